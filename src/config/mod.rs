@@ -1,0 +1,185 @@
+//! What an operator wrote, checked: a `Config` that exists cannot be wrong.
+//!
+//! `load` reads files and environment into one tree of values that know their file; `check` turns the tree into `Config`
+//! or into *all* its faults. Secrets stay `Template`s: they are evaluated at each attempt and never shown.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::core::{admission, inbox, link};
+
+pub use template::{SecretError, Template};
+
+pub mod template;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[api]`
+    pub api: Api,
+    /// `[log]`
+    pub log: Log,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[admission]`
+    pub admission: admission::Policy,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[endpoints.NAME]`, each with `[defaults]` under it.
+    pub endpoints: BTreeMap<Arc<str>, Arc<Endpoint>>,
+}
+
+/// Where the local API listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// The group that owns it.
+        group: Option<String>,
+    },
+}
+
+/// When `/readyz` says ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Configuration and listeners are up and the daemon is not draining.
+    Process,
+    /// And every `critical` endpoint has `min_ready` links ready.
+    Links,
+}
+
+/// `[api]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Api {
+    /// `listen`
+    pub listen: Listen,
+    /// `[[api.tokens]]`
+    pub tokens: Vec<Token>,
+    /// Host names beside the listener's own that a request may name.
+    pub allowed_hosts: Vec<String>,
+    /// Origins that a browser's page may come from.
+    pub allowed_origins: Vec<String>,
+    /// `readiness`
+    pub readiness: Readiness,
+    /// Largest request body.
+    pub max_body: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// A request's head must be complete within this.
+    pub header_timeout: Duration,
+    /// Comments on quiet event streams come this often.
+    pub keepalive: Duration,
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Send messages.
+    Send,
+    /// Operate links, reload.
+    Admin,
+}
+
+/// `[[api.tokens]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    /// For logs.
+    pub name: String,
+    /// Where the secret is: `${file:…}`, `${credential:…}` or `${env:…}`.
+    pub secret: Template,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// Only these endpoints; `None`: all.
+    pub endpoints: Option<Vec<Arc<str>>>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `journald` under systemd's journal, `pretty` on a terminal, else `json`.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+    /// The journal's native protocol.
+    Journald,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A `tracing` filter: `info`, `wskeeper=debug,hyper=warn`.
+    pub level: String,
+    /// `format`
+    pub format: LogFormat,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Adds the label `link`.
+    pub per_link: bool,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of payload held in all outboxes and inboxes.
+    pub memory: u64,
+    /// Receipts kept.
+    pub receipts: usize,
+    /// From the stop signal to the last Close frame.
+    pub drain: Duration,
+}
+
+/// `tls`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of certificate authorities trusted *instead of* the platform's; read at each attempt.
+    pub ca: Option<PathBuf>,
+    /// Client certificate chain and key, PEM; read at each attempt.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// The name to verify and send as SNI, where it is not the URL's host.
+    pub server_name: Option<String>,
+    /// Accept any certificate. For tests only.
+    pub insecure: bool,
+}
+
+/// `[endpoints.NAME]`
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The name.
+    pub name: Arc<str>,
+    /// `url` or `urls`; at least one.
+    pub urls: Vec<Template>,
+    /// How many links to hold.
+    pub links: u32,
+    /// Subprotocols offered, in order.
+    pub protocols: Vec<Template>,
+    /// A server that chooses none of them is accepted.
+    pub protocols_optional: bool,
+    /// Headers of the upgrade request.
+    pub headers: Vec<(http::HeaderName, Template)>,
+    /// Redirects followed.
+    pub redirects: u32,
+    /// `tls`
+    pub tls: Tls,
+    /// Counts for `/readyz?links`.
+    pub critical: bool,
+    /// Links that must be ready then.
+    pub min_ready: u32,
+    /// `connect_timeout`, `heartbeat`, `reconnect`, `outcomes`, `outbox`.
+    pub link: Arc<link::Policy>,
+    /// `inbox`
+    pub inbox: inbox::Policy,
+    /// How long receipts are kept after their end.
+    pub receipts_keep: Duration,
+}

@@ -1,0 +1,165 @@
+//! Everything that can be known about a link, told once: one `Event` becomes one log line, one metric, one line of the
+//! flight recorder and, where consumers care, one entry of the inbox.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    close::{Cause, Closed},
+    message::{Kind, MessageId, Payload},
+    phase::{Phase, Reason},
+    receipt::{Fate, State},
+};
+
+/// Names a link: `NAME/INDEX`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId {
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// From 0.
+    pub index: u32,
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.endpoint, self.index)
+    }
+}
+
+/// How long the steps of an attempt took; a step that was not reached, or not needed, is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Name resolution.
+    pub dns: Option<Duration>,
+    /// Waiting for admission to the address.
+    pub admission: Option<Duration>,
+    /// The TCP connection, proxy included.
+    pub tcp: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// The HTTP upgrade.
+    pub upgrade: Option<Duration>,
+    /// The whole attempt, without the wait for admission.
+    pub total: Duration,
+}
+
+/// A connection as it was established.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Established {
+    /// The URL, without userinfo or query: safe to show.
+    pub url: Box<str>,
+    /// The peer's address.
+    pub address: Option<SocketAddr>,
+    /// The subprotocol in use; empty where none is.
+    pub protocol: Box<str>,
+    /// The extensions in use; empty where none are.
+    pub extensions: Box<str>,
+    /// How long it took.
+    pub timings: Timings,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialFailure {
+    /// The failure class.
+    pub cause: Cause,
+    /// The HTTP status of a refused upgrade.
+    pub status: Option<u16>,
+    /// What the peer asked for with `Retry-After`, already a delay.
+    pub retry_after: Option<Duration>,
+    /// A sentence for people; holds no secret.
+    pub detail: Box<str>,
+    /// How far it came.
+    pub timings: Timings,
+}
+
+/// A fact about a link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The link went from one phase to another.
+    Phase {
+        /// Before.
+        from: Phase,
+        /// Now.
+        to: Phase,
+        /// Why.
+        reason: Reason,
+        /// When it will act by itself: the next attempt or probe.
+        next_at: Option<Instant>,
+        /// The delay drawn for the next attempt, where one was drawn.
+        delay: Option<Duration>,
+    },
+    /// An attempt begins; `attempt` counts from 1 since the link was last stable.
+    Dialing {
+        /// Attempts since the link was last stable, this one included.
+        attempt: u32,
+        /// Which URL of the endpoint, from 0.
+        url: usize,
+    },
+    /// An attempt failed.
+    DialFailed(Box<DialFailure>),
+    /// A connection is OPEN.
+    Opened {
+        /// Its number.
+        generation: u64,
+        /// What was agreed.
+        established: Box<Established>,
+    },
+    /// An open connection ended.
+    Closed {
+        /// Its number.
+        generation: u64,
+        /// How.
+        closed: Box<Closed>,
+        /// How long it was open.
+        age: Duration,
+    },
+    /// A message arrived.
+    Message {
+        /// The connection it arrived on.
+        generation: u64,
+        /// Its data.
+        payload: Payload,
+    },
+    /// A data frame was handed to the kernel in full.
+    Written {
+        /// Its kind.
+        kind: Kind,
+        /// Its application bytes.
+        bytes: usize,
+        /// How long it was held.
+        waited: Duration,
+    },
+    /// A message reached another state of its receipt.
+    Receipt {
+        /// Which message.
+        id: MessageId,
+        /// The state reached.
+        state: State,
+        /// Why, for `dropped`, `dead`, `expired` and `unknown`.
+        fate: Option<Fate>,
+        /// The connection concerned.
+        generation: Option<u64>,
+    },
+    /// A ping left.
+    PingSent,
+    /// Its pong arrived.
+    Pong {
+        /// Round-trip time.
+        rtt: Duration,
+    },
+    /// Nothing was heard in time after a ping; the connection is given up.
+    HeartbeatTimeout {
+        /// How long nothing was heard.
+        silent: Duration,
+    },
+    /// The link's task panicked and was started again or parked.
+    Panicked {
+        /// Panics within the budget's window, this one included.
+        count: u32,
+    },
+}

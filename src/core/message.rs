@@ -1,0 +1,114 @@
+//! A message on its way out, and a payload on its way either side.
+//!
+//! Text stays text and binary stays binary: the kind travels with the bytes. Payloads are `Bytes`, so a copy is a count.
+
+use std::{fmt, str, time::Instant};
+
+use bytes::Bytes;
+
+use super::budget::Share;
+
+/// Names one accepted message for as long as its receipt is kept. Shown as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub u128);
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl str::FromStr for MessageId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
+}
+
+/// The frame type of a message (RFC 6455 §5.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Opcode 1: valid UTF-8.
+    Text,
+    /// Opcode 2: any bytes.
+    Binary,
+}
+
+impl Kind {
+    /// The word used in JSON and as the metric label `type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Binary => "binary",
+        }
+    }
+}
+
+/// Application data with its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    kind: Kind,
+    bytes: Bytes,
+}
+
+impl Payload {
+    /// Text, if the bytes are UTF-8.
+    pub fn text(bytes: Bytes) -> Result<Self, str::Utf8Error> {
+        str::from_utf8(&bytes)?;
+        Ok(Self { kind: Kind::Text, bytes })
+    }
+
+    /// Binary data.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Binary, bytes: bytes.into() }
+    }
+
+    /// Text that another layer has already found to be UTF-8 (tungstenite checks what arrives), so that it is checked once.
+    pub fn checked_text(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Text, bytes: bytes.into() }
+    }
+
+    /// Text or binary.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The application data.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Bytes of application data: UTF-8 length for text, no framing.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no application data; an empty message is a message.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl From<&str> for Payload {
+    fn from(text: &str) -> Self {
+        Self { kind: Kind::Text, bytes: Bytes::copy_from_slice(text.as_bytes()) }
+    }
+}
+
+/// A message that the outbox may take.
+#[derive(Debug)]
+pub struct Message {
+    /// Its name in receipts.
+    pub id: MessageId,
+    /// What is sent.
+    pub payload: Payload,
+    /// Ordering and conflation key.
+    pub key: Option<Box<str>>,
+    /// Not sent after this moment.
+    pub expires_at: Option<Instant>,
+    /// Someone waits for `confirmed`: once it is written, ask the peer with a ping.
+    pub wants_confirmation: bool,
+    /// Its share of the process's byte budget, given back when the message is dropped.
+    pub share: Share,
+}

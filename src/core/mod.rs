@@ -1,0 +1,21 @@
+//! The pure core: what wskeeper *decides*, as plain values.
+//!
+//! Nothing here reads a clock, draws a random number, touches a socket or waits: time comes in as `now`, chance as a seed.
+//! So each rule can be tested without a network and a whole pool can be simulated in milliseconds. The core names `std`,
+//! `bytes`, and (in `backoff` alone) the `backoff` crate; `tests/architecture.rs` holds it to that.
+
+pub mod admission;
+pub mod backoff;
+pub mod budget;
+pub mod chance;
+pub mod close;
+pub mod event;
+pub mod heartbeat;
+pub mod inbox;
+pub mod link;
+pub mod message;
+pub mod outbox;
+pub mod outcome;
+pub mod phase;
+pub mod receipt;
+pub mod timers;

@@ -1,0 +1,153 @@
+//! What became of each accepted message.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use super::message::MessageId;
+
+/// How far a message has come; the order of the variants up to `Confirmed` is the order of the ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Accepted and held.
+    Queued,
+    /// Accepted and on disk.
+    Stored,
+    /// Handed to the kernel. Final for at-most-once while the link is fine.
+    Written,
+    /// A pong that answers a ping sent after it has arrived: the peer's WebSocket stack has read it.
+    Confirmed,
+    /// It was given to the network, and the link was lost before it could be confirmed.
+    Unknown,
+    /// Its time to live ran out before it could be sent.
+    Expired,
+    /// Not sent, by policy or by an operator.
+    Dropped,
+    /// Moved to the dead letters.
+    Dead,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Stored,
+        Self::Written,
+        Self::Confirmed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Dropped,
+        Self::Dead,
+    ];
+
+    /// The word used in JSON and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Stored => "stored",
+            Self::Written => "written",
+            Self::Confirmed => "confirmed",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Dropped => "dropped",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Reads the word of [`State::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether nothing more can happen to the message.
+    pub const fn is_end(self) -> bool {
+        match self {
+            Self::Queued | Self::Stored | Self::Written => false,
+            Self::Confirmed | Self::Unknown | Self::Expired | Self::Dropped | Self::Dead => true,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a message ended other than by being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fate {
+    /// `on_full = "drop_oldest"`: it made room for a newer one.
+    Evicted,
+    /// `on_full = "drop_newest"`: there was no room for it.
+    Overflow,
+    /// `when_down = "drop"`: the link was not ready.
+    Down,
+    /// A newer message of the same key took its place.
+    Conflated,
+    /// Its time to live ran out.
+    Ttl,
+    /// The link was lost after it was given to the network.
+    LinkLost,
+    /// The link was taken out of the configuration.
+    Removed,
+    /// The daemon stopped before it could be sent.
+    Shutdown,
+    /// The peer closed the link on it three times in a row.
+    Poison,
+    /// The link's task panicked while it held the message.
+    Panicked,
+}
+
+impl Fate {
+    /// Every fate.
+    pub const ALL: [Self; 10] = [
+        Self::Evicted,
+        Self::Overflow,
+        Self::Down,
+        Self::Conflated,
+        Self::Ttl,
+        Self::LinkLost,
+        Self::Removed,
+        Self::Shutdown,
+        Self::Poison,
+        Self::Panicked,
+    ];
+
+    /// The word used as `reason` in JSON and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::Overflow => "overflow",
+            Self::Down => "down",
+            Self::Conflated => "conflated",
+            Self::Ttl => "ttl",
+            Self::LinkLost => "link_lost",
+            Self::Removed => "removed",
+            Self::Shutdown => "shutdown",
+            Self::Poison => "poison",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// What became of one accepted message, as it can be looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The message.
+    pub id: MessageId,
+    /// Where it was sent.
+    pub endpoint: Arc<str>,
+    /// The link that holds or held it.
+    pub link: u32,
+    /// How far it has come.
+    pub state: State,
+    /// Its application bytes.
+    pub bytes: u64,
+    /// When it was accepted.
+    pub accepted_at: SystemTime,
+    /// When the state was reached.
+    pub updated_at: SystemTime,
+    /// The connection that it was written on.
+    pub generation: Option<u64>,
+    /// Why it ended so, where it was not sent.
+    pub fate: Option<Fate>,
+}

@@ -1,0 +1,28 @@
+//! wskeeper holds WebSocket client links open for other programs.
+//!
+//! # The rooms
+//! ```text
+//! cli      L6  the verbs of the command line
+//! app      L5  composition root: what is built in which order, drained in which
+//! api      L4  HTTP, SSE, WebSocket, health, access, problem details
+//! pool     L3  the handle, the supervisor, a slot per link
+//! link     L2  drives one core::link::Link over tokio: the loop, the dial, the socket
+//! hub      L2  inbox rings made shareable
+//! observe  L2  an Event becomes a log line and a metric
+//! process  L2  being a daemon: signals, logging
+//! config   L1  files and environment, checked
+//! core     L0  pure: no clock, no chance, no IO, no async
+//! ```
+//! **The layer rule:** a room may name rooms of lower layers, and none of its own layer or a higher one.
+//! `tests/architecture.rs` reads the sources and holds the rooms to it. `docs/architecture.md` says more.
+
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod hub;
+pub mod link;
+pub mod observe;
+pub mod pool;
+pub mod process;

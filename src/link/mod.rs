@@ -1,0 +1,103 @@
+//! Drives one `core::link::Link` over tokio: orders in, frames out, events told.
+//!
+//! This room knows no pool: it is given a [`Dial`]er, a [`Host`] to tell, and orders. One task per link, one await.
+
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use crate::core::{
+    event::{DialFailure, Established, Event, LinkId},
+    link::{Link, Policy, Verb},
+    message::Message,
+    outbox::Refusal,
+};
+
+/// A boxed future.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a link's task is asked to do. Kept small: a channel of them is allocated for each link.
+#[derive(Debug)]
+pub enum Order {
+    /// Offer a message to the outbox; where it must wait for room, the reply waits too, and a dropped receiver withdraws it.
+    Offer(Box<Message>, oneshot::Sender<Result<(), Refusal>>),
+    /// Do this; the reply says that it has been taken.
+    Verb(Verb, oneshot::Sender<()>),
+    /// Follow a new policy; `redial` when only a new connection can follow the rest of the change.
+    Retune {
+        /// The policy.
+        policy: Arc<Policy>,
+        /// Close and dial again.
+        redial: bool,
+    },
+    /// Close with 1001 and end within this time.
+    Stop(Duration),
+}
+
+/// What a link's task tells and shows. Calls must not block.
+pub trait Host: Send + Sync + 'static {
+    /// A fact, at the moment it became one. `link` is the state after it.
+    fn tell(&self, link: &Link, now: Instant, event: Event);
+    /// The state changed in this turn. Called before any reply to an order of this turn is sent.
+    fn show(&self, link: &Link, now: Instant);
+}
+
+/// How far a dial has come, for the link's phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It waits for admission.
+    Queued,
+    /// It may go on.
+    Admitted,
+}
+
+/// Makes connections.
+pub trait Dial: Send + 'static {
+    /// The byte stream under the WebSocket.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// Begins an attempt at the URL of this index; `progress` reports admission. Dropping the future abandons the attempt.
+    fn dial(
+        &self,
+        url: usize,
+        progress: mpsc::Sender<Progress>,
+    ) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
+}
+
+/// A stream after a successful upgrade.
+#[derive(Debug)]
+pub struct Dialled<S> {
+    /// The stream.
+    pub stream: S,
+    /// Bytes of the first frames that came with the 101.
+    pub early: Vec<u8>,
+    /// What was agreed.
+    pub established: Established,
+}
+
+/// Lets attempts begin. The pool's limits stand behind it.
+pub trait Gate: Send + Sync + 'static {
+    /// Waits until one of `addresses` may be dialled, and says which; the first free one in order. `extra` marks a further
+    /// address of an attempt already admitted (RFC 8305), which counts for its address only. `None` where it would have to wait
+    /// is not an answer: it waits. Dropping the future withdraws the request.
+    fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit>;
+}
+
+/// Permission to have one connection CONNECTING to an address; dropping it gives the place back.
+pub struct Permit {
+    /// Which of the addresses.
+    pub address: SocketAddr,
+    /// Runs when the place is given back.
+    pub release: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release();
+        }
+    }
+}

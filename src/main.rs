@@ -1,0 +1,3 @@
+//! The `wskeeper` program: parse, run, exit code; no logic.
+
+fn main() {}

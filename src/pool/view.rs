@@ -1,0 +1,108 @@
+//! What can be seen of the pool, as plain values that hold nothing alive.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    config::Endpoint,
+    core::{
+        close::Closed,
+        event::Timings,
+        phase::{Phase, ReadyState, Reason},
+    },
+};
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// A link as it is now.
+#[derive(Debug, Clone)]
+pub struct LinkView {
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// From 0.
+    pub index: u32,
+    /// Where it is.
+    pub phase: Phase,
+    /// The standard's number for the current connection.
+    pub ready_state: ReadyState,
+    /// The connection's number; 0 before the first.
+    pub generation: u64,
+    /// URL in use, without userinfo and query.
+    pub url: Box<str>,
+    /// Subprotocol in use, or empty.
+    pub protocol: Box<str>,
+    /// Extensions in use, or empty.
+    pub extensions: Box<str>,
+    /// Bytes held.
+    pub buffered_amount: u64,
+    /// Messages held.
+    pub queued_messages: u64,
+    /// When it came into its phase.
+    pub since: SystemTime,
+    /// Attempts since it was last stable.
+    pub attempt: u32,
+    /// When it will dial or probe by itself.
+    pub next_attempt_at: Option<SystemTime>,
+    /// Why it is in its phase.
+    pub reason: Reason,
+    /// The last round-trip time measured.
+    pub rtt: Option<Duration>,
+    /// How the last connection or attempt ended.
+    pub last_close: Option<(Closed, SystemTime)>,
+    /// When anything last arrived.
+    pub last_inbound_at: Option<SystemTime>,
+}
+
+/// A line of the flight recorder.
+#[derive(Debug, Clone)]
+pub struct HistoryEntry {
+    /// When.
+    pub at: SystemTime,
+    /// `phase`, `dial`, `dial_failed`, `open`, `close`, `heartbeat_timeout`, `panic`
+    pub event: &'static str,
+    /// The phase after it.
+    pub phase: Phase,
+    /// Why.
+    pub reason: Reason,
+    /// The connection it belongs to.
+    pub generation: u64,
+    /// Attempts since the link was last stable.
+    pub attempt: u32,
+    /// For people.
+    pub detail: Box<str>,
+    /// How long the steps of the attempt took.
+    pub timings: Option<Timings>,
+}
+
+/// Sums over an endpoint's links.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Links by phase, in the order of [`Phase::ALL`].
+    pub phases: [u32; 7],
+    /// Bytes held.
+    pub buffered_amount: u64,
+    /// Messages held.
+    pub queued_messages: u64,
+    /// The newest cursor of its inbox.
+    pub inbox_cursor: u64,
+    /// Local subscribers.
+    pub consumers: u64,
+}
+
+/// An endpoint as it is now.
+#[derive(Debug, Clone)]
+pub struct EndpointView {
+    /// Its configuration; secrets are still templates.
+    pub config: Arc<Endpoint>,
+    /// Sums over its links.
+    pub totals: Totals,
+}
