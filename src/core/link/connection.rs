@@ -23,6 +23,7 @@ impl Link {
         if matches!(self.state, State::Open(_)) {
             self.timers.set(Timer::Idle, now + self.policy.heartbeat.idle);
             self.timers.stop(Timer::Pong);
+            self.owes_ping = false;
         }
     }
 
