@@ -7,9 +7,15 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use crate::core::{admission, inbox, link};
 
-pub use template::{SecretError, Template};
+pub use fault::{Fault, Faults};
+pub use secret::Secret;
+pub use template::{Redaction, SecretError, Template, TemplateFault};
 
+mod fault;
+mod secret;
+mod shown;
 pub mod template;
+pub mod url;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
