@@ -2,6 +2,7 @@
 //!
 //! This room knows no pool: it is given a [`Dial`]er, a [`Host`] to tell, and orders. One task per link, one await.
 
+mod dial;
 mod driver;
 mod socket;
 
@@ -26,6 +27,7 @@ use crate::core::{
     receipt::Fate,
 };
 
+pub use dial::Dialer;
 pub use driver::run;
 
 /// A boxed future.
@@ -122,6 +124,12 @@ pub struct Permit {
     pub address: SocketAddr,
     /// Runs when the place is given back.
     pub release: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Permit {
