@@ -1,1 +1,16 @@
-//! (room of observe)
+//! What can be known of the daemon, as log lines and metrics.
+//!
+//! A fact about a link comes in as one `Event` and leaves as one log line and one metric, in one exhaustive match
+//! (`telling`). Payloads are logged at no level; label values come from closed sets, so that no peer can make series at will.
+
+mod families;
+mod handles;
+mod render;
+mod series;
+mod telling;
+#[cfg(test)]
+mod tests;
+
+pub use families::Families;
+pub use handles::{EndpointMetrics, LinkMetrics, Refused};
+pub use render::{CONTENT_TYPE, render};

@@ -1,0 +1,355 @@
+//! The series of one endpoint or link, resolved once and held.
+//!
+//! Every label value that can be known beforehand exists from the start at zero, so that a rate over it has a first value.
+//! Close codes are the exception: a peer chooses them, so they are made as they come and only so many kept apart.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::{
+    families::{Families, Key, whole},
+    series::Taken,
+};
+use crate::core::{
+    close::{ABNORMAL, Cause, Closed, NO_STATUS},
+    message::Kind,
+    outbox::Refusal,
+    phase::Phase,
+    receipt::{Fate, State},
+};
+
+/// Private close codes (3000–4999) told apart in each handle; further ones count as `other`.
+const PRIVATE_CODES: usize = 32;
+/// Ends that happen to every link some day.
+const USUAL_CLOSES: [(u16, bool, Cause); 6] = [
+    (1000, true, Cause::Remote),
+    (1001, true, Cause::Remote),
+    (NO_STATUS, true, Cause::Remote),
+    (1000, true, Cause::Operator),
+    (ABNORMAL, false, Cause::Reset),
+    (ABNORMAL, false, Cause::PongTimeout),
+];
+
+/// What a link counts; shared by all links of an endpoint unless `per_link` asks for each.
+#[derive(Debug)]
+pub struct LinkMetrics {
+    families: Arc<Families>,
+    key: Key,
+    taken: Mutex<Taken>,
+    phases: [IntGauge; 7],
+    pub(super) attempts_ok: IntCounter,
+    attempts_abandoned: IntCounter,
+    attempts_failed: BTreeMap<Cause, IntCounter>,
+    pub(super) connect_duration: Histogram,
+    closes: Mutex<BTreeMap<(Code, bool, Cause), IntCounter>>,
+    pub(super) connection_age: Histogram,
+    pub(super) reconnect_delay: Histogram,
+    pub(super) pings_sent: IntCounter,
+    pub(super) ping_rtt: Histogram,
+    pub(super) heartbeat_timeouts: IntCounter,
+    received: Traffic,
+    written: Traffic,
+    buffered_amount: IntGauge,
+    outbox_limit_bytes: IntGauge,
+    outbox_messages: IntGauge,
+    outbox_limit_messages: IntGauge,
+    pub(super) outbox_wait: Histogram,
+    receipts: BTreeMap<State, IntCounter>,
+    lost: BTreeMap<Fate, IntCounter>,
+    pub(super) panics: IntCounter,
+}
+
+/// What an endpoint counts once, however many links it holds.
+#[derive(Debug)]
+pub struct EndpointMetrics {
+    families: Arc<Families>,
+    name: Arc<str>,
+    taken: Taken,
+    refused: [IntCounter; Refused::ALL.len()],
+    inbox_cursor: IntGauge,
+    consumers: IntGauge,
+    gaps: IntCounter,
+    missed: IntCounter,
+}
+
+/// Why a message was refused, as a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The outbox said so.
+    Outbox(Refusal),
+    /// `limits.memory` is used up.
+    Memory,
+    /// The daemon is stopping.
+    Draining,
+}
+
+impl LinkMetrics {
+    pub(super) fn new(families: &Arc<Families>, key: Key) -> Self {
+        let mut taken =
+            Taken::new([key.0.to_string()].into_iter().chain(key.1.map(|index| index.to_string())).collect());
+        let from = &families.link;
+        let closes = USUAL_CLOSES
+            .iter()
+            .map(|&(code, clean, cause)| {
+                let code = Code::Known(code);
+                ((code, clean, cause), taken.take(&from.closes, &close_labels(&code.to_string(), clean, cause)))
+            })
+            .collect();
+        Self {
+            phases: Phase::ALL.map(|phase| taken.take(&from.links, &[phase.as_str()])),
+            attempts_ok: taken.take(&from.connect_attempts, &["ok"]),
+            attempts_abandoned: taken.take(&from.connect_attempts, &["abandoned"]),
+            attempts_failed: Cause::ALL
+                .into_iter()
+                .filter(|cause| cause.is_failure())
+                .map(|cause| (cause, taken.take(&from.connect_attempts, &[cause.as_str()])))
+                .collect(),
+            connect_duration: taken.take(&from.connect_duration, &[]),
+            closes: Mutex::new(closes),
+            connection_age: taken.take(&from.connection_age, &[]),
+            reconnect_delay: taken.take(&from.reconnect_delay, &[]),
+            pings_sent: taken.take(&from.pings_sent, &[]),
+            ping_rtt: taken.take(&from.ping_rtt, &[]),
+            heartbeat_timeouts: taken.take(&from.heartbeat_timeouts, &[]),
+            received: Traffic::new(&mut taken, families, "in"),
+            written: Traffic::new(&mut taken, families, "out"),
+            buffered_amount: taken.take(&from.buffered_amount, &[]),
+            outbox_limit_bytes: taken.take(&from.outbox_limit_bytes, &[]),
+            outbox_messages: taken.take(&from.outbox_messages, &[]),
+            outbox_limit_messages: taken.take(&from.outbox_limit_messages, &[]),
+            outbox_wait: taken.take(&from.outbox_wait, &[]),
+            receipts: State::ALL
+                .into_iter()
+                .filter(|state| is_outcome(*state))
+                .map(|state| (state, taken.take(&from.receipts, &[state.as_str()])))
+                .collect(),
+            lost: Fate::ALL.into_iter().map(|fate| (fate, taken.take(&from.messages_lost, &[fate.as_str()]))).collect(),
+            panics: taken.take(&from.link_panics, &[]),
+            families: Arc::clone(families),
+            key,
+            taken: Mutex::new(taken),
+        }
+    }
+
+    /// A link exists from now on, in this phase, with an outbox of these limits.
+    pub fn link_added(&self, phase: Phase) {
+        self.phase(phase).inc();
+    }
+
+    /// A link in this phase is gone.
+    pub fn link_removed(&self, phase: Phase) {
+        self.phase(phase).dec();
+    }
+
+    /// What the outbox holds changed by this much.
+    pub fn buffered(&self, delta_bytes: i64, delta_messages: i64) {
+        self.buffered_amount.add(delta_bytes);
+        self.outbox_messages.add(delta_messages);
+    }
+
+    /// What the outboxes may hold changed by this much: a link came, went, or follows other limits.
+    pub fn outbox_limits(&self, delta_bytes: i64, delta_messages: i64) {
+        self.outbox_limit_bytes.add(delta_bytes);
+        self.outbox_limit_messages.add(delta_messages);
+    }
+
+    pub(super) fn phase(&self, phase: Phase) -> &IntGauge {
+        let [waiting, connecting, opening, ready, closing, parked, paused] = &self.phases;
+        match phase {
+            Phase::Waiting => waiting,
+            Phase::Connecting => connecting,
+            Phase::Opening => opening,
+            Phase::Ready => ready,
+            Phase::Closing => closing,
+            Phase::Parked => parked,
+            Phase::Paused => paused,
+        }
+    }
+
+    pub(super) fn on_attempt_failed(&self, cause: Cause) {
+        self.attempts_failed.get(&cause).unwrap_or(&self.attempts_abandoned).inc();
+    }
+
+    pub(super) fn on_closed(&self, closed: &Closed) {
+        let mut seen = self.closes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (Code::of(closed.code, &seen), closed.was_clean, closed.cause);
+        seen.entry(key)
+            .or_insert_with(|| {
+                let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+                taken.take(&self.families.link.closes, &close_labels(&key.0.to_string(), key.1, key.2))
+            })
+            .inc();
+    }
+
+    pub(super) fn on_received(&self, kind: Kind, bytes: usize) {
+        self.received.count(kind, bytes);
+    }
+
+    pub(super) fn on_written(&self, kind: Kind, bytes: usize) {
+        self.written.count(kind, bytes);
+    }
+
+    pub(super) fn on_receipt(&self, state: State, fate: Option<Fate>) {
+        if let Some(outcome) = self.receipts.get(&state) {
+            outcome.inc();
+        }
+        if let Some(lost) = fate.and_then(|fate| self.lost.get(&fate)) {
+            lost.inc();
+        }
+    }
+}
+
+impl Drop for LinkMetrics {
+    fn drop(&mut self) {
+        let this: *const Self = self;
+        let taken = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.families.release_link(&self.key, this, || taken.give_back());
+    }
+}
+
+impl EndpointMetrics {
+    pub(super) fn new(families: &Arc<Families>, name: Arc<str>) -> Self {
+        let mut taken = Taken::new(vec![name.to_string()]);
+        let from = &families.endpoint;
+        Self {
+            refused: Refused::ALL.map(|reason| taken.take(&from.outbox_refused, &[reason.as_str()])),
+            inbox_cursor: taken.take(&from.inbox_cursor, &[]),
+            consumers: taken.take(&from.consumers, &[]),
+            gaps: taken.take(&from.consumer_gaps, &[]),
+            missed: taken.take(&from.consumer_missed, &[]),
+            families: Arc::clone(families),
+            name,
+            taken,
+        }
+    }
+
+    /// A message was not accepted; its sender was told.
+    pub fn refused(&self, reason: Refused) {
+        let [too_big, full, down, memory, draining] = &self.refused;
+        match reason {
+            Refused::Outbox(Refusal::TooBig) => too_big,
+            // A caller that waited for room and was refused after all met a full outbox.
+            Refused::Outbox(Refusal::Full | Refusal::Wait) => full,
+            Refused::Outbox(Refusal::Down) => down,
+            Refused::Memory => memory,
+            Refused::Draining => draining,
+        }
+        .inc();
+    }
+
+    /// The inbox as it is now.
+    pub fn inbox(&self, cursor: u64, consumers: usize) {
+        self.inbox_cursor.set(whole(cursor));
+        self.consumers.set(whole(consumers as u64));
+    }
+
+    /// A consumer was told of a gap of this many entries; `None` where nobody knows how many.
+    pub fn gap(&self, missed: Option<u64>) {
+        self.gaps.inc();
+        self.missed.inc_by(missed.unwrap_or_default());
+    }
+}
+
+impl Drop for EndpointMetrics {
+    fn drop(&mut self) {
+        let this: *const Self = self;
+        let taken = &mut self.taken;
+        self.families.release_endpoint(&self.name, this, || taken.give_back());
+    }
+}
+
+impl Refused {
+    /// One of each label.
+    const ALL: [Self; 5] = [
+        Self::Outbox(Refusal::TooBig),
+        Self::Outbox(Refusal::Full),
+        Self::Outbox(Refusal::Down),
+        Self::Memory,
+        Self::Draining,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Outbox(Refusal::TooBig) => "too_big",
+            Self::Outbox(Refusal::Full | Refusal::Wait) => "full",
+            Self::Outbox(Refusal::Down) => "down",
+            Self::Memory => "memory",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// Messages and bytes in one direction.
+#[derive(Debug)]
+struct Traffic {
+    text: (IntCounter, IntCounter),
+    binary: (IntCounter, IntCounter),
+}
+
+impl Traffic {
+    fn new(taken: &mut Taken, families: &Families, direction: &str) -> Self {
+        let mut pair = |kind: Kind| {
+            let labels = [direction, kind.as_str()];
+            (taken.take(&families.link.messages, &labels), taken.take(&families.link.message_bytes, &labels))
+        };
+        Self { text: pair(Kind::Text), binary: pair(Kind::Binary) }
+    }
+
+    fn count(&self, kind: Kind, bytes: usize) {
+        let (messages, sum) = match kind {
+            Kind::Text => &self.text,
+            Kind::Binary => &self.binary,
+        };
+        messages.inc();
+        sum.inc_by(bytes as u64);
+    }
+}
+
+/// A close code as a label: a bounded set, whatever peers send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Code {
+    Known(u16),
+    Other,
+}
+
+impl Code {
+    fn of(code: u16, seen: &BTreeMap<(Self, bool, Cause), IntCounter>) -> Self {
+        let this = Self::Known(code);
+        let is_private = |code: u16| (3000..=4999).contains(&code);
+        if (1000..=1015).contains(&code) || seen.keys().any(|(known, ..)| *known == this) {
+            return this;
+        }
+        let mut private: Vec<Self> = seen
+            .keys()
+            .map(|key| key.0)
+            .filter(|known| matches!(known, Self::Known(code) if is_private(*code)))
+            .collect();
+        private.dedup();
+        if is_private(code) && private.len() < PRIVATE_CODES { this } else { Self::Other }
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Known(code) => write!(f, "{code}"),
+            Self::Other => f.write_str("other"),
+        }
+    }
+}
+
+fn close_labels(code: &str, clean: bool, cause: Cause) -> [&str; 3] {
+    [code, if clean { "true" } else { "false" }, cause.as_str()]
+}
+
+/// Whether `receipts_total` counts the state: the ends, and `written`, where an at-most-once message may rest.
+const fn is_outcome(state: State) -> bool {
+    match state {
+        State::Queued | State::Stored => false,
+        State::Written | State::Confirmed | State::Unknown | State::Expired | State::Dropped | State::Dead => true,
+    }
+}

@@ -1,0 +1,142 @@
+//! An `Event` becomes a log line and a metric: here, in one exhaustive match, and nowhere else.
+//!
+//! Lines have constant messages; what varies is in fields. What an operator should look at is `warn`, the life of a link is
+//! `info`, traffic is `debug`. What the operator's own policy drops (a full outbox, a newer key) is no surprise: `debug`.
+
+use tracing::{debug, error, info, warn};
+
+use super::handles::LinkMetrics;
+use crate::core::{
+    close::Closed,
+    event::{DialFailure, Established, Event, LinkId},
+    message::MessageId,
+    phase::{Phase, Reason},
+    receipt::{Fate, State},
+};
+
+impl LinkMetrics {
+    /// Tells a fact about the link of this name: one line, one metric.
+    pub fn tell(&self, link: &LinkId, event: &Event) {
+        match event {
+            Event::Phase { from, to, reason, next_at: _, delay } => {
+                self.phase(*from).dec();
+                self.phase(*to).inc();
+                if let Some(delay) = delay {
+                    self.reconnect_delay.observe(delay.as_secs_f64());
+                }
+                log_phase(link, (*from, *to), *reason, delay.map(millis));
+            }
+            Event::Dialing { attempt, url } => debug!(%link, attempt, url, "dialing"),
+            Event::DialFailed(failure) => {
+                self.on_attempt_failed(failure.cause);
+                log_dial_failed(link, failure);
+            }
+            Event::Opened { generation, established } => {
+                self.attempts_ok.inc();
+                self.connect_duration.observe(established.timings.total.as_secs_f64());
+                log_opened(link, *generation, established);
+            }
+            Event::Closed { generation, closed, age } => {
+                self.on_closed(closed);
+                self.connection_age.observe(age.as_secs_f64());
+                log_closed(link, *generation, closed, millis(*age));
+            }
+            Event::Message { generation, payload } => {
+                self.on_received(payload.kind(), payload.len());
+                debug!(%link, generation, kind = payload.kind().as_str(), bytes = payload.len(), "message received");
+            }
+            Event::Written { kind, bytes, waited } => {
+                self.on_written(*kind, *bytes);
+                self.outbox_wait.observe(waited.as_secs_f64());
+                debug!(%link, kind = kind.as_str(), bytes, waited_ms = millis(*waited), "message written");
+            }
+            Event::Receipt { id, state, fate, generation } => {
+                self.on_receipt(*state, *fate);
+                log_receipt(link, *id, *state, (*fate, *generation));
+            }
+            Event::PingSent => {
+                self.pings_sent.inc();
+                debug!(%link, "ping sent");
+            }
+            Event::Pong { rtt } => {
+                self.ping_rtt.observe(rtt.as_secs_f64());
+                debug!(%link, rtt_ms = millis(*rtt), "pong received");
+            }
+            Event::HeartbeatTimeout { silent } => {
+                self.heartbeat_timeouts.inc();
+                warn!(%link, silent_ms = millis(*silent), "heartbeat timed out");
+            }
+            Event::Panicked { count } => {
+                self.panics.inc();
+                error!(%link, count, "link task panicked");
+            }
+        }
+    }
+}
+
+fn log_phase(link: &LinkId, (from, to): (Phase, Phase), reason: Reason, delay_ms: Option<u64>) {
+    match to {
+        Phase::Parked => warn!(%link, %from, phase = %to, %reason, delay_ms, "link parked"),
+        Phase::Waiting | Phase::Ready | Phase::Closing | Phase::Paused => {
+            info!(%link, %from, phase = %to, %reason, delay_ms, "link changed phase");
+        }
+        // The attempt's own lines say these with more: how it went, with which URL and address.
+        Phase::Connecting | Phase::Opening => {
+            debug!(%link, %from, phase = %to, %reason, delay_ms, "link changed phase");
+        }
+    }
+}
+
+fn log_dial_failed(link: &LinkId, failure: &DialFailure) {
+    let DialFailure { cause, status, retry_after, detail, timings } = failure;
+    let (retry_after_ms, took_ms) = (retry_after.map(millis), millis(timings.total));
+    if cause.is_failure() {
+        warn!(%link, %cause, status, retry_after_ms, took_ms, ?detail, "attempt failed");
+    } else {
+        info!(%link, %cause, took_ms, "attempt abandoned");
+    }
+}
+
+fn log_opened(link: &LinkId, generation: u64, established: &Established) {
+    let Established { url, address, protocol, extensions, timings } = established;
+    let (address, took_ms) = (address.map(tracing::field::display), millis(timings.total));
+    info!(%link, generation, %url, address, ?protocol, ?extensions, took_ms, "connection opened");
+}
+
+/// The reason is the peer's text: quoted, so that it cannot break a line or a terminal.
+fn log_closed(link: &LinkId, generation: u64, closed: &Closed, age_ms: u64) {
+    let Closed { code, reason, was_clean, cause, sent_code, detail } = closed;
+    if cause.is_failure() || !was_clean {
+        warn!(%link, generation, code, ?reason, clean = was_clean, %cause, sent_code, ?detail, age_ms, "connection lost");
+    } else {
+        info!(%link, generation, code, ?reason, clean = was_clean, %cause, sent_code, ?detail, age_ms, "connection closed");
+    }
+}
+
+fn log_receipt(link: &LinkId, id: MessageId, state: State, (fate, generation): (Option<Fate>, Option<u64>)) {
+    let reason = fate.map(Fate::as_str);
+    match state {
+        State::Queued | State::Stored | State::Written | State::Confirmed => {
+            debug!(%link, %id, %state, generation, "message moved on");
+        }
+        State::Unknown | State::Expired | State::Dropped | State::Dead => {
+            if fate.is_some_and(is_by_policy) {
+                debug!(%link, %id, %state, reason, "message dropped by policy");
+            } else {
+                warn!(%link, %id, %state, reason, generation, "message lost");
+            }
+        }
+    }
+}
+
+/// Whether the endpoint's own settings asked for this end; such ends can come at the rate of traffic.
+const fn is_by_policy(fate: Fate) -> bool {
+    match fate {
+        Fate::Evicted | Fate::Overflow | Fate::Down | Fate::Conflated | Fate::Ttl => true,
+        Fate::LinkLost | Fate::Removed | Fate::Shutdown | Fate::Poison | Fate::Panicked => false,
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
