@@ -5,7 +5,7 @@ use super::{
     output::{Output, Paint},
     run, words,
 };
-use crate::config::{self, Config, Faults, Listen};
+use crate::config::{self, Config, Faults, Listen, Template};
 
 /// Validates; nothing is connected, opened or evaluated.
 pub(super) fn run(args: &args::Check, output: &Output) -> Result<(), Failure> {
@@ -43,29 +43,8 @@ fn summary(config: &Config) -> Vec<String> {
     let endpoints = words::count(config.endpoints.len() as u64, "endpoint");
     let mut shown = vec![format!("fine: {endpoints}, {}; the API listens on {listen}", words::count(links, "link"))];
     shown.extend(config.endpoints.values().map(|endpoint| {
-        let url = endpoint.urls.first().map_or("", |url| url.source());
-        let url = without_secrets(url);
+        let url = endpoint.urls.first().map(Template::shown).unwrap_or_default();
         format!("  {}  {}  {url}", endpoint.name, words::count(endpoint.links.into(), "link"))
     }));
     shown
-}
-
-/// Userinfo and query may hold a secret that was written in plain.
-fn without_secrets(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or(url);
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        (None, _) | (_, None) => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_shown_without_userinfo_and_query() {
-        assert_eq!(without_secrets("wss://user:pw@feed.example/v2?key=1"), "wss://feed.example/v2");
-        assert_eq!(without_secrets("ws://feed.example/"), "ws://feed.example/");
-    }
 }

@@ -154,7 +154,6 @@ impl Client {
     }
 
     /// A client of a daemon on this TCP port of the loopback address.
-    #[allow(dead_code, reason = "demo")]
     pub(crate) fn local(port: u16) -> Self {
         Self { target: Target::Tcp { host: "127.0.0.1".into(), port }, token: None, idle: None }
     }

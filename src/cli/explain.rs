@@ -92,8 +92,8 @@ fn why(link: &Link) -> String {
         ),
         "retry_after" => "The server asked for this delay with Retry-After.".into(),
         "service_restart" => "The peer said that it restarts (1012); links come back spread over 5 to 30 s.".into(),
-        "immediate" => "A rule of reconnect.outcomes says to dial again at once.".into(),
-        "slow" => "A rule of reconnect.outcomes says to wait long.".into(),
+        "immediate" => "A rule of outcomes says to dial again at once.".into(),
+        "slow" => "A rule of outcomes says to wait long.".into(),
         "refresh" => "The peer refused the credentials; they are read anew for one more try.".into(),
         "next_url" => "The next URL of the endpoint is tried.".into(),
         "operator" => {
@@ -123,30 +123,8 @@ fn ended(close: &LastClose, now: SystemTime) -> String {
     let clean = if close.was_clean { "cleanly" } else { "not cleanly" };
     let reason = if close.reason.is_empty() { String::new() } else { format!(", reason {:?}", close.reason) };
     let detail = if close.detail.is_empty() { String::new() } else { format!(": {}", close.detail) };
-    let cause = Cause::from_word(&close.cause).map_or(close.cause.clone(), |cause| plain(cause).to_owned());
+    let cause = Cause::from_word(&close.cause).map_or(close.cause.clone(), |cause| words::cause(cause).to_owned());
     format!("The last connection or attempt ended{ago}, {clean}, with {}{reason}: {cause}{detail}.", close.code)
-}
-
-const fn plain(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Remote => "the peer closed it",
-        Cause::Operator => "an operator or a local program closed it",
-        Cause::Reload => "a reload closed it",
-        Cause::Shutdown => "the daemon stopped",
-        Cause::Secret => "a secret could not be read",
-        Cause::Dns => "the host name could not be resolved",
-        Cause::Connect => "no address accepted the connection in time",
-        Cause::Tls => "the TLS handshake failed",
-        Cause::Proxy => "the proxy refused",
-        Cause::Upgrade => "the server refused the WebSocket upgrade",
-        Cause::Subprotocol => "no subprotocol was agreed",
-        Cause::Script => "the opening script failed",
-        Cause::PongTimeout => "nothing was heard after a ping",
-        Cause::Mute => "no data came for too long",
-        Cause::Protocol => "the peer broke the WebSocket protocol",
-        Cause::TooBig => "a message was larger than inbox.max_message",
-        Cause::Reset => "the TCP connection ended without a Close frame",
-    }
 }
 
 /// What would help, where something would.

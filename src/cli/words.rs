@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::output::Paint;
-use crate::core::phase::Phase;
+use crate::core::{close::Cause, phase::Phase};
 
 /// A span in its two largest units: `4s`, `2m 10s`, `3d 4h`.
 pub(super) fn span(span: Duration) -> String {
@@ -72,6 +72,29 @@ pub(super) const fn tint(phase: Option<Phase>) -> Paint {
         Some(Phase::Parked) => Paint::Red,
         Some(Phase::Paused) => Paint::Dim,
         None => Paint::Plain,
+    }
+}
+
+/// What ended a connection or an attempt, as the end of a sentence.
+pub(super) const fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Remote => "the peer closed it",
+        Cause::Operator => "an operator or a local program closed it",
+        Cause::Reload => "a reload closed it",
+        Cause::Shutdown => "the daemon stopped",
+        Cause::Secret => "a secret could not be read",
+        Cause::Dns => "the host name could not be resolved",
+        Cause::Connect => "no address accepted the connection in time",
+        Cause::Tls => "the TLS handshake failed",
+        Cause::Proxy => "the proxy refused",
+        Cause::Upgrade => "the server refused the WebSocket upgrade",
+        Cause::Subprotocol => "no subprotocol was agreed",
+        Cause::Script => "the opening script failed",
+        Cause::PongTimeout => "nothing was heard after a ping",
+        Cause::Mute => "no data came for too long",
+        Cause::Protocol => "the peer broke the WebSocket protocol",
+        Cause::TooBig => "a message was larger than inbox.max_message",
+        Cause::Reset => "the TCP connection ended without a Close frame",
     }
 }
 
