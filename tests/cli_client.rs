@@ -1,6 +1,8 @@
 //! The client verbs of the real binary against an API that answers by script: what is asked, what is shown, what is said
 //! when things go wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
