@@ -3,13 +3,83 @@
 //! `load` reads files and environment into one tree of values that know their file; `check` turns the tree into `Config`
 //! or into *all* its faults. Secrets stay `Template`s: they are evaluated at each attempt and never shown.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ::config::FileFormat;
 
 use crate::core::{admission, inbox, link};
 
-pub use template::{SecretError, Template};
+pub use check::keys;
+pub use fault::{Fault, Faults};
+pub use secret::Secret;
+pub use template::{Redaction, SecretError, Template, TemplateFault};
 
+mod check;
+mod environment;
+mod fault;
+mod secret;
+mod shown;
+mod source;
+pub mod subprotocol;
 pub mod template;
+pub mod url;
+
+/// A configuration, and what about it may not be meant.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Checked.
+    pub config: Config,
+    /// One sentence each, in stable order; nothing secret.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a file or a folder of files, lays `WSKEEPER__…` variables of `environment` over it, and checks the whole.
+pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Faults> {
+    let mut faults = Vec::new();
+    let mut root = source::read(path, &mut faults);
+    let unreadable = !faults.is_empty();
+    environment::overlay(&mut root, environment, &mut faults);
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let checked = check::check(&root, folder, faults.clone());
+    match Faults::new(faults) {
+        // Half a tree would be blamed for what the unreadable half may hold.
+        Some(faults) if unreadable => Err(faults),
+        Some(_) | None => checked.map(|(config, warnings)| Loaded { config, warnings }),
+    }
+}
+
+/// Reads a text in TOML as if it were the file `name`, without environment. Relative paths start from that name's folder.
+pub fn parse_toml(text: &str, name: &str) -> Result<Loaded, Faults> {
+    parse(text, name, FileFormat::Toml)
+}
+
+/// As [`parse_toml`], for YAML.
+pub fn parse_yaml(text: &str, name: &str) -> Result<Loaded, Faults> {
+    parse(text, name, FileFormat::Yaml)
+}
+
+/// As [`parse_toml`], for JSON.
+pub fn parse_json(text: &str, name: &str) -> Result<Loaded, Faults> {
+    parse(text, name, FileFormat::Json)
+}
+
+fn parse(text: &str, name: &str, format: FileFormat) -> Result<Loaded, Faults> {
+    let mut faults = Vec::new();
+    let root = source::parse(text, name, format, &mut faults);
+    match Faults::new(faults) {
+        Some(faults) => Err(faults),
+        None => {
+            let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+            check::check(&root, folder, Vec::new()).map(|(config, warnings)| Loaded { config, warnings })
+        }
+    }
+}
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

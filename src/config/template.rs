@@ -1,36 +1,169 @@
 //! Strings with secrets in them: `${env:NAME}`, `${file:PATH}`, `${credential:NAME}`, evaluated at each attempt.
 //!
-//! A template's `Debug` shows the source text, which names secrets but holds none; the evaluated text lives in a
-//! [`Secret`] that shows nothing.
+//! The source text may hold a secret too, written in clear by someone in a hurry. So [`Template::shown`] and `Debug`
+//! follow a [`Redaction`], and only [`Template::source`] gives the text as written.
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use super::{secret::Secret, shown};
+
+/// The largest secret file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 64 << 10;
+
+/// How much of a template's own text may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redaction {
+    /// All of it.
+    Open,
+    /// References only; what is written in clear becomes `***`.
+    Literals,
+    /// A URL: without userinfo and query.
+    Url,
+}
 
 /// A string that may refer to secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     source: Box<str>,
+    parts: Box<[Part]>,
+    redaction: Redaction,
 }
 
 impl Template {
-    /// Evaluates every reference now.
-    pub fn evaluate(&self) -> Result<String, SecretError> {
-        Ok(self.source.to_string())
+    /// Text without references, taken as it is.
+    pub fn literal(text: &str) -> Self {
+        let source = text.replace("${", "$${");
+        Self { source: source.into(), parts: Box::new([Part::Text(text.into())]), redaction: Redaction::Open }
     }
 
-    /// The text as it was written: names of secrets, never their values.
+    /// Reads the references in `source`. A relative `${file:…}` is sought in `folder`.
+    pub fn parse(source: &str, folder: &Path) -> Result<Self, TemplateFault> {
+        Ok(Self { source: source.into(), parts: parts(source, folder)?.into(), redaction: Redaction::Open })
+    }
+
+    /// The same template, shown less freely.
+    #[must_use]
+    pub fn with_redaction(self, redaction: Redaction) -> Self {
+        Self { redaction, ..self }
+    }
+
+    /// Evaluates every reference now, from the process environment and the file system. It reads files, so it blocks.
+    pub fn evaluate(&self) -> Result<Secret, SecretError> {
+        self.evaluate_with(&|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    /// Evaluates every reference now, with another environment.
+    pub fn evaluate_with(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Reference(reference) => text.push_str(&reference.evaluate(environment)?),
+            }
+        }
+        Ok(Secret::new(text))
+    }
+
+    /// The text as it was written. It may hold a secret written in clear: use [`Template::shown`] for people.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The text as people may see it.
+    pub fn shown(&self) -> String {
+        match self.redaction {
+            Redaction::Open => self.source.to_string(),
+            Redaction::Literals => shown::literals(&self.parts),
+            Redaction::Url => shown::url(&self.parts),
+        }
+    }
+
+    /// Whether anything is left to be evaluated.
+    pub fn has_references(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Reference(_)))
+    }
+
+    /// Whether it is one reference and nothing else.
+    pub fn is_reference(&self) -> bool {
+        matches!(&*self.parts, [Part::Reference(_)])
+    }
+
+    /// The files that it refers to, resolved.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Reference(Reference { kind: ReferenceKind::File(path), .. }) => Some(path.as_path()),
+            Part::Reference(_) | Part::Text(_) => None,
+        })
+    }
+
+    /// The text between references, unescaped.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(&**text),
+            Part::Reference(_) => None,
+        })
+    }
+
+    /// The whole text, where there is nothing to evaluate.
+    pub(crate) fn as_literal(&self) -> Option<String> {
+        (!self.has_references()).then(|| self.literals().collect())
     }
 }
 
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.source)
+        write!(f, "{:?}", self.shown())
+    }
+}
+
+/// A piece of a template.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// As written, unescaped.
+    Text(Box<str>),
+    /// To be evaluated.
+    Reference(Reference),
+}
+
+/// `${KIND:NAME}`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// With its `${` and `}`.
+    pub(crate) written: Box<str>,
+    kind: ReferenceKind,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum ReferenceKind {
+    Env(Box<str>),
+    File(PathBuf),
+    Credential(Box<str>),
+}
+
+impl Reference {
+    fn evaluate(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, SecretError> {
+        let value = match &self.kind {
+            ReferenceKind::Env(name) => environment(name)
+                .ok_or_else(|| format!("the environment has no variable {name}: set it for the daemon")),
+            ReferenceKind::File(path) => read(path),
+            ReferenceKind::Credential(name) => match environment("CREDENTIALS_DIRECTORY") {
+                Some(folder) => read(&Path::new(&folder).join(&**name)),
+                None => Err(format!(
+                    "CREDENTIALS_DIRECTORY is not set: give the unit LoadCredential={name}:PATH, or use ${{file:PATH}}"
+                )),
+            },
+        };
+        value.map_err(|problem| SecretError { reference: self.written.to_string(), problem })
     }
 }
 
 /// A reference that cannot be evaluated.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reference}: {problem}")]
 pub struct SecretError {
     /// The reference as written.
@@ -38,3 +171,97 @@ pub struct SecretError {
     /// What is wrong and what would be right.
     pub problem: String,
 }
+
+/// A template that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}; {hint}")]
+pub struct TemplateFault {
+    /// What is wrong.
+    pub problem: String,
+    /// What would be right.
+    pub hint: String,
+}
+
+fn parts(source: &str, folder: &Path) -> Result<Vec<Part>, TemplateFault> {
+    let mut parts = Vec::new();
+    let mut text = String::new();
+    let mut rest = source;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        if let Some(unescaped) = before.strip_suffix('$') {
+            text.push_str(unescaped);
+            text.push_str("${");
+            rest = &from[2..];
+            continue;
+        }
+        let Some(end) = from.find('}') else {
+            return Err(TemplateFault {
+                problem: "a reference has no closing brace".into(),
+                hint: "close it with `}`, or write `$${` for the two characters `${`".into(),
+            });
+        };
+        text.push_str(before);
+        if !text.is_empty() {
+            parts.push(Part::Text(std::mem::take(&mut text).into()));
+        }
+        parts.push(Part::Reference(reference(&from[..=end], folder)?));
+        rest = &from[end + 1..];
+    }
+    text.push_str(rest);
+    if !text.is_empty() || parts.is_empty() {
+        parts.push(Part::Text(text.into()));
+    }
+    Ok(parts)
+}
+
+fn reference(written: &str, folder: &Path) -> Result<Reference, TemplateFault> {
+    const KINDS: &str =
+        "use ${env:NAME}, ${file:PATH} or ${credential:NAME}, or write `$${` for the two characters `${`";
+    let fault = |problem: String, hint: &str| TemplateFault { problem, hint: hint.into() };
+    let inner = &written[2..written.len() - 1];
+    let Some((kind, name)) = inner.split_once(':') else {
+        return Err(fault("a reference does not say where its value is".into(), KINDS));
+    };
+    let kind = match kind {
+        "exec" | "var" => return Err(fault(format!("${{{kind}:…}} is not supported in this version"), KINDS)),
+        "env" | "file" | "credential" if name.is_empty() => {
+            return Err(fault(format!("${{{kind}:}} names nothing"), KINDS));
+        }
+        _ if name.contains('\0') => return Err(fault("a reference holds a NUL character".into(), KINDS)),
+        "env" if name.contains('=') => {
+            return Err(fault("a variable's name cannot contain `=`".into(), "use ${env:NAME}"));
+        }
+        "env" => ReferenceKind::Env(name.into()),
+        "file" => ReferenceKind::File(folder.join(name)),
+        "credential" if name.contains('/') || name == "." || name == ".." => {
+            return Err(fault("a credential has a name, not a path".into(), "use ${file:PATH} for a path"));
+        }
+        "credential" => ReferenceKind::Credential(name.into()),
+        _ => return Err(fault("a reference is of an unknown kind".into(), KINDS)),
+    };
+    Ok(Reference { written: written.into(), kind })
+}
+
+/// A file's text without its trailing newline. Errors name the path, never what is in it.
+fn read(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let file = File::open(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("{shown} is larger than 64 KiB, which no secret is"));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8"))?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

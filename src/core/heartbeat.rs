@@ -1,6 +1,17 @@
-//! Whether the peer is still there: a ping once nothing has arrived for `idle`, and the end if nothing arrives in `timeout` after it.
+//! Whether the peer is still there: pings with a nonce, and what their pongs prove.
+//!
+//! A pong proves two things: the round trip, and that the peer's WebSocket stack has read every message sent before the
+//! ping (frames are processed in order, RFC 6455 §5.4–5.5.3). It is the *hearing* of any byte that keeps a link alive;
+//! the deadlines for that stand in the link's timers.
 
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::chance::Chance;
 
 /// When to ping and when to give up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,5 +27,97 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self { idle: Duration::from_secs(20), timeout: Duration::from_secs(10), abort_code: None }
+    }
+}
+
+/// Pings remembered at most; the oldest is forgotten first, and a newer pong proves what an older one would have.
+const REMEMBERED: usize = 4;
+
+#[derive(Debug)]
+struct Ping {
+    nonce: u64,
+    at: Instant,
+    fence: u64,
+}
+
+/// The pings of one connection that have not been answered.
+#[derive(Debug, Default)]
+pub struct Pings {
+    open: VecDeque<Ping>,
+}
+
+/// What a pong proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// Round-trip time.
+    pub rtt: Duration,
+    /// The outbox's mark from when the ping was made.
+    pub fence: u64,
+}
+
+impl Pings {
+    /// Makes a ping; `fence` is the outbox's mark of what precedes it in the stream.
+    pub fn ping(&mut self, now: Instant, fence: u64, chance: &mut Chance) -> Bytes {
+        if self.open.len() == REMEMBERED {
+            self.open.pop_front();
+        }
+        let nonce = chance.bits();
+        self.open.push_back(Ping { nonce, at: now, fence });
+        Bytes::copy_from_slice(&nonce.to_be_bytes())
+    }
+
+    /// A pong arrived. `None`: it answers no ping of ours (RFC 6455 §5.5.3 allows that).
+    pub fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Proof> {
+        let nonce = u64::from_be_bytes(payload.try_into().ok()?);
+        let index = self.open.iter().position(|ping| ping.nonce == nonce)?;
+        let answered = self.open.drain(..=index).next_back()?;
+        Some(Proof { rtt: now.saturating_duration_since(answered.at), fence: answered.fence })
+    }
+
+    /// Whether a ping waits for its pong.
+    pub fn is_outstanding(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// The connection is gone.
+    pub fn clear(&mut self) {
+        self.open.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pong_proves_its_ping_and_the_older_ones() {
+        let start = crate::core::epoch();
+        let (mut pings, mut chance) = (Pings::default(), Chance::new(1));
+        let first = pings.ping(start, 1, &mut chance);
+        let second = pings.ping(start + Duration::from_secs(1), 2, &mut chance);
+        let third = pings.ping(start + Duration::from_secs(2), 3, &mut chance);
+        let proof = pings.pong(start + Duration::from_secs(3), &second);
+        assert_eq!(proof, Some(Proof { rtt: Duration::from_secs(2), fence: 2 }));
+        assert_eq!(pings.pong(start + Duration::from_secs(3), &first), None);
+        assert!(pings.is_outstanding());
+        assert!(pings.pong(start + Duration::from_secs(3), &third).is_some());
+        assert!(!pings.is_outstanding());
+    }
+
+    #[test]
+    fn an_unsolicited_pong_proves_nothing() {
+        let mut pings = Pings::default();
+        assert_eq!(pings.pong(crate::core::epoch(), b""), None);
+        assert_eq!(pings.pong(crate::core::epoch(), b"12345678"), None);
+        assert_eq!(pings.pong(crate::core::epoch(), &[0; 125]), None);
+    }
+
+    #[test]
+    fn unanswered_pings_are_bounded() {
+        let (mut pings, mut chance) = (Pings::default(), Chance::new(1));
+        for fence in 0..100 {
+            let _ = pings.ping(crate::core::epoch(), fence, &mut chance);
+        }
+        assert_eq!(pings.open.len(), REMEMBERED);
     }
 }

@@ -19,3 +19,13 @@ pub mod outcome;
 pub mod phase;
 pub mod receipt;
 pub mod timers;
+
+/// Where the clock of a test starts.
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an `Instant` can be had from the clock only; tests then move it themselves"
+)]
+pub(crate) fn epoch() -> std::time::Instant {
+    std::time::Instant::now()
+}

@@ -1,6 +1,6 @@
 //! What follows a close: a table of data, walked by one function.
 //!
-//! An endpoint's own rules stand before the built-in ones; the first that matches decides. Nothing else in wskeeper looks
+//! An endpoint's own rows stand before the built-in ones; the first that matches decides. Nothing else in wskeeper looks
 //! at a close code or an HTTP status to decide anything.
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
@@ -33,7 +33,7 @@ pub trait Pattern: fmt::Debug + Send + Sync {
 pub enum Action {
     /// Exponential backoff.
     Backoff,
-    /// At once, for a connection that had been stable; else exponential backoff (a storm is never the answer).
+    /// At once, the first time in a row; then exponential backoff, because a storm is never the answer.
     Now,
     /// Near the cap of the backoff, whatever the attempt.
     Slow,
@@ -41,7 +41,7 @@ pub enum Action {
     Park,
     /// Evaluate the credentials again and try once; if that ends the same way, park.
     Refresh,
-    /// The next URL of the endpoint, with backoff once all have been tried.
+    /// The next URL of the endpoint, at once until all have been tried, then with backoff.
     NextUrl,
     /// Stay closed until an operator resumes the link.
     StayClosed,
@@ -60,4 +60,244 @@ pub struct Rule {
     pub then: Action,
     /// Only from this many such ends in a row on; exponential backoff before. 1: at once.
     pub after: u32,
+}
+
+/// How something ended, as far as the table cares.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// Close code: 1006 also for an attempt that failed.
+    pub code: u16,
+    /// Reason of the Close frame.
+    pub reason: &'a str,
+    /// HTTP status of a refused upgrade.
+    pub status: Option<u16>,
+    /// What ended it.
+    pub cause: Cause,
+}
+
+/// Names the row that decided, so that ends in a row can be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// Of the endpoint.
+    Own(usize),
+    /// Of the built-in table.
+    BuiltIn(usize),
+    /// None matched: exponential backoff.
+    Default,
+}
+
+/// Counts ends in a row that the same row decided.
+#[derive(Debug, Default)]
+pub struct Streak {
+    last: Option<(Row, u32)>,
+}
+
+impl Streak {
+    /// What follows `end`, and how many ends in a row its row has now decided.
+    pub fn decide(&mut self, own: &[Rule], end: End<'_>) -> (Action, u32) {
+        let (row, then, after) = find(own, end);
+        let count = match self.last {
+            Some((last, count)) if last == row => count.saturating_add(1),
+            Some(_) | None => 1,
+        };
+        self.last = Some((row, count));
+        let action = match then {
+            _ if count < after => Action::Backoff,
+            Action::Refresh if count > after => Action::Park,
+            Action::Now if count > after => Action::Backoff,
+            Action::Backoff
+            | Action::Now
+            | Action::Slow
+            | Action::Park
+            | Action::Refresh
+            | Action::NextUrl
+            | Action::StayClosed
+            | Action::Within(..)
+            | Action::RetryAfter => then,
+        };
+        (action, count)
+    }
+
+    /// The link has been stable, or an operator intervened: nothing is in a row any more.
+    pub fn reset(&mut self) {
+        self.last = None;
+    }
+}
+
+fn find(own: &[Rule], end: End<'_>) -> (Row, Action, u32) {
+    if let Some((index, rule)) = own.iter().enumerate().find(|(_, rule)| rule.when.is_met(end)) {
+        return (Row::Own(index), rule.then, rule.after);
+    }
+    BUILT_IN
+        .iter()
+        .enumerate()
+        .find(|(_, row)| row.key.is_met(end))
+        .map_or((Row::Default, Action::Backoff, 1), |(index, row)| (Row::BuiltIn(index), row.then, row.after))
+}
+
+impl Match {
+    fn is_met(&self, end: End<'_>) -> bool {
+        self.code.as_ref().is_none_or(|codes| codes.contains(&end.code))
+            && self.reason.as_ref().is_none_or(|pattern| pattern.is_match(end.reason))
+            && self.status.as_ref().is_none_or(|range| end.status.is_some_and(|status| range.contains(&status)))
+            && self.class.is_none_or(|class| class == end.cause)
+    }
+}
+
+#[derive(Debug)]
+enum Key {
+    Codes(&'static [u16]),
+    Statuses(&'static [u16]),
+}
+
+impl Key {
+    fn is_met(&self, end: End<'_>) -> bool {
+        match self {
+            Self::Codes(codes) => end.cause == Cause::Remote && codes.contains(&end.code),
+            Self::Statuses(statuses) => end.status.is_some_and(|status| statuses.contains(&status)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct BuiltIn {
+    key: Key,
+    then: Action,
+    after: u32,
+}
+
+/// The built-in table (contract, section 4). What no row names is followed by exponential backoff, clean closes included.
+static BUILT_IN: [BuiltIn; 6] = [
+    BuiltIn { key: Key::Statuses(&[401, 403]), then: Action::Refresh, after: 1 },
+    BuiltIn { key: Key::Codes(&[4401, 4403]), then: Action::Refresh, after: 1 },
+    BuiltIn { key: Key::Statuses(&[404, 410]), then: Action::Park, after: 5 },
+    BuiltIn { key: Key::Codes(&[1002, 1003, 1007, 1008, 1010]), then: Action::Park, after: 5 },
+    BuiltIn { key: Key::Statuses(&[429, 503]), then: Action::RetryAfter, after: 1 },
+    BuiltIn {
+        key: Key::Codes(&[1012]),
+        then: Action::Within(Duration::from_secs(5), Duration::from_secs(30)),
+        after: 1,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(code: u16) -> End<'static> {
+        End { code, reason: "", status: None, cause: Cause::Remote }
+    }
+
+    fn refused(status: u16) -> End<'static> {
+        End { code: 1006, reason: "", status: Some(status), cause: Cause::Upgrade }
+    }
+
+    fn decide(end: End<'_>) -> Action {
+        Streak::default().decide(&[], end).0
+    }
+
+    #[derive(Debug)]
+    struct Contains(&'static str);
+
+    impl Pattern for Contains {
+        fn is_match(&self, reason: &str) -> bool {
+            reason.contains(self.0)
+        }
+        fn source(&self) -> &str {
+            self.0
+        }
+    }
+
+    fn rule(when: Match, then: Action, after: u32) -> Rule {
+        Rule { when, then, after }
+    }
+
+    #[test]
+    fn clean_and_abnormal_closes_are_followed_by_backoff() {
+        for code in [1000, 1001, 1005, 1006, 1011, 1013, 1014, 3000] {
+            assert_eq!(decide(closed(code)), Action::Backoff, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_service_restart_is_spread_over_5_to_30_seconds() {
+        assert_eq!(decide(closed(1012)), Action::Within(Duration::from_secs(5), Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn missing_credentials_get_one_refresh_and_then_the_link_is_parked() {
+        for end in [refused(401), refused(403), closed(4401), closed(4403)] {
+            let mut streak = Streak::default();
+            assert_eq!(streak.decide(&[], end).0, Action::Refresh);
+            assert_eq!(streak.decide(&[], end).0, Action::Park);
+            assert_eq!(streak.decide(&[], end).0, Action::Park);
+            streak.reset();
+            assert_eq!(streak.decide(&[], end).0, Action::Refresh);
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_good_parks_at_the_fifth_in_a_row() {
+        for end in [refused(404), refused(410), closed(1008), closed(1002), closed(1003), closed(1007), closed(1010)] {
+            let mut streak = Streak::default();
+            for _ in 0..4 {
+                assert_eq!(streak.decide(&[], end).0, Action::Backoff);
+            }
+            assert_eq!(streak.decide(&[], end).0, Action::Park);
+        }
+    }
+
+    #[test]
+    fn another_end_in_between_starts_the_count_over() {
+        let mut streak = Streak::default();
+        for _ in 0..4 {
+            let _ = streak.decide(&[], closed(1008));
+        }
+        let _ = streak.decide(&[], closed(1006));
+        assert_eq!(streak.decide(&[], closed(1008)), (Action::Backoff, 1));
+    }
+
+    #[test]
+    fn our_own_verdict_on_the_peer_is_not_the_peers_refusal() {
+        let end = End { code: 1002, reason: "", status: None, cause: Cause::Protocol };
+        let mut streak = Streak::default();
+        assert!((0..9).all(|_| streak.decide(&[], end).0 == Action::Backoff));
+    }
+
+    #[test]
+    fn too_many_requests_obey_retry_after() {
+        assert_eq!(decide(refused(429)), Action::RetryAfter);
+        assert_eq!(decide(refused(503)), Action::RetryAfter);
+        assert_eq!(decide(refused(500)), Action::Backoff);
+    }
+
+    #[test]
+    fn the_endpoints_own_rows_come_first_and_all_their_parts_must_match() {
+        let own = [
+            rule(
+                Match { code: Some(4000..=4099), reason: Some(Arc::new(Contains("bye"))), ..Match::default() },
+                Action::StayClosed,
+                1,
+            ),
+            rule(Match { code: Some(4000..=4099), ..Match::default() }, Action::Slow, 1),
+            rule(Match { class: Some(Cause::Dns), ..Match::default() }, Action::NextUrl, 1),
+            rule(Match { status: Some(400..=499), ..Match::default() }, Action::Park, 2),
+        ];
+        let bye = End { reason: "good bye", ..closed(4001) };
+        let mut streak = Streak::default();
+        assert_eq!(streak.decide(&own, bye).0, Action::StayClosed);
+        assert_eq!(streak.decide(&own, closed(4001)).0, Action::Slow);
+        let dns = End { code: 1006, reason: "", status: None, cause: Cause::Dns };
+        assert_eq!(streak.decide(&own, dns).0, Action::NextUrl);
+        assert_eq!(streak.decide(&own, refused(401)).0, Action::Backoff);
+        assert_eq!(streak.decide(&own, refused(404)).0, Action::Park);
+    }
+
+    #[test]
+    fn now_is_granted_once_in_a_row() {
+        let own = [rule(Match { code: Some(4200..=4299), ..Match::default() }, Action::Now, 1)];
+        let mut streak = Streak::default();
+        assert_eq!(streak.decide(&own, closed(4200)).0, Action::Now);
+        assert_eq!(streak.decide(&own, closed(4201)).0, Action::Backoff);
+    }
 }

@@ -1,0 +1,212 @@
+//! `[api]`: where the local API listens and who may use it.
+//!
+//! An address that other machines can reach demands tokens; it is refused here, before anything listens.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    MAX_DURATION,
+    item::Item,
+    section::{Section, suggestion},
+};
+use crate::config::{Api, Listen, Readiness, Scope, Token, template::Redaction};
+
+/// What fits `sun_path` with its closing NUL.
+const MAX_SOCKET_PATH: usize = 107;
+
+pub(super) fn read(section: &Section<'_>, endpoints: &[&str]) -> Api {
+    let tokens = section.list("tokens").unwrap_or_default();
+    let tokens = tokens.iter().filter_map(|section| token(section, endpoints)).collect::<Vec<_>>();
+    let listen = listen(section);
+    let readiness = [("process", Readiness::Process), ("links", Readiness::Links)];
+    let api = Api {
+        allowed_hosts: names(section, "allowed_hosts", host_problem),
+        allowed_origins: names(section, "allowed_origins", origin_problem),
+        readiness: section.get("readiness").and_then(|item| item.word(&readiness)).unwrap_or(Readiness::Process),
+        max_body: size(section, "max_body", 16 << 20),
+        max_connections: section.count("max_connections", 1..=1_000_000).unwrap_or(1024),
+        header_timeout: time(section, "header_timeout", Duration::from_secs(10)),
+        keepalive: time(section, "keepalive", Duration::from_secs(15)),
+        listen,
+        tokens,
+    };
+    if let Listen::Tcp(address) = &api.listen
+        && !address.ip().to_canonical().is_loopback()
+        && !section.has("tokens")
+    {
+        section.fault(
+            "listen",
+            format!("{address} can be reached from other machines, and there are no tokens"),
+            "add [[api.tokens]], or listen on 127.0.0.1 or a unix socket",
+        );
+    }
+    let mut seen = Vec::new();
+    for token in &api.tokens {
+        if seen.contains(&&token.name) {
+            section.fault("tokens", "two tokens have the same name", "give each a name of its own");
+        }
+        seen.push(&token.name);
+    }
+    section.finish();
+    api
+}
+
+fn size(section: &Section<'_>, key: &'static str, default: usize) -> usize {
+    let size = section.get(key).and_then(|item| item.size(1..=1 << 32));
+    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(default)
+}
+
+fn time(section: &Section<'_>, key: &'static str, default: Duration) -> Duration {
+    section.duration(key, Duration::from_millis(1)..=MAX_DURATION).unwrap_or(default)
+}
+
+fn listen(section: &Section<'_>) -> Listen {
+    let mode = section.get("socket_mode").and_then(|item| mode(&item)).unwrap_or(0o660);
+    let group = section.get("socket_group").and_then(|item| item.text().map(str::to_owned));
+    let default = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)));
+    let Some(item) = section.get("listen") else { return default };
+    let Some(text) = item.text() else { return default };
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix(&item, path, mode, group).unwrap_or(default);
+    }
+    for key in ["socket_mode", "socket_group"] {
+        if section.has(key) {
+            section.warn(key, "has an effect only where api.listen is a unix socket");
+        }
+    }
+    let address = match text.split_once(':') {
+        Some(("localhost", port)) => format!("127.0.0.1:{port}").parse(),
+        _ => text.parse(),
+    };
+    match address {
+        Ok(address) => Listen::Tcp(address),
+        Err(_) => {
+            item.fault(
+                "is not an address to listen on",
+                "write an IP address with a port (\"127.0.0.1:7700\", \"[::1]:7700\") or \"unix:/PATH\"",
+            );
+            default
+        }
+    }
+}
+
+fn unix(item: &Item<'_>, path: &str, mode: u32, group: Option<String>) -> Option<Listen> {
+    let path: PathBuf =
+        if path.is_empty() { PathBuf::new() } else { item.report.folder_of(item.value.origin()).join(path) };
+    let length = path.as_os_str().len();
+    if length == 0 || length > MAX_SOCKET_PATH || path.to_string_lossy().contains('\0') {
+        item.fault(
+            format!("is not a path for a socket: it has {length} bytes"),
+            format!("write \"unix:/PATH\" with a path of 1 to {MAX_SOCKET_PATH} bytes"),
+        );
+        return None;
+    }
+    if mode & 0o006 != 0 {
+        item.report.warn("api.socket_mode", "every user of this machine may use the socket");
+    }
+    Some(Listen::Unix { path, mode, group })
+}
+
+fn mode(item: &Item<'_>) -> Option<u32> {
+    const FORM: &str = "write octal digits in quotes, such as \"0660\"";
+    let text = item.text()?;
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && text.len() <= 4);
+    if mode.is_none() {
+        item.fault("is not a file mode", FORM);
+    }
+    mode
+}
+
+fn token(section: &Section<'_>, endpoints: &[&str]) -> Option<Token> {
+    let name = section.get("name").map(|item| item.text().map(str::to_owned));
+    let secret = section.get("token");
+    let scopes = section.get("scopes");
+    let only = section.get("endpoints");
+    section.finish();
+    for (key, missing, hint) in [
+        ("name", name.is_none(), "give it a name for the logs"),
+        ("token", secret.is_none(), "say where it is: \"${file:/etc/wskeeper/token}\""),
+        ("scopes", scopes.is_none(), "list what it allows: \"read\", \"send\", \"admin\""),
+    ] {
+        if missing && !section.has(key) {
+            section.fault(key, "is missing", hint);
+        }
+    }
+    let endpoints = match only {
+        Some(item) => Some(only_endpoints(&item, endpoints)?),
+        None => None,
+    };
+    let secret = secret?.template_reference()?;
+    Some(Token { name: name??, secret, scopes: scopes_of(&scopes?)?, endpoints })
+}
+
+impl Item<'_> {
+    fn template_reference(&self) -> Option<crate::config::Template> {
+        let template = self.template()?.with_redaction(Redaction::Literals);
+        if !template.is_reference() {
+            self.fault(
+                "a token written in the configuration can be read by whoever reads the configuration, and its backups",
+                "write where it is: \"${file:PATH}\", \"${credential:NAME}\" or \"${env:NAME}\", and nothing around it",
+            );
+            return None;
+        }
+        super::request::look_at_files(self, &template);
+        Some(template)
+    }
+}
+
+fn scopes_of(item: &Item<'_>) -> Option<Vec<Scope>> {
+    let words = [("read", Scope::Read), ("send", Scope::Send), ("admin", Scope::Admin)];
+    let list = item.list()?;
+    if list.is_empty() {
+        item.fault("a token without a scope allows nothing", "list at least one of \"read\", \"send\", \"admin\"");
+    }
+    let mut scopes: Vec<Scope> = list.iter().filter_map(|item| item.word(&words)).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    Some(scopes)
+}
+
+fn only_endpoints(item: &Item<'_>, endpoints: &[&str]) -> Option<Vec<Arc<str>>> {
+    let mut only = Vec::new();
+    for item in item.list()? {
+        let Some(name) = item.text() else { continue };
+        if endpoints.contains(&name) {
+            only.push(name.into());
+        } else {
+            item.fault("no endpoint has this name", suggestion(name, endpoints));
+        }
+    }
+    Some(only)
+}
+
+fn names(section: &Section<'_>, key: &'static str, problem: fn(&str) -> Option<&'static str>) -> Vec<String> {
+    let Some(list) = section.get(key).and_then(|item| item.list()) else { return Vec::new() };
+    let mut names = Vec::new();
+    for item in list {
+        let Some(text) = item.text() else { continue };
+        match problem(text) {
+            Some(hint) => item.fault("cannot be compared with what a request says", hint),
+            None => names.push(text.to_ascii_lowercase()),
+        }
+    }
+    names
+}
+
+fn host_problem(text: &str) -> Option<&'static str> {
+    let host = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(text, |(host, _)| host);
+    url::Host::parse(host).err().map(|_| "write a host name or address, with a port or without: \"keeper.example\"")
+}
+
+fn origin_problem(text: &str) -> Option<&'static str> {
+    let origin = url::Url::parse(text).ok().map(|url| url.origin().ascii_serialization());
+    let same = origin.is_some_and(|origin| origin.eq_ignore_ascii_case(text) && origin != "null");
+    (!same).then_some(
+        "write scheme, host and port as a browser does: \"https://board.example\", \"http://localhost:8080\"",
+    )
+}

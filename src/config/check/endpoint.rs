@@ -1,0 +1,253 @@
+//! `[defaults]` and `[endpoints.NAME]`.
+//!
+//! Both are read by the same function over a [`Draft`]: the built-in values lie under `[defaults]`, and those under each
+//! endpoint. A rule over two keys is tested only where one of them is written, so that it complains once.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    MAX_DURATION, MAX_SIZE, outcomes,
+    request::{self, Request},
+    section::Section,
+    tls,
+};
+use crate::{
+    config::{Endpoint, Tls},
+    core::{
+        backoff, heartbeat, inbox, link,
+        outbox::{self, OnFull, WhenDown},
+        outcome::Rule,
+    },
+};
+
+/// The longest name of an endpoint, in bytes.
+const MAX_NAME: usize = 64;
+
+/// An endpoint before it has a URL.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    links: u32,
+    request: Request,
+    tls: Tls,
+    critical: bool,
+    min_ready: u32,
+    connect_timeout: Duration,
+    close_timeout: Duration,
+    park_probe: Duration,
+    retry_after_max: Duration,
+    stay_closed: bool,
+    heartbeat: heartbeat::Policy,
+    backoff: backoff::Policy,
+    outcomes: Vec<Rule>,
+    outbox: outbox::Policy,
+    inbox: inbox::Policy,
+    receipts_keep: Duration,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            links: 1,
+            request: Request::default(),
+            tls: Tls::default(),
+            critical: false,
+            min_ready: 1,
+            connect_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            park_probe: Duration::from_mins(10),
+            retry_after_max: Duration::from_mins(5),
+            stay_closed: false,
+            heartbeat: heartbeat::Policy::default(),
+            backoff: backoff::Policy::default(),
+            outcomes: Vec::new(),
+            outbox: outbox::Policy::default(),
+            inbox: inbox::Policy::default(),
+            receipts_keep: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Reads `[defaults]`.
+pub(super) fn defaults(section: &Section<'_>) -> Draft {
+    let draft = read(section, Draft::default());
+    for key in ["url", "urls"] {
+        if section.has(key) {
+            section.fault(key, "cannot be a default", "give each endpoint a `url` or `urls` of its own");
+        }
+    }
+    section.known("url");
+    section.known("urls");
+    section.finish();
+    draft
+}
+
+/// Reads `[endpoints.NAME]`, each over the defaults.
+pub(super) fn endpoints(section: &Section<'_>, defaults: &Draft) -> BTreeMap<Arc<str>, Arc<Endpoint>> {
+    let mut endpoints = BTreeMap::new();
+    for (name, section) in section.named() {
+        if !is_name(name) {
+            section.report.fault(
+                section.origin(),
+                &section.path,
+                "is not a name for an endpoint",
+                "begin with a letter or digit and use letters, digits, `_`, `-` and `.`, at most 64 in all",
+            );
+        }
+        let name: Arc<str> = name.into();
+        let endpoint = finish(&section, name.clone(), read(&section, defaults.clone()));
+        endpoints.insert(name, Arc::new(endpoint));
+    }
+    endpoints
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= MAX_NAME
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+fn finish(section: &Section<'_>, name: Arc<str>, draft: Draft) -> Endpoint {
+    let urls = request::urls(section);
+    request::look_at_credentials(section, &urls, &draft.request);
+    outcomes::look_at_urls(section, &draft.outcomes, urls.len());
+    section.finish();
+    let mut rules = draft.outcomes;
+    if draft.stay_closed {
+        rules.extend(outcomes::stay_closed());
+    }
+    let policy = link::Policy {
+        urls: urls.len(),
+        connect_timeout: draft.connect_timeout,
+        close_timeout: draft.close_timeout,
+        park_probe: draft.park_probe,
+        retry_after_max: draft.retry_after_max,
+        heartbeat: draft.heartbeat,
+        backoff: draft.backoff,
+        outcomes: rules,
+        outbox: draft.outbox,
+    };
+    Endpoint {
+        name,
+        urls,
+        links: draft.links,
+        protocols: draft.request.protocols,
+        protocols_optional: draft.request.protocols_optional,
+        headers: draft.request.headers,
+        redirects: draft.request.redirects,
+        tls: draft.tls,
+        critical: draft.critical,
+        min_ready: draft.min_ready,
+        link: Arc::new(policy),
+        inbox: draft.inbox,
+        receipts_keep: draft.receipts_keep,
+    }
+}
+
+fn read(section: &Section<'_>, mut draft: Draft) -> Draft {
+    let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    draft.links = section.count("links", 1..=100_000).map_or(draft.links, small);
+    draft.critical = section.bool("critical").unwrap_or(draft.critical);
+    draft.min_ready = section.count("min_ready", 1..=100_000).map_or(draft.min_ready, small);
+    if draft.min_ready > draft.links && (section.has("min_ready") || section.has("links")) {
+        let problem = format!("{} of {} links can never be ready", draft.min_ready, draft.links);
+        section.fault("min_ready", problem, format!("write at most {}, or raise `links`", draft.links));
+    }
+    let wait = || Duration::from_millis(1)..=MAX_DURATION;
+    draft.connect_timeout = section.duration("connect_timeout", wait()).unwrap_or(draft.connect_timeout);
+    draft.close_timeout = section.duration("close_timeout", wait()).unwrap_or(draft.close_timeout);
+    draft.request = request::read(section, draft.request);
+    draft.tls = tls::read(&section.section("tls"), draft.tls);
+    heartbeat(&section.section("heartbeat"), &mut draft.heartbeat);
+    reconnect(&section.section("reconnect"), &mut draft);
+    if let Some(rules) = outcomes::read(section) {
+        draft.outcomes = rules;
+    }
+    outbox(&section.section("outbox"), &mut draft.outbox);
+    inbox(&section.section("inbox"), &mut draft.inbox);
+    let receipts = section.section("receipts");
+    draft.receipts_keep = receipts.duration("keep", Duration::ZERO..=MAX_DURATION).unwrap_or(draft.receipts_keep);
+    receipts.finish();
+    draft
+}
+
+fn heartbeat(section: &Section<'_>, policy: &mut heartbeat::Policy) {
+    let wait = || Duration::from_millis(1)..=MAX_DURATION;
+    policy.idle = section.duration("idle", wait()).unwrap_or(policy.idle);
+    policy.timeout = section.duration("timeout", wait()).unwrap_or(policy.timeout);
+    if let Some(item) = section.get("abort_code")
+        && let Some(code) = item.integer(0..=u64::from(u16::MAX)).and_then(|code| u16::try_from(code).ok())
+    {
+        if code == 1000 || (3000..=4999).contains(&code) {
+            policy.abort_code = Some(code);
+        } else {
+            item.fault(
+                format!("{code} is not a close code that may be sent"),
+                "write 1000 or a code from 3000 to 4999",
+            );
+        }
+    }
+    section.finish();
+}
+
+fn reconnect(section: &Section<'_>, draft: &mut Draft) {
+    let policy = &mut draft.backoff;
+    let some = || Duration::from_millis(1)..=MAX_DURATION;
+    let any = || Duration::ZERO..=MAX_DURATION;
+    policy.first = section.duration("first", any()).unwrap_or(policy.first);
+    policy.initial = section.duration("initial", some()).unwrap_or(policy.initial);
+    policy.multiplier =
+        section.get("multiplier").and_then(|item| item.number(1.0..=1000.0)).unwrap_or(policy.multiplier);
+    policy.max = section.duration("max", some()).unwrap_or(policy.max);
+    policy.stable = section.duration("stable", any()).unwrap_or(policy.stable);
+    if policy.initial > policy.max && (section.has("initial") || section.has("max")) {
+        let key = if section.has("initial") { "initial" } else { "max" };
+        section.fault(key, "`initial` is longer than `max`", "write an `initial` of at most `max`");
+    }
+    draft.park_probe = section.duration("park_probe", some()).unwrap_or(draft.park_probe);
+    draft.retry_after_max = section.duration("retry_after_max", any()).unwrap_or(draft.retry_after_max);
+    let choices = [("reconnect", false), ("stay_closed", true)];
+    draft.stay_closed = section.get("on_clean_close").and_then(|item| item.word(&choices)).unwrap_or(draft.stay_closed);
+    section.finish();
+}
+
+fn outbox(section: &Section<'_>, policy: &mut outbox::Policy) {
+    policy.max_messages = section.count("max_messages", 1..=100_000_000).unwrap_or(policy.max_messages);
+    policy.max_bytes = bytes(section, "max_bytes").unwrap_or(policy.max_bytes);
+    policy.max_message = message(section, "max_message").unwrap_or(policy.max_message);
+    policy.ttl = section.duration("ttl", Duration::from_millis(1)..=MAX_DURATION).or(policy.ttl);
+    let on_full = [
+        ("reject", OnFull::Reject),
+        ("drop_oldest", OnFull::DropOldest),
+        ("drop_newest", OnFull::DropNewest),
+        ("wait", OnFull::Wait),
+    ];
+    policy.on_full = section.get("on_full").and_then(|item| item.word(&on_full)).unwrap_or(policy.on_full);
+    let when_down = [("hold", WhenDown::Hold), ("reject", WhenDown::Reject), ("drop", WhenDown::Drop)];
+    policy.when_down = section.get("when_down").and_then(|item| item.word(&when_down)).unwrap_or(policy.when_down);
+    policy.conflate = section.bool("conflate").unwrap_or(policy.conflate);
+    if policy.max_message as u64 > policy.max_bytes && (section.has("max_message") || section.has("max_bytes")) {
+        let key = if section.has("max_message") { "max_message" } else { "max_bytes" };
+        section.fault(
+            key,
+            "`max_message` is larger than `max_bytes`",
+            "no such message could be queued: make `max_bytes` as large",
+        );
+    }
+    section.finish();
+}
+
+/// `max_message` may exceed `max_bytes` here: the newest message is kept whatever its size.
+fn inbox(section: &Section<'_>, policy: &mut inbox::Policy) {
+    policy.max_messages = section.count("max_messages", 1..=100_000_000).unwrap_or(policy.max_messages);
+    policy.max_bytes = bytes(section, "max_bytes").unwrap_or(policy.max_bytes);
+    policy.max_message = message(section, "max_message").unwrap_or(policy.max_message);
+    section.finish();
+}
+
+fn bytes(section: &Section<'_>, key: &'static str) -> Option<u64> {
+    section.get(key)?.size(1..=MAX_SIZE)
+}
+
+fn message(section: &Section<'_>, key: &'static str) -> Option<usize> {
+    section.get(key)?.size(1..=1 << 30).and_then(|size| usize::try_from(size).ok())
+}

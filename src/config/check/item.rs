@@ -1,0 +1,202 @@
+//! One value of the tree, read as what its key needs.
+//!
+//! A value from the environment is text; it is read as the number or boolean that the key needs. In a file the type must be
+//! right. No complaint repeats a string from the configuration but for closed sets of words, because it may be a secret.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use bytesize::ByteSize;
+use config::{Value, ValueKind};
+
+use super::section::{Report, suggestion};
+use crate::config::{environment, template::Template};
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Item<'a> {
+    pub(crate) report: &'a Report,
+    pub(crate) path: String,
+    pub(crate) value: &'a Value,
+}
+
+impl<'a> Item<'a> {
+    /// Something is wrong with it.
+    pub(crate) fn fault(&self, problem: impl Into<String>, hint: impl Into<String>) {
+        self.report.fault(self.value.origin(), &self.path, problem, hint);
+    }
+
+    fn wrong_type<T>(&self, wanted: &str, hint: &str) -> Option<T> {
+        self.fault(format!("must be {wanted}, not {}", what(&self.value.kind)), hint);
+        None
+    }
+
+    /// Text from the environment, which may stand for another type.
+    fn loose(&self) -> Option<&'a str> {
+        match &self.value.kind {
+            ValueKind::String(text) if self.value.origin()?.starts_with(environment::ORIGIN) => Some(text.trim()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn bool(&self) -> Option<bool> {
+        match (&self.value.kind, self.loose()) {
+            (ValueKind::Boolean(value), _) => Some(*value),
+            (_, Some("true")) => Some(true),
+            (_, Some("false")) => Some(false),
+            _ => self.wrong_type("true or false", "write it without quotes"),
+        }
+    }
+
+    /// A string, not empty unless the key allows it.
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        match &self.value.kind {
+            ValueKind::String(text) => Some(text),
+            _ => self.wrong_type("a string", "write it in quotes"),
+        }
+    }
+
+    pub(crate) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let whole: Option<i128> = match (&self.value.kind, self.loose()) {
+            (ValueKind::I64(value), _) => Some((*value).into()),
+            (ValueKind::U64(value), _) => Some((*value).into()),
+            (ValueKind::I128(value), _) => Some(*value),
+            (ValueKind::U128(value), _) => Some(i128::try_from(*value).unwrap_or(i128::MAX)),
+            (_, Some(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let Some(whole) = whole else {
+            return self.wrong_type("a whole number", &format!("write {}", between(&range)));
+        };
+        let fits = u64::try_from(whole).ok().filter(|value| range.contains(value));
+        if fits.is_none() {
+            self.fault(format!("{whole} is out of range"), format!("write {}", between(&range)));
+        }
+        fits
+    }
+
+    pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        #[allow(clippy::cast_precision_loss, reason = "a multiplier or a rate, not a count")]
+        let number = match (&self.value.kind, self.loose()) {
+            (ValueKind::Float(value), _) => Some(*value),
+            (ValueKind::I64(value), _) => Some(*value as f64),
+            (ValueKind::U64(value), _) => Some(*value as f64),
+            (_, Some(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let hint = format!("write a number from {} to {}", range.start(), range.end());
+        let Some(number) = number else { return self.wrong_type("a number", &hint) };
+        if range.contains(&number) {
+            return Some(number);
+        }
+        self.fault(format!("{number} is out of range"), hint);
+        None
+    }
+
+    pub(crate) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        const FORM: &str = "write a number with its unit, such as \"500ms\", \"20s\", \"10min\" or \"1h\"";
+        let ValueKind::String(text) = &self.value.kind else { return self.wrong_type("a duration", FORM) };
+        let text = text.trim();
+        let parsed = if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) };
+        match parsed {
+            Ok(duration) if range.contains(&duration) => Some(duration),
+            Err(humantime::DurationError::NumberOverflow) => {
+                self.fault("the duration is too long or too fine", duration_hint(&range));
+                None
+            }
+            Ok(duration) => {
+                self.fault(format!("{} is out of range", humantime::format_duration(duration)), duration_hint(&range));
+                None
+            }
+            Err(_) => {
+                self.fault("is not a duration", FORM);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        const FORM: &str = "write a number with its unit, such as \"64KiB\" or \"8MiB\", or a number of bytes";
+        let bytes = match &self.value.kind {
+            ValueKind::String(text) => match text.trim().parse::<ByteSize>() {
+                Ok(size) => Some(size.as_u64()),
+                Err(_) => {
+                    self.fault("is not a size", FORM);
+                    return None;
+                }
+            },
+            ValueKind::I64(value) => u64::try_from(*value).ok(),
+            ValueKind::U64(value) => Some(*value),
+            _ => return self.wrong_type("a size", FORM),
+        };
+        let fits = bytes.filter(|bytes| range.contains(bytes));
+        if fits.is_none() {
+            let (from, to) = (ByteSize(*range.start()), ByteSize(*range.end()));
+            self.fault("the size is out of range", format!("write a size from {from} to {to}"));
+        }
+        fits
+    }
+
+    /// One of a closed set of words.
+    pub(crate) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let text = self.text()?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let hint = match suggestion(text, &known) {
+                near if near.starts_with("did") => near,
+                _ => format!("write one of {}", quoted(&known)),
+            };
+            self.fault("is not one of the words that it may be", hint);
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// The values of a list, each with its place.
+    pub(crate) fn list(&self) -> Option<Vec<Item<'a>>> {
+        let ValueKind::Array(list) = &self.value.kind else {
+            let hint =
+                if self.loose().is_some() { "write JSON: [\"a\", \"b\"]" } else { "write it in brackets: [ … ]" };
+            return self.wrong_type("a list", hint);
+        };
+        let item = |(index, value)| Item { report: self.report, path: format!("{}[{index}]", self.path), value };
+        Some(list.iter().enumerate().map(item).collect())
+    }
+
+    /// A string with references.
+    pub(crate) fn template(&self) -> Option<Template> {
+        let folder = self.report.folder_of(self.value.origin());
+        match Template::parse(self.text()?, &folder) {
+            Ok(template) => Some(template),
+            Err(fault) => {
+                self.fault(fault.problem, fault.hint);
+                None
+            }
+        }
+    }
+}
+
+/// What a value is, in a sentence.
+pub(crate) fn what(kind: &ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Nil => "nothing",
+        ValueKind::Boolean(_) => "a boolean",
+        ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => "a whole number",
+        ValueKind::Float(_) => "a number with a fraction",
+        ValueKind::String(_) => "a string",
+        ValueKind::Table(_) => "a section",
+        ValueKind::Array(_) => "a list",
+    }
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
+}
+
+fn between(range: &RangeInclusive<u64>) -> String {
+    format!("a whole number from {} to {}", range.start(), range.end())
+}
+
+fn duration_hint(range: &RangeInclusive<Duration>) -> String {
+    let text = |duration: &Duration| humantime::format_duration(*duration).to_string();
+    format!("write a duration from {} to {}", text(range.start()), text(range.end()))
+}

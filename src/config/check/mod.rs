@@ -1,0 +1,144 @@
+//! The tree of values becomes a `Config`, or all its faults.
+//!
+//! Nothing stops at the first fault: a bad value is reported and its default used, so that the rest is still looked at. The
+//! result counts only if there is no fault at all.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use config::Value;
+use tracing_subscriber::EnvFilter;
+
+use self::section::{Report, Section};
+use super::{
+    Config, Limits, Log, LogFormat, Metrics,
+    fault::{Fault, Faults},
+};
+use crate::core::admission;
+
+mod api;
+mod endpoint;
+mod item;
+mod outcomes;
+mod request;
+mod section;
+mod tls;
+
+/// The longest duration that any key takes: what is longer is a mistake, and sums of these cannot overflow a clock.
+pub(crate) const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
+
+/// The largest size that any key takes, in bytes.
+pub(crate) const MAX_SIZE: u64 = 1 << 40;
+
+/// Checks the tree. `folder` is where relative paths of environment variables start.
+pub(crate) fn check(root: &Value, folder: &Path, faults: Vec<Fault>) -> Result<(Config, Vec<String>), Faults> {
+    let report = Report { folder: folder.to_owned(), faults: faults.into(), ..Report::default() };
+    let config = read(&report, root);
+    match Faults::new(report.faults.into_inner()) {
+        Some(faults) => Err(faults),
+        None => Ok((config, report.warnings.into_inner().into_iter().collect())),
+    }
+}
+
+/// Every key there is, names replaced by `*` and a list's place by `[]`, in order.
+pub fn keys() -> Vec<String> {
+    let report = Report::default();
+    let mut faults = Vec::new();
+    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[[endpoints.x.outcomes]]";
+    let root = super::source::parse(sample, "sample", config::FileFormat::Toml, &mut faults);
+    read(&report, &root);
+    report.keys.into_inner().into_iter().collect()
+}
+
+fn read(report: &Report, root: &Value) -> Config {
+    let root = Section::root(report, root);
+    let defaults = endpoint::defaults(&root.section("defaults"));
+    let endpoints = endpoint::endpoints(&root.section("endpoints"), &defaults);
+    let names: Vec<&str> = endpoints.keys().map(|name| &**name).collect();
+    let config = Config {
+        api: api::read(&root.section("api"), &names),
+        log: log(&root.section("log")),
+        metrics: metrics(&root.section("metrics")),
+        admission: admission(&root.section("admission")),
+        limits: limits(&root.section("limits")),
+        endpoints,
+    };
+    root.finish();
+    warn(report, &config);
+    config
+}
+
+fn log(section: &Section<'_>) -> Log {
+    let mut log = Log { level: "info".into(), format: LogFormat::Auto };
+    if let Some(item) = section.get("level")
+        && let Some(text) = item.text()
+    {
+        match EnvFilter::builder().parse(text) {
+            Ok(_) if !text.trim().is_empty() => text.clone_into(&mut log.level),
+            Ok(_) | Err(_) => {
+                item.fault(
+                    "is not a log filter",
+                    "write a level (\"info\") or levels by target (\"info,wskeeper=debug\")",
+                );
+            }
+        }
+    }
+    let formats = [
+        ("auto", LogFormat::Auto),
+        ("pretty", LogFormat::Pretty),
+        ("json", LogFormat::Json),
+        ("journald", LogFormat::Journald),
+    ];
+    log.format = section.get("format").and_then(|item| item.word(&formats)).unwrap_or(log.format);
+    section.finish();
+    log
+}
+
+fn metrics(section: &Section<'_>) -> Metrics {
+    let per_link = section.bool("per_link").unwrap_or(false);
+    section.finish();
+    Metrics { per_link }
+}
+
+fn admission(section: &Section<'_>) -> admission::Policy {
+    let default = admission::Policy::default();
+    let policy = admission::Policy {
+        per_host: section.count("per_host", 1..=100_000).unwrap_or(default.per_host),
+        total: section.count("total", 1..=100_000).unwrap_or(default.total),
+        rate: section.get("rate").and_then(|item| item.number(0.001..=1_000_000.0)).or(default.rate),
+    };
+    if (section.has("per_host") || section.has("total")) && policy.per_host > policy.total {
+        section.fault("per_host", "is larger than admission.total", "raise admission.total to it at least");
+    }
+    section.finish();
+    policy
+}
+
+fn limits(section: &Section<'_>) -> Limits {
+    let limits = Limits {
+        memory: section.get("memory").and_then(|item| item.size(1 << 20..=MAX_SIZE)).unwrap_or(256 << 20),
+        receipts: section.count("receipts", 1..=100_000_000).unwrap_or(100_000),
+        drain: section.duration("drain", Duration::ZERO..=MAX_DURATION).unwrap_or(Duration::from_secs(10)),
+    };
+    section.finish();
+    limits
+}
+
+/// What can be said only of the whole.
+fn warn(report: &Report, config: &Config) {
+    if config.endpoints.is_empty() {
+        report.warn("endpoints", "there is none, so there is nothing to hold");
+    }
+    let memory = config.limits.memory;
+    let over: BTreeMap<&Arc<str>, u64> = config
+        .endpoints
+        .iter()
+        .map(|(name, endpoint)| (name, endpoint.link.outbox.max_bytes.max(endpoint.inbox.max_bytes)))
+        .filter(|(_, bytes)| *bytes > memory)
+        .collect();
+    for name in over.keys() {
+        report.warn(
+            &format!("endpoints.{name}"),
+            "a queue may hold more than limits.memory, which will refuse messages first",
+        );
+    }
+}

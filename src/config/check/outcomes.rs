@@ -1,0 +1,152 @@
+//! `outcomes`: the endpoint's own rows of the table that says what follows a close.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use regex::{Regex, RegexBuilder};
+
+use super::{
+    item::Item,
+    section::{Section, suggestion},
+};
+use crate::core::{
+    close::Cause,
+    outcome::{Action, Match, Pattern, Rule},
+};
+
+/// The compiled size that a reason's expression may have, in bytes.
+const MAX_EXPRESSION: usize = 1 << 20;
+
+/// A regular expression over a close reason.
+#[derive(Debug)]
+struct Expression(Regex);
+
+impl Pattern for Expression {
+    fn is_match(&self, reason: &str) -> bool {
+        self.0.is_match(reason)
+    }
+
+    fn source(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// The list, where it is written; rows with a fault are left out.
+pub(super) fn read(section: &Section<'_>) -> Option<Vec<Rule>> {
+    Some(section.list("outcomes")?.iter().filter_map(rule).collect())
+}
+
+/// `on_clean_close = "stay_closed"` as rows. Only for what the peer closed: a Close that answers ours is no such end.
+pub(super) fn stay_closed() -> impl Iterator<Item = Rule> {
+    [1000, 1001, 1005].into_iter().map(|code| Rule {
+        when: Match { code: Some(code..=code), class: Some(Cause::Remote), ..Match::default() },
+        then: Action::StayClosed,
+        after: 1,
+    })
+}
+
+/// `next_url` needs a next URL.
+pub(super) fn look_at_urls(section: &Section<'_>, rules: &[Rule], urls: usize) {
+    if urls == 1 && section.has("outcomes") && rules.iter().any(|rule| rule.then == Action::NextUrl) {
+        section.fault(
+            "outcomes",
+            "a row says \"next_url\", and there is one URL",
+            "list more in `urls`, or write \"backoff\"",
+        );
+    }
+}
+
+fn rule(section: &Section<'_>) -> Option<Rule> {
+    const WORDS: [(&str, Action); 7] = [
+        ("backoff", Action::Backoff),
+        ("now", Action::Now),
+        ("slow", Action::Slow),
+        ("park", Action::Park),
+        ("refresh", Action::Refresh),
+        ("next_url", Action::NextUrl),
+        ("stay_closed", Action::StayClosed),
+    ];
+    let matching = section.section("match");
+    let when = when(&matching);
+    let then = section.get("then").and_then(|item| item.word(&WORDS));
+    let after = section.get("after").map_or(Some(1), |item| item.integer(1..=1_000_000));
+    section.finish();
+    if !section.has("then") {
+        section.fault("then", "is missing", "say what follows, such as \"park\"");
+    }
+    if when.code.is_none() && when.reason.is_none() && when.status.is_none() && when.class.is_none() {
+        if !["code", "reason", "status", "class"].iter().any(|key| matching.has(key)) {
+            section.fault(
+                "match",
+                "matches every end",
+                "give it at least one of `code`, `reason`, `status` and `class`",
+            );
+        }
+        return None;
+    }
+    Some(Rule { when, then: then?, after: u32::try_from(after?).ok()? })
+}
+
+fn when(section: &Section<'_>) -> Match {
+    let when = Match {
+        code: section.get("code").and_then(|item| range(&item, 1000..=4999, "4000-4099")),
+        reason: section.get("reason").and_then(|item| expression(&item)),
+        status: section.get("status").and_then(|item| range(&item, 100..=599, "500-599")),
+        class: section.get("class").and_then(|item| class(&item)),
+    };
+    section.finish();
+    if section.has("code") && section.has("status") {
+        section.fault(
+            "status",
+            "a refused upgrade has no close code, so the row matches nothing",
+            "make two rows of it",
+        );
+    }
+    when
+}
+
+/// A number, or a range as text.
+fn range(item: &Item<'_>, within: RangeInclusive<u16>, example: &str) -> Option<RangeInclusive<u16>> {
+    let hint = || format!("write a number from {} to {}, or a range such as {example:?}", within.start(), within.end());
+    let (from, to) = match &item.value.kind {
+        config::ValueKind::String(text) => {
+            let (from, to) = text.split_once('-').unwrap_or((text, text));
+            (from.trim().parse::<u16>().ok(), to.trim().parse::<u16>().ok())
+        }
+        _ => {
+            let number = item.integer((*within.start()).into()..=(*within.end()).into())?;
+            (u16::try_from(number).ok(), u16::try_from(number).ok())
+        }
+    };
+    match (from, to) {
+        (Some(from), Some(to)) if from <= to && within.contains(&from) && within.contains(&to) => Some(from..=to),
+        _ => {
+            item.fault("is not such a number or range", hint());
+            None
+        }
+    }
+}
+
+fn expression(item: &Item<'_>) -> Option<Arc<dyn Pattern>> {
+    match RegexBuilder::new(item.text()?).size_limit(MAX_EXPRESSION).build() {
+        Ok(regex) => Some(Arc::new(Expression(regex))),
+        Err(error) => {
+            let text = error.to_string();
+            let complaint = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            item.fault(
+                format!("is not a regular expression: {complaint}"),
+                "write one that Rust's `regex` crate reads",
+            );
+            None
+        }
+    }
+}
+
+fn class(item: &Item<'_>) -> Option<Cause> {
+    let words: Vec<&str> = Cause::ALL.into_iter().filter(|cause| cause.is_failure()).map(Cause::as_str).collect();
+    let word = item.text()?;
+    let cause = Cause::from_word(word).filter(|cause| cause.is_failure());
+    if cause.is_none() {
+        item.fault("is not a failure class", suggestion(word, &words));
+    }
+    cause
+}

@@ -1,0 +1,180 @@
+//! What the upgrade request is made of: URLs, subprotocols, headers.
+//!
+//! A text without references is judged here and now; one with references only as far as it is written, and again by the
+//! dialler once it is evaluated.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{item::Item, section::Section};
+use crate::config::{
+    subprotocol,
+    template::{Redaction, Template},
+    url::Target,
+};
+
+/// Headers that are no secret in themselves and help people when shown.
+const SHOWN: [&str; 6] = ["accept-language", "cache-control", "host", "origin", "referer", "user-agent"];
+
+/// Headers that the handshake and HTTP itself own (RFC 6455 §4.1, RFC 9110 §7.6.1).
+const OWNED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The parts of an endpoint that make its request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Request {
+    pub(super) protocols: Vec<Template>,
+    pub(super) protocols_optional: bool,
+    pub(super) headers: Vec<(HeaderName, Template)>,
+    pub(super) redirects: u32,
+}
+
+pub(super) fn read(section: &Section<'_>, mut request: Request) -> Request {
+    if let Some(item) = section.get("protocols") {
+        request.protocols = protocols(&item);
+    }
+    request.protocols_optional = section.bool("protocols_optional").unwrap_or(request.protocols_optional);
+    let redirects = section.count("redirects", 0..=20).and_then(|count| u32::try_from(count).ok());
+    request.redirects = redirects.unwrap_or(request.redirects);
+    headers(&section.section("headers"), &mut request.headers);
+    request
+}
+
+/// `url` or `urls`.
+pub(super) fn urls(section: &Section<'_>) -> Vec<Template> {
+    let one = section.get("url");
+    let many = section.get("urls");
+    if section.has("url") && section.has("urls") {
+        section.fault("url", "`url` and `urls` are both given", "keep one; the first of `urls` is the primary");
+    } else if !section.has("url") && !section.has("urls") {
+        section.fault("url", "is missing", "say where to connect: url = \"wss://feed.example/v2\"");
+    }
+    let items = match (one, many) {
+        (Some(one), _) => vec![one],
+        (None, Some(many)) => {
+            let list = many.list().unwrap_or_default();
+            if list.is_empty() {
+                many.fault("there is no URL in it", "list at least one: [\"wss://feed.example/v2\"]");
+            }
+            list
+        }
+        (None, None) => Vec::new(),
+    };
+    items.iter().filter_map(url).collect()
+}
+
+/// Warns of credentials that would go over the network in clear.
+pub(super) fn look_at_credentials(section: &Section<'_>, urls: &[Template], request: &Request) {
+    let authorized = request.headers.iter().any(|(name, _)| matches!(name.as_str(), "authorization" | "cookie"));
+    for template in urls {
+        let Some(Ok(target)) = template.as_literal().map(|text| Target::parse(&text)) else { continue };
+        if target.basic_auth.is_some() && request.headers.iter().any(|(name, _)| name == "authorization") {
+            let hint = "keep one: the header, or user and password in the URL";
+            section.fault("headers", "`Authorization` is given, and the URL brings credentials too", hint);
+        }
+        if !target.tls && !target.is_loopback() && (authorized || target.basic_auth.is_some()) {
+            section.warn("url", "credentials go over the network in clear: use wss://");
+        }
+    }
+}
+
+/// Warns of secret files that are missing or that everyone may read.
+pub(super) fn look_at_files(item: &Item<'_>, template: &Template) {
+    for path in template.files() {
+        if let Some(warning) = secret_file_warning(path) {
+            item.report.warn(&item.path, &warning);
+        }
+    }
+}
+
+/// What is to be said of a file that holds a secret.
+pub(super) fn secret_file_warning(path: &Path) -> Option<String> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o004 != 0 => {
+            Some(format!("every user of this machine may read {}: chmod o-r it", path.display()))
+        }
+        Ok(_) => None,
+        Err(error) => Some(format!("{} cannot be read now: {error}", path.display())),
+    }
+}
+
+fn url(item: &Item<'_>) -> Option<Template> {
+    let template = item.template()?.with_redaction(Redaction::Url);
+    look_at_files(item, &template);
+    if let Some(Err(fault)) = template.as_literal().map(|text| Target::parse(&text)) {
+        item.fault(fault.to_string(), "write it like \"wss://feed.example/v2\"");
+    }
+    Some(template)
+}
+
+fn protocols(item: &Item<'_>) -> Vec<Template> {
+    let mut protocols: Vec<Template> = Vec::new();
+    for item in item.list().unwrap_or_default() {
+        let Some(template) = item.template() else { continue };
+        look_at_files(&item, &template);
+        let literal = template.as_literal();
+        if !template.literals().all(subprotocol::is_text) || literal.as_deref().is_some_and(str::is_empty) {
+            item.fault(
+                "is not a subprotocol",
+                "write visible ASCII characters, no spaces and none of ( ) < > @ , ; : \\ \" / [ ] ? = { }",
+            );
+        } else if literal.is_some() && protocols.iter().any(|other| other.as_literal() == literal) {
+            item.fault("the subprotocol is listed twice", "list each once; the first is the one wanted most");
+        } else {
+            protocols.push(template);
+        }
+    }
+    protocols
+}
+
+fn headers(section: &Section<'_>, headers: &mut Vec<(HeaderName, Template)>) {
+    let mut seen: Vec<HeaderName> = Vec::new();
+    for (name, item) in section.entries() {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            item.fault("is not a header's name", "use letters, digits and dashes");
+            continue;
+        };
+        if OWNED.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-") {
+            let hint = match name.as_str() {
+                "sec-websocket-protocol" => "list subprotocols in `protocols`",
+                _ => "leave it out",
+            };
+            item.fault("the handshake sets this header itself", hint);
+            continue;
+        }
+        if seen.contains(&name) {
+            item.fault(
+                "the header is given twice, in another case",
+                "keep one: case does not matter in a header's name",
+            );
+            continue;
+        }
+        if let Some(template) = header(&item, &name) {
+            headers.retain(|(other, _)| *other != name);
+            headers.push((name.clone(), template));
+        }
+        seen.push(name);
+    }
+    headers.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+}
+
+fn header(item: &Item<'_>, name: &HeaderName) -> Option<Template> {
+    let redaction = if SHOWN.contains(&name.as_str()) { Redaction::Open } else { Redaction::Literals };
+    let template = item.template()?.with_redaction(redaction);
+    look_at_files(item, &template);
+    if template.literals().any(|text| HeaderValue::from_bytes(text.as_bytes()).is_err()) {
+        item.fault("has a character that no header may have", "leave out line ends and control characters");
+        return None;
+    }
+    Some(template)
+}

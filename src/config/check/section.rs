@@ -1,0 +1,220 @@
+//! A table of the tree, read key by key; what is wrong goes to a [`Report`] and the default is used instead.
+//!
+//! A key becomes known by being read, so the code that reads the keys is the only list of them, and [`Section::finish`] can
+//! tell which of those written are unknown.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use config::{Map, Value, ValueKind};
+
+use super::item::Item;
+use crate::config::{environment, fault::Fault};
+
+/// Everything found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Where relative paths of environment variables start.
+    pub(crate) folder: PathBuf,
+    pub(crate) faults: RefCell<Vec<Fault>>,
+    pub(crate) warnings: RefCell<BTreeSet<String>>,
+    /// Every key that was asked for, names replaced by `*`.
+    pub(crate) keys: RefCell<BTreeSet<String>>,
+}
+
+impl Report {
+    pub(crate) fn fault(&self, origin: Option<&str>, path: &str, problem: impl Into<String>, hint: impl Into<String>) {
+        let file = origin.map_or_else(|| self.folder.display().to_string(), str::to_owned);
+        self.faults.borrow_mut().push(Fault { file, path: path.into(), problem: problem.into(), hint: hint.into() });
+    }
+
+    pub(crate) fn warn(&self, path: &str, problem: &str) {
+        self.warnings.borrow_mut().insert(format!("{path}: {problem}"));
+    }
+
+    /// The folder that a relative path in a value of this origin starts from.
+    pub(crate) fn folder_of(&self, origin: Option<&str>) -> PathBuf {
+        match origin {
+            Some(file) if !file.starts_with(environment::ORIGIN) => {
+                Path::new(file).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+            }
+            _ => self.folder.clone(),
+        }
+    }
+}
+
+/// A table, or the absence of one.
+#[derive(Debug)]
+pub(crate) struct Section<'a> {
+    pub(crate) report: &'a Report,
+    pub(crate) path: String,
+    /// The path with names replaced by `*`.
+    pattern: String,
+    origin: Option<&'a str>,
+    table: Option<&'a Map<String, Value>>,
+    known: RefCell<Vec<&'static str>>,
+    finished: Cell<bool>,
+}
+
+impl<'a> Section<'a> {
+    /// The whole tree.
+    pub(crate) fn root(report: &'a Report, value: &'a Value) -> Self {
+        Self::new(report, String::new(), String::new(), Some(value))
+    }
+
+    fn new(report: &'a Report, path: String, pattern: String, value: Option<&'a Value>) -> Self {
+        let origin = value.and_then(Value::origin);
+        let table = match value.map(|value| &value.kind) {
+            Some(ValueKind::Table(table)) => Some(table),
+            // `log:` with nothing under it, in YAML.
+            None | Some(ValueKind::Nil) => None,
+            Some(kind) => {
+                report.fault(origin, &path, format!("must be a section, not {}", super::item::what(kind)), "");
+                None
+            }
+        };
+        Self { report, path, pattern, origin, table, known: RefCell::default(), finished: Cell::new(false) }
+    }
+
+    /// A section within this one.
+    pub(crate) fn section(&self, key: &'static str) -> Section<'a> {
+        let value = self.look(key);
+        Section::new(self.report, join(&self.path, key), join(&self.pattern, key), value)
+    }
+
+    /// The sections within this one whose names are the operator's, in order of name.
+    pub(crate) fn named(&self) -> Vec<(&'a str, Section<'a>)> {
+        self.pairs()
+            .into_iter()
+            .map(|(name, value)| {
+                let path = join(&self.path, name);
+                (name, Section::new(self.report, path, join(&self.pattern, "*"), Some(value)))
+            })
+            .collect()
+    }
+
+    /// The values within this section whose names are the operator's, in order of name.
+    pub(crate) fn entries(&self) -> Vec<(&'a str, Item<'a>)> {
+        self.report.keys.borrow_mut().insert(join(&self.pattern, "*"));
+        self.pairs()
+            .into_iter()
+            .map(|(name, value)| (name, Item { report: self.report, path: join(&self.path, name), value }))
+            .collect()
+    }
+
+    /// The sections of a list.
+    pub(crate) fn list(&self, key: &'static str) -> Option<Vec<Section<'a>>> {
+        let list = self.get(key)?.list()?;
+        let pattern = format!("{}[]", join(&self.pattern, key));
+        Some(
+            list.into_iter()
+                .map(|item| Section::new(self.report, item.path, pattern.clone(), Some(item.value)))
+                .collect(),
+        )
+    }
+
+    /// The value of a key, if it is there.
+    pub(crate) fn get(&self, key: &'static str) -> Option<Item<'a>> {
+        let value = self.look(key)?;
+        let item = Item { report: self.report, path: join(&self.path, key), value };
+        if matches!(value.kind, ValueKind::Nil) {
+            item.fault("has no value", "give it one, or leave the key out");
+            return None;
+        }
+        Some(item)
+    }
+
+    /// A whole number that counts things.
+    pub(crate) fn count(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<usize> {
+        self.get(key)?.integer(range).and_then(|count| usize::try_from(count).ok())
+    }
+
+    /// A duration within a range.
+    pub(crate) fn duration(&self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        self.get(key)?.duration(range)
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn bool(&self, key: &'static str) -> Option<bool> {
+        self.get(key)?.bool()
+    }
+
+    /// Whether a key is there.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Something is wrong with a key of this section, or with its absence.
+    pub(crate) fn fault(&self, key: &str, problem: impl Into<String>, hint: impl Into<String>) {
+        let origin = self.table.and_then(|table| table.get(key)).and_then(Value::origin).or(self.origin);
+        self.report.fault(origin, &join(&self.path, key), problem, hint);
+    }
+
+    /// Something about a key of this section may not be meant.
+    pub(crate) fn warn(&self, key: &str, problem: &str) {
+        self.report.warn(&join(&self.path, key), problem);
+    }
+
+    /// A key that is told of elsewhere.
+    pub(crate) fn known(&self, key: &'static str) {
+        self.known.borrow_mut().push(key);
+    }
+
+    /// Where the section is written.
+    pub(crate) fn origin(&self) -> Option<&'a str> {
+        self.origin
+    }
+
+    /// Complains of every key that nothing has asked for.
+    pub(crate) fn finish(&self) {
+        if self.finished.replace(true) {
+            return;
+        }
+        let known = self.known.borrow();
+        for (key, value) in self.pairs() {
+            if !known.contains(&key) {
+                let hint = suggestion(key, &known);
+                self.report.fault(value.origin(), &join(&self.path, key), "unknown key", hint);
+            }
+        }
+    }
+
+    fn look(&self, key: &'static str) -> Option<&'a Value> {
+        self.known.borrow_mut().push(key);
+        self.report.keys.borrow_mut().insert(join(&self.pattern, key));
+        self.table?.get(key)
+    }
+
+    fn pairs(&self) -> Vec<(&'a str, &'a Value)> {
+        let mut pairs: Vec<_> = self.table.into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect();
+        pairs.sort_by_key(|(key, _)| *key);
+        pairs
+    }
+}
+
+/// What was probably meant, else everything that could have been.
+pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
+    let lower = word.to_lowercase().replace('-', "_");
+    let near = known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(&lower, known), *known))
+        .filter(|(distance, known)| *distance <= (known.len() / 3).clamp(1, 3))
+        .min();
+    match near {
+        Some((_, known)) => format!("did you mean `{known}`?"),
+        None if known.is_empty() => String::new(),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}
+
+/// A key's path; names that have a dot are quoted, as in TOML.
+fn join(path: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-' | '*'));
+    let key = if plain { key.to_owned() } else { format!("{key:?}") };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}

@@ -1,0 +1,168 @@
+//! Files and environment become one tree of values, each of which knows where it is written.
+//!
+//! The `config` crate parses; the merge is here, because the crate's own reads a dot in a name as a path and would tear
+//! `[endpoints."feed.example"]` apart. A later file wins key by key; lists are replaced whole.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use config::{ConfigError, File, FileFormat, Map, Source as _, Value, ValueKind};
+
+use super::fault::Fault;
+
+/// The largest configuration file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Reads one file, or all files of a folder in order of their names. What cannot be read becomes faults.
+pub(crate) fn read(path: &Path, faults: &mut Vec<Fault>) -> Value {
+    let mut root = empty();
+    if !path.is_dir() {
+        match format_of(path) {
+            Some(format) => read_file(path, format, &mut root, faults),
+            None if path.exists() => faults.push(fault(
+                path,
+                "the file's format is unknown",
+                "give it a name that ends in .toml, .yaml, .yml or .json",
+            )),
+            None => faults.push(fault(path, "the file does not exist", "give the path of a file or folder that does")),
+        }
+        return root;
+    }
+    match files(path) {
+        Ok(files) if files.is_empty() => faults.push(fault(
+            path,
+            "the folder has no configuration file",
+            "put files in it whose names end in .toml, .yaml, .yml or .json",
+        )),
+        Ok(files) => {
+            for (file, format) in files {
+                read_file(&file, format, &mut root, faults);
+            }
+        }
+        Err(error) => faults.push(fault(path, &format!("the folder cannot be read: {error}"), "")),
+    }
+    root
+}
+
+/// Reads a text as if it were the file `name`.
+pub(crate) fn parse(text: &str, name: &str, format: FileFormat, faults: &mut Vec<Fault>) -> Value {
+    match File::from_str(text.trim_start_matches('\u{feff}'), format).collect() {
+        Ok(table) => {
+            let mut root = Value::new(Some(&name.to_owned()), table);
+            set_origin(&mut root, &name.to_owned());
+            root
+        }
+        Err(error) => {
+            faults.push(syntax_fault(name, &error));
+            empty()
+        }
+    }
+}
+
+/// Lays `over` over `under`: tables are merged, anything else is replaced.
+pub(crate) fn merge(under: &mut Value, over: Value) {
+    let origin = over.origin().map(str::to_owned);
+    match (&mut under.kind, over.kind) {
+        (ValueKind::Table(under), ValueKind::Table(over)) => {
+            for (key, value) in over {
+                match under.get_mut(&key) {
+                    Some(there) => merge(there, value),
+                    None => {
+                        under.insert(key, value);
+                    }
+                }
+            }
+        }
+        (_, kind) => *under = Value::new(origin.as_ref(), kind),
+    }
+}
+
+/// A tree without a key.
+pub(crate) fn empty() -> Value {
+    Value::new(None, Map::<String, Value>::new())
+}
+
+fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, FileFormat)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Through symbolic links: a mounted ConfigMap is made of them.
+        if let Some(format) = format_of(&path).filter(|_| path.is_file() && !is_leftover(&path)) {
+            files.push((path, format));
+        }
+    }
+    files.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(files)
+}
+
+/// Hidden files, and what editors and package managers leave behind.
+fn is_leftover(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(['.', '#', '~']) || name.ends_with(['~', '#'])
+}
+
+fn format_of(path: &Path) -> Option<FileFormat> {
+    match path.extension()?.to_str()? {
+        "toml" => Some(FileFormat::Toml),
+        "yaml" | "yml" => Some(FileFormat::Yaml),
+        "json" => Some(FileFormat::Json),
+        _ => None,
+    }
+}
+
+fn read_file(path: &Path, format: FileFormat, root: &mut Value, faults: &mut Vec<Fault>) {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() > MAX_FILE_BYTES => {
+            faults.push(fault(path, "the file is larger than 4 MiB", "split it, and give the folder"));
+            return;
+        }
+        Ok(_) | Err(_) => {}
+    }
+    match fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => merge(root, parse(&text, &path.display().to_string(), format, faults)),
+        Ok(Err(_)) => faults.push(fault(path, "the file is not UTF-8", "save it as UTF-8")),
+        Err(error) => faults.push(fault(path, &format!("the file cannot be read: {error}"), "")),
+    }
+}
+
+fn set_origin(value: &mut Value, origin: &String) {
+    *value = Value::new(Some(origin), std::mem::take(&mut value.kind));
+    match &mut value.kind {
+        ValueKind::Table(table) => table.values_mut().for_each(|value| set_origin(value, origin)),
+        ValueKind::Array(list) => list.iter_mut().for_each(|value| set_origin(value, origin)),
+        ValueKind::Nil
+        | ValueKind::Boolean(_)
+        | ValueKind::I64(_)
+        | ValueKind::I128(_)
+        | ValueKind::U64(_)
+        | ValueKind::U128(_)
+        | ValueKind::Float(_)
+        | ValueKind::String(_) => {}
+    }
+}
+
+/// The parsers' messages quote the line at fault, which may hold a secret: only its number and the complaint are kept.
+fn syntax_fault(name: &str, error: &ConfigError) -> Fault {
+    let (root, message) = match error {
+        ConfigError::FileParse { cause, .. } => (cause.downcast_ref::<ConfigError>().is_some(), cause.to_string()),
+        other => (false, other.to_string()),
+    };
+    if root {
+        let hint = "begin with a section, such as [endpoints.NAME] in TOML or `endpoints:` in YAML";
+        return fault(Path::new(name), "the file holds no sections", hint);
+    }
+    let line =
+        message.split_once("line ").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    let complaint = match message.rsplit_once("^\n") {
+        Some((_, complaint)) => complaint.trim().replace('\n', ", "),
+        None => message.trim().replace('\n', ", "),
+    };
+    let file = line.filter(|line| !line.is_empty()).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
+    Fault { file, path: String::new(), problem: format!("syntax error: {complaint}"), hint: String::new() }
+}
+
+fn fault(path: &Path, problem: &str, hint: &str) -> Fault {
+    Fault { file: path.display().to_string(), path: String::new(), problem: problem.into(), hint: hint.into() }
+}

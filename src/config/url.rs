@@ -1,0 +1,188 @@
+//! Where a URL leads, by the rules of the WHATWG WebSockets Standard §3.1 (get a URL record).
+//!
+//! The one thing a reader would get wrong: the URL may hold credentials, so neither a [`Target`] nor a [`UrlFault`] shows
+//! anything but [`Target::shown`].
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use super::secret::Secret;
+
+/// An evaluated URL, taken apart.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Normalised, scheme `ws` or `wss`, without userinfo.
+    pub url: Url,
+    /// A name or an address; IPv6 without brackets.
+    pub host: String,
+    /// The port, also where it is the scheme's own.
+    pub port: u16,
+    /// Whether the scheme is `wss`.
+    pub tls: bool,
+    /// The value of an `Authorization` header made of the userinfo: `Basic …` (RFC 7617).
+    pub basic_auth: Option<Secret>,
+    /// The URL without userinfo and query, for people.
+    pub shown: String,
+}
+
+/// Why a text is no URL to connect to. Says nothing of the text itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UrlFault {
+    /// It cannot be parsed.
+    #[error("it is not an absolute URL: {0}")]
+    Malformed(url::ParseError),
+    /// The scheme is another.
+    #[error("its scheme is not one of ws, wss, http and https")]
+    Scheme,
+    /// It has a fragment.
+    #[error("it has a fragment (`#…`), which the WebSockets standard forbids")]
+    Fragment,
+    /// It names no host.
+    #[error("it names no host")]
+    NoHost,
+    /// Port 0.
+    #[error("port 0 cannot be connected to")]
+    Port,
+}
+
+impl Target {
+    /// Reads an evaluated URL. `http` and `https` are read as `ws` and `wss`.
+    pub fn parse(text: &str) -> Result<Self, UrlFault> {
+        let mut url = Url::parse(text).map_err(|error| match error {
+            url::ParseError::EmptyHost => UrlFault::NoHost,
+            error => UrlFault::Malformed(error),
+        })?;
+        let tls = match url.scheme() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
+            _ => return Err(UrlFault::Scheme),
+        };
+        if url.fragment().is_some() {
+            return Err(UrlFault::Fragment);
+        }
+        let basic_auth = basic_auth(&url);
+        url.set_scheme(if tls { "wss" } else { "ws" }).map_err(|()| UrlFault::Scheme)?;
+        url.set_username("").map_err(|()| UrlFault::NoHost)?;
+        url.set_password(None).map_err(|()| UrlFault::NoHost)?;
+        let host = match url.host().ok_or(UrlFault::NoHost)? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        };
+        let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(UrlFault::Port)?;
+        let mut shown = url.clone();
+        shown.set_query(None);
+        Ok(Self { host, port, tls, basic_auth, shown: shown.into(), url })
+    }
+
+    /// The value of the `Host` header: host, and the port where it is not the scheme's own.
+    pub fn authority(&self) -> &str {
+        self.url.authority()
+    }
+
+    /// What the request line asks for: path and query.
+    pub fn request_target(&self) -> &str {
+        &self.url[url::Position::BeforePath..url::Position::AfterQuery]
+    }
+
+    /// Whether the host is this machine by its name or address.
+    pub fn is_loopback(&self) -> bool {
+        match self.url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+
+    /// Whether both URLs are of one origin (scheme, host, port), so that credentials for one may go to the other.
+    pub fn same_origin(&self, other: &Self) -> bool {
+        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Target").field(&self.shown).finish()
+    }
+}
+
+fn basic_auth(url: &Url) -> Option<Secret> {
+    let password = url.password();
+    if url.username().is_empty() && password.is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(password.unwrap_or_default()));
+    Some(Secret::new(format!("Basic {}", STANDARD.encode(pair))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Target {
+        Target::parse(text).unwrap()
+    }
+
+    #[test]
+    fn http_is_read_as_ws_and_case_does_not_matter() {
+        assert_eq!(target("HTTP://Feed.Example").url.as_str(), "ws://feed.example/");
+        assert_eq!(target("httpS://feed.example:443/a").url.as_str(), "wss://feed.example/a");
+        assert_eq!(target("WS://feed.example").port, 80);
+        assert_eq!(target("wSs://feed.example").port, 443);
+    }
+
+    #[test]
+    fn an_empty_path_is_a_slash_and_non_ascii_is_encoded() {
+        let target = target("ws://feed.example?x=ä");
+        assert_eq!(target.request_target(), "/?x=%C3%A4");
+        assert_eq!(target.shown, "ws://feed.example/");
+    }
+
+    #[test]
+    fn userinfo_becomes_basic_authentication_and_is_never_shown() {
+        let target = target("wss://al:o%3Apen@feed.example/v2?key=k3y");
+        assert_eq!(target.basic_auth.as_ref().unwrap().expose(), "Basic YWw6bzpwZW4=");
+        assert_eq!(target.url.as_str(), "wss://feed.example/v2?key=k3y");
+        assert_eq!(format!("{target:?}"), "Target(\"wss://feed.example/v2\")");
+    }
+
+    #[test]
+    fn a_user_without_a_password_and_the_reverse_are_authentication_too() {
+        assert_eq!(target("ws://al@h").basic_auth.unwrap().expose(), "Basic YWw6");
+        assert_eq!(target("ws://:p@h").basic_auth.unwrap().expose(), "Basic OnA=");
+        assert_eq!(target("ws://h").basic_auth, None);
+    }
+
+    #[test]
+    fn what_cannot_be_connected_to_is_refused() {
+        assert_eq!(Target::parse("ftp://h"), Err(UrlFault::Scheme));
+        assert_eq!(Target::parse("feed.example:80"), Err(UrlFault::Scheme));
+        assert_eq!(Target::parse("ws://h/#"), Err(UrlFault::Fragment));
+        assert_eq!(Target::parse("ws://h/#x"), Err(UrlFault::Fragment));
+        assert_eq!(Target::parse("ws://"), Err(UrlFault::NoHost));
+        assert_eq!(Target::parse("ws://h:0"), Err(UrlFault::Port));
+        assert!(matches!(Target::parse("/v2"), Err(UrlFault::Malformed(_))));
+        assert!(matches!(Target::parse("ws://h:70000"), Err(UrlFault::Malformed(_))));
+        assert!(matches!(Target::parse("ws://a b/"), Err(UrlFault::Malformed(_))));
+    }
+
+    #[test]
+    fn an_ipv6_host_has_brackets_in_the_header_only() {
+        let target = target("ws://[::1]:9000/");
+        assert_eq!((target.host.as_str(), target.authority()), ("::1", "[::1]:9000"));
+        assert!(target.is_loopback());
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert!(target("wss://h/a").same_origin(&target("https://H:443/b")));
+        assert!(!target("wss://h/").same_origin(&target("ws://h/")));
+        assert!(!target("ws://h/").same_origin(&target("ws://h:81/")));
+    }
+}

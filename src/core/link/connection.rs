@@ -1,0 +1,161 @@
+//! The link on an open connection: what arrives, what leaves, and the clocks that traffic cannot hold up.
+//!
+//! Two clocks judge the peer: *silence* (nothing heard, not even after a ping) and *stall* (what we gave the transport has
+//! not left it). The first is armed when a ping falls due, not when it leaves, so that a deaf peer is found out too.
+
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
+
+use super::{Closing, Command, Commands, Ending, Frame, Link, State, Then};
+use crate::core::{
+    close::{Cause, CloseFrame},
+    event::Event,
+    message::Payload,
+    outbox::{Ended, Sent},
+    timers::Timer,
+};
+
+impl Link {
+    pub(super) fn on_heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+        if matches!(self.state, State::Open(_)) {
+            self.timers.set(Timer::Idle, now + self.policy.heartbeat.idle);
+            self.timers.stop(Timer::Pong);
+            self.owes_ping = false;
+        }
+    }
+
+    pub(super) fn on_moved(&mut self, now: Instant) {
+        if self.timers.get(Timer::Stall).is_some() {
+            self.timers.set(Timer::Stall, now + self.stall_timeout());
+        }
+    }
+
+    pub(super) fn on_idle(&mut self, now: Instant) {
+        self.owes_ping = true;
+        self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
+    }
+
+    pub(super) fn on_silence(&mut self, now: Instant, detail: &str, out: &mut Commands) {
+        let silent = self.heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
+        out.push(Command::Tell(Event::HeartbeatTimeout { silent }));
+        let farewell = self.policy.heartbeat.abort_code.map(|code| Some(CloseFrame { code, reason: "".into() }));
+        let abort = farewell.is_none();
+        let ending = Ending { owed: farewell, cause: Cause::PongTimeout, detail: detail.into(), then: Then::Outcome };
+        self.begin_close(now, ending, out);
+        if abort {
+            // Without a Close frame there is no handshake to wait for.
+            self.timers.stop(Timer::Close);
+            out.push(Command::Hangup);
+        }
+    }
+
+    pub(super) fn on_message(&mut self, payload: Payload, out: &mut Commands) {
+        // WHATWG §4: a message that arrives while readyState is not OPEN is dropped.
+        if matches!(self.state, State::Open(_)) {
+            out.push(Command::Tell(Event::Message { generation: self.generation, payload }));
+        }
+    }
+
+    pub(super) fn on_pong(&mut self, now: Instant, payload: &[u8], out: &mut Commands) {
+        let Some(proof) = self.pings.pong(now, payload) else { return };
+        self.rtt = Some(proof.rtt);
+        out.push(Command::Tell(Event::Pong { rtt: proof.rtt }));
+        let mut confirmed = Vec::new();
+        self.outbox.confirm(proof.fence, &mut confirmed);
+        self.tell_receipts(confirmed, out);
+    }
+
+    pub(super) fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, out: &mut Commands) {
+        let answered_with = frame.as_ref().map(|frame| frame.code);
+        if matches!(self.state, State::Open(_)) {
+            let ending = Ending { owed: None, cause: Cause::Remote, detail: "".into(), then: Then::Outcome };
+            self.begin_close(now, ending, out);
+            if let State::Closing(closing) = &mut self.state {
+                closing.sent_code = answered_with;
+            }
+        }
+        let State::Closing(closing) = &mut self.state else { return };
+        if closing.received.is_none() && !closing.ending.cause.is_failure() {
+            closing.received = Some(frame);
+            // Both sides closed at once: the answer that tungstenite sends stands for the Close that we owe.
+            if closing.ending.owed.take().is_some() {
+                closing.sent_code = answered_with;
+            }
+        }
+    }
+
+    pub(super) fn on_violation(&mut self, now: Instant, code: u16, cause: Cause, detail: Box<str>, out: &mut Commands) {
+        match &self.state {
+            State::Open(_) => {
+                let frame = CloseFrame { code, reason: "".into() };
+                self.begin_close(now, Ending { owed: Some(Some(frame)), cause, detail, then: Then::Outcome }, out);
+            }
+            // It was about to end anyway, and what it sends can no longer be read.
+            State::Closing(_) => out.push(Command::Hangup),
+            State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {}
+        }
+    }
+
+    pub(super) fn on_flushed(&mut self, now: Instant, out: &mut Commands) {
+        self.timers.stop(Timer::Stall);
+        out.extend((0..mem::take(&mut self.unflushed_pings)).map(|_| Command::Tell(Event::PingSent)));
+        let (mut sent, mut ended) = (Vec::new(), Vec::new());
+        self.outbox.flushed(now, &mut sent, &mut ended);
+        for Sent { kind, bytes, waited } in sent {
+            out.push(Command::Tell(Event::Written { kind, bytes, waited }));
+        }
+        self.tell_receipts(ended, out);
+    }
+
+    /// The next frame, pulled when the transport has room: Close before ping before data.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
+        let pings = self.owes_ping || self.wants_proof();
+        let frame = match &mut self.state {
+            State::Closing(Closing { ending, sent_code, .. }) => {
+                let frame = ending.owed.take()?;
+                *sent_code = frame.as_ref().map(|frame| frame.code);
+                return Some(Frame::Close(frame));
+            }
+            State::Open(_) if pings => {
+                self.owes_ping = false;
+                self.unflushed_pings += 1;
+                let fence = self.outbox.fence();
+                self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
+                Frame::Ping(self.pings.ping(now, fence, &mut self.chance))
+            }
+            State::Open(_) => Frame::Data(self.outbox.next(now)?),
+            State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {
+                return None;
+            }
+        };
+        self.timers.set_if_unarmed(Timer::Stall, now + self.stall_timeout());
+        Some(frame)
+    }
+
+    pub(super) fn expire(&mut self, now: Instant, out: &mut Commands) {
+        let mut ended = Vec::new();
+        self.outbox.expire(now, &mut ended);
+        self.tell_receipts(ended, out);
+    }
+
+    pub(super) fn tell_receipts(&self, ended: Vec<Ended>, out: &mut Commands) {
+        let generation = (self.generation > 0).then_some(self.generation);
+        out.extend(
+            ended
+                .into_iter()
+                .map(|Ended { id, state, fate }| Command::Tell(Event::Receipt { id, state, fate, generation })),
+        );
+    }
+
+    /// Whether a message waits for its proof and no ping is on its way: one outstanding at a time clocks itself.
+    fn wants_proof(&self) -> bool {
+        self.outbox.wants_confirmation() && !self.pings.is_outstanding()
+    }
+
+    fn stall_timeout(&self) -> Duration {
+        self.policy.heartbeat.idle + self.policy.heartbeat.timeout
+    }
+}

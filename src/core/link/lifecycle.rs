@@ -1,0 +1,294 @@
+//! The link between connections: attempts, what follows an end, an operator's words, the stop.
+//!
+//! `enter` is the only place where the state changes: it clears the timers, so each state arms only its own.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Closing, Command, Commands, Ending, Link, Open, Policy, State, Then, Verb};
+use crate::core::{
+    close::{ABNORMAL, Cause, CloseFrame, Closed, GOING_AWAY},
+    event::{DialFailure, Established, Event},
+    outcome::{Action, End},
+    phase::Reason,
+    receipt::{Fate, State as Rung},
+    timers::Timer,
+};
+
+impl Link {
+    pub(super) fn on_start(&mut self, now: Instant, out: &mut Commands) {
+        if matches!(self.state, State::Made) {
+            self.dial(now, Reason::Starting, out);
+        }
+    }
+
+    /// Begins an attempt.
+    pub(super) fn dial(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
+        self.attempt = self.attempt.saturating_add(1);
+        self.url %= self.policy.urls.max(1);
+        self.enter(now, State::Dialing { queued: None }, reason, None, out);
+        self.timers.set(Timer::Connect, now + self.policy.connect_timeout);
+        out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url: self.url }));
+        out.push(Command::Dial { url: self.url });
+    }
+
+    pub(super) fn on_queued(&mut self, now: Instant, out: &mut Commands) {
+        if matches!(self.state, State::Dialing { queued: None }) {
+            let left = self.timers.get(Timer::Connect).map_or(self.policy.connect_timeout, |at| at - now);
+            self.enter(now, State::Dialing { queued: Some(left) }, Reason::Admission, None, out);
+        }
+    }
+
+    pub(super) fn on_admitted(&mut self, now: Instant, out: &mut Commands) {
+        if let State::Dialing { queued: Some(left) } = self.state {
+            self.enter(now, State::Dialing { queued: None }, Reason::Underway, None, out);
+            self.timers.set(Timer::Connect, now + left);
+        }
+    }
+
+    pub(super) fn on_dialled(&mut self, now: Instant, established: Box<Established>, out: &mut Commands) {
+        if !matches!(self.state, State::Dialing { .. }) {
+            return;
+        }
+        self.generation += 1;
+        self.urls_tried = 0;
+        self.heard = Some(now);
+        out.push(Command::Tell(Event::Opened { generation: self.generation, established: established.clone() }));
+        self.enter(now, State::Open(Open { established, since: now }), Reason::Underway, None, out);
+        self.timers.set(Timer::Idle, now + self.policy.heartbeat.idle);
+        self.timers.set(Timer::Stable, now + self.policy.backoff.stable);
+    }
+
+    pub(super) fn on_dial_failed(&mut self, now: Instant, failure: Box<DialFailure>, out: &mut Commands) {
+        if !matches!(self.state, State::Dialing { .. }) {
+            return;
+        }
+        let closed = Closed {
+            code: ABNORMAL,
+            reason: "".into(),
+            was_clean: false,
+            cause: failure.cause,
+            sent_code: None,
+            detail: failure.detail.clone(),
+        };
+        let (status, retry_after) = (failure.status, failure.retry_after);
+        self.last_close = Some(Box::new((closed, now)));
+        self.urls_tried += 1;
+        out.push(Command::Tell(Event::DialFailed(failure)));
+        self.follow(now, status, retry_after, out);
+        if matches!((&self.state, self.reason), (State::Waiting, Reason::Backoff)) {
+            self.url = (self.url + 1) % self.policy.urls.max(1);
+        }
+    }
+
+    pub(super) fn on_stable(&mut self) {
+        self.backoff.reset();
+        self.streak.reset();
+        self.attempt = 0;
+    }
+
+    /// Does what the outcome table says of the last close.
+    fn follow(&mut self, now: Instant, status: Option<u16>, retry_after: Option<Duration>, out: &mut Commands) {
+        let Some((closed, _)) = self.last_close.as_deref() else { return };
+        let end = End { code: closed.code, reason: &closed.reason, status, cause: closed.cause };
+        let (action, _) = self.streak.decide(&self.policy.outcomes, end);
+        let max = self.policy.backoff.max;
+        match action {
+            Action::Refresh => self.wait_backoff(now, Reason::Refresh, out),
+            Action::Now => self.wait(now, Duration::ZERO, Reason::Immediate, out),
+            Action::Slow => {
+                let delay = self.chance.between(max / 2, max);
+                self.wait(now, delay, Reason::Slow, out);
+            }
+            Action::Within(low, high) => {
+                let delay = self.chance.between(low, high);
+                self.wait(now, delay, Reason::ServiceRestart, out);
+            }
+            Action::RetryAfter => match retry_after {
+                Some(asked) => {
+                    let asked = asked.min(self.policy.retry_after_max);
+                    // A tenth on top: those who were told the same moment should not all come at it.
+                    let delay = self.chance.between(asked, asked + asked / 10);
+                    self.wait(now, delay, Reason::RetryAfter, out);
+                }
+                None => self.wait_backoff(now, Reason::Backoff, out),
+            },
+            Action::NextUrl if self.urls_tried < self.policy.urls => {
+                self.url = (self.url + 1) % self.policy.urls;
+                self.dial(now, Reason::NextUrl, out);
+            }
+            Action::Backoff | Action::NextUrl => self.wait_backoff(now, Reason::Backoff, out),
+            Action::Park => self.park(now, status, out),
+            Action::StayClosed => self.enter(now, State::Paused, Reason::StayClosed, None, out),
+        }
+    }
+
+    fn wait_backoff(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
+        let delay = self.backoff.next_delay(now, &mut self.chance);
+        self.wait(now, delay, reason, out);
+    }
+
+    fn wait(&mut self, now: Instant, delay: Duration, reason: Reason, out: &mut Commands) {
+        self.enter(now, State::Waiting, reason, Some(delay), out);
+    }
+
+    fn park(&mut self, now: Instant, status: Option<u16>, out: &mut Commands) {
+        let code = self.last_close.as_deref().map(|(closed, _)| closed.code);
+        let reason = match (status, code) {
+            (Some(401 | 403), _) | (None, Some(4401 | 4403)) => Reason::Unauthorized,
+            (Some(_) | None, _) => Reason::Refused,
+        };
+        let probe = self.policy.park_probe;
+        let delay = self.chance.between(probe, probe + probe / 10);
+        self.enter(now, State::Parked, reason, Some(delay), out);
+    }
+
+    /// Changes the state, tells of it, and arms the retry timer where there is a delay.
+    fn enter(&mut self, now: Instant, state: State, reason: Reason, delay: Option<Duration>, out: &mut Commands) {
+        let from = self.phase;
+        self.timers.clear();
+        self.phase = state.phase();
+        self.state = state;
+        self.reason = reason;
+        let (to, next_at) = (self.phase, delay.map(|delay| now + delay));
+        if let Some(at) = next_at {
+            self.timers.set(Timer::Retry, at);
+        }
+        if from != to || next_at.is_some() {
+            self.since = now;
+            out.push(Command::Tell(Event::Phase { from, to, reason, next_at, delay }));
+        }
+    }
+
+    pub(super) fn on_verb(&mut self, now: Instant, verb: Verb, out: &mut Commands) {
+        self.streak.reset();
+        match verb {
+            Verb::Close(frame) => self.leave(now, frame, Cause::Operator, Then::Pause, out),
+            Verb::Pause => {
+                let normal = CloseFrame { code: 1000, reason: "".into() };
+                self.leave(now, Some(normal), Cause::Operator, Then::Pause, out);
+            }
+            Verb::Reconnect => {
+                let normal = CloseFrame { code: 1000, reason: "".into() };
+                self.leave(now, Some(normal), Cause::Operator, Then::Redial(Reason::Operator), out);
+            }
+            Verb::Resume => match &mut self.state {
+                State::Paused | State::Parked => self.dial(now, Reason::Operator, out),
+                // Closed a moment ago by `close` or `pause`, and meant to go on now.
+                State::Closing(closing) if closing.ending.then == Then::Pause => {
+                    closing.ending.then = Then::Redial(Reason::Operator);
+                }
+                State::Made
+                | State::Waiting
+                | State::Dialing { .. }
+                | State::Open(_)
+                | State::Closing(_)
+                | State::Stopped => {}
+            },
+        }
+    }
+
+    pub(super) fn on_redial(&mut self, now: Instant, out: &mut Commands) {
+        match &self.state {
+            State::Open(_) | State::Dialing { .. } | State::Parked => {
+                let normal = CloseFrame { code: 1000, reason: "".into() };
+                self.leave(now, Some(normal), Cause::Reload, Then::Redial(Reason::Reload), out);
+            }
+            State::Made | State::Waiting | State::Closing(_) | State::Paused | State::Stopped => {}
+        }
+    }
+
+    pub(super) fn on_stop(&mut self, now: Instant, within: Duration, fate: Fate, out: &mut Commands) {
+        let away = CloseFrame { code: GOING_AWAY, reason: "".into() };
+        self.leave(now, Some(away), Cause::Shutdown, Then::Stop(fate), out);
+        if let State::Closing(_) = self.state {
+            let deadline = now + within.min(self.policy.close_timeout);
+            let earlier = self.timers.get(Timer::Close).map_or(deadline, |at| at.min(deadline));
+            self.timers.set(Timer::Close, earlier);
+        }
+    }
+
+    /// Leaves whatever the link is at, for `then`; an open connection goes through the closing handshake first.
+    fn leave(&mut self, now: Instant, frame: Option<CloseFrame>, cause: Cause, then: Then, out: &mut Commands) {
+        match &mut self.state {
+            State::Open(_) => self.begin_close(now, Ending { owed: Some(frame), cause, detail: "".into(), then }, out),
+            State::Closing(closing) => {
+                if !matches!(closing.ending.then, Then::Stop(_)) {
+                    closing.ending.then = then;
+                }
+            }
+            State::Dialing { .. } => {
+                out.push(Command::Hangup);
+                self.go_on(now, then, out);
+            }
+            State::Made | State::Waiting | State::Parked | State::Paused => self.go_on(now, then, out),
+            State::Stopped => {}
+        }
+    }
+
+    /// The transport is gone and nothing is under way: what comes next.
+    fn go_on(&mut self, now: Instant, then: Then, out: &mut Commands) {
+        match then {
+            Then::Outcome => self.follow(now, None, None, out),
+            Then::Redial(reason) => self.dial(now, reason, out),
+            Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
+            Then::Stop(fate) => {
+                self.enter(now, State::Stopped, Reason::Shutdown, None, out);
+                let mut ended = Vec::new();
+                self.outbox.clear(Rung::Dropped, fate, &mut ended);
+                self.tell_receipts(ended, out);
+                out.push(Command::Done);
+            }
+        }
+    }
+
+    /// Open → closing.
+    pub(super) fn begin_close(&mut self, now: Instant, ending: Ending, out: &mut Commands) {
+        let State::Open(open) = &self.state else { return };
+        let since = open.since;
+        let established = open.established.clone();
+        let reason = match ending.then {
+            Then::Outcome => Reason::Underway,
+            Then::Redial(reason) => reason,
+            Then::Pause => Reason::Operator,
+            Then::Stop(_) => Reason::Shutdown,
+        };
+        self.owes_ping = false;
+        let open = Open { established, since };
+        let closing = Closing { open, ending, sent_code: None, received: None };
+        self.enter(now, State::Closing(closing), reason, None, out);
+        self.timers.set(Timer::Close, now + self.policy.close_timeout);
+    }
+
+    /// The connection's transport is gone.
+    pub(super) fn on_ended(&mut self, now: Instant, escaped: u64, detail: Box<str>, out: &mut Commands) {
+        if matches!(self.state, State::Open(_)) {
+            let detail = if detail.is_empty() { "the peer ended TCP without a Close frame".into() } else { detail };
+            self.begin_close(now, Ending { owed: None, cause: Cause::Reset, detail, then: Then::Outcome }, out);
+        }
+        let State::Closing(closing) = &self.state else { return };
+        let (closed, then) = (closing.closed(), closing.ending.then);
+        let age = now.saturating_duration_since(closing.open.since);
+        let event = Event::Closed { generation: self.generation, closed: Box::new(closed.clone()), age };
+        out.push(Command::Tell(event));
+        self.last_close = Some(Box::new((closed, now)));
+        self.pings.clear();
+        self.unflushed_pings = 0;
+        self.url = 0;
+        let mut lost = Vec::new();
+        self.outbox.lost(escaped, &mut lost);
+        self.tell_receipts(lost, out);
+        self.go_on(now, then, out);
+    }
+
+    pub(super) fn on_policy(&mut self, policy: Arc<Policy>) {
+        self.backoff.set_policy(policy.backoff.clone());
+        self.outbox.set_policy(policy.outbox.clone());
+        if let (State::Open(_), Some(heard)) = (&self.state, self.heard) {
+            self.timers.set(Timer::Idle, heard + policy.heartbeat.idle);
+        }
+        self.policy = policy;
+    }
+}

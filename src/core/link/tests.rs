@@ -1,0 +1,392 @@
+//! The link with a clock in the test's hand: one behaviour a test.
+
+use super::*;
+use crate::core::{budget::Share, event::Timings, message::MessageId, receipt};
+
+/// A link, a clock, and what the link has said.
+struct Bench {
+    link: Link,
+    now: Instant,
+    said: Vec<Command>,
+    next_id: u128,
+}
+
+fn established() -> Box<Established> {
+    Box::new(Established {
+        url: "ws://peer/".into(),
+        address: None,
+        protocol: "".into(),
+        extensions: "".into(),
+        timings: Timings::default(),
+    })
+}
+
+fn refused(status: Option<u16>, retry_after: Option<Duration>) -> Input {
+    Input::DialFailed(Box::new(DialFailure {
+        cause: if status.is_some() { Cause::Upgrade } else { Cause::Connect },
+        status,
+        retry_after,
+        detail: "refused".into(),
+        timings: Timings::default(),
+    }))
+}
+
+impl Bench {
+    fn with(policy: Policy) -> Self {
+        let now = crate::core::epoch();
+        Self { link: Link::new(Arc::new(policy), 7, now), now, said: Vec::new(), next_id: 0 }
+    }
+
+    fn started() -> Self {
+        let mut bench = Self::with(Policy::default());
+        bench.feed(Input::Start);
+        bench
+    }
+
+    fn open() -> Self {
+        let mut bench = Self::started();
+        bench.feed(Input::Dialled(established()));
+        bench
+    }
+
+    fn feed(&mut self, input: Input) -> &mut Self {
+        let commands = self.link.handle(self.now, input);
+        self.said.extend(commands);
+        self
+    }
+
+    fn pass(&mut self, time: Duration) -> &mut Self {
+        let end = self.now + time;
+        while let Some((at, _)) = self.link.poll_timeout().filter(|(at, _)| *at <= end) {
+            self.now = at.max(self.now);
+            let commands = self.link.handle_timeout(self.now);
+            self.said.extend(commands);
+            assert!(self.link.poll_timeout().is_none_or(|(next, _)| next > self.now), "a deadline stayed due");
+        }
+        self.now = end;
+        self
+    }
+
+    fn send(&mut self, text: &str) -> MessageId {
+        self.next_id += 1;
+        let id = MessageId(self.next_id);
+        let message = Message {
+            id,
+            payload: text.into(),
+            key: None,
+            expires_at: None,
+            wants_confirmation: true,
+            share: Share::default(),
+        };
+        let (answer, commands) = self.link.offer(self.now, Box::new(message));
+        assert!(answer.is_ok());
+        self.said.extend(commands);
+        id
+    }
+
+    fn frames(&mut self) -> Vec<Frame> {
+        std::iter::from_fn(|| self.link.poll_transmit(self.now)).collect()
+    }
+
+    fn dials(&self) -> usize {
+        self.said.iter().filter(|command| matches!(command, Command::Dial { .. })).count()
+    }
+
+    fn states(&self, wanted: MessageId) -> Vec<receipt::State> {
+        self.said
+            .iter()
+            .filter_map(|command| match command {
+                Command::Tell(Event::Receipt { id, state, .. }) if *id == wanted => Some(*state),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn last_close(&self) -> &Closed {
+        &self.link.last_close().expect("a connection has ended").0
+    }
+}
+
+fn text(text: &str) -> Frame {
+    Frame::Data(text.into())
+}
+
+fn close(code: u16) -> Input {
+    Input::Received(Received::Close(Some(CloseFrame { code, reason: "".into() })))
+}
+
+fn ended() -> Input {
+    Input::Ended { escaped: 0, detail: "".into() }
+}
+
+#[test]
+fn a_started_link_dials_and_becomes_ready_with_generation_1() {
+    let mut bench = Bench::started();
+    assert_eq!((bench.link.phase(), bench.link.ready_state()), (Phase::Connecting, ReadyState::Connecting));
+    bench.feed(Input::Dialled(established()));
+    assert_eq!((bench.link.phase(), bench.link.ready_state()), (Phase::Ready, ReadyState::Open));
+    assert_eq!(bench.link.generation(), 1);
+}
+
+#[test]
+fn the_attempts_clock_stands_still_while_it_is_queued() {
+    let mut bench = Bench::started();
+    bench.pass(Duration::from_secs(4)).feed(Input::Queued);
+    assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Waiting, Reason::Admission));
+    bench.pass(Duration::from_hours(1)).feed(Input::Admitted).pass(Duration::from_secs(5));
+    assert!(!bench.said.contains(&Command::GiveUp));
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.said.contains(&Command::GiveUp));
+}
+
+#[test]
+fn the_first_retry_comes_within_five_seconds_and_the_bound_grows_to_the_cap() {
+    let mut bench = Bench::started();
+    let mut waits = Vec::new();
+    for _ in 0..200 {
+        bench.feed(refused(None, None));
+        let at = bench.link.next_attempt_at().expect("a retry is armed");
+        waits.push(at - bench.now);
+        bench.pass(at - bench.now);
+    }
+    assert!(waits[0] <= Duration::from_secs(5));
+    assert!(waits[1] <= Duration::from_millis(500));
+    assert!(waits.iter().all(|wait| *wait <= Duration::from_mins(1)));
+    let late = &waits[20..];
+    assert!(late.iter().any(|wait| *wait < Duration::from_secs(10)), "the spread survives the cap");
+    assert!(late.iter().any(|wait| *wait > Duration::from_secs(50)));
+}
+
+#[test]
+fn a_peer_that_accepts_and_hangs_up_is_dialled_less_and_less() {
+    let mut bench = Bench::started();
+    let end = bench.now + Duration::from_mins(10);
+    while bench.now < end {
+        if bench.link.phase() == Phase::Connecting {
+            bench.feed(Input::Dialled(established())).feed(ended());
+        }
+        let wait = bench.link.next_attempt_at().map_or(Duration::from_secs(1), |at| at - bench.now);
+        bench.pass(wait);
+    }
+    assert!((10..=45).contains(&bench.dials()), "{} dials in ten minutes", bench.dials());
+}
+
+#[test]
+fn the_backoff_starts_over_only_after_the_link_was_stable() {
+    let mut bench = Bench::started();
+    for _ in 0..10 {
+        bench.feed(refused(None, None)).pass(Duration::from_mins(1));
+    }
+    bench.feed(Input::Dialled(established()));
+    assert!(bench.link.attempt() > 5);
+    for _ in 0..3 {
+        bench.pass(Duration::from_secs(11)).feed(Input::Heard);
+    }
+    assert_eq!(bench.link.attempt(), 0);
+}
+
+#[test]
+fn silence_is_pinged_and_then_ends_the_connection() {
+    let mut bench = Bench::open();
+    bench.pass(Duration::from_secs(20));
+    assert!(matches!(bench.frames()[..], [Frame::Ping(_)]));
+    bench.pass(Duration::from_secs(10));
+    assert!(bench.said.contains(&Command::Hangup));
+    bench.feed(ended());
+    assert_eq!((bench.last_close().cause, bench.last_close().code), (Cause::PongTimeout, 1006));
+    assert_eq!(bench.link.phase(), Phase::Waiting);
+}
+
+#[test]
+fn any_byte_keeps_the_link_alive_even_without_a_pong() {
+    let mut bench = Bench::open();
+    for _ in 0..100 {
+        bench.pass(Duration::from_secs(25)).feed(Input::Heard);
+        let _ = bench.frames();
+        bench.feed(Input::Flushed);
+    }
+    assert_eq!(bench.link.phase(), Phase::Ready);
+}
+
+#[test]
+fn a_peer_that_talks_but_takes_nothing_is_found_out() {
+    let mut bench = Bench::open();
+    bench.send("stuck");
+    assert_eq!(bench.frames().len(), 1);
+    for _ in 0..10 {
+        bench.pass(Duration::from_secs(5)).feed(Input::Heard);
+    }
+    assert!(bench.said.contains(&Command::Hangup));
+}
+
+#[test]
+fn an_abort_code_is_sent_and_the_wait_for_its_answer_is_bounded() {
+    let heartbeat = heartbeat::Policy { abort_code: Some(4000), ..heartbeat::Policy::default() };
+    let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
+    bench.feed(Input::Start).feed(Input::Dialled(established())).pass(Duration::from_secs(31));
+    assert!(matches!(&bench.frames()[..], [Frame::Close(Some(frame))] if frame.code == 4000));
+    assert!(!bench.said.contains(&Command::Hangup));
+    bench.pass(Duration::from_secs(5));
+    assert!(bench.said.contains(&Command::Hangup));
+}
+
+#[test]
+fn a_peers_close_is_clean_and_keeps_its_code() {
+    let mut bench = Bench::open();
+    bench.feed(close(1011)).feed(Input::Violation { code: 1002, cause: Cause::Protocol, detail: "late".into() });
+    bench.feed(ended());
+    let closed = bench.last_close();
+    assert_eq!((closed.code, closed.was_clean, closed.cause), (1011, true, Cause::Remote));
+    assert_eq!(closed.sent_code, Some(1011));
+}
+
+#[test]
+fn a_close_without_a_body_is_1005_and_no_close_at_all_is_1006() {
+    let mut bench = Bench::open();
+    bench.feed(Input::Received(Received::Close(None))).feed(ended());
+    assert_eq!((bench.last_close().code, bench.last_close().was_clean), (1005, true));
+    let mut bench = Bench::open();
+    bench.feed(ended());
+    assert_eq!((bench.last_close().code, bench.last_close().was_clean), (1006, false));
+    assert_eq!(bench.last_close().cause, Cause::Reset);
+}
+
+#[test]
+fn an_operators_close_goes_after_what_is_in_transit_and_ends_in_paused() {
+    let mut bench = Bench::open();
+    let frame = CloseFrame { code: 3000, reason: "tea".into() };
+    bench.feed(Input::Verb(Verb::Close(Some(frame.clone()))));
+    assert_eq!(bench.frames(), [Frame::Close(Some(frame))]);
+    bench.feed(Input::Received(Received::Message("late".into())));
+    bench.feed(close(3000)).feed(ended());
+    assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Paused, Reason::Operator));
+    assert_eq!(bench.link.poll_timeout(), None);
+    assert!(!bench.said.iter().any(|command| matches!(command, Command::Tell(Event::Message { .. }))));
+    bench.feed(Input::Verb(Verb::Resume));
+    assert_eq!(bench.link.phase(), Phase::Connecting);
+}
+
+#[test]
+fn a_refused_upgrade_is_refreshed_once_and_then_parked_with_a_probe() {
+    let mut bench = Bench::started();
+    bench.feed(refused(Some(401), None));
+    assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Waiting, Reason::Refresh));
+    bench.pass(Duration::from_secs(5)).feed(refused(Some(401), None));
+    assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Parked, Reason::Unauthorized));
+    bench.pass(Duration::from_mins(11));
+    assert_eq!(bench.link.phase(), Phase::Connecting);
+}
+
+#[test]
+fn retry_after_is_obeyed_and_capped() {
+    let mut bench = Bench::started();
+    bench.feed(refused(Some(503), Some(Duration::from_secs(20))));
+    let wait = bench.link.next_attempt_at().expect("armed") - bench.now;
+    assert!((Duration::from_secs(20)..=Duration::from_secs(22)).contains(&wait));
+    bench.pass(wait).feed(refused(Some(429), Some(Duration::from_hours(9))));
+    let wait = bench.link.next_attempt_at().expect("armed") - bench.now;
+    assert!(wait <= Duration::from_secs(330));
+}
+
+#[test]
+fn messages_wait_while_the_link_is_down_and_leave_in_order() {
+    let mut bench = Bench::started();
+    for word in ["a", "b", "c"] {
+        bench.send(word);
+    }
+    assert_eq!(bench.link.buffered_amount(), 3);
+    assert!(bench.frames().is_empty());
+    bench.feed(Input::Dialled(established()));
+    assert_eq!(bench.frames(), [text("a"), text("b"), text("c")]);
+    assert_eq!(bench.link.buffered_amount(), 3, "not handed to the network yet");
+    bench.feed(Input::Flushed);
+    assert_eq!(bench.link.buffered_amount(), 0);
+}
+
+#[test]
+fn a_pong_confirms_what_was_sent_before_its_ping() {
+    let mut bench = Bench::open();
+    let first = bench.send("first");
+    let _ = bench.frames();
+    bench.feed(Input::Flushed);
+    let frames = bench.frames();
+    let [Frame::Ping(nonce)] = &frames[..] else { panic!("a ping asks for proof: {frames:?}") };
+    let second = bench.send("second");
+    let _ = bench.frames();
+    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce.clone())));
+    assert_eq!(bench.states(first), [receipt::State::Written, receipt::State::Confirmed]);
+    assert_eq!(bench.states(second), [receipt::State::Written]);
+}
+
+#[test]
+fn what_had_begun_is_unknown_and_what_had_not_is_sent_again() {
+    let mut bench = Bench::open();
+    let ids = ["written", "begun", "unsent"].map(|word| {
+        let id = bench.send(word);
+        if word == "written" {
+            let _ = bench.frames();
+            bench.feed(Input::Flushed);
+        }
+        id
+    });
+    let _ = bench.frames();
+    bench.feed(Input::Ended { escaped: 1, detail: "reset".into() });
+    assert_eq!(bench.states(ids[0]).last(), Some(&receipt::State::Unknown));
+    assert_eq!(bench.states(ids[1]).last(), Some(&receipt::State::Unknown));
+    bench.feed(Input::Verb(Verb::Reconnect)).feed(Input::Dialled(established()));
+    assert_eq!(bench.frames(), [text("unsent")]);
+}
+
+#[test]
+fn a_stopped_link_dials_no_more_and_ends_in_time() {
+    for stage in 0..5 {
+        let mut bench = match stage {
+            0 => Bench::with(Policy::default()),
+            1 => Bench::started(),
+            _ => Bench::open(),
+        };
+        match stage {
+            3 => drop(bench.feed(close(1000))),
+            4 => drop(bench.feed(ended())),
+            _ => {}
+        }
+        let id = bench.send("left");
+        let dials = bench.dials();
+        bench.feed(Input::Stop(Duration::from_secs(1), Fate::Shutdown));
+        bench.pass(Duration::from_secs(1));
+        if bench.said.contains(&Command::Hangup) && !bench.said.contains(&Command::Done) {
+            bench.feed(ended());
+        }
+        assert!(bench.said.contains(&Command::Done), "stage {stage}");
+        bench.pass(Duration::from_hours(1));
+        assert_eq!(bench.dials(), dials);
+        assert_eq!(bench.states(id), [receipt::State::Dropped]);
+    }
+}
+
+#[test]
+fn a_violation_fails_the_connection_with_its_code() {
+    let mut bench = Bench::open();
+    bench.feed(Input::Violation { code: 1009, cause: Cause::TooBig, detail: "64 MiB".into() });
+    assert!(matches!(&bench.frames()[..], [Frame::Close(Some(frame))] if frame.code == 1009));
+    bench.feed(close(1009)).feed(ended());
+    let closed = bench.last_close();
+    assert_eq!((closed.code, closed.was_clean, closed.cause), (1006, false, Cause::TooBig));
+    assert_eq!(closed.sent_code, Some(1009));
+}
+
+#[test]
+fn a_failed_url_gives_way_to_the_next() {
+    let mut bench = Bench::with(Policy { urls: 2, ..Policy::default() });
+    bench.feed(Input::Start).feed(refused(None, None)).pass(Duration::from_secs(5)).feed(refused(None, None));
+    bench.pass(Duration::from_secs(5));
+    let urls: Vec<_> = bench
+        .said
+        .iter()
+        .filter_map(|command| match command {
+            Command::Dial { url } => Some(*url),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(urls, [0, 1, 0]);
+}
