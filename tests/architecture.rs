@@ -1,0 +1,238 @@
+//! The house rules that a machine can hold: layers, a pure core, headers, small files.
+//!
+//! It reads sources as text, so it sees what the compiler allows. Comments are taken out first: prose may name any room.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Rooms by layer. Those of layer 2 are strangers to each other, as all rooms of one layer are.
+const LAYERS: &[(&str, u8)] = &[
+    ("core", 0),
+    ("config", 1),
+    ("link", 2),
+    ("hub", 2),
+    ("observe", 2),
+    ("process", 2),
+    ("pool", 3),
+    ("api", 4),
+    ("app", 5),
+    ("cli", 6),
+];
+/// What the core must not know.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "futures",
+    "tracing",
+    "prometheus",
+    "rand::",
+    "thiserror",
+    "serde::",
+    "config::",
+    "HashMap",
+    "HashSet",
+    "Instant::now",
+    "SystemTime::now",
+    "std::net::Tcp",
+    "std::fs",
+    "std::io",
+    "std::env",
+    "std::thread",
+    "async fn",
+    "async move",
+    ".await",
+    "println!",
+    "Mutex",
+];
+/// Crates that the core may name beside `std`: where.
+const CORE_CRATES: &[(&str, Option<&str>)] =
+    &[("std", None), ("core", None), ("bytes", None), ("backoff", Some("src/core/backoff.rs"))];
+const MAX_LINES: usize = 500;
+
+#[test]
+fn a_room_names_rooms_of_lower_layers_only() {
+    let layers: BTreeMap<&str, u8> = LAYERS.iter().copied().collect();
+    let mut faults = Vec::new();
+    for (path, text) in sources("src") {
+        let Some((room, layer)) = room_of(&path).and_then(|room| Some((room.clone(), *layers.get(room.as_str())?)))
+        else {
+            assert!(is_root(&path), "{} is in no room that LAYERS knows", path.display());
+            continue;
+        };
+        for (number, named) in rooms_named(&text) {
+            match layers.get(named.as_str()) {
+                None => {}
+                Some(other) if named == room || *other < layer => {}
+                Some(other) => {
+                    faults.push(format!("{}:{number}: {room} (L{layer}) names {named} (L{other})", path.display()))
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_core_is_pure() {
+    let mut faults = Vec::new();
+    for (path, text) in sources("src/core").into_iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
+        for (number, line) in production_lines(&text) {
+            for word in IMPURE.iter().filter(|word| line.contains(**word)) {
+                faults.push(format!("{}:{number}: the core must not know `{word}`", path.display()));
+            }
+            if let Some(name) = crate_used(&line)
+                && !is_core_crate(name, &path)
+            {
+                faults.push(format!("{}:{number}: the core must not use the crate `{name}`", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for root in ["src", "tests", "benches", "examples"] {
+        for (path, text) in sources(root) {
+            let first = text.lines().next().unwrap_or_default();
+            assert!(first.starts_with("//! ") && first.len() > 20, "{} opens without `//!`", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_is_too_long() {
+    for root in ["src", "tests", "benches", "examples"] {
+        for (path, text) in sources(root) {
+            let lines = text.lines().count();
+            assert!(lines <= MAX_LINES, "{} has {lines} lines: name the part that wants out", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_sources_sees_what_it_must() {
+    assert_eq!(
+        rooms_named("use crate::{\n    core::link,\n    hub::{self, Hub},\n};\nlet x = crate::pool::Pool;").len(),
+        3
+    );
+    assert_eq!(rooms_named("// crate::pool is above\nlet url = \"crate\";"), vec![]);
+    assert_eq!(production_lines("a\n#[cfg(test)]\nmod tests {\n tokio\n}\n").len(), 1);
+    assert_eq!(production_lines("#[cfg(test)]\nmod tests;\nuse tokio::x;\n").len(), 1);
+    assert_eq!(production_lines("#[cfg(test)]\n#[allow(\n x\n)]\nfn f() {\n  g();\n}\nlast\n").len(), 1);
+    assert_eq!(crate_used("use tokio::time;"), Some("tokio"));
+    assert_eq!(crate_used("pub use super::phase;"), None);
+}
+
+/// Every Rust file below, in order.
+fn sources(root: &str) -> Vec<(PathBuf, String)> {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut folders, mut files) = (vec![base.join(root)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(base).unwrap().to_path_buf(), text));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn room_of(path: &Path) -> Option<String> {
+    let first = path.strip_prefix("src").ok()?.components().next()?;
+    Some(Path::new(first.as_os_str()).file_stem()?.to_string_lossy().into_owned())
+}
+
+fn is_root(path: &Path) -> bool {
+    ["src/lib.rs", "src/main.rs"].iter().any(|root| path == Path::new(root))
+}
+
+/// The rooms that the text names by `crate::…`, with the line; also those of a tree of imports.
+fn rooms_named(text: &str) -> Vec<(usize, String)> {
+    let code: Vec<String> = text.lines().map(without_comment).collect();
+    let mut found = Vec::new();
+    for (index, line) in code.iter().enumerate() {
+        for (at, _) in line.match_indices("crate::") {
+            let rest = &line[at + "crate::".len()..];
+            if let Some(tree) = rest.strip_prefix('{') {
+                let inner = std::iter::once(tree.to_owned()).chain(code[index + 1..].iter().cloned());
+                found.extend(
+                    heads_of_tree(&inner.collect::<Vec<_>>().join("\n")).into_iter().map(|room| (index + 1, room)),
+                );
+            } else {
+                found.push((index + 1, word(rest)));
+            }
+        }
+    }
+    found
+}
+
+/// The first word of each branch of `a::b, c::{d, e}, …}`.
+fn heads_of_tree(tree: &str) -> Vec<String> {
+    let (mut depth, mut heads, mut begins) = (0, Vec::new(), true);
+    for (at, letter) in tree.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            _ if letter.is_whitespace() => {}
+            _ if begins => {
+                heads.push(word(&tree[at..]));
+                begins = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+}
+
+/// Lines outside comments and outside what only tests compile.
+fn production_lines(text: &str) -> Vec<(usize, String)> {
+    let (mut kept, mut lines) = (Vec::new(), text.lines().enumerate());
+    while let Some((index, line)) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            // The item ends where its closing brace or semicolon stands at the attribute's own depth.
+            let margin = line.len() - line.trim_start().len();
+            let is_end = |line: &str| line.len() - line.trim_start().len() == margin && line.ends_with(['}', ';']);
+            let _end = lines.by_ref().find(|(_, line)| is_end(line));
+            continue;
+        }
+        kept.push((index + 1, without_comment(line)));
+    }
+    kept
+}
+
+fn without_comment(line: &str) -> String {
+    let trimmed = line.trim_start();
+    if trimmed.starts_with("//") {
+        return String::new();
+    }
+    line.split(" // ").next().unwrap_or_default().to_owned()
+}
+
+/// The crate of a `use`, unless it is this one.
+fn crate_used(line: &str) -> Option<&str> {
+    let path = line.trim_start().strip_prefix("pub ").unwrap_or(line.trim_start()).strip_prefix("use ")?;
+    let name = path.split([':', ';', ' ']).next()?;
+    (!["crate", "super", "self", "Self"].contains(&name)).then_some(name)
+}
+
+fn is_core_crate(name: &str, path: &Path) -> bool {
+    CORE_CRATES.iter().any(|(known, only)| *known == name && only.is_none_or(|only| path == Path::new(only)))
+        || name.starts_with(char::is_uppercase)
+        || Path::new("src/core").join(format!("{name}.rs")).exists()
+        || Path::new("src/core").join(name).exists()
+}

@@ -1,0 +1,44 @@
+//! What tests of the real binary stand on: the daemon as a child, a client of its API, peers, and waiting by condition.
+//!
+//! Nothing here sleeps to synchronise: each wait asks for a condition again and again until its deadline, and then says what it saw.
+
+#![allow(dead_code, reason = "each test crate uses its own part")]
+
+pub mod api;
+pub mod daemon;
+pub mod peer;
+pub mod raw;
+pub mod sse;
+
+use std::{fmt::Debug, future::Future, net::TcpListener, time::Duration};
+
+use tokio::time::Instant;
+
+/// How long a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Asks until the answer is `Ok`; after `PATIENCE` panics with the last `Err`.
+pub async fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(seen) if Instant::now() > deadline => panic!("waited in vain for {what}; last seen: {seen:?}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(15)).await,
+        }
+    }
+}
+
+/// A TCP port on loopback that nobody listens on, from below the ephemeral range, so that no dial takes it meanwhile.
+pub fn free_port() -> u16 {
+    let spread = std::process::id().wrapping_mul(2_654_435_761) ^ random();
+    (0..2000)
+        .map(|step| 20_000 + u16::try_from((spread.wrapping_add(step * 7)) % 12_000).unwrap())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
+}
+
+fn random() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    u32::try_from(RandomState::new().hash_one(0) & 0xffff_ffff).unwrap()
+}

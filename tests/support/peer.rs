@@ -1,0 +1,180 @@
+//! Servers that others wrote, as child processes that can be killed, frozen and started again on the same port.
+//!
+//! `tests/run` installs them and sets `WSKEEPER_TEST_REAL`; then a missing one fails the test. Without it the test is skipped, aloud.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::{free_port, until};
+
+/// A server under the test's control.
+pub struct Peer {
+    recipe: Recipe,
+    child: Option<Child>,
+    /// Where it listens.
+    pub port: u16,
+    folder: TempDir,
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub enum Recipe {
+    /// Python's `websockets`.
+    Python,
+    /// Node's `ws`.
+    Node,
+    /// mosquitto with a listener of protocol `websockets`.
+    Mosquitto,
+    /// nginx with TLS in front of a port; certificate and key are PEM.
+    Nginx {
+        /// Where it proxies to.
+        upstream: u16,
+        /// The chain.
+        cert: String,
+        /// The key.
+        key: String,
+    },
+}
+
+impl Recipe {
+    fn program(&self) -> Option<PathBuf> {
+        let base = program_base();
+        match self {
+            Self::Python => Some(base.join("python/bin/python")).filter(|path| path.exists()),
+            Self::Node => installed("node").filter(|_| base.join("node/node_modules/ws").exists()),
+            Self::Mosquitto => installed("mosquitto"),
+            Self::Nginx { .. } => installed("nginx"),
+        }
+    }
+
+    fn command(&self, program: &Path, port: u16, folder: &Path) -> Command {
+        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/peers");
+        let mut command = Command::new(program);
+        match self {
+            Self::Python => command.arg(peers.join("peer.py")).arg(port.to_string()),
+            Self::Node => {
+                let modules = program_base().join("node/node_modules");
+                command.env("NODE_PATH", modules).arg(peers.join("peer.js")).arg(port.to_string())
+            }
+            Self::Mosquitto => {
+                let config = folder.join("mosquitto.conf");
+                let text = format!("listener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\npersistence false\n");
+                fs::write(&config, text).unwrap();
+                command.arg("-c").arg(config)
+            }
+            Self::Nginx { upstream, cert, key } => {
+                fs::write(folder.join("cert.pem"), cert).unwrap();
+                fs::write(folder.join("key.pem"), key).unwrap();
+                let config = folder.join("nginx.conf");
+                fs::write(&config, nginx_config(port, *upstream, folder)).unwrap();
+                command.arg("-e").arg(folder.join("error.log")).arg("-c").arg(config)
+            }
+        };
+        command
+    }
+}
+
+impl Peer {
+    /// Starts it on a free port; `None`, with a line that says so, where it is not installed and need not be.
+    pub async fn start(recipe: Recipe) -> Option<Self> {
+        if recipe.program().is_none() {
+            assert!(env::var_os("WSKEEPER_TEST_REAL").is_none(), "{recipe:?} is not installed");
+            eprintln!("SKIPPED: {recipe:?} is not installed; tests/run installs it");
+            return None;
+        }
+        let mut peer = Self { recipe, child: None, port: free_port(), folder: TempDir::new().unwrap() };
+        peer.restart().await;
+        Some(peer)
+    }
+
+    /// Starts it again on the same port, and waits until it accepts.
+    pub async fn restart(&mut self) {
+        self.kill();
+        let program = self.recipe.program().expect("it was there before");
+        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        let child = self
+            .recipe
+            .command(&program, self.port, self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let port = self.port;
+        until("the peer to listen", || TcpStream::connect(("127.0.0.1", port))).await;
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            if matches!(self.recipe, Recipe::Nginx { .. }) {
+                // nginx's workers outlive a killed master.
+                let _sent = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
+            } else {
+                let _sent = child.kill();
+            }
+            let _reaped = child.wait();
+        }
+    }
+
+    /// SIGSTOP, SIGCONT: a peer that is there and does nothing.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("a running peer");
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            for name in ["log", "error.log"] {
+                let text = fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+                eprintln!("--- {:?}: {name} ---\n{text}", self.recipe);
+            }
+        }
+    }
+}
+
+fn program_base() -> PathBuf {
+    env::var_os("WSKEEPER_TEST_ENV")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-env"), PathBuf::from)
+}
+
+fn installed(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).map(|folder| folder.join(name)).find(|file| file.exists())
+}
+
+/// Idle tunnels are cut after 5 s, as by many proxies after 60.
+fn nginx_config(port: u16, upstream: u16, folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    location / {{
+      proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_read_timeout 5s;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+    }}
+  }}
+}}
+"
+    )
+}
