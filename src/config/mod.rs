@@ -16,11 +16,13 @@ use ::config::FileFormat;
 use crate::core::{admission, inbox, link};
 
 pub use check::keys;
+pub use diff::diff;
 pub use fault::{Fault, Faults};
 pub use secret::Secret;
 pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod check;
+pub mod diff;
 mod environment;
 mod fault;
 mod secret;

@@ -145,11 +145,12 @@ fn set_origin(value: &mut Value, origin: &String) {
 
 /// The parsers' messages quote the line at fault, which may hold a secret: only its number and the complaint are kept.
 fn syntax_fault(name: &str, error: &ConfigError) -> Fault {
-    let (root, message) = match error {
-        ConfigError::FileParse { cause, .. } => (cause.downcast_ref::<ConfigError>().is_some(), cause.to_string()),
-        other => (false, other.to_string()),
+    let message = match error {
+        ConfigError::FileParse { cause, .. } => cause.to_string(),
+        other => other.to_string(),
     };
-    if root {
+    // The crate says so, with the whole text, of a file that is one value and not a table.
+    if message.starts_with("invalid type: ") && message.ends_with("expected a map") {
         let hint = "begin with a section, such as [endpoints.NAME] in TOML or `endpoints:` in YAML";
         return fault(Path::new(name), "the file holds no sections", hint);
     }
