@@ -1,5 +1,7 @@
 //! The configuration as an operator meets it: files, folders, environment, and every complaint.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper that fails says where")]
+
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use wskeeper::config::{self, Config, Listen, Loaded};
@@ -93,12 +95,11 @@ fn keys_written(text: &str) -> Vec<String> {
 }
 
 fn normal(section: &str) -> String {
-    let parts: Vec<&str> = section.split('.').collect();
-    let mut parts: Vec<String> = parts.into_iter().map(str::to_owned).collect();
+    let mut parts: Vec<&str> = section.split('.').collect();
     if parts[0] == "endpoints" && parts.len() > 1 {
-        parts[1] = "*".to_owned();
-        if parts.get(2).is_some_and(|part| part == "outcomes") && parts.len() > 3 {
-            parts[2] = "outcomes[]".to_owned();
+        parts[1] = "*";
+        if parts.get(2).is_some_and(|part| *part == "outcomes") && parts.len() > 3 {
+            parts[2] = "outcomes[]";
         }
     }
     parts.join(".")

@@ -75,6 +75,6 @@ fn deep_nesting_is_read_or_refused() {
     {
         look(&open.repeat(times));
     }
-    let block: String = (0..600).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
-    look(&block);
+    let block: Vec<String> = (0..600).map(|depth| format!("{}a:", " ".repeat(depth))).collect();
+    look(&block.join("\n"));
 }

@@ -165,10 +165,7 @@ fn set_origin(value: &mut Value, origin: &String) {
 
 /// The parsers' messages quote the line at fault, which may hold a secret: only its number and the complaint are kept.
 fn syntax_fault(name: &str, error: &ConfigError) -> Fault {
-    let message = match error {
-        ConfigError::FileParse { cause, .. } => cause.to_string(),
-        other => other.to_string(),
-    };
+    let message = if let ConfigError::FileParse { cause, .. } = error { cause.to_string() } else { error.to_string() };
     // The crate says so, with the whole text, of a file that is one value and not a table.
     if message.starts_with("invalid type: ") && message.ends_with("expected a map") {
         let hint = "begin with a section, such as [endpoints.NAME] in TOML or `endpoints:` in YAML";
