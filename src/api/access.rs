@@ -189,8 +189,8 @@ mod tests {
         (api(&keys), folder)
     }
 
-    fn asked(api: &Api, token: &str, method: Method, path: &str) -> Result<Grant, Problem> {
-        authorize(api, &method, path, &headers(&[(header::AUTHORIZATION, &format!("Bearer {token}"))]))
+    fn asked(api: &Api, token: &str, method: &Method, path: &str) -> Result<Grant, Problem> {
+        authorize(api, method, path, &headers(&[(header::AUTHORIZATION, &format!("Bearer {token}"))]))
     }
 
     #[test]
@@ -221,14 +221,14 @@ mod tests {
     #[test]
     fn a_token_opens_what_its_scopes_and_endpoints_say() {
         let (api, _folder) = with_tokens();
-        assert!(asked(&api, "secret-reader", Method::GET, "/v1/endpoints/a").is_ok());
-        assert!(asked(&api, "secret-reader", Method::GET, "/v1/endpoints/b").is_err());
-        assert!(asked(&api, "secret-reader", Method::GET, "/v1/endpoints/%62/events").is_err());
-        assert!(asked(&api, "secret-reader", Method::POST, "/v1/endpoints/a/messages").is_err());
-        assert!(asked(&api, "secret-reader", Method::GET, "/v1/endpoints/a/ws").is_err());
-        assert!(asked(&api, "secret-admin", Method::POST, "/v1/reload").is_ok());
-        assert!(asked(&api, "secret-admin", Method::POST, "/v1/endpoints/b/messages").is_ok());
-        assert!(asked(&api, "wrong", Method::GET, "/v1/links").is_err());
+        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/a").is_ok());
+        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/b").is_err());
+        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/%62/events").is_err());
+        assert!(asked(&api, "secret-reader", &Method::POST, "/v1/endpoints/a/messages").is_err());
+        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/a/ws").is_err());
+        assert!(asked(&api, "secret-admin", &Method::POST, "/v1/reload").is_ok());
+        assert!(asked(&api, "secret-admin", &Method::POST, "/v1/endpoints/b/messages").is_ok());
+        assert!(asked(&api, "wrong", &Method::GET, "/v1/links").is_err());
         assert!(authorize(&api, &Method::GET, "/metrics", &HeaderMap::new()).is_err());
     }
 }

@@ -36,7 +36,10 @@ impl BinaryType {
     fn write(self, bytes: &[u8]) -> String {
         match self {
             Self::Base64 => STANDARD.encode(bytes),
-            Self::Hex => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Self::Hex => bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+                hex.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
+                hex
+            }),
         }
     }
 }

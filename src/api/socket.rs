@@ -137,7 +137,7 @@ impl Consumer {
         let mut stop = self.shared.stop.clone();
         let mut heard = Instant::now();
         let farewell = loop {
-            let step: Result<(), Farewell> = tokio::select! {
+            let outcome: Result<(), Farewell> = tokio::select! {
                 arrived = inbound.next() => {
                     heard = Instant::now();
                     match arrived {
@@ -157,7 +157,7 @@ impl Consumer {
                 }
                 () = super::stopped(&mut stop) => Err(Farewell(1001, "the daemon is stopping".into())),
             };
-            if let Err(farewell) = step {
+            if let Err(farewell) = outcome {
                 break Some(farewell);
             }
         };
@@ -235,7 +235,7 @@ impl Consumer {
         let (send, wanted) = match outcome {
             Ok(prepared) => prepared,
             Err(problem) => {
-                let _ = answers.try_send(Ok(said("problem", reference.as_ref(), problem.json())));
+                let _ = answers.try_send(Ok(said("problem", reference.as_ref(), &problem.json())));
                 return Ok(());
             }
         };
@@ -244,13 +244,10 @@ impl Consumer {
         let (pool, answers) = (self.shared.pool.clone(), answers.clone());
         tokio::spawn(async move {
             let answer = match receipt {
-                Err(refused) => said("problem", reference.as_ref(), Problem::from(refused).json()),
+                Err(refused) => said("problem", reference.as_ref(), &Problem::from(refused).json()),
                 Ok(receipt) => {
-                    let receipt = match wanted {
-                        Rung::Queued => receipt,
-                        wanted => pool.settle(receipt.id, wanted, PATIENCE).await.unwrap_or(receipt),
-                    };
-                    said("receipt", reference.as_ref(), json!(convert::receipt(&receipt)))
+                    let receipt = pool.settle(receipt.id, wanted, PATIENCE).await.unwrap_or(receipt);
+                    said("receipt", reference.as_ref(), &json!(convert::receipt(&receipt)))
                 }
             };
             // The consumer has gone: the receipt can still be looked up.
@@ -311,7 +308,7 @@ struct SendRequest {
 }
 
 /// An answer in the envelope: the body's own members, with `type` and the request's `ref`.
-fn said(kind: &str, reference: Option<&Value>, body: Value) -> Value {
+fn said(kind: &str, reference: Option<&Value>, body: &Value) -> Value {
     json!({ "type": kind, "ref": reference, kind: body })
 }
 

@@ -72,8 +72,10 @@ enum Line<S> {
     Open(Box<Socket<S>>),
 }
 
+type Attempt<S> = BoxFuture<Result<(Box<Socket<S>>, Established), DialFailure>>;
+
 struct Dialing<S> {
-    attempt: BoxFuture<Result<(Box<Socket<S>>, Established), DialFailure>>,
+    attempt: Attempt<S>,
     progress: mpsc::Receiver<Progress>,
     stage: Progress,
     began: Instant,

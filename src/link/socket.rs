@@ -239,7 +239,13 @@ fn fault(error: &Error) -> Arrival {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(1009, Cause::TooBig),
         Error::Utf8(_) => violation(1007, Cause::Protocol),
         Error::Protocol(_) => violation(1002, Cause::Protocol),
-        error => Arrival::Ended(error.to_string().into()),
+        Error::Tls(_)
+        | Error::Capacity(_)
+        | Error::WriteBufferFull(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => Arrival::Ended(error.to_string().into()),
     }
 }
 
