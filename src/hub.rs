@@ -4,14 +4,17 @@
 //! ring has moved past it, it is told of the gap and goes on.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
+
+use tokio::sync::watch;
 
 use crate::core::{
     budget::Budget,
     close::{Cause, Closed},
-    inbox,
+    event::LinkId,
+    inbox::{self, Read, Ring},
     message::Payload,
     phase::{Phase, Reason},
 };
@@ -25,9 +28,7 @@ pub struct Entry {
     /// When it happened.
     pub at: SystemTime,
     /// Whose fact.
-    pub endpoint: Arc<str>,
-    /// Which link.
-    pub link: u32,
+    pub link: LinkId,
     /// The connection it belongs to; the last one where none is open.
     pub generation: u64,
     /// What happened.
@@ -35,7 +36,7 @@ pub struct Entry {
 }
 
 /// What happened, in the words of the WHATWG standard and of the contract.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Item {
     /// A connection is OPEN.
     Open {
@@ -78,7 +79,7 @@ pub enum From {
     Latest,
     /// With the oldest entry kept.
     Oldest,
-    /// After this cursor: the last one the subscriber has seen.
+    /// After this cursor: the last one the subscriber has seen. 0 is before everything, like `Oldest`.
     After(u64),
 }
 
@@ -102,61 +103,199 @@ pub enum Next {
 
 /// One endpoint's inbox, or the pool's own log.
 #[derive(Debug)]
-pub struct Hub {}
+pub struct Hub {
+    /// The first number of this run.
+    first: u64,
+    budget: Arc<Budget>,
+    ring: Mutex<Ring<Arc<Entry>>>,
+    /// Wakes subscribers; `true` once the hub is closed.
+    changed: watch::Sender<bool>,
+}
 
 impl Hub {
-    /// An empty inbox whose first entry will have the cursor `first`.
-    pub fn new(endpoint: Arc<str>, policy: inbox::Policy, budget: Arc<Budget>, first: u64) -> Arc<Self> {
-        let _ = (endpoint, policy, budget, first);
-        unimplemented!()
+    /// An empty inbox of `links` links whose first entry will have the cursor `first`.
+    pub fn new(policy: inbox::Policy, links: u32, budget: Arc<Budget>, first: u64) -> Arc<Self> {
+        let ring = Mutex::new(Ring::new(policy, others(links), first));
+        Arc::new(Self { first: first.max(1), budget, ring, changed: watch::channel(false).0 })
     }
 
-    /// Adds an entry and wakes subscribers. Never waits.
-    pub fn publish(&self, link: u32, generation: u64, at: SystemTime, item: Item) -> u64 {
-        let _ = (link, generation, at, item);
-        unimplemented!()
+    /// Follows a new policy.
+    pub fn set_policy(&self, policy: inbox::Policy, links: u32) {
+        self.ring().set_policy(policy, others(links));
+    }
+
+    /// Adds an entry and wakes subscribers. Never waits. Answers with its cursor.
+    pub fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, item: Item) -> u64 {
+        let message = match &item {
+            Item::Message(payload) => Some(payload.len()),
+            Item::Open { .. } | Item::Error { .. } | Item::Close(_) | Item::Phase { .. } | Item::LinkGap { .. } => None,
+        };
+        let cursor = {
+            let mut ring = self.ring();
+            let cursor = ring.newest() + 1;
+            let entry = Arc::new(Entry { cursor, at, link: link.clone(), generation, item });
+            ring.push(entry, message, &self.budget)
+        };
+        self.changed.send_modify(|_| {});
+        cursor
     }
 
     /// The cursor of the newest entry.
     pub fn cursor(&self) -> u64 {
-        unimplemented!()
+        self.ring().newest()
     }
 
     /// Subscribers now.
     pub fn readers(&self) -> usize {
-        unimplemented!()
+        self.changed.receiver_count()
     }
 
-    /// Ends all subscriptions.
-    pub fn close(&self) {}
+    /// Ends all subscriptions, once they have read what is there.
+    pub fn close(&self) {
+        self.changed.send_replace(true);
+    }
 
     /// A subscriber.
     pub fn subscribe(self: &Arc<Self>, from: From) -> Reader {
-        let _ = from;
-        unimplemented!()
+        let changed = self.changed.subscribe();
+        let ring = self.ring();
+        let (newest, oldest) = (ring.newest(), ring.oldest() - 1);
+        let cursor = match from {
+            From::Latest => newest,
+            From::Oldest | From::After(0) => oldest,
+            From::After(seen) => seen.min(newest),
+        };
+        drop(ring);
+        Reader { hub: Arc::clone(self), cursor, changed }
     }
+
+    fn ring(&self) -> MutexGuard<'_, Ring<Arc<Entry>>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Entries other than messages that an inbox of so many links keeps: a storm must not push out what it explains.
+fn others(links: u32) -> usize {
+    (links as usize).saturating_mul(8).max(1024)
 }
 
 /// A subscriber: a cursor into a hub.
 #[derive(Debug)]
-pub struct Reader {}
+pub struct Reader {
+    hub: Arc<Hub>,
+    cursor: u64,
+    changed: watch::Receiver<bool>,
+}
 
 impl Reader {
-    /// The next entry or gap; waits for one.
-    #[allow(clippy::unused_async, reason = "signature first")]
+    /// The next entry or gap; waits for one. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Next {
-        unimplemented!()
+        loop {
+            let closed = *self.changed.borrow_and_update();
+            if let Some(next) = self.try_next() {
+                return next;
+            }
+            if closed || self.changed.changed().await.is_err() {
+                return Next::Closed;
+            }
+        }
     }
 
     /// Waits at most this long; `None` when nothing came.
-    #[allow(clippy::unused_async, reason = "signature first")]
     pub async fn next_within(&mut self, patience: Duration) -> Option<Next> {
-        let _ = patience;
-        unimplemented!()
+        tokio::time::timeout(patience, self.next()).await.ok()
     }
 
     /// The next entry or gap if there is one now.
     pub fn try_next(&mut self) -> Option<Next> {
-        unimplemented!()
+        let ring = self.hub.ring();
+        let next = match ring.read(self.cursor) {
+            Read::CaughtUp => return None,
+            Read::Entry(cursor, entry) => {
+                self.cursor = cursor;
+                Next::Entry(Arc::clone(entry))
+            }
+            Read::Gap { from, to } => {
+                self.cursor = to;
+                let missed = (from >= self.hub.first).then_some(to - from + 1);
+                Next::Gap { missed, from, to }
+            }
+        };
+        Some(next)
+    }
+
+    /// The cursor of what was read last.
+    pub fn position(&self) -> u64 {
+        self.cursor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(max_messages: usize, first: u64) -> Arc<Hub> {
+        let policy = inbox::Policy { max_messages, ..inbox::Policy::default() };
+        Hub::new(policy, 1, Budget::new(u64::MAX), first)
+    }
+
+    fn publish(hub: &Hub, text: &str) -> u64 {
+        let link = LinkId { endpoint: "test".into(), index: 0 };
+        hub.publish(&link, 1, SystemTime::UNIX_EPOCH, Item::Message(text.into()))
+    }
+
+    fn text(next: Option<Next>) -> String {
+        match next {
+            Some(Next::Entry(entry)) => match &entry.item {
+                Item::Message(payload) => String::from_utf8_lossy(payload.bytes()).into_owned(),
+                other => panic!("no message: {other:?}"),
+            },
+            other => panic!("no entry: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_subscriber_resumes_after_the_cursor_that_it_has_seen() {
+        let hub = hub(10, 100);
+        let first = publish(&hub, "a");
+        publish(&hub, "b");
+        assert_eq!(first, 100);
+        assert_eq!(text(hub.subscribe(From::After(first)).try_next()), "b");
+        assert_eq!(text(hub.subscribe(From::Oldest).try_next()), "a");
+        assert!(hub.subscribe(From::Latest).try_next().is_none());
+        assert!(hub.subscribe(From::After(9999)).try_next().is_none());
+    }
+
+    #[test]
+    fn a_subscriber_that_fell_behind_is_told_how_much_it_missed() {
+        let hub = hub(2, 1);
+        let mut reader = hub.subscribe(From::Latest);
+        for word in ["a", "b", "c", "d", "e"] {
+            publish(&hub, word);
+        }
+        assert!(matches!(reader.try_next(), Some(Next::Gap { missed: Some(3), from: 1, to: 3 })));
+        assert_eq!(text(reader.try_next()), "d");
+    }
+
+    #[test]
+    fn a_cursor_of_an_earlier_run_is_a_gap_of_unknown_size() {
+        let hub = hub(2, 1000);
+        publish(&hub, "a");
+        let mut reader = hub.subscribe(From::After(17));
+        assert!(matches!(reader.try_next(), Some(Next::Gap { missed: None, from: 18, to: 999 })));
+        assert_eq!(text(reader.try_next()), "a");
+    }
+
+    #[tokio::test]
+    async fn a_closed_hub_is_read_to_its_end() {
+        let hub = hub(2, 1);
+        let mut reader = hub.subscribe(From::Latest);
+        publish(&hub, "last");
+        hub.close();
+        assert_eq!(text(Some(reader.next().await)), "last");
+        assert!(matches!(reader.next().await, Next::Closed));
+        assert_eq!(hub.readers(), 1);
+        drop(reader);
+        assert_eq!(hub.readers(), 0);
     }
 }

@@ -1,3 +1,7 @@
 //! The `wskeeper` program: parse, run, exit code; no logic.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wskeeper::cli::main()
+}

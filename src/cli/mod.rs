@@ -1,1 +1,139 @@
-//! (room of cli)
+//! The verbs of the command line.
+//!
+//! What a reader would get wrong: only `run` and `demo` hold a daemon. Every other verb is a client of the local API, like
+//! any program, and knows nothing of the pool.
+
+use std::{io, process::ExitCode};
+
+use clap::Parser;
+
+use args::{Cli, Verb};
+use client::{Client, ClientError};
+use output::{Output, Paint};
+
+mod args;
+mod check;
+mod client;
+mod completions;
+pub mod demo;
+pub mod echo;
+mod explain;
+mod facts;
+mod operate;
+mod output;
+mod run;
+mod send;
+mod sse;
+mod status;
+mod tail;
+mod words;
+
+/// Why a verb did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Exit code 1.
+    #[error("{0}")]
+    Failed(String),
+    /// Exit code 1; everything has been said.
+    #[error("failed")]
+    Told,
+    /// Exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// The daemon was not reached, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Printing or reading failed; a closed pipe is a quiet end.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Failed(_) | Self::Told | Self::Client(_) | Self::Io(_) => 1,
+        }
+    }
+}
+
+/// Parses the command line, does what it says, and answers with the exit code: 0 fine, 1 failed, 2 usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::detect();
+    let runtime = match runtime(&cli.verb) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output.note(format_args!("wskeeper: cannot start a runtime: {error}"), Paint::Red);
+            return ExitCode::from(1);
+        }
+    };
+    let ended = runtime.block_on(dispatch(cli, &output));
+    // A read of stdin that nobody waits for must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let code = failure.exit_code();
+            if code != 0 && !matches!(failure, Failure::Told) {
+                output.note(format_args!("wskeeper: {failure}"), Paint::Red);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The daemon uses every core; a client needs one thread.
+fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = match verb {
+        Verb::Run(_) | Verb::Demo(_) => tokio::runtime::Builder::new_multi_thread(),
+        Verb::Check(_)
+        | Verb::Status(_)
+        | Verb::Explain(_)
+        | Verb::Send(_)
+        | Verb::Tail(_)
+        | Verb::Close(_)
+        | Verb::Reconnect(_)
+        | Verb::Pause(_)
+        | Verb::Resume(_)
+        | Verb::Reload(_)
+        | Verb::Echo(_)
+        | Verb::Completions(_) => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.enable_all().build()
+}
+
+async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
+    let client = || Client::new(&cli.remote);
+    match cli.verb {
+        Verb::Run(args) => run::run(args).await,
+        Verb::Demo(args) => demo::run(args, output).await,
+        Verb::Check(args) => check::run(&args, output),
+        Verb::Status(args) => status::run(args, client()?, output).await,
+        Verb::Explain(args) => explain::run(&args.link, client()?, output).await,
+        Verb::Send(args) => send::run(args, client()?, output).await,
+        Verb::Tail(args) => tail::run(args, client()?, output).await,
+        Verb::Close(args) => operate::close(&args, client()?, output).await,
+        Verb::Reconnect(args) => operate::verb("reconnect", &args.link, client()?, output).await,
+        Verb::Pause(args) => operate::verb("pause", &args.link, client()?, output).await,
+        Verb::Resume(args) => operate::verb("resume", &args.link, client()?, output).await,
+        Verb::Reload(args) => operate::reload(&args, client()?, output).await,
+        Verb::Echo(args) => echo::verb::run(args, output).await,
+        Verb::Completions(args) => completions::run(args.shell, output),
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

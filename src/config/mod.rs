@@ -21,6 +21,7 @@ pub use secret::Secret;
 pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod check;
+pub mod diff;
 mod environment;
 mod fault;
 mod secret;

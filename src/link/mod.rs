@@ -2,12 +2,21 @@
 //!
 //! This room knows no pool: it is given a [`Dial`]er, a [`Host`] to tell, and orders. One task per link, one await.
 
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+mod dial;
+mod driver;
+mod socket;
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, oneshot},
-    time::Instant,
 };
 
 use crate::core::{
@@ -15,7 +24,11 @@ use crate::core::{
     link::{Link, Policy, Verb},
     message::Message,
     outbox::Refusal,
+    receipt::Fate,
 };
+
+pub use dial::Dialer;
+pub use driver::run;
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -23,8 +36,8 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// What a link's task is asked to do. Kept small: a channel of them is allocated for each link.
 #[derive(Debug)]
 pub enum Order {
-    /// Offer a message to the outbox; where it must wait for room, the reply waits too, and a dropped receiver withdraws it.
-    Offer(Box<Message>, oneshot::Sender<Result<(), Refusal>>),
+    /// Offer a message to the outbox.
+    Offer(Offer),
     /// Do this; the reply says that it has been taken.
     Verb(Verb, oneshot::Sender<()>),
     /// Follow a new policy; `redial` when only a new connection can follow the rest of the change.
@@ -34,8 +47,19 @@ pub enum Order {
         /// Close and dial again.
         redial: bool,
     },
-    /// Close with 1001 and end within this time.
-    Stop(Duration),
+    /// Close with 1001 and end within this time; what is still queued then is dropped with this fate.
+    Stop(Duration, Fate),
+}
+
+/// A message on offer, and who waits for the answer.
+#[derive(Debug)]
+pub struct Offer {
+    /// The message.
+    pub message: Box<Message>,
+    /// Where it must wait for room: until when.
+    pub until: Instant,
+    /// Accepted, or why not. A receiver that is dropped withdraws an offer that waits.
+    pub reply: oneshot::Sender<Result<(), Refusal>>,
 }
 
 /// What a link's task tells and shows. Calls must not block.
@@ -53,6 +77,14 @@ pub enum Progress {
     Queued,
     /// It may go on.
     Admitted,
+    /// It looks the name up.
+    Resolving,
+    /// It connects by TCP.
+    Connecting,
+    /// It shakes hands by TLS.
+    Securing,
+    /// It asks for the upgrade.
+    Upgrading,
 }
 
 /// Makes connections.
@@ -92,6 +124,12 @@ pub struct Permit {
     pub address: SocketAddr,
     /// Runs when the place is given back.
     pub release: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Permit {

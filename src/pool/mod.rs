@@ -3,20 +3,46 @@
 //! A [`Pool`] is a cheap handle to clone. Reading (`links`, `receipt`) never waits for a link; asking (`send`, `command`)
 //! goes to the link's task as an order and comes back with its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use tokio::{sync::oneshot, time::Instant};
+
+use self::{
+    gatekeeper::{Gatekeeper, PoolGate},
+    pod::Pod,
+    receipts::Receipts,
+    slot::Slot,
+};
 use crate::{
     config::Config,
     core::{
+        budget::Budget,
+        inbox,
         link::Verb,
         message::{MessageId, Payload},
+        phase::Phase,
         receipt::{self, Receipt},
     },
-    hub,
+    hub::{self, Hub},
+    link::Order,
+    observe::Families,
 };
 
 pub use view::{EndpointView, HistoryEntry, LinkView, Page, Totals};
 
+mod gatekeeper;
+mod pod;
+mod receipts;
+mod send;
+mod slot;
+mod supervisor;
 mod view;
 
 /// Everything a caller says about a message.
@@ -90,7 +116,7 @@ pub enum Refused {
         /// Which link.
         link: String,
         /// Its phase.
-        phase: crate::core::phase::Phase,
+        phase: Phase,
     },
     /// The daemon is stopping.
     #[error("the daemon is stopping and takes no new messages")]
@@ -121,97 +147,202 @@ pub struct Change {
 
 /// A handle to the pool.
 #[derive(Debug, Clone)]
-pub struct Pool {}
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: RwLock<Arc<Config>>,
+    pods: Mutex<BTreeMap<Arc<str>, Arc<Pod>>>,
+    /// One reload at a time.
+    applying: tokio::sync::Mutex<()>,
+    families: Arc<Families>,
+    budget: Arc<Budget>,
+    receipts: Arc<Receipts>,
+    gate: Arc<Gatekeeper>,
+    /// The pool's own log: every endpoint's events but messages.
+    log: Arc<Hub>,
+    first_cursor: u64,
+    seed: AtomicU64,
+    draining: AtomicBool,
+}
+
+/// Events that the pool's own log keeps.
+const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_message: 0 };
 
 impl Pool {
+    /// A pool that holds the links of `config`. `seed` fixes all its chance. To be called within a tokio runtime.
+    pub async fn start(config: Arc<Config>, families: Arc<Families>, seed: u64) -> Self {
+        let budget = Budget::new(config.limits.memory);
+        let first_cursor = first_cursor(SystemTime::now());
+        let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families));
+        tokio::spawn(Arc::clone(&gate).run());
+        let empty = Config { endpoints: BTreeMap::new(), ..Config::clone(&config) };
+        let inner = Arc::new(Inner {
+            config: RwLock::new(Arc::new(empty)),
+            pods: Mutex::new(BTreeMap::new()),
+            applying: tokio::sync::Mutex::new(()),
+            receipts: Receipts::new(config.limits.receipts),
+            log: Hub::new(LOG, 1, Arc::clone(&budget), first_cursor),
+            families,
+            budget,
+            gate,
+            first_cursor,
+            seed: AtomicU64::new(seed),
+            draining: AtomicBool::new(false),
+        });
+        inner.apply(config).await;
+        Self { inner }
+    }
+
     /// Every endpoint, by name.
     pub fn endpoints(&self) -> Vec<EndpointView> {
-        unimplemented!()
+        self.inner.pods().values().map(|pod| pod.view()).collect()
     }
 
     /// One endpoint.
     pub fn endpoint(&self, name: &str) -> Option<EndpointView> {
-        let _ = name;
-        unimplemented!()
+        Some(self.inner.pod(name)?.view())
     }
 
     /// Links in order of endpoint and index, those after `after`, at most `limit`, filtered.
     pub fn links(
         &self,
         endpoint: Option<&str>,
-        phase: Option<crate::core::phase::Phase>,
+        phase: Option<Phase>,
         after: Option<(&str, u32)>,
         limit: usize,
     ) -> Page<LinkView> {
-        let _ = (endpoint, phase, after, limit);
-        unimplemented!()
+        let pods: Vec<_> = self.inner.pods().values().cloned().collect();
+        let mut wanted = pods
+            .iter()
+            .filter(|pod| endpoint.is_none_or(|name| *pod.name == *name))
+            .flat_map(|pod| pod.slots())
+            .filter(|slot| after.is_none_or(|after| (&*slot.id.endpoint, slot.id.index) > after))
+            .map(|slot| slot.view())
+            .filter(|view| phase.is_none_or(|phase| view.phase == phase));
+        let items = wanted.by_ref().take(limit).collect();
+        Page { items, more: wanted.next().is_some() }
     }
 
     /// One link.
     pub fn link(&self, endpoint: &str, index: u32) -> Option<LinkView> {
-        let _ = (endpoint, index);
-        unimplemented!()
+        Some(self.inner.slot(endpoint, index)?.view())
     }
 
     /// The flight recorder of a link, oldest first.
     pub fn history(&self, endpoint: &str, index: u32) -> Option<Vec<HistoryEntry>> {
-        let _ = (endpoint, index);
-        unimplemented!()
+        Some(self.inner.slot(endpoint, index)?.history())
     }
 
     /// Hands a message to a link's outbox. `Ok` means accepted (or, with an idempotency key, accepted before).
-    #[allow(clippy::unused_async, reason = "signature first")]
     pub async fn send(&self, send: Send) -> Result<Receipt, Refused> {
-        let _ = send;
-        unimplemented!()
+        self.inner.send(send).await
     }
 
     /// A receipt, while it is kept.
     pub fn receipt(&self, id: MessageId) -> Option<Receipt> {
-        let _ = id;
-        unimplemented!()
+        self.inner.receipts.get(id)
     }
 
-    /// Waits until the message has reached `wanted` or can no longer, at most `patience`; answers with the receipt as it is then.
-    #[allow(clippy::unused_async, reason = "signature first")]
+    /// Waits until the message has reached `wanted` or can no longer, at most `patience`; answers with the receipt as it is
+    /// then.
     pub async fn settle(&self, id: MessageId, wanted: receipt::State, patience: Duration) -> Option<Receipt> {
-        let _ = (id, wanted, patience);
-        unimplemented!()
+        self.inner.receipts.settle(id, wanted, patience).await
     }
 
     /// Asks a link to do something; answers once the link has taken it.
-    #[allow(clippy::unused_async, reason = "signature first")]
     pub async fn command(&self, endpoint: &str, index: u32, verb: Verb) -> Result<LinkView, CommandError> {
-        let _ = (endpoint, index, verb);
-        unimplemented!()
+        let slot =
+            self.inner.slot(endpoint, index).ok_or_else(|| CommandError::NoLink(format!("{endpoint}/{index}")))?;
+        let (reply, taken) = oneshot::channel();
+        slot.orders.send(Order::Verb(verb, reply)).await.map_err(|_| CommandError::Draining)?;
+        taken.await.map_err(|_| CommandError::Draining)?;
+        Ok(slot.view())
     }
 
     /// Reads an endpoint's inbox.
     pub fn subscribe(&self, endpoint: &str, from: hub::From) -> Option<hub::Reader> {
-        let _ = (endpoint, from);
-        unimplemented!()
+        Some(self.inner.pod(endpoint)?.sinks.inbox.subscribe(from))
     }
 
     /// Reads the pool's own log: all events but messages.
     pub fn subscribe_all(&self, from: hub::From) -> hub::Reader {
-        let _ = from;
-        unimplemented!()
+        self.inner.log.subscribe(from)
+    }
+
+    /// Counts that a consumer of this endpoint was told of a gap.
+    pub fn count_gap(&self, endpoint: &str, missed: Option<u64>) {
+        if let Some(pod) = self.inner.pod(endpoint) {
+            pod.metrics.gap(missed);
+        }
+    }
+
+    /// Brings gauges that nothing pushes up to date; to be called before metrics are rendered.
+    pub fn observe(&self) {
+        for pod in self.inner.pods().values() {
+            let totals = pod.totals();
+            pod.metrics.inbox(totals.inbox_cursor, usize::try_from(totals.consumers).unwrap_or(usize::MAX));
+        }
+        self.inner.families.payload(self.inner.budget.used(), self.inner.budget.limit());
     }
 
     /// Follows a new configuration: untouched links keep their connections.
-    #[allow(clippy::unused_async, reason = "signature first")]
     pub async fn apply(&self, config: Arc<Config>) -> Vec<Change> {
-        let _ = config;
-        unimplemented!()
+        self.inner.apply(config).await
     }
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        unimplemented!()
+        self.inner.config()
     }
 
     /// Whether the daemon is stopping.
     pub fn is_draining(&self) -> bool {
-        unimplemented!()
+        self.inner.is_draining()
     }
+
+    /// Takes no new messages from now on.
+    pub fn drain(&self) {
+        self.inner.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with how many messages
+    /// were left unsent.
+    pub async fn shut_down(&self, deadline: Instant) -> u64 {
+        self.inner.shut_down(deadline).await
+    }
+}
+
+impl Inner {
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn pods(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Pod>>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pod(&self, name: &str) -> Option<Arc<Pod>> {
+        self.pods().get(name).cloned()
+    }
+
+    fn slot(&self, endpoint: &str, index: u32) -> Option<Arc<Slot>> {
+        self.pod(endpoint)?.slot(index)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    fn gate(&self) -> Arc<PoolGate> {
+        Arc::new(PoolGate(Arc::clone(&self.gate)))
+    }
+}
+
+/// Cursors of this run start above every cursor of an earlier one, as long as no inbox took a million entries a second.
+fn first_cursor(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default().saturating_mul(1000)
 }

@@ -1,1 +1,4 @@
-//! (room of process)
+//! Being a daemon: what the system tells the process, and where the process tells what happens.
+
+pub mod logging;
+pub mod signals;

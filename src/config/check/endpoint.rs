@@ -125,6 +125,7 @@ fn finish(section: &Section<'_>, name: Arc<str>, draft: Draft) -> Endpoint {
         backoff: draft.backoff,
         outcomes: rules,
         outbox: draft.outbox,
+        max_inbound: draft.inbox.max_message,
     };
     Endpoint {
         name,

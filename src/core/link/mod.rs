@@ -61,6 +61,8 @@ pub struct Policy {
     pub outcomes: Vec<Rule>,
     /// Limits of the queue.
     pub outbox: outbox::Policy,
+    /// The largest message that may arrive; a larger one fails the connection with 1009.
+    pub max_inbound: usize,
 }
 
 impl Default for Policy {
@@ -75,6 +77,7 @@ impl Default for Policy {
             backoff: backoff::Policy::default(),
             outcomes: Vec::new(),
             outbox: outbox::Policy::default(),
+            max_inbound: 1 << 20,
         }
     }
 }
@@ -458,6 +461,11 @@ impl Link {
     /// Messages accepted and not yet handed to the network.
     pub fn queued_messages(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// The largest message that may arrive.
+    pub fn max_inbound(&self) -> usize {
+        self.policy.max_inbound
     }
 
     /// The limits of its queue.

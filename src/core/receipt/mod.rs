@@ -1,8 +1,14 @@
 //! What became of each accepted message.
+//!
+//! A receipt only ever climbs: the ledger refuses a state that is not further than the one reached.
+
+mod ledger;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use super::message::MessageId;
+
+pub use ledger::Ledger;
 
 /// How far a message has come; the order of the variants up to `Confirmed` is the order of the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

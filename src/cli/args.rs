@@ -1,0 +1,350 @@
+//! The command line as clap reads it.
+//!
+//! What a reader would get wrong: exit code 2 is clap's own for a usage error, and `Failure::Usage` is the same code for
+//! what clap cannot see. Help texts are part of the product: `tests/cli.rs` reads them.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub(crate) use value::LinkName;
+use value::{duration, from, link, period};
+
+use super::echo;
+
+mod value;
+
+/// Holds WebSocket client links open for other programs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wskeeper",
+    version,
+    about,
+    long_about = "wskeeper holds WebSocket client links open for other programs.\n\n\
+        The daemon reads endpoints from a file, keeps a pool of links to them, pings idle links, queues what you send while \
+        a link is down and reconnects with backoff. Programs talk to it on this machine by HTTP, server-sent events, a local \
+        WebSocket, or the verbs below, and never see a dropped link.",
+    after_help = "\
+New here?
+  wskeeper demo                      a daemon, a peer that misbehaves, traffic: needs no file and no network
+  wskeeper check wskeeper.toml       is this configuration right? every fault with its place
+  wskeeper run --config wskeeper.toml
+  wskeeper status --watch            what the links are doing, each second
+
+Exit codes: 0 fine, 1 failed, 2 wrong usage.",
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Where the client verbs find the daemon.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which daemon")]
+pub(crate) struct Remote {
+    /// Address of the daemon's local API: `http://HOST:PORT` or `unix:/path/to/api.sock`
+    #[arg(long, global = true, env = "WSKEEPER_API", default_value = "http://127.0.0.1:7700", value_name = "URL")]
+    pub(crate) api: String,
+    /// File with the API token, where the daemon asks for one (or `WSKEEPER_TOKEN` holds it)
+    #[arg(long, global = true, env = "WSKEEPER_TOKEN_FILE", value_name = "PATH")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the daemon
+    Run(Run),
+    /// See the daemon at work: no file and no network needed
+    Demo(Demo),
+    /// Validate a configuration and list every fault with its place
+    Check(Check),
+    /// Show what the links are doing
+    Status(Status),
+    /// Say why a link is where it is, and what comes next
+    Explain(LinkArg),
+    /// Send messages to an endpoint
+    Send(Send),
+    /// Print what arrives from an endpoint
+    Tail(Tail),
+    /// Close a link's connection and pause the link
+    Close(Close),
+    /// Close a link's connection and dial again
+    Reconnect(LinkArg),
+    /// Close a link's connection and keep it closed until `resume`
+    Pause(LinkArg),
+    /// Let a paused or parked link dial again, now
+    Resume(LinkArg),
+    /// Let the daemon read its configuration again
+    Reload(Reload),
+    /// Serve WebSocket as an echo peer that misbehaves on demand
+    Echo(Echo),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+/// `run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SIGTERM and SIGINT drain the outboxes, close the links with 1001 and end with code 0; a second one ends at once with
+code 130 (SIGINT) or 143 (SIGTERM). SIGHUP reads the configuration again. Logs go to stderr.
+
+  wskeeper run --config ./wskeeper.toml
+  WSKEEPER__API__LISTEN=127.0.0.1:7800 wskeeper run --config ./conf.d")]
+pub(crate) struct Run {
+    /// Configuration file, or a folder of them merged in name order
+    #[arg(long, short, default_value = "/etc/wskeeper/wskeeper.toml", value_name = "PATH")]
+    pub(crate) config: PathBuf,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything stays on this machine: the daemon and the peers it talks to live in this one process. Ctrl-C ends it with a
+summary of what was sent and what became of it.")]
+pub(crate) struct Demo {
+    /// End by itself after this long
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) lasting: Option<Duration>,
+    /// Port of the demo daemon's API; a free one is taken where this one is in use
+    #[arg(long, default_value_t = 7700, value_name = "PORT")]
+    pub(crate) port: u16,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The environment counts, as it does for `run`: WSKEEPER__SECTION__KEY overrides a key. Secrets are not evaluated.
+
+  wskeeper check /etc/wskeeper/wskeeper.toml && systemctl reload wskeeper")]
+pub(crate) struct Check {
+    /// Configuration file or folder
+    pub(crate) path: PathBuf,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+●  ready     ◐  connecting, opening or closing     ○  waiting for its next attempt
+◌  paused    ✕  parked: refused for good, it seems; probed slowly
+
+  wskeeper status --watch
+  wskeeper status --endpoint trades --links
+  wskeeper status --json | jq -r '.links[] | select(.phase != \"ready\") | .endpoint'")]
+pub(crate) struct Status {
+    /// Draw again each second, in place
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) watch: bool,
+    /// One JSON object: `endpoints` and `links`, as the API gives them
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only this endpoint
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) endpoint: Option<String>,
+    /// One row per link, however many there are
+    #[arg(long)]
+    pub(crate) links: bool,
+}
+
+/// A verb that takes a link and nothing else.
+#[derive(Debug, Args)]
+pub(crate) struct LinkArg {
+    /// The link: NAME/INDEX, as in `trades/0`; a NAME alone means NAME/0
+    #[arg(value_name = "LINK", value_parser = link)]
+    pub(crate) link: LinkName,
+}
+
+/// `close`
+#[derive(Debug, Args)]
+#[command(after_help = "  wskeeper close trades/0 --code 4000 --reason 'maintenance'\n  wskeeper resume trades/0")]
+pub(crate) struct Close {
+    /// The link: NAME/INDEX, as in `trades/0`; a NAME alone means NAME/0
+    #[arg(value_name = "LINK", value_parser = link)]
+    pub(crate) link: LinkName,
+    /// Close code: 1000, or 3000 to 4999; none sends a Close frame without a code
+    #[arg(long)]
+    pub(crate) code: Option<u16>,
+    /// Close reason: at most 123 bytes of UTF-8
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+/// How far a message must come before `send` goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    /// Accepted into the outbox
+    Queued,
+    /// Handed to the network
+    Written,
+    /// Read by the peer's WebSocket stack: a pong answered a ping sent after it
+    Confirmed,
+}
+
+impl Wait {
+    /// The word in the API's query.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Written => "written",
+            Self::Confirmed => "confirmed",
+        }
+    }
+}
+
+/// `send`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without TEXT, or with `-`, each line of stdin is one message. Ctrl-C stops reading and says how many were accepted.
+
+  wskeeper send trades '{\"op\":\"subscribe\"}'
+  tail -f orders.ndjson | wskeeper send trades
+  wskeeper send trades --wait confirmed --timeout 5s hello
+  wskeeper send firmware --binary < image.bin          (with --binary, stdin is one message, byte for byte)")]
+pub(crate) struct Send {
+    /// The endpoint's name
+    pub(crate) endpoint: String,
+    /// The message; `-` or nothing: stdin
+    pub(crate) text: Option<String>,
+    /// Wait until each message has come this far
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(crate) wait: Option<Wait>,
+    /// How long to wait for it
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Send a binary message instead of text
+    #[arg(long)]
+    pub(crate) binary: bool,
+    /// Ordering and conflation key: messages of one key go to one link
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Drop the message if it could not be sent within this time
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) ttl: Option<Duration>,
+    /// Send on this link of the endpoint instead of the least loaded one
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) link: Option<u32>,
+    /// Print each receipt as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say nothing but errors
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+}
+
+/// `tail`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Text messages are printed as lines on stdout; everything else (links going down and up, gaps) as dim lines on stderr, so
+that a pipe carries data only. Survives a restart of the daemon: it goes on where it was, or says what is missing.
+
+  wskeeper tail trades | jq .price
+  wskeeper tail trades --from oldest --json
+  wskeeper tail trades --types close,phase --json")]
+pub(crate) struct Tail {
+    /// The endpoint's name
+    pub(crate) endpoint: String,
+    /// Where to begin: `latest`, `oldest`, or after a cursor
+    #[arg(long, default_value = "latest", value_name = "latest|oldest|CURSOR", value_parser = from)]
+    pub(crate) from: String,
+    /// Every event as a line of JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only these events: open, message, error, close, phase, gap
+    #[arg(long, value_delimiter = ',', value_name = "TYPE,…")]
+    pub(crate) types: Vec<String>,
+    /// End after this many messages
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) count: Option<u64>,
+}
+
+/// `reload`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Links whose configuration did not change keep their connections. A configuration with faults changes nothing: the faults
+are printed and the exit code is 1.")]
+pub(crate) struct Reload {
+    /// Print the daemon's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `echo`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without options it is a well-behaved echo peer. Faults can be combined; docs/echo.md says what each does on the wire.
+
+  wskeeper echo --listen 127.0.0.1:9001
+  wskeeper echo --drop-every 10s                 every 10 s all connections are reset (TCP RST)
+  wskeeper echo --close-code 1012 --close-after 5s
+  wskeeper echo --refuse 503:2 --refuse-for 5s --refuse-every 20s
+  wskeeper echo --half-open                      takes the upgrade, then never says a word")]
+pub(crate) struct Echo {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:9001", value_name = "HOST:PORT")]
+    pub(crate) listen: String,
+    /// Reset all connections (TCP RST) each time this much time has passed
+    #[arg(long, value_name = "DURATION", value_parser = period)]
+    pub(crate) drop_every: Option<Duration>,
+    /// Stop reading and answering this long after the upgrade, and keep the connection
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) stall: Option<Duration>,
+    /// Close with this code; 1005 sends a Close frame without a code, 1006 ends TCP without a Close frame
+    #[arg(long, value_name = "CODE")]
+    pub(crate) close_code: Option<u16>,
+    /// How long after the upgrade it closes
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1s", requires = "close_code")]
+    pub(crate) close_after: Duration,
+    /// Reason sent with the close code
+    #[arg(long, default_value = "", requires = "close_code", hide_default_value = true)]
+    pub(crate) close_reason: String,
+    /// Answer the upgrade with this HTTP status, and Retry-After in seconds where given
+    #[arg(long, value_name = "STATUS[:RETRY_AFTER]")]
+    pub(crate) refuse: Option<echo::Refusal>,
+    /// Refuse only for this long: from the start, or from the start of each --refuse-every
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "refuse")]
+    pub(crate) refuse_for: Option<Duration>,
+    /// Begin to refuse again each time this much time has passed
+    #[arg(long, value_name = "DURATION", value_parser = period, requires = "refuse_for")]
+    pub(crate) refuse_every: Option<Duration>,
+    /// Take the upgrade, then read and never answer: the kernel acknowledges, the peer is silent
+    #[arg(long)]
+    pub(crate) half_open: bool,
+    /// Wait this long before each echo
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s", hide_default_value = true)]
+    pub(crate) delay: Duration,
+    /// Choose this subprotocol if the client offers it, and refuse with 400 if it does not
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subprotocol: Option<String>,
+    /// Print only the address
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "  wskeeper completions bash > /etc/bash_completion.d/wskeeper\n  wskeeper completions fish > ~/.config/fish/completions/wskeeper.fish"
+)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,348 @@
+//! A small HTTP client of the daemon's local API, over TCP or a unix socket.
+//!
+//! What a reader would get wrong: one connection is kept between requests and made anew when the daemon has closed it, but
+//! a request whose answer was lost is never repeated by itself: a message might be sent twice.
+
+use std::{fmt, io, path::PathBuf};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{SendRequest, handshake},
+};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::args::Remote;
+
+/// Where the daemon is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why the daemon was not reached, or what it answered instead.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// `--api` cannot be read.
+    #[error("--api {0:?} is not an address: write http://HOST:PORT or unix:/path/to/api.sock")]
+    Address(String),
+    /// The token file cannot be read.
+    #[error("cannot read the API token from {path}: {error}")]
+    Token {
+        /// The file.
+        path: String,
+        /// Why.
+        error: String,
+    },
+    /// No connection.
+    #[error(
+        "the daemon at {target} does not answer ({error}). Is it running? Start it with `wskeeper run --config PATH`, or \
+         say where it is with --api or WSKEEPER_API."
+    )]
+    Unreachable {
+        /// Where.
+        target: String,
+        /// Why.
+        error: String,
+    },
+    /// The connection was lost before the answer.
+    #[error("the daemon at {target} hung up: {error}")]
+    Lost {
+        /// Where.
+        target: String,
+        /// Why.
+        error: String,
+    },
+    /// An RFC 9457 problem.
+    #[error("{0}")]
+    Problem(Problem),
+    /// Not what this version understands.
+    #[error("the answer of {target} is not what this version of wskeeper expects: {error}")]
+    Answer {
+        /// Where.
+        target: String,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+impl ClientError {
+    /// Whether the same request may succeed once the daemon is back.
+    pub(crate) fn is_transport(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Lost { .. } => true,
+            Self::Problem(problem) => problem.status == 503,
+            Self::Address(_) | Self::Token { .. } | Self::Answer { .. } => false,
+        }
+    }
+}
+
+/// What the daemon says is wrong (RFC 9457).
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct Problem {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Stable name of the kind of problem.
+    pub(crate) r#type: String,
+    /// One line.
+    pub(crate) title: String,
+    /// What happened and what to do.
+    pub(crate) detail: String,
+    /// Everything else: faults of a configuration, and the like.
+    #[serde(flatten)]
+    pub(crate) more: serde_json::Map<String, serde_json::Value>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.title.as_str(), self.detail.as_str()) {
+            ("", "") => write!(f, "the daemon answered with HTTP {}", self.status),
+            (title, "") => write!(f, "{title} (HTTP {})", self.status),
+            ("", detail) => write!(f, "{detail} (HTTP {})", self.status),
+            (title, detail) => write!(f, "{title}: {detail} (HTTP {})", self.status),
+        }
+    }
+}
+
+/// A request to come.
+#[derive(Debug, Default)]
+pub(crate) struct Call<'a> {
+    /// Path and query.
+    pub(crate) path: &'a str,
+    /// Sent with it.
+    pub(crate) body: Option<(&'static str, Bytes)>,
+    /// Further headers.
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+/// A client with at most one idle connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    target: Target,
+    token: Option<String>,
+    idle: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Client {
+    /// Reads the address and the token; connects with the first request.
+    pub(crate) fn new(remote: &Remote) -> Result<Self, ClientError> {
+        let token =
+            match &remote.token_file {
+                Some(path) => Some(std::fs::read_to_string(path).map_err(|error| ClientError::Token {
+                    path: path.display().to_string(),
+                    error: error.to_string(),
+                })?),
+                None => std::env::var("WSKEEPER_TOKEN").ok(),
+            };
+        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        Ok(Self { target: target(&remote.api)?, token, idle: None })
+    }
+
+    /// A client of a daemon on this TCP port of the loopback address.
+    pub(crate) fn local(port: u16) -> Self {
+        Self { target: Target::Tcp { host: "127.0.0.1".into(), port }, token: None, idle: None }
+    }
+
+    /// The address as people write it.
+    pub(crate) fn address(&self) -> String {
+        self.target.to_string()
+    }
+
+    /// Reads a JSON resource.
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
+        let (_, body) = self.call(Method::GET, Call { path, ..Call::default() }).await?;
+        self.read(&body)
+    }
+
+    /// Posts JSON, or nothing, and reads JSON; an empty answer reads as `null`.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<T, ClientError> {
+        let body = body.map(|value| ("application/json", Bytes::from(value.to_string())));
+        let (_, body) = self.call(Method::POST, Call { path, body, headers: Vec::new() }).await?;
+        self.read(if body.is_empty() { b"null" } else { &body })
+    }
+
+    /// A whole answer, if it is a success.
+    pub(crate) async fn call(&mut self, method: Method, call: Call<'_>) -> Result<(StatusCode, Bytes), ClientError> {
+        let (status, body) = self.exchange(method, call).await?;
+        if status.is_success() { Ok((status, body)) } else { Err(ClientError::Problem(problem(status, &body))) }
+    }
+
+    /// A whole answer, whatever its status.
+    pub(crate) async fn exchange(
+        &mut self,
+        method: Method,
+        call: Call<'_>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let mut sender = self.sender().await?;
+        let request = self.request(method, call)?;
+        let response = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| self.lost(&error))?.to_bytes();
+        self.idle = Some(sender);
+        Ok((status, body))
+    }
+
+    /// An answer whose body is read as it comes, on a connection of its own.
+    pub(crate) async fn stream(&self, call: Call<'_>) -> Result<Response<Incoming>, ClientError> {
+        let mut sender = self.connect().await?;
+        let request = self.request(Method::GET, call)?;
+        let response = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.into_body().collect().await.map_err(|error| self.lost(&error))?.to_bytes();
+        Err(ClientError::Problem(problem(status, &body)))
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(body)
+            .map_err(|error| ClientError::Answer { target: self.address(), error: error.to_string() })
+    }
+
+    async fn sender(&mut self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        if let Some(mut idle) = self.idle.take()
+            && idle.ready().await.is_ok()
+        {
+            return Ok(idle);
+        }
+        self.connect().await
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let unreachable =
+            |error: io::Error| ClientError::Unreachable { target: self.address(), error: error.to_string() };
+        match &self.target {
+            Target::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
+                let _ = stream.set_nodelay(true);
+                self.begin(TokioIo::new(stream)).await
+            }
+            Target::Unix(path) => self.begin(TokioIo::new(UnixStream::connect(path).await.map_err(unreachable)?)).await,
+        }
+    }
+
+    async fn begin<S>(&self, stream: S) -> Result<SendRequest<Full<Bytes>>, ClientError>
+    where
+        S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let (sender, connection) = handshake(stream).await.map_err(|error| self.lost(&error))?;
+        // Its errors are seen by the request under way.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    fn request(&self, method: Method, call: Call<'_>) -> Result<Request<Full<Bytes>>, ClientError> {
+        let host = match &self.target {
+            Target::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Target::Tcp { host, port } => format!("{host}:{port}"),
+            Target::Unix(_) => "localhost".into(),
+        };
+        let mut request = Request::builder().method(method).uri(call.path).header(header::HOST, host);
+        if let Some(token) = &self.token
+            && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
+        {
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        for (name, value) in call.headers {
+            request = request.header(name, value);
+        }
+        let body = match call.body {
+            Some((kind, body)) => {
+                request = request.header(header::CONTENT_TYPE, kind);
+                Full::new(body)
+            }
+            None => Full::default(),
+        };
+        request.body(body).map_err(|error| ClientError::Answer { target: self.address(), error: error.to_string() })
+    }
+
+    fn lost(&self, error: &hyper::Error) -> ClientError {
+        ClientError::Lost { target: self.address(), error: error.to_string() }
+    }
+}
+
+/// A name as one segment of a path, or as a value of a query.
+pub(crate) fn escape(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+fn target(api: &str) -> Result<Target, ClientError> {
+    let bad = || ClientError::Address(api.to_owned());
+    if let Some(path) = api.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return if path.is_empty() { Err(bad()) } else { Ok(Target::Unix(path.into())) };
+    }
+    let url = if api.contains("://") { api.to_owned() } else { format!("http://{api}") };
+    let url = url::Url::parse(&url).map_err(|_| bad())?;
+    let host = url.host_str().ok_or_else(bad)?;
+    if url.scheme() != "http" {
+        return Err(bad());
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok(Target::Tcp { host, port: url.port_or_known_default().ok_or_else(bad)? })
+}
+
+/// What an answer that is no success says is wrong.
+pub(crate) fn problem(status: StatusCode, body: &[u8]) -> Problem {
+    let mut problem: Problem = serde_json::from_slice(body).unwrap_or_else(|_| Problem {
+        detail: String::from_utf8_lossy(body).trim().chars().take(300).collect(),
+        ..Problem::default()
+    });
+    problem.status = status.as_u16();
+    if problem.title.is_empty() && problem.detail.is_empty() {
+        problem.title.push_str(status.canonical_reason().unwrap_or_default());
+    }
+    problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_http_or_a_unix_socket() {
+        let tcp = |host: &str, port| Target::Tcp { host: host.into(), port };
+        assert_eq!(target("http://127.0.0.1:7700").unwrap(), tcp("127.0.0.1", 7700));
+        assert_eq!(target("localhost:7701").unwrap(), tcp("localhost", 7701));
+        assert_eq!(target("http://[::1]:7700/").unwrap(), tcp("::1", 7700));
+        assert_eq!(target("unix:/run/x.sock").unwrap(), Target::Unix("/run/x.sock".into()));
+        assert_eq!(target("unix:///run/x.sock").unwrap(), Target::Unix("/run/x.sock".into()));
+        for bad in ["", "unix:", "ftp://x", "http://"] {
+            assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_problem_says_what_happened_and_its_status() {
+        let body = br#"{"type":"urn:wskeeper:full","title":"Outbox full","detail":"10 messages held","status":429}"#;
+        let problem = problem(StatusCode::TOO_MANY_REQUESTS, body);
+        assert_eq!(problem.to_string(), "Outbox full: 10 messages held (HTTP 429)");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_problem_document_is_shown_as_it_is() {
+        assert_eq!(problem(StatusCode::BAD_GATEWAY, b"nginx\n").to_string(), "nginx (HTTP 502)");
+        assert_eq!(problem(StatusCode::NOT_FOUND, b"").to_string(), "Not Found (HTTP 404)");
+    }
+}

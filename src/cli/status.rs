@@ -1,0 +1,97 @@
+//! `wskeeper status`: what the links are doing, as a table, once or each second.
+//!
+//! What a reader would get wrong: many links are shown as one row per endpoint, because nobody reads 10,000 rows; the API is
+//! still asked for all of them, page by page, so that every number is a sum of what is.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::{
+    Failure, args,
+    client::{Client, ClientError, escape},
+    facts::{Link, Page},
+    output::Output,
+};
+
+mod table;
+
+/// More links than this become one row per endpoint.
+const MANY: usize = 40;
+/// How often `--watch` looks.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Alternate screen, cursor hidden; and back.
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l";
+const LEAVE: &[u8] = b"\x1b[?25h\x1b[?1049l";
+
+/// Shows the pool.
+pub(super) async fn run(args: args::Status, mut client: Client, output: &Output) -> Result<(), Failure> {
+    if args.json {
+        let links: Vec<Value> = fetch(&mut client, args.endpoint.as_deref()).await?;
+        let endpoints: Value = client.get("/v1/endpoints").await?;
+        let endpoints = endpoints.get("items").cloned().unwrap_or(endpoints);
+        return Ok(output.line(json!({ "endpoints": endpoints, "links": links }))?);
+    }
+    if !args.watch {
+        let links: Vec<Link> = fetch(&mut client, args.endpoint.as_deref()).await?;
+        return Ok(output.line(drawn(&args, &links, &client, output))?);
+    }
+    output.raw(ENTER)?;
+    let ended = tokio::select! {
+        ended = watch(&args, &mut client, output) => ended,
+        () = super::stopped() => Ok(()),
+    };
+    output.raw(LEAVE)?;
+    ended
+}
+
+async fn watch(args: &args::Status, client: &mut Client, output: &Output) -> Result<(), Failure> {
+    let mut tick = tokio::time::interval(PERIOD);
+    loop {
+        tick.tick().await;
+        let picture = match fetch::<Link>(client, args.endpoint.as_deref()).await {
+            Ok(links) => drawn(args, &links, client, output),
+            Err(error) if error.is_transport() => format!("{error}\n\ntrying again each second, Ctrl-C ends"),
+            Err(error) => return Err(error.into()),
+        };
+        // Each line clears its rest, and the end clears what was longer before: no flicker.
+        let picture = picture.replace('\n', "\x1b[K\r\n");
+        output.raw(format!("\x1b[H{picture}\x1b[K\x1b[J").as_bytes())?;
+    }
+}
+
+async fn fetch<T: serde::de::DeserializeOwned>(
+    client: &mut Client,
+    endpoint: Option<&str>,
+) -> Result<Vec<T>, ClientError> {
+    let filter = endpoint.map(|name| format!("&endpoint={}", escape(name))).unwrap_or_default();
+    let mut links = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page: Page<T> = client.get(&format!("/v1/links?limit=1000{filter}{after}")).await?;
+        let is_empty = page.items.is_empty();
+        links.extend(page.items);
+        match page.next {
+            Some(next) if !is_empty => after = format!("&after={}", escape(&next)),
+            Some(_) | None => return Ok(links),
+        }
+    }
+}
+
+fn drawn(args: &args::Status, links: &[Link], client: &Client, output: &Output) -> String {
+    let now = SystemTime::now();
+    let summary = table::summary(links, &client.address());
+    if links.is_empty() {
+        let hint = match &args.endpoint {
+            Some(name) => format!("no endpoint is named {name:?}; `wskeeper status` lists all"),
+            None => "the configuration has no endpoints".to_owned(),
+        };
+        return format!("{summary}\n{hint}");
+    }
+    let rows = if links.len() > MANY && !args.links && args.endpoint.is_none() {
+        table::endpoints(links, output)
+    } else {
+        table::links(links, now, output)
+    };
+    format!("{summary}\n\n{rows}")
+}

@@ -1,0 +1,202 @@
+//! The tables of `status` as text.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+
+use crate::{
+    cli::{
+        facts::{LastClose, Link, moment},
+        output::{Output, Paint},
+        words,
+    },
+    core::phase::Phase,
+};
+
+/// One line over all links.
+pub(super) fn summary(links: &[Link], address: &str) -> String {
+    let phases: Vec<String> = Phase::ALL
+        .into_iter()
+        .filter_map(|phase| {
+            let number = links.iter().filter(|link| link.phase() == Some(phase)).count();
+            (number > 0).then(|| format!("{} {} {phase}", words::shape(Some(phase)), words::grouped(number as u64)))
+        })
+        .collect();
+    let queued = links.iter().map(|link| link.queued_messages).sum();
+    let buffered = links.iter().map(|link| link.buffered_amount).sum();
+    let separator = if phases.is_empty() { "" } else { "  " };
+    format!(
+        "wskeeper at {address}: {}{separator}{}; {} queued, {} buffered",
+        words::count(links.len() as u64, "link"),
+        phases.join("  "),
+        words::count(queued, "message"),
+        words::bytes(buffered)
+    )
+}
+
+/// One row per link.
+pub(super) fn links(links: &[Link], now: SystemTime, output: &Output) -> String {
+    let mut table = empty(&["LINK", "STATE", "FOR", "GEN", "RTT", "QUEUED", "LAST CLOSE", "NEXT TRY"], output);
+    for link in links {
+        let phase = link.phase();
+        table.add_row(vec![
+            Cell::new(link.name()).add_attribute(Attribute::Bold),
+            state(phase, &link.phase),
+            right(moment(&link.since).map(|since| words::between(since, now)).unwrap_or_default()),
+            right(link.generation.to_string()),
+            right(link.rtt_ms.map(words::millis).unwrap_or_default()),
+            right(queued(link.queued_messages, link.buffered_amount)),
+            Cell::new(link.last_close.as_ref().map(|close| last_close(close, now)).unwrap_or_default()),
+            Cell::new(next(link, now)),
+        ]);
+    }
+    trimmed(&table)
+}
+
+/// One row per endpoint.
+pub(super) fn endpoints(links: &[Link], output: &Output) -> String {
+    let mut table =
+        empty(&["ENDPOINT", "LINKS", "READY", "UNDER WAY", "WAITING", "PARKED", "PAUSED", "QUEUED"], output);
+    let mut endpoints: BTreeMap<&str, Vec<&Link>> = BTreeMap::new();
+    for link in links {
+        endpoints.entry(&link.endpoint).or_default().push(link);
+    }
+    for (name, links) in endpoints {
+        let number = |phases: &[Phase]| {
+            let number = links.iter().filter(|link| link.phase().is_some_and(|phase| phases.contains(&phase))).count();
+            right(if number == 0 { String::new() } else { words::grouped(number as u64) })
+        };
+        let (messages, bytes) =
+            (links.iter().map(|link| link.queued_messages).sum(), links.iter().map(|link| link.buffered_amount).sum());
+        table.add_row(vec![
+            Cell::new(name).add_attribute(Attribute::Bold),
+            right(words::grouped(links.len() as u64)),
+            number(&[Phase::Ready]).fg(Color::DarkGreen),
+            number(&[Phase::Connecting, Phase::Opening, Phase::Closing]).fg(Color::DarkYellow),
+            number(&[Phase::Waiting]).fg(Color::DarkYellow),
+            number(&[Phase::Parked]).fg(Color::DarkRed),
+            number(&[Phase::Paused]),
+            right(queued(messages, bytes)),
+        ]);
+    }
+    format!("{}\n\none row per endpoint; `status --links` or `status --endpoint NAME` shows the links", trimmed(&table))
+}
+
+fn empty(titles: &[&str], output: &Output) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if output.colours() {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(titles.iter().map(|title| Cell::new(title).add_attribute(Attribute::Dim)));
+    table
+}
+
+fn trimmed(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn state(phase: Option<Phase>, word: &str) -> Cell {
+    let cell = Cell::new(format!("{} {word}", words::shape(phase)));
+    match words::tint(phase) {
+        Paint::Plain => cell,
+        Paint::Dim => cell.add_attribute(Attribute::Dim),
+        Paint::Bold => cell.add_attribute(Attribute::Bold),
+        Paint::Green => cell.fg(Color::DarkGreen),
+        Paint::Yellow => cell.fg(Color::DarkYellow),
+        Paint::Red => cell.fg(Color::DarkRed),
+    }
+}
+
+fn queued(messages: u64, bytes: u64) -> String {
+    if messages == 0 { String::new() } else { format!("{} / {}", words::grouped(messages), words::bytes(bytes)) }
+}
+
+fn last_close(close: &LastClose, now: SystemTime) -> String {
+    let ago = moment(&close.at).map(|at| format!(" {} ago", words::between(at, now))).unwrap_or_default();
+    format!("{} {}{ago}", close.code, close.cause)
+}
+
+fn next(link: &Link, now: SystemTime) -> String {
+    let Some(at) = link.next_attempt_at.as_deref().and_then(moment) else {
+        return String::new();
+    };
+    let wait = at.duration_since(now).map_or_else(|_| "now".to_owned(), |wait| format!("in {}", words::span(wait)));
+    if link.attempt > 1 { format!("{wait} (attempt {})", link.attempt + 1) } else { wait }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Output {
+        // Under a test runner stdout may be a terminal; tables are compared without colours.
+        Output::plain()
+    }
+
+    fn link(endpoint: &str, index: u32, phase: &str) -> Link {
+        Link {
+            endpoint: endpoint.into(),
+            index,
+            phase: phase.into(),
+            since: "2026-01-01T00:00:00.000Z".into(),
+            ..Link::default()
+        }
+    }
+
+    fn now() -> SystemTime {
+        moment("2026-01-01T00:02:10.000Z").unwrap()
+    }
+
+    #[test]
+    fn a_link_row_says_what_a_person_asks_first() {
+        let mut waiting = link("trades", 1, "waiting");
+        waiting.queued_messages = 12;
+        waiting.buffered_amount = 1536;
+        waiting.next_attempt_at = Some("2026-01-01T00:02:14.000Z".into());
+        waiting.attempt = 3;
+        waiting.last_close = Some(LastClose {
+            code: 1006,
+            cause: "reset".into(),
+            at: "2026-01-01T00:02:00.000Z".into(),
+            ..LastClose::default()
+        });
+        let mut ready = link("trades", 0, "ready");
+        ready.generation = 2;
+        ready.rtt_ms = Some(0.42);
+        let text = links(&[ready, waiting], now(), &plain());
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0].join(" "), "LINK STATE FOR GEN RTT QUEUED LAST CLOSE NEXT TRY");
+        assert_eq!(lines[1].join(" "), "trades/0 ● ready 2m 10s 2 0.42 ms");
+        assert_eq!(lines[2].join(" "), "trades/1 ○ waiting 2m 10s 0 12 / 1.5 KiB 1006 reset 10s ago in 4s (attempt 4)");
+    }
+
+    #[test]
+    fn the_summary_counts_only_phases_that_occur() {
+        let links = [link("a", 0, "ready"), link("a", 1, "ready"), link("b", 0, "parked")];
+        assert_eq!(
+            summary(&links, "http://127.0.0.1:7700"),
+            "wskeeper at http://127.0.0.1:7700: 3 links  ● 2 ready  ✕ 1 parked; 0 messages queued, 0 B buffered"
+        );
+    }
+
+    #[test]
+    fn many_links_become_a_row_per_endpoint() {
+        let links: Vec<Link> = (0..1500).map(|index| link("fleet", index, "ready")).collect();
+        let text = endpoints(&links, &plain());
+        let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(row, ["fleet", "1,500", "1,500"]);
+    }
+
+    #[test]
+    fn a_phase_of_a_newer_daemon_is_shown_by_its_word() {
+        assert!(links(&[link("a", 0, "rotating")], now(), &plain()).contains("? rotating"));
+    }
+}

@@ -1,0 +1,357 @@
+//! The loop around one link: one task, one await, no decision of its own.
+//!
+//! A turn serves orders, does what is due, moves the dial or the connection as far as it goes, and asks for the next
+//! deadline *last*, because pulling a frame may have moved it. Half-done work lives in fields, so nothing is lost between
+//! turns; a dial, a full transport or a slow consumer never makes the loop deaf to orders.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Sleep, sleep_until},
+};
+
+use super::{
+    BoxFuture, Dial, Host, Offer, Order, Progress,
+    socket::{Arrival, Socket},
+};
+use crate::core::{
+    close::Cause,
+    event::{DialFailure, Established, Timings},
+    link::{Command, Commands, Input, Link},
+    outbox::Refusal,
+    receipt::Fate,
+};
+
+/// Rounds of one turn before other tasks get theirs.
+const ROUNDS: usize = 16;
+/// Orders, frames out and frames in taken in one round.
+const BATCH: usize = 32;
+/// Callers that may wait for room in one outbox.
+const WAITING_MAX: usize = 1024;
+
+/// Runs `link` until it has stopped, or its orders have ended and it has been stopped for that.
+pub async fn run<D: Dial>(link: Link, dialer: D, host: Arc<dyn Host>, orders: &mut mpsc::Receiver<Order>) {
+    let mut driver = Driver {
+        link,
+        dialer,
+        host,
+        line: Line::None,
+        waiting: VecDeque::new(),
+        sleep: Box::pin(sleep_until(tokio::time::Instant::now())),
+        armed: None,
+        done: false,
+    };
+    let now = now();
+    driver.feed(now, Input::Start);
+    poll_fn(|cx| driver.poll_turn(cx, orders)).await;
+}
+
+struct Driver<D: Dial> {
+    link: Link,
+    dialer: D,
+    host: Arc<dyn Host>,
+    line: Line<D::Stream>,
+    /// Callers that wait for room, in order.
+    waiting: VecDeque<Offer>,
+    sleep: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+    done: bool,
+}
+
+enum Line<S> {
+    None,
+    Dialing(Dialing<S>),
+    Open(Box<Socket<S>>),
+}
+
+struct Dialing<S> {
+    attempt: BoxFuture<Result<(Box<Socket<S>>, Established), DialFailure>>,
+    progress: mpsc::Receiver<Progress>,
+    stage: Progress,
+    began: Instant,
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl<D: Dial> Driver<D> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>, orders: &mut mpsc::Receiver<Order>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            let now = now();
+            let mut moved = self.poll_orders(cx, now, orders);
+            if self.link.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                let commands = self.link.handle_timeout(now);
+                self.execute(now, commands);
+                moved = true;
+            }
+            moved |= self.poll_line(cx, now);
+            self.serve_waiting(now);
+            if moved {
+                self.host.show(&self.link, now);
+            }
+            if self.done {
+                return Poll::Ready(());
+            }
+            if !moved {
+                return self.poll_deadline(cx);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let link = self.link.poll_timeout().map(|(at, _)| at);
+        let patience = self.waiting.iter().map(|offer| offer.until).min();
+        let Some(at) = link.into_iter().chain(patience).min() else {
+            self.armed = None;
+            return Poll::Pending;
+        };
+        if self.armed != Some(at) {
+            self.sleep.as_mut().reset(at.into());
+            self.armed = Some(at);
+        }
+        if self.sleep.as_mut().poll(cx).is_ready() {
+            self.armed = None;
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant, orders: &mut mpsc::Receiver<Order>) -> bool {
+        for taken in 0..BATCH {
+            match orders.poll_recv(cx) {
+                Poll::Pending => return taken > 0,
+                Poll::Ready(Some(order)) => self.obey(now, order),
+                Poll::Ready(None) => {
+                    // Nobody can order anything any more: the pool is gone without a word.
+                    self.feed(now, Input::Stop(std::time::Duration::ZERO, Fate::Shutdown));
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn obey(&mut self, now: Instant, order: Order) {
+        match order {
+            Order::Offer(offer) if self.waiting.is_empty() => self.offer(now, offer),
+            Order::Offer(offer) if self.waiting.len() < WAITING_MAX => self.waiting.push_back(offer),
+            Order::Offer(offer) => refuse(offer.reply, Refusal::Full),
+            Order::Verb(verb, reply) => {
+                self.feed(now, Input::Verb(verb));
+                self.host.show(&self.link, now);
+                // The caller may have gone; what it asked for is done all the same.
+                let _ = reply.send(());
+            }
+            Order::Retune { policy, redial } => {
+                self.feed(now, Input::Policy(policy));
+                if redial {
+                    self.feed(now, Input::Redial);
+                }
+            }
+            Order::Stop(within, fate) => self.feed(now, Input::Stop(within, fate)),
+        }
+    }
+
+    /// Offers a message; one that must wait for room goes to the front of the line it came from.
+    fn offer(&mut self, now: Instant, offer: Offer) {
+        let Offer { message, until, reply } = offer;
+        let (answer, commands) = self.link.offer(now, message);
+        self.execute(now, commands);
+        match answer {
+            Ok(()) => {
+                self.host.show(&self.link, now);
+                let _ = reply.send(Ok(()));
+            }
+            Err((message, Refusal::Wait)) if until > now => {
+                self.waiting.push_front(Offer { message, until, reply });
+            }
+            Err((_, refusal)) => refuse(reply, refusal),
+        }
+    }
+
+    /// Lets callers in that waited for room, in order, and turns away those whose patience is over.
+    fn serve_waiting(&mut self, now: Instant) {
+        while let Some(first) = self.waiting.pop_front() {
+            let before = self.waiting.len();
+            if !first.reply.is_closed() {
+                self.offer(now, first);
+            }
+            if self.waiting.len() > before {
+                break;
+            }
+        }
+        if self.waiting.iter().any(|offer| offer.until <= now || offer.reply.is_closed()) {
+            let (over, patient) = self.waiting.drain(..).partition(|offer| offer.until <= now);
+            self.waiting = patient;
+            for offer in Vec::from(over) as Vec<Offer> {
+                refuse(offer.reply, Refusal::Full);
+            }
+            self.waiting.retain(|offer| !offer.reply.is_closed());
+        }
+    }
+
+    fn poll_line(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        match &mut self.line {
+            Line::None => false,
+            Line::Dialing(_) => self.poll_dial(cx, now),
+            Line::Open(_) => {
+                let wrote = self.poll_write(cx, now);
+                let flushed = self.poll_flush(cx, now);
+                let read = self.poll_read(cx, now);
+                wrote || flushed || read
+            }
+        }
+    }
+
+    fn poll_dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Line::Dialing(dialing) = &mut self.line else { return false };
+        let attempt = dialing.attempt.as_mut().poll(cx);
+        let mut steps = Vec::new();
+        while let Poll::Ready(Some(step)) = dialing.progress.poll_recv(cx) {
+            dialing.stage = step;
+            steps.push(step);
+        }
+        let moved = !steps.is_empty();
+        for step in steps {
+            match step {
+                Progress::Queued => self.feed(now, Input::Queued),
+                Progress::Admitted => self.feed(now, Input::Admitted),
+                Progress::Resolving | Progress::Connecting | Progress::Securing | Progress::Upgrading => {}
+            }
+        }
+        match attempt {
+            Poll::Pending => return moved,
+            Poll::Ready(Ok((socket, established))) => {
+                self.line = Line::Open(socket);
+                self.feed(now, Input::Dialled(Box::new(established)));
+            }
+            Poll::Ready(Err(failure)) => {
+                self.line = Line::None;
+                self.feed(now, Input::DialFailed(Box::new(failure)));
+            }
+        }
+        true
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        for given in 0..BATCH {
+            let Line::Open(socket) = &mut self.line else { return true };
+            if socket.poll_room(cx).is_pending() {
+                return given > 0;
+            }
+            let Some(frame) = self.link.poll_transmit(now) else { return given > 0 };
+            socket.give(frame);
+        }
+        true
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Line::Open(socket) = &mut self.line else { return false };
+        let left = socket.poll_flush(cx) == Poll::Ready(true);
+        let moved = socket.moved();
+        if left {
+            self.feed(now, Input::Flushed);
+        } else if moved {
+            self.feed(now, Input::Moved);
+        }
+        left
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        for taken in 0..BATCH {
+            let Line::Open(socket) = &mut self.line else { return true };
+            let arrival = socket.poll_arrival(cx);
+            if socket.heard() {
+                self.feed(now, Input::Heard);
+            }
+            match arrival {
+                Poll::Pending => return taken > 0,
+                Poll::Ready(Arrival::Nothing) => {}
+                Poll::Ready(Arrival::Received(received)) => self.feed(now, Input::Received(received)),
+                Poll::Ready(Arrival::Violation { code, cause, detail }) => {
+                    self.feed(now, Input::Violation { code, cause, detail });
+                }
+                Poll::Ready(Arrival::Ended(detail)) => {
+                    self.hang_up(now, detail);
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn feed(&mut self, now: Instant, input: Input) {
+        let commands = self.link.handle(now, input);
+        self.execute(now, commands);
+    }
+
+    fn execute(&mut self, now: Instant, commands: Commands) {
+        for command in commands {
+            match command {
+                Command::Dial { url } => self.line = Line::Dialing(self.dial(url, now)),
+                Command::GiveUp => self.give_up(now),
+                Command::Hangup => self.hang_up(now, "".into()),
+                Command::Tell(event) => self.host.tell(&self.link, now, event),
+                Command::Done => self.done = true,
+            }
+        }
+    }
+
+    fn dial(&self, url: usize, now: Instant) -> Dialing<D::Stream> {
+        let (tell, progress) = mpsc::channel(8);
+        let dial = self.dialer.dial(url, tell);
+        let (inbound, outbound) = (self.link.max_inbound(), self.link.outbox_policy().max_message);
+        let attempt = Box::pin(async move {
+            let dialled = dial.await?;
+            let socket = Socket::new(dialled.stream, dialled.early, inbound, outbound).await;
+            Ok((Box::new(socket), dialled.established))
+        });
+        Dialing { attempt, progress, stage: Progress::Resolving, began: now }
+    }
+
+    /// The attempt has taken too long: the stage that it was in says what failed.
+    fn give_up(&mut self, now: Instant) {
+        let Line::Dialing(dialing) = std::mem::replace(&mut self.line, Line::None) else { return };
+        let (cause, stage) = match dialing.stage {
+            Progress::Resolving => (Cause::Dns, "resolving the name"),
+            Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting"),
+            Progress::Securing => (Cause::Tls, "the TLS handshake"),
+            Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade"),
+        };
+        let total = now.saturating_duration_since(dialing.began);
+        let failure = DialFailure {
+            cause,
+            status: None,
+            retry_after: None,
+            detail: format!("timed out while {stage}").into(),
+            timings: Timings { total, ..Timings::default() },
+        };
+        self.feed(now, Input::DialFailed(Box::new(failure)));
+    }
+
+    /// Drops the line; an open one ends by it.
+    fn hang_up(&mut self, now: Instant, detail: Box<str>) {
+        if let Line::Open(socket) = std::mem::replace(&mut self.line, Line::None) {
+            let escaped = socket.escaped();
+            let detail = if detail.is_empty() { socket.broken().unwrap_or_default().into() } else { detail };
+            drop(socket);
+            self.feed(now, Input::Ended { escaped, detail });
+        }
+    }
+}
+
+fn refuse(reply: oneshot::Sender<Result<(), Refusal>>, refusal: Refusal) {
+    // A caller that has gone needs no answer.
+    let _ = reply.send(Err(refusal));
+}

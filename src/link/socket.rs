@@ -1,0 +1,277 @@
+//! One WebSocket over any byte stream, as the driver needs it: never split, counted on both sides, every error classed.
+//!
+//! tungstenite answers pings and Closes by itself, but its answers leave only with a later read, write or flush; so what
+//! arrived may owe a flush. It sends no Close when the peer breaks the protocol: the link does, and then the rest of the
+//! stream is read raw and thrown away, because nothing after a violation may be processed (RFC 6455 §7.1.7).
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        error::{CapacityError, ProtocolError},
+        protocol::{
+            CloseFrame as WireClose, Role, WebSocketConfig,
+            frame::{
+                Frame as WireFrame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
+};
+
+use crate::core::{
+    close::{Cause, CloseFrame},
+    link::{Frame, Received},
+    message::{Kind, Payload},
+};
+
+/// Read buffer of a connection: small, because ten thousand of them may be idle.
+const READ_BUFFER: usize = 4 << 10;
+/// What may pile up below us beyond one message before writing is refused.
+const WRITE_SLACK: usize = 64 << 10;
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub(super) struct Socket<S> {
+    ws: WebSocketStream<Metered<S>>,
+    heard_until: u64,
+    flushed_until: u64,
+    moved_until: u64,
+    /// Frames of ours are below us and not known to have left.
+    unflushed: bool,
+    /// An answer of tungstenite's may be waiting.
+    owes_answer: bool,
+    /// A write failed: reading goes on, because the peer's Close may still be there.
+    broken: Option<Box<str>>,
+    /// The peer broke the protocol: what comes is thrown away.
+    discarding: bool,
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A message or control frame.
+    Received(Received),
+    /// A frame that concerns nobody above.
+    Nothing,
+    /// The peer broke the protocol or a limit.
+    Violation {
+        /// The Close code that says so.
+        code: u16,
+        /// `Protocol` or `TooBig`.
+        cause: Cause,
+        /// For people.
+        detail: Box<str>,
+    },
+    /// The stream has ended; empty for a plain end.
+    Ended(Box<str>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
+    pub(super) async fn new(stream: S, early: Vec<u8>, max_inbound: usize, max_outbound: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(max_outbound.saturating_add(WRITE_SLACK))
+            .max_message_size(Some(max_inbound))
+            .max_frame_size(Some(max_inbound));
+        let metered = Metered { stream, read: early.len() as u64, written: 0 };
+        let ws = WebSocketStream::from_partially_read(metered, early, Role::Client, Some(config)).await;
+        Self {
+            ws,
+            heard_until: 0,
+            flushed_until: 0,
+            moved_until: 0,
+            unflushed: false,
+            owes_answer: false,
+            broken: None,
+            discarding: false,
+        }
+    }
+
+    /// Whether bytes have arrived since this was last asked.
+    pub(super) fn heard(&mut self) -> bool {
+        let read = self.ws.get_ref().read;
+        std::mem::replace(&mut self.heard_until, read) != read
+    }
+
+    /// Whether the stream has taken bytes since this was last asked.
+    pub(super) fn moved(&mut self) -> bool {
+        let written = self.ws.get_ref().written;
+        std::mem::replace(&mut self.moved_until, written) != written
+    }
+
+    /// Bytes that the stream took since everything was last known to have left.
+    pub(super) fn escaped(&self) -> u64 {
+        if self.unflushed { self.ws.get_ref().written - self.flushed_until } else { 0 }
+    }
+
+    /// Why writing failed, once it has.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Whether there is room for a frame.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.broken.is_some() {
+            return Poll::Pending;
+        }
+        match ready!(Pin::new(&mut self.ws).poll_ready(cx)) {
+            Ok(()) => Poll::Ready(()),
+            Err(error) => {
+                self.break_off(&error);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Gives a frame to the transport, after `poll_room`.
+    pub(super) fn give(&mut self, frame: Frame) {
+        if !self.unflushed {
+            self.flushed_until = self.ws.get_ref().written;
+        }
+        self.unflushed = true;
+        if let Err(error) = Pin::new(&mut self.ws).start_send(wire(frame)) {
+            self.break_off(&error);
+        }
+    }
+
+    /// Pushes everything to the kernel. Ready with `true` when frames of ours have left by it.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.broken.is_some() || !(self.unflushed || self.owes_answer) {
+            return Poll::Ready(false);
+        }
+        match ready!(Pin::new(&mut self.ws).poll_flush(cx)) {
+            Ok(()) => {
+                self.owes_answer = false;
+                Poll::Ready(std::mem::take(&mut self.unflushed))
+            }
+            // The handshake is over and the answer has left; the read side tells the end.
+            Err(Error::ConnectionClosed) => Poll::Ready(false),
+            Err(error) => {
+                self.break_off(&error);
+                Poll::Ready(false)
+            }
+        }
+    }
+
+    /// What arrives next.
+    pub(super) fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        if self.discarding {
+            return self.poll_discard(cx).map(Arrival::Ended);
+        }
+        let arrival = match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
+            None => Arrival::Ended("".into()),
+            Some(Ok(message)) => {
+                self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
+                received(message)
+            }
+            Some(Err(error)) => fault(&error),
+        };
+        self.discarding |= matches!(arrival, Arrival::Violation { .. });
+        Poll::Ready(arrival)
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Box<str>> {
+        let mut scratch = [0; 2048];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(self.ws.get_mut()).poll_read(cx, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => return Poll::Ready("".into()),
+                Ok(()) => {}
+                Err(error) => return Poll::Ready(error.to_string().into()),
+            }
+        }
+    }
+
+    fn break_off(&mut self, error: &Error) {
+        self.broken.get_or_insert_with(|| error.to_string().into());
+    }
+}
+
+fn wire(frame: Frame) -> Message {
+    match frame {
+        // A raw frame: the text was found to be UTF-8 when it was accepted.
+        Frame::Data(payload) => {
+            let code = match payload.kind() {
+                Kind::Text => Data::Text,
+                Kind::Binary => Data::Binary,
+            };
+            Message::Frame(WireFrame::message(payload.bytes().clone(), OpCode::Data(code), true))
+        }
+        Frame::Ping(payload) => Message::Ping(payload),
+        Frame::Close(None) => Message::Close(None),
+        Frame::Close(Some(CloseFrame { code, reason })) => {
+            Message::Close(Some(WireClose { code: code.into(), reason: String::from(reason).into() }))
+        }
+    }
+}
+
+fn received(message: Message) -> Arrival {
+    match message {
+        Message::Text(text) => Arrival::Received(Received::Message(Payload::checked_text(text))),
+        Message::Binary(bytes) => Arrival::Received(Received::Message(Payload::binary(bytes))),
+        Message::Pong(payload) => Arrival::Received(Received::Pong(payload)),
+        Message::Close(frame) => Arrival::Received(Received::Close(
+            frame.map(|frame| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }),
+        )),
+        Message::Ping(_) | Message::Frame(_) => Arrival::Nothing,
+    }
+}
+
+fn fault(error: &Error) -> Arrival {
+    let violation = |code, cause| Arrival::Violation { code, cause, detail: error.to_string().into() };
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => Arrival::Ended("".into()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
+            Arrival::Ended("".into())
+        }
+        Error::Io(error) => Arrival::Ended(error.to_string().into()),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(1009, Cause::TooBig),
+        Error::Utf8(_) => violation(1007, Cause::Protocol),
+        Error::Protocol(_) => violation(1002, Cause::Protocol),
+        error => Arrival::Ended(error.to_string().into()),
+    }
+}
+
+/// A stream that counts what passes.
+#[derive(Debug)]
+struct Metered<S> {
+    stream: S,
+    read: u64,
+    written: u64,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.read += (buffer.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.written += taken as u64;
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

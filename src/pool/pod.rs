@@ -1,0 +1,92 @@
+//! An endpoint at work: its configuration in force, its links' slots and tasks, its inbox.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::{task::JoinHandle, time::Instant};
+
+use super::{
+    slot::{Sinks, Slot},
+    view::{EndpointView, Totals},
+};
+use crate::{config::Endpoint, core::phase::Phase, observe::EndpointMetrics};
+
+/// An endpoint at work.
+#[derive(Debug)]
+pub(super) struct Pod {
+    pub(super) name: Arc<str>,
+    pub(super) sinks: Arc<Sinks>,
+    pub(super) metrics: Arc<EndpointMetrics>,
+    config: RwLock<Arc<Endpoint>>,
+    tasks: Mutex<Vec<Task>>,
+}
+
+/// A link's task. The links of an endpoint stand in the order of their index.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) slot: Arc<Slot>,
+    pub(super) handle: JoinHandle<()>,
+}
+
+impl Pod {
+    pub(super) fn new(config: Arc<Endpoint>, sinks: Arc<Sinks>, metrics: Arc<EndpointMetrics>) -> Self {
+        let name = Arc::clone(&config.name);
+        Self { name, sinks, metrics, config: RwLock::new(config), tasks: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn config(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_config(&self, config: Arc<Endpoint>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    pub(super) fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.tasks().iter().map(|task| Arc::clone(&task.slot)).collect()
+    }
+
+    pub(super) fn slot(&self, index: u32) -> Option<Arc<Slot>> {
+        self.tasks().get(index as usize).map(|task| Arc::clone(&task.slot))
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            inbox_cursor: self.sinks.inbox.cursor(),
+            consumers: self.sinks.inbox.readers() as u64,
+            ..Totals::default()
+        };
+        for task in self.tasks().iter() {
+            let load = task.slot.load();
+            if let Some(place) = Phase::ALL.iter().position(|phase| *phase == load.phase) {
+                totals.phases[place] += 1;
+            }
+            totals.buffered_amount += load.buffered_amount;
+            totals.queued_messages += load.queued_messages;
+        }
+        totals
+    }
+
+    pub(super) fn view(&self) -> EndpointView {
+        EndpointView { config: self.config(), totals: self.totals() }
+    }
+
+    /// Whether something is queued that may still leave before `deadline`.
+    pub(super) fn can_flush(&self, deadline: Instant) -> bool {
+        self.slots().iter().any(|slot| {
+            let load = slot.load();
+            load.queued_messages > 0
+                && match load.phase {
+                    Phase::Connecting | Phase::Opening | Phase::Ready => true,
+                    Phase::Waiting => load.next_attempt_at.is_none_or(|at| {
+                        at.duration_since(std::time::SystemTime::now()).unwrap_or_default()
+                            < deadline.saturating_duration_since(Instant::now())
+                    }),
+                    Phase::Closing | Phase::Parked | Phase::Paused => false,
+                }
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! The pool's receipts: the core's ledger made shareable, with those who wait for a state.
+//!
+//! A waiter is woken by the change it waits for, never by polling. An end wakes every waiter of the message, because what
+//! it waits for can no longer come.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::core::{
+    message::MessageId,
+    receipt::{Fate, Ledger, Receipt, State},
+};
+
+/// Receipts and those who wait.
+#[derive(Debug)]
+pub(super) struct Receipts {
+    book: Mutex<Book>,
+}
+
+#[derive(Debug)]
+struct Book {
+    ledger: Ledger,
+    waiting: BTreeMap<MessageId, watch::Sender<()>>,
+}
+
+impl Receipts {
+    /// At most `limit` receipts of messages that are at rest.
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        let book = Book { ledger: Ledger::new(limit), waiting: BTreeMap::new() };
+        Arc::new(Self { book: Mutex::new(book) })
+    }
+
+    /// The first message of an idempotency key, if there is one; else `receipt` is entered and the key is its.
+    pub(super) fn accept(&self, receipt: Receipt, keep: Duration, key: Option<&str>) -> Option<Receipt> {
+        let now = Instant::now().into_std();
+        let mut book = self.book();
+        book.ledger.expire(now);
+        if let Some(first) = key.and_then(|key| book.ledger.first_of(&receipt.endpoint, key)) {
+            return Some(first.clone());
+        }
+        book.ledger.accept(now, receipt, keep, key);
+        None
+    }
+
+    /// The message was refused after all.
+    pub(super) fn withdraw(&self, id: MessageId) {
+        let mut book = self.book();
+        book.ledger.withdraw(id);
+        book.waiting.remove(&id);
+    }
+
+    /// The message reached a state.
+    pub(super) fn advance(
+        &self,
+        id: MessageId,
+        at: SystemTime,
+        state: State,
+        fate: Option<Fate>,
+        generation: Option<u64>,
+    ) {
+        let mut book = self.book();
+        if book.ledger.advance(Instant::now().into_std(), at, id, (state, fate), generation)
+            && let Some(waiters) = book.waiting.get(&id)
+        {
+            waiters.send_replace(());
+        }
+    }
+
+    pub(super) fn get(&self, id: MessageId) -> Option<Receipt> {
+        self.book().ledger.get(id).cloned()
+    }
+
+    /// Ends every message of a link whose task is gone: what was held is lost with it.
+    pub(super) fn abandon(&self, endpoint: &str, link: u32, fate: Fate) {
+        let open = self.book().ledger.unsettled(endpoint, link);
+        for (id, state) in open {
+            let end = if state == State::Written { State::Unknown } else { State::Dropped };
+            self.advance(id, SystemTime::now(), end, Some(fate), None);
+        }
+    }
+
+    /// Waits until the message has reached `wanted`, or has ended, or patience has.
+    pub(super) async fn settle(&self, id: MessageId, wanted: State, patience: Duration) -> Option<Receipt> {
+        let mut changed = {
+            let mut book = self.book();
+            let receipt = book.ledger.get(id)?;
+            if is_settled(receipt.state, wanted) {
+                return Some(receipt.clone());
+            }
+            book.waiting.entry(id).or_insert_with(|| watch::channel(()).0).subscribe()
+        };
+        let _ = tokio::time::timeout(patience, async {
+            while changed.changed().await.is_ok() {
+                if self.get(id).is_none_or(|receipt| is_settled(receipt.state, wanted)) {
+                    break;
+                }
+            }
+        })
+        .await;
+        drop(changed);
+        let mut book = self.book();
+        if book.waiting.get(&id).is_some_and(|waiters| waiters.receiver_count() == 0) {
+            book.waiting.remove(&id);
+        }
+        book.ledger.get(id).cloned()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether there is nothing to wait for: it is there, or past it, or can no longer come.
+fn is_settled(state: State, wanted: State) -> bool {
+    state.is_end() || state >= wanted
+}

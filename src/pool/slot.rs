@@ -1,0 +1,349 @@
+//! A link's place in the pool: what is known of it, and where its facts go.
+//!
+//! The link's task is the only writer. It tells facts and shows its state; the slot keeps the last state for readers, so
+//! that looking at ten thousand links asks none of them anything.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    receipts::Receipts,
+    view::{HistoryEntry, LinkView},
+};
+use crate::{
+    config::Endpoint,
+    core::{
+        close::{ABNORMAL, Closed},
+        event::{Event, LinkId},
+        link::Link,
+        phase::{Phase, ReadyState, Reason},
+    },
+    hub::{Hub, Item},
+    link::{Host, Order},
+    observe::LinkMetrics,
+};
+
+/// Transitions remembered of each link.
+const HISTORY: usize = 32;
+
+/// Where the facts of an endpoint's links go.
+#[derive(Debug)]
+pub(super) struct Sinks {
+    pub(super) inbox: Arc<Hub>,
+    pub(super) log: Arc<Hub>,
+    pub(super) receipts: Arc<Receipts>,
+}
+
+/// One link's place.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: LinkId,
+    pub(super) orders: mpsc::Sender<Order>,
+    metrics: Arc<LinkMetrics>,
+    sinks: Arc<Sinks>,
+    seen: Mutex<Seen>,
+}
+
+/// What the choice of a link, and sums over links, look at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) phase: Phase,
+    pub(super) buffered_amount: u64,
+    pub(super) queued_messages: u64,
+    pub(super) next_attempt_at: Option<SystemTime>,
+}
+
+/// The last state shown, and the flight recorder.
+#[derive(Debug)]
+struct Seen {
+    view: LinkView,
+    limits: (i64, i64),
+    history: VecDeque<HistoryEntry>,
+    down_since: Option<SystemTime>,
+}
+
+impl Slot {
+    pub(super) fn new(
+        id: LinkId,
+        config: &Endpoint,
+        orders: mpsc::Sender<Order>,
+        metrics: Arc<LinkMetrics>,
+        sinks: Arc<Sinks>,
+    ) -> Arc<Self> {
+        let view = LinkView {
+            endpoint: Arc::clone(&id.endpoint),
+            index: id.index,
+            phase: Phase::Waiting,
+            ready_state: ReadyState::Closed,
+            generation: 0,
+            url: config.urls.first().map(|url| url.shown().into()).unwrap_or_default(),
+            protocol: "".into(),
+            extensions: "".into(),
+            buffered_amount: 0,
+            queued_messages: 0,
+            since: SystemTime::now(),
+            attempt: 0,
+            next_attempt_at: None,
+            reason: Reason::Starting,
+            rtt: None,
+            last_close: None,
+            last_inbound_at: None,
+        };
+        metrics.link_added(view.phase);
+        let seen = Seen { view, limits: (0, 0), history: VecDeque::new(), down_since: None };
+        Arc::new(Self { id, orders, metrics, sinks, seen: Mutex::new(seen) })
+    }
+
+    pub(super) fn view(&self) -> LinkView {
+        self.seen().view.clone()
+    }
+
+    pub(super) fn load(&self) -> Load {
+        let LinkView { phase, buffered_amount, queued_messages, next_attempt_at, .. } = self.seen().view;
+        Load { phase, buffered_amount, queued_messages, next_attempt_at }
+    }
+
+    pub(super) fn history(&self) -> Vec<HistoryEntry> {
+        self.seen().history.iter().cloned().collect()
+    }
+
+    /// Tells of a fact that the link itself cannot tell: its task panicked.
+    pub(super) fn panicked(&self, count: u32) {
+        let event = Event::Panicked { count };
+        self.metrics.tell(&self.id, &event);
+        let mut seen = self.seen();
+        let (bytes, messages) = (signed(seen.view.buffered_amount), signed(seen.view.queued_messages));
+        self.metrics.buffered(-bytes, -messages);
+        (seen.view.buffered_amount, seen.view.queued_messages) = (0, 0);
+        seen.record(&event, SystemTime::now(), format!("panic {count} of this link's task").into());
+    }
+
+    /// The task is gone for good; the link rests in this phase.
+    pub(super) fn rest(&self, phase: Phase, reason: Reason) {
+        let mut seen = self.seen();
+        let from = std::mem::replace(&mut seen.view.phase, phase);
+        seen.view.reason = reason;
+        seen.view.ready_state = ReadyState::Closed;
+        seen.view.next_attempt_at = None;
+        seen.view.since = SystemTime::now();
+        self.metrics.tell(&self.id, &Event::Phase { from, to: phase, reason, next_at: None, delay: None });
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes what consumers read; `generation` is the connection it belongs to.
+    fn publish(&self, generation: u64, at: SystemTime, item: Item) {
+        if !matches!(item, Item::Message(_)) {
+            self.sinks.log.publish(&self.id, generation, at, item.clone());
+        }
+        self.sinks.inbox.publish(&self.id, generation, at, item);
+    }
+
+    fn publish_event(&self, link: &Link, at: SystemTime, event: &Event) {
+        match event {
+            Event::Message { generation, payload } => self.publish(*generation, at, Item::Message(payload.clone())),
+            Event::Opened { generation, established } => {
+                let item =
+                    Item::Open { protocol: established.protocol.clone(), extensions: established.extensions.clone() };
+                self.publish(*generation, at, item);
+                let down_since = self.seen().down_since.take();
+                if let Some(from) = down_since {
+                    self.publish(*generation, at, Item::LinkGap { from, to: at });
+                }
+            }
+            Event::Closed { generation, closed, .. } => {
+                self.publish_end(*generation, at, closed);
+                self.seen().down_since.get_or_insert(at);
+            }
+            Event::DialFailed(failure) => {
+                let closed = Closed {
+                    code: ABNORMAL,
+                    reason: "".into(),
+                    was_clean: false,
+                    cause: failure.cause,
+                    sent_code: None,
+                    detail: failure.detail.clone(),
+                };
+                self.publish_end(link.generation(), at, &closed);
+            }
+            Event::Phase { to, reason, .. } => {
+                self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
+            }
+            Event::Receipt { id, state, fate, generation } => {
+                self.sinks.receipts.advance(*id, at, *state, *fate, *generation);
+            }
+            Event::Dialing { .. }
+            | Event::Written { .. }
+            | Event::PingSent
+            | Event::Pong { .. }
+            | Event::HeartbeatTimeout { .. }
+            | Event::Panicked { .. } => {}
+        }
+    }
+
+    /// `error` before `close` where the connection was failed (WHATWG §4).
+    fn publish_end(&self, generation: u64, at: SystemTime, closed: &Closed) {
+        if closed.cause.is_failure() {
+            let item = Item::Error { cause: closed.cause, detail: closed.detail.clone() };
+            self.publish(generation, at, item);
+        }
+        self.publish(generation, at, Item::Close(Box::new(closed.clone())));
+    }
+}
+
+impl Host for Slot {
+    fn tell(&self, link: &Link, now: Instant, event: Event) {
+        let at = SystemTime::now();
+        self.metrics.tell(&self.id, &event);
+        if !matches!(event, Event::Message { .. } | Event::Written { .. }) {
+            self.show(link, now);
+        }
+        if let Some(detail) = detail(&event) {
+            self.seen().record(&event, at, detail);
+        }
+        self.publish_event(link, at, &event);
+    }
+
+    fn show(&self, link: &Link, now: Instant) {
+        let wall = SystemTime::now();
+        let mut seen = self.seen();
+        let (bytes, messages) = (link.buffered_amount(), link.queued_messages() as u64);
+        let delta =
+            (signed(bytes) - signed(seen.view.buffered_amount), signed(messages) - signed(seen.view.queued_messages));
+        if delta != (0, 0) {
+            self.metrics.buffered(delta.0, delta.1);
+        }
+        let policy = link.outbox_policy();
+        let limits = (signed(policy.max_bytes), signed(policy.max_messages as u64));
+        if limits != seen.limits {
+            self.metrics.outbox_limits(limits.0 - seen.limits.0, limits.1 - seen.limits.1);
+            seen.limits = limits;
+        }
+        seen.view.follow(link, now, wall);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.metrics.link_removed(seen.view.phase);
+        self.metrics.buffered(-signed(seen.view.buffered_amount), -signed(seen.view.queued_messages));
+        self.metrics.outbox_limits(-seen.limits.0, -seen.limits.1);
+    }
+}
+
+impl Seen {
+    fn record(&mut self, event: &Event, at: SystemTime, detail: Box<str>) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(HistoryEntry {
+            at,
+            event: word(event),
+            phase: self.view.phase,
+            reason: self.view.reason,
+            generation: self.view.generation,
+            attempt: self.view.attempt,
+            detail,
+            timings: match event {
+                Event::Opened { established, .. } => Some(established.timings),
+                Event::DialFailed(failure) => Some(failure.timings),
+                Event::Phase { .. }
+                | Event::Dialing { .. }
+                | Event::Closed { .. }
+                | Event::Message { .. }
+                | Event::Written { .. }
+                | Event::Receipt { .. }
+                | Event::PingSent
+                | Event::Pong { .. }
+                | Event::HeartbeatTimeout { .. }
+                | Event::Panicked { .. } => None,
+            },
+        });
+    }
+}
+
+impl LinkView {
+    fn follow(&mut self, link: &Link, now: Instant, wall: SystemTime) {
+        let past = |at: Instant| wall - now.saturating_duration_since(at);
+        if let Some(established) = link.established() {
+            if self.generation != link.generation() {
+                self.url.clone_from(&established.url);
+                self.protocol.clone_from(&established.protocol);
+                self.extensions.clone_from(&established.extensions);
+            }
+        } else {
+            (self.protocol, self.extensions) = ("".into(), "".into());
+        }
+        if self.phase != link.phase() || self.reason != link.reason() {
+            self.since = past(link.since());
+        }
+        self.phase = link.phase();
+        self.ready_state = link.ready_state();
+        self.generation = link.generation();
+        self.buffered_amount = link.buffered_amount();
+        self.queued_messages = link.queued_messages() as u64;
+        self.attempt = link.attempt();
+        self.next_attempt_at = link.next_attempt_at().map(|at| wall + at.saturating_duration_since(now));
+        self.reason = link.reason();
+        self.rtt = link.rtt();
+        self.last_close = link.last_close().map(|(closed, at)| (closed.clone(), past(*at)));
+        self.last_inbound_at = link.last_heard().map(past);
+    }
+}
+
+/// What the flight recorder says of an event; `None`: it does not record it.
+fn detail(event: &Event) -> Option<Box<str>> {
+    Some(match event {
+        Event::Phase { from, to, reason, delay, .. } => match delay {
+            Some(delay) => format!("{from} → {to} ({reason}), next in {}", seconds(*delay)).into(),
+            None => format!("{from} → {to} ({reason})").into(),
+        },
+        Event::Dialing { attempt, url } => format!("attempt {attempt}, url {url}").into(),
+        Event::DialFailed(failure) => format!("{}: {}", failure.cause, failure.detail).into(),
+        Event::Opened { established, .. } => format!("open: {}", established.url).into(),
+        Event::Closed { closed, age, .. } => {
+            let Closed { code, reason, cause, detail, .. } = &**closed;
+            format!("closed after {}: {code} {reason} ({cause}) {detail}", seconds(*age)).trim_end().into()
+        }
+        Event::HeartbeatTimeout { silent } => format!("nothing heard for {}", seconds(*silent)).into(),
+        Event::Message { .. }
+        | Event::Written { .. }
+        | Event::Receipt { .. }
+        | Event::PingSent
+        | Event::Pong { .. }
+        | Event::Panicked { .. } => return None,
+    })
+}
+
+fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Phase { .. } => "phase",
+        Event::Dialing { .. } => "dial",
+        Event::DialFailed(_) => "dial_failed",
+        Event::Opened { .. } => "open",
+        Event::Closed { .. } => "close",
+        Event::Message { .. } => "message",
+        Event::Written { .. } => "written",
+        Event::Receipt { .. } => "receipt",
+        Event::PingSent => "ping",
+        Event::Pong { .. } => "pong",
+        Event::HeartbeatTimeout { .. } => "heartbeat_timeout",
+        Event::Panicked { .. } => "panic",
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

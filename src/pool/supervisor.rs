@@ -1,0 +1,188 @@
+//! Starts, watches and ends the tasks of the links, and follows a changed configuration.
+//!
+//! A task that panics is started again within a budget; past it the link is parked with that reason. No other task, and
+//! not the daemon, notices.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    Change, Inner,
+    pod::{Pod, Task},
+    slot::{Sinks, Slot},
+};
+use crate::{
+    config::{Config, Endpoint, diff},
+    core::{
+        event::LinkId,
+        link::Link,
+        phase::{Phase, Reason},
+        receipt::Fate,
+    },
+    hub::Hub,
+    link::{self, Dialer, Order},
+};
+
+/// Orders that may wait for a link's task.
+const ORDERS: usize = 32;
+/// Panics forgiven within [`PANIC_WINDOW`].
+const PANIC_BUDGET: u32 = 3;
+const PANIC_WINDOW: Duration = Duration::from_mins(10);
+/// What a task gets to end beyond the time that its link has for closing.
+const GRACE: Duration = Duration::from_millis(500);
+
+impl Inner {
+    /// Brings the pool to `config`: what is unchanged is left alone.
+    pub(super) async fn apply(self: &Arc<Self>, config: Arc<Config>) -> Vec<Change> {
+        let _one_at_a_time = self.applying.lock().await;
+        let old = self.config();
+        let mut changes = Vec::new();
+        self.gate.set_policy(config.admission.clone());
+        let gone: Vec<_> = old.endpoints.keys().filter(|name| !config.endpoints.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.remove_endpoint(&name, &mut changes).await;
+        }
+        for (name, endpoint) in &config.endpoints {
+            match self.pod(name) {
+                None => self.add_endpoint(endpoint, &mut changes),
+                Some(pod) => self.change_endpoint(&pod, endpoint, &mut changes).await,
+            }
+        }
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        changes
+    }
+
+    fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>, changes: &mut Vec<Change>) {
+        let name = Arc::clone(&endpoint.name);
+        let inbox = Hub::new(endpoint.inbox.clone(), endpoint.links, Arc::clone(&self.budget), self.first_cursor);
+        let sinks = Sinks { inbox, log: Arc::clone(&self.log), receipts: Arc::clone(&self.receipts) };
+        let pod = Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.families.endpoint(&name)));
+        for index in 0..endpoint.links {
+            self.add_link(&pod, endpoint, index, changes);
+        }
+        self.pods().insert(name, pod);
+    }
+
+    fn add_link(self: &Arc<Self>, pod: &Arc<Pod>, endpoint: &Arc<Endpoint>, index: u32, changes: &mut Vec<Change>) {
+        let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
+        changes.push(Change { link: id.to_string(), action: "added", why: Vec::new() });
+        let (orders, inbound) = mpsc::channel(ORDERS);
+        let metrics = self.families.link(&endpoint.name, index);
+        let slot = Slot::new(id, endpoint, orders, metrics, Arc::clone(&pod.sinks));
+        let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(pod), Arc::clone(&slot), inbound));
+        pod.tasks().push(Task { slot, handle });
+    }
+
+    /// Runs a link's task, and runs it again when it panics.
+    async fn keep(self: Arc<Self>, pod: Arc<Pod>, slot: Arc<Slot>, mut orders: mpsc::Receiver<Order>) {
+        let (mut panics, mut window) = (0, Instant::now());
+        loop {
+            let seed = self.seed.fetch_add(1, Ordering::Relaxed);
+            let link = Link::new(Arc::clone(&pod.config().link), seed, Instant::now().into_std());
+            let source = Arc::clone(&pod);
+            let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config()), self.gate());
+            let host: Arc<Slot> = Arc::clone(&slot);
+            // What a panic may leave half-done is dropped with the link; slot, ledger and hubs recover from a poisoned lock.
+            if AssertUnwindSafe(link::run(link, dialer, host, &mut orders)).catch_unwind().await.is_ok() {
+                return;
+            }
+            if window.elapsed() > PANIC_WINDOW {
+                (panics, window) = (0, Instant::now());
+            }
+            panics += 1;
+            slot.panicked(panics);
+            self.receipts.abandon(&slot.id.endpoint, slot.id.index, Fate::Panicked);
+            if panics > PANIC_BUDGET {
+                slot.rest(Phase::Parked, Reason::Panicked);
+                return;
+            }
+        }
+    }
+
+    async fn remove_endpoint(&self, name: &str, changes: &mut Vec<Change>) {
+        let Some(pod) = self.pods().remove(name) else { return };
+        let tasks = std::mem::take(&mut *pod.tasks());
+        changes.extend(tasks.iter().map(|task| removed(&task.slot)));
+        end(tasks, pod.config().link.close_timeout, Fate::Removed).await;
+        pod.sinks.inbox.close();
+    }
+
+    async fn change_endpoint(self: &Arc<Self>, pod: &Arc<Pod>, new: &Arc<Endpoint>, changes: &mut Vec<Change>) {
+        let old = pod.config();
+        let difference = diff::endpoint(&old, new);
+        pod.set_config(Arc::clone(new));
+        pod.sinks.inbox.set_policy(new.inbox.clone(), new.links);
+        let surplus = {
+            let mut tasks = pod.tasks();
+            let keep = (new.links as usize).min(tasks.len());
+            tasks.split_off(keep)
+        };
+        let kept: Vec<_> = pod.tasks().iter().map(|task| Arc::clone(&task.slot)).collect();
+        for slot in kept {
+            let action = if difference.redial.is_empty() {
+                if difference.live.is_empty() { "unchanged" } else { "applied live" }
+            } else {
+                "reconnect"
+            };
+            if action != "unchanged" {
+                let policy = Arc::clone(&new.link);
+                let redial = !difference.redial.is_empty();
+                let _ = slot.orders.send(Order::Retune { policy, redial }).await;
+            }
+            let why = difference.redial.iter().chain(&difference.live).copied().collect();
+            changes.push(Change { link: slot.id.to_string(), action, why });
+        }
+        changes.extend(surplus.iter().map(|task| removed(&task.slot)));
+        end(surplus, old.link.close_timeout, Fate::Removed).await;
+        for index in old.links..new.links {
+            self.add_link(pod, new, index, changes);
+        }
+    }
+
+    /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left.
+    pub(super) async fn shut_down(&self, deadline: Instant) -> u64 {
+        self.draining.store(true, Ordering::SeqCst);
+        let pods: Vec<_> = self.pods().values().cloned().collect();
+        let longest_close = pods.iter().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
+        // Half of the time at most goes to closing.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let flush_until = deadline - longest_close.min(left / 2);
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while Instant::now() < flush_until && pods.iter().any(|pod| pod.can_flush(flush_until)) {
+            look.tick().await;
+        }
+        let held = pods.iter().map(|pod| pod.totals().queued_messages).sum();
+        let tasks: Vec<_> = pods.iter().flat_map(|pod| std::mem::take(&mut *pod.tasks())).collect();
+        let within = deadline.saturating_duration_since(Instant::now());
+        end(tasks, within, Fate::Shutdown).await;
+        for pod in pods {
+            pod.sinks.inbox.close();
+        }
+        self.log.close();
+        held
+    }
+}
+
+fn removed(slot: &Slot) -> Change {
+    Change { link: slot.id.to_string(), action: "removed", why: Vec::new() }
+}
+
+/// Stops tasks and waits for their ends; one that does not end in time is aborted.
+async fn end(tasks: Vec<Task>, within: Duration, fate: Fate) {
+    let deadline = Instant::now() + within + GRACE;
+    for task in &tasks {
+        // A task that has ended needs no order, and one that takes none is aborted below.
+        let _ = tokio::time::timeout_at(deadline, task.slot.orders.send(Order::Stop(within, fate))).await;
+    }
+    for mut task in tasks {
+        if tokio::time::timeout_at(deadline, &mut task.handle).await.is_err() {
+            task.handle.abort();
+        }
+    }
+}
