@@ -4,7 +4,12 @@
 
 mod dial;
 mod driver;
+mod race;
+mod resolve;
 mod socket;
+mod tls;
+mod transport;
+mod upgrade;
 
 use std::{
     future::Future,
@@ -27,8 +32,9 @@ use crate::core::{
     receipt::Fate,
 };
 
-pub use dial::Dialer;
+pub use dial::{Dialer, Source};
 pub use driver::run;
+pub use transport::Transport;
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
