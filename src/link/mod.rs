@@ -17,6 +17,11 @@ use crate::core::{
     outbox::Refusal,
 };
 
+pub use transport::Transport;
+
+mod resolve;
+mod transport;
+
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -51,8 +56,16 @@ pub trait Host: Send + Sync + 'static {
 pub enum Progress {
     /// It waits for admission.
     Queued,
-    /// It may go on.
+    /// It may go on, at once or after it waited.
     Admitted,
+    /// The host name is being resolved.
+    Resolving,
+    /// A TCP connection is being made.
+    Connecting,
+    /// The TLS handshake is under way.
+    Securing,
+    /// The upgrade request is under way.
+    Upgrading,
 }
 
 /// Makes connections.
