@@ -21,6 +21,7 @@ pub use transport::Transport;
 
 mod resolve;
 mod transport;
+mod upgrade;
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
