@@ -17,9 +17,13 @@ use crate::core::{
     outbox::Refusal,
 };
 
+pub use dial::{Dialer, EndpointSource};
 pub use transport::Transport;
 
+mod dial;
+mod race;
 mod resolve;
+mod tls;
 mod transport;
 mod upgrade;
 
