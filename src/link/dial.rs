@@ -77,7 +77,7 @@ pub(super) struct Setback {
 }
 
 impl Setback {
-    pub(super) fn new(cause: Cause, detail: impl ToString) -> Self {
+    pub(super) fn new(cause: Cause, detail: &(impl ToString + ?Sized)) -> Self {
         Self { cause, status: None, retry_after: None, detail: detail.to_string() }
     }
 }
@@ -150,7 +150,7 @@ impl Attempt {
             let began = Instant::now();
             let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls).await;
             self.timings.tls = Some(self.timings.tls.unwrap_or_default() + began.elapsed());
-            Transport::Tls(Box::new(secured.map_err(|fault| Setback::new(Cause::Tls, fault))?))
+            Transport::Tls(Box::new(secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?))
         } else {
             Transport::Plain(won.tcp)
         };
@@ -177,7 +177,7 @@ impl Attempt {
         let found = resolve::resolve(&target.host, target.port).await;
         self.timings.dns = Some(self.timings.dns.unwrap_or_default() + began.elapsed());
         let addresses =
-            found.map_err(|error| Setback::new(Cause::Dns, format!("{} was not resolved: {error}", target.host)))?;
+            found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
         let heartbeat = &self.endpoint.link.heartbeat;
         let unacknowledged = heartbeat.idle.saturating_add(heartbeat.timeout);
         let outcome = race::race(&*self.gate, &self.id, addresses, unacknowledged, &self.report).await;
@@ -187,7 +187,7 @@ impl Attempt {
         };
         self.timings.admission = Some(self.timings.admission.unwrap_or_default() + admission);
         self.timings.tcp = Some(self.timings.tcp.unwrap_or_default() + took);
-        outcome.map_err(|lost| Setback::new(Cause::Connect, lost))
+        outcome.map_err(|lost| Setback::new(Cause::Connect, &lost))
     }
 }
 

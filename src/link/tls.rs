@@ -53,7 +53,10 @@ pub(super) enum TlsFault {
 /// Makes `tcp` a TLS connection to `host`.
 pub(super) async fn secure(tcp: TcpStream, host: &str, tls: &Tls) -> Result<TlsStream<TcpStream>, TlsFault> {
     let name = ServerName::try_from(tls.server_name.as_deref().unwrap_or(host).to_owned())?;
-    let config = config(tls)?;
+    let tls = tls.clone();
+    // It reads files, and the first time all of the platform's roots.
+    let config = tokio::task::spawn_blocking(move || config(&tls)).await;
+    let config = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| explain(&error))
 }
 
@@ -126,18 +129,16 @@ fn unusable(path: &Path, error: &pem::Error) -> TlsFault {
 }
 
 fn explain(error: &io::Error) -> TlsFault {
-    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return match error.kind() {
-            io::ErrorKind::UnexpectedEof => TlsFault::Ended,
-            _ => TlsFault::Handshake(format!("the connection broke in the TLS handshake: {error}")),
-        };
-    };
-    TlsFault::Handshake(match tls {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the server's certificate is of an unknown issuer: set tls.ca where the authority is your own".to_owned()
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        None if error.kind() == io::ErrorKind::UnexpectedEof => TlsFault::Ended,
+        None => TlsFault::Handshake(format!("the connection broke in the TLS handshake: {error}")),
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => TlsFault::Handshake(
+            "the server's certificate is of an unknown issuer: set tls.ca where the authority is your own".into(),
+        ),
+        Some(tls @ Error::InvalidMessage(_)) => {
+            TlsFault::Handshake(format!("the server did not speak TLS ({tls}): is this a TLS port?"))
         }
-        Error::InvalidMessage(_) => format!("the server did not speak TLS ({tls}): is this a TLS port?"),
         // rustls says it well: expired since when, for which other name.
-        _ => tls.to_string(),
-    })
+        Some(tls) => TlsFault::Handshake(tls.to_string()),
+    }
 }

@@ -40,12 +40,12 @@ impl Ask {
             .or(endpoint.urls.first())
             .ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
         let target = Target::parse(secret(template)?.expose())
-            .map_err(|fault| Setback::new(Cause::Secret, format!("the evaluated URL cannot be used: {fault}")))?;
+            .map_err(|fault| Setback::new(Cause::Secret, &format!("the evaluated URL cannot be used: {fault}")))?;
         let headers: Result<_, Setback> =
             endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), secret(template)?))).collect();
         let protocols: Vec<Secret> = endpoint.protocols.iter().map(secret).collect::<Result<_, _>>()?;
         let texts: Vec<&str> = protocols.iter().map(Secret::expose).collect();
-        subprotocol::check(&texts).map_err(|fault| Setback::new(Cause::Secret, fault))?;
+        subprotocol::check(&texts).map_err(|fault| Setback::new(Cause::Secret, &fault))?;
         let shown = endpoint
             .protocols
             .iter()
@@ -72,7 +72,7 @@ impl Ask {
         }
         let refused = |why: String| Setback {
             status: Some(status.as_u16()),
-            ..Setback::new(Cause::Upgrade, format!("the server redirects (status {status}) {why}"))
+            ..Setback::new(Cause::Upgrade, &format!("the server redirects (status {status}) {why}"))
         };
         let mut url = self.target.url.join(location).map_err(|_| refused("to what is no URL".into()))?;
         url.set_fragment(None);
@@ -96,5 +96,5 @@ impl Ask {
 }
 
 fn secret(template: &Template) -> Result<Secret, Setback> {
-    template.evaluate().map_err(|error| Setback::new(Cause::Secret, error))
+    template.evaluate().map_err(|error| Setback::new(Cause::Secret, &error))
 }
