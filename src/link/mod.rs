@@ -32,7 +32,7 @@ use crate::core::{
     receipt::Fate,
 };
 
-pub use dial::{Dialer, Source};
+pub use dial::{Dialer, EndpointSource};
 pub use driver::run;
 pub use transport::Transport;
 

@@ -1,129 +1,124 @@
-//! Connects to the first of several addresses that answers (RFC 8305): the next is tried after a stagger, or at once when
-//! the one before failed. Losers are dropped, and with them their places in the gate.
+//! One TCP connection from many addresses (RFC 8305 §5).
+//!
+//! Each address needs a permit of its own, and the first needs one that counts as a new attempt. A loser gives its permit
+//! back at once, by being dropped.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Write as _, io, net::SocketAddr, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::{net::TcpStream, sync::mpsc, time::sleep};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
 
-use super::{BoxFuture, Gate, Permit, Progress, transport};
+use super::{Gate, Permit, Progress, dial::Report, transport};
 use crate::core::event::LinkId;
 
-/// Between the starts of two attempts (RFC 8305 §8, "Connection Attempt Delay").
+/// The next address is tried when the last one has not answered for this long (RFC 8305 §8).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// A TCP connection that won, and its place in the gate.
-#[derive(Debug)]
+/// The account of failures has at most this many bytes.
+const MOST_DETAIL: usize = 1000;
+
+/// The connection made first.
 pub(super) struct Won {
     pub(super) tcp: TcpStream,
     pub(super) permit: Permit,
+    /// The wait for admission to the first address.
+    pub(super) admission: Duration,
+    /// From there until the connection.
+    pub(super) took: Duration,
 }
 
-/// What a race needs.
-pub(super) struct Race {
-    pub(super) link: LinkId,
-    pub(super) gate: Arc<dyn Gate>,
-    /// How long written bytes may stay unacknowledged.
-    pub(super) unacknowledged: Duration,
+/// No address accepted. Displays what became of each.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct Lost {
+    pub(super) detail: String,
+    pub(super) admission: Duration,
+    pub(super) took: Duration,
 }
 
-impl Race {
-    /// Runs the race; `first` has been let in already. An error names every address and what became of it.
-    pub(super) async fn run(
-        &self,
-        first: Permit,
-        addresses: &[SocketAddr],
-        progress: &mpsc::Sender<Progress>,
-    ) -> Result<Won, String> {
-        let mut rest = addresses.iter().copied().filter(|address| *address != first.address).collect::<Vec<_>>();
-        rest.reverse();
-        let mut runners: FuturesUnordered<BoxFuture<Result<Won, (SocketAddr, io::Error)>>> = FuturesUnordered::new();
-        runners.push(Box::pin(connect(first, self.unacknowledged)));
-        // Told for the sake of a timeout; nobody listens once the attempt is over.
-        let _ = progress.send(Progress::Connecting).await;
-        let mut faults = Vec::new();
-        loop {
-            tokio::select! {
-                Some(ended) = runners.next() => match ended {
-                    Ok(won) => return Ok(won),
-                    Err((address, error)) => {
-                        faults.push(format!("{address}: {error}"));
-                        match rest.pop() {
-                            Some(next) => runners.push(self.join(next)),
-                            None if runners.is_empty() => return Err(faults.join("; ")),
-                            None => {}
-                        }
-                    }
-                },
-                () = sleep(STAGGER), if !rest.is_empty() => {
-                    if let Some(next) = rest.pop() {
-                        runners.push(self.join(next));
-                    }
-                }
-            }
+/// Connects to one of `addresses`, of which there is at least one.
+pub(super) async fn race(
+    gate: &dyn Gate,
+    link: &LinkId,
+    mut addresses: Vec<SocketAddr>,
+    unacknowledged: Duration,
+    report: &Report,
+) -> Result<Won, Lost> {
+    let asked = Instant::now();
+    let first = admitted(gate, link, &addresses, report).await;
+    report.send(Progress::Connecting).await;
+    let began = Instant::now();
+    let admission = began - asked;
+    addresses.retain(|address| *address != first.address);
+    let mut rest = addresses.into_iter();
+    let mut running = FuturesUnordered::new();
+    running.push(connect(Ask::Have(first), gate, link, unacknowledged));
+    let mut next_at = began + STAGGER;
+    let mut detail = String::new();
+    loop {
+        let failed = tokio::select! {
+            biased;
+            Some(finished) = running.next(), if !running.is_empty() => match finished {
+                Ok((tcp, permit)) => return Ok(Won { tcp, permit, admission, took: began.elapsed() }),
+                Err(failed) => Some(failed),
+            },
+            () = sleep_until(next_at), if rest.len() > 0 => None,
+        };
+        if let Some((address, error)) = failed {
+            note(&mut detail, address, &error);
+        }
+        if let Some(address) = rest.next() {
+            running.push(connect(Ask::Need(address), gate, link, unacknowledged));
+            next_at = Instant::now() + STAGGER;
+        } else if running.is_empty() {
+            return Err(Lost { detail, admission, took: began.elapsed() });
         }
     }
-
-    fn join(&self, address: SocketAddr) -> BoxFuture<Result<Won, (SocketAddr, io::Error)>> {
-        let admitted = self.gate.admit(self.link.clone(), vec![address], true);
-        let unacknowledged = self.unacknowledged;
-        Box::pin(async move { connect(admitted.await, unacknowledged).await })
-    }
 }
 
-async fn connect(permit: Permit, unacknowledged: Duration) -> Result<Won, (SocketAddr, io::Error)> {
-    let address = permit.address;
-    let connected = async {
-        let tcp = TcpStream::connect(address).await?;
-        transport::prepare(&tcp, unacknowledged)?;
-        Ok(tcp)
+/// The first permit; an attempt that gets it at once never shows as queued.
+async fn admitted(gate: &dyn Gate, link: &LinkId, addresses: &[SocketAddr], report: &Report) -> Permit {
+    let mut asking = gate.admit(link.clone(), addresses.to_vec(), false);
+    let permit = if let Some(permit) = (&mut asking).now_or_never() {
+        permit
+    } else {
+        report.send(Progress::Queued).await;
+        asking.await
     };
-    match connected.await {
-        Ok(tcp) => Ok(Won { tcp, permit }),
-        Err(error) => Err((address, error)),
+    report.send(Progress::Admitted).await;
+    permit
+}
+
+/// Whether there is a permit yet.
+enum Ask {
+    Have(Permit),
+    Need(SocketAddr),
+}
+
+async fn connect(
+    ask: Ask,
+    gate: &dyn Gate,
+    link: &LinkId,
+    unacknowledged: Duration,
+) -> Result<(TcpStream, Permit), (SocketAddr, io::Error)> {
+    let permit = match ask {
+        Ask::Have(permit) => permit,
+        Ask::Need(address) => gate.admit(link.clone(), vec![address], true).await,
+    };
+    let tcp = TcpStream::connect(permit.address).await;
+    match tcp.and_then(|tcp| transport::prepare(&tcp, unacknowledged).map(|()| tcp)) {
+        Ok(tcp) => Ok((tcp, permit)),
+        Err(error) => Err((permit.address, error)),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    #[derive(Debug)]
-    struct Open;
-
-    impl Gate for Open {
-        fn admit(&self, _: LinkId, addresses: Vec<SocketAddr>, _: bool) -> BoxFuture<Permit> {
-            Box::pin(async move { Permit { address: addresses[0], release: None } })
-        }
-    }
-
-    async fn race(addresses: &[SocketAddr]) -> Result<Won, String> {
-        let link = LinkId { endpoint: "test".into(), index: 0 };
-        let race = Race { link, gate: Arc::new(Open), unacknowledged: Duration::from_secs(1) };
-        let (progress, _kept) = mpsc::channel(8);
-        race.run(Permit { address: addresses[0], release: None }, addresses, &progress).await
-    }
-
-    async fn closed_port() -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        listener.local_addr().expect("an address")
-    }
-
-    #[tokio::test]
-    async fn a_dead_first_address_gives_way_to_the_second() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let alive = listener.local_addr().expect("an address");
-        let won = race(&[closed_port().await, alive]).await.expect("the second answers");
-        assert_eq!(won.permit.address, alive);
-        assert!(won.tcp.nodelay().expect("a socket"));
-    }
-
-    #[tokio::test]
-    async fn a_lost_race_names_every_address() {
-        let (one, two) = (closed_port().await, closed_port().await);
-        let fault = race(&[one, two]).await.expect_err("nobody listens");
-        assert!(fault.contains(&one.to_string()) && fault.contains(&two.to_string()), "{fault}");
+fn note(detail: &mut String, address: SocketAddr, error: &io::Error) {
+    if detail.len() < MOST_DETAIL {
+        let separator = if detail.is_empty() { "" } else { "; " };
+        // Writing to a String cannot fail.
+        let _ = write!(detail, "{separator}{address}: {error}");
     }
 }
