@@ -5,6 +5,9 @@
 mod dial;
 mod driver;
 mod socket;
+mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::Future,

@@ -21,12 +21,13 @@ use tokio_tungstenite::{
             CloseFrame as WireClose, Role, WebSocketConfig,
             frame::{
                 Frame as WireFrame,
-                coding::{Data, OpCode},
+                coding::{CloseCode, Data, OpCode},
             },
         },
     },
 };
 
+use super::tail::{REPLACEMENT, Tail};
 use crate::core::{
     close::{Cause, CloseFrame},
     link::{Frame, Received},
@@ -35,6 +36,8 @@ use crate::core::{
 
 /// Read buffer of a connection: small, because ten thousand of them may be idle.
 const READ_BUFFER: usize = 4 << 10;
+/// Reads of one turn whose bytes are thrown away.
+const DISCARD_READS: usize = 16;
 /// What may pile up below us beyond one message before writing is refused.
 const WRITE_SLACK: usize = 64 << 10;
 
@@ -84,7 +87,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .max_write_buffer_size(max_outbound.saturating_add(WRITE_SLACK))
             .max_message_size(Some(max_inbound))
             .max_frame_size(Some(max_inbound));
-        let metered = Metered { stream, read: early.len() as u64, written: 0 };
+        let mut metered = Metered { stream, read: early.len() as u64, written: 0, tail: Tail::default() };
+        metered.tail.push(&early);
         let ws = WebSocketStream::from_partially_read(metered, early, Role::Client, Some(config)).await;
         Self {
             ws,
@@ -140,8 +144,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.flushed_until = self.ws.get_ref().written;
         }
         self.unflushed = true;
-        if let Err(error) = Pin::new(&mut self.ws).start_send(wire(frame)) {
-            self.break_off(&error);
+        match Pin::new(&mut self.ws).start_send(wire(frame)) {
+            Ok(()) => {}
+            // The peer's Close came first: tungstenite's answer to it stands for what we would have said.
+            Err(Error::Protocol(ProtocolError::SendAfterClosing)) => self.owes_answer = true,
+            Err(error) => self.break_off(&error),
         }
     }
 
@@ -173,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             None => Arrival::Ended("".into()),
             Some(Ok(message)) => {
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
-                received(message)
+                received(message, &self.ws.get_ref().tail)
             }
             Some(Err(error)) => fault(&error),
         };
@@ -183,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Box<str>> {
         let mut scratch = [0; 2048];
-        loop {
+        for _ in 0..DISCARD_READS {
             let mut buffer = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(self.ws.get_mut()).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => return Poll::Ready("".into()),
@@ -191,6 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Err(error) => return Poll::Ready(error.to_string().into()),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn break_off(&mut self, error: &Error) {
@@ -216,14 +225,16 @@ fn wire(frame: Frame) -> Message {
     }
 }
 
-fn received(message: Message) -> Arrival {
+fn received(message: Message, tail: &Tail) -> Arrival {
     match message {
         Message::Text(text) => Arrival::Received(Received::Message(Payload::checked_text(text))),
         Message::Binary(bytes) => Arrival::Received(Received::Message(Payload::binary(bytes))),
         Message::Pong(payload) => Arrival::Received(Received::Pong(payload)),
-        Message::Close(frame) => Arrival::Received(Received::Close(
-            frame.map(|frame| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }),
-        )),
+        Message::Close(frame) => Arrival::Received(Received::Close(frame.map(|frame| {
+            let replaced = frame.code == CloseCode::Protocol && frame.reason.as_str() == REPLACEMENT;
+            let said = if replaced { tail.forbidden_close() } else { None };
+            said.unwrap_or_else(|| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
+        }))),
         Message::Ping(_) | Message::Frame(_) => Arrival::Nothing,
     }
 }
@@ -239,7 +250,14 @@ fn fault(error: &Error) -> Arrival {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(1009, Cause::TooBig),
         Error::Utf8(_) => violation(1007, Cause::Protocol),
         Error::Protocol(_) => violation(1002, Cause::Protocol),
-        error => Arrival::Ended(error.to_string().into()),
+        // None of these comes from reading frames.
+        Error::Tls(_)
+        | Error::Capacity(CapacityError::TooManyHeaders)
+        | Error::WriteBufferFull(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => Arrival::Ended(error.to_string().into()),
     }
 }
 
@@ -249,13 +267,16 @@ struct Metered<S> {
     stream: S,
     read: u64,
     written: u64,
+    tail: Tail,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.read += (buffer.filled().len() - before) as u64;
+        let arrived = &buffer.filled()[before..];
+        self.read += arrived.len() as u64;
+        self.tail.push(arrived);
         Poll::Ready(Ok(()))
     }
 }
