@@ -1,8 +1,20 @@
-//! The composition root.
+//! The composition root: what is built in which order, and drained in which.
+//!
+//! Up: registry, pool, listener, API. Down: no new messages, outboxes flushed until the deadline, links closed with 1001,
+//! streams of local consumers ended, listener closed. One deadline governs all of it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
 
-use crate::{config::Config, process::signals::Signals};
+use prometheus::Registry;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    api::{Api, ListenError, Listener, Reload, Reloaded},
+    config::{self, Config},
+    observe::Families,
+    pool::Pool,
+    process::signals::Signals,
+};
 
 /// What the daemon is started with.
 #[derive(Debug)]
@@ -13,14 +25,108 @@ pub struct Options {
     pub reload_from: Option<PathBuf>,
 }
 
-/// Why the daemon ended with a failure.
+/// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
-#[error("the daemon is not built yet")]
-pub struct Error;
+pub enum Error {
+    /// The API cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Metrics cannot be registered: a bug.
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
 
-/// Runs the daemon until it is asked to stop.
-#[allow(clippy::unused_async, reason = "signature first")]
-pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
-    let _ = (options, signals);
-    Err(Error)
+/// Runs the daemon until it is asked to stop, and then until it has stopped.
+pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
+    let Options { config, reload_from } = options;
+    let listener = Listener::bind(&config.api.listen).await?;
+    let registry = Registry::new();
+    let families = Families::register(&registry, config.metrics.per_link)?;
+    let seed = u64::from_be_bytes(std::array::from_fn(|byte| uuid::Uuid::new_v4().as_bytes()[byte]));
+    let address = listener.to_string();
+    let links: u32 = config.endpoints.values().map(|endpoint| endpoint.links).sum();
+    tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
+    families.reload_succeeded(SystemTime::now());
+    let pool = Pool::start(Arc::clone(&config), Arc::clone(&families), seed).await;
+    let reload = reloading(pool.clone(), families, reload_from);
+    let (stop, stopping) = watch::channel(false);
+    let api = Api { pool: pool.clone(), registry, reload: Arc::clone(&reload) };
+    let serving = tokio::spawn(api.serve(listener, stopping));
+    loop {
+        let stop = signals.stop.clone();
+        tokio::select! {
+            () = stopped(stop) => break,
+            Some(()) = signals.reload.recv() => {
+                // The outcome is logged and counted where it is made.
+                let _ = reload().await;
+            }
+        }
+    }
+    drain(&pool, &config).await;
+    stop.send_replace(true);
+    // A panic in the API is told by the runtime; the daemon is stopping all the same.
+    let _ = serving.await;
+    tracing::info!("wskeeper has stopped");
+    Ok(())
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn drain(pool: &Pool, config: &Config) {
+    let drain = config.limits.drain;
+    pool.drain();
+    tracing::info!(deadline_s = drain.as_secs_f64(), "wskeeper is draining: it takes no new messages");
+    let left = pool.shut_down(Instant::now() + drain).await;
+    if left > 0 {
+        tracing::warn!(messages = left, "messages were not sent before the deadline and are dropped");
+    }
+}
+
+/// Reads the configuration anew and follows it; one that is not valid changes nothing.
+fn reloading(pool: Pool, families: Arc<Families>, from: Option<PathBuf>) -> Reload {
+    Arc::new(move || {
+        let (pool, families, from) = (pool.clone(), Arc::clone(&families), from.clone());
+        Box::pin(async move { reload(&pool, &families, from).await })
+    })
+}
+
+async fn reload(pool: &Pool, families: &Families, from: Option<PathBuf>) -> Reloaded {
+    let Some(path) = from else {
+        return Err(vec!["this daemon was not started from a file, so there is nothing to reload".into()]);
+    };
+    let environment = environment();
+    let loaded = tokio::task::spawn_blocking(move || config::load(&path, &environment)).await;
+    let loaded = match loaded {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(faults)) => {
+            families.reload_failed();
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            tracing::error!(faults = faults.join("; "), "reload refused: the configuration in force stays");
+            return Err(faults);
+        }
+        Err(error) => {
+            families.reload_failed();
+            tracing::error!(%error, "reload failed");
+            return Err(vec![error.to_string()]);
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!(warning, "the configuration has a doubtful setting");
+    }
+    let changes = pool.apply(Arc::new(loaded.config)).await;
+    families.reload_succeeded(SystemTime::now());
+    let touched = changes.iter().filter(|change| change.action != "unchanged").count();
+    tracing::info!(links = changes.len(), touched, "configuration reloaded");
+    Ok(changes)
+}
+
+/// The environment as the configuration reads it; a variable that is not UTF-8 is none of ours.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

@@ -1,1 +1,230 @@
-//! (room of api)
+//! The local API: HTTP/1.1 and HTTP/2 cleartext over TCP or a unix socket.
+//!
+//! This room translates: requests into calls of the pool, answers into JSON, refusals into problem details. It decides
+//! nothing about links. Everything that comes in is bounded: connections, heads, bodies, lines, time.
+
+mod access;
+mod convert;
+mod events;
+mod health;
+mod lines;
+mod links;
+mod listen;
+mod messages;
+mod openapi;
+mod problem;
+mod query;
+mod socket;
+pub mod wire;
+
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{StatusCode, Uri};
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+use tower::ServiceExt;
+
+use crate::pool::{Change, Pool};
+use listen::Accepted;
+
+pub use listen::{ListenError, Listener};
+pub use problem::Problem;
+
+/// The largest head of a request.
+const HEAD_MAX: usize = 32 << 10;
+/// What streams and requests under way get to end at shutdown.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A reload's answer: what it did, or the faults of the new configuration.
+pub type Reloaded = Result<Vec<Change>, Vec<String>>;
+/// Reads the configuration anew and follows it.
+pub type Reload = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Reloaded> + Send>> + Send + Sync>;
+
+/// What the API stands on.
+#[derive(Clone)]
+pub struct Api {
+    /// The links.
+    pub pool: Pool,
+    /// What `/metrics` shows.
+    pub registry: prometheus::Registry,
+    /// What `POST /v1/reload` does.
+    pub reload: Reload,
+}
+
+/// What every handler sees.
+struct Shared {
+    pool: Pool,
+    registry: prometheus::Registry,
+    reload: Reload,
+    /// True once streams must end.
+    stop: watch::Receiver<bool>,
+}
+
+impl Api {
+    /// Serves until `stop` turns true; then no connection is accepted any more, and those that are open get [`GRACE`].
+    pub async fn serve(self, listener: Listener, mut stop: watch::Receiver<bool>) {
+        let config = self.pool.config();
+        let places = Arc::new(Semaphore::new(config.api.max_connections));
+        let header_timeout = config.api.header_timeout;
+        let shared = Shared { pool: self.pool, registry: self.registry, reload: self.reload, stop: stop.clone() };
+        let router = router(Arc::new(shared), config.api.max_body);
+        let mut connections = JoinSet::new();
+        loop {
+            let place = tokio::select! {
+                () = stopped(&mut stop) => break,
+                place = Arc::clone(&places).acquire_owned() => place,
+            };
+            // The semaphore is never closed.
+            let Ok(place) = place else { break };
+            let accepted = tokio::select! {
+                () = stopped(&mut stop) => break,
+                accepted = listener.accept() => accepted,
+            };
+            while connections.try_join_next().is_some() {}
+            let connection = Connection { router: router.clone(), stop: stop.clone(), header_timeout, _place: place };
+            match accepted {
+                Ok(Accepted::Tcp(stream)) => drop(connections.spawn(connection.serve(stream))),
+                Ok(Accepted::Unix(stream)) => drop(connections.spawn(connection.serve(stream))),
+                Err(error) => {
+                    // Out of file descriptors, most likely: it passes, and spinning would not help.
+                    tracing::warn!(%error, "the api cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(listener);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GRACE, ended).await;
+    }
+}
+
+struct Connection {
+    router: Router,
+    stop: watch::Receiver<bool>,
+    header_timeout: Duration,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let router = self.router;
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let router = router.clone();
+            async move { Ok::<_, Infallible>(router.oneshot(request.map(axum::body::Body::new)).await.into_response()) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.header_timeout).max_buf_size(HEAD_MAX);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_MAX.try_into().unwrap_or(u32::MAX));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            // A client that breaks off mid-request is its own affair.
+            _ = connection.as_mut() => {}
+            () = stopped(&mut self.stop) => {
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(GRACE, connection).await;
+            }
+        }
+    }
+}
+
+/// Waits until streams must end; also where nobody is left to say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and the daemon with it.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn router(shared: Arc<Shared>, max_body: usize) -> Router {
+    let guard = middleware::from_fn_with_state(Arc::clone(&shared), access::check);
+    Router::new()
+        .route("/", get(health::page))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/endpoints", get(links::endpoints))
+        .route("/v1/endpoints/{name}", get(links::endpoint))
+        .route("/v1/endpoints/{name}/events", get(events::endpoint))
+        .route("/v1/endpoints/{name}/ws", get(socket::upgrade))
+        .route("/v1/endpoints/{name}/messages", post(messages::send))
+        .route("/v1/endpoints/{name}/messages:batch", post(messages::batch).layer(DefaultBodyLimit::disable()))
+        .route("/v1/events", get(events::pool))
+        .route("/v1/links", get(links::links))
+        .route("/v1/links/{name}/{index}", get(links::link))
+        .route("/v1/links/{name}/{index}/history", get(links::history))
+        .route("/v1/links/{name}/{index}/{verb}", post(links::verb))
+        .route("/v1/messages/{id}", get(messages::receipt))
+        .route("/v1/reload", post(reload))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(max_body))
+        .layer(guard)
+        .layer(middleware::map_response(as_problem))
+        .with_state(shared)
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is nothing at {}; GET /v1/openapi.json says what there is", uri.path()))
+}
+
+async fn no_such_method(request: Request) -> Problem {
+    let detail = format!("{} is not for {}; GET /v1/openapi.json says what is", request.method(), request.uri().path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This method is not for this path", detail)
+}
+
+/// What the framework refuses by itself becomes a problem too.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response.headers().get(http::header::CONTENT_TYPE).is_some();
+    let is_failure = status.is_client_error() || status.is_server_error();
+    let is_plain = response
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_failure || (is_json && !is_plain) {
+        return response;
+    }
+    let problem = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large("the body is larger than api.max_body"),
+        status => {
+            let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap_or_default();
+            Problem::new(status, "bad-request", "The request cannot be understood", String::from_utf8_lossy(&body))
+        }
+    };
+    problem.into_response()
+}
+
+/// `POST /v1/reload`
+async fn reload(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    match (shared.reload)().await {
+        Ok(changes) => {
+            let changes: Vec<_> = changes.iter().map(convert::change).collect();
+            Ok(problem::answer(StatusCode::OK, &serde_json::json!({ "changes": changes })))
+        }
+        Err(faults) => {
+            let detail = "the configuration in force stays as it is; mend the faults and reload again";
+            let problem = Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "configuration-invalid",
+                "The new configuration is not valid",
+                detail,
+            );
+            Err(problem.with("faults", serde_json::json!(faults)))
+        }
+    }
+}

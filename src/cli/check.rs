@@ -3,13 +3,16 @@
 use super::{
     Failure, args,
     output::{Output, Paint},
-    run, words,
+    words,
 };
-use crate::config::{self, Config, Faults, Listen, Template};
+use crate::{
+    app,
+    config::{self, Config, Faults, Listen, Template},
+};
 
 /// Validates; nothing is connected, opened or evaluated.
 pub(super) fn run(args: &args::Check, output: &Output) -> Result<(), Failure> {
-    let loaded = match config::load(&args.path, &run::environment()) {
+    let loaded = match config::load(&args.path, &app::environment()) {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in faults.iter() {

@@ -3,7 +3,7 @@
 //! What a reader would get wrong: faults of the configuration go to stderr as plain lines, not to the log, because where the
 //! log goes is a part of the configuration.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{Failure, args, check};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 /// Loads, sets up logging, and runs until a signal.
 pub(super) async fn run(args: args::Run) -> Result<(), Failure> {
     let failed = |error: String| Failure::Failed(error);
-    let loaded = config::load(&args.config, &environment()).map_err(|faults| failed(check::listed(&faults)))?;
+    let loaded = config::load(&args.config, &app::environment()).map_err(|faults| failed(check::listed(&faults)))?;
     logging::start(&loaded.config.log).map_err(|error| failed(error.to_string()))?;
     for warning in &loaded.warnings {
         tracing::warn!(warning, "the configuration has a doubtful setting");
@@ -22,11 +22,4 @@ pub(super) async fn run(args: args::Run) -> Result<(), Failure> {
     let signals = Signals::install().map_err(|error| failed(format!("cannot listen for signals: {error}")))?;
     let options = app::Options { config: Arc::new(loaded.config), reload_from: Some(args.config) };
     app::run(options, signals).await.map_err(|error| failed(error.to_string()))
-}
-
-/// The environment as the configuration reads it; a variable that is not UTF-8 is none of ours.
-pub(super) fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }

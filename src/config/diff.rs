@@ -1,40 +1,143 @@
-//! What a changed configuration means for an endpoint's links: what they follow live, and what takes a new connection.
+//! What a new configuration changes, and what each change costs.
 //!
-//! Every field is classed by destructuring without `..`: a new field does not compile until someone decides.
+//! Every struct is taken apart without `..`, so a new key does not compile until someone has decided its class here.
 
-use super::Endpoint;
-use crate::core::link::Policy;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// The keys that changed, by what they take.
+use super::{Api, Config, Endpoint, Limits, Log, Metrics};
+use crate::core::{
+    inbox, link,
+    outcome::{Match, Rule},
+};
+
+/// What changed. Endpoints that are the same in both are not in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// Followed at once, or from the next attempt on.
+pub struct Diff {
+    /// By name.
+    pub endpoints: BTreeMap<Arc<str>, EndpointChange>,
+    /// Keys of the daemon that are followed at once.
     pub live: Vec<&'static str>,
-    /// Only a new connection can follow.
+    /// Keys of the daemon that only a restart can follow.
+    pub restart: Vec<&'static str>,
+}
+
+/// What became of one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointChange {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It is in both, and not the same.
+    Changed(EndpointDiff),
+}
+
+/// Which keys of one endpoint changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointDiff {
+    /// Keys that links follow without a new connection.
+    pub live: Vec<&'static str>,
+    /// Keys that only a new connection can follow.
     pub redial: Vec<&'static str>,
+    /// The number of links before and after, where it changed: those between come or go, the others stay.
+    pub links: Option<(u32, u32)>,
 }
 
-impl Difference {
-    fn live(&mut self, key: &'static str, changed: bool) {
-        if changed {
-            self.live.push(key);
-        }
-    }
-
-    fn redial(&mut self, key: &'static str, changed: bool) {
-        if changed {
-            self.redial.push(key);
-        }
+impl Diff {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty() && self.live.is_empty() && self.restart.is_empty()
     }
 }
 
-/// Compares an endpoint with what is to follow it.
-pub fn endpoint(old: &Endpoint, new: &Endpoint) -> Difference {
+impl EndpointDiff {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.redial.is_empty() && self.links.is_none()
+    }
+}
+
+/// Compares two configurations.
+pub fn diff(old: &Config, new: &Config) -> Diff {
+    let mut diff = Diff::default();
+    let Config { api, log, metrics, admission, limits, endpoints } = old;
+    diff.daemon(api, &new.api);
+    diff.rest(log, &new.log);
+    let Metrics { per_link } = metrics;
+    note(&mut diff.restart, "metrics.per_link", *per_link == new.metrics.per_link);
+    note(&mut diff.live, "admission", *admission == new.admission);
+    let Limits { memory, receipts, drain } = limits;
+    note(&mut diff.restart, "limits.memory", *memory == new.limits.memory);
+    note(&mut diff.restart, "limits.receipts", *receipts == new.limits.receipts);
+    note(&mut diff.live, "limits.drain", *drain == new.limits.drain);
+    for (name, old) in endpoints {
+        let change = match new.endpoints.get(name) {
+            None => EndpointChange::Removed,
+            Some(new) => EndpointChange::Changed(endpoint(old, new)),
+        };
+        if change != EndpointChange::Changed(EndpointDiff::default()) {
+            diff.endpoints.insert(name.clone(), change);
+        }
+    }
+    for name in new.endpoints.keys().filter(|name| !endpoints.contains_key(*name)) {
+        diff.endpoints.insert(name.clone(), EndpointChange::Added);
+    }
+    diff
+}
+
+impl Diff {
+    fn daemon(&mut self, old: &Api, new: &Api) {
+        let Api {
+            listen,
+            tokens,
+            allowed_hosts,
+            allowed_origins,
+            readiness,
+            max_body,
+            max_connections,
+            header_timeout,
+            keepalive,
+        } = old;
+        for (key, same) in [
+            ("api.listen", *listen == new.listen),
+            ("api.max_body", *max_body == new.max_body),
+            ("api.max_connections", *max_connections == new.max_connections),
+            ("api.header_timeout", *header_timeout == new.header_timeout),
+        ] {
+            note(&mut self.restart, key, same);
+        }
+        // Looked up at each request.
+        for (key, same) in [
+            ("api.tokens", *tokens == new.tokens),
+            ("api.allowed_hosts", *allowed_hosts == new.allowed_hosts),
+            ("api.allowed_origins", *allowed_origins == new.allowed_origins),
+            ("api.readiness", *readiness == new.readiness),
+            ("api.keepalive", *keepalive == new.keepalive),
+        ] {
+            note(&mut self.live, key, same);
+        }
+    }
+
+    fn rest(&mut self, old: &Log, new: &Log) {
+        let Log { level, format } = old;
+        note(&mut self.restart, "log.level", *level == new.level);
+        note(&mut self.restart, "log.format", *format == new.format);
+    }
+}
+
+fn note(list: &mut Vec<&'static str>, key: &'static str, same: bool) {
+    if !same {
+        list.push(key);
+    }
+}
+
+/// Compares an endpoint with what became of it.
+pub fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
     let Endpoint {
+        // It is the same: endpoints are compared by name.
         name: _,
         urls,
-        // Links come and go; those that stay are not concerned.
-        links: _,
+        links,
         protocols,
         protocols_optional,
         headers,
@@ -46,24 +149,37 @@ pub fn endpoint(old: &Endpoint, new: &Endpoint) -> Difference {
         inbox,
         receipts_keep,
     } = old;
-    let mut found = Difference::default();
-    found.redial("url", *urls != new.urls);
-    found.redial("protocols", *protocols != new.protocols);
-    found.redial("headers", *headers != new.headers);
-    found.redial("tls", *tls != new.tls);
-    found.live("protocols_optional", *protocols_optional != new.protocols_optional);
-    found.live("redirects", *redirects != new.redirects);
-    found.live("critical", *critical != new.critical);
-    found.live("min_ready", *min_ready != new.min_ready);
-    found.live("receipts", *receipts_keep != new.receipts_keep);
-    found.live("inbox", (inbox.max_messages, inbox.max_bytes) != (new.inbox.max_messages, new.inbox.max_bytes));
-    policy(link, &new.link, &mut found);
-    found
+    let mut diff =
+        EndpointDiff { links: (*links != new.links).then_some((*links, new.links)), ..EndpointDiff::default() };
+    for (key, same) in [
+        ("url", *urls == new.urls),
+        ("protocols", *protocols == new.protocols),
+        ("headers", *headers == new.headers),
+        ("tls", *tls == new.tls),
+    ] {
+        note(&mut diff.redial, key, same);
+    }
+    for (key, same) in [
+        ("protocols_optional", *protocols_optional == new.protocols_optional),
+        ("redirects", *redirects == new.redirects),
+        ("critical", *critical == new.critical),
+        ("min_ready", *min_ready == new.min_ready),
+        ("receipts", *receipts_keep == new.receipts_keep),
+    ] {
+        note(&mut diff.live, key, same);
+    }
+    policy(&mut diff, link, &new.link);
+    let inbox::Policy { max_messages, max_bytes, max_message } = inbox;
+    note(&mut diff.live, "inbox.max_messages", *max_messages == new.inbox.max_messages);
+    note(&mut diff.live, "inbox.max_bytes", *max_bytes == new.inbox.max_bytes);
+    // The socket is built with it.
+    note(&mut diff.redial, "inbox.max_message", *max_message == new.inbox.max_message);
+    diff
 }
 
-fn policy(old: &Policy, new: &Policy, found: &mut Difference) {
-    let Policy {
-        // Told by `url`.
+fn policy(diff: &mut EndpointDiff, old: &link::Policy, new: &link::Policy) {
+    let link::Policy {
+        // Told as `url`.
         urls: _,
         connect_timeout,
         close_timeout,
@@ -73,19 +189,43 @@ fn policy(old: &Policy, new: &Policy, found: &mut Difference) {
         backoff,
         outcomes,
         outbox,
-        max_inbound,
+        // Told as `inbox.max_message`.
+        max_inbound: _,
     } = old;
-    found.redial("inbox.max_message", *max_inbound != new.max_inbound);
-    found.live("connect_timeout", *connect_timeout != new.connect_timeout);
-    found.live("close_timeout", *close_timeout != new.close_timeout);
-    found.live("heartbeat", *heartbeat != new.heartbeat);
-    found.live(
-        "reconnect",
-        *backoff != new.backoff || *park_probe != new.park_probe || *retry_after_max != new.retry_after_max,
-    );
-    // Rows hold patterns, which are compared as they were written.
-    found.live("outcomes", format!("{outcomes:?}") != format!("{:?}", new.outcomes));
-    found.live("outbox", *outbox != new.outbox);
+    for (key, same) in [
+        ("connect_timeout", *connect_timeout == new.connect_timeout),
+        ("close_timeout", *close_timeout == new.close_timeout),
+        ("reconnect.park_probe", *park_probe == new.park_probe),
+        ("reconnect.retry_after_max", *retry_after_max == new.retry_after_max),
+        ("heartbeat", *heartbeat == new.heartbeat),
+        ("reconnect", *backoff == new.backoff),
+        ("outcomes", outcomes.len() == new.outcomes.len() && outcomes.iter().zip(&new.outcomes).all(same_rule)),
+        ("outbox", *outbox == new.outbox),
+    ] {
+        note(&mut diff.live, key, same);
+    }
+}
+
+fn same_rule((old, new): (&Rule, &Rule)) -> bool {
+    let Rule { when, then, after } = old;
+    let Match { code, reason, status, class } = when;
+    let source = |when: &Match| when.reason.as_ref().map(|pattern| pattern.source().to_owned());
+    *then == new.then
+        && *after == new.after
+        && *code == new.when.code
+        && reason.as_ref().map(|pattern| pattern.source().to_owned()) == source(&new.when)
+        && *status == new.when.status
+        && *class == new.when.class
+}
+
+impl fmt::Display for EndpointDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut keys: Vec<&str> = self.redial.iter().chain(&self.live).copied().collect();
+        if self.links.is_some() {
+            keys.push("links");
+        }
+        f.write_str(&keys.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -93,27 +233,61 @@ mod tests {
     use super::*;
     use crate::config::parse_toml;
 
-    fn compare(old: &str, new: &str) -> Difference {
-        let read = |keys: &str| {
-            let text = format!("[endpoints.a]\n{keys}");
-            let loaded = parse_toml(&text, "test.toml").expect("a valid configuration");
-            loaded.config.endpoints["a"].clone()
-        };
-        endpoint(&read(old), &read(new))
+    fn config(text: &str) -> Config {
+        parse_toml(text, "test.toml").unwrap().config
+    }
+
+    fn changed(old: &str, new: &str) -> EndpointDiff {
+        let base = "[endpoints.a]\nurl = \"ws://h/\"\n";
+        let (old, new) = (config(&format!("{base}{old}")), config(&format!("{base}{new}")));
+        endpoint(&old.endpoints["a"], &new.endpoints["a"])
     }
 
     #[test]
-    fn the_same_is_no_difference() {
-        let text =
-            "url = \"ws://h\"\n[[endpoints.a.outcomes]]\nmatch = { code = 4000, reason = \"x\" }\nthen = \"slow\"";
-        assert_eq!(compare(text, text), Difference::default());
+    fn the_same_text_is_no_change() {
+        let text = "[endpoints.a]\nurl = \"ws://h/\"\noutcomes = [{ match = { reason = \"x\", code = 4000 }, then = \"park\" }]";
+        assert!(diff(&config(text), &config(text)).is_empty());
     }
 
     #[test]
-    fn another_url_takes_a_new_connection_and_another_limit_does_not() {
-        let old = "url = \"ws://h\"";
-        assert_eq!(compare(old, "url = \"ws://i\"").redial, ["url"]);
-        let changed = compare(old, "url = \"ws://h\"\noutbox.max_messages = 5\nheartbeat.idle = \"9s\"");
-        assert_eq!((changed.live, changed.redial), (vec!["heartbeat", "outbox"], vec![]));
+    fn what_the_handshake_says_needs_a_new_connection() {
+        assert_eq!(changed("", "headers = { X-A = \"1\" }").redial, ["headers"]);
+        assert_eq!(changed("", "protocols = [\"a\"]").redial, ["protocols"]);
+        assert_eq!(changed("", "tls = { insecure = true }").redial, ["tls"]);
+        assert_eq!(changed("", "inbox = { max_message = \"2MiB\" }").redial, ["inbox.max_message"]);
+    }
+
+    #[test]
+    fn limits_and_delays_are_followed_live() {
+        assert_eq!(changed("", "heartbeat = { idle = \"1s\" }").live, ["heartbeat"]);
+        assert_eq!(
+            changed("", "reconnect = { max = \"9s\", park_probe = \"1h\" }").live,
+            ["reconnect.park_probe", "reconnect"]
+        );
+        assert_eq!(changed("", "outbox = { ttl = \"1s\" }").live, ["outbox"]);
+        let rule = |reason: &str| format!("outcomes = [{{ match = {{ reason = {reason:?} }}, then = \"park\" }}]");
+        assert_eq!(changed(&rule("x"), &rule("y")).live, ["outcomes"]);
+        assert!(changed("", "links = 3").redial.is_empty());
+        assert_eq!(changed("", "links = 3").links, Some((1, 3)));
+    }
+
+    #[test]
+    fn endpoints_come_and_go() {
+        let old = config("[endpoints.a]\nurl = \"ws://h/\"\n[endpoints.b]\nurl = \"ws://h/\"");
+        let new = config("[endpoints.b]\nurl = \"ws://i/\"\n[endpoints.c]\nurl = \"ws://h/\"");
+        let diff = diff(&old, &new);
+        assert_eq!(diff.endpoints["a"], EndpointChange::Removed);
+        assert_eq!(diff.endpoints["c"], EndpointChange::Added);
+        let EndpointChange::Changed(b) = &diff.endpoints["b"] else { panic!("b is in both") };
+        assert_eq!(b.to_string(), "url");
+    }
+
+    #[test]
+    fn a_new_address_for_the_api_needs_a_restart() {
+        let diff = diff(
+            &config(""),
+            &config("[api]\nlisten = \"127.0.0.1:1\"\n[admission]\ntotal = 5\n[limits]\ndrain = \"1s\""),
+        );
+        assert_eq!((diff.restart, diff.live), (vec!["api.listen"], vec!["admission", "limits.drain"]));
     }
 }

@@ -16,6 +16,7 @@ use ::config::FileFormat;
 use crate::core::{admission, inbox, link};
 
 pub use check::keys;
+pub use diff::{EndpointChange, EndpointDiff, diff};
 pub use fault::{Fault, Faults};
 pub use secret::Secret;
 pub use template::{Redaction, SecretError, Template, TemplateFault};
@@ -73,13 +74,11 @@ pub fn parse_json(text: &str, name: &str) -> Result<Loaded, Faults> {
 fn parse(text: &str, name: &str, format: FileFormat) -> Result<Loaded, Faults> {
     let mut faults = Vec::new();
     let root = source::parse(text, name, format, &mut faults);
-    match Faults::new(faults) {
-        Some(faults) => Err(faults),
-        None => {
-            let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-            check::check(&root, folder, Vec::new()).map(|(config, warnings)| Loaded { config, warnings })
-        }
+    if let Some(faults) = Faults::new(faults) {
+        return Err(faults);
     }
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    check::check(&root, folder, Vec::new()).map(|(config, warnings)| Loaded { config, warnings })
 }
 
 /// The whole configuration.

@@ -49,7 +49,7 @@ pub(crate) fn url(parts: &[Part]) -> String {
         .iter()
         .rposition(|piece| matches!(piece, Piece::Char('@')))
         .map_or(start, |at| start + at + 1);
-    pieces[..start].iter().chain(&pieces[host..]).map(|piece| piece.to_string()).collect()
+    pieces[..start].iter().chain(&pieces[host..]).map(ToString::to_string).collect()
 }
 
 enum Piece<'a> {

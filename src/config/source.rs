@@ -15,18 +15,24 @@ use super::fault::Fault;
 /// The largest configuration file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
+/// The deepest indentation, and the most marks of structure on one line, that a YAML file may have.
+const MAX_NESTING: usize = 256;
+
 /// Reads one file, or all files of a folder in order of their names. What cannot be read becomes faults.
 pub(crate) fn read(path: &Path, faults: &mut Vec<Fault>) -> Value {
     let mut root = empty();
+    if !path.exists() {
+        faults.push(fault(path, "the file does not exist", "give the path of a file or folder that does"));
+        return root;
+    }
     if !path.is_dir() {
         match format_of(path) {
             Some(format) => read_file(path, format, &mut root, faults),
-            None if path.exists() => faults.push(fault(
+            None => faults.push(fault(
                 path,
                 "the file's format is unknown",
                 "give it a name that ends in .toml, .yaml, .yml or .json",
             )),
-            None => faults.push(fault(path, "the file does not exist", "give the path of a file or folder that does")),
         }
         return root;
     }
@@ -48,6 +54,10 @@ pub(crate) fn read(path: &Path, faults: &mut Vec<Fault>) -> Value {
 
 /// Reads a text as if it were the file `name`.
 pub(crate) fn parse(text: &str, name: &str, format: FileFormat, faults: &mut Vec<Fault>) -> Value {
+    if format == FileFormat::Yaml && is_too_deep(text) {
+        faults.push(fault(Path::new(name), "the file is nested too deep", "no key lies deeper than six levels"));
+        return empty();
+    }
     match File::from_str(text.trim_start_matches('\u{feff}'), format).collect() {
         Ok(table) => {
             let mut root = Value::new(Some(&name.to_owned()), table);
@@ -82,6 +92,16 @@ pub(crate) fn merge(under: &mut Value, over: Value) {
 /// A tree without a key.
 pub(crate) fn empty() -> Value {
     Value::new(None, Map::<String, Value>::new())
+}
+
+/// The YAML parser recurses without a limit in block style, and would end the process by a stack overflow.
+fn is_too_deep(text: &str) -> bool {
+    text.split(['\n', '\r']).any(|line| {
+        let indent = line.len() - line.trim_start().len();
+        let nested =
+            ["- ", "? ", ": ", "-\t", "?\t", ":\t"].iter().map(|mark| line.matches(mark).count()).sum::<usize>();
+        indent > MAX_NESTING || nested > MAX_NESTING
+    })
 }
 
 fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, FileFormat)>> {
@@ -145,11 +165,9 @@ fn set_origin(value: &mut Value, origin: &String) {
 
 /// The parsers' messages quote the line at fault, which may hold a secret: only its number and the complaint are kept.
 fn syntax_fault(name: &str, error: &ConfigError) -> Fault {
-    let (root, message) = match error {
-        ConfigError::FileParse { cause, .. } => (cause.downcast_ref::<ConfigError>().is_some(), cause.to_string()),
-        other => (false, other.to_string()),
-    };
-    if root {
+    let message = if let ConfigError::FileParse { cause, .. } = error { cause.to_string() } else { error.to_string() };
+    // The crate says so, with the whole text, of a file that is one value and not a table.
+    if message.starts_with("invalid type: ") && message.ends_with("expected a map") {
         let hint = "begin with a section, such as [endpoints.NAME] in TOML or `endpoints:` in YAML";
         return fault(Path::new(name), "the file holds no sections", hint);
     }

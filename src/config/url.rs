@@ -51,10 +51,9 @@ pub enum UrlFault {
 impl Target {
     /// Reads an evaluated URL. `http` and `https` are read as `ws` and `wss`.
     pub fn parse(text: &str) -> Result<Self, UrlFault> {
-        let mut url = Url::parse(text).map_err(|error| match error {
-            url::ParseError::EmptyHost => UrlFault::NoHost,
-            error => UrlFault::Malformed(error),
-        })?;
+        let no_host =
+            |error| if error == url::ParseError::EmptyHost { UrlFault::NoHost } else { UrlFault::Malformed(error) };
+        let mut url = Url::parse(text).map_err(no_host)?;
         let tls = match url.scheme() {
             "ws" | "http" => false,
             "wss" | "https" => true,

@@ -258,7 +258,7 @@ mod tests {
             let (mut admission, now) = admission(per_host, total, None);
             let mut held: Vec<(SocketAddr, bool)> = Vec::new();
             let mut asked: BTreeMap<u64, bool> = BTreeMap::new();
-            let mut grant = |admission: &mut Admission, held: &mut Vec<_>, asked: &mut BTreeMap<u64, bool>| {
+            let grant = |admission: &mut Admission, held: &mut Vec<_>, asked: &mut BTreeMap<u64, bool>| {
                 while let Some((ticket, address)) = admission.poll_grant(now) {
                     held.push((address, asked.remove(&ticket).unwrap()));
                     for place in held.iter() {

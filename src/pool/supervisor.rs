@@ -18,7 +18,7 @@ use super::{
     slot::{Sinks, Slot},
 };
 use crate::{
-    config::{Config, Endpoint, diff},
+    config::{self, Config, Endpoint, EndpointChange, EndpointDiff},
     core::{
         event::LinkId,
         link::Link,
@@ -41,17 +41,27 @@ impl Inner {
     /// Brings the pool to `config`: what is unchanged is left alone.
     pub(super) async fn apply(self: &Arc<Self>, config: Arc<Config>) -> Vec<Change> {
         let _one_at_a_time = self.applying.lock().await;
-        let old = self.config();
+        let diff = config::diff(&self.config(), &config);
+        if !diff.restart.is_empty() {
+            tracing::warn!(keys = diff.restart.join(", "), "these changes take a restart and are not in force");
+        }
         let mut changes = Vec::new();
         self.gate.set_policy(config.admission.clone());
-        let gone: Vec<_> = old.endpoints.keys().filter(|name| !config.endpoints.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.remove_endpoint(&name, &mut changes).await;
+        for name in
+            diff.endpoints.iter().filter(|(_, change)| **change == EndpointChange::Removed).map(|(name, _)| name)
+        {
+            self.remove_endpoint(name, &mut changes).await;
         }
         for (name, endpoint) in &config.endpoints {
-            match self.pod(name) {
-                None => self.add_endpoint(endpoint, &mut changes),
-                Some(pod) => self.change_endpoint(&pod, endpoint, &mut changes).await,
+            match (diff.endpoints.get(name), self.pod(name)) {
+                (None, Some(pod)) => {
+                    changes.extend(pod.slots().iter().map(|slot| change(slot, "unchanged", Vec::new())));
+                }
+                (Some(EndpointChange::Changed(found)), Some(pod)) => {
+                    self.change_endpoint(&pod, endpoint, found, &mut changes).await;
+                }
+                (None | Some(_), None) => self.add_endpoint(endpoint, &mut changes),
+                (Some(EndpointChange::Added | EndpointChange::Removed), Some(_)) => {}
             }
         }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
@@ -108,37 +118,39 @@ impl Inner {
     async fn remove_endpoint(&self, name: &str, changes: &mut Vec<Change>) {
         let Some(pod) = self.pods().remove(name) else { return };
         let tasks = std::mem::take(&mut *pod.tasks());
-        changes.extend(tasks.iter().map(|task| removed(&task.slot)));
+        changes.extend(tasks.iter().map(|task| change(&task.slot, "removed", Vec::new())));
         end(tasks, pod.config().link.close_timeout, Fate::Removed).await;
         pod.sinks.inbox.close();
     }
 
-    async fn change_endpoint(self: &Arc<Self>, pod: &Arc<Pod>, new: &Arc<Endpoint>, changes: &mut Vec<Change>) {
+    async fn change_endpoint(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        new: &Arc<Endpoint>,
+        found: &EndpointDiff,
+        changes: &mut Vec<Change>,
+    ) {
         let old = pod.config();
-        let difference = diff::endpoint(&old, new);
         pod.set_config(Arc::clone(new));
         pod.sinks.inbox.set_policy(new.inbox.clone(), new.links);
-        let surplus = {
-            let mut tasks = pod.tasks();
-            let keep = (new.links as usize).min(tasks.len());
-            tasks.split_off(keep)
+        let keep = (new.links as usize).min(pod.tasks().len());
+        let surplus = pod.tasks().split_off(keep);
+        let redial = !found.redial.is_empty();
+        let action = match (redial, found.live.is_empty()) {
+            (true, _) => "reconnect",
+            (false, false) => "applied live",
+            (false, true) => "unchanged",
         };
-        let kept: Vec<_> = pod.tasks().iter().map(|task| Arc::clone(&task.slot)).collect();
-        for slot in kept {
-            let action = if difference.redial.is_empty() {
-                if difference.live.is_empty() { "unchanged" } else { "applied live" }
-            } else {
-                "reconnect"
-            };
-            if action != "unchanged" {
+        for slot in pod.slots() {
+            if redial || !found.live.is_empty() {
                 let policy = Arc::clone(&new.link);
-                let redial = !difference.redial.is_empty();
+                // A link whose task has ended reads its configuration when it is started again.
                 let _ = slot.orders.send(Order::Retune { policy, redial }).await;
             }
-            let why = difference.redial.iter().chain(&difference.live).copied().collect();
-            changes.push(Change { link: slot.id.to_string(), action, why });
+            let why = found.redial.iter().chain(&found.live).copied().collect();
+            changes.push(change(&slot, action, why));
         }
-        changes.extend(surplus.iter().map(|task| removed(&task.slot)));
+        changes.extend(surplus.iter().map(|task| change(&task.slot, "removed", Vec::new())));
         end(surplus, old.link.close_timeout, Fate::Removed).await;
         for index in old.links..new.links {
             self.add_link(pod, new, index, changes);
@@ -169,8 +181,8 @@ impl Inner {
     }
 }
 
-fn removed(slot: &Slot) -> Change {
-    Change { link: slot.id.to_string(), action: "removed", why: Vec::new() }
+fn change(slot: &Slot, action: &'static str, why: Vec<&'static str>) -> Change {
+    Change { link: slot.id.to_string(), action, why }
 }
 
 /// Stops tasks and waits for their ends; one that does not end in time is aborted.

@@ -30,7 +30,11 @@ impl Daemon {
         let folder = TempDir::new().unwrap();
         let socket = folder.path().join("api.sock");
         let config = folder.path().join("wskeeper.toml");
-        fs::write(&config, format!("[api]\nlisten = \"unix:{}\"\n[log]\nlevel = \"debug\"\n{sections}", socket.display())).unwrap();
+        fs::write(
+            &config,
+            format!("[api]\nlisten = \"unix:{}\"\n[log]\nlevel = \"debug\"\n{sections}", socket.display()),
+        )
+        .unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_wskeeper"))
             .args(["run", "--config"])

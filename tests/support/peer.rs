@@ -68,7 +68,11 @@ impl Recipe {
             }
             Self::Mosquitto => {
                 let config = folder.join("mosquitto.conf");
-                let text = format!("listener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\npersistence false\n");
+                // This version does not start with a WebSocket listener alone, hence the other; as another user it could not read the folder.
+                let text = format!(
+                    "user root\nlistener 0 {}\nlistener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\npersistence false\n",
+                    folder.join("plain.sock").display()
+                );
                 fs::write(&config, text).unwrap();
                 command.arg("-c").arg(config)
             }
@@ -154,7 +158,10 @@ fn program_base() -> PathBuf {
 
 fn installed(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).map(|folder| folder.join(name)).find(|file| file.exists())
+    env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|folder| folder.join(name))
+        .find(|file| file.exists())
 }
 
 /// Idle tunnels are cut after 5 s, as by many proxies after 60.

@@ -1,5 +1,6 @@
 //! A peer written in the test, byte by byte: for what no honest server sends.
 
+use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -91,5 +92,28 @@ pub fn head(opcode: u8, length: u64) -> Vec<u8> {
 /// A header of a request, or the empty string.
 pub fn header(request: &str, name: &str) -> String {
     let lines = request.lines().filter_map(|line| line.split_once(':'));
-    lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or_else(String::new, |(_, value)| value.trim().to_owned())
+    lines
+        .into_iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map_or_else(String::new, |(_, value)| value.trim().to_owned())
+}
+
+/// The port of an echo peer that keeps every rule, for as long as the test's runtime lives.
+pub async fn honest() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+                while let Some(Ok(message)) = socket.next().await {
+                    let is_data = message.is_text() || message.is_binary();
+                    if is_data && socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
 }

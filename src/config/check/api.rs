@@ -83,16 +83,14 @@ fn listen(section: &Section<'_>) -> Listen {
         Some(("localhost", port)) => format!("127.0.0.1:{port}").parse(),
         _ => text.parse(),
     };
-    match address {
-        Ok(address) => Listen::Tcp(address),
-        Err(_) => {
-            item.fault(
-                "is not an address to listen on",
-                "write an IP address with a port (\"127.0.0.1:7700\", \"[::1]:7700\") or \"unix:/PATH\"",
-            );
-            default
-        }
-    }
+    let Ok(address) = address else {
+        item.fault(
+            "is not an address to listen on",
+            "write an IP address with a port (\"127.0.0.1:7700\", \"[::1]:7700\") or \"unix:/PATH\"",
+        );
+        return default;
+    };
+    Listen::Tcp(address)
 }
 
 fn unix(item: &Item<'_>, path: &str, mode: u32, group: Option<String>) -> Option<Listen> {

@@ -3,6 +3,8 @@
 //! A value from the environment is text; it is read as the number or boolean that the key needs. In a file the type must be
 //! right. No complaint repeats a string from the configuration but for closed sets of words, because it may be a secret.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "kinds of a foreign crate: every one that is not read is refused")]
+
 use std::{ops::RangeInclusive, time::Duration};
 
 use bytesize::ByteSize;
@@ -117,13 +119,13 @@ impl<'a> Item<'a> {
     pub(crate) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
         const FORM: &str = "write a number with its unit, such as \"64KiB\" or \"8MiB\", or a number of bytes";
         let bytes = match &self.value.kind {
-            ValueKind::String(text) => match text.trim().parse::<ByteSize>() {
-                Ok(size) => Some(size.as_u64()),
-                Err(_) => {
+            ValueKind::String(text) => {
+                let Ok(size) = text.trim().parse::<ByteSize>() else {
                     self.fault("is not a size", FORM);
                     return None;
-                }
-            },
+                };
+                Some(size.as_u64())
+            }
             ValueKind::I64(value) => u64::try_from(*value).ok(),
             ValueKind::U64(value) => Some(*value),
             _ => return self.wrong_type("a size", FORM),

@@ -24,7 +24,7 @@ mod section;
 mod tls;
 
 /// The longest duration that any key takes: what is longer is a mistake, and sums of these cannot overflow a clock.
-pub(crate) const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
+pub(crate) const MAX_DURATION: Duration = Duration::from_hours(8766);
 
 /// The largest size that any key takes, in bytes.
 pub(crate) const MAX_SIZE: u64 = 1 << 40;

@@ -107,23 +107,20 @@ fn when(section: &Section<'_>) -> Match {
 /// A number, or a range as text.
 fn range(item: &Item<'_>, within: RangeInclusive<u16>, example: &str) -> Option<RangeInclusive<u16>> {
     let hint = || format!("write a number from {} to {}, or a range such as {example:?}", within.start(), within.end());
-    let (from, to) = match &item.value.kind {
-        config::ValueKind::String(text) => {
-            let (from, to) = text.split_once('-').unwrap_or((text, text));
-            (from.trim().parse::<u16>().ok(), to.trim().parse::<u16>().ok())
-        }
-        _ => {
-            let number = item.integer((*within.start()).into()..=(*within.end()).into())?;
-            (u16::try_from(number).ok(), u16::try_from(number).ok())
-        }
+    let (from, to) = if let config::ValueKind::String(text) = &item.value.kind {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        (from.trim().parse::<u16>().ok(), to.trim().parse::<u16>().ok())
+    } else {
+        let number = item.integer((*within.start()).into()..=(*within.end()).into())?;
+        (u16::try_from(number).ok(), u16::try_from(number).ok())
     };
-    match (from, to) {
-        (Some(from), Some(to)) if from <= to && within.contains(&from) && within.contains(&to) => Some(from..=to),
-        _ => {
-            item.fault("is not such a number or range", hint());
-            None
-        }
+    let range = from.zip(to).map(|(from, to)| from..=to);
+    let fits = range
+        .filter(|range| range.start() <= range.end() && within.contains(range.start()) && within.contains(range.end()));
+    if fits.is_none() {
+        item.fault("is not such a number or range", hint());
     }
+    fits
 }
 
 fn expression(item: &Item<'_>) -> Option<Arc<dyn Pattern>> {

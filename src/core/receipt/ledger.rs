@@ -184,7 +184,7 @@ mod tests {
         ledger.accept(now, receipt(1), KEEP, None);
         ledger.accept(now, receipt(2), KEEP, None);
         advance(&mut ledger, now, 1, State::Confirmed);
-        ledger.expire(now + KEEP - Duration::from_secs(1));
+        ledger.expire(now + KEEP / 2);
         assert!(ledger.get(MessageId(1)).is_some());
         ledger.expire(now + KEEP);
         assert!(ledger.get(MessageId(1)).is_none());

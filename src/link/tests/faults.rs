@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::bench::{Answer, Bench, frame};
+use super::{
+    bench::{Answer, Bench, payload},
+    peer::frame,
+};
 use crate::core::{
     close::{Cause, Closed},
     event::Event,
@@ -154,7 +157,7 @@ async fn half_a_frame_is_a_sign_of_life() {
 #[tokio::test(start_paused = true)]
 async fn a_deaf_peer_is_heard_and_found_out_all_the_same() {
     let (mut bench, mut peer) = Bench::open_with(64, Policy::default()).await;
-    let id = bench.send(super::bench::payload(Kind::Text, vec![b'x'; 1000])).await;
+    let id = bench.send(payload(Kind::Text, vec![b'x'; 1000])).await;
     let before = tokio::time::Instant::now();
     let mut told = 0;
     while peer.pour(&frame(0x81, b"tick")).await {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::bench::{Answer, Bench, frame, payload};
+use super::{
+    bench::{Answer, Bench, payload},
+    peer::frame,
+};
 use crate::{
     core::{
         close::Cause,

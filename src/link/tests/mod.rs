@@ -6,3 +6,4 @@ mod bench;
 mod faults;
 mod life;
 mod orders;
+mod peer;

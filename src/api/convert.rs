@@ -1,0 +1,233 @@
+//! From what the pool shows to the JSON of the wire: the only place where the two meet.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::wire;
+use crate::{
+    core::{
+        event::Timings,
+        message::{Kind, Payload},
+        phase::Phase,
+        receipt::Receipt,
+    },
+    hub::{Entry, Item},
+    pool::{Change, EndpointView, HistoryEntry, LinkView, Totals},
+};
+
+/// How binary data is written in JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum BinaryType {
+    #[default]
+    Base64,
+    Hex,
+}
+
+impl BinaryType {
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "base64" => Some(Self::Base64),
+            "hex" => Some(Self::Hex),
+            _ => None,
+        }
+    }
+
+    fn write(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Base64 => STANDARD.encode(bytes),
+            Self::Hex => bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+                hex.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
+                hex
+            }),
+        }
+    }
+}
+
+pub(super) fn link(view: &LinkView) -> wire::Link {
+    wire::Link {
+        endpoint: view.endpoint.to_string(),
+        index: view.index,
+        phase: view.phase.to_string(),
+        ready_state: view.ready_state.number(),
+        generation: view.generation,
+        url: view.url.to_string(),
+        protocol: view.protocol.to_string(),
+        extensions: view.extensions.to_string(),
+        buffered_amount: view.buffered_amount,
+        queued_messages: view.queued_messages,
+        since: wire::time(view.since),
+        attempt: view.attempt,
+        next_attempt_at: view.next_attempt_at.map(wire::time),
+        phase_reason: view.reason.to_string(),
+        rtt_ms: view.rtt.map(millis),
+        last_close: view.last_close.as_ref().map(|(closed, at)| wire::LastClose {
+            code: closed.code,
+            reason: closed.reason.to_string(),
+            was_clean: closed.was_clean,
+            cause: closed.cause.to_string(),
+            sent_code: closed.sent_code,
+            detail: closed.detail.to_string(),
+            at: wire::time(*at),
+        }),
+        last_inbound_at: view.last_inbound_at.map(wire::time),
+    }
+}
+
+pub(super) fn receipt(receipt: &Receipt) -> wire::Receipt {
+    wire::Receipt {
+        id: receipt.id.to_string(),
+        endpoint: receipt.endpoint.to_string(),
+        link: receipt.link,
+        state: receipt.state.to_string(),
+        bytes: receipt.bytes,
+        accepted_at: wire::time(receipt.accepted_at),
+        updated_at: wire::time(receipt.updated_at),
+        generation: receipt.generation,
+        reason: receipt.fate.map(|fate| fate.as_str().to_owned()),
+    }
+}
+
+pub(super) fn endpoint(view: &EndpointView) -> wire::Endpoint {
+    let config = &view.config;
+    wire::Endpoint {
+        name: config.name.to_string(),
+        urls: config.urls.iter().map(crate::config::Template::shown).collect(),
+        links: config.links,
+        protocols: config.protocols.iter().map(crate::config::Template::shown).collect(),
+        headers: config
+            .headers
+            .iter()
+            .map(|(name, value)| wire::Header { name: name.to_string(), value: value.shown() })
+            .collect(),
+        critical: config.critical,
+        min_ready: config.min_ready,
+        outbox_max_messages: config.link.outbox.max_messages,
+        outbox_max_bytes: config.link.outbox.max_bytes,
+        outbox_max_message_bytes: config.link.outbox.max_message,
+        inbox_max_message_bytes: config.inbox.max_message,
+        totals: totals(&view.totals),
+    }
+}
+
+fn totals(totals: &Totals) -> wire::Totals {
+    wire::Totals {
+        phases: Phase::ALL.into_iter().map(|phase| phase.to_string()).zip(totals.phases).collect(),
+        buffered_amount: totals.buffered_amount,
+        queued_messages: totals.queued_messages,
+        inbox_cursor: totals.inbox_cursor,
+        consumers: totals.consumers,
+    }
+}
+
+pub(super) fn history(entry: &HistoryEntry) -> wire::HistoryEntry {
+    wire::HistoryEntry {
+        at: wire::time(entry.at),
+        event: entry.event.to_owned(),
+        phase: entry.phase.to_string(),
+        phase_reason: entry.reason.to_string(),
+        generation: entry.generation,
+        attempt: entry.attempt,
+        detail: entry.detail.to_string(),
+        timings: entry.timings.as_ref().map(timings),
+    }
+}
+
+fn timings(timings: &Timings) -> wire::Timings {
+    wire::Timings {
+        dns_ms: timings.dns.map(millis),
+        admission_ms: timings.admission.map(millis),
+        tcp_ms: timings.tcp.map(millis),
+        tls_ms: timings.tls.map(millis),
+        upgrade_ms: timings.upgrade.map(millis),
+        total_ms: millis(timings.total),
+    }
+}
+
+pub(super) fn change(change: &Change) -> wire::Change {
+    wire::Change {
+        link: change.link.clone(),
+        action: change.action.to_owned(),
+        why: change.why.iter().map(|key| (*key).to_owned()).collect(),
+    }
+}
+
+pub(super) fn event(entry: &Entry, binary: BinaryType) -> wire::Event {
+    let base = wire::Event {
+        cursor: entry.cursor,
+        endpoint: Some(entry.link.endpoint.to_string()),
+        link: Some(entry.link.index),
+        generation: Some(entry.generation),
+        at: Some(wire::time(entry.at)),
+        ..wire::Event::default()
+    };
+    match &entry.item {
+        Item::Open { protocol, extensions } => wire::Event {
+            kind: "open".into(),
+            protocol: Some(protocol.to_string()),
+            extensions: Some(extensions.to_string()),
+            ..base
+        },
+        Item::Message(payload) => wire::Event {
+            kind: "message".into(),
+            data: Some(data(payload, binary)),
+            binary: payload.kind() == Kind::Binary,
+            ..base
+        },
+        Item::Error { cause, detail } => wire::Event {
+            kind: "error".into(),
+            cause: Some(cause.to_string()),
+            detail: Some(detail.to_string()),
+            ..base
+        },
+        Item::Close(closed) => wire::Event {
+            kind: "close".into(),
+            code: Some(closed.code),
+            reason: Some(closed.reason.to_string()),
+            was_clean: Some(closed.was_clean),
+            cause: Some(closed.cause.to_string()),
+            detail: Some(closed.detail.to_string()),
+            ..base
+        },
+        Item::Phase { phase, reason } => wire::Event {
+            kind: "phase".into(),
+            phase: Some(phase.to_string()),
+            phase_reason: Some(reason.to_string()),
+            ..base
+        },
+        Item::LinkGap { from, to } => wire::Event {
+            kind: "gap".into(),
+            gap: Some("link".into()),
+            from: Some(wire::Edge::Time(wire::time(*from))),
+            to: Some(wire::Edge::Time(wire::time(*to))),
+            ..base
+        },
+    }
+}
+
+/// A consumer's own gap: of kind `lag`, or `restart` where nobody knows how much was missed.
+pub(super) fn lag(endpoint: Option<&str>, missed: Option<u64>, from: u64, to: u64) -> wire::Event {
+    wire::Event {
+        kind: "gap".into(),
+        cursor: to,
+        endpoint: endpoint.map(str::to_owned),
+        gap: Some(if missed.is_some() { "lag" } else { "restart" }.into()),
+        missed,
+        from: Some(wire::Edge::Cursor(from)),
+        to: Some(wire::Edge::Cursor(to)),
+        ..wire::Event::default()
+    }
+}
+
+fn data(payload: &Payload, binary: BinaryType) -> String {
+    match payload.kind() {
+        Kind::Text => String::from_utf8_lossy(payload.bytes()).into_owned(),
+        Kind::Binary => binary.write(payload.bytes()),
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    // Whole microseconds: what is beyond is noise.
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1000.0
+}

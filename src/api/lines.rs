@@ -1,0 +1,95 @@
+//! Lines out of a body that arrives in pieces, each bounded; a line that is too long is an error and is skipped.
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+
+use super::problem::Problem;
+
+/// Reads lines.
+#[derive(Debug)]
+pub(super) struct Lines<S> {
+    pieces: S,
+    pending: BytesMut,
+    /// How far `pending` has been searched for a line's end.
+    searched: usize,
+    longest: usize,
+    /// The rest of a line that was too long is thrown away.
+    skipping: bool,
+    ended: bool,
+}
+
+impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
+    pub(super) fn new(pieces: S, longest: usize) -> Self {
+        Self { pieces, pending: BytesMut::new(), searched: 0, longest, skipping: false, ended: false }
+    }
+
+    /// The next line without its end; `None` after the last.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
+        loop {
+            if let Some(end) = self.pending[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let line = self.pending.split_to(self.searched + end).freeze();
+                self.pending.advance(1);
+                self.searched = 0;
+                if !std::mem::take(&mut self.skipping) {
+                    return Some(self.judge(line));
+                }
+                continue;
+            }
+            self.searched = self.pending.len();
+            if self.ended {
+                let line = std::mem::take(&mut self.pending).freeze();
+                self.searched = 0;
+                return (!line.is_empty() && !self.skipping).then(|| self.judge(line));
+            }
+            if self.pending.len() > self.longest {
+                self.pending.clear();
+                self.searched = 0;
+                if !std::mem::replace(&mut self.skipping, true) {
+                    return Some(Err(self.too_long()));
+                }
+            }
+            match self.pieces.next().await {
+                Some(Ok(piece)) => self.pending.extend_from_slice(&piece),
+                // The sender broke off within a line, which then never was one.
+                Some(Err(_)) => return None,
+                None => self.ended = true,
+            }
+        }
+    }
+
+    fn judge(&self, line: Bytes) -> Result<Bytes, Problem> {
+        if line.len() > self.longest { Err(self.too_long()) } else { Ok(line) }
+    }
+
+    fn too_long(&self) -> Problem {
+        Problem::too_large(format!("a line has more than {} bytes", self.longest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(pieces: &[&'static str], longest: usize) -> Vec<Result<Bytes, ()>> {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+        let mut lines = Lines::new(futures_util::stream::iter(pieces), longest);
+        let mut read = Vec::new();
+        while let Some(line) = lines.next().await {
+            read.push(line.map_err(|_| ()));
+        }
+        read
+    }
+
+    #[tokio::test]
+    async fn lines_are_whole_however_they_arrive() {
+        let read = read(&["a", "b\nc", "\n\nd"], 10).await;
+        let lines: Vec<_> = ["ab", "c", "", "d"].map(|line| Ok(Bytes::from_static(line.as_bytes()))).into();
+        assert_eq!(read, lines);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_one_error_and_the_next_is_read() {
+        let read = read(&["12345", "67890", "12345\nok\n"], 8).await;
+        assert_eq!(read, [Err(()), Ok(Bytes::from_static(b"ok"))]);
+    }
+}

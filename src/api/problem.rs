@@ -1,0 +1,200 @@
+//! What went wrong, as RFC 9457 problem details: a stable `type` for programs, a `detail` that tells people what to do.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use super::{convert, wire};
+use crate::{
+    core::receipt::Receipt,
+    pool::{CommandError, Refused},
+};
+
+/// Before a problem's name in its `type`.
+pub(super) const TYPE: &str = "urn:wskeeper:problem:";
+
+/// A request that was not carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    status: StatusCode,
+    name: &'static str,
+    title: &'static str,
+    detail: String,
+    more: Map<String, Value>,
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of this status and name.
+    pub fn new(status: StatusCode, name: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, name, title, detail: detail.into(), more: Map::new(), retry_after: None }
+    }
+
+    /// The request cannot be understood.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood", detail)
+    }
+
+    /// There is no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
+    }
+
+    /// Too large a body or line.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is too large", detail)
+    }
+
+    /// The daemon is stopping.
+    pub fn draining() -> Self {
+        let detail = "the daemon is stopping; send again when it has started";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The daemon is stopping", detail)
+    }
+
+    /// The awaited state was not reached: in time, or ever.
+    pub fn not_reached(receipt: &Receipt, wanted: &str) -> Self {
+        let problem = if receipt.state.is_end() {
+            let detail = format!("the message ended as {}, so it cannot become {wanted}", receipt.state);
+            Self::new(StatusCode::CONFLICT, "ended-otherwise", "The message ended otherwise", detail)
+        } else {
+            let detail = format!(
+                "the message is {} and not yet {wanted}; it stays accepted: look at GET /v1/messages/{}",
+                receipt.state, receipt.id
+            );
+            Self::new(StatusCode::GATEWAY_TIMEOUT, "not-reached", "The state was not reached in time", detail)
+        };
+        problem.with("receipt", json!(convert::receipt(receipt)))
+    }
+
+    /// Adds a member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A later try may succeed after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The sentence for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The problem as JSON.
+    pub fn json(&self) -> Value {
+        let mut members = self.more.clone();
+        members.insert("type".into(), format!("{TYPE}{}", self.name).into());
+        members.insert("title".into(), self.title.into());
+        members.insert("status".into(), self.status.as_u16().into());
+        members.insert("detail".into(), self.detail.clone().into());
+        Value::Object(members)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/problem+json");
+        let mut response = (self.status, [(header::CONTENT_TYPE, json)], self.json().to_string()).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer realm=\"wskeeper\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let said = refused.to_string();
+        match refused {
+            Refused::NoEndpoint(_) => Self::not_found(format!("{said}; GET /v1/endpoints lists them")),
+            Refused::NoLink { .. } => Self::not_found(said),
+            Refused::TooBig { bytes, limit } => {
+                Self::too_large(said).with("bytes", bytes.into()).with("limit", limit.into())
+            }
+            Refused::Full { link, messages, bytes, max_messages, max_bytes } => {
+                let detail = format!(
+                    "{said} (limits: {max_messages} messages, {max_bytes} bytes); send again when the link has taken \
+                     some, or raise outbox.max_bytes or outbox.max_messages"
+                );
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "outbox-full", "The outbox is full", detail)
+                    .with("link", link.into())
+                    .with("queuedMessages", messages.into())
+                    .with("bufferedAmount", bytes.into())
+                    .with("maxMessages", max_messages.into())
+                    .with("maxBytes", max_bytes.into())
+                    .retry_after(1)
+            }
+            Refused::Budget { used, limit } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "memory-full", "The daemon holds too much", said)
+                    .with("usedBytes", used.into())
+                    .with("limitBytes", limit.into())
+                    .retry_after(1)
+            }
+            Refused::Down { link, phase } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "link-down", "The link is not ready", said)
+                    .with("link", link.into())
+                    .with("phase", phase.as_str().into())
+                    .retry_after(1)
+            }
+            Refused::Draining => Self::draining(),
+        }
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::NoLink(_) => Self::not_found(format!("{error}; GET /v1/links lists them")),
+            CommandError::Draining => Self::draining(),
+        }
+    }
+}
+
+/// A JSON answer.
+pub(super) fn answer(status: StatusCode, body: &impl serde::Serialize) -> Response {
+    match serde_json::to_string(body) {
+        Ok(text) => {
+            (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+        }
+        Err(error) => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The daemon failed",
+            format!("the answer cannot be written as JSON: {error}"),
+        )
+        .into_response(),
+    }
+}
+
+/// A part of a list as an answer.
+pub(super) fn list<T: serde::Serialize>(items: Vec<T>, next: Option<String>) -> Response {
+    answer(StatusCode::OK, &wire::List { items, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_outbox_says_what_is_held_and_what_to_do() {
+        let refused =
+            Refused::Full { link: "a/0".into(), messages: 3, bytes: 10, max_messages: 1000, max_bytes: 10240 };
+        let problem = Problem::from(refused);
+        let json = problem.json();
+        assert_eq!(json["type"], "urn:wskeeper:problem:outbox-full");
+        assert_eq!((&json["status"], &json["bufferedAmount"]), (&json!(429), &json!(10)));
+        assert!(json["detail"].as_str().is_some_and(|detail| detail.contains("10240 bytes")));
+        let response = problem.into_response();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

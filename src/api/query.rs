@@ -1,0 +1,77 @@
+//! Query strings, read strictly: an unknown key, a repeated one or a bad value is an error that names what is allowed.
+
+use std::{str::FromStr, time::Duration};
+
+use super::problem::Problem;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads `raw`; only `allowed` keys may be there, each once.
+    pub(super) fn read(raw: Option<&str>, allowed: &[&str]) -> Result<Self, Problem> {
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes())
+            .map(|(key, value)| (key.into_owned(), value.into_owned()))
+            .collect();
+        for (index, (key, _)) in pairs.iter().enumerate() {
+            if !allowed.contains(&key.as_str()) {
+                let known = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+                return Err(Problem::bad_request(format!("unknown query parameter {key:?}; known here: {known}")));
+            }
+            if pairs[..index].iter().any(|(other, _)| other == key) {
+                return Err(Problem::bad_request(format!("query parameter {key:?} is given twice")));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The value of a parameter.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter, parsed; `form` says what it should be.
+    pub(super) fn parse<T: FromStr>(&self, key: &str, form: &str) -> Result<Option<T>, Problem> {
+        self.with(key, form, |text| text.parse().ok())
+    }
+
+    /// The value of a parameter as `read` understands it.
+    pub(super) fn with<T>(
+        &self,
+        key: &str,
+        form: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        match read(text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Problem::bad_request(format!("query parameter {key}={text:?} is not {form}"))),
+        }
+    }
+
+    /// A duration such as `20s`.
+    pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, Problem> {
+        self.with(key, "a duration such as 500ms or 20s", |text| humantime::parse_duration(text).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_or_repeated_key_is_an_error_that_names_what_is_known() {
+        let error = Params::read(Some("a=1&b=2"), &["a", "c"]).expect_err("b is unknown");
+        assert!(error.detail().contains("known here: a, c"));
+        assert!(Params::read(Some("a=1&a=2"), &["a"]).is_err());
+        assert!(Params::read(None, &[]).is_ok());
+    }
+
+    #[test]
+    fn a_bad_value_is_an_error_that_says_what_it_should_be() {
+        let params = Params::read(Some("ttl=5+apples&n=7"), &["ttl", "n"]).expect("both are known");
+        assert!(params.duration("ttl").is_err());
+        assert_eq!(params.parse::<u32>("n", "a number"), Ok(Some(7)));
+    }
+}

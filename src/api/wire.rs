@@ -1,0 +1,293 @@
+//! The JSON of the local API: what goes over the wire, and nothing else.
+//!
+//! Keys are camelCase, as in the WebSocket API; times are RFC 3339 with milliseconds; a duration or size is a plain number
+//! with its unit in the key. A value that does not exist now is `null`, so that a reader need not ask whether a key is there;
+//! only an [`Event`] leaves out the keys that its type does not have.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct List<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// What to give as `?after=` for the next part; `null` at the end.
+    pub next: Option<String>,
+}
+
+/// A link as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// From 0.
+    pub index: u32,
+    /// `waiting`, `connecting`, `opening`, `ready`, `closing`, `parked`, `paused`
+    pub phase: String,
+    /// WHATWG: 0 connecting, 1 open, 2 closing, 3 closed.
+    pub ready_state: u8,
+    /// The connection's number; 0 before the first.
+    pub generation: u64,
+    /// URL in use, without userinfo and query.
+    pub url: String,
+    /// Subprotocol in use, or empty.
+    pub protocol: String,
+    /// Extensions in use, or empty.
+    pub extensions: String,
+    /// Bytes accepted and not yet handed to the network.
+    pub buffered_amount: u64,
+    /// Messages accepted and not yet handed to the network.
+    pub queued_messages: u64,
+    /// When it came into its phase.
+    pub since: String,
+    /// Attempts since it was last stable.
+    pub attempt: u32,
+    /// When it will dial or probe by itself.
+    pub next_attempt_at: Option<String>,
+    /// Why it is in its phase.
+    pub phase_reason: String,
+    /// The last round-trip time measured.
+    pub rtt_ms: Option<f64>,
+    /// How the last connection or attempt ended.
+    pub last_close: Option<LastClose>,
+    /// When anything last arrived.
+    pub last_inbound_at: Option<String>,
+}
+
+/// How a connection or an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastClose {
+    /// From the Close frame received; 1005 it had none, 1006 there was no Close frame.
+    pub code: u16,
+    /// From the same frame, else empty.
+    pub reason: String,
+    /// The closing handshake completed.
+    pub was_clean: bool,
+    /// What ended it.
+    pub cause: String,
+    /// The code of the Close frame that was sent.
+    pub sent_code: Option<u16>,
+    /// A sentence for people.
+    pub detail: String,
+    /// When.
+    pub at: String,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Receipt {
+    /// Names the message.
+    pub id: String,
+    /// Where it was sent.
+    pub endpoint: String,
+    /// The link that holds or held it.
+    pub link: u32,
+    /// `queued`, `stored`, `written`, `confirmed`, `unknown`, `expired`, `dropped`, `dead`
+    pub state: String,
+    /// Its application bytes.
+    pub bytes: u64,
+    /// When it was accepted.
+    #[serde(rename = "acceptedAt")]
+    pub accepted_at: String,
+    /// When the state was reached.
+    #[serde(rename = "updatedAt")]
+    pub updated_at: String,
+    /// The connection that it was written on.
+    pub generation: Option<u64>,
+    /// Why it ended so, where it was not sent.
+    pub reason: Option<String>,
+}
+
+/// Something happened; which keys there are depends on `type`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Event {
+    /// `open`, `message`, `error`, `close`, `phase`, `gap`
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its number; give the last one seen as `?from=` to resume.
+    pub cursor: u64,
+    /// The endpoint's name. A `gap` of kind `lag` or `restart` on the pool's log has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Which link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<u32>,
+    /// The connection it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// When it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// `message`: text as it is, binary in base64 or hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// `message`: `true` when it was binary.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub binary: bool,
+    /// `open`: subprotocol in use, or empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// `open`: extensions in use, or empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<String>,
+    /// `close`: the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// `close`: the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `close`: the closing handshake completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was_clean: Option<bool>,
+    /// `close`, `error`: what ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// `close`, `error`: a sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// `phase`: the phase now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// `phase`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_reason: Option<String>,
+    /// `gap`: `link` (it was down), `lag` (this consumer was too slow), `restart` (the cursor is of an earlier run).
+    #[serde(rename = "kind", skip_serializing_if = "Option::is_none")]
+    pub gap: Option<String>,
+    /// `gap`: how many events were missed, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    /// `gap`: the first cursor missed; of kind `link`, when the link was last ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Edge>,
+    /// `gap`: the last cursor missed; of kind `link`, when the link was ready again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Edge>,
+}
+
+/// An end of a gap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Edge {
+    /// A cursor.
+    Cursor(u64),
+    /// A time.
+    Time(String),
+}
+
+/// An endpoint: its configuration without what is secret, and sums over its links.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// The name.
+    pub name: String,
+    /// URLs, with references as they are written and what may be secret left out.
+    pub urls: Vec<String>,
+    /// How many links it holds.
+    pub links: u32,
+    /// Subprotocols offered, in order.
+    pub protocols: Vec<String>,
+    /// Headers of the upgrade request, values as for `urls`.
+    pub headers: Vec<Header>,
+    /// Counts for `/readyz?links`.
+    pub critical: bool,
+    /// Links that must be ready then.
+    pub min_ready: u32,
+    /// `outbox.max_messages`
+    pub outbox_max_messages: usize,
+    /// `outbox.max_bytes`
+    pub outbox_max_bytes: u64,
+    /// `outbox.max_message`
+    pub outbox_max_message_bytes: usize,
+    /// `inbox.max_message`
+    pub inbox_max_message_bytes: usize,
+    /// Sums over its links.
+    pub totals: Totals,
+}
+
+/// A header as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Header {
+    /// Its name.
+    pub name: String,
+    /// Its value, redacted.
+    pub value: String,
+}
+
+/// Sums over an endpoint's links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Links by phase; every phase is there.
+    pub phases: BTreeMap<String, u32>,
+    /// Bytes held.
+    pub buffered_amount: u64,
+    /// Messages held.
+    pub queued_messages: u64,
+    /// The newest cursor of its inbox.
+    pub inbox_cursor: u64,
+    /// Local subscribers.
+    pub consumers: u64,
+}
+
+/// A line of the flight recorder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// When.
+    pub at: String,
+    /// `phase`, `dial`, `dial_failed`, `open`, `close`, `heartbeat_timeout`, `panic`
+    pub event: String,
+    /// The phase after it.
+    pub phase: String,
+    /// Why.
+    pub phase_reason: String,
+    /// The connection it belongs to.
+    pub generation: u64,
+    /// Attempts since the link was last stable.
+    pub attempt: u32,
+    /// For people.
+    pub detail: String,
+    /// How long the steps of the attempt took.
+    pub timings: Option<Timings>,
+}
+
+/// How long the steps of an attempt took; `null` for a step not reached or not needed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Timings {
+    /// Name resolution.
+    pub dns_ms: Option<f64>,
+    /// Waiting for admission.
+    pub admission_ms: Option<f64>,
+    /// The TCP connection, proxy included.
+    pub tcp_ms: Option<f64>,
+    /// The TLS handshake.
+    pub tls_ms: Option<f64>,
+    /// The HTTP upgrade.
+    pub upgrade_ms: Option<f64>,
+    /// The whole attempt, without the wait for admission.
+    pub total_ms: f64,
+}
+
+/// What a reload did to a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// `NAME/INDEX`
+    pub link: String,
+    /// `unchanged`, `applied live`, `reconnect`, `added`, `removed`
+    pub action: String,
+    /// Which keys changed.
+    pub why: Vec<String>,
+}
+
+/// RFC 3339 with milliseconds, in UTC.
+pub fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}

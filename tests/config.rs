@@ -1,0 +1,327 @@
+//! The configuration as an operator meets it: files, folders, environment, and every complaint.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper that fails says where")]
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use wskeeper::config::{self, Config, Listen, Loaded};
+use wskeeper::core::{close::Cause, outbox::OnFull, outcome::Action};
+
+fn toml(text: &str) -> Config {
+    config::parse_toml(text, "test.toml").unwrap_or_else(|faults| panic!("{faults}")).config
+}
+
+fn faults(text: &str) -> String {
+    config::parse_toml(text, "test.toml").expect_err("it is wrong").to_string()
+}
+
+fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn load(path: &Path, pairs: &[(&str, &str)]) -> Loaded {
+    config::load(path, &environment(pairs)).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+const ONE: &str = "[endpoints.a]\nurl = \"ws://127.0.0.1:1/\"\n";
+
+#[test]
+fn every_broken_file_gets_the_complaints_beside_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken");
+    let prefix = format!("{}/", folder.display());
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "expected") {
+            continue;
+        }
+        let expected = path.with_added_extension("expected");
+        let complaints = match config::load(&path, &BTreeMap::new()) {
+            Ok(_) => panic!("{} is taken for right", path.display()),
+            Err(faults) => format!("{}\n", faults.to_string().replace(&prefix, "")),
+        };
+        if std::env::var_os("WSKEEPER_BLESS").is_some() {
+            fs::write(&expected, &complaints).unwrap();
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        assert_eq!(complaints, wanted, "complaints of {}", path.display());
+        count += 1;
+    }
+    assert!(count >= 12, "only {count} broken files were found");
+}
+
+#[test]
+fn the_files_that_come_with_it_load_without_a_word() {
+    for name in ["config/wskeeper.toml", "config/minimal.toml"] {
+        let loaded = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &[]);
+        assert_eq!(loaded.warnings, Vec::<String>::new(), "{name}");
+    }
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples")).unwrap() {
+        load(&entry.unwrap().path(), &[]);
+    }
+}
+
+/// Keys of the annotated file, commented-out ones too, in the form of `config::keys`.
+fn keys_written(text: &str) -> Vec<String> {
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for line in text.lines() {
+        let line = line.trim_start_matches("#:").trim();
+        if let Some(name) =
+            line.strip_prefix("[[").and_then(|rest| rest.split("]]").next()).filter(|_| line.starts_with("[["))
+        {
+            keys.push(normal(name));
+            section = format!("{}[]", normal(name));
+        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            section = normal(name);
+            keys.push(section.clone());
+        } else if let Some((key, _)) = line.split_once('=')
+            && !line.starts_with('#')
+        {
+            let key = key.trim();
+            let key = if section.ends_with(".headers") { "*" } else { key };
+            keys.push(format!("{section}.{}", key.replace('"', "")));
+        }
+    }
+    keys
+}
+
+fn normal(section: &str) -> String {
+    let mut parts: Vec<&str> = section.split('.').collect();
+    if parts[0] == "endpoints" && parts.len() > 1 {
+        parts[1] = "*";
+        if parts.get(2).is_some_and(|part| *part == "outcomes") && parts.len() > 3 {
+            parts[2] = "outcomes[]";
+        }
+    }
+    parts.join(".")
+}
+
+#[test]
+fn the_annotated_file_has_every_key_and_no_other() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wskeeper.toml")).unwrap();
+    let written = keys_written(&text);
+    let known: Vec<String> = config::keys().into_iter().filter(|key| !key.starts_with("defaults")).collect();
+    let implied = |key: &String| written.iter().any(|other| other.starts_with(&format!("{key}.")) || other == key);
+    let missing: Vec<_> = known.iter().filter(|key| !implied(key)).collect();
+    assert!(missing.is_empty(), "not explained in config/wskeeper.toml: {missing:?}");
+    let all = config::keys();
+    let strange: Vec<_> = written
+        .iter()
+        .filter(|key| !all.contains(key) && *key != "endpoints.*" && !key.ends_with("[].match"))
+        .collect();
+    assert!(strange.is_empty(), "config/wskeeper.toml explains what does not exist: {strange:?}");
+}
+
+#[test]
+fn the_annotated_values_are_the_defaults() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wskeeper.toml")).unwrap();
+    let annotated = toml(&text);
+    let bare = toml("[endpoints.trades]\nurl = \"wss://feed.example/v2\"");
+    assert_eq!(annotated.api, bare.api);
+    assert_eq!(annotated.log, bare.log);
+    assert_eq!(annotated.limits, bare.limits);
+    assert_eq!(annotated.admission, bare.admission);
+    assert_eq!(format!("{:?}", annotated.endpoints), format!("{:?}", bare.endpoints));
+}
+
+#[test]
+fn every_key_is_in_the_reference() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
+    for key in config::keys() {
+        let name = key.rsplit('.').next().unwrap().trim_end_matches("[]");
+        assert!(
+            name == "*" || text.contains(&format!("`{name}`")) || text.contains(&format!("[{key}]")),
+            "{key} is not in docs/configuration.md"
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_inherits_key_by_key() {
+    let config = toml(
+        "[defaults]\nlinks = 3\nheaders = { X-A = \"1\", X-B = \"2\" }\n[defaults.heartbeat]\nidle = \"7s\"\n\
+         [endpoints.a]\nurl = \"ws://h/\"\nheaders = { x-b = \"3\" }\n[endpoints.a.heartbeat]\ntimeout = \"3s\"",
+    );
+    let a = &config.endpoints["a"];
+    assert_eq!(a.links, 3);
+    assert_eq!((a.link.heartbeat.idle, a.link.heartbeat.timeout), (Duration::from_secs(7), Duration::from_secs(3)));
+    let headers: Vec<_> = a.headers.iter().map(|(name, value)| (name.as_str(), value.source())).collect();
+    assert_eq!(headers, [("x-a", "1"), ("x-b", "3")]);
+}
+
+#[test]
+fn a_folder_is_merged_in_order_of_names_and_leftovers_are_skipped() {
+    let folder = folder(&[
+        ("10-base.toml", "[log]\nlevel = \"warn\"\n[endpoints.a]\nurl = \"ws://h/\"\nlinks = 1"),
+        ("20-site.yaml", "endpoints:\n  a:\n    links: 5\n"),
+        ("30-more.json", "{\"endpoints\": {\"B.c\": {\"url\": \"ws://h/\"}}}"),
+        (".99-hidden.toml", "x = 1"),
+        ("99-old.toml~", "x = 1"),
+        ("#99-old.toml#", "x = 1"),
+        ("README.md", "not a configuration"),
+    ]);
+    let config = load(folder.path(), &[]).config;
+    assert_eq!(config.endpoints["a"].links, 5);
+    assert_eq!(config.log.level, "warn");
+    assert!(config.endpoints.contains_key("B.c"), "names keep their case and their dots");
+}
+
+#[test]
+fn a_fault_names_the_file_of_the_folder_that_it_is_in() {
+    let folder = folder(&[("a.toml", ONE), ("b.yml", "endpoints:\n  a:\n    links: many\n    critical: 3\n")]);
+    let faults = config::load(folder.path(), &BTreeMap::new()).unwrap_err();
+    let file = folder.path().join("b.yml").display().to_string();
+    assert_eq!(faults.len(), 2);
+    assert!(faults.iter().all(|fault| fault.file == file), "{faults}");
+}
+
+#[test]
+fn the_environment_wins_and_finds_names_whatever_their_case() {
+    let folder = folder(&[("w.toml", "[endpoints.EU-Trades]\nurl = \"ws://h/\"\nheaders = { X-Key = \"a\" }\n")]);
+    let config = load(
+        &folder.path().join("w.toml"),
+        &[
+            ("WSKEEPER__ENDPOINTS__EU_TRADES__LINKS", "4"),
+            ("WSKEEPER__ENDPOINTS__EU_TRADES__CRITICAL", "true"),
+            ("WSKEEPER__ENDPOINTS__EU_TRADES__RECONNECT__MULTIPLIER", "1.5"),
+            ("WSKEEPER__ENDPOINTS__EU_TRADES__HEADERS__X_KEY", "123"),
+            ("WSKEEPER__ENDPOINTS__EU_TRADES__PROTOCOLS", "[\"a\", \"B\"]"),
+            ("WSKEEPER__ENDPOINTS__EU_TRADES__OUTBOX__ON_FULL", "wait"),
+            ("WSKEEPER__ENDPOINTS__NEW__URL", "ws://n/"),
+            ("WSKEEPER__API__MAX_BODY", "1024"),
+            ("WSKEEPER_API", "http://elsewhere"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .config;
+    let trades = &config.endpoints["EU-Trades"];
+    assert_eq!((trades.links, trades.critical, config.endpoints.len()), (4, true, 2));
+    assert!((trades.link.backoff.multiplier - 1.5).abs() < f64::EPSILON);
+    assert_eq!(trades.headers[0].1.source(), "123");
+    assert_eq!(trades.protocols.iter().map(config::Template::source).collect::<Vec<_>>(), ["a", "B"]);
+    assert_eq!(trades.link.outbox.on_full, OnFull::Wait);
+    assert_eq!(config.api.max_body, 1024);
+}
+
+#[test]
+fn a_fault_of_the_environment_names_the_variable() {
+    let folder = folder(&[("w.toml", "[endpoints.a-b]\nurl = \"ws://h/\"\n[endpoints.a_b]\nurl = \"ws://h/\"")]);
+    let complaint = |name: &str, value: &str| {
+        config::load(&folder.path().join("w.toml"), &environment(&[(name, value)])).unwrap_err().to_string()
+    };
+    let wrong = complaint("WSKEEPER__LIMITS__RECEIPTS", "lots");
+    assert!(
+        wrong.starts_with("environment variable WSKEEPER__LIMITS__RECEIPTS: limits.receipts: must be a whole number"),
+        "{wrong}"
+    );
+    assert!(complaint("WSKEEPER__LOG__LEVLE", "info").contains("did you mean `level`?"));
+    assert!(complaint("WSKEEPER__", "x").contains("empty part"));
+    assert!(complaint("WSKEEPER__LOG____LEVEL", "x").contains("empty part"));
+    assert!(complaint("WSKEEPER__ENDPOINTS__A_B__LINKS", "2").contains("may mean a-b or a_b"));
+    assert!(complaint("WSKEEPER__ENDPOINTS__A_B", "x").contains("may mean"));
+    assert!(complaint("WSKEEPER__LOG", "debug").contains("must be a section"));
+}
+
+#[test]
+fn a_relative_path_starts_from_the_file_it_is_written_in() {
+    let folder = folder(&[
+        ("w.toml", "[endpoints.a]\nurl = \"ws://h/\"\nheaders = { X-Key = \"${file:key}\" }"),
+        ("key", "k\n"),
+    ]);
+    let config = load(&folder.path().join("w.toml"), &[]).config;
+    assert_eq!(config.endpoints["a"].headers[0].1.evaluate().unwrap().expose(), "k");
+}
+
+#[test]
+fn what_was_evaluated_or_written_in_clear_is_in_no_debug() {
+    let folder = folder(&[
+        (
+            "w.toml",
+            "[[api.tokens]]\nname = \"t\"\ntoken = \"${file:key}\"\nscopes = [\"read\"]\n\
+             [endpoints.a]\nurl = \"wss://u:s3cret@h/?k=s3cret\"\nheaders = { X-Key = \"${file:key}\", Cookie = \"s3cret\" }",
+        ),
+        ("key", "s3cret\n"),
+    ]);
+    let loaded = load(&folder.path().join("w.toml"), &[]);
+    for (_, template) in &loaded.config.endpoints["a"].headers {
+        template.evaluate().unwrap();
+    }
+    assert!(!format!("{loaded:?}").contains("s3cret"), "{loaded:?}");
+}
+
+#[test]
+fn no_complaint_repeats_a_value_that_may_be_secret() {
+    let text = "[[api.tokens]]\nname = \"t\"\ntoken = \"s3cret\"\nscopes = [\"read\"]\n[endpoints.a]\nurl = \"s3cret://s3cret\"\n\
+                headers = { Authorization = \"s3cret\\n\", X = [\"s3cret\"] }";
+    let complaints = faults(text);
+    assert!(!complaints.contains("s3cret"), "{complaints}");
+    let syntax = faults("[endpoints.a]\nheaders = { Authorization = \"s3cret }\n");
+    assert!(syntax.starts_with("test.toml:2: syntax error") && !syntax.contains("s3cret"), "{syntax}");
+}
+
+#[test]
+fn an_address_that_others_can_reach_demands_tokens() {
+    assert!(
+        faults("[api]\nlisten = \"0.0.0.0:7700\"")
+            .contains("api.listen: 0.0.0.0:7700 can be reached from other machines")
+    );
+    assert!(faults("[api]\nlisten = \"[::]:7700\"").contains("can be reached"));
+    let unix = toml("[api]\nlisten = \"unix:/run/w.sock\"\nsocket_mode = \"0600\"");
+    assert_eq!(unix.api.listen, Listen::Unix { path: "/run/w.sock".into(), mode: 0o600, group: None });
+}
+
+#[test]
+fn rows_of_outcomes_are_built_and_staying_closed_comes_after_them() {
+    let config = toml(
+        "[endpoints.a]\nurl = \"ws://h/\"\noutcomes = [\n  { match = { code = \"4000-4099\", reason = \"(?i)banned\" }, then = \"park\" },\n  \
+         { match = { status = 503 }, then = \"slow\", after = 3 }, { match = { class = \"dns\" }, then = \"now\" } ]\n\
+         [endpoints.a.reconnect]\non_clean_close = \"stay_closed\"",
+    );
+    let rules = &config.endpoints["a"].link.outcomes;
+    assert_eq!(rules[0].when.code, Some(4000..=4099));
+    assert!(rules[0].when.reason.as_ref().unwrap().is_match("You are BANNED"));
+    assert_eq!((rules[1].when.status.clone(), rules[1].then, rules[1].after), (Some(503..=503), Action::Slow, 3));
+    assert_eq!(rules[2].when.class, Some(Cause::Dns));
+    let closed: Vec<_> = rules[3..].iter().map(|rule| (rule.when.code.clone(), rule.then)).collect();
+    assert_eq!(closed, [1000, 1001, 1005].map(|code| (Some(code..=code), Action::StayClosed)));
+}
+
+#[test]
+fn warnings_tell_what_may_not_be_meant() {
+    let folder = folder(&[
+        (
+            "w.toml",
+            "[endpoints.a]\nurl = \"ws://feed.example/\"\nheaders = { Authorization = \"${file:key}\" }\n[endpoints.a.tls]\ninsecure = true",
+        ),
+        ("key", "k"),
+    ]);
+    let key = folder.path().join("key");
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let warnings = load(&folder.path().join("w.toml"), &[]).warnings.join("\n");
+    for part in
+        ["tls.insecure: any certificate is accepted", "url: credentials go over the network in clear", "chmod o-r"]
+    {
+        assert!(warnings.contains(part), "{part}: {warnings}");
+    }
+}
+
+#[test]
+fn a_missing_or_strange_file_is_told_of() {
+    let folder = folder(&[("w.ini", "x"), ("latin.toml", "")]);
+    fs::write(folder.path().join("latin.toml"), b"# caf\xe9").unwrap();
+    let complaint = |name: &str| config::load(&folder.path().join(name), &BTreeMap::new()).unwrap_err().to_string();
+    assert!(complaint("none.toml").contains("does not exist"));
+    assert!(complaint("w.ini").contains("format is unknown"));
+    assert!(complaint("latin.toml").contains("not UTF-8"));
+    let empty = tempfile::tempdir().unwrap();
+    assert!(config::load(empty.path(), &BTreeMap::new()).unwrap_err().to_string().contains("no configuration file"));
+}

@@ -1,0 +1,80 @@
+//! Whatever stands in a configuration, loading it gives a `Config` or faults, and never a panic.
+
+use proptest::prelude::*;
+use wskeeper::config::{parse_json, parse_toml, parse_yaml, url::Target};
+
+const WHOLE: &str = include_str!("../config/wskeeper.toml");
+
+fn look(text: &str) {
+    for result in [parse_toml(text, "f.toml"), parse_yaml(text, "f.yaml"), parse_json(text, "f.json")] {
+        match result {
+            Ok(loaded) => drop(format!("{loaded:?}")),
+            Err(faults) => assert!(faults.len() > 0 && !faults.to_string().is_empty()),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,400}") {
+        look(&text);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        look(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn a_mutated_configuration_is_read_or_refused(
+        cuts in proptest::collection::vec((any::<proptest::sample::Index>(), 0_usize..12, "[\\[\\]{}=\"'.,#$:0-9a-z\\n -]{0,6}"), 1..6)
+    ) {
+        let mut text: Vec<char> = WHOLE.replace("\n#: ", "\n").chars().collect();
+        for (at, length, new) in cuts {
+            let at = at.index(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        look(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn any_value_of_any_key_is_read_or_refused(
+        index in any::<proptest::sample::Index>(),
+        value in prop_oneof![
+            Just("[]".to_owned()), Just("{}".to_owned()), Just("true".to_owned()), Just("nan".to_owned()),
+            any::<i64>().prop_map(|n| n.to_string()), any::<f64>().prop_map(|n| format!("{n:?}")),
+            "\\PC{0,40}".prop_map(|text| format!("{text:?}")), "[0-9]{1,22}(ns|s|min|y|KiB|EiB)".prop_map(|text| format!("{text:?}")),
+        ]
+    ) {
+        let lines: Vec<&str> = WHOLE.lines().map(|line| line.trim_start_matches("#: ")).collect();
+        let keys: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].contains(" = ") && !lines[*at].starts_with('#')).collect();
+        let chosen = keys[index.index(keys.len())];
+        let changed: Vec<String> = lines.iter().enumerate().map(|(at, line)| match line.split_once(" = ") {
+            Some((key, _)) if at == chosen => format!("{key} = {value}"),
+            _ => (*line).to_owned(),
+        }).collect();
+        look(&changed.join("\n"));
+    }
+
+    #[test]
+    fn any_url_leads_somewhere_or_is_refused(text in "(ws|wss|http|x)?(://)?\\PC{0,60}") {
+        if let Ok(target) = Target::parse(&text) {
+            prop_assert!(!target.shown.contains('?') && target.port != 0);
+            prop_assert!(target.request_target().starts_with('/'));
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_read_or_refused() {
+    for (open, times) in
+        [("[", 100_000), ("{\"a\":", 50_000), ("- ", 100_000), ("a: ", 50_000), ("{a: ", 50_000), ("a.", 50_000)]
+    {
+        look(&open.repeat(times));
+    }
+    let block: Vec<String> = (0..600).map(|depth| format!("{}a:", " ".repeat(depth))).collect();
+    look(&block.join("\n"));
+}

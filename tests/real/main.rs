@@ -1,0 +1,43 @@
+//! The real daemon against real servers: Python `websockets`, Node `ws`, mosquitto, nginx; and against peers that break every rule.
+//!
+//! Servers come from `tests/run`; where one is missing its tests say that they are skipped. Raw peers need Rust only.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(clippy::print_stderr, reason = "a skipped test and a failed one say why")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod away;
+mod bad_frames;
+mod closes;
+mod consumers;
+mod echo;
+mod metrics;
+mod mqtt;
+mod outages;
+mod refusals;
+mod tls;
+
+/// Short waits for all endpoints of a test; nothing else differs from the defaults.
+const QUICK: &str = r#"
+[defaults]
+connect_timeout = "2s"
+close_timeout = "1s"
+[defaults.reconnect]
+first = "50ms"
+initial = "50ms"
+max = "300ms"
+stable = "1s"
+park_probe = "500ms"
+"#;
+
+/// The sections of an endpoint; `more` are lines of its own table, or further tables.
+fn endpoint(name: &str, url: &str, more: &str) -> String {
+    format!("\n[endpoints.{name}]\nurl = \"{url}\"\n{more}\n")
+}
+
+/// A configuration with one endpoint, `e`, at this port of loopback.
+fn one(port: u16, path: &str, more: &str) -> String {
+    format!("{QUICK}{}", endpoint("e", &format!("ws://127.0.0.1:{port}{path}"), more))
+}
