@@ -323,10 +323,10 @@ impl<D: Dial> Driver<D> {
     fn dial(&self, url: usize, now: Instant) -> Dialing<D::Stream> {
         let (tell, progress) = mpsc::channel(8);
         let dial = self.dialer.dial(url, tell);
-        let (inbound, outbound) = (self.link.max_inbound(), self.link.outbox_policy().max_message);
+        let max_inbound = self.link.max_inbound();
         let attempt = Box::pin(async move {
             let dialled = dial.await?;
-            let socket = Socket::new(dialled.stream, dialled.early, inbound, outbound).await;
+            let socket = Socket::new(dialled.stream, dialled.early, max_inbound).await;
             Ok((Box::new(socket), dialled.established))
         });
         Dialing { attempt, progress, stage: Progress::Resolving, began: now }

@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
@@ -32,14 +33,15 @@ use crate::core::{
     close::{Cause, CloseFrame},
     link::{Frame, Received},
     message::{Kind, Payload},
+    outbox,
 };
 
 /// Read buffer of a connection: small, because ten thousand of them may be idle.
 const READ_BUFFER: usize = 4 << 10;
 /// Reads of one turn whose bytes are thrown away.
 const DISCARD_READS: usize = 16;
-/// What may pile up below us beyond one message before writing is refused.
-const WRITE_SLACK: usize = 64 << 10;
+/// What may pile up below us: one frame, and tungstenite's own answers. A frame is given only when the one before has left.
+const WRITE_BUFFER: usize = outbox::FRAGMENT_MAX + (4 << 10);
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(super) struct Socket<S> {
     moved_until: u64,
     /// Frames of ours are below us and not known to have left.
     unflushed: bool,
+    /// What is left of a message that leaves in fragments.
+    rest: Option<Bytes>,
     /// An answer of tungstenite's may be waiting.
     owes_answer: bool,
     /// A write failed: reading goes on, because the peer's Close may still be there.
@@ -80,11 +84,11 @@ pub(super) enum Arrival {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
-    pub(super) async fn new(stream: S, early: Vec<u8>, max_inbound: usize, max_outbound: usize) -> Self {
+    pub(super) async fn new(stream: S, early: Vec<u8>, max_inbound: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
-            .max_write_buffer_size(max_outbound.saturating_add(WRITE_SLACK))
+            .max_write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(max_inbound))
             .max_frame_size(Some(max_inbound));
         let mut metered = Metered { stream, read: early.len() as u64, written: 0, tail: Tail::default() };
@@ -96,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             flushed_until: 0,
             moved_until: 0,
             unflushed: false,
+            rest: None,
             owes_answer: false,
             broken: None,
             discarding: false,
@@ -124,18 +129,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.broken.as_deref()
     }
 
-    /// Whether there is room for a frame.
+    /// Whether there is room for a frame. A message that leaves in fragments goes on leaving by it.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.broken.is_some() {
-            return Poll::Pending;
-        }
-        match ready!(Pin::new(&mut self.ws).poll_ready(cx)) {
-            Ok(()) => Poll::Ready(()),
-            Err(error) => {
-                self.break_off(&error);
-                Poll::Pending
+        while self.broken.is_none() {
+            match ready!(Pin::new(&mut self.ws).poll_ready(cx)) {
+                Ok(()) => match self.rest.take() {
+                    Some(rest) => self.give_fragment(Data::Continue, rest),
+                    None => return Poll::Ready(()),
+                },
+                Err(error) => self.break_off(&error),
             }
         }
+        Poll::Pending
     }
 
     /// Gives a frame to the transport, after `poll_room`.
@@ -144,10 +149,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.flushed_until = self.ws.get_ref().written;
         }
         self.unflushed = true;
-        match Pin::new(&mut self.ws).start_send(wire(frame)) {
+        match frame {
+            Frame::Data(payload) => {
+                let code = match payload.kind() {
+                    Kind::Text => Data::Text,
+                    Kind::Binary => Data::Binary,
+                };
+                self.give_fragment(code, payload.bytes().clone());
+            }
+            Frame::Ping(payload) => self.start(Message::Ping(payload)),
+            Frame::Close(frame) => self.start(Message::Close(frame.map(|CloseFrame { code, reason }| WireClose {
+                code: code.into(),
+                reason: String::from(reason).into(),
+            }))),
+        }
+    }
+
+    /// A raw frame: the text was found to be UTF-8 when it was accepted.
+    fn give_fragment(&mut self, code: Data, mut bytes: Bytes) {
+        let fragment = bytes.split_to(bytes.len().min(outbox::FRAGMENT_MAX));
+        let last = bytes.is_empty();
+        self.rest = (!last).then_some(bytes);
+        self.start(Message::Frame(WireFrame::message(fragment, OpCode::Data(code), last)));
+    }
+
+    fn start(&mut self, message: Message) {
+        let is_data = matches!(message, Message::Frame(_));
+        match Pin::new(&mut self.ws).start_send(message) {
             Ok(()) => {}
-            // The peer's Close came first: tungstenite's answer to it stands for what we would have said.
-            Err(Error::Protocol(ProtocolError::SendAfterClosing)) => self.owes_answer = true,
+            // The peer's Close came first: tungstenite's answer to it stands for ours. A message it cut short has not left.
+            Err(Error::Protocol(ProtocolError::SendAfterClosing)) if !is_data => self.owes_answer = true,
             Err(error) => self.break_off(&error),
         }
     }
@@ -156,6 +187,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.broken.is_some() || !(self.unflushed || self.owes_answer) {
             return Poll::Ready(false);
+        }
+        if self.rest.is_some() {
+            ready!(self.poll_room(cx));
         }
         match ready!(Pin::new(&mut self.ws).poll_flush(cx)) {
             Ok(()) => {
@@ -204,24 +238,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     fn break_off(&mut self, error: &Error) {
         self.broken.get_or_insert_with(|| error.to_string().into());
-    }
-}
-
-fn wire(frame: Frame) -> Message {
-    match frame {
-        // A raw frame: the text was found to be UTF-8 when it was accepted.
-        Frame::Data(payload) => {
-            let code = match payload.kind() {
-                Kind::Text => Data::Text,
-                Kind::Binary => Data::Binary,
-            };
-            Message::Frame(WireFrame::message(payload.bytes().clone(), OpCode::Data(code), true))
-        }
-        Frame::Ping(payload) => Message::Ping(payload),
-        Frame::Close(None) => Message::Close(None),
-        Frame::Close(Some(CloseFrame { code, reason })) => {
-            Message::Close(Some(WireClose { code: code.into(), reason: String::from(reason).into() }))
-        }
     }
 }
 

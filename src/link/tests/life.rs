@@ -12,6 +12,7 @@ use crate::{
         event::Event,
         link::Policy,
         message::{Kind, Payload},
+        outbox::FRAGMENT_MAX,
         phase::Phase,
         receipt::State,
     },
@@ -54,6 +55,56 @@ async fn bytes_are_buffered_until_the_stream_has_taken_them() {
     peer.take(8 + 500).await;
     bench.receipt(id, State::Written).await;
     assert_eq!(bench.buffered(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_need_not_wait_for_the_end_of_a_long_message() {
+    let (mut bench, mut peer) = Bench::open_with(64, Policy::default()).await;
+    let long = bench.send(payload(Kind::Text, vec![b'x'; 5 * FRAGMENT_MAX + 1])).await;
+    peer.frame(0x89, b"now").await;
+    let mut frames = Vec::new();
+    while let Some((first, bytes)) = peer.fragment().await {
+        frames.push((first, bytes.len()));
+        if first == 0x80 {
+            break;
+        }
+    }
+    let all = [(0x01, FRAGMENT_MAX), (0x8A, 3), (0x00, FRAGMENT_MAX)];
+    assert_eq!(frames[..3], all);
+    assert_eq!(frames[6..], [(0x80, 1)]);
+    bench.receipt(long, State::Written).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_message_whose_last_byte_had_not_left_is_unknown_and_the_next_goes_again() {
+    let (mut bench, mut peer) = Bench::open_with(1, Policy::default()).await;
+    let size = 2 * FRAGMENT_MAX + 7;
+    let long = bench.send(payload(Kind::Binary, vec![1; size])).await;
+    let next = bench.send(Payload::from("next")).await;
+    peer.take(2 * (8 + FRAGMENT_MAX) + 6 + 7 - 2).await;
+    drop(peer);
+    bench.receipt(long, State::Unknown).await;
+    let mut peer = bench.peer().await;
+    assert_eq!(peer.next().await.expect("a message"), (0x81, "next".into()));
+    bench.receipt(next, State::Written).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_cut_short_by_the_peers_close_is_not_written() {
+    let (mut bench, mut peer) = Bench::open_with(64, Policy::default()).await;
+    let long = bench.send(payload(Kind::Binary, vec![1; 5 * FRAGMENT_MAX])).await;
+    peer.close(1000, "enough").await;
+    while let Some((first, _)) = peer.fragment().await {
+        if first == 0x88 {
+            break;
+        }
+    }
+    drop(peer);
+    bench.receipt(long, State::Unknown).await;
+    let written = |event: &Event| matches!(event, Event::Written { .. });
+    assert!(!bench.events().iter().any(written));
+    let closed = bench.closed().await;
+    assert_eq!((closed.code, &*closed.reason, closed.was_clean), (1000, "enough", true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,8 +45,22 @@ impl Peer {
         self.frame(0x88, &body).await;
     }
 
-    /// The next frame that the link sent: its first byte and its payload, unmasked. `None` at the end of the stream.
+    /// The next frame or whole message that the link sent: its first byte (as if it were one frame) and its payload, unmasked.
+    /// `None` at the end of the stream.
     pub(super) async fn next(&mut self) -> Option<(u8, Bytes)> {
+        let (mut first, start) = self.fragment().await?;
+        let mut payload = start.to_vec();
+        while first & 0x80 == 0 {
+            let (next, more) = self.fragment().await?;
+            assert_eq!(next & 0x7f, 0, "a continuation");
+            first |= next;
+            payload.extend(more);
+        }
+        Some((first, payload.into()))
+    }
+
+    /// The next frame that the link sent, as it is.
+    pub(super) async fn fragment(&mut self) -> Option<(u8, Bytes)> {
         timeout(PATIENCE, self.read_frame()).await.expect("a frame in time")
     }
 
