@@ -95,8 +95,10 @@ impl<D: Dial> Driver<D> {
                 self.execute(now, commands);
                 moved = true;
             }
-            moved |= self.poll_line(cx, now);
-            self.serve_waiting(now);
+            if !self.done {
+                moved |= self.poll_line(cx, now);
+                moved |= self.serve_waiting(now);
+            }
             if moved {
                 self.host.show(&self.link, now);
             }
@@ -131,6 +133,10 @@ impl<D: Dial> Driver<D> {
 
     fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant, orders: &mut mpsc::Receiver<Order>) -> bool {
         for taken in 0..BATCH {
+            // A stopped link takes nothing more: what it accepted now would have no end.
+            if self.done {
+                return true;
+            }
             match orders.poll_recv(cx) {
                 Poll::Pending => return taken > 0,
                 Poll::Ready(Some(order)) => self.obey(now, order),
@@ -178,18 +184,21 @@ impl<D: Dial> Driver<D> {
             Err((message, Refusal::Wait)) if until > now => {
                 self.waiting.push_front(Offer { message, until, reply });
             }
+            // Its patience is over: there was no room in time.
+            Err((_, Refusal::Wait)) => refuse(reply, Refusal::Full),
             Err((_, refusal)) => refuse(reply, refusal),
         }
     }
 
     /// Lets callers in that waited for room, in order, and turns away those whose patience is over.
-    fn serve_waiting(&mut self, now: Instant) {
+    fn serve_waiting(&mut self, now: Instant) -> bool {
+        let before = self.waiting.len();
         while let Some(first) = self.waiting.pop_front() {
-            let before = self.waiting.len();
+            let behind = self.waiting.len();
             if !first.reply.is_closed() {
                 self.offer(now, first);
             }
-            if self.waiting.len() > before {
+            if self.waiting.len() > behind {
                 break;
             }
         }
@@ -201,6 +210,7 @@ impl<D: Dial> Driver<D> {
             }
             self.waiting.retain(|offer| !offer.reply.is_closed());
         }
+        self.waiting.len() != before
     }
 
     fn poll_line(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -313,10 +323,10 @@ impl<D: Dial> Driver<D> {
     fn dial(&self, url: usize, now: Instant) -> Dialing<D::Stream> {
         let (tell, progress) = mpsc::channel(8);
         let dial = self.dialer.dial(url, tell);
-        let (inbound, outbound) = (self.link.max_inbound(), self.link.outbox_policy().max_message);
+        let max_inbound = self.link.max_inbound();
         let attempt = Box::pin(async move {
             let dialled = dial.await?;
-            let socket = Socket::new(dialled.stream, dialled.early, inbound, outbound).await;
+            let socket = Socket::new(dialled.stream, dialled.early, max_inbound).await;
             Ok((Box::new(socket), dialled.established))
         });
         Dialing { attempt, progress, stage: Progress::Resolving, began: now }

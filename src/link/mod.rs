@@ -7,6 +7,9 @@ mod driver;
 mod race;
 mod resolve;
 mod socket;
+mod tail;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transport;
 mod upgrade;

@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
@@ -21,22 +22,26 @@ use tokio_tungstenite::{
             CloseFrame as WireClose, Role, WebSocketConfig,
             frame::{
                 Frame as WireFrame,
-                coding::{Data, OpCode},
+                coding::{CloseCode, Data, OpCode},
             },
         },
     },
 };
 
+use super::tail::{REPLACEMENT, Tail};
 use crate::core::{
     close::{Cause, CloseFrame},
     link::{Frame, Received},
     message::{Kind, Payload},
+    outbox,
 };
 
 /// Read buffer of a connection: small, because ten thousand of them may be idle.
 const READ_BUFFER: usize = 4 << 10;
-/// What may pile up below us beyond one message before writing is refused.
-const WRITE_SLACK: usize = 64 << 10;
+/// Reads of one turn whose bytes are thrown away.
+const DISCARD_READS: usize = 16;
+/// What may pile up below us: one frame, and tungstenite's own answers. A frame is given only when the one before has left.
+const WRITE_BUFFER: usize = outbox::FRAGMENT_MAX + (4 << 10);
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -47,6 +52,8 @@ pub(super) struct Socket<S> {
     moved_until: u64,
     /// Frames of ours are below us and not known to have left.
     unflushed: bool,
+    /// What is left of a message that leaves in fragments.
+    rest: Option<Bytes>,
     /// An answer of tungstenite's may be waiting.
     owes_answer: bool,
     /// A write failed: reading goes on, because the peer's Close may still be there.
@@ -77,14 +84,15 @@ pub(super) enum Arrival {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
-    pub(super) async fn new(stream: S, early: Vec<u8>, max_inbound: usize, max_outbound: usize) -> Self {
+    pub(super) async fn new(stream: S, early: Vec<u8>, max_inbound: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
-            .max_write_buffer_size(max_outbound.saturating_add(WRITE_SLACK))
+            .max_write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(max_inbound))
             .max_frame_size(Some(max_inbound));
-        let metered = Metered { stream, read: early.len() as u64, written: 0 };
+        let mut metered = Metered { stream, read: early.len() as u64, written: 0, tail: Tail::default() };
+        metered.tail.push(&early);
         let ws = WebSocketStream::from_partially_read(metered, early, Role::Client, Some(config)).await;
         Self {
             ws,
@@ -92,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             flushed_until: 0,
             moved_until: 0,
             unflushed: false,
+            rest: None,
             owes_answer: false,
             broken: None,
             discarding: false,
@@ -120,18 +129,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.broken.as_deref()
     }
 
-    /// Whether there is room for a frame.
+    /// Whether there is room for a frame. A message that leaves in fragments goes on leaving by it.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.broken.is_some() {
-            return Poll::Pending;
-        }
-        match ready!(Pin::new(&mut self.ws).poll_ready(cx)) {
-            Ok(()) => Poll::Ready(()),
-            Err(error) => {
-                self.break_off(&error);
-                Poll::Pending
+        while self.broken.is_none() {
+            match ready!(Pin::new(&mut self.ws).poll_ready(cx)) {
+                Ok(()) => match self.rest.take() {
+                    Some(rest) => self.give_fragment(Data::Continue, rest),
+                    None => return Poll::Ready(()),
+                },
+                Err(error) => self.break_off(&error),
             }
         }
+        Poll::Pending
     }
 
     /// Gives a frame to the transport, after `poll_room`.
@@ -140,8 +149,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.flushed_until = self.ws.get_ref().written;
         }
         self.unflushed = true;
-        if let Err(error) = Pin::new(&mut self.ws).start_send(wire(frame)) {
-            self.break_off(&error);
+        match frame {
+            Frame::Data(payload) => {
+                let code = match payload.kind() {
+                    Kind::Text => Data::Text,
+                    Kind::Binary => Data::Binary,
+                };
+                self.give_fragment(code, payload.bytes().clone());
+            }
+            Frame::Ping(payload) => self.start(Message::Ping(payload)),
+            Frame::Close(frame) => self.start(Message::Close(frame.map(|CloseFrame { code, reason }| WireClose {
+                code: code.into(),
+                reason: String::from(reason).into(),
+            }))),
+        }
+    }
+
+    /// A raw frame: the text was found to be UTF-8 when it was accepted.
+    fn give_fragment(&mut self, code: Data, mut bytes: Bytes) {
+        let fragment = bytes.split_to(bytes.len().min(outbox::FRAGMENT_MAX));
+        let last = bytes.is_empty();
+        self.rest = (!last).then_some(bytes);
+        self.start(Message::Frame(WireFrame::message(fragment, OpCode::Data(code), last)));
+    }
+
+    fn start(&mut self, message: Message) {
+        let is_data = matches!(message, Message::Frame(_));
+        match Pin::new(&mut self.ws).start_send(message) {
+            Ok(()) => {}
+            // The peer's Close came first: tungstenite's answer to it stands for ours. A message it cut short has not left.
+            Err(Error::Protocol(ProtocolError::SendAfterClosing)) if !is_data => self.owes_answer = true,
+            Err(error) => self.break_off(&error),
         }
     }
 
@@ -149,6 +187,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.broken.is_some() || !(self.unflushed || self.owes_answer) {
             return Poll::Ready(false);
+        }
+        if self.rest.is_some() {
+            ready!(self.poll_room(cx));
         }
         match ready!(Pin::new(&mut self.ws).poll_flush(cx)) {
             Ok(()) => {
@@ -173,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             None => Arrival::Ended("".into()),
             Some(Ok(message)) => {
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
-                received(message)
+                received(message, &self.ws.get_ref().tail)
             }
             Some(Err(error)) => fault(&error),
         };
@@ -183,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Box<str>> {
         let mut scratch = [0; 2048];
-        loop {
+        for _ in 0..DISCARD_READS {
             let mut buffer = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(self.ws.get_mut()).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => return Poll::Ready("".into()),
@@ -191,6 +232,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Err(error) => return Poll::Ready(error.to_string().into()),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn break_off(&mut self, error: &Error) {
@@ -198,32 +241,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-fn wire(frame: Frame) -> Message {
-    match frame {
-        // A raw frame: the text was found to be UTF-8 when it was accepted.
-        Frame::Data(payload) => {
-            let code = match payload.kind() {
-                Kind::Text => Data::Text,
-                Kind::Binary => Data::Binary,
-            };
-            Message::Frame(WireFrame::message(payload.bytes().clone(), OpCode::Data(code), true))
-        }
-        Frame::Ping(payload) => Message::Ping(payload),
-        Frame::Close(None) => Message::Close(None),
-        Frame::Close(Some(CloseFrame { code, reason })) => {
-            Message::Close(Some(WireClose { code: code.into(), reason: String::from(reason).into() }))
-        }
-    }
-}
-
-fn received(message: Message) -> Arrival {
+fn received(message: Message, tail: &Tail) -> Arrival {
     match message {
         Message::Text(text) => Arrival::Received(Received::Message(Payload::checked_text(text))),
         Message::Binary(bytes) => Arrival::Received(Received::Message(Payload::binary(bytes))),
         Message::Pong(payload) => Arrival::Received(Received::Pong(payload)),
-        Message::Close(frame) => Arrival::Received(Received::Close(
-            frame.map(|frame| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }),
-        )),
+        Message::Close(frame) => Arrival::Received(Received::Close(frame.map(|frame| {
+            let replaced = frame.code == CloseCode::Protocol && frame.reason.as_str() == REPLACEMENT;
+            let said = if replaced { tail.forbidden_close() } else { None };
+            said.unwrap_or_else(|| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
+        }))),
         Message::Ping(_) | Message::Frame(_) => Arrival::Nothing,
     }
 }
@@ -239,8 +266,9 @@ fn fault(error: &Error) -> Arrival {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(1009, Cause::TooBig),
         Error::Utf8(_) => violation(1007, Cause::Protocol),
         Error::Protocol(_) => violation(1002, Cause::Protocol),
+        // None of these comes from reading frames.
         Error::Tls(_)
-        | Error::Capacity(_)
+        | Error::Capacity(CapacityError::TooManyHeaders)
         | Error::WriteBufferFull(_)
         | Error::AttackAttempt
         | Error::Url(_)
@@ -255,13 +283,16 @@ struct Metered<S> {
     stream: S,
     read: u64,
     written: u64,
+    tail: Tail,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.read += (buffer.filled().len() - before) as u64;
+        let arrived = &buffer.filled()[before..];
+        self.read += arrived.len() as u64;
+        self.tail.push(arrived);
         Poll::Ready(Ok(()))
     }
 }

@@ -69,7 +69,7 @@ impl Link {
     }
 
     pub(super) fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, out: &mut Commands) {
-        let answered_with = frame.as_ref().map(|frame| frame.code);
+        let answered_with = frame.as_ref().map(|frame| answer_to(frame.code));
         if matches!(self.state, State::Open(_)) {
             let ending = Ending { owed: None, cause: Cause::Remote, detail: "".into(), then: Then::Outcome };
             self.begin_close(now, ending, out);
@@ -157,5 +157,13 @@ impl Link {
 
     fn stall_timeout(&self) -> Duration {
         self.policy.heartbeat.idle + self.policy.heartbeat.timeout
+    }
+}
+
+/// The code of the answer that tungstenite sends to a Close: the same, or 1002 where that one may not be sent.
+fn answer_to(code: u16) -> u16 {
+    match code {
+        1000..=1003 | 1007..=1013 | 3000..=4999 => code,
+        _ => 1002,
     }
 }

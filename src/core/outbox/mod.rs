@@ -115,6 +115,10 @@ pub struct Sent {
     pub waited: Duration,
 }
 
+/// A longer message leaves in several frames, so that control frames need not wait for all of it (RFC 6455 §5.4). Below the
+/// 32 KB that hosted gateways allow a frame.
+pub const FRAGMENT_MAX: usize = 31 << 10;
+
 /// Written messages remembered until they are confirmed; beyond it the oldest stay `written`, their end at most once.
 const UNCONFIRMED_MAX: usize = 1024;
 
@@ -352,12 +356,13 @@ impl Outbox {
     }
 }
 
-/// Bytes of a masked data frame on the wire (RFC 6455 §5.2).
+/// Bytes of a masked message on the wire (RFC 6455 §5.2), in frames of at most [`FRAGMENT_MAX`].
 fn wire_len(payload: usize) -> u64 {
-    let header: u64 = match payload {
-        0..=125 => 2,
-        126..=65535 => 4,
-        _ => 10,
+    let frame = |payload: usize| {
+        let header = if payload <= 125 { 2 } else { 4 };
+        (header + 4 + payload) as u64
     };
-    header + 4 + payload as u64
+    let (full, rest) = (payload / FRAGMENT_MAX, payload % FRAGMENT_MAX);
+    let last = if rest > 0 || full == 0 { frame(rest) } else { 0 };
+    full as u64 * frame(FRAGMENT_MAX) + last
 }

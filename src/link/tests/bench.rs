@@ -1,0 +1,315 @@
+//! A driven link over in-memory streams, and the peer's end of each.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{DuplexStream, duplex},
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::peer::{PATIENCE, Peer};
+use crate::{
+    core::{
+        budget::Share,
+        close::{Cause, Closed},
+        event::{DialFailure, Established, Event, Timings},
+        link::{Link, Policy, Verb},
+        message::{Kind, Message, MessageId, Payload},
+        outbox::Refusal,
+        phase::Phase,
+        receipt::{Fate, State},
+    },
+    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Progress, run},
+};
+
+/// What the test's dialer does with an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer {
+    /// A stream that holds this many bytes each way.
+    Accept(usize),
+    /// Reports this step and then hangs.
+    Hang(Progress),
+    /// Fails at once.
+    Refuse,
+}
+
+/// What the host has seen, and the link as it was last shown.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) events: Vec<Event>,
+    pub(super) phase: Option<Phase>,
+    pub(super) buffered: u64,
+}
+
+#[derive(Debug)]
+struct Recorder {
+    seen: Mutex<Seen>,
+    news: watch::Sender<u64>,
+}
+
+impl Recorder {
+    fn note(&self, link: &Link, event: Option<Event>) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.events.extend(event);
+        seen.phase = Some(link.phase());
+        seen.buffered = link.buffered_amount();
+        drop(seen);
+        self.news.send_modify(|version| *version += 1);
+    }
+}
+
+impl Host for Recorder {
+    fn tell(&self, link: &Link, _: Instant, event: Event) {
+        self.note(link, Some(event));
+    }
+
+    fn show(&self, link: &Link, _: Instant) {
+        self.note(link, None);
+    }
+}
+
+struct Wire {
+    answer: Arc<Mutex<Answer>>,
+    dials: Arc<AtomicUsize>,
+    peers: mpsc::Sender<DuplexStream>,
+    early: Vec<u8>,
+}
+
+impl Dial for Wire {
+    type Stream = DuplexStream;
+
+    fn dial(
+        &self,
+        _: usize,
+        progress: mpsc::Sender<Progress>,
+    ) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
+        self.dials.fetch_add(1, Ordering::Relaxed);
+        let answer = *self.answer.lock().unwrap();
+        let (peers, early) = (self.peers.clone(), self.early.clone());
+        Box::pin(async move {
+            match answer {
+                Answer::Accept(room) => {
+                    let (stream, peer) = duplex(room);
+                    let _ = peers.send(peer).await;
+                    Ok(Dialled { stream, early, established: established() })
+                }
+                Answer::Hang(step) => {
+                    let _ = progress.send(step).await;
+                    std::future::pending().await
+                }
+                Answer::Refuse => Err(DialFailure {
+                    cause: Cause::Connect,
+                    status: None,
+                    retry_after: None,
+                    detail: "refused".into(),
+                    timings: Timings::default(),
+                }),
+            }
+        })
+    }
+}
+
+fn established() -> Established {
+    Established {
+        url: "ws://peer.test/".into(),
+        address: None,
+        protocol: "".into(),
+        extensions: "".into(),
+        timings: Timings::default(),
+    }
+}
+
+/// A running link.
+pub(super) struct Bench {
+    orders: Option<mpsc::Sender<Order>>,
+    recorder: Arc<Recorder>,
+    news: watch::Receiver<u64>,
+    peers: mpsc::Receiver<DuplexStream>,
+    answer: Arc<Mutex<Answer>>,
+    dials: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+    next_id: u128,
+}
+
+impl Bench {
+    pub(super) fn new(answer: Answer) -> Self {
+        Self::with(answer, Policy::default(), Vec::new())
+    }
+
+    pub(super) fn with(answer: Answer, policy: Policy, early: Vec<u8>) -> Self {
+        let (orders, mut inbox) = mpsc::channel(4);
+        let (tell, peers) = mpsc::channel(64);
+        let (news, listener) = watch::channel(0);
+        let recorder = Arc::new(Recorder { seen: Mutex::default(), news });
+        let (answer, dials) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
+        let wire = Wire { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early };
+        let link = Link::new(Arc::new(policy), 7, tokio::time::Instant::now().into_std());
+        let host: Arc<dyn Host> = recorder.clone();
+        let task = tokio::spawn(async move { run(link, wire, host, &mut inbox).await });
+        Self { orders: Some(orders), recorder, news: listener, peers, answer, dials, task, next_id: 0 }
+    }
+
+    /// A link that is ready, and its peer.
+    pub(super) async fn open() -> (Self, Peer) {
+        Self::open_with(64 << 10, Policy::default()).await
+    }
+
+    pub(super) async fn open_with(room: usize, policy: Policy) -> (Self, Peer) {
+        let mut bench = Self::with(Answer::Accept(room), policy, Vec::new());
+        let peer = bench.peer().await;
+        bench.phase(Phase::Ready).await;
+        (bench, peer)
+    }
+
+    pub(super) fn answer(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    pub(super) fn dials(&self) -> usize {
+        self.dials.load(Ordering::Relaxed)
+    }
+
+    /// The peer's end of the next connection.
+    pub(super) async fn peer(&mut self) -> Peer {
+        let stream = timeout(PATIENCE, self.peers.recv()).await.expect("a dial in time").expect("a dialer");
+        Peer::new(stream)
+    }
+
+    /// Waits until the host has seen something.
+    pub(super) async fn until<T>(&mut self, what: &str, mut find: impl FnMut(&Seen) -> Option<T>) -> T {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            self.news.borrow_and_update();
+            if let Some(found) = find(&self.recorder.seen.lock().unwrap()) {
+                return found;
+            }
+            let news = tokio::time::timeout_at(end, self.news.changed()).await;
+            assert!(news.is_ok(), "{what}: not seen among {:#?}", self.events());
+        }
+    }
+
+    pub(super) async fn phase(&mut self, wanted: Phase) {
+        self.until(wanted.as_str(), |seen| (seen.phase == Some(wanted)).then_some(())).await;
+    }
+
+    /// How the first connection of the test ended.
+    pub(super) async fn closed(&mut self) -> Closed {
+        self.until("closed", |seen| {
+            seen.events.iter().find_map(|event| match event {
+                Event::Closed { closed, .. } => Some((**closed).clone()),
+                _ => None,
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn dial_failed(&mut self) -> DialFailure {
+        self.until("dial failed", |seen| {
+            seen.events.iter().find_map(|event| match event {
+                Event::DialFailed(failure) => Some((**failure).clone()),
+                _ => None,
+            })
+        })
+        .await
+    }
+
+    /// What has arrived once there are `count` messages.
+    pub(super) async fn messages(&mut self, count: usize) -> Vec<Payload> {
+        self.until("messages", |seen| {
+            let arrived: Vec<_> = seen
+                .events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::Message { payload, .. } => Some(payload.clone()),
+                    _ => None,
+                })
+                .collect();
+            (arrived.len() >= count).then_some(arrived)
+        })
+        .await
+    }
+
+    /// Waits until a message has this state.
+    pub(super) async fn receipt(&mut self, id: MessageId, wanted: State) {
+        self.until(wanted.as_str(), |seen| {
+            seen.events.iter().find_map(|event| match event {
+                Event::Receipt { id: of, state, .. } if *of == id && *state == wanted => Some(()),
+                _ => None,
+            })
+        })
+        .await;
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.recorder.seen.lock().unwrap().events.clone()
+    }
+
+    pub(super) fn buffered(&self) -> u64 {
+        self.recorder.seen.lock().unwrap().buffered
+    }
+
+    pub(super) async fn order(&self, order: Order) {
+        let orders = self.orders.as_ref().expect("orders are open");
+        timeout(PATIENCE, orders.send(order)).await.expect("orders are taken").expect("the link lives");
+    }
+
+    pub(super) async fn verb(&self, verb: Verb) {
+        let (reply, taken) = oneshot::channel();
+        self.order(Order::Verb(verb, reply)).await;
+        taken.await.expect("an answer");
+    }
+
+    /// Offers a message and leaves the answer to the caller.
+    pub(super) async fn offer(
+        &mut self,
+        payload: Payload,
+        patience: Duration,
+    ) -> (MessageId, oneshot::Receiver<Result<(), Refusal>>) {
+        self.next_id += 1;
+        let id = MessageId(self.next_id);
+        let share = Share::default();
+        let message = Box::new(Message { id, payload, key: None, expires_at: None, wants_confirmation: false, share });
+        let (reply, answer) = oneshot::channel();
+        let until = (tokio::time::Instant::now() + patience).into_std();
+        self.order(Order::Offer(Offer { message, until, reply })).await;
+        (id, answer)
+    }
+
+    pub(super) async fn send(&mut self, payload: Payload) -> MessageId {
+        let (id, answer) = self.offer(payload, Duration::ZERO).await;
+        assert_eq!(answer.await.expect("an answer"), Ok(()));
+        id
+    }
+
+    pub(super) async fn stop(&self, within: Duration) {
+        self.order(Order::Stop(within, Fate::Shutdown)).await;
+    }
+
+    /// The pool goes away without a word.
+    pub(super) fn abandon(&mut self) {
+        self.orders = None;
+    }
+
+    /// Waits for the end of the task; says how long that took.
+    pub(super) async fn end(&mut self) -> Duration {
+        let before = tokio::time::Instant::now();
+        timeout(PATIENCE, &mut self.task).await.expect("an end in time").expect("no panic");
+        before.elapsed()
+    }
+}
+
+/// Text or binary of the same bytes.
+pub(super) fn payload(kind: Kind, bytes: Vec<u8>) -> Payload {
+    match kind {
+        Kind::Text => Payload::text(bytes.into()).expect("UTF-8"),
+        Kind::Binary => Payload::binary(bytes),
+    }
+}
