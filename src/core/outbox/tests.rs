@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::core::budget::{Budget, Share};
 
+mod model;
+
 /// An outbox with a clock, and all that it told.
 struct Desk {
     outbox: Outbox,
