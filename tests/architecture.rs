@@ -2,6 +2,8 @@
 //!
 //! It reads sources as text, so it sees what the compiler allows. Comments are taken out first: prose may name any room.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -66,7 +68,7 @@ fn a_room_names_rooms_of_lower_layers_only() {
                 None => {}
                 Some(other) if named == room || *other < layer => {}
                 Some(other) => {
-                    faults.push(format!("{}:{number}: {room} (L{layer}) names {named} (L{other})", path.display()))
+                    faults.push(format!("{}:{number}: {room} (L{layer}) names {named} (L{other})", path.display()));
                 }
             }
         }
