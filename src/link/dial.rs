@@ -1,32 +1,195 @@
-//! Makes connections: not yet.
+//! One attempt from templates to an upgraded stream: secrets, DNS, admission, TCP, TLS, upgrade, redirects.
+//!
+//! Nothing is kept from one attempt to the next, so that renewed secrets, addresses and certificates are followed. The
+//! driver's clock limits an attempt by dropping its future; nothing here runs beyond that.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
-use super::{BoxFuture, Dial, Dialled, Gate, Progress};
-use crate::core::event::{DialFailure, LinkId};
+use super::{
+    BoxFuture, Dial, Dialled, Gate, Progress, Transport,
+    race::{self, Won},
+    resolve, tls,
+    upgrade::{self, Agreed, UpgradeFault},
+};
+use crate::{
+    config::{Endpoint, url::Target},
+    core::{
+        close::Cause,
+        event::{DialFailure, Established, LinkId, Timings},
+    },
+};
 
-/// stub
-pub struct Dialer;
-#[allow(missing_docs, unused_variables, clippy::all, clippy::pedantic, reason = "stub")]
+use ask::Ask;
+
+mod ask;
+
+/// Gives the endpoint's configuration as it is now.
+pub type EndpointSource = Arc<dyn Fn() -> Arc<Endpoint> + Send + Sync>;
+
+/// Dials over TCP and TLS.
+pub struct Dialer {
+    id: LinkId,
+    endpoint: EndpointSource,
+    gate: Arc<dyn Gate>,
+}
+
 impl Dialer {
-    pub fn new(
-        id: LinkId,
-        endpoint: Arc<dyn Fn() -> Arc<crate::config::Endpoint> + Send + Sync>,
-        gate: Arc<dyn Gate>,
-    ) -> Self {
-        Self
+    /// A dialer for one link. `endpoint` is asked at each attempt, for the configuration may have changed.
+    pub fn new(id: LinkId, endpoint: EndpointSource, gate: Arc<dyn Gate>) -> Self {
+        Self { id, endpoint, gate }
     }
 }
+
 impl Dial for Dialer {
-    type Stream = tokio::net::TcpStream;
-    fn dial(
-        &self,
-        url: usize,
-        progress: mpsc::Sender<Progress>,
-    ) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>> {
-        let _ = (url, progress);
-        unimplemented!()
+    type Stream = Transport;
+
+    fn dial(&self, url: usize, progress: mpsc::Sender<Progress>) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
+        let attempt = Attempt {
+            id: self.id.clone(),
+            endpoint: (self.endpoint)(),
+            gate: Arc::clone(&self.gate),
+            report: Report(progress),
+            timings: Timings::default(),
+            began: Instant::now(),
+        };
+        Box::pin(attempt.run(url))
     }
 }
+
+/// Where progress goes. Nobody need listen.
+pub(super) struct Report(pub(super) mpsc::Sender<Progress>);
+
+impl Report {
+    pub(super) async fn send(&self, progress: Progress) {
+        let _ = self.0.send(progress).await;
+    }
+}
+
+/// Why an attempt failed, before it is known how long it took.
+#[derive(Debug)]
+pub(super) struct Setback {
+    pub(super) cause: Cause,
+    pub(super) status: Option<u16>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) detail: String,
+}
+
+impl Setback {
+    pub(super) fn new(cause: Cause, detail: &(impl ToString + ?Sized)) -> Self {
+        Self { cause, status: None, retry_after: None, detail: detail.to_string() }
+    }
+}
+
+impl From<UpgradeFault> for Setback {
+    fn from(fault: UpgradeFault) -> Self {
+        let (cause, detail) = (fault.cause(), fault.to_string());
+        let (status, retry_after) = match fault {
+            UpgradeFault::Status { status, retry_after, location: _ } => (Some(status.as_u16()), retry_after),
+            UpgradeFault::RequestTarget
+            | UpgradeFault::HeaderValue(_)
+            | UpgradeFault::NotHttp(_)
+            | UpgradeFault::TooLarge
+            | UpgradeFault::Ended
+            | UpgradeFault::Broken(_)
+            | UpgradeFault::Invalid(_)
+            | UpgradeFault::Subprotocol(_) => (None, None),
+        };
+        Self { cause, status, retry_after, detail }
+    }
+}
+
+struct Attempt {
+    id: LinkId,
+    endpoint: Arc<Endpoint>,
+    gate: Arc<dyn Gate>,
+    report: Report,
+    timings: Timings,
+    began: Instant,
+}
+
+impl Attempt {
+    async fn run(mut self, url: usize) -> Result<Dialled<Transport>, DialFailure> {
+        let outcome = self.follow(url).await;
+        // Waiting for admission is the pool's doing, not the peer's.
+        self.timings.total = self.began.elapsed().saturating_sub(self.timings.admission.unwrap_or_default());
+        match outcome {
+            Ok(mut dialled) => {
+                dialled.established.timings = self.timings;
+                Ok(dialled)
+            }
+            Err(Setback { cause, status, retry_after, detail }) => {
+                Err(DialFailure { cause, status, retry_after, detail: detail.into(), timings: self.timings })
+            }
+        }
+    }
+
+    /// Dials, and again where a redirect leads.
+    async fn follow(&mut self, url: usize) -> Result<Dialled<Transport>, Setback> {
+        let endpoint = Arc::clone(&self.endpoint);
+        let mut ask = ask::evaluate(endpoint, url).await?;
+        let mut left = self.endpoint.redirects;
+        loop {
+            match self.once(&ask).await? {
+                Ok(dialled) => return Ok(dialled),
+                Err(fault) => ask = ask.redirected(fault, left)?,
+            }
+            left = left.saturating_sub(1);
+        }
+    }
+
+    /// One connection; the inner error is an answer that may be a redirect.
+    async fn once(&mut self, ask: &Ask) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
+        let won = self.connect(&ask.target).await?;
+        let address = won.permit.address;
+        // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
+        let _permit = won.permit;
+        let stream = if ask.target.tls {
+            self.report.send(Progress::Securing).await;
+            let began = Instant::now();
+            let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls).await;
+            self.timings.tls = Some(self.timings.tls.unwrap_or_default() + began.elapsed());
+            Transport::Tls(Box::new(secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?))
+        } else {
+            Transport::Plain(won.tcp)
+        };
+        self.report.send(Progress::Upgrading).await;
+        let began = Instant::now();
+        let agreed = upgrade::upgrade(stream, &ask.wish(self.endpoint.protocols_optional)).await;
+        self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default() + began.elapsed());
+        Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {
+            stream,
+            early,
+            established: Established {
+                url: ask.target.shown.as_str().into(),
+                address: Some(address),
+                protocol: ask.protocol_shown(protocol).into(),
+                extensions: "".into(),
+                timings: Timings::default(),
+            },
+        }))
+    }
+
+    async fn connect(&mut self, target: &Target) -> Result<Won, Setback> {
+        self.report.send(Progress::Resolving).await;
+        let began = Instant::now();
+        let found = resolve::resolve(&target.host, target.port).await;
+        self.timings.dns = Some(self.timings.dns.unwrap_or_default() + began.elapsed());
+        let addresses =
+            found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
+        let heartbeat = &self.endpoint.link.heartbeat;
+        let unacknowledged = heartbeat.idle.saturating_add(heartbeat.timeout);
+        let outcome = race::race(&*self.gate, &self.id, addresses, unacknowledged, &self.report).await;
+        let (admission, took) = match &outcome {
+            Ok(won) => (won.admission, won.took),
+            Err(lost) => (lost.admission, lost.took),
+        };
+        self.timings.admission = Some(self.timings.admission.unwrap_or_default() + admission);
+        self.timings.tcp = Some(self.timings.tcp.unwrap_or_default() + took);
+        outcome.map_err(|lost| Setback::new(Cause::Connect, &lost))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,15 @@
 
 mod dial;
 mod driver;
+mod race;
+mod resolve;
 mod socket;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod transport;
+mod upgrade;
 
 use std::{
     future::Future,
@@ -30,8 +35,9 @@ use crate::core::{
     receipt::Fate,
 };
 
-pub use dial::Dialer;
+pub use dial::{Dialer, EndpointSource};
 pub use driver::run;
+pub use transport::Transport;
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -78,15 +84,15 @@ pub trait Host: Send + Sync + 'static {
 pub enum Progress {
     /// It waits for admission.
     Queued,
-    /// It may go on.
+    /// It may go on, at once or after it waited.
     Admitted,
-    /// It looks the name up.
+    /// The host name is being resolved.
     Resolving,
-    /// It connects by TCP.
+    /// A TCP connection is being made.
     Connecting,
-    /// It shakes hands by TLS.
+    /// The TLS handshake is under way.
     Securing,
-    /// It asks for the upgrade.
+    /// The upgrade request is under way.
     Upgrading,
 }
 

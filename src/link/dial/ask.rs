@@ -1,0 +1,100 @@
+//! What an attempt asks for, evaluated, and what becomes of it on a redirect.
+//!
+//! Across origins everything that may be a credential stays behind, and it stays behind for the rest of the attempt.
+
+use std::sync::Arc;
+
+use http::{HeaderName, header};
+
+use super::Setback;
+use crate::{
+    config::{Endpoint, Secret, subprotocol, template::Template, url::Target},
+    core::close::Cause,
+    link::upgrade::{UpgradeFault, Wish},
+};
+
+/// Headers that another origin may see.
+const HARMLESS: [HeaderName; 4] = [header::ACCEPT_LANGUAGE, header::CACHE_CONTROL, header::ORIGIN, header::USER_AGENT];
+
+/// An evaluated request.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) target: Target,
+    headers: Vec<(HeaderName, Secret)>,
+    protocols: Vec<Secret>,
+    /// The protocols as people may see them; one made of a secret is seen as its reference.
+    shown: Vec<String>,
+}
+
+/// Evaluates the endpoint's templates, on a thread where files may block.
+pub(super) async fn evaluate(endpoint: Arc<Endpoint>, url: usize) -> Result<Ask, Setback> {
+    let evaluated = tokio::task::spawn_blocking(move || Ask::evaluate(&endpoint, url)).await;
+    evaluated.unwrap_or_else(|_| Err(Setback::new(Cause::Secret, "the secrets were not read: the daemon is stopping")))
+}
+
+impl Ask {
+    fn evaluate(endpoint: &Endpoint, url: usize) -> Result<Self, Setback> {
+        let template = endpoint
+            .urls
+            .get(url)
+            .or(endpoint.urls.first())
+            .ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
+        let target = Target::parse(secret(template)?.expose())
+            .map_err(|fault| Setback::new(Cause::Secret, &format!("the evaluated URL cannot be used: {fault}")))?;
+        let headers: Result<_, Setback> =
+            endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), secret(template)?))).collect();
+        let protocols: Vec<Secret> = endpoint.protocols.iter().map(secret).collect::<Result<_, _>>()?;
+        let texts: Vec<&str> = protocols.iter().map(Secret::expose).collect();
+        subprotocol::check(&texts).map_err(|fault| Setback::new(Cause::Secret, &fault))?;
+        let shown = endpoint
+            .protocols
+            .iter()
+            .zip(&texts)
+            .map(|(template, text)| if template.has_references() { template.shown() } else { (*text).to_owned() });
+        Ok(Self { target, headers: headers?, shown: shown.collect(), protocols })
+    }
+
+    /// The request of the upgrade.
+    pub(super) fn wish(&self, protocols_optional: bool) -> Wish<'_> {
+        Wish { target: &self.target, headers: &self.headers, protocols: &self.protocols, protocols_optional }
+    }
+
+    /// The chosen subprotocol, for people and consumers.
+    pub(super) fn protocol_shown(&self, index: Option<usize>) -> &str {
+        index.and_then(|index| self.shown.get(index)).map_or("", String::as_str)
+    }
+
+    /// Where a refusal leads, if `left` redirects may yet be followed.
+    pub(super) fn redirected(mut self, fault: UpgradeFault, left: u32) -> Result<Self, Setback> {
+        let UpgradeFault::Status { status, location: Some(location), .. } = &fault else { return Err(fault.into()) };
+        if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Err(fault.into());
+        }
+        let refused = |why: String| Setback {
+            status: Some(status.as_u16()),
+            ..Setback::new(Cause::Upgrade, &format!("the server redirects (status {status}) {why}"))
+        };
+        let mut url = self.target.url.join(location).map_err(|_| refused("to what is no URL".into()))?;
+        url.set_fragment(None);
+        let mut target =
+            Target::parse(url.as_str()).map_err(|fault| refused(format!("to what cannot be used: {fault}")))?;
+        if left == 0 {
+            return Err(refused(format!("to {}, and no more redirects are allowed (`redirects`)", target.shown)));
+        }
+        if self.target.tls && !target.tls {
+            return Err(refused(format!("to {}, which would give up TLS", target.shown)));
+        }
+        if target.same_origin(&self.target) {
+            target.basic_auth = self.target.basic_auth.take();
+        } else {
+            target.basic_auth = None;
+            self.headers.retain(|(name, _)| HARMLESS.contains(name));
+        }
+        self.target = target;
+        Ok(self)
+    }
+}
+
+fn secret(template: &Template) -> Result<Secret, Setback> {
+    template.evaluate().map_err(|error| Setback::new(Cause::Secret, &error))
+}

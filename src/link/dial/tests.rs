@@ -1,0 +1,261 @@
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::*;
+use crate::{config, link::Permit};
+
+mod secure;
+
+/// Lets `places` be held at once, and remembers who asked for what.
+struct Counted {
+    places: Arc<Semaphore>,
+    held: Arc<AtomicUsize>,
+    asked: Mutex<Vec<(Vec<SocketAddr>, bool)>>,
+}
+
+impl Counted {
+    fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self { places: Arc::new(Semaphore::new(places)), held: Arc::default(), asked: Mutex::new(Vec::new()) })
+    }
+}
+
+impl Gate for Counted {
+    fn admit(&self, _link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit> {
+        self.asked.lock().unwrap().push((addresses.clone(), extra));
+        let (places, held) = (Arc::clone(&self.places), Arc::clone(&self.held));
+        Box::pin(async move {
+            let place = places.acquire_owned().await.unwrap();
+            held.fetch_add(1, Ordering::SeqCst);
+            let release = move || {
+                held.fetch_sub(1, Ordering::SeqCst);
+                drop(place);
+            };
+            Permit { address: addresses[0], release: Some(Box::new(release)) }
+        })
+    }
+}
+
+fn id() -> LinkId {
+    LinkId { endpoint: "feed".into(), index: 0 }
+}
+
+fn endpoint(toml: &str) -> Arc<Endpoint> {
+    let loaded = config::parse_toml(&format!("[endpoints.feed]\n{toml}"), "test.toml").unwrap();
+    Arc::clone(&loaded.config.endpoints["feed"])
+}
+
+async fn dial(toml: &str, gate: Arc<Counted>) -> (Result<Dialled<Transport>, DialFailure>, Vec<Progress>) {
+    let endpoint = endpoint(toml);
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), gate);
+    let (told, mut heard) = mpsc::channel(64);
+    let outcome = dialer.dial(0, told).await;
+    let mut progress = Vec::new();
+    while let Some(step) = heard.recv().await {
+        progress.push(step);
+    }
+    (outcome, progress)
+}
+
+/// An address where nobody listens.
+async fn dead() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// Reads one request and answers it, `{accept}` replaced.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => request.push(byte),
+            Err(_) => return String::new(),
+        }
+    }
+    let request = String::from_utf8(request).unwrap().to_lowercase_names();
+    let key = request.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
+    stream.write_all(answer.replace("{accept}", &derive_accept_key(key.as_bytes())).as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    request
+}
+
+trait LowercaseNames {
+    fn to_lowercase_names(&self) -> String;
+}
+
+impl LowercaseNames for String {
+    fn to_lowercase_names(&self) -> String {
+        let lower = |line: &str| match line.split_once(": ") {
+            Some((name, value)) => format!("{}: {value}\r\n", name.to_lowercase()),
+            None => format!("{line}\r\n"),
+        };
+        self.lines().map(lower).collect()
+    }
+}
+
+const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n";
+
+/// Answers each connection with the next of `answers`; gives the requests.
+async fn serve(answers: Vec<String>) -> (SocketAddr, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut requests = Vec::new();
+        for text in answers {
+            let (stream, _) = listener.accept().await.unwrap();
+            requests.push(answer(stream, &text).await);
+        }
+        requests
+    });
+    (address, task)
+}
+
+#[tokio::test]
+async fn an_uncontended_dial_is_never_queued_and_gives_its_place_back() {
+    let (address, _server) = serve(vec![GOOD.into()]).await;
+    let gate = Counted::new(1);
+    let (outcome, progress) = dial(&format!("url = 'ws://{address}/v2?key=k3y'"), Arc::clone(&gate)).await;
+    let established = outcome.unwrap().established;
+    assert_eq!(&*established.url, format!("ws://{address}/v2"));
+    assert_eq!(established.address, Some(address));
+    assert!(established.timings.upgrade.is_some() && established.timings.tls.is_none());
+    assert_eq!(progress, [Progress::Resolving, Progress::Admitted, Progress::Connecting, Progress::Upgrading]);
+    assert_eq!(gate.held.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_dial_that_must_wait_says_so_first() {
+    let (address, _server) = serve(vec![GOOD.into()]).await;
+    let gate = Counted::new(0);
+    let (told, mut heard) = mpsc::channel(8);
+    let endpoint = endpoint(&format!("url = 'ws://{address}'"));
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+    let attempt = tokio::spawn(dialer.dial(0, told));
+    assert_eq!(heard.recv().await, Some(Progress::Resolving));
+    assert_eq!(heard.recv().await, Some(Progress::Queued));
+    gate.places.add_permits(1);
+    assert_eq!(heard.recv().await, Some(Progress::Admitted));
+    attempt.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_dead_address_is_followed_by_the_next_at_once() {
+    let (live, _server) = serve(vec![GOOD.into()]).await;
+    let gate = Counted::new(2);
+    let first = dead().await;
+    let (told, _heard) = mpsc::channel(8);
+    let won = race::race(&*gate, &id(), vec![first, live], Duration::from_secs(30), &Report(told)).await.ok().unwrap();
+    assert_eq!(won.permit.address, live);
+    assert_eq!(*gate.asked.lock().unwrap(), [(vec![first, live], false), (vec![live], true)]);
+    assert_eq!(gate.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
+}
+
+#[tokio::test]
+async fn an_attempt_at_dead_addresses_names_each() {
+    let (one, other) = (dead().await, dead().await);
+    let gate = Counted::new(2);
+    let (told, _heard) = mpsc::channel(8);
+    let lost = race::race(&*gate, &id(), vec![one, other], Duration::from_secs(30), &Report(told)).await.err().unwrap();
+    assert!(lost.detail.contains(&one.to_string()) && lost.detail.contains(&other.to_string()), "{lost}");
+    assert_eq!(gate.held.load(Ordering::SeqCst), 0);
+    let (outcome, _) = dial(&format!("url = 'ws://{one}'"), gate).await;
+    assert_eq!(outcome.unwrap_err().cause, Cause::Connect);
+}
+
+#[tokio::test]
+async fn an_abandoned_attempt_gives_its_place_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = endpoint(&format!("url = 'ws://{}'", listener.local_addr().unwrap()));
+    let gate = Counted::new(1);
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+    let (told, mut heard) = mpsc::channel(8);
+    let mut attempt = dialer.dial(0, told);
+    loop {
+        tokio::select! {
+            outcome = &mut attempt => panic!("nobody answered, yet {outcome:?}"),
+            step = heard.recv() => if step == Some(Progress::Upgrading) { break },
+        }
+    }
+    assert_eq!(gate.held.load(Ordering::SeqCst), 1, "the place is held until the peer has answered");
+    drop(attempt);
+    assert_eq!(gate.held.load(Ordering::SeqCst), 0);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named_before_anything_is_dialled() {
+    let gate = Counted::new(1);
+    let toml = "url = 'ws://127.0.0.1:9'\nheaders.authorization = 'Bearer ${env:WSKEEPER_NOT_SET}'";
+    let (outcome, progress) = dial(toml, Arc::clone(&gate)).await;
+    let failure = outcome.unwrap_err();
+    assert_eq!(failure.cause, Cause::Secret);
+    assert!(failure.detail.contains("${env:WSKEEPER_NOT_SET}"), "{}", failure.detail);
+    assert!(progress.is_empty() && gate.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_resolved_is_a_matter_of_dns() {
+    let (outcome, _) = dial("url = 'ws://no-such-host.invalid'", Counted::new(1)).await;
+    let failure = outcome.unwrap_err();
+    assert_eq!(failure.cause, Cause::Dns);
+    assert!(failure.detail.contains("no-such-host.invalid"), "{}", failure.detail);
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_status_and_delay() {
+    let refusal = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+    let (address, _server) = serve(vec![refusal.into()]).await;
+    let failure = dial(&format!("url = 'ws://{address}'"), Counted::new(1)).await.0.unwrap_err();
+    assert_eq!((failure.cause, failure.status), (Cause::Upgrade, Some(503)));
+    assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
+}
+
+fn redirect(to: &str) -> String {
+    format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_only_where_allowed() {
+    let (address, _server) = serve(vec![redirect("/b?key=k3y")]).await;
+    let failure = dial(&format!("url = 'ws://{address}/a'"), Counted::new(1)).await.0.unwrap_err();
+    assert_eq!((failure.cause, failure.status), (Cause::Upgrade, Some(307)));
+    assert!(failure.detail.contains("/b") && !failure.detail.contains("k3y"), "{}", failure.detail);
+}
+
+#[tokio::test]
+async fn credentials_go_along_within_an_origin_and_stay_behind_beyond_it() {
+    let (there, elsewhere) = serve(vec![GOOD.into()]).await;
+    let (here, origin) = serve(vec![redirect("/b#part"), redirect(&format!("http://x:y@{there}/c"))]).await;
+    let toml = format!(
+        "url = 'ws://al:open@{here}/a'\nredirects = 2\nheaders = {{ x-api-key = '${{env:PATH}}', user-agent = 'me' }}"
+    );
+    // One place is enough: each hop gives it back before the next asks.
+    let established = dial(&toml, Counted::new(1)).await.0.unwrap().established;
+    assert_eq!(&*established.url, format!("ws://{there}/c"));
+    for request in origin.await.unwrap() {
+        assert!(request.contains("authorization: Basic") && request.contains("x-api-key"), "{request}");
+    }
+    let request = elsewhere.await.unwrap().remove(0);
+    assert!(request.starts_with("GET /c ") && request.contains("user-agent: me"), "{request}");
+    assert!(!request.contains("authorization") && !request.contains("x-api-key"), "{request}");
+}
+
+#[tokio::test]
+async fn endless_redirects_end() {
+    let (address, server) = serve(vec![redirect("/again"); 3]).await;
+    let toml = format!("url = 'ws://{address}'\nredirects = 2");
+    assert_eq!(dial(&toml, Counted::new(1)).await.0.unwrap_err().status, Some(307));
+    assert_eq!(server.await.unwrap().len(), 3);
+}

@@ -1,0 +1,131 @@
+//! TLS on loopback, with an authority made for each test.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, folder }
+    }
+
+    fn file(&self) -> String {
+        self.folder.path().join("ca.pem").display().to_string()
+    }
+
+    /// Serves one connection with a certificate for `name`.
+    async fn serve(&self, name: &str, expired: bool) -> SocketAddr {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if expired {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2021, 1, 1);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            let (tcp, _): (TcpStream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(tcp).await {
+                answer(&mut stream, GOOD).await;
+                let _ = stream.read_u8().await;
+            }
+        });
+        address
+    }
+}
+
+async fn secured(address: SocketAddr, tls: &str) -> Result<Dialled<Transport>, DialFailure> {
+    dial(&format!("url = 'wss://{address}'\ntls = {{ {tls} }}"), Counted::new(1)).await.0
+}
+
+/// The detail of a failure of TLS.
+async fn fault(address: SocketAddr, tls: &str) -> String {
+    let failure = secured(address, tls).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Tls);
+    failure.detail.into()
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_configured_authority_is_trusted() {
+    let authority = Authority::new("ours");
+    let address = authority.serve("127.0.0.1", false).await;
+    let dialled = secured(address, &format!("ca = '{}'", authority.file())).await.unwrap();
+    assert!(matches!(dialled.stream, Transport::Tls(_)));
+    assert!(dialled.established.timings.tls.is_some());
+}
+
+#[tokio::test]
+async fn another_name_may_be_asked_for() {
+    let authority = Authority::new("ours");
+    let address = authority.serve("feed.example", false).await;
+    secured(address, &format!("ca = '{}', server_name = 'feed.example'", authority.file())).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_told() {
+    let authority = Authority::new("ours");
+    let ca = format!("ca = '{}'", authority.file());
+    let detail = fault(authority.serve("127.0.0.1", true).await, &ca).await;
+    assert!(detail.contains("expired"), "{detail}");
+    let detail = fault(authority.serve("other.example", false).await, &ca).await;
+    assert!(detail.contains("other.example"), "{detail}");
+    let other = Authority::new("another");
+    let foreign = format!("ca = '{}'", other.file());
+    let detail = fault(authority.serve("127.0.0.1", false).await, &foreign).await;
+    assert!(detail.contains("unknown issuer"), "{detail}");
+}
+
+#[tokio::test]
+async fn an_insecure_endpoint_believes_anything() {
+    let authority = Authority::new("ours");
+    secured(authority.serve("other.example", true).await, "insecure = true").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let _ = tcp.read_to_end(&mut Vec::new()).await;
+    });
+    let detail = fault(address, "insecure = true").await;
+    assert!(detail.contains("did not speak TLS"), "{detail}");
+}
+
+#[tokio::test]
+async fn an_authority_that_cannot_be_read_is_named() {
+    let authority = Authority::new("ours");
+    let file = authority.file();
+    let address = authority.serve("127.0.0.1", false).await;
+    std::fs::write(&file, "nothing").unwrap();
+    let detail = fault(address, &format!("ca = '{file}'")).await;
+    assert!(detail.contains(&file), "{detail}");
+}

@@ -1,0 +1,124 @@
+//! One TCP connection from many addresses (RFC 8305 §5).
+//!
+//! Each address needs a permit of its own, and the first needs one that counts as a new attempt. A loser gives its permit
+//! back at once, by being dropped.
+
+use std::{fmt::Write as _, io, net::SocketAddr, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
+
+use super::{Gate, Permit, Progress, dial::Report, transport};
+use crate::core::event::LinkId;
+
+/// The next address is tried when the last one has not answered for this long (RFC 8305 §8).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// The account of failures has at most this many bytes.
+const MOST_DETAIL: usize = 1000;
+
+/// The connection made first.
+pub(super) struct Won {
+    pub(super) tcp: TcpStream,
+    pub(super) permit: Permit,
+    /// The wait for admission to the first address.
+    pub(super) admission: Duration,
+    /// From there until the connection.
+    pub(super) took: Duration,
+}
+
+/// No address accepted. Displays what became of each.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct Lost {
+    pub(super) detail: String,
+    pub(super) admission: Duration,
+    pub(super) took: Duration,
+}
+
+/// Connects to one of `addresses`, of which there is at least one.
+pub(super) async fn race(
+    gate: &dyn Gate,
+    link: &LinkId,
+    mut addresses: Vec<SocketAddr>,
+    unacknowledged: Duration,
+    report: &Report,
+) -> Result<Won, Lost> {
+    let asked = Instant::now();
+    let first = admitted(gate, link, &addresses, report).await;
+    report.send(Progress::Connecting).await;
+    let began = Instant::now();
+    let admission = began - asked;
+    addresses.retain(|address| *address != first.address);
+    let mut rest = addresses.into_iter();
+    let mut running = FuturesUnordered::new();
+    running.push(connect(Ask::Have(first), gate, link, unacknowledged));
+    let mut next_at = began + STAGGER;
+    let mut detail = String::new();
+    loop {
+        let failed = tokio::select! {
+            biased;
+            Some(finished) = running.next(), if !running.is_empty() => match finished {
+                Ok((tcp, permit)) => return Ok(Won { tcp, permit, admission, took: began.elapsed() }),
+                Err(failed) => Some(failed),
+            },
+            () = sleep_until(next_at), if rest.len() > 0 => None,
+        };
+        if let Some((address, error)) = failed {
+            note(&mut detail, address, &error);
+        }
+        if let Some(address) = rest.next() {
+            running.push(connect(Ask::Need(address), gate, link, unacknowledged));
+            next_at = Instant::now() + STAGGER;
+        } else if running.is_empty() {
+            return Err(Lost { detail, admission, took: began.elapsed() });
+        }
+    }
+}
+
+/// The first permit; an attempt that gets it at once never shows as queued.
+async fn admitted(gate: &dyn Gate, link: &LinkId, addresses: &[SocketAddr], report: &Report) -> Permit {
+    let mut asking = gate.admit(link.clone(), addresses.to_vec(), false);
+    let permit = if let Some(permit) = (&mut asking).now_or_never() {
+        permit
+    } else {
+        report.send(Progress::Queued).await;
+        asking.await
+    };
+    report.send(Progress::Admitted).await;
+    permit
+}
+
+/// Whether there is a permit yet.
+enum Ask {
+    Have(Permit),
+    Need(SocketAddr),
+}
+
+async fn connect(
+    ask: Ask,
+    gate: &dyn Gate,
+    link: &LinkId,
+    unacknowledged: Duration,
+) -> Result<(TcpStream, Permit), (SocketAddr, io::Error)> {
+    let permit = match ask {
+        Ask::Have(permit) => permit,
+        Ask::Need(address) => gate.admit(link.clone(), vec![address], true).await,
+    };
+    let tcp = TcpStream::connect(permit.address).await;
+    match tcp.and_then(|tcp| transport::prepare(&tcp, unacknowledged).map(|()| tcp)) {
+        Ok(tcp) => Ok((tcp, permit)),
+        Err(error) => Err((permit.address, error)),
+    }
+}
+
+fn note(detail: &mut String, address: SocketAddr, error: &io::Error) {
+    if detail.len() < MOST_DETAIL {
+        let separator = if detail.is_empty() { "" } else { "; " };
+        // Writing to a String cannot fail.
+        let _ = write!(detail, "{separator}{address}: {error}");
+    }
+}

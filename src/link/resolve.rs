@@ -1,0 +1,81 @@
+//! From a host to addresses, anew at every attempt.
+//!
+//! The order matters: families alternate (RFC 8305 §4), so that one family that leads nowhere costs one stagger, not many.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+/// Addresses tried in one attempt at most; a name with more is served well enough by the first.
+const MOST: usize = 16;
+
+/// The addresses of `host`, which may be an address itself; at least one.
+pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = tokio::net::lookup_host((host, port)).await?;
+    let mut addresses = interleave(found);
+    addresses.truncate(MOST);
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    Ok(addresses)
+}
+
+/// Alternates families, beginning with that of the first address; the order within a family is the resolver's (RFC 6724).
+fn interleave(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut distinct: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !distinct.contains(&address) {
+            distinct.push(address);
+        }
+    }
+    let first_is_v6 = distinct.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = distinct.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut mixed = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        let (one, other) = (first.next(), second.next());
+        if one.is_none() && other.is_none() {
+            return mixed;
+        }
+        mixed.extend(one.into_iter().chain(other));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mixed(addresses: &[&str]) -> Vec<String> {
+        let parsed: Vec<SocketAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        interleave(parsed.into_iter()).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn families_alternate_beginning_with_the_resolvers_choice() {
+        assert_eq!(
+            mixed(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]),
+            ["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]
+        );
+        assert_eq!(mixed(&["1.0.0.1:1", "1.0.0.2:1", "[::1]:1"]), ["1.0.0.1:1", "[::1]:1", "1.0.0.2:1"]);
+    }
+
+    #[test]
+    fn an_address_found_twice_is_tried_once() {
+        assert_eq!(mixed(&["1.0.0.1:1", "1.0.0.1:1"]), ["1.0.0.1:1"]);
+    }
+
+    #[tokio::test]
+    async fn an_address_is_taken_as_it_is() {
+        assert_eq!(resolve("::1", 9).await.unwrap(), ["[::1]:9".parse().unwrap()]);
+        assert_eq!(resolve("127.0.0.1", 9).await.unwrap(), ["127.0.0.1:9".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn localhost_is_found() {
+        assert!(resolve("localhost", 9).await.unwrap().iter().all(|address| address.ip().is_loopback()));
+    }
+}

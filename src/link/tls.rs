@@ -1,0 +1,144 @@
+//! The TLS handshake, and what was wrong where it fails.
+//!
+//! Files are read anew at each attempt, so that a renewed certificate is followed without a reload; only the platform's
+//! roots are kept, for they are hundreds.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use rustls::{
+    CertificateError, ClientConfig, Error, RootCertStore,
+    client::WebPkiServerVerifier,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem, pem::PemObject as _},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::config::Tls;
+
+mod blind;
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TlsFault {
+    /// A PEM file cannot be used.
+    #[error("{} cannot be used: {problem}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// The platform trusts nobody.
+    #[error("no certificate authority is trusted: install the platform's (ca-certificates), or set tls.ca")]
+    NoRoots,
+    /// The settings do not go together.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(String),
+    /// The host is no name to verify.
+    #[error("the host is not a name that a certificate can be for: {0}")]
+    Name(#[from] InvalidDnsNameError),
+    /// The peer ended the connection in the handshake.
+    #[error("the server closed the connection in the TLS handshake: is this a TLS port?")]
+    Ended,
+    /// The handshake failed.
+    #[error("{0}")]
+    Handshake(String),
+}
+
+/// Makes `tcp` a TLS connection to `host`.
+pub(super) async fn secure(tcp: TcpStream, host: &str, tls: &Tls) -> Result<TlsStream<TcpStream>, TlsFault> {
+    let name = ServerName::try_from(tls.server_name.as_deref().unwrap_or(host).to_owned())?;
+    let tls = tls.clone();
+    // It reads files, and the first time all of the platform's roots.
+    let config = tokio::task::spawn_blocking(move || config(&tls)).await;
+    let config = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| explain(&error))
+}
+
+fn config(tls: &Tls) -> Result<ClientConfig, TlsFault> {
+    let setup = |error: &dyn std::error::Error| TlsFault::Setup(error.to_string());
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| setup(&error))?;
+    let builder = if tls.insecure {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(blind::Blind::new(provider)))
+    } else {
+        builder.with_webpki_verifier(verifier(tls, provider)?)
+    };
+    let mut config = match &tls.client {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+            builder.with_client_auth_cert(certificates(chain)?, key_der).map_err(|error| setup(&error))?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TlsFault> {
+    let roots = match &tls.ca {
+        None => platform_roots()?,
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| TlsFault::File { path: path.clone(), problem: error.to_string() })?;
+            }
+            Arc::new(roots)
+        }
+    };
+    WebPkiServerVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|error| TlsFault::Setup(error.to_string()))
+}
+
+fn platform_roots() -> Result<Arc<RootCertStore>, TlsFault> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(TlsFault::NoRoots);
+    }
+    Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(roots))))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| unusable(path, &error));
+    match certificates {
+        Ok(none) if none.is_empty() => {
+            Err(TlsFault::File { path: path.to_owned(), problem: "it holds no certificate in PEM".into() })
+        }
+        other => other,
+    }
+}
+
+fn unusable(path: &Path, error: &pem::Error) -> TlsFault {
+    TlsFault::File { path: path.to_owned(), problem: error.to_string() }
+}
+
+fn explain(error: &io::Error) -> TlsFault {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        None if error.kind() == io::ErrorKind::UnexpectedEof => TlsFault::Ended,
+        None => TlsFault::Handshake(format!("the connection broke in the TLS handshake: {error}")),
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => TlsFault::Handshake(
+            "the server's certificate is of an unknown issuer: set tls.ca where the authority is your own".into(),
+        ),
+        Some(tls @ Error::InvalidMessage(_)) => {
+            TlsFault::Handshake(format!("the server did not speak TLS ({tls}): is this a TLS port?"))
+        }
+        // rustls says it well: expired since when, for which other name.
+        Some(tls) => TlsFault::Handshake(tls.to_string()),
+    }
+}

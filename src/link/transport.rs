@@ -1,0 +1,123 @@
+//! The byte stream under a WebSocket: TCP, or TLS over TCP.
+//!
+//! Dropping a [`Transport`] ends TCP in order (FIN); only after [`Transport::abort`] does dropping it send RST.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+/// A connection, with or without TLS.
+#[derive(Debug)]
+pub enum Transport {
+    /// Bytes as they are.
+    Plain(TcpStream),
+    /// Under TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    /// Makes the coming drop reset the connection (RST), so that nothing unsent or unacknowledged is kept in the kernel.
+    ///
+    /// A socket that is already dead is as good as reset, so there is no error to hand on.
+    pub fn abort(&self) {
+        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// The socket itself.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+/// Sets what every connection needs: no delay for small frames, and on Linux a limit to how long written bytes may stay
+/// unacknowledged (`TCP_USER_TIMEOUT`), which backs up the heartbeat.
+pub(super) fn prepare(tcp: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(tcp).set_tcp_user_timeout(Some(unacknowledged))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = unacknowledged;
+    Ok(())
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+
+    use super::*;
+
+    async fn pair() -> (Transport, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Transport::Plain(near), listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_dropped_transport_ends_in_order() {
+        let (near, mut far) = pair().await;
+        drop(near);
+        assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_aborted_transport_resets_the_connection() {
+        let (near, mut far) = pair().await;
+        near.abort();
+        drop(near);
+        assert_eq!(far.read(&mut [0; 8]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_prepared_socket_neither_delays_nor_waits_for_ever() {
+        let (near, _far) = pair().await;
+        prepare(near.tcp(), Duration::from_secs(30)).unwrap();
+        assert!(near.tcp().nodelay().unwrap());
+        assert_eq!(SockRef::from(near.tcp()).tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
+    }
+}

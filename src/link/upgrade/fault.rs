@@ -1,0 +1,80 @@
+//! Why an upgrade failed, in words for an operator.
+//!
+//! The peer's text appears in none of them: what it sent may be long, hostile, or an echo of our secrets.
+
+use std::time::Duration;
+
+use http::{HeaderName, StatusCode};
+
+use crate::core::close::Cause;
+
+/// Why an upgrade failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(in crate::link) enum UpgradeFault {
+    /// The path or query cannot be sent.
+    #[error("the URL's path or query cannot be sent in a request: percent-encode it")]
+    RequestTarget,
+    /// A header's evaluated value cannot be sent.
+    #[error(
+        "the value of header {0} has a control character (a line break at the end of a secret?) and cannot be sent"
+    )]
+    HeaderValue(HeaderName),
+    /// The answer is no HTTP.
+    #[error("the server did not speak HTTP/1.1 ({0}): is this the right port, and the right one of ws and wss?")]
+    NotHttp(String),
+    /// The answer's head has no end.
+    #[error("the head of the server's answer is larger than 16 KiB")]
+    TooLarge,
+    /// The connection ended first.
+    #[error("the server closed the connection before it answered the upgrade request")]
+    Ended,
+    /// The connection broke first.
+    #[error("the connection broke before the upgrade was answered: {0}")]
+    Broken(String),
+    /// Another status than 101.
+    #[error("the server answered the upgrade with status {status}, not with 101")]
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// `Retry-After`, already a delay.
+        retry_after: Option<Duration>,
+        /// `Location`, as sent.
+        location: Option<String>,
+    },
+    /// A 101 that RFC 6455 §4.1 tells the client to fail on.
+    #[error("the server's 101 is not valid: {0}")]
+    Invalid(&'static str),
+    /// A subprotocol that was not offered, or none.
+    #[error("{0}")]
+    Subprotocol(&'static str),
+}
+
+impl UpgradeFault {
+    /// Sorts what hyper says.
+    pub(super) fn from_hyper(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            Self::TooLarge
+        } else if error.is_parse() {
+            Self::NotHttp(error.to_string())
+        } else if let Some(io) = std::error::Error::source(error) {
+            Self::Broken(io.to_string())
+        } else {
+            Self::Ended
+        }
+    }
+
+    /// The failure class.
+    pub(in crate::link) fn cause(&self) -> Cause {
+        match self {
+            Self::RequestTarget
+            | Self::NotHttp(_)
+            | Self::TooLarge
+            | Self::Ended
+            | Self::Broken(_)
+            | Self::Status { .. }
+            | Self::Invalid(_) => Cause::Upgrade,
+            Self::HeaderValue(_) => Cause::Secret,
+            Self::Subprotocol(_) => Cause::Subprotocol,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+use std::time::Duration;
+
+use http::HeaderName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::*;
+use crate::core::close::Cause;
+
+const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+                    Sec-WebSocket-Accept: {accept}\r\n";
+
+struct Case<'a> {
+    url: &'a str,
+    headers: Vec<(HeaderName, Secret)>,
+    protocols: Vec<Secret>,
+    optional: bool,
+}
+
+impl Case<'_> {
+    fn offering(protocols: &[&str]) -> Self {
+        Self {
+            url: "ws://feed.example/v2",
+            headers: Vec::new(),
+            protocols: protocols.iter().map(|text| Secret::new(*text)).collect(),
+            optional: false,
+        }
+    }
+
+    /// The outcome and the request, where the server answers with `answer`, `{accept}` replaced, and hangs up.
+    async fn answered(&self, answer: &str) -> (Result<Agreed<DuplexStream>, UpgradeFault>, String) {
+        let (near, mut far) = tokio::io::duplex(64 << 10);
+        let target = Target::parse(self.url).unwrap();
+        let wish = Wish {
+            target: &target,
+            headers: &self.headers,
+            protocols: &self.protocols,
+            protocols_optional: self.optional,
+        };
+        let server = async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(far.read_u8().await.unwrap());
+            }
+            let request = String::from_utf8(request).unwrap();
+            let accept = derive_accept_key(line(&request, "sec-websocket-key").unwrap().as_bytes());
+            // A peer that has given up no longer reads.
+            let _ = far.write_all(answer.replace("{accept}", &accept).as_bytes()).await;
+            request
+        };
+        tokio::join!(upgrade(near, &wish), server)
+    }
+
+    async fn fault(&self, answer: &str) -> UpgradeFault {
+        self.answered(answer).await.0.unwrap_err()
+    }
+}
+
+fn line<'a>(request: &'a str, name: &str) -> Option<&'a str> {
+    request.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn good(more: &str) -> String {
+    format!("{GOOD}{more}\r\n")
+}
+
+#[tokio::test]
+async fn a_connection_header_may_hold_more_than_upgrade() {
+    let (outcome, request) = Case::offering(&[]).answered(&good("")).await;
+    assert_eq!(outcome.unwrap().protocol, None);
+    assert!(request.starts_with("GET /v2 HTTP/1.1\r\n"), "{request}");
+    assert_eq!(line(&request, "host"), Some("feed.example"));
+    assert_eq!(line(&request, "upgrade"), Some("websocket"));
+    assert_eq!(line(&request, "connection"), Some("Upgrade"));
+    assert_eq!(line(&request, "sec-websocket-version"), Some("13"));
+    assert_eq!(line(&request, "sec-websocket-extensions"), None);
+}
+
+#[tokio::test]
+async fn a_url_without_path_asks_for_the_root() {
+    let case = Case { url: "ws://feed.example:8080?x=1", ..Case::offering(&[]) };
+    let (_, request) = case.answered(&good("")).await;
+    assert!(request.starts_with("GET /?x=1 HTTP/1.1\r\n"), "{request}");
+    assert_eq!(line(&request, "host"), Some("feed.example:8080"));
+}
+
+#[tokio::test]
+async fn userinfo_is_sent_unless_a_header_says_otherwise() {
+    let mut case = Case { url: "ws://al:open@feed.example", ..Case::offering(&[]) };
+    assert_eq!(line(&case.answered(&good("")).await.1, "authorization"), Some("Basic YWw6b3Blbg=="));
+    case.headers.push((AUTHORIZATION, Secret::new("Bearer t")));
+    case.headers.push((HOST, Secret::new("other.example")));
+    let (_, request) = case.answered(&good("")).await;
+    assert_eq!(request.matches("uthorization").count(), 1);
+    assert_eq!(line(&request, "authorization"), Some("Bearer t"));
+    assert_eq!(line(&request, "host"), Some("other.example"));
+}
+
+#[tokio::test]
+async fn frames_that_come_with_the_101_are_kept() {
+    let (outcome, _) = Case::offering(&[]).answered(&format!("{}\u{1}\u{2}early", good(""))).await;
+    let mut agreed = outcome.unwrap();
+    let mut rest = Vec::new();
+    agreed.stream.read_to_end(&mut rest).await.unwrap();
+    agreed.early.extend(rest);
+    assert_eq!(agreed.early, b"\x01\x02early");
+}
+
+#[tokio::test]
+async fn a_101_that_breaks_a_demand_is_refused() {
+    let case = Case::offering(&[]);
+    for (answer, word) in [
+        (good("").replace("{accept}", "AAAA"), "Accept"),
+        (good("").replace("Sec-WebSocket-Accept: {accept}\r\n", ""), "Accept"),
+        (good("Sec-WebSocket-Accept: {accept}\r\n"), "Accept"),
+        (good("").replace("WebSocket\r\nConnection", "h2c\r\nConnection"), "Upgrade header"),
+        (good("").replace("keep-alive, Upgrade", "keep-alive"), "Connection header"),
+        (good("Sec-WebSocket-Extensions: permessage-deflate\r\n"), "extension"),
+    ] {
+        let fault = case.fault(&answer).await;
+        assert_eq!(fault.cause(), Cause::Upgrade);
+        assert!(matches!(fault, UpgradeFault::Invalid(text) if text.contains(word)), "{answer}: {fault}");
+    }
+}
+
+#[tokio::test]
+async fn only_an_offered_subprotocol_may_be_chosen() {
+    let chosen = |name: &str| good(&format!("Sec-WebSocket-Protocol: {name}\r\n"));
+    let case = Case::offering(&["a", "b"]);
+    let (outcome, request) = case.answered(&chosen("b")).await;
+    assert_eq!(outcome.unwrap().protocol, Some(1));
+    assert_eq!(line(&request, "sec-websocket-protocol"), Some("a, b"));
+    for bad in ["c", "B", "a, b", ""] {
+        assert_eq!(case.fault(&chosen(bad)).await.cause(), Cause::Subprotocol, "{bad:?}");
+    }
+    assert_eq!(Case::offering(&[]).fault(&chosen("a")).await.cause(), Cause::Subprotocol);
+}
+
+#[tokio::test]
+async fn a_server_must_choose_a_subprotocol_unless_that_is_optional() {
+    let mut case = Case::offering(&["a"]);
+    assert_eq!(case.fault(&good("")).await.cause(), Cause::Subprotocol);
+    case.optional = true;
+    assert_eq!(case.answered(&good("")).await.0.unwrap().protocol, None);
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_status_in_http_1_0_too() {
+    for (answer, code) in [
+        ("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", 401),
+        ("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found", 404),
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\n", 503),
+        ("HTTP/1.0 403 Forbidden\r\nConnection: close\r\n\r\nno", 403),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200),
+    ] {
+        match Case::offering(&[]).fault(answer).await {
+            UpgradeFault::Status { status, retry_after: None, .. } => assert_eq!(status.as_u16(), code),
+            other => panic!("{answer}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_read_in_both_forms() {
+    let at =
+        |value: &str| format!("HTTP/1.1 429 Too Many Requests\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
+    let case = Case::offering(&[]);
+    let UpgradeFault::Status { retry_after, .. } = case.fault(&at("17")).await else { panic!("another fault") };
+    assert_eq!(retry_after, Some(Duration::from_secs(17)));
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_mins(10));
+    let UpgradeFault::Status { retry_after, .. } = case.fault(&at(&date)).await else { panic!("another fault") };
+    let delay = retry_after.unwrap();
+    assert!(delay > Duration::from_mins(9) && delay <= Duration::from_mins(10), "{delay:?}");
+}
+
+#[tokio::test]
+async fn garbage_is_told_as_such() {
+    for answer in ["SSH-2.0-OpenSSH_9.9\r\n", "\u{15}\u{3}\u{1}\0\u{2}\u{2}F rest of an alert\r\n\r\n"] {
+        let fault = Case::offering(&[]).fault(answer).await;
+        assert!(matches!(fault, UpgradeFault::NotHttp(_)), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_given_up() {
+    let endless = format!("HTTP/1.1 101 Switching Protocols\r\nX: {}", "x".repeat(40 << 10));
+    assert_eq!(Case::offering(&[]).fault(&endless).await, UpgradeFault::TooLarge);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_told_as_such() {
+    for answer in ["", "HTTP/1.1 101 Swi"] {
+        assert_eq!(Case::offering(&[]).fault(answer).await, UpgradeFault::Ended);
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_cannot_be_sent_is_named_and_not_shown() {
+    let mut case = Case::offering(&[]);
+    case.headers.push((AUTHORIZATION, Secret::new("Bearer hunter2\n")));
+    let target = Target::parse(case.url).unwrap();
+    let wish = Wish { target: &target, headers: &case.headers, protocols: &[], protocols_optional: false };
+    let fault = upgrade(tokio::io::duplex(64).0, &wish).await.unwrap_err();
+    assert_eq!(fault.cause(), Cause::Secret);
+    assert!(fault.to_string().contains("authorization") && !fault.to_string().contains("hunter2"));
+}
