@@ -298,4 +298,48 @@ mod tests {
         drop(reader);
         assert_eq!(hub.readers(), 0);
     }
+
+    #[tokio::test]
+    async fn a_waiting_subscriber_is_woken_and_patience_loses_nothing() {
+        let hub = hub(10, 1);
+        let mut reader = hub.subscribe(From::Latest);
+        assert!(reader.next_within(Duration::ZERO).await.is_none());
+        let reading = tokio::spawn(async move { text(Some(reader.next().await)) });
+        tokio::task::yield_now().await;
+        publish(&hub, "a");
+        assert_eq!(reading.await.unwrap(), "a");
+    }
+
+    #[test]
+    fn a_cursor_taken_before_anything_came_misses_nothing() {
+        let hub = hub(10, 100);
+        let before = hub.cursor();
+        publish(&hub, "a");
+        assert_eq!(text(hub.subscribe(From::After(before)).try_next()), "a");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_reader_accounts_for_everything_while_publishing_goes_on() {
+        const ALL: u64 = 2000;
+        let hub = hub(16, 1);
+        let account = |mut reader: Reader| async move {
+            let mut accounted = 0;
+            loop {
+                match reader.next().await {
+                    Next::Entry(_) => accounted += 1,
+                    Next::Gap { missed, .. } => accounted += missed.unwrap(),
+                    Next::Closed => return accounted,
+                }
+            }
+        };
+        let readers: Vec<_> = (0..4).map(|_| tokio::spawn(account(hub.subscribe(From::Oldest)))).collect();
+        for _ in 0..ALL {
+            publish(&hub, "x");
+            tokio::task::yield_now().await;
+        }
+        hub.close();
+        for reader in readers {
+            assert_eq!(reader.await.unwrap(), ALL);
+        }
+    }
 }

@@ -233,6 +233,11 @@ fn crate_used(line: &str) -> Option<&str> {
 fn is_core_crate(name: &str, path: &Path) -> bool {
     CORE_CRATES.iter().any(|(known, only)| *known == name && only.is_none_or(|only| path == Path::new(only)))
         || name.starts_with(char::is_uppercase)
-        || Path::new("src/core").join(format!("{name}.rs")).exists()
-        || Path::new("src/core").join(name).exists()
+        || is_module_beside(name, path)
+}
+
+/// Whether a file may name the module without `self::`: its own child, or a sibling's.
+fn is_module_beside(name: &str, path: &Path) -> bool {
+    let folders = [path.parent().unwrap_or(path).to_path_buf(), path.with_extension("")];
+    folders.iter().any(|folder| folder.join(format!("{name}.rs")).exists() || folder.join(name).is_dir())
 }

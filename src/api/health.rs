@@ -15,16 +15,22 @@ use super::{
     Shared,
     problem::{Problem, answer},
     query::Params,
+    wire,
 };
 use crate::{config::Readiness, core::phase::Phase, observe};
 
 /// `GET /livez`: the process answers and its pool can be looked at.
+#[utoipa::path(get, path = "/livez", tag = "daemon", operation_id = "live",
+    responses((status = 200, description = "Alive.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
     let endpoints = shared.pool.endpoints().len();
-    answer(StatusCode::OK, &json!({ "status": "alive", "endpoints": endpoints }))
+    answer(StatusCode::OK, &wire::Status { status: "alive".into(), endpoints: Some(endpoints) })
 }
 
 /// `GET /readyz`
+#[utoipa::path(get, path = "/readyz", tag = "daemon", operation_id = "ready",
+    params(("links" = Option<String>, Query, description = "Ask for the links of critical endpoints too; the value is ignored.")),
+    responses((status = 200, description = "Ready.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let params = Params::read(query.as_deref(), &["links"])?;
     let mut reasons = Vec::new();
@@ -43,13 +49,15 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
         }
     }
     if reasons.is_empty() {
-        return Ok(answer(StatusCode::OK, &json!({ "status": "ready" })));
+        return Ok(answer(StatusCode::OK, &wire::Status { status: "ready".into(), endpoints: None }));
     }
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", reasons.join("; "));
     Err(problem.with("reasons", json!(reasons)))
 }
 
 /// `GET /metrics`, Prometheus text 0.0.4
+#[utoipa::path(get, path = "/metrics", tag = "daemon", operation_id = "metrics",
+    responses((status = 200, description = "Prometheus text 0.0.4.", body = String, content_type = "text/plain"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     shared.pool.observe();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -57,6 +65,8 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// `GET /`
+#[utoipa::path(get, path = "/", tag = "daemon", operation_id = "page",
+    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn page() -> Response {
     let policy = HeaderValue::from_static(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \

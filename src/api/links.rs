@@ -17,6 +17,7 @@ use super::{
     convert,
     problem::{Problem, answer, list},
     query::Params,
+    wire,
 };
 use crate::core::{close::CloseFrame, link::Verb, phase::Phase};
 
@@ -26,6 +27,11 @@ const LIMIT_MAX: usize = 10_000;
 
 type Answer = Result<Response, Problem>;
 
+/// `GET /v1/endpoints`
+#[utoipa::path(get, path = "/v1/endpoints", tag = "endpoints", operation_id = "endpoints",
+    params(("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
+        ("after" = Option<String>, Query, description = "Those after this name, as `next` says.")),
+    responses((status = 200, description = "By name.", body = wire::List<wire::Endpoint>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn endpoints(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -48,11 +54,22 @@ pub(super) async fn endpoints(
     Ok(list(items, next))
 }
 
+/// `GET /v1/endpoints/{name}`
+#[utoipa::path(get, path = "/v1/endpoints/{name}", tag = "endpoints", operation_id = "endpoint",
+    params(("name" = String, Path, description = "The endpoint.")),
+    responses((status = 200, description = "What is not secret, and sums.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
     Ok(answer(StatusCode::OK, &convert::endpoint(&view)))
 }
 
+/// `GET /v1/links`
+#[utoipa::path(get, path = "/v1/links", tag = "links", operation_id = "links",
+    params(("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
+        ("after" = Option<String>, Query, description = "Those after this link, as `next` says."),
+        ("endpoint" = Option<String>, Query, description = "Those of this endpoint."),
+        ("phase" = Option<String>, Query, description = "Those in this phase.")),
+    responses((status = 200, description = "By endpoint and index.", body = wire::List<wire::Link>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn links(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -69,42 +86,83 @@ pub(super) async fn links(
     Ok(list(items, next))
 }
 
+/// `GET /v1/links/{name}/{index}`
+#[utoipa::path(get, path = "/v1/links/{name}/{index}", tag = "links", operation_id = "link",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("index" = u32, Path, description = "The link's number, from 0.")),
+    responses((status = 200, description = "As it is now.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn link(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
     let view = shared.pool.link(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
     Ok(answer(StatusCode::OK, &convert::link(&view)))
 }
 
+/// `GET /v1/links/{name}/{index}/history`
+#[utoipa::path(get, path = "/v1/links/{name}/{index}/history", tag = "links", operation_id = "history",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("index" = u32, Path, description = "The link's number, from 0.")),
+    responses((status = 200, description = "The flight recorder, oldest first.", body = wire::List<wire::HistoryEntry>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn history(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
     let entries = shared.pool.history(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
     Ok(list(entries.iter().map(convert::history).collect(), None))
 }
 
 /// The body of `close`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CloseRequest {
+pub(super) struct CloseRequest {
+    /// 1000 or 3000 to 4999; none: a Close frame without a body.
     code: Option<u16>,
+    /// At most 123 bytes of UTF-8.
     reason: Option<String>,
 }
 
-/// `close`, `reconnect`, `pause`, `resume`.
-pub(super) async fn verb(
+/// Closes the connection and stays `paused` until `resume`.
+#[utoipa::path(post, path = "/v1/links/{name}/{index}/close", tag = "links", operation_id = "close",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("index" = u32, Path, description = "The link's number, from 0.")),
+    request_body(content = Option<CloseRequest>, description = "May be left out."),
+    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+pub(super) async fn close(
     State(shared): State<Arc<Shared>>,
-    Path((name, index, verb)): Path<(String, String, String)>,
+    Path((name, index)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
-    let index = number(&name, &index)?;
-    let verb = match verb.as_str() {
-        "close" => Verb::Close(close_frame(&body)?),
-        "reconnect" => Verb::Reconnect,
-        "pause" => Verb::Pause,
-        "resume" => Verb::Resume,
-        other => {
-            let detail = format!("there is no verb {other:?}; there are close, reconnect, pause and resume");
-            return Err(Problem::not_found(detail));
-        }
-    };
-    let view = shared.pool.command(&name, index, verb).await?;
+    let frame = close_frame(&body)?;
+    command(&shared, &name, &index, Verb::Close(frame)).await
+}
+
+/// Closes the connection, if there is one, and dials again at once.
+#[utoipa::path(post, path = "/v1/links/{name}/{index}/reconnect", tag = "links", operation_id = "reconnect",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("index" = u32, Path, description = "The link's number, from 0.")),
+    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+pub(super) async fn reconnect(
+    State(shared): State<Arc<Shared>>,
+    Path((name, index)): Path<(String, String)>,
+) -> Answer {
+    command(&shared, &name, &index, Verb::Reconnect).await
+}
+
+/// Closes with 1000 and dials no more until `resume`.
+#[utoipa::path(post, path = "/v1/links/{name}/{index}/pause", tag = "links", operation_id = "pause",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("index" = u32, Path, description = "The link's number, from 0.")),
+    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+pub(super) async fn pause(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
+    command(&shared, &name, &index, Verb::Pause).await
+}
+
+/// Leaves `paused` or `parked` and dials.
+#[utoipa::path(post, path = "/v1/links/{name}/{index}/resume", tag = "links", operation_id = "resume",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("index" = u32, Path, description = "The link's number, from 0.")),
+    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+pub(super) async fn resume(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
+    command(&shared, &name, &index, Verb::Resume).await
+}
+
+async fn command(shared: &Shared, name: &str, index: &str, verb: Verb) -> Answer {
+    let view = shared.pool.command(name, number(name, index)?, verb).await?;
     Ok(answer(StatusCode::OK, &convert::link(&view)))
 }
 

@@ -24,6 +24,7 @@ use super::{
     lines::Lines,
     problem::{Problem, answer},
     query::Params,
+    wire,
 };
 use crate::{
     core::{
@@ -42,6 +43,18 @@ const KEY_MAX: usize = 255;
 const BATCH_AHEAD: usize = 64;
 
 /// `POST /v1/endpoints/{name}/messages`
+#[utoipa::path(post, path = "/v1/endpoints/{name}/messages", tag = "messages", operation_id = "send",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("type" = Option<String>, Query, description = "`text` or `binary`, whatever the content type."),
+        ("key" = Option<String>, Query, description = "Ordering and conflation key."),
+        ("ttl" = Option<String>, Query, description = "Not sent after this, such as `20s`."),
+        ("link" = Option<u32>, Query, description = "This link; none: the pool chooses."),
+        ("wait" = Option<String>, Query, description = "`queued`, `written` or `confirmed`."),
+        ("timeout" = Option<String>, Query, description = "How long to wait for it, and for room; `30s` unless given."),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeat within 10 minutes has the first one's receipt.")),
+    request_body(content = String, description = "The message as it is.", content_type = "text/plain"),
+    responses((status = 202, description = "Accepted.", body = wire::Receipt),
+        (status = 200, description = "The awaited state was reached.", body = wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn send(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -73,6 +86,9 @@ pub(super) async fn send(
 }
 
 /// `GET /v1/messages/{id}`
+#[utoipa::path(get, path = "/v1/messages/{id}", tag = "messages", operation_id = "receipt",
+    params(("id" = String, Path, description = "As the receipt says.")),
+    responses((status = 200, description = "What became of it.", body = wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn receipt(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -164,19 +180,31 @@ fn idempotency_key(value: &HeaderValue) -> Result<Box<str>, Problem> {
 }
 
 /// A line of a batch: a JSON string, or this.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Line {
+pub(super) struct Line {
+    /// Text, or binary data in base64.
     data: String,
+    /// `data` is base64 of a binary message.
     #[serde(default)]
     binary: bool,
+    /// Ordering and conflation key.
+    #[schema(value_type = Option<String>)]
     key: Option<Box<str>>,
+    /// Not sent after this, such as `20s`.
     ttl: Option<String>,
+    /// This link; none: the pool chooses.
     link: Option<u32>,
+    /// A repeat within 10 minutes has the first one's receipt.
+    #[schema(value_type = Option<String>)]
     idempotency_key: Option<Box<str>>,
 }
 
 /// `POST /v1/endpoints/{name}/messages:batch`: NDJSON in, a receipt or a problem a line out, in order.
+#[utoipa::path(post, path = "/v1/endpoints/{name}/messages:batch", tag = "messages", operation_id = "batch",
+    params(("name" = String, Path, description = "The endpoint.")),
+    request_body(content = Line, description = "A JSON string or an object a line.", content_type = "application/x-ndjson"),
+    responses((status = 200, description = "A receipt or a problem a line, in order.", body = wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn batch(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,

@@ -24,7 +24,6 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use http::{StatusCode, Uri};
 use hyper::service::service_fn;
@@ -151,25 +150,9 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 fn router(shared: Arc<Shared>, max_body: usize) -> Router {
     let guard = middleware::from_fn_with_state(Arc::clone(&shared), access::check);
-    Router::new()
-        .route("/", get(health::page))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route("/v1/openapi.json", get(openapi::document))
-        .route("/v1/endpoints", get(links::endpoints))
-        .route("/v1/endpoints/{name}", get(links::endpoint))
-        .route("/v1/endpoints/{name}/events", get(events::endpoint))
-        .route("/v1/endpoints/{name}/ws", get(socket::upgrade))
-        .route("/v1/endpoints/{name}/messages", post(messages::send))
-        .route("/v1/endpoints/{name}/messages:batch", post(messages::batch).layer(DefaultBodyLimit::disable()))
-        .route("/v1/events", get(events::pool))
-        .route("/v1/links", get(links::links))
-        .route("/v1/links/{name}/{index}", get(links::link))
-        .route("/v1/links/{name}/{index}/history", get(links::history))
-        .route("/v1/links/{name}/{index}/{verb}", post(links::verb))
-        .route("/v1/messages/{id}", get(messages::receipt))
-        .route("/v1/reload", post(reload))
+    openapi::routes()
+        .split_for_parts()
+        .0
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(max_body))
@@ -210,11 +193,13 @@ async fn as_problem(response: Response) -> Response {
 }
 
 /// `POST /v1/reload`
+#[utoipa::path(post, path = "/v1/reload", tag = "daemon", operation_id = "reload",
+    responses((status = 200, description = "What was done, link by link.", body = wire::Reload), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 async fn reload(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     match (shared.reload)().await {
         Ok(changes) => {
-            let changes: Vec<_> = changes.iter().map(convert::change).collect();
-            Ok(problem::answer(StatusCode::OK, &serde_json::json!({ "changes": changes })))
+            let changes = changes.iter().map(convert::change).collect();
+            Ok(problem::answer(StatusCode::OK, &wire::Reload { changes }))
         }
         Err(faults) => {
             let detail = "the configuration in force stays as it is; mend the faults and reload again";

@@ -27,6 +27,9 @@ impl Default for Policy {
     }
 }
 
+/// However low the rate, the next attempt is let go after this.
+const LONGEST: Duration = Duration::from_hours(1);
+
 #[derive(Debug)]
 struct Request {
     addresses: Vec<SocketAddr>,
@@ -93,7 +96,8 @@ impl Admission {
 
     /// The next ticket that may dial, and where. Its place is taken until `release`.
     pub fn poll_grant(&mut self, now: Instant) -> Option<(u64, SocketAddr)> {
-        let (ticket, _) = self.head(true).or_else(|| self.head(false).filter(|_| self.may_begin(now)))?;
+        let attempt = self.head(false).filter(|_| self.may_begin(now));
+        let (ticket, _) = self.head(true).into_iter().chain(attempt).min()?;
         let request = self.requests.get(&ticket)?;
         let extra = request.extra;
         let address = request.addresses.iter().copied().find(|address| self.has_place(*address))?;
@@ -146,9 +150,8 @@ impl Admission {
     }
 
     fn spacing(&self) -> Duration {
-        self.policy
-            .rate
-            .map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(rate.recip()).unwrap_or(Duration::from_hours(1)))
+        let spacing = |rate: f64| Duration::try_from_secs_f64(rate.recip()).unwrap_or(LONGEST).min(LONGEST);
+        self.policy.rate.map_or(Duration::ZERO, spacing)
     }
 
     /// Changes the lines of an address and brings their heads up to date.
@@ -248,7 +251,67 @@ mod tests {
         assert_eq!(admission.poll_grant(next), None);
     }
 
+    #[test]
+    fn further_addresses_of_others_do_not_overtake_for_ever() {
+        let (mut admission, now) = admission(1, 64, None);
+        admission.ask(0, vec![address(1)], true);
+        assert_eq!(admission.poll_grant(now), Some((0, address(1))));
+        admission.ask(1, vec![address(1)], false);
+        admission.ask(2, vec![address(1)], true);
+        admission.release(address(1), true);
+        assert_eq!(admission.poll_grant(now), Some((1, address(1))));
+    }
+
+    #[test]
+    fn a_rate_that_is_nearly_nothing_still_lets_one_go() {
+        let (mut admission, now) = admission(9, 9, Some(1e-300));
+        admission.ask(0, vec![address(1)], false);
+        admission.ask(1, vec![address(1)], false);
+        assert!(admission.poll_grant(now).is_some());
+        assert_eq!(admission.poll_timeout(now), Some(now + LONGEST));
+    }
+
+    #[test]
+    fn ten_thousand_tickets_for_one_address_cost_a_grant_no_more_than_few() {
+        let (mut admission, now) = admission(1, 64, None);
+        for ticket in 0..10_000 {
+            admission.ask(ticket, vec![address(1), address(2)], false);
+        }
+        // Quadratic work would take minutes here.
+        for ticket in 0..10_000 {
+            let (granted, place) = admission.poll_grant(now).unwrap();
+            assert_eq!(granted, ticket);
+            admission.release(place, false);
+        }
+        assert!(admission.lines.is_empty() && admission.busy.is_empty());
+    }
+
     proptest! {
+        #[test]
+        fn no_rate_is_ever_exceeded_and_the_deadline_is_exact(
+            rate in 0.5_f64..50.0,
+            waits in prop::collection::vec(0_u64..300, 1..80),
+        ) {
+            let (mut admission, mut now) = admission(1000, 1000, Some(rate));
+            let (mut granted, spacing) = (Vec::new(), admission.spacing());
+            for (ticket, wait) in (0..).zip(waits) {
+                admission.ask(ticket, vec![address(1)], false);
+                granted.extend(admission.poll_grant(now).map(|_| now));
+                prop_assert_eq!(admission.poll_grant(now), None);
+                let next = admission.poll_timeout(now);
+                prop_assert_eq!(next.is_some(), admission.waiting() > 0);
+                prop_assert!(next.is_none_or(|at| at > now));
+                now += Duration::from_millis(wait);
+            }
+            loop {
+                granted.extend(std::iter::from_fn(|| admission.poll_grant(now)).map(|_| now));
+                let Some(at) = admission.poll_timeout(now) else { break };
+                now = at;
+            }
+            prop_assert_eq!(admission.waiting(), 0);
+            prop_assert!(granted.windows(2).all(|pair| pair[1] - pair[0] >= spacing));
+        }
+
         #[test]
         fn no_limit_is_ever_exceeded_and_nobody_starves(
             per_host in 1_usize..4,

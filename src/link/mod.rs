@@ -84,15 +84,15 @@ pub trait Host: Send + Sync + 'static {
 pub enum Progress {
     /// It waits for admission.
     Queued,
-    /// It may go on, at once or after it waited.
+    /// It may go on.
     Admitted,
-    /// The host name is being resolved.
+    /// It looks the name up.
     Resolving,
-    /// A TCP connection is being made.
+    /// It connects by TCP.
     Connecting,
-    /// The TLS handshake is under way.
+    /// It shakes hands by TLS.
     Securing,
-    /// The upgrade request is under way.
+    /// It asks for the upgrade.
     Upgrading,
 }
 

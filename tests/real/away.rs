@@ -42,7 +42,7 @@ async fn five_hundred_messages_sent_while_the_server_is_away_arrive_in_order_and
 
 #[tokio::test]
 async fn buffered_amount_is_the_sum_of_what_is_held_at_each_step_up_to_the_limit() {
-    let limit = "[endpoints.e.outbox]\nmax_bytes = \"10KiB\"";
+    let limit = "[endpoints.e.outbox]\nmax_bytes = \"10KiB\"\nmax_message = \"10KiB\"";
     let daemon = Daemon::start(&one(free_port(), "/", limit)).await;
     let mut held = 0;
     for size in [0, 1, 1000, 125, 126, 4096, 3000] {

@@ -13,6 +13,7 @@ mod bad_frames;
 mod closes;
 mod consumers;
 mod echo;
+mod fuzz;
 mod metrics;
 mod mqtt;
 mod outages;

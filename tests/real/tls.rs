@@ -1,6 +1,6 @@
 //! TLS by nginx: a good certificate, an expired one, one for another name; and a proxy that cuts what is idle.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use crate::{
@@ -50,7 +50,7 @@ async fn a_bad_certificate_is_a_tls_failure_that_says_what_is_wrong() {
     let authority = Authority::new();
     let Some(expired) = authority.nginx("localhost", true, 9).await else { return };
     let Some(foreign) = authority.nginx("elsewhere.test", false, 9).await else { return };
-    let Some(unknown) = Authority::new().nginx("localhost", false, 9).await else { return };
+    let Some(unknown) = Authority::named("stranger").nginx("localhost", false, 9).await else { return };
     let peers = [("expired", &expired, "xpired"), ("foreign", &foreign, "name"), ("unknown", &unknown, "nknown")];
     let sections = peers
         .map(|(name, nginx, _)| endpoint(name, &format!("wss://localhost:{}/", nginx.port), &authority.trust(name)));
@@ -72,7 +72,13 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
+        Self::named("authority of the tests")
+    }
+
+    fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
+        // Two authorities of one name would be taken for each other until the signature fails.
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = TempDir::new().unwrap();

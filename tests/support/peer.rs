@@ -3,7 +3,7 @@
 //! `tests/run` installs them and sets `WSKEEPER_TEST_REAL`; then a missing one fails the test. Without it the test is skipped, aloud.
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -27,7 +27,7 @@ pub struct Peer {
 }
 
 /// What to start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Recipe {
     /// Python's `websockets`.
     Python,
@@ -44,6 +44,17 @@ pub enum Recipe {
         /// The key.
         key: String,
     },
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Python => "python3 with websockets",
+            Self::Node => "node with ws",
+            Self::Mosquitto => "mosquitto",
+            Self::Nginx { .. } => "nginx",
+        })
+    }
 }
 
 impl Recipe {

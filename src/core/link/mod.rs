@@ -473,12 +473,16 @@ impl Link {
         &self.policy.outbox
     }
 
-    /// Offers a message to the outbox. A refused message comes back with why.
+    /// Offers a message to the outbox. A refused message comes back with why. A stopped link takes none: nothing would
+    /// ever end it.
     pub fn offer(
         &mut self,
         now: Instant,
         message: Box<Message>,
     ) -> (Result<(), (Box<Message>, outbox::Refusal)>, Commands) {
+        if matches!(self.state, State::Stopped) {
+            return (Err((message, outbox::Refusal::Down)), Commands::new());
+        }
         let (mut out, mut ended) = (Commands::new(), Vec::new());
         let ready = matches!(self.state, State::Open(_));
         let answer = self.outbox.offer(now, message, ready, &mut ended);

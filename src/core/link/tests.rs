@@ -338,6 +338,24 @@ fn what_had_begun_is_unknown_and_what_had_not_is_sent_again() {
 }
 
 #[test]
+fn a_stopped_link_takes_no_message_that_nothing_would_end() {
+    let mut bench = Bench::started();
+    bench.feed(Input::Stop(Duration::ZERO, Fate::Shutdown)).pass(Duration::ZERO);
+    assert!(bench.said.contains(&Command::Done));
+    let late = Message {
+        id: MessageId(9),
+        payload: "late".into(),
+        key: None,
+        expires_at: None,
+        wants_confirmation: false,
+        share: Share::default(),
+    };
+    let (answer, commands) = bench.link.offer(bench.now, Box::new(late));
+    assert!(matches!(answer, Err((_, outbox::Refusal::Down))));
+    assert_eq!((commands.len(), bench.link.queued_messages()), (0, 0));
+}
+
+#[test]
 fn a_stopped_link_dials_no_more_and_ends_in_time() {
     for stage in 0..5 {
         let mut bench = match stage {

@@ -1,110 +1,70 @@
 //! A link's ordered queue of accepted messages not yet handed to the network.
 //!
 //! ```text
-//! offer ──► queued ──next──► in transit ──flushed──► unconfirmed ──confirm──► confirmed
-//!              ▲                  │ not begun             │
-//!              └──────lost────────┴─ begun ──► unknown ◄──┘ lost
+//! offer -> queued -> next -> in transit -> flushed -> unconfirmed -> confirm
+//!             ^                  |                        |
+//!             +-- not begun -----+----- lost: unknown ----+
 //! ```
-//! bufferedAmount counts what is queued or in transit: nothing has left before the kernel has all of it. A message that
-//! has begun to leave when the link is lost is never sent again; one that has not begun goes back to the head.
-
-mod queue;
-#[cfg(test)]
-mod tests;
+//! What a reader would get wrong: `bufferedAmount` is queued *and* in transit, and what is in transit can neither be evicted,
+//! conflated nor expired, because the stream may hold half of its frame.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use self::queue::Queue;
+use self::{
+    queue::{Held, Queue},
+    unconfirmed::Unconfirmed,
+};
 use super::{
     message::{Kind, Message, MessageId, Payload},
     receipt::{Fate, State},
 };
 
-/// What happens to a message for which there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFull {
-    /// The caller gets an error.
-    Reject,
-    /// The oldest messages make room.
-    DropOldest,
-    /// It is accepted and dropped at once, with a receipt that says so.
-    DropNewest,
-    /// The caller waits, up to its timeout.
-    Wait,
+pub use policy::{OnFull, Policy, Refusal, WhenDown};
+
+mod policy;
+mod queue;
+mod unconfirmed;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+/// Messages accepted for one link, in order.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    policy: Policy,
+    queue: Queue,
+    in_transit: VecDeque<InTransit>,
+    unconfirmed: Unconfirmed,
+    /// Application bytes in the queue and in transit.
+    bytes: u64,
+    /// Application bytes in transit.
+    transit_bytes: u64,
+    /// Messages accepted so far: the place of the next one in the queue.
+    accepted: u64,
+    /// Messages pulled so far: the place of the newest one in the stream. Never starts over, so a mark of an earlier
+    /// connection covers nothing of a later one.
+    pulled: u64,
+    /// The peer has read everything pulled up to here.
+    confirmed: u64,
 }
 
-/// What happens to a message while the link is not ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenDown {
-    /// It is held.
-    Hold,
-    /// The caller gets an error.
-    Reject,
-    /// It is accepted and dropped at once, with a receipt that says so.
-    Drop,
-}
-
-/// The limits and policies of one outbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// Messages held at most.
-    pub max_messages: usize,
-    /// Bytes of application data held at most: the limit of bufferedAmount.
-    pub max_bytes: u64,
-    /// The largest message accepted.
-    pub max_message: usize,
-    /// Time to live of a message that brings none.
-    pub ttl: Option<Duration>,
-    /// No room.
-    pub on_full: OnFull,
-    /// Not ready.
-    pub when_down: WhenDown,
-    /// Only the newest message of a key is kept while it queues.
-    pub conflate: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            max_messages: 1000,
-            max_bytes: 8 << 20,
-            max_message: 1 << 20,
-            ttl: None,
-            on_full: OnFull::Reject,
-            when_down: WhenDown::Hold,
-            conflate: false,
-        }
-    }
-}
-
-/// Why a message is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is larger than `max_message`.
-    TooBig,
-    /// There is no room, and `on_full` says `reject`.
-    Full,
-    /// There is no room now, and `on_full` says `wait`: offer it again when there is.
-    Wait,
-    /// The link is not ready, and `when_down` says `reject`.
-    Down,
-}
-
-/// A message reached a state.
+/// A message that reached a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Which.
+    /// Which message.
     pub id: MessageId,
-    /// The state reached.
+    /// The state: `Written`, or an end.
     pub state: State,
-    /// Why, where it was not sent.
+    /// Why, where it was not sent or it is not known whether it arrived.
     pub fate: Option<Fate>,
 }
 
-/// A message was handed to the kernel in full.
+/// A message that was handed to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// Its kind.
@@ -119,57 +79,41 @@ pub struct Sent {
 /// 32 KB that hosted gateways allow a frame.
 pub const FRAGMENT_MAX: usize = 31 << 10;
 
-/// Written messages remembered until they are confirmed; beyond it the oldest stay `written`, their end at most once.
-const UNCONFIRMED_MAX: usize = 1024;
-
-/// A message with what the outbox knows of it.
 #[derive(Debug)]
-struct Held {
-    message: Box<Message>,
-    since: Instant,
+struct InTransit {
+    /// Its place in the queue, to go back to.
+    place: u64,
+    /// Its place in the stream.
+    pulled: u64,
+    held: Held,
 }
 
-#[derive(Debug)]
-struct Unconfirmed {
-    seq: u64,
-    id: MessageId,
-    wants_confirmation: bool,
-}
-
-/// A link's queue. Takes no memory of its own until it is used.
-#[derive(Debug)]
-pub struct Outbox {
-    policy: Policy,
-    queue: Queue,
-    transit: VecDeque<Held>,
-    unconfirmed: VecDeque<Unconfirmed>,
-    /// How many unconfirmed ones someone waits for.
-    wanted: usize,
-    bytes: u64,
-    /// Messages written so far: the numbers of the unconfirmed.
-    written: u64,
+/// Where an offered message goes.
+enum Verdict {
+    Queue,
+    /// The oldest queued messages make room.
+    Evict,
+    /// Accepted, and ended at once.
+    End(State, Fate),
+    Refuse(Refusal),
 }
 
 impl Outbox {
-    /// An empty outbox.
+    /// An empty outbox. Allocates nothing until it is used.
     pub fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            queue: Queue::default(),
-            transit: VecDeque::new(),
-            unconfirmed: VecDeque::new(),
-            wanted: 0,
-            bytes: 0,
-            written: 0,
-        }
+        let mut outbox = Self::default();
+        outbox.set_policy(policy);
+        outbox
     }
 
-    /// Follows a new policy. What is held stays held, also above a lower limit.
+    /// Follows new limits. What is held already stays, even above a lower limit.
     pub fn set_policy(&mut self, policy: Policy) {
+        self.queue.set_conflate(policy.conflate);
         self.policy = policy;
     }
 
-    /// Takes a message, or gives it back with why. What had to go for it is pushed to `ended`.
+    /// Offers a message; `ready` says whether the link is. Decides before it drops anything: a refusal comes back with the
+    /// message and has changed nothing. What is dropped for it, or it itself where policy drops it at once, is in `ended`.
     pub fn offer(
         &mut self,
         now: Instant,
@@ -177,182 +121,203 @@ impl Outbox {
         ready: bool,
         ended: &mut Vec<Ended>,
     ) -> Result<(), (Box<Message>, Refusal)> {
-        let len = message.payload.len();
-        if len > self.policy.max_message {
-            return Err((message, Refusal::TooBig));
-        }
-        if !ready {
-            match self.policy.when_down {
-                WhenDown::Hold => {}
-                WhenDown::Reject => return Err((message, Refusal::Down)),
-                WhenDown::Drop => {
-                    ended.push(Ended { id: message.id, state: State::Dropped, fate: Some(Fate::Down) });
-                    return Ok(());
-                }
-            }
-        }
-        let older = if self.policy.conflate { self.queue.newest_of(message.key.as_deref()) } else { None };
-        let freed = older.map_or((0, 0), |(_, bytes)| (1, bytes));
-        if !self.fits(len as u64, freed) {
-            match self.policy.on_full {
-                OnFull::Reject => return Err((message, Refusal::Full)),
-                OnFull::Wait => return Err((message, Refusal::Wait)),
-                OnFull::DropNewest => {
-                    ended.push(Ended { id: message.id, state: State::Dropped, fate: Some(Fate::Overflow) });
-                    return Ok(());
-                }
-                OnFull::DropOldest => {
-                    // Decide before dropping: what is in transit cannot make room.
-                    if !self.could_fit(len as u64) {
-                        return Err((message, Refusal::Full));
-                    }
-                }
-            }
-        }
-        if let Some((seq, _)) = older {
-            self.remove(seq, Fate::Conflated, State::Dropped, ended);
-        }
-        while !self.fits(len as u64, (0, 0)) {
-            let Some(seq) = self.queue.head() else { break };
-            self.remove(seq, Fate::Evicted, State::Dropped, ended);
-        }
         if message.expires_at.is_none() {
             message.expires_at = self.policy.ttl.and_then(|ttl| now.checked_add(ttl));
         }
-        self.bytes += len as u64;
-        self.queue.push_back(Held { message, since: now });
+        match self.judge(now, &message, ready) {
+            Verdict::Refuse(refusal) => return Err((message, refusal)),
+            Verdict::End(state, fate) => ended.push(Ended { id: message.id, state, fate: Some(fate) }),
+            Verdict::Queue => self.accept(now, message, ended),
+            Verdict::Evict => {
+                self.conflate(&message, ended);
+                while !self.fits(message.payload.len(), 0, 0) {
+                    let Some((_, oldest)) = self.queue.pop() else { break };
+                    self.drop_held(oldest, State::Dropped, Fate::Evicted, ended);
+                }
+                self.accept(now, message, ended);
+            }
+        }
         Ok(())
     }
 
-    /// Moves the head into transit and gives its payload. Call `expire` first.
+    /// The next message for the transport, which is now in transit. Never one that has expired: [`Outbox::expire`] comes first.
     pub fn next(&mut self, now: Instant) -> Option<Payload> {
-        let first = self.queue.head_held()?;
-        if first.message.expires_at.is_some_and(|at| at <= now) {
+        if self.queue.first()?.is_expired(now) {
             return None;
         }
-        let held = self.queue.pop_front()?;
+        let (place, held) = self.queue.pop()?;
         let payload = held.message.payload.clone();
-        self.transit.push_back(held);
+        self.pulled += 1;
+        self.transit_bytes += payload.len() as u64;
+        self.in_transit.push_back(InTransit { place, pulled: self.pulled, held });
         Some(payload)
     }
 
-    /// The kernel has everything that was in transit.
+    /// Everything in transit has been handed to the kernel: `Written`, and to be confirmed.
     pub fn flushed(&mut self, now: Instant, sent: &mut Vec<Sent>, ended: &mut Vec<Ended>) {
-        while let Some(Held { message, since }) = self.transit.pop_front() {
-            let bytes = message.payload.len();
+        for InTransit { pulled, held, .. } in self.take_in_transit() {
+            let Held { message, accepted_at } = held;
+            let (id, bytes) = (message.id, message.payload.len());
             self.bytes -= bytes as u64;
-            self.written += 1;
-            let waited = now.saturating_duration_since(since);
-            sent.push(Sent { kind: message.payload.kind(), bytes, waited });
-            ended.push(Ended { id: message.id, state: State::Written, fate: None });
-            if self.unconfirmed.len() == UNCONFIRMED_MAX {
-                self.forget_oldest();
-            }
-            self.wanted += usize::from(message.wants_confirmation);
-            self.unconfirmed.push_back(Unconfirmed {
-                seq: self.written,
-                id: message.id,
-                wants_confirmation: message.wants_confirmation,
-            });
-        }
-    }
-
-    /// A mark for a ping made now: it covers everything written or in transit, which precedes the ping in the stream.
-    pub fn fence(&self) -> u64 {
-        self.written + self.transit.len() as u64
-    }
-
-    /// The ping of this mark was answered.
-    pub fn confirm(&mut self, fence: u64, ended: &mut Vec<Ended>) {
-        while self.unconfirmed.front().is_some_and(|first| first.seq <= fence) {
-            let Some(first) = self.forget_oldest() else { break };
-            ended.push(Ended { id: first, state: State::Confirmed, fate: None });
-        }
-    }
-
-    /// Whether a ping should ask for proof: someone waits for it, or the unconfirmed pile up.
-    pub fn wants_confirmation(&self) -> bool {
-        self.wanted > 0 || self.unconfirmed.len() >= UNCONFIRMED_MAX / 2
-    }
-
-    /// The link was lost after its stream had taken `escaped` bytes since the last flush.
-    pub fn lost(&mut self, escaped: u64, ended: &mut Vec<Ended>) {
-        let unknown = |id| Ended { id, state: State::Unknown, fate: Some(Fate::LinkLost) };
-        ended.extend(self.unconfirmed.drain(..).map(|message| unknown(message.id)));
-        self.wanted = 0;
-        let mut before = 0;
-        let mut unsent = Vec::new();
-        while let Some(held) = self.transit.pop_front() {
-            let begun = before < escaped;
-            before += wire_len(held.message.payload.len());
-            if begun {
-                self.bytes -= held.message.payload.len() as u64;
-                ended.push(unknown(held.message.id));
+            sent.push(Sent { kind: message.payload.kind(), bytes, waited: now.saturating_duration_since(accepted_at) });
+            ended.push(Ended { id, state: State::Written, fate: None });
+            if pulled <= self.confirmed {
+                ended.push(Ended { id, state: State::Confirmed, fate: None });
             } else {
-                unsent.push(held);
+                self.unconfirmed.push(pulled, id, message.wants_confirmation);
             }
         }
-        for held in unsent.into_iter().rev() {
-            self.queue.push_front(held);
+    }
+
+    /// A mark for a ping that is sent now: it covers all that was pulled before it, written or still in transit.
+    pub fn fence(&self) -> u64 {
+        self.pulled
+    }
+
+    /// The pong for the ping with this mark has arrived: the peer has read everything before it.
+    pub fn confirm(&mut self, fence: u64, ended: &mut Vec<Ended>) {
+        self.confirmed = self.confirmed.max(fence.min(self.pulled));
+        self.unconfirmed.confirm(self.confirmed, |id| ended.push(Ended { id, state: State::Confirmed, fate: None }));
+    }
+
+    /// Whether a ping should ask the peer how far it has read: a written message wants it, or many are unconfirmed.
+    pub fn wants_confirmation(&self) -> bool {
+        self.unconfirmed.wants_ping()
+    }
+
+    /// The connection is gone after its stream took `escaped` bytes since the last flush. What was written and not
+    /// confirmed, and what had begun to leave, is `Unknown`; the rest goes back to the head of the queue, in order.
+    /// Control frames among the bytes make `escaped` too large, which errs on the side of not sending twice.
+    pub fn lost(&mut self, escaped: u64, ended: &mut Vec<Ended>) {
+        self.unconfirmed.drain(|id| ended.push(Ended { id, state: State::Unknown, fate: Some(Fate::LinkLost) }));
+        let (mut offset, mut back) = (0, Vec::new());
+        for transit in self.take_in_transit() {
+            let begun = offset < escaped;
+            offset += wire_len(transit.held.message.payload.len());
+            if transit.pulled <= self.confirmed {
+                self.end_held(transit.held, State::Confirmed, None, ended);
+            } else if begun {
+                self.drop_held(transit.held, State::Unknown, Fate::LinkLost, ended);
+            } else {
+                back.push(transit);
+            }
+        }
+        // Newest first, so that among messages of one key that return together the newest one stays.
+        for InTransit { place, held, .. } in back.into_iter().rev() {
+            if self.queue.newest_of(&held.message).is_some() {
+                self.drop_held(held, State::Dropped, Fate::Conflated, ended);
+            } else {
+                self.queue.insert(place, held);
+            }
         }
     }
 
-    /// Drops what is past its time to live.
+    /// Ends the queued messages whose time to live has run out.
     pub fn expire(&mut self, now: Instant, ended: &mut Vec<Ended>) {
-        while let Some(seq) = self.queue.expired(now) {
-            self.remove(seq, Fate::Ttl, State::Expired, ended);
+        while let Some(held) = self.queue.pop_expired(now) {
+            self.drop_held(held, State::Expired, Fate::Ttl, ended);
         }
     }
 
-    /// When the next message expires.
+    /// When the next queued message expires.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.queue.next_expiry()
     }
 
-    /// Ends everything that is queued.
+    /// Ends everything held: the link is removed, or the daemon stops. What was written already keeps its state.
     pub fn clear(&mut self, state: State, fate: Fate, ended: &mut Vec<Ended>) {
-        while let Some(seq) = self.queue.head() {
-            self.remove(seq, fate, state, ended);
+        for transit in self.take_in_transit() {
+            if transit.pulled <= self.confirmed {
+                self.end_held(transit.held, State::Confirmed, None, ended);
+            } else {
+                self.drop_held(transit.held, state, fate, ended);
+            }
+        }
+        while let Some((_, held)) = self.queue.pop() {
+            self.drop_held(held, state, fate, ended);
         }
     }
 
-    /// Bytes of application data queued or in transit.
+    /// Bytes of application data accepted and not yet handed to the network (WHATWG WebSockets §3.1), framing not counted.
     pub fn buffered_amount(&self) -> u64 {
         self.bytes
     }
 
-    /// Messages queued or in transit.
+    /// Messages accepted and not yet handed to the network.
     pub fn len(&self) -> usize {
-        self.queue.len() + self.transit.len()
+        self.queue.len() + self.in_transit.len()
     }
 
-    /// Whether nothing is queued or in transit.
+    /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn fits(&self, bytes: u64, (messages_freed, bytes_freed): (usize, u64)) -> bool {
-        self.len() - messages_freed < self.policy.max_messages
-            && (self.bytes - bytes_freed).saturating_add(bytes) <= self.policy.max_bytes
-    }
-
-    /// Whether it would fit with nothing queued.
-    fn could_fit(&self, bytes: u64) -> bool {
-        let in_transit: u64 = self.transit.iter().map(|held| held.message.payload.len() as u64).sum();
-        self.transit.len() < self.policy.max_messages && in_transit.saturating_add(bytes) <= self.policy.max_bytes
-    }
-
-    fn remove(&mut self, seq: u64, fate: Fate, state: State, ended: &mut Vec<Ended>) {
-        if let Some(held) = self.queue.remove(seq) {
-            self.bytes -= held.message.payload.len() as u64;
-            ended.push(Ended { id: held.message.id, state, fate: Some(fate) });
+    fn judge(&self, now: Instant, message: &Message, ready: bool) -> Verdict {
+        let bytes = message.payload.len();
+        if bytes > self.policy.max_message {
+            return Verdict::Refuse(Refusal::TooBig);
+        }
+        if !ready {
+            match self.policy.when_down {
+                WhenDown::Hold => {}
+                WhenDown::Reject => return Verdict::Refuse(Refusal::Down),
+                WhenDown::Drop => return Verdict::End(State::Dropped, Fate::Down),
+            }
+        }
+        if message.expires_at.is_some_and(|at| at <= now) {
+            return Verdict::End(State::Expired, Fate::Ttl);
+        }
+        let (count, freed) = match self.queue.newest_of(message) {
+            Some((_, older)) => (1, older.message.payload.len() as u64),
+            None => (0, 0),
+        };
+        if self.fits(bytes, count, freed) {
+            return Verdict::Queue;
+        }
+        match self.policy.on_full {
+            OnFull::DropNewest => Verdict::End(State::Dropped, Fate::Overflow),
+            OnFull::DropOldest if self.fits(bytes, self.queue.len(), self.bytes - self.transit_bytes) => Verdict::Evict,
+            // Room that can never come is not waited for.
+            OnFull::Wait if bytes as u64 <= self.policy.max_bytes => Verdict::Refuse(Refusal::Wait),
+            OnFull::Reject | OnFull::DropOldest | OnFull::Wait => Verdict::Refuse(Refusal::Full),
         }
     }
 
-    fn forget_oldest(&mut self) -> Option<MessageId> {
-        let oldest = self.unconfirmed.pop_front()?;
-        self.wanted -= usize::from(oldest.wants_confirmation);
-        Some(oldest.id)
+    /// Whether one more message of `bytes` stays within the limits once `count` messages of `freed` bytes are gone.
+    fn fits(&self, bytes: usize, count: usize, freed: u64) -> bool {
+        self.len() - count < self.policy.max_messages
+            && (self.bytes - freed).saturating_add(bytes as u64) <= self.policy.max_bytes
+    }
+
+    fn accept(&mut self, now: Instant, message: Box<Message>, ended: &mut Vec<Ended>) {
+        self.conflate(&message, ended);
+        self.bytes += message.payload.len() as u64;
+        self.queue.insert(self.accepted, Held { message, accepted_at: now });
+        self.accepted += 1;
+    }
+
+    /// Drops the queued message that this one replaces.
+    fn conflate(&mut self, message: &Message, ended: &mut Vec<Ended>) {
+        let older = self.queue.newest_of(message).map(|(place, _)| place);
+        if let Some(held) = older.and_then(|place| self.queue.remove(place)) {
+            self.drop_held(held, State::Dropped, Fate::Conflated, ended);
+        }
+    }
+
+    fn take_in_transit(&mut self) -> VecDeque<InTransit> {
+        self.transit_bytes = 0;
+        std::mem::take(&mut self.in_transit)
+    }
+
+    fn drop_held(&mut self, held: Held, state: State, fate: Fate, ended: &mut Vec<Ended>) {
+        self.end_held(held, state, Some(fate), ended);
+    }
+
+    fn end_held(&mut self, held: Held, state: State, fate: Option<Fate>, ended: &mut Vec<Ended>) {
+        let Held { message, .. } = held;
+        self.bytes -= message.payload.len() as u64;
+        ended.push(Ended { id: message.id, state, fate });
     }
 }
 

@@ -1,98 +1,109 @@
-//! The queued part of an outbox: in order, with removal from the middle by key and by age.
+//! The queued part of an outbox: by place, with an index of keys and one of deadlines.
 //!
-//! Positions are numbers that never repeat; what goes back to the head gets smaller ones. The indexes by key and by expiry
-//! exist only for messages that have a key or an expiry.
+//! A message keeps its place when it leaves for the stream, so that one that comes back stands before all that came later.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Instant,
 };
 
-use super::Held;
+use crate::core::message::Message;
 
-/// Where numbering starts, so that there is room before the head.
-const MIDDLE: u64 = 1 << 63;
-
+/// A message and when it was accepted.
 #[derive(Debug)]
-pub(super) struct Queue {
-    held: BTreeMap<u64, Held>,
-    by_key: BTreeMap<Box<str>, BTreeSet<u64>>,
-    by_expiry: BTreeSet<(Instant, u64)>,
-    next: u64,
+pub(super) struct Held {
+    pub(super) message: Box<Message>,
+    pub(super) accepted_at: Instant,
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self { held: BTreeMap::new(), by_key: BTreeMap::new(), by_expiry: BTreeSet::new(), next: MIDDLE }
+impl Held {
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.message.expires_at.is_some_and(|at| at <= now)
     }
+}
+
+/// Messages in order of their places.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    held: BTreeMap<u64, Held>,
+    /// The newest message of each key; empty while messages are not conflated.
+    newest: BTreeMap<Box<str>, u64>,
+    deadlines: BTreeSet<(Instant, u64)>,
+    conflate: bool,
 }
 
 impl Queue {
-    pub(super) fn len(&self) -> usize {
-        self.held.len()
+    /// Whether [`Queue::newest_of`] finds anything.
+    pub(super) fn set_conflate(&mut self, conflate: bool) {
+        if self.conflate == conflate {
+            return;
+        }
+        self.conflate = conflate;
+        self.newest.clear();
+        if conflate {
+            let keyed = self.held.iter().filter_map(|(place, held)| Some((held.message.key.clone()?, *place)));
+            self.newest.extend(keyed);
+        }
     }
 
-    pub(super) fn head(&self) -> Option<u64> {
-        self.held.first_key_value().map(|(seq, _)| *seq)
+    /// Puts a message at its place.
+    pub(super) fn insert(&mut self, place: u64, held: Held) {
+        if let Some(at) = held.message.expires_at {
+            self.deadlines.insert((at, place));
+        }
+        if let Some(key) = held.message.key.as_ref().filter(|_| self.conflate) {
+            self.newest.insert(key.clone(), place);
+        }
+        self.held.insert(place, held);
     }
 
-    pub(super) fn head_held(&self) -> Option<&Held> {
+    /// The message at the head.
+    pub(super) fn first(&self) -> Option<&Held> {
         self.held.first_key_value().map(|(_, held)| held)
     }
 
-    pub(super) fn push_back(&mut self, held: Held) {
-        let seq = self.next;
-        self.next += 1;
-        self.insert(seq, held);
+    /// Takes the message at the head.
+    pub(super) fn pop(&mut self) -> Option<(u64, Held)> {
+        let place = *self.held.first_key_value()?.0;
+        self.remove(place).map(|held| (place, held))
     }
 
-    pub(super) fn push_front(&mut self, held: Held) {
-        let seq = self.head().unwrap_or(self.next) - 1;
-        self.insert(seq, held);
-    }
-
-    pub(super) fn pop_front(&mut self) -> Option<Held> {
-        self.remove(self.head()?)
-    }
-
-    pub(super) fn remove(&mut self, seq: u64) -> Option<Held> {
-        let held = self.held.remove(&seq)?;
+    /// Takes the message at a place.
+    pub(super) fn remove(&mut self, place: u64) -> Option<Held> {
+        let held = self.held.remove(&place)?;
         if let Some(at) = held.message.expires_at {
-            self.by_expiry.remove(&(at, seq));
+            self.deadlines.remove(&(at, place));
         }
         if let Some(key) = &held.message.key
-            && let Some(seqs) = self.by_key.get_mut(key)
+            && self.newest.get(key) == Some(&place)
         {
-            seqs.remove(&seq);
-            if seqs.is_empty() {
-                self.by_key.remove(key);
-            }
+            self.newest.remove(key);
         }
         Some(held)
     }
 
-    /// The newest queued message of a key: its position and its bytes.
-    pub(super) fn newest_of(&self, key: Option<&str>) -> Option<(u64, u64)> {
-        let seq = *self.by_key.get(key?)?.last()?;
-        Some((seq, self.held.get(&seq)?.message.payload.len() as u64))
+    /// The queued message that `message` would replace, by its key.
+    pub(super) fn newest_of(&self, message: &Message) -> Option<(u64, &Held)> {
+        let place = *self.newest.get(message.key.as_ref()?)?;
+        self.held.get(&place).map(|held| (place, held))
     }
 
+    /// Takes a message whose deadline has come.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Held> {
+        let (at, place) = *self.deadlines.first()?;
+        if at > now {
+            return None;
+        }
+        self.remove(place)
+    }
+
+    /// The next deadline.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.by_expiry.first().map(|(at, _)| *at)
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// A message whose time is up.
-    pub(super) fn expired(&self, now: Instant) -> Option<u64> {
-        self.by_expiry.first().filter(|(at, _)| *at <= now).map(|(_, seq)| *seq)
-    }
-
-    fn insert(&mut self, seq: u64, held: Held) {
-        if let Some(at) = held.message.expires_at {
-            self.by_expiry.insert((at, seq));
-        }
-        if let Some(key) = &held.message.key {
-            self.by_key.entry(key.clone()).or_default().insert(seq);
-        }
-        self.held.insert(seq, held);
+    /// Messages queued.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
     }
 }

@@ -1,1 +1,390 @@
+//! The outbox, one promise at a time.
 
+use std::time::Duration;
+
+use super::*;
+use crate::core::budget::{Budget, Share};
+
+/// An outbox with a clock, and all that it told.
+struct Desk {
+    outbox: Outbox,
+    now: Instant,
+    told: Vec<Ended>,
+    sent: Vec<Sent>,
+}
+
+impl Desk {
+    fn new(policy: Policy) -> Self {
+        Self { outbox: Outbox::new(policy), now: crate::core::epoch(), told: Vec::new(), sent: Vec::new() }
+    }
+
+    fn small(on_full: OnFull) -> Self {
+        Self::new(Policy { max_messages: 3, max_bytes: 100, max_message: 100, on_full, ..Policy::default() })
+    }
+
+    fn put(&mut self, id: u128, bytes: usize) -> Result<(), Refusal> {
+        self.put_message(message(id, bytes, None))
+    }
+
+    fn put_message(&mut self, message: Box<Message>) -> Result<(), Refusal> {
+        self.outbox.offer(self.now, message, true, &mut self.told).map_err(|(_, refusal)| refusal)
+    }
+
+    /// Pulls this many and answers with their lengths, by which the tests know them.
+    fn pull(&mut self, count: usize) -> Vec<usize> {
+        (0..count).map_while(|_| self.outbox.next(self.now)).map(|payload| payload.len()).collect()
+    }
+
+    fn flush(&mut self) {
+        self.outbox.flushed(self.now, &mut self.sent, &mut self.told);
+    }
+
+    fn lose(&mut self, escaped: u64) {
+        self.outbox.lost(escaped, &mut self.told);
+    }
+
+    fn confirm(&mut self, fence: u64) {
+        self.outbox.confirm(fence, &mut self.told);
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        self.outbox.expire(self.now, &mut self.told);
+    }
+
+    /// What was told since the last look.
+    fn told(&mut self) -> Vec<(u128, State, Option<Fate>)> {
+        self.told.drain(..).map(|ended| (ended.id.0, ended.state, ended.fate)).collect()
+    }
+}
+
+#[allow(clippy::unnecessary_box_returns, reason = "the outbox takes them boxed")]
+fn message(id: u128, bytes: usize, key: Option<&str>) -> Box<Message> {
+    Box::new(Message {
+        id: MessageId(id),
+        payload: Payload::binary(vec![0; bytes]),
+        key: key.map(Into::into),
+        expires_at: None,
+        wants_confirmation: false,
+        share: Share::default(),
+    })
+}
+
+fn unknown(id: u128) -> (u128, State, Option<Fate>) {
+    (id, State::Unknown, Some(Fate::LinkLost))
+}
+
+#[test]
+fn messages_leave_in_the_order_in_which_they_came() {
+    let mut desk = Desk::small(OnFull::Reject);
+    for id in 1..=3 {
+        desk.put(id, 10 + id as usize).unwrap();
+    }
+    assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (3, 36));
+    assert_eq!(desk.pull(9), [11, 12, 13]);
+    assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (3, 36));
+    desk.now += Duration::from_secs(2);
+    desk.flush();
+    assert!(desk.outbox.is_empty());
+    assert_eq!(desk.outbox.buffered_amount(), 0);
+    assert_eq!(desk.told(), [1, 2, 3].map(|id| (id, State::Written, None)));
+    assert_eq!(desk.sent[0], Sent { kind: Kind::Binary, bytes: 11, waited: Duration::from_secs(2) });
+}
+
+#[test]
+fn a_message_too_big_is_refused_whatever_else_holds() {
+    for (ready, on_full) in [(true, OnFull::DropOldest), (false, OnFull::DropNewest)] {
+        let mut desk = Desk::small(on_full);
+        desk.outbox.set_policy(Policy { max_message: 5, when_down: WhenDown::Drop, on_full, ..Policy::default() });
+        let answer = desk.outbox.offer(desk.now, message(1, 6, None), ready, &mut desk.told);
+        assert!(matches!(answer, Err((_, Refusal::TooBig))));
+    }
+}
+
+#[test]
+fn a_link_that_is_down_holds_rejects_or_drops() {
+    let cases = [(WhenDown::Hold, Ok(()), 1), (WhenDown::Reject, Err(Refusal::Down), 0), (WhenDown::Drop, Ok(()), 0)];
+    for (when_down, expected, held) in cases {
+        let mut desk = Desk::new(Policy { when_down, ..Policy::default() });
+        let answer = desk.outbox.offer(desk.now, message(1, 1, None), false, &mut desk.told);
+        assert_eq!((answer.map_err(|(_, refusal)| refusal), desk.outbox.len()), (expected, held));
+        let told = desk.told();
+        assert_eq!(told.is_empty(), when_down != WhenDown::Drop);
+        assert!(told.iter().all(|it| *it == (1, State::Dropped, Some(Fate::Down))));
+    }
+}
+
+#[test]
+fn a_full_outbox_does_as_its_policy_says() {
+    let cases = [
+        (OnFull::Reject, Err(Refusal::Full), vec![]),
+        (OnFull::Wait, Err(Refusal::Wait), vec![]),
+        (OnFull::DropNewest, Ok(()), vec![(4, State::Dropped, Some(Fate::Overflow))]),
+        (OnFull::DropOldest, Ok(()), vec![(1, State::Dropped, Some(Fate::Evicted))]),
+    ];
+    for (on_full, expected, told) in cases {
+        let mut desk = Desk::small(on_full);
+        (1..=3).for_each(|id| desk.put(id, 10).unwrap());
+        assert_eq!((desk.put(4, 10), desk.told()), (expected, told), "{on_full:?}");
+        assert_eq!(desk.outbox.len(), 3);
+    }
+}
+
+#[test]
+fn as_many_of_the_oldest_go_as_the_bytes_ask_for() {
+    let mut desk = Desk::small(OnFull::DropOldest);
+    desk.put(1, 40).unwrap();
+    desk.put(2, 40).unwrap();
+    desk.put(3, 90).unwrap();
+    assert_eq!(desk.told(), [1, 2].map(|id| (id, State::Dropped, Some(Fate::Evicted))));
+    assert_eq!(desk.outbox.buffered_amount(), 90);
+}
+
+#[test]
+fn nothing_is_evicted_for_a_message_that_is_refused_all_the_same() {
+    let mut desk = Desk::small(OnFull::DropOldest);
+    desk.put(1, 60).unwrap();
+    desk.put(2, 30).unwrap();
+    assert_eq!(desk.pull(1), [60]);
+    assert_eq!(desk.put(3, 50), Err(Refusal::Full));
+    assert_eq!((desk.told(), desk.outbox.len()), (vec![], 2));
+    assert_eq!(desk.put(4, 40), Ok(()));
+    assert_eq!(desk.told(), [(2, State::Dropped, Some(Fate::Evicted))]);
+}
+
+#[test]
+fn room_that_can_never_come_is_not_waited_for() {
+    let mut desk = Desk::new(Policy { max_bytes: 10, on_full: OnFull::Wait, ..Policy::default() });
+    assert_eq!(desk.put(1, 11), Err(Refusal::Full));
+}
+
+#[test]
+fn a_message_that_has_expired_already_takes_nobodys_room() {
+    let mut desk = Desk::small(OnFull::DropOldest);
+    (1..=3).for_each(|id| desk.put(id, 10).unwrap());
+    let late = Message { expires_at: Some(desk.now), ..*message(4, 10, None) };
+    assert_eq!(desk.put_message(Box::new(late)), Ok(()));
+    assert_eq!((desk.told(), desk.outbox.len()), (vec![(4, State::Expired, Some(Fate::Ttl))], 3));
+}
+
+#[test]
+fn a_message_expires_in_the_queue_and_not_in_transit() {
+    let mut desk = Desk::new(Policy { ttl: Some(Duration::from_millis(100)), ..Policy::default() });
+    (1..=3).for_each(|id| desk.put(id, id as usize).unwrap());
+    assert_eq!(desk.outbox.next_expiry(), Some(desk.now + Duration::from_millis(100)));
+    assert_eq!(desk.pull(1), [1]);
+    desk.wait(99);
+    assert_eq!(desk.told(), []);
+    desk.now += Duration::from_millis(1);
+    assert!(desk.pull(1).is_empty());
+    desk.wait(0);
+    assert_eq!(desk.told(), [2, 3].map(|id| (id, State::Expired, Some(Fate::Ttl))));
+    assert_eq!((desk.outbox.next_expiry(), desk.outbox.buffered_amount()), (None, 1));
+}
+
+#[test]
+fn a_messages_own_time_to_live_stands_before_the_policys() {
+    let mut desk = Desk::new(Policy { ttl: Some(Duration::from_millis(100)), ..Policy::default() });
+    let own = Message { expires_at: Some(desk.now + Duration::from_secs(9)), ..*message(1, 1, None) };
+    desk.put_message(Box::new(own)).unwrap();
+    desk.wait(5000);
+    assert_eq!(desk.pull(1), [1]);
+}
+
+#[test]
+fn only_the_newest_of_a_key_is_kept_and_goes_to_the_back() {
+    let mut desk = Desk::new(Policy { conflate: true, max_messages: 2, ..Policy::default() });
+    desk.put_message(message(1, 11, Some("a"))).unwrap();
+    desk.put_message(message(2, 12, Some("b"))).unwrap();
+    desk.put_message(message(3, 13, Some("a"))).unwrap();
+    assert_eq!(desk.told(), [(1, State::Dropped, Some(Fate::Conflated))]);
+    assert_eq!(desk.pull(9), [12, 13]);
+}
+
+#[test]
+fn what_is_in_transit_is_not_conflated_until_it_comes_back() {
+    let mut desk = Desk::new(Policy { conflate: true, ..Policy::default() });
+    desk.put_message(message(1, 11, Some("a"))).unwrap();
+    desk.pull(1);
+    desk.put_message(message(2, 12, Some("a"))).unwrap();
+    desk.pull(1);
+    desk.put_message(message(3, 13, Some("a"))).unwrap();
+    assert_eq!((desk.told(), desk.outbox.len()), (vec![], 3));
+    desk.lose(0);
+    assert_eq!(desk.told(), [2, 1].map(|id| (id, State::Dropped, Some(Fate::Conflated))));
+    assert_eq!(desk.pull(9), [13]);
+}
+
+#[test]
+fn conflation_that_is_switched_on_knows_what_is_queued() {
+    let mut desk = Desk::new(Policy::default());
+    desk.put_message(message(1, 11, Some("a"))).unwrap();
+    desk.outbox.set_policy(Policy { conflate: true, ..Policy::default() });
+    desk.put_message(message(2, 12, Some("a"))).unwrap();
+    assert_eq!(desk.pull(9), [12]);
+}
+
+#[test]
+fn lower_limits_evict_nothing() {
+    let mut desk = Desk::small(OnFull::DropOldest);
+    (1..=3).for_each(|id| desk.put(id, 10).unwrap());
+    desk.outbox.set_policy(Policy { max_messages: 1, max_bytes: 5, on_full: OnFull::Reject, ..Policy::default() });
+    assert_eq!(desk.put(4, 1), Err(Refusal::Full));
+    assert_eq!((desk.told(), desk.pull(9)), (vec![], vec![10, 10, 10]));
+}
+
+#[test]
+fn a_lost_link_leaves_unknown_what_had_begun_to_leave_and_sends_the_rest_again() {
+    // Frames on the wire: 6 + 10, 8 + 200, 3 · 8 + 70,000 in three fragments, 6 + 20.
+    let sizes = [10, 200, 70_000, 20];
+    let cases = [(0, 0), (1, 1), (16, 1), (17, 2), (224, 2), (225, 3), (70_248, 3), (70_249, 4), (u64::MAX, 4)];
+    for (escaped, begun) in cases {
+        let mut desk = Desk::new(Policy::default());
+        (1..).zip(sizes).for_each(|(id, bytes)| desk.put(id, bytes).unwrap());
+        desk.pull(4);
+        desk.put(5, 50).unwrap();
+        desk.lose(escaped);
+        let lost: Vec<_> = (1..=begun as u128).map(unknown).collect();
+        assert_eq!(desk.told(), lost, "{escaped}");
+        let left: Vec<_> = sizes[begun..].iter().copied().chain([50]).collect();
+        assert_eq!(desk.outbox.buffered_amount(), left.iter().sum::<usize>() as u64);
+        assert_eq!(desk.pull(9), left, "{escaped}");
+    }
+}
+
+#[test]
+fn what_was_written_and_not_confirmed_is_unknown_when_the_link_is_lost() {
+    let mut desk = Desk::small(OnFull::Reject);
+    (1..=2).for_each(|id| desk.put(id, 10).unwrap());
+    desk.pull(1);
+    desk.flush();
+    let fence = desk.outbox.fence();
+    desk.pull(1);
+    desk.flush();
+    desk.told();
+    desk.confirm(fence);
+    assert_eq!(desk.told(), [(1, State::Confirmed, None)]);
+    desk.lose(0);
+    assert_eq!(desk.told(), [unknown(2)]);
+}
+
+#[test]
+fn a_ping_covers_what_was_pulled_before_it_and_nothing_after() {
+    let mut desk = Desk::small(OnFull::Reject);
+    (1..=3).for_each(|id| desk.put(id, 10).unwrap());
+    desk.pull(1);
+    desk.flush();
+    desk.pull(1);
+    let fence = desk.outbox.fence();
+    desk.pull(1);
+    desk.told();
+    desk.confirm(fence);
+    assert_eq!(desk.told(), [(1, State::Confirmed, None)]);
+    // The pong of a peer that answered while more was still being written proves the second one, too.
+    desk.flush();
+    let written = |id| (id, State::Written, None);
+    assert_eq!(desk.told(), [written(2), (2, State::Confirmed, None), written(3)]);
+}
+
+#[test]
+fn what_the_peer_has_proved_to_have_read_is_not_unknown_and_not_sent_again() {
+    let mut desk = Desk::small(OnFull::Reject);
+    (1..=2).for_each(|id| desk.put(id, 10).unwrap());
+    desk.pull(1);
+    let fence = desk.outbox.fence();
+    desk.pull(1);
+    desk.confirm(fence);
+    desk.lose(16);
+    assert_eq!(desk.told(), [(1, State::Confirmed, None)]);
+    assert_eq!(desk.pull(9), [10]);
+}
+
+#[test]
+fn a_mark_of_an_earlier_connection_covers_nothing_of_a_later_one() {
+    let mut desk = Desk::small(OnFull::Reject);
+    (1..=2).for_each(|id| desk.put(id, 10).unwrap());
+    desk.pull(2);
+    let stale = desk.outbox.fence();
+    desk.lose(0);
+    desk.pull(2);
+    desk.flush();
+    desk.told();
+    desk.confirm(stale);
+    assert_eq!(desk.told(), []);
+}
+
+#[test]
+fn a_ping_is_wanted_for_a_waiter_or_for_many() {
+    let mut desk = Desk::new(Policy::default());
+    desk.put(1, 1).unwrap();
+    desk.pull(1);
+    desk.flush();
+    assert!(!desk.outbox.wants_confirmation());
+    desk.put_message(Box::new(Message { wants_confirmation: true, ..*message(2, 1, None) })).unwrap();
+    assert!(!desk.outbox.wants_confirmation());
+    desk.pull(1);
+    desk.flush();
+    assert!(desk.outbox.wants_confirmation());
+    let fence = desk.outbox.fence();
+    desk.confirm(fence);
+    assert!(!desk.outbox.wants_confirmation());
+    for id in 0..unconfirmed::MOST as u128 / 2 {
+        assert!(!desk.outbox.wants_confirmation());
+        desk.put(id, 1).unwrap();
+        desk.pull(1);
+        desk.flush();
+    }
+    assert!(desk.outbox.wants_confirmation());
+}
+
+#[test]
+fn past_its_bound_the_oldest_unconfirmed_stays_written() {
+    let mut desk = Desk::new(Policy::default());
+    for id in 0..=unconfirmed::MOST as u128 {
+        desk.put(id, 1).unwrap();
+        desk.pull(1);
+        desk.flush();
+    }
+    desk.told();
+    desk.lose(0);
+    let told = desk.told();
+    assert_eq!((told.len(), told[0]), (unconfirmed::MOST, unknown(1)));
+}
+
+#[test]
+fn clearing_ends_what_is_held_and_leaves_what_was_written() {
+    let mut desk = Desk::small(OnFull::Reject);
+    (1..=3).for_each(|id| desk.put(id, 10).unwrap());
+    desk.pull(1);
+    desk.flush();
+    desk.pull(1);
+    desk.told();
+    desk.outbox.clear(State::Dropped, Fate::Shutdown, &mut desk.told);
+    assert_eq!(desk.told(), [2, 3].map(|id| (id, State::Dropped, Some(Fate::Shutdown))));
+    assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (0, 0));
+}
+
+#[test]
+fn a_share_of_the_budget_is_given_back_with_the_message() {
+    let budget = Budget::new(100);
+    let mut desk = Desk::small(OnFull::DropOldest);
+    for id in 1..=4 {
+        let share = budget.reserve(10).unwrap();
+        desk.put_message(Box::new(Message { share, ..*message(id, 10, None) })).unwrap();
+    }
+    assert_eq!(budget.used(), 30);
+    desk.pull(1);
+    assert_eq!(budget.used(), 30);
+    desk.flush();
+    assert_eq!(budget.used(), 20);
+    desk.outbox.clear(State::Dropped, Fate::Removed, &mut desk.told);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn an_empty_message_is_a_message() {
+    let mut desk = Desk::small(OnFull::Reject);
+    (1..=3).for_each(|id| desk.put(id, 0).unwrap());
+    assert_eq!((desk.put(4, 0), desk.outbox.buffered_amount()), (Err(Refusal::Full), 0));
+    assert_eq!(desk.pull(9), [0, 0, 0]);
+}

@@ -1,10 +1,11 @@
 //! Every receipt that can be looked up, and the first message of every idempotency key.
 //!
 //! A message that may still change is never forgotten; one at rest is kept for its time, and past the bound the one that
-//! has rested longest goes first.
+//! has rested longest goes first. A key is known only as long as its receipt, which for its sake is kept for the whole
+//! time of the claim.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -23,18 +24,25 @@ struct Record {
     keep: Duration,
     /// Until when it is kept, once it is at rest.
     until: Option<Instant>,
-    key: Option<Box<str>>,
+    claim: Option<Claim>,
+}
+
+/// An idempotency key that points to a record.
+#[derive(Debug)]
+struct Claim {
+    key: Box<str>,
+    until: Instant,
 }
 
 /// The receipts.
 #[derive(Debug)]
 pub struct Ledger {
-    /// Receipts at rest, and claims, kept at most.
+    /// Receipts at rest kept at most.
     limit: usize,
     records: BTreeMap<MessageId, Record>,
     at_rest: BTreeSet<(Instant, MessageId)>,
     claims: BTreeMap<Key, MessageId>,
-    claimed: VecDeque<(Instant, Key, MessageId)>,
+    claims_by_end: BTreeSet<(Instant, MessageId)>,
 }
 
 impl Ledger {
@@ -45,7 +53,7 @@ impl Ledger {
             records: BTreeMap::new(),
             at_rest: BTreeSet::new(),
             claims: BTreeMap::new(),
-            claimed: VecDeque::new(),
+            claims_by_end: BTreeSet::new(),
         }
     }
 
@@ -57,23 +65,17 @@ impl Ledger {
     /// Enters an accepted message, kept for `keep` after it has come to rest.
     pub fn accept(&mut self, now: Instant, receipt: Receipt, keep: Duration, key: Option<&str>) {
         let id = receipt.id;
-        if let Some(key) = key {
-            let claim: Key = (Arc::clone(&receipt.endpoint), key.into());
-            self.claims.insert(claim.clone(), id);
-            self.claimed.push_back((now + CLAIM, claim, id));
+        let claim = key.map(|key| Claim { key: key.into(), until: now + CLAIM });
+        if let Some(Claim { key, until }) = &claim {
+            self.claims.insert((Arc::clone(&receipt.endpoint), key.clone()), id);
+            self.claims_by_end.insert((*until, id));
         }
-        self.records.insert(id, Record { receipt, keep, until: None, key: key.map(Into::into) });
+        self.records.insert(id, Record { receipt, keep, until: None, claim });
     }
 
     /// The message was refused after all.
     pub fn withdraw(&mut self, id: MessageId) {
-        let Some(record) = self.records.remove(&id) else { return };
-        if let Some(until) = record.until {
-            self.at_rest.remove(&(until, id));
-        }
-        if let Some(key) = record.key {
-            self.claims.remove(&(record.receipt.endpoint, key));
-        }
+        self.forget(id);
     }
 
     /// The message reached `state`. `false`: it is unknown here, or was there or further already.
@@ -87,7 +89,7 @@ impl Ledger {
     ) -> bool {
         let Some(record) = self.records.get_mut(&id) else { return false };
         let receipt = &mut record.receipt;
-        if receipt.state.is_end() || state <= receipt.state {
+        if !receipt.state.can_become(state) {
             return false;
         }
         receipt.state = state;
@@ -97,7 +99,8 @@ impl Ledger {
             receipt.generation = generation;
         }
         if state.is_end() || state == State::Written {
-            let until = now + record.keep;
+            let kept = now.checked_add(record.keep).unwrap_or(now + CLAIM);
+            let until = record.claim.as_ref().map_or(kept, |claim| kept.max(claim.until));
             if let Some(before) = record.until.replace(until) {
                 self.at_rest.remove(&(before, id));
             }
@@ -123,28 +126,41 @@ impl Ledger {
 
     /// Forgets what has been kept long enough, and what is too much.
     pub fn expire(&mut self, now: Instant) {
-        while let Some((until, id)) = self.at_rest.first().copied() {
-            if until > now && self.at_rest.len() <= self.limit {
-                break;
-            }
-            self.at_rest.pop_first();
-            self.records.remove(&id);
+        while let Some((until, id)) = self.at_rest.first().copied()
+            && (until <= now || self.at_rest.len() > self.limit)
+        {
+            self.forget(id);
         }
-        while let Some((until, ..)) = self.claimed.front() {
-            if *until > now && self.claimed.len() <= self.limit {
-                break;
-            }
-            if let Some((_, key, id)) = self.claimed.pop_front()
-                && self.claims.get(&key) == Some(&id)
-            {
-                self.claims.remove(&key);
-            }
+        while let Some((until, id)) = self.claims_by_end.first().copied()
+            && until <= now
+        {
+            self.release(id);
+        }
+    }
+
+    fn forget(&mut self, id: MessageId) {
+        self.release(id);
+        if let Some(until) = self.records.remove(&id).and_then(|record| record.until) {
+            self.at_rest.remove(&(until, id));
+        }
+    }
+
+    /// Frees the message's key.
+    fn release(&mut self, id: MessageId) {
+        let Some(record) = self.records.get_mut(&id) else { return };
+        let Some(Claim { key, until }) = record.claim.take() else { return };
+        self.claims_by_end.remove(&(until, id));
+        let key = (Arc::clone(&record.receipt.endpoint), key);
+        if self.claims.get(&key) == Some(&id) {
+            self.claims.remove(&key);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn receipt(id: u128) -> Receipt {
@@ -214,6 +230,89 @@ mod tests {
         assert!(ledger.first_of(&endpoint, "other").is_none());
         ledger.expire(now + CLAIM);
         assert!(ledger.first_of(&endpoint, "k").is_none());
+    }
+
+    #[test]
+    fn a_receipt_is_kept_as_long_as_its_key_is_known() {
+        let (mut ledger, now) = (Ledger::new(10), crate::core::epoch());
+        let endpoint: Arc<str> = "feed".into();
+        ledger.accept(now, receipt(1), Duration::ZERO, Some("k"));
+        ledger.accept(now, receipt(2), Duration::ZERO, None);
+        advance(&mut ledger, now, 1, State::Written);
+        advance(&mut ledger, now, 2, State::Written);
+        ledger.expire(now);
+        assert!(ledger.get(MessageId(2)).is_none());
+        assert_eq!(ledger.first_of(&endpoint, "k").map(|receipt| receipt.id), Some(MessageId(1)));
+        ledger.expire(now + CLAIM);
+        assert!(ledger.get(MessageId(1)).is_none());
+    }
+
+    #[test]
+    fn refused_messages_push_out_no_key_and_leave_nothing_behind() {
+        let (mut ledger, now) = (Ledger::new(3), crate::core::epoch());
+        let endpoint: Arc<str> = "feed".into();
+        ledger.accept(now, receipt(1), KEEP, Some("k"));
+        for id in 2..100 {
+            ledger.accept(now, receipt(id), KEEP, Some(&id.to_string()));
+            ledger.withdraw(MessageId(id));
+            ledger.expire(now);
+        }
+        assert!(ledger.first_of(&endpoint, "k").is_some());
+        assert_eq!((ledger.records.len(), ledger.claims.len(), ledger.claims_by_end.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_refused_message_leaves_the_key_to_the_one_that_has_it_now() {
+        let (mut ledger, now) = (Ledger::new(10), crate::core::epoch());
+        let endpoint: Arc<str> = "feed".into();
+        ledger.accept(now, receipt(1), KEEP, Some("k"));
+        ledger.expire(now + CLAIM);
+        ledger.accept(now + CLAIM, receipt(2), KEEP, Some("k"));
+        ledger.withdraw(MessageId(1));
+        assert_eq!(ledger.first_of(&endpoint, "k").map(|receipt| receipt.id), Some(MessageId(2)));
+    }
+
+    proptest! {
+        /// Whatever is told in whatever order: states only climb, ends are ends, what is held is kept, the rest is bounded.
+        #[test]
+        fn a_ledger_keeps_what_it_must_and_no_more(
+            steps in prop::collection::vec((0_u128..12, 0_usize..9, 0_u64..400), 1..200),
+            limit in 1_usize..6,
+        ) {
+            let (mut ledger, mut now) = (Ledger::new(limit), crate::core::epoch());
+            let mut held: BTreeMap<u128, State> = BTreeMap::new();
+            for (id, step, seconds) in steps {
+                let name = MessageId(id);
+                let before = ledger.get(name).map(|receipt| receipt.state);
+                match State::ALL.get(step) {
+                    Some(State::Queued) if before.is_none() => {
+                        let key = (id % 2 == 0).then(|| id.to_string());
+                        ledger.accept(now, receipt(id), Duration::from_secs(seconds), key.as_deref());
+                        held.insert(id, State::Queued);
+                    }
+                    Some(state) => {
+                        let news = advance(&mut ledger, now, id, *state);
+                        prop_assert_eq!(news, before.is_some_and(|before| before.can_become(*state)));
+                        if news {
+                            prop_assert_eq!(ledger.get(name).map(|receipt| receipt.state), Some(*state));
+                            held.remove(&id);
+                            held.extend((*state == State::Stored).then_some((id, State::Stored)));
+                        }
+                    }
+                    None => {
+                        now += Duration::from_secs(seconds);
+                        ledger.expire(now);
+                        prop_assert!(ledger.at_rest.len() <= limit);
+                        prop_assert!(ledger.at_rest.first().is_none_or(|(until, _)| *until > now));
+                    }
+                }
+                for (id, state) in &held {
+                    prop_assert_eq!(ledger.get(MessageId(*id)).map(|receipt| receipt.state), Some(*state));
+                }
+                prop_assert_eq!(ledger.records.len(), held.len() + ledger.at_rest.len());
+                prop_assert_eq!(ledger.claims.len(), ledger.claims_by_end.len());
+            }
+        }
     }
 
     #[test]

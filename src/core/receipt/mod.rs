@@ -70,6 +70,17 @@ impl State {
             Self::Confirmed | Self::Unknown | Self::Expired | Self::Dropped | Self::Dead => true,
         }
     }
+
+    /// Whether a message in this state can come into that one: never back, and never out of an end. What was written was
+    /// not dropped and has not expired.
+    pub const fn can_become(self, next: Self) -> bool {
+        match self {
+            Self::Queued => !matches!(next, Self::Queued),
+            Self::Stored => !matches!(next, Self::Queued | Self::Stored),
+            Self::Written => matches!(next, Self::Confirmed | Self::Unknown | Self::Dead),
+            Self::Confirmed | Self::Unknown | Self::Expired | Self::Dropped | Self::Dead => false,
+        }
+    }
 }
 
 impl fmt::Display for State {

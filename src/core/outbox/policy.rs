@@ -1,0 +1,75 @@
+//! How much an outbox holds, and what it does with what it cannot.
+//!
+//! `max_bytes` counts application data only: it is the limit of bufferedAmount, not of memory.
+
+use std::time::Duration;
+
+/// What happens to a message for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFull {
+    /// The caller gets an error.
+    Reject,
+    /// The oldest messages make room.
+    DropOldest,
+    /// It is accepted and dropped at once, with a receipt that says so.
+    DropNewest,
+    /// The caller waits, up to its timeout.
+    Wait,
+}
+
+/// What happens to a message while the link is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenDown {
+    /// It is held.
+    Hold,
+    /// The caller gets an error.
+    Reject,
+    /// It is accepted and dropped at once, with a receipt that says so.
+    Drop,
+}
+
+/// The limits and policies of one outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Messages held at most.
+    pub max_messages: usize,
+    /// Bytes of application data held at most: the limit of bufferedAmount.
+    pub max_bytes: u64,
+    /// The largest message accepted.
+    pub max_message: usize,
+    /// Time to live of a message that brings none.
+    pub ttl: Option<Duration>,
+    /// No room.
+    pub on_full: OnFull,
+    /// Not ready.
+    pub when_down: WhenDown,
+    /// Only the newest message of a key is kept while it queues.
+    pub conflate: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_messages: 1000,
+            max_bytes: 8 << 20,
+            max_message: 1 << 20,
+            ttl: None,
+            on_full: OnFull::Reject,
+            when_down: WhenDown::Hold,
+            conflate: false,
+        }
+    }
+}
+
+/// Why a message is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is larger than `max_message`.
+    TooBig,
+    /// There is no room, and `on_full` says `reject`.
+    Full,
+    /// There is no room now, and `on_full` says `wait`: offer it again when there is.
+    Wait,
+    /// The link is not ready, and `when_down` says `reject`.
+    Down,
+}
