@@ -3,6 +3,7 @@
 //! Servers come from `tests/run`; where one is missing its tests say that they are skipped. Raw peers need Rust only.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(unreachable_pub, reason = "what tests share is as public as a library's items")]
 #![allow(clippy::print_stderr, reason = "a skipped test and a failed one say why")]
 
 #[path = "../support/mod.rs"]
