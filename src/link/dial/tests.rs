@@ -1,3 +1,5 @@
+//! One attempt from end to end over loopback: secrets, the race, redirects, and what a failure says.
+
 use std::{
     net::SocketAddr,
     sync::{
