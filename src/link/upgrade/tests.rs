@@ -1,3 +1,5 @@
+//! The upgrade against scripted answers, byte for byte, over an in-memory stream.
+
 use std::time::Duration;
 
 use http::HeaderName;
