@@ -68,7 +68,8 @@ impl Wish {
     }
 
     pub(super) fn takes(&self, kind: &str) -> bool {
-        self.types.as_ref().is_none_or(|types| types.iter().any(|word| word == kind))
+        // What this consumer lost is never hidden from it.
+        kind == "gap" || self.types.as_ref().is_none_or(|types| types.iter().any(|word| word == kind))
     }
 }
 
@@ -198,9 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_is_told_whatever_types_are_asked_for() {
+        assert!(wish("types=message", None).expect("a type").takes("gap"));
+    }
+
+    #[test]
     fn only_known_types_can_be_asked_for() {
         let wanted = wish("types=message,gap", None).expect("both are types");
-        assert!(wanted.takes("gap") && !wanted.takes("phase"));
+        assert!(wanted.takes("message") && !wanted.takes("phase"));
         assert!(wish("types=message,nonsense", None).is_err());
     }
 }

@@ -22,7 +22,8 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Message,
+        Error, Message,
+        error::ProtocolError,
         handshake::derive_accept_key,
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
@@ -46,6 +47,8 @@ const PING: Duration = Duration::from_secs(30);
 const AHEAD: usize = 64;
 /// The longest that a send waits for room or for its state.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// A closing handshake with a consumer takes at most this.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 type Out = SplitSink<Socket, Message>;
@@ -143,13 +146,22 @@ impl Consumer {
         let (mut out, mut inbound) = socket.split();
         let (answers, mut answered) = mpsc::channel::<Result<Value, Farewell>>(AHEAD);
         let mut stop = self.shared.stop.clone();
-        let mut heard = Instant::now();
+        let (mut heard, mut ping_at) = (Instant::now(), Instant::now() + PING);
         let farewell = loop {
             let outcome: Result<(), Farewell> = tokio::select! {
                 arrived = inbound.next() => {
-                    heard = Instant::now();
+                    (heard, ping_at) = (Instant::now(), Instant::now() + PING);
                     match arrived {
-                        None | Some(Err(_) | Ok(Message::Close(_))) => break None,
+                        None => break None,
+                        Some(Err(error)) => match fault(&error) {
+                            Some(farewell) => Err(farewell),
+                            None => break None,
+                        },
+                        Some(Ok(Message::Close(_))) => {
+                            // tungstenite has answered; the answer leaves with the flush.
+                            let _ = tokio::time::timeout(GOODBYE, out.flush()).await;
+                            break None;
+                        }
                         Some(Ok(message)) => self.take(message, &answers).await,
                     }
                 }
@@ -159,8 +171,9 @@ impl Consumer {
                     None => Ok(()),
                 },
                 next = reader.next() => self.pass_on(next, &mut out).await,
-                () = tokio::time::sleep_until(heard + PING) => {
+                () = tokio::time::sleep_until(ping_at) => {
                     if heard.elapsed() >= 2 * PING { break None }
+                    ping_at += PING;
                     send(&mut out, Message::Ping(Bytes::new())).await
                 }
                 () = super::stopped(&mut stop) => Err(Farewell(1001, "the daemon is stopping".into())),
@@ -177,7 +190,7 @@ impl Consumer {
                     while let Some(Ok(_)) = inbound.next().await {}
                 }
             };
-            let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         }
     }
 
@@ -333,7 +346,29 @@ fn plain(entry: &Entry) -> Option<Message> {
 async fn send(out: &mut Out, message: Message) -> Result<(), Farewell> {
     match tokio::time::timeout(PING, out.send(message)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Farewell(1006, String::new())),
+        // The read side tells the end; the code is for a peer that may still listen.
+        Ok(Err(_)) => Err(Farewell(1011, "the connection broke".into())),
         Err(_) => Err(Farewell(4408, "takes nothing; resume with ?from=".into())),
+    }
+}
+
+/// What a consumer is told of its own fault; `None` where the connection is simply gone.
+fn fault(error: &Error) -> Option<Farewell> {
+    match error {
+        Error::Capacity(_) => Some(Farewell(1009, "the message is larger than outbox.max_message allows".into())),
+        Error::Utf8(_) => Some(Farewell(1007, "text must be UTF-8".into())),
+        Error::Protocol(fault) if *fault != ProtocolError::ResetWithoutClosingHandshake => {
+            Some(Farewell(1002, fault.to_string()))
+        }
+        Error::Protocol(_)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Io(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => None,
     }
 }

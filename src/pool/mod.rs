@@ -206,24 +206,24 @@ impl Pool {
         Some(self.inner.pod(name)?.view())
     }
 
-    /// Links in order of endpoint and index, those after `after`, at most `limit`, filtered.
+    /// Links in order of endpoint and index, those after `after`, at most `limit`, of the endpoints `wanted`.
     pub fn links(
         &self,
-        endpoint: Option<&str>,
+        wanted: &dyn Fn(&str) -> bool,
         phase: Option<Phase>,
         after: Option<(&str, u32)>,
         limit: usize,
     ) -> Page<LinkView> {
         let pods: Vec<_> = self.inner.pods().values().cloned().collect();
-        let mut wanted = pods
+        let mut found = pods
             .iter()
-            .filter(|pod| endpoint.is_none_or(|name| *pod.name == *name))
+            .filter(|pod| wanted(&pod.name))
             .flat_map(|pod| pod.slots())
             .filter(|slot| after.is_none_or(|after| (&*slot.id.endpoint, slot.id.index) > after))
             .map(|slot| slot.view())
             .filter(|view| phase.is_none_or(|phase| view.phase == phase));
-        let items = wanted.by_ref().take(limit).collect();
-        Page { items, more: wanted.next().is_some() }
+        let items = found.by_ref().take(limit).collect();
+        Page { items, more: found.next().is_some() }
     }
 
     /// One link.

@@ -2,7 +2,7 @@
 //!
 //! Nothing here sleeps to synchronise: each wait asks for a condition again and again until its deadline, and then says what it saw.
 
-#![allow(dead_code, reason = "each test crate uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test crate uses its own part")]
 
 pub mod api;
 pub mod daemon;

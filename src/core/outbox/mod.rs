@@ -22,14 +22,12 @@ use super::{
     receipt::{Fate, State},
 };
 
-pub use policy::{OnFull, Policy, Refusal, WhenDown};
+pub use self::policy::{OnFull, Policy, Refusal, WhenDown};
 
 mod policy;
 mod queue;
 mod unconfirmed;
 
-#[cfg(test)]
-mod model;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::core::budget::{Budget, Share};
 
+mod model;
+
 /// An outbox with a clock, and all that it told.
 struct Desk {
     outbox: Outbox,
@@ -235,9 +237,9 @@ fn lower_limits_evict_nothing() {
 
 #[test]
 fn a_lost_link_leaves_unknown_what_had_begun_to_leave_and_sends_the_rest_again() {
-    // Frames on the wire: 6 + 10, 8 + 200, 14 + 70,000, 6 + 20.
+    // Frames on the wire: 6 + 10, 8 + 200, 3 · 8 + 70,000 in three fragments, 6 + 20.
     let sizes = [10, 200, 70_000, 20];
-    let cases = [(0, 0), (1, 1), (16, 1), (17, 2), (224, 2), (225, 3), (70_238, 3), (70_239, 4), (u64::MAX, 4)];
+    let cases = [(0, 0), (1, 1), (16, 1), (17, 2), (224, 2), (225, 3), (70_248, 3), (70_249, 4), (u64::MAX, 4)];
     for (escaped, begun) in cases {
         let mut desk = Desk::new(Policy::default());
         (1..).zip(sizes).for_each(|(id, bytes)| desk.put(id, bytes).unwrap());

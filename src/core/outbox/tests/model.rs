@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::budget::{Budget, Share};
 
 #[derive(Debug, Clone, Copy)]
 enum Order {
