@@ -280,6 +280,8 @@ impl Link {
         let mut lost = Vec::new();
         self.outbox.lost(escaped, &mut lost);
         self.tell_receipts(lost, out);
+        // What comes back to the queue may have expired on its way.
+        self.expire(now, out);
         self.go_on(now, then, out);
     }
 
