@@ -1,3 +1,5 @@
+//! Dials over loopback: what each step of an attempt makes of peers that are well, slow, missing or wrong.
+
 use std::{
     net::SocketAddr,
     sync::{
