@@ -1,3 +1,5 @@
+//! Answers to the upgrade request, right and wrong in every way: what is agreed, and what is a fault of which class.
+
 use std::time::Duration;
 
 use http::HeaderName;
