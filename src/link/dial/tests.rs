@@ -1,4 +1,4 @@
-//! One attempt from end to end over loopback: secrets, the race, redirects, and what a failure says.
+//! Dials over loopback: what each step of an attempt makes of peers that are well, slow, missing or wrong.
 
 use std::{
     net::SocketAddr,

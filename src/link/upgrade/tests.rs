@@ -1,4 +1,4 @@
-//! The upgrade against scripted answers, byte for byte, over an in-memory stream.
+//! Answers to the upgrade request, right and wrong in every way: what is agreed, and what is a fault of which class.
 
 use std::time::Duration;
 
