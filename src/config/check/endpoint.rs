@@ -226,13 +226,17 @@ fn outbox(section: &Section<'_>, policy: &mut outbox::Policy) {
     let when_down = [("hold", WhenDown::Hold), ("reject", WhenDown::Reject), ("drop", WhenDown::Drop)];
     policy.when_down = section.get("when_down").and_then(|item| item.word(&when_down)).unwrap_or(policy.when_down);
     policy.conflate = section.bool("conflate").unwrap_or(policy.conflate);
-    if policy.max_message as u64 > policy.max_bytes && (section.has("max_message") || section.has("max_bytes")) {
-        let key = if section.has("max_message") { "max_message" } else { "max_bytes" };
-        section.fault(
-            key,
-            "`max_message` is larger than `max_bytes`",
-            "no such message could be queued: make `max_bytes` as large",
-        );
+    if policy.max_message as u64 > policy.max_bytes {
+        if section.has("max_message") {
+            section.fault(
+                "max_message",
+                "`max_message` is larger than `max_bytes`",
+                "no such message could be queued: make `max_bytes` as large",
+            );
+        } else {
+            // A smaller queue takes smaller messages; what is larger could never be queued.
+            policy.max_message = usize::try_from(policy.max_bytes).unwrap_or(policy.max_message);
+        }
     }
     section.finish();
 }
@@ -251,4 +255,22 @@ fn bytes(section: &Section<'_>, key: &'static str) -> Option<u64> {
 
 fn message(section: &Section<'_>, key: &'static str) -> Option<usize> {
     section.get(key)?.size(1..=1 << 30).and_then(|size| usize::try_from(size).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse_toml;
+
+    #[test]
+    fn a_smaller_queue_takes_smaller_messages() {
+        let text = "[endpoints.a]\nurl = \"ws://h\"\noutbox.max_bytes = \"10KiB\"";
+        let config = parse_toml(text, "test.toml").expect("valid").config;
+        assert_eq!(config.endpoints["a"].link.outbox.max_message, 10 << 10);
+    }
+
+    #[test]
+    fn a_message_larger_than_the_queue_is_a_fault_where_it_is_asked_for() {
+        let text = "[endpoints.a]\nurl = \"ws://h\"\noutbox.max_bytes = \"10KiB\"\noutbox.max_message = \"11KiB\"";
+        assert!(parse_toml(text, "test.toml").is_err());
+    }
 }
