@@ -176,7 +176,7 @@ impl Hub {
 
 /// Entries other than messages that an inbox of so many links keeps: a storm must not push out what it explains.
 fn others(links: u32) -> usize {
-    (links as usize).saturating_mul(8).max(1024)
+    (links as usize).saturating_mul(2).max(1024)
 }
 
 /// A subscriber: a cursor into a hub.

@@ -129,7 +129,7 @@ pub(super) fn history(entry: &HistoryEntry) -> wire::HistoryEntry {
         generation: entry.generation,
         attempt: entry.attempt,
         detail: entry.detail.to_string(),
-        timings: entry.timings.as_ref().map(timings),
+        timings: entry.timings.as_deref().map(timings),
     }
 }
 

@@ -38,8 +38,9 @@ const BATCH: usize = 32;
 const WAITING_MAX: usize = 1024;
 
 /// Runs `link` until it has stopped, or its orders have ended and it has been stopped for that.
-pub async fn run<D: Dial>(link: Link, dialer: D, host: Arc<dyn Host>, orders: &mut mpsc::Receiver<Order>) {
-    let mut driver = Driver {
+pub async fn run<D: Dial>(link: Box<Link>, dialer: D, host: Arc<dyn Host>, orders: &mut mpsc::Receiver<Order>) {
+    // In a box, as the link is: a future holds what it moves more than once, and there may be ten thousand of them.
+    let mut driver = Box::new(Driver {
         link,
         dialer,
         host,
@@ -48,14 +49,14 @@ pub async fn run<D: Dial>(link: Link, dialer: D, host: Arc<dyn Host>, orders: &m
         sleep: Box::pin(sleep_until(tokio::time::Instant::now())),
         armed: None,
         done: false,
-    };
+    });
     let now = now();
     driver.feed(now, Input::Start);
     poll_fn(|cx| driver.poll_turn(cx, orders)).await;
 }
 
 struct Driver<D: Dial> {
-    link: Link,
+    link: Box<Link>,
     dialer: D,
     host: Arc<dyn Host>,
     line: Line<D::Stream>,

@@ -253,8 +253,8 @@ impl Seen {
             attempt: self.view.attempt,
             detail,
             timings: match event {
-                Event::Opened { established, .. } => Some(established.timings),
-                Event::DialFailed(failure) => Some(failure.timings),
+                Event::Opened { established, .. } => Some(Box::new(established.timings)),
+                Event::DialFailed(failure) => Some(Box::new(failure.timings)),
                 Event::Phase { .. }
                 | Event::Dialing { .. }
                 | Event::Closed { .. }

@@ -94,7 +94,7 @@ impl Inner {
         let (mut panics, mut window) = (0, Instant::now());
         loop {
             let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-            let link = Link::new(Arc::clone(&pod.config().link), seed, Instant::now().into_std());
+            let link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, Instant::now().into_std()));
             let source = Arc::clone(&pod);
             let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config()), self.gate());
             let host: Arc<Slot> = Arc::clone(&slot);

@@ -80,7 +80,7 @@ pub struct HistoryEntry {
     /// For people.
     pub detail: Box<str>,
     /// How long the steps of the attempt took.
-    pub timings: Option<Timings>,
+    pub timings: Option<Box<Timings>>,
 }
 
 /// Sums over an endpoint's links.

@@ -153,7 +153,7 @@ impl Bench {
         let wire = Wire { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early };
         let link = Link::new(Arc::new(policy), 7, tokio::time::Instant::now().into_std());
         let host: Arc<dyn Host> = recorder.clone();
-        let task = tokio::spawn(async move { run(link, wire, host, &mut inbox).await });
+        let task = tokio::spawn(async move { run(Box::new(link), wire, host, &mut inbox).await });
         Self { orders: Some(orders), recorder, news: listener, peers, answer, dials, task, next_id: 0 }
     }
 
