@@ -114,25 +114,32 @@ impl Link {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
         let pings = self.owes_ping || self.wants_proof();
         let frame = match &mut self.state {
-            State::Closing(Closing { ending, sent_code, .. }) => {
+            State::Closing(Closing { ending, sent_code, .. }) if !(self.owes_ping && ending.owed.is_some()) => {
                 let frame = ending.owed.take()?;
                 *sent_code = frame.as_ref().map(|frame| frame.code);
                 return Some(Frame::Close(frame));
             }
+            State::Closing(_) => self.ping(now),
             State::Open(_) if pings => {
-                self.owes_ping = false;
-                self.unflushed_pings += 1;
-                let fence = self.outbox.fence();
                 self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
-                Frame::Ping(self.pings.ping(now, fence, &mut self.chance))
+                self.ping(now)
             }
             State::Open(_) => Frame::Data(self.outbox.next(now)?),
             State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {
                 return None;
             }
         };
-        self.timers.set_if_unarmed(Timer::Stall, now + self.stall_timeout());
+        if matches!(self.state, State::Open(_)) {
+            self.timers.set_if_unarmed(Timer::Stall, now + self.stall_timeout());
+        }
         Some(frame)
+    }
+
+    fn ping(&mut self, now: Instant) -> Frame {
+        self.owes_ping = false;
+        self.unflushed_pings += 1;
+        let fence = self.outbox.fence();
+        Frame::Ping(self.pings.ping(now, fence, &mut self.chance))
     }
 
     pub(super) fn expire(&mut self, now: Instant, out: &mut Commands) {

@@ -255,7 +255,8 @@ impl Link {
             Then::Pause => Reason::Operator,
             Then::Stop(_) => Reason::Shutdown,
         };
-        self.owes_ping = false;
+        // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
+        self.owes_ping = ending.owed.is_some() && !ending.cause.is_failure() && self.outbox.has_unproven();
         let open = Open { established, since };
         let closing = Closing { open, ending, sent_code: None, received: None };
         self.enter(now, State::Closing(closing), reason, None, out);

@@ -408,3 +408,17 @@ fn a_failed_url_gives_way_to_the_next() {
         .collect();
     assert_eq!(urls, [0, 1, 0]);
 }
+
+#[test]
+fn a_close_of_ours_is_preceded_by_a_ping_that_proves_what_was_sent() {
+    let mut bench = Bench::open();
+    let id = bench.send("last words");
+    let frames = bench.frames();
+    assert_eq!(frames, [text("last words")]);
+    bench.feed(Input::Flushed).feed(Input::Stop(Duration::from_secs(5), Fate::Shutdown));
+    let frames = bench.frames();
+    let [Frame::Ping(nonce), Frame::Close(Some(_))] = &frames[..] else { panic!("{frames:?}") };
+    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce.clone()))).feed(close(1001)).feed(ended());
+    assert_eq!(bench.states(id), [receipt::State::Written, receipt::State::Confirmed]);
+    assert!(bench.said.contains(&Command::Done));
+}

@@ -178,6 +178,11 @@ impl Outbox {
         self.unconfirmed.confirm(self.confirmed, |id| ended.push(Ended { id, state: State::Confirmed, fate: None }));
     }
 
+    /// Whether something has been given to the network that has no proof yet.
+    pub fn has_unproven(&self) -> bool {
+        !self.in_transit.is_empty() || !self.unconfirmed.is_empty()
+    }
+
     /// Whether a ping should ask the peer how far it has read: a written message wants it, or many are unconfirmed.
     pub fn wants_confirmation(&self) -> bool {
         self.unconfirmed.wants_ping()

@@ -47,6 +47,10 @@ impl Unconfirmed {
         self.confirm(u64::MAX, tell);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+
     /// Whether it is time to ask the peer.
     pub(super) fn wants_ping(&self) -> bool {
         self.wanted > 0 || self.written.len() >= MOST / 2
