@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    close::{Cause, Closed},
+    close::{ABNORMAL, Cause, Closed},
     message::{Kind, MessageId, Payload},
     phase::{Phase, Reason},
     receipt::{Fate, State},
@@ -75,6 +75,20 @@ pub struct DialFailure {
     pub detail: Box<str>,
     /// How far it came.
     pub timings: Timings,
+}
+
+impl DialFailure {
+    /// The attempt as the end of a connection that never was: 1006, not clean (WHATWG §4).
+    pub fn closed(&self) -> Closed {
+        Closed {
+            code: ABNORMAL,
+            reason: "".into(),
+            was_clean: false,
+            cause: self.cause,
+            sent_code: None,
+            detail: self.detail.clone(),
+        }
+    }
 }
 
 /// A fact about a link.

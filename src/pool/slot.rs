@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::Endpoint,
     core::{
-        close::{ABNORMAL, Closed},
+        close::Closed,
         event::{Event, LinkId},
         link::Link,
         phase::{Phase, ReadyState, Reason},
@@ -163,15 +163,7 @@ impl Slot {
                 self.seen().down_since.get_or_insert(at);
             }
             Event::DialFailed(failure) => {
-                let closed = Closed {
-                    code: ABNORMAL,
-                    reason: "".into(),
-                    was_clean: false,
-                    cause: failure.cause,
-                    sent_code: None,
-                    detail: failure.detail.clone(),
-                };
-                self.publish_end(link.generation(), at, &closed);
+                self.publish_end(link.generation(), at, &failure.closed());
             }
             Event::Phase { to, reason, .. } => {
                 self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Closing, Command, Commands, Ending, Link, Open, Policy, State, Then, Verb};
 use crate::core::{
-    close::{ABNORMAL, Cause, CloseFrame, Closed, GOING_AWAY},
+    close::{Cause, CloseFrame, GOING_AWAY},
     event::{DialFailure, Established, Event},
     outcome::{Action, End},
     phase::Reason,
@@ -65,14 +65,7 @@ impl Link {
         if !matches!(self.state, State::Dialing { .. }) {
             return;
         }
-        let closed = Closed {
-            code: ABNORMAL,
-            reason: "".into(),
-            was_clean: false,
-            cause: failure.cause,
-            sent_code: None,
-            detail: failure.detail.clone(),
-        };
+        let closed = failure.closed();
         let (status, retry_after) = (failure.status, failure.retry_after);
         self.last_close = Some(Box::new((closed, now)));
         self.urls_tried += 1;
