@@ -62,7 +62,7 @@ pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
             }
         }
     }
-    drain(&pool, &config).await;
+    drain(&pool).await;
     stop.send_replace(true);
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
     let _ = serving.await;
@@ -76,8 +76,8 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn drain(pool: &Pool, config: &Config) {
-    let drain = config.limits.drain;
+async fn drain(pool: &Pool) {
+    let drain = pool.config().limits.drain;
     pool.drain();
     tracing::info!(deadline_s = drain.as_secs_f64(), "wskeeper is draining: it takes no new messages");
     let left = pool.shut_down(Instant::now() + drain).await;

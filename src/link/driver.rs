@@ -37,8 +37,14 @@ const BATCH: usize = 32;
 /// Callers that may wait for room in one outbox.
 const WAITING_MAX: usize = 1024;
 
-/// Runs `link` until it has stopped, or its orders have ended and it has been stopped for that.
-pub async fn run<D: Dial>(link: Box<Link>, dialer: D, host: Arc<dyn Host>, orders: &mut mpsc::Receiver<Order>) {
+/// Runs `link`, beginning with `first`, until it has stopped, or its orders have ended and it has been stopped for that.
+pub async fn run<D: Dial>(
+    link: Box<Link>,
+    first: Input,
+    dialer: D,
+    host: Arc<dyn Host>,
+    orders: &mut mpsc::Receiver<Box<Order>>,
+) {
     // In a box, as the link is: a future holds what it moves more than once, and there may be ten thousand of them.
     let mut driver = Box::new(Driver {
         link,
@@ -51,7 +57,7 @@ pub async fn run<D: Dial>(link: Box<Link>, dialer: D, host: Arc<dyn Host>, order
         done: false,
     });
     let now = now();
-    driver.feed(now, Input::Start);
+    driver.feed(now, first);
     poll_fn(|cx| driver.poll_turn(cx, orders)).await;
 }
 
@@ -87,7 +93,7 @@ fn now() -> Instant {
 }
 
 impl<D: Dial> Driver<D> {
-    fn poll_turn(&mut self, cx: &mut Context<'_>, orders: &mut mpsc::Receiver<Order>) -> Poll<()> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>, orders: &mut mpsc::Receiver<Box<Order>>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let now = now();
             let mut moved = self.poll_orders(cx, now, orders);
@@ -132,7 +138,7 @@ impl<D: Dial> Driver<D> {
         Poll::Pending
     }
 
-    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant, orders: &mut mpsc::Receiver<Order>) -> bool {
+    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant, orders: &mut mpsc::Receiver<Box<Order>>) -> bool {
         for taken in 0..BATCH {
             // A stopped link takes nothing more: what it accepted now would have no end.
             if self.done {
@@ -140,7 +146,7 @@ impl<D: Dial> Driver<D> {
             }
             match orders.poll_recv(cx) {
                 Poll::Pending => return taken > 0,
-                Poll::Ready(Some(order)) => self.obey(now, order),
+                Poll::Ready(Some(order)) => self.obey(now, *order),
                 Poll::Ready(None) => {
                     // Nobody can order anything any more: the pool is gone without a word.
                     self.feed(now, Input::Stop(std::time::Duration::ZERO, Fate::Shutdown));

@@ -4,6 +4,7 @@
 
 mod dial;
 mod driver;
+mod metered;
 mod race;
 mod resolve;
 mod socket;
@@ -42,7 +43,10 @@ pub use transport::Transport;
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What a link's task is asked to do. Kept small: a channel of them is allocated for each link.
+/// Where a link's orders go. In boxes: each channel holds room for thirty of them, and there may be ten thousand channels.
+pub type Orders = mpsc::Sender<Box<Order>>;
+
+/// What a link's task is asked to do.
 #[derive(Debug)]
 pub enum Order {
     /// Offer a message to the outbox.

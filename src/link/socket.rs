@@ -5,7 +5,6 @@
 //! stream is read raw and thrown away, because nothing after a violation may be processed (RFC 6455 §7.1.7).
 
 use std::{
-    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -28,7 +27,10 @@ use tokio_tungstenite::{
     },
 };
 
-use super::tail::{REPLACEMENT, Tail};
+use super::{
+    metered::Metered,
+    tail::{REPLACEMENT, Tail},
+};
 use crate::core::{
     close::{Cause, CloseFrame},
     link::{Frame, Received},
@@ -36,8 +38,9 @@ use crate::core::{
     outbox,
 };
 
-/// Read buffer of a connection: small, because ten thousand of them may be idle.
-const READ_BUFFER: usize = 4 << 10;
+/// Read buffer of a connection: small, because ten thousand of them may be idle. Not below 1 KiB: `BytesMut` remembers no
+/// smaller size when it has to begin a new one.
+const READ_BUFFER: usize = 1 << 10;
 /// Reads of one turn whose bytes are thrown away.
 const DISCARD_READS: usize = 16;
 /// What may pile up below us: one frame, and tungstenite's own answers. A frame is given only when the one before has left.
@@ -91,8 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .max_write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(max_inbound))
             .max_frame_size(Some(max_inbound));
-        let mut metered = Metered { stream, read: early.len() as u64, written: 0, tail: Tail::default() };
-        metered.tail.push(&early);
+        let metered = Metered::new(stream, &early);
         let ws = WebSocketStream::from_partially_read(metered, early, Role::Client, Some(config)).await;
         Self {
             ws,
@@ -109,19 +111,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Whether bytes have arrived since this was last asked.
     pub(super) fn heard(&mut self) -> bool {
-        let read = self.ws.get_ref().read;
+        let read = self.ws.get_ref().read();
         std::mem::replace(&mut self.heard_until, read) != read
     }
 
     /// Whether the stream has taken bytes since this was last asked.
     pub(super) fn moved(&mut self) -> bool {
-        let written = self.ws.get_ref().written;
+        let written = self.ws.get_ref().written();
         std::mem::replace(&mut self.moved_until, written) != written
     }
 
     /// Bytes that the stream took since everything was last known to have left.
     pub(super) fn escaped(&self) -> u64 {
-        if self.unflushed { self.ws.get_ref().written - self.flushed_until } else { 0 }
+        if self.unflushed { self.ws.get_ref().written() - self.flushed_until } else { 0 }
     }
 
     /// Why writing failed, once it has.
@@ -146,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Gives a frame to the transport, after `poll_room`.
     pub(super) fn give(&mut self, frame: Frame) {
         if !self.unflushed {
-            self.flushed_until = self.ws.get_ref().written;
+            self.flushed_until = self.ws.get_ref().written();
         }
         self.unflushed = true;
         match frame {
@@ -214,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             None => Arrival::Ended("".into()),
             Some(Ok(message)) => {
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
-                received(message, &self.ws.get_ref().tail)
+                received(message, self.ws.get_ref().tail())
             }
             Some(Err(error)) => fault(&error),
         };
@@ -274,41 +276,5 @@ fn fault(error: &Error) -> Arrival {
         | Error::Url(_)
         | Error::Http(_)
         | Error::HttpFormat(_) => Arrival::Ended(error.to_string().into()),
-    }
-}
-
-/// A stream that counts what passes.
-#[derive(Debug)]
-struct Metered<S> {
-    stream: S,
-    read: u64,
-    written: u64,
-    tail: Tail,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let arrived = &buffer.filled()[before..];
-        self.read += arrived.len() as u64;
-        self.tail.push(arrived);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.written += taken as u64;
-        Poll::Ready(Ok(taken))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

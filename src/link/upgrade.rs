@@ -68,7 +68,8 @@ where
     let protocol = answer::judge(&response, &key, wish)?;
     let upgraded = connection.until(hyper::upgrade::on(response)).await?;
     let parts = upgraded.downcast::<TokioIo<S>>().map_err(|_| UpgradeFault::Ended)?;
-    Ok(Agreed { stream: parts.io.into_inner(), early: parts.read_buf.into(), protocol })
+    // Copied: to hand on the buffer itself would keep all of it for as long as the connection.
+    Ok(Agreed { stream: parts.io.into_inner(), early: parts.read_buf.to_vec(), protocol })
 }
 
 /// hyper's connection, which moves only while something else is awaited.

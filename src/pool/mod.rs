@@ -43,6 +43,8 @@ mod receipts;
 mod send;
 mod slot;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod view;
 
 /// Everything a caller says about a message.
@@ -177,13 +179,15 @@ impl Pool {
         let budget = Budget::new(config.limits.memory);
         let first_cursor = first_cursor(SystemTime::now());
         let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families));
+        let receipts = Receipts::new(config.limits.receipts);
         tokio::spawn(Arc::clone(&gate).run());
+        tokio::spawn(Arc::clone(&receipts).run());
         let empty = Config { endpoints: BTreeMap::new(), ..Config::clone(&config) };
         let inner = Arc::new(Inner {
             config: RwLock::new(Arc::new(empty)),
             pods: Mutex::new(BTreeMap::new()),
             applying: tokio::sync::Mutex::new(()),
-            receipts: Receipts::new(config.limits.receipts),
+            receipts,
             log: Hub::new(LOG, 1, Arc::clone(&budget), first_cursor),
             families,
             budget,
@@ -257,7 +261,7 @@ impl Pool {
         let slot =
             self.inner.slot(endpoint, index).ok_or_else(|| CommandError::NoLink(format!("{endpoint}/{index}")))?;
         let (reply, taken) = oneshot::channel();
-        slot.orders.send(Order::Verb(verb, reply)).await.map_err(|_| CommandError::Draining)?;
+        slot.orders.send(Box::new(Order::Verb(verb, reply))).await.map_err(|_| CommandError::Draining)?;
         taken.await.map_err(|_| CommandError::Draining)?;
         Ok(slot.view())
     }

@@ -18,6 +18,9 @@ pub(super) struct Pod {
     pub(super) metrics: Arc<EndpointMetrics>,
     config: RwLock<Arc<Endpoint>>,
     tasks: Mutex<Vec<Task>>,
+    /// So many attempts to come are to panic.
+    #[cfg(test)]
+    pub(super) faults: std::sync::atomic::AtomicU32,
 }
 
 /// A link's task. The links of an endpoint stand in the order of their index.
@@ -30,11 +33,30 @@ pub(super) struct Task {
 impl Pod {
     pub(super) fn new(config: Arc<Endpoint>, sinks: Arc<Sinks>, metrics: Arc<EndpointMetrics>) -> Self {
         let name = Arc::clone(&config.name);
-        Self { name, sinks, metrics, config: RwLock::new(config), tasks: Mutex::new(Vec::new()) }
+        Self {
+            name,
+            sinks,
+            metrics,
+            config: RwLock::new(config),
+            tasks: Mutex::new(Vec::new()),
+            #[cfg(test)]
+            faults: 0.into(),
+        }
     }
 
     pub(super) fn config(&self) -> Arc<Endpoint> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The configuration as an attempt reads it, in the link's own task.
+    pub(super) fn config_for_attempt(&self) -> Arc<Endpoint> {
+        #[cfg(test)]
+        {
+            use std::sync::atomic::Ordering::SeqCst;
+            let faulty = self.faults.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            assert!(!faulty, "a fault that a test asked for");
+        }
+        self.config()
     }
 
     pub(super) fn set_config(&self, config: Arc<Endpoint>) {

@@ -9,12 +9,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::core::{
     message::MessageId,
     receipt::{Fate, Ledger, Receipt, State},
 };
+
+/// How often old receipts are looked for; a daemon in use forgets them by the way.
+const TIDY: Duration = Duration::from_secs(10);
 
 /// Receipts and those who wait.
 #[derive(Debug)]
@@ -33,6 +39,16 @@ impl Receipts {
     pub(super) fn new(limit: usize) -> Arc<Self> {
         let book = Book { ledger: Ledger::new(limit), waiting: BTreeMap::new() };
         Arc::new(Self { book: Mutex::new(book) })
+    }
+
+    /// Forgets what has been kept long enough, also where nothing is sent any more. Runs as long as the pool.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut tidy = tokio::time::interval(TIDY);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = tidy.tick().await;
+            self.book().ledger.expire(now.into_std());
+        }
     }
 
     /// The first message of an idempotency key, if there is one; else `receipt` is entered and the key is its.

@@ -99,7 +99,7 @@ impl Drop for Entry<'_> {
 /// Asks the link; `None`: its task has ended.
 async fn offer(slot: &Slot, message: Box<Message>, until: std::time::Instant) -> Result<(), Option<Refusal>> {
     let (reply, answer) = oneshot::channel();
-    slot.orders.send(Order::Offer(Offer { message, until, reply })).await.map_err(|_| None)?;
+    slot.orders.send(Box::new(Order::Offer(Offer { message, until, reply }))).await.map_err(|_| None)?;
     answer.await.map_err(|_| None)?.map_err(Some)
 }
 

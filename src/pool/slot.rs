@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::mpsc;
-
 use super::{
     receipts::Receipts,
     view::{HistoryEntry, LinkView},
@@ -24,7 +22,7 @@ use crate::{
         phase::{Phase, ReadyState, Reason},
     },
     hub::{Hub, Item},
-    link::{Host, Order},
+    link::{Host, Orders},
     observe::LinkMetrics,
 };
 
@@ -43,7 +41,7 @@ pub(super) struct Sinks {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) id: LinkId,
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) orders: Orders,
     metrics: Arc<LinkMetrics>,
     sinks: Arc<Sinks>,
     seen: Mutex<Seen>,
@@ -71,7 +69,7 @@ impl Slot {
     pub(super) fn new(
         id: LinkId,
         config: &Endpoint,
-        orders: mpsc::Sender<Order>,
+        orders: Orders,
         metrics: Arc<LinkMetrics>,
         sinks: Arc<Sinks>,
     ) -> Arc<Self> {
@@ -121,17 +119,6 @@ impl Slot {
         self.metrics.buffered(-bytes, -messages);
         (seen.view.buffered_amount, seen.view.queued_messages) = (0, 0);
         seen.record(&event, SystemTime::now(), format!("panic {count} of this link's task").into());
-    }
-
-    /// The task is gone for good; the link rests in this phase.
-    pub(super) fn rest(&self, phase: Phase, reason: Reason) {
-        let mut seen = self.seen();
-        let from = std::mem::replace(&mut seen.view.phase, phase);
-        seen.view.reason = reason;
-        seen.view.ready_state = ReadyState::Closed;
-        seen.view.next_attempt_at = None;
-        seen.view.since = SystemTime::now();
-        self.metrics.tell(&self.id, &Event::Phase { from, to: phase, reason, next_at: None, delay: None });
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -21,8 +21,8 @@ use crate::{
     config::{self, Config, Endpoint, EndpointChange, EndpointDiff},
     core::{
         event::LinkId,
-        link::Link,
-        phase::{Phase, Reason},
+        link::{Input, Link},
+        phase::Reason,
         receipt::Fate,
     },
     hub::Hub,
@@ -90,16 +90,17 @@ impl Inner {
     }
 
     /// Runs a link's task, and runs it again when it panics.
-    async fn keep(self: Arc<Self>, pod: Arc<Pod>, slot: Arc<Slot>, mut orders: mpsc::Receiver<Order>) {
+    async fn keep(self: Arc<Self>, pod: Arc<Pod>, slot: Arc<Slot>, mut orders: mpsc::Receiver<Box<Order>>) {
         let (mut panics, mut window) = (0, Instant::now());
+        let mut first = Input::Start;
         loop {
             let seed = self.seed.fetch_add(1, Ordering::Relaxed);
             let link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, Instant::now().into_std()));
             let source = Arc::clone(&pod);
-            let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config()), self.gate());
+            let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config_for_attempt()), self.gate());
             let host: Arc<Slot> = Arc::clone(&slot);
             // What a panic may leave half-done is dropped with the link; slot, ledger and hubs recover from a poisoned lock.
-            if AssertUnwindSafe(link::run(link, dialer, host, &mut orders)).catch_unwind().await.is_ok() {
+            if AssertUnwindSafe(link::run(link, first, dialer, host, &mut orders)).catch_unwind().await.is_ok() {
                 return;
             }
             if window.elapsed() > PANIC_WINDOW {
@@ -108,10 +109,7 @@ impl Inner {
             panics += 1;
             slot.panicked(panics);
             self.receipts.abandon(&slot.id.endpoint, slot.id.index, Fate::Panicked);
-            if panics > PANIC_BUDGET {
-                slot.rest(Phase::Parked, Reason::Panicked);
-                return;
-            }
+            first = if panics > PANIC_BUDGET { Input::Park(Reason::Panicked) } else { Input::Start };
         }
     }
 
@@ -144,8 +142,8 @@ impl Inner {
         for slot in pod.slots() {
             if redial || !found.live.is_empty() {
                 let policy = Arc::clone(&new.link);
-                // A link whose task has ended reads its configuration when it is started again.
-                let _ = slot.orders.send(Order::Retune { policy, redial }).await;
+                // A task that has ended was told to: nothing is left to retune.
+                let _ = slot.orders.send(Box::new(Order::Retune { policy, redial })).await;
             }
             let why = found.redial.iter().chain(&found.live).copied().collect();
             changes.push(change(&slot, action, why));
@@ -190,7 +188,7 @@ async fn end(tasks: Vec<Task>, within: Duration, fate: Fate) {
     let deadline = Instant::now() + within + GRACE;
     for task in &tasks {
         // A task that has ended needs no order, and one that takes none is aborted below.
-        let _ = tokio::time::timeout_at(deadline, task.slot.orders.send(Order::Stop(within, fate))).await;
+        let _ = tokio::time::timeout_at(deadline, task.slot.orders.send(Box::new(Order::Stop(within, fate)))).await;
     }
     for mut task in tasks {
         if tokio::time::timeout_at(deadline, &mut task.handle).await.is_err() {

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Closing, Command, Commands, Ending, Frame, Link, State, Then};
+use super::{
+    Command, Commands, Frame, Link,
+    state::{Closing, Ending, State, Then},
+};
 use crate::core::{
     close::{Cause, CloseFrame},
     event::Event,

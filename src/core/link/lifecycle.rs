@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Closing, Command, Commands, Ending, Link, Open, Policy, State, Then, Verb};
+use super::{
+    Command, Commands, Link, Policy, Verb,
+    state::{Closing, Ending, Open, State, Then},
+};
 use crate::core::{
     close::{Cause, CloseFrame, GOING_AWAY},
     event::{DialFailure, Established, Event},
@@ -21,6 +24,12 @@ impl Link {
     pub(super) fn on_start(&mut self, now: Instant, out: &mut Commands) {
         if matches!(self.state, State::Made) {
             self.dial(now, Reason::Starting, out);
+        }
+    }
+
+    pub(super) fn on_park(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
+        if matches!(self.state, State::Made) {
+            self.park(now, reason, out);
         }
     }
 
@@ -113,7 +122,13 @@ impl Link {
                 self.dial(now, Reason::NextUrl, out);
             }
             Action::Backoff | Action::NextUrl => self.wait_backoff(now, Reason::Backoff, out),
-            Action::Park => self.park(now, status, out),
+            Action::Park => {
+                let reason = match (status, closed.code) {
+                    (Some(401 | 403), _) | (None, 4401 | 4403) => Reason::Unauthorized,
+                    (Some(_) | None, _) => Reason::Refused,
+                };
+                self.park(now, reason, out);
+            }
             Action::StayClosed => self.enter(now, State::Paused, Reason::StayClosed, None, out),
         }
     }
@@ -127,12 +142,7 @@ impl Link {
         self.enter(now, State::Waiting, reason, Some(delay), out);
     }
 
-    fn park(&mut self, now: Instant, status: Option<u16>, out: &mut Commands) {
-        let code = self.last_close.as_deref().map(|(closed, _)| closed.code);
-        let reason = match (status, code) {
-            (Some(401 | 403), _) | (None, Some(4401 | 4403)) => Reason::Unauthorized,
-            (Some(_) | None, _) => Reason::Refused,
-        };
+    fn park(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
         let probe = self.policy.park_probe;
         let delay = self.chance.between(probe, probe + probe / 10);
         self.enter(now, State::Parked, reason, Some(delay), out);

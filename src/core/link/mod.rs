@@ -13,9 +13,11 @@
 //! in at most the time it names.
 
 mod connection;
+mod exchange;
 mod lifecycle;
 #[cfg(test)]
 mod simulation;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -24,21 +26,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{
     backoff::{self, Backoff},
     chance::Chance,
-    close::{ABNORMAL, Cause, CloseFrame, Closed, NO_STATUS},
-    event::{DialFailure, Established, Event},
+    close::Closed,
+    event::Established,
     heartbeat::{self, Pings},
-    message::{Message, Payload},
+    message::Message,
     outbox::{self, Outbox},
     outcome::{Rule, Streak},
     phase::{Phase, ReadyState, Reason},
-    receipt::Fate,
     timers::{Timer, Timers},
 };
+use state::{Closing, State};
+
+pub use exchange::{Command, Commands, Frame, Input, Received, Verb};
 
 /// Everything that steers a link. Built by the configuration, followed at once when it changes.
 #[derive(Debug, Clone)]
@@ -82,202 +84,6 @@ impl Default for Policy {
     }
 }
 
-/// What an operator, or a local program through the API, may ask of a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verb {
-    /// Close the connection (with this frame; `None`: a Close without a body) and stay `paused`.
-    Close(Option<CloseFrame>),
-    /// Close the connection, if any, and dial again at once; also out of `waiting`, `parked` and `paused`.
-    Reconnect,
-    /// As `Close` with 1000; no more attempts until `resume`.
-    Pause,
-    /// Leave `paused` or `parked` and dial.
-    Resume,
-}
-
-/// What happened to a link.
-#[derive(Debug)]
-pub enum Input {
-    /// The link's task runs: begin.
-    Start,
-    /// The dial waits for admission; the attempt's clock stands still.
-    Queued,
-    /// The dial may go on.
-    Admitted,
-    /// The connection is OPEN.
-    Dialled(Box<Established>),
-    /// The attempt failed.
-    DialFailed(Box<DialFailure>),
-    /// Bytes arrived, a whole frame or not.
-    Heard,
-    /// The transport took bytes of what it was given.
-    Moved,
-    /// A whole message or control frame arrived.
-    Received(Received),
-    /// Everything pulled by `poll_transmit` so far has been handed to the kernel.
-    Flushed,
-    /// The peer broke the protocol or a limit: the connection is to be failed with this code (1002, 1007, 1009).
-    Violation {
-        /// The code to send.
-        code: u16,
-        /// `Protocol` or `TooBig`.
-        cause: Cause,
-        /// For people.
-        detail: Box<str>,
-    },
-    /// The transport is gone. Every open connection ends with it, also after `Command::Hangup`.
-    Ended {
-        /// Bytes that the stream took since the last `Flushed`: frames that had not begun to leave may be sent again.
-        escaped: u64,
-        /// The error; empty for a plain end of stream.
-        detail: Box<str>,
-    },
-    /// An operator's word.
-    Verb(Verb),
-    /// The policy changed and applies to what comes.
-    Policy(Arc<Policy>),
-    /// Something changed that only a new connection can follow.
-    Redial,
-    /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate.
-    Stop(Duration, Fate),
-}
-
-/// What arrived on an open connection. Pings are answered below (tungstenite), and show here as `Heard` only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Received {
-    /// A data message.
-    Message(Payload),
-    /// A pong with its payload.
-    Pong(Bytes),
-    /// A Close frame; the reply is sent below (tungstenite).
-    Close(Option<CloseFrame>),
-}
-
-/// What the driver must do.
-#[derive(Debug, PartialEq)]
-pub enum Command {
-    /// Begin an attempt at the URL of this index.
-    Dial {
-        /// From 0.
-        url: usize,
-    },
-    /// The attempt has taken too long: drop it and feed `Input::DialFailed`, which says how far it came, in the same turn.
-    GiveUp,
-    /// Drop the dial or the connection at once, aborting TCP. For a connection `Input::Ended` must follow in the same turn.
-    Hangup,
-    /// Tell the world.
-    Tell(Event),
-    /// The link has stopped; its task may end.
-    Done,
-}
-
-/// Commands, in order.
-pub type Commands = Vec<Command>;
-
-/// A frame for the transport.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    /// A data message.
-    Data(Payload),
-    /// A ping with its payload.
-    Ping(Bytes),
-    /// A Close frame, with or without a body. Nothing follows it.
-    Close(Option<CloseFrame>),
-}
-
-#[derive(Debug)]
-enum State {
-    /// Made, not started.
-    Made,
-    /// The retry timer runs.
-    Waiting,
-    /// An attempt is under way; while it is queued for admission its remaining time is kept here.
-    Dialing { queued: Option<Duration> },
-    /// OPEN and ready.
-    Open(Open),
-    /// The closing handshake, or the wait for the transport's end.
-    Closing(Closing),
-    /// The retry timer runs, slowly.
-    Parked,
-    /// Until an operator's word.
-    Paused,
-    /// The end.
-    Stopped,
-}
-
-impl State {
-    fn phase(&self) -> Phase {
-        match self {
-            Self::Made | Self::Waiting | Self::Dialing { queued: Some(_) } => Phase::Waiting,
-            Self::Dialing { queued: None } => Phase::Connecting,
-            Self::Open(_) => Phase::Ready,
-            Self::Closing(_) => Phase::Closing,
-            Self::Parked => Phase::Parked,
-            Self::Paused | Self::Stopped => Phase::Paused,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Open {
-    established: Box<Established>,
-    since: Instant,
-}
-
-#[derive(Debug)]
-struct Closing {
-    open: Open,
-    ending: Ending,
-    /// The code of the Close frame that left.
-    sent_code: Option<u16>,
-    /// The first Close frame received.
-    #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
-    received: Option<Option<CloseFrame>>,
-}
-
-/// Why and how an open connection is brought to its end.
-#[derive(Debug)]
-struct Ending {
-    /// A Close frame that still has to leave; `None` where there is none to send, or the peer's is answered below.
-    #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
-    owed: Option<Option<CloseFrame>>,
-    cause: Cause,
-    detail: Box<str>,
-    then: Then,
-}
-
-impl Closing {
-    /// The facts of the connection, now that its transport is gone.
-    fn closed(&self) -> Closed {
-        let (code, reason) = match &self.received {
-            Some(Some(frame)) => (frame.code, frame.reason.clone()),
-            Some(None) => (NO_STATUS, "".into()),
-            None => (ABNORMAL, "".into()),
-        };
-        Closed {
-            code,
-            reason,
-            was_clean: self.received.is_some(),
-            cause: self.ending.cause,
-            sent_code: self.sent_code,
-            detail: self.ending.detail.clone(),
-        }
-    }
-}
-
-/// What follows the end of a connection that is closing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// The outcome table decides.
-    Outcome,
-    /// Dial again at once.
-    Redial(Reason),
-    /// Rest until an operator's word.
-    Pause,
-    /// The end.
-    Stop(Fate),
-}
-
 /// A supervised link.
 #[derive(Debug)]
 pub struct Link {
@@ -305,7 +111,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that waits for `Input::Start`. `seed` fixes all its chance.
+    /// A link that waits for `Input::Start` or `Input::Park`. `seed` fixes all its chance.
     pub fn new(policy: Arc<Policy>, seed: u64, now: Instant) -> Self {
         Self {
             chance: Chance::new(seed),
@@ -337,6 +143,7 @@ impl Link {
         let mut out = Commands::new();
         match input {
             Input::Start => self.on_start(now, &mut out),
+            Input::Park(reason) => self.on_park(now, reason, &mut out),
             Input::Queued => self.on_queued(now, &mut out),
             Input::Admitted => self.on_admitted(now, &mut out),
             Input::Dialled(established) => self.on_dialled(now, established, &mut out),

@@ -8,14 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use super::*;
 use crate::core::{
     admission::{self, Admission},
     budget::Share,
-    chance::Chance,
-    event::Timings,
+    close::{Cause, CloseFrame},
+    event::{DialFailure, Event, Timings},
     message::MessageId,
-    receipt,
+    receipt::{self, Fate},
 };
 
 const LINKS: usize = 4;

@@ -1,7 +1,13 @@
 //! The link with a clock in the test's hand: one behaviour a test.
 
 use super::*;
-use crate::core::{budget::Share, event::Timings, message::MessageId, receipt};
+use crate::core::{
+    budget::Share,
+    close::{Cause, CloseFrame},
+    event::{DialFailure, Event, Timings},
+    message::MessageId,
+    receipt::{self, Fate},
+};
 
 /// A link, a clock, and what the link has said.
 struct Bench {

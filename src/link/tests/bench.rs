@@ -21,13 +21,13 @@ use crate::{
         budget::Share,
         close::{Cause, Closed},
         event::{DialFailure, Established, Event, Timings},
-        link::{Link, Policy, Verb},
+        link::{Input, Link, Policy, Verb},
         message::{Kind, Message, MessageId, Payload},
         outbox::Refusal,
         phase::Phase,
         receipt::{Fate, State},
     },
-    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Progress, run},
+    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Orders, Progress, run},
 };
 
 /// What the test's dialer does with an attempt.
@@ -129,7 +129,7 @@ fn established() -> Established {
 
 /// A running link.
 pub(super) struct Bench {
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Option<Orders>,
     recorder: Arc<Recorder>,
     news: watch::Receiver<u64>,
     peers: mpsc::Receiver<DuplexStream>,
@@ -153,7 +153,7 @@ impl Bench {
         let wire = Wire { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early };
         let link = Link::new(Arc::new(policy), 7, tokio::time::Instant::now().into_std());
         let host: Arc<dyn Host> = recorder.clone();
-        let task = tokio::spawn(async move { run(Box::new(link), wire, host, &mut inbox).await });
+        let task = tokio::spawn(async move { run(Box::new(link), Input::Start, wire, host, &mut inbox).await });
         Self { orders: Some(orders), recorder, news: listener, peers, answer, dials, task, next_id: 0 }
     }
 
@@ -258,7 +258,7 @@ impl Bench {
 
     pub(super) async fn order(&self, order: Order) {
         let orders = self.orders.as_ref().expect("orders are open");
-        timeout(PATIENCE, orders.send(order)).await.expect("orders are taken").expect("the link lives");
+        timeout(PATIENCE, orders.send(Box::new(order))).await.expect("orders are taken").expect("the link lives");
     }
 
     pub(super) async fn verb(&self, verb: Verb) {

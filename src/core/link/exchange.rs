@@ -1,0 +1,121 @@
+//! What goes into a link and what comes out of it.
+//!
+//! An [`Input`] says what happened, never what to do about it; a [`Command`] says what to do, and the driver has no choice.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::Policy;
+use crate::core::{
+    close::{Cause, CloseFrame},
+    event::{DialFailure, Established, Event},
+    message::Payload,
+    phase::Reason,
+    receipt::Fate,
+};
+
+/// What an operator, or a local program through the API, may ask of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    /// Close the connection (with this frame; `None`: a Close without a body) and stay `paused`.
+    Close(Option<CloseFrame>),
+    /// Close the connection, if any, and dial again at once; also out of `waiting`, `parked` and `paused`.
+    Reconnect,
+    /// As `Close` with 1000; no more attempts until `resume`.
+    Pause,
+    /// Leave `paused` or `parked` and dial.
+    Resume,
+}
+
+/// What happened to a link.
+#[derive(Debug)]
+pub enum Input {
+    /// The link's task runs: begin.
+    Start,
+    /// The link's task runs, but is not to begin by itself for now, for this reason: rest, and probe slowly.
+    Park(Reason),
+    /// The dial waits for admission; the attempt's clock stands still.
+    Queued,
+    /// The dial may go on.
+    Admitted,
+    /// The connection is OPEN.
+    Dialled(Box<Established>),
+    /// The attempt failed.
+    DialFailed(Box<DialFailure>),
+    /// Bytes arrived, a whole frame or not.
+    Heard,
+    /// The transport took bytes of what it was given.
+    Moved,
+    /// A whole message or control frame arrived.
+    Received(Received),
+    /// Everything pulled by `poll_transmit` so far has been handed to the kernel.
+    Flushed,
+    /// The peer broke the protocol or a limit: the connection is to be failed with this code (1002, 1007, 1009).
+    Violation {
+        /// The code to send.
+        code: u16,
+        /// `Protocol` or `TooBig`.
+        cause: Cause,
+        /// For people.
+        detail: Box<str>,
+    },
+    /// The transport is gone. Every open connection ends with it, also after `Command::Hangup`.
+    Ended {
+        /// Bytes that the stream took since the last `Flushed`: frames that had not begun to leave may be sent again.
+        escaped: u64,
+        /// The error; empty for a plain end of stream.
+        detail: Box<str>,
+    },
+    /// An operator's word.
+    Verb(Verb),
+    /// The policy changed and applies to what comes.
+    Policy(Arc<Policy>),
+    /// Something changed that only a new connection can follow.
+    Redial,
+    /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate.
+    Stop(Duration, Fate),
+}
+
+/// What arrived on an open connection. Pings are answered below (tungstenite), and show here as `Heard` only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// A data message.
+    Message(Payload),
+    /// A pong with its payload.
+    Pong(Bytes),
+    /// A Close frame; the reply is sent below (tungstenite).
+    Close(Option<CloseFrame>),
+}
+
+/// What the driver must do.
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    /// Begin an attempt at the URL of this index.
+    Dial {
+        /// From 0.
+        url: usize,
+    },
+    /// The attempt has taken too long: drop it and feed `Input::DialFailed`, which says how far it came, in the same turn.
+    GiveUp,
+    /// Drop the dial or the connection at once, aborting TCP. For a connection `Input::Ended` must follow in the same turn.
+    Hangup,
+    /// Tell the world.
+    Tell(Event),
+    /// The link has stopped; its task may end.
+    Done,
+}
+
+/// Commands, in order.
+pub type Commands = Vec<Command>;
+
+/// A frame for the transport.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A data message.
+    Data(Payload),
+    /// A ping with its payload.
+    Ping(Bytes),
+    /// A Close frame, with or without a body. Nothing follows it.
+    Close(Option<CloseFrame>),
+}

@@ -1,0 +1,103 @@
+//! Where a link is: each state owns what exists only in it.
+
+use std::time::{Duration, Instant};
+
+use crate::core::{
+    close::{ABNORMAL, Cause, CloseFrame, Closed, NO_STATUS},
+    event::Established,
+    phase::{Phase, Reason},
+    receipt::Fate,
+};
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// Made, not started.
+    Made,
+    /// The retry timer runs.
+    Waiting,
+    /// An attempt is under way; while it is queued for admission its remaining time is kept here.
+    Dialing { queued: Option<Duration> },
+    /// OPEN and ready.
+    Open(Open),
+    /// The closing handshake, or the wait for the transport's end.
+    Closing(Closing),
+    /// The retry timer runs, slowly.
+    Parked,
+    /// Until an operator's word.
+    Paused,
+    /// The end.
+    Stopped,
+}
+
+impl State {
+    pub(super) fn phase(&self) -> Phase {
+        match self {
+            Self::Made | Self::Waiting | Self::Dialing { queued: Some(_) } => Phase::Waiting,
+            Self::Dialing { queued: None } => Phase::Connecting,
+            Self::Open(_) => Phase::Ready,
+            Self::Closing(_) => Phase::Closing,
+            Self::Parked => Phase::Parked,
+            Self::Paused | Self::Stopped => Phase::Paused,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) established: Box<Established>,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) open: Open,
+    pub(super) ending: Ending,
+    /// The code of the Close frame that left.
+    pub(super) sent_code: Option<u16>,
+    /// The first Close frame received.
+    #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
+    pub(super) received: Option<Option<CloseFrame>>,
+}
+
+/// Why and how an open connection is brought to its end.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// A Close frame that still has to leave; `None` where there is none to send, or the peer's is answered below.
+    #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
+    pub(super) owed: Option<Option<CloseFrame>>,
+    pub(super) cause: Cause,
+    pub(super) detail: Box<str>,
+    pub(super) then: Then,
+}
+
+impl Closing {
+    /// The facts of the connection, now that its transport is gone.
+    pub(super) fn closed(&self) -> Closed {
+        let (code, reason) = match &self.received {
+            Some(Some(frame)) => (frame.code, frame.reason.clone()),
+            Some(None) => (NO_STATUS, "".into()),
+            None => (ABNORMAL, "".into()),
+        };
+        Closed {
+            code,
+            reason,
+            was_clean: self.received.is_some(),
+            cause: self.ending.cause,
+            sent_code: self.sent_code,
+            detail: self.ending.detail.clone(),
+        }
+    }
+}
+
+/// What follows the end of a connection that is closing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The outcome table decides.
+    Outcome,
+    /// Dial again at once.
+    Redial(Reason),
+    /// Rest until an operator's word.
+    Pause,
+    /// The end.
+    Stop(Fate),
+}

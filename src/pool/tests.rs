@@ -1,0 +1,114 @@
+//! The pool with links whose tasks fail: what one link's fault may and may not touch.
+
+use std::sync::atomic::Ordering;
+
+use prometheus::Registry;
+use tokio::time::timeout;
+
+use super::*;
+use crate::{
+    config,
+    core::{
+        phase::Reason,
+        receipt::{Fate, State},
+    },
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Two endpoints that nobody listens for, and that rest until somebody wants them.
+const TEXT: &str = r#"
+    [endpoints.faulty]
+    url = "ws://127.0.0.1:9/"
+    [endpoints.sound]
+    url = "ws://127.0.0.1:9/"
+"#;
+
+async fn pool() -> Pool {
+    let config = config::parse_toml(TEXT, "test.toml").expect("the configuration is valid").config;
+    let families = Families::register(&Registry::new(), false).expect("metrics register");
+    let pool = Pool::start(Arc::new(config), families, 1).await;
+    for endpoint in ["faulty", "sound"] {
+        pool.command(endpoint, 0, Verb::Pause).await.expect("the link obeys");
+    }
+    pool
+}
+
+/// The next `count` attempts of the faulty link panic, and it is told to begin one.
+async fn break_down(pool: &Pool, count: u32) {
+    pool.inner.pod("faulty").expect("it is configured").faults.store(count, Ordering::SeqCst);
+    // The task panics before it can answer.
+    let _ = pool.command("faulty", 0, Verb::Resume).await;
+}
+
+async fn rests(pool: &Pool, phase: Phase, reason: Reason) -> LinkView {
+    let wait = async {
+        loop {
+            let view = pool.link("faulty", 0).expect("it is configured");
+            if (view.phase, view.reason) == (phase, reason) {
+                return view;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("the link comes to rest")
+}
+
+fn send(endpoint: &str) -> Send {
+    Send {
+        endpoint: endpoint.into(),
+        link: None,
+        key: None,
+        ttl: None,
+        idempotency_key: None,
+        wants_confirmation: false,
+        patience: Duration::ZERO,
+        payload: Payload::binary("tick"),
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_panics_goes_on_with_a_new_task() {
+    let pool = pool().await;
+    break_down(&pool, 1).await;
+    let view = rests(&pool, Phase::Waiting, Reason::Backoff).await;
+    assert_eq!(view.attempt, 1, "the new task counts from the start");
+    let panics =
+        pool.history("faulty", 0).expect("it is configured").iter().filter(|line| line.event == "panic").count();
+    assert_eq!(panics, 1);
+}
+
+#[tokio::test]
+async fn a_link_that_panics_too_often_is_parked_and_can_be_resumed() {
+    let pool = pool().await;
+    break_down(&pool, 4).await;
+    let parked = rests(&pool, Phase::Parked, Reason::Panicked).await;
+    assert!(parked.next_attempt_at.is_some(), "a parked link probes");
+    let sound = pool.link("sound", 0).expect("it is configured");
+    assert_eq!((sound.phase, sound.reason), (Phase::Paused, Reason::Operator), "nobody else notices");
+    pool.command("faulty", 0, Verb::Resume).await.expect("a parked link obeys");
+    rests(&pool, Phase::Waiting, Reason::Backoff).await;
+}
+
+#[tokio::test]
+async fn what_a_panicking_task_held_is_dropped_with_that_reason() {
+    let pool = pool().await;
+    let receipt = pool.send(send("faulty")).await.expect("it is accepted");
+    break_down(&pool, 1).await;
+    let receipt = pool.settle(receipt.id, State::Confirmed, PATIENCE).await.expect("the receipt is kept");
+    assert_eq!((receipt.state, receipt.fate), (State::Dropped, Some(Fate::Panicked)));
+    assert_eq!(pool.link("faulty", 0).expect("it is configured").buffered_amount, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn receipts_of_an_idle_pool_are_forgotten_in_time() {
+    let pool = pool().await;
+    let mut dropped = send("sound");
+    dropped.ttl = Some(Duration::from_secs(1));
+    let receipt = pool.send(dropped).await.expect("it is accepted");
+    let end = pool.settle(receipt.id, State::Confirmed, PATIENCE).await.expect("the receipt is kept");
+    assert_eq!(end.state, State::Expired);
+    let keep = pool.config().endpoints["sound"].receipts_keep;
+    tokio::time::sleep(keep + Duration::from_secs(30)).await;
+    assert!(pool.receipt(receipt.id).is_none());
+}
