@@ -1,0 +1,275 @@
+//! Holds many idle links on loopback and shows what they cost: memory, the way up, the way back after all are dropped.
+//!
+//! `cargo bench --bench hold [-- --links 10000]`. The daemon and a bare tokio-tungstenite loop hold the same number of links
+//! to the same echo peer, one after the other; times depend on the machine, so look at the ratios.
+
+#![allow(clippy::print_stdout, reason = "what a bench says goes to its user")]
+
+use std::{
+    error::Error,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const KEEPER: &str = env!("CARGO_BIN_EXE_wskeeper");
+/// What the daemon may have resident with ten thousand links.
+const GOAL_MB: f64 = 120.0;
+const IDLE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_mins(2);
+const LOOK: Duration = Duration::from_millis(50);
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["bare", url, links] => bare(url, links.parse()?),
+        [] => compare(10_000),
+        ["--links", links] => compare(links.parse()?),
+        _ => Err("usage: cargo bench --bench hold [-- --links N]".into()),
+    }
+}
+
+fn compare(links: u32) -> Result<()> {
+    raise_file_limit(links)?;
+    println!("{links} links, echo peer on loopback; each contestant alone\n");
+    let keeper = hold_with_keeper(links)?;
+    let bare = hold_with_bare_loop(links)?;
+    println!("\n{:<34}{:>12}{:>12}{:>9}", "", "wskeeper", "bare loop", "ratio");
+    row("resident, all links idle (MB)", keeper.resident_mb, bare.resident_mb);
+    row("without links (MB)", keeper.empty_mb, bare.empty_mb);
+    let per_link = |held: &Held| (held.resident_mb - held.empty_mb) * 1e3 / f64::from(links);
+    row("a link (kB)", per_link(&keeper), per_link(&bare));
+    row("all ready after (s)", keeper.ready_s, bare.ready_s);
+    println!("\ngoal: below {GOAL_MB} MB resident with 10,000 links: {}", verdict(keeper.resident_mb, links));
+    Ok(())
+}
+
+fn verdict(resident_mb: f64, links: u32) -> &'static str {
+    match (links == 10_000, resident_mb < GOAL_MB) {
+        (false, _) => "asked of 10,000 only",
+        (true, true) => "met",
+        (true, false) => "MISSED",
+    }
+}
+
+fn row(what: &str, keeper: f64, bare: f64) {
+    println!("{what:<34}{keeper:>12.1}{bare:>12.1}{:>9.2}", keeper / bare);
+}
+
+/// What holding the links took.
+struct Held {
+    empty_mb: f64,
+    resident_mb: f64,
+    ready_s: f64,
+}
+
+fn hold_with_keeper(links: u32) -> Result<Held> {
+    let peer_port = free_port()?;
+    let peer = Running::peer(peer_port)?;
+    let empty_mb = daemon(0, peer_port)?.0.resident_mb()?;
+    let began = Instant::now();
+    let (keeper, api) = daemon(links, peer_port)?;
+    wait_ready(api, links, began)?;
+    let ready_s = began.elapsed().as_secs_f64();
+    println!("wskeeper: all ready after {ready_s:.1} s");
+    wait_until(|| Ok(metric(api, "wskeeper_pings_sent_total")? >= f64::from(links)))?;
+    println!("wskeeper: all pinged, {:.1} MB resident", keeper.resident_mb()?);
+
+    let before = metric(api, "wskeeper_connect_attempts_total")?;
+    drop(peer);
+    wait_until(|| Ok(phase(api, "ready")? == 0.0))?;
+    println!("wskeeper: the peer is gone and all links know");
+    let _peer = Running::peer(peer_port)?;
+    let back = Instant::now();
+    let mut marks = [0.1, 0.5, 0.9, 0.99].iter().peekable();
+    wait_until(|| {
+        let ready = phase(api, "ready")?;
+        while let Some(mark) = marks.next_if(|mark| ready >= **mark * f64::from(links)) {
+            println!(
+                "wskeeper: {:>2.0} % ready {:.1} s after the peer is back",
+                mark * 100.0,
+                back.elapsed().as_secs_f64()
+            );
+        }
+        Ok(ready >= f64::from(links))
+    })?;
+    let attempts = metric(api, "wskeeper_connect_attempts_total")? - before;
+    println!(
+        "wskeeper: all ready {:.1} s after the peer is back, {:.2} attempts a link since the drop",
+        back.elapsed().as_secs_f64(),
+        attempts / f64::from(links)
+    );
+    Ok(Held { empty_mb, resident_mb: keeper.resident_mb()?, ready_s })
+}
+
+fn hold_with_bare_loop(links: u32) -> Result<Held> {
+    let peer_port = free_port()?;
+    let _peer = Running::peer(peer_port)?;
+    let url = format!("ws://127.0.0.1:{peer_port}/");
+    let began = Instant::now();
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["bare", &url, &links.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+    let running = Running(child);
+    said.next().ok_or("the bare loop said nothing")??;
+    let empty_mb = running.resident_mb()?;
+    said.next().ok_or("the bare loop did not get ready")??;
+    let ready_s = began.elapsed().as_secs_f64();
+    println!("bare loop: all open after {ready_s:.1} s");
+    Ok(Held { empty_mb, resident_mb: running.resident_mb()?, ready_s })
+}
+
+/// The contestant: a task per connection that does nothing but read, with read buffers of 4 KiB instead of the default 128.
+fn bare(url: &str, links: u32) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        println!("empty");
+        let (tell, mut open) = tokio::sync::mpsc::channel(64);
+        let dialling = std::sync::Arc::new(tokio::sync::Semaphore::new(64));
+        for _ in 0..links {
+            let (url, tell, dialling) = (url.to_owned(), tell.clone(), dialling.clone());
+            tokio::spawn(async move {
+                let Ok(permit) = dialling.acquire_owned().await else { return };
+                let config = WebSocketConfig::default().read_buffer_size(4 << 10);
+                let Some(host) = url.strip_prefix("ws://").and_then(|rest| rest.strip_suffix('/')) else { return };
+                let Ok(stream) = tokio::net::TcpStream::connect(host).await else { return };
+                let Ok((mut socket, _)) = tokio_tungstenite::client_async_with_config(&url, stream, Some(config)).await
+                else {
+                    return;
+                };
+                drop(permit);
+                if tell.send(()).await.is_ok() {
+                    drop(tell);
+                    while let Some(Ok(_)) = socket.next().await {}
+                }
+            });
+        }
+        drop(tell);
+        for _ in 0..links {
+            open.recv().await.ok_or("a connection could not be opened")?;
+        }
+        println!("ready");
+        std::future::pending::<Result<()>>().await
+    })
+}
+
+/// A daemon that holds `links` links to the peer, and the address of its API.
+fn daemon(links: u32, peer_port: u16) -> Result<(Running, u16)> {
+    let api = free_port()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("hold.toml");
+    let endpoint = match links {
+        0 => String::new(),
+        _ => format!(
+            "[endpoints.hold]\nurl = \"ws://127.0.0.1:{peer_port}/\"\nlinks = {links}\nheartbeat.idle = \"{}s\"\n",
+            IDLE.as_secs()
+        ),
+    };
+    fs::write(
+        &path,
+        format!(
+            "[api]\nlisten = \"127.0.0.1:{api}\"\n[admission]\nper_host = 64\ntotal = 64\n[log]\nlevel = \"error\"\n{endpoint}"
+        ),
+    )?;
+    let keeper = Running(Command::new(KEEPER).arg("run").arg("--config").arg(&path).spawn()?);
+    wait_until(|| Ok(get(api, "/livez").is_ok()))?;
+    Ok((keeper, api))
+}
+
+/// A child that does not outlive us.
+struct Running(Child);
+
+impl Running {
+    fn peer(port: u16) -> Result<Self> {
+        let child = Command::new(KEEPER)
+            .args(["echo", "--listen", &format!("127.0.0.1:{port}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let running = Self(child);
+        wait_until(|| Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
+        Ok(running)
+    }
+
+    fn resident_mb(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        let kilobytes: f64 = line.split_whitespace().next().ok_or("VmRSS is empty")?.parse()?;
+        Ok(kilobytes * 1024.0 / 1e6)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_ready(api: u16, links: u32, began: Instant) -> Result<()> {
+    let mut shown = 0.0;
+    wait_until(|| {
+        let ready = phase(api, "ready")?;
+        if ready >= shown + f64::from(links) / 4.0 {
+            shown = ready;
+            println!("wskeeper: {ready} ready after {:.1} s", began.elapsed().as_secs_f64());
+        }
+        Ok(ready >= f64::from(links))
+    })
+}
+
+fn phase(api: u16, phase: &str) -> Result<f64> {
+    metric(api, &format!("wskeeper_links{{endpoint=\"hold\",phase=\"{phase}\"}}"))
+}
+
+/// The sum over the series whose line begins so.
+fn metric(api: u16, prefix: &str) -> Result<f64> {
+    let text = get(api, "/metrics")?;
+    let lines = text.lines().filter(|line| line.starts_with(prefix));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+}
+
+fn get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn wait_until(mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !done()? {
+        if Instant::now() > deadline {
+            return Err("it took too long".into());
+        }
+        #[allow(clippy::disallowed_methods, reason = "no runtime here: the bench looks from outside")]
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn raise_file_limit(links: u32) -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if hard < u64::from(links) + 200 {
+        return Err(format!("{links} links need as many open files, and the hard limit is {hard}").into());
+    }
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
