@@ -49,6 +49,13 @@ pub struct Share {
     bytes: u64,
 }
 
+impl PartialEq for Share {
+    /// As many bytes, of whatever budget.
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         if let Some(budget) = &self.budget {

@@ -97,7 +97,7 @@ impl From<&str> for Payload {
 }
 
 /// A message that the outbox may take.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Message {
     /// Its name in receipts.
     pub id: MessageId,

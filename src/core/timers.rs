@@ -22,14 +22,16 @@ pub enum Timer {
     Stable,
     /// The closing handshake has taken too long.
     Close,
+    /// A ping may ask for the next confirmation.
+    Confirm,
     /// A queued message expires. Kept by the outbox, not in the table.
     Expiry,
 }
 
 impl Timer {
     /// The timers of the table.
-    const TABLE: [Self; 7] =
-        [Self::Retry, Self::Connect, Self::Idle, Self::Pong, Self::Stall, Self::Stable, Self::Close];
+    const TABLE: [Self; 8] =
+        [Self::Retry, Self::Connect, Self::Idle, Self::Pong, Self::Stall, Self::Stable, Self::Close, Self::Confirm];
 }
 
 /// The armed deadlines.

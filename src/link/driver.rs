@@ -97,6 +97,7 @@ impl<D: Dial> Driver<D> {
         for _ in 0..ROUNDS {
             let now = now();
             let mut moved = self.poll_orders(cx, now, orders);
+            moved |= self.take_answers(now);
             if self.link.poll_timeout().is_some_and(|(at, _)| at <= now) {
                 let commands = self.link.handle_timeout(now);
                 self.execute(now, commands);
@@ -157,6 +158,15 @@ impl<D: Dial> Driver<D> {
         true
     }
 
+    fn take_answers(&mut self, now: Instant) -> bool {
+        let answers = self.host.answers();
+        let any = !answers.is_empty();
+        for answer in answers {
+            self.feed(now, answer);
+        }
+        any
+    }
+
     fn obey(&mut self, now: Instant, order: Order) {
         match order {
             Order::Offer(offer) if self.waiting.is_empty() => self.offer(now, offer),
@@ -174,6 +184,8 @@ impl<D: Dial> Driver<D> {
                     self.feed(now, Input::Redial);
                 }
             }
+            // It only wakes: answers are looked for in every turn.
+            Order::Disk => {}
             Order::Stop(within, fate) => self.feed(now, Input::Stop(within, fate)),
         }
     }
@@ -322,6 +334,9 @@ impl<D: Dial> Driver<D> {
                 Command::GiveUp => self.give_up(now),
                 Command::Hangup => self.hang_up(now, "".into()),
                 Command::Tell(event) => self.host.tell(&self.link, now, event),
+                Command::Keep(keep) => self.host.keep(&keep, now),
+                Command::Mark { ids, marked } => self.host.mark(&ids, marked),
+                Command::Bury(message) => self.host.bury(message),
                 Command::Done => self.done = true,
             }
         }

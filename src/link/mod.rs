@@ -30,9 +30,9 @@ use tokio::{
 
 use crate::core::{
     event::{DialFailure, Established, Event, LinkId},
-    link::{Link, Policy, Verb},
-    message::Message,
-    outbox::Refusal,
+    link::{Input, Link, Policy, Verb},
+    message::{Message, MessageId},
+    outbox::{Keep, Refusal},
     receipt::Fate,
 };
 
@@ -60,7 +60,9 @@ pub enum Order {
         /// Close and dial again.
         redial: bool,
     },
-    /// Close with 1001 and end within this time; what is still queued then is dropped with this fate.
+    /// The disk has answered: look at [`Host::answers`].
+    Disk,
+    /// Close with 1001 and end within this time; what is still queued then is dropped with this fate, unless it is on disk.
     Stop(Duration, Fate),
 }
 
@@ -81,6 +83,15 @@ pub trait Host: Send + Sync + 'static {
     fn tell(&self, link: &Link, now: Instant, event: Event);
     /// The state changed in this turn. Called before any reply to an order of this turn is sent.
     fn show(&self, link: &Link, now: Instant);
+    /// Begins to put a message on disk; the answer is announced by `Order::Disk`.
+    fn keep(&self, keep: &Keep, now: Instant);
+    /// Begins to note on disk that these may have begun to leave (the answer is announced by `Order::Disk`), or that they
+    /// have not after all (without an answer).
+    fn mark(&self, ids: &[MessageId], marked: bool);
+    /// The disk's answers since the last call: `Stored`, `NotStored` and `Marked`.
+    fn answers(&self) -> Vec<Input>;
+    /// Keeps a message that is dead.
+    fn bury(&self, message: Box<Message>);
 }
 
 /// How far a dial has come, for the link's phase.

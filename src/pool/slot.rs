@@ -18,11 +18,13 @@ use crate::{
     core::{
         close::Closed,
         event::{Event, LinkId},
-        link::Link,
+        link::{Input, Link},
+        message::{Message, MessageId},
+        outbox::Keep,
         phase::{Phase, ReadyState, Reason},
     },
     hub::{Hub, Item},
-    link::{Host, Orders},
+    link::{Host, Order, Orders},
     observe::LinkMetrics,
 };
 
@@ -45,6 +47,8 @@ pub(super) struct Slot {
     metrics: Arc<LinkMetrics>,
     sinks: Arc<Sinks>,
     seen: Mutex<Seen>,
+    /// What the disk has answered and the link's task has not fetched yet.
+    answers: Mutex<Vec<Input>>,
 }
 
 /// What the choice of a link, and sums over links, look at.
@@ -94,7 +98,7 @@ impl Slot {
         };
         metrics.link_added(view.phase);
         let seen = Seen { view, limits: (0, 0), history: VecDeque::new(), down_since: None };
-        Arc::new(Self { id, orders, metrics, sinks, seen: Mutex::new(seen) })
+        Arc::new(Self { id, orders, metrics, sinks, seen: Mutex::new(seen), answers: Mutex::default() })
     }
 
     pub(super) fn view(&self) -> LinkView {
@@ -119,6 +123,13 @@ impl Slot {
         self.metrics.buffered(-bytes, -messages);
         (seen.view.buffered_amount, seen.view.queued_messages) = (0, 0);
         seen.record(&event, SystemTime::now(), format!("panic {count} of this link's task").into());
+    }
+
+    /// Hands an answer of the disk to the link's task.
+    fn answer(&self, answer: Input) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+        // Full: the task is awake, or about to be, and looks for answers whenever it is.
+        let _ = self.orders.try_send(Box::new(Order::Disk));
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -207,6 +218,19 @@ impl Host for Slot {
         }
         seen.view.follow(link, now, wall);
     }
+
+    fn keep(&self, keep: &Keep, _now: Instant) {
+        let &Keep { place, id, .. } = keep;
+        self.answer(Input::NotStored { place, id });
+    }
+
+    fn mark(&self, _ids: &[MessageId], _marked: bool) {}
+
+    fn answers(&self) -> Vec<Input> {
+        std::mem::take(&mut self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn bury(&self, _message: Box<Message>) {}
 }
 
 impl Drop for Slot {

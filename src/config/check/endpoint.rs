@@ -15,7 +15,7 @@ use crate::{
     config::{Endpoint, Tls},
     core::{
         backoff, heartbeat, inbox, link,
-        outbox::{self, OnFull, WhenDown},
+        outbox::{self, Delivery, OnFull, WhenDown},
         outcome::Rule,
     },
 };
@@ -40,6 +40,7 @@ pub(super) struct Draft {
     backoff: backoff::Policy,
     outcomes: Vec<Rule>,
     outbox: outbox::Policy,
+    confirm_interval: Duration,
     inbox: inbox::Policy,
     receipts_keep: Duration,
 }
@@ -61,6 +62,7 @@ impl Default for Draft {
             backoff: backoff::Policy::default(),
             outcomes: Vec::new(),
             outbox: outbox::Policy::default(),
+            confirm_interval: Duration::ZERO,
             inbox: inbox::Policy::default(),
             receipts_keep: Duration::from_mins(10),
         }
@@ -122,6 +124,7 @@ fn finish(section: &Section<'_>, name: Arc<str>, draft: Draft) -> Endpoint {
         park_probe: draft.park_probe,
         retry_after_max: draft.retry_after_max,
         heartbeat: draft.heartbeat,
+        confirm_interval: draft.confirm_interval,
         backoff: draft.backoff,
         outcomes: rules,
         outbox: draft.outbox,
@@ -163,7 +166,15 @@ fn read(section: &Section<'_>, mut draft: Draft) -> Draft {
     if let Some(rules) = outcomes::read(section) {
         draft.outcomes = rules;
     }
-    outbox(&section.section("outbox"), &mut draft.outbox);
+    promises(section, &mut draft);
+    let queue = section.section("outbox");
+    promises(&queue, &mut draft);
+    for key in ["delivery", "durability", "confirm_interval"] {
+        if section.has(key) && queue.has(key) {
+            queue.fault(key, "stands here and at the endpoint itself", "keep one of them");
+        }
+    }
+    outbox(&queue, &mut draft.outbox);
     inbox(&section.section("inbox"), &mut draft.inbox);
     let receipts = section.section("receipts");
     draft.receipts_keep = receipts.duration("keep", Duration::ZERO..=MAX_DURATION).unwrap_or(draft.receipts_keep);
@@ -209,6 +220,17 @@ fn reconnect(section: &Section<'_>, draft: &mut Draft) {
     let choices = [("reconnect", false), ("stay_closed", true)];
     draft.stay_closed = section.get("on_clean_close").and_then(|item| item.word(&choices)).unwrap_or(draft.stay_closed);
     section.finish();
+}
+
+/// What is promised of a message: in `outbox`, or at the endpoint itself.
+fn promises(section: &Section<'_>, draft: &mut Draft) {
+    let policy = &mut draft.outbox;
+    let delivery = [("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)];
+    policy.delivery = section.get("delivery").and_then(|item| item.word(&delivery)).unwrap_or(policy.delivery);
+    let durability = [("memory", false), ("disk", true)];
+    policy.durable = section.get("durability").and_then(|item| item.word(&durability)).unwrap_or(policy.durable);
+    draft.confirm_interval =
+        section.duration("confirm_interval", Duration::ZERO..=MAX_DURATION).unwrap_or(draft.confirm_interval);
 }
 
 fn outbox(section: &Section<'_>, policy: &mut outbox::Policy) {

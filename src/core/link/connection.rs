@@ -15,7 +15,7 @@ use super::{
 use crate::core::{
     close::{Cause, CloseFrame},
     event::Event,
-    message::Payload,
+    message::{MessageId, Payload},
     outbox::{Ended, Sent},
     timers::Timer,
 };
@@ -115,7 +115,7 @@ impl Link {
 
     /// The next frame, pulled when the transport has room: Close before ping before data.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
-        let pings = self.owes_ping || self.wants_proof();
+        let pings = self.owes_ping || self.wants_proof(now);
         let frame = match &mut self.state {
             State::Closing(Closing { ending, sent_code, .. }) if !(self.owes_ping && ending.owed.is_some()) => {
                 let frame = ending.owed.take()?;
@@ -140,6 +140,8 @@ impl Link {
 
     fn ping(&mut self, now: Instant) -> Frame {
         self.owes_ping = false;
+        let interval = self.policy.confirm_interval;
+        self.next_proof = (!interval.is_zero()).then(|| now + interval);
         self.unflushed_pings += 1;
         let fence = self.outbox.fence();
         Frame::Ping(self.pings.ping(now, fence, &mut self.chance))
@@ -160,9 +162,35 @@ impl Link {
         );
     }
 
-    /// Whether a message waits for its proof and no ping is on its way: one outstanding at a time clocks itself.
-    fn wants_proof(&self) -> bool {
-        self.outbox.wants_confirmation() && !self.pings.is_outstanding()
+    pub(super) fn on_not_stored(&mut self, place: u64, id: MessageId, out: &mut Commands) {
+        let mut ended = Vec::new();
+        self.outbox.not_stored(place, id, &mut ended);
+        self.tell_receipts(ended, out);
+    }
+
+    /// Asks for the marks that messages need before they leave, while they can leave.
+    pub(super) fn mark(&mut self, out: &mut Commands) {
+        if matches!(self.state, State::Open(_)) {
+            let ids = self.outbox.to_mark();
+            if !ids.is_empty() {
+                out.push(Command::Mark { ids: ids.into(), marked: true });
+            }
+        }
+    }
+
+    /// Whether a message waits for its proof and no ping is on its way: one outstanding at a time clocks itself. Where it is
+    /// too early for the next one, the timer is armed.
+    fn wants_proof(&mut self, now: Instant) -> bool {
+        if !matches!(self.state, State::Open(_)) || !self.outbox.wants_confirmation() || self.pings.is_outstanding() {
+            return false;
+        }
+        match self.next_proof {
+            Some(at) if at > now => {
+                self.timers.set_if_unarmed(Timer::Confirm, at);
+                false
+            }
+            Some(_) | None => true,
+        }
     }
 
     fn stall_timeout(&self) -> Duration {

@@ -10,7 +10,8 @@ use super::Policy;
 use crate::core::{
     close::{Cause, CloseFrame},
     event::{DialFailure, Established, Event},
-    message::Payload,
+    message::{Message, MessageId, Payload},
+    outbox::Keep,
     phase::Reason,
     receipt::Fate,
 };
@@ -73,8 +74,25 @@ pub enum Input {
     Policy(Arc<Policy>),
     /// Something changed that only a new connection can follow.
     Redial,
-    /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate.
+    /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate, unless it is
+    /// on disk.
     Stop(Duration, Fate),
+    /// The disk has the message of `Command::Keep`.
+    Stored {
+        /// Its place.
+        place: u64,
+        /// Its name.
+        id: MessageId,
+    },
+    /// The disk could not take it.
+    NotStored {
+        /// Its place.
+        place: u64,
+        /// Its name.
+        id: MessageId,
+    },
+    /// The disk has the marks of `Command::Mark`.
+    Marked(Box<[MessageId]>),
 }
 
 /// What arrived on an open connection. Pings are answered below (tungstenite), and show here as `Heard` only.
@@ -102,6 +120,17 @@ pub enum Command {
     Hangup,
     /// Tell the world.
     Tell(Event),
+    /// Put this message on disk and answer with `Input::Stored` or `Input::NotStored`. Orders of one link stay in order.
+    Keep(Box<Keep>),
+    /// Note on disk that these may have begun to leave, and answer with `Input::Marked`; or take that note back.
+    Mark {
+        /// Which messages.
+        ids: Box<[MessageId]>,
+        /// The note, or its end, which needs no answer.
+        marked: bool,
+    },
+    /// The message is dead: its receipt has been told, and here it is.
+    Bury(Box<Message>),
     /// The link has stopped; its task may end.
     Done,
 }

@@ -240,8 +240,11 @@ impl Link {
             Then::Stop(fate) => {
                 self.enter(now, State::Stopped, Reason::Shutdown, None, out);
                 let mut ended = Vec::new();
-                self.outbox.clear(Rung::Dropped, fate, &mut ended);
+                let marked = self.outbox.clear(Rung::Dropped, fate, &mut ended);
                 self.tell_receipts(ended, out);
+                if !marked.is_empty() {
+                    out.push(Command::Mark { ids: marked.into(), marked: false });
+                }
                 out.push(Command::Done);
             }
         }
@@ -274,6 +277,7 @@ impl Link {
         }
         let State::Closing(closing) = &self.state else { return };
         let (closed, then) = (closing.closed(), closing.ending.then);
+        let code = closed.was_clean.then_some(closed.code);
         let age = now.saturating_duration_since(closing.open.since);
         let event = Event::Closed { generation: self.generation, closed: Box::new(closed.clone()), age };
         out.push(Command::Tell(event));
@@ -282,8 +286,13 @@ impl Link {
         self.unflushed_pings = 0;
         self.url = 0;
         let mut lost = Vec::new();
-        self.outbox.lost(escaped, &mut lost);
+        let dead = self.outbox.lost(escaped, code, &mut lost);
         self.tell_receipts(lost, out);
+        if let Some(dead) = dead {
+            // What the peer refused is out of its way.
+            self.streak.reset();
+            out.push(Command::Bury(dead));
+        }
         // What comes back to the queue may have expired on its way.
         self.expire(now, out);
         self.go_on(now, then, out);

@@ -57,6 +57,8 @@ pub struct Policy {
     pub retry_after_max: Duration,
     /// Ping and pong.
     pub heartbeat: heartbeat::Policy,
+    /// Pings that ask for a confirmation are at least this far apart, for peers that count control frames.
+    pub confirm_interval: Duration,
     /// Delays.
     pub backoff: backoff::Policy,
     /// The endpoint's own rows before the built-in ones.
@@ -76,6 +78,7 @@ impl Default for Policy {
             park_probe: Duration::from_mins(10),
             retry_after_max: Duration::from_mins(5),
             heartbeat: heartbeat::Policy::default(),
+            confirm_interval: Duration::ZERO,
             backoff: backoff::Policy::default(),
             outcomes: Vec::new(),
             outbox: outbox::Policy::default(),
@@ -104,6 +107,8 @@ pub struct Link {
     outbox: Outbox,
     pings: Pings,
     owes_ping: bool,
+    /// No ping asks for a proof before this.
+    next_proof: Option<Instant>,
     unflushed_pings: u32,
     rtt: Option<Duration>,
     heard: Option<Instant>,
@@ -129,12 +134,18 @@ impl Link {
             outbox: Outbox::new(policy.outbox.clone()),
             pings: Pings::default(),
             owes_ping: false,
+            next_proof: None,
             unflushed_pings: 0,
             rtt: None,
             heard: None,
             last_close: None,
             policy,
         }
+    }
+
+    /// Puts a message back that the disk kept, before the link starts.
+    pub fn restore(&mut self, now: Instant, message: Box<Message>) {
+        self.outbox.restore(now, message);
     }
 
     /// Something happened.
@@ -160,7 +171,11 @@ impl Link {
             Input::Policy(policy) => self.on_policy(policy),
             Input::Redial => self.on_redial(now, &mut out),
             Input::Stop(within, fate) => self.on_stop(now, within, fate, &mut out),
+            Input::Stored { place, id } => self.outbox.stored(place, id),
+            Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
+            Input::Marked(ids) => self.outbox.marked(&ids),
         }
+        self.mark(&mut out);
         out
     }
 
@@ -178,7 +193,8 @@ impl Link {
                 Timer::Stall => self.on_silence(now, "the peer takes nothing that is sent", &mut out),
                 Timer::Stable => self.on_stable(),
                 Timer::Close => out.push(Command::Hangup),
-                Timer::Expiry => {}
+                // The ping is pulled, now that it may be.
+                Timer::Confirm | Timer::Expiry => {}
             }
         }
         out
@@ -292,8 +308,10 @@ impl Link {
         }
         let (mut out, mut ended) = (Commands::new(), Vec::new());
         let ready = matches!(self.state, State::Open(_));
+        let id = message.id;
         let answer = self.outbox.offer(now, message, ready, &mut ended);
         self.tell_receipts(ended, &mut out);
+        out.extend(self.outbox.keep(id).map(|keep| Command::Keep(Box::new(keep))));
         (answer, out)
     }
 }

@@ -3,7 +3,7 @@
 //! The promises of a link are checked at every step of every world. A failure names its seed, and one seed is one story.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +17,7 @@ use crate::core::{
     close::{Cause, CloseFrame},
     event::{DialFailure, Event, Timings},
     message::MessageId,
+    outbox::Delivery,
     receipt::{self, Fate},
 };
 
@@ -39,6 +40,11 @@ struct Node {
     left: Vec<u64>,
     pings: Vec<Bytes>,
     held: BTreeMap<u64, (usize, receipt::State)>,
+    /// Answers that the disk has not given yet.
+    disk: VecDeque<Input>,
+    /// Messages that the disk has said it has.
+    stored: BTreeSet<u64>,
+    marked: BTreeSet<u64>,
 }
 
 struct World {
@@ -49,6 +55,8 @@ struct World {
     tickets: u64,
     next: u64,
     benign: bool,
+    delivery: Delivery,
+    durable: bool,
 }
 
 fn address() -> std::net::SocketAddr {
@@ -58,8 +66,11 @@ fn address() -> std::net::SocketAddr {
 impl World {
     fn new(seed: u64) -> Self {
         let now = crate::core::epoch();
+        let delivery = if seed.is_multiple_of(2) { Delivery::AtMostOnce } else { Delivery::AtLeastOnce };
+        let durable = seed.is_multiple_of(3);
         let policy = Policy {
-            outbox: outbox::Policy { max_messages: 5, max_bytes: 100, ..outbox::Policy::default() },
+            outbox: outbox::Policy { max_messages: 5, max_bytes: 100, delivery, durable, ..outbox::Policy::default() },
+            confirm_interval: Duration::from_secs(seed % 5),
             ..Policy::default()
         };
         let policy = Arc::new(policy);
@@ -74,10 +85,14 @@ impl World {
             left: Vec::new(),
             pings: Vec::new(),
             held: BTreeMap::new(),
+            disk: VecDeque::new(),
+            stored: BTreeSet::new(),
+            marked: BTreeSet::new(),
         };
         let admission = Admission::new(admission::Policy::default(), now);
         let nodes = (0..LINKS).map(node).collect();
-        let mut world = Self { chance: Chance::new(seed), now, nodes, admission, tickets: 0, next: 0, benign: false };
+        let chance = Chance::new(seed);
+        let mut world = Self { chance, now, nodes, admission, tickets: 0, next: 0, benign: false, delivery, durable };
         for index in 0..LINKS {
             world.feed(index, Input::Start);
         }
@@ -116,8 +131,36 @@ impl World {
                 Command::Tell(Event::Phase { delay: Some(delay), .. }) => {
                     assert!(delay <= Duration::from_mins(11), "delay {delay:?}");
                 }
-                Command::Tell(_) | Command::Done => {}
+                Command::Tell(_) | Command::Done | Command::Bury(_) => {}
+                Command::Keep(keep) => {
+                    let answer = match self.one_in(8) {
+                        true => Input::NotStored { place: keep.place, id: keep.id },
+                        false => Input::Stored { place: keep.place, id: keep.id },
+                    };
+                    self.nodes[index].disk.push_back(answer);
+                }
+                Command::Mark { ids, marked: true } => self.nodes[index].disk.push_back(Input::Marked(ids)),
+                Command::Mark { ids, marked: false } => {
+                    let taken_back = |number: &u64| ids.contains(&MessageId((*number).into()));
+                    self.nodes[index].marked.retain(|number| !taken_back(number));
+                }
             }
+        }
+    }
+
+    /// The disk answers, sooner or later, in order.
+    fn turn_disk(&mut self, index: usize) {
+        while (self.benign || self.one_in(2))
+            && let Some(answer) = self.nodes[index].disk.pop_front()
+        {
+            let number = |id: &MessageId| u64::try_from(id.0).expect("small");
+            let node = &mut self.nodes[index];
+            if let Input::Stored { id, .. } = &answer {
+                node.stored.insert(number(id));
+            } else if let Input::Marked(ids) = &answer {
+                node.marked.extend(ids.iter().map(number));
+            }
+            self.feed(index, answer);
         }
     }
 
@@ -190,6 +233,9 @@ impl World {
                 Frame::Data(payload) => {
                     let text = String::from_utf8(payload.bytes().to_vec()).expect("text");
                     let number = text.trim_start_matches('.').parse().expect("a number");
+                    assert!(!self.durable || node.stored.contains(&number), "{number} left before it was stored");
+                    let needs_mark = self.durable && self.delivery == Delivery::AtMostOnce;
+                    assert!(!needs_mark || node.marked.contains(&number), "{number} left before it was marked");
                     node.unflushed.push((number, node.pulled));
                     node.pulled += payload.len() as u64 + 6;
                 }
@@ -256,9 +302,22 @@ impl World {
         for node in &self.nodes {
             let held = node.held.values().filter(|(_, state)| *state == receipt::State::Queued);
             let sum: usize = held.map(|(len, _)| len).sum();
-            assert_eq!(node.link.buffered_amount(), sum as u64, "bufferedAmount is the sum of what is held");
-            assert!(sum <= 100 && node.link.queued_messages() <= 5, "limits");
-            assert!(node.left.is_sorted(), "order: {:?}", node.left);
+            assert!(node.link.buffered_amount() <= 100 && node.link.queued_messages() <= 5, "limits");
+            match self.delivery {
+                Delivery::AtMostOnce => {
+                    assert_eq!(node.link.buffered_amount(), sum as u64, "bufferedAmount is the sum of what is held");
+                    assert!(
+                        node.left.is_sorted_by(|one, next| one < next),
+                        "order, and nothing twice: {:?}",
+                        node.left
+                    );
+                }
+                Delivery::AtLeastOnce => {
+                    let mut seen = BTreeSet::new();
+                    let firsts = node.left.iter().filter(|number| seen.insert(**number));
+                    assert!(firsts.is_sorted(), "order: {:?}", node.left);
+                }
+            }
             let resting = matches!(node.link.phase(), Phase::Paused);
             let waits = node.asked.is_some() || node.open;
             assert!(resting || waits || node.link.poll_timeout().is_some(), "wedged: {:?}", node.link.phase());
@@ -270,6 +329,7 @@ impl World {
         self.grant();
         for index in 0..LINKS {
             self.answer_dial(index);
+            self.turn_disk(index);
             if self.nodes[index].open {
                 self.touch(index);
             }
@@ -307,7 +367,10 @@ impl World {
         self.pass();
         for node in &self.nodes {
             let open = |state: &receipt::State| matches!(state, receipt::State::Queued | receipt::State::Stored);
-            assert!(!node.held.values().any(|(_, state)| open(state)), "a message without an end");
+            // What is on disk is kept, and goes on in another life.
+            assert!(self.durable || !node.held.values().any(|(_, state)| open(state)), "a message without an end");
+            let lost = |number: &u64| node.held[number].1 == receipt::State::Unknown && !node.left.contains(number);
+            assert!(self.delivery == Delivery::AtMostOnce || !node.held.keys().any(lost), "lost, at least once");
             assert!(!node.dialing && !node.open, "not stopped");
         }
     }

@@ -3,10 +3,11 @@
 //! ```text
 //! offer -> queued -> next -> in transit -> flushed -> unconfirmed -> confirm
 //!             ^                  |                        |
-//!             +-- not begun -----+----- lost: unknown ----+
+//!             +----- lost: not begun, or at least once ---+---- lost, at most once: unknown
 //! ```
 //! What a reader would get wrong: `bufferedAmount` is queued *and* in transit, and what is in transit can neither be evicted,
-//! conflated nor expired, because the stream may hold half of its frame.
+//! conflated nor expired, because the stream may hold half of its frame. What has been sent once can no longer be `dropped`
+//! or `expired` either: it may have arrived, so it ends `unknown`.
 
 use std::{
     collections::VecDeque,
@@ -14,16 +15,21 @@ use std::{
 };
 
 use self::{
-    queue::{Held, Queue},
-    unconfirmed::Unconfirmed,
+    queue::{Disk, Held, Queue},
+    unconfirmed::{Unconfirmed, Written},
 };
 use super::{
     message::{Kind, Message, MessageId, Payload},
     receipt::{Fate, State},
 };
 
-pub use self::policy::{OnFull, Policy, Refusal, WhenDown};
+pub use self::{
+    disk::Keep,
+    policy::{Delivery, OnFull, Policy, Refusal, WhenDown},
+};
 
+mod disk;
+mod loss;
 mod policy;
 mod queue;
 mod unconfirmed;
@@ -139,8 +145,10 @@ impl Outbox {
     }
 
     /// The next message for the transport, which is now in transit. Never one that has expired: [`Outbox::expire`] comes first.
+    /// Nor one that the disk does not have as it must, nor one that would hide which message a peer refuses.
     pub fn next(&mut self, now: Instant) -> Option<Payload> {
-        if self.queue.first()?.is_expired(now) {
+        let first = self.queue.first()?;
+        if first.is_expired(now) || !self.disk_allows(first) || !self.suspicion_allows(first) {
             return None;
         }
         let (place, held) = self.queue.pop()?;
@@ -153,16 +161,22 @@ impl Outbox {
 
     /// Everything in transit has been handed to the kernel: `Written`, and to be confirmed.
     pub fn flushed(&mut self, now: Instant, sent: &mut Vec<Sent>, ended: &mut Vec<Ended>) {
-        for InTransit { pulled, held, .. } in self.take_in_transit() {
-            let Held { message, accepted_at } = held;
-            let (id, bytes) = (message.id, message.payload.len());
+        for InTransit { place, pulled, mut held } in self.take_in_transit() {
+            let message = &held.message;
+            let (id, bytes, wanted) = (message.id, message.payload.len(), message.wants_confirmation);
             self.bytes -= bytes as u64;
-            sent.push(Sent { kind: message.payload.kind(), bytes, waited: now.saturating_duration_since(accepted_at) });
+            sent.push(Sent {
+                kind: message.payload.kind(),
+                bytes,
+                waited: now.saturating_duration_since(held.accepted_at),
+            });
             ended.push(Ended { id, state: State::Written, fate: None });
+            held.sent = true;
             if pulled <= self.confirmed {
                 ended.push(Ended { id, state: State::Confirmed, fate: None });
             } else {
-                self.unconfirmed.push(pulled, id, message.wants_confirmation);
+                let kept = (self.policy.delivery == Delivery::AtLeastOnce).then_some((place, held));
+                self.unconfirmed.push(Written { pulled, id, wanted, kept });
             }
         }
     }
@@ -175,7 +189,9 @@ impl Outbox {
     /// The pong for the ping with this mark has arrived: the peer has read everything before it.
     pub fn confirm(&mut self, fence: u64, ended: &mut Vec<Ended>) {
         self.confirmed = self.confirmed.max(fence.min(self.pulled));
-        self.unconfirmed.confirm(self.confirmed, |id| ended.push(Ended { id, state: State::Confirmed, fate: None }));
+        self.unconfirmed.confirm(self.confirmed, |written| {
+            ended.push(Ended { id: written.id, state: State::Confirmed, fate: None })
+        });
     }
 
     /// Whether something has been given to the network that has no proof yet.
@@ -186,33 +202,6 @@ impl Outbox {
     /// Whether a ping should ask the peer how far it has read: a written message wants it, or many are unconfirmed.
     pub fn wants_confirmation(&self) -> bool {
         self.unconfirmed.wants_ping()
-    }
-
-    /// The connection is gone after its stream took `escaped` bytes since the last flush. What was written and not
-    /// confirmed, and what had begun to leave, is `Unknown`; the rest goes back to the head of the queue, in order.
-    /// Control frames among the bytes make `escaped` too large, which errs on the side of not sending twice.
-    pub fn lost(&mut self, escaped: u64, ended: &mut Vec<Ended>) {
-        self.unconfirmed.drain(|id| ended.push(Ended { id, state: State::Unknown, fate: Some(Fate::LinkLost) }));
-        let (mut offset, mut back) = (0, Vec::new());
-        for transit in self.take_in_transit() {
-            let begun = offset < escaped;
-            offset += wire_len(transit.held.message.payload.len());
-            if transit.pulled <= self.confirmed {
-                self.end_held(transit.held, State::Confirmed, None, ended);
-            } else if begun {
-                self.drop_held(transit.held, State::Unknown, Fate::LinkLost, ended);
-            } else {
-                back.push(transit);
-            }
-        }
-        // Newest first, so that among messages of one key that return together the newest one stays.
-        for InTransit { place, held, .. } in back.into_iter().rev() {
-            if self.queue.newest_of(&held.message).is_some() {
-                self.drop_held(held, State::Dropped, Fate::Conflated, ended);
-            } else {
-                self.queue.insert(place, held);
-            }
-        }
     }
 
     /// Ends the queued messages whose time to live has run out.
@@ -227,18 +216,21 @@ impl Outbox {
         self.queue.next_expiry()
     }
 
-    /// Ends everything held: the link is removed, or the daemon stops. What was written already keeps its state.
-    pub fn clear(&mut self, state: State, fate: Fate, ended: &mut Vec<Ended>) {
-        for transit in self.take_in_transit() {
-            if transit.pulled <= self.confirmed {
-                self.end_held(transit.held, State::Confirmed, None, ended);
-            } else {
-                self.drop_held(transit.held, state, fate, ended);
+    /// Ends everything queued, after [`Outbox::lost`]: the link is removed, or the daemon stops. What is on disk stays there,
+    /// without an end; answers with those of it that are marked, which is to be taken back. What was written keeps its state.
+    pub fn clear(&mut self, state: State, fate: Fate, ended: &mut Vec<Ended>) -> Vec<MessageId> {
+        let mut marked = Vec::new();
+        while let Some((_, held)) = self.queue.pop() {
+            match held.disk {
+                Disk::Free => self.drop_held(held, state, fate, ended),
+                Disk::Storing | Disk::Stored => self.bytes -= held.message.payload.len() as u64,
+                Disk::Marking | Disk::Marked => {
+                    self.bytes -= held.message.payload.len() as u64;
+                    marked.push(held.message.id);
+                }
             }
         }
-        while let Some((_, held)) = self.queue.pop() {
-            self.drop_held(held, state, fate, ended);
-        }
+        marked
     }
 
     /// Bytes of application data accepted and not yet handed to the network (WHATWG WebSockets §3.1), framing not counted.
@@ -289,14 +281,15 @@ impl Outbox {
 
     /// Whether one more message of `bytes` stays within the limits once `count` messages of `freed` bytes are gone.
     fn fits(&self, bytes: usize, count: usize, freed: u64) -> bool {
-        self.len() - count < self.policy.max_messages
-            && (self.bytes - freed).saturating_add(bytes as u64) <= self.policy.max_bytes
+        let bytes = (self.bytes - freed).saturating_add(self.unconfirmed.kept_bytes()).saturating_add(bytes as u64);
+        self.len() - count + self.unconfirmed.kept() < self.policy.max_messages && bytes <= self.policy.max_bytes
     }
 
     fn accept(&mut self, now: Instant, message: Box<Message>, ended: &mut Vec<Ended>) {
         self.conflate(&message, ended);
         self.bytes += message.payload.len() as u64;
-        self.queue.insert(self.accepted, Held { message, accepted_at: now });
+        let disk = if self.policy.durable { Disk::Storing } else { Disk::Free };
+        self.queue.insert(self.accepted, Held { message, accepted_at: now, disk, sent: false, strikes: 0 });
         self.accepted += 1;
     }
 
@@ -313,7 +306,9 @@ impl Outbox {
         std::mem::take(&mut self.in_transit)
     }
 
+    /// Ends what was held, other than by having arrived.
     fn drop_held(&mut self, held: Held, state: State, fate: Fate, ended: &mut Vec<Ended>) {
+        let state = if held.sent { State::Unknown } else { state };
         self.end_held(held, state, Some(fate), ended);
     }
 

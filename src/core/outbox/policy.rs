@@ -28,12 +28,22 @@ pub enum WhenDown {
     Drop,
 }
 
+/// What is promised of a message once it has been handed to the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is never sent again.
+    AtMostOnce,
+    /// It is kept until the peer is known to have read it, and sent again, in order, on the next connection.
+    AtLeastOnce,
+}
+
 /// The limits and policies of one outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Messages held at most.
+    /// Messages held at most; at least once, those that wait for their confirmation count.
     pub max_messages: usize,
-    /// Bytes of application data held at most: the limit of bufferedAmount.
+    /// Bytes of application data held at most: the limit of bufferedAmount. At least once, what waits for its confirmation
+    /// counts too, because it comes back when the link is lost.
     pub max_bytes: u64,
     /// The largest message accepted.
     pub max_message: usize,
@@ -45,6 +55,10 @@ pub struct Policy {
     pub when_down: WhenDown,
     /// Only the newest message of a key is kept while it queues.
     pub conflate: bool,
+    /// What follows the loss of a link for what was written on it.
+    pub delivery: Delivery,
+    /// A message is accepted when it is on disk, and leaves only then.
+    pub durable: bool,
 }
 
 impl Default for Policy {
@@ -57,6 +71,8 @@ impl Default for Policy {
             on_full: OnFull::Reject,
             when_down: WhenDown::Hold,
             conflate: false,
+            delivery: Delivery::AtMostOnce,
+            durable: false,
         }
     }
 }

@@ -14,6 +14,26 @@ use crate::core::message::Message;
 pub(super) struct Held {
     pub(super) message: Box<Message>,
     pub(super) accepted_at: Instant,
+    pub(super) disk: Disk,
+    /// It was given to the network before, and may have arrived.
+    pub(super) sent: bool,
+    /// Links lost in a row with a close that blames a message, while this one may have been it.
+    pub(super) strikes: u8,
+}
+
+/// How a message stands with the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// It has nothing to do with it.
+    Free,
+    /// On its way there; not accepted yet.
+    Storing,
+    /// There.
+    Stored,
+    /// The note that its writing may begin is on its way there.
+    Marking,
+    /// The note is there.
+    Marked,
 }
 
 impl Held {
@@ -55,6 +75,21 @@ impl Queue {
             self.newest.insert(key.clone(), place);
         }
         self.held.insert(place, held);
+    }
+
+    /// The message at a place.
+    pub(super) fn get(&self, place: u64) -> Option<&Held> {
+        self.held.get(&place)
+    }
+
+    /// The message at a place, to be changed in what no index knows.
+    pub(super) fn get_mut(&mut self, place: u64) -> Option<&mut Held> {
+        self.held.get_mut(&place)
+    }
+
+    /// Those at the head, in order.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Held)> {
+        self.held.iter_mut().map(|(place, held)| (*place, held))
     }
 
     /// The message at the head.

@@ -5,7 +5,12 @@ use std::time::Duration;
 use super::*;
 use crate::core::budget::{Budget, Share};
 
+mod again;
+mod disk;
 mod model;
+
+/// What `Desk::pull` gives when nothing may leave.
+const NOTHING: [usize; 0] = [];
 
 /// An outbox with a clock, and all that it told.
 struct Desk {
@@ -42,7 +47,12 @@ impl Desk {
     }
 
     fn lose(&mut self, escaped: u64) {
-        self.outbox.lost(escaped, &mut self.told);
+        self.outbox.lost(escaped, None, &mut self.told);
+    }
+
+    /// The peer closes the link with this code; answers with the message that is dead of it.
+    fn close(&mut self, code: u16) -> Option<u128> {
+        self.outbox.lost(u64::MAX, Some(code), &mut self.told).map(|message| message.id.0)
     }
 
     fn confirm(&mut self, fence: u64) {
@@ -354,13 +364,12 @@ fn past_its_bound_the_oldest_unconfirmed_stays_written() {
 }
 
 #[test]
-fn clearing_ends_what_is_held_and_leaves_what_was_written() {
+fn clearing_ends_what_is_queued() {
     let mut desk = Desk::small(OnFull::Reject);
     (1..=3).for_each(|id| desk.put(id, 10).unwrap());
-    desk.pull(1);
-    desk.flush();
-    desk.pull(1);
-    desk.told();
+    desk.pull(2);
+    desk.lose(1);
+    assert_eq!(desk.told(), [unknown(1)]);
     desk.outbox.clear(State::Dropped, Fate::Shutdown, &mut desk.told);
     assert_eq!(desk.told(), [2, 3].map(|id| (id, State::Dropped, Some(Fate::Shutdown))));
     assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (0, 0));

@@ -77,7 +77,8 @@ impl State {
         match self {
             Self::Queued => !matches!(next, Self::Queued),
             Self::Stored => !matches!(next, Self::Queued | Self::Stored),
-            Self::Written => matches!(next, Self::Confirmed | Self::Unknown | Self::Dead),
+            // Written again, on a later connection, at least once.
+            Self::Written => matches!(next, Self::Written | Self::Confirmed | Self::Unknown | Self::Dead),
             Self::Confirmed | Self::Unknown | Self::Expired | Self::Dropped | Self::Dead => false,
         }
     }
@@ -112,11 +113,15 @@ pub enum Fate {
     Poison,
     /// The link's task panicked while it held the message.
     Panicked,
+    /// The disk could not keep it.
+    Disk,
+    /// The daemon ended without a word while it was under way.
+    Crash,
 }
 
 impl Fate {
     /// Every fate.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Evicted,
         Self::Overflow,
         Self::Down,
@@ -127,6 +132,8 @@ impl Fate {
         Self::Shutdown,
         Self::Poison,
         Self::Panicked,
+        Self::Disk,
+        Self::Crash,
     ];
 
     /// The word used as `reason` in JSON and in logs.
@@ -142,6 +149,8 @@ impl Fate {
             Self::Shutdown => "shutdown",
             Self::Poison => "poison",
             Self::Panicked => "panicked",
+            Self::Disk => "disk",
+            Self::Crash => "crash",
         }
     }
 }

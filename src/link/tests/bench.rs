@@ -23,7 +23,7 @@ use crate::{
         event::{DialFailure, Established, Event, Timings},
         link::{Input, Link, Policy, Verb},
         message::{Kind, Message, MessageId, Payload},
-        outbox::Refusal,
+        outbox::{Keep, Refusal},
         phase::Phase,
         receipt::{Fate, State},
     },
@@ -52,6 +52,7 @@ pub(super) struct Seen {
 #[derive(Debug)]
 struct Recorder {
     seen: Mutex<Seen>,
+    answers: Mutex<Vec<Input>>,
     news: watch::Sender<u64>,
 }
 
@@ -67,6 +68,22 @@ impl Recorder {
 }
 
 impl Host for Recorder {
+    fn keep(&self, keep: &Keep, _now: Instant) {
+        self.answers.lock().expect("lock").push(Input::Stored { place: keep.place, id: keep.id });
+    }
+
+    fn mark(&self, ids: &[MessageId], marked: bool) {
+        if marked {
+            self.answers.lock().expect("lock").push(Input::Marked(ids.into()));
+        }
+    }
+
+    fn answers(&self) -> Vec<Input> {
+        std::mem::take(&mut self.answers.lock().expect("lock"))
+    }
+
+    fn bury(&self, _message: Box<Message>) {}
+
     fn tell(&self, link: &Link, _: Instant, event: Event) {
         self.note(link, Some(event));
     }
@@ -148,7 +165,7 @@ impl Bench {
         let (orders, mut inbox) = mpsc::channel(4);
         let (tell, peers) = mpsc::channel(64);
         let (news, listener) = watch::channel(0);
-        let recorder = Arc::new(Recorder { seen: Mutex::default(), news });
+        let recorder = Arc::new(Recorder { seen: Mutex::default(), answers: Mutex::default(), news });
         let (answer, dials) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
         let wire = Wire { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early };
         let link = Link::new(Arc::new(policy), 7, tokio::time::Instant::now().into_std());

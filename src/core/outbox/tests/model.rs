@@ -13,7 +13,7 @@ enum Order {
     Flush,
     Fence,
     Pong,
-    Lose(u64),
+    Lose(u64, Option<u16>),
     Wait(u64),
     Conflate(bool),
     Clear,
@@ -28,7 +28,7 @@ fn order() -> impl Strategy<Value = Order> {
         2 => Just(Order::Flush),
         1 => Just(Order::Fence),
         1 => Just(Order::Pong),
-        1 => (0_u64..200).prop_map(Order::Lose),
+        2 => (0_u64..200, prop::sample::select(vec![None, Some(1000), Some(1008)])).prop_map(|(escaped, code)| Order::Lose(escaped, code)),
         2 => (1_u64..30).prop_map(Order::Wait),
         1 => any::<bool>().prop_map(Order::Conflate),
         1 => Just(Order::Clear),
@@ -38,8 +38,9 @@ fn order() -> impl Strategy<Value = Order> {
 fn policy() -> impl Strategy<Value = Policy> {
     let on_full = prop::sample::select(vec![OnFull::Reject, OnFull::DropOldest, OnFull::DropNewest, OnFull::Wait]);
     let when_down = prop::sample::select(vec![WhenDown::Hold, WhenDown::Reject, WhenDown::Drop]);
-    (1_usize..6, 1_u64..100, prop::option::of(1_u64..60), on_full, when_down, any::<bool>()).prop_map(
-        |(max_messages, max_bytes, ttl, on_full, when_down, conflate)| Policy {
+    let delivery = prop::sample::select(vec![Delivery::AtMostOnce, Delivery::AtLeastOnce]);
+    (1_usize..6, 1_u64..100, prop::option::of(1_u64..60), on_full, when_down, any::<bool>(), delivery).prop_map(
+        |(max_messages, max_bytes, ttl, on_full, when_down, conflate, delivery)| Policy {
             max_messages,
             max_bytes,
             max_message: 35,
@@ -47,6 +48,8 @@ fn policy() -> impl Strategy<Value = Policy> {
             on_full,
             when_down,
             conflate,
+            delivery,
+            durable: false,
         },
     )
 }
@@ -57,6 +60,9 @@ struct Line {
     bytes: usize,
     key: Option<u8>,
     expires: Option<Instant>,
+    /// It may have arrived.
+    sent: bool,
+    strikes: u8,
 }
 
 /// The same rules without an index, a counter or a mark: what is covered by a ping is a list of names.
@@ -64,7 +70,7 @@ struct Model {
     policy: Policy,
     queued: Vec<Line>,
     transit: Vec<Line>,
-    written: Vec<u128>,
+    written: Vec<Line>,
     covered: Vec<u128>,
     proved: Vec<u128>,
     states: BTreeMap<u128, State>,
@@ -76,12 +82,28 @@ impl Model {
         (lines().count(), lines().map(|line| line.bytes as u64).sum())
     }
 
+    /// What is kept to be sent again.
+    fn kept(&self) -> &[Line] {
+        if self.again() { &self.written } else { &[] }
+    }
+
+    fn again(&self) -> bool {
+        self.policy.delivery == Delivery::AtLeastOnce
+    }
+
+    /// The end of a line that has not arrived as far as we know.
+    fn drop_line(&mut self, line: &Line, state: State) {
+        self.end(line.id, if line.sent { State::Unknown } else { state });
+    }
+
     fn end(&mut self, id: u128, state: State) {
         self.states.insert(id, state);
     }
 
-    fn end_all(&mut self, ids: Vec<u128>, state: State) {
-        self.states.extend(ids.into_iter().map(|id| (id, state)));
+    fn drop_all(&mut self, lines: &[Line], state: State) {
+        for line in lines {
+            self.drop_line(line, state);
+        }
     }
 
     fn offer(&mut self, now: Instant, mut line: Line, ready: bool) -> Option<Refusal> {
@@ -109,9 +131,9 @@ impl Model {
             after.remove(older);
         }
         let fits = |queued: &[Line]| {
-            let bytes: usize = queued.iter().chain(&self.transit).map(|other| other.bytes).sum();
-            queued.len() + self.transit.len() < self.policy.max_messages
-                && (bytes + line.bytes) as u64 <= self.policy.max_bytes
+            let all = || queued.iter().chain(&self.transit).chain(self.kept());
+            let bytes: usize = all().map(|other| other.bytes).sum();
+            all().count() < self.policy.max_messages && (bytes + line.bytes) as u64 <= self.policy.max_bytes
         };
         if !fits(&after) {
             match self.policy.on_full {
@@ -129,19 +151,29 @@ impl Model {
                 }
             }
         }
-        let gone: Vec<_> = self.queued.iter().filter(|line| !after.contains(line)).map(|line| line.id).collect();
-        self.end_all(gone, State::Dropped);
+        let gone: Vec<_> = self.queued.iter().filter(|line| !after.contains(line)).cloned().collect();
+        self.drop_all(&gone, State::Dropped);
         after.push(line);
         self.queued = after;
         None
     }
 
+    fn pull(&mut self, now: Instant) -> Option<Line> {
+        let first = self.queued.first()?;
+        let last = self.transit.last().or(self.kept().last());
+        let alone = self.transit.is_empty() && self.written.is_empty();
+        let suspicious = last.is_some_and(|last| last.strikes > 0) || (first.strikes > 0 && !alone);
+        let due = first.expires.is_none_or(|at| at > now);
+        (due && !suspicious).then(|| self.queued.remove(0))
+    }
+
     fn flush(&mut self) {
-        for line in std::mem::take(&mut self.transit) {
+        for mut line in std::mem::take(&mut self.transit) {
             let proved = self.proved.contains(&line.id);
             self.end(line.id, if proved { State::Confirmed } else { State::Written });
             if !proved {
-                self.written.push(line.id);
+                line.sent = true;
+                self.written.push(line);
             }
         }
     }
@@ -150,34 +182,47 @@ impl Model {
         for id in std::mem::take(&mut self.covered) {
             if self.transit.iter().any(|line| line.id == id) {
                 self.proved.push(id);
-            } else if self.written.contains(&id) {
-                self.written.retain(|other| *other != id);
+            } else if self.written.iter().any(|line| line.id == id) {
+                self.written.retain(|line| line.id != id);
                 self.end(id, State::Confirmed);
             }
         }
     }
 
-    fn lose(&mut self, escaped: u64) {
+    fn lose(&mut self, escaped: u64, code: Option<u16>) {
         self.covered.clear();
-        for id in std::mem::take(&mut self.written) {
-            self.end(id, State::Unknown);
+        let again = self.again();
+        let (mut suspects, mut back) = (Vec::new(), Vec::new());
+        for line in std::mem::take(&mut self.written) {
+            if again {
+                suspects.push(line);
+            } else {
+                self.end(line.id, State::Unknown);
+            }
         }
         let mut offset = 0;
-        let mut back = Vec::new();
         for line in std::mem::take(&mut self.transit) {
             let begun = offset < escaped;
             offset += 6 + line.bytes as u64;
             match (self.proved.contains(&line.id), begun) {
                 (true, _) => self.end(line.id, State::Confirmed),
+                (false, true) if again => suspects.push(Line { sent: true, ..line }),
                 (false, true) => self.end(line.id, State::Unknown),
                 (false, false) => back.push(line),
             }
         }
+        for line in &mut suspects {
+            line.strikes = if code == Some(1008) { line.strikes + 1 } else { 0 };
+        }
+        if let Some(dead) = suspects.pop_if(|line| line.strikes == 3) {
+            self.end(dead.id, State::Dead);
+        }
+        back.splice(0..0, suspects);
         for line in back.into_iter().rev() {
             let replaced =
                 self.policy.conflate && line.key.is_some() && self.queued.iter().any(|other| other.key == line.key);
             if replaced {
-                self.end(line.id, State::Dropped);
+                self.drop_line(&line, State::Dropped);
             } else {
                 self.queued.insert(0, line);
             }
@@ -186,19 +231,14 @@ impl Model {
 
     fn expire(&mut self, now: Instant) {
         let is_over = |line: &Line| line.expires.is_some_and(|at| at <= now);
-        let over: Vec<_> = self.queued.iter().filter(|line| is_over(line)).map(|line| line.id).collect();
-        self.queued.retain(|line| !is_over(line));
-        self.end_all(over, State::Expired);
+        let over: Vec<_> = self.queued.extract_if(.., |line| is_over(line)).collect();
+        self.drop_all(&over, State::Expired);
     }
 
     fn clear(&mut self) {
-        for line in std::mem::take(&mut self.transit) {
-            let state = if self.proved.contains(&line.id) { State::Confirmed } else { State::Dropped };
-            self.end(line.id, state);
-        }
-        for line in std::mem::take(&mut self.queued) {
-            self.end(line.id, State::Dropped);
-        }
+        self.lose(0, None);
+        let all = std::mem::take(&mut self.queued);
+        self.drop_all(&all, State::Dropped);
     }
 }
 
@@ -224,7 +264,7 @@ fn step(
                 share: budget.reserve(bytes).unwrap(),
             });
             let answer = outbox.offer(*now, message, ready, &mut told).err().map(|(_, refusal)| refusal);
-            assert_eq!(answer, model.offer(*now, Line { id, bytes, key, expires }, ready));
+            assert_eq!(answer, model.offer(*now, Line { id, bytes, key, expires, sent: false, strikes: 0 }, ready));
             assert!(answer.is_none() || told.is_empty(), "a refusal changes nothing");
             if answer.is_none() {
                 model.states.entry(id).or_insert(State::Queued);
@@ -233,8 +273,7 @@ fn step(
         Order::Pull(count) => {
             for _ in 0..count {
                 let pulled = outbox.next(*now);
-                let is_due = |line: &Line| line.expires.is_none_or(|at| at > *now);
-                let line = model.queued.first().is_some_and(is_due).then(|| model.queued.remove(0));
+                let line = model.pull(*now);
                 assert_eq!(pulled.map(|payload| payload.len()), line.as_ref().map(|line| line.bytes));
                 model.transit.extend(line);
             }
@@ -244,13 +283,13 @@ fn step(
             model.flush();
         }
         Order::Fence => {
-            let lines = model.transit.iter().map(|line| line.id);
-            model.covered = model.written.iter().copied().chain(lines).collect();
+            model.covered = model.written.iter().chain(&model.transit).map(|line| line.id).collect();
         }
         Order::Pong => model.pong(),
-        Order::Lose(escaped) => {
-            outbox.lost(escaped, &mut told);
-            model.lose(escaped);
+        Order::Lose(escaped, code) => {
+            let dead = outbox.lost(escaped, code, &mut told);
+            assert_eq!(dead.is_some(), told.iter().any(|ended| ended.state == State::Dead));
+            model.lose(escaped, code);
         }
         Order::Wait(millis) => {
             *now += Duration::from_millis(millis);
@@ -262,6 +301,7 @@ fn step(
             outbox.set_policy(model.policy.clone());
         }
         Order::Clear => {
+            outbox.lost(0, None, &mut told);
             outbox.clear(State::Dropped, Fate::Removed, &mut told);
             model.clear();
         }
@@ -300,10 +340,11 @@ proptest! {
             }
             let (count, bytes) = model.held();
             prop_assert_eq!((outbox.len(), outbox.buffered_amount()), (count, bytes));
-            prop_assert!(count <= model.policy.max_messages && bytes <= model.policy.max_bytes);
-            prop_assert_eq!(budget.used(), bytes);
+            let kept: u64 = model.kept().iter().map(|line| line.bytes as u64).sum();
+            prop_assert!(count + model.kept().len() <= model.policy.max_messages && bytes + kept <= model.policy.max_bytes);
+            prop_assert_eq!(budget.used(), bytes + kept);
             prop_assert_eq!(outbox.next_expiry(), model.queued.iter().filter_map(|line| line.expires).min());
-            let wanted = model.written.iter().any(|id| id.is_multiple_of(2));
+            let wanted = model.written.iter().any(|line| model.again() || line.id.is_multiple_of(2));
             prop_assert_eq!(outbox.wants_confirmation(), wanted);
         }
         // Every accepted message is held, or has come to exactly the state that the model says.
@@ -311,8 +352,7 @@ proptest! {
             prop_assert_eq!(states.get(id).copied().unwrap_or(State::Queued), *state, "message {}", id);
         }
         prop_assert!(states.keys().all(|id| model.states.contains_key(id)));
-        let held = model.states.values().filter(|state| **state == State::Queued).count();
-        prop_assert_eq!(held, outbox.len());
+        prop_assert_eq!(model.held().0, outbox.len());
     }
 
     /// Whatever is lost and sent again, the peer never sees two messages of a link in the wrong order, nor one twice.
@@ -344,7 +384,7 @@ proptest! {
                 }
                 _ => {
                     // The kernel took whole frames and a part of one more; the peer may have seen the whole ones.
-                    outbox.lost(escaped, &mut told);
+                    outbox.lost(escaped, None, &mut told);
                     let whole = usize::try_from(escaped / 22).unwrap_or(0).min(transit.len());
                     wire.extend(transit.drain(..).take(whole));
                 }

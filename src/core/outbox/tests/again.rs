@@ -1,0 +1,108 @@
+//! At least once: what comes back, in which order, and what a peer that refuses a message gets of it.
+
+use super::*;
+
+fn again() -> Desk {
+    Desk::new(Policy { max_messages: 3, max_bytes: 100, delivery: Delivery::AtLeastOnce, ..Policy::default() })
+}
+
+/// Messages of 1, 2 and 3 bytes, all written.
+fn written() -> Desk {
+    let mut desk = again();
+    [1_u8, 2, 3].into_iter().for_each(|id| desk.put(id.into(), id.into()).unwrap());
+    assert_eq!(desk.pull(3), [1, 2, 3]);
+    desk.flush();
+    desk.told();
+    desk
+}
+
+#[test]
+fn what_was_written_goes_out_again_before_what_is_newer() {
+    let mut desk = written();
+    desk.confirm(1);
+    desk.put(4, 4).unwrap();
+    desk.lose(0);
+    assert_eq!(desk.told(), [(1, State::Confirmed, None)]);
+    assert_eq!(desk.pull(9), [2, 3, 4]);
+}
+
+#[test]
+fn what_waits_for_its_confirmation_counts_towards_the_limits_but_is_not_buffered() {
+    let mut desk = written();
+    assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (0, 0));
+    assert_eq!(desk.put(4, 4), Err(Refusal::Full));
+    desk.confirm(1);
+    assert_eq!(desk.put(4, 4), Ok(()));
+    desk.lose(0);
+    assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (3, 9));
+}
+
+#[test]
+fn every_written_message_asks_for_its_proof() {
+    let mut desk = written();
+    assert!(desk.outbox.wants_confirmation());
+    desk.confirm(3);
+    assert!(!desk.outbox.wants_confirmation());
+}
+
+#[test]
+fn what_may_have_arrived_ends_unknown_and_never_expired_or_dropped() {
+    let mut desk = again();
+    let short = Message { expires_at: Some(desk.now + Duration::from_millis(5)), ..*message(1, 10, None) };
+    desk.put_message(Box::new(short)).unwrap();
+    desk.pull(1);
+    desk.lose(1);
+    assert_eq!(desk.told(), [], "it waits for the next connection");
+    desk.wait(10);
+    assert_eq!(desk.told(), [(1, State::Unknown, Some(Fate::Ttl))]);
+}
+
+#[test]
+fn a_message_that_had_not_begun_to_leave_is_no_suspect() {
+    let mut desk = again();
+    desk.put(1, 10).unwrap();
+    for _ in 0..5 {
+        desk.pull(1);
+        assert_eq!(desk.outbox.lost(0, Some(1008), &mut desk.told), None);
+    }
+    assert_eq!(desk.pull(1), [10]);
+}
+
+#[test]
+fn a_message_that_the_peer_refuses_three_times_in_a_row_is_dead_and_the_rest_goes_on() {
+    let mut desk = written();
+    // All three may have been it; from now on they leave one at a time.
+    assert_eq!(desk.close(1008), None);
+    assert_eq!(desk.pull(9), [1]);
+    desk.flush();
+    assert_eq!(desk.pull(9), NOTHING, "the next suspect waits for the proof of this one");
+    desk.confirm(desk.outbox.fence());
+    assert_eq!(desk.pull(9), [2]);
+    assert_eq!(desk.close(1003), None);
+    desk.told();
+    assert_eq!(desk.pull(9), [2]);
+    assert_eq!(desk.close(1009), Some(2));
+    assert_eq!(desk.told(), [(2, State::Dead, Some(Fate::Poison))]);
+    assert_eq!(desk.pull(9), [3]);
+    assert_eq!(desk.close(1007), None, "an innocent suspect starts from what it had");
+    assert_eq!(desk.pull(9), [3]);
+    assert_eq!(desk.close(1007), Some(3));
+}
+
+#[test]
+fn another_end_in_between_clears_the_suspicion() {
+    let mut desk = again();
+    desk.put(1, 10).unwrap();
+    for _ in 0..2 {
+        desk.pull(1);
+        assert_eq!(desk.close(1008), None);
+    }
+    desk.pull(1);
+    assert_eq!(desk.close(1001), None);
+    for _ in 0..2 {
+        desk.pull(1);
+        assert_eq!(desk.close(1008), None);
+    }
+    desk.pull(1);
+    assert_eq!(desk.close(1008), Some(1));
+}

@@ -1,0 +1,95 @@
+//! Durable outboxes: nothing leaves before the disk has it, and nothing on disk is ended by leaving.
+
+use super::*;
+
+fn durable(delivery: Delivery) -> Desk {
+    Desk::new(Policy { delivery, durable: true, ..Policy::default() })
+}
+
+impl Desk {
+    fn place(&self, id: u128) -> u64 {
+        self.outbox.keep(MessageId(id)).expect("it is for the disk").place
+    }
+
+    fn put_stored(&mut self, id: u128, bytes: usize) {
+        self.put(id, bytes).unwrap();
+        let place = self.place(id);
+        self.outbox.stored(place, MessageId(id));
+    }
+}
+
+#[test]
+fn a_message_leaves_when_it_is_stored_and_nothing_overtakes_it() {
+    let mut desk = durable(Delivery::AtLeastOnce);
+    desk.put(1, 1).unwrap();
+    let first = desk.place(1);
+    desk.put_stored(2, 2);
+    assert_eq!(desk.pull(9), NOTHING);
+    assert_eq!(desk.outbox.buffered_amount(), 3, "it counts from the moment it was taken");
+    desk.outbox.stored(first, MessageId(1));
+    assert_eq!(desk.pull(9), [1, 2]);
+}
+
+#[test]
+fn at_most_once_a_message_leaves_when_its_mark_is_stored_too() {
+    let mut desk = durable(Delivery::AtMostOnce);
+    desk.put_stored(1, 1);
+    desk.put_stored(2, 2);
+    assert_eq!(desk.pull(9), NOTHING);
+    let ids = desk.outbox.to_mark();
+    assert_eq!(ids, [MessageId(1), MessageId(2)]);
+    assert_eq!(desk.outbox.to_mark(), [], "asked for once");
+    desk.outbox.marked(&ids[..1]);
+    assert_eq!(desk.pull(9), [1]);
+    desk.outbox.marked(&ids[1..]);
+    assert_eq!(desk.pull(9), [2]);
+}
+
+#[test]
+fn at_least_once_no_mark_is_asked_for() {
+    let mut desk = durable(Delivery::AtLeastOnce);
+    desk.put_stored(1, 1);
+    assert_eq!(desk.outbox.to_mark(), []);
+}
+
+#[test]
+fn what_the_disk_refuses_was_not_accepted() {
+    let mut desk = durable(Delivery::AtLeastOnce);
+    desk.put(1, 1).unwrap();
+    let place = desk.place(1);
+    desk.outbox.not_stored(place, MessageId(9), &mut desk.told);
+    assert_eq!(desk.told(), [], "an answer for another message of that place is for nobody");
+    desk.outbox.not_stored(place, MessageId(1), &mut desk.told);
+    assert_eq!(desk.told(), [(1, State::Dropped, Some(Fate::Disk))]);
+    assert_eq!(desk.outbox.buffered_amount(), 0);
+}
+
+#[test]
+fn a_message_that_was_dropped_at_once_is_not_for_the_disk() {
+    let mut desk =
+        Desk::new(Policy { max_messages: 1, on_full: OnFull::DropNewest, durable: true, ..Policy::default() });
+    desk.put(1, 1).unwrap();
+    desk.put(2, 1).unwrap();
+    assert_eq!(desk.outbox.keep(MessageId(2)), None);
+}
+
+#[test]
+fn what_is_on_disk_outlives_the_link_and_its_marks_are_taken_back() {
+    let mut desk = durable(Delivery::AtMostOnce);
+    desk.put_stored(1, 1);
+    let ids = desk.outbox.to_mark();
+    desk.outbox.marked(&ids);
+    desk.put_stored(2, 2);
+    let marked = desk.outbox.clear(State::Dropped, Fate::Shutdown, &mut desk.told);
+    assert_eq!(marked, [MessageId(1)]);
+    assert_eq!(desk.told(), []);
+    assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (0, 0));
+}
+
+#[test]
+fn what_was_kept_through_a_restart_comes_first_and_needs_no_storing() {
+    let mut desk = durable(Delivery::AtLeastOnce);
+    desk.outbox.restore(desk.now, message(1, 1, None));
+    desk.put_stored(2, 2);
+    assert_eq!(desk.pull(9), [1, 2]);
+}
