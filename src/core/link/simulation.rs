@@ -133,9 +133,10 @@ impl World {
                 }
                 Command::Tell(_) | Command::Done | Command::Bury(_) => {}
                 Command::Keep(keep) => {
-                    let answer = match self.one_in(8) {
-                        true => Input::NotStored { place: keep.place, id: keep.id },
-                        false => Input::Stored { place: keep.place, id: keep.id },
+                    let answer = if self.one_in(8) {
+                        Input::NotStored { place: keep.place, id: keep.id }
+                    } else {
+                        Input::Stored { place: keep.place, id: keep.id }
                     };
                     self.nodes[index].disk.push_back(answer);
                 }

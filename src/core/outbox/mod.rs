@@ -190,7 +190,7 @@ impl Outbox {
     pub fn confirm(&mut self, fence: u64, ended: &mut Vec<Ended>) {
         self.confirmed = self.confirmed.max(fence.min(self.pulled));
         self.unconfirmed.confirm(self.confirmed, |written| {
-            ended.push(Ended { id: written.id, state: State::Confirmed, fate: None })
+            ended.push(Ended { id: written.id, state: State::Confirmed, fate: None });
         });
     }
 

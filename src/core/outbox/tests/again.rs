@@ -9,7 +9,9 @@ fn again() -> Desk {
 /// Messages of 1, 2 and 3 bytes, all written.
 fn written() -> Desk {
     let mut desk = again();
-    [1_u8, 2, 3].into_iter().for_each(|id| desk.put(id.into(), id.into()).unwrap());
+    for id in [1_u8, 2, 3] {
+        desk.put(id.into(), id.into()).unwrap();
+    }
     assert_eq!(desk.pull(3), [1, 2, 3]);
     desk.flush();
     desk.told();
