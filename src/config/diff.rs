@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{Api, Config, Endpoint, Limits, Log, Metrics};
+use super::{Api, Config, Endpoint, Limits, Log, Metrics, Storage};
 use crate::core::{
     inbox, link,
     outcome::{Match, Rule},
@@ -60,7 +60,7 @@ impl EndpointDiff {
 /// Compares two configurations.
 pub fn diff(old: &Config, new: &Config) -> Diff {
     let mut diff = Diff::default();
-    let Config { api, log, metrics, admission, limits, endpoints } = old;
+    let Config { api, log, metrics, admission, limits, storage, endpoints } = old;
     diff.daemon(api, &new.api);
     diff.rest(log, &new.log);
     let Metrics { per_link } = metrics;
@@ -70,6 +70,9 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     note(&mut diff.restart, "limits.memory", *memory == new.limits.memory);
     note(&mut diff.restart, "limits.receipts", *receipts == new.limits.receipts);
     note(&mut diff.live, "limits.drain", *drain == new.limits.drain);
+    let Storage { dir, max_bytes } = storage;
+    note(&mut diff.restart, "storage.dir", *dir == new.storage.dir);
+    note(&mut diff.restart, "storage.max_bytes", *max_bytes == new.storage.max_bytes);
     for (name, old) in endpoints {
         let change = match new.endpoints.get(name) {
             None => EndpointChange::Removed,

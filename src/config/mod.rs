@@ -94,6 +94,8 @@ pub struct Config {
     pub admission: admission::Policy,
     /// `[limits]`
     pub limits: Limits,
+    /// `[storage]`
+    pub storage: Storage,
     /// `[endpoints.NAME]`, each with `[defaults]` under it.
     pub endpoints: BTreeMap<Arc<str>, Arc<Endpoint>>,
 }
@@ -208,6 +210,15 @@ pub struct Limits {
     pub receipts: usize,
     /// From the stop signal to the last Close frame.
     pub drain: Duration,
+}
+
+/// `[storage]`: where durable outboxes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The folder; one daemon at a time uses it.
+    pub dir: PathBuf,
+    /// What the store's file may grow to.
+    pub max_bytes: u64,
 }
 
 /// `tls`

@@ -3,14 +3,19 @@
 //! Nothing stops at the first fault: a bad value is reported and its default used, so that the rest is still looked at. The
 //! result counts only if there is no fault at all.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use config::Value;
 use tracing_subscriber::EnvFilter;
 
 use self::section::{Report, Section};
 use super::{
-    Config, Limits, Log, LogFormat, Metrics,
+    Config, Limits, Log, LogFormat, Metrics, Storage,
     fault::{Fault, Faults},
 };
 use crate::core::admission;
@@ -60,6 +65,7 @@ fn read(report: &Report, root: &Value) -> Config {
         metrics: metrics(&root.section("metrics")),
         admission: admission(&root.section("admission")),
         limits: limits(&root.section("limits")),
+        storage: storage(&root.section("storage")),
         endpoints,
     };
     root.finish();
@@ -121,6 +127,25 @@ fn limits(section: &Section<'_>) -> Limits {
     };
     section.finish();
     limits
+}
+
+fn storage(section: &Section<'_>) -> Storage {
+    let storage = Storage {
+        dir: folder(section, "dir").unwrap_or_else(|| "/var/lib/wskeeper".into()),
+        max_bytes: section.get("max_bytes").and_then(|item| item.size(1 << 20..=MAX_SIZE)).unwrap_or(1 << 30),
+    };
+    section.finish();
+    storage
+}
+
+fn folder(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
+    let item = section.get(key)?;
+    let text = item.text()?;
+    if text.is_empty() || text.contains('\0') || text.contains("${") {
+        item.fault("is not a folder", "write its path; references are not evaluated here");
+        return None;
+    }
+    Some(item.report.folder_of(item.value.origin()).join(text))
 }
 
 /// What can be said only of the whole.
