@@ -142,7 +142,7 @@ pub(crate) struct Status {
     /// Draw again each second, in place
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) watch: bool,
-    /// One JSON object: `endpoints` and `links`, as the API gives them
+    /// One JSON object: `daemon`, `endpoints` and `links`, as the API gives them
     #[arg(long)]
     pub(crate) json: bool,
     /// Only this endpoint

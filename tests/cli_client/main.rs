@@ -101,10 +101,10 @@ fn events(text: &str) -> Response {
 }
 
 fn link(index: u32, phase: &str) -> Value {
-    json!({"endpoint": "trades", "index": index, "phase": phase, "phaseReason": "backoff", "generation": 2,
-        "url": "wss://feed.example/", "bufferedAmount": 10, "queuedMessages": 2, "attempt": 3,
+    json!({"endpoint": "trades", "index": index, "phase": phase, "phaseReason": "backoff", "generation": 2, "readyState": 3,
+        "url": "wss://feed.example/", "protocol": "", "extensions": "", "lastInboundAt": null, "bufferedAmount": 10, "queuedMessages": 2, "attempt": 3,
         "since": "2020-01-01T00:00:00.000Z", "nextAttemptAt": null, "rttMs": 1.5, "lastClose": {"code": 1006,
-        "reason": "", "wasClean": false, "cause": "reset", "at": "2020-01-01T00:00:00.000Z"}})
+        "reason": "", "wasClean": false, "cause": "reset", "sentCode": null, "detail": "", "at": "2020-01-01T00:00:00.000Z"}})
 }
 
 fn stdout(output: &Output) -> String {
@@ -118,6 +118,9 @@ fn stderr(output: &Output) -> String {
 #[test]
 fn status_reads_every_page_and_shows_every_link() {
     let api = Api::start(|asked, _| {
+        if asked.line.contains("/livez") {
+            return ok(&json!({"status": "alive", "endpoints": 1, "version": "1.2.3", "uptimeSeconds": 130}));
+        }
         if asked.line.contains("after=") {
             return ok(&json!({"items": [link(1, "waiting")], "next": null}));
         }
@@ -126,28 +129,36 @@ fn status_reads_every_page_and_shows_every_link() {
     let output = api.run(&["status"]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(text.starts_with(&format!("wskeeper 1.2.3 at http://{}, up 2m 10s: ", api.address)), "{text}");
     assert!(text.contains("2 links  ○ 1 waiting  ● 1 ready; 4 messages queued, 20 B buffered"), "{text}");
     assert!(text.contains("trades/0") && text.contains("● ready") && text.contains("1006 reset"), "{text}");
-    assert_eq!(api.lines(), ["GET /v1/links?limit=1000", "GET /v1/links?limit=1000&after=trades%2F0"]);
+    assert_eq!(api.lines(), ["GET /livez", "GET /v1/links?limit=1000", "GET /v1/links?limit=1000&after=trades%2F0"]);
 }
 
 #[test]
 fn status_as_json_has_the_api_s_own_objects() {
     let api = Api::start(|asked, _| {
+        if asked.line.contains("/livez") {
+            return ok(&json!({"status": "alive"}));
+        }
         let item = if asked.line.contains("/links") { link(0, "ready") } else { json!({"name": "trades"}) };
         ok(&json!({"items": [item], "next": null}))
     });
     let value: Value = serde_json::from_str(&stdout(&api.run(&["status", "--json"]))).unwrap();
-    assert_eq!(value, json!({"endpoints": [{"name": "trades"}], "links": [link(0, "ready")]}));
+    assert_eq!(
+        value,
+        json!({"daemon": {"status": "alive"}, "endpoints": [{"name": "trades"}], "links": [link(0, "ready")]})
+    );
 }
 
 #[test]
 fn explain_tells_the_story_of_a_link() {
     let api = Api::start(|asked, _| {
         if asked.line.ends_with("/history") {
+            let timings = json!({"dnsMs": null, "admissionMs": null, "tcpMs": 0.5, "tlsMs": null, "upgradeMs": null, "totalMs": 12.0});
             return ok(
                 &json!({"items": [{"at": "2020-01-01T00:00:00.000Z", "event": "dial_failed", "phase": "waiting",
-                "generation": 2, "detail": "HTTP 503", "timings": {"tcpMs": 0.5, "totalMs": 12.0}}]}),
+                "phaseReason": "backoff", "attempt": 1, "generation": 2, "detail": "HTTP 503", "timings": timings}]}),
             );
         }
         ok(&link(0, "waiting"))

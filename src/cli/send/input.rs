@@ -96,10 +96,14 @@ impl<R: AsyncRead + Unpin> Input<R> {
                 return None;
             };
             self.searched = 0;
-            if !std::mem::take(&mut self.skipping) {
-                let text = text.strip_suffix(b"\r").unwrap_or(&text);
-                return Some(self.numbered(String::from_utf8(text.to_vec()).map_err(|_| Flaw::NotUtf8)));
+            if std::mem::take(&mut self.skipping) {
+                continue;
             }
+            if text.len() > LONGEST {
+                return Some(self.numbered(Err(Flaw::TooLong)));
+            }
+            let text = text.strip_suffix(b"\r").unwrap_or(&text);
+            return Some(self.numbered(String::from_utf8(text.to_vec()).map_err(|_| Flaw::NotUtf8)));
         }
     }
 
@@ -155,10 +159,26 @@ mod tests {
         let lines = input.ready().await.unwrap();
         assert_eq!(lines[1], Line { number: 2, text: Err(Flaw::NotUtf8) });
         assert_eq!(texts(&lines), ["a", "?", "b"]);
-        let mut long = vec![b'z'; LONGEST + (1 << 20)];
-        long.extend_from_slice(b"\nc\n");
-        let mut input = Input::new(&long[..]);
-        assert_eq!(input.ready().await.unwrap(), [Line { number: 1, text: Err(Flaw::TooLong) }]);
-        assert_eq!(texts(&input.ready().await.unwrap()), ["c"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_does_not_fit_is_left_out_however_it_arrives() {
+        let mut text = vec![b'z'; LONGEST + 1];
+        text.extend_from_slice(b"\nc\n");
+        for room in [READ, LONGEST * 2] {
+            let mut input = Input::new(&text[..]);
+            input.pending.reserve(room);
+            let (mut flaws, mut sound) = (0, Vec::new());
+            loop {
+                let lines = input.ready().await.unwrap();
+                if lines.is_empty() {
+                    break;
+                }
+                for Line { number, text } in lines {
+                    text.map_or_else(|_| flaws += 1, |text| sound.push((number, text)));
+                }
+            }
+            assert_eq!((flaws, sound), (1, vec![(2, "c".to_owned())]), "{room}");
+        }
     }
 }
