@@ -209,6 +209,7 @@ why; the exit code is 1 if any was refused or failed.
   tail -f orders.ndjson | wskeeper send trades
   wskeeper send trades --wait confirmed --timeout 5s hello
   wskeeper send firmware --binary < image.bin          (with --binary, stdin is one message, byte for byte)")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Send {
     /// The endpoint's name
     pub(crate) endpoint: String,

@@ -188,7 +188,7 @@ fn receipt(state: &str) -> Response {
 fn batch(asked: &Asked, answer: impl Fn(usize, &str) -> Value) -> Response {
     let lines = std::str::from_utf8(&asked.body).unwrap().lines().enumerate();
     let answers = lines.map(|(index, line)| answer(index, line)).take_while(|answer| !answer.is_null());
-    answers.map(|answer| format!("{answer}\n")).collect::<String>().into_response()
+    answers.flat_map(|answer| [answer.to_string(), "\n".into()]).collect::<String>().into_response()
 }
 
 fn feed(mut child: Child, text: &str) -> Output {

@@ -48,8 +48,8 @@ async fn every_line_of_a_pipe_arrives_in_order_through_an_outbox_of_three() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines: String = (0..500).map(|number| format!("{number}\n")).collect();
-        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let lines: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+        child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     });
     let output = sent.await.unwrap();

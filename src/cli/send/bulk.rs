@@ -90,9 +90,10 @@ impl Bulk<'_> {
             let mut rest = &messages[..];
             while !rest.is_empty() {
                 let before = self.tally.known();
-                let ended = match *stop.borrow_and_update() {
-                    true => Ok(None),
-                    false => self.some(&rest[..rest.len().min(self.most)]).await,
+                let ended = if *stop.borrow_and_update() {
+                    Ok(None)
+                } else {
+                    self.some(&rest[..rest.len().min(self.most)]).await
                 };
                 let Ok(Some(done)) = ended else {
                     self.tally.unsent = rest.len() as u64 - (self.tally.known() - before);
