@@ -110,6 +110,18 @@ fn an_endpoint_that_does_not_exist_ends_a_send_at_once() {
 }
 
 #[test]
+fn a_daemon_that_stops_ends_a_send_and_what_was_accepted_is_told() {
+    let api = Api::start(|asked, _| {
+        batch(asked, |index, _| if index > 0 { refusal(503, "draining", "stopping") } else { accepted("queued") })
+    });
+    let output = feed(api.command(&["send", "t", "--json"]).stdin(Stdio::piped()).spawn().unwrap(), "a\nb\nc\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), format!("{}\n", accepted("queued")));
+    let text = stderr(&output);
+    assert_eq!(text, "1 message accepted, 2 read but not sent\nwskeeper: draining: stopping (HTTP 503)\n");
+}
+
+#[test]
 fn lines_whose_answers_are_lost_are_counted_as_what_they_are() {
     let api = Api::start(|asked, _| batch(asked, |index, _| if index < 2 { accepted("queued") } else { Value::Null }));
     let output = feed(api.command(&["send", "t"]).stdin(Stdio::piped()).spawn().unwrap(), "a\nb\nc\n");

@@ -163,8 +163,7 @@ impl Bulk<'_> {
 
     /// Counts the answers up to the first that is to be tried again; how many lines are dealt with.
     fn book(&mut self, messages: &[Message], answers: &[Answer]) -> Result<usize, Failure> {
-        let mut told = Vec::new();
-        let mut done = 0;
+        let (mut told, mut done, mut end) = (Vec::new(), 0, None);
         for ((number, _), (answer, json)) in messages.iter().zip(answers) {
             match answer {
                 Ok(receipt) => match flop(receipt) {
@@ -172,7 +171,10 @@ impl Bulk<'_> {
                     Some((kind, text)) => self.tally.fail(*number, &kind, text),
                 },
                 Err(problem) if problem.status == 429 && !self.args.no_retry => break,
-                Err(problem) if is_final(problem) => return Err(ClientError::Problem(problem.clone()).into()),
+                Err(problem) if is_final(problem) => {
+                    end = Some(ClientError::Problem(problem.clone()));
+                    break;
+                }
                 // Only a message that was accepted has a receipt in its problem.
                 Err(problem) if problem.more.contains_key("receipt") => {
                     self.tally.fail(*number, &problem.r#type, problem.to_string());
@@ -186,7 +188,7 @@ impl Bulk<'_> {
             }
         }
         self.output.raw(&told)?;
-        Ok(done)
+        end.map_or(Ok(done), |end| Err(end.into()))
     }
 
     /// Fewer answers than messages: the daemon stopped in the middle.
