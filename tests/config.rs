@@ -159,6 +159,18 @@ fn an_endpoint_inherits_key_by_key() {
 }
 
 #[test]
+fn an_endpoint_leaves_out_an_inherited_header_by_saying_false() {
+    let config = toml(
+        "[defaults]\nheaders = { Authorization = \"${env:T}\", X-A = \"1\" }\n\
+         [endpoints.a]\nurl = \"wss://h/\"\nheaders = { authorization = false, X-None = false, X-False = \"false\" }",
+    );
+    let headers = &config.endpoints["a"].headers;
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.source())).collect();
+    assert_eq!(headers, [("x-a", "1"), ("x-false", "false")]);
+    assert!(faults(&format!("{ONE}headers = {{ X-A = true }}")).contains("must be a string, not a boolean"));
+}
+
+#[test]
 fn a_folder_is_merged_in_order_of_names_and_leftovers_are_skipped() {
     let folder = folder(&[
         ("10-base.toml", "[log]\nlevel = \"warn\"\n[endpoints.a]\nurl = \"ws://h/\"\nlinks = 1"),

@@ -23,8 +23,13 @@ use crate::{config::Readiness, core::phase::Phase, observe};
 #[utoipa::path(get, path = "/livez", tag = "daemon", operation_id = "live",
     responses((status = 200, description = "Alive.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
-    let endpoints = shared.pool.endpoints().len();
-    answer(StatusCode::OK, &wire::Status { status: "alive".into(), endpoints: Some(endpoints) })
+    let status = wire::Status {
+        status: "alive".into(),
+        endpoints: Some(shared.pool.endpoints().len()),
+        version: Some(env!("CARGO_PKG_VERSION").into()),
+        uptime_seconds: Some(shared.since.elapsed().as_secs()),
+    };
+    answer(StatusCode::OK, &status)
 }
 
 /// `GET /readyz`
@@ -49,7 +54,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
         }
     }
     if reasons.is_empty() {
-        return Ok(answer(StatusCode::OK, &wire::Status { status: "ready".into(), endpoints: None }));
+        return Ok(answer(StatusCode::OK, &wire::Status { status: "ready".into(), ..wire::Status::default() }));
     }
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", reasons.join("; "));
     Err(problem.with("reasons", json!(reasons)))

@@ -202,7 +202,8 @@ pub(super) struct Line {
 
 /// `POST /v1/endpoints/{name}/messages:batch`: NDJSON in, a receipt or a problem a line out, in order.
 #[utoipa::path(post, path = "/v1/endpoints/{name}/messages:batch", tag = "messages", operation_id = "batch",
-    params(("name" = String, Path, description = "The endpoint.")),
+    params(("name" = String, Path, description = "The endpoint."),
+        ("on_full" = Option<String>, Query, description = "A line refused with 429: `next` goes on behind it (default), `stop` tries none of the lines behind it.")),
     request_body(content = Line, description = "A JSON string or an object a line.", content_type = "application/x-ndjson"),
     responses((status = 200, description = "A receipt or a problem a line, in order.", body = wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn batch(
@@ -211,7 +212,8 @@ pub(super) async fn batch(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response, Problem> {
-    Params::read(query.as_deref(), &[])?;
+    let params = Params::read(query.as_deref(), &["on_full"])?;
+    let stops = params.with("on_full", "next or stop", stops_when_full)?.unwrap_or(false);
     let view = shared.pool.endpoint(&name).ok_or_else(|| super::links::no_endpoint(&name))?;
     // Base64 and escapes may make a line several times as long as its message.
     let longest = view.config.link.outbox.max_message.saturating_mul(6).saturating_add(4096);
@@ -219,13 +221,16 @@ pub(super) async fn batch(
     let mut lines = Lines::new(body.into_data_stream(), longest);
     let (answers, outcome) = tokio::sync::mpsc::channel::<String>(BATCH_AHEAD);
     tokio::spawn(async move {
+        let mut is_full = false;
         loop {
             let said = match lines.next().await {
                 None => return,
                 Some(Ok(line)) if line.iter().all(u8::is_ascii_whitespace) => continue,
+                Some(Ok(_)) if is_full => Err(Problem::not_tried()),
                 Some(Ok(line)) => one(&shared.pool, &endpoint, &line).await,
                 Some(Err(problem)) => Err(problem),
             };
+            is_full |= stops && said.as_ref().is_err_and(Problem::is_full);
             let mut text = match said {
                 Ok(receipt) => json!(convert::receipt(&receipt)).to_string(),
                 Err(problem) => problem.json().to_string(),
@@ -238,10 +243,20 @@ pub(super) async fn batch(
         }
     });
     let outcome = futures_util::stream::unfold(outcome, |mut outcome| async {
-        Some((Ok::<_, std::convert::Infallible>(outcome.recv().await?), outcome))
+        let mut ready = Vec::new();
+        outcome.recv_many(&mut ready, BATCH_AHEAD).await;
+        (!ready.is_empty()).then(|| (Ok::<_, std::convert::Infallible>(ready.concat()), outcome))
     });
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))];
     Ok((kind, Body::from_stream(outcome.boxed())).into_response())
+}
+
+fn stops_when_full(word: &str) -> Option<bool> {
+    match word {
+        "next" => Some(false),
+        "stop" => Some(true),
+        _ => None,
+    }
 }
 
 async fn one(pool: &Pool, endpoint: &Arc<str>, line: &[u8]) -> Result<Receipt, Problem> {

@@ -35,6 +35,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tower::ServiceExt;
 
@@ -70,6 +71,8 @@ struct Shared {
     pool: Pool,
     registry: prometheus::Registry,
     reload: Reload,
+    /// When the API began to answer.
+    since: Instant,
     /// True once streams must end.
     stop: watch::Receiver<bool>,
 }
@@ -80,7 +83,8 @@ impl Api {
         let config = self.pool.config();
         let places = Arc::new(Semaphore::new(config.api.max_connections));
         let header_timeout = config.api.header_timeout;
-        let shared = Shared { pool: self.pool, registry: self.registry, reload: self.reload, stop: stop.clone() };
+        let (since, stopping) = (Instant::now(), stop.clone());
+        let shared = Shared { pool: self.pool, registry: self.registry, reload: self.reload, since, stop: stopping };
         let router = router(Arc::new(shared), config.api.max_body);
         let mut connections = JoinSet::new();
         loop {

@@ -45,6 +45,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is too large", detail)
     }
 
+    /// A line of a batch behind one that found no room.
+    pub fn not_tried() -> Self {
+        let detail = "a line before it found no room; send both again, in this order";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "not-tried", "The line was not tried", detail)
+    }
+
     /// The daemon is stopping.
     pub fn draining() -> Self {
         let detail = "the daemon is stopping; send again when it has started";
@@ -78,6 +84,11 @@ impl Problem {
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
+    }
+
+    /// Whether there was no room, which passes.
+    pub fn is_full(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
     /// The sentence for people.

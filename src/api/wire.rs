@@ -19,7 +19,7 @@ pub struct List<T> {
 }
 
 /// A link as it is now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
     /// The endpoint's name.
@@ -59,7 +59,7 @@ pub struct Link {
 }
 
 /// How a connection or an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastClose {
     /// From the Close frame received; 1005 it had none, 1006 there was no Close frame.
@@ -259,7 +259,7 @@ pub struct HistoryEntry {
 }
 
 /// How long the steps of an attempt took; `null` for a step not reached or not needed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
     /// Name resolution.
@@ -295,13 +295,20 @@ pub struct Reload {
 }
 
 /// The daemon's own state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Status {
     /// `alive` or `ready`
     pub status: String,
-    /// How many endpoints there are.
+    /// How many endpoints there are; `/livez` only, as what follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<usize>,
+    /// The daemon's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Since its API began to answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_seconds: Option<u64>,
 }
 
 /// What went wrong (RFC 9457). Further members depend on the type.

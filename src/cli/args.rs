@@ -142,7 +142,7 @@ pub(crate) struct Status {
     /// Draw again each second, in place
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) watch: bool,
-    /// One JSON object: `endpoints` and `links`, as the API gives them
+    /// One JSON object: `daemon`, `endpoints` and `links`, as the API gives them
     #[arg(long)]
     pub(crate) json: bool,
     /// Only this endpoint
@@ -201,12 +201,15 @@ impl Wait {
 /// `send`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without TEXT, or with `-`, each line of stdin is one message. Ctrl-C stops reading and says how many were accepted.
+Without TEXT, or with `-`, each line of stdin is one message. Lines go out many at a time, in order; where the outbox is
+full they wait for room. Ctrl-C stops reading. The summary on stderr says how many were accepted and how many refused and
+why; the exit code is 1 if any was refused or failed.
 
   wskeeper send trades '{\"op\":\"subscribe\"}'
   tail -f orders.ndjson | wskeeper send trades
   wskeeper send trades --wait confirmed --timeout 5s hello
   wskeeper send firmware --binary < image.bin          (with --binary, stdin is one message, byte for byte)")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Send {
     /// The endpoint's name
     pub(crate) endpoint: String,
@@ -230,7 +233,10 @@ pub(crate) struct Send {
     /// Send on this link of the endpoint instead of the least loaded one
     #[arg(long, value_name = "INDEX")]
     pub(crate) link: Option<u32>,
-    /// Print each receipt as a line of JSON
+    /// With lines of stdin: a full outbox refuses the line, instead of holding up those that follow
+    #[arg(long)]
+    pub(crate) no_retry: bool,
+    /// Print each receipt as a line of JSON; for lines of stdin each refusal too
     #[arg(long)]
     pub(crate) json: bool,
     /// Say nothing but errors

@@ -214,7 +214,8 @@ impl Client {
         Err(ClientError::Problem(problem(status, &body)))
     }
 
-    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+    /// A body as JSON.
+    pub(crate) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
         serde_json::from_slice(body)
             .map_err(|error| ClientError::Answer { target: self.address(), error: error.to_string() })
     }

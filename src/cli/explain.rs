@@ -6,11 +6,15 @@ use super::{
     Failure,
     args::LinkName,
     client::{Client, escape},
-    facts::{History, LastClose, Link, Page, Timings, moment},
+    facts::{moment, name, phase},
     output::{Output, Paint},
     words,
 };
-use crate::core::{close::Cause, phase::Phase};
+use crate::{
+    api::wire::{HistoryEntry, LastClose, Link, List, Timings},
+    core::{close::Cause, phase::Phase},
+    observe::visible,
+};
 
 /// Lines of the flight recorder shown.
 const SHOWN: usize = 12;
@@ -19,10 +23,10 @@ const SHOWN: usize = 12;
 pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) -> Result<(), Failure> {
     let path = format!("/v1/links/{}/{}", escape(&link.endpoint), link.index);
     let facts: Link = client.get(&path).await?;
-    let history: Page<History> = client.get(&format!("{path}/history")).await?;
+    let history: List<HistoryEntry> = client.get(&format!("{path}/history")).await?;
     let now = SystemTime::now();
     let headline = headline(&facts, now);
-    output.line(output.paint(&headline, words::tint(facts.phase())))?;
+    output.line(output.paint(&headline, words::tint(phase(&facts))))?;
     for sentence in sentences(&facts, now) {
         output.line(format_args!("  {sentence}"))?;
     }
@@ -38,12 +42,12 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
 
 fn headline(link: &Link, now: SystemTime) -> String {
     let since = moment(&link.since).map(|since| format!(" for {}", words::between(since, now))).unwrap_or_default();
-    format!("{} {} is {}{since}", words::shape(link.phase()), link.name(), link.phase)
+    format!("{} {} is {}{since}", words::shape(phase(link)), name(link), link.phase)
 }
 
 fn sentences(link: &Link, now: SystemTime) -> Vec<String> {
     let mut sentences = vec![why(link)];
-    if link.phase() == Some(Phase::Ready) {
+    if phase(link) == Some(Phase::Ready) {
         let rtt = link.rtt_ms.map(|rtt| format!("; the last ping came back in {}", words::millis(rtt)));
         sentences.push(format!("Connection {} to {}{}.", link.generation, link.url, rtt.unwrap_or_default()));
         let heard = link.last_inbound_at.as_deref().and_then(moment);
@@ -53,7 +57,7 @@ fn sentences(link: &Link, now: SystemTime) -> Vec<String> {
     }
     if let Some(close) = &link.last_close {
         sentences.push(ended(close, now));
-        if link.phase() != Some(Phase::Ready)
+        if phase(link) != Some(Phase::Ready)
             && let Some(cause) = Cause::from_word(&close.cause)
             && let Some(help) = help(cause, close)
         {
@@ -77,14 +81,14 @@ fn sentences(link: &Link, now: SystemTime) -> Vec<String> {
 
 /// `phaseReason` in plain words, with what an operator could do.
 fn why(link: &Link) -> String {
-    let name = link.name();
+    let name = name(link);
     match link.phase_reason.as_str() {
         "starting" => "It has just been made.".into(),
         "admission" => {
             "It waits its turn: admission limits how many links dial at once (admission.per_host, .total, .rate)."
                 .into()
         }
-        "underway" if link.phase() == Some(Phase::Ready) => "All is well.".into(),
+        "underway" if phase(link) == Some(Phase::Ready) => "All is well.".into(),
         "underway" => "An attempt is under way.".into(),
         "backoff" => format!(
             "It waits before it dials again; {} in a row did not last.",
@@ -122,7 +126,7 @@ fn ended(close: &LastClose, now: SystemTime) -> String {
     let ago = moment(&close.at).map(|at| format!(" {} ago", words::between(at, now))).unwrap_or_default();
     let clean = if close.was_clean { "cleanly" } else { "not cleanly" };
     let reason = if close.reason.is_empty() { String::new() } else { format!(", reason {:?}", close.reason) };
-    let detail = if close.detail.is_empty() { String::new() } else { format!(": {}", close.detail) };
+    let detail = if close.detail.is_empty() { String::new() } else { format!(": {}", visible(&close.detail)) };
     let cause = Cause::from_word(&close.cause).map_or(close.cause.clone(), |cause| words::cause(cause).to_owned());
     format!("The last connection or attempt ended{ago}, {clean}, with {}{reason}: {cause}{detail}.", close.code)
 }
@@ -159,12 +163,11 @@ const fn help(cause: Cause, close: &LastClose) -> Option<&'static str> {
 }
 
 fn next(link: &Link, now: SystemTime) -> Option<String> {
-    let phase = link.phase()?;
     let at = link.next_attempt_at.as_deref().and_then(moment);
-    match (phase, at) {
+    match (phase(link)?, at) {
         (Phase::Waiting | Phase::Parked, Some(at)) => {
             let wait = at.duration_since(now).map_or_else(|_| "now".into(), |wait| format!("in {}", words::span(wait)));
-            let now_verb = format!("`wskeeper reconnect {}` tries now", link.name());
+            let now_verb = format!("`wskeeper reconnect {}` tries now", name(link));
             Some(format!("The next try is {wait}; {now_verb}."))
         }
         (Phase::Waiting, None) => Some("It dials as soon as it is admitted.".into()),
@@ -173,12 +176,15 @@ fn next(link: &Link, now: SystemTime) -> Option<String> {
     }
 }
 
-fn recorded(entry: &History, now: SystemTime) -> String {
+fn recorded(entry: &HistoryEntry, now: SystemTime) -> String {
     let ago = moment(&entry.at).map(|at| words::between(at, now)).unwrap_or_default();
     let timings = entry.timings.as_ref().map(timed).unwrap_or_default();
     let line = format!(
         "{ago:>8} ago  #{:<4} {:<17} {:<10} {}{timings}",
-        entry.generation, entry.event, entry.phase, entry.detail
+        entry.generation,
+        entry.event,
+        entry.phase,
+        visible(&entry.detail)
     );
     line.trim_end().to_owned()
 }
@@ -190,7 +196,7 @@ fn timed(timings: &Timings) -> String {
         ("TCP", timings.tcp_ms),
         ("TLS", timings.tls_ms),
         ("upgrade", timings.upgrade_ms),
-        ("total", timings.total_ms),
+        ("total", Some(timings.total_ms)),
     ];
     let steps: Vec<_> =
         steps.iter().filter_map(|(name, took)| took.map(|took| format!("{name} {}", words::millis(took)))).collect();
@@ -287,7 +293,7 @@ mod tests {
 
     #[test]
     fn an_attempt_shows_its_timings() {
-        let timings = Timings { tcp_ms: Some(0.5), total_ms: Some(12.0), ..Timings::default() };
+        let timings = Timings { tcp_ms: Some(0.5), total_ms: 12.0, ..Timings::default() };
         assert_eq!(timed(&timings), "  [TCP 0.50 ms, total 12 ms]");
     }
 }

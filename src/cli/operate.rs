@@ -6,10 +6,9 @@ use super::{
     Failure,
     args::{self, LinkName},
     client::{Client, ClientError, escape},
-    facts::Link,
     output::{Output, Paint},
 };
-use crate::core::close::CloseFrame;
+use crate::{api::wire::Link, core::close::CloseFrame};
 
 /// `close`: refuses here what the daemon would refuse, as a usage error.
 pub(super) async fn close(args: &args::Close, mut client: Client, output: &Output) -> Result<(), Failure> {

@@ -10,14 +10,16 @@ use serde_json::{Value, json};
 use super::{
     Failure, args,
     client::{Client, ClientError, escape},
-    facts::{Link, Page},
     output::Output,
 };
+use crate::api::wire::{Link, List, Status};
 
 mod table;
 
 /// More links than this become one row per endpoint.
 const MANY: usize = 40;
+/// Where the daemon tells its version and uptime.
+const DAEMON: &str = "/livez";
 /// How often `--watch` looks.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Alternate screen, cursor hidden; and back.
@@ -28,13 +30,12 @@ const LEAVE: &[u8] = b"\x1b[?25h\x1b[?1049l";
 pub(super) async fn run(args: args::Status, mut client: Client, output: &Output) -> Result<(), Failure> {
     if args.json {
         let links: Vec<Value> = fetch(&mut client, args.endpoint.as_deref()).await?;
-        let endpoints: Value = client.get("/v1/endpoints").await?;
-        let endpoints = endpoints.get("items").cloned().unwrap_or(endpoints);
-        return Ok(output.line(json!({ "endpoints": endpoints, "links": links }))?);
+        let endpoints: List<Value> = client.get("/v1/endpoints").await?;
+        let daemon: Value = client.get(DAEMON).await?;
+        return Ok(output.line(json!({ "daemon": daemon, "endpoints": endpoints.items, "links": links }))?);
     }
     if !args.watch {
-        let links: Vec<Link> = fetch(&mut client, args.endpoint.as_deref()).await?;
-        return Ok(output.line(drawn(&args, &links, &client, output))?);
+        return Ok(output.line(drawn(&args, &mut client, output).await?)?);
     }
     output.raw(ENTER)?;
     let ended = tokio::select! {
@@ -49,8 +50,8 @@ async fn watch(args: &args::Status, client: &mut Client, output: &Output) -> Res
     let mut tick = tokio::time::interval(PERIOD);
     loop {
         tick.tick().await;
-        let picture = match fetch::<Link>(client, args.endpoint.as_deref()).await {
-            Ok(links) => drawn(args, &links, client, output),
+        let picture = match drawn(args, client, output).await {
+            Ok(picture) => picture,
             Err(error) if error.is_transport() => format!("{error}\n\ntrying again each second, Ctrl-C ends"),
             Err(error) => return Err(error.into()),
         };
@@ -68,7 +69,7 @@ async fn fetch<T: serde::de::DeserializeOwned>(
     let mut links = Vec::new();
     let mut after = String::new();
     loop {
-        let page: Page<T> = client.get(&format!("/v1/links?limit=1000{filter}{after}")).await?;
+        let page: List<T> = client.get(&format!("/v1/links?limit=1000{filter}{after}")).await?;
         let is_empty = page.items.is_empty();
         links.extend(page.items);
         match page.next {
@@ -78,20 +79,21 @@ async fn fetch<T: serde::de::DeserializeOwned>(
     }
 }
 
-fn drawn(args: &args::Status, links: &[Link], client: &Client, output: &Output) -> String {
-    let now = SystemTime::now();
-    let summary = table::summary(links, &client.address());
+async fn drawn(args: &args::Status, client: &mut Client, output: &Output) -> Result<String, ClientError> {
+    let daemon: Status = client.get(DAEMON).await?;
+    let links: Vec<Link> = fetch(client, args.endpoint.as_deref()).await?;
+    let summary = table::summary(&daemon, &links, &client.address());
     if links.is_empty() {
         let hint = match &args.endpoint {
             Some(name) => format!("no endpoint is named {name:?}; `wskeeper status` lists all"),
             None => "the configuration has no endpoints".to_owned(),
         };
-        return format!("{summary}\n{hint}");
+        return Ok(format!("{summary}\n{hint}"));
     }
     let rows = if links.len() > MANY && !args.links && args.endpoint.is_none() {
-        table::endpoints(links, output)
+        table::endpoints(&links, output)
     } else {
-        table::links(links, now, output)
+        table::links(&links, SystemTime::now(), output)
     };
-    format!("{summary}\n\n{rows}")
+    Ok(format!("{summary}\n\n{rows}"))
 }

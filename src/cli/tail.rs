@@ -15,6 +15,7 @@ use super::{
     output::{Output, Paint},
     sse::{Event, Parser},
 };
+use crate::observe::visible;
 
 /// Between two tries to reach a daemon that has gone away.
 const RETRY: Duration = Duration::from_secs(1);
@@ -137,7 +138,7 @@ fn note(kind: &str, data: &Value) -> String {
         "gap" => format!("missed {} events, {} to {}", text("missed"), text("from"), text("to")),
         _ => data.to_string(),
     };
-    format!("-- {link} {}", more.trim_end())
+    format!("-- {link} {}", visible(more.trim_end()))
 }
 
 #[cfg(test)]

@@ -57,22 +57,29 @@ impl EndpointDiff {
     }
 }
 
+/// Adds to a list the keys of those fields of the old value, taken apart before, that the new one has otherwise.
+macro_rules! note {
+    ($list:expr, $new:expr, { $($field:ident => $key:literal),+ $(,)? }) => {
+        $(if *$field != $new.$field {
+            $list.push($key);
+        })+
+    };
+}
+
 /// Compares two configurations.
 pub fn diff(old: &Config, new: &Config) -> Diff {
     let mut diff = Diff::default();
     let Config { api, log, metrics, admission, limits, storage, endpoints } = old;
     diff.daemon(api, &new.api);
     diff.rest(log, &new.log);
+    note!(diff.live, new, { admission => "admission" });
     let Metrics { per_link } = metrics;
-    note(&mut diff.restart, "metrics.per_link", *per_link == new.metrics.per_link);
-    note(&mut diff.live, "admission", *admission == new.admission);
+    note!(diff.restart, new.metrics, { per_link => "metrics.per_link" });
     let Limits { memory, receipts, drain } = limits;
-    note(&mut diff.restart, "limits.memory", *memory == new.limits.memory);
-    note(&mut diff.restart, "limits.receipts", *receipts == new.limits.receipts);
-    note(&mut diff.live, "limits.drain", *drain == new.limits.drain);
+    note!(diff.restart, new.limits, { memory => "limits.memory", receipts => "limits.receipts" });
+    note!(diff.live, new.limits, { drain => "limits.drain" });
     let Storage { dir, max_bytes } = storage;
-    note(&mut diff.restart, "storage.dir", *dir == new.storage.dir);
-    note(&mut diff.restart, "storage.max_bytes", *max_bytes == new.storage.max_bytes);
+    note!(diff.restart, new.storage, { dir => "storage.dir", max_bytes => "storage.max_bytes" });
     for (name, old) in endpoints {
         let change = match new.endpoints.get(name) {
             None => EndpointChange::Removed,
@@ -101,36 +108,25 @@ impl Diff {
             header_timeout,
             keepalive,
         } = old;
-        for (key, same) in [
-            ("api.listen", *listen == new.listen),
-            ("api.max_body", *max_body == new.max_body),
-            ("api.max_connections", *max_connections == new.max_connections),
-            ("api.header_timeout", *header_timeout == new.header_timeout),
-        ] {
-            note(&mut self.restart, key, same);
-        }
+        note!(self.restart, new, {
+            listen => "api.listen",
+            max_body => "api.max_body",
+            max_connections => "api.max_connections",
+            header_timeout => "api.header_timeout",
+        });
         // Looked up at each request.
-        for (key, same) in [
-            ("api.tokens", *tokens == new.tokens),
-            ("api.allowed_hosts", *allowed_hosts == new.allowed_hosts),
-            ("api.allowed_origins", *allowed_origins == new.allowed_origins),
-            ("api.readiness", *readiness == new.readiness),
-            ("api.keepalive", *keepalive == new.keepalive),
-        ] {
-            note(&mut self.live, key, same);
-        }
+        note!(self.live, new, {
+            tokens => "api.tokens",
+            allowed_hosts => "api.allowed_hosts",
+            allowed_origins => "api.allowed_origins",
+            readiness => "api.readiness",
+            keepalive => "api.keepalive",
+        });
     }
 
     fn rest(&mut self, old: &Log, new: &Log) {
         let Log { level, format } = old;
-        note(&mut self.restart, "log.level", *level == new.level);
-        note(&mut self.restart, "log.format", *format == new.format);
-    }
-}
-
-fn note(list: &mut Vec<&'static str>, key: &'static str, same: bool) {
-    if !same {
-        list.push(key);
+        note!(self.restart, new, { level => "log.level", format => "log.format" });
     }
 }
 
@@ -154,29 +150,19 @@ pub fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
     } = old;
     let mut diff =
         EndpointDiff { links: (*links != new.links).then_some((*links, new.links)), ..EndpointDiff::default() };
-    for (key, same) in [
-        ("url", *urls == new.urls),
-        ("protocols", *protocols == new.protocols),
-        ("headers", *headers == new.headers),
-        ("tls", *tls == new.tls),
-    ] {
-        note(&mut diff.redial, key, same);
-    }
-    for (key, same) in [
-        ("protocols_optional", *protocols_optional == new.protocols_optional),
-        ("redirects", *redirects == new.redirects),
-        ("critical", *critical == new.critical),
-        ("min_ready", *min_ready == new.min_ready),
-        ("receipts", *receipts_keep == new.receipts_keep),
-    ] {
-        note(&mut diff.live, key, same);
-    }
+    note!(diff.redial, new, { urls => "url", protocols => "protocols", headers => "headers", tls => "tls" });
+    note!(diff.live, new, {
+        protocols_optional => "protocols_optional",
+        redirects => "redirects",
+        critical => "critical",
+        min_ready => "min_ready",
+        receipts_keep => "receipts",
+    });
     policy(&mut diff, link, &new.link);
     let inbox::Policy { max_messages, max_bytes, max_message } = inbox;
-    note(&mut diff.live, "inbox.max_messages", *max_messages == new.inbox.max_messages);
-    note(&mut diff.live, "inbox.max_bytes", *max_bytes == new.inbox.max_bytes);
+    note!(diff.live, new.inbox, { max_messages => "inbox.max_messages", max_bytes => "inbox.max_bytes" });
     // The socket is built with it.
-    note(&mut diff.redial, "inbox.max_message", *max_message == new.inbox.max_message);
+    note!(diff.redial, new.inbox, { max_message => "inbox.max_message" });
     diff
 }
 
@@ -196,18 +182,18 @@ fn policy(diff: &mut EndpointDiff, old: &link::Policy, new: &link::Policy) {
         // Told as `inbox.max_message`.
         max_inbound: _,
     } = old;
-    for (key, same) in [
-        ("connect_timeout", *connect_timeout == new.connect_timeout),
-        ("close_timeout", *close_timeout == new.close_timeout),
-        ("reconnect.park_probe", *park_probe == new.park_probe),
-        ("reconnect.retry_after_max", *retry_after_max == new.retry_after_max),
-        ("heartbeat", *heartbeat == new.heartbeat),
-        ("outbox.confirm_interval", *confirm_interval == new.confirm_interval),
-        ("reconnect", *backoff == new.backoff),
-        ("outcomes", outcomes.len() == new.outcomes.len() && outcomes.iter().zip(&new.outcomes).all(same_rule)),
-        ("outbox", *outbox == new.outbox),
-    ] {
-        note(&mut diff.live, key, same);
+    note!(diff.live, new, {
+        connect_timeout => "connect_timeout",
+        close_timeout => "close_timeout",
+        park_probe => "reconnect.park_probe",
+        retry_after_max => "reconnect.retry_after_max",
+        heartbeat => "heartbeat",
+        confirm_interval => "outbox.confirm_interval",
+        backoff => "reconnect",
+        outbox => "outbox",
+    });
+    if outcomes.len() != new.outcomes.len() || !outcomes.iter().zip(&new.outcomes).all(same_rule) {
+        diff.live.push("outcomes");
     }
 }
 

@@ -5,9 +5,9 @@
 use std::fmt;
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The file, with its line for a syntax error; or the environment variable.
+    /// The file, as `FILE:LINE` for a syntax error and in TOML; or the environment variable.
     pub file: String,
     /// The key's full path (`endpoints.trades.heartbeat.idle`); empty where the whole file is meant.
     pub path: String,
@@ -15,6 +15,15 @@ pub struct Fault {
     pub problem: String,
     /// What would be right; may be empty.
     pub hint: String,
+}
+
+impl Fault {
+    /// For an order in which line 10 comes behind line 9.
+    fn place(&self) -> (&str, u64, &str, &str, &str) {
+        let line = self.file.rsplit_once(':').and_then(|(file, line)| Some((file, line.parse().ok()?)));
+        let (file, line) = line.unwrap_or((&self.file, 0));
+        (file, line, &self.path, &self.problem, &self.hint)
+    }
 }
 
 impl fmt::Display for Fault {
@@ -38,7 +47,7 @@ pub struct Faults(Vec<Fault>);
 impl Faults {
     /// Sorts and removes repeats; `None` when there is nothing wrong.
     pub(crate) fn new(mut faults: Vec<Fault>) -> Option<Self> {
-        faults.sort();
+        faults.sort_by(|a, b| a.place().cmp(&b.place()));
         faults.dedup();
         (!faults.is_empty()).then_some(Self(faults))
     }
@@ -82,6 +91,9 @@ mod tests {
         let faults = Faults::new(vec![fault("b", ""), fault("a", "x.y"), fault("a", "x.y")]).unwrap();
         assert_eq!(faults.to_string(), "a: x.y: is wrong; make it right\nb: is wrong; make it right");
         assert_eq!(faults.len(), 2);
+        let faults = Faults::new(vec![fault("a:10", "x"), fault("a:9", "z"), fault("a:9", "y")]).unwrap();
+        let places: Vec<_> = faults.iter().map(|fault| (fault.file.as_str(), fault.path.as_str())).collect();
+        assert_eq!(places, [("a:9", "y"), ("a:9", "z"), ("a:10", "x")]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod check;
 pub mod diff;
 mod environment;
 mod fault;
+mod place;
 mod secret;
 mod shown;
 mod source;

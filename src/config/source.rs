@@ -10,7 +10,7 @@ use std::{
 
 use config::{ConfigError, File, FileFormat, Map, Source as _, Value, ValueKind};
 
-use super::fault::Fault;
+use super::{fault::Fault, place};
 
 /// The largest configuration file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -58,17 +58,23 @@ pub(crate) fn parse(text: &str, name: &str, format: FileFormat, faults: &mut Vec
         faults.push(fault(Path::new(name), "the file is nested too deep", "no key lies deeper than six levels"));
         return empty();
     }
-    match File::from_str(text.trim_start_matches('\u{feff}'), format).collect() {
+    let text = text.trim_start_matches('\u{feff}');
+    let complaint = match File::from_str(text, format).collect() {
         Ok(table) => {
             let mut root = Value::new(Some(&name.to_owned()), table);
             set_origin(&mut root, &name.to_owned());
-            root
+            if format == FileFormat::Toml {
+                place::set_lines(&mut root, name, text);
+            }
+            let repeated = if format == FileFormat::Json { place::repeated_key(text) } else { None };
+            let Some(complaint) = repeated else { return root };
+            complaint
         }
-        Err(error) => {
-            faults.push(syntax_fault(name, &error));
-            empty()
-        }
-    }
+        Err(ConfigError::FileParse { cause, .. }) => cause.to_string(),
+        Err(error) => error.to_string(),
+    };
+    faults.push(syntax_fault(name, &complaint));
+    empty()
 }
 
 /// Lays `over` over `under`: tables are merged, anything else is replaced.
@@ -164,8 +170,7 @@ fn set_origin(value: &mut Value, origin: &String) {
 }
 
 /// The parsers' messages quote the line at fault, which may hold a secret: only its number and the complaint are kept.
-fn syntax_fault(name: &str, error: &ConfigError) -> Fault {
-    let message = if let ConfigError::FileParse { cause, .. } = error { cause.to_string() } else { error.to_string() };
+fn syntax_fault(name: &str, message: &str) -> Fault {
     // The crate says so, with the whole text, of a file that is one value and not a table.
     if message.starts_with("invalid type: ") && message.ends_with("expected a map") {
         let hint = "begin with a section, such as [endpoints.NAME] in TOML or `endpoints:` in YAML";

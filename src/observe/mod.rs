@@ -14,3 +14,4 @@ mod tests;
 pub use families::Families;
 pub use handles::{EndpointMetrics, LinkMetrics, Refused};
 pub use render::{CONTENT_TYPE, render};
+pub use telling::visible;

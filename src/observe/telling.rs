@@ -3,6 +3,8 @@
 //! Lines have constant messages; what varies is in fields. What an operator should look at is `warn`, the life of a link is
 //! `info`, traffic is `debug`. What the operator's own policy drops (a full outbox, a newer key) is no surprise: `debug`.
 
+use std::borrow::Cow;
+
 use tracing::{debug, error, info, warn};
 
 use super::handles::LinkMetrics;
@@ -74,6 +76,24 @@ impl LinkMetrics {
     }
 }
 
+/// A peer's text for logs and terminals: what would end a line, steer a terminal or turn the reading direction is shown as
+/// one harmless character, so that it needs no further escape in any form of the log.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let is_harmful =
+        |char: char| char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    // Unicode has a picture for each of the ASCII control characters.
+    let picture = |char: char| match char {
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(char)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\x7f' => '\u{2421}',
+        _ if is_harmful(char) => char::REPLACEMENT_CHARACTER,
+        _ => char,
+    };
+    text.chars().map(picture).collect()
+}
+
 fn log_phase(link: &LinkId, (from, to): (Phase, Phase), reason: Reason, delay_ms: Option<u64>) {
     match to {
         Phase::Parked => warn!(%link, %from, phase = %to, %reason, delay_ms, "link parked"),
@@ -91,7 +111,7 @@ fn log_dial_failed(link: &LinkId, failure: &DialFailure) {
     let DialFailure { cause, status, retry_after, detail, timings } = failure;
     let (retry_after_ms, took_ms) = (retry_after.map(millis), millis(timings.total));
     if cause.is_failure() {
-        warn!(%link, %cause, status, retry_after_ms, took_ms, ?detail, "attempt failed");
+        warn!(%link, %cause, status, retry_after_ms, took_ms, detail = &*visible(detail), "attempt failed");
     } else {
         info!(%link, %cause, took_ms, "attempt abandoned");
     }
@@ -100,16 +120,17 @@ fn log_dial_failed(link: &LinkId, failure: &DialFailure) {
 fn log_opened(link: &LinkId, generation: u64, established: &Established) {
     let Established { url, address, protocol, extensions, timings } = established;
     let (address, took_ms) = (address.map(tracing::field::display), millis(timings.total));
-    info!(%link, generation, %url, address, ?protocol, ?extensions, took_ms, "connection opened");
+    let (protocol, extensions) = (&*visible(protocol), &*visible(extensions));
+    info!(%link, generation, %url, address, protocol, extensions, took_ms, "connection opened");
 }
 
-/// The reason is the peer's text: quoted, so that it cannot break a line or a terminal.
 fn log_closed(link: &LinkId, generation: u64, closed: &Closed, age_ms: u64) {
     let Closed { code, reason, was_clean, cause, sent_code, detail } = closed;
+    let (reason, detail) = (&*visible(reason), &*visible(detail));
     if cause.is_failure() || !was_clean {
-        warn!(%link, generation, code, ?reason, clean = was_clean, %cause, sent_code, ?detail, age_ms, "connection lost");
+        warn!(%link, generation, code, reason, clean = was_clean, %cause, sent_code, detail, age_ms, "connection lost");
     } else {
-        info!(%link, generation, code, ?reason, clean = was_clean, %cause, sent_code, ?detail, age_ms, "connection closed");
+        info!(%link, generation, code, reason, clean = was_clean, %cause, sent_code, detail, age_ms, "connection closed");
     }
 }
 

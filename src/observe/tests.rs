@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -18,6 +17,8 @@ use crate::core::{
     phase::{Phase, Reason},
     receipt::{Fate, State},
 };
+
+mod lines;
 
 #[test]
 fn the_phase_gauge_follows_a_link_from_its_making_to_its_end() {
@@ -245,54 +246,6 @@ fn a_name_that_is_registered_already_is_an_error() {
     assert!(Families::register(&registry, false).is_err());
 }
 
-#[test]
-fn a_transition_is_one_line_with_its_cause() {
-    let lines = logged("info", |world| {
-        world.tell(&phase(Phase::Ready, Phase::Waiting));
-        world.tell(&opened());
-        world.tell(&dial_failed(Cause::Tls));
-    });
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    assert_eq!(lines[0]["level"], "INFO");
-    let fields = &lines[0]["fields"];
-    assert_eq!(fields["message"], "link changed phase");
-    assert_eq!(fields["link"], "trades/0");
-    assert_eq!((&fields["phase"], &fields["reason"]), (&"waiting".into(), &"backoff".into()));
-    assert_eq!(fields["delay_ms"], 1500);
-    assert_eq!(lines[1]["fields"]["url"], "wss://feed.example/v2");
-    assert_eq!((&lines[2]["level"], &lines[2]["fields"]["cause"]), (&"WARN".into(), &"tls".into()));
-}
-
-#[test]
-fn losses_and_parked_links_are_warnings_and_what_policy_drops_is_not() {
-    let lines = logged("info", |world| {
-        world.tell(&phase(Phase::Waiting, Phase::Parked));
-        world.tell(&closed(1006, false, Cause::Reset));
-        world.tell(&receipt(State::Unknown, Some(Fate::LinkLost)));
-        world.tell(&receipt(State::Dropped, Some(Fate::Evicted)));
-        world.tell(&Event::HeartbeatTimeout { silent: Duration::from_secs(30) });
-    });
-    assert_eq!(lines.len(), 4, "{lines:?}");
-    assert!(lines.iter().all(|line| line["level"] == "WARN"), "{lines:?}");
-}
-
-#[test]
-fn a_payload_is_logged_at_no_level_and_a_peers_text_stays_in_its_line() {
-    let lines = logged("trace", |world| {
-        world.tell(&Event::Message { generation: 1, payload: Payload::from("hush") });
-        world.tell(&Event::PingSent);
-        let mut ending = closed(4000, true, Cause::Remote);
-        if let Event::Closed { closed, .. } = &mut ending {
-            closed.reason = "bye\n\u{1b}[31mforged".into();
-        }
-        world.tell(&ending);
-    });
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    let text = format!("{lines:?}");
-    assert!(!text.contains("hush"), "{text}");
-    assert!(!lines[2]["fields"]["reason"].as_str().unwrap().contains('\u{1b}'), "{text}");
-}
-
 struct World {
     registry: Registry,
     families: Arc<Families>,
@@ -323,32 +276,6 @@ impl World {
         let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         found.unwrap_or_else(|| panic!("no {series} in\n{text}")).to_owned()
     }
-}
-
-/// The lines that `tell` leaves in a JSON log of this level.
-fn logged(level: &str, tell: impl FnOnce(&World)) -> Vec<serde_json::Value> {
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let page = Page::default();
-    let writer = page.clone();
-    let subscriber =
-        tracing_subscriber::fmt().json().with_env_filter(level).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, || tell(&World::new(false)));
-    let written = page.0.lock().unwrap();
-    written
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect()
 }
 
 fn phase(from: Phase, to: Phase) -> Event {

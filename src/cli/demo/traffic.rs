@@ -17,9 +17,9 @@ use tokio::{
 };
 
 use super::clock;
+use crate::api::wire::{Problem, Receipt};
 use crate::cli::{
     client::{Call, Client},
-    facts::Receipt,
     output::{Output, Paint},
     words,
 };
@@ -122,11 +122,18 @@ async fn one(port: u16, endpoint: &str, text: String, tally: &Tally) {
     tally.sent.fetch_add(1, Ordering::Relaxed);
     // An answer that never comes leaves the message in the book as under way, which is what it is.
     if let Ok((_, body)) = Client::local(port).exchange(Method::POST, call).await {
-        let receipt: Receipt = serde_json::from_slice(&body).unwrap_or_default();
-        if receipt.state != "queued" && receipt.state != "written" {
-            tally.record(&receipt.state);
+        let state = reached(&body);
+        if state != "queued" && state != "written" {
+            tally.record(&state);
         }
     }
+}
+
+/// The state in a receipt, or in that of a problem; a message that was refused has none.
+fn reached(body: &[u8]) -> String {
+    let receipt = serde_json::from_slice::<Receipt>(body).ok();
+    let receipt = receipt.or_else(|| serde_json::from_slice::<Problem>(body).ok()?.receipt);
+    receipt.map(|receipt| receipt.state).unwrap_or_default()
 }
 
 /// Reads the book out, for ever.

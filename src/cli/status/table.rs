@@ -1,24 +1,30 @@
 //! The tables of `status` as text.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use crate::{
+    api::wire::{LastClose, Link, Status},
     cli::{
-        facts::{LastClose, Link, moment},
+        facts::{self, moment},
         output::{Output, Paint},
         words,
     },
     core::phase::Phase,
 };
 
-/// One line over all links.
-pub(super) fn summary(links: &[Link], address: &str) -> String {
+/// One line over the daemon and all links.
+pub(super) fn summary(daemon: &Status, links: &[Link], address: &str) -> String {
+    let version = daemon.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let up = daemon.uptime_seconds.map(|seconds| format!(", up {}", words::span(Duration::from_secs(seconds))));
     let phases: Vec<String> = Phase::ALL
         .into_iter()
         .filter_map(|phase| {
-            let number = links.iter().filter(|link| link.phase() == Some(phase)).count();
+            let number = links.iter().filter(|link| facts::phase(link) == Some(phase)).count();
             (number > 0).then(|| format!("{} {} {phase}", words::shape(Some(phase)), words::grouped(number as u64)))
         })
         .collect();
@@ -26,7 +32,8 @@ pub(super) fn summary(links: &[Link], address: &str) -> String {
     let buffered = links.iter().map(|link| link.buffered_amount).sum();
     let separator = if phases.is_empty() { "" } else { "  " };
     format!(
-        "wskeeper at {address}: {}{separator}{}; {} queued, {} buffered",
+        "wskeeper{version} at {address}{}: {}{separator}{}; {} queued, {} buffered",
+        up.unwrap_or_default(),
         words::count(links.len() as u64, "link"),
         phases.join("  "),
         words::count(queued, "message"),
@@ -38,9 +45,9 @@ pub(super) fn summary(links: &[Link], address: &str) -> String {
 pub(super) fn links(links: &[Link], now: SystemTime, output: &Output) -> String {
     let mut table = empty(&["LINK", "STATE", "FOR", "GEN", "RTT", "QUEUED", "LAST CLOSE", "NEXT TRY"], output);
     for link in links {
-        let phase = link.phase();
+        let phase = facts::phase(link);
         table.add_row(vec![
-            Cell::new(link.name()).add_attribute(Attribute::Bold),
+            Cell::new(facts::name(link)).add_attribute(Attribute::Bold),
             state(phase, &link.phase),
             right(moment(&link.since).map(|since| words::between(since, now)).unwrap_or_default()),
             right(link.generation.to_string()),
@@ -63,7 +70,8 @@ pub(super) fn endpoints(links: &[Link], output: &Output) -> String {
     }
     for (name, links) in endpoints {
         let number = |phases: &[Phase]| {
-            let number = links.iter().filter(|link| link.phase().is_some_and(|phase| phases.contains(&phase))).count();
+            let number =
+                links.iter().filter(|link| facts::phase(link).is_some_and(|phase| phases.contains(&phase))).count();
             right(if number == 0 { String::new() } else { words::grouped(number as u64) })
         };
         let (messages, bytes) =
@@ -181,9 +189,10 @@ mod tests {
     #[test]
     fn the_summary_counts_only_phases_that_occur() {
         let links = [link("a", 0, "ready"), link("a", 1, "ready"), link("b", 0, "parked")];
+        let daemon = Status { version: Some("1.2.3".into()), uptime_seconds: Some(3900), ..Status::default() };
         assert_eq!(
-            summary(&links, "http://127.0.0.1:7700"),
-            "wskeeper at http://127.0.0.1:7700: 3 links  ● 2 ready  ✕ 1 parked; 0 messages queued, 0 B buffered"
+            summary(&daemon, &links, "unix:/run/api.sock"),
+            "wskeeper 1.2.3 at unix:/run/api.sock, up 1h 5m: 3 links  ● 2 ready  ✕ 1 parked; 0 messages queued, 0 B buffered"
         );
     }
 

@@ -5,6 +5,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
+use config::ValueKind;
 use http::{HeaderName, HeaderValue};
 
 use super::{item::Item, section::Section};
@@ -159,7 +160,10 @@ fn headers(section: &Section<'_>, headers: &mut Vec<(HeaderName, Template)>) {
             );
             continue;
         }
-        if let Some(template) = header(&item, &name) {
+        // A header of [defaults] that this endpoint does not want.
+        if item.value.kind == ValueKind::Boolean(false) {
+            headers.retain(|(other, _)| *other != name);
+        } else if let Some(template) = header(&item, &name) {
             headers.retain(|(other, _)| *other != name);
             headers.push((name.clone(), template));
         }

@@ -1,6 +1,7 @@
 //! What an attempt asks for, evaluated, and what becomes of it on a redirect.
 //!
-//! Across origins everything that may be a credential stays behind, and it stays behind for the rest of the attempt.
+//! Across origins everything that may be a credential stays behind, and it stays behind for the rest of the attempt: all
+//! headers but a few, and whatever is made of a secret, subprotocols too.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::{
     link::upgrade::{UpgradeFault, Wish},
 };
 
-/// Headers that another origin may see.
+/// Headers that another origin may see, unless they are made of a secret.
 const HARMLESS: [HeaderName; 4] = [header::ACCEPT_LANGUAGE, header::CACHE_CONTROL, header::ORIGIN, header::USER_AGENT];
 
 /// An evaluated request.
@@ -24,6 +25,8 @@ pub(super) struct Ask {
     protocols: Vec<Secret>,
     /// The protocols as people may see them; one made of a secret is seen as its reference.
     shown: Vec<String>,
+    /// Headers and protocols that another origin may see.
+    open: (Vec<HeaderName>, Vec<bool>),
 }
 
 /// Evaluates the endpoint's templates, on a thread where files may block.
@@ -51,7 +54,12 @@ impl Ask {
             .iter()
             .zip(&texts)
             .map(|(template, text)| if template.has_references() { template.shown() } else { (*text).to_owned() });
-        Ok(Self { target, headers: headers?, shown: shown.collect(), protocols })
+        let harmless =
+            endpoint.headers.iter().filter(|(name, value)| HARMLESS.contains(name) && !value.has_references());
+        let open_headers = harmless.map(|(name, _)| name.clone()).collect();
+        let open_protocols = endpoint.protocols.iter().map(|template| !template.has_references()).collect();
+        let open = (open_headers, open_protocols);
+        Ok(Self { target, headers: headers?, shown: shown.collect(), protocols, open })
     }
 
     /// The request of the upgrade.
@@ -88,10 +96,20 @@ impl Ask {
             target.basic_auth = self.target.basic_auth.take();
         } else {
             target.basic_auth = None;
-            self.headers.retain(|(name, _)| HARMLESS.contains(name));
+            self.leave_credentials();
         }
         self.target = target;
         Ok(self)
+    }
+
+    fn leave_credentials(&mut self) {
+        let (headers, protocols) = &mut self.open;
+        self.headers.retain(|(name, _)| headers.contains(name));
+        let mut open = protocols.iter();
+        self.protocols.retain(|_| open.next().is_some_and(|open| *open));
+        let mut open = protocols.iter();
+        self.shown.retain(|_| open.next().is_some_and(|open| *open));
+        protocols.retain(|open| *open);
     }
 }
 

@@ -255,6 +255,28 @@ async fn credentials_go_along_within_an_origin_and_stay_behind_beyond_it() {
 }
 
 #[tokio::test]
+async fn whatever_is_made_of_a_secret_stays_behind_beyond_the_origin() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hush").unwrap();
+    let hush = format!("${{file:{}}}", file.path().display());
+    let (there, elsewhere) = serve(vec![GOOD.into()]).await;
+    let (here, origin) = serve(vec![redirect(&format!("ws://{there}/"))]).await;
+    let toml = format!(
+        "url = 'ws://{here}/'\nredirects = 1\nprotocols_optional = true\nprotocols = ['v2', 'bearer.{hush}', 'v1']\n\
+         headers = {{ Authorization = 'Bearer a', Cookie = 'b=c', Proxy-Authorization = 'd', Origin = 'http://{hush}', \
+         Accept-Language = 'en', Host = 'e.example' }}"
+    );
+    dial(&toml, Counted::new(1)).await.0.unwrap();
+    let request = origin.await.unwrap().remove(0);
+    assert!(request.contains("protocol: v2, bearer.hush, v1") && request.contains("cookie: b=c"), "{request}");
+    let request = elsewhere.await.unwrap().remove(0);
+    assert!(request.contains("protocol: v2, v1") && request.contains("accept-language: en"), "{request}");
+    for left in ["hush", "authorization", "cookie", "origin", "e.example"] {
+        assert!(!request.contains(left), "{left}: {request}");
+    }
+}
+
+#[tokio::test]
 async fn endless_redirects_end() {
     let (address, server) = serve(vec![redirect("/again"); 3]).await;
     let toml = format!("url = 'ws://{address}'\nredirects = 2");

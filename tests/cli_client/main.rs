@@ -4,9 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    io::{BufRead, BufReader, Write},
     net::SocketAddr,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -17,11 +16,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde_json::{Value, json};
+
+mod sending;
 
 /// One request as the script sees it.
 #[derive(Debug, Clone)]
@@ -99,19 +96,15 @@ fn problem(status: u16, title: &str, detail: &str) -> Response {
     (StatusCode::from_u16(status).unwrap(), [("content-type", "application/problem+json")], body).into_response()
 }
 
-fn receipt(state: &str) -> Response {
-    ok(&json!({"id": "0123", "endpoint": "trades", "link": 1, "state": state, "bytes": 5}))
-}
-
 fn events(text: &str) -> Response {
     ([("content-type", "text/event-stream")], text.to_owned()).into_response()
 }
 
 fn link(index: u32, phase: &str) -> Value {
-    json!({"endpoint": "trades", "index": index, "phase": phase, "phaseReason": "backoff", "generation": 2,
-        "url": "wss://feed.example/", "bufferedAmount": 10, "queuedMessages": 2, "attempt": 3,
+    json!({"endpoint": "trades", "index": index, "phase": phase, "phaseReason": "backoff", "generation": 2, "readyState": 3,
+        "url": "wss://feed.example/", "protocol": "", "extensions": "", "lastInboundAt": null, "bufferedAmount": 10, "queuedMessages": 2, "attempt": 3,
         "since": "2020-01-01T00:00:00.000Z", "nextAttemptAt": null, "rttMs": 1.5, "lastClose": {"code": 1006,
-        "reason": "", "wasClean": false, "cause": "reset", "at": "2020-01-01T00:00:00.000Z"}})
+        "reason": "", "wasClean": false, "cause": "reset", "sentCode": null, "detail": "", "at": "2020-01-01T00:00:00.000Z"}})
 }
 
 fn stdout(output: &Output) -> String {
@@ -122,14 +115,12 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn feed(mut child: Child, text: &str) -> Output {
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
 #[test]
 fn status_reads_every_page_and_shows_every_link() {
     let api = Api::start(|asked, _| {
+        if asked.line.contains("/livez") {
+            return ok(&json!({"status": "alive", "endpoints": 1, "version": "1.2.3", "uptimeSeconds": 130}));
+        }
         if asked.line.contains("after=") {
             return ok(&json!({"items": [link(1, "waiting")], "next": null}));
         }
@@ -138,28 +129,36 @@ fn status_reads_every_page_and_shows_every_link() {
     let output = api.run(&["status"]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(text.starts_with(&format!("wskeeper 1.2.3 at http://{}, up 2m 10s: ", api.address)), "{text}");
     assert!(text.contains("2 links  ○ 1 waiting  ● 1 ready; 4 messages queued, 20 B buffered"), "{text}");
     assert!(text.contains("trades/0") && text.contains("● ready") && text.contains("1006 reset"), "{text}");
-    assert_eq!(api.lines(), ["GET /v1/links?limit=1000", "GET /v1/links?limit=1000&after=trades%2F0"]);
+    assert_eq!(api.lines(), ["GET /livez", "GET /v1/links?limit=1000", "GET /v1/links?limit=1000&after=trades%2F0"]);
 }
 
 #[test]
 fn status_as_json_has_the_api_s_own_objects() {
     let api = Api::start(|asked, _| {
+        if asked.line.contains("/livez") {
+            return ok(&json!({"status": "alive"}));
+        }
         let item = if asked.line.contains("/links") { link(0, "ready") } else { json!({"name": "trades"}) };
         ok(&json!({"items": [item], "next": null}))
     });
     let value: Value = serde_json::from_str(&stdout(&api.run(&["status", "--json"]))).unwrap();
-    assert_eq!(value, json!({"endpoints": [{"name": "trades"}], "links": [link(0, "ready")]}));
+    assert_eq!(
+        value,
+        json!({"daemon": {"status": "alive"}, "endpoints": [{"name": "trades"}], "links": [link(0, "ready")]})
+    );
 }
 
 #[test]
 fn explain_tells_the_story_of_a_link() {
     let api = Api::start(|asked, _| {
         if asked.line.ends_with("/history") {
+            let timings = json!({"dnsMs": null, "admissionMs": null, "tcpMs": 0.5, "tlsMs": null, "upgradeMs": null, "totalMs": 12.0});
             return ok(
                 &json!({"items": [{"at": "2020-01-01T00:00:00.000Z", "event": "dial_failed", "phase": "waiting",
-                "generation": 2, "detail": "HTTP 503", "timings": {"tcpMs": 0.5, "totalMs": 12.0}}]}),
+                "phaseReason": "backoff", "attempt": 1, "generation": 2, "detail": "HTTP 503", "timings": timings}]}),
             );
         }
         ok(&link(0, "waiting"))
@@ -173,98 +172,6 @@ fn explain_tells_the_story_of_a_link() {
     ] {
         assert!(text.contains(part), "{part} is missing:\n{text}");
     }
-}
-
-#[test]
-fn send_hands_on_what_it_is_told_and_shows_the_receipt() {
-    let api = Api::start(|_, _| receipt("confirmed"));
-    let args = [
-        "send",
-        "trades",
-        "hello",
-        "--wait",
-        "confirmed",
-        "--timeout",
-        "2s",
-        "--key",
-        "a b",
-        "--ttl",
-        "5s",
-        "--link",
-        "1",
-    ];
-    let output = api.run(&args);
-    assert_eq!(stdout(&output), "confirmed on trades/1  0123\n");
-    assert_eq!(
-        api.lines(),
-        ["POST /v1/endpoints/trades/messages?wait=confirmed&timeout=2000ms&key=a%20b&ttl=5000ms&link=1"]
-    );
-    assert_eq!(api.asked.lock().unwrap()[0].body, "hello");
-}
-
-#[test]
-fn lines_of_stdin_are_messages_in_order_and_a_full_outbox_is_waited_for() {
-    let api = Api::start(|_, before| if before == 1 { problem(429, "Outbox full", "x") } else { receipt("queued") });
-    let output = feed(api.command(&["send", "trades"]).stdin(Stdio::piped()).spawn().unwrap(), "one\ntwo\n\nfour\n");
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(stderr(&output), "4 messages accepted\n");
-    let bodies: Vec<Bytes> = api.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect();
-    assert_eq!(bodies, ["one", "two", "two", "", "four"]);
-}
-
-#[test]
-fn binary_stdin_is_one_message_byte_for_byte() {
-    let api = Api::start(|_, _| receipt("queued"));
-    let output = feed(api.command(&["send", "trades", "--binary"]).stdin(Stdio::piped()).spawn().unwrap(), "a\nb\n\0");
-    assert_eq!(output.status.code(), Some(0));
-    let asked = api.asked.lock().unwrap();
-    assert_eq!(asked[0].body, "a\nb\n\0");
-    assert_eq!(asked[0].headers["content-type"], "application/octet-stream");
-}
-
-#[test]
-fn a_refused_message_is_exit_code_1_and_says_why_and_how_many_got_through() {
-    let api =
-        Api::start(
-            |_, before| {
-                if before == 1 { problem(413, "Too big", "outbox.max_message is 3") } else { receipt("queued") }
-            },
-        );
-    let output = feed(api.command(&["send", "trades"]).stdin(Stdio::piped()).spawn().unwrap(), "one\nlong\nx\n");
-    assert_eq!(output.status.code(), Some(1));
-    let text = stderr(&output);
-    assert!(text.contains("1 message accepted before the failure"), "{text}");
-    assert!(text.contains("Too big: outbox.max_message is 3 (HTTP 413)"), "{text}");
-}
-
-#[test]
-fn a_message_that_ended_badly_or_late_is_a_failure() {
-    let api =
-        Api::start(
-            |_, before| {
-                if before == 0 { receipt("expired") } else { (StatusCode::GATEWAY_TIMEOUT, "{}").into_response() }
-            },
-        );
-    let args = ["send", "trades", "x", "--wait", "written", "--timeout", "1s"];
-    assert!(stderr(&api.run(&args)).contains("ended as expired"));
-    let output = api.run(&args);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("accepted, but not written within 1s"), "{}", stderr(&output));
-}
-
-#[test]
-fn ctrl_c_ends_a_send_well_and_says_how_many_were_accepted() {
-    let api = Api::start(|_, _| receipt("queued"));
-    let mut child = api.command(&["send", "trades", "--json"]).stdin(Stdio::piped()).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(b"one\n").unwrap();
-    // The receipt is printed once the line was accepted; stdin stays open.
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    drop(input);
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(stderr(&output), "stopped early: 1 message accepted\n");
 }
 
 #[test]
