@@ -10,9 +10,12 @@ use std::{
 };
 
 use super::Page;
-use crate::core::{
-    message::{MessageId, Payload},
-    receipt::Fate,
+use crate::{
+    core::{
+        message::{MessageId, Payload},
+        receipt::Fate,
+    },
+    store,
 };
 
 /// Letters kept at most.
@@ -33,6 +36,8 @@ pub struct DeadLetter {
     pub key: Option<Box<str>>,
     /// What was sent.
     pub payload: Payload,
+    /// When it was accepted.
+    pub accepted_at: SystemTime,
     /// Why it is dead.
     pub fate: Fate,
     /// When that was.
@@ -49,6 +54,13 @@ pub(super) struct DeadLetters {
 struct Letters {
     by_id: BTreeMap<MessageId, DeadLetter>,
     bytes: usize,
+}
+
+impl From<store::DeadLetter> for DeadLetter {
+    fn from(letter: store::DeadLetter) -> Self {
+        let store::DeadLetter { id, endpoint, link, accepted_at, died_at, fate, key, payload } = letter;
+        Self { id, endpoint, link, key, payload, accepted_at, fate: fate.unwrap_or(Fate::Poison), died_at }
+    }
 }
 
 impl DeadLetters {
@@ -116,6 +128,7 @@ mod tests {
             link: 0,
             key: None,
             payload: Payload::binary(vec![0; bytes]),
+            accepted_at: SystemTime::UNIX_EPOCH,
             fate: Fate::Poison,
             died_at: SystemTime::UNIX_EPOCH,
         }

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::core::{
     message::MessageId,
-    receipt::{Fate, Ledger, Receipt, State},
+    receipt::{CLAIM, Fate, Ledger, Receipt, State},
 };
 
 /// How often old receipts are looked for; a daemon in use forgets them by the way.
@@ -63,6 +63,22 @@ impl Receipts {
         None
     }
 
+    /// Enters a message of an earlier life; `until` when its receipt is kept, where it is at rest.
+    pub(super) fn restore(&self, receipt: Receipt, until: Option<SystemTime>, claim: Option<(Box<str>, SystemTime)>) {
+        let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+        let moment = |at: SystemTime| now + at.duration_since(wall).unwrap_or_default();
+        let claim = claim.map(|(key, until)| (key, moment(until)));
+        self.book().ledger.restore(receipt, CLAIM, until.map(moment), claim);
+    }
+
+    /// The idempotency key that leads to a message, and until when.
+    pub(super) fn claim(&self, id: MessageId) -> Option<(Box<str>, SystemTime)> {
+        let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+        let book = self.book();
+        let (key, until) = book.ledger.claim(id)?;
+        Some((key.into(), wall + until.saturating_duration_since(now)))
+    }
+
     /// The message was refused after all.
     pub(super) fn withdraw(&self, id: MessageId) {
         let mut book = self.book();
@@ -91,10 +107,10 @@ impl Receipts {
         self.book().ledger.get(id).cloned()
     }
 
-    /// Ends every message of a link whose task is gone: what was held is lost with it.
-    pub(super) fn abandon(&self, endpoint: &str, link: u32, fate: Fate) {
+    /// Ends every message of a link whose task is gone, but for those `kept` on disk: what was held is lost with it.
+    pub(super) fn abandon(&self, endpoint: &str, link: u32, kept: &[MessageId], fate: Fate) {
         let open = self.book().ledger.unsettled(endpoint, link);
-        for (id, state) in open {
+        for (id, state) in open.into_iter().filter(|(id, _)| !kept.contains(id)) {
             let end = if state == State::Written { State::Unknown } else { State::Dropped };
             self.advance(id, SystemTime::now(), end, Some(fate), None);
         }

@@ -5,12 +5,19 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::sync::mpsc::error::TrySendError;
+
 use super::{
+    dead::{DeadLetter, DeadLetters},
     receipts::Receipts,
+    spool::Spool,
     view::{HistoryEntry, LinkView},
 };
 use crate::{
@@ -20,8 +27,9 @@ use crate::{
         event::{Event, LinkId},
         link::{Input, Link},
         message::{Message, MessageId},
-        outbox::Keep,
+        outbox::{Delivery, Keep},
         phase::{Phase, ReadyState, Reason},
+        receipt::{Fate, State},
     },
     hub::{Hub, Item},
     link::{Host, Order, Orders},
@@ -37,6 +45,8 @@ pub(super) struct Sinks {
     pub(super) inbox: Arc<Hub>,
     pub(super) log: Arc<Hub>,
     pub(super) receipts: Arc<Receipts>,
+    pub(super) spool: Arc<Spool>,
+    pub(super) dead: Arc<DeadLetters>,
 }
 
 /// One link's place.
@@ -49,6 +59,9 @@ pub(super) struct Slot {
     seen: Mutex<Seen>,
     /// What the disk has answered and the link's task has not fetched yet.
     answers: Mutex<Vec<Input>>,
+    /// The store may know messages of this link.
+    durable: AtomicBool,
+    me: Weak<Self>,
 }
 
 /// What the choice of a link, and sums over links, look at.
@@ -98,7 +111,16 @@ impl Slot {
         };
         metrics.link_added(view.phase);
         let seen = Seen { view, limits: (0, 0), history: VecDeque::new(), down_since: None };
-        Arc::new(Self { id, orders, metrics, sinks, seen: Mutex::new(seen), answers: Mutex::default() })
+        Arc::new_cyclic(|me| Self {
+            id,
+            orders,
+            metrics,
+            sinks,
+            seen: Mutex::new(seen),
+            answers: Mutex::default(),
+            durable: AtomicBool::new(false),
+            me: me.clone(),
+        })
     }
 
     pub(super) fn view(&self) -> LinkView {
@@ -125,11 +147,16 @@ impl Slot {
         seen.record(&event, SystemTime::now(), format!("panic {count} of this link's task").into());
     }
 
-    /// Hands an answer of the disk to the link's task.
-    fn answer(&self, answer: Input) {
+    /// Hands an answer of the disk to the link's task; `false`: it is gone.
+    pub(super) fn answer(&self, answer: Input) -> bool {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
         // Full: the task is awake, or about to be, and looks for answers whenever it is.
-        let _ = self.orders.try_send(Box::new(Order::Disk));
+        !matches!(self.orders.try_send(Box::new(Order::Disk)), Err(TrySendError::Closed(_)))
+    }
+
+    /// The store holds messages of this link.
+    pub(super) fn set_durable(&self) {
+        self.durable.store(true, Ordering::Relaxed);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -167,7 +194,12 @@ impl Slot {
                 self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
             }
             Event::Receipt { id, state, fate, generation } => {
-                self.sinks.receipts.advance(*id, at, *state, *fate, *generation);
+                let resend = link.outbox_policy().delivery == Delivery::AtLeastOnce && *state == State::Written;
+                if resend || !self.durable.load(Ordering::Relaxed) {
+                    self.sinks.receipts.advance(*id, at, *state, *fate, *generation);
+                } else {
+                    self.sinks.spool.settle(*id, (*state, *fate), *generation);
+                }
             }
             Event::Dialing { .. }
             | Event::Written { .. }
@@ -219,18 +251,38 @@ impl Host for Slot {
         seen.view.follow(link, now, wall);
     }
 
-    fn keep(&self, keep: &Keep, _now: Instant) {
-        let &Keep { place, id, .. } = keep;
-        self.answer(Input::NotStored { place, id });
+    fn keep(&self, keep: &Keep, now: Instant) {
+        let Some(me) = self.me.upgrade() else { return };
+        self.durable.store(true, Ordering::Relaxed);
+        let expires_at = keep.expires_at.map(|at| SystemTime::now() + at.saturating_duration_since(now));
+        self.sinks.spool.keep(&me, keep, expires_at);
     }
 
-    fn mark(&self, _ids: &[MessageId], _marked: bool) {}
+    fn mark(&self, ids: &[MessageId], marked: bool) {
+        if let Some(me) = self.me.upgrade() {
+            self.sinks.spool.mark(&me, ids, marked);
+        }
+    }
 
     fn answers(&self) -> Vec<Input> {
         std::mem::take(&mut self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn bury(&self, _message: Box<Message>) {}
+    fn bury(&self, message: Box<Message>) {
+        let Message { id, payload, key, .. } = *message;
+        let died_at = SystemTime::now();
+        let letter = DeadLetter {
+            id,
+            endpoint: Arc::clone(&self.id.endpoint),
+            link: self.id.index,
+            key,
+            payload,
+            accepted_at: self.sinks.receipts.get(id).map_or(died_at, |receipt| receipt.accepted_at),
+            fate: Fate::Poison,
+            died_at,
+        };
+        self.sinks.dead.bury(letter);
+    }
 }
 
 impl Drop for Slot {

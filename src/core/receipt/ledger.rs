@@ -14,7 +14,7 @@ use super::{Fate, Receipt, State};
 use crate::core::message::MessageId;
 
 /// A repeat of an idempotency key within this answers with the first message's receipt.
-const CLAIM: Duration = Duration::from_mins(10);
+pub const CLAIM: Duration = Duration::from_mins(10);
 
 type Key = (Arc<str>, Box<str>);
 
@@ -64,13 +64,31 @@ impl Ledger {
 
     /// Enters an accepted message, kept for `keep` after it has come to rest.
     pub fn accept(&mut self, now: Instant, receipt: Receipt, keep: Duration, key: Option<&str>) {
+        self.restore(receipt, keep, None, key.map(|key| (key.into(), now + CLAIM)));
+    }
+
+    /// Enters a message of an earlier life: at rest until `until`, or not at rest.
+    pub fn restore(
+        &mut self,
+        receipt: Receipt,
+        keep: Duration,
+        until: Option<Instant>,
+        claim: Option<(Box<str>, Instant)>,
+    ) {
         let id = receipt.id;
-        let claim = key.map(|key| Claim { key: key.into(), until: now + CLAIM });
+        let claim = claim.map(|(key, until)| Claim { key, until });
         if let Some(Claim { key, until }) = &claim {
             self.claims.insert((Arc::clone(&receipt.endpoint), key.clone()), id);
             self.claims_by_end.insert((*until, id));
         }
-        self.records.insert(id, Record { receipt, keep, until: None, claim });
+        self.at_rest.extend(until.map(|until| (until, id)));
+        self.records.insert(id, Record { receipt, keep, until, claim });
+    }
+
+    /// The idempotency key that leads to a message, and until when.
+    pub fn claim(&self, id: MessageId) -> Option<(&str, Instant)> {
+        let Claim { key, until } = self.records.get(&id)?.claim.as_ref()?;
+        Some((key, *until))
     }
 
     /// The message was refused after all.

@@ -1,0 +1,299 @@
+//! Between durable outboxes and the store: what is put on disk when, and what comes back after a restart.
+//!
+//! A message is accepted when the store has it. Its end is told when the store knows of it, so that no receipt says more than a
+//! restart would find. A store that fails refuses durable messages and nothing else: what it holds stays where it is.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use super::{dead::DeadLetter, receipts::Receipts, slot::Slot};
+use crate::{
+    config::Storage,
+    core::{
+        event::LinkId,
+        link::Input,
+        message::MessageId,
+        outbox::Keep,
+        receipt::{CLAIM, Fate, Receipt, State},
+    },
+    store::{self, Op, Record, Settled, Store},
+};
+
+/// The store as the pool uses it.
+#[derive(Debug)]
+pub(super) struct Spool {
+    standing: RwLock<Standing>,
+    receipts: Arc<Receipts>,
+    /// Messages in the store that no link has, in order.
+    waiting: Mutex<BTreeMap<(Arc<str>, u32), Vec<Record>>>,
+}
+
+#[derive(Debug, Clone)]
+enum Standing {
+    /// No endpoint needs it.
+    Unused,
+    Open(Arc<Store>),
+    /// It could not be opened.
+    Failed(Arc<str>),
+}
+
+/// Messages in the store whose link is not in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphans {
+    /// Whose they were.
+    pub endpoint: Arc<str>,
+    /// Which link's.
+    pub link: u32,
+    /// How many.
+    pub messages: u64,
+    /// Their bytes of payload.
+    pub bytes: u64,
+}
+
+/// How the store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreView {
+    /// Its numbers, where it is open.
+    pub status: Option<store::Status>,
+    /// Why it is not, or does not take messages.
+    pub failure: Option<Arc<str>>,
+}
+
+impl Spool {
+    pub(super) fn new(receipts: Arc<Receipts>) -> Arc<Self> {
+        Arc::new(Self { standing: RwLock::new(Standing::Unused), receipts, waiting: Mutex::default() })
+    }
+
+    /// Opens the store, if it is not open. Answers with its dead letters.
+    pub(super) async fn open(self: &Arc<Self>, storage: &Storage, keep: Duration) -> Vec<DeadLetter> {
+        if matches!(self.standing(), Standing::Open(_)) {
+            return Vec::new();
+        }
+        let policy = store::Policy::new(&storage.dir, storage.max_bytes);
+        let opened = tokio::task::spawn_blocking(move || Store::open(&policy)).await;
+        let (store, recovered) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return self.failed(&error),
+            Err(error) => return self.failed(&error),
+        };
+        tracing::info!(
+            dir = %storage.dir.display(),
+            messages = recovered.messages.len(),
+            receipts = recovered.receipts.len(),
+            "the store is open"
+        );
+        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = Standing::Open(Arc::clone(&store));
+        self.recover(recovered, keep);
+        match store.dead(None, None, usize::MAX).await {
+            Ok(letters) => letters.into_iter().map(DeadLetter::from).collect(),
+            Err(error) => {
+                tracing::error!(%error, "dead letters cannot be shown");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Why durable messages cannot be accepted now; `None`: they can.
+    pub(super) fn failure(&self) -> Option<Arc<str>> {
+        match self.standing() {
+            Standing::Unused => Some("the store is not open".into()),
+            Standing::Failed(why) => Some(why),
+            Standing::Open(store) => store.status().failure.map(|failure| failure.to_string().into()),
+        }
+    }
+
+    /// How it is; `None`: no endpoint needs it.
+    pub(super) fn view(&self) -> Option<StoreView> {
+        match self.standing() {
+            Standing::Unused => None,
+            Standing::Failed(why) => Some(StoreView { status: None, failure: Some(why) }),
+            Standing::Open(store) => {
+                let status = store.status();
+                let failure = status.failure.as_ref().map(|failure| failure.to_string().into());
+                Some(StoreView { status: Some(status), failure })
+            }
+        }
+    }
+
+    /// Puts a message on disk; its link learns how that went.
+    pub(super) fn keep(self: &Arc<Self>, slot: &Arc<Slot>, keep: &Keep, expires_at: Option<SystemTime>) {
+        let &Keep { place, id, .. } = keep;
+        let now = SystemTime::now();
+        let record = Record {
+            id,
+            endpoint: Arc::clone(&slot.id.endpoint),
+            link: slot.id.index,
+            accepted_at: self.receipts.get(id).map_or(now, |receipt| receipt.accepted_at),
+            expires_at,
+            key: keep.key.clone(),
+            idempotency_key: self.receipts.claim(id).map(|(key, _)| key),
+            payload: keep.payload.clone(),
+            marked: false,
+        };
+        let (slot, spool) = (Arc::clone(slot), Arc::clone(self));
+        let done = move |result| match result {
+            Ok(_) => {
+                spool.receipts.advance(id, SystemTime::now(), State::Stored, None, None);
+                slot.answer(Input::Stored { place, id });
+            }
+            Err(error) => {
+                tracing::warn!(link = %slot.id, %id, %error, "a message could not be stored and is refused");
+                if !slot.answer(Input::NotStored { place, id }) {
+                    spool.receipts.advance(id, SystemTime::now(), State::Dropped, Some(Fate::Disk), None);
+                }
+            }
+        };
+        self.submit(Op::Append(Box::new(record)), Box::new(done));
+    }
+
+    /// Notes that messages may have begun to leave, which has an answer, or have not after all, which has none.
+    pub(super) fn mark(self: &Arc<Self>, slot: &Arc<Slot>, ids: &[MessageId], marked: bool) {
+        let Standing::Open(store) = self.standing() else { return };
+        store.submit_all(ids.iter().map(|&id| {
+            let slot = Arc::clone(slot);
+            // Without its mark a message must not leave; a store that cannot give it is broken, and says so.
+            let done = move |result: Result<u64, _>| {
+                if result.is_ok() {
+                    slot.answer(Input::Marked([id].into()));
+                }
+            };
+            (Op::Mark { id, marked }, marked.then(|| Box::new(done) as store::Done))
+        }));
+    }
+
+    /// A message reached a state that the store must know of; the receipt says so when it does.
+    pub(super) fn settle(
+        self: &Arc<Self>,
+        id: MessageId,
+        (state, fate): (State, Option<Fate>),
+        generation: Option<u64>,
+        keep: Duration,
+    ) {
+        let at = SystemTime::now();
+        let settled = Settled {
+            id,
+            state,
+            fate,
+            generation,
+            updated_at: at,
+            keep_until: at + keep,
+            claim_until: self.receipts.claim(id).map(|(_, until)| until),
+        };
+        let spool = Arc::clone(self);
+        // Where the disk fails, the receipt still says what is true.
+        let done = move |_| spool.receipts.advance(id, at, state, fate, generation);
+        self.submit(Op::Settle(Box::new(settled)), Box::new(done));
+    }
+
+    /// What the store holds for a link that is about to start.
+    pub(super) fn take(&self, id: &LinkId) -> Vec<Record> {
+        self.waiting().remove(&(Arc::clone(&id.endpoint), id.index)).unwrap_or_default()
+    }
+
+    /// The task of a link is gone: what the store holds for it waits for another one. Answers with the names.
+    pub(super) async fn reclaim(&self, id: &LinkId) -> Vec<MessageId> {
+        let Standing::Open(store) = self.standing() else { return Vec::new() };
+        match store.held(Arc::clone(&id.endpoint), id.index).await {
+            Ok(records) => {
+                let ids = records.iter().map(|record| record.id).collect();
+                if !records.is_empty() {
+                    self.waiting().insert((Arc::clone(&id.endpoint), id.index), records);
+                }
+                ids
+            }
+            Err(error) => {
+                tracing::error!(link = %id, %error, "stored messages cannot be read back; a restart will");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Messages that wait for a link that nobody has configured.
+    pub(super) fn orphans(&self) -> Vec<Orphans> {
+        let waiting = self.waiting();
+        let orphans = waiting.iter().map(|((endpoint, link), records)| Orphans {
+            endpoint: Arc::clone(endpoint),
+            link: *link,
+            messages: records.len() as u64,
+            bytes: records.iter().map(|record| record.payload.len() as u64).sum(),
+        });
+        orphans.collect()
+    }
+
+    /// An operator's word on dead letters and orphans; answers with how many messages it concerned.
+    pub(super) async fn carry_out(&self, op: Op) -> Result<u64, store::WriteError> {
+        match self.standing() {
+            Standing::Open(store) => store.write(op).await,
+            Standing::Unused | Standing::Failed(_) => Err(store::WriteError::Closed),
+        }
+    }
+
+    /// Writes what is under way and closes the store.
+    pub(super) async fn close(&self) {
+        if let Standing::Open(store) = self.standing() {
+            store.close().await;
+        }
+    }
+
+    fn submit(&self, op: Op, done: store::Done) {
+        match self.standing() {
+            Standing::Open(store) => store.submit(op, Some(done)),
+            Standing::Unused | Standing::Failed(_) => done(Err(store::WriteError::Closed)),
+        }
+    }
+
+    fn failed(&self, error: &(dyn std::error::Error + Send + Sync)) -> Vec<DeadLetter> {
+        let why: Arc<str> = match error.source() {
+            Some(source) => format!("{error}: {source}").into(),
+            None => error.to_string().into(),
+        };
+        tracing::error!(error = %why, "the store cannot be used: durable endpoints take no messages");
+        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = Standing::Failed(why);
+        Vec::new()
+    }
+
+    fn recover(self: &Arc<Self>, recovered: store::Recovered, keep: Duration) {
+        let mut unknown = Vec::new();
+        for kept in recovered.receipts {
+            if kept.receipt.state == State::Written {
+                unknown.push((kept.receipt.id, kept.receipt.generation));
+            }
+            self.receipts.restore(kept.receipt, Some(kept.keep_until), kept.claim);
+        }
+        for record in recovered.messages {
+            let receipt = Receipt {
+                id: record.id,
+                endpoint: Arc::clone(&record.endpoint),
+                link: record.link,
+                state: State::Stored,
+                bytes: record.payload.len() as u64,
+                accepted_at: record.accepted_at,
+                updated_at: record.accepted_at,
+                generation: None,
+                fate: None,
+            };
+            let claim = record.idempotency_key.clone().map(|key| (key, record.accepted_at + CLAIM));
+            self.receipts.restore(receipt, None, claim);
+            if record.marked {
+                unknown.push((record.id, None));
+            } else {
+                self.waiting().entry((Arc::clone(&record.endpoint), record.link)).or_default().push(record);
+            }
+        }
+        // They were under way, at most once, when the daemon ended without a word.
+        for (id, generation) in unknown {
+            self.settle(id, (State::Unknown, Some(Fate::Crash)), generation, keep);
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, u32), Vec<Record>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
