@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
 use super::{Shared, problem::Problem};
-use crate::config::{Api, Listen, Scope};
+use crate::config::{Api, Scope};
 
 /// What the caller may see; in the extensions of every request that got through.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, mut request: Reques
     let config = shared.pool.config();
     let path = request.uri().path();
     let host = request.uri().authority().map(ToString::to_string);
-    if let Err(problem) = browser(&config.api, request.headers(), host.as_deref()) {
+    if let Err(problem) = browser(&config.api, shared.bound, request.headers(), host.as_deref()) {
         return problem.into_response();
     }
     let is_probe = matches!(path, "/livez" | "/readyz");
@@ -53,11 +53,11 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, mut request: Reques
     next.run(request).await
 }
 
-fn browser(api: &Api, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Problem> {
+fn browser(api: &Api, bound: Option<IpAddr>, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Problem> {
     let host = authority.or_else(|| headers.get(header::HOST)?.to_str().ok());
-    if let Listen::Tcp(bound) = &api.listen {
+    if let Some(bound) = bound {
         let named = host.map(name_of).unwrap_or_default();
-        if !is_own(named, bound.ip()) && !api.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(named)) {
+        if !is_own(named, bound) && !api.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(named)) {
             return Err(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "host-not-allowed",
@@ -162,7 +162,11 @@ const fn word(scope: Scope) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    const LOOPBACK: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     use crate::config::parse_toml;
 
     fn api(keys: &str) -> Api {
@@ -197,10 +201,10 @@ mod tests {
     fn a_foreign_host_is_refused_and_the_loopback_names_are_not() {
         let api = api("allowed_hosts = [\"keeper.lan\"]");
         for host in ["localhost:7700", "127.0.0.1:7700", "[::1]:7700", "127.0.0.1", "KEEPER.lan:80"] {
-            assert_eq!(browser(&api, &headers(&[(header::HOST, host)]), None), Ok(()), "{host}");
+            assert_eq!(browser(&api, LOOPBACK, &headers(&[(header::HOST, host)]), None), Ok(()), "{host}");
         }
         for host in ["evil.example", "evil.example:7700", "10.0.0.1:7700", ""] {
-            assert!(browser(&api, &headers(&[(header::HOST, host)]), None).is_err(), "{host}");
+            assert!(browser(&api, LOOPBACK, &headers(&[(header::HOST, host)]), None).is_err(), "{host}");
         }
     }
 
@@ -209,7 +213,7 @@ mod tests {
         let api = api("allowed_origins = [\"https://desk.example\"]");
         let ask = |origin: &str| {
             let pairs = [(header::HOST, "localhost:7700"), (header::ORIGIN, origin)];
-            browser(&api, &headers(&pairs), None)
+            browser(&api, LOOPBACK, &headers(&pairs), None)
         };
         assert_eq!(ask("http://localhost:7700"), Ok(()));
         assert_eq!(ask("https://desk.example"), Ok(()));

@@ -29,7 +29,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Shared, convert, events::Wish, messages, problem::Problem, query::Params, wire};
+use super::{Shared, convert, events::Wish, messages, places::Place, problem::Problem, query::Params, wire};
 use crate::{
     core::{
         message::{Kind, Payload},
@@ -83,7 +83,10 @@ pub(super) async fn upgrade(
         .max_message_size(Some(view.config.link.outbox.max_message.saturating_mul(2).saturating_add(4096)));
     let consumer = Consumer { shared, endpoint: Arc::clone(&view.config.name), link, wish, envelope };
     let upgraded = hyper::upgrade::on(&mut request);
+    let place = request.extensions_mut().remove::<Place>();
     tokio::spawn(async move {
+        // The connection is out of the server's hands and keeps its place all the same.
+        let _place = place;
         // A client that goes away during its own handshake has asked for nothing.
         if let Ok(upgraded) = upgraded.await {
             let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;

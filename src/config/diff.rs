@@ -96,6 +96,8 @@ impl Diff {
             max_body,
             max_connections,
             header_timeout,
+            body_timeout,
+            write_timeout,
             keepalive,
         } = old;
         for (key, same) in [
@@ -103,6 +105,8 @@ impl Diff {
             ("api.max_body", *max_body == new.max_body),
             ("api.max_connections", *max_connections == new.max_connections),
             ("api.header_timeout", *header_timeout == new.header_timeout),
+            ("api.body_timeout", *body_timeout == new.body_timeout),
+            ("api.write_timeout", *write_timeout == new.write_timeout),
         ] {
             note(&mut self.restart, key, same);
         }

@@ -1,0 +1,4 @@
+//! The API as a whole, over real sockets in this process; its links go nowhere.
+
+mod bench;
+mod places;
