@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    body::Bytes,
     extract::{Path, RawQuery, State},
     response::Response,
 };
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use super::{
     Shared,
     access::Grant,
+    body::Whole,
     convert,
     problem::{Problem, answer, list},
     query::Params,
@@ -126,7 +126,7 @@ pub(super) struct CloseRequest {
 pub(super) async fn close(
     State(shared): State<Arc<Shared>>,
     Path((name, index)): Path<(String, String)>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Answer {
     let frame = close_frame(&body)?;
     command(&shared, &name, &index, Verb::Close(frame)).await

@@ -4,7 +4,9 @@
 //! nothing about links. Everything that comes in is bounded: connections, heads, bodies, lines, time.
 
 mod access;
+mod body;
 mod busy;
+mod consumer;
 mod convert;
 mod events;
 mod health;
@@ -21,9 +23,10 @@ mod socket;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod tokens;
 pub mod wire;
 
-use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -39,6 +42,7 @@ use crate::{
     pool::{Change, Pool},
 };
 use places::{Counter, Places};
+use tokens::Keys;
 
 pub use listen::{ListenError, Listener};
 pub use problem::Problem;
@@ -71,6 +75,9 @@ struct Shared {
     /// The address that the API is bound to, whatever a reloaded configuration says; `None`: a unix socket.
     bound: Option<IpAddr>,
     places: Counter,
+    keys: Keys,
+    body_timeout: Duration,
+    max_body: usize,
 }
 
 impl Api {
@@ -85,6 +92,9 @@ impl Api {
             stop: stop.clone(),
             bound: listener.ip(),
             places: places.counter(),
+            keys: Keys::default(),
+            body_timeout: config.api.body_timeout,
+            max_body: config.api.max_body,
         };
         let router = router(Arc::new(shared), config.api.max_body);
         serve::serve(listener, router, places, &config.api, stop).await;

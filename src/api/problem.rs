@@ -45,6 +45,11 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is too large", detail)
     }
 
+    /// A body, or a line, that does not come to its end.
+    pub fn late_body(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not come in time", detail)
+    }
+
     /// The daemon is stopping.
     pub fn draining() -> Self {
         let detail = "the daemon is stopping; send again when it has started";

@@ -86,32 +86,45 @@ impl Receipts {
 
     /// Waits until the message has reached `wanted`, or has ended, or patience has.
     pub(super) async fn settle(&self, id: MessageId, wanted: State, patience: Duration) -> Option<Receipt> {
-        let mut changed = {
+        let mut waiter = {
             let mut book = self.book();
             let receipt = book.ledger.get(id)?;
             if is_settled(receipt.state, wanted) {
                 return Some(receipt.clone());
             }
-            book.waiting.entry(id).or_insert_with(|| watch::channel(()).0).subscribe()
+            let changed = book.waiting.entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
+            Waiter { receipts: self, id, changed }
         };
         let _ = tokio::time::timeout(patience, async {
-            while changed.changed().await.is_ok() {
+            while waiter.changed.changed().await.is_ok() {
                 if self.get(id).is_none_or(|receipt| is_settled(receipt.state, wanted)) {
                     break;
                 }
             }
         })
         .await;
-        drop(changed);
-        let mut book = self.book();
-        if book.waiting.get(&id).is_some_and(|waiters| waiters.receiver_count() == 0) {
-            book.waiting.remove(&id);
-        }
-        book.ledger.get(id).cloned()
+        self.get(id)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Someone who waits for a message. The last to go, also one who gave up waiting, takes the entry away.
+struct Waiter<'a> {
+    receipts: &'a Receipts,
+    id: MessageId,
+    changed: watch::Receiver<()>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut book = self.receipts.book();
+        // This one still counts.
+        if book.waiting.get(&self.id).is_some_and(|waiters| waiters.receiver_count() <= 1) {
+            book.waiting.remove(&self.id);
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{SinkExt, StreamExt};
 use prometheus::Registry;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
@@ -95,6 +96,26 @@ impl Bench {
         self.stop.send_replace(true);
         tokio::time::timeout(PATIENCE, self.serving).await.unwrap().unwrap();
     }
+}
+
+/// The port of an echo peer.
+pub(super) async fn echo() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+                while let Some(Ok(message)) = socket.next().await {
+                    let is_data = message.is_text() || message.is_binary();
+                    if is_data && socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
 }
 
 /// Everything until the server hangs up.
