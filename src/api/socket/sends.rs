@@ -100,7 +100,7 @@ impl Sends {
                 self.ahead_bytes -= bytes(&request);
                 match request.send {
                     Ok((send, wanted)) => {
-                        self.sending = Some(accept(self.pool.clone(), send, request.reference, wanted))
+                        self.sending = Some(accept(self.pool.clone(), send, request.reference, wanted));
                     }
                     Err(problem) => return Outcome { reference: request.reference, receipt: Err(problem) },
                 }

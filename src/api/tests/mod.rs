@@ -2,6 +2,9 @@
 
 mod bench;
 mod bodies;
+mod document;
+mod endpoints;
 mod places;
+mod sleepers;
 mod sockets;
 mod tokens;
