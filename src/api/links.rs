@@ -208,6 +208,6 @@ pub(super) fn no_endpoint(name: &str) -> Problem {
     Problem::not_found(format!("no endpoint is named {name:?}; GET /v1/endpoints lists them"))
 }
 
-fn no_link(name: &str, index: &str) -> Problem {
+pub(super) fn no_link(name: &str, index: &str) -> Problem {
     Problem::not_found(format!("there is no link {name}/{index}; GET /v1/links lists them"))
 }

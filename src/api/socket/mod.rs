@@ -79,6 +79,9 @@ pub(super) async fn upgrade(
     let envelope = handshake::offers_envelope(request.headers());
     let response = handshake::answer(request.headers(), envelope)?;
     let link = wish.link;
+    if let Some(index) = link.filter(|index| shared.pool.link(&name, *index).is_none()) {
+        return Err(super::links::no_link(&name, &index.to_string()));
+    }
     let session = Session {
         endpoint: Arc::clone(&view.config.name),
         link,

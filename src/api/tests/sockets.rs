@@ -135,6 +135,14 @@ async fn an_envelope_that_cannot_be_understood_is_answered_in_its_turn() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_not_there_cannot_be_asked_for() {
+    let bench = paused("reject").await;
+    assert!(bench.try_socket(&format!("{PATH}?link=0"), None).await.is_ok());
+    let error = bench.try_socket(&format!("{PATH}?link=1"), None).await.unwrap_err();
+    assert!(error.to_string().contains("404"), "{error}");
+}
+
+#[tokio::test]
 async fn only_the_types_asked_for_come_by_either_way() {
     let bench = paused("reject").await;
     let mut socket = bench.socket(&format!("{PATH}?types=open,message"), ENVELOPE).await;
