@@ -1,5 +1,7 @@
 //! A full house, silent clients, and what a probe sees of them.
 
+use std::{io::ErrorKind, time::Duration};
+
 use tokio::io::AsyncWriteExt;
 
 use super::bench::{Bench, rest, until};
@@ -33,6 +35,10 @@ async fn a_flood_of_silent_connections_does_not_starve_a_probe() {
         }
         assert_eq!(bench.get("/livez").await.0, 200, "round {round}");
     }
+    // Those in the reserve have been pushed out by later ones, the first two keep their places.
+    let pushed_out = tokio::time::timeout(Duration::from_secs(3), rest(&mut flood[2])).await;
+    assert_eq!(pushed_out.as_deref(), Ok(""));
+    assert!(matches!(flood[0].try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock));
 }
 
 #[tokio::test]

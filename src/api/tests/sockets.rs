@@ -97,20 +97,21 @@ async fn what_a_client_sent_before_it_left_is_not_lost_with_it() {
 
 #[tokio::test]
 async fn a_refusal_closes_a_plain_socket_and_nothing_overtakes_it() {
-    let bench = paused("reject").await;
+    let feed = "[endpoints.feed]\nurl = \"ws://127.0.0.1:1/\"\noutbox.max_message = \"1KiB\"";
+    let bench = Bench::new(&format!("max_connections = 1\n{feed}")).await;
     let mut socket = bench.socket(PATH, None).await;
-    for number in 0..50 {
-        // Closed by the other side in the middle of it, if it is quick.
-        if socket.send(Message::text(number.to_string())).await.is_err() {
-            break;
-        }
+    for text in ["first", &"x".repeat(2000), "behind it", "and this"] {
+        socket.feed(Message::text(text)).await.unwrap();
     }
+    socket.flush().await.unwrap();
     loop {
         if let Message::Close(Some(frame)) = next(&mut socket).await {
             assert_eq!(u16::from(frame.code), 1013);
             break;
         }
     }
+    drop(socket);
+    until("the end of the connection", async || (bench.get("/v1/links").await.0 == 200).then_some(())).await;
     assert_eq!(bench.pool.endpoint("feed").unwrap().totals.queued_messages, 1);
 }
 
