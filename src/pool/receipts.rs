@@ -132,3 +132,34 @@ impl Drop for Waiter<'_> {
 fn is_settled(state: State, wanted: State) -> bool {
     state.is_end() || state >= wanted
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_waiting_leaves_nothing_behind() {
+        let (receipts, id, at) = (Receipts::new(10), MessageId(1), SystemTime::UNIX_EPOCH);
+        let receipt = Receipt {
+            id,
+            endpoint: "e".into(),
+            link: 0,
+            state: State::Queued,
+            bytes: 1,
+            accepted_at: at,
+            updated_at: at,
+            generation: None,
+            fate: None,
+        };
+        assert!(receipts.accept(receipt, Duration::ZERO, None).is_none());
+        let mut waiting = Box::pin(receipts.settle(id, State::Written, Duration::from_mins(1)));
+        assert!((&mut waiting).now_or_never().is_none());
+        let other = receipts.settle(id, State::Written, Duration::from_mins(1));
+        assert!(other.now_or_never().is_none());
+        assert_eq!(receipts.book().waiting.len(), 1);
+        drop(waiting);
+        assert_eq!(receipts.book().waiting.len(), 0);
+    }
+}
