@@ -48,9 +48,9 @@ pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
     tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
     families.reload_succeeded(SystemTime::now());
     let pool = Pool::start(Arc::clone(&config), Arc::clone(&families), seed).await;
-    let reload = reloading(pool.clone(), families, reload_from);
+    let reload = reloading(pool.clone(), Arc::clone(&families), reload_from);
     let (stop, stopping) = watch::channel(false);
-    let api = Api { pool: pool.clone(), registry, reload: Arc::clone(&reload) };
+    let api = Api { pool: pool.clone(), registry, families, reload: Arc::clone(&reload) };
     let serving = tokio::spawn(api.serve(listener, stopping));
     loop {
         let stop = signals.stop.clone();

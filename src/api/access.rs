@@ -14,8 +14,8 @@ use http::{HeaderMap, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
-use super::{Shared, problem::Problem};
-use crate::config::{Api, Listen, Scope};
+use super::{Shared, problem::Problem, tokens::Secrets};
+use crate::config::{Api, Scope, Secret};
 
 /// What the caller may see; in the extensions of every request that got through.
 #[derive(Debug, Clone)]
@@ -40,12 +40,14 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, mut request: Reques
     let config = shared.pool.config();
     let path = request.uri().path();
     let host = request.uri().authority().map(ToString::to_string);
-    if let Err(problem) = browser(&config.api, request.headers(), host.as_deref()) {
+    if let Err(problem) = browser(&config.api, shared.bound, request.headers(), host.as_deref()) {
         return problem.into_response();
     }
     let is_probe = matches!(path, "/livez" | "/readyz");
     if !is_probe {
-        match authorize(&config.api, request.method(), path, request.headers()) {
+        let secrets =
+            if config.api.tokens.is_empty() { Secrets::default() } else { shared.keys.secrets(&config).await };
+        match authorize(&config.api, &secrets, &request) {
             Ok(grant) => request.extensions_mut().insert(grant),
             Err(problem) => return problem.into_response(),
         };
@@ -53,11 +55,11 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, mut request: Reques
     next.run(request).await
 }
 
-fn browser(api: &Api, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Problem> {
+fn browser(api: &Api, bound: Option<IpAddr>, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Problem> {
     let host = authority.or_else(|| headers.get(header::HOST)?.to_str().ok());
-    if let Listen::Tcp(bound) = &api.listen {
+    if let Some(bound) = bound {
         let named = host.map(name_of).unwrap_or_default();
-        if !is_own(named, bound.ip()) && !api.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(named)) {
+        if !is_own(named, bound) && !api.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(named)) {
             return Err(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "host-not-allowed",
@@ -95,13 +97,15 @@ fn is_own(name: &str, bound: IpAddr) -> bool {
     }
 }
 
-fn authorize(api: &Api, method: &Method, path: &str, headers: &HeaderMap) -> Result<Grant, Problem> {
+fn authorize<B>(api: &Api, secrets: &[Option<Secret>], request: &http::Request<B>) -> Result<Grant, Problem> {
+    let (method, path) = (request.method(), request.uri().path());
     if api.tokens.is_empty() {
         return Ok(Grant { endpoints: None });
     }
     let unauthorized =
         |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", detail.to_owned());
-    let given = headers
+    let given = request
+        .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
@@ -109,9 +113,9 @@ fn authorize(api: &Api, method: &Method, path: &str, headers: &HeaderMap) -> Res
         .map(|(_, token)| token.trim())
         .ok_or_else(|| unauthorized("send `Authorization: Bearer TOKEN` with one of api.tokens"))?;
     let mut found = None;
-    for token in &api.tokens {
-        // Read at each use, so that a rotated secret counts at once. All are compared, whichever matches.
-        let Ok(secret) = token.secret.evaluate() else { continue };
+    // All are compared, whichever matches.
+    for (token, secret) in api.tokens.iter().zip(secrets) {
+        let Some(secret) = secret else { continue };
         if !secret.expose().is_empty() && bool::from(secret.expose().as_bytes().ct_eq(given.as_bytes())) {
             found = Some(token);
         }
@@ -162,7 +166,12 @@ const fn word(scope: Scope) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::api::tokens;
+
+    const LOOPBACK: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     use crate::config::parse_toml;
 
     fn api(keys: &str) -> Api {
@@ -190,17 +199,19 @@ mod tests {
     }
 
     fn asked(api: &Api, token: &str, method: &Method, path: &str) -> Result<Grant, Problem> {
-        authorize(api, method, path, &headers(&[(header::AUTHORIZATION, &format!("Bearer {token}"))]))
+        let request = http::Request::builder().method(method).uri(path);
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).body(()).expect("a request");
+        authorize(api, &tokens::read(&api.tokens), &request)
     }
 
     #[test]
     fn a_foreign_host_is_refused_and_the_loopback_names_are_not() {
         let api = api("allowed_hosts = [\"keeper.lan\"]");
         for host in ["localhost:7700", "127.0.0.1:7700", "[::1]:7700", "127.0.0.1", "KEEPER.lan:80"] {
-            assert_eq!(browser(&api, &headers(&[(header::HOST, host)]), None), Ok(()), "{host}");
+            assert_eq!(browser(&api, LOOPBACK, &headers(&[(header::HOST, host)]), None), Ok(()), "{host}");
         }
         for host in ["evil.example", "evil.example:7700", "10.0.0.1:7700", ""] {
-            assert!(browser(&api, &headers(&[(header::HOST, host)]), None).is_err(), "{host}");
+            assert!(browser(&api, LOOPBACK, &headers(&[(header::HOST, host)]), None).is_err(), "{host}");
         }
     }
 
@@ -209,7 +220,7 @@ mod tests {
         let api = api("allowed_origins = [\"https://desk.example\"]");
         let ask = |origin: &str| {
             let pairs = [(header::HOST, "localhost:7700"), (header::ORIGIN, origin)];
-            browser(&api, &headers(&pairs), None)
+            browser(&api, LOOPBACK, &headers(&pairs), None)
         };
         assert_eq!(ask("http://localhost:7700"), Ok(()));
         assert_eq!(ask("https://desk.example"), Ok(()));
@@ -229,6 +240,7 @@ mod tests {
         assert!(asked(&api, "secret-admin", &Method::POST, "/v1/reload").is_ok());
         assert!(asked(&api, "secret-admin", &Method::POST, "/v1/endpoints/b/messages").is_ok());
         assert!(asked(&api, "wrong", &Method::GET, "/v1/links").is_err());
-        assert!(authorize(&api, &Method::GET, "/metrics", &HeaderMap::new()).is_err());
+        let bare = http::Request::builder().uri("/metrics").body(()).expect("a request");
+        assert!(authorize(&api, &tokens::read(&api.tokens), &bare).is_err());
     }
 }

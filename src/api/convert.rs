@@ -1,5 +1,7 @@
 //! From what the pool shows to the JSON of the wire: the only place where the two meet.
 
+mod endpoint;
+
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -9,12 +11,13 @@ use crate::{
     core::{
         event::Timings,
         message::{Kind, Payload},
-        phase::Phase,
         receipt::Receipt,
     },
     hub::{Entry, Item},
-    pool::{Change, EndpointView, HistoryEntry, LinkView, Totals},
+    pool::{Change, HistoryEntry, LinkView},
 };
+
+pub(super) use endpoint::endpoint;
 
 /// How binary data is written in JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,38 +88,6 @@ pub(super) fn receipt(receipt: &Receipt) -> wire::Receipt {
         updated_at: wire::time(receipt.updated_at),
         generation: receipt.generation,
         reason: receipt.fate.map(|fate| fate.as_str().to_owned()),
-    }
-}
-
-pub(super) fn endpoint(view: &EndpointView) -> wire::Endpoint {
-    let config = &view.config;
-    wire::Endpoint {
-        name: config.name.to_string(),
-        urls: config.urls.iter().map(crate::config::Template::shown).collect(),
-        links: config.links,
-        protocols: config.protocols.iter().map(crate::config::Template::shown).collect(),
-        headers: config
-            .headers
-            .iter()
-            .map(|(name, value)| wire::Header { name: name.to_string(), value: value.shown() })
-            .collect(),
-        critical: config.critical,
-        min_ready: config.min_ready,
-        outbox_max_messages: config.link.outbox.max_messages,
-        outbox_max_bytes: config.link.outbox.max_bytes,
-        outbox_max_message_bytes: config.link.outbox.max_message,
-        inbox_max_message_bytes: config.inbox.max_message,
-        totals: totals(&view.totals),
-    }
-}
-
-fn totals(totals: &Totals) -> wire::Totals {
-    wire::Totals {
-        phases: Phase::ALL.into_iter().map(|phase| phase.to_string()).zip(totals.phases).collect(),
-        buffered_amount: totals.buffered_amount,
-        queued_messages: totals.queued_messages,
-        inbox_cursor: totals.inbox_cursor,
-        consumers: totals.consumers,
     }
 }
 

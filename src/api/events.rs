@@ -13,77 +13,20 @@ use axum::{
         sse::{Event as Frame, KeepAlive},
     },
 };
+use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode};
 
 use super::{
     Shared,
     access::Grant,
-    convert::{self, BinaryType},
+    consumer::{Consumer, Told, Wish},
+    convert,
     problem::Problem,
     query::Params,
     wire,
 };
-use crate::{
-    hub::{From, Next, Reader},
-    pool::Pool,
-};
-
-/// Types of events, as `?types=` names them.
-const TYPES: [&str; 6] = ["open", "message", "error", "close", "phase", "gap"];
 /// What a client waits before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// How a consumer wants to read.
-#[derive(Debug, Clone)]
-pub(super) struct Wish {
-    pub(super) from: From,
-    types: Option<Vec<String>>,
-    pub(super) binary: BinaryType,
-    /// Falling behind ends the stream.
-    pub(super) close_on_lag: bool,
-}
-
-impl Wish {
-    /// The parameters that every consumer may give.
-    pub(super) const PARAMS: [&str; 4] = ["from", "types", "binaryType", "on_lag"];
-
-    pub(super) fn read(params: &Params, last_seen: Option<&str>) -> Result<Self, Problem> {
-        let from = params.with("from", "latest, oldest or a cursor", from)?;
-        let types = params.with("types", &format!("a list of {}", TYPES.join(", ")), |list| {
-            let types: Vec<_> = list.split(',').map(|word| word.trim().to_owned()).collect();
-            types.iter().all(|word| TYPES.contains(&word.as_str())).then_some(types)
-        })?;
-        let on_lag = params.with("on_lag", "gap or close", |word| match word {
-            "gap" => Some(false),
-            "close" => Some(true),
-            _ => None,
-        })?;
-        Ok(Self {
-            // What a reconnecting client has seen is newer than what its URL says.
-            from: last_seen.and_then(from_cursor).or(from).unwrap_or(From::Latest),
-            types,
-            binary: params.with("binaryType", "base64 or hex", BinaryType::from_word)?.unwrap_or_default(),
-            close_on_lag: on_lag.unwrap_or_default(),
-        })
-    }
-
-    pub(super) fn takes(&self, kind: &str) -> bool {
-        // What this consumer lost is never hidden from it.
-        kind == "gap" || self.types.as_ref().is_none_or(|types| types.iter().any(|word| word == kind))
-    }
-}
-
-fn from(word: &str) -> Option<From> {
-    match word {
-        "latest" => Some(From::Latest),
-        "oldest" => Some(From::Oldest),
-        cursor => from_cursor(cursor),
-    }
-}
-
-fn from_cursor(cursor: &str) -> Option<From> {
-    cursor.trim().parse().ok().map(From::After)
-}
 
 /// `GET /v1/endpoints/{name}/events`
 #[utoipa::path(get, path = "/v1/endpoints/{name}/events", tag = "events", operation_id = "events",
@@ -101,8 +44,7 @@ pub(super) async fn endpoint(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wish = wish(query.as_deref(), &headers)?;
-    let reader = shared.pool.subscribe(&name, wish.from).ok_or_else(|| super::links::no_endpoint(&name))?;
-    Ok(stream(&shared, Some(name), reader, wish))
+    Ok(stream(&shared, Consumer::of(&shared, &name, wish)?))
 }
 
 /// `GET /v1/events`
@@ -124,8 +66,7 @@ pub(super) async fn pool(
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail));
     }
     let wish = wish(query.as_deref(), &headers)?;
-    let reader = shared.pool.subscribe_all(wish.from);
-    Ok(stream(&shared, None, reader, wish))
+    Ok(stream(&shared, Consumer::of_all(&shared, wish)))
 }
 
 fn wish(query: Option<&str>, headers: &HeaderMap) -> Result<Wish, Problem> {
@@ -133,80 +74,21 @@ fn wish(query: Option<&str>, headers: &HeaderMap) -> Result<Wish, Problem> {
     Wish::read(&params, headers.get("last-event-id").and_then(|value| value.to_str().ok()))
 }
 
-/// A consumer between two events.
-struct Consumer {
-    pool: Pool,
-    endpoint: Option<String>,
-    reader: Reader,
-    wish: Wish,
-    ended: bool,
-}
-
-impl Consumer {
-    /// The next event that the consumer asked for; `None` at the end.
-    async fn next(&mut self) -> Option<wire::Event> {
-        while !self.ended {
-            let event = match self.reader.next().await {
-                Next::Closed => return None,
-                Next::Entry(entry) => convert::event(&entry, self.wish.binary),
-                Next::Gap { missed, from, to } => {
-                    if let Some(name) = &self.endpoint {
-                        self.pool.count_gap(name, missed);
-                    }
-                    self.ended = self.wish.close_on_lag;
-                    convert::lag(self.endpoint.as_deref(), missed, from, to)
-                }
-            };
-            if self.wish.takes(&event.kind) {
-                return Some(event);
-            }
-        }
-        None
-    }
-}
-
-fn stream(shared: &Shared, endpoint: Option<String>, reader: Reader, wish: Wish) -> Response {
-    let consumer = Consumer { pool: shared.pool.clone(), endpoint, reader, wish, ended: false };
-    let frames = futures_util::stream::unfold((consumer, true), |(mut consumer, first)| async move {
-        if first {
-            // Sent at once, so that the client knows that it is heard.
-            let hello = Frame::default().retry(RETRY).comment("wskeeper");
-            return Some((Ok::<_, axum::Error>(hello), (consumer, false)));
-        }
-        let event = consumer.next().await?;
+fn stream(shared: &Shared, consumer: Consumer) -> Response {
+    let hello = Frame::default().retry(RETRY).comment("wskeeper");
+    // Sent at once, so that the client knows that it is heard.
+    let first = futures_util::stream::once(std::future::ready(Ok::<_, axum::Error>(hello)));
+    let events = futures_util::stream::unfold(Some(consumer), |consumer| async move {
+        let mut consumer = consumer?;
+        let (event, goes_on) = match consumer.next().await {
+            Told::Entry(entry) => (convert::event(&entry, consumer.binary()), true),
+            Told::Gap(event) => (event, true),
+            Told::Lagged(event) => (event, false),
+            Told::Gone => return None,
+        };
         let frame = Frame::default().id(event.cursor.to_string()).event(&event.kind).json_data(&event);
-        Some((frame, (consumer, false)))
+        Some((frame, goes_on.then_some(consumer)))
     });
     let keepalive = KeepAlive::new().interval(shared.pool.config().api.keepalive);
-    Sse::new(frames).keep_alive(keepalive).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wish(query: &str, last_seen: Option<&str>) -> Result<Wish, Problem> {
-        Wish::read(&Params::read(Some(query), &Wish::PARAMS)?, last_seen)
-    }
-
-    #[test]
-    fn the_last_event_id_counts_before_the_url() {
-        assert_eq!(wish("from=oldest", Some("17")).map(|wish| wish.from), Ok(From::After(17)));
-        assert_eq!(wish("from=oldest", None).map(|wish| wish.from), Ok(From::Oldest));
-        assert_eq!(wish("from=9", None).map(|wish| wish.from), Ok(From::After(9)));
-        assert_eq!(wish("", None).map(|wish| wish.from), Ok(From::Latest));
-        assert!(wish("from=yesterday", None).is_err());
-    }
-
-    #[test]
-    fn a_gap_is_told_whatever_types_are_asked_for() {
-        assert!(wish("types=message", None).expect("a type").takes("gap"));
-    }
-
-    #[test]
-    fn only_known_types_can_be_asked_for() {
-        let wanted = wish("types=message,gap", None).expect("both are types");
-        assert!(wanted.takes("message") && !wanted.takes("phase"));
-        assert!(wish("types=message,nonsense", None).is_err());
-    }
+    Sse::new(first.chain(events)).keep_alive(keepalive).into_response()
 }

@@ -65,6 +65,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
     responses((status = 200, description = "Prometheus text 0.0.4.", body = String, content_type = "text/plain"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     shared.pool.observe();
+    shared.places.observe();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], observe::render(&shared.registry)).into_response()
 }

@@ -1,7 +1,10 @@
 //! Lines out of a body that arrives in pieces, each bounded; a line that is too long is an error and is skipped.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use tokio::time::Instant;
 
 use super::problem::Problem;
 
@@ -13,18 +16,21 @@ pub(super) struct Lines<S> {
     /// How far `pending` has been searched for a line's end.
     searched: usize,
     longest: usize,
+    /// For a line that has begun.
+    patience: Duration,
     /// The rest of a line that was too long is thrown away.
     skipping: bool,
     ended: bool,
 }
 
 impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
-    pub(super) fn new(pieces: S, longest: usize) -> Self {
-        Self { pieces, pending: BytesMut::new(), searched: 0, longest, skipping: false, ended: false }
+    pub(super) fn new(pieces: S, longest: usize, patience: Duration) -> Self {
+        Self { pieces, pending: BytesMut::new(), searched: 0, longest, patience, skipping: false, ended: false }
     }
 
-    /// The next line without its end; `None` after the last.
+    /// The next line without its end; `None` after the last. Between lines it waits for ever, within one it does not.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
+        let mut until = None;
         loop {
             if let Some(end) = self.pending[self.searched..].iter().position(|byte| *byte == b'\n') {
                 let line = self.pending.split_to(self.searched + end).freeze();
@@ -48,7 +54,16 @@ impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
                     return Some(Err(self.too_long()));
                 }
             }
-            match self.pieces.next().await {
+            if !self.pending.is_empty() || self.skipping {
+                until.get_or_insert(Instant::now() + self.patience);
+            }
+            let Some(piece) = by(until, self.pieces.next()).await else {
+                (self.ended, self.skipping) = (true, false);
+                self.pending.clear();
+                self.searched = 0;
+                return Some(Err(Problem::late_body("a line was not complete within api.body_timeout")));
+            };
+            match piece {
                 Some(Ok(piece)) => self.pending.extend_from_slice(&piece),
                 // The sender broke off within a line, which then never was one.
                 Some(Err(_)) => return None,
@@ -66,13 +81,23 @@ impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
     }
 }
 
+/// What the future gives; `None`: it was not there by then.
+async fn by<T>(until: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => tokio::time::timeout_at(until, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(10);
+
     async fn read(pieces: &[&'static str], longest: usize) -> Vec<Result<Bytes, ()>> {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
-        let mut lines = Lines::new(futures_util::stream::iter(pieces), longest);
+        let mut lines = Lines::new(futures_util::stream::iter(pieces), longest, PATIENCE);
         let mut read = Vec::new();
         while let Some(line) = lines.next().await {
             read.push(line.map_err(|_| ()));
@@ -91,5 +116,19 @@ mod tests {
     async fn a_line_that_is_too_long_is_one_error_and_the_next_is_read() {
         let read = read(&["12345", "67890", "12345\nok\n"], 8).await;
         assert_eq!(read, [Err(()), Ok(Bytes::from_static(b"ok"))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_trickles_ends_the_batch_and_a_pause_between_lines_does_not() {
+        let pieces = [(PATIENCE * 100, "first\n"), (PATIENCE * 100, "a"), (PATIENCE / 2, "b"), (PATIENCE, "c\nlast\n")];
+        let pieces = futures_util::stream::iter(pieces).then(|(wait, piece)| async move {
+            tokio::time::sleep(wait).await;
+            Ok(Bytes::from_static(piece.as_bytes()))
+        });
+        let mut lines = Lines::new(Box::pin(pieces), 100, PATIENCE);
+        assert_eq!(lines.next().await, Some(Ok(Bytes::from_static(b"first"))));
+        let problem = lines.next().await.unwrap().unwrap_err();
+        assert!(problem.detail().contains("api.body_timeout"));
+        assert_eq!(lines.next().await, None);
     }
 }

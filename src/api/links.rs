@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    body::Bytes,
     extract::{Path, RawQuery, State},
     response::Response,
 };
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use super::{
     Shared,
     access::Grant,
+    body::Whole,
     convert,
     problem::{Problem, answer, list},
     query::Params,
@@ -57,10 +57,11 @@ pub(super) async fn endpoints(
 /// `GET /v1/endpoints/{name}`
 #[utoipa::path(get, path = "/v1/endpoints/{name}", tag = "endpoints", operation_id = "endpoint",
     params(("name" = String, Path, description = "The endpoint.")),
-    responses((status = 200, description = "What is not secret, and sums.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "Its configuration in force without what is secret, its links, and sums.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
-    Ok(answer(StatusCode::OK, &convert::endpoint(&view)))
+    let links = Some(page(&shared, &|endpoint| endpoint == name, None, None, LIMIT));
+    Ok(answer(StatusCode::OK, &wire::Endpoint { links, ..convert::endpoint(&view) }))
 }
 
 /// `GET /v1/links`
@@ -81,10 +82,19 @@ pub(super) async fn links(
     let after = params.with("after", "a link such as trades/0", split)?;
     let after = after.as_ref().map(|(name, index)| (name.as_str(), *index));
     let wanted = |name: &str| grant.sees(name) && params.get("endpoint").is_none_or(|endpoint| endpoint == name);
-    let page = shared.pool.links(&wanted, phase, after, limit(&params)?);
+    Ok(answer(StatusCode::OK, &page(&shared, &wanted, phase, after, limit(&params)?)))
+}
+
+fn page(
+    shared: &Shared,
+    wanted: &dyn Fn(&str) -> bool,
+    phase: Option<Phase>,
+    after: Option<(&str, u32)>,
+    limit: usize,
+) -> wire::List<wire::Link> {
+    let page = shared.pool.links(wanted, phase, after, limit);
     let next = page.items.last().filter(|_| page.more).map(|last| format!("{}/{}", last.endpoint, last.index));
-    let items = page.items.iter().map(convert::link).collect();
-    Ok(list(items, next))
+    wire::List { items: page.items.iter().map(convert::link).collect(), next }
 }
 
 /// `GET /v1/links/{name}/{index}`
@@ -126,7 +136,7 @@ pub(super) struct CloseRequest {
 pub(super) async fn close(
     State(shared): State<Arc<Shared>>,
     Path((name, index)): Path<(String, String)>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Answer {
     let frame = close_frame(&body)?;
     command(&shared, &name, &index, Verb::Close(frame)).await
@@ -198,6 +208,6 @@ pub(super) fn no_endpoint(name: &str) -> Problem {
     Problem::not_found(format!("no endpoint is named {name:?}; GET /v1/endpoints lists them"))
 }
 
-fn no_link(name: &str, index: &str) -> Problem {
+pub(super) fn no_link(name: &str, index: &str) -> Problem {
     Problem::not_found(format!("there is no link {name}/{index}; GET /v1/links lists them"))
 }

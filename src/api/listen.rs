@@ -5,14 +5,19 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Listen;
+
+/// A client that has said nothing for this long is probed.
+const PROBE: Duration = Duration::from_mins(1);
 
 /// A bound listener.
 #[derive(Debug)]
@@ -89,14 +94,24 @@ impl Listener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+    /// The next connection. A TCP client that is dead is noticed within `unacknowledged`, give or take a minute.
+    pub(super) async fn accept(&self, unacknowledged: Duration) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // A client that has hung up already is found out at the first read.
+                let _ = prepare(&stream, unacknowledged);
                 Ok(Accepted::Tcp(stream))
             }
             Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+
+    /// The address bound, which is not always the one configured; `None` for a unix socket.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok().map(|address| address.ip()),
+            Self::Unix(..) => None,
         }
     }
 }
@@ -120,6 +135,19 @@ impl Drop for Listener {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// No delay for small writes; probes while nothing is said; on Linux a limit to how long what was written may stay
+/// unacknowledged, and how long a closed window is waited for.
+fn prepare(stream: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE).with_interval(PROBE / 4))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(unacknowledged))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = unacknowledged;
+    Ok(())
 }
 
 async fn remove_stale(path: &Path) -> Result<(), ListenError> {
@@ -180,6 +208,19 @@ mod tests {
         std::fs::write(&path, "data").expect("written");
         assert!(matches!(Listener::bind(&unix(&path)).await, Err(ListenError::Unix { .. })));
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "data");
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn an_accepted_socket_notices_a_dead_client() {
+        let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().expect("an address"))).await.expect("bound");
+        let Listener::Tcp(inner) = &listener else { panic!("no TCP") };
+        let _client = TcpStream::connect(inner.local_addr().expect("an address")).await.expect("connected");
+        let limit = Duration::from_secs(90);
+        let Ok(Accepted::Tcp(stream)) = listener.accept(limit).await else { panic!("no TCP") };
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("readable") && stream.nodelay().expect("readable"));
+        assert_eq!(socket.tcp_user_timeout().expect("readable"), Some(limit));
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ use serde_json::json;
 use super::{
     Shared,
     access::Grant,
+    body::Whole,
     convert,
     lines::Lines,
     problem::{Problem, answer},
@@ -60,7 +61,7 @@ pub(super) async fn send(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, Problem> {
     let params = Params::read(query.as_deref(), &["type", "key", "ttl", "link", "wait", "timeout"])?;
     let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(&headers), Ok)?;
@@ -218,7 +219,7 @@ pub(super) async fn batch(
     // Base64 and escapes may make a line several times as long as its message.
     let longest = view.config.link.outbox.max_message.saturating_mul(6).saturating_add(4096);
     let endpoint = Arc::clone(&view.config.name);
-    let mut lines = Lines::new(body.into_data_stream(), longest);
+    let mut lines = Lines::new(body.into_data_stream(), longest, shared.body_timeout);
     let (answers, outcome) = tokio::sync::mpsc::channel::<String>(BATCH_AHEAD);
     tokio::spawn(async move {
         let mut is_full = false;

@@ -4,6 +4,9 @@
 //! nothing about links. Everything that comes in is bounded: connections, heads, bodies, lines, time.
 
 mod access;
+mod body;
+mod busy;
+mod consumer;
 mod convert;
 mod events;
 mod health;
@@ -12,12 +15,18 @@ mod links;
 mod listen;
 mod messages;
 mod openapi;
+mod places;
 mod problem;
 mod query;
+mod serve;
 mod socket;
+mod stall;
+#[cfg(test)]
+mod tests;
+mod tokens;
 pub mod wire;
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -26,29 +35,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, Uri};
-use hyper::service::service_fn;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
-    time::Instant,
-};
-use tower::ServiceExt;
+use tokio::{sync::watch, time::Instant};
 
-use crate::pool::{Change, Pool};
-use listen::Accepted;
+use crate::{
+    observe::Families,
+    pool::{Change, Pool},
+};
+use places::{Counter, Places};
+use tokens::Keys;
 
 pub use listen::{ListenError, Listener};
 pub use problem::Problem;
-
-/// The largest head of a request.
-const HEAD_MAX: usize = 32 << 10;
-/// What streams and requests under way get to end at shutdown.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// A reload's answer: what it did, or the faults of the new configuration.
 pub type Reloaded = Result<Vec<Change>, Vec<String>>;
@@ -62,6 +59,8 @@ pub struct Api {
     pub pool: Pool,
     /// What `/metrics` shows.
     pub registry: prometheus::Registry,
+    /// What is counted of the API itself.
+    pub families: Arc<Families>,
     /// What `POST /v1/reload` does.
     pub reload: Reload,
 }
@@ -75,74 +74,33 @@ struct Shared {
     since: Instant,
     /// True once streams must end.
     stop: watch::Receiver<bool>,
+    /// The address that the API is bound to, whatever a reloaded configuration says; `None`: a unix socket.
+    bound: Option<IpAddr>,
+    places: Counter,
+    keys: Keys,
+    body_timeout: Duration,
+    max_body: usize,
 }
 
 impl Api {
-    /// Serves until `stop` turns true; then no connection is accepted any more, and those that are open get [`GRACE`].
-    pub async fn serve(self, listener: Listener, mut stop: watch::Receiver<bool>) {
+    /// Serves until `stop` turns true; then no connection is accepted any more, and what is open gets a moment to end.
+    pub async fn serve(self, listener: Listener, stop: watch::Receiver<bool>) {
         let config = self.pool.config();
-        let places = Arc::new(Semaphore::new(config.api.max_connections));
-        let header_timeout = config.api.header_timeout;
-        let (since, stopping) = (Instant::now(), stop.clone());
-        let shared = Shared { pool: self.pool, registry: self.registry, reload: self.reload, since, stop: stopping };
+        let places = Places::new(config.api.max_connections, self.families);
+        let shared = Shared {
+            pool: self.pool,
+            registry: self.registry,
+            reload: self.reload,
+            since: Instant::now(),
+            stop: stop.clone(),
+            bound: listener.ip(),
+            places: places.counter(),
+            keys: Keys::default(),
+            body_timeout: config.api.body_timeout,
+            max_body: config.api.max_body,
+        };
         let router = router(Arc::new(shared), config.api.max_body);
-        let mut connections = JoinSet::new();
-        loop {
-            let place = tokio::select! {
-                () = stopped(&mut stop) => break,
-                place = Arc::clone(&places).acquire_owned() => place,
-            };
-            // The semaphore is never closed.
-            let Ok(place) = place else { break };
-            let accepted = tokio::select! {
-                () = stopped(&mut stop) => break,
-                accepted = listener.accept() => accepted,
-            };
-            while connections.try_join_next().is_some() {}
-            let connection = Connection { router: router.clone(), stop: stop.clone(), header_timeout, _place: place };
-            match accepted {
-                Ok(Accepted::Tcp(stream)) => drop(connections.spawn(connection.serve(stream))),
-                Ok(Accepted::Unix(stream)) => drop(connections.spawn(connection.serve(stream))),
-                Err(error) => {
-                    // Out of file descriptors, most likely: it passes, and spinning would not help.
-                    tracing::warn!(%error, "the api cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-        drop(listener);
-        let ended = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(GRACE, ended).await;
-    }
-}
-
-struct Connection {
-    router: Router,
-    stop: watch::Receiver<bool>,
-    header_timeout: Duration,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let router = self.router;
-        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let router = router.clone();
-            async move { Ok::<_, Infallible>(router.oneshot(request.map(axum::body::Body::new)).await.into_response()) }
-        });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.header_timeout).max_buf_size(HEAD_MAX);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_MAX.try_into().unwrap_or(u32::MAX));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        tokio::select! {
-            // A client that breaks off mid-request is its own affair.
-            _ = connection.as_mut() => {}
-            () = stopped(&mut self.stop) => {
-                connection.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(GRACE, connection).await;
-            }
-        }
+        serve::serve(listener, router, places, &config.api, stop).await;
     }
 }
 

@@ -51,6 +51,11 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "not-tried", "The line was not tried", detail)
     }
 
+    /// A body, or a line, that does not come to its end.
+    pub fn late_body(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not come in time", detail)
+    }
+
     /// The daemon is stopping.
     pub fn draining() -> Self {
         let detail = "the daemon is stopping; send again when it has started";

@@ -4,10 +4,16 @@
 //! with its unit in the key. A value that does not exist now is `null`, so that a reader need not ask whether a key is there;
 //! only an [`Event`] leaves out the keys that its type does not have.
 
-use std::{collections::BTreeMap, time::SystemTime};
+mod endpoint;
+
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use endpoint::{
+    Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, Tls, Totals,
+};
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -179,61 +185,6 @@ pub enum Edge {
     Cursor(u64),
     /// A time.
     Time(String),
-}
-
-/// An endpoint: its configuration without what is secret, and sums over its links.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Endpoint {
-    /// The name.
-    pub name: String,
-    /// URLs, with references as they are written and what may be secret left out.
-    pub urls: Vec<String>,
-    /// How many links it holds.
-    pub links: u32,
-    /// Subprotocols offered, in order.
-    pub protocols: Vec<String>,
-    /// Headers of the upgrade request, values as for `urls`.
-    pub headers: Vec<Header>,
-    /// Counts for `/readyz?links`.
-    pub critical: bool,
-    /// Links that must be ready then.
-    pub min_ready: u32,
-    /// `outbox.max_messages`
-    pub outbox_max_messages: usize,
-    /// `outbox.max_bytes`
-    pub outbox_max_bytes: u64,
-    /// `outbox.max_message`
-    pub outbox_max_message_bytes: usize,
-    /// `inbox.max_message`
-    pub inbox_max_message_bytes: usize,
-    /// Sums over its links.
-    pub totals: Totals,
-}
-
-/// A header as configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Header {
-    /// Its name.
-    pub name: String,
-    /// Its value, redacted.
-    pub value: String,
-}
-
-/// Sums over an endpoint's links.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Totals {
-    /// Links by phase; every phase is there.
-    pub phases: BTreeMap<String, u32>,
-    /// Bytes held.
-    pub buffered_amount: u64,
-    /// Messages held.
-    pub queued_messages: u64,
-    /// The newest cursor of its inbox.
-    pub inbox_cursor: u64,
-    /// Local subscribers.
-    pub consumers: u64,
 }
 
 /// A line of the flight recorder.

@@ -106,6 +106,8 @@ impl Diff {
             max_body,
             max_connections,
             header_timeout,
+            body_timeout,
+            write_timeout,
             keepalive,
         } = old;
         note!(self.restart, new, {
@@ -113,6 +115,8 @@ impl Diff {
             max_body => "api.max_body",
             max_connections => "api.max_connections",
             header_timeout => "api.header_timeout",
+            body_timeout => "api.body_timeout",
+            write_timeout => "api.write_timeout",
         });
         // Looked up at each request.
         note!(self.live, new, {

@@ -143,8 +143,12 @@ pub struct Api {
     pub max_body: usize,
     /// Connections at once.
     pub max_connections: usize,
-    /// A request's head must be complete within this.
+    /// A request's head must be complete within this, and a connection without a request is closed after it.
     pub header_timeout: Duration,
+    /// A request's body, or a line of a batch, must be complete within this.
+    pub body_timeout: Duration,
+    /// A client that takes nothing for this long is cut off.
+    pub write_timeout: Duration,
     /// Comments on quiet event streams come this often.
     pub keepalive: Duration,
 }

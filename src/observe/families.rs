@@ -87,6 +87,9 @@ struct Daemon {
     admission_waiting: IntGauge,
     payload_bytes: IntGauge,
     payload_limit_bytes: IntGauge,
+    api_connections: IntGauge,
+    api_connections_limit: IntGauge,
+    api_connections_refused: IntCounter,
 }
 
 impl Families {
@@ -153,6 +156,17 @@ impl Families {
     pub fn payload(&self, held_bytes: u64, limit_bytes: u64) {
         self.daemon.payload_bytes.set(whole(held_bytes));
         self.daemon.payload_limit_bytes.set(whole(limit_bytes));
+    }
+
+    /// Local connections that hold a place, and `api.max_connections`.
+    pub fn api_connections(&self, taken: u64, limit: u64) {
+        self.daemon.api_connections.set(whole(taken));
+        self.daemon.api_connections_limit.set(whole(limit));
+    }
+
+    /// A local connection came when there was no place left.
+    pub fn api_refused(&self) {
+        self.daemon.api_connections_refused.inc();
     }
 
     /// Runs `give_back` if `handles` are still the ones in force for `key`; a newer set owns the series otherwise.
@@ -229,6 +243,9 @@ impl Daemon {
             admission_waiting: to.gauge("admission_waiting", "Attempts that wait for admission.")?,
             payload_bytes: to.gauge("payload_bytes", "Bytes of payload held in all outboxes and inboxes.")?,
             payload_limit_bytes: to.gauge("payload_limit_bytes", "Bytes of payload that may be held: limits.memory.")?,
+            api_connections: to.gauge("api_connections", "Local connections that hold a place.")?,
+            api_connections_limit: to.gauge("api_connections_limit", "Local connections that may: api.max_connections.")?,
+            api_connections_refused: to.keep(IntCounter::with_opts(opts("api_connections_refused_total", "Local connections that came when there was no place left."))?)?,
         })
     }
 }

@@ -118,28 +118,24 @@ impl Receipts {
 
     /// Waits until the message has reached `wanted`, or has ended, or patience has.
     pub(super) async fn settle(&self, id: MessageId, wanted: State, patience: Duration) -> Option<Receipt> {
-        let mut changed = {
+        let mut waiter = {
             let mut book = self.book();
             let receipt = book.ledger.get(id)?;
             if is_settled(receipt.state, wanted) {
                 return Some(receipt.clone());
             }
-            book.waiting.entry(id).or_insert_with(|| watch::channel(()).0).subscribe()
+            let changed = book.waiting.entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
+            Waiter { receipts: self, id, changed }
         };
         let _ = tokio::time::timeout(patience, async {
-            while changed.changed().await.is_ok() {
+            while waiter.changed.changed().await.is_ok() {
                 if self.get(id).is_none_or(|receipt| is_settled(receipt.state, wanted)) {
                     break;
                 }
             }
         })
         .await;
-        drop(changed);
-        let mut book = self.book();
-        if book.waiting.get(&id).is_some_and(|waiters| waiters.receiver_count() == 0) {
-            book.waiting.remove(&id);
-        }
-        book.ledger.get(id).cloned()
+        self.get(id)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -147,7 +143,55 @@ impl Receipts {
     }
 }
 
+/// Someone who waits for a message. The last to go, also one who gave up waiting, takes the entry away.
+struct Waiter<'a> {
+    receipts: &'a Receipts,
+    id: MessageId,
+    changed: watch::Receiver<()>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut book = self.receipts.book();
+        // This one still counts.
+        if book.waiting.get(&self.id).is_some_and(|waiters| waiters.receiver_count() <= 1) {
+            book.waiting.remove(&self.id);
+        }
+    }
+}
+
 /// Whether there is nothing to wait for: it is there, or past it, or can no longer come.
 fn is_settled(state: State, wanted: State) -> bool {
     state.is_end() || state >= wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_waiting_leaves_nothing_behind() {
+        let (receipts, id, at) = (Receipts::new(10), MessageId(1), SystemTime::UNIX_EPOCH);
+        let receipt = Receipt {
+            id,
+            endpoint: "e".into(),
+            link: 0,
+            state: State::Queued,
+            bytes: 1,
+            accepted_at: at,
+            updated_at: at,
+            generation: None,
+            fate: None,
+        };
+        assert!(receipts.accept(receipt, Duration::ZERO, None).is_none());
+        let mut waiting = Box::pin(receipts.settle(id, State::Written, Duration::from_mins(1)));
+        assert!((&mut waiting).now_or_never().is_none());
+        let other = receipts.settle(id, State::Written, Duration::from_mins(1));
+        assert!(other.now_or_never().is_none());
+        assert_eq!(receipts.book().waiting.len(), 1);
+        drop(waiting);
+        assert_eq!(receipts.book().waiting.len(), 0);
+    }
 }

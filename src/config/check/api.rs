@@ -31,6 +31,8 @@ pub(super) fn read(section: &Section<'_>, endpoints: &[&str]) -> Api {
         max_body: size(section, "max_body", 16 << 20),
         max_connections: section.count("max_connections", 1..=1_000_000).unwrap_or(1024),
         header_timeout: time(section, "header_timeout", Duration::from_secs(10)),
+        body_timeout: time(section, "body_timeout", Duration::from_secs(30)),
+        write_timeout: time(section, "write_timeout", Duration::from_mins(5)),
         keepalive: time(section, "keepalive", Duration::from_secs(15)),
         listen,
         tokens,

@@ -1,0 +1,193 @@
+//! A local reader of an endpoint's inbox, or of the pool's log: what it asks for, and what it is told of what it lost.
+//!
+//! The event stream and the local WebSocket read through it, so that `from`, `types`, `link` and `on_lag` mean the same in
+//! both. A gap of the reader's own is told whatever types it asked for.
+
+use std::sync::Arc;
+
+use super::{
+    Shared,
+    convert::{self, BinaryType},
+    problem::Problem,
+    query::Params,
+    wire,
+};
+use crate::{
+    hub::{Entry, From, Item, Next, Reader},
+    pool::Pool,
+};
+
+/// Types of events, as `?types=` names them.
+const TYPES: [&str; 6] = ["open", "message", "error", "close", "phase", "gap"];
+
+/// How a consumer wants to read.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    from: From,
+    types: Option<Vec<String>>,
+    pub(super) binary: BinaryType,
+    /// Falling behind ends the reading.
+    close_on_lag: bool,
+    /// Only this link's events.
+    pub(super) link: Option<u32>,
+}
+
+impl Wish {
+    /// The parameters that every consumer may give.
+    pub(super) const PARAMS: [&str; 4] = ["from", "types", "binaryType", "on_lag"];
+
+    /// Reads them, and `link` where it is there.
+    pub(super) fn read(params: &Params, last_seen: Option<&str>) -> Result<Self, Problem> {
+        let from = params.with("from", "latest, oldest or a cursor", from)?;
+        let types = params.with("types", &format!("a list of {}", TYPES.join(", ")), |list| {
+            let types: Vec<_> = list.split(',').map(|word| word.trim().to_owned()).collect();
+            types.iter().all(|word| TYPES.contains(&word.as_str())).then_some(types)
+        })?;
+        let on_lag = params.with("on_lag", "gap or close", |word| match word {
+            "gap" => Some(false),
+            "close" => Some(true),
+            _ => None,
+        })?;
+        Ok(Self {
+            // What a reconnecting client has seen is newer than what its URL says.
+            from: last_seen.and_then(from_cursor).or(from).unwrap_or(From::Latest),
+            types,
+            binary: params.with("binaryType", "base64 or hex", BinaryType::from_word)?.unwrap_or_default(),
+            close_on_lag: on_lag.unwrap_or_default(),
+            link: params.parse("link", "the number of a link")?,
+        })
+    }
+
+    fn takes(&self, entry: &Entry) -> bool {
+        let kind = kind(&entry.item);
+        self.link.is_none_or(|link| link == entry.link.index)
+            && (kind == "gap" || self.types.as_ref().is_none_or(|types| types.iter().any(|word| word == kind)))
+    }
+}
+
+fn from(word: &str) -> Option<From> {
+    match word {
+        "latest" => Some(From::Latest),
+        "oldest" => Some(From::Oldest),
+        cursor => from_cursor(cursor),
+    }
+}
+
+fn from_cursor(cursor: &str) -> Option<From> {
+    cursor.trim().parse().ok().map(From::After)
+}
+
+const fn kind(item: &Item) -> &'static str {
+    match item {
+        Item::Open { .. } => "open",
+        Item::Message(_) => "message",
+        Item::Error { .. } => "error",
+        Item::Close(_) => "close",
+        Item::Phase { .. } => "phase",
+        Item::LinkGap { .. } => "gap",
+    }
+}
+
+/// What a consumer is told next.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// It asked for this.
+    Entry(Arc<Entry>),
+    /// It lost this, and goes on after it.
+    Gap(wire::Event),
+    /// It lost this, and wanted to be ended then.
+    Lagged(wire::Event),
+    /// The endpoint is gone, or the daemon stops.
+    Gone,
+}
+
+/// A consumer between two events.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pool: Pool,
+    /// `None`: the whole pool.
+    endpoint: Option<Arc<str>>,
+    reader: Reader,
+    wish: Wish,
+}
+
+impl Consumer {
+    /// Of one endpoint.
+    pub(super) fn of(shared: &Shared, endpoint: &str, wish: Wish) -> Result<Self, Problem> {
+        let reader = shared.pool.subscribe(endpoint, wish.from).ok_or_else(|| super::links::no_endpoint(endpoint))?;
+        Ok(Self { pool: shared.pool.clone(), endpoint: Some(endpoint.into()), reader, wish })
+    }
+
+    /// Of the pool's log.
+    pub(super) fn of_all(shared: &Shared, wish: Wish) -> Self {
+        Self { pool: shared.pool.clone(), endpoint: None, reader: shared.pool.subscribe_all(wish.from), wish }
+    }
+
+    /// How it wants binary data.
+    pub(super) fn binary(&self) -> BinaryType {
+        self.wish.binary
+    }
+
+    /// Waits for what comes next. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Told {
+        loop {
+            match self.reader.next().await {
+                Next::Closed => return Told::Gone,
+                Next::Entry(entry) if self.wish.takes(&entry) => return Told::Entry(entry),
+                Next::Entry(_) => {}
+                Next::Gap { missed, from, to } => {
+                    if let Some(name) = &self.endpoint {
+                        self.pool.count_gap(name, missed);
+                    }
+                    let event = convert::lag(self.endpoint.as_deref(), missed, from, to);
+                    return if self.wish.close_on_lag { Told::Lagged(event) } else { Told::Gap(event) };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::core::event::LinkId;
+
+    fn wish(query: &str, last_seen: Option<&str>) -> Result<Wish, Problem> {
+        let allowed = [&Wish::PARAMS[..], &["link"]].concat();
+        Wish::read(&Params::read(Some(query), &allowed)?, last_seen)
+    }
+
+    fn takes(query: &str, index: u32, item: Item) -> bool {
+        let link = LinkId { endpoint: "e".into(), index };
+        wish(query, None).unwrap().takes(&Entry { cursor: 1, at: SystemTime::UNIX_EPOCH, link, generation: 1, item })
+    }
+
+    fn gap() -> Item {
+        Item::LinkGap { from: SystemTime::UNIX_EPOCH, to: SystemTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn the_last_event_id_counts_before_the_url() {
+        assert_eq!(wish("from=oldest", Some("17")).map(|wish| wish.from), Ok(From::After(17)));
+        assert_eq!(wish("from=oldest", None).map(|wish| wish.from), Ok(From::Oldest));
+        assert_eq!(wish("from=9", None).map(|wish| wish.from), Ok(From::After(9)));
+        assert_eq!(wish("", None).map(|wish| wish.from), Ok(From::Latest));
+        assert!(wish("from=yesterday", None).is_err());
+    }
+
+    #[test]
+    fn a_gap_is_told_whatever_types_are_asked_for() {
+        assert!(takes("types=message", 0, gap()));
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_told() {
+        let open = || Item::Open { protocol: "".into(), extensions: "".into() };
+        assert!(takes("", 0, open()) && takes("types=open,close", 0, open()));
+        assert!(!takes("types=message,close", 0, open()));
+        assert!(takes("link=1", 1, open()) && !takes("link=1", 0, open()) && !takes("link=1", 0, gap()));
+        assert!(wish("types=message,nonsense", None).is_err());
+    }
+}

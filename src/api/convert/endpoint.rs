@@ -1,0 +1,190 @@
+//! An endpoint's configuration and sums, for the wire.
+//!
+//! Every struct is taken apart without `..`, so a new key does not compile until someone has shown it, or decided not to.
+
+use std::{ops::RangeInclusive, path::Path, time::Duration};
+
+use super::super::wire;
+use crate::{
+    config::{self, Template},
+    core::{
+        backoff, heartbeat, inbox, link,
+        outbox::{self, OnFull, WhenDown},
+        outcome::{Action, Match, Rule},
+        phase::Phase,
+    },
+    pool::{EndpointView, Totals},
+};
+
+pub(in crate::api) fn endpoint(view: &EndpointView) -> wire::Endpoint {
+    wire::Endpoint {
+        name: view.config.name.to_string(),
+        config: shown(&view.config),
+        totals: totals(&view.totals),
+        links: None,
+    }
+}
+
+fn shown(endpoint: &config::Endpoint) -> wire::EndpointConfig {
+    let config::Endpoint {
+        // It stands beside.
+        name: _,
+        urls,
+        links,
+        protocols,
+        protocols_optional,
+        headers,
+        redirects,
+        tls,
+        critical,
+        min_ready,
+        link,
+        inbox,
+        receipts_keep,
+    } = endpoint;
+    let link::Policy {
+        // Told as `urls`.
+        urls: _,
+        connect_timeout,
+        close_timeout,
+        park_probe,
+        retry_after_max,
+        heartbeat,
+        backoff,
+        outcomes,
+        outbox,
+        // Told as `inbox.maxMessageBytes`.
+        max_inbound: _,
+    } = &**link;
+    let header =
+        |(name, value): &(http::HeaderName, Template)| wire::Header { name: name.to_string(), value: value.shown() };
+    wire::EndpointConfig {
+        urls: urls.iter().map(Template::shown).collect(),
+        links: *links,
+        protocols: protocols.iter().map(Template::shown).collect(),
+        protocols_optional: *protocols_optional,
+        headers: headers.iter().map(header).collect(),
+        redirects: *redirects,
+        connect_timeout_ms: millis(*connect_timeout),
+        close_timeout_ms: millis(*close_timeout),
+        critical: *critical,
+        min_ready: *min_ready,
+        heartbeat: beat(heartbeat),
+        reconnect: reconnect(backoff, *park_probe, *retry_after_max),
+        outcomes: outcomes.iter().map(outcome).collect(),
+        outbox: out(outbox),
+        inbox: within(inbox),
+        tls: trust(tls),
+        receipts: wire::Receipts { keep_ms: millis(*receipts_keep) },
+    }
+}
+
+fn beat(policy: &heartbeat::Policy) -> wire::Heartbeat {
+    let heartbeat::Policy { idle, timeout, abort_code } = policy;
+    wire::Heartbeat { idle_ms: millis(*idle), timeout_ms: millis(*timeout), abort_code: *abort_code }
+}
+
+fn reconnect(policy: &backoff::Policy, park_probe: Duration, retry_after_max: Duration) -> wire::Reconnect {
+    let backoff::Policy { first, initial, multiplier, max, stable } = policy;
+    wire::Reconnect {
+        first_ms: millis(*first),
+        initial_ms: millis(*initial),
+        multiplier: *multiplier,
+        max_ms: millis(*max),
+        stable_ms: millis(*stable),
+        park_probe_ms: millis(park_probe),
+        retry_after_max_ms: millis(retry_after_max),
+    }
+}
+
+fn outcome(rule: &Rule) -> wire::Outcome {
+    let Rule { when, then, after } = rule;
+    let Match { code, reason, status, class } = when;
+    wire::Outcome {
+        when: wire::Match {
+            code: code.as_ref().map(range),
+            reason: reason.as_ref().map(|pattern| pattern.source().to_owned()),
+            status: status.as_ref().map(range),
+            class: class.map(|cause| cause.as_str().to_owned()),
+        },
+        then: action(*then).to_owned(),
+        after: *after,
+    }
+}
+
+fn range(range: &RangeInclusive<u16>) -> String {
+    let (from, to) = range.clone().into_inner();
+    if from == to { from.to_string() } else { format!("{from}-{to}") }
+}
+
+/// The configuration's word.
+const fn action(action: Action) -> &'static str {
+    match action {
+        Action::Backoff => "backoff",
+        Action::Now => "now",
+        Action::Slow => "slow",
+        Action::Park => "park",
+        Action::Refresh => "refresh",
+        Action::NextUrl => "next_url",
+        Action::StayClosed => "stay_closed",
+        // Of the built-in table alone: an endpoint's own rows have no word for these.
+        Action::Within(..) => "within",
+        Action::RetryAfter => "retry_after",
+    }
+}
+
+fn out(policy: &outbox::Policy) -> wire::Outbox {
+    let outbox::Policy { max_messages, max_bytes, max_message, ttl, on_full, when_down, conflate } = policy;
+    let on_full = match on_full {
+        OnFull::Reject => "reject",
+        OnFull::DropOldest => "drop_oldest",
+        OnFull::DropNewest => "drop_newest",
+        OnFull::Wait => "wait",
+    };
+    let when_down = match when_down {
+        WhenDown::Hold => "hold",
+        WhenDown::Reject => "reject",
+        WhenDown::Drop => "drop",
+    };
+    wire::Outbox {
+        max_messages: *max_messages,
+        max_bytes: *max_bytes,
+        max_message_bytes: *max_message,
+        ttl_ms: ttl.map(millis),
+        on_full: on_full.to_owned(),
+        when_down: when_down.to_owned(),
+        conflate: *conflate,
+    }
+}
+
+fn within(policy: &inbox::Policy) -> wire::Inbox {
+    let inbox::Policy { max_messages, max_bytes, max_message } = policy;
+    wire::Inbox { max_messages: *max_messages, max_bytes: *max_bytes, max_message_bytes: *max_message }
+}
+
+fn trust(tls: &config::Tls) -> wire::Tls {
+    let config::Tls { ca, client, server_name, insecure } = tls;
+    let path = |path: &Path| path.display().to_string();
+    wire::Tls {
+        ca: ca.as_deref().map(path),
+        cert: client.as_ref().map(|(cert, _)| path(cert)),
+        key: client.as_ref().map(|(_, key)| path(key)),
+        server_name: server_name.clone(),
+        insecure: *insecure,
+    }
+}
+
+fn totals(totals: &Totals) -> wire::Totals {
+    let Totals { phases, buffered_amount, queued_messages, inbox_cursor, consumers } = totals;
+    wire::Totals {
+        phases: Phase::ALL.into_iter().map(|phase| phase.to_string()).zip(*phases).collect(),
+        buffered_amount: *buffered_amount,
+        queued_messages: *queued_messages,
+        inbox_cursor: *inbox_cursor,
+        consumers: *consumers,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

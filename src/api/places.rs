@@ -1,0 +1,106 @@
+//! How many connections there are, and what happens to one too many.
+//!
+//! The one thing a reader would get wrong: a full house still answers. What comes on top of `api.max_connections` gets a
+//! place in a small reserve for one quick request, where only health and metrics are served; and a reserve that is full
+//! gives up the one who has said nothing for longest. So idle consumers, however many, never starve a probe.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::AbortHandle,
+    time::Instant,
+};
+
+use crate::observe::Families;
+
+/// Places beyond the limit.
+const RESERVE: usize = 32;
+/// A full house is logged at most this often.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// A connection's place, held for its whole life: also by the task that an upgraded one goes on in.
+pub(super) type Place = Arc<OwnedSemaphorePermit>;
+
+/// The places of one listener.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    limit: u32,
+    families: Arc<Families>,
+    reserve: VecDeque<Extra>,
+    warned: Option<Instant>,
+}
+
+/// A connection in the reserve.
+#[derive(Debug)]
+struct Extra {
+    task: AbortHandle,
+    /// Requests under way.
+    busy: watch::Receiver<usize>,
+}
+
+impl Places {
+    /// `limit` free places.
+    pub(super) fn new(limit: usize, families: Arc<Families>) -> Self {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        families.api_connections(0, limit.into());
+        let free = Arc::new(Semaphore::new(limit as usize));
+        Self { free, limit, families, reserve: VecDeque::new(), warned: None }
+    }
+
+    /// A place; `None`: the house is full.
+    pub(super) fn take(&mut self) -> Option<Place> {
+        let place = Arc::clone(&self.free).try_acquire_owned().ok();
+        if place.is_none() {
+            self.families.api_refused();
+            if self.warned.is_none_or(|at| at.elapsed() >= QUIET) {
+                self.warned = Some(Instant::now());
+                tracing::warn!(
+                    limit = self.limit,
+                    "api.max_connections is reached: further consumers get 503 until one goes"
+                );
+            }
+        }
+        place.map(Arc::new)
+    }
+
+    /// Takes a connection into the reserve.
+    pub(super) fn admit(&mut self, task: AbortHandle, busy: watch::Receiver<usize>) {
+        self.reserve.retain(|extra| !extra.task.is_finished());
+        if self.reserve.len() >= RESERVE {
+            let silent = self.reserve.iter().position(|extra| *extra.busy.borrow() == 0);
+            if let Some(extra) = self.reserve.remove(silent.unwrap_or(0)) {
+                extra.task.abort();
+            }
+        }
+        self.reserve.push_back(Extra { task, busy });
+    }
+
+    /// Counts the places taken, for whoever asks.
+    pub(super) fn counter(&self) -> Counter {
+        Counter { free: Arc::clone(&self.free), limit: self.limit, families: Arc::clone(&self.families) }
+    }
+
+    /// Waits until every place is free again.
+    pub(super) async fn emptied(&self) {
+        // The semaphore is never closed.
+        let _ = self.free.acquire_many(self.limit).await;
+    }
+}
+
+/// Says how many places are taken.
+#[derive(Debug)]
+pub(super) struct Counter {
+    free: Arc<Semaphore>,
+    limit: u32,
+    families: Arc<Families>,
+}
+
+impl Counter {
+    /// Brings the metric up to date.
+    pub(super) fn observe(&self) {
+        let taken = u64::from(self.limit).saturating_sub(self.free.available_permits() as u64);
+        self.families.api_connections(taken, self.limit.into());
+    }
+}

@@ -1,0 +1,82 @@
+//! What a client sends in the envelope `wskeeper.v1.json`.
+//!
+//! A frame that cannot be understood is answered by a problem, in its turn, and closes nothing.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    super::{messages, problem::Problem},
+    sends::Request,
+};
+use crate::{
+    core::{message::Payload, receipt::State as Rung},
+    pool::Send,
+};
+
+/// The longest `ref`, as JSON: it is kept until the answer.
+const REF_MAX: usize = 1024;
+
+/// Reads a frame; `message` makes a send of a payload.
+pub(super) fn read(text: &str, message: &dyn Fn(Payload) -> Send) -> Request {
+    let request: Result<Envelope, _> = serde_json::from_str(text);
+    match request {
+        Err(error) => {
+            let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"wait\"?, \"ref\"?}";
+            let problem = Problem::bad_request(format!("the envelope is not {known}: {error}"));
+            Request { reference: None, send: Err(problem) }
+        }
+        Ok(Envelope::Send(SendRequest { reference: Some(reference), .. })) if !is_short(&reference) => {
+            let problem = Problem::bad_request(format!("ref has more than {REF_MAX} bytes"));
+            Request { reference: None, send: Err(problem) }
+        }
+        Ok(Envelope::Send(mut request)) => {
+            let reference = request.reference.take();
+            Request { reference, send: prepare(request, message) }
+        }
+    }
+}
+
+fn is_short(reference: &Value) -> bool {
+    match reference {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => text.len() <= REF_MAX,
+        Value::Array(_) | Value::Object(_) => reference.to_string().len() <= REF_MAX,
+    }
+}
+
+fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(Send, Rung), Problem> {
+    let wanted = match request.wait.as_deref() {
+        None => Rung::Queued,
+        Some(word) => messages::wanted(word)
+            .ok_or_else(|| Problem::bad_request(format!("wait {word:?} is not queued, written or confirmed")))?,
+    };
+    let ttl = request.ttl.as_deref().map(humantime::parse_duration).transpose();
+    let ttl = ttl.map_err(|error| Problem::bad_request(format!("ttl: {error}")))?;
+    let send = Send {
+        key: request.key,
+        ttl,
+        wants_confirmation: wanted == Rung::Confirmed,
+        ..message(messages::data(request.data, request.binary)?)
+    };
+    Ok((send, wanted))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum Envelope {
+    Send(SendRequest),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SendRequest {
+    data: String,
+    #[serde(default)]
+    binary: bool,
+    key: Option<Box<str>>,
+    ttl: Option<String>,
+    wait: Option<String>,
+    #[serde(rename = "ref")]
+    reference: Option<Value>,
+}

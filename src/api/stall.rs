@@ -1,0 +1,112 @@
+//! A byte stream whose writes may not stand still for ever.
+//!
+//! A slow reader is fine, and so is one that sleeps for a while: only one that has taken *nothing* for the whole limit is cut
+//! off. This holds on unix sockets too, where no kernel timeout would.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+/// A stream with a limit to how long a write may wait.
+#[derive(Debug)]
+pub(super) struct Stall<S> {
+    stream: S,
+    limit: Duration,
+    /// Armed while the peer takes nothing.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Stall<S> {
+    pub(super) fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, until: None }
+    }
+
+    /// The outcome of a write, unless the peer has had its time.
+    fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.until = None;
+            return written;
+        }
+        let limit = self.limit;
+        ready!(self.until.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.judge(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.judge(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_cut_off_at_the_limit() {
+        let (near, _far) = duplex(4);
+        let mut stream = Stall::new(near, LIMIT);
+        let began = Instant::now();
+        let error = stream.write_all(b"too much").await.unwrap_err();
+        assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_peer_is_waited_for_as_long_as_it_takes_anything() {
+        let (near, mut far) = duplex(1);
+        let mut stream = Stall::new(near, LIMIT);
+        let reader = tokio::spawn(async move {
+            for _ in 0..8 {
+                sleep(LIMIT / 2).await;
+                far.read_u8().await.unwrap();
+            }
+        });
+        stream.write_all(b"too much").await.unwrap();
+        reader.await.unwrap();
+    }
+}

@@ -1,0 +1,140 @@
+//! A served API with a configuration of its own, and clients that need not be polite.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use prometheus::Registry;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::client::IntoClientRequest};
+
+use crate::{
+    api::{Api, Listener},
+    config::{Listen, parse_toml},
+    observe::Families,
+    pool::Pool,
+};
+
+/// How long a test waits for anything.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A served API.
+pub(super) struct Bench {
+    pub(super) pool: Pool,
+    pub(super) port: u16,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Bench {
+    /// Serves what the keys of `[api]` and the sections after them say.
+    pub(super) async fn new(text: &str) -> Self {
+        let config = parse_toml(&format!("[api]\n{text}"), "test.toml").unwrap().config;
+        let registry = Registry::new();
+        let families = Families::register(&registry, false).unwrap();
+        let pool = Pool::start(Arc::new(config), Arc::clone(&families), 1).await;
+        let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let Listener::Tcp(tcp) = &listener else { panic!("no TCP") };
+        let port = tcp.local_addr().unwrap().port();
+        let (stop, stopping) = watch::channel(false);
+        let reload =
+            Arc::new(|| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> { Box::pin(async { Ok(vec![]) }) });
+        let api = Api { pool: pool.clone(), registry, families, reload };
+        let serving = tokio::spawn(api.serve(listener, stopping));
+        Self { pool, port, stop, serving }
+    }
+
+    /// A connection that has said nothing.
+    pub(super) async fn dial(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
+    }
+
+    /// One request on a connection of its own: status and body.
+    pub(super) async fn get(&self, path: &str) -> (u16, String) {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
+    }
+
+    /// As [`Self::get`], for an answer in JSON.
+    pub(super) async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.get(path).await.1).unwrap()
+    }
+
+    /// A request as it stands.
+    pub(super) async fn ask(&self, request: &str) -> (u16, String) {
+        let mut stream = self.dial().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    /// A local WebSocket.
+    pub(super) async fn socket(&self, path: &str, protocol: Option<&str>) -> WebSocketStream<TcpStream> {
+        self.try_socket(path, protocol).await.unwrap()
+    }
+
+    /// A local WebSocket, or why there is none.
+    pub(super) async fn try_socket(
+        &self,
+        path: &str,
+        protocol: Option<&str>,
+    ) -> Result<WebSocketStream<TcpStream>, Box<tokio_tungstenite::tungstenite::Error>> {
+        let mut request = format!("ws://localhost:{}{path}", self.port).into_client_request().unwrap();
+        if let Some(protocol) = protocol {
+            request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+        }
+        Ok(client_async(request, self.dial().await).await.map_err(Box::new)?.0)
+    }
+
+    /// Stops it and waits for its end.
+    pub(super) async fn stop(self) {
+        self.stop.send_replace(true);
+        tokio::time::timeout(PATIENCE, self.serving).await.unwrap().unwrap();
+    }
+}
+
+/// The port of an echo peer.
+pub(super) async fn echo() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+                while let Some(Ok(message)) = socket.next().await {
+                    let is_data = message.is_text() || message.is_binary();
+                    if is_data && socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// Everything until the server hangs up.
+pub(super) async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A reset ends it as well.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an end in time");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Asks until the answer is there.
+pub(super) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            match ask().await {
+                Some(answer) => return answer,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}

@@ -1,0 +1,10 @@
+//! The API as a whole, over real sockets in this process; its links go nowhere.
+
+mod bench;
+mod bodies;
+mod document;
+mod endpoints;
+mod places;
+mod sleepers;
+mod sockets;
+mod tokens;
