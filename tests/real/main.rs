@@ -11,6 +11,7 @@ mod support;
 
 mod away;
 mod bad_frames;
+mod big;
 mod closes;
 mod consumers;
 mod echo;

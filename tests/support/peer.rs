@@ -143,6 +143,13 @@ impl Peer {
         }
     }
 
+    /// Asks it to end as a server does that is shut down in order, and waits until it has.
+    pub async fn stop(&mut self, signal: Signal) {
+        self.signal(signal);
+        let child = std::cell::RefCell::new(self.child.take().expect("a running peer"));
+        until("the end of the peer", || async { child.borrow_mut().try_wait().unwrap().ok_or("it runs") }).await;
+    }
+
     /// SIGSTOP, SIGCONT: a peer that is there and does nothing.
     pub fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("a running peer");
