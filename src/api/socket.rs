@@ -4,7 +4,7 @@
 //! message was refused but to close with 1013. With the subprotocol `wskeeper.v1.json` everything is an envelope in JSON:
 //! events with cursors one way, sends the other way, each answered by a receipt or a problem.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -41,8 +41,13 @@ use crate::{
 
 /// The subprotocol of the envelope.
 const ENVELOPE: &str = "wskeeper.v1.json";
-/// A consumer from whom nothing is heard is pinged this often, and given up after as long again.
+/// A consumer from whom nothing is heard is pinged this often.
 const PING: Duration = Duration::from_secs(30);
+/// A consumer that neither says nor takes anything is given up after this. Long, because one that sleeps for a minute or two is
+/// owed its gap and not a new connection.
+const SILENCE: Duration = Duration::from_mins(5);
+/// A send that took longer had to wait for the consumer to read.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// Sends of one consumer that may be on their way at once.
 const AHEAD: usize = 64;
 /// The longest that a send waits for room or for its state.
@@ -166,15 +171,15 @@ impl Consumer {
                     }
                 }
                 answer = answered.recv() => match answer {
-                    Some(Ok(answer)) => send(&mut out, Message::text(answer.to_string())).await,
+                    Some(Ok(answer)) => noting(&mut heard, send(&mut out, Message::text(answer.to_string()))).await,
                     Some(Err(farewell)) => Err(farewell),
                     None => Ok(()),
                 },
-                next = reader.next() => self.pass_on(next, &mut out).await,
+                next = reader.next() => noting(&mut heard, self.pass_on(next, &mut out)).await,
                 () = tokio::time::sleep_until(ping_at) => {
-                    if heard.elapsed() >= 2 * PING { break None }
-                    ping_at += PING;
-                    send(&mut out, Message::Ping(Bytes::new())).await
+                    if heard.elapsed() >= SILENCE { break None }
+                    ping_at = Instant::now() + PING;
+                    noting(&mut heard, send(&mut out, Message::Ping(Bytes::new()))).await
                 }
                 () = super::stopped(&mut stop) => Err(Farewell(1001, "the daemon is stopping".into())),
             };
@@ -343,8 +348,18 @@ fn plain(entry: &Entry) -> Option<Message> {
     }
 }
 
+/// Does it, and notes a sign of life where it could be done only because the consumer read.
+async fn noting(heard: &mut Instant, sending: impl Future<Output = Result<(), Farewell>>) -> Result<(), Farewell> {
+    let began = Instant::now();
+    let outcome = sending.await;
+    if outcome.is_ok() && began.elapsed() > AT_ONCE {
+        *heard = Instant::now();
+    }
+    outcome
+}
+
 async fn send(out: &mut Out, message: Message) -> Result<(), Farewell> {
-    match tokio::time::timeout(PING, out.send(message)).await {
+    match tokio::time::timeout(SILENCE, out.send(message)).await {
         Ok(Ok(())) => Ok(()),
         // The read side tells the end; the code is for a peer that may still listen.
         Ok(Err(_)) => Err(Farewell(1011, "the connection broke".into())),
