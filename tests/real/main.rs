@@ -20,6 +20,7 @@ mod metrics;
 mod mqtt;
 mod outages;
 mod refusals;
+mod restarts;
 mod tls;
 
 /// Short waits for all endpoints of a test; nothing else differs from the defaults.

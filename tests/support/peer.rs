@@ -182,11 +182,11 @@ fn installed(name: &str) -> Option<PathBuf> {
         .find(|file| file.exists())
 }
 
-/// Idle tunnels are cut after 5 s, as by many proxies after 60.
+/// Idle tunnels are cut after 5 s, as by many proxies after 60; a worker that is replaced or stopped gives them one second.
 fn nginx_config(port: u16, upstream: u16, folder: &Path) -> String {
     let folder = folder.display();
     format!(
-        "daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+        "daemon off; user root; worker_processes 1; worker_shutdown_timeout 1s; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 64; }}
 http {{
   access_log off;
