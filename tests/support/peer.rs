@@ -79,9 +79,10 @@ impl Recipe {
             }
             Self::Mosquitto => {
                 let config = folder.join("mosquitto.conf");
-                // This version does not start with a WebSocket listener alone, hence the other; as another user it could not read the folder.
+                // This version does not start with a WebSocket listener alone, hence the other; as another user it could not read the
+                // folder; and where it may use IPv6 its WebSocket listener takes no address and listens on all.
                 let text = format!(
-                    "user root\nlistener 0 {}\nlistener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\npersistence false\n",
+                    "user root\nlistener 0 {}\nlistener {port} 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\nallow_anonymous true\npersistence false\n",
                     folder.join("plain.sock").display()
                 );
                 fs::write(&config, text).unwrap();
@@ -128,6 +129,7 @@ impl Peer {
         self.child = Some(child);
         let port = self.port;
         until("the peer to listen", || TcpStream::connect(("127.0.0.1", port))).await;
+        assert_on_loopback(port);
     }
 
     /// kill -9.
@@ -167,6 +169,19 @@ impl Drop for Peer {
             }
         }
     }
+}
+
+/// What tests start is nobody else's business.
+fn assert_on_loopback(port: u16) {
+    let local = |table: &str| {
+        let rows = fs::read_to_string(table).unwrap_or_default();
+        rows.lines().filter_map(|row| row.split_whitespace().nth(1).map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let ours = format!(":{port:04X}");
+    let everywhere =
+        |address: &String| address.strip_suffix(&ours).is_some_and(|host| host.bytes().all(|digit| digit == b'0'));
+    let found = [local("/proc/net/tcp"), local("/proc/net/tcp6")].concat().into_iter().find(everywhere);
+    assert_eq!(found, None, "it listens on all addresses");
 }
 
 fn program_base() -> PathBuf {
