@@ -43,6 +43,8 @@ pub enum Recipe {
         cert: String,
         /// The key.
         key: String,
+        /// The authority of clients, where they must show a certificate.
+        clients: Option<String>,
     },
 }
 
@@ -88,11 +90,16 @@ impl Recipe {
                 fs::write(&config, text).unwrap();
                 command.arg("-c").arg(config)
             }
-            Self::Nginx { upstream, cert, key } => {
+            Self::Nginx { upstream, cert, key, clients } => {
                 fs::write(folder.join("cert.pem"), cert).unwrap();
                 fs::write(folder.join("key.pem"), key).unwrap();
                 let config = folder.join("nginx.conf");
-                fs::write(&config, nginx_config(port, *upstream, folder)).unwrap();
+                let verify = clients.as_ref().map_or_else(String::new, |authority| {
+                    let file = folder.join("clients.pem");
+                    fs::write(&file, authority).unwrap();
+                    format!("ssl_verify_client on; ssl_client_certificate {};", file.display())
+                });
+                fs::write(&config, nginx_config(port, *upstream, folder, &verify)).unwrap();
                 command.arg("-e").arg(folder.join("error.log")).arg("-c").arg(config)
             }
         };
@@ -198,7 +205,7 @@ fn installed(name: &str) -> Option<PathBuf> {
 }
 
 /// Idle tunnels are cut after 5 s, as by many proxies after 60; a worker that is replaced or stopped gives them one second.
-fn nginx_config(port: u16, upstream: u16, folder: &Path) -> String {
+fn nginx_config(port: u16, upstream: u16, folder: &Path, verify: &str) -> String {
     let folder = folder.display();
     format!(
         "daemon off; user root; worker_processes 1; worker_shutdown_timeout 1s; pid {folder}/pid; error_log {folder}/error.log;
@@ -208,7 +215,7 @@ http {{
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
-    listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem; {verify}
     location / {{
       proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_read_timeout 5s;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;

@@ -1,7 +1,15 @@
 //! Certificates of an authority made for one test, and nginx with them.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use std::{fs, sync::Arc};
+
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 use super::peer::{Peer, Recipe};
 
@@ -25,7 +33,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
         Self { issuer, folder }
     }
 
@@ -34,15 +42,49 @@ impl Authority {
         format!("[endpoints.{endpoint}.tls]\nca = \"{}\"", self.folder.path().join("ca.pem").display())
     }
 
+    /// The same, and a certificate of ours by this authority.
+    pub fn trust_and_show(&self, endpoint: &str) -> String {
+        let key = KeyPair::generate().unwrap();
+        let (cert_file, key_file) = (self.folder.path().join("client.pem"), self.folder.path().join("client.key"));
+        fs::write(&cert_file, self.certify("client", false, &key).pem()).unwrap();
+        fs::write(&key_file, key.serialize_pem()).unwrap();
+        format!("{}\ncert = \"{}\"\nkey = \"{}\"", self.trust(endpoint), cert_file.display(), key_file.display())
+    }
+
     /// An nginx with a certificate for this name.
     pub async fn nginx(&self, name: &str, expired: bool, upstream: u16) -> Option<Peer> {
+        let key = KeyPair::generate().unwrap();
+        let cert = self.certify(name, expired, &key).pem();
+        Peer::start(Recipe::Nginx { upstream, cert, key: key.serialize_pem(), clients: None }).await
+    }
+
+    /// An nginx for `localhost` that demands a certificate of this authority.
+    pub async fn nginx_for_clients(&self, upstream: u16) -> Option<Peer> {
+        let key = KeyPair::generate().unwrap();
+        let cert = self.certify("localhost", false, &key).pem();
+        Peer::start(Recipe::Nginx { upstream, cert, key: key.serialize_pem(), clients: Some(self.issuer.pem()) }).await
+    }
+
+    /// The TLS end of a peer written in the test, for `localhost`.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let key = KeyPair::generate().unwrap();
+        let certificate = self.certify("localhost", false, &key);
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    fn certify(&self, name: &str, expired: bool, key: &KeyPair) -> Certificate {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         if expired {
             params.not_before = date_time_ymd(2019, 1, 1);
             params.not_after = date_time_ymd(2020, 1, 1);
         }
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Peer::start(Recipe::Nginx { upstream, cert, key: key.serialize_pem() }).await
+        params.signed_by(key, &self.issuer).unwrap()
     }
 }
