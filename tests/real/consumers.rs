@@ -47,15 +47,17 @@ async fn consumers_that_read_nothing_for_a_minute_delay_no_pong_and_no_other_con
     assert_eq!(daemon.api.metric("wskeeper_heartbeat_timeouts_total{endpoint=\"e\"}").await, Some(0.0));
 
     let mut account = Account::default();
-    while !account.take(sleeper.next().await.data) {}
+    while !account.take(&sleeper.next().await.data) {}
     account.assert_gap(number);
     let mut account = Account::default();
     loop {
         let arrived = tokio::time::timeout(PATIENCE, sleeping_socket.next()).await.expect("an event in time");
         match arrived.expect("the sleeper's socket is still there").unwrap() {
-            Message::Text(text) if account.take(serde_json::from_str(&text).unwrap()) => break,
+            Message::Text(text) if account.take(&serde_json::from_str(&text).unwrap()) => break,
             Message::Text(_) | Message::Ping(_) => {}
-            other => panic!("the sleeper's socket got {other:?}"),
+            other @ (Message::Binary(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
+                panic!("the sleeper's socket got {other:?}")
+            }
         }
     }
     account.assert_gap(number);
@@ -71,7 +73,7 @@ struct Account {
 
 impl Account {
     /// Whether this was the peer's report.
-    fn take(&mut self, event: Value) -> bool {
+    fn take(&mut self, event: &Value) -> bool {
         let number = |key: &str| event[key].as_str().and_then(|text| text.parse::<u64>().ok()).or(event[key].as_u64());
         let (from, to) = if event["type"] == "gap" && event["kind"] == "lag" {
             self.missed += number("missed").unwrap();

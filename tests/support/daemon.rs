@@ -1,6 +1,6 @@
 //! The real binary with a configuration of its own, on a unix socket in a folder of its own.
 //!
-//! Dropping it kills the child; when the test panics, its log is shown.
+//! Dropping it kills the child; when the test panics, its log is shown, and when the daemon panicked, the test does too.
 
 use std::{
     fs::{self, File},
@@ -100,6 +100,8 @@ impl Drop for Daemon {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("--- the daemon's last lines ---\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        } else {
+            assert!(!self.log().contains("panicked at"), "the daemon panicked:\n{}", self.log());
         }
     }
 }
