@@ -387,3 +387,6 @@ fn fault(error: &Error) -> Option<Farewell> {
         | Error::HttpFormat(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,10 +192,10 @@ impl Silent {
         let address = listener.local_addr().unwrap();
         let mut open = vec![listener];
         loop {
-            let filler = stream();
-            let filled = filler.connect_timeout(&address, Duration::from_millis(200)).is_err();
-            open.push(filler);
-            if filled {
+            let caller = stream();
+            let unanswered = caller.connect_timeout(&address, Duration::from_millis(200)).is_err();
+            open.push(caller);
+            if unanswered {
                 return Self { address: address.as_socket().unwrap(), _open: open };
             }
         }
