@@ -1,9 +1,13 @@
 //! Whatever stands in a configuration, loading it gives a `Config` or faults, and never a panic.
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use wskeeper::config::{parse_json, parse_toml, parse_yaml, url::Target};
 
 const WHOLE: &str = include_str!("../config/wskeeper.toml");
+
+/// Seeds of cases that once failed; they are tried first.
+const REGRESSIONS: FileFailurePersistence =
+    FileFailurePersistence::Direct(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/config.txt"));
 
 fn look(text: &str) {
     for result in [parse_toml(text, "f.toml"), parse_yaml(text, "f.yaml"), parse_json(text, "f.json")] {
@@ -15,7 +19,7 @@ fn look(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: Some(Box::new(REGRESSIONS)), ..ProptestConfig::default() })]
 
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,400}") {

@@ -93,6 +93,7 @@ impl From<UpgradeFault> for Setback {
             | UpgradeFault::TooLarge
             | UpgradeFault::Ended
             | UpgradeFault::Broken(_)
+            | UpgradeFault::Alert(_)
             | UpgradeFault::Invalid(_)
             | UpgradeFault::Subprotocol(_) => (None, None),
         };

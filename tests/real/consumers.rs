@@ -1,57 +1,99 @@
 //! Local consumers: one that reads nothing costs nobody anything, and is told what it missed.
 
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+
 use crate::{
     one,
     support::{
+        PATIENCE,
         daemon::Daemon,
         peer::{Peer, Recipe},
     },
 };
 
-/// More than sockets and the window can hold: the sleeper must fall out of it.
-const MESSAGES: usize = 400;
-const SIZE: usize = 32 << 10;
+/// How long consumers read nothing, in seconds. The peer keeps the time; the test waits for its report alone.
+const SLEEP: &str = "60";
 
 #[tokio::test]
-async fn a_consumer_that_reads_nothing_delays_no_pong_and_no_other_consumer_and_gets_its_gap() {
+async fn consumers_that_read_nothing_for_a_minute_delay_no_pong_and_no_other_consumer_and_get_their_gap() {
     let Some(peer) = Peer::start(Recipe::Python).await else { return };
-    let settings =
-        "[endpoints.e.heartbeat]\nidle = \"300ms\"\ntimeout = \"2s\"\n[endpoints.e.inbox]\nmax_messages = 16";
+    // The window holds five seconds of the peer's pace: a reader that is ever further behind gets a gap of its own.
+    let settings = "[endpoints.e.heartbeat]\nidle = \"1s\"\ntimeout = \"10s\"\n[endpoints.e.inbox]\nmax_messages = 256\nmax_bytes = \"8MiB\"";
     let daemon = Daemon::start(&one(peer.port, "/", settings)).await;
     daemon.api.ready_after("e/0", 0).await;
     let mut sleeper = daemon.api.events("e", "from=latest").await;
+    let mut sleeping_socket = daemon.api.socket("e", "from=latest", true).await;
     let mut reader = daemon.api.events("e", "from=latest&types=message").await;
 
-    for number in 0..MESSAGES {
-        let text = format!("{number:0SIZE$}");
-        daemon.api.send_text("e", &text).await.expect(202);
-        assert!(reader.next_of("message").await.payload().0 == text.as_bytes(), "message {number}");
-    }
-    daemon.api.send_text("e", "!ping").await.expect(202);
-    let (pong, _) = reader.next_of("message").await.payload();
-    let pong = String::from_utf8(pong).unwrap();
-    let millis: u64 = pong.strip_prefix("pong ").unwrap().parse().unwrap();
-    assert!(millis < 1000, "a pong took {millis} ms while a consumer slept");
+    daemon.api.send_text("e", &format!("!pace {SLEEP}")).await.expect(202);
+    let mut number: u64 = 0;
+    let report: Value = loop {
+        let event = reader.next().await;
+        assert_eq!(event.kind, "message", "the reader lost something to the sleepers: {event:?}");
+        let text = String::from_utf8(event.payload().0).unwrap();
+        if text.starts_with('{') {
+            break serde_json::from_str(&text).unwrap();
+        }
+        assert_eq!(text.parse::<u64>().unwrap(), number);
+        number += 1;
+    };
+    assert_eq!(report["messages"], number, "{report}");
+    // One is on its way at any time. A consumer that held up pongs would hold up hundreds.
+    assert!(report["unanswered"].as_u64().unwrap() <= 25, "{report}");
+    let link = daemon.api.link("e/0").await;
+    assert_eq!((&link["phase"], &link["generation"]), (&"ready".into(), &1.into()), "{link}");
+    assert_eq!(daemon.api.metric("wskeeper_heartbeat_timeouts_total{endpoint=\"e\"}").await, Some(0.0));
 
-    let gap = sleeper.next_of("gap").await.data;
-    let missed = gap["missed"].as_u64().unwrap();
-    assert!(missed > 0, "{gap}");
-    assert_eq!(
-        gap["to"].to_string().trim_matches('"').parse::<u64>().unwrap()
-            - gap["from"].to_string().trim_matches('"').parse::<u64>().unwrap()
-            + 1,
-        missed,
-        "{gap}"
-    );
-    // It goes on after the gap, up to the newest.
+    let mut account = Account::default();
+    while !account.take(&sleeper.next().await.data) {}
+    account.assert_gap(number);
+    let mut account = Account::default();
     loop {
-        if sleeper.next_of("message").await.data["data"] == pong.as_str() {
-            break;
+        let arrived = tokio::time::timeout(PATIENCE, sleeping_socket.next()).await.expect("an event in time");
+        match arrived.expect("the sleeper's socket is still there").unwrap() {
+            Message::Text(text) if account.take(&serde_json::from_str(&text).unwrap()) => break,
+            Message::Text(_) | Message::Ping(_) => {}
+            other @ (Message::Binary(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
+                panic!("the sleeper's socket got {other:?}")
+            }
         }
     }
-    let link = daemon.api.link("e/0").await;
-    assert_eq!(link["generation"], 1, "{link}");
-    assert_eq!(daemon.api.metric("wskeeper_heartbeat_timeouts_total{endpoint=\"e\"}").await, Some(0.0));
+    account.assert_gap(number);
+}
+
+/// What a consumer was told: every cursor once, as an event or as part of a gap.
+#[derive(Default)]
+struct Account {
+    cursor: Option<u64>,
+    messages: u64,
+    missed: u64,
+}
+
+impl Account {
+    /// Whether this was the peer's report.
+    fn take(&mut self, event: &Value) -> bool {
+        let number = |key: &str| event[key].as_str().and_then(|text| text.parse::<u64>().ok()).or(event[key].as_u64());
+        let (from, to) = if event["type"] == "gap" && event["kind"] == "lag" {
+            self.missed += number("missed").unwrap();
+            assert_eq!(number("to").unwrap() - number("from").unwrap() + 1, number("missed").unwrap(), "{event}");
+            (number("from").unwrap(), number("to").unwrap())
+        } else {
+            self.messages += u64::from(event["type"] == "message");
+            (number("cursor").unwrap(), number("cursor").unwrap())
+        };
+        assert_eq!(from, self.cursor.map_or(from, |last| last + 1), "not told of what is between");
+        self.cursor = Some(to);
+        event["data"].as_str().is_some_and(|data| data.starts_with('{'))
+    }
+
+    fn assert_gap(&self, sent: u64) {
+        // The report is a message too. It slept through most of a minute: of that only the window is kept.
+        assert!(self.missed > sent / 2, "missed {} of {sent}", self.missed);
+        assert!(self.messages > 256, "it went on with the window, {} messages", self.messages);
+        assert_eq!(self.messages + self.missed, sent + 1);
+    }
 }
 
 #[tokio::test]

@@ -1,111 +1,132 @@
-//! Random requests and random frames, a bounded number of each: the daemon answers or hangs up, and never falls.
+//! Random requests and random frames, a bounded number of each: every answer is one that the documents know, and nothing falls.
 //!
-//! The cases of a run are drawn anew; a failure prints the input that caused it. `PROPTEST_CASES` sets how many.
+//! The cases of a run are drawn anew, `PROPTEST_CASES` of them. A failure is made small, and its seed kept in `tests/regressions`:
+//! commit it, for what is there is tried first in every run.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, any, prop_oneof},
-    strategy::ValueTree,
-    test_runner::TestRunner,
+    test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    io::AsyncWriteExt,
+    runtime::{Builder, Runtime},
     time::timeout,
 };
 
 use crate::{
     endpoint, one,
-    support::{daemon::Daemon, free_port, raw, raw::Raw},
+    support::{PATIENCE, daemon::Daemon, raw, raw::Raw},
 };
 
-#[tokio::test]
-async fn random_requests_get_an_answer_that_is_no_server_error() {
-    let daemon = Daemon::start(&one(free_port(), "/", "")).await;
+mod requests;
+
+#[test]
+fn random_requests_get_a_documented_answer_and_disturb_no_other_link() {
+    const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/requests.txt");
+    let runtime = runtime();
+    let daemon = runtime.block_on(async {
+        let port = raw::honest().await;
+        // Requests may operate `e`, which they can name, but not the other.
+        let other = endpoint("undisturbed", &format!("ws://127.0.0.1:{port}/"), "");
+        let daemon = Daemon::start(&one(port, "/", &other)).await;
+        daemon.api.ready_after("undisturbed/0", 0).await;
+        daemon
+    });
     let socket = daemon.config().with_file_name("api.sock");
-    let (mut runner, strategy) = (TestRunner::default(), request());
-    for _ in 0..cases() {
-        let request = strategy.new_tree(&mut runner).unwrap().current();
-        let answer = answer_to(&socket, &request).await;
-        // 503 is what a link that is down may say, 504 what an awaited state not reached says.
-        let fault = ["HTTP/1.1 500", "HTTP/1.1 501", "HTTP/1.1 502"].iter().any(|status| answer.starts_with(status));
-        assert!(!fault, "{}\ngot\n{answer}", String::from_utf8_lossy(&request));
+    let outcome = runner(REGRESSIONS).run(&requests::request(), |request| {
+        let answer = runtime.block_on(requests::ask(&socket, &request));
+        requests::judge(&request, &answer).map_err(TestCaseError::fail)
+    });
+    assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+    runtime.block_on(async {
+        daemon.api.get("/livez").await.expect(200);
+        let link = daemon.api.link("undisturbed/0").await;
+        assert_eq!((&link["phase"], &link["generation"]), (&"ready".into(), &1.into()), "{link}");
+        no_panic(&daemon).await;
+    });
+}
+
+#[test]
+fn random_frames_end_a_connection_and_never_the_link() {
+    const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/frames.txt");
+    let runtime = runtime();
+    let (peer, daemon) = runtime.block_on(async {
+        let peer = Raw::listen().await;
+        let honest = endpoint("honest", &format!("ws://127.0.0.1:{}/", raw::honest().await), "");
+        let hasty = "[endpoints.e.reconnect]\nfirst = \"1ms\"\ninitial = \"1ms\"\nmax = \"5ms\"\npark_probe = \"5ms\"";
+        let daemon = Daemon::start(&one(peer.port, "/", &format!("{hasty}{honest}"))).await;
+        daemon.api.ready_after("honest/0", 0).await;
+        (peer, daemon)
+    });
+    let outcome = runner(REGRESSIONS).run(&vec(frame(), 1..6), |frames| {
+        let answered = async {
+            let mut stream = peer.accept_and_send(&frames.concat()).await;
+            let _ended = stream.shutdown().await;
+            let mut answer = Vec::new();
+            while let Some(frame) = raw::read_frame(&mut stream).await {
+                answer.push(frame);
+            }
+            answer
+        };
+        match runtime.block_on(async { timeout(PATIENCE, answered).await }) {
+            Ok(answer) => lawful(&answer).map_err(TestCaseError::fail),
+            Err(_) => Err(TestCaseError::fail("the link holds on to a connection that the peer has ended")),
+        }
+    });
+    assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+    runtime.block_on(async {
+        let _stream = peer.accept_and_send(b"").await;
+        daemon.api.link_until("e/0", "ready", |link| link["phase"] == "ready").await;
+        assert_eq!(daemon.api.link("honest/0").await["generation"], 1);
+        no_panic(&daemon).await;
+    });
+}
+
+/// Whether an idle client may say this: control frames that keep the rules, and nothing after a Close.
+fn lawful(answer: &[(u8, Vec<u8>)]) -> Result<(), String> {
+    for (index, (first, body)) in answer.iter().enumerate() {
+        let fault = |what: &str| Err(format!("{what}: frame {index} of {answer:?}"));
+        if ![0x88, 0x89, 0x8a].contains(first) || body.len() > 125 {
+            return fault("no control frame");
+        }
+        if *first != 0x88 {
+            continue;
+        }
+        if index + 1 < answer.len() {
+            return fault("something follows the Close");
+        }
+        let code = body.first_chunk().map(|code| u16::from_be_bytes(*code));
+        if code.is_some_and(|code| !(1000..5000).contains(&code) || [1005, 1006, 1015].contains(&code)) {
+            return fault("a code that may not be sent");
+        }
+        if body.len() == 1 || std::str::from_utf8(body.get(2..).unwrap_or_default()).is_err() {
+            return fault("a broken reason");
+        }
     }
-    daemon.api.get("/livez").await.expect(200);
+    Ok(())
+}
+
+async fn no_panic(daemon: &Daemon) {
+    assert_eq!(daemon.api.metric("wskeeper_link_panics_total{endpoint=\"e\"}").await, Some(0.0));
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 
-#[tokio::test]
-async fn random_frames_end_a_connection_and_never_the_link() {
-    let peer = Raw::listen().await;
-    let honest = endpoint("honest", &format!("ws://127.0.0.1:{}/", raw::honest().await), "");
-    let hasty = "[endpoints.e.reconnect]\nfirst = \"1ms\"\ninitial = \"1ms\"\nmax = \"5ms\"\npark_probe = \"5ms\"";
-    let daemon = Daemon::start(&one(peer.port, "/", &format!("{hasty}{honest}"))).await;
-    daemon.api.ready_after("honest/0", 0).await;
-    let (mut runner, strategy) = (TestRunner::default(), vec(frame(), 1..6));
-    for _ in 0..cases() {
-        let frames = strategy.new_tree(&mut runner).unwrap().current().concat();
-        let mut stream = peer.accept_and_send(&frames).await;
-        let _ended = stream.shutdown().await;
-    }
-    let _stream = peer.accept_and_send(b"").await;
-    daemon.api.link_until("e/0", "ready", |link| link["phase"] == "ready").await;
-    assert_eq!(daemon.api.link("honest/0").await["generation"], 1);
-    assert_eq!(daemon.api.metric("wskeeper_link_panics_total{endpoint=\"e\"}").await, Some(0.0));
+fn runtime() -> Runtime {
+    // A worker of its own: the honest peer answers also between two cases.
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-fn cases() -> usize {
-    env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
-}
-
-/// What comes back within a moment; nothing where the request is not complete and the daemon waits for more.
-async fn answer_to(socket: &PathBuf, request: &[u8]) -> String {
-    let mut stream = UnixStream::connect(Path::new(socket)).await.unwrap();
-    let _sent = stream.write_all(request).await;
-    let _ended = stream.shutdown().await;
-    let mut answer = [0; 2048];
-    let read = timeout(Duration::from_secs(2), stream.read(&mut answer)).await;
-    String::from_utf8_lossy(&answer[..read.map_or(0, Result::unwrap_or_default)]).into_owned()
-}
-
-/// Near-valid requests: every part is sometimes right and sometimes anything.
-fn request() -> impl Strategy<Value = Vec<u8>> {
-    let method = prop_oneof![Just("GET".to_owned()), Just("POST".to_owned()), Just("DELETE".to_owned()), "[A-Z]{1,8}"];
-    let segment = prop_oneof![
-        3 => prop_oneof!["v1", "endpoints", "links", "messages", "e", "0", "events", "messages:batch", "close", "history", "ws"],
-        1 => "[ -~]{0,12}",
-        1 => "%[0-9a-fA-F]{0,2}[a-z]{0,3}",
-    ];
-    let query = prop_oneof![
-        Just(String::new()),
-        "\\?(from|limit|after|wait|timeout|ttl|link|type|key|types)=[ -~]{0,12}",
-        "\\?[!-~]{0,20}",
-    ];
-    let header = prop_oneof![
-        Just("host: localhost".to_owned()),
-        Just("content-type: application/json".to_owned()),
-        Just("content-type: text/plain".to_owned()),
-        Just("upgrade: websocket\r\nconnection: upgrade".to_owned()),
-        "(last-event-id|content-length|origin|idempotency-key|authorization|accept): [ -~]{0,16}",
-        "[!-~]{1,12}: [ -~]{0,12}",
-    ];
-    let body = prop_oneof![
-        Just(Vec::new()),
-        vec(any::<u8>(), 0..64),
-        "\\{\"code\": ?[0-9\"a-z]{0,6}\\}".prop_map(String::into_bytes)
-    ];
-    (method, vec(segment, 0..6), query, vec(header, 0..4), body).prop_map(|(method, path, query, headers, body)| {
-        let length = body.len();
-        let mut lines = vec![format!("{method} /{}{query} HTTP/1.1", path.join("/")), "host: localhost".to_owned()];
-        lines.extend(headers);
-        lines.push(format!("content-length: {length}\r\nconnection: close\r\n\r\n"));
-        [lines.join("\r\n").into_bytes(), body].concat()
+fn runner(regressions: &'static str) -> TestRunner {
+    let failure_persistence = Some(Box::new(FileFailurePersistence::Direct(regressions)) as _);
+    let most = Duration::from_mins(1);
+    TestRunner::new(Config {
+        failure_persistence,
+        max_shrink_iters: 200,
+        max_shrink_time: u32::try_from(most.as_millis()).unwrap(),
+        ..Config::default()
     })
 }
 

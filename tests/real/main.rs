@@ -12,6 +12,7 @@ mod support;
 mod away;
 mod bad_frames;
 mod batches;
+mod big;
 mod closes;
 mod consumers;
 mod echo;
@@ -20,6 +21,7 @@ mod metrics;
 mod mqtt;
 mod outages;
 mod refusals;
+mod restarts;
 mod tls;
 
 /// Short waits for all endpoints of a test; nothing else differs from the defaults.

@@ -3,17 +3,24 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{client::IntoClientRequest, protocol::WebSocketConfig},
+};
 
 use super::{sse::Events, until};
 
 /// Why a call had no answer.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A local WebSocket.
+pub type Socket = WebSocketStream<UnixStream>;
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -116,6 +123,17 @@ impl Api {
         let answer = self.call(Method::GET, &path, &[("accept", "text/event-stream")], Bytes::new()).await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         Events::new(answer.into_body())
+    }
+
+    /// A consumer by the local WebSocket: plain, or with the envelope of `wskeeper.v1.json`. Not reading it is what a slow one does.
+    pub async fn socket(&self, endpoint: &str, query: &str, envelope: bool) -> Socket {
+        let mut request = format!("ws://localhost/v1/endpoints/{endpoint}/ws?{query}").into_client_request().unwrap();
+        if envelope {
+            request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("wskeeper.v1.json"));
+        }
+        let limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let stream = UnixStream::connect(&self.socket).await.unwrap();
+        client_async_with_config(request, stream, Some(limits)).await.unwrap().0
     }
 
     async fn call(

@@ -1,6 +1,6 @@
 //! The real binary with a configuration of its own, on a unix socket in a folder of its own.
 //!
-//! Dropping it kills the child; when the test panics, its log is shown.
+//! Dropping it kills the child; when the test panics, its log is shown, and when the daemon panicked, the test does too.
 
 use std::{
     fs::{self, File},
@@ -60,6 +60,13 @@ impl Daemon {
         until("the end of the daemon", || async { child.borrow_mut().try_wait().unwrap().ok_or("it runs") }).await
     }
 
+    /// The most memory that it has ever had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -93,6 +100,8 @@ impl Drop for Daemon {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("--- the daemon's last lines ---\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        } else {
+            assert!(!self.log().contains("panicked at"), "the daemon panicked:\n{}", self.log());
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod peer;
 pub mod raw;
 pub mod sse;
+pub mod tls;
 
 use std::{fmt::Debug, future::Future, net::TcpListener, time::Duration};
 

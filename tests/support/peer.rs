@@ -43,6 +43,8 @@ pub enum Recipe {
         cert: String,
         /// The key.
         key: String,
+        /// The authority of clients, where they must show a certificate.
+        clients: Option<String>,
     },
 }
 
@@ -79,19 +81,25 @@ impl Recipe {
             }
             Self::Mosquitto => {
                 let config = folder.join("mosquitto.conf");
-                // This version does not start with a WebSocket listener alone, hence the other; as another user it could not read the folder.
+                // This version does not start with a WebSocket listener alone, hence the other; as another user it could not read the
+                // folder; and where it may use IPv6 its WebSocket listener takes no address and listens on all.
                 let text = format!(
-                    "user root\nlistener 0 {}\nlistener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\npersistence false\n",
+                    "user root\nlistener 0 {}\nlistener {port} 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\nallow_anonymous true\npersistence false\n",
                     folder.join("plain.sock").display()
                 );
                 fs::write(&config, text).unwrap();
                 command.arg("-c").arg(config)
             }
-            Self::Nginx { upstream, cert, key } => {
+            Self::Nginx { upstream, cert, key, clients } => {
                 fs::write(folder.join("cert.pem"), cert).unwrap();
                 fs::write(folder.join("key.pem"), key).unwrap();
                 let config = folder.join("nginx.conf");
-                fs::write(&config, nginx_config(port, *upstream, folder)).unwrap();
+                let verify = clients.as_ref().map_or_else(String::new, |authority| {
+                    let file = folder.join("clients.pem");
+                    fs::write(&file, authority).unwrap();
+                    format!("ssl_verify_client on; ssl_client_certificate {};", file.display())
+                });
+                fs::write(&config, nginx_config(port, *upstream, folder, &verify)).unwrap();
                 command.arg("-e").arg(folder.join("error.log")).arg("-c").arg(config)
             }
         };
@@ -128,6 +136,7 @@ impl Peer {
         self.child = Some(child);
         let port = self.port;
         until("the peer to listen", || TcpStream::connect(("127.0.0.1", port))).await;
+        assert_on_loopback(port);
     }
 
     /// kill -9.
@@ -141,6 +150,13 @@ impl Peer {
             }
             let _reaped = child.wait();
         }
+    }
+
+    /// Asks it to end as a server does that is shut down in order, and waits until it has.
+    pub async fn stop(&mut self, signal: Signal) {
+        self.signal(signal);
+        let child = std::cell::RefCell::new(self.child.take().expect("a running peer"));
+        until("the end of the peer", || async { child.borrow_mut().try_wait().unwrap().ok_or("it runs") }).await;
     }
 
     /// SIGSTOP, SIGCONT: a peer that is there and does nothing.
@@ -162,6 +178,19 @@ impl Drop for Peer {
     }
 }
 
+/// What tests start is nobody else's business.
+fn assert_on_loopback(port: u16) {
+    let local = |table: &str| {
+        let rows = fs::read_to_string(table).unwrap_or_default();
+        rows.lines().filter_map(|row| row.split_whitespace().nth(1).map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let ours = format!(":{port:04X}");
+    let everywhere =
+        |address: &String| address.strip_suffix(&ours).is_some_and(|host| host.bytes().all(|digit| digit == b'0'));
+    let found = [local("/proc/net/tcp"), local("/proc/net/tcp6")].concat().into_iter().find(everywhere);
+    assert_eq!(found, None, "it listens on all addresses");
+}
+
 fn program_base() -> PathBuf {
     env::var_os("WSKEEPER_TEST_ENV")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-env"), PathBuf::from)
@@ -175,18 +204,18 @@ fn installed(name: &str) -> Option<PathBuf> {
         .find(|file| file.exists())
 }
 
-/// Idle tunnels are cut after 5 s, as by many proxies after 60.
-fn nginx_config(port: u16, upstream: u16, folder: &Path) -> String {
+/// Idle tunnels are cut after 5 s, as by many proxies after 60; a worker that is replaced or stopped gives them one second.
+fn nginx_config(port: u16, upstream: u16, folder: &Path, verify: &str) -> String {
     let folder = folder.display();
     format!(
-        "daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+        "daemon off; user root; worker_processes 1; worker_shutdown_timeout 1s; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 64; }}
 http {{
   access_log off;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
-    listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem; {verify}
     location / {{
       proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_read_timeout 5s;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;

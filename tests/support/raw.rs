@@ -54,22 +54,27 @@ impl Raw {
 /// The code of the Close frame that the client sends; `None` where it sends none before the end.
 pub async fn close_code(stream: &mut TcpStream) -> Option<u16> {
     loop {
-        let (first, second) = (stream.read_u8().await.ok()?, stream.read_u8().await.ok()?);
-        let length = match second & 0x7f {
-            126 => u64::from(stream.read_u16().await.ok()?),
-            127 => stream.read_u64().await.ok()?,
-            short => u64::from(short),
-        };
-        assert_eq!(second & 0x80, 0x80, "a client masks every frame (RFC 6455 §5.3)");
-        let mut mask = [0; 4];
-        stream.read_exact(&mut mask).await.ok()?;
-        let mut body = vec![0; usize::try_from(length).unwrap()];
-        stream.read_exact(&mut body).await.ok()?;
+        let (first, body) = read_frame(stream).await?;
         if first & 0x0f == 8 {
-            let plain: Vec<u8> = body.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
-            return plain.first_chunk().map(|code| u16::from_be_bytes(*code));
+            return body.first_chunk().map(|code| u16::from_be_bytes(*code));
         }
     }
+}
+
+/// The next frame that the client sends: its first byte and its body, unmasked; `None` at the end.
+pub async fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let (first, second) = (stream.read_u8().await.ok()?, stream.read_u8().await.ok()?);
+    let length = match second & 0x7f {
+        126 => u64::from(stream.read_u16().await.ok()?),
+        127 => stream.read_u64().await.ok()?,
+        short => u64::from(short),
+    };
+    assert_eq!(second & 0x80, 0x80, "a client masks every frame (RFC 6455 §5.3)");
+    let mut mask = [0; 4];
+    stream.read_exact(&mut mask).await.ok()?;
+    let mut body = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((first, body.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()))
 }
 
 /// The head of a frame from a server.

@@ -49,8 +49,11 @@ use crate::{
     pool::Send,
 };
 
-/// A client from whom nothing is heard is pinged after this, and given up after as long again.
+/// A client from whom nothing is heard is pinged this often.
 const PING: Duration = Duration::from_secs(30);
+/// A client from whom nothing was heard for this long is given up. Long, because one that sleeps for a minute or two is owed
+/// its gap and not a new connection.
+const SILENCE: Duration = Duration::from_mins(5);
 /// The longest that a send waits for room, and again for its state.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// A closing handshake with a client takes at most this.
@@ -154,13 +157,13 @@ impl Session {
     }
 
     async fn converse(&mut self, socket: &mut Socket) -> End {
-        let (mut ping_at, mut is_pinged) = (Instant::now() + PING, false);
+        let (mut heard, mut ping_at) = (Instant::now(), Instant::now() + PING);
         loop {
             let reads = self.sends.has_room();
             let outcome = tokio::select! {
                 () = stopped(&mut self.stop) => Err(stopping()),
                 arrived = socket.next(), if reads => {
-                    (ping_at, is_pinged) = (Instant::now() + PING, false);
+                    (heard, ping_at) = (Instant::now(), Instant::now() + PING);
                     self.take(arrived)
                 }
                 told = self.events.next() => self.tell(told, socket).await,
@@ -170,12 +173,14 @@ impl Session {
                     // Nothing is heard of a client that is not listened to, nor while a write to it takes its time.
                     match socket.next().now_or_never().filter(|_| reads) {
                         Some(arrived) => {
-                            is_pinged = false;
+                            heard = Instant::now();
                             self.take(arrived)
                         }
-                        None if is_pinged && reads => Err(End::Gone),
+                        None if reads && heard.elapsed() >= SILENCE => Err(End::Gone),
                         None => {
-                            is_pinged = reads;
+                            if !reads {
+                                heard = Instant::now();
+                            }
                             self.send(socket, Message::Ping(Bytes::new())).await
                         }
                     }

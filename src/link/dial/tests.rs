@@ -162,6 +162,46 @@ async fn a_dead_address_is_followed_by_the_next_at_once() {
     assert_eq!(gate.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_silent_address_is_raced_by_the_next_after_250_ms() {
+    let (live, _server) = serve(vec![GOOD.into()]).await;
+    let silent = Silent::new();
+    let gate = Counted::new(2);
+    let (told, _heard) = mpsc::channel(8);
+    let addresses = vec![silent.address, live];
+    let won = race::race(&*gate, &id(), addresses.clone(), Duration::from_secs(30), &Report(told)).await.ok().unwrap();
+    assert_eq!(won.permit.address, live);
+    assert_eq!(*gate.asked.lock().unwrap(), [(addresses, false), (vec![live], true)]);
+    // The clock moves only while nothing else can: by the stagger, and nothing more.
+    assert!((250..260).contains(&won.took.as_millis()), "{:?}", won.took);
+    assert_eq!(gate.held.load(Ordering::SeqCst), 1, "the silent one has given its place back");
+}
+
+/// An address that answers no dial: its queue of connections not yet accepted is full, and then Linux drops what comes.
+struct Silent {
+    address: SocketAddr,
+    _open: Vec<socket2::Socket>,
+}
+
+impl Silent {
+    fn new() -> Self {
+        let stream = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let listener = stream();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut open = vec![listener];
+        loop {
+            let caller = stream();
+            let unanswered = caller.connect_timeout(&address, Duration::from_millis(200)).is_err();
+            open.push(caller);
+            if unanswered {
+                return Self { address: address.as_socket().unwrap(), _open: open };
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_attempt_at_dead_addresses_names_each() {
     let (one, other) = (dead().await, dead().await);

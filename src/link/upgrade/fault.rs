@@ -2,7 +2,7 @@
 //!
 //! The peer's text appears in none of them: what it sent may be long, hostile, or an echo of our secrets.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
@@ -31,6 +31,11 @@ pub(in crate::link) enum UpgradeFault {
     /// The connection broke first.
     #[error("the connection broke before the upgrade was answered: {0}")]
     Broken(String),
+    /// TLS ended by an alert. TLS 1.3 judges the client's certificate only after the client holds the handshake for done.
+    #[error(
+        "the server ended TLS after the handshake ({0}): does it want another client certificate (tls.cert, tls.key)?"
+    )]
+    Alert(String),
     /// Another status than 101.
     #[error("the server answered the upgrade with status {status}, not with 101")]
     Status {
@@ -56,8 +61,9 @@ impl UpgradeFault {
             Self::TooLarge
         } else if error.is_parse() {
             Self::NotHttp(error.to_string())
-        } else if let Some(io) = std::error::Error::source(error) {
-            Self::Broken(io.to_string())
+        } else if let Some(cause) = std::error::Error::source(error) {
+            let tls = cause.downcast_ref::<io::Error>().and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
+            tls.map_or_else(|| Self::Broken(cause.to_string()), |tls| Self::Alert(tls.to_string()))
         } else {
             Self::Ended
         }
@@ -73,6 +79,7 @@ impl UpgradeFault {
             | Self::Broken(_)
             | Self::Status { .. }
             | Self::Invalid(_) => Cause::Upgrade,
+            Self::Alert(_) => Cause::Tls,
             Self::HeaderValue(_) => Cause::Secret,
             Self::Subprotocol(_) => Cause::Subprotocol,
         }

@@ -2,9 +2,10 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -32,6 +33,30 @@ impl Authority {
 
     /// Serves one connection with a certificate for `name`.
     async fn serve(&self, name: &str, expired: bool) -> SocketAddr {
+        self.serve_to(name, expired, WebPkiClientVerifier::no_client_auth()).await
+    }
+
+    /// Serves one connection, to a client with a certificate of this authority.
+    async fn serve_to_its_own(&self) -> SocketAddr {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        self.serve_to("127.0.0.1", false, clients).await
+    }
+
+    /// Writes a client's certificate and key; gives the settings that show them.
+    fn client(&self) -> String {
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(vec!["client".to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let (cert_file, key_file) = (self.folder.path().join("client.pem"), self.folder.path().join("client.key"));
+        std::fs::write(&cert_file, certificate.pem()).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        format!("cert = '{}', key = '{}'", cert_file.display(), key_file.display())
+    }
+
+    async fn serve_to(&self, name: &str, expired: bool, clients: Arc<dyn ClientCertVerifier>) -> SocketAddr {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         if expired {
             params.not_before = date_time_ymd(2020, 1, 1);
@@ -43,7 +68,7 @@ impl Authority {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -51,9 +76,13 @@ impl Authority {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         tokio::spawn(async move {
             let (tcp, _): (TcpStream, _) = listener.accept().await.unwrap();
-            if let Ok(mut stream) = acceptor.accept(tcp).await {
-                answer(&mut stream, GOOD).await;
-                let _ = stream.read_u8().await;
+            match acceptor.accept(tcp).into_fallible().await {
+                Ok(mut stream) => {
+                    answer(&mut stream, GOOD).await;
+                    let _ = stream.read_u8().await;
+                }
+                // Open until the client goes: a reset could overtake the alert.
+                Err((_, mut tcp)) => drop(tcp.read_to_end(&mut Vec::new()).await),
             }
         });
         address
@@ -128,4 +157,26 @@ async fn an_authority_that_cannot_be_read_is_named() {
     std::fs::write(&file, "nothing").unwrap();
     let detail = fault(address, &format!("ca = '{file}'")).await;
     assert!(detail.contains(&file), "{detail}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_is_shown_to_a_server_that_demands_one() {
+    let authority = Authority::new("ours");
+    let address = authority.serve_to_its_own().await;
+    secured(address, &format!("ca = '{}', {}", authority.file(), authority.client())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_demands_a_certificate_of_ours_and_gets_none_is_a_failure_of_tls() {
+    let authority = Authority::new("ours");
+    let detail = fault(authority.serve_to_its_own().await, &format!("ca = '{}'", authority.file())).await;
+    assert!(detail.contains("tls.cert") && detail.contains("CertificateRequired"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_that_the_server_does_not_trust_is_a_failure_of_tls() {
+    let (authority, stranger) = (Authority::new("ours"), Authority::new("strange"));
+    let tls = format!("ca = '{}', {}", authority.file(), stranger.client());
+    let detail = fault(authority.serve_to_its_own().await, &tls).await;
+    assert!(detail.contains("tls.cert"), "{detail}");
 }
