@@ -83,6 +83,8 @@ pub enum Refused {
     Outbox(Refusal),
     /// `limits.memory` is used up.
     Memory,
+    /// A durable outbox, and the store cannot take the message.
+    Store,
     /// The daemon is stopping.
     Draining,
 }

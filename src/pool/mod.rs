@@ -17,8 +17,10 @@ use tokio::{sync::oneshot, time::Instant};
 use self::{
     gatekeeper::{Gatekeeper, PoolGate},
     pod::Pod,
+    dead::DeadLetters,
     receipts::Receipts,
     slot::Slot,
+    spool::Spool,
 };
 use crate::{
     config::Config,
@@ -35,13 +37,17 @@ use crate::{
     observe::Families,
 };
 
+pub use dead::DeadLetter;
+pub use spool::{Orphans, StoreView};
 pub use view::{EndpointView, HistoryEntry, LinkView, Page, Totals};
 
+mod dead;
 mod gatekeeper;
 mod pod;
 mod receipts;
 mod send;
 mod slot;
+mod spool;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -120,6 +126,9 @@ pub enum Refused {
         /// Its phase.
         phase: Phase,
     },
+    /// A durable outbox, and the store cannot take the message.
+    #[error("the message cannot be stored: {0}")]
+    Store(Arc<str>),
     /// The daemon is stopping.
     #[error("the daemon is stopping and takes no new messages")]
     Draining,
@@ -162,6 +171,8 @@ struct Inner {
     families: Arc<Families>,
     budget: Arc<Budget>,
     receipts: Arc<Receipts>,
+    spool: Arc<Spool>,
+    dead: Arc<DeadLetters>,
     gate: Arc<Gatekeeper>,
     /// The pool's own log: every endpoint's events but messages.
     log: Arc<Hub>,
@@ -187,6 +198,8 @@ impl Pool {
             config: RwLock::new(Arc::new(empty)),
             pods: Mutex::new(BTreeMap::new()),
             applying: tokio::sync::Mutex::new(()),
+            spool: Spool::new(Arc::clone(&receipts)),
+            dead: Arc::default(),
             receipts,
             log: Hub::new(LOG, 1, Arc::clone(&budget), first_cursor),
             families,

@@ -71,12 +71,13 @@ impl Receipts {
         self.book().ledger.restore(receipt, CLAIM, until.map(moment), claim);
     }
 
-    /// The idempotency key that leads to a message, and until when.
-    pub(super) fn claim(&self, id: MessageId) -> Option<(Box<str>, SystemTime)> {
+    /// How long a message's receipt is kept after its end; the idempotency key that leads to it, and until when.
+    pub(super) fn terms(&self, id: MessageId) -> (Duration, Option<(Box<str>, SystemTime)>) {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
         let book = self.book();
-        let (key, until) = book.ledger.claim(id)?;
-        Some((key.into(), wall + until.saturating_duration_since(now)))
+        let claim = book.ledger.claim(id);
+        let claim = claim.map(|(key, until)| (key.into(), wall + until.saturating_duration_since(now)));
+        (book.ledger.keep(id).unwrap_or(CLAIM), claim)
     }
 
     /// The message was refused after all.

@@ -6,7 +6,7 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{sync::oneshot, time::Instant};
@@ -17,7 +17,7 @@ use crate::{
         message::{Message, MessageId},
         outbox::Refusal,
         phase::Phase,
-        receipt::{Receipt, State},
+        receipt::{Fate, Receipt, State},
     },
     link::{Offer, Order},
     observe,
@@ -30,6 +30,11 @@ impl Inner {
         if self.is_draining() {
             pod.metrics.refused(observe::Refused::Draining);
             return Err(Refused::Draining);
+        }
+        let durable = pod.config().link.outbox.durable;
+        if durable && let Some(why) = self.spool.failure() {
+            pod.metrics.refused(observe::Refused::Store);
+            return Err(Refused::Store(why));
         }
         let Some(share) = self.budget.reserve(send.payload.len()) else {
             pod.metrics.refused(observe::Refused::Memory);
@@ -50,7 +55,10 @@ impl Inner {
         };
         let keep = pod.config().receipts_keep;
         if let Some(first) = self.receipts.accept(receipt.clone(), keep, send.idempotency_key.as_deref()) {
-            return Ok(first);
+            return match durable {
+                true => self.stored(first.id, first).await.map_err(Refused::Store),
+                false => Ok(first),
+            };
         }
         let message = Message {
             id,
@@ -67,7 +75,14 @@ impl Inner {
         match offer(&slot, Box::new(message), until).await {
             Ok(()) => {
                 entry.withdraw = false;
-                Ok(self.receipts.get(id).unwrap_or(receipt))
+                if !durable {
+                    return Ok(self.receipts.get(id).unwrap_or(receipt));
+                }
+                self.stored(id, receipt).await.map_err(|why| {
+                    entry.withdraw = true;
+                    pod.metrics.refused(observe::Refused::Store);
+                    Refused::Store(why)
+                })
             }
             Err(None) => {
                 pod.metrics.refused(observe::Refused::Draining);
@@ -78,6 +93,17 @@ impl Inner {
                 Err(refused(&pod, &slot, refusal, bytes))
             }
         }
+    }
+}
+
+impl Inner {
+    /// Waits until the store has the message; its receipt then, or why it has not.
+    async fn stored(&self, id: MessageId, accepted: Receipt) -> Result<Receipt, Arc<str>> {
+        let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.unwrap_or(accepted);
+        if receipt.fate == Some(Fate::Disk) {
+            return Err(self.spool.failure().unwrap_or_else(|| "the disk did not take it; look at the log".into()));
+        }
+        Ok(receipt)
     }
 }
 

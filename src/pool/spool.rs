@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use super::{dead::DeadLetter, receipts::Receipts, slot::Slot};
@@ -68,7 +68,7 @@ impl Spool {
     }
 
     /// Opens the store, if it is not open. Answers with its dead letters.
-    pub(super) async fn open(self: &Arc<Self>, storage: &Storage, keep: Duration) -> Vec<DeadLetter> {
+    pub(super) async fn open(self: &Arc<Self>, storage: &Storage) -> Vec<DeadLetter> {
         if matches!(self.standing(), Standing::Open(_)) {
             return Vec::new();
         }
@@ -86,7 +86,7 @@ impl Spool {
             "the store is open"
         );
         *self.standing.write().unwrap_or_else(PoisonError::into_inner) = Standing::Open(Arc::clone(&store));
-        self.recover(recovered, keep);
+        self.recover(recovered);
         match store.dead(None, None, usize::MAX).await {
             Ok(letters) => letters.into_iter().map(DeadLetter::from).collect(),
             Err(error) => {
@@ -129,7 +129,7 @@ impl Spool {
             accepted_at: self.receipts.get(id).map_or(now, |receipt| receipt.accepted_at),
             expires_at,
             key: keep.key.clone(),
-            idempotency_key: self.receipts.claim(id).map(|(key, _)| key),
+            idempotency_key: self.receipts.terms(id).1.map(|(key, _)| key),
             payload: keep.payload.clone(),
             marked: false,
         };
@@ -170,9 +170,9 @@ impl Spool {
         id: MessageId,
         (state, fate): (State, Option<Fate>),
         generation: Option<u64>,
-        keep: Duration,
     ) {
         let at = SystemTime::now();
+        let (keep, claim) = self.receipts.terms(id);
         let settled = Settled {
             id,
             state,
@@ -180,7 +180,7 @@ impl Spool {
             generation,
             updated_at: at,
             keep_until: at + keep,
-            claim_until: self.receipts.claim(id).map(|(_, until)| until),
+            claim_until: claim.map(|(_, until)| until),
         };
         let spool = Arc::clone(self);
         // Where the disk fails, the receipt still says what is true.
@@ -255,7 +255,7 @@ impl Spool {
         Vec::new()
     }
 
-    fn recover(self: &Arc<Self>, recovered: store::Recovered, keep: Duration) {
+    fn recover(self: &Arc<Self>, recovered: store::Recovered) {
         let mut unknown = Vec::new();
         for kept in recovered.receipts {
             if kept.receipt.state == State::Written {
@@ -285,7 +285,7 @@ impl Spool {
         }
         // They were under way, at most once, when the daemon ended without a word.
         for (id, generation) in unknown {
-            self.settle(id, (State::Unknown, Some(Fate::Crash)), generation, keep);
+            self.settle(id, (State::Unknown, Some(Fate::Crash)), generation);
         }
     }
 

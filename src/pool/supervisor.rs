@@ -6,7 +6,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::FutureExt;
@@ -22,11 +22,13 @@ use crate::{
     core::{
         event::LinkId,
         link::{Input, Link},
+        message::Message,
         phase::Reason,
         receipt::Fate,
     },
     hub::Hub,
     link::{self, Dialer, Order},
+    store::Store,
 };
 
 /// Orders that may wait for a link's task.
@@ -47,6 +49,7 @@ impl Inner {
         }
         let mut changes = Vec::new();
         self.gate.set_policy(config.admission.clone());
+        self.open_store(&config).await;
         for name in
             diff.endpoints.iter().filter(|(_, change)| **change == EndpointChange::Removed).map(|(name, _)| name)
         {
@@ -68,10 +71,26 @@ impl Inner {
         changes
     }
 
+    /// Opens the store where an endpoint needs it, or an earlier life has left one.
+    async fn open_store(&self, config: &Config) {
+        let needed = config.endpoints.values().any(|endpoint| endpoint.link.outbox.durable);
+        if needed || Store::exists(&config.storage.dir) {
+            for letter in self.spool.open(&config.storage).await {
+                self.dead.bury(letter);
+            }
+        }
+    }
+
     fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>, changes: &mut Vec<Change>) {
         let name = Arc::clone(&endpoint.name);
         let inbox = Hub::new(endpoint.inbox.clone(), endpoint.links, Arc::clone(&self.budget), self.first_cursor);
-        let sinks = Sinks { inbox, log: Arc::clone(&self.log), receipts: Arc::clone(&self.receipts) };
+        let sinks = Sinks {
+            inbox,
+            log: Arc::clone(&self.log),
+            receipts: Arc::clone(&self.receipts),
+            spool: Arc::clone(&self.spool),
+            dead: Arc::clone(&self.dead),
+        };
         let pod = Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.families.endpoint(&name)));
         for index in 0..endpoint.links {
             self.add_link(&pod, endpoint, index, changes);
@@ -95,7 +114,7 @@ impl Inner {
         let mut first = Input::Start;
         loop {
             let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-            let link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, Instant::now().into_std()));
+            let link = self.link(&pod, &slot, seed);
             let source = Arc::clone(&pod);
             let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config_for_attempt()), self.gate());
             let host: Arc<Slot> = Arc::clone(&slot);
@@ -108,17 +127,51 @@ impl Inner {
             }
             panics += 1;
             slot.panicked(panics);
-            self.receipts.abandon(&slot.id.endpoint, slot.id.index, Fate::Panicked);
+            let kept = self.spool.reclaim(&slot.id).await;
+            self.receipts.abandon(&slot.id.endpoint, slot.id.index, &kept, Fate::Panicked);
             first = if panics > PANIC_BUDGET { Input::Park(Reason::Panicked) } else { Input::Start };
         }
+    }
+
+    /// A new link, with what the store holds for it.
+    fn link(&self, pod: &Pod, slot: &Slot, seed: u64) -> Box<Link> {
+        let now = Instant::now().into_std();
+        let mut link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, now));
+        for record in self.spool.take(&slot.id) {
+            slot.set_durable();
+            let wall = SystemTime::now();
+            let message = Message {
+                id: record.id,
+                expires_at: record.expires_at.map(|at| now + at.duration_since(wall).unwrap_or_default()),
+                // What was accepted once is not refused for want of memory now.
+                share: self.budget.reserve(record.payload.len()).unwrap_or_default(),
+                payload: record.payload,
+                key: record.key,
+                wants_confirmation: false,
+            };
+            link.restore(now, Box::new(message));
+        }
+        link
     }
 
     async fn remove_endpoint(&self, name: &str, changes: &mut Vec<Change>) {
         let Some(pod) = self.pods().remove(name) else { return };
         let tasks = std::mem::take(&mut *pod.tasks());
         changes.extend(tasks.iter().map(|task| change(&task.slot, "removed", Vec::new())));
-        end(tasks, pod.config().link.close_timeout, Fate::Removed).await;
+        self.end_removed(tasks, pod.config().link.close_timeout).await;
         pod.sinks.inbox.close();
+    }
+
+    /// Ends links that the configuration has no more. What the store holds for them waits for an operator's word.
+    async fn end_removed(&self, tasks: Vec<Task>, within: Duration) {
+        let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
+        end(tasks, within, Fate::Removed).await;
+        for id in ids {
+            let kept = self.spool.reclaim(&id).await;
+            if !kept.is_empty() {
+                tracing::warn!(link = %id, messages = kept.len(), "the link is gone; its stored messages are kept");
+            }
+        }
     }
 
     async fn change_endpoint(
@@ -149,7 +202,7 @@ impl Inner {
             changes.push(change(&slot, action, why));
         }
         changes.extend(surplus.iter().map(|task| change(&task.slot, "removed", Vec::new())));
-        end(surplus, old.link.close_timeout, Fate::Removed).await;
+        self.end_removed(surplus, old.link.close_timeout).await;
         for index in old.links..new.links {
             self.add_link(pod, new, index, changes);
         }

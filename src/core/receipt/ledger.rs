@@ -85,6 +85,11 @@ impl Ledger {
         self.records.insert(id, Record { receipt, keep, until, claim });
     }
 
+    /// How long a message's receipt is kept after its end.
+    pub fn keep(&self, id: MessageId) -> Option<Duration> {
+        self.records.get(&id).map(|record| record.keep)
+    }
+
     /// The idempotency key that leads to a message, and until when.
     pub fn claim(&self, id: MessageId) -> Option<(&str, Instant)> {
         let Claim { key, until } = self.records.get(&id)?.claim.as_ref()?;
