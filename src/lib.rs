@@ -9,6 +9,7 @@
 //! link     L2  drives one core::link::Link over tokio: the loop, the dial, the socket
 //! hub      L2  inbox rings made shareable
 //! observe  L2  an Event becomes a log line and a metric
+//! store    L2  accepted messages on disk, on an embedded engine
 //! process  L2  being a daemon: signals, logging
 //! config   L1  files and environment, checked
 //! core     L0  pure: no clock, no chance, no IO, no async
@@ -28,3 +29,4 @@ pub mod link;
 pub mod observe;
 pub mod pool;
 pub mod process;
+pub mod store;

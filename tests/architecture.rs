@@ -18,6 +18,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("hub", 2),
     ("observe", 2),
     ("process", 2),
+    ("store", 2),
     ("pool", 3),
     ("api", 4),
     ("app", 5),

@@ -153,6 +153,11 @@ impl Fate {
             Self::Crash => "crash",
         }
     }
+
+    /// Reads the word of [`Fate::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fate| fate.as_str() == word)
+    }
 }
 
 /// What became of one accepted message, as it can be looked up.

@@ -1,0 +1,85 @@
+//! The store's folder: made for its owner alone, and locked against a second daemon.
+//!
+//! The lock is the kernel's, on an open file, and ends with the process however it ends. The file and the number in it stay;
+//! the number is for people and decides nothing.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::OpenError;
+
+const LOCK: &str = "wskeeper.lock";
+const STORE: &str = "store.sqlite";
+
+/// A folder that is ours for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Folder {
+    dir: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where there is none, and takes it.
+    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+        if !dir.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| OpenError::from_io(dir, e))?;
+            sync_folder(dir.parent().unwrap_or(dir))?;
+        }
+        let path = dir.join(LOCK);
+        let fault = |e| OpenError::from_io(&path, e);
+        let mut lock = private(OpenOptions::new().read(true).write(true).create(true)).open(&path).map_err(fault)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { dir: dir.to_owned(), pid: owner(&mut lock) });
+            }
+            Err(TryLockError::Error(e)) => return Err(fault(e)),
+        }
+        sign(&mut lock).map_err(fault)?;
+        Ok(Self { dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// Where the store's file is.
+    pub(super) fn store(&self) -> PathBuf {
+        self.dir.join(STORE)
+    }
+
+    /// Makes the store's file, empty, for its owner alone. One that is there stays as it is.
+    pub(super) fn make_store(&self) -> Result<(), OpenError> {
+        let path = self.store();
+        match private(OpenOptions::new().write(true).create_new(true)).open(&path) {
+            Ok(file) => {
+                file.sync_all().map_err(|e| OpenError::from_io(&path, e))?;
+                sync_folder(&self.dir)
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(OpenError::from_io(path, e)),
+        }
+    }
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600).truncate(false)
+}
+
+/// A file's name is on disk only when its folder is.
+fn sync_folder(dir: &Path) -> Result<(), OpenError> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir).and_then(|folder| folder.sync_all()).map_err(|e| OpenError::from_io(dir, e))
+}
+
+fn owner(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    lock.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn sign(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())
+}

@@ -1,0 +1,220 @@
+//! Accepted messages on disk: what the store has said yes to is there after `kill -9` and after a power cut.
+//!
+//! # Files
+//! ```text
+//! storage.dir/            0700 where we make it
+//!   wskeeper.lock         0600 locked by the kernel while a daemon has the folder; the number in it is the daemon's, for people
+//!   store.sqlite          0600 an SQLite database in WAL mode: application_id 0x77736b01, user_version = format (1)
+//!     message             one row a message that has not ended, by seq = order of acceptance
+//!     receipt             one row a message that came to rest, until its time is up
+//!     letter              one row a dead letter, oldest first
+//!   store.sqlite-wal      SQLite's write-ahead log, folded into the file at 4 MiB and removed by a clean end
+//!   store.sqlite-mark     20 bytes: salts of the log's round, its acknowledged frames (big-endian), CRC-32. Never synced
+//! ```
+//! Every row carries a CRC-32 over all that it says; SQLite itself checks the shape of its pages and each frame of the log.
+//!
+//! # Guarantees
+//! 1. **Done means synced.** `Done(Ok)` comes after the `fdatasync` of the transaction that holds the op. Ops take effect in the
+//!    order submitted; those of one [`Store::submit_all`] in one transaction, up to 4096 ops or 16 MiB.
+//! 2. **A refusal has changed nothing**, with one exception: of what was under way when the disk failed to *sync*
+//!    ([`WriteError::Broken`]) it is not known whether it is there. A failed sync is final until a restart: the system may say
+//!    yes to a later one and have forgotten what it could not write.
+//! 3. **Full is not broken.** Past `max_bytes`, or with no space on the disk, messages are refused with [`WriteError::Full`];
+//!    settlements and marks are kept and tried again until they are on disk, and the store goes on by itself once there is room.
+//! 4. **What cannot be understood is left as it is.** Opening fails with a clear error and no byte of the file or its log
+//!    has changed: a foreign file, a later format, a damaged page, row or log, a log without its file.
+//! 5. **Damage is found** when it is in a row, in a page's structure, or in the log before its last acknowledged frame. Not found:
+//!    a whole log that is taken away; and after a power cut, a log cut behind the last mark that reached the disk.
+//!
+//! What a reader would get wrong: the queue in front of the writer has no bound of its own. It holds at most what outboxes may
+//! hold (each message is appended, marked and settled once, and its bytes count against the process's budget), so a bound here
+//! would only be a second one to get wrong.
+
+mod change;
+mod engine;
+mod fault;
+mod folder;
+mod index;
+mod log;
+mod mark;
+mod open;
+mod record;
+mod row;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use tokio::sync::{oneshot, watch};
+
+use self::{
+    engine::Engine,
+    row::Unreadable,
+    writer::{Shared, Task},
+};
+pub use self::{
+    fault::{OpenError, ReadError, WriteError},
+    record::{DeadLetter, Done, KeptReceipt, Op, Record, Recovered, Settled},
+};
+use crate::core::message::MessageId;
+
+/// Where the store is, and how much it may keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The folder, made for its owner alone where there is none.
+    pub dir: PathBuf,
+    /// Bytes of the file, at least 1 MiB. New messages are refused at seven eighths of it (16 MiB below it, if that is more),
+    /// so that what is held can still be settled. The log beside the file takes a few MiB more.
+    pub max_bytes: u64,
+    /// Dead letters kept; past it the oldest go.
+    pub max_dead: usize,
+    /// Bytes of their payloads; at most a quarter of `max_bytes`.
+    pub max_dead_bytes: u64,
+    /// Receipts kept; past it those whose time is up first go.
+    pub max_receipts: usize,
+}
+
+impl Policy {
+    /// A store with the usual bounds: 1000 dead letters of 16 MiB together, 100,000 receipts.
+    pub fn new(dir: impl Into<PathBuf>, max_bytes: u64) -> Self {
+        Self { dir: dir.into(), max_bytes, max_dead: 1000, max_dead_bytes: 16 << 20, max_receipts: 100_000 }
+    }
+}
+
+/// How the store is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Bytes of the file that hold something.
+    pub bytes: u64,
+    /// `max_bytes`.
+    pub limit: u64,
+    /// Messages that have not ended.
+    pub messages: usize,
+    /// Receipts of others.
+    pub receipts: usize,
+    /// Dead letters.
+    pub dead_letters: usize,
+    /// Bytes of their payloads.
+    pub dead_bytes: u64,
+    /// Dead letters that went for newer ones, since the start.
+    pub dead_evicted: u64,
+    /// Transactions synced since the start.
+    pub commits: u64,
+    /// Why messages are refused: [`WriteError::Full`] until something could be written again, [`WriteError::Broken`] until a
+    /// restart.
+    pub failure: Option<WriteError>,
+}
+
+/// The open store. Closed when it is dropped, which waits for the disk; [`Store::close`] does not block.
+pub struct Store {
+    shared: Arc<Shared>,
+    /// Becomes true once the file is closed.
+    closed: watch::Receiver<bool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store of this folder, or makes one. Reads and checks all of it: blocks for about a second a gigabyte.
+    pub fn open(policy: &Policy) -> Result<(Arc<Self>, Recovered), OpenError> {
+        let (engine, recovered) = Engine::open(policy)?;
+        let shared = Arc::new(Shared::default());
+        let (tell_closed, closed) = watch::channel(false);
+        let run = {
+            let shared = Arc::clone(&shared);
+            move || {
+                writer::run(engine, shared);
+                tell_closed.send_replace(true);
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(run)
+            .map_err(|source| OpenError::Io { path: policy.dir.clone(), source })?;
+        Ok((Arc::new(Self { shared, closed, thread: Mutex::new(Some(thread)) }), recovered))
+    }
+
+    /// Hands an op to the writer. Never waits; `done` is told when the op is on disk, or will not be.
+    pub fn submit(&self, op: Op, done: Option<Done>) {
+        self.shared.submit([Task::Write(op, done)]);
+    }
+
+    /// Hands over several ops with nothing in between.
+    pub fn submit_all(&self, ops: impl IntoIterator<Item = (Op, Option<Done>)>) {
+        self.shared.submit(ops.into_iter().map(|(op, done)| Task::Write(op, done)));
+    }
+
+    /// Carries out an op: how many messages or letters it changed. Once called, the op takes place even if the caller goes.
+    pub async fn write(&self, op: Op) -> Result<u64, WriteError> {
+        let (tell, told) = oneshot::channel();
+        self.submit(op, Some(Box::new(move |outcome| drop(tell.send(outcome)))));
+        told.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Dead letters of an endpoint or of all, oldest first, from behind `after`, at most `limit`.
+    pub async fn dead(
+        &self,
+        endpoint: Option<Arc<str>>,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, ReadError> {
+        self.read(move |engine| engine.letters(endpoint.as_deref(), after, limit)).await
+    }
+
+    /// One dead letter.
+    pub async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>, ReadError> {
+        self.read(move |engine| engine.letter(id)).await
+    }
+
+    /// How the store is, as of the last commit.
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Finishes what was submitted, folds the log into the file and closes it. Returns when that is done.
+    pub async fn close(&self) {
+        self.shared.close();
+        // An error means that the thread is gone, and the file closed with it.
+        let _ = self.closed.clone().wait_for(|closed| *closed).await;
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine) -> Result<T, Unreadable> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let (tell, told) = oneshot::channel();
+        self.shared.submit([Task::Read(Box::new(move |engine| {
+            let answer = match engine.map(look) {
+                Some(Ok(found)) => Ok(found),
+                Some(Err(fault)) => Err(ReadError::Unreadable(fault.to_string().into())),
+                None => Err(ReadError::Closed),
+            };
+            // Whoever asked may have gone.
+            let _ = tell.send(answer);
+        }))]);
+        told.await.unwrap_or(Err(ReadError::Closed))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.close();
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // The last handle may go in a `Done` on the thread itself, which then ends by itself.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            // A panic of it has been told to those who waited.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("status", &self.status()).finish_non_exhaustive()
+    }
+}

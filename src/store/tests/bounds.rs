@@ -1,0 +1,1 @@
+//! What is refused for want of room, and how it goes on.

@@ -1,0 +1,1 @@
+//! What a look at the files must find before anything is changed.

@@ -1,0 +1,1 @@
+//! The store against a model that is a few collections.

@@ -1,0 +1,248 @@
+//! The thread that owns the engine: it takes all that has been submitted, makes it one transaction, and tells everyone.
+//!
+//! While one batch is being synced the next one gathers, so a thousand callers share a sync and one caller has it alone.
+//! What a reader would get wrong: facts (that a message was sent, that its writing may have begun) are not refused when the
+//! disk is full. They are kept, ahead of what comes later, and tried again with each batch, at least once a second; there is
+//! at most one settlement and one mark a held message, and their callers wait.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    Done, Op, Status, WriteError,
+    engine::{Engine, Outcomes},
+};
+
+/// How often kept facts are tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Ops of one transaction at most, and bytes of payload.
+const BATCH_OPS: usize = 4096;
+const BATCH_BYTES: usize = 16 << 20;
+
+/// Looks at the engine, or learns that the store is closed.
+pub(super) type Look = Box<dyn FnOnce(Option<&Engine>) + Send>;
+
+/// What the thread is asked for.
+pub(super) enum Task {
+    /// To change something.
+    Write(Op, Option<Done>),
+    /// To look at something, after all changes that were submitted before.
+    Read(Look),
+}
+
+/// What the thread and the rest of the store share.
+#[derive(Default)]
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    status: Mutex<Status>,
+}
+
+#[derive(Default)]
+struct Queue {
+    tasks: VecDeque<Task>,
+    is_closing: bool,
+    /// Nothing is taken any more.
+    is_over: bool,
+}
+
+impl Shared {
+    /// Hands tasks over, all of them to one batch where its size allows. Never waits for the disk.
+    pub(super) fn submit(&self, tasks: impl IntoIterator<Item = Task>) {
+        let mut queue = lock(&self.queue);
+        if queue.is_over || queue.is_closing {
+            drop(queue);
+            tasks.into_iter().for_each(|task| refuse(task, &WriteError::Closed));
+            return;
+        }
+        queue.tasks.extend(tasks);
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Asks the thread to finish what it has and to end.
+    pub(super) fn close(&self) {
+        lock(&self.queue).is_closing = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn status(&self) -> Status {
+        lock(&self.status).clone()
+    }
+
+    /// Waits for tasks, but not longer than `patience`. `None`: the store is to be closed.
+    fn take(&self, patience: Option<Duration>) -> Option<VecDeque<Task>> {
+        let mut queue = lock(&self.queue);
+        if queue.tasks.is_empty() && !queue.is_closing {
+            let is_idle = |queue: &mut Queue| queue.tasks.is_empty() && !queue.is_closing;
+            queue = match patience {
+                None => self.wake.wait_while(queue, is_idle).unwrap_or_else(PoisonError::into_inner),
+                Some(patience) => {
+                    self.wake.wait_timeout_while(queue, patience, is_idle).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        (!queue.tasks.is_empty() || !queue.is_closing).then(|| mem::take(&mut queue.tasks))
+    }
+}
+
+/// Runs the engine until the store is closed.
+pub(super) fn run(engine: Engine, shared: Arc<Shared>) {
+    let mut writer = Writer { engine, shared, kept: Vec::new(), broken: None };
+    let _end = End(Arc::clone(&writer.shared));
+    writer.report(None);
+    loop {
+        let patience = (!writer.kept.is_empty()).then_some(RETRY);
+        let Some(tasks) = writer.shared.take(patience) else { break };
+        writer.serve(tasks);
+    }
+    writer.close();
+}
+
+struct Writer {
+    engine: Engine,
+    shared: Arc<Shared>,
+    /// Facts that there was no room for.
+    kept: Vec<(Op, Option<Done>)>,
+    broken: Option<WriteError>,
+}
+
+impl Writer {
+    fn serve(&mut self, tasks: VecDeque<Task>) {
+        let (mut batch, mut bytes) = (mem::take(&mut self.kept), 0);
+        for task in tasks {
+            match task {
+                Task::Write(op, done) => {
+                    bytes += op.payload_len();
+                    batch.push((op, done));
+                    if batch.len() >= BATCH_OPS || bytes >= BATCH_BYTES {
+                        self.commit(mem::take(&mut batch));
+                        batch = mem::take(&mut self.kept);
+                        bytes = 0;
+                    }
+                }
+                Task::Read(read) => {
+                    self.commit(mem::take(&mut batch));
+                    batch = mem::take(&mut self.kept);
+                    read(Some(&self.engine));
+                }
+            }
+        }
+        self.commit(batch);
+    }
+
+    /// Commits the batch and tells everyone. Where there is no room, those who can make some get a second try alone.
+    fn commit(&mut self, batch: Vec<(Op, Option<Done>)>) {
+        if batch.is_empty() {
+            return;
+        }
+        match self.attempt(&batch) {
+            Ok(outcomes) => self.tell(batch, outcomes),
+            Err(full @ WriteError::Full(_)) => {
+                let (appends, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(op, _)| op.is_append());
+                let second = if appends.is_empty() { Err(full.clone()) } else { self.attempt(&rest) };
+                tell_all(appends, &full);
+                match second {
+                    Ok(outcomes) => self.tell(rest, outcomes),
+                    Err(WriteError::Full(_)) => {
+                        let (facts, wishes): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(op, _)| op.is_fact());
+                        self.kept = facts;
+                        tell_all(wishes, &full);
+                    }
+                    Err(broken) => tell_all(rest, &broken),
+                }
+                self.report(Some(full));
+            }
+            Err(broken) => {
+                tell_all(batch, &broken);
+                self.report(None);
+            }
+        }
+    }
+
+    fn attempt(&mut self, batch: &[(Op, Option<Done>)]) -> Result<Outcomes, WriteError> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ops: Vec<&Op> = batch.iter().map(|(op, _)| op).collect();
+        self.engine.commit(&ops, SystemTime::now()).inspect_err(|error| {
+            if matches!(error, WriteError::Broken(_)) {
+                self.broken = Some(error.clone());
+            }
+        })
+    }
+
+    fn tell(&mut self, batch: Vec<(Op, Option<Done>)>, outcomes: Outcomes) {
+        self.report(outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned());
+        for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
+            if let Some(done) = done {
+                done(outcome);
+            }
+        }
+    }
+
+    /// Says how things are. A refusal for want of room stands until something could be written without one.
+    fn report(&self, full: Option<WriteError>) {
+        let engine = &self.engine;
+        let bytes = engine.used().ok();
+        let mut status = lock(&self.shared.status);
+        status.bytes = bytes.unwrap_or(status.bytes);
+        status.limit = engine.bounds.max_bytes;
+        status.messages = engine.index.messages.len();
+        status.receipts = engine.index.receipts.len();
+        status.dead_letters = engine.index.letters.len();
+        status.dead_bytes = engine.index.letter_bytes;
+        status.dead_evicted = engine.evicted;
+        status.commits = engine.commits;
+        status.failure = self.broken.clone().or(full);
+    }
+
+    fn close(self) {
+        let Self { engine, kept, shared, .. } = self;
+        tell_all(kept, &WriteError::Closed);
+        if let Err(error) = engine.close() {
+            lock(&shared.status).failure = Some(error);
+        }
+    }
+}
+
+/// However the thread ends, nobody waits for it afterwards.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let left = {
+            let mut queue = lock(&self.0.queue);
+            queue.is_over = true;
+            mem::take(&mut queue.tasks)
+        };
+        for task in left {
+            refuse(task, &WriteError::Closed);
+        }
+    }
+}
+
+fn refuse(task: Task, error: &WriteError) {
+    match task {
+        Task::Write(_, Some(done)) => done(Err(error.clone())),
+        Task::Write(_, None) => {}
+        Task::Read(read) => read(None),
+    }
+}
+
+fn tell_all(batch: Vec<(Op, Option<Done>)>, error: &WriteError) {
+    for (op, done) in batch {
+        refuse(Task::Write(op, done), error);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
