@@ -12,7 +12,7 @@ use crate::{
     api::{Api, ListenError, Listener, Reload, Reloaded},
     config::{self, Config},
     observe::Families,
-    pool::Pool,
+    pool::{Left, Pool},
     process::signals::Signals,
 };
 
@@ -81,8 +81,12 @@ async fn drain(pool: &Pool) {
     pool.drain();
     tracing::info!(deadline_s = drain.as_secs_f64(), "wskeeper is draining: it takes no new messages");
     let left = pool.shut_down(Instant::now() + drain).await;
-    if left > 0 {
-        tracing::warn!(messages = left, "messages were not sent before the deadline and are dropped");
+    for Left { endpoint, messages, kept } in left {
+        if kept {
+            tracing::info!(%endpoint, messages, "messages were not sent before the deadline and are kept on disk");
+        } else {
+            tracing::warn!(%endpoint, messages, "messages were not sent before the deadline and are dropped");
+        }
     }
 }
 

@@ -38,10 +38,11 @@ pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
     responses((status = 200, description = "Ready.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let params = Params::read(query.as_deref(), &["links"])?;
-    let mut reasons = Vec::new();
+    let mut reasons: Vec<Arc<str>> = Vec::new();
     if shared.pool.is_draining() {
-        reasons.push("the daemon is stopping".to_owned());
+        reasons.push("the daemon is stopping".into());
     }
+    reasons.extend(shared.pool.store().and_then(|store| store.failure));
     let config = shared.pool.config();
     if params.get("links").is_some() || config.api.readiness == Readiness::Links {
         for view in shared.pool.endpoints().iter().filter(|view| view.config.critical) {
@@ -49,7 +50,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
             let ready = place.map_or(0, |place| view.totals.phases[place]);
             let needed = view.config.min_ready;
             if ready < needed {
-                reasons.push(format!("{}: {ready} of {needed} links ready", view.config.name));
+                reasons.push(format!("{}: {ready} of {needed} links ready", view.config.name).into());
             }
         }
     }

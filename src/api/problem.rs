@@ -161,6 +161,12 @@ impl From<Refused> for Problem {
                     .with("phase", phase.as_str().into())
                     .retry_after(1)
             }
+            Refused::Store(_) => {
+                let detail =
+                    format!("{said}; it was not accepted: send again when the store takes messages (GET /readyz)");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The store takes no messages", detail)
+                    .retry_after(5)
+            }
             Refused::Draining => Self::draining(),
         }
     }

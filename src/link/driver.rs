@@ -169,6 +169,8 @@ impl<D: Dial> Driver<D> {
 
     fn obey(&mut self, now: Instant, order: Order) {
         match order {
+            // Its caller has gone, and with it the receipt.
+            Order::Offer(offer) if offer.reply.is_closed() => {}
             Order::Offer(offer) if self.waiting.is_empty() => self.offer(now, offer),
             Order::Offer(offer) if self.waiting.len() < WAITING_MAX => self.waiting.push_back(offer),
             Order::Offer(offer) => refuse(offer.reply, Refusal::Full),
@@ -182,6 +184,11 @@ impl<D: Dial> Driver<D> {
                 self.feed(now, Input::Policy(policy));
                 if redial {
                     self.feed(now, Input::Redial);
+                }
+            }
+            Order::Restore(messages) => {
+                for message in messages {
+                    self.link.restore(now, message);
                 }
             }
             // It only wakes: answers are looked for in every turn.

@@ -60,6 +60,8 @@ pub enum Order {
         /// Close and dial again.
         redial: bool,
     },
+    /// Take these behind what is queued: they are on disk already.
+    Restore(Vec<Box<Message>>),
     /// The disk has answered: look at [`Host::answers`].
     Disk,
     /// Close with 1001 and end within this time; what is still queued then is dropped with this fate, unless it is on disk.

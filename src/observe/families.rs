@@ -77,6 +77,21 @@ pub(super) struct PerEndpoint {
     pub(super) consumer_missed: IntCounterVec,
 }
 
+/// The store of durable outboxes, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreGauges {
+    /// It takes messages.
+    pub up: bool,
+    /// Bytes of the file that hold something.
+    pub bytes: u64,
+    /// What it may grow to.
+    pub limit_bytes: u64,
+    /// Messages that have not ended.
+    pub messages: u64,
+    /// Those whose link is not in the configuration.
+    pub orphans: u64,
+}
+
 /// Metrics of the process.
 #[derive(Debug)]
 struct Daemon {
@@ -87,6 +102,12 @@ struct Daemon {
     admission_waiting: IntGauge,
     payload_bytes: IntGauge,
     payload_limit_bytes: IntGauge,
+    store_up: IntGauge,
+    store_bytes: IntGauge,
+    store_limit_bytes: IntGauge,
+    store_messages: IntGauge,
+    store_orphans: IntGauge,
+    dead_letters: IntGauge,
     api_connections: IntGauge,
     api_connections_limit: IntGauge,
     api_connections_refused: IntCounter,
@@ -169,6 +190,17 @@ impl Families {
         self.daemon.api_connections_refused.inc();
     }
 
+    /// The store of durable outboxes, and the dead letters.
+    pub fn store(&self, store: StoreGauges, dead_letters: usize) {
+        let StoreGauges { up, bytes, limit_bytes, messages, orphans } = store;
+        self.daemon.store_up.set(i64::from(up));
+        self.daemon.store_bytes.set(whole(bytes));
+        self.daemon.store_limit_bytes.set(whole(limit_bytes));
+        self.daemon.store_messages.set(whole(messages));
+        self.daemon.store_orphans.set(whole(orphans));
+        self.daemon.dead_letters.set(whole(dead_letters as u64));
+    }
+
     /// Runs `give_back` if `handles` are still the ones in force for `key`; a newer set owns the series otherwise.
     pub(super) fn release_link(&self, key: &Key, handles: *const LinkMetrics, give_back: impl FnOnce()) {
         let mut held = lock(&self.links);
@@ -243,6 +275,12 @@ impl Daemon {
             admission_waiting: to.gauge("admission_waiting", "Attempts that wait for admission.")?,
             payload_bytes: to.gauge("payload_bytes", "Bytes of payload held in all outboxes and inboxes.")?,
             payload_limit_bytes: to.gauge("payload_limit_bytes", "Bytes of payload that may be held: limits.memory.")?,
+            store_up: to.gauge("store_up", "1 if the store of durable outboxes takes messages; 0 if not, or if none is needed.")?,
+            store_bytes: to.gauge("store_bytes", "Bytes of the store's file that hold something.")?,
+            store_limit_bytes: to.gauge("store_limit_bytes", "What the store's file may grow to: storage.max_bytes.")?,
+            store_messages: to.gauge("store_messages", "Messages in the store that have not ended.")?,
+            store_orphans: to.gauge("store_orphans", "Stored messages whose link is not in the configuration.")?,
+            dead_letters: to.gauge("dead_letters", "Messages that their peers refused, kept for an operator.")?,
             api_connections: to.gauge("api_connections", "Local connections that hold a place.")?,
             api_connections_limit: to.gauge("api_connections_limit", "Local connections that may: api.max_connections.")?,
             api_connections_refused: to.keep(IntCounter::with_opts(opts("api_connections_refused_total", "Local connections that came when there was no place left."))?)?,

@@ -231,13 +231,14 @@ impl EndpointMetrics {
 
     /// A message was not accepted; its sender was told.
     pub fn refused(&self, reason: Refused) {
-        let [too_big, full, down, memory, draining] = &self.refused;
+        let [too_big, full, down, memory, store, draining] = &self.refused;
         match reason {
             Refused::Outbox(Refusal::TooBig) => too_big,
             // A caller that waited for room and was refused after all met a full outbox.
             Refused::Outbox(Refusal::Full | Refusal::Wait) => full,
             Refused::Outbox(Refusal::Down) => down,
             Refused::Memory => memory,
+            Refused::Store => store,
             Refused::Draining => draining,
         }
         .inc();
@@ -266,11 +267,12 @@ impl Drop for EndpointMetrics {
 
 impl Refused {
     /// One of each label.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Outbox(Refusal::TooBig),
         Self::Outbox(Refusal::Full),
         Self::Outbox(Refusal::Down),
         Self::Memory,
+        Self::Store,
         Self::Draining,
     ];
 
@@ -280,6 +282,7 @@ impl Refused {
             Self::Outbox(Refusal::Full | Refusal::Wait) => "full",
             Self::Outbox(Refusal::Down) => "down",
             Self::Memory => "memory",
+            Self::Store => "store",
             Self::Draining => "draining",
         }
     }

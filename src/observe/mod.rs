@@ -11,7 +11,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
-pub use families::Families;
+pub use families::{Families, StoreGauges};
 pub use handles::{EndpointMetrics, LinkMetrics, Refused};
 pub use render::{CONTENT_TYPE, render};
 pub use telling::visible;

@@ -15,9 +15,9 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 
 use self::{
+    dead::DeadLetters,
     gatekeeper::{Gatekeeper, PoolGate},
     pod::Pod,
-    dead::DeadLetters,
     receipts::Receipts,
     slot::Slot,
     spool::Spool,
@@ -34,15 +34,17 @@ use crate::{
     },
     hub::{self, Hub},
     link::Order,
-    observe::Families,
+    observe::{self, Families},
 };
 
 pub use dead::DeadLetter;
+pub use operator::OrphanError;
 pub use spool::{Orphans, StoreView};
 pub use view::{EndpointView, HistoryEntry, LinkView, Page, Totals};
 
 mod dead;
 mod gatekeeper;
+mod operator;
 mod pod;
 mod receipts;
 mod send;
@@ -154,6 +156,17 @@ pub struct Change {
     pub action: &'static str,
     /// Which keys changed.
     pub why: Vec<&'static str>,
+}
+
+/// Messages of an endpoint that were not sent before the daemon stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Its name.
+    pub endpoint: Arc<str>,
+    /// How many.
+    pub messages: u64,
+    /// They are on disk, and go out after the next start; else they are dropped.
+    pub kept: bool,
 }
 
 /// A handle to the pool.
@@ -303,6 +316,17 @@ impl Pool {
             pod.metrics.inbox(totals.inbox_cursor, usize::try_from(totals.consumers).unwrap_or(usize::MAX));
         }
         self.inner.families.payload(self.inner.budget.used(), self.inner.budget.limit());
+        let store = self.inner.spool.view().map(|view| {
+            let status = view.status.unwrap_or_default();
+            observe::StoreGauges {
+                up: view.failure.is_none(),
+                bytes: status.bytes,
+                limit_bytes: status.limit,
+                messages: status.messages as u64,
+                orphans: self.inner.spool.orphans().iter().map(|orphans| orphans.messages).sum(),
+            }
+        });
+        self.inner.families.store(store.unwrap_or_default(), self.inner.dead.len());
     }
 
     /// Follows a new configuration: untouched links keep their connections.
@@ -325,9 +349,9 @@ impl Pool {
         self.inner.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with how many messages
-    /// were left unsent.
-    pub async fn shut_down(&self, deadline: Instant) -> u64 {
+    /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left
+    /// unsent, by endpoint.
+    pub async fn shut_down(&self, deadline: Instant) -> Vec<Left> {
         self.inner.shut_down(deadline).await
     }
 }

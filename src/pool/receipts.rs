@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::core::{
+    event::LinkId,
     message::MessageId,
     receipt::{CLAIM, Fate, Ledger, Receipt, State},
 };
@@ -69,6 +70,11 @@ impl Receipts {
         let moment = |at: SystemTime| now + at.duration_since(wall).unwrap_or_default();
         let claim = claim.map(|(key, until)| (key, moment(until)));
         self.book().ledger.restore(receipt, CLAIM, until.map(moment), claim);
+    }
+
+    /// Another link holds the message now.
+    pub(super) fn rehome(&self, id: MessageId, to: &LinkId) {
+        self.book().ledger.rehome(id, &to.endpoint, to.index);
     }
 
     /// How long a message's receipt is kept after its end; the idempotency key that leads to it, and until when.

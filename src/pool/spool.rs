@@ -223,6 +223,16 @@ impl Spool {
         orphans.collect()
     }
 
+    /// What waits for a link; `None`: nothing.
+    pub(super) fn waiting_for(&self, (endpoint, link): (&str, u32)) -> Option<Vec<Record>> {
+        self.waiting().get(&(Arc::from(endpoint), link)).cloned()
+    }
+
+    /// What waited for a link has been decided on.
+    pub(super) fn forget(&self, (endpoint, link): (&str, u32)) {
+        self.waiting().remove(&(Arc::from(endpoint), link));
+    }
+
     /// An operator's word on dead letters and orphans; answers with how many messages it concerned.
     pub(super) async fn carry_out(&self, op: Op) -> Result<u64, store::WriteError> {
         match self.standing() {

@@ -6,14 +6,14 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use futures_util::FutureExt;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Change, Inner,
+    Change, Inner, Left,
     pod::{Pod, Task},
     slot::{Sinks, Slot},
 };
@@ -22,7 +22,6 @@ use crate::{
     core::{
         event::LinkId,
         link::{Input, Link},
-        message::Message,
         phase::Reason,
         receipt::Fate,
     },
@@ -139,17 +138,7 @@ impl Inner {
         let mut link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, now));
         for record in self.spool.take(&slot.id) {
             slot.set_durable();
-            let wall = SystemTime::now();
-            let message = Message {
-                id: record.id,
-                expires_at: record.expires_at.map(|at| now + at.duration_since(wall).unwrap_or_default()),
-                // What was accepted once is not refused for want of memory now.
-                share: self.budget.reserve(record.payload.len()).unwrap_or_default(),
-                payload: record.payload,
-                key: record.key,
-                wants_confirmation: false,
-            };
-            link.restore(now, Box::new(message));
+            link.restore(now, self.restored(record));
         }
         link
     }
@@ -208,8 +197,9 @@ impl Inner {
         }
     }
 
-    /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left.
-    pub(super) async fn shut_down(&self, deadline: Instant) -> u64 {
+    /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left, by
+    /// endpoint.
+    pub(super) async fn shut_down(&self, deadline: Instant) -> Vec<Left> {
         self.draining.store(true, Ordering::SeqCst);
         let pods: Vec<_> = self.pods().values().cloned().collect();
         let longest_close = pods.iter().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
@@ -220,7 +210,14 @@ impl Inner {
         while Instant::now() < flush_until && pods.iter().any(|pod| pod.can_flush(flush_until)) {
             look.tick().await;
         }
-        let held = pods.iter().map(|pod| pod.totals().queued_messages).sum();
+        let mut left = Vec::new();
+        for pod in &pods {
+            let totals = pod.totals();
+            let kept = pod.config().link.outbox.durable;
+            if totals.queued_messages > 0 {
+                left.push(Left { endpoint: Arc::clone(&pod.name), messages: totals.queued_messages, kept });
+            }
+        }
         let tasks: Vec<_> = pods.iter().flat_map(|pod| std::mem::take(&mut *pod.tasks())).collect();
         let within = deadline.saturating_duration_since(Instant::now());
         end(tasks, within, Fate::Shutdown).await;
@@ -228,7 +225,9 @@ impl Inner {
             pod.sinks.inbox.close();
         }
         self.log.close();
-        held
+        // A disk that hangs must not hold up the end for ever; what it has said yes to is there.
+        let _ = tokio::time::timeout_at(deadline + GRACE, self.spool.close()).await;
+        left
     }
 }
 

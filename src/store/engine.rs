@@ -118,6 +118,12 @@ impl Engine {
         self.bounds.max_bytes - self.bounds.reserve
     }
 
+    /// Messages of a link that have not ended, in the order of acceptance.
+    pub(super) fn held(&self, endpoint: &str, link: u32) -> Result<Vec<super::Record>, Unreadable> {
+        let sql = format!("SELECT {} FROM message WHERE endpoint = ?1 AND link = ?2 ORDER BY seq", row::MESSAGE);
+        row::all(self.db.prepare_cached(&sql)?.query((endpoint, link))?, row::message)
+    }
+
     /// Dead letters of an endpoint or of all, oldest first, from behind `after`; behind one that is gone, from the beginning.
     pub(super) fn letters(
         &self,

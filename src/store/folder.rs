@@ -15,6 +15,11 @@ use super::OpenError;
 const LOCK: &str = "wskeeper.lock";
 const STORE: &str = "store.sqlite";
 
+/// Where the store of a folder is.
+pub(super) fn store_in(dir: &Path) -> PathBuf {
+    dir.join(STORE)
+}
+
 /// A folder that is ours for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -46,7 +51,7 @@ impl Folder {
 
     /// Where the store's file is.
     pub(super) fn store(&self) -> PathBuf {
-        self.dir.join(STORE)
+        store_in(&self.dir)
     }
 
     /// Makes the store's file, empty, for its owner alone. One that is there stays as it is.

@@ -46,7 +46,7 @@ mod writer;
 mod tests;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
 };
@@ -154,6 +154,16 @@ impl Store {
         let (tell, told) = oneshot::channel();
         self.submit(op, Some(Box::new(move |outcome| drop(tell.send(outcome)))));
         told.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Whether there is a store in this folder, as far as can be seen.
+    pub fn exists(dir: &Path) -> bool {
+        folder::store_in(dir).exists()
+    }
+
+    /// Messages of a link that have not ended, in the order of acceptance, with those that are submitted now.
+    pub async fn held(&self, endpoint: Arc<str>, link: u32) -> Result<Vec<Record>, ReadError> {
+        self.read(move |engine| engine.held(&endpoint, link)).await
     }
 
     /// Dead letters of an endpoint or of all, oldest first, from behind `after`, at most `limit`.

@@ -9,7 +9,7 @@ use crate::{
     config::{self, Template},
     core::{
         backoff, heartbeat, inbox, link,
-        outbox::{self, OnFull, WhenDown},
+        outbox::{self, Delivery, OnFull, WhenDown},
         outcome::{Action, Match, Rule},
         phase::Phase,
     },
@@ -50,6 +50,7 @@ fn shown(endpoint: &config::Endpoint) -> wire::EndpointConfig {
         park_probe,
         retry_after_max,
         heartbeat,
+        confirm_interval,
         backoff,
         outcomes,
         outbox,
@@ -72,7 +73,7 @@ fn shown(endpoint: &config::Endpoint) -> wire::EndpointConfig {
         heartbeat: beat(heartbeat),
         reconnect: reconnect(backoff, *park_probe, *retry_after_max),
         outcomes: outcomes.iter().map(outcome).collect(),
-        outbox: out(outbox),
+        outbox: out(outbox, *confirm_interval),
         inbox: within(inbox),
         tls: trust(tls),
         receipts: wire::Receipts { keep_ms: millis(*receipts_keep) },
@@ -133,8 +134,13 @@ const fn action(action: Action) -> &'static str {
     }
 }
 
-fn out(policy: &outbox::Policy) -> wire::Outbox {
-    let outbox::Policy { max_messages, max_bytes, max_message, ttl, on_full, when_down, conflate } = policy;
+fn out(policy: &outbox::Policy, confirm_interval: Duration) -> wire::Outbox {
+    let outbox::Policy { max_messages, max_bytes, max_message, ttl, on_full, when_down, conflate, delivery, durable } =
+        policy;
+    let delivery = match delivery {
+        Delivery::AtMostOnce => "at_most_once",
+        Delivery::AtLeastOnce => "at_least_once",
+    };
     let on_full = match on_full {
         OnFull::Reject => "reject",
         OnFull::DropOldest => "drop_oldest",
@@ -154,6 +160,9 @@ fn out(policy: &outbox::Policy) -> wire::Outbox {
         on_full: on_full.to_owned(),
         when_down: when_down.to_owned(),
         conflate: *conflate,
+        delivery: delivery.to_owned(),
+        durability: if *durable { "disk" } else { "memory" }.to_owned(),
+        confirm_interval_ms: millis(confirm_interval),
     }
 }
 

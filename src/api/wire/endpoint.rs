@@ -148,6 +148,12 @@ pub struct Outbox {
     pub when_down: String,
     /// Only the newest of a key is kept.
     pub conflate: bool,
+    /// `at_most_once`, `at_least_once`
+    pub delivery: String,
+    /// `memory`, `disk`
+    pub durability: String,
+    /// Pings that ask for a confirmation are at least this far apart.
+    pub confirm_interval_ms: u64,
 }
 
 /// `inbox`

@@ -85,6 +85,15 @@ impl Ledger {
         self.records.insert(id, Record { receipt, keep, until, claim });
     }
 
+    /// Another link holds the message now. Its idempotency key was one of the endpoint that it was sent to, and is free.
+    pub fn rehome(&mut self, id: MessageId, endpoint: &Arc<str>, link: u32) {
+        self.release(id);
+        if let Some(record) = self.records.get_mut(&id) {
+            record.receipt.endpoint = Arc::clone(endpoint);
+            record.receipt.link = link;
+        }
+    }
+
     /// How long a message's receipt is kept after its end.
     pub fn keep(&self, id: MessageId) -> Option<Duration> {
         self.records.get(&id).map(|record| record.keep)

@@ -1,0 +1,144 @@
+//! An operator's words on messages: dead letters are sent again or dropped, orphans get another link or are discarded.
+//!
+//! An orphan is a message in the store whose link the configuration has no more. It is kept until somebody decides, or until
+//! the link comes back and takes it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::time::Instant;
+
+use super::{DeadLetter, Inner, Orphans, Page, Pool, Refused, Send, StoreView};
+use crate::{
+    core::{
+        message::{Message, MessageId},
+        receipt::{Fate, Receipt, State},
+    },
+    link::Order,
+    store::{Op, Record, WriteError},
+};
+
+/// Why orphans were not moved or discarded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrphanError {
+    /// There are none.
+    #[error("the store holds nothing for {0}: GET /v1/orphans lists what waits for a link")]
+    None(String),
+    /// They are to go to a link that is not there, or keeps nothing on disk.
+    #[error("{0} is not a link with outbox.durability = \"disk\"")]
+    NoHome(String),
+    /// The store did not take the change.
+    #[error(transparent)]
+    Store(#[from] WriteError),
+}
+
+impl Pool {
+    /// Dead letters in order of acceptance, those after `after`, at most `limit`, of the endpoints `wanted`.
+    pub fn dead_letters(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Page<DeadLetter> {
+        self.inner.dead.list(wanted, after, limit)
+    }
+
+    /// One dead letter.
+    pub fn dead_letter(&self, id: MessageId) -> Option<DeadLetter> {
+        self.inner.dead.get(id)
+    }
+
+    /// Sends a dead letter again, as a new message to the same endpoint; accepted, the letter is gone.
+    pub async fn retry_dead_letter(&self, id: MessageId) -> Option<Result<Receipt, Refused>> {
+        let DeadLetter { endpoint, key, payload, .. } = self.inner.dead.get(id)?;
+        let send = Send {
+            endpoint,
+            link: None,
+            key,
+            ttl: None,
+            idempotency_key: None,
+            wants_confirmation: false,
+            patience: std::time::Duration::ZERO,
+            payload,
+        };
+        let sent = self.inner.send(send).await;
+        if sent.is_ok() {
+            self.drop_dead_letter(id).await;
+        }
+        Some(sent)
+    }
+
+    /// Drops a dead letter; `false`: there is no such one.
+    pub async fn drop_dead_letter(&self, id: MessageId) -> bool {
+        let dropped = self.inner.dead.remove(id).is_some();
+        // One of a memory outbox is not in the store, and where the store fails it comes back with a restart.
+        let _ = self.inner.spool.carry_out(Op::DropDead(id)).await;
+        dropped
+    }
+
+    /// Stored messages that wait for a link.
+    pub fn orphans(&self) -> Vec<Orphans> {
+        self.inner.spool.orphans()
+    }
+
+    /// Gives a link's orphans to another link, behind what that one holds. Answers with how many.
+    pub async fn move_orphans(&self, from: (&str, u32), to: (&str, u32)) -> Result<u64, OrphanError> {
+        let inner = &self.inner;
+        let home = inner
+            .pod(to.0)
+            .filter(|pod| pod.config().link.outbox.durable)
+            .and_then(|pod| pod.slot(to.1))
+            .ok_or_else(|| OrphanError::NoHome(format!("{}/{}", to.0, to.1)))?;
+        let records = inner.orphans_of(from)?;
+        let place = |(endpoint, link): (&str, u32)| (Arc::from(endpoint), link);
+        inner.spool.carry_out(Op::Move { from: place(from), to: place(to) }).await?;
+        inner.spool.forget(from);
+        let moved = records.len() as u64;
+        home.set_durable();
+        let messages = records.into_iter().map(|record| {
+            inner.receipts.rehome(record.id, &home.id);
+            inner.restored(record)
+        });
+        // A task that has ended leaves them in the store, where the next one of that link finds them.
+        let _ = home.orders.send(Box::new(Order::Restore(messages.collect()))).await;
+        Ok(moved)
+    }
+
+    /// Discards a link's orphans; their receipts say `dropped`, `removed`. Answers with how many.
+    pub async fn discard_orphans(&self, of: (&str, u32)) -> Result<u64, OrphanError> {
+        let inner = &self.inner;
+        let records = inner.orphans_of(of)?;
+        let at = SystemTime::now();
+        let keep_until = at + crate::core::receipt::CLAIM;
+        inner.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
+        inner.spool.forget(of);
+        for record in &records {
+            inner.receipts.advance(record.id, at, State::Dropped, Some(Fate::Removed), None);
+        }
+        Ok(records.len() as u64)
+    }
+
+    /// How the store is; `None`: no endpoint needs one.
+    pub fn store(&self) -> Option<StoreView> {
+        self.inner.spool.view()
+    }
+}
+
+impl Inner {
+    fn orphans_of(&self, of: (&str, u32)) -> Result<Vec<Record>, OrphanError> {
+        self.spool.waiting_for(of).ok_or_else(|| OrphanError::None(format!("{}/{}", of.0, of.1)))
+    }
+
+    /// A stored message as an outbox takes it.
+    pub(super) fn restored(&self, record: Record) -> Box<Message> {
+        let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+        Box::new(Message {
+            id: record.id,
+            expires_at: record.expires_at.map(|at| now + at.duration_since(wall).unwrap_or_default()),
+            // What was accepted once is not refused for want of memory now.
+            share: self.budget.reserve(record.payload.len()).unwrap_or_default(),
+            payload: record.payload,
+            key: record.key,
+            wants_confirmation: false,
+        })
+    }
+}
