@@ -152,7 +152,7 @@ fn needed(method: &Method, path: &str) -> &'static [Scope] {
 
 /// The endpoint that a path is about.
 fn endpoint_of(path: &str) -> Option<String> {
-    let rest = path.strip_prefix("/v1/endpoints/").or_else(|| path.strip_prefix("/v1/links/"))?;
+    let rest = ["/v1/endpoints/", "/v1/links/", "/v1/orphans/"].iter().find_map(|prefix| path.strip_prefix(prefix))?;
     Some(percent_decode_str(rest.split('/').next()?).decode_utf8_lossy().into_owned())
 }
 
