@@ -32,7 +32,7 @@ impl Inner {
             return Err(Refused::Draining);
         }
         let durable = pod.config().link.outbox.durable;
-        if durable && let Some(why) = self.spool.failure() {
+        if durable && let Some(why) = self.spool.refusal() {
             pod.metrics.refused(observe::Refused::Store);
             return Err(Refused::Store(why));
         }

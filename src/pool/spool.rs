@@ -96,7 +96,16 @@ impl Spool {
         }
     }
 
-    /// Why durable messages cannot be accepted now; `None`: they can.
+    /// Why no durable message can be accepted; `None`: it is worth a try. A full store is tried, because nothing but a try
+    /// finds that there is room again.
+    pub(super) fn refusal(&self) -> Option<Arc<str>> {
+        match self.standing() {
+            Standing::Open(store) if matches!(store.status().failure, Some(store::WriteError::Full(_))) => None,
+            Standing::Open(_) | Standing::Unused | Standing::Failed(_) => self.failure(),
+        }
+    }
+
+    /// Why a durable message was not accepted a moment ago; `None`: nothing is wrong now.
     pub(super) fn failure(&self) -> Option<Arc<str>> {
         match self.standing() {
             Standing::Unused => Some("the store is not open".into()),
@@ -193,12 +202,17 @@ impl Spool {
         self.waiting().remove(&(Arc::clone(&id.endpoint), id.index)).unwrap_or_default()
     }
 
-    /// The task of a link is gone: what the store holds for it waits for another one. Answers with the names.
-    pub(super) async fn reclaim(&self, id: &LinkId) -> Vec<MessageId> {
+    /// The task of a link is gone: what the store holds for it waits for another one, but for what may have begun to leave, at
+    /// most once, which ends `unknown` with this fate. Answers with the names of all.
+    pub(super) async fn reclaim(self: &Arc<Self>, id: &LinkId, fate: Fate) -> Vec<MessageId> {
         let Standing::Open(store) = self.standing() else { return Vec::new() };
         match store.held(Arc::clone(&id.endpoint), id.index).await {
             Ok(records) => {
                 let ids = records.iter().map(|record| record.id).collect();
+                let (begun, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.marked);
+                for record in begun {
+                    self.settle(record.id, (State::Unknown, Some(fate)), None);
+                }
                 if !records.is_empty() {
                     self.waiting().insert((Arc::clone(&id.endpoint), id.index), records);
                 }
@@ -305,5 +319,64 @@ impl Spool {
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, u32), Vec<Record>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::message::Payload;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn record(id: u128, bytes: usize, marked: bool) -> Box<Record> {
+        Box::new(Record {
+            id: MessageId(id),
+            endpoint: "feed".into(),
+            link: 0,
+            accepted_at: SystemTime::now(),
+            expires_at: None,
+            key: None,
+            idempotency_key: None,
+            payload: Payload::binary(vec![0; bytes]),
+            marked,
+        })
+    }
+
+    async fn open(folder: &std::path::Path) -> Arc<Spool> {
+        let spool = Spool::new(Receipts::new(10));
+        spool.open(&Storage { dir: folder.to_owned(), max_bytes: 1 << 20 }).await;
+        spool
+    }
+
+    #[tokio::test]
+    async fn what_may_have_begun_to_leave_is_unknown_when_its_task_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path()).await;
+        for (id, marked) in [(1, true), (2, false)] {
+            assert_eq!(spool.carry_out(Op::Append(record(id, 1, marked))).await, Ok(1));
+        }
+        let link = LinkId { endpoint: "feed".into(), index: 0 };
+        assert_eq!(spool.reclaim(&link, Fate::Panicked).await, [MessageId(1), MessageId(2)]);
+        let waiting: Vec<_> = spool.take(&link).iter().map(|record| record.id).collect();
+        assert_eq!(waiting, [MessageId(2)]);
+        spool.close().await;
+        let again = open(folder.path()).await;
+        let end = again.receipts.settle(MessageId(1), State::Confirmed, PATIENCE).await.unwrap();
+        assert_eq!((end.state, end.fate), (State::Unknown, Some(Fate::Panicked)));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_was_full_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path()).await;
+        let refused = spool.carry_out(Op::Append(record(1, 1 << 20, false))).await;
+        assert!(matches!(refused, Err(store::WriteError::Full(_))), "{refused:?}");
+        assert!(spool.failure().is_some());
+        assert_eq!(spool.refusal(), None);
+        assert_eq!(spool.carry_out(Op::Append(record(2, 1, false))).await, Ok(1));
+        assert_eq!(spool.failure(), None);
     }
 }

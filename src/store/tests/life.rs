@@ -169,8 +169,13 @@ fn a_dead_letter_is_kept_listed_revived_and_removed() {
 fn a_thousand_callers_who_come_while_one_is_served_share_one_commit() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path());
-    let (go, wait) = mpsc::channel::<()>();
-    store.submit(append(0), Some(Box::new(move |_| wait.recv().unwrap())));
+    let ((go, wait), (begin, begun)) = (mpsc::channel::<()>(), mpsc::channel());
+    let serve = move |_| {
+        begin.send(()).unwrap();
+        wait.recv().unwrap();
+    };
+    store.submit(append(0), Some(Box::new(serve)));
+    begun.recv().unwrap();
     let outcomes = block_on(async {
         let callers = futures_util::future::join_all((1..=1000).map(|id| store.write(append(id))));
         // Polled after the callers, each of whom has asked by then.
