@@ -29,6 +29,8 @@ pub(super) struct Spool {
     receipts: Arc<Receipts>,
     /// Messages in the store that no link has, in order.
     waiting: Mutex<BTreeMap<(Arc<str>, u32), Vec<Record>>>,
+    /// How many messages were under way when an earlier life ended, to be counted where the link is.
+    crashed: Mutex<BTreeMap<(Arc<str>, u32), u64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +66,12 @@ pub struct StoreView {
 
 impl Spool {
     pub(super) fn new(receipts: Arc<Receipts>) -> Arc<Self> {
-        Arc::new(Self { standing: RwLock::new(Standing::Unused), receipts, waiting: Mutex::default() })
+        Arc::new(Self {
+            standing: RwLock::new(Standing::Unused),
+            receipts,
+            waiting: Mutex::default(),
+            crashed: Mutex::default(),
+        })
     }
 
     /// Opens the store, if it is not open. Answers with its dead letters.
@@ -202,6 +209,12 @@ impl Spool {
         self.waiting().remove(&(Arc::clone(&id.endpoint), id.index)).unwrap_or_default()
     }
 
+    /// How many messages of this link were under way when an earlier life ended; told once.
+    pub(super) fn take_crashed(&self, id: &LinkId) -> u64 {
+        let mut crashed = self.crashed.lock().unwrap_or_else(PoisonError::into_inner);
+        crashed.remove(&(Arc::clone(&id.endpoint), id.index)).unwrap_or_default()
+    }
+
     /// The task of a link is gone: what the store holds for it waits for another one, but for what may have begun to leave, at
     /// most once, which ends `unknown` with this fate. Answers with the names of all.
     pub(super) async fn reclaim(self: &Arc<Self>, id: &LinkId, fate: Fate) -> Vec<MessageId> {
@@ -283,7 +296,7 @@ impl Spool {
         let mut unknown = Vec::new();
         for kept in recovered.receipts {
             if kept.receipt.state == State::Written {
-                unknown.push((kept.receipt.id, kept.receipt.generation));
+                unknown.push((kept.receipt.clone(), kept.receipt.generation));
             }
             self.receipts.restore(kept.receipt, Some(kept.keep_until), kept.claim);
         }
@@ -300,15 +313,16 @@ impl Spool {
                 fate: None,
             };
             let claim = record.idempotency_key.clone().map(|key| (key, record.accepted_at + CLAIM));
-            self.receipts.restore(receipt, None, claim);
+            self.receipts.restore(receipt.clone(), None, claim);
             if record.marked {
-                unknown.push((record.id, None));
+                unknown.push((receipt, None));
             } else {
                 self.waiting().entry((Arc::clone(&record.endpoint), record.link)).or_default().push(record);
             }
         }
         // They were under way, at most once, when the daemon ended without a word.
-        for (id, generation) in unknown {
+        for (Receipt { id, endpoint, link, .. }, generation) in unknown {
+            *self.crashed.lock().unwrap_or_else(PoisonError::into_inner).entry((endpoint, link)).or_default() += 1;
             self.settle(id, (State::Unknown, Some(Fate::Crash)), generation);
         }
     }

@@ -135,6 +135,7 @@ impl Inner {
     /// A new link, with what the store holds for it.
     fn link(&self, pod: &Pod, slot: &Slot, seed: u64) -> Box<Link> {
         let now = Instant::now().into_std();
+        slot.crashed(self.spool.take_crashed(&slot.id));
         let mut link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, now));
         for record in self.spool.take(&slot.id) {
             slot.set_durable();
