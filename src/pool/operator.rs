@@ -60,11 +60,11 @@ impl Pool {
             patience: std::time::Duration::ZERO,
             payload,
         };
-        let sent = self.inner.send(send).await;
-        if sent.is_ok() {
+        let outcome = self.inner.send(send).await;
+        if outcome.is_ok() {
             self.drop_dead_letter(id).await;
         }
-        Some(sent)
+        Some(outcome)
     }
 
     /// Drops a dead letter; `false`: there is no such one.
@@ -129,6 +129,7 @@ impl Inner {
     }
 
     /// A stored message as an outbox takes it.
+    #[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
     pub(super) fn restored(&self, record: Record) -> Box<Message> {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
         Box::new(Message {

@@ -19,7 +19,7 @@ use crate::{
         outbox::Keep,
         receipt::{CLAIM, Fate, Receipt, State},
     },
-    store::{self, Op, Record, Settled, Store},
+    store::{self, Op, Record, Settled, Store, WriteError},
 };
 
 /// The store as the pool uses it.
@@ -28,8 +28,11 @@ pub(super) struct Spool {
     standing: RwLock<Standing>,
     receipts: Arc<Receipts>,
     /// Messages in the store that no link has, in order.
-    waiting: Mutex<BTreeMap<(Arc<str>, u32), Vec<Record>>>,
+    waiting: Mutex<Waiting>,
 }
+
+/// By endpoint and link.
+type Waiting = BTreeMap<(Arc<str>, u32), Vec<Record>>;
 
 #[derive(Debug, Clone)]
 enum Standing {
@@ -96,13 +99,21 @@ impl Spool {
         }
     }
 
-    /// Why durable messages cannot be accepted now; `None`: they can.
-    pub(super) fn failure(&self) -> Option<Arc<str>> {
+    /// Why durable messages need not even be tried; `None`: they may be. A full store is tried: there may be room again.
+    pub(super) fn closed(&self) -> Option<Arc<str>> {
         match self.standing() {
             Standing::Unused => Some("the store is not open".into()),
             Standing::Failed(why) => Some(why),
-            Standing::Open(store) => store.status().failure.map(|failure| failure.to_string().into()),
+            Standing::Open(store) => match store.status().failure? {
+                WriteError::Full(_) => None,
+                broken @ (WriteError::Broken(_) | WriteError::Closed) => Some(broken.to_string().into()),
+            },
         }
+    }
+
+    /// Why the store does not take messages, as far as is known; `None`: it does.
+    pub(super) fn failure(&self) -> Option<Arc<str>> {
+        self.view()?.failure
     }
 
     /// How it is; `None`: no endpoint needs it.
@@ -234,10 +245,10 @@ impl Spool {
     }
 
     /// An operator's word on dead letters and orphans; answers with how many messages it concerned.
-    pub(super) async fn carry_out(&self, op: Op) -> Result<u64, store::WriteError> {
+    pub(super) async fn carry_out(&self, op: Op) -> Result<u64, WriteError> {
         match self.standing() {
             Standing::Open(store) => store.write(op).await,
-            Standing::Unused | Standing::Failed(_) => Err(store::WriteError::Closed),
+            Standing::Unused | Standing::Failed(_) => Err(WriteError::Closed),
         }
     }
 
@@ -251,7 +262,7 @@ impl Spool {
     fn submit(&self, op: Op, done: store::Done) {
         match self.standing() {
             Standing::Open(store) => store.submit(op, Some(done)),
-            Standing::Unused | Standing::Failed(_) => done(Err(store::WriteError::Closed)),
+            Standing::Unused | Standing::Failed(_) => done(Err(WriteError::Closed)),
         }
     }
 
@@ -303,7 +314,7 @@ impl Spool {
         self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, u32), Vec<Record>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
