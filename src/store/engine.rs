@@ -149,7 +149,7 @@ impl Engine {
 
     /// Folds the log into the file and lets go of it.
     pub(super) fn close(self) -> Result<(), WriteError> {
-        self.fold("TRUNCATE").map_err(|e| write_error(&e))?;
+        self.empty_log().map_err(|e| write_error(&e))?;
         self.db.close().map_err(|(_, e)| write_error(&e))
     }
 
@@ -162,7 +162,7 @@ impl Engine {
             Ok(())
         }))?;
         self.db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        match self.fold("TRUNCATE") {
+        match self.empty_log() {
             // A full disk is a state to live with: what is held can be sent and so make room.
             Err(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok(()),
             other => other,
@@ -210,6 +210,13 @@ impl Engine {
             // The log goes on growing, up to its limit, until there is room to fold it.
             Ok(()) | Err(WriteError::Full(_) | WriteError::Closed) => Ok(()),
         }
+    }
+
+    /// Folds the log into the file and leaves nothing of it.
+    fn empty_log(&self) -> rusqlite::Result<()> {
+        self.fold("PASSIVE")?;
+        // Without a cleared mark the log stays as it is, and the next opening finds it folded.
+        if self.mark.clear().is_ok() { self.fold("TRUNCATE") } else { Ok(()) }
     }
 
     fn fold(&self, how: &str) -> rusqlite::Result<()> {

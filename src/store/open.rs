@@ -20,6 +20,8 @@ const APPLICATION: u32 = 0x7773_6b01;
 const VERSION: u32 = 1;
 const PAGE: u32 = 4096;
 const MAGIC: &[u8] = b"SQLite format 3\0";
+/// For one who has put another file there on purpose.
+const OWN_DOING: &str = "if that is your doing, remove store.sqlite-mark too";
 const SCHEMA: &str = "
     CREATE TABLE message(
         seq INTEGER PRIMARY KEY, id BLOB NOT NULL, endpoint TEXT NOT NULL, link INTEGER NOT NULL, accepted INTEGER NOT NULL,
@@ -47,6 +49,9 @@ pub(super) fn open(folder: &Folder) -> Result<Opened, OpenError> {
     let is_new = is_new(&path)?;
     let mark = examine_log(&path)?;
     if is_new {
+        if mark.is_set() {
+            return Err(OpenError::Corrupt { path, detail: format!("it is gone or empty; {OWN_DOING}") });
+        }
         folder.make_store()?;
     }
     let fault = |e| fault(&path, e);
@@ -134,7 +139,7 @@ fn examine_log(path: &Path) -> Result<Mark, OpenError> {
     let log = log::examine(&log_path).map_err(|e| OpenError::from_io(&log_path, e))?;
     let mark_path = with_suffix(path, "-mark");
     let mark = Mark::open(&mark_path, log_path).map_err(|e| OpenError::from_io(mark_path, e))?;
-    let cut = mark.contradicts(&log).then(|| "its log has lost acknowledged frames at its end".to_owned());
+    let cut = mark.contradicts(&log).then(|| format!("its log has lost what was acknowledged last; {OWN_DOING}"));
     match log.damage.or(cut) {
         Some(detail) => Err(OpenError::Corrupt { path: path.to_owned(), detail }),
         None => Ok(mark),

@@ -170,13 +170,23 @@ fn a_thousand_callers_who_come_while_one_is_served_share_one_commit() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path());
     let (go, wait) = mpsc::channel::<()>();
-    store.submit(append(0), Some(Box::new(move |_| wait.recv().unwrap())));
-    let outcomes = block_on(async {
-        let callers = futures_util::future::join_all((1..=1000).map(|id| store.write(append(id))));
-        // Polled after the callers, each of whom has asked by then.
-        futures_util::future::join(callers, async move { go.send(()).unwrap() }).await.0
-    });
-    assert!(outcomes.iter().all(|outcome| *outcome == Ok(1)));
+    let (tell_served, served) = mpsc::channel();
+    store.submit(
+        append(0),
+        Some(Box::new(move |_| {
+            tell_served.send(()).unwrap();
+            wait.recv().unwrap();
+        })),
+    );
+    served.recv().unwrap();
+    let (tell, told) = mpsc::channel();
+    for id in 1..=1000 {
+        let tell = tell.clone();
+        store.submit(append(id), Some(Box::new(move |outcome| tell.send(outcome).unwrap())));
+    }
+    drop(tell);
+    go.send(()).unwrap();
+    assert!(told.iter().all(|outcome| outcome == Ok(1)));
     assert_eq!(store.status().commits, 2);
 }
 
