@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use endpoint::{
-    Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, Tls, Totals,
+    Ack, Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, Tls, Totals,
 };
 
 /// A part of a list.

@@ -20,7 +20,7 @@ use crate::{
         phase::Phase,
         receipt::{Fate, Receipt, State},
     },
-    link::{Offer, Order},
+    link::{self, Offer, Order},
     observe,
 };
 
@@ -35,12 +35,14 @@ impl Inner {
             return self.accepted(&pod, first).await;
         }
         let (id, bytes, now) = (receipt.id, send.payload.len(), Instant::now().into_std());
+        let ack = ack_key(&pod, &send.payload);
         let message = Message {
             id,
             expires_at: send.ttl.and_then(|ttl| now.checked_add(ttl)),
             payload: send.payload,
             key: send.key,
             wants_confirmation: send.wants_confirmation,
+            ack,
             share,
         };
         let until = now.checked_add(send.patience).unwrap_or(now);
@@ -87,6 +89,11 @@ impl Inner {
         }
         Ok(receipt)
     }
+}
+
+/// The key by which the peer's application will acknowledge the message.
+pub(super) fn ack_key(pod: &Pod, payload: &Payload) -> Option<Box<str>> {
+    link::ack::key(payload, &pod.config().link.outbox.ack.as_ref()?.outgoing)
 }
 
 fn receipt(slot: &Slot, payload: &Payload) -> Receipt {

@@ -19,6 +19,8 @@ pub(super) struct Held {
     pub(super) sent: bool,
     /// Links lost in a row with a close that blames a message, while this one may have been it.
     pub(super) strikes: u8,
+    /// The peer acknowledged it before the stream said that it had left.
+    pub(super) acknowledged: bool,
 }
 
 /// How a message stands with the disk.
@@ -37,6 +39,10 @@ pub(super) enum Disk {
 }
 
 impl Held {
+    pub(super) fn new(message: Box<Message>, accepted_at: Instant, disk: Disk) -> Self {
+        Self { message, accepted_at, disk, sent: false, strikes: 0, acknowledged: false }
+    }
+
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.message.expires_at.is_some_and(|at| at <= now)
     }
