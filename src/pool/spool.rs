@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{dead::DeadLetter, receipts::Receipts, slot::Slot};
+use super::{dead::DeadLetter, receipts::Receipts};
 use crate::{
     config::Storage,
     core::{
@@ -30,6 +30,9 @@ pub(super) struct Spool {
     /// Messages in the store that no link has, in order.
     waiting: Mutex<Waiting>,
 }
+
+/// Takes the store's answers to the link that asked; `false`: its task is gone.
+pub(super) type Answer = Arc<dyn Fn(Input) -> bool + Send + Sync>;
 
 /// By endpoint and link.
 type Waiting = BTreeMap<(Arc<str>, u32), Vec<Record>>;
@@ -130,13 +133,13 @@ impl Spool {
     }
 
     /// Puts a message on disk; its link learns how that went.
-    pub(super) fn keep(self: &Arc<Self>, slot: &Arc<Slot>, keep: &Keep, expires_at: Option<SystemTime>) {
+    pub(super) fn keep(self: &Arc<Self>, link: &LinkId, keep: &Keep, expires_at: Option<SystemTime>, answer: Answer) {
         let &Keep { place, id, .. } = keep;
         let now = SystemTime::now();
         let record = Record {
             id,
-            endpoint: Arc::clone(&slot.id.endpoint),
-            link: slot.id.index,
+            endpoint: Arc::clone(&link.endpoint),
+            link: link.index,
             accepted_at: self.receipts.get(id).map_or(now, |receipt| receipt.accepted_at),
             expires_at,
             key: keep.key.clone(),
@@ -144,15 +147,15 @@ impl Spool {
             payload: keep.payload.clone(),
             marked: false,
         };
-        let (slot, spool) = (Arc::clone(slot), Arc::clone(self));
+        let (link, spool) = (link.clone(), Arc::clone(self));
         let done = move |result| match result {
             Ok(_) => {
                 spool.receipts.advance(id, SystemTime::now(), State::Stored, None, None);
-                slot.answer(Input::Stored { place, id });
+                answer(Input::Stored { place, id });
             }
             Err(error) => {
-                tracing::warn!(link = %slot.id, %id, %error, "a message could not be stored and is refused");
-                if !slot.answer(Input::NotStored { place, id }) {
+                tracing::warn!(%link, %id, %error, "a message could not be stored and is refused");
+                if !answer(Input::NotStored { place, id }) {
                     spool.receipts.advance(id, SystemTime::now(), State::Dropped, Some(Fate::Disk), None);
                 }
             }
@@ -161,14 +164,14 @@ impl Spool {
     }
 
     /// Notes that messages may have begun to leave, which has an answer, or have not after all, which has none.
-    pub(super) fn mark(self: &Arc<Self>, slot: &Arc<Slot>, ids: &[MessageId], marked: bool) {
+    pub(super) fn mark(&self, ids: &[MessageId], marked: bool, answer: &Answer) {
         let Standing::Open(store) = self.standing() else { return };
         store.submit_all(ids.iter().map(|&id| {
-            let slot = Arc::clone(slot);
+            let answer = Arc::clone(answer);
             // Without its mark a message must not leave; a store that cannot give it is broken, and says so.
             let done = move |result: Result<u64, _>| {
                 if result.is_ok() {
-                    slot.answer(Input::Marked([id].into()));
+                    answer(Input::Marked([id].into()));
                 }
             };
             (Op::Mark { id, marked }, marked.then(|| Box::new(done) as store::Done))

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::unconfirmed::Written;
+use super::queue::Written;
 
 /// Written messages by their places in the stream, with an index of keys.
 #[derive(Debug, Default)]

@@ -15,8 +15,8 @@ use std::{
 };
 
 use self::{
-    queue::{Disk, Held, Queue},
-    unconfirmed::{Unconfirmed, Written},
+    queue::{Disk, Held, Queue, Written},
+    unconfirmed::Unconfirmed,
 };
 use super::{
     message::{Kind, Message, MessageId, Payload},

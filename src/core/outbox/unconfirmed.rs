@@ -7,8 +7,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{awaited::Awaited, queue::Held};
-use crate::core::message::MessageId;
+use super::{awaited::Awaited, queue::Written};
 
 /// Names kept at most.
 pub(super) const MOST: usize = 1024;
@@ -24,17 +23,6 @@ pub(super) struct Unconfirmed {
     wanted: usize,
     kept: usize,
     kept_bytes: u64,
-}
-
-/// One of them.
-#[derive(Debug)]
-pub(super) struct Written {
-    /// Its place in the stream.
-    pub(super) pulled: u64,
-    pub(super) id: MessageId,
-    pub(super) wanted: bool,
-    /// Its place in the queue, and itself, where it must be sent again if it is lost.
-    pub(super) kept: Option<(u64, Held)>,
 }
 
 impl Unconfirmed {
@@ -143,11 +131,5 @@ impl Unconfirmed {
             self.kept -= 1;
             self.kept_bytes -= held.message.payload.len() as u64;
         }
-    }
-}
-
-impl Written {
-    fn wants_ping(&self) -> bool {
-        self.wanted || self.kept.is_some()
     }
 }
