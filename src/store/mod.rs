@@ -14,7 +14,7 @@
 //! Every row carries a CRC-32 over all that it says; SQLite itself checks the shape of its pages and each frame of the log.
 //!
 //! # Guarantees
-//! 1. **Done means synced.** `Done(Ok)` comes after the `fdatasync` of the transaction that holds the op. Ops take effect in the
+//! 1. **Done means synced.** `Done(Ok)` comes after the sync of the transaction that holds the op. Ops take effect in the
 //!    order submitted; those of one [`Store::submit_all`] in one transaction, up to 4096 ops or 16 MiB.
 //! 2. **A refusal has changed nothing**, with one exception: of what was under way when the disk failed to *sync*
 //!    ([`WriteError::Broken`]) it is not known whether it is there. A failed sync is final until a restart: the system may say

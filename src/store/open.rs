@@ -2,11 +2,11 @@
 //!
 //! The order matters. The engine would take a file of length 0 for a new store and delete the log beside it, and would end the
 //! log at its first damaged frame; so both are looked at before it may. It also must not fold the log into the file when a
-//! look has failed: `NO_CKPT_ON_CLOSE` stands until all is found good.
+//! look has failed, nor without our mark being cleared first: `NO_CKPT_ON_CLOSE` stands until the store is closed in order.
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
@@ -79,6 +79,9 @@ pub(super) fn fault(path: &Path, source: rusqlite::Error) -> OpenError {
         }
         Some(ErrorCode::DiskFull) => OpenError::NoSpace { path, source: ErrorKind::StorageFull.into() },
         Some(ErrorCode::ReadOnly) => OpenError::ReadOnly { path, source: ErrorKind::ReadOnlyFilesystem.into() },
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            OpenError::Io { path, source: io::Error::other(source) }
+        }
         _ => OpenError::Engine { path, source },
     }
 }

@@ -28,12 +28,14 @@ fn a_full_store_refuses_messages_and_goes_on_when_some_are_settled() {
 fn a_full_store_can_settle_every_message_whatever_becomes_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(&Policy::new(folder.path(), SMALL)).unwrap();
-    let mut id = 0;
-    while write(&store, append(id)).is_ok() {
-        id += 1;
+    let mut held = 0;
+    while write_all(&store, (held..held + 50).map(append)).iter().all(Result::is_ok) {
+        held += 50;
     }
-    for id in 0..id {
-        write(&store, if id % 3 == 0 { dead(id) } else { settle(id, State::Confirmed) }).unwrap();
+    for first in (0..held + 50).step_by(50) {
+        let end = |id| if id % 3 == 0 { dead(id) } else { settle(id, State::Confirmed) };
+        let told = write_all(&store, (first..first + 50).map(end));
+        assert!(told.iter().all(Result::is_ok), "{told:?}");
     }
     assert_eq!(store.status().messages, 0);
     assert!(fs::metadata(folder.path().join("store.sqlite")).unwrap().len() <= SMALL);

@@ -214,6 +214,17 @@ fn a_closed_store_has_all_that_was_submitted_and_takes_no_more() {
 }
 
 #[test]
+fn a_panic_on_the_writers_thread_ends_the_store_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    store.submit(append(1), Some(Box::new(|_| panic!("on purpose"))));
+    assert!(matches!(block_on(store.dead(None, None, 1)), Err(ReadError::Closed)));
+    assert_eq!(write(&store, append(2)), Err(WriteError::Closed));
+    drop(store);
+    assert_eq!(ids(&open(folder.path()).1), [1]);
+}
+
+#[test]
 fn the_last_handle_may_go_on_the_writers_own_thread() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path());
