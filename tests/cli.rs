@@ -84,6 +84,8 @@ fn the_help_teaches_every_verb() {
         "pause",
         "resume",
         "reload",
+        "dead",
+        "orphans",
         "echo",
         "completions",
     ];
@@ -98,7 +100,7 @@ fn the_help_teaches_every_verb() {
 
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 13] = [
         &[],
         &["fly"],
         &["send"],
@@ -108,6 +110,10 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
         &["echo", "--refuse", "200"],
         &["echo", "--refuse-for", "5s"],
         &["close", "trades/0", "--code", "1006"],
+        &["dead", "drop"],
+        &["dead", "retry", "019a", "--all", "trades"],
+        &["dead", "show", "019a", "--raw", "--json"],
+        &["orphans", "move", "trades/3"],
     ];
     for args in wrong {
         let output = run(args);
@@ -122,7 +128,7 @@ fn every_client_verb_says_how_to_start_a_daemon_that_does_not_answer() {
     // A port that was free a moment ago and that nobody listens on.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let api = format!("http://127.0.0.1:{port}");
-    let verbs: [&[&str]; 8] = [
+    let verbs: [&[&str]; 11] = [
         &["status"],
         &["explain", "a/0"],
         &["send", "a", "text"],
@@ -131,6 +137,9 @@ fn every_client_verb_says_how_to_start_a_daemon_that_does_not_answer() {
         &["pause", "a/0"],
         &["resume", "a/0"],
         &["reload"],
+        &["dead", "list"],
+        &["dead", "drop", "019a"],
+        &["orphans", "discard", "a/0"],
     ];
     for verb in verbs {
         let output = command(verb).args(["--api", &api]).output().unwrap();

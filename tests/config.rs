@@ -105,13 +105,18 @@ fn normal(section: &str) -> String {
     parts.join(".")
 }
 
+/// Keys that have a second place, at the endpoint itself; the files explain the one in `outbox`.
+fn stands_in_outbox(key: &str) -> bool {
+    ["delivery", "durability", "confirm_interval"].iter().any(|name| key == format!("endpoints.*.{name}"))
+}
+
 #[test]
 fn the_annotated_file_has_every_key_and_no_other() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wskeeper.toml")).unwrap();
     let written = keys_written(&text);
     let known: Vec<String> = config::keys().into_iter().filter(|key| !key.starts_with("defaults")).collect();
     let implied = |key: &String| written.iter().any(|other| other.starts_with(&format!("{key}.")) || other == key);
-    let missing: Vec<_> = known.iter().filter(|key| !implied(key)).collect();
+    let missing: Vec<_> = known.iter().filter(|key| !implied(key) && !stands_in_outbox(key)).collect();
     assert!(missing.is_empty(), "not explained in config/wskeeper.toml: {missing:?}");
     let all = config::keys();
     let strange: Vec<_> = written
@@ -130,6 +135,7 @@ fn the_annotated_values_are_the_defaults() {
     assert_eq!(annotated.log, bare.log);
     assert_eq!(annotated.limits, bare.limits);
     assert_eq!(annotated.admission, bare.admission);
+    assert_eq!(annotated.storage, bare.storage);
     assert_eq!(format!("{:?}", annotated.endpoints), format!("{:?}", bare.endpoints));
 }
 

@@ -152,7 +152,7 @@ fn needed(method: &Method, path: &str) -> &'static [Scope] {
 
 /// The endpoint that a path is about.
 fn endpoint_of(path: &str) -> Option<String> {
-    let rest = path.strip_prefix("/v1/endpoints/").or_else(|| path.strip_prefix("/v1/links/"))?;
+    let rest = ["/v1/endpoints/", "/v1/links/", "/v1/orphans/"].iter().find_map(|prefix| path.strip_prefix(prefix))?;
     Some(percent_decode_str(rest.split('/').next()?).decode_utf8_lossy().into_owned())
 }
 
@@ -237,6 +237,11 @@ mod tests {
         assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/%62/events").is_err());
         assert!(asked(&api, "secret-reader", &Method::POST, "/v1/endpoints/a/messages").is_err());
         assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/a/ws").is_err());
+        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/dead-letters/1").is_ok());
+        assert!(asked(&api, "secret-reader", &Method::DELETE, "/v1/dead-letters/1").is_err());
+        assert!(asked(&api, "secret-reader", &Method::POST, "/v1/orphans/a/0/move").is_err());
+        assert!(asked(&api, "secret-admin", &Method::POST, "/v1/dead-letters/1/retry").is_ok());
+        assert!(asked(&api, "secret-admin", &Method::DELETE, "/v1/orphans/a/0").is_ok());
         assert!(asked(&api, "secret-admin", &Method::POST, "/v1/reload").is_ok());
         assert!(asked(&api, "secret-admin", &Method::POST, "/v1/endpoints/b/messages").is_ok());
         assert!(asked(&api, "wrong", &Method::GET, "/v1/links").is_err());

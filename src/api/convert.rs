@@ -14,7 +14,7 @@ use crate::{
         receipt::Receipt,
     },
     hub::{Entry, Item},
-    pool::{Change, HistoryEntry, LinkView},
+    pool::{Change, DeadLetter, HistoryEntry, LinkView, Orphans},
 };
 
 pub(super) use endpoint::endpoint;
@@ -89,6 +89,27 @@ pub(super) fn receipt(receipt: &Receipt) -> wire::Receipt {
         generation: receipt.generation,
         reason: receipt.fate.map(|fate| fate.as_str().to_owned()),
     }
+}
+
+/// Without its data.
+pub(super) fn dead_letter(letter: &DeadLetter) -> wire::DeadLetter {
+    wire::DeadLetter {
+        id: letter.id.to_string(),
+        endpoint: letter.endpoint.to_string(),
+        link: letter.link,
+        key: letter.key.as_deref().map(str::to_owned),
+        kind: letter.payload.kind().as_str().to_owned(),
+        bytes: letter.payload.len() as u64,
+        reason: letter.fate.as_str().to_owned(),
+        accepted_at: wire::time(letter.accepted_at),
+        died_at: wire::time(letter.died_at),
+        data: None,
+    }
+}
+
+pub(super) fn orphans(orphans: &Orphans) -> wire::Orphans {
+    let Orphans { endpoint, link, messages, bytes } = orphans;
+    wire::Orphans { endpoint: endpoint.to_string(), link: *link, messages: *messages, bytes: *bytes }
 }
 
 pub(super) fn history(entry: &HistoryEntry) -> wire::HistoryEntry {
@@ -190,7 +211,8 @@ pub(super) fn lag(endpoint: Option<&str>, missed: Option<u64>, from: u64, to: u6
     }
 }
 
-fn data(payload: &Payload, binary: BinaryType) -> String {
+/// Text as it is, binary as the caller wants it.
+pub(super) fn data(payload: &Payload, binary: BinaryType) -> String {
     match payload.kind() {
         Kind::Text => String::from_utf8_lossy(payload.bytes()).into_owned(),
         Kind::Binary => binary.write(payload.bytes()),

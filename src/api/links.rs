@@ -189,7 +189,8 @@ fn close_frame(body: &[u8]) -> Result<Option<CloseFrame>, Problem> {
         .map_err(|error| Problem::bad_request(error.to_string()))
 }
 
-fn limit(params: &Params) -> Result<usize, Problem> {
+/// `?limit=`.
+pub(super) fn limit(params: &Params) -> Result<usize, Problem> {
     let form = format!("a number from 1 to {LIMIT_MAX}");
     let read = |text: &str| text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
     Ok(params.with("limit", &form, read)?.unwrap_or(LIMIT))
@@ -200,7 +201,8 @@ fn split(link: &str) -> Option<(String, u32)> {
     Some((name.to_owned(), index.parse().ok()?))
 }
 
-fn number(name: &str, index: &str) -> Result<u32, Problem> {
+/// A link's number in a path.
+pub(super) fn number(name: &str, index: &str) -> Result<u32, Problem> {
     index.parse().map_err(|_| no_link(name, index))
 }
 

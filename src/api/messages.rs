@@ -50,7 +50,7 @@ const BATCH_AHEAD: usize = 64;
         ("key" = Option<String>, Query, description = "Ordering and conflation key."),
         ("ttl" = Option<String>, Query, description = "Not sent after this, such as `20s`."),
         ("link" = Option<u32>, Query, description = "This link; none: the pool chooses."),
-        ("wait" = Option<String>, Query, description = "`queued`, `written` or `confirmed`."),
+        ("wait" = Option<String>, Query, description = "`queued`, `stored`, `written` or `confirmed`."),
         ("timeout" = Option<String>, Query, description = "How long to wait for it, and for room; `30s` unless given."),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeat within 10 minutes has the first one's receipt.")),
     request_body(content = String, description = "The message as it is.", content_type = "text/plain"),
@@ -65,7 +65,7 @@ pub(super) async fn send(
 ) -> Result<Response, Problem> {
     let params = Params::read(query.as_deref(), &["type", "key", "ttl", "link", "wait", "timeout"])?;
     let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(&headers), Ok)?;
-    let wanted = params.with("wait", "queued, written or confirmed", wanted)?.unwrap_or(Rung::Queued);
+    let wanted = params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(Rung::Queued);
     let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
     let idempotency_key = headers.get("idempotency-key").map(idempotency_key).transpose()?;
     let send = Send {
@@ -111,6 +111,7 @@ pub(super) async fn deliver(
     wanted: Rung,
     timeout: Duration,
 ) -> Result<(StatusCode, Receipt), Problem> {
+    look_at_wait(pool, &send.endpoint, wanted)?;
     let until = tokio::time::Instant::now() + timeout;
     let receipt = pool.send(send).await?;
     if wanted == Rung::Queued {
@@ -127,7 +128,14 @@ pub(super) async fn deliver(
 
 /// The states a caller may wait for.
 pub(super) fn wanted(word: &str) -> Option<Rung> {
-    Rung::from_word(word).filter(|state| matches!(state, Rung::Queued | Rung::Written | Rung::Confirmed))
+    let waited_for = |state: &Rung| matches!(state, Rung::Queued | Rung::Stored | Rung::Written | Rung::Confirmed);
+    Rung::from_word(word).filter(waited_for)
+}
+
+/// Refuses to wait for `stored` where nothing is put on disk. An endpoint that is not there is for the send to refuse.
+pub(super) fn look_at_wait(pool: &Pool, endpoint: &str, wanted: Rung) -> Result<(), Problem> {
+    let is_durable = || pool.endpoint(endpoint).is_none_or(|view| view.config.link.outbox.durable);
+    if wanted == Rung::Stored && !is_durable() { Err(Problem::not_durable(endpoint)) } else { Ok(()) }
 }
 
 /// A payload of this kind.

@@ -13,7 +13,7 @@ use utoipa::openapi::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Shared, events, health, links, messages, socket};
+use super::{Shared, dead, events, health, links, messages, orphans, socket};
 
 /// The document, written once.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| serde_json::to_string(&described()).unwrap_or_default());
@@ -40,6 +40,13 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(messages::send))
         .routes(routes!(messages::receipt))
         .merge(batch)
+        .routes(routes!(dead::letters))
+        .routes(routes!(dead::letter, dead::discard))
+        .routes(routes!(dead::retry))
+        .routes(routes!(orphans::list))
+        .routes(routes!(orphans::discard))
+        .routes(routes!(orphans::relocate))
+        .routes(routes!(orphans::store))
         .routes(routes!(events::endpoint))
         .routes(routes!(events::pool))
         .routes(routes!(socket::upgrade))
@@ -105,10 +112,14 @@ mod tests {
         assert_eq!(
             calls,
             [
+                "delete /v1/dead-letters/{id}",
+                "delete /v1/orphans/{name}/{index}",
                 "get /",
                 "get /livez",
                 "get /metrics",
                 "get /readyz",
+                "get /v1/dead-letters",
+                "get /v1/dead-letters/{id}",
                 "get /v1/endpoints",
                 "get /v1/endpoints/{name}",
                 "get /v1/endpoints/{name}/events",
@@ -119,12 +130,16 @@ mod tests {
                 "get /v1/links/{name}/{index}/history",
                 "get /v1/messages/{id}",
                 "get /v1/openapi.json",
+                "get /v1/orphans",
+                "get /v1/store",
+                "post /v1/dead-letters/{id}/retry",
                 "post /v1/endpoints/{name}/messages",
                 "post /v1/endpoints/{name}/messages:batch",
                 "post /v1/links/{name}/{index}/close",
                 "post /v1/links/{name}/{index}/pause",
                 "post /v1/links/{name}/{index}/reconnect",
                 "post /v1/links/{name}/{index}/resume",
+                "post /v1/orphans/{name}/{index}/move",
                 "post /v1/reload",
             ]
         );

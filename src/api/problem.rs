@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{convert, wire};
 use crate::{
     core::receipt::Receipt,
-    pool::{CommandError, Refused},
+    pool::{CommandError, OrphanError, Refused},
 };
 
 /// Before a problem's name in its `type`.
@@ -60,6 +60,21 @@ impl Problem {
     pub fn draining() -> Self {
         let detail = "the daemon is stopping; send again when it has started";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The daemon is stopping", detail)
+    }
+
+    /// The store does not take what it is given.
+    pub fn store(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The store takes no messages", detail)
+            .retry_after(5)
+    }
+
+    /// A state is waited for that messages of this endpoint never have.
+    pub fn not_durable(endpoint: &str) -> Self {
+        let detail = format!(
+            "messages of {endpoint:?} are kept in memory, so none is ever `stored`; wait for queued, written or confirmed, \
+             or set outbox.durability = \"disk\""
+        );
+        Self::new(StatusCode::CONFLICT, "not-durable", "The endpoint keeps nothing on disk", detail)
     }
 
     /// The awaited state was not reached: in time, or ever.
@@ -164,8 +179,7 @@ impl From<Refused> for Problem {
             Refused::Store(_) => {
                 let detail =
                     format!("{said}; it was not accepted: send again when the store takes messages (GET /readyz)");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The store takes no messages", detail)
-                    .retry_after(5)
+                Self::store(detail)
             }
             Refused::Draining => Self::draining(),
         }
@@ -177,6 +191,22 @@ impl From<CommandError> for Problem {
         match error {
             CommandError::NoLink(_) => Self::not_found(format!("{error}; GET /v1/links lists them")),
             CommandError::Draining => Self::draining(),
+        }
+    }
+}
+
+impl From<OrphanError> for Problem {
+    fn from(error: OrphanError) -> Self {
+        let said = error.to_string();
+        match error {
+            OrphanError::None(_) => Self::not_found(said),
+            OrphanError::NoHome(_) => Self::new(
+                StatusCode::CONFLICT,
+                "no-such-home",
+                "The messages cannot go there",
+                format!("{said}: name a link of a durable endpoint (GET /v1/endpoints); nothing was moved"),
+            ),
+            OrphanError::Store(_) => Self::store(format!("{said}; nothing was changed")),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! only an [`Event`] leaves out the keys that its type does not have.
 
 mod endpoint;
+mod kept;
 
 use std::time::SystemTime;
 
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 pub use endpoint::{
     Ack, Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, Tls, Totals,
 };
+pub use kept::{Count, DeadLetter, Orphans, Store};
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

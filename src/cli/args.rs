@@ -8,11 +8,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use kept::{
+    Dead, DeadList, DeadShow, DeadVerb, Letters, Orphans, OrphansDiscard, OrphansList, OrphansMove, OrphansVerb,
+};
 pub(crate) use value::LinkName;
 use value::{duration, from, link, period};
 
 use super::echo;
 
+mod kept;
 mod value;
 
 /// Holds WebSocket client links open for other programs.
@@ -84,6 +88,10 @@ pub(crate) enum Verb {
     Resume(LinkArg),
     /// Let the daemon read its configuration again
     Reload(Reload),
+    /// Dead letters: messages that their peers refused
+    Dead(Dead),
+    /// Orphans: stored messages whose link is not in the configuration any more
+    Orphans(Orphans),
     /// Serve WebSocket as an echo peer that misbehaves on demand
     Echo(Echo),
     /// Print a completion script for a shell
@@ -142,7 +150,7 @@ pub(crate) struct Status {
     /// Draw again each second, in place
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) watch: bool,
-    /// One JSON object: `daemon`, `endpoints` and `links`, as the API gives them
+    /// One JSON object: `daemon`, `store`, `endpoints` and `links`, as the API gives them
     #[arg(long)]
     pub(crate) json: bool,
     /// Only this endpoint
@@ -181,6 +189,8 @@ pub(crate) struct Close {
 pub(crate) enum Wait {
     /// Accepted into the outbox
     Queued,
+    /// On disk: endpoints with outbox.durability = "disk"
+    Stored,
     /// Handed to the network
     Written,
     /// Read by the peer's WebSocket stack: a pong answered a ping sent after it
@@ -192,6 +202,7 @@ impl Wait {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Stored => "stored",
             Self::Written => "written",
             Self::Confirmed => "confirmed",
         }

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::args::Remote;
+use crate::api::wire::List;
 
 /// Where the daemon is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +168,20 @@ impl Client {
     pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
         let (_, body) = self.call(Method::GET, Call { path, ..Call::default() }).await?;
         self.read(&body)
+    }
+
+    /// Reads a list to its end, page by page; `path` has a query already.
+    pub(crate) async fn pages<T: DeserializeOwned>(&mut self, path: &str) -> Result<Vec<T>, ClientError> {
+        let (mut items, mut after) = (Vec::new(), String::new());
+        loop {
+            let page: List<T> = self.get(&format!("{path}{after}")).await?;
+            let is_empty = page.items.is_empty();
+            items.extend(page.items);
+            match page.next {
+                Some(next) if !is_empty => after = format!("&after={}", escape(&next)),
+                Some(_) | None => return Ok(items),
+            }
+        }
     }
 
     /// Posts JSON, or nothing, and reads JSON; an empty answer reads as `null`.

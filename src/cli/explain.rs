@@ -2,16 +2,19 @@
 
 use std::time::SystemTime;
 
+use serde_json::Value;
+
 use super::{
     Failure,
     args::LinkName,
-    client::{Client, escape},
+    client::{Client, ClientError, escape},
     facts::{moment, name, phase},
     output::{Output, Paint},
+    status::STORE,
     words,
 };
 use crate::{
-    api::wire::{HistoryEntry, LastClose, Link, List, Timings},
+    api::wire::{DeadLetter, HistoryEntry, LastClose, Link, List, Orphans, Store, Timings},
     core::{close::Cause, phase::Phase},
     observe::visible,
 };
@@ -27,7 +30,7 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     let now = SystemTime::now();
     let headline = headline(&facts, now);
     output.line(output.paint(&headline, words::tint(phase(&facts))))?;
-    for sentence in sentences(&facts, now) {
+    for sentence in sentences(&facts, now).into_iter().chain(keeping(link, &mut client).await?) {
         output.line(format_args!("  {sentence}"))?;
     }
     if !history.items.is_empty() {
@@ -38,6 +41,48 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
         output.line(format_args!("  {}", recorded(entry, now)))?;
     }
     Ok(())
+}
+
+/// What the store and the dead letters have to do with it.
+async fn keeping(link: &LinkName, client: &mut Client) -> Result<Vec<String>, ClientError> {
+    let store: Store = client.get(STORE).await?;
+    let mut sentences = Vec::new();
+    if store.state != "unused" {
+        let endpoint: Value = client.get(&format!("/v1/endpoints/{}", escape(&link.endpoint))).await?;
+        let is_durable = endpoint.pointer("/config/outbox/durability").and_then(Value::as_str) == Some("disk");
+        sentences.extend(is_durable.then(|| stored(&store)));
+    }
+    if store.dead_letters > 0 {
+        let path = format!("/v1/dead-letters?limit=1000&endpoint={}", escape(&link.endpoint));
+        let letters: Vec<DeadLetter> = client.pages(&path).await?;
+        let dead = letters.iter().filter(|letter| letter.link == link.index).count() as u64;
+        sentences.extend((dead > 0).then(|| {
+            let verb = format!("`wskeeper dead list --endpoint {}`", link.endpoint);
+            format!("The peer refused {} for good; {verb} shows what.", words::count(dead, "message"))
+        }));
+    }
+    if store.orphans > 0 {
+        let orphans: List<Orphans> = client.get("/v1/orphans").await?;
+        let mine = orphans.items.iter().filter(|orphans| orphans.endpoint == link.endpoint);
+        let messages = mine.map(|orphans| orphans.messages).sum();
+        sentences.extend((messages > 0).then(|| {
+            let count = words::count(messages, "stored message");
+            format!("{count} of this endpoint wait for a link that is gone; `wskeeper orphans list` shows them.")
+        }));
+    }
+    Ok(sentences)
+}
+
+fn stored(store: &Store) -> String {
+    match &store.failure {
+        Some(why) => format!("The store takes no messages, so sends to it are refused: {}.", visible(why)),
+        None => format!(
+            "Its messages are kept on disk; the store holds {}, {} of {}.",
+            words::count(store.messages, "message"),
+            words::bytes(store.bytes),
+            words::bytes(store.limit_bytes)
+        ),
+    }
 }
 
 fn headline(link: &Link, now: SystemTime) -> String {
@@ -289,6 +334,14 @@ mod tests {
             let link = Link { phase_reason: reason.as_str().into(), ..waiting() };
             assert!(!why(&link).contains("does not know"), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_store_that_takes_nothing_says_why() {
+        let ok = Store { state: "ok".into(), messages: 2, bytes: 1536, limit_bytes: 1 << 30, ..Store::default() };
+        assert_eq!(stored(&ok), "Its messages are kept on disk; the store holds 2 messages, 1.5 KiB of 1 GiB.");
+        let failed = Store { failure: Some("no space".into()), ..ok };
+        assert_eq!(stored(&failed), "The store takes no messages, so sends to it are refused: no space.");
     }
 
     #[test]

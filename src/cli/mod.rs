@@ -15,11 +15,14 @@ mod args;
 mod check;
 mod client;
 mod completions;
+mod dead;
 pub mod demo;
 pub mod echo;
 mod explain;
 mod facts;
+mod grid;
 mod operate;
+mod orphans;
 mod output;
 mod run;
 mod send;
@@ -98,6 +101,8 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         | Verb::Pause(_)
         | Verb::Resume(_)
         | Verb::Reload(_)
+        | Verb::Dead(_)
+        | Verb::Orphans(_)
         | Verb::Echo(_)
         | Verb::Completions(_) => tokio::runtime::Builder::new_current_thread(),
     };
@@ -119,6 +124,8 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Verb::Pause(args) => operate::verb("pause", &args.link, client()?, output).await,
         Verb::Resume(args) => operate::verb("resume", &args.link, client()?, output).await,
         Verb::Reload(args) => operate::reload(&args, client()?, output).await,
+        Verb::Dead(args) => dead::run(args.verb, client()?, output).await,
+        Verb::Orphans(args) => orphans::run(args.verb, client()?, output).await,
         Verb::Echo(args) => echo::verb::run(args, output).await,
         Verb::Completions(args) => completions::run(args.shell, output),
     }

@@ -12,7 +12,7 @@ use super::{
     client::{Client, ClientError, escape},
     output::Output,
 };
-use crate::api::wire::{Link, List, Status};
+use crate::api::wire::{Link, List, Status, Store};
 
 mod table;
 
@@ -20,6 +20,8 @@ mod table;
 const MANY: usize = 40;
 /// Where the daemon tells its version and uptime.
 const DAEMON: &str = "/livez";
+/// Where it tells how its store is.
+pub(super) const STORE: &str = "/v1/store";
 /// How often `--watch` looks.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Alternate screen, cursor hidden; and back.
@@ -32,7 +34,9 @@ pub(super) async fn run(args: args::Status, mut client: Client, output: &Output)
         let links: Vec<Value> = fetch(&mut client, args.endpoint.as_deref()).await?;
         let endpoints: List<Value> = client.get("/v1/endpoints").await?;
         let daemon: Value = client.get(DAEMON).await?;
-        return Ok(output.line(json!({ "daemon": daemon, "endpoints": endpoints.items, "links": links }))?);
+        let store: Value = client.get(STORE).await?;
+        let endpoints = endpoints.items;
+        return Ok(output.line(json!({ "daemon": daemon, "store": store, "endpoints": endpoints, "links": links }))?);
     }
     if !args.watch {
         return Ok(output.line(drawn(&args, &mut client, output).await?)?);
@@ -66,23 +70,16 @@ async fn fetch<T: serde::de::DeserializeOwned>(
     endpoint: Option<&str>,
 ) -> Result<Vec<T>, ClientError> {
     let filter = endpoint.map(|name| format!("&endpoint={}", escape(name))).unwrap_or_default();
-    let mut links = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page: List<T> = client.get(&format!("/v1/links?limit=1000{filter}{after}")).await?;
-        let is_empty = page.items.is_empty();
-        links.extend(page.items);
-        match page.next {
-            Some(next) if !is_empty => after = format!("&after={}", escape(&next)),
-            Some(_) | None => return Ok(links),
-        }
-    }
+    client.pages(&format!("/v1/links?limit=1000{filter}")).await
 }
 
 async fn drawn(args: &args::Status, client: &mut Client, output: &Output) -> Result<String, ClientError> {
     let daemon: Status = client.get(DAEMON).await?;
     let links: Vec<Link> = fetch(client, args.endpoint.as_deref()).await?;
-    let summary = table::summary(&daemon, &links, &client.address());
+    let store: Store = client.get(STORE).await?;
+    let mut summary = vec![table::summary(&daemon, &links, &client.address())];
+    summary.extend(table::store(&store, output));
+    let summary = summary.join("\n");
     if links.is_empty() {
         let hint = match &args.endpoint {
             Some(name) => format!("no endpoint is named {name:?}; `wskeeper status` lists all"),

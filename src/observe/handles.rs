@@ -195,7 +195,8 @@ impl LinkMetrics {
         self.written.count(kind, bytes);
     }
 
-    pub(super) fn on_receipt(&self, state: State, fate: Option<Fate>) {
+    /// A message reached this state, also where no event of the link tells of it.
+    pub fn on_receipt(&self, state: State, fate: Option<Fate>) {
         if let Some(outcome) = self.receipts.get(&state) {
             outcome.inc();
         }

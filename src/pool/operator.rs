@@ -83,6 +83,8 @@ impl Pool {
     /// Gives a link's orphans to another link, behind what that one holds. Answers with how many.
     pub async fn move_orphans(&self, from: (&str, u32), to: (&str, u32)) -> Result<u64, OrphanError> {
         let inner = &self.inner;
+        // No other word, and no configuration that brings the link back, comes in between.
+        let _one_at_a_time = inner.applying.lock().await;
         let no_home = || OrphanError::NoHome(format!("{}/{}", to.0, to.1));
         let pod = inner.pod(to.0).filter(|pod| pod.config().link.outbox.durable).ok_or_else(no_home)?;
         let home = pod.slot(to.1).ok_or_else(no_home)?;
@@ -104,6 +106,7 @@ impl Pool {
     /// Discards a link's orphans; their receipts say `dropped`, `removed`. Answers with how many.
     pub async fn discard_orphans(&self, of: (&str, u32)) -> Result<u64, OrphanError> {
         let inner = &self.inner;
+        let _one_at_a_time = inner.applying.lock().await;
         let records = inner.orphans_of(of)?;
         let at = SystemTime::now();
         let keep_until = at + crate::core::receipt::CLAIM;

@@ -152,6 +152,16 @@ impl Slot {
         Arc::new(move |answer| me.upgrade().is_some_and(|slot| slot.answer(answer)))
     }
 
+    /// Counts messages that were under way when the daemon ended without a word.
+    pub(super) fn crashed(&self, messages: u64) {
+        if messages > 0 {
+            tracing::warn!(link = %self.id, messages, "messages were under way when the daemon ended: their receipts say unknown");
+        }
+        for _ in 0..messages {
+            self.metrics.on_receipt(State::Unknown, Some(Fate::Crash));
+        }
+    }
+
     /// Hands an answer of the disk to the link's task; `false`: it is gone.
     fn answer(&self, answer: Input) -> bool {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);

@@ -29,6 +29,8 @@ pub(super) struct Spool {
     receipts: Arc<Receipts>,
     /// Messages in the store that no link has, in order.
     waiting: Mutex<Waiting>,
+    /// How many messages were under way when an earlier life ended, to be counted where the link is.
+    crashed: Mutex<BTreeMap<(Arc<str>, u32), u64>>,
 }
 
 /// Takes the store's answers to the link that asked; `false`: its task is gone.
@@ -70,7 +72,12 @@ pub struct StoreView {
 
 impl Spool {
     pub(super) fn new(receipts: Arc<Receipts>) -> Arc<Self> {
-        Arc::new(Self { standing: RwLock::new(Standing::Unused), receipts, waiting: Mutex::default() })
+        Arc::new(Self {
+            standing: RwLock::new(Standing::Unused),
+            receipts,
+            waiting: Mutex::default(),
+            crashed: Mutex::default(),
+        })
     }
 
     /// Opens the store, if it is not open. Answers with its dead letters.
@@ -207,12 +214,23 @@ impl Spool {
         self.waiting().remove(&(Arc::clone(&id.endpoint), id.index)).unwrap_or_default()
     }
 
-    /// The task of a link is gone: what the store holds for it waits for another one. Answers with the names.
-    pub(super) async fn reclaim(&self, id: &LinkId) -> Vec<MessageId> {
+    /// How many messages of this link were under way when an earlier life ended; told once.
+    pub(super) fn take_crashed(&self, id: &LinkId) -> u64 {
+        let mut crashed = self.crashed.lock().unwrap_or_else(PoisonError::into_inner);
+        crashed.remove(&(Arc::clone(&id.endpoint), id.index)).unwrap_or_default()
+    }
+
+    /// The task of a link is gone: what the store holds for it waits for another one, but for what may have begun to leave, at
+    /// most once, which ends `unknown` with this fate. Answers with the names of all.
+    pub(super) async fn reclaim(self: &Arc<Self>, id: &LinkId, fate: Fate) -> Vec<MessageId> {
         let Standing::Open(store) = self.standing() else { return Vec::new() };
         match store.held(Arc::clone(&id.endpoint), id.index).await {
             Ok(records) => {
                 let ids = records.iter().map(|record| record.id).collect();
+                let (begun, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.marked);
+                for record in begun {
+                    self.settle(record.id, (State::Unknown, Some(fate)), None);
+                }
                 if !records.is_empty() {
                     self.waiting().insert((Arc::clone(&id.endpoint), id.index), records);
                 }
@@ -283,7 +301,7 @@ impl Spool {
         let mut unknown = Vec::new();
         for kept in recovered.receipts {
             if kept.receipt.state == State::Written {
-                unknown.push((kept.receipt.id, kept.receipt.generation));
+                unknown.push((kept.receipt.clone(), kept.receipt.generation));
             }
             self.receipts.restore(kept.receipt, Some(kept.keep_until), kept.claim);
         }
@@ -300,15 +318,16 @@ impl Spool {
                 fate: None,
             };
             let claim = record.idempotency_key.clone().map(|key| (key, record.accepted_at + CLAIM));
-            self.receipts.restore(receipt, None, claim);
+            self.receipts.restore(receipt.clone(), None, claim);
             if record.marked {
-                unknown.push((record.id, None));
+                unknown.push((receipt, None));
             } else {
                 self.waiting().entry((Arc::clone(&record.endpoint), record.link)).or_default().push(record);
             }
         }
         // They were under way, at most once, when the daemon ended without a word.
-        for (id, generation) in unknown {
+        for (Receipt { id, endpoint, link, .. }, generation) in unknown {
+            *self.crashed.lock().unwrap_or_else(PoisonError::into_inner).entry((endpoint, link)).or_default() += 1;
             self.settle(id, (State::Unknown, Some(Fate::Crash)), generation);
         }
     }
@@ -319,5 +338,64 @@ impl Spool {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::message::Payload;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn record(id: u128, bytes: usize, marked: bool) -> Box<Record> {
+        Box::new(Record {
+            id: MessageId(id),
+            endpoint: "feed".into(),
+            link: 0,
+            accepted_at: SystemTime::now(),
+            expires_at: None,
+            key: None,
+            idempotency_key: None,
+            payload: Payload::binary(vec![0; bytes]),
+            marked,
+        })
+    }
+
+    async fn open(folder: &std::path::Path) -> Arc<Spool> {
+        let spool = Spool::new(Receipts::new(10));
+        spool.open(&Storage { dir: folder.to_owned(), max_bytes: 1 << 20 }).await;
+        spool
+    }
+
+    #[tokio::test]
+    async fn what_may_have_begun_to_leave_is_unknown_when_its_task_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path()).await;
+        for (id, marked) in [(1, true), (2, false)] {
+            assert_eq!(spool.carry_out(Op::Append(record(id, 1, marked))).await, Ok(1));
+        }
+        let link = LinkId { endpoint: "feed".into(), index: 0 };
+        assert_eq!(spool.reclaim(&link, Fate::Panicked).await, [MessageId(1), MessageId(2)]);
+        let waiting: Vec<_> = spool.take(&link).iter().map(|record| record.id).collect();
+        assert_eq!(waiting, [MessageId(2)]);
+        spool.close().await;
+        let again = open(folder.path()).await;
+        let end = again.receipts.settle(MessageId(1), State::Confirmed, PATIENCE).await.unwrap();
+        assert_eq!((end.state, end.fate), (State::Unknown, Some(Fate::Panicked)));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_was_full_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path()).await;
+        let refused = spool.carry_out(Op::Append(record(1, 1 << 20, false))).await;
+        assert!(matches!(refused, Err(WriteError::Full(_))), "{refused:?}");
+        assert!(spool.failure().is_some());
+        assert_eq!(spool.closed(), None);
+        assert_eq!(spool.carry_out(Op::Append(record(2, 1, false))).await, Ok(1));
+        assert_eq!(spool.failure(), None);
     }
 }

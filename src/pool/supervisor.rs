@@ -126,7 +126,7 @@ impl Inner {
             }
             panics += 1;
             slot.panicked(panics);
-            let kept = self.spool.reclaim(&slot.id).await;
+            let kept = self.spool.reclaim(&slot.id, Fate::Panicked).await;
             self.receipts.abandon(&slot.id.endpoint, slot.id.index, &kept, Fate::Panicked);
             first = if panics > PANIC_BUDGET { Input::Park(Reason::Panicked) } else { Input::Start };
         }
@@ -135,6 +135,7 @@ impl Inner {
     /// A new link, with what the store holds for it.
     fn link(&self, pod: &Pod, slot: &Slot, seed: u64) -> Box<Link> {
         let now = Instant::now().into_std();
+        slot.crashed(self.spool.take_crashed(&slot.id));
         let mut link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, now));
         for record in self.spool.take(&slot.id) {
             slot.set_durable();
@@ -156,7 +157,7 @@ impl Inner {
         let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
         end(tasks, within, Fate::Removed).await;
         for id in ids {
-            let kept = self.spool.reclaim(&id).await;
+            let kept = self.spool.reclaim(&id, Fate::Removed).await;
             if !kept.is_empty() {
                 tracing::warn!(link = %id, messages = kept.len(), "the link is gone; its stored messages are kept");
             }

@@ -18,6 +18,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
+mod kept;
 mod sending;
 
 /// One request as the script sees it.
@@ -107,6 +108,11 @@ fn link(index: u32, phase: &str) -> Value {
         "reason": "", "wasClean": false, "cause": "reset", "sentCode": null, "detail": "", "at": "2020-01-01T00:00:00.000Z"}})
 }
 
+fn store(state: &str, orphans: u64, dead_letters: u64) -> Value {
+    json!({"state": state, "failure": null, "bytes": 1536, "limitBytes": 1u64 << 30, "messages": 7, "orphans": orphans,
+        "deadLetters": dead_letters})
+}
+
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -121,6 +127,9 @@ fn status_reads_every_page_and_shows_every_link() {
         if asked.line.contains("/livez") {
             return ok(&json!({"status": "alive", "endpoints": 1, "version": "1.2.3", "uptimeSeconds": 130}));
         }
+        if asked.line.contains("/store") {
+            return ok(&store("unused", 0, 0));
+        }
         if asked.line.contains("after=") {
             return ok(&json!({"items": [link(1, "waiting")], "next": null}));
         }
@@ -132,7 +141,10 @@ fn status_reads_every_page_and_shows_every_link() {
     assert!(text.starts_with(&format!("wskeeper 1.2.3 at http://{}, up 2m 10s: ", api.address)), "{text}");
     assert!(text.contains("2 links  ○ 1 waiting  ● 1 ready; 4 messages queued, 20 B buffered"), "{text}");
     assert!(text.contains("trades/0") && text.contains("● ready") && text.contains("1006 reset"), "{text}");
-    assert_eq!(api.lines(), ["GET /livez", "GET /v1/links?limit=1000", "GET /v1/links?limit=1000&after=trades%2F0"]);
+    assert_eq!(
+        api.lines(),
+        ["GET /livez", "GET /v1/links?limit=1000", "GET /v1/links?limit=1000&after=trades%2F0", "GET /v1/store"]
+    );
 }
 
 #[test]
@@ -141,13 +153,16 @@ fn status_as_json_has_the_api_s_own_objects() {
         if asked.line.contains("/livez") {
             return ok(&json!({"status": "alive"}));
         }
+        if asked.line.contains("/store") {
+            return ok(&store("unused", 0, 0));
+        }
         let item = if asked.line.contains("/links") { link(0, "ready") } else { json!({"name": "trades"}) };
         ok(&json!({"items": [item], "next": null}))
     });
     let value: Value = serde_json::from_str(&stdout(&api.run(&["status", "--json"]))).unwrap();
     assert_eq!(
         value,
-        json!({"daemon": {"status": "alive"}, "endpoints": [{"name": "trades"}], "links": [link(0, "ready")]})
+        json!({"daemon": {"status": "alive"}, "store": store("unused", 0, 0), "endpoints": [{"name": "trades"}], "links": [link(0, "ready")]})
     );
 }
 
@@ -161,10 +176,23 @@ fn explain_tells_the_story_of_a_link() {
                 "phaseReason": "backoff", "attempt": 1, "generation": 2, "detail": "HTTP 503", "timings": timings}]}),
             );
         }
-        ok(&link(0, "waiting"))
+        if asked.line.contains("/dead-letters") {
+            return ok(&json!({"items": [kept::letter("1"), kept::letter("2")], "next": null}));
+        }
+        if asked.line.contains("/orphans") {
+            return ok(&json!({"items": [{"endpoint": "trades", "link": 3, "messages": 5, "bytes": 9}], "next": null}));
+        }
+        match asked.line.as_str() {
+            "GET /v1/store" => ok(&store("ok", 5, 2)),
+            "GET /v1/endpoints/trades" => ok(&json!({"config": {"outbox": {"durability": "disk"}}})),
+            _ => ok(&link(0, "waiting")),
+        }
     });
     let text = stdout(&api.run(&["explain", "trades/0"]));
     for part in [
+        "Its messages are kept on disk; the store holds 7 messages, 1.5 KiB of 1 GiB.",
+        "The peer refused 2 messages for good; `wskeeper dead list --endpoint trades` shows what.",
+        "5 stored messages of this endpoint wait for a link that is gone; `wskeeper orphans list` shows them.",
         "trades/0 is waiting",
         "3 attempts in a row",
         "2 messages (10 B) are queued",

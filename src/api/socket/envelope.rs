@@ -48,8 +48,9 @@ fn is_short(reference: &Value) -> bool {
 fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(Send, Rung), Problem> {
     let wanted = match request.wait.as_deref() {
         None => Rung::Queued,
-        Some(word) => messages::wanted(word)
-            .ok_or_else(|| Problem::bad_request(format!("wait {word:?} is not queued, written or confirmed")))?,
+        Some(word) => messages::wanted(word).ok_or_else(|| {
+            Problem::bad_request(format!("wait {word:?} is not queued, stored, written or confirmed"))
+        })?,
     };
     let ttl = request.ttl.as_deref().map(humantime::parse_duration).transpose();
     let ttl = ttl.map_err(|error| Problem::bad_request(format!("ttl: {error}")))?;

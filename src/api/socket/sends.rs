@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
 
 use super::{
-    super::{convert, problem::Problem},
+    super::{convert, messages::look_at_wait, problem::Problem},
     PATIENCE,
 };
 use crate::{
@@ -100,6 +100,9 @@ impl Sends {
                 self.ahead_bytes -= bytes(&request);
                 match request.send {
                     Ok((send, wanted)) => {
+                        if let Err(problem) = look_at_wait(&self.pool, &send.endpoint, wanted) {
+                            return Outcome { reference: request.reference, receipt: Err(problem) };
+                        }
                         self.sending = Some(accept(self.pool.clone(), send, request.reference, wanted));
                     }
                     Err(problem) => return Outcome { reference: request.reference, receipt: Err(problem) },

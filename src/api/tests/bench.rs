@@ -1,6 +1,12 @@
 //! A served API with a configuration of its own, and clients that need not be polite.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{SinkExt, StreamExt};
 use prometheus::Registry;
@@ -11,7 +17,13 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::client::IntoClientRequest};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{
+        client::IntoClientRequest,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
 
 use crate::{
     api::{Api, Listener},
@@ -64,6 +76,13 @@ impl Bench {
         serde_json::from_str(&self.get(path).await.1).unwrap()
     }
 
+    /// A request with a body, on a connection of its own: status and body.
+    pub(super) async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close");
+        self.ask(&format!("{head}\r\nContent-Length: {length}\r\n\r\n{body}")).await
+    }
+
     /// A request as it stands.
     pub(super) async fn ask(&self, request: &str) -> (u16, String) {
         let mut stream = self.dial().await;
@@ -110,6 +129,28 @@ pub(super) async fn echo() -> u16 {
                     let is_data = message.is_text() || message.is_binary();
                     if is_data && socket.send(message).await.is_err() {
                         return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// The port of a peer that closes with 1008 on every message that begins with `bad`, while `refuses` is true.
+pub(super) async fn picky(refuses: Arc<AtomicBool>) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let refuses = Arc::clone(&refuses);
+            tokio::spawn(async move {
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+                while let Some(Ok(message)) = socket.next().await {
+                    if refuses.load(Ordering::Relaxed) && message.clone().into_data().starts_with(b"bad") {
+                        let frame = CloseFrame { code: CloseCode::Policy, reason: "bad".into() };
+                        // The peer of this peer may be gone first.
+                        let _ = socket.close(Some(frame)).await;
                     }
                 }
             });

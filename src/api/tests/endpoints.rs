@@ -6,8 +6,14 @@ use super::bench::Bench;
 use crate::config;
 
 /// Keys that stand under another name.
-const ELSEWHERE: [(&str, &str); 3] =
-    [("url", "/urls"), ("reconnect.on_clean_close", "/outcomes"), ("headers.*", "/headers")];
+const ELSEWHERE: [(&str, &str); 6] = [
+    ("url", "/urls"),
+    ("reconnect.on_clean_close", "/outcomes"),
+    ("headers.*", "/headers"),
+    ("delivery", "/outbox/delivery"),
+    ("durability", "/outbox/durability"),
+    ("confirm_interval", "/outbox/confirmInterval"),
+];
 
 #[tokio::test]
 async fn every_key_of_an_endpoint_is_shown_with_its_unit() {

@@ -4,6 +4,7 @@ mod bench;
 mod bodies;
 mod document;
 mod endpoints;
+mod kept;
 mod places;
 mod sleepers;
 mod sockets;

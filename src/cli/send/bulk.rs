@@ -258,7 +258,8 @@ async fn wanted(stop: &mut watch::Receiver<bool>) {
 
 /// Problems that the next line would meet too.
 fn is_final(problem: &Problem) -> bool {
-    matches!(problem.status, 401 | 403 | 404) || problem.r#type.ends_with(":draining")
+    let is_for_all = [":draining", ":not-durable"].iter().any(|name| problem.r#type.ends_with(name));
+    is_for_all || matches!(problem.status, 401 | 403 | 404)
 }
 
 /// In a batch the status is that of the whole, and a line's own is in its problem.

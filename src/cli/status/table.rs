@@ -5,16 +5,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color};
 
 use crate::{
-    api::wire::{LastClose, Link, Status},
+    api::wire::{LastClose, Link, Status, Store},
     cli::{
         facts::{self, moment},
+        grid::{bold, empty, right, trimmed},
         output::{Output, Paint},
         words,
     },
     core::phase::Phase,
+    observe::visible,
 };
 
 /// One line over the daemon and all links.
@@ -41,13 +43,39 @@ pub(super) fn summary(daemon: &Status, links: &[Link], address: &str) -> String 
     )
 }
 
+/// Lines over the store and what waits for an operator, where there is anything to say.
+pub(super) fn store(store: &Store, output: &Output) -> Vec<String> {
+    let mut lines = Vec::new();
+    let held = format!(
+        "{}, {} of {}",
+        words::count(store.messages, "message"),
+        words::bytes(store.bytes),
+        words::bytes(store.limit_bytes)
+    );
+    match (&store.failure, store.state.as_str()) {
+        (Some(why), _) => {
+            let line = format!("store: takes no messages, durable endpoints refuse them: {}", visible(why));
+            lines.push(output.paint(&line, Paint::Red));
+        }
+        (None, "unused") => {}
+        (None, _) => lines.push(format!("store: {held}")),
+    }
+    let told = |number: u64, noun: &str, verb: &str| {
+        let line = format!("{}: `wskeeper {verb} list`", words::count(number, noun));
+        (number > 0).then(|| output.paint(&line, Paint::Yellow))
+    };
+    lines.extend(told(store.dead_letters, "dead letter", "dead"));
+    lines.extend(told(store.orphans, "orphan", "orphans"));
+    lines
+}
+
 /// One row per link.
 pub(super) fn links(links: &[Link], now: SystemTime, output: &Output) -> String {
     let mut table = empty(&["LINK", "STATE", "FOR", "GEN", "RTT", "QUEUED", "LAST CLOSE", "NEXT TRY"], output);
     for link in links {
         let phase = facts::phase(link);
         table.add_row(vec![
-            Cell::new(facts::name(link)).add_attribute(Attribute::Bold),
+            bold(facts::name(link)),
             state(phase, &link.phase),
             right(moment(&link.since).map(|since| words::between(since, now)).unwrap_or_default()),
             right(link.generation.to_string()),
@@ -77,7 +105,7 @@ pub(super) fn endpoints(links: &[Link], output: &Output) -> String {
         let (messages, bytes) =
             (links.iter().map(|link| link.queued_messages).sum(), links.iter().map(|link| link.buffered_amount).sum());
         table.add_row(vec![
-            Cell::new(name).add_attribute(Attribute::Bold),
+            bold(name),
             right(words::grouped(links.len() as u64)),
             number(&[Phase::Ready]).fg(Color::DarkGreen),
             number(&[Phase::Connecting, Phase::Opening, Phase::Closing]).fg(Color::DarkYellow),
@@ -88,27 +116,6 @@ pub(super) fn endpoints(links: &[Link], output: &Output) -> String {
         ]);
     }
     format!("{}\n\none row per endpoint; `status --links` or `status --endpoint NAME` shows the links", trimmed(&table))
-}
-
-fn empty(titles: &[&str], output: &Output) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    if output.colours() {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
-    table.set_header(titles.iter().map(|title| Cell::new(title).add_attribute(Attribute::Dim)));
-    table
-}
-
-fn trimmed(table: &Table) -> String {
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
-}
-
-fn right(text: String) -> Cell {
-    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 fn state(phase: Option<Phase>, word: &str) -> Cell {
@@ -194,6 +201,31 @@ mod tests {
             summary(&daemon, &links, "unix:/run/api.sock"),
             "wskeeper 1.2.3 at unix:/run/api.sock, up 1h 5m: 3 links  ● 2 ready  ✕ 1 parked; 0 messages queued, 0 B buffered"
         );
+    }
+
+    #[test]
+    fn the_store_is_told_of_where_there_is_one_and_what_waits_where_there_is_any() {
+        let unused = Store { state: "unused".into(), ..Store::default() };
+        assert_eq!(store(&unused, &plain()), [""; 0]);
+        let ok = Store {
+            state: "ok".into(),
+            messages: 1,
+            bytes: 1536,
+            limit_bytes: 1 << 30,
+            orphans: 2,
+            dead_letters: 1,
+            ..Store::default()
+        };
+        assert_eq!(
+            store(&ok, &plain()),
+            [
+                "store: 1 message, 1.5 KiB of 1 GiB",
+                "1 dead letter: `wskeeper dead list`",
+                "2 orphans: `wskeeper orphans list`"
+            ]
+        );
+        let failed = Store { state: "failed".into(), failure: Some("no space".into()), ..Store::default() };
+        assert_eq!(store(&failed, &plain()), ["store: takes no messages, durable endpoints refuse them: no space"]);
     }
 
     #[test]
