@@ -6,28 +6,22 @@
 #![allow(clippy::print_stdout, reason = "what a bench says goes to its user")]
 
 use std::{
-    error::Error,
-    fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    thread,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use futures_util::StreamExt;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use support::{Result, Running, daemon, free_port, metric, wait_until};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+mod support;
 
-const KEEPER: &str = env!("CARGO_BIN_EXE_wskeeper");
 /// What the daemon may have resident with ten thousand links.
 const GOAL_MB: f64 = 120.0;
 const IDLE: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_mins(2);
-const LOOK: Duration = Duration::from_millis(50);
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -76,9 +70,9 @@ struct Held {
 fn hold_with_keeper(links: u32) -> Result<Held> {
     let peer_port = free_port()?;
     let peer = Running::peer(peer_port)?;
-    let empty_mb = daemon(0, peer_port)?.0.resident_mb()?;
+    let empty_mb = holder(0, peer_port)?.0.resident_mb()?;
     let began = Instant::now();
-    let (keeper, api) = daemon(links, peer_port)?;
+    let (keeper, api) = holder(links, peer_port)?;
     wait_ready(api, links, began)?;
     let ready_s = began.elapsed().as_secs_f64();
     println!("wskeeper: all ready after {ready_s:.1} s");
@@ -165,57 +159,14 @@ fn bare(url: &str, links: u32) -> Result<()> {
     })
 }
 
-/// A daemon that holds `links` links to the peer, and the address of its API.
-fn daemon(links: u32, peer_port: u16) -> Result<(Running, u16)> {
-    let api = free_port()?;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("hold.toml");
-    let endpoint = match links {
-        0 => String::new(),
-        _ => format!(
+/// A daemon that holds `links` links to the peer, and the port of its API.
+fn holder(links: u32, peer_port: u16) -> Result<(Running, u16)> {
+    match links {
+        0 => daemon(""),
+        _ => daemon(&format!(
             "[endpoints.hold]\nurl = \"ws://127.0.0.1:{peer_port}/\"\nlinks = {links}\nheartbeat.idle = \"{}s\"\n",
             IDLE.as_secs()
-        ),
-    };
-    fs::write(
-        &path,
-        format!(
-            "[api]\nlisten = \"127.0.0.1:{api}\"\n[admission]\nper_host = 64\ntotal = 64\n[log]\nlevel = \"error\"\n{endpoint}"
-        ),
-    )?;
-    let keeper = Running(Command::new(KEEPER).arg("run").arg("--config").arg(&path).spawn()?);
-    wait_until(|| Ok(get(api, "/livez").is_ok()))?;
-    Ok((keeper, api))
-}
-
-/// A child that does not outlive us.
-struct Running(Child);
-
-impl Running {
-    fn peer(port: u16) -> Result<Self> {
-        let child = Command::new(KEEPER)
-            .args(["echo", "--listen", &format!("127.0.0.1:{port}")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let running = Self(child);
-        wait_until(|| Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
-        Ok(running)
-    }
-
-    fn resident_mb(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        let kilobytes: f64 = line.split_whitespace().next().ok_or("VmRSS is empty")?.parse()?;
-        Ok(kilobytes * 1024.0 / 1e6)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        )),
     }
 }
 
@@ -233,37 +184,6 @@ fn wait_ready(api: u16, links: u32, began: Instant) -> Result<()> {
 
 fn phase(api: u16, phase: &str) -> Result<f64> {
     metric(api, &format!("wskeeper_links{{endpoint=\"hold\",phase=\"{phase}\"}}"))
-}
-
-/// The sum over the series whose line begins so.
-fn metric(api: u16, prefix: &str) -> Result<f64> {
-    let text = get(api, "/metrics")?;
-    let lines = text.lines().filter(|line| line.starts_with(prefix));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
-}
-
-fn get(port: u16, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-fn wait_until(mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !done()? {
-        if Instant::now() > deadline {
-            return Err("it took too long".into());
-        }
-        #[allow(clippy::disallowed_methods, reason = "no runtime here: the bench looks from outside")]
-        thread::sleep(LOOK);
-    }
-    Ok(())
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn raise_file_limit(links: u32) -> Result<()> {

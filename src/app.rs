@@ -13,7 +13,7 @@ use crate::{
     config::{self, Config},
     observe::Families,
     pool::{Left, Pool},
-    process::signals::Signals,
+    process::{files, signals::Signals},
 };
 
 /// What the daemon is started with.
@@ -45,6 +45,7 @@ pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
     let seed = u64::from_be_bytes(std::array::from_fn(|byte| uuid::Uuid::new_v4().as_bytes()[byte]));
     let address = listener.to_string();
     let links: u32 = config.endpoints.values().map(|endpoint| endpoint.links).sum();
+    files::raise_limit(u64::from(links) + config.api.max_connections as u64);
     tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
     families.reload_succeeded(SystemTime::now());
     let pool = Pool::start(Arc::clone(&config), Arc::clone(&families), seed).await;

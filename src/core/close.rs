@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+/// What an end in order is closed with (RFC 6455 §7.4.1).
+pub const NORMAL: u16 = 1000;
 /// Close given without a code (RFC 6455 §7.1.5); never sent.
 pub const NO_STATUS: u16 = 1005;
 /// No Close frame was received (RFC 6455 §7.1.5); never sent.

@@ -109,6 +109,8 @@ pub struct Message {
     pub expires_at: Option<Instant>,
     /// Someone waits for `confirmed`: once it is written, ask the peer with a ping.
     pub wants_confirmation: bool,
+    /// The key by which the peer's application will acknowledge it: no pong confirms it then.
+    pub ack: Option<Box<str>>,
     /// Its share of the process's byte budget, given back when the message is dropped.
     pub share: Share,
 }

@@ -24,6 +24,8 @@ pub enum Timer {
     Close,
     /// A ping may ask for the next confirmation.
     Confirm,
+    /// An acknowledgement has not come in time. Kept by the outbox, not in the table.
+    Ack,
     /// A queued message expires. Kept by the outbox, not in the table.
     Expiry,
 }

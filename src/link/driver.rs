@@ -19,13 +19,13 @@ use tokio::{
 };
 
 use super::{
-    BoxFuture, Dial, Host, Offer, Order, Progress,
+    BoxFuture, Dial, Host, Offer, Order, Progress, ack,
     socket::{Arrival, Socket},
 };
 use crate::core::{
     close::Cause,
     event::{DialFailure, Established, Timings},
-    link::{Command, Commands, Input, Link},
+    link::{Command, Commands, Input, Link, Received},
     outbox::Refusal,
     receipt::Fate,
 };
@@ -316,7 +316,13 @@ impl<D: Dial> Driver<D> {
             match arrival {
                 Poll::Pending => return taken > 0,
                 Poll::Ready(Arrival::Nothing) => {}
-                Poll::Ready(Arrival::Received(received)) => self.feed(now, Input::Received(received)),
+                Poll::Ready(Arrival::Received(received)) => {
+                    let acknowledged = self.acknowledged(&received);
+                    self.feed(now, Input::Received(received));
+                    if let Some(key) = acknowledged {
+                        self.feed(now, Input::Acknowledged(key));
+                    }
+                }
                 Poll::Ready(Arrival::Violation { code, cause, detail }) => {
                     self.feed(now, Input::Violation { code, cause, detail });
                 }
@@ -327,6 +333,15 @@ impl<D: Dial> Driver<D> {
             }
         }
         true
+    }
+
+    /// The key of the message that this one acknowledges.
+    fn acknowledged(&self, received: &Received) -> Option<Box<str>> {
+        let incoming = &self.link.outbox_policy().ack.as_ref()?.incoming;
+        match received {
+            Received::Message(payload) => ack::key(payload, incoming),
+            Received::Pong(_) | Received::Close(_) => None,
+        }
     }
 
     fn feed(&mut self, now: Instant, input: Input) {

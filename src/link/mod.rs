@@ -2,6 +2,7 @@
 //!
 //! This room knows no pool: it is given a [`Dial`]er, a [`Host`] to tell, and orders. One task per link, one await.
 
+pub mod ack;
 mod dial;
 mod driver;
 mod metered;

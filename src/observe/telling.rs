@@ -154,9 +154,14 @@ fn log_receipt(link: &LinkId, id: MessageId, state: State, (fate, generation): (
 const fn is_by_policy(fate: Fate) -> bool {
     match fate {
         Fate::Evicted | Fate::Overflow | Fate::Down | Fate::Conflated | Fate::Ttl => true,
-        Fate::LinkLost | Fate::Removed | Fate::Shutdown | Fate::Poison | Fate::Panicked | Fate::Disk | Fate::Crash => {
-            false
-        }
+        Fate::LinkLost
+        | Fate::Removed
+        | Fate::Shutdown
+        | Fate::Poison
+        | Fate::Panicked
+        | Fate::AckTimeout
+        | Fate::Disk
+        | Fate::Crash => false,
     }
 }
 

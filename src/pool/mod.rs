@@ -47,6 +47,7 @@ mod gatekeeper;
 mod operator;
 mod pod;
 mod receipts;
+mod recorder;
 mod send;
 mod slot;
 mod spool;

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use super::{DeadLetter, Inner, Orphans, Page, Pool, Refused, Send, StoreView};
+use super::{DeadLetter, Inner, Orphans, Page, Pod, Pool, Refused, Send, StoreView, send::ack_key};
 use crate::{
     core::{
         message::{Message, MessageId},
@@ -60,11 +60,11 @@ impl Pool {
             patience: std::time::Duration::ZERO,
             payload,
         };
-        let sent = self.inner.send(send).await;
-        if sent.is_ok() {
+        let outcome = self.inner.send(send).await;
+        if outcome.is_ok() {
             self.drop_dead_letter(id).await;
         }
-        Some(sent)
+        Some(outcome)
     }
 
     /// Drops a dead letter; `false`: there is no such one.
@@ -85,11 +85,9 @@ impl Pool {
         let inner = &self.inner;
         // No other word, and no configuration that brings the link back, comes in between.
         let _one_at_a_time = inner.applying.lock().await;
-        let home = inner
-            .pod(to.0)
-            .filter(|pod| pod.config().link.outbox.durable)
-            .and_then(|pod| pod.slot(to.1))
-            .ok_or_else(|| OrphanError::NoHome(format!("{}/{}", to.0, to.1)))?;
+        let no_home = || OrphanError::NoHome(format!("{}/{}", to.0, to.1));
+        let pod = inner.pod(to.0).filter(|pod| pod.config().link.outbox.durable).ok_or_else(no_home)?;
+        let home = pod.slot(to.1).ok_or_else(no_home)?;
         let records = inner.orphans_of(from)?;
         let place = |(endpoint, link): (&str, u32)| (Arc::from(endpoint), link);
         inner.spool.carry_out(Op::Move { from: place(from), to: place(to) }).await?;
@@ -98,7 +96,7 @@ impl Pool {
         home.set_durable();
         let messages = records.into_iter().map(|record| {
             inner.receipts.rehome(record.id, &home.id);
-            inner.restored(record)
+            inner.restored(&pod, record)
         });
         // A task that has ended leaves them in the store, where the next one of that link finds them.
         let _ = home.orders.send(Box::new(Order::Restore(messages.collect()))).await;
@@ -132,13 +130,15 @@ impl Inner {
     }
 
     /// A stored message as an outbox takes it.
-    pub(super) fn restored(&self, record: Record) -> Box<Message> {
+    #[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
+    pub(super) fn restored(&self, pod: &Pod, record: Record) -> Box<Message> {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
         Box::new(Message {
             id: record.id,
             expires_at: record.expires_at.map(|at| now + at.duration_since(wall).unwrap_or_default()),
             // What was accepted once is not refused for want of memory now.
             share: self.budget.reserve(record.payload.len()).unwrap_or_default(),
+            ack: ack_key(pod, &record.payload),
             payload: record.payload,
             key: record.key,
             wants_confirmation: false,

@@ -14,12 +14,13 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{Inner, Pod, Refused, Send, Slot};
 use crate::{
     core::{
-        message::{Message, MessageId},
+        budget::Share,
+        message::{Message, MessageId, Payload},
         outbox::Refusal,
         phase::Phase,
         receipt::{Fate, Receipt, State},
     },
-    link::{Offer, Order},
+    link::{self, Offer, Order},
     observe,
 };
 
@@ -27,83 +28,101 @@ impl Inner {
     pub(super) async fn send(&self, send: Send) -> Result<Receipt, Refused> {
         let pod = self.pod(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
         let slot = choose(&pod, send.link, send.key.as_deref())?;
-        if self.is_draining() {
-            pod.metrics.refused(observe::Refused::Draining);
-            return Err(Refused::Draining);
+        let share = self.admit(&pod, send.payload.len()).inspect_err(|refused| count(&pod, refused))?;
+        let receipt = receipt(&slot, &send.payload);
+        let (keep, key) = (pod.config().receipts_keep, send.idempotency_key.as_deref());
+        if let Some(first) = self.receipts.accept(receipt.clone(), keep, key) {
+            return self.accepted(&pod, first).await;
         }
-        let durable = pod.config().link.outbox.durable;
-        if durable && let Some(why) = self.spool.refusal() {
-            pod.metrics.refused(observe::Refused::Store);
-            return Err(Refused::Store(why));
-        }
-        let Some(share) = self.budget.reserve(send.payload.len()) else {
-            pod.metrics.refused(observe::Refused::Memory);
-            return Err(Refused::Budget { used: self.budget.used(), limit: self.budget.limit() });
-        };
-        let id = MessageId(uuid::Uuid::now_v7().as_u128());
-        let (accepted_at, now) = (SystemTime::now(), Instant::now().into_std());
-        let receipt = Receipt {
-            id,
-            endpoint: Arc::clone(&pod.name),
-            link: slot.id.index,
-            state: State::Queued,
-            bytes: send.payload.len() as u64,
-            accepted_at,
-            updated_at: accepted_at,
-            generation: None,
-            fate: None,
-        };
-        let keep = pod.config().receipts_keep;
-        if let Some(first) = self.receipts.accept(receipt.clone(), keep, send.idempotency_key.as_deref()) {
-            return match durable {
-                true => self.stored(first.id, first).await.map_err(Refused::Store),
-                false => Ok(first),
-            };
-        }
+        let (id, bytes, now) = (receipt.id, send.payload.len(), Instant::now().into_std());
+        let ack = ack_key(&pod, &send.payload);
         let message = Message {
             id,
             expires_at: send.ttl.and_then(|ttl| now.checked_add(ttl)),
             payload: send.payload,
             key: send.key,
             wants_confirmation: send.wants_confirmation,
+            ack,
             share,
         };
-        let bytes = message.payload.len();
         let until = now.checked_add(send.patience).unwrap_or(now);
         // Withdrawn also when the caller goes away before there is an answer.
         let mut entry = Entry { inner: self, id, withdraw: true };
-        match offer(&slot, Box::new(message), until).await {
-            Ok(()) => {
-                entry.withdraw = false;
-                if !durable {
-                    return Ok(self.receipts.get(id).unwrap_or(receipt));
-                }
-                self.stored(id, receipt).await.map_err(|why| {
-                    entry.withdraw = true;
-                    pod.metrics.refused(observe::Refused::Store);
-                    Refused::Store(why)
-                })
-            }
-            Err(None) => {
-                pod.metrics.refused(observe::Refused::Draining);
-                Err(Refused::Draining)
-            }
+        let offered = offer(&slot, Box::new(message), until).await;
+        entry.withdraw = offered.is_err();
+        let outcome = match offered {
+            Ok(()) => self.accepted(&pod, receipt).await,
+            Err(None) => Err(Refused::Draining),
             Err(Some(refusal)) => {
                 pod.metrics.refused(observe::Refused::Outbox(refusal));
-                Err(refused(&pod, &slot, refusal, bytes))
+                return Err(refused(&pod, &slot, refusal, bytes));
             }
+        };
+        entry.withdraw = outcome.is_err();
+        outcome.inspect_err(|refused| count(&pod, refused))
+    }
+
+    /// Whether the daemon can take so many bytes for this endpoint now; the share of its memory that they get.
+    fn admit(&self, pod: &Pod, bytes: usize) -> Result<Share, Refused> {
+        if self.is_draining() {
+            return Err(Refused::Draining);
         }
+        if pod.config().link.outbox.durable
+            && let Some(why) = self.spool.closed()
+        {
+            return Err(Refused::Store(why));
+        }
+        let full = || Refused::Budget { used: self.budget.used(), limit: self.budget.limit() };
+        self.budget.reserve(bytes).ok_or_else(full)
+    }
+
+    /// The link has taken the message; a durable one is accepted when the store has it, too.
+    async fn accepted(&self, pod: &Pod, receipt: Receipt) -> Result<Receipt, Refused> {
+        let id = receipt.id;
+        if !pod.config().link.outbox.durable {
+            return Ok(self.receipts.get(id).unwrap_or(receipt));
+        }
+        let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.unwrap_or(receipt);
+        if receipt.fate == Some(Fate::Disk) {
+            let unknown = || "the disk did not take it; look at the log".into();
+            return Err(Refused::Store(self.spool.failure().unwrap_or_else(unknown)));
+        }
+        Ok(receipt)
     }
 }
 
-impl Inner {
-    /// Waits until the store has the message; its receipt then, or why it has not.
-    async fn stored(&self, id: MessageId, accepted: Receipt) -> Result<Receipt, Arc<str>> {
-        let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.unwrap_or(accepted);
-        if receipt.fate == Some(Fate::Disk) {
-            return Err(self.spool.failure().unwrap_or_else(|| "the disk did not take it; look at the log".into()));
-        }
-        Ok(receipt)
+/// The key by which the peer's application will acknowledge the message.
+pub(super) fn ack_key(pod: &Pod, payload: &Payload) -> Option<Box<str>> {
+    link::ack::key(payload, &pod.config().link.outbox.ack.as_ref()?.outgoing)
+}
+
+fn receipt(slot: &Slot, payload: &Payload) -> Receipt {
+    let accepted_at = SystemTime::now();
+    Receipt {
+        id: MessageId(uuid::Uuid::now_v7().as_u128()),
+        endpoint: Arc::clone(&slot.id.endpoint),
+        link: slot.id.index,
+        state: State::Queued,
+        bytes: payload.len() as u64,
+        accepted_at,
+        updated_at: accepted_at,
+        generation: None,
+        fate: None,
+    }
+}
+
+/// Counts a refusal that is not the outbox's.
+fn count(pod: &Pod, refused: &Refused) {
+    match refused {
+        Refused::Draining => pod.metrics.refused(observe::Refused::Draining),
+        Refused::Store(_) => pod.metrics.refused(observe::Refused::Store),
+        Refused::Budget { .. } => pod.metrics.refused(observe::Refused::Memory),
+        // The caller's mistake, or told by the outbox.
+        Refused::NoEndpoint(_)
+        | Refused::NoLink { .. }
+        | Refused::TooBig { .. }
+        | Refused::Full { .. }
+        | Refused::Down { .. } => {}
     }
 }
 

@@ -4,12 +4,11 @@
 //! that looking at ten thousand links asks none of them anything.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -17,7 +16,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::{
     dead::{DeadLetter, DeadLetters},
     receipts::Receipts,
-    spool::Spool,
+    recorder::{self, Recorder},
+    spool::{Answer, Spool},
     view::{HistoryEntry, LinkView},
 };
 use crate::{
@@ -35,9 +35,6 @@ use crate::{
     link::{Host, Order, Orders},
     observe::LinkMetrics,
 };
-
-/// Transitions remembered of each link.
-const HISTORY: usize = 32;
 
 /// Where the facts of an endpoint's links go.
 #[derive(Debug)]
@@ -78,7 +75,7 @@ pub(super) struct Load {
 struct Seen {
     view: LinkView,
     limits: (i64, i64),
-    history: VecDeque<HistoryEntry>,
+    recorder: Recorder,
     down_since: Option<SystemTime>,
 }
 
@@ -110,7 +107,7 @@ impl Slot {
             last_inbound_at: None,
         };
         metrics.link_added(view.phase);
-        let seen = Seen { view, limits: (0, 0), history: VecDeque::new(), down_since: None };
+        let seen = Seen { view, limits: (0, 0), recorder: Recorder::default(), down_since: None };
         Arc::new_cyclic(|me| Self {
             id,
             orders,
@@ -133,7 +130,7 @@ impl Slot {
     }
 
     pub(super) fn history(&self) -> Vec<HistoryEntry> {
-        self.seen().history.iter().cloned().collect()
+        self.seen().recorder.entries()
     }
 
     /// Tells of a fact that the link itself cannot tell: its task panicked.
@@ -144,7 +141,15 @@ impl Slot {
         let (bytes, messages) = (signed(seen.view.buffered_amount), signed(seen.view.queued_messages));
         self.metrics.buffered(-bytes, -messages);
         (seen.view.buffered_amount, seen.view.queued_messages) = (0, 0);
-        seen.record(&event, SystemTime::now(), format!("panic {count} of this link's task").into());
+        if let Some(detail) = recorder::detail(&event) {
+            seen.record(&event, SystemTime::now(), detail);
+        }
+    }
+
+    /// What takes the disk's answers to the link's task.
+    fn answering(&self) -> Answer {
+        let me = Weak::clone(&self.me);
+        Arc::new(move |answer| me.upgrade().is_some_and(|slot| slot.answer(answer)))
     }
 
     /// Counts messages that were under way when the daemon ended without a word.
@@ -158,7 +163,7 @@ impl Slot {
     }
 
     /// Hands an answer of the disk to the link's task; `false`: it is gone.
-    pub(super) fn answer(&self, answer: Input) -> bool {
+    fn answer(&self, answer: Input) -> bool {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
         // Full: the task is awake, or about to be, and looks for answers whenever it is.
         !matches!(self.orders.try_send(Box::new(Order::Disk)), Err(TrySendError::Closed(_)))
@@ -237,7 +242,7 @@ impl Host for Slot {
         if !matches!(event, Event::Message { .. } | Event::Written { .. }) {
             self.show(link, now);
         }
-        if let Some(detail) = detail(&event) {
+        if let Some(detail) = recorder::detail(&event) {
             self.seen().record(&event, at, detail);
         }
         self.publish_event(link, at, &event);
@@ -262,16 +267,13 @@ impl Host for Slot {
     }
 
     fn keep(&self, keep: &Keep, now: Instant) {
-        let Some(me) = self.me.upgrade() else { return };
-        self.durable.store(true, Ordering::Relaxed);
+        self.set_durable();
         let expires_at = keep.expires_at.map(|at| SystemTime::now() + at.saturating_duration_since(now));
-        self.sinks.spool.keep(&me, keep, expires_at);
+        self.sinks.spool.keep(&self.id, keep, expires_at, self.answering());
     }
 
     fn mark(&self, ids: &[MessageId], marked: bool) {
-        if let Some(me) = self.me.upgrade() {
-            self.sinks.spool.mark(&me, ids, marked);
-        }
+        self.sinks.spool.mark(ids, marked, &self.answering());
     }
 
     fn answers(&self) -> Vec<Input> {
@@ -306,32 +308,7 @@ impl Drop for Slot {
 
 impl Seen {
     fn record(&mut self, event: &Event, at: SystemTime, detail: Box<str>) {
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(HistoryEntry {
-            at,
-            event: word(event),
-            phase: self.view.phase,
-            reason: self.view.reason,
-            generation: self.view.generation,
-            attempt: self.view.attempt,
-            detail,
-            timings: match event {
-                Event::Opened { established, .. } => Some(Box::new(established.timings)),
-                Event::DialFailed(failure) => Some(Box::new(failure.timings)),
-                Event::Phase { .. }
-                | Event::Dialing { .. }
-                | Event::Closed { .. }
-                | Event::Message { .. }
-                | Event::Written { .. }
-                | Event::Receipt { .. }
-                | Event::PingSent
-                | Event::Pong { .. }
-                | Event::HeartbeatTimeout { .. }
-                | Event::Panicked { .. } => None,
-            },
-        });
+        self.recorder.record(event, at, &self.view, detail);
     }
 }
 
@@ -362,51 +339,6 @@ impl LinkView {
         self.last_close = link.last_close().map(|(closed, at)| (closed.clone(), past(*at)));
         self.last_inbound_at = link.last_heard().map(past);
     }
-}
-
-/// What the flight recorder says of an event; `None`: it does not record it.
-fn detail(event: &Event) -> Option<Box<str>> {
-    Some(match event {
-        Event::Phase { from, to, reason, delay, .. } => match delay {
-            Some(delay) => format!("{from} → {to} ({reason}), next in {}", seconds(*delay)).into(),
-            None => format!("{from} → {to} ({reason})").into(),
-        },
-        Event::Dialing { attempt, url } => format!("attempt {attempt}, url {url}").into(),
-        Event::DialFailed(failure) => format!("{}: {}", failure.cause, failure.detail).into(),
-        Event::Opened { established, .. } => format!("open: {}", established.url).into(),
-        Event::Closed { closed, age, .. } => {
-            let Closed { code, reason, cause, detail, .. } = &**closed;
-            format!("closed after {}: {code} {reason} ({cause}) {detail}", seconds(*age)).trim_end().into()
-        }
-        Event::HeartbeatTimeout { silent } => format!("nothing heard for {}", seconds(*silent)).into(),
-        Event::Message { .. }
-        | Event::Written { .. }
-        | Event::Receipt { .. }
-        | Event::PingSent
-        | Event::Pong { .. }
-        | Event::Panicked { .. } => return None,
-    })
-}
-
-fn word(event: &Event) -> &'static str {
-    match event {
-        Event::Phase { .. } => "phase",
-        Event::Dialing { .. } => "dial",
-        Event::DialFailed(_) => "dial_failed",
-        Event::Opened { .. } => "open",
-        Event::Closed { .. } => "close",
-        Event::Message { .. } => "message",
-        Event::Written { .. } => "written",
-        Event::Receipt { .. } => "receipt",
-        Event::PingSent => "ping",
-        Event::Pong { .. } => "pong",
-        Event::HeartbeatTimeout { .. } => "heartbeat_timeout",
-        Event::Panicked { .. } => "panic",
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
 }
 
 fn signed(count: u64) -> i64 {

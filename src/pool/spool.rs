@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{dead::DeadLetter, receipts::Receipts, slot::Slot};
+use super::{dead::DeadLetter, receipts::Receipts};
 use crate::{
     config::Storage,
     core::{
@@ -19,7 +19,7 @@ use crate::{
         outbox::Keep,
         receipt::{CLAIM, Fate, Receipt, State},
     },
-    store::{self, Op, Record, Settled, Store},
+    store::{self, Op, Record, Settled, Store, WriteError},
 };
 
 /// The store as the pool uses it.
@@ -28,10 +28,16 @@ pub(super) struct Spool {
     standing: RwLock<Standing>,
     receipts: Arc<Receipts>,
     /// Messages in the store that no link has, in order.
-    waiting: Mutex<BTreeMap<(Arc<str>, u32), Vec<Record>>>,
+    waiting: Mutex<Waiting>,
     /// How many messages were under way when an earlier life ended, to be counted where the link is.
     crashed: Mutex<BTreeMap<(Arc<str>, u32), u64>>,
 }
+
+/// Takes the store's answers to the link that asked; `false`: its task is gone.
+pub(super) type Answer = Arc<dyn Fn(Input) -> bool + Send + Sync>;
+
+/// By endpoint and link.
+type Waiting = BTreeMap<(Arc<str>, u32), Vec<Record>>;
 
 #[derive(Debug, Clone)]
 enum Standing {
@@ -103,22 +109,21 @@ impl Spool {
         }
     }
 
-    /// Why no durable message can be accepted; `None`: it is worth a try. A full store is tried, because nothing but a try
-    /// finds that there is room again.
-    pub(super) fn refusal(&self) -> Option<Arc<str>> {
-        match self.standing() {
-            Standing::Open(store) if matches!(store.status().failure, Some(store::WriteError::Full(_))) => None,
-            Standing::Open(_) | Standing::Unused | Standing::Failed(_) => self.failure(),
-        }
-    }
-
-    /// Why a durable message was not accepted a moment ago; `None`: nothing is wrong now.
-    pub(super) fn failure(&self) -> Option<Arc<str>> {
+    /// Why durable messages need not even be tried; `None`: they may be. A full store is tried: there may be room again.
+    pub(super) fn closed(&self) -> Option<Arc<str>> {
         match self.standing() {
             Standing::Unused => Some("the store is not open".into()),
             Standing::Failed(why) => Some(why),
-            Standing::Open(store) => store.status().failure.map(|failure| failure.to_string().into()),
+            Standing::Open(store) => match store.status().failure? {
+                WriteError::Full(_) => None,
+                broken @ (WriteError::Broken(_) | WriteError::Closed) => Some(broken.to_string().into()),
+            },
         }
+    }
+
+    /// Why the store does not take messages, as far as is known; `None`: it does.
+    pub(super) fn failure(&self) -> Option<Arc<str>> {
+        self.view()?.failure
     }
 
     /// How it is; `None`: no endpoint needs it.
@@ -135,13 +140,13 @@ impl Spool {
     }
 
     /// Puts a message on disk; its link learns how that went.
-    pub(super) fn keep(self: &Arc<Self>, slot: &Arc<Slot>, keep: &Keep, expires_at: Option<SystemTime>) {
+    pub(super) fn keep(self: &Arc<Self>, link: &LinkId, keep: &Keep, expires_at: Option<SystemTime>, answer: Answer) {
         let &Keep { place, id, .. } = keep;
         let now = SystemTime::now();
         let record = Record {
             id,
-            endpoint: Arc::clone(&slot.id.endpoint),
-            link: slot.id.index,
+            endpoint: Arc::clone(&link.endpoint),
+            link: link.index,
             accepted_at: self.receipts.get(id).map_or(now, |receipt| receipt.accepted_at),
             expires_at,
             key: keep.key.clone(),
@@ -149,15 +154,15 @@ impl Spool {
             payload: keep.payload.clone(),
             marked: false,
         };
-        let (slot, spool) = (Arc::clone(slot), Arc::clone(self));
+        let (link, spool) = (link.clone(), Arc::clone(self));
         let done = move |result| match result {
             Ok(_) => {
                 spool.receipts.advance(id, SystemTime::now(), State::Stored, None, None);
-                slot.answer(Input::Stored { place, id });
+                answer(Input::Stored { place, id });
             }
             Err(error) => {
-                tracing::warn!(link = %slot.id, %id, %error, "a message could not be stored and is refused");
-                if !slot.answer(Input::NotStored { place, id }) {
+                tracing::warn!(%link, %id, %error, "a message could not be stored and is refused");
+                if !answer(Input::NotStored { place, id }) {
                     spool.receipts.advance(id, SystemTime::now(), State::Dropped, Some(Fate::Disk), None);
                 }
             }
@@ -166,14 +171,14 @@ impl Spool {
     }
 
     /// Notes that messages may have begun to leave, which has an answer, or have not after all, which has none.
-    pub(super) fn mark(self: &Arc<Self>, slot: &Arc<Slot>, ids: &[MessageId], marked: bool) {
+    pub(super) fn mark(&self, ids: &[MessageId], marked: bool, answer: &Answer) {
         let Standing::Open(store) = self.standing() else { return };
         store.submit_all(ids.iter().map(|&id| {
-            let slot = Arc::clone(slot);
+            let answer = Arc::clone(answer);
             // Without its mark a message must not leave; a store that cannot give it is broken, and says so.
             let done = move |result: Result<u64, _>| {
                 if result.is_ok() {
-                    slot.answer(Input::Marked([id].into()));
+                    answer(Input::Marked([id].into()));
                 }
             };
             (Op::Mark { id, marked }, marked.then(|| Box::new(done) as store::Done))
@@ -261,10 +266,10 @@ impl Spool {
     }
 
     /// An operator's word on dead letters and orphans; answers with how many messages it concerned.
-    pub(super) async fn carry_out(&self, op: Op) -> Result<u64, store::WriteError> {
+    pub(super) async fn carry_out(&self, op: Op) -> Result<u64, WriteError> {
         match self.standing() {
             Standing::Open(store) => store.write(op).await,
-            Standing::Unused | Standing::Failed(_) => Err(store::WriteError::Closed),
+            Standing::Unused | Standing::Failed(_) => Err(WriteError::Closed),
         }
     }
 
@@ -278,7 +283,7 @@ impl Spool {
     fn submit(&self, op: Op, done: store::Done) {
         match self.standing() {
             Standing::Open(store) => store.submit(op, Some(done)),
-            Standing::Unused | Standing::Failed(_) => done(Err(store::WriteError::Closed)),
+            Standing::Unused | Standing::Failed(_) => done(Err(WriteError::Closed)),
         }
     }
 
@@ -331,7 +336,7 @@ impl Spool {
         self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, u32), Vec<Record>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -387,9 +392,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spool = open(folder.path()).await;
         let refused = spool.carry_out(Op::Append(record(1, 1 << 20, false))).await;
-        assert!(matches!(refused, Err(store::WriteError::Full(_))), "{refused:?}");
+        assert!(matches!(refused, Err(WriteError::Full(_))), "{refused:?}");
         assert!(spool.failure().is_some());
-        assert_eq!(spool.refusal(), None);
+        assert_eq!(spool.closed(), None);
         assert_eq!(spool.carry_out(Op::Append(record(2, 1, false))).await, Ok(1));
         assert_eq!(spool.failure(), None);
     }

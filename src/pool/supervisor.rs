@@ -139,7 +139,7 @@ impl Inner {
         let mut link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, now));
         for record in self.spool.take(&slot.id) {
             slot.set_durable();
-            link.restore(now, self.restored(record));
+            link.restore(now, self.restored(pod, record));
         }
         link
     }

@@ -52,7 +52,7 @@ impl Engine {
                 Ok(Ok(places.len() as u64))
             }
             Op::Revive { letter, record } => {
-                if self.letter_row(*letter)?.is_none() {
+                if self.index.letter(*letter).is_none() {
                     return Ok(Ok(0));
                 }
                 match self.append(record)? {
@@ -71,13 +71,13 @@ impl Engine {
             && (keep <= now || self.index.receipts.len() > self.bounds.receipts)
         {
             self.prepared("DELETE FROM receipt WHERE id = ?1")?.execute([id.0.to_be_bytes()])?;
-            self.index.receipts.pop_first();
+            self.index.remove_receipt(id);
         }
         Ok(())
     }
 
     fn append(&mut self, record: &Record) -> Result<Result<u64, WriteError>, Unreadable> {
-        if self.index.messages.contains_key(&record.id) {
+        if self.index.knows(record.id) {
             return Ok(Ok(0));
         }
         let cost = cost(record);
@@ -137,7 +137,6 @@ impl Engine {
         let sql = format!("SELECT {} FROM receipt WHERE id = ?1", row::RECEIPT);
         let found = row::all(self.prepared(&sql)?.query([settled.id.0.to_be_bytes()])?, row::receipt)?.pop();
         let Some(mut kept) = found.filter(|kept| kept.receipt.state.can_become(settled.state)) else { return Ok(0) };
-        self.index.receipts.remove(&(millis(kept.keep_until), settled.id));
         kept.receipt.state = settled.state;
         kept.receipt.fate = settled.fate;
         kept.receipt.updated_at = settled.updated_at;
@@ -168,7 +167,7 @@ impl Engine {
             kept.claim.as_ref().map(|(_, until)| millis(*until)),
             row::receipt_sum(kept),
         ])?;
-        self.index.receipts.insert((keep, receipt.id));
+        self.index.add_receipt(receipt.id, keep);
         Ok(())
     }
 
@@ -198,9 +197,7 @@ impl Engine {
             &letter.payload.bytes()[..],
             row::letter_sum(&letter),
         ])?;
-        let bytes = letter.payload.len() as u64;
-        self.index.letters.insert(seq, (letter.id, bytes));
-        self.index.letter_bytes += bytes;
+        self.index.add_letter(seq, letter.id, letter.payload.len() as u64);
         while self.index.letters.len() > self.bounds.letters || self.index.letter_bytes > self.bounds.letter_bytes {
             let Some(oldest) = self.index.letters.keys().next().copied() else { break };
             self.remove_letter(oldest)?;
@@ -210,7 +207,7 @@ impl Engine {
     }
 
     fn drop_letter(&mut self, id: MessageId) -> Result<u64, Unreadable> {
-        match self.letter_row(id)? {
+        match self.index.letter(id) {
             Some(seq) => self.remove_letter(seq).map(|()| 1),
             None => Ok(0),
         }
@@ -218,16 +215,8 @@ impl Engine {
 
     fn remove_letter(&mut self, seq: i64) -> Result<(), Unreadable> {
         self.prepared("DELETE FROM letter WHERE seq = ?1")?.execute([seq])?;
-        if let Some((_, bytes)) = self.index.letters.remove(&seq) {
-            self.index.letter_bytes -= bytes;
-        }
+        self.index.remove_letter(seq);
         Ok(())
-    }
-
-    fn letter_row(&self, id: MessageId) -> Result<Option<i64>, Unreadable> {
-        let mut query = self.prepared("SELECT seq FROM letter WHERE id = ?1")?;
-        let mut rows = query.query([id.0.to_be_bytes()])?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
     }
 
     fn messages_of(&self, endpoint: &str, link: Option<u32>) -> Result<Vec<(MessageId, i64)>, Unreadable> {

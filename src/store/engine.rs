@@ -12,7 +12,7 @@ use std::{
     time::SystemTime,
 };
 
-use rusqlite::{Connection, ffi::ErrorCode};
+use rusqlite::{Connection, config::DbConfig, ffi::ErrorCode};
 
 use super::{
     DeadLetter, Op, OpenError, Policy, Recovered, WriteError,
@@ -147,9 +147,11 @@ impl Engine {
         Ok(row::all(self.db.prepare_cached(&sql)?.query([id.0.to_be_bytes()])?, row::letter)?.pop())
     }
 
-    /// Folds the log into the file and lets go of it.
+    /// Folds the log into the file and lets go of it. Where that fails, and where this is not called because something else
+    /// has, the log stays: the engine must not remove it by itself while the mark speaks of it.
     pub(super) fn close(self) -> Result<(), WriteError> {
-        self.fold("TRUNCATE").map_err(|e| write_error(&e))?;
+        let is_empty = self.empty_log().map_err(|e| write_error(&e))?;
+        self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !is_empty).map_err(|e| write_error(&e))?;
         self.db.close().map_err(|(_, e)| write_error(&e))
     }
 
@@ -161,11 +163,10 @@ impl Engine {
             logged.store(pages.try_into().unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))?;
-        self.db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        match self.fold("TRUNCATE") {
+        match self.empty_log() {
             // A full disk is a state to live with: what is held can be sent and so make room.
             Err(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok(()),
-            other => other,
+            other => other.map(drop),
         }
     }
 
@@ -212,6 +213,16 @@ impl Engine {
         }
     }
 
+    /// Folds the log into the file and leaves nothing of it. `false`: the mark could not be cleared, so the log stays, folded.
+    fn empty_log(&self) -> rusqlite::Result<bool> {
+        self.fold("PASSIVE")?;
+        let is_cleared = self.mark.clear().is_ok();
+        if is_cleared {
+            self.fold("TRUNCATE")?;
+        }
+        Ok(is_cleared)
+    }
+
     fn fold(&self, how: &str) -> rusqlite::Result<()> {
         self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()))
     }
@@ -219,10 +230,11 @@ impl Engine {
 
 fn recover(db: &Connection) -> Result<Recovered, Unreadable> {
     let messages = format!("SELECT {} FROM message ORDER BY seq", row::MESSAGE);
-    let receipts = format!("SELECT {} FROM receipt", row::RECEIPT);
+    let receipts = format!("SELECT {} FROM receipt WHERE keep > ?1", row::RECEIPT);
+    let now = row::millis(SystemTime::now());
     Ok(Recovered {
         messages: row::all(db.prepare(&messages)?.query([])?, row::message)?,
-        receipts: row::all(db.prepare(&receipts)?.query([])?, row::receipt)?,
+        receipts: row::all(db.prepare(&receipts)?.query([now])?, row::receipt)?,
     })
 }
 

@@ -23,10 +23,12 @@ pub(super) struct Place {
 pub(super) struct Index {
     /// Held messages.
     pub(super) messages: BTreeMap<MessageId, Place>,
-    /// Receipts by the millisecond until which they are kept.
+    /// Receipts by the millisecond until which they are kept, and the same by id.
     pub(super) receipts: BTreeSet<(i64, MessageId)>,
-    /// Dead letters by row, oldest first, with their payload's bytes.
+    ends: BTreeMap<MessageId, i64>,
+    /// Dead letters by row, oldest first, with their payload's bytes, and the same by id.
     pub(super) letters: BTreeMap<i64, (MessageId, u64)>,
+    rows: BTreeMap<MessageId, i64>,
     /// Bytes of dead letters' payloads.
     pub(super) letter_bytes: u64,
     /// The row of the next message or letter.
@@ -49,18 +51,56 @@ impl Index {
         let mut query = db.prepare("SELECT keep, id FROM receipt")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
-            index.receipts.insert((row.get(0)?, MessageId(u128::from_be_bytes(row.get(1)?))));
+            index.add_receipt(MessageId(u128::from_be_bytes(row.get(1)?)), row.get(0)?);
         }
         let mut query = db.prepare("SELECT seq, id, length(payload) FROM letter")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
-            let bytes: u64 = row.get(2)?;
-            index.letters.insert(row.get(0)?, (MessageId(u128::from_be_bytes(row.get(1)?)), bytes));
-            index.letter_bytes += bytes;
+            index.add_letter(row.get(0)?, MessageId(u128::from_be_bytes(row.get(1)?)), row.get(2)?);
         }
         let last = index.messages.values().map(|place| place.seq).chain(index.letters.keys().copied()).max();
         index.next = last.unwrap_or(0) + 1;
         Ok(index)
+    }
+
+    /// Whether anything is known of this message.
+    pub(super) fn knows(&self, id: MessageId) -> bool {
+        self.messages.contains_key(&id) || self.ends.contains_key(&id) || self.rows.contains_key(&id)
+    }
+
+    /// A receipt is kept until then; or longer or shorter than before.
+    pub(super) fn add_receipt(&mut self, id: MessageId, keep: i64) {
+        if let Some(before) = self.ends.insert(id, keep) {
+            self.receipts.remove(&(before, id));
+        }
+        self.receipts.insert((keep, id));
+    }
+
+    /// A receipt is forgotten.
+    pub(super) fn remove_receipt(&mut self, id: MessageId) {
+        if let Some(keep) = self.ends.remove(&id) {
+            self.receipts.remove(&(keep, id));
+        }
+    }
+
+    /// The row of a dead letter.
+    pub(super) fn letter(&self, id: MessageId) -> Option<i64> {
+        self.rows.get(&id).copied()
+    }
+
+    /// A dead letter is kept.
+    pub(super) fn add_letter(&mut self, seq: i64, id: MessageId, bytes: u64) {
+        self.letters.insert(seq, (id, bytes));
+        self.rows.insert(id, seq);
+        self.letter_bytes += bytes;
+    }
+
+    /// A dead letter is dropped.
+    pub(super) fn remove_letter(&mut self, seq: i64) {
+        if let Some((id, bytes)) = self.letters.remove(&seq) {
+            self.rows.remove(&id);
+            self.letter_bytes -= bytes;
+        }
     }
 
     /// A row that none has had since the start.

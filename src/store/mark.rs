@@ -1,8 +1,9 @@
 //! How far the write-ahead log was when the last commit was acknowledged, kept beside it.
 //!
-//! A log that somebody cut at the end of a frame looks like one that ended there. The mark tells them apart. It is written after
-//! each commit and never synced, so it may lag behind the log and is never ahead of it: a power cut cannot make it cry wolf. It
-//! speaks of one round of the log only, the one with its salts.
+//! A log that somebody cut at the end of a frame looks like one that ended there, and a file that is gone like one that never
+//! was. The mark tells them apart. It is written after each commit without a sync, so it may lag behind the log and is never
+//! ahead of it: a power cut cannot make it cry wolf. It speaks of one round of the log only, the one with its salts; and before
+//! a log is emptied or removed, the mark is cleared and synced.
 
 use std::{
     fs::{File, OpenOptions},
@@ -32,15 +33,22 @@ impl Mark {
 
     /// Whether the log has less than was acknowledged. A mark that a crash tore, or that speaks of another round, says nothing.
     pub(super) fn contradicts(&self, log: &Log) -> bool {
-        let mut bytes = [0; LEN];
-        if self.file.read_exact_at(&mut bytes, 0).is_err() {
-            return false;
+        let Some((salts, frames)) = self.read() else { return false };
+        match log.salts {
+            Some(round) => round == salts && frames > log.frames,
+            None => frames > 0,
         }
-        let (body, sum) = bytes.split_at(LEN - 4);
-        let (salts, frames) = body.split_at(8);
-        crc32fast::hash(body).to_be_bytes() == *sum
-            && log.salts.is_some_and(|round| round == *salts)
-            && frames.try_into().is_ok_and(|frames| u64::from_be_bytes(frames) > log.frames)
+    }
+
+    /// Whether there has been a store here: its first opening leaves a mark.
+    pub(super) fn is_set(&self) -> bool {
+        self.read().is_some()
+    }
+
+    /// The log is about to be emptied or removed.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        self.write([0; 8], 0)?;
+        self.file.sync_data()
     }
 
     /// The log has so many frames, and they are synced.
@@ -49,8 +57,23 @@ impl Mark {
             Some(log) => log,
             none => none.insert(File::open(&self.log)?),
         };
+        let mut salts = [0; 8];
+        log.read_exact_at(&mut salts, 16)?;
+        self.write(salts, frames)
+    }
+
+    fn read(&self) -> Option<([u8; 8], u64)> {
         let mut bytes = [0; LEN];
-        log.read_exact_at(&mut bytes[..8], 16)?;
+        self.file.read_exact_at(&mut bytes, 0).ok()?;
+        let (body, sum) = bytes.split_at(LEN - 4);
+        let (salts, frames) = body.split_at(8);
+        let is_whole = crc32fast::hash(body).to_be_bytes() == *sum;
+        is_whole.then_some((salts.try_into().ok()?, u64::from_be_bytes(frames.try_into().ok()?)))
+    }
+
+    fn write(&self, salts: [u8; 8], frames: u64) -> io::Result<()> {
+        let mut bytes = [0; LEN];
+        bytes[..8].copy_from_slice(&salts);
         bytes[8..16].copy_from_slice(&frames.to_be_bytes());
         let sum = crc32fast::hash(&bytes[..16]).to_be_bytes();
         bytes[16..].copy_from_slice(&sum);

@@ -9,12 +9,12 @@
 //!     receipt             one row a message that came to rest, until its time is up
 //!     letter              one row a dead letter, oldest first
 //!   store.sqlite-wal      SQLite's write-ahead log, folded into the file at 4 MiB and removed by a clean end
-//!   store.sqlite-mark     20 bytes: salts of the log's round, its acknowledged frames (big-endian), CRC-32. Never synced
+//!   store.sqlite-mark     20 bytes: salts of the log's round, its acknowledged frames (big-endian), CRC-32; synced when cleared
 //! ```
 //! Every row carries a CRC-32 over all that it says; SQLite itself checks the shape of its pages and each frame of the log.
 //!
 //! # Guarantees
-//! 1. **Done means synced.** `Done(Ok)` comes after the `fdatasync` of the transaction that holds the op. Ops take effect in the
+//! 1. **Done means synced.** `Done(Ok)` comes after the sync of the transaction that holds the op. Ops take effect in the
 //!    order submitted; those of one [`Store::submit_all`] in one transaction, up to 4096 ops or 16 MiB.
 //! 2. **A refusal has changed nothing**, with one exception: of what was under way when the disk failed to *sync*
 //!    ([`WriteError::Broken`]) it is not known whether it is there. A failed sync is final until a restart: the system may say
@@ -24,7 +24,7 @@
 //! 4. **What cannot be understood is left as it is.** Opening fails with a clear error and no byte of the file or its log
 //!    has changed: a foreign file, a later format, a damaged page, row or log, a log without its file.
 //! 5. **Damage is found** when it is in a row, in a page's structure, or in the log before its last acknowledged frame. Not found:
-//!    a whole log that is taken away; and after a power cut, a log cut behind the last mark that reached the disk.
+//!    after a power cut, a log that was cut behind the last mark that had reached the disk.
 //!
 //! What a reader would get wrong: the queue in front of the writer has no bound of its own. It holds at most what outboxes may
 //! hold (each message is appended, marked and settled once, and its bytes count against the process's budget), so a bound here

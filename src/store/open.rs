@@ -2,11 +2,11 @@
 //!
 //! The order matters. The engine would take a file of length 0 for a new store and delete the log beside it, and would end the
 //! log at its first damaged frame; so both are looked at before it may. It also must not fold the log into the file when a
-//! look has failed: `NO_CKPT_ON_CLOSE` stands until all is found good.
+//! look has failed, nor without our mark being cleared first: `NO_CKPT_ON_CLOSE` stands until the store is closed in order.
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +20,8 @@ const APPLICATION: u32 = 0x7773_6b01;
 const VERSION: u32 = 1;
 const PAGE: u32 = 4096;
 const MAGIC: &[u8] = b"SQLite format 3\0";
+/// For one who has put another file there on purpose.
+const OWN_DOING: &str = "if that is your doing, remove store.sqlite-mark too";
 const SCHEMA: &str = "
     CREATE TABLE message(
         seq INTEGER PRIMARY KEY, id BLOB NOT NULL, endpoint TEXT NOT NULL, link INTEGER NOT NULL, accepted INTEGER NOT NULL,
@@ -47,6 +49,9 @@ pub(super) fn open(folder: &Folder) -> Result<Opened, OpenError> {
     let is_new = is_new(&path)?;
     let mark = examine_log(&path)?;
     if is_new {
+        if mark.is_set() {
+            return Err(OpenError::Corrupt { path, detail: format!("it is gone or empty; {OWN_DOING}") });
+        }
         folder.make_store()?;
     }
     let fault = |e| fault(&path, e);
@@ -74,6 +79,9 @@ pub(super) fn fault(path: &Path, source: rusqlite::Error) -> OpenError {
         }
         Some(ErrorCode::DiskFull) => OpenError::NoSpace { path, source: ErrorKind::StorageFull.into() },
         Some(ErrorCode::ReadOnly) => OpenError::ReadOnly { path, source: ErrorKind::ReadOnlyFilesystem.into() },
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            OpenError::Io { path, source: io::Error::other(source) }
+        }
         _ => OpenError::Engine { path, source },
     }
 }
@@ -134,7 +142,7 @@ fn examine_log(path: &Path) -> Result<Mark, OpenError> {
     let log = log::examine(&log_path).map_err(|e| OpenError::from_io(&log_path, e))?;
     let mark_path = with_suffix(path, "-mark");
     let mark = Mark::open(&mark_path, log_path).map_err(|e| OpenError::from_io(mark_path, e))?;
-    let cut = mark.contradicts(&log).then(|| "its log has lost acknowledged frames at its end".to_owned());
+    let cut = mark.contradicts(&log).then(|| format!("its log has lost what was acknowledged last; {OWN_DOING}"));
     match log.damage.or(cut) {
         Some(detail) => Err(OpenError::Corrupt { path: path.to_owned(), detail }),
         None => Ok(mark),

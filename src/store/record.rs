@@ -55,7 +55,8 @@ pub struct Settled {
 /// A change to the store. Changes take effect in the order in which they are submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// A message is accepted once this is done. A message whose id is held already changes nothing.
+    /// A message is accepted once this is done. A message whose id is known already, held or
+    /// ended, changes nothing.
     Append(Box<Record>),
     /// At most once: the writing of a message may have begun (`marked`), or has not after all.
     Mark {

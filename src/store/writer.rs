@@ -135,32 +135,38 @@ impl Writer {
         self.commit(batch);
     }
 
-    /// Commits the batch and tells everyone. Where there is no room, those who can make some get a second try alone.
+    /// Commits the batch and tells everyone, once the status says how it went. Where there is no room, those who can make some
+    /// get a second try alone.
     fn commit(&mut self, batch: Vec<(Op, Option<Done>)>) {
         if batch.is_empty() {
             return;
         }
         match self.attempt(&batch) {
-            Ok(outcomes) => self.tell(batch, outcomes),
-            Err(full @ WriteError::Full(_)) => {
-                let (appends, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(op, _)| op.is_append());
-                let second = if appends.is_empty() { Err(full.clone()) } else { self.attempt(&rest) };
-                tell_all(appends, &full);
-                match second {
-                    Ok(outcomes) => self.tell(rest, outcomes),
-                    Err(WriteError::Full(_)) => {
-                        let (facts, wishes): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(op, _)| op.is_fact());
-                        self.kept = facts;
-                        tell_all(wishes, &full);
-                    }
-                    Err(broken) => tell_all(rest, &broken),
-                }
-                self.report(Some(full));
+            Ok(outcomes) => {
+                self.report(outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned());
+                answer(batch, outcomes);
             }
+            Err(full @ WriteError::Full(_)) => self.commit_without_appends(batch, &full),
             Err(broken) => {
-                tell_all(batch, &broken);
                 self.report(None);
+                tell_all(batch, &broken);
             }
+        }
+    }
+
+    fn commit_without_appends(&mut self, batch: Vec<(Op, Option<Done>)>, full: &WriteError) {
+        let (appends, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(op, _)| op.is_append());
+        let second = if appends.is_empty() { Err(full.clone()) } else { self.attempt(&rest) };
+        self.report(Some(full.clone()));
+        tell_all(appends, full);
+        match second {
+            Ok(outcomes) => answer(rest, outcomes),
+            Err(WriteError::Full(_)) => {
+                let (facts, wishes): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(op, _)| op.is_fact());
+                self.kept = facts;
+                tell_all(wishes, full);
+            }
+            Err(broken) => tell_all(rest, &broken),
         }
     }
 
@@ -177,15 +183,6 @@ impl Writer {
                 self.broken = Some(error.clone());
             }
         })
-    }
-
-    fn tell(&mut self, batch: Vec<(Op, Option<Done>)>, outcomes: Outcomes) {
-        self.report(outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned());
-        for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
-            if let Some(done) = done {
-                done(outcome);
-            }
-        }
     }
 
     /// Says how things are. A refusal for want of room stands until something could be written without one.
@@ -205,9 +202,12 @@ impl Writer {
     }
 
     fn close(self) {
-        let Self { engine, kept, shared, .. } = self;
+        let Self { engine, kept, shared, broken } = self;
         tell_all(kept, &WriteError::Closed);
-        if let Err(error) = engine.close() {
+        // What is broken is left as it is, for the next opening to look at.
+        if broken.is_none()
+            && let Err(error) = engine.close()
+        {
             lock(&shared.status).failure = Some(error);
         }
     }
@@ -225,6 +225,14 @@ impl Drop for End {
         };
         for task in left {
             refuse(task, &WriteError::Closed);
+        }
+    }
+}
+
+fn answer(batch: Vec<(Op, Option<Done>)>, outcomes: Outcomes) {
+    for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
+        if let Some(done) = done {
+            done(outcome);
         }
     }
 }

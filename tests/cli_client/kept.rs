@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{Api, ok, problem, stderr, stdout};
 
 /// A dead letter without its data.
-pub fn letter(id: &str) -> Value {
+pub(crate) fn letter(id: &str) -> Value {
     json!({"id": id, "endpoint": "trades", "link": 0, "key": "k", "kind": "text", "bytes": 1536, "reason": "poison",
         "acceptedAt": "2020-01-01T00:00:00.000Z", "diedAt": "2020-01-01T00:00:01.000Z"})
 }

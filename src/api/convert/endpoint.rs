@@ -9,7 +9,7 @@ use crate::{
     config::{self, Template},
     core::{
         backoff, heartbeat, inbox, link,
-        outbox::{self, Delivery, OnFull, WhenDown},
+        outbox::{self, Ack, Delivery, OnFull, WhenDown},
         outcome::{Action, Match, Rule},
         phase::Phase,
     },
@@ -135,8 +135,18 @@ const fn action(action: Action) -> &'static str {
 }
 
 fn out(policy: &outbox::Policy, confirm_interval: Duration) -> wire::Outbox {
-    let outbox::Policy { max_messages, max_bytes, max_message, ttl, on_full, when_down, conflate, delivery, durable } =
-        policy;
+    let outbox::Policy {
+        max_messages,
+        max_bytes,
+        max_message,
+        ttl,
+        on_full,
+        when_down,
+        conflate,
+        delivery,
+        ack,
+        durable,
+    } = policy;
     let delivery = match delivery {
         Delivery::AtMostOnce => "at_most_once",
         Delivery::AtLeastOnce => "at_least_once",
@@ -161,9 +171,15 @@ fn out(policy: &outbox::Policy, confirm_interval: Duration) -> wire::Outbox {
         when_down: when_down.to_owned(),
         conflate: *conflate,
         delivery: delivery.to_owned(),
+        ack: ack.as_ref().map(acknowledgement),
+        ack_timeout_ms: ack.as_ref().map(|ack| millis(ack.timeout)),
         durability: if *durable { "disk" } else { "memory" }.to_owned(),
         confirm_interval_ms: millis(confirm_interval),
     }
+}
+
+fn acknowledgement(ack: &Ack) -> wire::Ack {
+    wire::Ack { outgoing: ack.outgoing.to_string(), incoming: ack.incoming.to_string() }
 }
 
 fn within(policy: &inbox::Policy) -> wire::Inbox {

@@ -150,10 +150,24 @@ pub struct Outbox {
     pub conflate: bool,
     /// `at_most_once`, `at_least_once`
     pub delivery: String,
+    /// How the peer's application acknowledges messages; `null`: a pong confirms them.
+    pub ack: Option<Ack>,
+    /// An acknowledgement is waited for so long.
+    pub ack_timeout_ms: Option<u64>,
     /// `memory`, `disk`
     pub durability: String,
     /// Pings that ask for a confirmation are at least this far apart.
     pub confirm_interval_ms: u64,
+}
+
+/// `outbox.ack`: JSON pointers (RFC 6901) to the value that a message and its acknowledgement share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ack {
+    /// Into what is sent.
+    pub outgoing: String,
+    /// Into what arrives.
+    pub incoming: String,
 }
 
 /// `inbox`

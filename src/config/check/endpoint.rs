@@ -15,13 +15,16 @@ use crate::{
     config::{Endpoint, Tls},
     core::{
         backoff, heartbeat, inbox, link,
-        outbox::{self, Delivery, OnFull, WhenDown},
+        outbox::{self, Ack, Delivery, OnFull, WhenDown},
         outcome::Rule,
     },
 };
 
 /// The longest name of an endpoint, in bytes.
 const MAX_NAME: usize = 64;
+
+/// How long an acknowledgement is waited for.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An endpoint before it has a URL.
 #[derive(Debug, Clone)]
@@ -248,6 +251,7 @@ fn outbox(section: &Section<'_>, policy: &mut outbox::Policy) {
     let when_down = [("hold", WhenDown::Hold), ("reject", WhenDown::Reject), ("drop", WhenDown::Drop)];
     policy.when_down = section.get("when_down").and_then(|item| item.word(&when_down)).unwrap_or(policy.when_down);
     policy.conflate = section.bool("conflate").unwrap_or(policy.conflate);
+    acknowledgement(section, policy);
     if policy.max_message as u64 > policy.max_bytes {
         if section.has("max_message") {
             section.fault(
@@ -259,6 +263,33 @@ fn outbox(section: &Section<'_>, policy: &mut outbox::Policy) {
             // A smaller queue takes smaller messages; what is larger could never be queued.
             policy.max_message = usize::try_from(policy.max_bytes).unwrap_or(policy.max_message);
         }
+    }
+    section.finish();
+}
+
+fn acknowledgement(outbox: &Section<'_>, policy: &mut outbox::Policy) {
+    let section = outbox.section("ack");
+    let pointer = |key| {
+        let item = section.get(key)?;
+        let text = item.text()?;
+        if !text.starts_with('/') {
+            item.fault("is not a JSON pointer", "write a path that begins with `/`, as `/id` or `/1` (RFC 6901)");
+        }
+        Some(Box::from(text))
+    };
+    let timeout = outbox.duration("ack_timeout", Duration::from_millis(1)..=MAX_DURATION);
+    match (pointer("outgoing"), pointer("incoming")) {
+        (Some(outgoing), Some(incoming)) => {
+            policy.ack = Some(Ack { outgoing, incoming, timeout: ACK_TIMEOUT });
+        }
+        (Some(_), None) => section.fault("incoming", "is missing", "say where the key is in what arrives, as `/ack`"),
+        (None, Some(_)) => section.fault("outgoing", "is missing", "say where the key is in what is sent, as `/id`"),
+        (None, None) => {}
+    }
+    match (&mut policy.ack, timeout) {
+        (Some(ack), Some(timeout)) => ack.timeout = timeout,
+        (None, Some(_)) => outbox.warn("ack_timeout", "without `ack` there is nothing to wait for"),
+        (Some(_) | None, None) => {}
     }
     section.finish();
 }

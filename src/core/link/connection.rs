@@ -13,10 +13,10 @@ use super::{
     state::{Closing, Ending, State, Then},
 };
 use crate::core::{
-    close::{Cause, CloseFrame},
+    close::{Cause, CloseFrame, NORMAL},
     event::Event,
     message::{MessageId, Payload},
-    outbox::{Ended, Sent},
+    outbox::{Delivery, Ended, Sent},
     timers::Timer,
 };
 
@@ -166,6 +166,34 @@ impl Link {
         let mut ended = Vec::new();
         self.outbox.not_stored(place, id, &mut ended);
         self.tell_receipts(ended, out);
+    }
+
+    pub(super) fn on_acknowledged(&mut self, key: &str, out: &mut Commands) {
+        let mut ended = Vec::new();
+        self.outbox.acknowledge(key, &mut ended);
+        self.tell_receipts(ended, out);
+    }
+
+    /// Looks for acknowledgements that have not come in time. At least once, the messages must go out again, in order, so the
+    /// connection ends; at most once, it is not known what became of them.
+    pub(super) fn miss_acks(&mut self, now: Instant, out: &mut Commands) {
+        let is_open = matches!(self.state, State::Open(_));
+        if !is_open || self.outbox.next_ack_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        match self.outbox.delivery() {
+            Delivery::AtMostOnce => {
+                let mut ended = Vec::new();
+                self.outbox.give_up_acks(now, &mut ended);
+                self.tell_receipts(ended, out);
+            }
+            Delivery::AtLeastOnce => {
+                let code = self.policy.heartbeat.abort_code.unwrap_or(NORMAL);
+                let owed = Some(Some(CloseFrame { code, reason: "no acknowledgement".into() }));
+                let detail = "a message was not acknowledged in time".into();
+                self.begin_close(now, Ending { owed, cause: Cause::Mute, detail, then: Then::Outcome }, out);
+            }
+        }
     }
 
     /// Asks for the marks that messages need before they leave, while they can leave.

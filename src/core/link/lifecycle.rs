@@ -12,7 +12,7 @@ use super::{
     state::{Closing, Ending, Open, State, Then},
 };
 use crate::core::{
-    close::{Cause, CloseFrame, GOING_AWAY},
+    close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
     event::{DialFailure, Established, Event},
     outcome::{Action, End},
     phase::Reason,
@@ -170,11 +170,11 @@ impl Link {
         match verb {
             Verb::Close(frame) => self.leave(now, frame, Cause::Operator, Then::Pause, out),
             Verb::Pause => {
-                let normal = CloseFrame { code: 1000, reason: "".into() };
+                let normal = CloseFrame { code: NORMAL, reason: "".into() };
                 self.leave(now, Some(normal), Cause::Operator, Then::Pause, out);
             }
             Verb::Reconnect => {
-                let normal = CloseFrame { code: 1000, reason: "".into() };
+                let normal = CloseFrame { code: NORMAL, reason: "".into() };
                 self.leave(now, Some(normal), Cause::Operator, Then::Redial(Reason::Operator), out);
             }
             Verb::Resume => match &mut self.state {
@@ -196,7 +196,7 @@ impl Link {
     pub(super) fn on_redial(&mut self, now: Instant, out: &mut Commands) {
         match &self.state {
             State::Open(_) | State::Dialing { .. } | State::Parked => {
-                let normal = CloseFrame { code: 1000, reason: "".into() };
+                let normal = CloseFrame { code: NORMAL, reason: "".into() };
                 self.leave(now, Some(normal), Cause::Reload, Then::Redial(Reason::Reload), out);
             }
             State::Made | State::Waiting | State::Closing(_) | State::Paused | State::Stopped => {}

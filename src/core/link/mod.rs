@@ -171,6 +171,7 @@ impl Link {
             Input::Policy(policy) => self.on_policy(policy),
             Input::Redial => self.on_redial(now, &mut out),
             Input::Stop(within, fate) => self.on_stop(now, within, fate, &mut out),
+            Input::Acknowledged(key) => self.on_acknowledged(&key, &mut out),
             Input::Stored { place, id } => self.outbox.stored(place, id),
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
             Input::Marked(ids) => self.outbox.marked(&ids),
@@ -184,6 +185,7 @@ impl Link {
     pub fn handle_timeout(&mut self, now: Instant) -> Commands {
         let mut out = Commands::new();
         self.expire(now, &mut out);
+        self.miss_acks(now, &mut out);
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Retry => self.dial(now, Reason::Underway, &mut out),
@@ -194,7 +196,7 @@ impl Link {
                 Timer::Stable => self.on_stable(),
                 Timer::Close => out.push(Command::Hangup),
                 // The ping is pulled, now that it may be.
-                Timer::Confirm | Timer::Expiry => {}
+                Timer::Confirm | Timer::Ack | Timer::Expiry => {}
             }
         }
         out
@@ -203,7 +205,9 @@ impl Link {
     /// When to call `handle_timeout`, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let expiry = self.outbox.next_expiry().map(|at| (at, Timer::Expiry));
-        self.timers.next().into_iter().chain(expiry).min()
+        let is_open = matches!(self.state, State::Open(_));
+        let ack = self.outbox.next_ack_deadline().filter(|_| is_open).map(|at| (at, Timer::Ack));
+        self.timers.next().into_iter().chain(expiry).chain(ack).min()
     }
 
     /// Where the link is.

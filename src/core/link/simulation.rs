@@ -276,6 +276,7 @@ impl World {
             key: None,
             expires_at: self.one_in(4).then(|| self.now + Duration::from_secs(3)),
             wants_confirmation: self.one_in(2),
+            ack: None,
             share: Share::default(),
         };
         self.nodes[index].held.insert(number, (text.len(), receipt::State::Queued));

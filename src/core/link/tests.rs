@@ -9,6 +9,8 @@ use crate::core::{
     receipt::{self, Fate},
 };
 
+mod again;
+
 /// A link, a clock, and what the link has said.
 struct Bench {
     link: Link,
@@ -82,6 +84,7 @@ impl Bench {
             key: None,
             expires_at: None,
             wants_confirmation: true,
+            ack: None,
             share: Share::default(),
         };
         let (answer, commands) = self.link.offer(self.now, Box::new(message));
@@ -354,6 +357,7 @@ fn a_stopped_link_takes_no_message_that_nothing_would_end() {
         key: None,
         expires_at: None,
         wants_confirmation: false,
+        ack: None,
         share: Share::default(),
     };
     let (answer, commands) = bench.link.offer(bench.now, Box::new(late));

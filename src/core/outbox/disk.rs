@@ -42,8 +42,7 @@ impl Outbox {
     /// Puts a message back that the disk kept through a restart. Limits do not apply: it was accepted.
     pub fn restore(&mut self, now: Instant, message: Box<Message>) {
         self.bytes += message.payload.len() as u64;
-        let held = Held { message, accepted_at: now, disk: Disk::Stored, sent: false, strikes: 0 };
-        self.queue.insert(self.accepted, held);
+        self.queue.insert(self.accepted, Held::new(message, now, Disk::Stored));
         self.accepted += 1;
     }
 

@@ -15,8 +15,8 @@ use std::{
 };
 
 use self::{
-    queue::{Disk, Held, Queue},
-    unconfirmed::{Unconfirmed, Written},
+    queue::{Disk, Held, Queue, Written},
+    unconfirmed::Unconfirmed,
 };
 use super::{
     message::{Kind, Message, MessageId, Payload},
@@ -25,9 +25,10 @@ use super::{
 
 pub use self::{
     disk::Keep,
-    policy::{Delivery, OnFull, Policy, Refusal, WhenDown},
+    policy::{Ack, Delivery, OnFull, Policy, Refusal, WhenDown},
 };
 
+mod awaited;
 mod disk;
 mod loss;
 mod policy;
@@ -172,11 +173,16 @@ impl Outbox {
             });
             ended.push(Ended { id, state: State::Written, fate: None });
             held.sent = true;
-            if pulled <= self.confirmed {
+            let ack = held.message.ack.clone();
+            if held.acknowledged || (ack.is_none() && pulled <= self.confirmed) {
                 ended.push(Ended { id, state: State::Confirmed, fate: None });
-            } else {
-                let kept = (self.policy.delivery == Delivery::AtLeastOnce).then_some((place, held));
-                self.unconfirmed.push(Written { pulled, id, wanted, kept });
+                continue;
+            }
+            let kept = (self.policy.delivery == Delivery::AtLeastOnce).then_some((place, held));
+            let written = Written { pulled, id, wanted, kept };
+            match ack {
+                Some(key) => self.unconfirmed.push_awaited(now, key, written),
+                None => self.unconfirmed.push(written),
             }
         }
     }
@@ -192,6 +198,39 @@ impl Outbox {
         self.unconfirmed.confirm(self.confirmed, |written| {
             ended.push(Ended { id: written.id, state: State::Confirmed, fate: None });
         });
+    }
+
+    /// The peer has acknowledged the message of this key. One that nobody waits for means nothing.
+    pub fn acknowledge(&mut self, key: &str, ended: &mut Vec<Ended>) {
+        if let Some(written) = self.unconfirmed.acknowledge(key) {
+            ended.push(Ended { id: written.id, state: State::Confirmed, fate: None });
+        } else if let Some(transit) = self
+            .in_transit
+            .iter_mut()
+            .find(|transit| !transit.held.acknowledged && transit.held.message.ack.as_deref() == Some(key))
+        {
+            // All of it has left, though the stream has not said so.
+            transit.held.acknowledged = true;
+        }
+    }
+
+    /// Until when the next acknowledgement must have come.
+    pub fn next_ack_deadline(&self) -> Option<Instant> {
+        let timeout = self.policy.ack.as_ref()?.timeout;
+        self.unconfirmed.awaited_since()?.checked_add(timeout)
+    }
+
+    /// At most once, ends the messages whose acknowledgement has not come in time.
+    pub fn give_up_acks(&mut self, now: Instant, ended: &mut Vec<Ended>) {
+        let Some(until) = self.policy.ack.as_ref().and_then(|ack| now.checked_sub(ack.timeout)) else { return };
+        for written in self.unconfirmed.give_up(until) {
+            ended.push(Ended { id: written.id, state: State::Unknown, fate: Some(Fate::AckTimeout) });
+        }
+    }
+
+    /// What is promised of its messages.
+    pub fn delivery(&self) -> Delivery {
+        self.policy.delivery
     }
 
     /// Whether something has been given to the network that has no proof yet.
@@ -289,7 +328,7 @@ impl Outbox {
         self.conflate(&message, ended);
         self.bytes += message.payload.len() as u64;
         let disk = if self.policy.durable { Disk::Storing } else { Disk::Free };
-        self.queue.insert(self.accepted, Held { message, accepted_at: now, disk, sent: false, strikes: 0 });
+        self.queue.insert(self.accepted, Held::new(message, now, disk));
         self.accepted += 1;
     }
 

@@ -37,6 +37,18 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
+/// How the peer's application acknowledges messages. Both pointers (RFC 6901) lead to a value, a string or a number, that is
+/// the same in a message and in its acknowledgement. Who reads JSON follows them; the outbox only compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// Into what is sent; a message without such a value is confirmed by a pong.
+    pub outgoing: Box<str>,
+    /// Into what arrives.
+    pub incoming: Box<str>,
+    /// An acknowledgement that has not come after this will not come.
+    pub timeout: Duration,
+}
+
 /// The limits and policies of one outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -57,6 +69,8 @@ pub struct Policy {
     pub conflate: bool,
     /// What follows the loss of a link for what was written on it.
     pub delivery: Delivery,
+    /// Confirmation by the peer's application.
+    pub ack: Option<Ack>,
     /// A message is accepted when it is on disk, and leaves only then.
     pub durable: bool,
 }
@@ -72,6 +86,7 @@ impl Default for Policy {
             when_down: WhenDown::Hold,
             conflate: false,
             delivery: Delivery::AtMostOnce,
+            ack: None,
             durable: false,
         }
     }

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use crate::core::message::Message;
+use crate::core::message::{Message, MessageId};
 
 /// A message and when it was accepted.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Held {
     pub(super) sent: bool,
     /// Links lost in a row with a close that blames a message, while this one may have been it.
     pub(super) strikes: u8,
+    /// The peer acknowledged it before the stream said that it had left.
+    pub(super) acknowledged: bool,
 }
 
 /// How a message stands with the disk.
@@ -37,8 +39,30 @@ pub(super) enum Disk {
 }
 
 impl Held {
+    pub(super) fn new(message: Box<Message>, accepted_at: Instant, disk: Disk) -> Self {
+        Self { message, accepted_at, disk, sent: false, strikes: 0, acknowledged: false }
+    }
+
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.message.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// A message that was written and is not known to have been read by the peer.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Its place in the stream.
+    pub(super) pulled: u64,
+    pub(super) id: MessageId,
+    pub(super) wanted: bool,
+    /// Its place in the queue, and itself, where it must be sent again if it is lost.
+    pub(super) kept: Option<(u64, Held)>,
+}
+
+impl Written {
+    /// Whether somebody must know.
+    pub(super) fn wants_ping(&self) -> bool {
+        self.wanted || self.kept.is_some()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::core::budget::{Budget, Share};
 
+mod acks;
 mod again;
 mod disk;
 mod model;
@@ -78,6 +79,7 @@ fn message(id: u128, bytes: usize, key: Option<&str>) -> Box<Message> {
         key: key.map(Into::into),
         expires_at: None,
         wants_confirmation: false,
+        ack: None,
         share: Share::default(),
     })
 }

@@ -1,13 +1,13 @@
 //! Messages written and not yet known to have been read by the peer, in the order of the stream.
 //!
-//! At most once, only their names are kept, and not more than [`MOST`]: past that bound the oldest is forgotten and stays
-//! `written`. A ping is asked for at half of it, so this takes a peer that answers no ping while hundreds of messages leave.
-//! At least once, the messages themselves are kept, within the limits of the outbox, which count them.
+//! At most once, only their names are kept, and not more than [`MOST`] of those that a pong confirms: past that bound the
+//! oldest is forgotten and stays `written`. A ping is asked for at half of it, so this takes a peer that answers no ping while
+//! hundreds of messages leave. At least once, the messages themselves are kept, within the limits of the outbox, which
+//! count them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
-use super::queue::Held;
-use crate::core::message::MessageId;
+use super::{awaited::Awaited, queue::Written};
 
 /// Names kept at most.
 pub(super) const MOST: usize = 1024;
@@ -15,37 +15,31 @@ pub(super) const MOST: usize = 1024;
 /// Written messages in the order of the stream.
 #[derive(Debug, Default)]
 pub(super) struct Unconfirmed {
+    /// Those that a pong confirms.
     written: VecDeque<Written>,
-    /// How many of them someone waits for, or must be sent again if they are lost.
+    /// Those that an acknowledgement confirms.
+    awaited: Awaited,
+    /// How many of the first someone waits for, or must be sent again if they are lost.
     wanted: usize,
     kept: usize,
     kept_bytes: u64,
 }
 
-/// One of them.
-#[derive(Debug)]
-pub(super) struct Written {
-    /// Its place in the stream.
-    pub(super) pulled: u64,
-    pub(super) id: MessageId,
-    pub(super) wanted: bool,
-    /// Its place in the queue, and itself, where it must be sent again if it is lost.
-    pub(super) kept: Option<(u64, Held)>,
-}
-
 impl Unconfirmed {
-    /// A message was written.
+    /// A message was written that a pong confirms.
     pub(super) fn push(&mut self, written: Written) {
-        match &written.kept {
-            Some((_, held)) => {
-                self.kept += 1;
-                self.kept_bytes += held.message.payload.len() as u64;
-            }
-            None if self.written.len() - self.kept == MOST => self.forget_oldest_name(),
-            None => {}
+        if written.kept.is_none() && self.written.len() >= MOST {
+            self.forget_oldest_name();
         }
+        self.count(&written);
         self.wanted += usize::from(written.wants_ping());
         self.written.push_back(written);
+    }
+
+    /// A message was written that an acknowledgement with this key confirms.
+    pub(super) fn push_awaited(&mut self, now: Instant, key: Box<str>, written: Written) {
+        self.count(&written);
+        self.awaited.push(now, key, written);
     }
 
     /// The peer has read the stream up to a place.
@@ -55,18 +49,42 @@ impl Unconfirmed {
         }
     }
 
-    /// Takes them all.
-    pub(super) fn drain(&mut self) -> VecDeque<Written> {
-        std::mem::take(self).written
+    /// The peer has acknowledged the message of this key.
+    pub(super) fn acknowledge(&mut self, key: &str) -> Option<Written> {
+        let written = self.awaited.take(key)?;
+        self.discount(&written);
+        Some(written)
+    }
+
+    /// Takes those whose acknowledgement has not come since `until`.
+    pub(super) fn give_up(&mut self, until: Instant) -> Vec<Written> {
+        let older = self.awaited.take_older(until);
+        for written in &older {
+            self.discount(written);
+        }
+        older
+    }
+
+    /// When the oldest was written that waits for its acknowledgement.
+    pub(super) fn awaited_since(&self) -> Option<Instant> {
+        self.awaited.since()
+    }
+
+    /// Takes them all, in the order of the stream.
+    pub(super) fn drain(&mut self) -> Vec<Written> {
+        let mut all = std::mem::take(self);
+        let mut drained: Vec<_> = all.written.into_iter().chain(all.awaited.drain()).collect();
+        drained.sort_by_key(|written| written.pulled);
+        drained
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.written.is_empty()
+        self.written.is_empty() && self.awaited.is_empty()
     }
 
     /// The one written last.
     pub(super) fn last(&self) -> Option<&Written> {
-        self.written.back()
+        self.written.back().into_iter().chain(self.awaited.last()).max_by_key(|written| written.pulled)
     }
 
     /// Messages kept to be sent again.
@@ -93,20 +111,25 @@ impl Unconfirmed {
     fn take(&mut self, index: usize) -> Option<Written> {
         let taken = self.written.remove(index)?;
         self.wanted -= usize::from(taken.wants_ping());
-        if let Some((_, held)) = &taken.kept {
-            self.kept -= 1;
-            self.kept_bytes -= held.message.payload.len() as u64;
-        }
+        self.discount(&taken);
         if self.written.is_empty() {
             // Ten thousand links must not each keep the room of their busiest moment.
             self.written = VecDeque::new();
         }
         Some(taken)
     }
-}
 
-impl Written {
-    fn wants_ping(&self) -> bool {
-        self.wanted || self.kept.is_some()
+    fn count(&mut self, written: &Written) {
+        if let Some((_, held)) = &written.kept {
+            self.kept += 1;
+            self.kept_bytes += held.message.payload.len() as u64;
+        }
+    }
+
+    fn discount(&mut self, written: &Written) {
+        if let Some((_, held)) = &written.kept {
+            self.kept -= 1;
+            self.kept_bytes -= held.message.payload.len() as u64;
+        }
     }
 }

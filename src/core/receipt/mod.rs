@@ -113,6 +113,8 @@ pub enum Fate {
     Poison,
     /// The link's task panicked while it held the message.
     Panicked,
+    /// The peer's application did not acknowledge it in time.
+    AckTimeout,
     /// The disk could not keep it.
     Disk,
     /// The daemon ended without a word while it was under way.
@@ -121,7 +123,7 @@ pub enum Fate {
 
 impl Fate {
     /// Every fate.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Evicted,
         Self::Overflow,
         Self::Down,
@@ -132,6 +134,7 @@ impl Fate {
         Self::Shutdown,
         Self::Poison,
         Self::Panicked,
+        Self::AckTimeout,
         Self::Disk,
         Self::Crash,
     ];
@@ -149,6 +152,7 @@ impl Fate {
             Self::Shutdown => "shutdown",
             Self::Poison => "poison",
             Self::Panicked => "panicked",
+            Self::AckTimeout => "ack_timeout",
             Self::Disk => "disk",
             Self::Crash => "crash",
         }

@@ -169,19 +169,24 @@ fn a_dead_letter_is_kept_listed_revived_and_removed() {
 fn a_thousand_callers_who_come_while_one_is_served_share_one_commit() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path());
-    let ((go, wait), (begin, begun)) = (mpsc::channel::<()>(), mpsc::channel());
-    let serve = move |_| {
-        begin.send(()).unwrap();
-        wait.recv().unwrap();
-    };
-    store.submit(append(0), Some(Box::new(serve)));
-    begun.recv().unwrap();
-    let outcomes = block_on(async {
-        let callers = futures_util::future::join_all((1..=1000).map(|id| store.write(append(id))));
-        // Polled after the callers, each of whom has asked by then.
-        futures_util::future::join(callers, async move { go.send(()).unwrap() }).await.0
-    });
-    assert!(outcomes.iter().all(|outcome| *outcome == Ok(1)));
+    let (go, wait) = mpsc::channel::<()>();
+    let (tell_served, served) = mpsc::channel();
+    store.submit(
+        append(0),
+        Some(Box::new(move |_| {
+            tell_served.send(()).unwrap();
+            wait.recv().unwrap();
+        })),
+    );
+    served.recv().unwrap();
+    let (tell, told) = mpsc::channel();
+    for id in 1..=1000 {
+        let tell = tell.clone();
+        store.submit(append(id), Some(Box::new(move |outcome| tell.send(outcome).unwrap())));
+    }
+    drop(tell);
+    go.send(()).unwrap();
+    assert!(told.iter().all(|outcome| outcome == Ok(1)));
     assert_eq!(store.status().commits, 2);
 }
 
@@ -206,6 +211,17 @@ fn a_closed_store_has_all_that_was_submitted_and_takes_no_more() {
     assert_eq!(block_on(store.dead_letter(MessageId(1))), Err(ReadError::Closed));
     assert!(!folder.path().join("store.sqlite-wal").exists(), "the log is folded into the file");
     assert_eq!(ids(&open(folder.path()).1), (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_panic_on_the_writers_thread_ends_the_store_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    store.submit(append(1), Some(Box::new(|_| panic!("on purpose"))));
+    assert!(matches!(block_on(store.dead(None, None, 1)), Err(ReadError::Closed)));
+    assert_eq!(write(&store, append(2)), Err(WriteError::Closed));
+    drop(store);
+    assert_eq!(ids(&open(folder.path()).1), [1]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::{
 use super::*;
 use crate::core::{
     message::Payload,
-    receipt::{Fate, State},
+    receipt::{Fate, Receipt, State},
 };
 
 /// A moment of the tests' own, far from now.

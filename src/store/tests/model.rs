@@ -1,1 +1,228 @@
-//! The store against a model that is a few collections.
+//! The store against a model that is a few collections, with restarts and crashes anywhere in between.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MAX_DEAD: usize = 3;
+const LINKS: [&str; 2] = ["feed", "desk"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Ops handed over together.
+    Batch(Vec<Op>),
+    /// Closed and opened again.
+    Restart,
+    /// Opened again on what a killed process leaves.
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => prop::collection::vec(op(), 1..12).prop_map(Step::Batch),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Crash),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let link = || (prop::sample::select(LINKS.to_vec()).prop_map(Arc::from), 0_u32..2);
+    prop_oneof![
+        6 => any_record().prop_map(|record| Op::Append(Box::new(record))),
+        2 => (0_u128..40, any::<bool>()).prop_map(|(id, marked)| Op::Mark { id: MessageId(id), marked }),
+        6 => any_settled().prop_map(|settled| Op::Settle(Box::new(settled))),
+        1 => (link(), link()).prop_map(|(from, to)| Op::Move { from, to }),
+        1 => (link(), any::<bool>()).prop_map(|((endpoint, link), all)| Op::Discard {
+            endpoint,
+            link: (!all).then_some(link),
+            at: at(5),
+            keep_until: at(50),
+        }),
+        1 => (0_u128..40, any_record())
+            .prop_map(|(letter, record)| Op::Revive { letter: MessageId(letter), record: Box::new(record) }),
+        1 => (0_u128..40).prop_map(|id| Op::DropDead(MessageId(id))),
+    ]
+}
+
+prop_compose! {
+    fn any_record()(
+        id in 0_u128..40,
+        endpoint in prop::sample::select(LINKS.to_vec()),
+        link in 0_u32..2,
+        expires in prop::option::of(0_u64..99),
+        key in prop::option::of("[a-ü]{0,3}"),
+        once in prop::option::of("[a-c]"),
+        bytes in prop_oneof![4 => 0_usize..50, 1 => 3000_usize..9000],
+        marked in any::<bool>(),
+        text in any::<bool>(),
+    ) -> Record {
+        let payload = if text { Payload::from(&*"ü".repeat(bytes)) } else { Payload::binary(vec![7; bytes]) };
+        Record {
+            endpoint: endpoint.into(), link, expires_at: expires.map(at), key: key.map(Into::into),
+            idempotency_key: once.map(Into::into), payload, marked, ..record(id)
+        }
+    }
+}
+
+prop_compose! {
+    fn any_settled()(
+        id in 0_u128..40,
+        state in prop::sample::select(State::ALL[2..].to_vec()),
+        fate in prop::option::of(prop::sample::select(Fate::ALL.to_vec())),
+        generation in prop::option::of(any::<u64>()),
+        keep in prop_oneof![3 => (0_u64..99).prop_map(at), 1 => Just(UNIX_EPOCH)],
+        claim in prop::option::of((0_u64..99).prop_map(at)),
+    ) -> Settled {
+        Settled { fate, generation, keep_until: keep, claim_until: claim, ..settled(id, state) }
+    }
+}
+
+/// The same rules without rows, sums or an index.
+#[derive(Default)]
+struct Model {
+    messages: Vec<Record>,
+    receipts: BTreeMap<u128, KeptReceipt>,
+    dead: VecDeque<u128>,
+}
+
+impl Model {
+    fn apply(&mut self, op: &Op) -> u64 {
+        match op {
+            Op::Append(record) => self.append(record),
+            Op::Mark { id, marked } => {
+                let found = self.messages.iter_mut().find(|record| record.id == *id);
+                found.map_or(0, |record| {
+                    record.marked = *marked;
+                    1
+                })
+            }
+            Op::Settle(settled) => self.settle(settled),
+            Op::Move { from, to } => {
+                let mut count = 0;
+                for record in self.messages.iter_mut().filter(|r| (&r.endpoint, r.link) == (&from.0, from.1)) {
+                    (record.endpoint, record.link) = to.clone();
+                    count += 1;
+                }
+                count
+            }
+            Op::Discard { endpoint, link, at, keep_until } => {
+                let is_meant = |r: &&Record| r.endpoint == *endpoint && link.is_none_or(|link| link == r.link);
+                let gone: Vec<_> = self.messages.iter().filter(is_meant).map(|record| record.id.0).collect();
+                for id in &gone {
+                    self.settle(&Settled {
+                        fate: Some(Fate::Removed),
+                        generation: None,
+                        updated_at: *at,
+                        keep_until: *keep_until,
+                        ..settled(*id, State::Dropped)
+                    });
+                }
+                gone.len() as u64
+            }
+            Op::Revive { letter, record } => {
+                let is_there = self.dead.contains(&letter.0) && self.append(record) == 1;
+                if is_there { self.drop_dead(letter.0) } else { 0 }
+            }
+            Op::DropDead(id) => self.drop_dead(id.0),
+        }
+    }
+
+    fn append(&mut self, record: &Record) -> u64 {
+        let is_known = self.messages.iter().any(|held| held.id == record.id)
+            || self.receipts.contains_key(&record.id.0)
+            || self.dead.contains(&record.id.0);
+        self.messages.extend((!is_known).then(|| record.clone()));
+        u64::from(!is_known)
+    }
+
+    fn settle(&mut self, settled: &Settled) -> u64 {
+        let held = self.messages.iter().position(|record| record.id == settled.id);
+        let mut kept = match held.map(|place| self.messages.remove(place)) {
+            Some(record) => {
+                if settled.state == State::Dead {
+                    self.dead.push_back(record.id.0);
+                    self.dead.drain(..self.dead.len().saturating_sub(MAX_DEAD));
+                }
+                KeptReceipt {
+                    receipt: Receipt {
+                        id: record.id,
+                        endpoint: record.endpoint,
+                        link: record.link,
+                        state: State::Queued,
+                        bytes: record.payload.len() as u64,
+                        accepted_at: record.accepted_at,
+                        updated_at: settled.updated_at,
+                        generation: None,
+                        fate: None,
+                    },
+                    keep_until: settled.keep_until,
+                    claim: record.idempotency_key.zip(settled.claim_until),
+                }
+            }
+            None => match self.receipts.get(&settled.id.0) {
+                Some(kept) if kept.receipt.state.can_become(settled.state) => kept.clone(),
+                _ => return 0,
+            },
+        };
+        kept.receipt.state = settled.state;
+        kept.receipt.fate = settled.fate;
+        kept.receipt.generation = settled.generation.or(kept.receipt.generation);
+        kept.receipt.updated_at = settled.updated_at;
+        kept.keep_until = settled.keep_until.max(kept.claim.as_ref().map_or(UNIX_EPOCH, |claim| claim.1));
+        self.receipts.insert(settled.id.0, kept);
+        1
+    }
+
+    fn drop_dead(&mut self, id: u128) -> u64 {
+        let before = self.dead.len();
+        self.dead.retain(|other| *other != id);
+        (before - self.dead.len()) as u64
+    }
+}
+
+fn open_bounded(dir: &Path) -> (Arc<Store>, Recovered) {
+    Store::open(&Policy { max_dead: MAX_DEAD, ..policy(dir) }).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_does_as_its_model_does(steps in prop::collection::vec(step(), 1..25)) {
+        let mut folder = tempfile::tempdir().unwrap();
+        let mut store = open_bounded(folder.path()).0;
+        let mut model = Model::default();
+        for step in steps.into_iter().chain([Step::Crash, Step::Restart]) {
+            let recovered = match step {
+                Step::Batch(ops) => {
+                    let expected: Vec<_> = ops.iter().map(|op| Ok(model.apply(op))).collect();
+                    model.receipts.retain(|_, kept| kept.keep_until > UNIX_EPOCH);
+                    prop_assert_eq!(write_all(&store, ops), expected);
+                    prop_assert_eq!(store.status().messages, model.messages.len());
+                    prop_assert_eq!(store.status().receipts, model.receipts.len());
+                    prop_assert_eq!(letters(&store), Vec::from(model.dead.clone()));
+                    continue;
+                }
+                Step::Restart => {
+                    drop(store);
+                    let (again, recovered) = open_bounded(folder.path());
+                    store = again;
+                    recovered
+                }
+                Step::Crash => {
+                    let after = tempfile::tempdir().unwrap();
+                    copy(folder.path(), after.path());
+                    let (again, recovered) = open_bounded(after.path());
+                    (store, folder) = (again, after);
+                    recovered
+                }
+            };
+            prop_assert_eq!(&recovered.messages, &model.messages);
+            let receipts: Vec<_> = model.receipts.values().cloned().collect();
+            prop_assert_eq!(&recovered.receipts, &receipts);
+            prop_assert_eq!(letters(&store), Vec::from(model.dead.clone()));
+        }
+    }
+}

@@ -49,6 +49,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             when_down,
             conflate,
             delivery,
+            ack: None,
             durable: false,
         },
     )
@@ -261,6 +262,7 @@ fn step(
                 key: key.map(|key| key.to_string().into()),
                 expires_at: expires,
                 wants_confirmation: id.is_multiple_of(2),
+                ack: None,
                 share: budget.reserve(bytes).unwrap(),
             });
             let answer = outbox.offer(*now, message, ready, &mut told).err().map(|(_, refusal)| refusal);
@@ -372,6 +374,7 @@ proptest! {
                         key: None,
                         expires_at: None,
                         wants_confirmation: false,
+                        ack: None,
                         share: Share::default(),
                     };
                     prop_assert!(outbox.offer(now, Box::new(message), true, &mut told).is_ok());

@@ -1,0 +1,131 @@
+//! The link at least once, with acknowledgements, and with a disk under it.
+
+use super::*;
+use crate::core::{
+    close::NORMAL,
+    outbox::{Ack, Delivery},
+    receipt::State as Rung,
+};
+
+fn again() -> Policy {
+    let outbox = outbox::Policy { delivery: Delivery::AtLeastOnce, ..outbox::Policy::default() };
+    Policy { outbox, ..Policy::default() }
+}
+
+fn open(policy: Policy) -> Bench {
+    let mut bench = Bench::with(policy);
+    bench.feed(Input::Start).feed(Input::Dialled(established()));
+    bench
+}
+
+impl Bench {
+    /// The data frames among those that leave now, as text; everything is flushed.
+    fn texts(&mut self) -> Vec<String> {
+        let frames = self.frames();
+        self.feed(Input::Flushed);
+        let text = |frame| match frame {
+            Frame::Data(payload) => Some(String::from_utf8(payload.bytes().to_vec()).expect("text")),
+            Frame::Ping(_) | Frame::Close(_) => None,
+        };
+        frames.into_iter().filter_map(text).collect()
+    }
+
+    fn pings(&mut self) -> usize {
+        self.frames().iter().filter(|frame| matches!(frame, Frame::Ping(_))).count()
+    }
+
+    /// The peer closes with this code; the link dials again and is open.
+    fn closed_and_back(&mut self, code: u16) {
+        self.feed(Input::Received(Received::Close(Some(CloseFrame { code, reason: "".into() }))));
+        self.feed(Input::Ended { escaped: 0, detail: "".into() });
+        self.pass(Duration::from_mins(5)).feed(Input::Dialled(established()));
+    }
+
+    fn rung(&self, id: MessageId) -> Option<Rung> {
+        let of = |command: &Command| match command {
+            Command::Tell(Event::Receipt { id: told, state, .. }) if *told == id => Some(*state),
+            _ => None,
+        };
+        self.said.iter().rev().find_map(of)
+    }
+}
+
+#[test]
+fn what_no_pong_has_confirmed_goes_out_on_the_next_connection() {
+    let mut bench = open(again());
+    let id = bench.send("one");
+    assert_eq!(bench.texts(), ["one"]);
+    bench.closed_and_back(1001);
+    assert_eq!(bench.texts(), ["one"]);
+    assert_eq!(bench.rung(id), Some(Rung::Written));
+    assert_eq!(bench.link.generation(), 2);
+}
+
+#[test]
+fn pings_for_a_confirmation_keep_their_distance() {
+    let mut bench = open(Policy { confirm_interval: Duration::from_secs(2), ..again() });
+    bench.send("one");
+    bench.texts();
+    let Some(Frame::Ping(nonce)) = bench.frames().pop() else { panic!("a ping asks for the proof") };
+    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce)));
+    bench.send("two");
+    bench.texts();
+    assert_eq!(bench.pings(), 0, "it is too early");
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.pings(), 1);
+}
+
+#[test]
+fn a_missing_acknowledgement_ends_the_connection_and_the_message_goes_out_again() {
+    let mut policy = again();
+    policy.outbox.ack = Some(Ack { outgoing: "/id".into(), incoming: "/ack".into(), timeout: Duration::from_secs(3) });
+    let mut bench = open(policy);
+    let message = Message {
+        id: MessageId(1),
+        payload: "one".into(),
+        key: None,
+        expires_at: None,
+        wants_confirmation: false,
+        ack: Some("a".into()),
+        share: Share::default(),
+    };
+    assert!(bench.link.offer(bench.now, Box::new(message)).0.is_ok());
+    assert_eq!(bench.texts(), ["one"]);
+    bench.pass(Duration::from_secs(3));
+    let closes =
+        bench.frames().into_iter().filter(|frame| matches!(frame, Frame::Close(Some(close)) if close.code == NORMAL));
+    assert_eq!(closes.count(), 1);
+    bench.closed_and_back(NORMAL);
+    assert_eq!(bench.texts(), ["one"]);
+    bench.feed(Input::Acknowledged("a".into()));
+    assert_eq!(bench.rung(MessageId(1)), Some(Rung::Confirmed));
+}
+
+#[test]
+fn a_refused_message_is_buried_and_the_link_does_not_park_for_it() {
+    let mut bench = open(again());
+    let ids = ["poison one", "poison two"].map(|text| bench.send(text));
+    for _ in 0..6 {
+        bench.texts();
+        bench.closed_and_back(1008);
+    }
+    let buried = bench.said.iter().filter(|command| matches!(command, Command::Bury(_))).count();
+    assert_eq!((buried, ids.map(|id| bench.rung(id))), (2, [Some(Rung::Dead); 2]));
+    assert_eq!(bench.link.phase(), Phase::Ready);
+}
+
+#[test]
+fn marks_are_asked_for_only_while_messages_can_leave() {
+    let outbox = outbox::Policy { durable: true, ..outbox::Policy::default() };
+    let mut bench = Bench::with(Policy { outbox, ..Policy::default() });
+    bench.feed(Input::Start);
+    let id = bench.send("one");
+    bench.feed(Input::Stored { place: 0, id });
+    let marks =
+        |bench: &Bench| bench.said.iter().filter(|said| matches!(said, Command::Mark { marked: true, .. })).count();
+    assert_eq!(marks(&bench), 0);
+    bench.feed(Input::Dialled(established()));
+    assert_eq!((marks(&bench), bench.texts().len()), (1, 0));
+    bench.feed(Input::Marked([id].into()));
+    assert_eq!(bench.texts(), ["one"]);
+}

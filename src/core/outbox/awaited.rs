@@ -1,0 +1,62 @@
+//! Messages written that the peer's application acknowledges by a key of its own: a pong proves nothing of them.
+//!
+//! Acknowledgements may come in any order. Of two messages with one key, the older is meant.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use super::queue::Written;
+
+/// Written messages by their places in the stream, with an index of keys.
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    written: BTreeMap<u64, (Instant, Written)>,
+    keys: BTreeSet<(Box<str>, u64)>,
+}
+
+impl Awaited {
+    /// A message was written; its acknowledgement will have this key.
+    pub(super) fn push(&mut self, now: Instant, key: Box<str>, written: Written) {
+        self.keys.insert((key, written.pulled));
+        self.written.insert(written.pulled, (now, written));
+    }
+
+    /// An acknowledgement with this key has come.
+    pub(super) fn take(&mut self, key: &str) -> Option<Written> {
+        let first = self.keys.range((Box::from(key), 0)..).next().filter(|(found, _)| &**found == key)?.clone();
+        self.keys.remove(&first);
+        self.written.remove(&first.1).map(|(_, written)| written)
+    }
+
+    /// Takes those written at `until` or before.
+    pub(super) fn take_older(&mut self, until: Instant) -> Vec<Written> {
+        let mut older = Vec::new();
+        while let Some(first) = self.written.first_entry().filter(|entry| entry.get().0 <= until) {
+            let (_, written) = first.remove();
+            self.keys.retain(|(_, pulled)| *pulled != written.pulled);
+            older.push(written);
+        }
+        older
+    }
+
+    /// Takes them all, in the order of the stream.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Written> {
+        std::mem::take(self).written.into_values().map(|(_, written)| written)
+    }
+
+    /// When the oldest was written.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.written.first_key_value().map(|(_, (at, _))| *at)
+    }
+
+    /// The one written last.
+    pub(super) fn last(&self) -> Option<&Written> {
+        self.written.last_key_value().map(|(_, (_, written))| written)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+}

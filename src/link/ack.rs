@@ -1,0 +1,36 @@
+//! Reads the keys by which messages and their acknowledgements belong together.
+//!
+//! What is not JSON, or has nothing at the pointer, has no key: it is an ordinary message.
+
+use serde_json::Value;
+
+use crate::core::message::Payload;
+
+/// The string or number that `pointer` (RFC 6901) leads to; a number as it is written.
+pub fn key(payload: &Payload, pointer: &str) -> Option<Box<str>> {
+    let value: Value = serde_json::from_slice(payload.bytes()).ok()?;
+    match value.pointer(pointer)? {
+        Value::String(text) => Some(text.as_str().into()),
+        Value::Number(number) => Some(number.to_string().into()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str, pointer: &str) -> Option<String> {
+        key(&Payload::from(text), pointer).map(String::from)
+    }
+
+    #[test]
+    fn strings_and_numbers_are_keys_and_nothing_else_is() {
+        assert_eq!(of(r#"{"id": 7}"#, "/id").as_deref(), Some("7"));
+        assert_eq!(of(r#"{"meta": {"id": "a-1"}}"#, "/meta/id").as_deref(), Some("a-1"));
+        assert_eq!(of(r#"[2, "q-9", "Heartbeat", {}]"#, "/1").as_deref(), Some("q-9"));
+        for text in [r#"{"id": null}"#, r#"{"id": {}}"#, "{}", "not json", ""] {
+            assert_eq!(of(text, "/id"), None, "{text}");
+        }
+    }
+}
