@@ -67,7 +67,8 @@ async fn keeping(link: &LinkName, client: &mut Client) -> Result<Vec<String>, Cl
         let messages = mine.map(|orphans| orphans.messages).sum();
         sentences.extend((messages > 0).then(|| {
             let count = words::count(messages, "stored message");
-            format!("{count} of this endpoint wait for a link that is gone; `wskeeper orphans list` shows them.")
+            let verb = if messages == 1 { "waits" } else { "wait" };
+            format!("{count} of this endpoint {verb} for a link that is gone; `wskeeper orphans list` shows more.")
         }));
     }
     Ok(sentences)

@@ -192,7 +192,7 @@ fn explain_tells_the_story_of_a_link() {
     for part in [
         "Its messages are kept on disk; the store holds 7 messages, 1.5 KiB of 1.0 GiB.",
         "The peer refused 2 messages for good; `wskeeper dead list --endpoint trades` shows what.",
-        "5 stored messages of this endpoint wait for a link that is gone; `wskeeper orphans list` shows them.",
+        "5 stored messages of this endpoint wait for a link that is gone; `wskeeper orphans list` shows more.",
         "trades/0 is waiting",
         "3 attempts in a row",
         "2 messages (10 B) are queued",

@@ -145,6 +145,25 @@ async fn stored_can_be_waited_for_where_messages_are_stored() {
 }
 
 #[tokio::test]
+async fn receipts_and_idempotency_keys_of_a_durable_endpoint_outlive_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = durable(folder.path(), &["disk"]);
+    let post = "POST /v1/endpoints/disk/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                Idempotency-Key: k\r\nContent-Length: 1\r\n\r\nx";
+    let first = Bench::new(&text).await;
+    let (status, receipt) = first.ask(post).await;
+    assert_eq!(status, 202, "{receipt}");
+    first.pool.shut_down(tokio::time::Instant::now()).await;
+    first.stop().await;
+    let second = Bench::new(&text).await;
+    let (status, repeat) = second.ask(post).await;
+    assert_eq!((status, &parsed(&repeat)["id"]), (202, &parsed(&receipt)["id"]), "{repeat}");
+    let id = parsed(&receipt)["id"].as_str().unwrap().to_owned();
+    assert_eq!(second.json(&format!("/v1/messages/{id}")).await["state"], "stored");
+    assert_eq!(second.json("/v1/links/disk/0").await["queuedMessages"], 1);
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_opened_is_told_of_and_refuses_only_what_needs_it() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("store.sqlite"), "not a store, and longer than nothing").unwrap();

@@ -7,9 +7,9 @@ use super::value::{LinkName, link};
 /// `dead`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With outbox.delivery = \"at_least_once\", a message on which the peer closes the link three times in a row (1003, 1007, 1008
-or 1009) is moved to the dead letters, and those behind it go on. The newest 1000 (16 MiB) are kept; those of endpoints with
-outbox.durability = \"disk\" survive a restart.
+With outbox.delivery = \"at_least_once\", a message on which the peer closes the link three times in
+a row (1003, 1007, 1008, 1009) is moved to the dead letters, and those behind it go on. The newest
+1000 (16 MiB) are kept; those of endpoints with outbox.durability = \"disk\" survive a restart.
 
   wskeeper dead list --endpoint trades
   wskeeper dead show 019a8f0c6f0a7d0e8a1b2c3d4e5f6071
@@ -47,7 +47,8 @@ pub(crate) struct DeadList {
 /// `dead show`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-On a terminal control characters are shown as escapes and binary data as a dump, so that a payload does nothing to it.
+Control characters are shown as pictures (␛) and binary data as a dump, so that a payload does nothing
+to a terminal.
 
   wskeeper dead show 019a8f0c6f0a7d0e8a1b2c3d4e5f6071 --raw > payload.bin")]
 pub(crate) struct DeadShow {
@@ -95,8 +96,9 @@ pub(crate) struct Letters {
 /// `orphans`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A stored message whose endpoint or link was taken out of the configuration is kept. It goes out when that link comes back, or
-when it is moved to a link of an endpoint with outbox.durability = \"disk\"; it is lost only where somebody discards it.
+A stored message whose endpoint or link was taken out of the configuration is kept. It goes out when
+that link comes back, or when it is moved to a link of an endpoint with outbox.durability = \"disk\";
+it is lost only where somebody discards it.
 
   wskeeper orphans list
   wskeeper orphans move trades/3 trades/0
