@@ -187,9 +187,9 @@ fn a_daemon_with_a_bad_configuration_does_not_start() {
 
 #[test]
 fn a_state_that_cannot_be_awaited_is_a_usage_error_that_names_those_that_can() {
-    let output = run(&["send", "trades", "x", "--wait", "stored"]);
+    let output = run(&["send", "trades", "x", "--wait", "dead"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("possible values: queued, written, confirmed"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("possible values: queued, stored, written, confirmed"), "{}", stderr(&output));
 }
 
 #[test]

@@ -246,7 +246,7 @@ mod tests {
         let first = shown.lines().next().unwrap();
         assert_eq!(first, "00000000  41 41 41 41 41 41 41 41 41 41 41 41 41 41 41 41  |AAAAAAAAAAAAAAAA|");
         assert_eq!(shown.lines().count(), DUMPED / ROW + 1);
-        assert!(shown.ends_with("… 1 KiB more; `wskeeper dead show 019a --raw` gives all"), "{shown}");
+        assert!(shown.ends_with("… 1.0 KiB more; `wskeeper dead show 019a --raw` gives all"), "{shown}");
         assert!(dumped((1, &[0, 0x1b])).ends_with("00 1b                                            |..|"));
     }
 

@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_store_that_takes_nothing_says_why() {
         let ok = Store { state: "ok".into(), messages: 2, bytes: 1536, limit_bytes: 1 << 30, ..Store::default() };
-        assert_eq!(stored(&ok), "Its messages are kept on disk; the store holds 2 messages, 1.5 KiB of 1 GiB.");
+        assert_eq!(stored(&ok), "Its messages are kept on disk; the store holds 2 messages, 1.5 KiB of 1.0 GiB.");
         let failed = Store { failure: Some("no space".into()), ..ok };
         assert_eq!(stored(&failed), "The store takes no messages, so sends to it are refused: no space.");
     }

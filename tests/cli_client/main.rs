@@ -190,7 +190,7 @@ fn explain_tells_the_story_of_a_link() {
     });
     let text = stdout(&api.run(&["explain", "trades/0"]));
     for part in [
-        "Its messages are kept on disk; the store holds 7 messages, 1.5 KiB of 1 GiB.",
+        "Its messages are kept on disk; the store holds 7 messages, 1.5 KiB of 1.0 GiB.",
         "The peer refused 2 messages for good; `wskeeper dead list --endpoint trades` shows what.",
         "5 stored messages of this endpoint wait for a link that is gone; `wskeeper orphans list` shows them.",
         "trades/0 is waiting",

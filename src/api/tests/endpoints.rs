@@ -6,13 +6,15 @@ use super::bench::Bench;
 use crate::config;
 
 /// Keys that stand under another name.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     ("url", "/urls"),
     ("reconnect.on_clean_close", "/outcomes"),
     ("headers.*", "/headers"),
     ("delivery", "/outbox/delivery"),
     ("durability", "/outbox/durability"),
     ("confirm_interval", "/outbox/confirmInterval"),
+    ("outbox.ack.outgoing", "/outbox/ack"),
+    ("outbox.ack.incoming", "/outbox/ack"),
 ];
 
 #[tokio::test]

@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(
             store(&ok, &plain()),
             [
-                "store: 1 message, 1.5 KiB of 1 GiB",
+                "store: 1 message, 1.5 KiB of 1.0 GiB",
                 "1 dead letter: `wskeeper dead list`",
                 "2 orphans: `wskeeper orphans list`"
             ]
