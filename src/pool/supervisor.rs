@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Change, Inner, Left,
+    Change, Inner, Left, Orphans,
     pod::{Pod, Task},
     slot::{Sinks, Slot},
 };
@@ -49,6 +49,7 @@ impl Inner {
         let mut changes = Vec::new();
         self.gate.set_policy(config.admission.clone());
         self.open_store(&config).await;
+        self.hand_out().await;
         for name in
             diff.endpoints.iter().filter(|(_, change)| **change == EndpointChange::Removed).map(|(name, _)| name)
         {
@@ -77,6 +78,22 @@ impl Inner {
             for letter in self.spool.open(&config.storage).await {
                 self.dead.bury(letter);
             }
+        }
+    }
+
+    /// Stored messages of links that run already go to them: the store could not be opened when they started.
+    async fn hand_out(&self) {
+        for Orphans { endpoint, link, .. } in self.spool.orphans() {
+            let Some((pod, slot)) = self.pod(&endpoint).and_then(|pod| Some((Arc::clone(&pod), pod.slot(link)?)))
+            else {
+                continue;
+            };
+            slot.set_durable();
+            slot.crashed(self.spool.take_crashed(&slot.id));
+            let records = self.spool.take(&slot.id);
+            let messages = records.into_iter().map(|record| self.restored(&pod, record));
+            // A task that has ended leaves them in the store, where the next one of that link finds them.
+            let _ = slot.orders.send(Box::new(Order::Restore(messages.collect()))).await;
         }
     }
 

@@ -164,6 +164,29 @@ async fn receipts_and_idempotency_keys_of_a_durable_endpoint_outlive_the_daemon(
 }
 
 #[tokio::test]
+async fn a_store_that_can_be_opened_again_gives_its_messages_to_links_that_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = durable(folder.path(), &["disk"]);
+    let first = Bench::new(&text).await;
+    assert_eq!(first.call("POST", "/v1/endpoints/disk/messages", "x").await.0, 202);
+    first.pool.shut_down(tokio::time::Instant::now()).await;
+    first.stop().await;
+    let lock = std::fs::File::open(folder.path().join("wskeeper.lock")).unwrap();
+    // The first daemon's store lets go of it once its thread has ended.
+    until("the lock", async || lock.try_lock().ok()).await;
+    let second = Bench::new(&text).await;
+    assert_eq!(second.json("/v1/store").await["state"], "failed");
+    lock.unlock().unwrap();
+    second.pool.apply(parse_toml(&text, "test.toml").unwrap().config.into()).await;
+    assert_eq!(second.json("/v1/store").await["state"], "ok");
+    until("the message at its link", async || {
+        (second.json("/v1/links/disk/0").await["queuedMessages"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(second.json("/v1/orphans").await["items"], json!([]));
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_opened_is_told_of_and_refuses_only_what_needs_it() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("store.sqlite"), "not a store, and longer than nothing").unwrap();
