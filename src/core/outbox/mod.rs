@@ -28,11 +28,11 @@ pub use self::{
     policy::{Ack, Delivery, OnFull, Policy, Refusal, WhenDown},
 };
 
-mod awaited;
 mod disk;
 mod loss;
 mod policy;
 mod queue;
+mod unacknowledged;
 mod unconfirmed;
 
 #[cfg(test)]
@@ -181,7 +181,7 @@ impl Outbox {
             let kept = (self.policy.delivery == Delivery::AtLeastOnce).then_some((place, held));
             let written = Written { pulled, id, wanted, kept };
             match ack {
-                Some(key) => self.unconfirmed.push_awaited(now, key, written),
+                Some(key) => self.unconfirmed.push_keyed(now, key, written),
                 None => self.unconfirmed.push(written),
             }
         }
@@ -217,7 +217,7 @@ impl Outbox {
     /// Until when the next acknowledgement must have come.
     pub fn next_ack_deadline(&self) -> Option<Instant> {
         let timeout = self.policy.ack.as_ref()?.timeout;
-        self.unconfirmed.awaited_since()?.checked_add(timeout)
+        self.unconfirmed.unacknowledged_since()?.checked_add(timeout)
     }
 
     /// At most once, ends the messages whose acknowledgement has not come in time.

@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{awaited::Awaited, queue::Written};
+use super::{queue::Written, unacknowledged::Unacknowledged};
 
 /// Names kept at most.
 pub(super) const MOST: usize = 1024;
@@ -18,7 +18,7 @@ pub(super) struct Unconfirmed {
     /// Those that a pong confirms.
     written: VecDeque<Written>,
     /// Those that an acknowledgement confirms.
-    awaited: Awaited,
+    unacknowledged: Unacknowledged,
     /// How many of the first someone waits for, or must be sent again if they are lost.
     wanted: usize,
     kept: usize,
@@ -37,9 +37,9 @@ impl Unconfirmed {
     }
 
     /// A message was written that an acknowledgement with this key confirms.
-    pub(super) fn push_awaited(&mut self, now: Instant, key: Box<str>, written: Written) {
+    pub(super) fn push_keyed(&mut self, now: Instant, key: Box<str>, written: Written) {
         self.count(&written);
-        self.awaited.push(now, key, written);
+        self.unacknowledged.push(now, key, written);
     }
 
     /// The peer has read the stream up to a place.
@@ -51,14 +51,14 @@ impl Unconfirmed {
 
     /// The peer has acknowledged the message of this key.
     pub(super) fn acknowledge(&mut self, key: &str) -> Option<Written> {
-        let written = self.awaited.take(key)?;
+        let written = self.unacknowledged.take(key)?;
         self.discount(&written);
         Some(written)
     }
 
     /// Takes those whose acknowledgement has not come since `until`.
     pub(super) fn give_up(&mut self, until: Instant) -> Vec<Written> {
-        let older = self.awaited.take_older(until);
+        let older = self.unacknowledged.take_older(until);
         for written in &older {
             self.discount(written);
         }
@@ -66,25 +66,25 @@ impl Unconfirmed {
     }
 
     /// When the oldest was written that waits for its acknowledgement.
-    pub(super) fn awaited_since(&self) -> Option<Instant> {
-        self.awaited.since()
+    pub(super) fn unacknowledged_since(&self) -> Option<Instant> {
+        self.unacknowledged.since()
     }
 
     /// Takes them all, in the order of the stream.
     pub(super) fn drain(&mut self) -> Vec<Written> {
         let mut all = std::mem::take(self);
-        let mut drained: Vec<_> = all.written.into_iter().chain(all.awaited.drain()).collect();
+        let mut drained: Vec<_> = all.written.into_iter().chain(all.unacknowledged.drain()).collect();
         drained.sort_by_key(|written| written.pulled);
         drained
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.written.is_empty() && self.awaited.is_empty()
+        self.written.is_empty() && self.unacknowledged.is_empty()
     }
 
     /// The one written last.
     pub(super) fn last(&self) -> Option<&Written> {
-        self.written.back().into_iter().chain(self.awaited.last()).max_by_key(|written| written.pulled)
+        self.written.back().into_iter().chain(self.unacknowledged.last()).max_by_key(|written| written.pulled)
     }
 
     /// Messages kept to be sent again.

@@ -11,12 +11,12 @@ use super::queue::Written;
 
 /// Written messages by their places in the stream, with an index of keys.
 #[derive(Debug, Default)]
-pub(super) struct Awaited {
+pub(super) struct Unacknowledged {
     written: BTreeMap<u64, (Instant, Written)>,
     keys: BTreeSet<(Box<str>, u64)>,
 }
 
-impl Awaited {
+impl Unacknowledged {
     /// A message was written; its acknowledgement will have this key.
     pub(super) fn push(&mut self, now: Instant, key: Box<str>, written: Written) {
         self.keys.insert((key, written.pulled));
