@@ -40,6 +40,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// The longest idempotency key.
 const KEY_MAX: usize = 255;
+/// Lines of a batch that are offered together, at most: they share a question to their link, and a sync of the store.
+const CHUNK: usize = 256;
 /// Receipts that may wait for a slow reader of a batch's answer.
 const BATCH_AHEAD: usize = 64;
 
@@ -231,23 +233,25 @@ pub(super) async fn batch(
     let (answers, outcome) = tokio::sync::mpsc::channel::<String>(BATCH_AHEAD);
     tokio::spawn(async move {
         let mut is_full = false;
-        loop {
-            let said = match lines.next().await {
-                None => return,
-                Some(Ok(line)) if line.iter().all(u8::is_ascii_whitespace) => continue,
-                Some(Ok(_)) if is_full => Err(Problem::not_tried()),
-                Some(Ok(line)) => one(&shared.pool, &endpoint, &line).await,
-                Some(Err(problem)) => Err(problem),
-            };
-            is_full |= stops && said.as_ref().is_err_and(Problem::is_full);
-            let mut text = match said {
-                Ok(receipt) => json!(convert::receipt(&receipt)).to_string(),
-                Err(problem) => problem.json().to_string(),
-            };
-            text.push('\n');
-            // Nobody reads the answers any more: the sender has gone.
-            if answers.send(text).await.is_err() {
-                return;
+        while let Some(first) = lines.next().await {
+            let mut chunk = vec![first];
+            // What has arrived goes on together; nobody waits for more.
+            while chunk.len() < CHUNK
+                && let Some(Some(next)) = lines.next().now_or_never()
+            {
+                chunk.push(next);
+            }
+            for said in several(&shared.pool, &endpoint, chunk, stops, is_full).await {
+                is_full |= stops && said.as_ref().is_err_and(Problem::is_full);
+                let mut text = match said {
+                    Ok(receipt) => json!(convert::receipt(&receipt)).to_string(),
+                    Err(problem) => problem.json().to_string(),
+                };
+                text.push('\n');
+                // Nobody reads the answers any more: the sender has gone.
+                if answers.send(text).await.is_err() {
+                    return;
+                }
             }
         }
     });
@@ -268,7 +272,35 @@ fn stops_when_full(word: &str) -> Option<bool> {
     }
 }
 
-async fn one(pool: &Pool, endpoint: &Arc<str>, line: &[u8]) -> Result<Receipt, Problem> {
+/// Sends lines, in order; answers with what became of each that is not blank.
+async fn several(
+    pool: &Pool,
+    endpoint: &Arc<str>,
+    lines: Vec<Result<Bytes, Problem>>,
+    stops: bool,
+    is_full: bool,
+) -> Vec<Result<Receipt, Problem>> {
+    let mut sends = Vec::new();
+    // `None`: the next of the sends.
+    let mut places = Vec::new();
+    for line in lines {
+        let send = match line {
+            Ok(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
+            Ok(_) if is_full => Err(Problem::not_tried()),
+            Ok(line) => read(endpoint, &line),
+            Err(problem) => Err(problem),
+        };
+        places.push(send.map(|send| sends.push(send)).err());
+    }
+    let mut outcomes = pool.send_all(sends, stops).await.into_iter();
+    let outcome = |place: Option<Problem>| match place {
+        Some(problem) => Err(problem),
+        None => outcomes.next().map_or_else(|| Err(Problem::not_tried()), |outcome| Ok(outcome?)),
+    };
+    places.into_iter().map(outcome).collect()
+}
+
+fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
     let bad = |error: &dyn std::fmt::Display| {
         Problem::bad_request(format!("the line is neither a JSON string nor {{\"data\": \"…\"}}: {error}"))
     };
@@ -277,7 +309,7 @@ async fn one(pool: &Pool, endpoint: &Arc<str>, line: &[u8]) -> Result<Receipt, P
         Err(_) => serde_json::from_slice(line).map_err(|error| bad(&error))?,
     };
     let ttl = line.ttl.as_deref().map(humantime::parse_duration).transpose().map_err(|error| bad(&error))?;
-    let send = Send {
+    Ok(Send {
         endpoint: Arc::clone(endpoint),
         link: line.link,
         key: line.key,
@@ -286,8 +318,7 @@ async fn one(pool: &Pool, endpoint: &Arc<str>, line: &[u8]) -> Result<Receipt, P
         wants_confirmation: false,
         patience: TIMEOUT,
         payload: data(line.data, line.binary)?,
-    };
-    Ok(pool.send(send).await?)
+    })
 }
 
 /// A payload from JSON: text as it is, binary in base64.

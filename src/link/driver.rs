@@ -169,11 +169,7 @@ impl<D: Dial> Driver<D> {
 
     fn obey(&mut self, now: Instant, order: Order) {
         match order {
-            // Its caller has gone, and with it the receipt.
-            Order::Offer(offer) if offer.reply.is_closed() => {}
-            Order::Offer(offer) if self.waiting.is_empty() => self.offer(now, offer),
-            Order::Offer(offer) if self.waiting.len() < WAITING_MAX => self.waiting.push_back(offer),
-            Order::Offer(offer) => refuse(offer.reply, Refusal::Full),
+            Order::Offers { offers, stop } => self.offer_all(now, offers, stop),
             Order::Verb(verb, reply) => {
                 self.feed(now, Input::Verb(verb));
                 self.host.show(&self.link, now);
@@ -197,8 +193,26 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    /// Offers a message; one that must wait for room goes to the front of the line it came from.
-    fn offer(&mut self, now: Instant, offer: Offer) {
+    fn offer_all(&mut self, now: Instant, offers: Vec<Offer>, stop: bool) {
+        let mut is_full = false;
+        // Where the caller has gone, the receipt has gone with it.
+        for offer in offers.into_iter().filter(|offer| !offer.reply.is_closed()) {
+            if is_full && stop {
+                refuse(offer.reply, Refusal::Full);
+            } else if self.waiting.is_empty() {
+                is_full |= self.offer(now, offer) == Some(Refusal::Full);
+            } else if self.waiting.len() < WAITING_MAX {
+                self.waiting.push_back(offer);
+            } else {
+                is_full = true;
+                refuse(offer.reply, Refusal::Full);
+            }
+        }
+    }
+
+    /// Offers a message; one that must wait for room goes to the front of the line it came from. Answers with why it was
+    /// refused, if it was.
+    fn offer(&mut self, now: Instant, offer: Offer) -> Option<Refusal> {
         let Offer { message, until, reply } = offer;
         let (answer, commands) = self.link.offer(now, message);
         self.execute(now, commands);
@@ -206,13 +220,18 @@ impl<D: Dial> Driver<D> {
             Ok(()) => {
                 self.host.show(&self.link, now);
                 let _ = reply.send(Ok(()));
+                None
             }
             Err((message, Refusal::Wait)) if until > now => {
                 self.waiting.push_front(Offer { message, until, reply });
+                None
             }
-            // Its patience is over: there was no room in time.
-            Err((_, Refusal::Wait)) => refuse(reply, Refusal::Full),
-            Err((_, refusal)) => refuse(reply, refusal),
+            Err((_, refusal)) => {
+                // Where it was to wait, its patience is over: there was no room in time.
+                let refusal = if refusal == Refusal::Wait { Refusal::Full } else { refusal };
+                refuse(reply, refusal);
+                Some(refusal)
+            }
         }
     }
 

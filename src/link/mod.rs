@@ -50,8 +50,13 @@ pub type Orders = mpsc::Sender<Box<Order>>;
 /// What a link's task is asked to do.
 #[derive(Debug)]
 pub enum Order {
-    /// Offer a message to the outbox.
-    Offer(Offer),
+    /// Offer messages to the outbox, in this order.
+    Offers {
+        /// The messages.
+        offers: Vec<Offer>,
+        /// A message behind one for which there was no room is refused as well.
+        stop: bool,
+    },
     /// Do this; the reply says that it has been taken.
     Verb(Verb, oneshot::Sender<()>),
     /// Follow a new policy; `redial` when only a new connection can follow the rest of the change.

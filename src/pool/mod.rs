@@ -137,6 +137,21 @@ pub enum Refused {
     Draining,
 }
 
+impl Refused {
+    /// Whether there may be room later.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::Budget { .. } => true,
+            Self::NoEndpoint(_)
+            | Self::NoLink { .. }
+            | Self::TooBig { .. }
+            | Self::Down { .. }
+            | Self::Store(_)
+            | Self::Draining => false,
+        }
+    }
+}
+
 /// A verb that was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -270,6 +285,12 @@ impl Pool {
     /// Hands a message to a link's outbox. `Ok` means accepted (or, with an idempotency key, accepted before).
     pub async fn send(&self, send: Send) -> Result<Receipt, Refused> {
         self.inner.send(send).await
+    }
+
+    /// Sends several messages in order, at the cost of few questions. With `stop`, none behind one that found no room is tried,
+    /// and the answers end with that one.
+    pub async fn send_all(&self, sends: Vec<Send>, stop: bool) -> Vec<Result<Receipt, Refused>> {
+        self.inner.send_all(sends, stop).await
     }
 
     /// A receipt, while it is kept.

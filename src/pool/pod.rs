@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
-    slot::{Sinks, Slot},
+    slot::{Load, Sinks, Slot},
     view::{EndpointView, Totals},
 };
 use crate::{config::Endpoint, core::phase::Phase, observe::EndpointMetrics};
@@ -73,6 +73,21 @@ impl Pod {
 
     pub(super) fn slot(&self, index: u32) -> Option<Arc<Slot>> {
         self.tasks().get(index as usize).map(|task| Arc::clone(&task.slot))
+    }
+
+    /// How many links there are.
+    pub(super) fn links(&self) -> u32 {
+        u32::try_from(self.tasks().len()).unwrap_or(u32::MAX)
+    }
+
+    /// The first of those for which `rank` is least.
+    pub(super) fn slot_with_least<T: Ord>(&self, rank: impl Fn(Load) -> T) -> Option<Arc<Slot>> {
+        let tasks = self.tasks();
+        let least = match &tasks[..] {
+            [only] => only,
+            tasks => tasks.iter().min_by_key(|task| rank(task.slot.load()))?,
+        };
+        Some(Arc::clone(&least.slot))
     }
 
     pub(super) fn totals(&self) -> Totals {

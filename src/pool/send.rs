@@ -24,17 +24,83 @@ use crate::{
     observe,
 };
 
+/// A send on its way to its link.
+struct Posted<'a> {
+    pod: Arc<Pod>,
+    slot: Arc<Slot>,
+    receipt: Receipt,
+    bytes: usize,
+    /// `None`: a repeat, whose first message has been offered already.
+    asked: Option<(Entry<'a>, oneshot::Receiver<Result<(), Refusal>>)>,
+}
+
 impl Inner {
     pub(super) async fn send(&self, send: Send) -> Result<Receipt, Refused> {
+        let (posted, offer) = self.post(send)?;
+        if let Some(offer) = offer {
+            hand_over(&posted.slot, vec![offer], false).await;
+        }
+        let accepted = self.offered(posted).await?;
+        self.stored(accepted).await
+    }
+
+    /// Sends several, in order, asking each link once for all that follow each other. With `stop`, nothing behind one that
+    /// found no room is tried; the outcomes end with that one then.
+    pub(super) async fn send_all(&self, sends: Vec<Send>, stop: bool) -> Vec<Result<Receipt, Refused>> {
+        let mut outcomes = Vec::new();
+        let mut sends = sends.into_iter().map(|send| self.post(send)).peekable();
+        let mut is_full = false;
+        while let Some(first) = sends.next().filter(|_| !(is_full && stop)) {
+            let (first, offer) = match first {
+                Ok(posted) => posted,
+                Err(refused) => {
+                    is_full |= refused.is_full();
+                    outcomes.push(Err(refused));
+                    continue;
+                }
+            };
+            let slot = Arc::clone(&first.slot);
+            let (mut run, mut offers) = (vec![first], Vec::from_iter(offer));
+            let follows = |next: &Result<(Posted<'_>, _), _>| {
+                next.as_ref().is_ok_and(|(posted, _)| Arc::ptr_eq(&posted.slot, &slot))
+            };
+            while let Some(Ok((posted, offer))) = sends.next_if(follows) {
+                run.push(posted);
+                offers.extend(offer);
+            }
+            hand_over(&slot, offers, stop).await;
+            for posted in run {
+                let outcome = self.offered(posted).await;
+                is_full |= outcome.as_ref().is_err_and(Refused::is_full);
+                outcomes.push(outcome);
+                if is_full && stop {
+                    break;
+                }
+            }
+        }
+        drop(sends);
+        let mut all = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            all.push(match outcome {
+                Ok(accepted) => self.stored(accepted).await,
+                Err(refused) => Err(refused),
+            });
+        }
+        all
+    }
+
+    /// Chooses the link and enters the receipt.
+    fn post(&self, send: Send) -> Result<(Posted<'_>, Option<Offer>), Refused> {
         let pod = self.pod(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
         let slot = choose(&pod, send.link, send.key.as_deref())?;
-        let share = self.admit(&pod, send.payload.len()).inspect_err(|refused| count(&pod, refused))?;
+        let bytes = send.payload.len();
+        let share = self.admit(&pod, bytes).inspect_err(|refused| count(&pod, refused))?;
         let receipt = receipt(&slot, &send.payload);
         let (keep, key) = (pod.config().receipts_keep, send.idempotency_key.as_deref());
         if let Some(first) = self.receipts.accept(receipt.clone(), keep, key) {
-            return self.accepted(&pod, first).await;
+            return Ok((Posted { pod, slot, receipt: first, bytes, asked: None }, None));
         }
-        let (id, bytes, now) = (receipt.id, send.payload.len(), Instant::now().into_std());
+        let (id, now) = (receipt.id, Instant::now().into_std());
         let ack = ack_key(&pod, &send.payload);
         let message = Message {
             id,
@@ -46,20 +112,28 @@ impl Inner {
             share,
         };
         let until = now.checked_add(send.patience).unwrap_or(now);
-        // Withdrawn also when the caller goes away before there is an answer.
-        let mut entry = Entry { inner: self, id, withdraw: true };
-        let offered = offer(&slot, Box::new(message), until).await;
-        entry.withdraw = offered.is_err();
-        let outcome = match offered {
-            Ok(()) => self.accepted(&pod, receipt).await,
-            Err(None) => Err(Refused::Draining),
-            Err(Some(refusal)) => {
-                pod.metrics.refused(observe::Refused::Outbox(refusal));
-                return Err(refused(&pod, &slot, refusal, bytes));
+        let (reply, answer) = oneshot::channel();
+        let entry = Entry { inner: self, id, withdraw: true };
+        let posted = Posted { pod, slot, receipt, bytes, asked: Some((entry, answer)) };
+        Ok((posted, Some(Offer { message: Box::new(message), until, reply })))
+    }
+
+    /// Waits for the link's answer.
+    async fn offered<'a>(&'a self, posted: Posted<'a>) -> Result<Accepted<'a>, Refused> {
+        let Posted { pod, slot, receipt, bytes, asked } = posted;
+        let Some((mut entry, answer)) = asked else { return Ok(Accepted { pod, receipt, entry: None }) };
+        match answer.await {
+            Ok(Ok(())) => {
+                entry.withdraw = false;
+                Ok(Accepted { pod, receipt, entry: Some(entry) })
             }
-        };
-        entry.withdraw = outcome.is_err();
-        outcome.inspect_err(|refused| count(&pod, refused))
+            Ok(Err(refusal)) => {
+                pod.metrics.refused(observe::Refused::Outbox(refusal));
+                Err(refused(&pod, &slot, refusal, bytes))
+            }
+            // The link's task has ended.
+            Err(_) => Err(Refused::Draining).inspect_err(|refused| count(&pod, refused)),
+        }
     }
 
     /// Whether the daemon can take so many bytes for this endpoint now; the share of its memory that they get.
@@ -77,18 +151,31 @@ impl Inner {
     }
 
     /// The link has taken the message; a durable one is accepted when the store has it, too.
-    async fn accepted(&self, pod: &Pod, receipt: Receipt) -> Result<Receipt, Refused> {
+    async fn stored(&self, accepted: Accepted<'_>) -> Result<Receipt, Refused> {
+        let Accepted { pod, receipt, entry } = accepted;
         let id = receipt.id;
         if !pod.config().link.outbox.durable {
             return Ok(self.receipts.get(id).unwrap_or(receipt));
         }
         let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.unwrap_or(receipt);
         if receipt.fate == Some(Fate::Disk) {
+            if let Some(mut entry) = entry {
+                entry.withdraw = true;
+            }
             let unknown = || "the disk did not take it; look at the log".into();
-            return Err(Refused::Store(self.spool.failure().unwrap_or_else(unknown)));
+            let refused = Refused::Store(self.spool.failure().unwrap_or_else(unknown));
+            count(&pod, &refused);
+            return Err(refused);
         }
         Ok(receipt)
     }
+}
+
+/// A message that its link has taken.
+struct Accepted<'a> {
+    pod: Arc<Pod>,
+    receipt: Receipt,
+    entry: Option<Entry<'a>>,
 }
 
 /// The key by which the peer's application will acknowledge the message.
@@ -141,32 +228,25 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// Asks the link; `None`: its task has ended.
-async fn offer(slot: &Slot, message: Box<Message>, until: std::time::Instant) -> Result<(), Option<Refusal>> {
-    let (reply, answer) = oneshot::channel();
-    slot.orders.send(Box::new(Order::Offer(Offer { message, until, reply }))).await.map_err(|_| None)?;
-    answer.await.map_err(|_| None)?.map_err(Some)
+/// Hands messages to their link. One whose task has ended drops them, and with them the replies.
+async fn hand_over(slot: &Slot, offers: Vec<Offer>, stop: bool) {
+    if !offers.is_empty() {
+        let _ = slot.orders.send(Box::new(Order::Offers { offers, stop })).await;
+    }
 }
 
 /// The link asked for, or the one of the key, or the ready one with the least bufferedAmount.
 fn choose(pod: &Pod, link: Option<u32>, key: Option<&str>) -> Result<Arc<Slot>, Refused> {
-    let slots = pod.slots();
-    let links = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-    let none = || Refused::NoLink { endpoint: pod.name.to_string(), links };
-    if let Some(index) = link {
-        return slots.into_iter().find(|slot| slot.id.index == index).ok_or_else(none);
-    }
-    if let Some(key) = key {
-        let place = key_hash(key).checked_rem(u64::from(links)).ok_or_else(none)?;
-        return slots.into_iter().nth(usize::try_from(place).unwrap_or_default()).ok_or_else(none);
-    }
-    slots
-        .into_iter()
-        .min_by_key(|slot| {
-            let load = slot.load();
-            (rank(load.phase), load.buffered_amount)
-        })
-        .ok_or_else(none)
+    let links = pod.links();
+    let slot = match (link, key) {
+        (Some(index), _) => pod.slot(index),
+        (None, Some(key)) => key_hash(key)
+            .checked_rem(u64::from(links))
+            .and_then(|place| u32::try_from(place).ok())
+            .and_then(|place| pod.slot(place)),
+        (None, None) => pod.slot_with_least(|load| (rank(load.phase), load.buffered_amount)),
+    };
+    slot.ok_or_else(|| Refused::NoLink { endpoint: pod.name.to_string(), links })
 }
 
 /// Ready links come first, those on the way to it next, those at rest last.

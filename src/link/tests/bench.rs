@@ -297,7 +297,7 @@ impl Bench {
             Box::new(Message { id, payload, key: None, expires_at: None, wants_confirmation: false, ack: None, share });
         let (reply, answer) = oneshot::channel();
         let until = (tokio::time::Instant::now() + patience).into_std();
-        self.order(Order::Offer(Offer { message, until, reply })).await;
+        self.order(Order::Offers { offers: vec![Offer { message, until, reply }], stop: false }).await;
         (id, answer)
     }
 
