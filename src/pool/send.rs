@@ -55,10 +55,10 @@ impl Inner {
         };
         let keep = pod.config().receipts_keep;
         if let Some(first) = self.receipts.accept(receipt.clone(), keep, send.idempotency_key.as_deref()) {
-            return match durable {
-                true => self.stored(first.id, first).await.map_err(Refused::Store),
-                false => Ok(first),
-            };
+            if durable {
+                return self.stored(first.id, None).await.map_err(Refused::Store);
+            }
+            return Ok(first);
         }
         let message = Message {
             id,
@@ -78,7 +78,7 @@ impl Inner {
                 if !durable {
                     return Ok(self.receipts.get(id).unwrap_or(receipt));
                 }
-                self.stored(id, receipt).await.map_err(|why| {
+                self.stored(id, Some(receipt)).await.map_err(|why| {
                     entry.withdraw = true;
                     pod.metrics.refused(observe::Refused::Store);
                     Refused::Store(why)
@@ -97,13 +97,13 @@ impl Inner {
 }
 
 impl Inner {
-    /// Waits until the store has the message; its receipt then, or why it has not.
-    async fn stored(&self, id: MessageId, accepted: Receipt) -> Result<Receipt, Arc<str>> {
-        let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.unwrap_or(accepted);
-        if receipt.fate == Some(Fate::Disk) {
-            return Err(self.spool.failure().unwrap_or_else(|| "the disk did not take it; look at the log".into()));
-        }
-        Ok(receipt)
+    /// Waits until the store has the message; its receipt then, or why it has not. `accepted` stands for a receipt that is no
+    /// longer kept; without it, the message may as well have been refused and withdrawn by the call that brought it.
+    async fn stored(&self, id: MessageId, accepted: Option<Receipt>) -> Result<Receipt, Arc<str>> {
+        let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.or(accepted);
+        receipt
+            .filter(|receipt| receipt.fate != Some(Fate::Disk))
+            .ok_or_else(|| self.spool.failure().unwrap_or_else(|| "the disk did not take it; look at the log".into()))
     }
 }
 
