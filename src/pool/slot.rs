@@ -70,6 +70,8 @@ pub(super) struct Load {
     pub(super) phase: Phase,
     pub(super) buffered_amount: u64,
     pub(super) queued_messages: u64,
+    /// Written, and kept until they are confirmed.
+    pub(super) unconfirmed: u64,
     pub(super) next_attempt_at: Option<SystemTime>,
 }
 
@@ -77,6 +79,7 @@ pub(super) struct Load {
 #[derive(Debug)]
 struct Seen {
     view: LinkView,
+    unconfirmed: u64,
     limits: (i64, i64),
     history: VecDeque<HistoryEntry>,
     down_since: Option<SystemTime>,
@@ -110,7 +113,7 @@ impl Slot {
             last_inbound_at: None,
         };
         metrics.link_added(view.phase);
-        let seen = Seen { view, limits: (0, 0), history: VecDeque::new(), down_since: None };
+        let seen = Seen { view, unconfirmed: 0, limits: (0, 0), history: VecDeque::new(), down_since: None };
         Arc::new_cyclic(|me| Self {
             id,
             orders,
@@ -128,8 +131,9 @@ impl Slot {
     }
 
     pub(super) fn load(&self) -> Load {
-        let LinkView { phase, buffered_amount, queued_messages, next_attempt_at, .. } = self.seen().view;
-        Load { phase, buffered_amount, queued_messages, next_attempt_at }
+        let seen = self.seen();
+        let LinkView { phase, buffered_amount, queued_messages, next_attempt_at, .. } = seen.view;
+        Load { phase, buffered_amount, queued_messages, unconfirmed: seen.unconfirmed, next_attempt_at }
     }
 
     pub(super) fn history(&self) -> Vec<HistoryEntry> {
@@ -143,7 +147,7 @@ impl Slot {
         let mut seen = self.seen();
         let (bytes, messages) = (signed(seen.view.buffered_amount), signed(seen.view.queued_messages));
         self.metrics.buffered(-bytes, -messages);
-        (seen.view.buffered_amount, seen.view.queued_messages) = (0, 0);
+        (seen.view.buffered_amount, seen.view.queued_messages, seen.unconfirmed) = (0, 0, 0);
         seen.record(&event, SystemTime::now(), format!("panic {count} of this link's task").into());
     }
 
@@ -248,6 +252,7 @@ impl Host for Slot {
             self.metrics.outbox_limits(limits.0 - seen.limits.0, limits.1 - seen.limits.1);
             seen.limits = limits;
         }
+        seen.unconfirmed = link.unconfirmed_messages() as u64;
         seen.view.follow(link, now, wall);
     }
 

@@ -211,6 +211,12 @@ impl Spool {
         }
     }
 
+    /// Messages that the store holds for the links of an endpoint; `None`: it cannot say.
+    pub(super) async fn held(&self, endpoint: &str) -> Option<u64> {
+        let Standing::Open(store) = self.standing() else { return None };
+        store.count(endpoint.into()).await.ok()
+    }
+
     /// Messages that wait for a link that nobody has configured.
     pub(super) fn orphans(&self) -> Vec<Orphans> {
         let waiting = self.waiting();

@@ -124,6 +124,12 @@ impl Engine {
         row::all(self.db.prepare_cached(&sql)?.query((endpoint, link))?, row::message)
     }
 
+    /// How many messages of an endpoint have not ended.
+    pub(super) fn count(&self, endpoint: &str) -> Result<u64, Unreadable> {
+        let mut query = self.db.prepare_cached("SELECT count(*) FROM message WHERE endpoint = ?1")?;
+        Ok(query.query_row([endpoint], |row| row.get(0))?)
+    }
+
     /// Dead letters of an endpoint or of all, oldest first, from behind `after`; behind one that is gone, from the beginning.
     pub(super) fn letters(
         &self,

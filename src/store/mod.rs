@@ -166,6 +166,11 @@ impl Store {
         self.read(move |engine| engine.held(&endpoint, link)).await
     }
 
+    /// How many messages of an endpoint have not ended, with those that are submitted now.
+    pub async fn count(&self, endpoint: Arc<str>) -> Result<u64, ReadError> {
+        self.read(move |engine| engine.count(&endpoint)).await
+    }
+
     /// Dead letters of an endpoint or of all, oldest first, from behind `after`, at most `limit`.
     pub async fn dead(
         &self,
