@@ -44,9 +44,9 @@ async fn at_most_once_in_memory_each_message_that_a_cut_lost_is_unknown_and_none
     let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("mem", wire.proxy.port, ""))).await;
     let enough = Arc::new(AtomicBool::new(false));
     let callers = wire.callers(&daemon.api, &chance, &enough);
-    until("20 faults on the wire", || async {
+    until("8 faults on the wire", || async {
         let faults = wire.proxy.faults();
-        if faults < 20 { Err(faults) } else { Ok(()) }
+        if faults < 8 { Err(faults) } else { Ok(()) }
     })
     .await;
     enough.store(true, Ordering::Relaxed);

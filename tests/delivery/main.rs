@@ -14,9 +14,12 @@
 mod support;
 
 mod chance;
+mod changes;
 mod crashes;
+mod poison;
 mod proxy;
 mod recorder;
+mod restarts;
 mod sender;
 
 /// Short waits for all endpoints of a test, and a store in the daemon's folder.

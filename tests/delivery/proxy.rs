@@ -116,41 +116,30 @@ async fn relay(daemon: TcpStream, peer: TcpStream, state: &State) {
         Fate::Cut(at) | Fate::Reset(at) | Fate::BlackHole(at) => (at, u64::MAX),
         Fate::Deaf(at) => (u64::MAX, at),
     };
-    let (mut from_daemon, to_daemon) = daemon.into_split();
-    let (from_peer, to_peer) = peer.into_split();
-    let up = pump(&mut from_daemon, to_peer, up_limit, slices, state);
-    let down = async {
-        let mut from_peer = from_peer;
-        pump(&mut from_peer, to_daemon, down_limit, false, state).await
-    };
-    let (is_up, is_fault, peer_side) = tokio::select! {
-        (is_fault, to_peer) = up => (true, is_fault, Some(to_peer)),
-        (is_fault, _) = down => (false, is_fault, None),
+    // Halves are kept to the end: one that is dropped tells the other side.
+    let (mut from_daemon, mut to_daemon) = daemon.into_split();
+    let (mut from_peer, mut to_peer) = peer.into_split();
+    let is_fault = tokio::select! {
+        is_fault = pump(&mut from_daemon, &mut to_peer, up_limit, slices, state) => is_fault,
+        is_fault = pump(&mut from_peer, &mut to_daemon, down_limit, false, state) => is_fault,
     };
     if is_fault {
         state.strike();
-        if is_up && matches!(fate, Fate::BlackHole(_)) {
+        if matches!(fate, Fate::BlackHole(_)) {
             swallow(&mut from_daemon).await;
         }
     }
-    drop((from_daemon, peer_side));
 }
 
-/// Copies until the end, or until `limit` bytes have gone through, which is a fault.
-async fn pump(
-    from: &mut OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    limit: u64,
-    slices: bool,
-    state: &State,
-) -> (bool, OwnedWriteHalf) {
+/// Copies until the end, or until `limit` bytes have gone through, which is a fault: `true`.
+async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, limit: u64, slices: bool, state: &State) -> bool {
     let (mut left, mut buffer) = (limit, [0; 4096]);
     loop {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return (false, to) };
+        let Ok(read @ 1..) = from.read(&mut buffer).await else { return false };
         let passes = read.min(usize::try_from(left).unwrap_or(usize::MAX));
         for slice in buffer[..passes].chunks(if slices { 1 + read % 7 } else { buffer.len() }) {
             if to.write_all(slice).await.is_err() {
-                return (false, to);
+                return false;
             }
             if slices && state.chance.once_in(16) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -158,7 +147,7 @@ async fn pump(
         }
         left -= passes as u64;
         if left == 0 {
-            return (true, to);
+            return true;
         }
     }
 }

@@ -76,7 +76,7 @@ impl Recorder {
         Self { port, record }
     }
 
-    /// Reads nothing from now on, or goes on.
+    /// Reads nothing from now on, the next upgrade neither, or goes on.
     pub fn stall(&self, is_stalled: bool) {
         self.record.is_stalled.store(is_stalled, Ordering::SeqCst);
         self.record.resumed.notify_waiters();
@@ -129,6 +129,7 @@ impl Record {
             seen.connections += 1;
             seen.connections - 1
         };
+        self.until_it_may_read().await;
         let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
         loop {
             self.until_it_may_read().await;
