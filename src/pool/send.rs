@@ -103,7 +103,7 @@ impl Inner {
         let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.or(accepted);
         receipt
             .filter(|receipt| receipt.fate != Some(Fate::Disk))
-            .ok_or_else(|| self.spool.failure().unwrap_or_else(|| "the disk did not take it; look at the log".into()))
+            .ok_or_else(|| self.spool.refusal().unwrap_or_else(|| "the disk did not take it; look at the log".into()))
     }
 }
 

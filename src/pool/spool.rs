@@ -29,6 +29,8 @@ pub(super) struct Spool {
     receipts: Arc<Receipts>,
     /// Messages in the store that no link has, in order.
     waiting: Mutex<BTreeMap<(Arc<str>, u32), Vec<Record>>>,
+    /// Why the store refused a message, the last time that it did.
+    refusal: Mutex<Option<Arc<str>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +66,12 @@ pub struct StoreView {
 
 impl Spool {
     pub(super) fn new(receipts: Arc<Receipts>) -> Arc<Self> {
-        Arc::new(Self { standing: RwLock::new(Standing::Unused), receipts, waiting: Mutex::default() })
+        Arc::new(Self {
+            standing: RwLock::new(Standing::Unused),
+            receipts,
+            waiting: Mutex::default(),
+            refusal: Mutex::default(),
+        })
     }
 
     /// Opens the store, if it is not open. Answers with its dead letters.
@@ -96,13 +103,24 @@ impl Spool {
         }
     }
 
-    /// Why durable messages cannot be accepted now; `None`: they can.
+    /// Why no durable message can be accepted until a restart; `None`: the store is to be asked. One that was full may have
+    /// room again, and knows it only when it is asked.
     pub(super) fn failure(&self) -> Option<Arc<str>> {
         match self.standing() {
             Standing::Unused => Some("the store is not open".into()),
             Standing::Failed(why) => Some(why),
-            Standing::Open(store) => store.status().failure.map(|failure| failure.to_string().into()),
+            Standing::Open(store) => match store.status().failure {
+                None | Some(store::WriteError::Full(_)) => None,
+                Some(failure @ (store::WriteError::Broken(_) | store::WriteError::Closed)) => {
+                    Some(failure.to_string().into())
+                }
+            },
         }
+    }
+
+    /// Why the store refused a message, the last time that it did.
+    pub(super) fn refusal(&self) -> Option<Arc<str>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How it is; `None`: no endpoint needs it.
@@ -134,13 +152,14 @@ impl Spool {
             marked: false,
         };
         let (slot, spool) = (Arc::clone(slot), Arc::clone(self));
-        let done = move |result| match result {
+        let done = move |result: Result<u64, store::WriteError>| match result {
             Ok(_) => {
                 spool.receipts.advance(id, SystemTime::now(), State::Stored, None, None);
                 slot.answer(Input::Stored { place, id });
             }
             Err(error) => {
                 tracing::warn!(link = %slot.id, %id, %error, "a message could not be stored and is refused");
+                *spool.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string().into());
                 if !slot.answer(Input::NotStored { place, id }) {
                     spool.receipts.advance(id, SystemTime::now(), State::Dropped, Some(Fate::Disk), None);
                 }

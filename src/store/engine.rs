@@ -101,7 +101,10 @@ impl Engine {
 
     /// Carries out the ops as one transaction. After an error none of them has been, and the engine goes on.
     pub(super) fn commit(&mut self, ops: &[&Op], now: SystemTime) -> Result<Outcomes, WriteError> {
-        let outcomes = self.attempt(ops, now).map_err(|fault| self.undo(fault))?;
+        let outcomes = self.attempt(ops, now).map_err(|fault| match self.undo(fault) {
+            full @ WriteError::Full(_) => self.make_room().err().unwrap_or(full),
+            other => other,
+        })?;
         self.commits += 1;
         self.after_commit()?;
         Ok(outcomes)
@@ -204,6 +207,14 @@ impl Engine {
         }
     }
 
+    /// With no space to grow the log, an early fold into pages that the file has already lets it begin anew.
+    fn make_room(&mut self) -> Result<(), WriteError> {
+        match self.fold("PASSIVE").map_err(|e| write_error(&e)) {
+            Err(broken @ WriteError::Broken(_)) => Err(broken),
+            Ok(()) | Err(WriteError::Full(_) | WriteError::Closed) => Ok(()),
+        }
+    }
+
     fn after_commit(&mut self) -> Result<(), WriteError> {
         let pages = self.logged.load(Ordering::Relaxed);
         // A mark that could not be written is one that lags.
@@ -211,11 +222,8 @@ impl Engine {
         if pages < LOG_PAGES {
             return Ok(());
         }
-        match self.fold("PASSIVE").map_err(|e| write_error(&e)) {
-            Err(broken @ WriteError::Broken(_)) => Err(broken),
-            // The log goes on growing, up to its limit, until there is room to fold it.
-            Ok(()) | Err(WriteError::Full(_) | WriteError::Closed) => Ok(()),
-        }
+        // Where there is no room to fold it the log goes on growing, up to its limit.
+        self.make_room()
     }
 
     fn fold(&self, how: &str) -> rusqlite::Result<()> {

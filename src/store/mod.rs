@@ -106,7 +106,7 @@ pub struct Status {
     pub dead_evicted: u64,
     /// Transactions synced since the start.
     pub commits: u64,
-    /// Why messages are refused: [`WriteError::Full`] until something could be written again, [`WriteError::Broken`] until a
+    /// Why messages are refused: [`WriteError::Full`] until a message was taken in or let go, [`WriteError::Broken`] until a
     /// restart.
     pub failure: Option<WriteError>,
 }

@@ -180,7 +180,12 @@ impl Writer {
     }
 
     fn tell(&mut self, batch: Vec<(Op, Option<Done>)>, outcomes: Outcomes) {
-        self.report(outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned());
+        let refused = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned();
+        // A mark takes no room, and what changes nothing shows nothing.
+        let shows_room =
+            batch.iter().zip(&outcomes).any(|((op, _), outcome)| !op.is_mark() && matches!(outcome, Ok(1..)));
+        let stands = if shows_room { None } else { lock(&self.shared.status).failure.take() };
+        self.report(refused.or(stands));
         for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
             if let Some(done) = done {
                 done(outcome);
@@ -188,7 +193,7 @@ impl Writer {
         }
     }
 
-    /// Says how things are. A refusal for want of room stands until something could be written without one.
+    /// Says how things are. A refusal for want of room stands until a message was taken in or let go without one.
     fn report(&self, full: Option<WriteError>) {
         let engine = &self.engine;
         let bytes = engine.used().ok();
