@@ -16,6 +16,7 @@ mod support;
 mod chance;
 mod changes;
 mod crashes;
+mod disks;
 mod poison;
 mod proxy;
 mod recorder;
