@@ -17,6 +17,7 @@ mod chance;
 mod changes;
 mod crashes;
 mod disks;
+mod halves;
 mod poison;
 mod proxy;
 mod recorder;
