@@ -103,7 +103,7 @@ impl Engine {
     pub(super) fn commit(&mut self, ops: &[&Op], now: SystemTime) -> Result<Outcomes, WriteError> {
         let outcomes = self.attempt(ops, now).map_err(|fault| match self.undo(fault) {
             full @ WriteError::Full(_) => self.make_room().err().unwrap_or(full),
-            other => other,
+            broken @ (WriteError::Broken(_) | WriteError::Closed) => broken,
         })?;
         self.commits += 1;
         self.after_commit()?;

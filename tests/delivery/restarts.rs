@@ -1,8 +1,9 @@
 //! What a restart must not change: an idempotency key leads to its first message, and a stop keeps what it could not send.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::time::Instant;
 
 use crate::{
     LEAST, MOST, QUICK, endpoint,
