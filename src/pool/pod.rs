@@ -111,19 +111,26 @@ impl Pod {
         EndpointView { config: self.config(), totals: self.totals() }
     }
 
-    /// Whether something is queued that may still leave before `deadline`.
+    /// Messages that a stop now would leave unsent, or sent and unconfirmed where that is not enough.
+    pub(super) fn open_messages(&self) -> u64 {
+        self.slots().iter().map(|slot| slot.load()).map(|load| load.queued_messages + load.unconfirmed).sum()
+    }
+
+    /// Whether something is queued that may still leave before `deadline`, or a confirmation may still come.
     pub(super) fn can_flush(&self, deadline: Instant) -> bool {
         self.slots().iter().any(|slot| {
             let load = slot.load();
-            load.queued_messages > 0
-                && match load.phase {
-                    Phase::Connecting | Phase::Opening | Phase::Ready => true,
-                    Phase::Waiting => load.next_attempt_at.is_none_or(|at| {
-                        at.duration_since(std::time::SystemTime::now()).unwrap_or_default()
-                            < deadline.saturating_duration_since(Instant::now())
-                    }),
-                    Phase::Closing | Phase::Parked | Phase::Paused => false,
-                }
+            let waits_for_proof = load.unconfirmed > 0 && load.phase == Phase::Ready;
+            waits_for_proof
+                || load.queued_messages > 0
+                    && match load.phase {
+                        Phase::Connecting | Phase::Opening | Phase::Ready => true,
+                        Phase::Waiting => load.next_attempt_at.is_none_or(|at| {
+                            at.duration_since(std::time::SystemTime::now()).unwrap_or_default()
+                                < deadline.saturating_duration_since(Instant::now())
+                        }),
+                        Phase::Closing | Phase::Parked | Phase::Paused => false,
+                    }
         })
     }
 }

@@ -157,17 +157,19 @@ impl Inner {
         if !pod.config().link.outbox.durable {
             return Ok(self.receipts.get(id).unwrap_or(receipt));
         }
-        let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.unwrap_or(receipt);
-        if receipt.fate == Some(Fate::Disk) {
-            if let Some(mut entry) = entry {
-                entry.withdraw = true;
-            }
-            let unknown = || "the disk did not take it; look at the log".into();
-            let refused = Refused::Store(self.spool.failure().unwrap_or_else(unknown));
-            count(&pod, &refused);
-            return Err(refused);
+        // Without an entry, the message may as well have been refused and withdrawn by the call that brought it.
+        let known = entry.is_some().then_some(receipt);
+        let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.or(known);
+        if let Some(receipt) = receipt.filter(|receipt| receipt.fate != Some(Fate::Disk)) {
+            return Ok(receipt);
         }
-        Ok(receipt)
+        if let Some(mut entry) = entry {
+            entry.withdraw = true;
+        }
+        let unknown = || "the disk did not take it; look at the log".into();
+        let refused = Refused::Store(self.spool.refusal().unwrap_or_else(unknown));
+        count(&pod, &refused);
+        Err(refused)
     }
 }
 

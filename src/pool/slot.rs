@@ -11,8 +11,6 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use tokio::sync::mpsc::error::TrySendError;
-
 use super::{
     dead::{DeadLetter, DeadLetters},
     receipts::Receipts,
@@ -67,6 +65,8 @@ pub(super) struct Load {
     pub(super) phase: Phase,
     pub(super) buffered_amount: u64,
     pub(super) queued_messages: u64,
+    /// Written, and kept until they are confirmed.
+    pub(super) unconfirmed: u64,
     pub(super) next_attempt_at: Option<SystemTime>,
 }
 
@@ -74,6 +74,7 @@ pub(super) struct Load {
 #[derive(Debug)]
 struct Seen {
     view: LinkView,
+    unconfirmed: u64,
     limits: (i64, i64),
     recorder: Recorder,
     down_since: Option<SystemTime>,
@@ -107,7 +108,7 @@ impl Slot {
             last_inbound_at: None,
         };
         metrics.link_added(view.phase);
-        let seen = Seen { view, limits: (0, 0), recorder: Recorder::default(), down_since: None };
+        let seen = Seen { view, unconfirmed: 0, limits: (0, 0), recorder: Recorder::default(), down_since: None };
         Arc::new_cyclic(|me| Self {
             id,
             orders,
@@ -125,8 +126,9 @@ impl Slot {
     }
 
     pub(super) fn load(&self) -> Load {
-        let LinkView { phase, buffered_amount, queued_messages, next_attempt_at, .. } = self.seen().view;
-        Load { phase, buffered_amount, queued_messages, next_attempt_at }
+        let seen = self.seen();
+        let LinkView { phase, buffered_amount, queued_messages, next_attempt_at, .. } = seen.view;
+        Load { phase, buffered_amount, queued_messages, unconfirmed: seen.unconfirmed, next_attempt_at }
     }
 
     pub(super) fn history(&self) -> Vec<HistoryEntry> {
@@ -140,7 +142,7 @@ impl Slot {
         let mut seen = self.seen();
         let (bytes, messages) = (signed(seen.view.buffered_amount), signed(seen.view.queued_messages));
         self.metrics.buffered(-bytes, -messages);
-        (seen.view.buffered_amount, seen.view.queued_messages) = (0, 0);
+        (seen.view.buffered_amount, seen.view.queued_messages, seen.unconfirmed) = (0, 0, 0);
         if let Some(detail) = recorder::detail(&event) {
             seen.record(&event, SystemTime::now(), detail);
         }
@@ -149,7 +151,11 @@ impl Slot {
     /// What takes the disk's answers to the link's task.
     fn answering(&self) -> Answer {
         let me = Weak::clone(&self.me);
-        Arc::new(move |answer| me.upgrade().is_some_and(|slot| slot.answer(answer)))
+        Arc::new(move |answer| {
+            if let Some(slot) = me.upgrade() {
+                slot.answer(answer);
+            }
+        })
     }
 
     /// Counts messages that were under way when the daemon ended without a word.
@@ -162,11 +168,11 @@ impl Slot {
         }
     }
 
-    /// Hands an answer of the disk to the link's task; `false`: it is gone.
-    fn answer(&self, answer: Input) -> bool {
+    /// Hands an answer of the disk to the link's task.
+    fn answer(&self, answer: Input) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
         // Full: the task is awake, or about to be, and looks for answers whenever it is.
-        !matches!(self.orders.try_send(Box::new(Order::Disk)), Err(TrySendError::Closed(_)))
+        let _ = self.orders.try_send(Box::new(Order::Disk));
     }
 
     /// The store holds messages of this link.
@@ -263,6 +269,7 @@ impl Host for Slot {
             self.metrics.outbox_limits(limits.0 - seen.limits.0, limits.1 - seen.limits.1);
             seen.limits = limits;
         }
+        seen.unconfirmed = link.unconfirmed_messages() as u64;
         seen.view.follow(link, now, wall);
     }
 

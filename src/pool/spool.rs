@@ -31,10 +31,12 @@ pub(super) struct Spool {
     waiting: Mutex<Waiting>,
     /// How many messages were under way when an earlier life ended, to be counted where the link is.
     crashed: Mutex<BTreeMap<(Arc<str>, u32), u64>>,
+    /// Why the store refused a message, the last time that it did.
+    refusal: Mutex<Option<Arc<str>>>,
 }
 
-/// Takes the store's answers to the link that asked; `false`: its task is gone.
-pub(super) type Answer = Arc<dyn Fn(Input) -> bool + Send + Sync>;
+/// Takes the store's answers to the link that asked.
+pub(super) type Answer = Arc<dyn Fn(Input) + Send + Sync>;
 
 /// By endpoint and link.
 type Waiting = BTreeMap<(Arc<str>, u32), Vec<Record>>;
@@ -77,6 +79,7 @@ impl Spool {
             receipts,
             waiting: Mutex::default(),
             crashed: Mutex::default(),
+            refusal: Mutex::default(),
         })
     }
 
@@ -121,9 +124,9 @@ impl Spool {
         }
     }
 
-    /// Why the store does not take messages, as far as is known; `None`: it does.
-    pub(super) fn failure(&self) -> Option<Arc<str>> {
-        self.view()?.failure
+    /// Why the store refused a message, the last time that it did.
+    pub(super) fn refusal(&self) -> Option<Arc<str>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How it is; `None`: no endpoint needs it.
@@ -155,16 +158,17 @@ impl Spool {
             marked: false,
         };
         let (link, spool) = (link.clone(), Arc::clone(self));
-        let done = move |result| match result {
+        let done = move |result: Result<u64, WriteError>| match result {
             Ok(_) => {
                 spool.receipts.advance(id, SystemTime::now(), State::Stored, None, None);
                 answer(Input::Stored { place, id });
             }
             Err(error) => {
                 tracing::warn!(%link, %id, %error, "a message could not be stored and is refused");
-                if !answer(Input::NotStored { place, id }) {
-                    spool.receipts.advance(id, SystemTime::now(), State::Dropped, Some(Fate::Disk), None);
-                }
+                *spool.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string().into());
+                answer(Input::NotStored { place, id });
+                // The link says so, too, unless it is about to stop and has no such message any more.
+                spool.receipts.advance(id, SystemTime::now(), State::Dropped, Some(Fate::Disk), None);
             }
         };
         self.submit(Op::Append(Box::new(record)), Box::new(done));
@@ -241,6 +245,12 @@ impl Spool {
                 Vec::new()
             }
         }
+    }
+
+    /// Messages that the store holds for the links of an endpoint; `None`: it cannot say.
+    pub(super) async fn held(&self, endpoint: &str) -> Option<u64> {
+        let Standing::Open(store) = self.standing() else { return None };
+        store.count(endpoint.into()).await.ok()
     }
 
     /// Messages that wait for a link that nobody has configured.
@@ -393,9 +403,9 @@ mod tests {
         let spool = open(folder.path()).await;
         let refused = spool.carry_out(Op::Append(record(1, 1 << 20, false))).await;
         assert!(matches!(refused, Err(WriteError::Full(_))), "{refused:?}");
-        assert!(spool.failure().is_some());
+        assert!(spool.view().and_then(|view| view.failure).is_some());
         assert_eq!(spool.closed(), None);
         assert_eq!(spool.carry_out(Op::Append(record(2, 1, false))).await, Ok(1));
-        assert_eq!(spool.failure(), None);
+        assert_eq!(spool.view().and_then(|view| view.failure), None);
     }
 }

@@ -230,15 +230,20 @@ impl Inner {
         }
         let mut left = Vec::new();
         for pod in &pods {
-            let totals = pod.totals();
-            let kept = pod.config().link.outbox.durable;
-            if totals.queued_messages > 0 {
-                left.push(Left { endpoint: Arc::clone(&pod.name), messages: totals.queued_messages, kept });
+            let (messages, kept) = (pod.open_messages(), pod.config().link.outbox.durable);
+            if messages > 0 {
+                left.push(Left { endpoint: Arc::clone(&pod.name), messages, kept });
             }
         }
         let tasks: Vec<_> = pods.iter().flat_map(|pod| std::mem::take(&mut *pod.tasks())).collect();
         let within = deadline.saturating_duration_since(Instant::now());
         end(tasks, within, Fate::Shutdown).await;
+        for left in left.iter_mut().filter(|left| left.kept) {
+            // The last pong may have confirmed some. A disk that hangs or fails leaves the count as it was.
+            let held = tokio::time::timeout_at(deadline + GRACE, self.spool.held(&left.endpoint)).await;
+            left.messages = held.ok().flatten().unwrap_or(left.messages);
+        }
+        left.retain(|left| left.messages > 0);
         for pod in pods {
             pod.sinks.inbox.close();
         }

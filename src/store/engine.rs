@@ -101,7 +101,10 @@ impl Engine {
 
     /// Carries out the ops as one transaction. After an error none of them has been, and the engine goes on.
     pub(super) fn commit(&mut self, ops: &[&Op], now: SystemTime) -> Result<Outcomes, WriteError> {
-        let outcomes = self.attempt(ops, now).map_err(|fault| self.undo(fault))?;
+        let outcomes = self.attempt(ops, now).map_err(|fault| match self.undo(fault) {
+            full @ WriteError::Full(_) => self.make_room().err().unwrap_or(full),
+            broken @ (WriteError::Broken(_) | WriteError::Closed) => broken,
+        })?;
         self.commits += 1;
         self.after_commit()?;
         Ok(outcomes)
@@ -122,6 +125,12 @@ impl Engine {
     pub(super) fn held(&self, endpoint: &str, link: u32) -> Result<Vec<super::Record>, Unreadable> {
         let sql = format!("SELECT {} FROM message WHERE endpoint = ?1 AND link = ?2 ORDER BY seq", row::MESSAGE);
         row::all(self.db.prepare_cached(&sql)?.query((endpoint, link))?, row::message)
+    }
+
+    /// How many messages of an endpoint have not ended.
+    pub(super) fn count(&self, endpoint: &str) -> Result<u64, Unreadable> {
+        let mut query = self.db.prepare_cached("SELECT count(*) FROM message WHERE endpoint = ?1")?;
+        Ok(query.query_row([endpoint], |row| row.get(0))?)
     }
 
     /// Dead letters of an endpoint or of all, oldest first, from behind `after`; behind one that is gone, from the beginning.
@@ -199,6 +208,14 @@ impl Engine {
         }
     }
 
+    /// With no space to grow the log, an early fold into pages that the file has already lets it begin anew.
+    fn make_room(&mut self) -> Result<(), WriteError> {
+        match self.fold("PASSIVE").map_err(|e| write_error(&e)) {
+            Err(broken @ WriteError::Broken(_)) => Err(broken),
+            Ok(()) | Err(WriteError::Full(_) | WriteError::Closed) => Ok(()),
+        }
+    }
+
     fn after_commit(&mut self) -> Result<(), WriteError> {
         let pages = self.logged.load(Ordering::Relaxed);
         // A mark that could not be written is one that lags.
@@ -206,11 +223,8 @@ impl Engine {
         if pages < LOG_PAGES {
             return Ok(());
         }
-        match self.fold("PASSIVE").map_err(|e| write_error(&e)) {
-            Err(broken @ WriteError::Broken(_)) => Err(broken),
-            // The log goes on growing, up to its limit, until there is room to fold it.
-            Ok(()) | Err(WriteError::Full(_) | WriteError::Closed) => Ok(()),
-        }
+        // Where there is no room to fold it the log goes on growing, up to its limit.
+        self.make_room()
     }
 
     /// Folds the log into the file and leaves nothing of it. `false`: the mark could not be cleared, so the log stays, folded.

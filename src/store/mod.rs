@@ -106,7 +106,7 @@ pub struct Status {
     pub dead_evicted: u64,
     /// Transactions synced since the start.
     pub commits: u64,
-    /// Why messages are refused: [`WriteError::Full`] until something could be written again, [`WriteError::Broken`] until a
+    /// Why messages are refused: [`WriteError::Full`] until a message was taken in or let go, [`WriteError::Broken`] until a
     /// restart.
     pub failure: Option<WriteError>,
 }
@@ -164,6 +164,11 @@ impl Store {
     /// Messages of a link that have not ended, in the order of acceptance, with those that are submitted now.
     pub async fn held(&self, endpoint: Arc<str>, link: u32) -> Result<Vec<Record>, ReadError> {
         self.read(move |engine| engine.held(&endpoint, link)).await
+    }
+
+    /// How many messages of an endpoint have not ended, with those that are submitted now.
+    pub async fn count(&self, endpoint: Arc<str>) -> Result<u64, ReadError> {
+        self.read(move |engine| engine.count(&endpoint)).await
     }
 
     /// Dead letters of an endpoint or of all, oldest first, from behind `after`, at most `limit`.

@@ -100,6 +100,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether it changes a note on a message and nothing else.
+    pub(super) fn is_mark(&self) -> bool {
+        match self {
+            Self::Mark { .. } => true,
+            Self::Append(_)
+            | Self::Revive { .. }
+            | Self::Settle(_)
+            | Self::Move { .. }
+            | Self::Discard { .. }
+            | Self::DropDead(_) => false,
+        }
+    }
+
     /// Whether it needs room: refused when there is none, and not tried again.
     pub(super) fn is_append(&self) -> bool {
         match self {

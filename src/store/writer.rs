@@ -143,7 +143,7 @@ impl Writer {
         }
         match self.attempt(&batch) {
             Ok(outcomes) => {
-                self.report(outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned());
+                self.report(self.fullness(&batch, &outcomes));
                 answer(batch, outcomes);
             }
             Err(full @ WriteError::Full(_)) => self.commit_without_appends(batch, &full),
@@ -185,7 +185,16 @@ impl Writer {
         })
     }
 
-    /// Says how things are. A refusal for want of room stands until something could be written without one.
+    /// Why messages are refused after this batch, as far as is known. What was said before stands until a message was taken in
+    /// or let go: a mark takes no room, and what changes nothing shows nothing.
+    fn fullness(&self, batch: &[(Op, Option<Done>)], outcomes: &Outcomes) -> Option<WriteError> {
+        let refused = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned();
+        let shows_room =
+            batch.iter().zip(outcomes).any(|((op, _), outcome)| !op.is_mark() && matches!(outcome, Ok(1..)));
+        refused.or_else(|| if shows_room { None } else { lock(&self.shared.status).failure.clone() })
+    }
+
+    /// Says how things are. A refusal for want of room stands until a message was taken in or let go without one.
     fn report(&self, full: Option<WriteError>) {
         let engine = &self.engine;
         let bytes = engine.used().ok();

@@ -75,6 +75,16 @@ impl Api {
         read(answer.unwrap_or_else(|error| panic!("POST {path}: {error}"))).await.unwrap()
     }
 
+    /// `POST`, where nobody may be there, or may go before there is an answer.
+    pub async fn try_post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, Failure> {
+        read(self.call(Method::POST, path, headers, body.into()).await?).await
+    }
+
     /// Sends text to an endpoint.
     pub async fn send_text(&self, endpoint: &str, text: &str) -> Answer {
         let path = format!("/v1/endpoints/{endpoint}/messages");

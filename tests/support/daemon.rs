@@ -3,8 +3,8 @@
 //! Dropping it kills the child; when the test panics, its log is shown, and when the daemon panicked, the test does too.
 
 use std::{
-    fs::{self, File},
-    path::PathBuf,
+    fs::{self, OpenOptions},
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 
@@ -16,10 +16,12 @@ use tempfile::TempDir;
 
 use super::{api::Api, until};
 
-/// A daemon that answers.
+/// A daemon that answers, or one that was killed and can be started again in its folder.
 pub struct Daemon {
-    child: Child,
+    child: Option<Child>,
     folder: TempDir,
+    /// A program and its arguments that run the daemon, where it does not run by itself.
+    under: Vec<String>,
     /// A client of its API.
     pub api: Api,
 }
@@ -27,42 +29,78 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one with these sections below `[api]`, and waits until it says that it is ready.
     pub async fn start(sections: &str) -> Self {
+        let mut daemon = Self::made(sections);
+        daemon.launch();
+        daemon.ready().await;
+        daemon
+    }
+
+    /// One that does not run yet. `{folder}` in the sections is its folder.
+    pub fn made(sections: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let socket = folder.path().join("api.sock");
-        let config = folder.path().join("wskeeper.toml");
-        fs::write(
-            &config,
-            format!("[api]\nlisten = \"unix:{}\"\n[log]\nlevel = \"debug\"\n{sections}", socket.display()),
-        )
-        .unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_wskeeper"))
+        let api = Api::unix(folder.path().join("api.sock"));
+        let daemon = Self { child: None, folder, under: Vec::new(), api };
+        daemon.configure(sections);
+        daemon
+    }
+
+    /// Writes its configuration, which it reads at the next start or reload.
+    pub fn configure(&self, sections: &str) {
+        let (socket, sections) = (self.folder.path().join("api.sock"), sections.replace("{folder}", &self.text()));
+        let text = format!("[api]\nlisten = \"unix:{}\"\n[log]\nlevel = \"debug\"\n{sections}", socket.display());
+        fs::write(self.config(), text).unwrap();
+    }
+
+    /// From the next start on, runs it by this program with these arguments before its own.
+    pub fn run_under(&mut self, words: &[&str]) {
+        self.under = words.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Starts the process, and does not wait for it.
+    pub fn launch(&mut self) {
+        let log = OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        let binary = env!("CARGO_BIN_EXE_wskeeper").to_owned();
+        let mut words = self.under.iter().chain([&binary]);
+        let child = Command::new(words.next().unwrap())
+            .args(words)
             .args(["run", "--config"])
-            .arg(&config)
+            .arg(self.config())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut daemon = Self { child, folder, api: Api::unix(socket) };
-        daemon.ready().await;
-        daemon
+        self.child = Some(child);
+    }
+
+    /// Starts it again where it was, and waits until it answers, ready or not.
+    pub async fn relaunch(&mut self) {
+        self.launch();
+        self.alive().await;
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ended = child.kill();
+            child.wait().unwrap();
+        }
     }
 
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(Pid::from_raw(i32::try_from(self.id()).unwrap()), signal).unwrap();
     }
 
     /// Waits for its end.
     pub async fn end(&mut self) -> ExitStatus {
-        let child = std::cell::RefCell::new(&mut self.child);
+        let child = std::cell::RefCell::new(self.child.as_mut().expect("a running daemon"));
         until("the end of the daemon", || async { child.borrow_mut().try_wait().unwrap().ok_or("it runs") }).await
     }
 
     /// The most memory that it has ever had resident, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
     }
@@ -77,13 +115,37 @@ impl Daemon {
         self.folder.path().join("wskeeper.toml")
     }
 
-    async fn ready(&mut self) {
-        let (api, child, log) = (&self.api, std::cell::RefCell::new(&mut self.child), self.folder.path().join("log"));
-        until("a ready daemon", || async {
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&mut self) {
+        self.answers("/readyz").await;
+    }
+
+    /// Waits until it answers.
+    pub async fn alive(&mut self) {
+        self.answers("/livez").await;
+    }
+
+    fn id(&self) -> u32 {
+        self.child.as_ref().expect("a running daemon").id()
+    }
+
+    fn text(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
+    async fn answers(&mut self, path: &str) {
+        let child = std::cell::RefCell::new(self.child.as_mut().expect("a running daemon"));
+        let (api, log) = (&self.api, self.folder.path().join("log"));
+        until(&format!("200 from {path}"), || async {
             if let Some(status) = child.borrow_mut().try_wait().unwrap() {
                 panic!("the daemon ended with {status}:\n{}", fs::read_to_string(&log).unwrap_or_default());
             }
-            match api.try_get("/readyz").await {
+            match api.try_get(path).await {
                 Ok(answer) if answer.status == 200 => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -94,8 +156,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+        self.kill();
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();

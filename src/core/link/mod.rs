@@ -290,6 +290,11 @@ impl Link {
         self.outbox.len()
     }
 
+    /// Messages handed to the network and kept until they are confirmed.
+    pub fn unconfirmed_messages(&self) -> usize {
+        self.outbox.unconfirmed()
+    }
+
     /// The largest message that may arrive.
     pub fn max_inbound(&self) -> usize {
         self.policy.max_inbound

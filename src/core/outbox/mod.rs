@@ -282,6 +282,11 @@ impl Outbox {
         self.queue.len() + self.in_transit.len()
     }
 
+    /// Messages handed to the network and kept until they are confirmed.
+    pub fn unconfirmed(&self) -> usize {
+        self.unconfirmed.kept()
+    }
+
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -4,6 +4,7 @@ mod bounds;
 mod damage;
 mod life;
 mod model;
+mod refusals;
 
 use std::{
     fs,
