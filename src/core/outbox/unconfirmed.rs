@@ -1,7 +1,7 @@
 //! Messages written and not yet known to have been read by the peer, in the order of the stream.
 //!
-//! At most once, only their names are kept, and not more than [`MOST`] of those that a pong confirms: past that bound the
-//! oldest is forgotten and stays `written`. A ping is asked for at half of it, so this takes a peer that answers no ping while
+//! At most once, only their names are kept, and not more than [`MOST`] of those that a pong confirms and of those that an
+//! acknowledgement does: past that bound the oldest is forgotten and stays `written`. A ping is asked for at half of it, so this takes a peer that answers no ping while
 //! hundreds of messages leave. At least once, the messages themselves are kept, within the limits of the outbox, which
 //! count them.
 
@@ -38,6 +38,9 @@ impl Unconfirmed {
 
     /// A message was written that an acknowledgement with this key confirms.
     pub(super) fn push_keyed(&mut self, now: Instant, key: Box<str>, written: Written) {
+        if written.kept.is_none() && self.unacknowledged.len() >= MOST {
+            self.unacknowledged.take_oldest();
+        }
         self.count(&written);
         self.unacknowledged.push(now, key, written);
     }

@@ -99,3 +99,16 @@ fn at_most_once_an_acknowledgement_that_does_not_come_leaves_the_message_unknown
     assert_eq!(desk.told(), [(1, State::Unknown, Some(Fate::AckTimeout))]);
     assert_eq!(desk.outbox.next_ack_deadline(), Some(since + Duration::from_millis(150)));
 }
+
+#[test]
+fn at_most_once_the_names_that_wait_are_bounded() {
+    let mut desk = acked(Delivery::AtMostOnce);
+    for id in 0..=unconfirmed::MOST as u128 {
+        desk.put_keyed(id, &id.to_string());
+        desk.send_all();
+    }
+    desk.acknowledge("0");
+    assert_eq!(desk.told(), [], "the oldest stays written");
+    desk.acknowledge("1");
+    assert_eq!(desk.told(), [confirmed(1)]);
+}
