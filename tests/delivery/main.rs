@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acks;
 mod chance;
 mod changes;
 mod crashes;
