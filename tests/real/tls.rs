@@ -66,6 +66,19 @@ async fn messages_cross_tls_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn without_an_authority_of_its_own_an_endpoint_trusts_the_platforms() {
+    let authority = Authority::new();
+    let Some(python) = Peer::start(Recipe::Python).await else { return };
+    let Some(nginx) = authority.nginx("localhost", false, python.port).await else { return };
+    let url = format!("wss://localhost:{}/", nginx.port);
+    let mut daemon = Daemon::made(&format!("{QUICK}{}", endpoint("e", &url, "")));
+    // Where the platform keeps its authorities can be said by this variable, as OpenSSL has it.
+    daemon.run_under(&["env", &format!("SSL_CERT_FILE={}", authority.file().display())]);
+    daemon.relaunch().await;
+    daemon.api.ready_after("e/0", 0).await;
+}
+
+#[tokio::test]
 async fn a_bad_certificate_is_a_tls_failure_that_says_what_is_wrong() {
     let authority = Authority::new();
     let Some(expired) = authority.nginx("localhost", true, 9).await else { return };

@@ -1,6 +1,6 @@
 //! Certificates of an authority made for one test, and nginx with them.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{
@@ -37,9 +37,14 @@ impl Authority {
         Self { issuer, folder }
     }
 
+    /// Its certificate.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
     /// The table that makes the endpoint trust this authority, and no other.
     pub fn trust(&self, endpoint: &str) -> String {
-        format!("[endpoints.{endpoint}.tls]\nca = \"{}\"", self.folder.path().join("ca.pem").display())
+        format!("[endpoints.{endpoint}.tls]\nca = \"{}\"", self.file().display())
     }
 
     /// The same, and a certificate of ours by this authority.
