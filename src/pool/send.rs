@@ -50,7 +50,9 @@ impl Inner {
         let mut outcomes = Vec::new();
         let mut sends = sends.into_iter().map(|send| self.post(send)).peekable();
         let mut is_full = false;
-        while let Some(first) = sends.next().filter(|_| !(is_full && stop)) {
+        while !(is_full && stop)
+            && let Some(first) = sends.next()
+        {
             let (first, offer) = match first {
                 Ok(posted) => posted,
                 Err(refused) => {
