@@ -20,6 +20,9 @@ use crate::core::{
     timers::Timer,
 };
 
+/// On a busy link, the ping that asks for a proof waits until nothing else is to leave, or so many messages have left.
+const PROOF_AFTER: u64 = 256;
+
 impl Link {
     pub(super) fn on_heard(&mut self, now: Instant) {
         self.heard = Some(now);
@@ -115,7 +118,8 @@ impl Link {
 
     /// The next frame, pulled when the transport has room: Close before ping before data.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
-        let pings = self.owes_ping || self.wants_proof(now);
+        let proves = self.wants_proof(now);
+        let pings = self.owes_ping || (proves && self.outbox.since_fence() >= PROOF_AFTER);
         let frame = match &mut self.state {
             State::Closing(Closing { ending, sent_code, .. }) if !(self.owes_ping && ending.owed.is_some()) => {
                 let frame = ending.owed.take()?;
@@ -123,11 +127,15 @@ impl Link {
                 return Some(Frame::Close(frame));
             }
             State::Closing(_) => self.ping(now),
-            State::Open(_) if pings => {
-                self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
-                self.ping(now)
-            }
-            State::Open(_) => Frame::Data(self.outbox.next(now)?),
+            State::Open(_) => match if pings { None } else { self.outbox.next(now) } {
+                Some(payload) => Frame::Data(payload),
+                // Where nothing else is to leave now, one ping speaks for all of it.
+                None if pings || proves => {
+                    self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
+                    self.ping(now)
+                }
+                None => return None,
+            },
             State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {
                 return None;
             }

@@ -56,6 +56,8 @@ pub struct Outbox {
     pulled: u64,
     /// The peer has read everything pulled up to here.
     confirmed: u64,
+    /// Where the newest mark is.
+    fenced: u64,
 }
 
 /// A message that reached a state.
@@ -188,8 +190,14 @@ impl Outbox {
     }
 
     /// A mark for a ping that is sent now: it covers all that was pulled before it, written or still in transit.
-    pub fn fence(&self) -> u64 {
+    pub fn fence(&mut self) -> u64 {
+        self.fenced = self.pulled;
         self.pulled
+    }
+
+    /// Messages pulled since the last mark.
+    pub fn since_fence(&self) -> u64 {
+        self.pulled - self.fenced
     }
 
     /// The pong for the ping with this mark has arrived: the peer has read everything before it.

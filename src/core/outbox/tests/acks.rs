@@ -34,7 +34,8 @@ fn a_message_with_a_key_is_confirmed_by_its_acknowledgement_and_by_no_pong() {
     desk.put(2, 10).unwrap();
     desk.put_keyed(3, "b");
     desk.send_all();
-    desk.confirm(desk.outbox.fence());
+    let fence = desk.outbox.fence();
+    desk.confirm(fence);
     assert_eq!(desk.told(), [confirmed(2)]);
     desk.acknowledge("b");
     desk.acknowledge("nobody's");

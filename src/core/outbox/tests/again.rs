@@ -78,7 +78,8 @@ fn a_message_that_the_peer_refuses_three_times_in_a_row_is_dead_and_the_rest_goe
     assert_eq!(desk.pull(9), [1]);
     desk.flush();
     assert_eq!(desk.pull(9), NOTHING, "the next suspect waits for the proof of this one");
-    desk.confirm(desk.outbox.fence());
+    let fence = desk.outbox.fence();
+    desk.confirm(fence);
     assert_eq!(desk.pull(9), [2]);
     assert_eq!(desk.close(1003), None);
     desk.told();
