@@ -116,7 +116,8 @@ impl Link {
         self.tell_receipts(ended, out);
     }
 
-    /// The next frame, pulled when the transport has room: Close before ping before data.
+    /// The next frame, pulled when the transport has room: Close before a heartbeat before data. A ping that only asks for a
+    /// proof comes behind the data.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
         let proves = self.wants_proof(now);
         let pings = self.owes_ping || (proves && self.outbox.since_fence() >= PROOF_AFTER);
