@@ -47,6 +47,24 @@ pub struct Timings {
     pub total: Duration,
 }
 
+/// When the certificates of a connection expire, in seconds since 1970; `None` where there is none, or none that can be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// The peer's own, without its chain.
+    pub peer: Option<i64>,
+    /// Ours, without its chain.
+    pub client: Option<i64>,
+}
+
+impl Certificates {
+    /// Of each kind the one that expires first.
+    #[must_use]
+    pub fn earliest(self, other: Self) -> Self {
+        let first = |one: Option<i64>, other: Option<i64>| one.into_iter().chain(other).min();
+        Self { peer: first(self.peer, other.peer), client: first(self.client, other.client) }
+    }
+}
+
 /// A connection as it was established.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Established {
@@ -58,6 +76,8 @@ pub struct Established {
     pub protocol: Box<str>,
     /// The extensions in use; empty where none are.
     pub extensions: Box<str>,
+    /// What TLS showed.
+    pub certificates: Certificates,
     /// How long it took.
     pub timings: Timings,
 }

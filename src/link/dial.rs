@@ -17,7 +17,7 @@ use crate::{
     config::{Endpoint, url::Target},
     core::{
         close::Cause,
-        event::{DialFailure, Established, LinkId, Timings},
+        event::{Certificates, DialFailure, Established, LinkId, Timings},
     },
 };
 
@@ -146,14 +146,15 @@ impl Attempt {
         let address = won.permit.address;
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
         let _permit = won.permit;
-        let stream = if ask.target.tls {
+        let (stream, certificates) = if ask.target.tls {
             self.report.send(Progress::Securing).await;
             let began = Instant::now();
             let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls).await;
             self.timings.tls = Some(self.timings.tls.unwrap_or_default() + began.elapsed());
-            Transport::Tls(Box::new(secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?))
+            let (stream, certificates) = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
+            (Transport::Tls(Box::new(stream)), certificates)
         } else {
-            Transport::Plain(won.tcp)
+            (Transport::Plain(won.tcp), Certificates::default())
         };
         self.report.send(Progress::Upgrading).await;
         let began = Instant::now();
@@ -167,6 +168,7 @@ impl Attempt {
                 address: Some(address),
                 protocol: ask.protocol_shown(protocol).into(),
                 extensions: "".into(),
+                certificates,
                 timings: Timings::default(),
             },
         }))

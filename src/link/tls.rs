@@ -18,9 +18,10 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::config::Tls;
+use crate::{config::Tls, core::event::Certificates};
 
 mod blind;
+mod expiry;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +51,25 @@ pub(super) enum TlsFault {
     Handshake(String),
 }
 
-/// Makes `tcp` a TLS connection to `host`.
-pub(super) async fn secure(tcp: TcpStream, host: &str, tls: &Tls) -> Result<TlsStream<TcpStream>, TlsFault> {
+/// Makes `tcp` a TLS connection to `host`; answers with when the certificates shown in it expire, too.
+pub(super) async fn secure(
+    tcp: TcpStream,
+    host: &str,
+    tls: &Tls,
+) -> Result<(TlsStream<TcpStream>, Certificates), TlsFault> {
     let name = ServerName::try_from(tls.server_name.as_deref().unwrap_or(host).to_owned())?;
     let tls = tls.clone();
     // It reads files, and the first time all of the platform's roots.
     let config = tokio::task::spawn_blocking(move || config(&tls)).await;
-    let config = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| explain(&error))
+    let (config, client) = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| explain(&error))?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificates = Certificates { peer: expiry::of(chain), client };
+    Ok((stream, certificates))
 }
 
-fn config(tls: &Tls) -> Result<ClientConfig, TlsFault> {
+/// The settings of a connection, and when the certificate of ours in them expires.
+fn config(tls: &Tls) -> Result<(ClientConfig, Option<i64>), TlsFault> {
     let setup = |error: &dyn std::error::Error| TlsFault::Setup(error.to_string());
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -71,15 +80,17 @@ fn config(tls: &Tls) -> Result<ClientConfig, TlsFault> {
     } else {
         builder.with_webpki_verifier(verifier(tls, provider)?)
     };
-    let mut config = match &tls.client {
-        None => builder.with_no_client_auth(),
+    let (mut config, client) = match &tls.client {
+        None => (builder.with_no_client_auth(), None),
         Some((chain, key)) => {
             let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
-            builder.with_client_auth_cert(certificates(chain)?, key_der).map_err(|error| setup(&error))?
+            let chain = certificates(chain)?;
+            let client = expiry::of(&chain);
+            (builder.with_client_auth_cert(chain, key_der).map_err(|error| setup(&error))?, client)
         }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok((config, client))
 }
 
 fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TlsFault> {

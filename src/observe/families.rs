@@ -10,11 +10,11 @@ use std::{
 };
 
 use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::Collector,
 };
 
-use super::handles::{EndpointMetrics, LinkMetrics};
+use super::{endpoint::EndpointMetrics, handles::LinkMetrics};
 
 const NAMESPACE: &str = "wskeeper";
 /// 5 ms to 30 s: a dial, TLS included.
@@ -75,11 +75,17 @@ pub(super) struct PerEndpoint {
     pub(super) consumers: IntGaugeVec,
     pub(super) consumer_gaps: IntCounterVec,
     pub(super) consumer_missed: IntCounterVec,
+    pub(super) outbox_oldest_message_age: GaugeVec,
+    pub(super) links_longest_not_ready: GaugeVec,
+    pub(super) links_min_ready: IntGaugeVec,
+    pub(super) certificate_not_after: IntGaugeVec,
 }
 
 /// The store of durable outboxes, in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreGauges {
+    /// An endpoint needs it, or an earlier life has left one.
+    pub needed: bool,
     /// It takes messages.
     pub up: bool,
     /// Bytes of the file that hold something.
@@ -102,6 +108,7 @@ struct Daemon {
     admission_waiting: IntGauge,
     payload_bytes: IntGauge,
     payload_limit_bytes: IntGauge,
+    store_needed: IntGauge,
     store_up: IntGauge,
     store_bytes: IntGauge,
     store_limit_bytes: IntGauge,
@@ -192,7 +199,8 @@ impl Families {
 
     /// The store of durable outboxes, and the dead letters.
     pub fn store(&self, store: StoreGauges, dead_letters: usize) {
-        let StoreGauges { up, bytes, limit_bytes, messages, orphans } = store;
+        let StoreGauges { needed, up, bytes, limit_bytes, messages, orphans } = store;
+        self.daemon.store_needed.set(i64::from(needed));
         self.daemon.store_up.set(i64::from(up));
         self.daemon.store_bytes.set(whole(bytes));
         self.daemon.store_limit_bytes.set(whole(limit_bytes));
@@ -256,6 +264,10 @@ impl PerEndpoint {
             consumers: to.gauges("consumers", "Local consumers of the inbox.", &[])?,
             consumer_gaps: to.counters("consumer_gaps_total", "Gaps told to consumers that fell out of the retained window.", &[])?,
             consumer_missed: to.counters("consumer_missed_total", "Inbox entries that consumers missed in gaps.", &[])?,
+            outbox_oldest_message_age: to.levels("outbox_oldest_message_age_seconds", "How long the oldest message has been queued; 0 where none is.")?,
+            links_longest_not_ready: to.levels("links_longest_not_ready_seconds", "How long the link has not been ready that has not for the longest; 0 where all are, or are paused.")?,
+            links_min_ready: to.gauges("links_min_ready", "Ready links that the endpoint needs: min_ready where it is critical, else 0.", &[])?,
+            certificate_not_after: to.gauges("certificate_not_after_timestamp_seconds", "When the certificate expires that does first, of the peers or of the client, in seconds since 1970.", &["kind"])?,
         })
     }
 }
@@ -275,6 +287,7 @@ impl Daemon {
             admission_waiting: to.gauge("admission_waiting", "Attempts that wait for admission.")?,
             payload_bytes: to.gauge("payload_bytes", "Bytes of payload held in all outboxes and inboxes.")?,
             payload_limit_bytes: to.gauge("payload_limit_bytes", "Bytes of payload that may be held: limits.memory.")?,
+            store_needed: to.gauge("store_needed", "1 if an endpoint needs the store of durable outboxes, or there is one already.")?,
             store_up: to.gauge("store_up", "1 if the store of durable outboxes takes messages; 0 if not, or if none is needed.")?,
             store_bytes: to.gauge("store_bytes", "Bytes of the store's file that hold something.")?,
             store_limit_bytes: to.gauge("store_limit_bytes", "What the store's file may grow to: storage.max_bytes.")?,
@@ -301,6 +314,10 @@ impl Registrar<'_> {
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
         self.keep(IntGaugeVec::new(opts(name, help), &[self.base, labels].concat())?)
+    }
+
+    fn levels(&self, name: &str, help: &str) -> prometheus::Result<GaugeVec> {
+        self.keep(GaugeVec::new(opts(name, help), self.base)?)
     }
 
     fn histograms(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {

@@ -11,13 +11,12 @@ use std::{
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::{
-    families::{Families, Key, whole},
+    families::{Families, Key},
     series::Taken,
 };
 use crate::core::{
     close::{ABNORMAL, Cause, Closed, NO_STATUS},
     message::Kind,
-    outbox::Refusal,
     phase::Phase,
     receipt::{Fate, State},
 };
@@ -61,32 +60,6 @@ pub struct LinkMetrics {
     receipts: BTreeMap<State, IntCounter>,
     lost: BTreeMap<Fate, IntCounter>,
     pub(super) panics: IntCounter,
-}
-
-/// What an endpoint counts once, however many links it holds.
-#[derive(Debug)]
-pub struct EndpointMetrics {
-    families: Arc<Families>,
-    name: Arc<str>,
-    taken: Taken,
-    refused: [IntCounter; Refused::ALL.len()],
-    inbox_cursor: IntGauge,
-    consumers: IntGauge,
-    gaps: IntCounter,
-    missed: IntCounter,
-}
-
-/// Why a message was refused, as a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// The outbox said so.
-    Outbox(Refusal),
-    /// `limits.memory` is used up.
-    Memory,
-    /// A durable outbox, and the store cannot take the message.
-    Store,
-    /// The daemon is stopping.
-    Draining,
 }
 
 impl LinkMetrics {
@@ -211,81 +184,6 @@ impl Drop for LinkMetrics {
         let this: *const Self = self;
         let taken = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.families.release_link(&self.key, this, || taken.give_back());
-    }
-}
-
-impl EndpointMetrics {
-    pub(super) fn new(families: &Arc<Families>, name: Arc<str>) -> Self {
-        let mut taken = Taken::new(vec![name.to_string()]);
-        let from = &families.endpoint;
-        Self {
-            refused: Refused::ALL.map(|reason| taken.take(&from.outbox_refused, &[reason.as_str()])),
-            inbox_cursor: taken.take(&from.inbox_cursor, &[]),
-            consumers: taken.take(&from.consumers, &[]),
-            gaps: taken.take(&from.consumer_gaps, &[]),
-            missed: taken.take(&from.consumer_missed, &[]),
-            families: Arc::clone(families),
-            name,
-            taken,
-        }
-    }
-
-    /// A message was not accepted; its sender was told.
-    pub fn refused(&self, reason: Refused) {
-        let [too_big, full, down, memory, store, draining] = &self.refused;
-        match reason {
-            Refused::Outbox(Refusal::TooBig) => too_big,
-            // A caller that waited for room and was refused after all met a full outbox.
-            Refused::Outbox(Refusal::Full | Refusal::Wait) => full,
-            Refused::Outbox(Refusal::Down) => down,
-            Refused::Memory => memory,
-            Refused::Store => store,
-            Refused::Draining => draining,
-        }
-        .inc();
-    }
-
-    /// The inbox as it is now.
-    pub fn inbox(&self, cursor: u64, consumers: usize) {
-        self.inbox_cursor.set(whole(cursor));
-        self.consumers.set(whole(consumers as u64));
-    }
-
-    /// A consumer was told of a gap of this many entries; `None` where nobody knows how many.
-    pub fn gap(&self, missed: Option<u64>) {
-        self.gaps.inc();
-        self.missed.inc_by(missed.unwrap_or_default());
-    }
-}
-
-impl Drop for EndpointMetrics {
-    fn drop(&mut self) {
-        let this: *const Self = self;
-        let taken = &mut self.taken;
-        self.families.release_endpoint(&self.name, this, || taken.give_back());
-    }
-}
-
-impl Refused {
-    /// One of each label.
-    const ALL: [Self; 6] = [
-        Self::Outbox(Refusal::TooBig),
-        Self::Outbox(Refusal::Full),
-        Self::Outbox(Refusal::Down),
-        Self::Memory,
-        Self::Store,
-        Self::Draining,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Outbox(Refusal::TooBig) => "too_big",
-            Self::Outbox(Refusal::Full | Refusal::Wait) => "full",
-            Self::Outbox(Refusal::Down) => "down",
-            Self::Memory => "memory",
-            Self::Store => "store",
-            Self::Draining => "draining",
-        }
     }
 }
 

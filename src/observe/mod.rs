@@ -3,6 +3,7 @@
 //! A fact about a link comes in as one `Event` and leaves as one log line and one metric, in one exhaustive match
 //! (`telling`). Payloads are logged at no level; label values come from closed sets, so that no peer can make series at will.
 
+mod endpoint;
 mod families;
 mod handles;
 mod render;
@@ -11,7 +12,8 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
+pub use endpoint::{EndpointGauges, EndpointMetrics, Refused};
 pub use families::{Families, StoreGauges};
-pub use handles::{EndpointMetrics, LinkMetrics, Refused};
+pub use handles::LinkMetrics;
 pub use render::{CONTENT_TYPE, render};
 pub use telling::visible;

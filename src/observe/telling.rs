@@ -118,7 +118,7 @@ fn log_dial_failed(link: &LinkId, failure: &DialFailure) {
 }
 
 fn log_opened(link: &LinkId, generation: u64, established: &Established) {
-    let Established { url, address, protocol, extensions, timings } = established;
+    let Established { url, address, protocol, extensions, certificates: _, timings } = established;
     let (address, took_ms) = (address.map(tracing::field::display), millis(timings.total));
     let (protocol, extensions) = (&*visible(protocol), &*visible(extensions));
     info!(%link, generation, %url, address, protocol, extensions, took_ms, "connection opened");

@@ -34,7 +34,7 @@ use crate::{
     },
     hub::{self, Hub},
     link::Order,
-    observe::{self, Families},
+    observe::Families,
 };
 
 pub use dead::DeadLetter;
@@ -44,6 +44,7 @@ pub use view::{EndpointView, HistoryEntry, LinkView, Page, Totals};
 
 mod dead;
 mod gatekeeper;
+mod gauges;
 mod operator;
 mod pod;
 mod receipts;
@@ -329,26 +330,6 @@ impl Pool {
         if let Some(pod) = self.inner.pod(endpoint) {
             pod.metrics.gap(missed);
         }
-    }
-
-    /// Brings gauges that nothing pushes up to date; to be called before metrics are rendered.
-    pub fn observe(&self) {
-        for pod in self.inner.pods().values() {
-            let totals = pod.totals();
-            pod.metrics.inbox(totals.inbox_cursor, usize::try_from(totals.consumers).unwrap_or(usize::MAX));
-        }
-        self.inner.families.payload(self.inner.budget.used(), self.inner.budget.limit());
-        let store = self.inner.spool.view().map(|view| {
-            let status = view.status.unwrap_or_default();
-            observe::StoreGauges {
-                up: view.failure.is_none(),
-                bytes: status.bytes,
-                limit_bytes: status.limit,
-                messages: status.messages as u64,
-                orphans: self.inner.spool.orphans().iter().map(|orphans| orphans.messages).sum(),
-            }
-        });
-        self.inner.families.store(store.unwrap_or_default(), self.inner.dead.len());
     }
 
     /// Follows a new configuration: untouched links keep their connections.

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     dead::{DeadLetter, DeadLetters},
+    gauges::Vitals,
     receipts::Receipts,
     recorder::{self, Recorder},
     spool::{Answer, Spool},
@@ -75,6 +76,7 @@ pub(super) struct Load {
 struct Seen {
     view: LinkView,
     unconfirmed: u64,
+    vitals: Vitals,
     limits: (i64, i64),
     recorder: Recorder,
     down_since: Option<SystemTime>,
@@ -108,7 +110,14 @@ impl Slot {
             last_inbound_at: None,
         };
         metrics.link_added(view.phase);
-        let seen = Seen { view, unconfirmed: 0, limits: (0, 0), recorder: Recorder::default(), down_since: None };
+        let seen = Seen {
+            view,
+            unconfirmed: 0,
+            vitals: Vitals::default(),
+            limits: (0, 0),
+            recorder: Recorder::default(),
+            down_since: None,
+        };
         Arc::new_cyclic(|me| Self {
             id,
             orders,
@@ -131,6 +140,10 @@ impl Slot {
         Load { phase, buffered_amount, queued_messages, unconfirmed: seen.unconfirmed, next_attempt_at }
     }
 
+    pub(super) fn vitals(&self) -> Vitals {
+        self.seen().vitals
+    }
+
     pub(super) fn history(&self) -> Vec<HistoryEntry> {
         self.seen().recorder.entries()
     }
@@ -143,6 +156,7 @@ impl Slot {
         let (bytes, messages) = (signed(seen.view.buffered_amount), signed(seen.view.queued_messages));
         self.metrics.buffered(-bytes, -messages);
         (seen.view.buffered_amount, seen.view.queued_messages, seen.unconfirmed) = (0, 0, 0);
+        seen.vitals.oldest_queued = None;
         if let Some(detail) = recorder::detail(&event) {
             seen.record(&event, SystemTime::now(), detail);
         }
@@ -270,6 +284,7 @@ impl Host for Slot {
             seen.limits = limits;
         }
         seen.unconfirmed = link.unconfirmed_messages() as u64;
+        seen.vitals.follow(link, now);
         seen.view.follow(link, now, wall);
     }
 

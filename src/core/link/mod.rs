@@ -290,6 +290,11 @@ impl Link {
         self.outbox.len()
     }
 
+    /// When the message was accepted, or read from the disk, that has been queued for the longest.
+    pub fn oldest_queued_at(&self) -> Option<Instant> {
+        self.outbox.oldest_at()
+    }
+
     /// Messages handed to the network and kept until they are confirmed.
     pub fn unconfirmed_messages(&self) -> usize {
         self.outbox.unconfirmed()

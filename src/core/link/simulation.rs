@@ -15,7 +15,7 @@ use crate::core::{
     admission::{self, Admission},
     budget::Share,
     close::{Cause, CloseFrame},
-    event::{DialFailure, Event, Timings},
+    event::{Certificates, DialFailure, Event, Timings},
     message::MessageId,
     outbox::Delivery,
     receipt::{self, Fate},
@@ -215,6 +215,7 @@ impl World {
                 address: None,
                 protocol: "".into(),
                 extensions: "".into(),
+                certificates: Certificates::default(),
                 timings: Timings::default(),
             };
             self.nodes[index].open = true;

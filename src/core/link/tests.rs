@@ -4,7 +4,7 @@ use super::*;
 use crate::core::{
     budget::Share,
     close::{Cause, CloseFrame},
-    event::{DialFailure, Event, Timings},
+    event::{Certificates, DialFailure, Event, Timings},
     message::MessageId,
     receipt::{self, Fate},
 };
@@ -25,6 +25,7 @@ fn established() -> Box<Established> {
         address: None,
         protocol: "".into(),
         extensions: "".into(),
+        certificates: Certificates::default(),
         timings: Timings::default(),
     })
 }

@@ -290,6 +290,12 @@ impl Outbox {
         self.queue.len() + self.in_transit.len()
     }
 
+    /// When the message was accepted that has been held the longest of these.
+    pub fn oldest_at(&self) -> Option<Instant> {
+        let in_transit = self.in_transit.front().map(|transit| transit.held.accepted_at);
+        in_transit.into_iter().chain(self.queue.first().map(|held| held.accepted_at)).min()
+    }
+
     /// Messages handed to the network and kept until they are confirmed.
     pub fn unconfirmed(&self) -> usize {
         self.unconfirmed.kept()

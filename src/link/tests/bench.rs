@@ -20,7 +20,7 @@ use crate::{
     core::{
         budget::Share,
         close::{Cause, Closed},
-        event::{DialFailure, Established, Event, Timings},
+        event::{Certificates, DialFailure, Established, Event, Timings},
         link::{Input, Link, Policy, Verb},
         message::{Kind, Message, MessageId, Payload},
         outbox::{Keep, Refusal},
@@ -140,6 +140,7 @@ fn established() -> Established {
         address: None,
         protocol: "".into(),
         extensions: "".into(),
+        certificates: Certificates::default(),
         timings: Timings::default(),
     }
 }

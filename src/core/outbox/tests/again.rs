@@ -109,3 +109,25 @@ fn another_end_in_between_clears_the_suspicion() {
     desk.pull(1);
     assert_eq!(desk.close(1008), Some(1));
 }
+
+#[test]
+fn the_oldest_message_is_the_one_held_the_longest_in_transit_or_queued_and_keeps_its_age_when_it_comes_back() {
+    let mut desk = Desk::new(Policy::default());
+    let first = desk.now;
+    assert_eq!(desk.outbox.oldest_at(), None);
+    desk.put(1, 1).unwrap();
+    desk.now += Duration::from_secs(1);
+    let second = desk.now;
+    desk.put(2, 2).unwrap();
+    assert_eq!(desk.outbox.oldest_at(), Some(first));
+    desk.pull(1);
+    assert_eq!(desk.outbox.oldest_at(), Some(first), "in transit");
+    desk.lose(0);
+    assert_eq!(desk.outbox.oldest_at(), Some(first), "back at the head");
+    desk.pull(1);
+    desk.flush();
+    assert_eq!(desk.outbox.oldest_at(), Some(second), "the first has left");
+    desk.pull(1);
+    desk.flush();
+    assert_eq!(desk.outbox.oldest_at(), None);
+}

@@ -11,6 +11,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
+/// The first moment of 2021, when an expired certificate of these tests did.
+const EXPIRED: i64 = 1_609_459_200;
+/// The first moment of 2035, when a client's does.
+const CLIENT_EXPIRES: i64 = 2_051_222_400;
+
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: tempfile::TempDir,
@@ -48,8 +53,9 @@ impl Authority {
     /// Writes a client's certificate and key; gives the settings that show them.
     fn client(&self) -> String {
         let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(vec!["client".to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(vec!["client".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2035, 1, 1);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let (cert_file, key_file) = (self.folder.path().join("client.pem"), self.folder.path().join("client.key"));
         std::fs::write(&cert_file, certificate.pem()).unwrap();
         std::fs::write(&key_file, key.serialize_pem()).unwrap();
@@ -133,7 +139,8 @@ async fn what_is_wrong_with_a_certificate_is_told() {
 #[tokio::test]
 async fn an_insecure_endpoint_believes_anything() {
     let authority = Authority::new("ours");
-    secured(authority.serve("other.example", true).await, "insecure = true").await.unwrap();
+    let dialled = secured(authority.serve("other.example", true).await, "insecure = true").await.unwrap();
+    assert_eq!(dialled.established.certificates, Certificates { peer: Some(EXPIRED), client: None });
 }
 
 #[tokio::test]
@@ -163,7 +170,9 @@ async fn an_authority_that_cannot_be_read_is_named() {
 async fn a_certificate_of_ours_is_shown_to_a_server_that_demands_one() {
     let authority = Authority::new("ours");
     let address = authority.serve_to_its_own().await;
-    secured(address, &format!("ca = '{}', {}", authority.file(), authority.client())).await.unwrap();
+    let dialled = secured(address, &format!("ca = '{}', {}", authority.file(), authority.client())).await.unwrap();
+    assert_eq!(dialled.established.certificates.client, Some(CLIENT_EXPIRES));
+    assert!(dialled.established.certificates.peer > Some(CLIENT_EXPIRES), "the peer's is its own");
 }
 
 #[tokio::test]

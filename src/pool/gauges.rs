@@ -1,0 +1,104 @@
+//! What is known at a scrape only: gauges that nothing pushes.
+//!
+//! A link's task notes when its oldest message was queued and since when it is not ready; ages are reckoned when somebody asks.
+//! So a message costs nothing, and a link that hangs still grows old.
+
+use std::time::{Duration, Instant};
+
+use super::{Pool, pod::Pod};
+use crate::{
+    core::{event::Certificates, link::Link, phase::Phase},
+    observe::{EndpointGauges, StoreGauges},
+};
+
+impl Pool {
+    /// Brings gauges that nothing pushes up to date; to be called before metrics are rendered.
+    pub fn observe(&self) {
+        let now = tokio::time::Instant::now().into_std();
+        for pod in self.inner.pods().values() {
+            pod.metrics.show(pod.gauges(now));
+        }
+        self.inner.families.payload(self.inner.budget.used(), self.inner.budget.limit());
+        let store = self.inner.spool.view().map(|view| {
+            let status = view.status.unwrap_or_default();
+            StoreGauges {
+                needed: true,
+                up: view.failure.is_none(),
+                bytes: status.bytes,
+                limit_bytes: status.limit,
+                messages: status.messages as u64,
+                orphans: self.inner.spool.orphans().iter().map(|orphans| orphans.messages).sum(),
+            }
+        });
+        self.inner.families.store(store.unwrap_or_default(), self.inner.dead.len());
+    }
+}
+
+impl Pod {
+    fn gauges(&self, now: Instant) -> EndpointGauges {
+        let config = self.config();
+        let mut gauges = EndpointGauges {
+            inbox_cursor: self.sinks.inbox.cursor(),
+            consumers: self.sinks.inbox.readers() as u64,
+            min_ready: if config.critical { config.min_ready } else { 0 },
+            ..EndpointGauges::default()
+        };
+        let age = |since: Option<Instant>| since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        for slot in self.slots() {
+            let Vitals { oldest_queued, not_ready, certificates } = slot.vitals();
+            gauges.oldest_message = gauges.oldest_message.max(age(oldest_queued));
+            gauges.longest_not_ready = gauges.longest_not_ready.max(age(not_ready));
+            gauges.certificates = gauges.certificates.earliest(certificates);
+        }
+        gauges
+    }
+}
+
+/// What a slot notes of its link for a scrape.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Vitals {
+    /// When its oldest message was queued.
+    pub(super) oldest_queued: Option<Instant>,
+    /// Since when it is not ready, and should be.
+    not_ready: Option<Instant>,
+    /// Those of its last connection.
+    certificates: Certificates,
+}
+
+impl Vitals {
+    /// The link is so now.
+    pub(super) fn follow(&mut self, link: &Link, now: Instant) {
+        self.oldest_queued = link.oldest_queued_at();
+        self.not_ready = match link.phase() {
+            Phase::Ready | Phase::Paused => None,
+            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Closing | Phase::Parked => {
+                self.not_ready.or(Some(now))
+            }
+        };
+        if let Some(established) = link.established() {
+            self.certificates = established.certificates;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::link::{Input, Policy, Verb};
+
+    #[test]
+    fn a_link_is_not_ready_from_its_start_until_it_is_or_an_operator_pauses_it() {
+        let start = tokio::time::Instant::now().into_std();
+        let mut link = Link::new(Arc::new(Policy::default()), 1, start);
+        let mut vitals = Vitals::default();
+        let _dials = link.handle(start, Input::Start);
+        vitals.follow(&link, start);
+        vitals.follow(&link, start + Duration::from_secs(5));
+        assert_eq!(vitals.not_ready, Some(start), "it goes on from the first moment");
+        let _ends = link.handle(start, Input::Verb(Verb::Pause));
+        vitals.follow(&link, start + Duration::from_secs(6));
+        assert_eq!(vitals.not_ready, None);
+    }
+}
