@@ -83,6 +83,7 @@ fn the_help_teaches_every_verb() {
         "reconnect",
         "pause",
         "resume",
+        "chaos",
         "reload",
         "dead",
         "orphans",
@@ -100,7 +101,7 @@ fn the_help_teaches_every_verb() {
 
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
-    let wrong: [&[&str]; 13] = [
+    let wrong: [&[&str]; 15] = [
         &[],
         &["fly"],
         &["send"],
@@ -110,6 +111,8 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
         &["echo", "--refuse", "200"],
         &["echo", "--refuse-for", "5s"],
         &["close", "trades/0", "--code", "1006"],
+        &["chaos", "trades/0"],
+        &["chaos", "trades/0", "drop", "--for", "1s"],
         &["dead", "drop"],
         &["dead", "retry", "019a", "--all", "trades"],
         &["dead", "show", "019a", "--raw", "--json"],

@@ -6,6 +6,7 @@
 mod access;
 mod body;
 mod busy;
+mod chaos;
 mod consumer;
 mod convert;
 mod dead;

@@ -13,7 +13,7 @@ use utoipa::openapi::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Shared, dead, events, health, links, messages, orphans, socket};
+use super::{Shared, chaos, dead, events, health, links, messages, orphans, socket};
 
 /// The document, written once.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| serde_json::to_string(&described()).unwrap_or_default());
@@ -37,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(links::reconnect))
         .routes(routes!(links::pause))
         .routes(routes!(links::resume))
+        .routes(routes!(chaos::inject))
         .routes(routes!(messages::send))
         .routes(routes!(messages::receipt))
         .merge(batch)
@@ -135,6 +136,7 @@ mod tests {
                 "post /v1/dead-letters/{id}/retry",
                 "post /v1/endpoints/{name}/messages",
                 "post /v1/endpoints/{name}/messages:batch",
+                "post /v1/links/{name}/{index}/chaos",
                 "post /v1/links/{name}/{index}/close",
                 "post /v1/links/{name}/{index}/pause",
                 "post /v1/links/{name}/{index}/reconnect",

@@ -190,6 +190,12 @@ impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::NoLink(_) => Self::not_found(format!("{error}; GET /v1/links lists them")),
+            CommandError::NoConnection { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "no-connection",
+                "The link has no connection",
+                format!("{error}: try again when it is ready"),
+            ),
             CommandError::Draining => Self::draining(),
         }
     }

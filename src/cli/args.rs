@@ -8,6 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use chaos::{Chaos, Fault};
 pub(crate) use kept::{
     Dead, DeadList, DeadShow, DeadVerb, Letters, Orphans, OrphansDiscard, OrphansList, OrphansMove, OrphansVerb,
 };
@@ -16,6 +17,7 @@ use value::{duration, from, link, period};
 
 use super::echo;
 
+mod chaos;
 mod kept;
 mod value;
 
@@ -86,6 +88,8 @@ pub(crate) enum Verb {
     Pause(LinkArg),
     /// Let a paused or parked link dial again, now
     Resume(LinkArg),
+    /// Break a link's connection on purpose, where the daemon allows it
+    Chaos(Chaos),
     /// Let the daemon read its configuration again
     Reload(Reload),
     /// Dead letters: messages that their peers refused

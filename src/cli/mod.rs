@@ -100,6 +100,7 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         | Verb::Reconnect(_)
         | Verb::Pause(_)
         | Verb::Resume(_)
+        | Verb::Chaos(_)
         | Verb::Reload(_)
         | Verb::Dead(_)
         | Verb::Orphans(_)
@@ -123,6 +124,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Verb::Reconnect(args) => operate::verb("reconnect", &args.link, client()?, output).await,
         Verb::Pause(args) => operate::verb("pause", &args.link, client()?, output).await,
         Verb::Resume(args) => operate::verb("resume", &args.link, client()?, output).await,
+        Verb::Chaos(args) => operate::chaos(&args, client()?, output).await,
         Verb::Reload(args) => operate::reload(&args, client()?, output).await,
         Verb::Dead(args) => dead::run(args.verb, client()?, output).await,
         Verb::Orphans(args) => orphans::run(args.verb, client()?, output).await,

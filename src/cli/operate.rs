@@ -1,4 +1,4 @@
-//! The operator's verbs: `close`, `reconnect`, `pause`, `resume`, `reload`.
+//! The operator's verbs: `close`, `reconnect`, `pause`, `resume`, `chaos`, `reload`.
 
 use serde_json::{Map, Value, json};
 
@@ -28,6 +28,20 @@ pub(super) async fn close(args: &args::Close, mut client: Client, output: &Outpu
 pub(super) async fn verb(verb: &str, link: &LinkName, mut client: Client, output: &Output) -> Result<(), Failure> {
     let answer: Value = client.post(&path(link, verb), Some(&json!({}))).await?;
     tell(verb, link, &answer, output)
+}
+
+/// `chaos`: which fault takes which option is clap's business, whether its values are right the daemon's.
+pub(super) async fn chaos(args: &args::Chaos, mut client: Client, output: &Output) -> Result<(), Failure> {
+    let body = match &args.fault {
+        args::Fault::Drop => json!({"fault": "drop"}),
+        args::Fault::HalfOpen => json!({"fault": "half_open"}),
+        args::Fault::Stall { lasting } => {
+            json!({"fault": "stall", "for": humantime::format_duration(*lasting).to_string()})
+        }
+        args::Fault::Close { code, reason } => json!({"fault": "close", "code": code, "reason": reason}),
+    };
+    let answer: Value = client.post(&path(&args.link, "chaos"), Some(&body)).await?;
+    tell("chaos", &args.link, &answer, output)
 }
 
 /// `reload`: one line per link that changed, or the faults.

@@ -99,6 +99,7 @@ impl Diff {
     fn daemon(&mut self, old: &Api, new: &Api) {
         let Api {
             listen,
+            chaos,
             tokens,
             allowed_hosts,
             allowed_origins,
@@ -120,6 +121,7 @@ impl Diff {
         });
         // Looked up at each request.
         note!(self.live, new, {
+            chaos => "api.chaos",
             tokens => "api.tokens",
             allowed_hosts => "api.allowed_hosts",
             allowed_origins => "api.allowed_origins",

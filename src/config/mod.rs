@@ -131,6 +131,8 @@ pub enum Readiness {
 pub struct Api {
     /// `listen`
     pub listen: Listen,
+    /// Operators may break connections on purpose.
+    pub chaos: bool,
     /// `[[api.tokens]]`
     pub tokens: Vec<Token>,
     /// Host names beside the listener's own that a request may name.

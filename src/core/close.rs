@@ -145,6 +145,8 @@ pub struct CloseFrame {
 pub enum BadClose {
     /// The standard's `InvalidAccessError`.
     Code(u16),
+    /// A code that no peer may send.
+    PeerCode(u16),
     /// The standard's `SyntaxError`.
     Reason(usize),
 }
@@ -153,6 +155,9 @@ impl fmt::Display for BadClose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "close code {code} is not allowed: use 1000 or 3000 to 4999"),
+            Self::PeerCode(code) => {
+                write!(f, "no peer may send close code {code}: use 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+            }
             Self::Reason(bytes) => write!(f, "close reason has {bytes} bytes of UTF-8: at most 123 fit a Close frame"),
         }
     }
@@ -178,6 +183,14 @@ impl CloseFrame {
             return Ok(None);
         }
         Ok(Some(Self { code: code.unwrap_or(1000), reason: reason.into() }))
+    }
+
+    /// The code of the answer that tungstenite sends to it: the same, or 1002 where that one may not be sent.
+    pub const fn answer(&self) -> u16 {
+        match self.code {
+            1000..=1003 | 1007..=1013 | 3000..=4999 => self.code,
+            _ => 1002,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    chaos::Fault,
     close::{ABNORMAL, Cause, Closed},
     message::{Kind, MessageId, Payload},
     phase::{Phase, Reason},
@@ -190,6 +191,13 @@ pub enum Event {
     HeartbeatTimeout {
         /// How long nothing was heard.
         silent: Duration,
+    },
+    /// An operator put a fault under the connection: what follows is that fault's doing.
+    Injected {
+        /// The connection.
+        generation: u64,
+        /// Which fault.
+        fault: Fault,
     },
     /// The link's task panicked and was started again or parked.
     Panicked {

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod backoff;
 pub mod budget;
 pub mod chance;
+pub mod chaos;
 pub mod close;
 pub mod event;
 pub mod heartbeat;

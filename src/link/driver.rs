@@ -23,8 +23,9 @@ use super::{
     socket::{Arrival, Socket},
 };
 use crate::core::{
+    chaos::Fault,
     close::Cause,
-    event::{DialFailure, Established, Timings},
+    event::{DialFailure, Established, Event, Timings},
     link::{Command, Commands, Input, Link, Received},
     outbox::Refusal,
     receipt::Fate,
@@ -176,6 +177,10 @@ impl<D: Dial> Driver<D> {
                 // The caller may have gone; what it asked for is done all the same.
                 let _ = reply.send(());
             }
+            Order::Inject(fault, reply) => {
+                let found = self.inject(now, fault);
+                let _ = reply.send(found);
+            }
             Order::Retune { policy, redial } => {
                 self.feed(now, Input::Policy(policy));
                 if redial {
@@ -191,6 +196,18 @@ impl<D: Dial> Driver<D> {
             Order::Disk => {}
             Order::Stop(within, fate) => self.feed(now, Input::Stop(within, fate)),
         }
+    }
+
+    /// What an operator breaks is met as if it had broken by itself; only the log and the history tell.
+    fn inject(&mut self, now: Instant, fault: Fault) -> bool {
+        let Line::Open(socket) = &mut self.line else { return false };
+        let event = Event::Injected { generation: self.link.generation(), fault: fault.clone() };
+        let close = socket.inject(fault);
+        self.host.tell(&self.link, now, event);
+        if let Some(frame) = close {
+            self.feed(now, Input::Received(Received::Close(frame)));
+        }
+        true
     }
 
     fn offer_all(&mut self, now: Instant, offers: Vec<Offer>, stop: bool) {

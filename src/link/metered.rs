@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::tail::Tail;
+use super::{faulty::Faulty, tail::Tail};
 
 /// Bytes taken from the kernel at once.
 const SCRATCH: usize = 32 << 10;
@@ -26,7 +26,7 @@ thread_local! {
 /// A stream that counts what passes.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
-    stream: S,
+    stream: Faulty<S>,
     /// Read and not yet asked for.
     ahead: Bytes,
     read: u64,
@@ -39,7 +39,7 @@ impl<S> Metered<S> {
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
         let mut tail = Tail::default();
         tail.push(early);
-        Self { stream, ahead: Bytes::new(), read: early.len() as u64, written: 0, tail }
+        Self { stream: Faulty::new(stream), ahead: Bytes::new(), read: early.len() as u64, written: 0, tail }
     }
 
     /// Bytes that have arrived.
@@ -50,6 +50,11 @@ impl<S> Metered<S> {
     /// Bytes that the stream has taken.
     pub(super) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// The stream, for something to be made to go wrong with it.
+    pub(super) fn faulty(&mut self) -> &mut Faulty<S> {
+        &mut self.stream
     }
 
     /// The end of what was handed out.

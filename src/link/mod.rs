@@ -5,6 +5,7 @@
 pub mod ack;
 mod dial;
 mod driver;
+mod faulty;
 mod metered;
 mod race;
 mod resolve;
@@ -30,6 +31,7 @@ use tokio::{
 };
 
 use crate::core::{
+    chaos::Fault,
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
     message::{Message, MessageId},
@@ -59,6 +61,8 @@ pub enum Order {
     },
     /// Do this; the reply says that it has been taken.
     Verb(Verb, oneshot::Sender<()>),
+    /// Put this fault under the connection; the reply says whether there was one.
+    Inject(Fault, oneshot::Sender<bool>),
     /// Follow a new policy; `redial` when only a new connection can follow the rest of the change.
     Retune {
         /// The policy.
@@ -119,10 +123,16 @@ pub enum Progress {
     Upgrading,
 }
 
+/// The byte stream under a WebSocket.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Makes the coming drop reset the connection, so that the peer sees no orderly end.
+    fn abort(&self);
+}
+
 /// Makes connections.
 pub trait Dial: Send + 'static {
     /// The byte stream under the WebSocket.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Wire;
     /// Begins an attempt at the URL of this index; `progress` reports admission. Dropping the future abandons the attempt.
     fn dial(
         &self,

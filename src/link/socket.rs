@@ -28,10 +28,12 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    Wire,
     metered::Metered,
     tail::{REPLACEMENT, Tail},
 };
 use crate::core::{
+    chaos::Fault,
     close::{Cause, CloseFrame},
     link::{Frame, Received},
     message::{Kind, Payload},
@@ -240,6 +242,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     fn break_off(&mut self, error: &Error) {
         self.broken.get_or_insert_with(|| error.to_string().into());
+    }
+}
+
+impl<S: Wire> Socket<S> {
+    /// Puts a fault under the connection. Answers with the Close frame that the peer is to have sent, if it is to have.
+    #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
+    pub(super) fn inject(&mut self, fault: Fault) -> Option<Option<CloseFrame>> {
+        match fault {
+            Fault::Drop => self.ws.get_mut().faulty().reset(),
+            Fault::Stall(lasting) => self.ws.get_mut().faulty().stall(lasting),
+            Fault::HalfOpen => self.ws.get_mut().faulty().half_open(),
+            Fault::Close(frame) => {
+                // tungstenite would have answered by itself.
+                self.start(Message::Close(frame.as_ref().map(|frame| WireClose {
+                    code: frame.answer().into(),
+                    reason: String::from(&*frame.reason).into(),
+                })));
+                self.owes_answer = true;
+                return Some(frame);
+            }
+        }
+        None
     }
 }
 

@@ -16,6 +16,8 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+use super::Wire;
+
 /// A connection, with or without TLS.
 #[derive(Debug)]
 pub enum Transport {
@@ -26,19 +28,21 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Makes the coming drop reset the connection (RST), so that nothing unsent or unacknowledged is kept in the kernel.
-    ///
-    /// A socket that is already dead is as good as reset, so there is no error to hand on.
-    pub fn abort(&self) {
-        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
-    }
-
     /// The socket itself.
     pub fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
         }
+    }
+}
+
+impl Wire for Transport {
+    /// By RST, so that nothing unsent or unacknowledged is kept in the kernel.
+    ///
+    /// A socket that is already dead is as good as reset, so there is no error to hand on.
+    fn abort(&self) {
+        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -68,6 +68,9 @@ impl LinkMetrics {
                 self.heartbeat_timeouts.inc();
                 warn!(%link, silent_ms = millis(*silent), "heartbeat timed out");
             }
+            Event::Injected { generation, fault } => {
+                warn!(%link, generation, fault = fault.as_str(), "fault injected by request");
+            }
             Event::Panicked { count } => {
                 self.panics.inc();
                 error!(%link, count, "link task panicked");

@@ -26,6 +26,7 @@ use crate::{
     config::Config,
     core::{
         budget::Budget,
+        chaos::Fault,
         inbox,
         link::Verb,
         message::{MessageId, Payload},
@@ -159,6 +160,14 @@ pub enum CommandError {
     /// No such link.
     #[error("no link {0}")]
     NoLink(String),
+    /// There is no connection to do it to.
+    #[error("{link} is {phase} and has no connection")]
+    NoConnection {
+        /// Which link.
+        link: String,
+        /// Its phase.
+        phase: Phase,
+    },
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Draining,
@@ -307,12 +316,24 @@ impl Pool {
 
     /// Asks a link to do something; answers once the link has taken it.
     pub async fn command(&self, endpoint: &str, index: u32, verb: Verb) -> Result<LinkView, CommandError> {
-        let slot =
-            self.inner.slot(endpoint, index).ok_or_else(|| CommandError::NoLink(format!("{endpoint}/{index}")))?;
+        let slot = self.inner.commanded(endpoint, index)?;
         let (reply, taken) = oneshot::channel();
         slot.orders.send(Box::new(Order::Verb(verb, reply))).await.map_err(|_| CommandError::Draining)?;
         taken.await.map_err(|_| CommandError::Draining)?;
         Ok(slot.view())
+    }
+
+    /// Puts a fault under a link's connection; answers once it is there.
+    pub async fn inject(&self, endpoint: &str, index: u32, fault: Fault) -> Result<LinkView, CommandError> {
+        let slot = self.inner.commanded(endpoint, index)?;
+        let (reply, taken) = oneshot::channel();
+        slot.orders.send(Box::new(Order::Inject(fault, reply))).await.map_err(|_| CommandError::Draining)?;
+        let view = match taken.await {
+            Ok(true) => return Ok(slot.view()),
+            Ok(false) => slot.view(),
+            Err(_) => return Err(CommandError::Draining),
+        };
+        Err(CommandError::NoConnection { link: format!("{endpoint}/{index}"), phase: view.phase })
     }
 
     /// Reads an endpoint's inbox.
@@ -374,6 +395,10 @@ impl Inner {
 
     fn slot(&self, endpoint: &str, index: u32) -> Option<Arc<Slot>> {
         self.pod(endpoint)?.slot(index)
+    }
+
+    fn commanded(&self, endpoint: &str, index: u32) -> Result<Arc<Slot>, CommandError> {
+        self.slot(endpoint, index).ok_or_else(|| CommandError::NoLink(format!("{endpoint}/{index}")))
     }
 
     fn is_draining(&self) -> bool {

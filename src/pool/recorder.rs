@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::view::{HistoryEntry, LinkView};
-use crate::core::{close::Closed, event::Event};
+use crate::core::{chaos::Fault, close::Closed, event::Event};
 
 /// Transitions remembered of each link.
 const HISTORY: usize = 32;
@@ -41,6 +41,7 @@ impl Recorder {
                 | Event::PingSent
                 | Event::Pong { .. }
                 | Event::HeartbeatTimeout { .. }
+                | Event::Injected { .. }
                 | Event::Panicked { .. } => None,
             },
         });
@@ -66,6 +67,7 @@ pub(super) fn detail(event: &Event) -> Option<Box<str>> {
             let Closed { code, reason, cause, detail, .. } = &**closed;
             format!("closed after {}: {code} {reason} ({cause}) {detail}", seconds(*age)).trim_end().into()
         }
+        Event::Injected { fault, .. } => injected(fault).into(),
         Event::Panicked { count } => format!("panic {count} of this link's task").into(),
         Event::HeartbeatTimeout { silent } => format!("nothing heard for {}", seconds(*silent)).into(),
         Event::Message { .. }
@@ -74,6 +76,15 @@ pub(super) fn detail(event: &Event) -> Option<Box<str>> {
         | Event::PingSent
         | Event::Pong { .. } => return None,
     })
+}
+
+fn injected(fault: &Fault) -> String {
+    let word = fault.as_str();
+    match fault {
+        Fault::Drop | Fault::HalfOpen | Fault::Close(None) => format!("injected by request: {word}"),
+        Fault::Stall(lasting) => format!("injected by request: {word} for {}", seconds(*lasting)),
+        Fault::Close(Some(frame)) => format!("injected by request: {word} {} {}", frame.code, frame.reason),
+    }
 }
 
 fn word(event: &Event) -> &'static str {
@@ -89,6 +100,7 @@ fn word(event: &Event) -> &'static str {
         Event::PingSent => "ping",
         Event::Pong { .. } => "pong",
         Event::HeartbeatTimeout { .. } => "heartbeat_timeout",
+        Event::Injected { .. } => "chaos",
         Event::Panicked { .. } => "panic",
     }
 }

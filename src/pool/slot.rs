@@ -241,6 +241,7 @@ impl Slot {
             | Event::PingSent
             | Event::Pong { .. }
             | Event::HeartbeatTimeout { .. }
+            | Event::Injected { .. }
             | Event::Panicked { .. } => {}
         }
     }

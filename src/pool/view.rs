@@ -67,7 +67,7 @@ pub struct LinkView {
 pub struct HistoryEntry {
     /// When.
     pub at: SystemTime,
-    /// `phase`, `dial`, `dial_failed`, `open`, `close`, `heartbeat_timeout`, `panic`
+    /// `phase`, `dial`, `dial_failed`, `open`, `close`, `heartbeat_timeout`, `chaos`, `panic`
     pub event: &'static str,
     /// The phase after it.
     pub phase: Phase,

@@ -27,7 +27,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one with these sections below `[api]`, and waits until it says that it is ready.
+    /// Starts one with these further keys of `[api]` and sections, and waits until it says that it is ready.
     pub async fn start(sections: &str) -> Self {
         let mut daemon = Self::made(sections);
         daemon.launch();
@@ -47,7 +47,7 @@ impl Daemon {
     /// Writes its configuration, which it reads at the next start or reload.
     pub fn configure(&self, sections: &str) {
         let (socket, sections) = (self.folder.path().join("api.sock"), sections.replace("{folder}", &self.text()));
-        let text = format!("[api]\nlisten = \"unix:{}\"\n[log]\nlevel = \"debug\"\n{sections}", socket.display());
+        let text = format!("[log]\nlevel = \"debug\"\n[api]\nlisten = \"unix:{}\"\n{sections}", socket.display());
         fs::write(self.config(), text).unwrap();
     }
 

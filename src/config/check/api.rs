@@ -25,6 +25,7 @@ pub(super) fn read(section: &Section<'_>, endpoints: &[&str]) -> Api {
     let listen = listen(section);
     let readiness = [("process", Readiness::Process), ("links", Readiness::Links)];
     let api = Api {
+        chaos: section.bool("chaos").unwrap_or(false),
         allowed_hosts: names(section, "allowed_hosts", host_problem),
         allowed_origins: names(section, "allowed_origins", origin_problem),
         readiness: section.get("readiness").and_then(|item| item.word(&readiness)).unwrap_or(Readiness::Process),

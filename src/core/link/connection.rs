@@ -75,7 +75,7 @@ impl Link {
     }
 
     pub(super) fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, out: &mut Commands) {
-        let answered_with = frame.as_ref().map(|frame| answer_to(frame.code));
+        let answered_with = frame.as_ref().map(CloseFrame::answer);
         if matches!(self.state, State::Open(_)) {
             let ending = Ending { owed: None, cause: Cause::Remote, detail: "".into(), then: Then::Outcome };
             self.begin_close(now, ending, out);
@@ -232,13 +232,5 @@ impl Link {
 
     fn stall_timeout(&self) -> Duration {
         self.policy.heartbeat.idle + self.policy.heartbeat.timeout
-    }
-}
-
-/// The code of the answer that tungstenite sends to a Close: the same, or 1002 where that one may not be sent.
-fn answer_to(code: u16) -> u16 {
-    match code {
-        1000..=1003 | 1007..=1013 | 3000..=4999 => code,
-        _ => 1002,
     }
 }

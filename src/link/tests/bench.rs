@@ -93,14 +93,19 @@ impl Host for Recorder {
     }
 }
 
-struct Wire {
+/// In memory there is nothing to reset: the peer's end fails when this one is dropped.
+impl crate::link::Wire for DuplexStream {
+    fn abort(&self) {}
+}
+
+struct Cable {
     answer: Arc<Mutex<Answer>>,
     dials: Arc<AtomicUsize>,
     peers: mpsc::Sender<DuplexStream>,
     early: Vec<u8>,
 }
 
-impl Dial for Wire {
+impl Dial for Cable {
     type Stream = DuplexStream;
 
     fn dial(
@@ -168,7 +173,7 @@ impl Bench {
         let (news, listener) = watch::channel(0);
         let recorder = Arc::new(Recorder { seen: Mutex::default(), answers: Mutex::default(), news });
         let (answer, dials) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
-        let wire = Wire { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early };
+        let wire = Cable { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early };
         let link = Link::new(Arc::new(policy), 7, tokio::time::Instant::now().into_std());
         let host: Arc<dyn Host> = recorder.clone();
         let task = tokio::spawn(async move { run(Box::new(link), Input::Start, wire, host, &mut inbox).await });
