@@ -1,7 +1,8 @@
 //! What it costs to send at least once instead of at most once, on a busy link.
 //!
 //! `cargo bench --bench again`. One daemon, one peer, an endpoint of each kind, the same messages to both in turn. What is
-//! compared is the daemon's processor time as the kernel counts it, a round each in changing order, by the median.
+//! compared is the daemon's processor time as the kernel counts it, a round each in changing order: the two of a round share
+//! the machine's mood, so the ratio is the median of the rounds' own.
 
 #![allow(clippy::print_stdout, reason = "what a bench says goes to its user")]
 
@@ -14,7 +15,7 @@ mod support;
 
 /// Goal: at least once costs at most this more.
 const GOAL: f64 = 1.05;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 21;
 /// Messages a round, in requests of [`LINES`].
 const MESSAGES: usize = 60_000;
 const LINES: usize = 500;
@@ -42,13 +43,14 @@ fn main() -> Result<()> {
             spent[kind].push(keeper.cpu_seconds()? - before);
         }
     }
+    let ratio = median(spent[1].iter().zip(&spent[0]).map(|(again, once)| again / once).collect());
     let [once, again] = spent.map(median);
     let micros = |seconds: f64| seconds * 1e6 / f64::from(u32::try_from(MESSAGES).unwrap_or(u32::MAX));
     println!("{ROUNDS} rounds of {MESSAGES} messages of 64 bytes, one link each; processor time of the daemon\n");
     println!("at most once   {:>8.2} µs a message", micros(once));
     println!("at least once  {:>8.2} µs a message", micros(again));
-    let met = if again / once <= GOAL { "met" } else { "MISSED" };
-    println!("ratio          {:>8.3}   goal: {GOAL} at most: {met}", again / once);
+    let met = if ratio <= GOAL { "met" } else { "MISSED" };
+    println!("ratio          {ratio:>8.3}   goal: {GOAL} at most: {met}");
     Ok(())
 }
 

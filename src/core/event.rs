@@ -205,3 +205,22 @@ pub enum Event {
         count: u32,
     },
 }
+
+impl Event {
+    /// Whether it only says that a message passed: there may be very many, and nothing else that can be seen of a link changes.
+    pub const fn is_traffic(&self) -> bool {
+        match self {
+            Self::Message { .. } | Self::Written { .. } => true,
+            Self::Phase { .. }
+            | Self::Dialing { .. }
+            | Self::DialFailed(_)
+            | Self::Opened { .. }
+            | Self::Closed { .. }
+            | Self::Receipt { .. }
+            | Self::PingSent
+            | Self::Pong { .. }
+            | Self::HeartbeatTimeout { .. }
+            | Self::Panicked { .. } => false,
+        }
+    }
+}

@@ -386,12 +386,20 @@ impl<D: Dial> Driver<D> {
     }
 
     fn execute(&mut self, now: Instant, commands: Commands) {
+        let mut shown = false;
         for command in commands {
             match command {
                 Command::Dial { url } => self.line = Line::Dialing(self.dial(url, now)),
                 Command::GiveUp => self.give_up(now),
                 Command::Hangup => self.hang_up(now, "".into()),
-                Command::Tell(event) => self.host.tell(&self.link, now, event),
+                Command::Tell(event) => {
+                    // Who is told of a change finds a state that knows it; traffic alone can wait for the end of the turn.
+                    if !shown && !event.is_traffic() {
+                        self.host.show(&self.link, now);
+                        shown = true;
+                    }
+                    self.host.tell(&self.link, event);
+                }
                 Command::Keep(keep) => self.host.keep(&keep, now),
                 Command::Mark { ids, marked } => self.host.mark(&ids, marked),
                 Command::Bury(message) => self.host.bury(message),

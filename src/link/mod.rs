@@ -92,8 +92,8 @@ pub struct Offer {
 /// What a link's task tells and shows. Calls must not block.
 pub trait Host: Send + Sync + 'static {
     /// A fact, at the moment it became one. `link` is the state after it.
-    fn tell(&self, link: &Link, now: Instant, event: Event);
-    /// The state changed in this turn. Called before any reply to an order of this turn is sent.
+    fn tell(&self, link: &Link, event: Event);
+    /// The state changed. Called before anyone is told of a change, and before any reply to an order of this turn is sent.
     fn show(&self, link: &Link, now: Instant);
     /// Begins to put a message on disk; the answer is announced by `Order::Disk`.
     fn keep(&self, keep: &Keep, now: Instant);

@@ -72,6 +72,11 @@ impl Receipts {
         self.book().ledger.restore(receipt, CLAIM, until.map(moment), claim);
     }
 
+    /// A message of an earlier life has an endpoint again, which says how long its receipt is kept after its end.
+    pub(super) fn set_keep(&self, id: MessageId, keep: Duration) {
+        self.book().ledger.set_keep(id, keep);
+    }
+
     /// Another link holds the message now.
     pub(super) fn rehome(&self, id: MessageId, to: &LinkId) {
         self.book().ledger.rehome(id, &to.endpoint, to.index);
@@ -102,8 +107,18 @@ impl Receipts {
         fate: Option<Fate>,
         generation: Option<u64>,
     ) {
+        let now = Instant::now().into_std();
+        self.step(id, |ledger| ledger.advance(now, at, id, (state, fate), generation));
+    }
+
+    /// The message was written, and is held until the peer has proved to have read it.
+    pub(super) fn advance_unproven(&self, id: MessageId, at: SystemTime, generation: Option<u64>) {
+        self.step(id, |ledger| ledger.advance_unproven(at, id, generation));
+    }
+
+    fn step(&self, id: MessageId, step: impl FnOnce(&mut Ledger) -> bool) {
         let mut book = self.book();
-        if book.ledger.advance(Instant::now().into_std(), at, id, (state, fate), generation)
+        if step(&mut book.ledger)
             && let Some(waiters) = book.waiting.get(&id)
         {
             waiters.send_replace(());
@@ -114,13 +129,18 @@ impl Receipts {
         self.book().ledger.get(id).cloned()
     }
 
-    /// Ends every message of a link whose task is gone, but for those `kept` on disk: what was held is lost with it.
-    pub(super) fn abandon(&self, endpoint: &str, link: u32, kept: &[MessageId], fate: Fate) {
+    /// Ends every message of a link whose task is gone, but for those `kept` on disk: what was held is lost with it. Answers
+    /// with the ends.
+    pub(super) fn abandon(&self, endpoint: &str, link: u32, kept: &[MessageId], fate: Fate) -> Vec<State> {
         let open = self.book().ledger.unsettled(endpoint, link);
-        for (id, state) in open.into_iter().filter(|(id, _)| !kept.contains(id)) {
-            let end = if state == State::Written { State::Unknown } else { State::Dropped };
-            self.advance(id, SystemTime::now(), end, Some(fate), None);
-        }
+        open.into_iter()
+            .filter(|(id, _)| !kept.contains(id))
+            .map(|(id, state)| {
+                let end = if state == State::Written { State::Unknown } else { State::Dropped };
+                self.advance(id, SystemTime::now(), end, Some(fate), None);
+                end
+            })
+            .collect()
     }
 
     /// Waits until the message has reached `wanted`, or has ended, or patience has.

@@ -148,6 +148,13 @@ impl Slot {
         self.seen().recorder.entries()
     }
 
+    /// Counts messages whose ends no link can tell, because its task is gone.
+    pub(super) fn lost(&self, ends: &[State], fate: Fate) {
+        for end in ends {
+            self.metrics.on_receipt(*end, Some(fate));
+        }
+    }
+
     /// Tells of a fact that the link itself cannot tell: its task panicked.
     pub(super) fn panicked(&self, count: u32) {
         let event = Event::Panicked { count };
@@ -178,7 +185,7 @@ impl Slot {
             tracing::warn!(link = %self.id, messages, "messages were under way when the daemon ended: their receipts say unknown");
         }
         for _ in 0..messages {
-            self.metrics.on_receipt(State::Unknown, Some(Fate::Crash));
+            self.lost(&[State::Unknown], Fate::Crash);
         }
     }
 
@@ -229,8 +236,9 @@ impl Slot {
                 self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
             }
             Event::Receipt { id, state, fate, generation } => {
-                let resend = link.outbox_policy().delivery == Delivery::AtLeastOnce && *state == State::Written;
-                if resend || !self.durable.load(Ordering::Relaxed) {
+                if *state == State::Written && link.outbox_policy().delivery == Delivery::AtLeastOnce {
+                    self.sinks.receipts.advance_unproven(*id, at, *generation);
+                } else if !self.durable.load(Ordering::Relaxed) {
                     self.sinks.receipts.advance(*id, at, *state, *fate, *generation);
                 } else {
                     self.sinks.spool.settle(*id, (*state, *fate), *generation);
@@ -257,12 +265,9 @@ impl Slot {
 }
 
 impl Host for Slot {
-    fn tell(&self, link: &Link, now: Instant, event: Event) {
+    fn tell(&self, link: &Link, event: Event) {
         let at = SystemTime::now();
         self.metrics.tell(&self.id, &event);
-        if !matches!(event, Event::Message { .. } | Event::Written { .. }) {
-            self.show(link, now);
-        }
         if let Some(detail) = recorder::detail(&event) {
             self.seen().record(&event, at, detail);
         }

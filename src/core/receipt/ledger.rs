@@ -94,6 +94,13 @@ impl Ledger {
         }
     }
 
+    /// Keeps a message's receipt for so long after its end.
+    pub fn set_keep(&mut self, id: MessageId, keep: Duration) {
+        if let Some(record) = self.records.get_mut(&id) {
+            record.keep = keep;
+        }
+    }
+
     /// How long a message's receipt is kept after its end.
     pub fn keep(&self, id: MessageId) -> Option<Duration> {
         self.records.get(&id).map(|record| record.keep)
@@ -120,15 +127,8 @@ impl Ledger {
         generation: Option<u64>,
     ) -> bool {
         let Some(record) = self.records.get_mut(&id) else { return false };
-        let receipt = &mut record.receipt;
-        if !receipt.state.can_become(state) {
+        if !record.receipt.step(at, (state, fate), generation) {
             return false;
-        }
-        receipt.state = state;
-        receipt.fate = fate;
-        receipt.updated_at = at;
-        if matches!(state, State::Written | State::Confirmed) {
-            receipt.generation = generation;
         }
         if state.is_end() || state == State::Written {
             let kept = now.checked_add(record.keep).unwrap_or(now + CLAIM);
@@ -139,6 +139,13 @@ impl Ledger {
             self.at_rest.insert((until, id));
         }
         true
+    }
+
+    /// The message was written, and is held until the peer has proved to have read it: it is not at rest, unlike one that may
+    /// stay `written`. `false`: as for [`Ledger::advance`].
+    pub fn advance_unproven(&mut self, at: SystemTime, id: MessageId, generation: Option<u64>) -> bool {
+        let record = self.records.get_mut(&id);
+        record.is_some_and(|record| record.receipt.step(at, (State::Written, None), generation))
     }
 
     /// A receipt, while it is kept.
@@ -186,6 +193,22 @@ impl Ledger {
         if self.claims.get(&key) == Some(&id) {
             self.claims.remove(&key);
         }
+    }
+}
+
+impl Receipt {
+    /// Comes into a state. `false`: it cannot from where it is.
+    fn step(&mut self, at: SystemTime, (state, fate): (State, Option<Fate>), generation: Option<u64>) -> bool {
+        if !self.state.can_become(state) {
+            return false;
+        }
+        self.state = state;
+        self.fate = fate;
+        self.updated_at = at;
+        if matches!(state, State::Written | State::Confirmed) {
+            self.generation = generation;
+        }
+        true
     }
 }
 
@@ -238,6 +261,23 @@ mod tests {
         assert!(ledger.get(MessageId(1)).is_none());
         ledger.expire(now + KEEP * 100);
         assert!(ledger.get(MessageId(2)).is_some());
+    }
+
+    #[test]
+    fn what_waits_for_its_proof_is_not_forgotten_however_much_rests() {
+        let (mut ledger, now) = (Ledger::new(2), crate::core::epoch());
+        for id in 1..=9 {
+            ledger.accept(now, receipt(id), KEEP, None);
+        }
+        assert!(ledger.advance_unproven(SystemTime::UNIX_EPOCH, MessageId(1), Some(1)));
+        for id in 2..=9 {
+            advance(&mut ledger, now, id, State::Confirmed);
+        }
+        ledger.expire(now + KEEP * 100);
+        assert_eq!(ledger.get(MessageId(1)).map(|receipt| receipt.state), Some(State::Written));
+        advance(&mut ledger, now, 1, State::Confirmed);
+        ledger.expire(now + KEEP);
+        assert!(ledger.get(MessageId(1)).is_none());
     }
 
     #[test]

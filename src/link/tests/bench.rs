@@ -84,7 +84,7 @@ impl Host for Recorder {
 
     fn bury(&self, _message: Box<Message>) {}
 
-    fn tell(&self, link: &Link, _: Instant, event: Event) {
+    fn tell(&self, link: &Link, event: Event) {
         self.note(link, Some(event));
     }
 
