@@ -114,6 +114,7 @@ struct Daemon {
     store_limit_bytes: IntGauge,
     store_messages: IntGauge,
     store_orphans: IntGauge,
+    orphans_discarded: IntCounter,
     dead_letters: IntGauge,
     api_connections: IntGauge,
     api_connections_limit: IntGauge,
@@ -195,6 +196,11 @@ impl Families {
     /// A local connection came when there was no place left.
     pub fn api_refused(&self) {
         self.daemon.api_connections_refused.inc();
+    }
+
+    /// An operator discarded stored messages whose link, and so whose own series, there is no more.
+    pub fn orphans_discarded(&self, messages: u64) {
+        self.daemon.orphans_discarded.inc_by(messages);
     }
 
     /// The store of durable outboxes, and the dead letters.
@@ -293,6 +299,7 @@ impl Daemon {
             store_limit_bytes: to.gauge("store_limit_bytes", "What the store's file may grow to: storage.max_bytes.")?,
             store_messages: to.gauge("store_messages", "Messages in the store that have not ended.")?,
             store_orphans: to.gauge("store_orphans", "Stored messages whose link is not in the configuration.")?,
+            orphans_discarded: to.keep(IntCounter::with_opts(opts("orphans_discarded_total", "Stored messages without a link that an operator discarded."))?)?,
             dead_letters: to.gauge("dead_letters", "Messages that their peers refused, kept for an operator.")?,
             api_connections: to.gauge("api_connections", "Local connections that hold a place.")?,
             api_connections_limit: to.gauge("api_connections_limit", "Local connections that may: api.max_connections.")?,

@@ -115,7 +115,10 @@ impl Pool {
         for record in &records {
             inner.receipts.advance(record.id, at, State::Dropped, Some(Fate::Removed), None);
         }
-        Ok(records.len() as u64)
+        let discarded = records.len() as u64;
+        inner.families.orphans_discarded(discarded);
+        tracing::info!(endpoint = of.0, link = of.1, messages = discarded, "orphans discarded");
+        Ok(discarded)
     }
 
     /// How the store is; `None`: no endpoint needs one.
@@ -133,6 +136,7 @@ impl Inner {
     #[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
     pub(super) fn restored(&self, pod: &Pod, record: Record) -> Box<Message> {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+        self.receipts.set_keep(record.id, pod.config().receipts_keep);
         Box::new(Message {
             id: record.id,
             expires_at: record.expires_at.map(|at| now + at.duration_since(wall).unwrap_or_default()),

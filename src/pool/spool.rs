@@ -63,6 +63,15 @@ pub struct Orphans {
     pub bytes: u64,
 }
 
+/// What the store held for a link whose task is gone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Reclaimed {
+    /// Waits for the link's next task.
+    pub(super) waiting: Vec<MessageId>,
+    /// May have begun to leave, at most once: `unknown`.
+    pub(super) unknown: Vec<MessageId>,
+}
+
 /// How the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreView {
@@ -225,24 +234,25 @@ impl Spool {
     }
 
     /// The task of a link is gone: what the store holds for it waits for another one, but for what may have begun to leave, at
-    /// most once, which ends `unknown` with this fate. Answers with the names of all.
-    pub(super) async fn reclaim(self: &Arc<Self>, id: &LinkId, fate: Fate) -> Vec<MessageId> {
-        let Standing::Open(store) = self.standing() else { return Vec::new() };
+    /// most once, which ends `unknown` with this fate.
+    pub(super) async fn reclaim(self: &Arc<Self>, id: &LinkId, fate: Fate) -> Reclaimed {
+        let Standing::Open(store) = self.standing() else { return Reclaimed::default() };
         match store.held(Arc::clone(&id.endpoint), id.index).await {
             Ok(records) => {
-                let ids = records.iter().map(|record| record.id).collect();
                 let (begun, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.marked);
-                for record in begun {
+                for record in &begun {
                     self.settle(record.id, (State::Unknown, Some(fate)), None);
                 }
+                let names = |records: &[Record]| records.iter().map(|record| record.id).collect();
+                let reclaimed = Reclaimed { waiting: names(&records), unknown: names(&begun) };
                 if !records.is_empty() {
                     self.waiting().insert((Arc::clone(&id.endpoint), id.index), records);
                 }
-                ids
+                reclaimed
             }
             Err(error) => {
                 tracing::error!(link = %id, %error, "stored messages cannot be read back; a restart will");
-                Vec::new()
+                Reclaimed::default()
             }
         }
     }
@@ -388,7 +398,8 @@ mod tests {
             assert_eq!(spool.carry_out(Op::Append(record(id, 1, marked))).await, Ok(1));
         }
         let link = LinkId { endpoint: "feed".into(), index: 0 };
-        assert_eq!(spool.reclaim(&link, Fate::Panicked).await, [MessageId(1), MessageId(2)]);
+        let reclaimed = spool.reclaim(&link, Fate::Panicked).await;
+        assert_eq!(reclaimed, Reclaimed { waiting: vec![MessageId(2)], unknown: vec![MessageId(1)] });
         let waiting: Vec<_> = spool.take(&link).iter().map(|record| record.id).collect();
         assert_eq!(waiting, [MessageId(2)]);
         spool.close().await;

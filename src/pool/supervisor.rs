@@ -16,6 +16,7 @@ use super::{
     Change, Inner, Left, Orphans,
     pod::{Pod, Task},
     slot::{Sinks, Slot},
+    spool::Reclaimed,
 };
 use crate::{
     config::{self, Config, Endpoint, EndpointChange, EndpointDiff},
@@ -23,7 +24,7 @@ use crate::{
         event::LinkId,
         link::{Input, Link},
         phase::Reason,
-        receipt::Fate,
+        receipt::{Fate, State},
     },
     hub::Hub,
     link::{self, Dialer, Order},
@@ -143,8 +144,11 @@ impl Inner {
             }
             panics += 1;
             slot.panicked(panics);
-            let kept = self.spool.reclaim(&slot.id, Fate::Panicked).await;
-            self.receipts.abandon(&slot.id.endpoint, slot.id.index, &kept, Fate::Panicked);
+            let Reclaimed { mut waiting, unknown } = self.spool.reclaim(&slot.id, Fate::Panicked).await;
+            slot.lost(&vec![State::Unknown; unknown.len()], Fate::Panicked);
+            waiting.extend(unknown);
+            let ends = self.receipts.abandon(&slot.id.endpoint, slot.id.index, &waiting, Fate::Panicked);
+            slot.lost(&ends, Fate::Panicked);
             first = if panics > PANIC_BUDGET { Input::Park(Reason::Panicked) } else { Input::Start };
         }
     }
@@ -174,9 +178,9 @@ impl Inner {
         let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
         end(tasks, within, Fate::Removed).await;
         for id in ids {
-            let kept = self.spool.reclaim(&id, Fate::Removed).await;
-            if !kept.is_empty() {
-                tracing::warn!(link = %id, messages = kept.len(), "the link is gone; its stored messages are kept");
+            let messages = self.spool.reclaim(&id, Fate::Removed).await.waiting.len();
+            if messages > 0 {
+                tracing::warn!(link = %id, messages, "the link is gone; its stored messages are kept");
             }
         }
     }

@@ -25,8 +25,12 @@ const TEXT: &str = r#"
 "#;
 
 async fn pool() -> Pool {
+    counted(&Registry::new()).await
+}
+
+async fn counted(registry: &Registry) -> Pool {
     let config = config::parse_toml(TEXT, "test.toml").expect("the configuration is valid").config;
-    let families = Families::register(&Registry::new(), false).expect("metrics register");
+    let families = Families::register(registry, false).expect("metrics register");
     let pool = Pool::start(Arc::new(config), families, 1).await;
     for endpoint in ["faulty", "sound"] {
         pool.command(endpoint, 0, Verb::Pause).await.expect("the link obeys");
@@ -92,12 +96,16 @@ async fn a_link_that_panics_too_often_is_parked_and_can_be_resumed() {
 
 #[tokio::test]
 async fn what_a_panicking_task_held_is_dropped_with_that_reason() {
-    let pool = pool().await;
+    let registry = Registry::new();
+    let pool = counted(&registry).await;
     let receipt = pool.send(send("faulty")).await.expect("it is accepted");
     break_down(&pool, 1).await;
     let receipt = pool.settle(receipt.id, State::Confirmed, PATIENCE).await.expect("the receipt is kept");
     assert_eq!((receipt.state, receipt.fate), (State::Dropped, Some(Fate::Panicked)));
     assert_eq!(pool.link("faulty", 0).expect("it is configured").buffered_amount, 0);
+    let metrics = observe::render(&registry);
+    let lost = "wskeeper_messages_lost_total{endpoint=\"faulty\",reason=\"panicked\"} 1";
+    assert!(metrics.contains(lost), "the loss is counted: {metrics}");
 }
 
 #[tokio::test(start_paused = true)]
