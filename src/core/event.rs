@@ -220,6 +220,7 @@ impl Event {
             | Self::PingSent
             | Self::Pong { .. }
             | Self::HeartbeatTimeout { .. }
+            | Self::Injected { .. }
             | Self::Panicked { .. } => false,
         }
     }

@@ -203,7 +203,7 @@ impl<D: Dial> Driver<D> {
         let Line::Open(socket) = &mut self.line else { return false };
         let event = Event::Injected { generation: self.link.generation(), fault: fault.clone() };
         let close = socket.inject(fault);
-        self.host.tell(&self.link, now, event);
+        self.host.tell(&self.link, event);
         if let Some(frame) = close {
             self.feed(now, Input::Received(Received::Close(frame)));
         }

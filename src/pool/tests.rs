@@ -12,6 +12,7 @@ use crate::{
         phase::Reason,
         receipt::{Fate, State},
     },
+    observe,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
