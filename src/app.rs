@@ -13,8 +13,13 @@ use crate::{
     config::{self, Config},
     observe::Families,
     pool::{Left, Pool},
-    process::{files, signals::Signals},
+    process::{files, notify::Notify, passed::Passed, signals::Signals},
 };
+use herald::Herald;
+
+mod herald;
+#[cfg(feature = "wedge")]
+mod wedge;
 
 /// What the daemon is started with.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ pub struct Options {
     pub config: Arc<Config>,
     /// What a reload reads; `None`: there is nothing to reload.
     pub reload_from: Option<PathBuf>,
+    /// A socket to serve the API on, in place of `api.listen`.
+    pub socket: Option<Passed>,
+    /// Who is told of the daemon's life.
+    pub notify: Notify,
 }
 
 /// Why the daemon could not start.
@@ -38,8 +47,12 @@ pub enum Error {
 
 /// Runs the daemon until it is asked to stop, and then until it has stopped.
 pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
-    let Options { config, reload_from } = options;
-    let listener = Listener::bind(&config.api.listen).await?;
+    let Options { config, reload_from, socket, notify } = options;
+    let herald = Herald::new(notify);
+    let listener = match socket {
+        Some(socket) => Listener::passed(socket, &config.api)?,
+        None => Listener::bind(&config.api.listen).await?,
+    };
     let registry = Registry::new();
     let families = Families::register(&registry, config.metrics.per_link)?;
     let seed = u64::from_be_bytes(std::array::from_fn(|byte| uuid::Uuid::new_v4().as_bytes()[byte]));
@@ -48,11 +61,19 @@ pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
     files::raise_limit(u64::from(links) + config.api.max_connections as u64);
     tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
     families.reload_succeeded(SystemTime::now());
+    herald.starting(links).await;
     let pool = Pool::start(Arc::clone(&config), Arc::clone(&families), seed).await;
-    let reload = reloading(pool.clone(), Arc::clone(&families), reload_from);
+    let reload = reloading(pool.clone(), Arc::clone(&families), reload_from, Arc::clone(&herald));
     let (stop, stopping) = watch::channel(false);
     let api = Api { pool: pool.clone(), registry, families, reload: Arc::clone(&reload) };
     let serving = tokio::spawn(api.serve(listener, stopping));
+    #[cfg(feature = "wedge")]
+    wedge::listen(pool.clone());
+    herald.ready(&pool).await;
+    let looking = tokio::spawn({
+        let (herald, pool) = (Arc::clone(&herald), pool.clone());
+        async move { herald.run(&pool).await }
+    });
     loop {
         let stop = signals.stop.clone();
         tokio::select! {
@@ -63,10 +84,11 @@ pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
             }
         }
     }
-    drain(&pool).await;
+    drain(&pool, &herald).await;
     stop.send_replace(true);
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
     let _ = serving.await;
+    looking.abort();
     tracing::info!("wskeeper has stopped");
     Ok(())
 }
@@ -77,9 +99,10 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn drain(pool: &Pool) {
+async fn drain(pool: &Pool, herald: &Herald) {
     let drain = pool.config().limits.drain;
     pool.drain();
+    herald.stopping(pool, drain).await;
     tracing::info!(deadline_s = drain.as_secs_f64(), "wskeeper is draining: it takes no new messages");
     let left = pool.shut_down(Instant::now() + drain).await;
     for Left { endpoint, messages, kept } in left {
@@ -91,11 +114,13 @@ async fn drain(pool: &Pool) {
     }
 }
 
-/// Reads the configuration anew and follows it; one that is not valid changes nothing.
-fn reloading(pool: Pool, families: Arc<Families>, from: Option<PathBuf>) -> Reload {
+/// Reads the configuration anew and follows it; one that is not valid changes nothing. Once begun it is carried through, also
+/// where whoever asked for it has gone.
+fn reloading(pool: Pool, families: Arc<Families>, from: Option<PathBuf>, herald: Arc<Herald>) -> Reload {
     Arc::new(move || {
-        let (pool, families, from) = (pool.clone(), Arc::clone(&families), from.clone());
-        Box::pin(async move { reload(&pool, &families, from).await })
+        let (pool, families, from, herald) = (pool.clone(), Arc::clone(&families), from.clone(), Arc::clone(&herald));
+        let task = tokio::spawn(async move { herald.reload(&pool, reload(&pool, &families, from)).await });
+        Box::pin(async move { task.await.unwrap_or_else(|error| Err(vec![error.to_string()])) })
     })
 }
 

@@ -10,7 +10,7 @@
 //! hub      L2  inbox rings made shareable
 //! observe  L2  an Event becomes a log line and a metric
 //! store    L2  accepted messages on disk, on an embedded engine
-//! process  L2  being a daemon: signals, logging
+//! process  L2  being a daemon: signals, logging, systemd
 //! config   L1  files and environment, checked
 //! core     L0  pure: no clock, no chance, no IO, no async
 //! ```

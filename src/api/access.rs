@@ -47,7 +47,7 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, mut request: Reques
     if !is_probe {
         let secrets =
             if config.api.tokens.is_empty() { Secrets::default() } else { shared.keys.secrets(&config).await };
-        match authorize(&config.api, &secrets, &request) {
+        match authorize(&config.api, shared.bound, &secrets, &request) {
             Ok(grant) => request.extensions_mut().insert(grant),
             Err(problem) => return problem.into_response(),
         };
@@ -97,13 +97,24 @@ fn is_own(name: &str, bound: IpAddr) -> bool {
     }
 }
 
-fn authorize<B>(api: &Api, secrets: &[Option<Secret>], request: &http::Request<B>) -> Result<Grant, Problem> {
+fn authorize<B>(
+    api: &Api,
+    bound: Option<IpAddr>,
+    secrets: &[Option<Secret>],
+    request: &http::Request<B>,
+) -> Result<Grant, Problem> {
     let (method, path) = (request.method(), request.uri().path());
-    if api.tokens.is_empty() {
-        return Ok(Grant { endpoints: None });
-    }
     let unauthorized =
         |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", detail.to_owned());
+    if api.tokens.is_empty() {
+        // A reload may have taken the tokens away, and left the socket where it was.
+        return match bound {
+            Some(address) if !address.to_canonical().is_loopback() => {
+                Err(unauthorized("other machines can reach this address, and there are no api.tokens: add one"))
+            }
+            Some(_) | None => Ok(Grant { endpoints: None }),
+        };
+    }
     let given = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -201,7 +212,7 @@ mod tests {
     fn asked(api: &Api, token: &str, method: &Method, path: &str) -> Result<Grant, Problem> {
         let request = http::Request::builder().method(method).uri(path);
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).body(()).expect("a request");
-        authorize(api, &tokens::read(&api.tokens), &request)
+        authorize(api, LOOPBACK, &tokens::read(&api.tokens), &request)
     }
 
     #[test]
@@ -246,6 +257,6 @@ mod tests {
         assert!(asked(&api, "secret-admin", &Method::POST, "/v1/endpoints/b/messages").is_ok());
         assert!(asked(&api, "wrong", &Method::GET, "/v1/links").is_err());
         let bare = http::Request::builder().uri("/metrics").body(()).expect("a request");
-        assert!(authorize(&api, &tokens::read(&api.tokens), &bare).is_err());
+        assert!(authorize(&api, LOOPBACK, &tokens::read(&api.tokens), &bare).is_err());
     }
 }

@@ -19,17 +19,25 @@ use super::{
 };
 use crate::{config::Readiness, core::phase::Phase, observe};
 
-/// `GET /livez`: the process answers and its pool can be looked at.
+/// `GET /livez`: the process answers, and those who hold the links do by the last look at them.
 #[utoipa::path(get, path = "/livez", tag = "daemon", operation_id = "live",
     responses((status = 200, description = "Alive.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
-pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
+pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    if let Some(wedged) = shared.pool.wedged() {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "wedged",
+            "The daemon is wedged: restart it",
+            wedged,
+        ));
+    }
     let status = wire::Status {
         status: "alive".into(),
         endpoints: Some(shared.pool.endpoints().len()),
         version: Some(env!("CARGO_PKG_VERSION").into()),
         uptime_seconds: Some(shared.since.elapsed().as_secs()),
     };
-    answer(StatusCode::OK, &status)
+    Ok(answer(StatusCode::OK, &status))
 }
 
 /// `GET /readyz`

@@ -1,7 +1,7 @@
 //! Where the local API listens: a TCP address or a unix socket.
 //!
 //! A socket file that somebody answers on belongs to a running daemon and is left alone; one that nobody answers on is what
-//! a crash left behind, and is replaced.
+//! a crash left behind, and is replaced. A socket that the service manager passes on stands for `api.listen`, and its file is not ours.
 
 use std::{
     fmt, io,
@@ -14,7 +14,10 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::config::Listen;
+use crate::{
+    config::{self, Listen},
+    process::passed::Passed,
+};
 
 /// A client that has said nothing for this long is probed.
 const PROBE: Duration = Duration::from_mins(1);
@@ -26,6 +29,8 @@ pub enum Listener {
     Tcp(TcpListener),
     /// A unix socket and its path, removed at the end.
     Unix(UnixListener, PathBuf),
+    /// A unix socket whose file the service manager has made, and will remove.
+    Passed(UnixListener),
 }
 
 /// Why the API cannot listen.
@@ -50,6 +55,15 @@ pub enum ListenError {
         /// The system's word.
         error: io::Error,
     },
+    /// A socket that the service manager passed on cannot be used.
+    #[error("the socket that the service manager passed cannot be used: {0}")]
+    Passed(io::Error),
+    /// The same, because it is open to other machines.
+    #[error(
+        "{0}, which the service manager passed, can be reached from other machines, and there are no tokens: add \
+         [[api.tokens]], or let ListenStream= name 127.0.0.1 or a unix socket"
+    )]
+    Exposed(SocketAddr),
     /// The group does not exist or may not be given.
     #[error("api.socket_group: cannot give {} to the group {group:?}: {error}", .path.display())]
     Group {
@@ -94,6 +108,25 @@ impl Listener {
         }
     }
 
+    /// Takes a socket that listens already. One that other machines can reach demands tokens, as `api.listen` does.
+    pub fn passed(passed: Passed, api: &config::Api) -> Result<Self, ListenError> {
+        let failed = ListenError::Passed;
+        match passed {
+            Passed::Tcp(socket) => {
+                let address = socket.local_addr().map_err(failed)?;
+                if !address.ip().to_canonical().is_loopback() && api.tokens.is_empty() {
+                    return Err(ListenError::Exposed(address));
+                }
+                socket.set_nonblocking(true).map_err(failed)?;
+                TcpListener::from_std(socket).map(Self::Tcp).map_err(failed)
+            }
+            Passed::Unix(socket) => {
+                socket.set_nonblocking(true).map_err(failed)?;
+                UnixListener::from_std(socket).map(Self::Passed).map_err(failed)
+            }
+        }
+    }
+
     /// The next connection. A TCP client that is dead is noticed within `unacknowledged`, give or take a minute.
     pub(super) async fn accept(&self, unacknowledged: Duration) -> io::Result<Accepted> {
         match self {
@@ -103,7 +136,7 @@ impl Listener {
                 let _ = prepare(&stream, unacknowledged);
                 Ok(Accepted::Tcp(stream))
             }
-            Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Unix(listener, _) | Self::Passed(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }
     }
 
@@ -111,7 +144,7 @@ impl Listener {
     pub(super) fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok().map(|address| address.ip()),
-            Self::Unix(..) => None,
+            Self::Unix(..) | Self::Passed(_) => None,
         }
     }
 }
@@ -124,6 +157,13 @@ impl fmt::Display for Listener {
                 Err(_) => f.write_str("http://(unknown)"),
             },
             Self::Unix(_, path) => write!(f, "unix:{}", path.display()),
+            Self::Passed(listener) => match listener.local_addr() {
+                Ok(address) => match address.as_pathname() {
+                    Some(path) => write!(f, "unix:{}", path.display()),
+                    None => f.write_str("unix:(no path)"),
+                },
+                Err(_) => f.write_str("unix:(unknown)"),
+            },
         }
     }
 }

@@ -55,9 +55,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Which daemon")]
 pub(crate) struct Remote {
-    /// Address of the daemon's local API: `http://HOST:PORT` or `unix:/path/to/api.sock`
-    #[arg(long, global = true, env = "WSKEEPER_API", default_value = "http://127.0.0.1:7700", value_name = "URL")]
-    pub(crate) api: String,
+    /// Address of the daemon's local API: `http://HOST:PORT` or `unix:/path/to/api.sock`. Unless told, the socket of the
+    /// installed service where there is one, else `http://127.0.0.1:7700`
+    #[arg(long, global = true, env = "WSKEEPER_API", value_name = "URL")]
+    pub(crate) api: Option<String>,
     /// File with the API token, where the daemon asks for one (or `WSKEEPER_TOKEN` holds it)
     #[arg(long, global = true, env = "WSKEEPER_TOKEN_FILE", value_name = "PATH")]
     pub(crate) token_file: Option<PathBuf>,
@@ -100,6 +101,9 @@ pub(crate) enum Verb {
     Echo(Echo),
     /// Print a completion script for a shell
     Completions(Completions),
+    /// Print the manual page, or write all of them to a folder
+    #[command(hide = true)]
+    Man(Man),
 }
 
 /// `run`
@@ -356,6 +360,13 @@ pub(crate) struct Echo {
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Where to write a page for each verb
+    pub(crate) folder: Option<PathBuf>,
 }
 
 #[cfg(test)]

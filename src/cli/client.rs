@@ -19,6 +19,9 @@ use tokio::net::{TcpStream, UnixStream};
 use super::args::Remote;
 use crate::api::wire::List;
 
+/// The sockets of the installed service: its own, and that of `wskeeper.socket`.
+const SERVICE: [&str; 2] = ["/run/wskeeper/api.sock", "/run/wskeeper.sock"];
+
 /// Where the daemon is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Target {
@@ -139,6 +142,12 @@ pub(crate) struct Client {
     idle: Option<SendRequest<Full<Bytes>>>,
 }
 
+/// Where a daemon is that nobody has said anything about: the installed service, else one that was started by hand.
+fn usual() -> Target {
+    let socket = SERVICE.into_iter().map(PathBuf::from).find(|path| path.exists());
+    socket.map_or_else(|| Target::Tcp { host: "127.0.0.1".into(), port: 7700 }, Target::Unix)
+}
+
 impl Client {
     /// Reads the address and the token; connects with the first request.
     pub(crate) fn new(remote: &Remote) -> Result<Self, ClientError> {
@@ -151,7 +160,7 @@ impl Client {
                 None => std::env::var("WSKEEPER_TOKEN").ok(),
             };
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        Ok(Self { target: target(&remote.api)?, token, idle: None })
+        Ok(Self { target: remote.api.as_deref().map_or_else(|| Ok(usual()), target)?, token, idle: None })
     }
 
     /// A client of a daemon on this TCP port of the loopback address.

@@ -11,6 +11,8 @@ use args::{Cli, Verb};
 use client::{Client, ClientError};
 use output::{Output, Paint};
 
+use crate::process::passed::{self, Passed};
+
 mod args;
 mod check;
 mod client;
@@ -21,6 +23,7 @@ pub mod echo;
 mod explain;
 mod facts;
 mod grid;
+mod man;
 mod operate;
 mod orphans;
 mod output;
@@ -65,6 +68,8 @@ impl Failure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::detect();
+    // Before there are threads.
+    let socket = if matches!(cli.verb, Verb::Run(_)) { passed::take() } else { Ok(None) };
     let runtime = match runtime(&cli.verb) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -72,7 +77,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let ended = runtime.block_on(dispatch(cli, &output));
+    let ended = runtime.block_on(dispatch(cli, socket, &output));
     // A read of stdin that nobody waits for must not hold up the end.
     runtime.shutdown_background();
     match ended {
@@ -105,15 +110,19 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         | Verb::Dead(_)
         | Verb::Orphans(_)
         | Verb::Echo(_)
-        | Verb::Completions(_) => tokio::runtime::Builder::new_current_thread(),
+        | Verb::Completions(_)
+        | Verb::Man(_) => tokio::runtime::Builder::new_current_thread(),
     };
     builder.enable_all().build()
 }
 
-async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
+async fn dispatch(cli: Cli, socket: Result<Option<Passed>, passed::Error>, output: &Output) -> Result<(), Failure> {
     let client = || Client::new(&cli.remote);
     match cli.verb {
-        Verb::Run(args) => run::run(args).await,
+        Verb::Run(args) => {
+            let socket = socket.map_err(|error| Failure::Failed(error.to_string()))?;
+            run::run(args, socket).await
+        }
         Verb::Demo(args) => demo::run(args, output).await,
         Verb::Check(args) => check::run(&args, output),
         Verb::Status(args) => status::run(args, client()?, output).await,
@@ -130,6 +139,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Verb::Orphans(args) => orphans::run(args.verb, client()?, output).await,
         Verb::Echo(args) => echo::verb::run(args, output).await,
         Verb::Completions(args) => completions::run(args.shell, output),
+        Verb::Man(args) => man::run(args.folder.as_deref(), output),
     }
 }
 

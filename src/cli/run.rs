@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::{Failure, args, check};
 use crate::{
     app, config,
-    process::{logging, signals::Signals},
+    process::{logging, notify::Notify, passed::Passed, signals::Signals},
 };
 
 /// Loads, sets up logging, and runs until a signal.
-pub(super) async fn run(args: args::Run) -> Result<(), Failure> {
+pub(super) async fn run(args: args::Run, socket: Option<Passed>) -> Result<(), Failure> {
     let failed = |error: String| Failure::Failed(error);
     let loaded = config::load(&args.config, &app::environment()).map_err(|faults| failed(check::listed(&faults)))?;
     logging::start(&loaded.config.log).map_err(|error| failed(error.to_string()))?;
@@ -20,6 +20,11 @@ pub(super) async fn run(args: args::Run) -> Result<(), Failure> {
         tracing::warn!(warning, "the configuration has a doubtful setting");
     }
     let signals = Signals::install().map_err(|error| failed(format!("cannot listen for signals: {error}")))?;
-    let options = app::Options { config: Arc::new(loaded.config), reload_from: Some(args.config) };
+    let options = app::Options {
+        config: Arc::new(loaded.config),
+        reload_from: Some(args.config),
+        socket,
+        notify: Notify::from_environment(),
+    };
     app::run(options, signals).await.map_err(|error| failed(error.to_string()))
 }

@@ -194,6 +194,8 @@ impl<D: Dial> Driver<D> {
             }
             // It only wakes: answers are looked for in every turn.
             Order::Disk => {}
+            // Who asked may have lost patience.
+            Order::Answer(reply) => drop(reply.send(())),
             Order::Stop(within, fate) => self.feed(now, Input::Stop(within, fate)),
         }
     }

@@ -74,6 +74,8 @@ pub enum Order {
     Restore(Vec<Box<Message>>),
     /// The disk has answered: look at [`Host::answers`].
     Disk,
+    /// Say that the task runs.
+    Answer(oneshot::Sender<()>),
     /// Close with 1001 and end within this time; what is still queued then is dropped with this fate, unless it is on disk.
     Stop(Duration, Fate),
 }

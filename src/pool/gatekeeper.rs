@@ -3,7 +3,7 @@
 //! A grant whose dial has gone away meanwhile is given back at once, so that nothing leaks through a cancelled attempt.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -40,6 +40,7 @@ struct Desk {
 
 #[derive(Debug)]
 struct Waiter {
+    link: LinkId,
     reply: oneshot::Sender<Permit>,
     extra: bool,
 }
@@ -70,12 +71,25 @@ impl Gatekeeper {
         }
     }
 
+    /// The links that wait to be let in.
+    pub(super) fn waiting(&self) -> BTreeSet<LinkId> {
+        self.desk().waiting.values().map(|waiter| waiter.link.clone()).collect()
+    }
+
+    /// Loses every request, as a fault would.
+    #[cfg(test)]
+    pub(super) fn forget_all(&self) {
+        let forgotten = std::mem::take(&mut self.desk().waiting);
+        // Their tickets must not be answered.
+        std::mem::forget(forgotten);
+    }
+
     fn grant(self: &Arc<Self>) {
         let now = Instant::now().into_std();
         let mut desk = self.desk();
         while let Some((ticket, address)) = desk.admission.poll_grant(now) {
             // A withdrawn ticket is withdrawn from the admission too, so each grant has its waiter.
-            let Some(Waiter { reply, extra }) = desk.waiting.remove(&ticket) else { continue };
+            let Some(Waiter { reply, extra, .. }) = desk.waiting.remove(&ticket) else { continue };
             let keeper = Arc::clone(self);
             let release = Box::new(move || keeper.release(address, extra));
             if let Err(mut unwanted) = reply.send(Permit { address, release: Some(release) }) {
@@ -124,14 +138,14 @@ impl Drop for Ticket {
 pub(super) struct PoolGate(pub(super) Arc<Gatekeeper>);
 
 impl Gate for PoolGate {
-    fn admit(&self, _link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit> {
+    fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit> {
         let keeper = Arc::clone(&self.0);
         let (reply, answer) = oneshot::channel();
         let number = {
             let mut desk = keeper.desk();
             let number = desk.next_ticket;
             desk.next_ticket += 1;
-            desk.waiting.insert(number, Waiter { reply, extra });
+            desk.waiting.insert(number, Waiter { link, reply, extra });
             desk.admission.ask(number, addresses, extra);
             number
         };

@@ -12,12 +12,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use self::{
     dead::DeadLetters,
     gatekeeper::{Gatekeeper, PoolGate},
     pod::Pod,
+    pulse::Pulse,
     receipts::Receipts,
     slot::Slot,
     spool::Spool,
@@ -40,6 +41,7 @@ use crate::{
 
 pub use dead::DeadLetter;
 pub use operator::OrphanError;
+pub use pulse::{Examiner, Wedged};
 pub use spool::{Orphans, StoreView};
 pub use view::{EndpointView, HistoryEntry, LinkView, Page, Totals};
 
@@ -48,6 +50,7 @@ mod gatekeeper;
 mod gauges;
 mod operator;
 mod pod;
+mod pulse;
 mod receipts;
 mod recorder;
 mod send;
@@ -57,6 +60,8 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 mod view;
+#[cfg(any(test, feature = "wedge"))]
+mod wedge;
 
 /// Everything a caller says about a message.
 #[derive(Debug, Clone)]
@@ -207,6 +212,12 @@ struct Inner {
     pods: Mutex<BTreeMap<Arc<str>, Arc<Pod>>>,
     /// One reload at a time.
     applying: tokio::sync::Mutex<()>,
+    /// Steps that reloads have taken.
+    steps: AtomicU64,
+    /// Tasks that serve all links, by what they do.
+    servants: [(&'static str, AbortHandle); 2],
+    /// The last look at the whole.
+    pulse: Mutex<Option<Pulse>>,
     families: Arc<Families>,
     budget: Arc<Budget>,
     receipts: Arc<Receipts>,
@@ -230,13 +241,18 @@ impl Pool {
         let first_cursor = first_cursor(SystemTime::now());
         let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families));
         let receipts = Receipts::new(config.limits.receipts);
-        tokio::spawn(Arc::clone(&gate).run());
-        tokio::spawn(Arc::clone(&receipts).run());
+        let servants = [
+            ("lets links in", tokio::spawn(Arc::clone(&gate).run()).abort_handle()),
+            ("forgets receipts", tokio::spawn(Arc::clone(&receipts).run()).abort_handle()),
+        ];
         let empty = Config { endpoints: BTreeMap::new(), ..Config::clone(&config) };
         let inner = Arc::new(Inner {
             config: RwLock::new(Arc::new(empty)),
             pods: Mutex::new(BTreeMap::new()),
             applying: tokio::sync::Mutex::new(()),
+            steps: AtomicU64::new(0),
+            servants,
+            pulse: Mutex::default(),
             spool: Spool::new(Arc::clone(&receipts)),
             dead: Arc::default(),
             receipts,
@@ -255,6 +271,11 @@ impl Pool {
     /// Every endpoint, by name.
     pub fn endpoints(&self) -> Vec<EndpointView> {
         self.inner.pods().values().map(|pod| pod.view()).collect()
+    }
+
+    /// Each endpoint's sums over its links.
+    pub fn totals(&self) -> Vec<Totals> {
+        self.inner.pods().values().map(|pod| pod.totals()).collect()
     }
 
     /// One endpoint.

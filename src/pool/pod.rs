@@ -18,6 +18,9 @@ pub(super) struct Pod {
     pub(super) metrics: Arc<EndpointMetrics>,
     config: RwLock<Arc<Endpoint>>,
     tasks: Mutex<Vec<Task>>,
+    /// The tasks of its links are to rest for ever.
+    #[cfg(any(test, feature = "wedge"))]
+    pub(super) is_wedged: std::sync::atomic::AtomicBool,
     /// So many attempts to come are to panic.
     #[cfg(test)]
     pub(super) faults: std::sync::atomic::AtomicU32,
@@ -39,6 +42,8 @@ impl Pod {
             metrics,
             config: RwLock::new(config),
             tasks: Mutex::new(Vec::new()),
+            #[cfg(any(test, feature = "wedge"))]
+            is_wedged: false.into(),
             #[cfg(test)]
             faults: 0.into(),
         }

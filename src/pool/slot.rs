@@ -14,6 +14,7 @@ use std::{
 use super::{
     dead::{DeadLetter, DeadLetters},
     gauges::Vitals,
+    pulse::Rest,
     receipts::Receipts,
     recorder::{self, Recorder},
     spool::{Answer, Spool},
@@ -75,6 +76,7 @@ pub(super) struct Load {
 #[derive(Debug)]
 struct Seen {
     view: LinkView,
+    rest: Rest,
     unconfirmed: u64,
     vitals: Vitals,
     limits: (i64, i64),
@@ -112,6 +114,7 @@ impl Slot {
         metrics.link_added(view.phase);
         let seen = Seen {
             view,
+            rest: Rest::beginning(),
             unconfirmed: 0,
             vitals: Vitals::default(),
             limits: (0, 0),
@@ -144,6 +147,11 @@ impl Slot {
         self.seen().vitals
     }
 
+    /// How the link rests.
+    pub(super) fn rest(&self) -> Rest {
+        self.seen().rest
+    }
+
     pub(super) fn history(&self) -> Vec<HistoryEntry> {
         self.seen().recorder.entries()
     }
@@ -164,6 +172,7 @@ impl Slot {
         self.metrics.buffered(-bytes, -messages);
         (seen.view.buffered_amount, seen.view.queued_messages, seen.unconfirmed) = (0, 0, 0);
         seen.vitals.oldest_queued = None;
+        seen.rest = Rest::beginning();
         if let Some(detail) = recorder::detail(&event) {
             seen.record(&event, SystemTime::now(), detail);
         }
@@ -291,6 +300,7 @@ impl Host for Slot {
         }
         seen.unconfirmed = link.unconfirmed_messages() as u64;
         seen.vitals.follow(link, now);
+        seen.rest.follow(link, now);
         seen.view.follow(link, now, wall);
     }
 

@@ -43,6 +43,7 @@ impl Inner {
     /// Brings the pool to `config`: what is unchanged is left alone.
     pub(super) async fn apply(self: &Arc<Self>, config: Arc<Config>) -> Vec<Change> {
         let _one_at_a_time = self.applying.lock().await;
+        self.step();
         let diff = config::diff(&self.config(), &config);
         if !diff.restart.is_empty() {
             tracing::warn!(keys = diff.restart.join(", "), "these changes take a restart and are not in force");
@@ -55,6 +56,7 @@ impl Inner {
             diff.endpoints.iter().filter(|(_, change)| **change == EndpointChange::Removed).map(|(name, _)| name)
         {
             self.remove_endpoint(name, &mut changes).await;
+            self.step();
         }
         for (name, endpoint) in &config.endpoints {
             match (diff.endpoints.get(name), self.pod(name)) {
@@ -67,9 +69,15 @@ impl Inner {
                 (None | Some(_), None) => self.add_endpoint(endpoint, &mut changes),
                 (Some(EndpointChange::Added | EndpointChange::Removed), Some(_)) => {}
             }
+            self.step();
         }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         changes
+    }
+
+    /// A change moves: the one who looks after the whole is told.
+    fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Opens the store where an endpoint needs it, or an earlier life has left one.
@@ -136,7 +144,10 @@ impl Inner {
             let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config_for_attempt()), self.gate());
             let host: Arc<Slot> = Arc::clone(&slot);
             // What a panic may leave half-done is dropped with the link; slot, ledger and hubs recover from a poisoned lock.
-            if AssertUnwindSafe(link::run(link, first, dialer, host, &mut orders)).catch_unwind().await.is_ok() {
+            let run = link::run(link, first, dialer, host, &mut orders);
+            #[cfg(any(test, feature = "wedge"))]
+            let run = super::wedge::until_wedged(&pod, run);
+            if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
                 return;
             }
             if window.elapsed() > PANIC_WINDOW {

@@ -4,6 +4,7 @@
 
 use std::{
     fs::{self, OpenOptions},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
@@ -22,6 +23,9 @@ pub struct Daemon {
     folder: TempDir,
     /// A program and its arguments that run the daemon, where it does not run by itself.
     under: Vec<String>,
+    environment: Vec<(String, String)>,
+    /// What it finds at descriptor 0.
+    input: Option<OwnedFd>,
     /// A client of its API.
     pub api: Api,
 }
@@ -39,7 +43,7 @@ impl Daemon {
     pub fn made(sections: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let api = Api::unix(folder.path().join("api.sock"));
-        let daemon = Self { child: None, folder, under: Vec::new(), api };
+        let daemon = Self { child: None, folder, under: Vec::new(), environment: Vec::new(), input: None, api };
         daemon.configure(sections);
         daemon
     }
@@ -56,6 +60,16 @@ impl Daemon {
         self.under = words.iter().map(|&word| word.to_owned()).collect();
     }
 
+    /// From the next start on, has this variable.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// At the next start, finds this at descriptor 0.
+    pub fn hand_over(&mut self, input: OwnedFd) {
+        self.input = Some(input);
+    }
+
     /// Starts the process, and does not wait for it.
     pub fn launch(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
@@ -65,7 +79,8 @@ impl Daemon {
             .args(words)
             .args(["run", "--config"])
             .arg(self.config())
-            .stdin(Stdio::null())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(self.input.take().map_or_else(Stdio::null, Stdio::from))
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()

@@ -21,6 +21,7 @@ use crate::{
     app, config,
     process::{
         logging,
+        notify::Notify,
         signals::{Lever, Signals},
     },
 };
@@ -76,7 +77,8 @@ impl Daemon {
             logging::start(&loaded.config.log).map_err(|error| Failure::Failed(error.to_string()))?;
         }
         let (lever, signals) = Signals::by_hand();
-        let options = app::Options { config: Arc::new(loaded.config), reload_from: None };
+        let options =
+            app::Options { config: Arc::new(loaded.config), reload_from: None, socket: None, notify: Notify::none() };
         Ok(Self { task: tokio::spawn(app::run(options, signals)), lever })
     }
 

@@ -68,7 +68,7 @@ async fn peer(faults: Faults) -> io::Result<Peer> {
 
 /// What is happening, and three things to try.
 pub(super) fn introduction(port: u16, ends_by_itself: bool) -> String {
-    let api = if port == 7700 { String::new() } else { format!(" --api http://127.0.0.1:{port}") };
+    let api = format!(" --api http://127.0.0.1:{port}");
     let end = if ends_by_itself { "It ends by itself." } else { "Ctrl-C ends it with a summary." };
     format!(
         "\
@@ -106,6 +106,5 @@ mod tests {
         let tries: Vec<&str> = text.split("Try in another terminal:\n").nth(1).unwrap().trim().lines().collect();
         assert_eq!(tries.len(), 3);
         assert!(tries.iter().all(|line| line.contains("127.0.0.1:7701")), "{text}");
-        assert!(!introduction(7700, false).contains("--api"));
     }
 }
