@@ -1,0 +1,90 @@
+//! The manifests of `deploy/kubernetes`: rendered by kustomize, judged by others' tools and by the project's own rules; and each
+//! weakened copy of them must be found out.
+//!
+//! `tests/run` installs kustomize and the judges; without them the tests say that they are skipped. The rules in `rules.rs` ask for
+//! what no general tool can know: that the pod and the configuration inside it fit each other.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(unreachable_pub, reason = "what the files share is as public as a library's items")]
+#![allow(clippy::print_stderr, reason = "a skipped test and a failed one say why")]
+
+mod edits;
+mod judges;
+mod manifests;
+mod rules;
+mod weakened;
+
+use std::process::Command;
+
+use judges::{Judge, Tools};
+use manifests::{Manifests, OVERLAYS};
+
+#[test]
+fn every_overlay_satisfies_every_judge() {
+    let Some(tools) = Tools::found() else { return };
+    let cases: Vec<Manifests> = OVERLAYS.iter().map(|overlay| tools.render(overlay)).collect();
+    for (overlay, faults) in OVERLAYS.iter().zip(tools.judge(&cases)) {
+        assert!(faults.is_empty(), "{overlay}: {faults:#?}");
+    }
+}
+
+#[test]
+fn every_weakened_manifest_is_found_out() {
+    let Some(tools) = Tools::found() else { return };
+    let table = weakened::table();
+    let rendered: Vec<Manifests> = OVERLAYS.iter().map(|overlay| tools.render(overlay)).collect();
+    let cases: Vec<Manifests> = table
+        .iter()
+        .map(|weakness| {
+            let place = OVERLAYS.iter().position(|overlay| *overlay == weakness.overlay).expect("an overlay");
+            let mut case = rendered[place].clone();
+            (weakness.apply)(&mut case);
+            assert!(case != rendered[place], "{}: nothing was changed", weakness.what);
+            case
+        })
+        .collect();
+    let mut missed = Vec::new();
+    for (weakness, faults) in table.iter().zip(tools.judge(&cases)) {
+        let is_found = faults.iter().any(|(judge, fault)| *judge == weakness.by && fault.contains(weakness.saying));
+        if !is_found {
+            missed.push(format!("{} ({:?}, {:?}): {faults:?}", weakness.what, weakness.by, weakness.saying));
+        }
+    }
+    assert!(missed.is_empty(), "not found out:\n{}", missed.join("\n"));
+}
+
+#[test]
+fn the_daemon_itself_takes_the_configuration_of_every_overlay() {
+    let Some(tools) = Tools::found() else { return };
+    for overlay in OVERLAYS {
+        let folder = tools.render(overlay).config_folder();
+        let checked = Command::new(env!("CARGO_BIN_EXE_wskeeper")).arg("check").arg(folder.path()).output().unwrap();
+        assert!(checked.status.success(), "{overlay}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
+
+#[test]
+fn the_dockerfile_satisfies_its_judges() {
+    let Some(tools) = Tools::found() else { return };
+    let faults = tools.judge_dockerfile(&manifests::root().join("deploy/docker/Dockerfile"), false);
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn a_weakened_dockerfile_is_found_out() {
+    let Some(tools) = Tools::found() else { return };
+    let text = std::fs::read_to_string(manifests::root().join("deploy/docker/Dockerfile")).unwrap();
+    for (from, to, judge, saying) in [
+        ("USER 65532:65532", "USER root", Judge::Checkov, "CKV_DOCKER_8"),
+        ("USER 65532:65532\n", "", Judge::Checkov, "CKV_DOCKER_3"),
+        ("WORKDIR /src", "WORKDIR src", Judge::Hadolint, "DL3000"),
+        ("COPY Cargo.toml", "ADD Cargo.toml", Judge::Checkov, "CKV_DOCKER_4"),
+    ] {
+        assert!(text.contains(from), "{from:?} is not in the Dockerfile");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("Dockerfile");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let faults = tools.judge_dockerfile(&path, judge == Judge::Checkov);
+        assert!(faults.iter().any(|(by, fault)| *by == judge && fault.contains(saying)), "{to:?}: {faults:?}");
+    }
+}
