@@ -2,13 +2,14 @@
 
 mod endpoint;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::wire;
 use crate::{
     core::{
+        close::Closed,
         event::Timings,
         message::{Kind, Payload},
         receipt::Receipt,
@@ -64,16 +65,21 @@ pub(super) fn link(view: &LinkView) -> wire::Link {
         next_attempt_at: view.next_attempt_at.map(wire::time),
         phase_reason: view.reason.to_string(),
         rtt_ms: view.rtt.map(millis),
-        last_close: view.last_close.as_ref().map(|(closed, at)| wire::LastClose {
-            code: closed.code,
-            reason: closed.reason.to_string(),
-            was_clean: closed.was_clean,
-            cause: closed.cause.to_string(),
-            sent_code: closed.sent_code,
-            detail: closed.detail.to_string(),
-            at: wire::time(*at),
-        }),
+        last_close: view.last_close.as_ref().map(|(closed, at)| close(closed, *at)),
         last_inbound_at: view.last_inbound_at.map(wire::time),
+    }
+}
+
+pub(super) fn close(closed: &Closed, at: SystemTime) -> wire::LastClose {
+    wire::LastClose {
+        code: closed.code,
+        reason: closed.reason.to_string(),
+        was_clean: closed.was_clean,
+        cause: closed.cause.to_string(),
+        sent_code: closed.sent_code,
+        status: closed.status,
+        detail: closed.detail.to_string(),
+        at: wire::time(at),
     }
 }
 
@@ -120,12 +126,12 @@ pub(super) fn history(entry: &HistoryEntry) -> wire::HistoryEntry {
         phase_reason: entry.reason.to_string(),
         generation: entry.generation,
         attempt: entry.attempt,
-        detail: entry.detail.to_string(),
-        timings: entry.timings.as_deref().map(timings),
+        detail: entry.detail.clone(),
+        timings: entry.timings.as_ref().map(timings),
     }
 }
 
-fn timings(timings: &Timings) -> wire::Timings {
+pub(super) fn timings(timings: &Timings) -> wire::Timings {
     wire::Timings {
         dns_ms: timings.dns.map(millis),
         admission_ms: timings.admission.map(millis),
@@ -219,7 +225,7 @@ pub(super) fn data(payload: &Payload, binary: BinaryType) -> String {
     }
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(super) fn millis(duration: Duration) -> f64 {
     // Whole microseconds: what is beyond is noise.
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1000.0

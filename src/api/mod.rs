@@ -11,6 +11,7 @@ mod consumer;
 mod convert;
 mod dead;
 mod events;
+mod explain;
 mod health;
 mod lines;
 mod links;

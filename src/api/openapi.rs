@@ -13,7 +13,7 @@ use utoipa::openapi::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Shared, chaos, dead, events, health, links, messages, orphans, socket};
+use super::{Shared, chaos, dead, events, explain, health, links, messages, orphans, socket};
 
 /// The document, written once.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| serde_json::to_string(&described()).unwrap_or_default());
@@ -33,6 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(links::links))
         .routes(routes!(links::link))
         .routes(routes!(links::history))
+        .routes(routes!(explain::explain))
         .routes(routes!(links::close))
         .routes(routes!(links::reconnect))
         .routes(routes!(links::pause))
@@ -128,6 +129,7 @@ mod tests {
                 "get /v1/events",
                 "get /v1/links",
                 "get /v1/links/{name}/{index}",
+                "get /v1/links/{name}/{index}/explain",
                 "get /v1/links/{name}/{index}/history",
                 "get /v1/messages/{id}",
                 "get /v1/openapi.json",

@@ -5,6 +5,7 @@
 //! only an [`Event`] leaves out the keys that its type does not have.
 
 mod endpoint;
+mod explain;
 mod kept;
 
 use std::time::SystemTime;
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 pub use endpoint::{
     Ack, Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, Tls, Totals,
 };
+pub use explain::{Attempt, Explanation, Outage, Ruling, Standing};
 pub use kept::{Count, DeadLetter, Orphans, Store};
 
 /// A part of a list.
@@ -80,6 +82,8 @@ pub struct LastClose {
     pub cause: String,
     /// The code of the Close frame that was sent.
     pub sent_code: Option<u16>,
+    /// The HTTP status of a refused upgrade.
+    pub status: Option<u16>,
     /// A sentence for people.
     pub detail: String,
     /// When.

@@ -1,4 +1,7 @@
-//! `wskeeper explain LINK`: why a link is where it is, what comes next, what would help. In sentences.
+//! `wskeeper explain LINK`: why a link is where it is, what was tried, what comes next, what would help.
+//!
+//! What a reader would get wrong: the sentences are the daemon's (`GET /v1/links/…/explain`). Here they are only put in order,
+//! and the times that pass are put in words.
 
 use std::time::SystemTime;
 
@@ -14,33 +17,46 @@ use super::{
     words,
 };
 use crate::{
-    api::wire::{DeadLetter, HistoryEntry, LastClose, Link, List, Orphans, Store, Timings},
-    core::{close::Cause, phase::Phase},
+    api::wire::{Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Store, Timings},
+    core::phase::Phase,
     observe::visible,
 };
 
 /// Lines of the flight recorder shown.
 const SHOWN: usize = 12;
+/// Attempts shown.
+const ATTEMPTS: usize = 5;
 
 /// Prints the explanation.
 pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) -> Result<(), Failure> {
     let path = format!("/v1/links/{}/{}", escape(&link.endpoint), link.index);
-    let facts: Link = client.get(&path).await?;
+    let facts: Explanation = client.get(&format!("{path}/explain")).await?;
     let history: List<HistoryEntry> = client.get(&format!("{path}/history")).await?;
     let now = SystemTime::now();
-    let headline = headline(&facts, now);
-    output.line(output.paint(&headline, words::tint(phase(&facts))))?;
+    let tint = words::tint(phase(&facts.link));
+    output.line(output.paint(&headline(&facts.link, now), tint))?;
     for sentence in sentences(&facts, now).into_iter().chain(keeping(link, &mut client).await?) {
         output.line(format_args!("  {sentence}"))?;
     }
-    if !history.items.is_empty() {
-        output.line(output.paint("\nWhat happened last", Paint::Bold))?;
+    let advice = facts.advice.iter().map(|advice| format!("→ {advice}")).collect();
+    section("What would help", advice, output)?;
+    section("What was tried", last(&facts.attempts, ATTEMPTS, |attempt| tried(attempt, now)), output)?;
+    section("What happened last", last(&history.items, SHOWN, |entry| recorded(entry, now)), output)
+}
+
+fn section(title: &str, lines: Vec<String>, output: &Output) -> Result<(), Failure> {
+    if lines.is_empty() {
+        return Ok(());
     }
-    let skipped = history.items.len().saturating_sub(SHOWN);
-    for entry in history.items.iter().skip(skipped) {
-        output.line(format_args!("  {}", recorded(entry, now)))?;
+    output.line(output.paint(&format!("\n{title}"), Paint::Bold))?;
+    for line in lines {
+        output.line(format_args!("  {line}"))?;
     }
     Ok(())
+}
+
+fn last<T>(items: &[T], most: usize, line: impl Fn(&T) -> String) -> Vec<String> {
+    items.iter().skip(items.len().saturating_sub(most)).map(line).collect()
 }
 
 /// What the store and the dead letters have to do with it.
@@ -91,8 +107,9 @@ fn headline(link: &Link, now: SystemTime) -> String {
     format!("{} {} is {}{since}", words::shape(phase(link)), name(link), link.phase)
 }
 
-fn sentences(link: &Link, now: SystemTime) -> Vec<String> {
-    let mut sentences = vec![why(link)];
+fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
+    let link = &facts.link;
+    let mut sentences = vec![facts.why.clone()];
     if phase(link) == Some(Phase::Ready) {
         let rtt = link.rtt_ms.map(|rtt| format!("; the last ping came back in {}", words::millis(rtt)));
         sentences.push(format!("Connection {} to {}{}.", link.generation, link.url, rtt.unwrap_or_default()));
@@ -101,16 +118,20 @@ fn sentences(link: &Link, now: SystemTime) -> Vec<String> {
     } else if !link.url.is_empty() {
         sentences.push(format!("It dials {}.", link.url));
     }
-    if let Some(close) = &link.last_close {
-        sentences.push(ended(close, now));
-        if phase(link) != Some(Phase::Ready)
-            && let Some(cause) = Cause::from_word(&close.cause)
-            && let Some(help) = help(cause, close)
-        {
-            sentences.push(help.to_owned());
-        }
+    sentences.extend(facts.outage.as_ref().map(|outage| down(outage, now)));
+    if let (Some(ended), Some(close)) = (&facts.ended, &link.last_close) {
+        let ago = moment(&close.at).map(|at| format!(", {} ago", words::between(at, now))).unwrap_or_default();
+        sentences.push(format!("The last connection or attempt{ago}: {}", visible(ended)));
     }
-    sentences.extend(next(link, now));
+    sentences.extend(facts.rule.as_ref().map(|rule| format!("The rule that decided is {}", visible(&rule.sentence))));
+    sentences.extend(
+        facts
+            .admission
+            .as_ref()
+            .filter(|place| !place.holders.is_empty())
+            .map(|place| format!("The address is being dialled by {}.", place.holders.join(", "))),
+    );
+    sentences.extend(next(facts, now));
     sentences.push(match link.queued_messages {
         0 => "Nothing is queued.".to_owned(),
         messages => {
@@ -125,101 +146,43 @@ fn sentences(link: &Link, now: SystemTime) -> Vec<String> {
     sentences
 }
 
-/// `phaseReason` in plain words, with what an operator could do.
-fn why(link: &Link) -> String {
-    let name = name(link);
-    match link.phase_reason.as_str() {
-        "starting" => "It has just been made.".into(),
-        "admission" => {
-            "It waits its turn: admission limits how many links dial at once (admission.per_host, .total, .rate)."
-                .into()
+fn down(outage: &Outage, now: SystemTime) -> String {
+    let since = moment(&outage.since).map(|since| words::between(since, now)).unwrap_or_default();
+    match &outage.lost {
+        None => format!("It has had no connection yet, for {since}."),
+        Some(lost) => {
+            let reason = if lost.reason.is_empty() { String::new() } else { format!(" {:?}", lost.reason) };
+            let detail = if lost.detail.is_empty() { String::new() } else { format!(": {}", visible(&lost.detail)) };
+            format!(
+                "It has had no connection for {since}, since {}; that one ended with {}{reason} ({}){detail}.",
+                outage.since, lost.code, lost.cause
+            )
         }
-        "underway" if phase(link) == Some(Phase::Ready) => "All is well.".into(),
-        "underway" => "An attempt is under way.".into(),
-        "backoff" => format!(
-            "It waits before it dials again; {} in a row did not last.",
-            words::count(link.attempt.into(), "attempt")
-        ),
-        "retry_after" => "The server asked for this delay with Retry-After.".into(),
-        "service_restart" => "The peer said that it restarts (1012); links come back spread over 5 to 30 s.".into(),
-        "immediate" => "A rule of outcomes says to dial again at once.".into(),
-        "slow" => "A rule of outcomes says to wait long.".into(),
-        "refresh" => "The peer refused the credentials; they are read anew for one more try.".into(),
-        "next_url" => "The next URL of the endpoint is tried.".into(),
-        "operator" => {
-            format!("An operator or a local program stopped it. `wskeeper resume {name}` lets it dial again.")
-        }
-        "stay_closed" => format!(
-            "The peer closed it and the configuration says to stay closed. `wskeeper resume {name}` lets it dial again."
-        ),
-        "unauthorized" => format!(
-            "The peer refused the credentials twice. Put them right, then `wskeeper resume {name}`; a slow probe goes on meanwhile."
-        ),
-        "refused" => format!(
-            "The peer refused in the same way too many times in a row. A slow probe goes on; `wskeeper resume {name}` tries now."
-        ),
-        "panicked" => format!(
-            "Its task panicked too often: a bug in wskeeper, please report it with the log. `wskeeper resume {name}` tries again."
-        ),
-        "reload" => "A changed configuration asks for a new connection.".into(),
-        "shutdown" => "The daemon is stopping.".into(),
-        "" => "The daemon gives no reason.".into(),
-        other => format!("The reason is {other:?}, which this version of wskeeper does not know."),
     }
 }
 
-fn ended(close: &LastClose, now: SystemTime) -> String {
-    let ago = moment(&close.at).map(|at| format!(" {} ago", words::between(at, now))).unwrap_or_default();
-    let clean = if close.was_clean { "cleanly" } else { "not cleanly" };
-    let reason = if close.reason.is_empty() { String::new() } else { format!(", reason {:?}", close.reason) };
-    let detail = if close.detail.is_empty() { String::new() } else { format!(": {}", visible(&close.detail)) };
-    let cause = Cause::from_word(&close.cause).map_or(close.cause.clone(), |cause| words::cause(cause).to_owned());
-    format!("The last connection or attempt ended{ago}, {clean}, with {}{reason}: {cause}{detail}.", close.code)
+fn next(facts: &Explanation, now: SystemTime) -> Option<String> {
+    let at = facts.link.next_attempt_at.as_deref().and_then(moment);
+    let wait = at.map(|at| {
+        let left = at.duration_since(now).map_or_else(|_| "now".into(), |wait| format!("in {}", words::span(wait)));
+        format!(" That is {left}.")
+    });
+    facts.next.as_ref().map(|next| format!("{next}{}", wait.unwrap_or_default()))
 }
 
-/// What would help, where something would.
-const fn help(cause: Cause, close: &LastClose) -> Option<&'static str> {
-    match cause {
-        Cause::Secret => Some("Check that the file, credential or variable exists and that the daemon may read it."),
-        Cause::Dns => Some("Check the host in the URL and the resolver of this machine."),
-        Cause::Connect => Some("Check that the server runs and that a firewall lets the port through."),
-        Cause::Tls => Some("Check the certificate's name and dates, and tls.ca if the authority is your own."),
-        Cause::Proxy => Some("Check the proxy's address and credentials."),
-        Cause::Upgrade => {
-            Some("Check the path of the URL, the headers and the credentials; the detail has the HTTP status.")
+fn tried(attempt: &Attempt, now: SystemTime) -> String {
+    let ago = moment(&attempt.at).map(|at| words::between(at, now)).unwrap_or_default();
+    let outcome = match (&attempt.cause, &attempt.address) {
+        (Some(cause), _) => {
+            let status = attempt.status.map(|status| format!(" {status}")).unwrap_or_default();
+            format!("{cause}{status}: {}", visible(attempt.detail.as_deref().unwrap_or_default()))
         }
-        Cause::Subprotocol => Some("Set protocols to what the server speaks, or protocols_optional = true."),
-        Cause::TooBig => Some("Raise inbox.max_message if the peer may send messages of that size."),
-        Cause::PongTimeout => Some("The path or the peer went silent; nothing to do unless it comes again and again."),
-        Cause::Remote if close.code == 1009 => {
-            Some("The peer takes no messages of that size: lower outbox.max_message.")
-        }
-        Cause::Remote if close.code == 1008 => {
-            Some("The peer says that a message broke its policy: look at what is sent.")
-        }
-        Cause::Remote
-        | Cause::Operator
-        | Cause::Reload
-        | Cause::Shutdown
-        | Cause::Script
-        | Cause::Mute
-        | Cause::Protocol
-        | Cause::Reset => None,
-    }
-}
-
-fn next(link: &Link, now: SystemTime) -> Option<String> {
-    let at = link.next_attempt_at.as_deref().and_then(moment);
-    match (phase(link)?, at) {
-        (Phase::Waiting | Phase::Parked, Some(at)) => {
-            let wait = at.duration_since(now).map_or_else(|_| "now".into(), |wait| format!("in {}", words::span(wait)));
-            let now_verb = format!("`wskeeper reconnect {}` tries now", name(link));
-            Some(format!("The next try is {wait}; {now_verb}."))
-        }
-        (Phase::Waiting, None) => Some("It dials as soon as it is admitted.".into()),
-        (Phase::Paused, _) => Some("It does not dial until it is resumed.".into()),
-        (Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing, _) | (Phase::Parked, None) => None,
-    }
+        (None, Some(address)) => format!("{} at {address}", attempt.result),
+        (None, None) => attempt.result.clone(),
+    };
+    let timings = attempt.timings.as_ref().map(timed).unwrap_or_default();
+    let then = attempt.then_waits_ms.map(|wait| format!("  then {}", words::millis(wait))).unwrap_or_default();
+    format!("{ago:>8} ago  attempt {} {}  {outcome}{timings}{then}", attempt.attempt, visible(&attempt.url))
 }
 
 fn recorded(entry: &HistoryEntry, now: SystemTime) -> String {
@@ -252,89 +215,50 @@ fn timed(timings: &Timings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wire::{LastClose, Ruling};
 
     fn now() -> SystemTime {
         moment("2026-01-01T00:01:00Z").unwrap()
     }
 
-    fn waiting() -> Link {
-        Link {
-            endpoint: "trades".into(),
-            phase: "waiting".into(),
-            phase_reason: "backoff".into(),
-            attempt: 3,
-            url: "wss://feed.example/v2".into(),
-            since: "2026-01-01T00:00:50Z".into(),
-            next_attempt_at: Some("2026-01-01T00:01:04Z".into()),
-            queued_messages: 1,
-            buffered_amount: 10,
-            last_close: Some(LastClose {
-                code: 1006,
-                cause: "tls".into(),
-                detail: "certificate expired".into(),
-                at: "2026-01-01T00:00:50Z".into(),
-                ..LastClose::default()
-            }),
-            ..Link::default()
+    fn waiting() -> Explanation {
+        let lost = LastClose { code: 1006, cause: "reset".into(), ..LastClose::default() };
+        Explanation {
+            link: Link {
+                endpoint: "trades".into(),
+                phase: "waiting".into(),
+                url: "wss://feed.example/v2".into(),
+                since: "2026-01-01T00:00:50Z".into(),
+                next_attempt_at: Some("2026-01-01T00:01:04Z".into()),
+                queued_messages: 1,
+                buffered_amount: 10,
+                last_close: Some(LastClose { at: "2026-01-01T00:00:50Z".into(), ..LastClose::default() }),
+                ..Link::default()
+            },
+            why: "It waits.".into(),
+            ended: Some("It ended.".into()),
+            outage: Some(Outage { since: "2026-01-01T00:00:00Z".into(), lost: Some(lost) }),
+            rule: Some(Ruling { sentence: "a rule.".into(), ..Ruling::default() }),
+            next: Some("It dials again.".into()),
+            ..Explanation::default()
         }
     }
 
     #[test]
-    fn a_waiting_link_says_why_when_and_what_would_help() {
-        assert_eq!(headline(&waiting(), now()), "○ trades/0 is waiting for 10s");
+    fn a_waiting_link_says_why_since_when_and_what_comes_next() {
+        assert_eq!(headline(&waiting().link, now()), "○ trades/0 is waiting for 10s");
         assert_eq!(
             sentences(&waiting(), now()),
             [
-                "It waits before it dials again; 3 attempts in a row did not last.",
+                "It waits.",
                 "It dials wss://feed.example/v2.",
-                "The last connection or attempt ended 10s ago, not cleanly, with 1006: the TLS handshake failed: certificate expired.",
-                "Check the certificate's name and dates, and tls.ca if the authority is your own.",
-                "The next try is in 4s; `wskeeper reconnect trades/0` tries now.",
+                "It has had no connection for 1m, since 2026-01-01T00:00:00Z; that one ended with 1006 (reset).",
+                "The last connection or attempt, 10s ago: It ended.",
+                "The rule that decided is a rule.",
+                "It dials again. That is in 4s.",
                 "1 message (10 B) is queued and will be sent in order once it is ready.",
             ]
         );
-    }
-
-    #[test]
-    fn a_ready_link_gives_no_advice_about_its_past() {
-        let ready = Link { phase: "ready".into(), phase_reason: "underway".into(), generation: 2, ..waiting() };
-        let text = sentences(&ready, now()).join(" ");
-        assert!(text.starts_with("All is well."), "{text}");
-        assert!(!text.contains("Check the certificate"), "{text}");
-        assert!(!text.contains("next try"), "{text}");
-    }
-
-    #[test]
-    fn a_paused_link_names_the_verb_that_wakes_it() {
-        let paused = Link { phase: "paused".into(), phase_reason: "operator".into(), ..waiting() };
-        assert!(why(&paused).contains("`wskeeper resume trades/0`"));
-    }
-
-    #[test]
-    fn every_reason_of_this_version_has_its_sentence() {
-        use crate::core::phase::Reason;
-        for reason in [
-            Reason::Starting,
-            Reason::Admission,
-            Reason::Underway,
-            Reason::Backoff,
-            Reason::RetryAfter,
-            Reason::ServiceRestart,
-            Reason::Immediate,
-            Reason::Slow,
-            Reason::Refresh,
-            Reason::NextUrl,
-            Reason::Operator,
-            Reason::StayClosed,
-            Reason::Unauthorized,
-            Reason::Refused,
-            Reason::Panicked,
-            Reason::Reload,
-            Reason::Shutdown,
-        ] {
-            let link = Link { phase_reason: reason.as_str().into(), ..waiting() };
-            assert!(!why(&link).contains("does not know"), "{reason}");
-        }
     }
 
     #[test]
@@ -346,8 +270,23 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_shows_its_timings() {
+    fn an_attempt_shows_how_far_it_came_and_its_timings() {
         let timings = Timings { tcp_ms: Some(0.5), total_ms: 12.0, ..Timings::default() };
-        assert_eq!(timed(&timings), "  [TCP 0.50 ms, total 12 ms]");
+        let attempt = Attempt {
+            at: "2026-01-01T00:00:50Z".into(),
+            attempt: 3,
+            url: "wss://h/".into(),
+            result: "failed".into(),
+            cause: Some("upgrade".into()),
+            status: Some(401),
+            detail: Some("refused".into()),
+            timings: Some(timings),
+            then_waits_ms: Some(400.0),
+            ..Attempt::default()
+        };
+        assert_eq!(
+            tried(&attempt, now()),
+            "     10s ago  attempt 3 wss://h/  upgrade 401: refused  [TCP 0.50 ms, total 12 ms]  then 400 ms"
+        );
     }
 }

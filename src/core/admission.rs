@@ -131,6 +131,23 @@ impl Admission {
         self.requests.len()
     }
 
+    /// How many stand before a ticket in the shortest of its lines; `None`: it stands in none.
+    pub fn ahead(&self, ticket: u64) -> Option<usize> {
+        let Request { addresses, extra } = self.requests.get(&ticket)?;
+        let lines = addresses.iter().filter_map(|address| self.lines.get(&(*address, *extra)));
+        lines.map(|line| line.range(..ticket).count()).min()
+    }
+
+    /// The addresses that a ticket waits for.
+    pub fn addresses(&self, ticket: u64) -> &[SocketAddr] {
+        self.requests.get(&ticket).map_or(&[], |request| &request.addresses)
+    }
+
+    /// Attempts under way.
+    pub fn connecting(&self) -> usize {
+        self.connecting
+    }
+
     /// When the rate lets the next one go, where the rate alone holds it back.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let held_back = self.not_before > now && self.connecting < self.policy.total && self.head(false).is_some();

@@ -207,6 +207,8 @@ pub struct Closed {
     pub cause: Cause,
     /// The code of the Close frame that we sent, if we sent one with a code.
     pub sent_code: Option<u16>,
+    /// The HTTP status of a refused upgrade.
+    pub status: Option<u16>,
     /// A sentence for people: the error of the transport, the HTTP status. Never a secret, never a metric label.
     pub detail: Box<str>,
 }

@@ -70,7 +70,7 @@ impl Certificates {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Established {
     /// The URL, without userinfo or query: safe to show.
-    pub url: Box<str>,
+    pub url: Arc<str>,
     /// The peer's address.
     pub address: Option<SocketAddr>,
     /// The subprotocol in use; empty where none is.
@@ -107,6 +107,7 @@ impl DialFailure {
             was_clean: false,
             cause: self.cause,
             sent_code: None,
+            status: self.status,
             detail: self.detail.clone(),
         }
     }

@@ -51,6 +51,23 @@ pub enum Action {
     RetryAfter,
 }
 
+impl Action {
+    /// The configuration's word. Those that only the built-in table knows have one for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Backoff => "backoff",
+            Self::Now => "now",
+            Self::Slow => "slow",
+            Self::Park => "park",
+            Self::Refresh => "refresh",
+            Self::NextUrl => "next_url",
+            Self::StayClosed => "stay_closed",
+            Self::Within(..) => "within",
+            Self::RetryAfter => "retry_after",
+        }
+    }
+}
+
 /// A row of the table.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -86,6 +103,29 @@ pub enum Row {
     Default,
 }
 
+impl Row {
+    /// What it says, and from how many in a row on. `None`: it has gone with a change of the configuration.
+    pub fn rule(self, own: &[Rule]) -> Option<(Action, u32)> {
+        match self {
+            Self::Own(index) => own.get(index).map(|rule| (rule.then, rule.after)),
+            Self::BuiltIn(index) => BUILT_IN.get(index).map(|row| (row.then, row.after)),
+            Self::Default => Some((Action::Backoff, 1)),
+        }
+    }
+
+    /// What it looks at, for people.
+    pub fn describe(self, own: &[Rule]) -> String {
+        match self {
+            Self::Own(index) => {
+                let when = own.get(index).map(|rule| rule.when.describe()).unwrap_or_default();
+                format!("row {} of outcomes ({when})", index + 1)
+            }
+            Self::BuiltIn(index) => BUILT_IN.get(index).map(|row| row.key.describe()).unwrap_or_default(),
+            Self::Default => "what no row names".into(),
+        }
+    }
+}
+
 /// Counts ends in a row that the same row decided.
 #[derive(Debug, Default)]
 pub struct Streak {
@@ -118,6 +158,11 @@ impl Streak {
         (action, count)
     }
 
+    /// The row that decided last, and how many ends in a row it has decided.
+    pub fn last(&self) -> Option<(Row, u32)> {
+        self.last
+    }
+
     /// The link has been stable, or an operator intervened: nothing is in a row any more.
     pub fn reset(&mut self) {
         self.last = None;
@@ -136,6 +181,23 @@ fn find(own: &[Rule], end: End<'_>) -> (Row, Action, u32) {
 }
 
 impl Match {
+    fn describe(&self) -> String {
+        let range = |name: &str, range: &Option<RangeInclusive<u16>>| {
+            range.as_ref().map(|range| match (range.start(), range.end()) {
+                (low, high) if low == high => format!("{name} {low}"),
+                (low, high) => format!("{name} {low}-{high}"),
+            })
+        };
+        let parts = [
+            range("close code", &self.code),
+            self.reason.as_ref().map(|pattern| format!("reason like {:?}", pattern.source())),
+            range("HTTP status", &self.status),
+            self.class.map(|class| format!("class {class}")),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        if parts.is_empty() { "everything".into() } else { parts.join(", ") }
+    }
+
     fn is_met(&self, end: End<'_>) -> bool {
         self.code.as_ref().is_none_or(|codes| codes.contains(&end.code))
             && self.reason.as_ref().is_none_or(|pattern| pattern.is_match(end.reason))
@@ -151,6 +213,15 @@ enum Key {
 }
 
 impl Key {
+    fn describe(&self) -> String {
+        let (what, numbers) = match self {
+            Self::Codes(codes) => ("close code", codes),
+            Self::Statuses(statuses) => ("HTTP status", statuses),
+        };
+        let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        format!("{what} {}", numbers.join(" or "))
+    }
+
     fn is_met(&self, end: End<'_>) -> bool {
         match self {
             Self::Codes(codes) => end.cause == Cause::Remote && codes.contains(&end.code),

@@ -86,7 +86,29 @@ struct Dialing<S> {
     attempt: Attempt<S>,
     progress: mpsc::Receiver<Progress>,
     stage: Progress,
-    began: Instant,
+    /// When the stage began.
+    since: Instant,
+    timings: Timings,
+}
+
+impl<S> Dialing<S> {
+    /// The stage is over, and has taken so long.
+    fn enter(&mut self, stage: Progress, now: Instant) {
+        let took = now.saturating_duration_since(self.since);
+        let Timings { dns, admission, tcp, tls, upgrade, total } = &mut self.timings;
+        let step = match self.stage {
+            Progress::Resolving => dns,
+            Progress::Queued => admission,
+            Progress::Admitted | Progress::Connecting => tcp,
+            Progress::Securing => tls,
+            Progress::Upgrading => upgrade,
+        };
+        *step = Some(step.unwrap_or_default() + took);
+        if self.stage != Progress::Queued {
+            *total += took;
+        }
+        (self.stage, self.since) = (stage, now);
+    }
 }
 
 fn now() -> Instant {
@@ -295,7 +317,7 @@ impl<D: Dial> Driver<D> {
         let attempt = dialing.attempt.as_mut().poll(cx);
         let mut steps = Vec::new();
         while let Poll::Ready(Some(step)) = dialing.progress.poll_recv(cx) {
-            dialing.stage = step;
+            dialing.enter(step, now);
             steps.push(step);
         }
         let moved = !steps.is_empty();
@@ -419,25 +441,25 @@ impl<D: Dial> Driver<D> {
             let socket = Socket::new(dialled.stream, dialled.early, max_inbound).await;
             Ok((Box::new(socket), dialled.established))
         });
-        Dialing { attempt, progress, stage: Progress::Resolving, began: now }
+        Dialing { attempt, progress, stage: Progress::Resolving, since: now, timings: Timings::default() }
     }
 
     /// The attempt has taken too long: the stage that it was in says what failed.
     fn give_up(&mut self, now: Instant) {
-        let Line::Dialing(dialing) = std::mem::replace(&mut self.line, Line::None) else { return };
+        let Line::Dialing(mut dialing) = std::mem::replace(&mut self.line, Line::None) else { return };
         let (cause, stage) = match dialing.stage {
             Progress::Resolving => (Cause::Dns, "resolving the name"),
             Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting"),
             Progress::Securing => (Cause::Tls, "the TLS handshake"),
             Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade"),
         };
-        let total = now.saturating_duration_since(dialing.began);
+        dialing.enter(dialing.stage, now);
         let failure = DialFailure {
             cause,
             status: None,
             retry_after: None,
             detail: format!("timed out while {stage}").into(),
-            timings: Timings { total, ..Timings::default() },
+            timings: dialing.timings,
         };
         self.feed(now, Input::DialFailed(Box::new(failure)));
     }

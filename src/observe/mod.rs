@@ -11,6 +11,7 @@ mod series;
 mod telling;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
 pub use endpoint::{EndpointGauges, EndpointMetrics, Refused};
 pub use families::{Families, StoreGauges};

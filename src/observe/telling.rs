@@ -128,7 +128,7 @@ fn log_opened(link: &LinkId, generation: u64, established: &Established) {
 }
 
 fn log_closed(link: &LinkId, generation: u64, closed: &Closed, age_ms: u64) {
-    let Closed { code, reason, was_clean, cause, sent_code, detail } = closed;
+    let Closed { code, reason, was_clean, cause, sent_code, status: _, detail } = closed;
     let (reason, detail) = (&*visible(reason), &*visible(detail));
     if cause.is_failure() || !was_clean {
         warn!(%link, generation, code, reason, clean = was_clean, %cause, sent_code, detail, age_ms, "connection lost");

@@ -13,6 +13,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::view::StandingView;
 use crate::{
     core::{
         admission::{Admission, Policy},
@@ -21,6 +22,9 @@ use crate::{
     link::{BoxFuture, Gate, Permit},
     observe::Families,
 };
+
+/// Links named that hold a place.
+const HOLDERS_SHOWN: usize = 8;
 
 /// Admission over the whole pool.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct Gatekeeper {
 struct Desk {
     admission: Admission,
     waiting: BTreeMap<u64, Waiter>,
+    /// Who is CONNECTING, and where.
+    holders: BTreeMap<u64, (LinkId, SocketAddr)>,
     next_ticket: u64,
 }
 
@@ -48,7 +54,7 @@ struct Waiter {
 impl Gatekeeper {
     pub(super) fn new(policy: Policy, families: Arc<Families>) -> Arc<Self> {
         let admission = Admission::new(policy, Instant::now().into_std());
-        let desk = Desk { admission, waiting: BTreeMap::new(), next_ticket: 0 };
+        let desk = Desk { admission, waiting: BTreeMap::new(), holders: BTreeMap::new(), next_ticket: 0 };
         Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families })
     }
 
@@ -84,16 +90,34 @@ impl Gatekeeper {
         std::mem::forget(forgotten);
     }
 
+    /// Where a link stands in line; `None`: it does not wait. Looks at everybody who does, so for people only.
+    pub(super) fn standing(&self, link: &LinkId) -> Option<StandingView> {
+        let desk = self.desk();
+        let (ticket, _) = desk.waiting.iter().find(|(_, waiter)| waiter.link == *link && !waiter.extra)?;
+        let wanted = desk.admission.addresses(*ticket);
+        let holders = desk.holders.values().filter(|(_, address)| wanted.contains(address));
+        let holders: Vec<_> = holders.map(|(link, _)| link.clone()).take(HOLDERS_SHOWN).collect();
+        let held_by_rate = desk.admission.poll_timeout(Instant::now().into_std()).is_some();
+        Some(StandingView {
+            ahead: desk.admission.ahead(*ticket)?,
+            held_by_rate: held_by_rate && holders.is_empty(),
+            holders,
+            connecting: desk.admission.connecting(),
+        })
+    }
+
     fn grant(self: &Arc<Self>) {
         let now = Instant::now().into_std();
         let mut desk = self.desk();
         while let Some((ticket, address)) = desk.admission.poll_grant(now) {
             // A withdrawn ticket is withdrawn from the admission too, so each grant has its waiter.
-            let Some(Waiter { reply, extra, .. }) = desk.waiting.remove(&ticket) else { continue };
+            let Some(Waiter { link, reply, extra }) = desk.waiting.remove(&ticket) else { continue };
             let keeper = Arc::clone(self);
-            let release = Box::new(move || keeper.release(address, extra));
+            let release = Box::new(move || keeper.release(ticket, address, extra));
+            desk.holders.insert(ticket, (link, address));
             if let Err(mut unwanted) = reply.send(Permit { address, release: Some(release) }) {
                 unwanted.release = None;
+                desk.holders.remove(&ticket);
                 desk.admission.release(address, extra);
             }
         }
@@ -103,8 +127,11 @@ impl Gatekeeper {
         }
     }
 
-    fn release(self: &Arc<Self>, address: SocketAddr, extra: bool) {
-        self.desk().admission.release(address, extra);
+    fn release(self: &Arc<Self>, ticket: u64, address: SocketAddr, extra: bool) {
+        let mut desk = self.desk();
+        desk.holders.remove(&ticket);
+        desk.admission.release(address, extra);
+        drop(desk);
         self.grant();
     }
 

@@ -43,7 +43,7 @@ pub use dead::DeadLetter;
 pub use operator::OrphanError;
 pub use pulse::{Examiner, Wedged};
 pub use spool::{Orphans, StoreView};
-pub use view::{EndpointView, HistoryEntry, LinkView, Page, Totals};
+pub use view::{AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, StandingView, Totals};
 
 mod dead;
 mod gatekeeper;
@@ -311,6 +311,14 @@ impl Pool {
     /// The flight recorder of a link, oldest first.
     pub fn history(&self, endpoint: &str, index: u32) -> Option<Vec<HistoryEntry>> {
         Some(self.inner.slot(endpoint, index)?.history())
+    }
+
+    /// Why a link is where it is.
+    pub fn explain(&self, endpoint: &str, index: u32) -> Option<Explained> {
+        let pod = self.inner.pod(endpoint)?;
+        let slot = pod.slot(index)?;
+        let standing = self.inner.gate.standing(&slot.id);
+        Some(slot.explain(pod.config(), standing))
     }
 
     /// Hands a message to a link's outbox. `Ok` means accepted (or, with an idempotency key, accepted before).

@@ -1,75 +1,204 @@
-//! The flight recorder: a link's last transitions, each with a sentence for people.
+//! The flight recorder: a link's last transitions, kept small and told at length only when somebody asks.
+//!
+//! There may be ten thousand of them, nearly all of which nobody ever reads. So an entry is a few numbers, sentences are made
+//! on reading, and a recorder that has nothing to say holds no memory.
 
 use std::{
     collections::VecDeque,
-    time::{Duration, SystemTime},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::view::{HistoryEntry, LinkView};
-use crate::core::{chaos::Fault, close::Closed, event::Event};
+use super::view::{AttemptEnd, AttemptView, HistoryEntry, LinkView};
+use crate::core::{
+    chaos::Fault,
+    close::{Cause, Closed},
+    event::{Event, Timings},
+    phase::{Phase, Reason},
+};
 
 /// Transitions remembered of each link.
 const HISTORY: usize = 32;
 
 /// The last transitions of a link.
 #[derive(Debug, Default)]
-pub(super) struct Recorder(VecDeque<HistoryEntry>);
+pub(super) struct Recorder(VecDeque<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    /// Milliseconds since 1970.
+    at: u64,
+    /// Enough for a connection a second for a century; beyond it stays at the last.
+    generation: u32,
+    attempt: u32,
+    phase: Phase,
+    reason: Reason,
+    what: What,
+}
+
+/// What happened; what is long is in a box, because most is not.
+#[derive(Debug)]
+enum What {
+    Phase { from: Phase, delay: Option<Millis> },
+    Dial { url: u16 },
+    Failed(Box<Failed>),
+    Open(Box<Opened>),
+    Closed(Box<(Closed, Millis)>),
+    Silent(Millis),
+    Injected(Box<Fault>),
+    Panicked(u32),
+}
+
+#[derive(Debug)]
+struct Failed {
+    cause: Cause,
+    status: Option<u16>,
+    detail: Box<str>,
+    steps: Steps,
+}
+
+#[derive(Debug)]
+struct Opened {
+    url: Arc<str>,
+    address: Option<SocketAddr>,
+    steps: Steps,
+}
+
+/// A duration of up to 49 days; a longer one stays there.
+#[derive(Debug, Clone, Copy)]
+struct Millis(u32);
+
+impl From<Duration> for Millis {
+    fn from(duration: Duration) -> Self {
+        Self(u32::try_from(duration.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Millis> for Duration {
+    fn from(millis: Millis) -> Self {
+        Self::from_millis(millis.0.into())
+    }
+}
+
+/// [`Timings`] in microseconds, each up to 71 minutes; [`Steps::NONE`] where there is none.
+#[derive(Debug, Clone, Copy)]
+struct Steps([u32; 6]);
+
+impl Steps {
+    const NONE: u32 = u32::MAX;
+}
+
+impl From<&Timings> for Steps {
+    fn from(timings: &Timings) -> Self {
+        let Timings { dns, admission, tcp, tls, upgrade, total } = *timings;
+        let micros = |took: Duration| u32::try_from(took.as_micros()).unwrap_or(Self::NONE).min(Self::NONE - 1);
+        Self([dns, admission, tcp, tls, upgrade, Some(total)].map(|took| took.map_or(Self::NONE, micros)))
+    }
+}
+
+impl From<Steps> for Timings {
+    fn from(Steps(steps): Steps) -> Self {
+        let took = |micros: u32| (micros != Steps::NONE).then(|| Duration::from_micros(micros.into()));
+        let [dns, admission, tcp, tls, upgrade, total] = steps.map(took);
+        Self { dns, admission, tcp, tls, upgrade, total: total.unwrap_or_default() }
+    }
+}
 
 impl Recorder {
-    /// Remembers an event of which [`detail`] has something to say; `view` is the link after it.
-    pub(super) fn record(&mut self, event: &Event, at: SystemTime, view: &LinkView, detail: Box<str>) {
+    /// Remembers an event, where it is a transition; `view` is the link after it.
+    pub(super) fn record(&mut self, event: &Event, at: SystemTime, view: &LinkView) {
+        let Some(what) = what(event) else { return };
         if self.0.len() == HISTORY {
             self.0.pop_front();
         }
-        self.0.push_back(HistoryEntry {
-            at,
-            event: word(event),
+        self.0.push_back(Entry {
+            at: u64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or_default(),
+            generation: u32::try_from(view.generation).unwrap_or(u32::MAX),
+            attempt: view.attempt,
             phase: view.phase,
             reason: view.reason,
-            generation: view.generation,
-            attempt: view.attempt,
-            detail,
-            timings: match event {
-                Event::Opened { established, .. } => Some(Box::new(established.timings)),
-                Event::DialFailed(failure) => Some(Box::new(failure.timings)),
-                Event::Phase { .. }
-                | Event::Dialing { .. }
-                | Event::Closed { .. }
-                | Event::Message { .. }
-                | Event::Written { .. }
-                | Event::Receipt { .. }
-                | Event::PingSent
-                | Event::Pong { .. }
-                | Event::HeartbeatTimeout { .. }
-                | Event::Injected { .. }
-                | Event::Panicked { .. } => None,
-            },
+            what,
         });
     }
 
     /// What is remembered, oldest first.
     pub(super) fn entries(&self) -> Vec<HistoryEntry> {
-        self.0.iter().cloned().collect()
+        self.0.iter().map(Entry::tell).collect()
+    }
+
+    /// The attempts among it, oldest first.
+    pub(super) fn attempts(&self) -> Vec<AttemptView> {
+        let mut attempts: Vec<AttemptView> = Vec::new();
+        for entry in &self.0 {
+            if let What::Dial { url } = entry.what {
+                let (at, attempt) = (entry.at(), entry.attempt);
+                attempts.push(AttemptView { at, attempt, url: url.into(), end: None, timings: None, then: None });
+                continue;
+            }
+            // What belongs to an attempt that has been forgotten has nowhere to go.
+            let Some(last) = attempts.last_mut() else { continue };
+            match &entry.what {
+                What::Failed(failed) => {
+                    let Failed { cause, status, detail, steps } = &**failed;
+                    last.end = Some(AttemptEnd::Failed { cause: *cause, status: *status, detail: detail.clone() });
+                    last.timings = Some((*steps).into());
+                }
+                What::Open(opened) => {
+                    last.end = Some(AttemptEnd::Open { address: opened.address });
+                    last.timings = Some(opened.steps.into());
+                }
+                What::Phase { delay: Some(delay), .. } => last.then = last.then.or(Some((*delay).into())),
+                What::Phase { delay: None, .. }
+                | What::Dial { .. }
+                | What::Closed(_)
+                | What::Silent(_)
+                | What::Injected(_)
+                | What::Panicked(_) => {}
+            }
+        }
+        attempts
     }
 }
 
-/// What the flight recorder says of an event; `None`: it does not record it.
-pub(super) fn detail(event: &Event) -> Option<Box<str>> {
+/// Whether the recorder keeps it: traffic is not asked for its lock.
+pub(super) fn is_transition(event: &Event) -> bool {
+    match event {
+        Event::Phase { .. }
+        | Event::Dialing { .. }
+        | Event::DialFailed(_)
+        | Event::Opened { .. }
+        | Event::Closed { .. }
+        | Event::HeartbeatTimeout { .. }
+        | Event::Injected { .. }
+        | Event::Panicked { .. } => true,
+        Event::Message { .. }
+        | Event::Written { .. }
+        | Event::Receipt { .. }
+        | Event::PingSent
+        | Event::Pong { .. } => false,
+    }
+}
+
+fn what(event: &Event) -> Option<What> {
     Some(match event {
-        Event::Phase { from, to, reason, delay, .. } => match delay {
-            Some(delay) => format!("{from} → {to} ({reason}), next in {}", seconds(*delay)).into(),
-            None => format!("{from} → {to} ({reason})").into(),
-        },
-        Event::Dialing { attempt, url } => format!("attempt {attempt}, url {url}").into(),
-        Event::DialFailed(failure) => format!("{}: {}", failure.cause, failure.detail).into(),
-        Event::Opened { established, .. } => format!("open: {}", established.url).into(),
-        Event::Closed { closed, age, .. } => {
-            let Closed { code, reason, cause, detail, .. } = &**closed;
-            format!("closed after {}: {code} {reason} ({cause}) {detail}", seconds(*age)).trim_end().into()
-        }
-        Event::Injected { fault, .. } => injected(fault).into(),
-        Event::Panicked { count } => format!("panic {count} of this link's task").into(),
-        Event::HeartbeatTimeout { silent } => format!("nothing heard for {}", seconds(*silent)).into(),
+        Event::Phase { from, delay, .. } => What::Phase { from: *from, delay: delay.map(Millis::from) },
+        Event::Dialing { url, .. } => What::Dial { url: u16::try_from(*url).unwrap_or(u16::MAX) },
+        Event::DialFailed(failure) => What::Failed(Box::new(Failed {
+            cause: failure.cause,
+            status: failure.status,
+            detail: failure.detail.clone(),
+            steps: (&failure.timings).into(),
+        })),
+        Event::Opened { established, .. } => What::Open(Box::new(Opened {
+            url: Arc::clone(&established.url),
+            address: established.address,
+            steps: (&established.timings).into(),
+        })),
+        Event::Closed { closed, age, .. } => What::Closed(Box::new((Closed::clone(closed), (*age).into()))),
+        Event::HeartbeatTimeout { silent } => What::Silent((*silent).into()),
+        Event::Injected { fault, .. } => What::Injected(Box::new(fault.clone())),
+        Event::Panicked { count } => What::Panicked(*count),
         Event::Message { .. }
         | Event::Written { .. }
         | Event::Receipt { .. }
@@ -78,33 +207,109 @@ pub(super) fn detail(event: &Event) -> Option<Box<str>> {
     })
 }
 
+impl Entry {
+    fn at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.at)
+    }
+
+    fn tell(&self) -> HistoryEntry {
+        HistoryEntry {
+            at: self.at(),
+            event: self.what.word(),
+            phase: self.phase,
+            reason: self.reason,
+            generation: self.generation.into(),
+            attempt: self.attempt,
+            detail: self.detail(),
+            timings: match &self.what {
+                What::Open(opened) => Some(opened.steps.into()),
+                What::Failed(failed) => Some(failed.steps.into()),
+                What::Phase { .. }
+                | What::Dial { .. }
+                | What::Closed(_)
+                | What::Silent(_)
+                | What::Injected(_)
+                | What::Panicked(_) => None,
+            },
+        }
+    }
+
+    fn detail(&self) -> String {
+        match &self.what {
+            What::Phase { from, delay } => {
+                let Self { phase, reason, .. } = self;
+                let next = delay.map(|delay| format!(", next in {}", seconds(delay))).unwrap_or_default();
+                format!("{from} → {phase} ({reason}){next}")
+            }
+            What::Dial { url } => format!("attempt {}, url {url}", self.attempt),
+            What::Failed(failed) => format!("{}: {}", failed.cause, failed.detail),
+            What::Open(opened) => {
+                let address = opened.address.map(|address| format!(" at {address}")).unwrap_or_default();
+                format!("open: {}{address}", opened.url)
+            }
+            What::Closed(closed) => {
+                let (Closed { code, reason, cause, detail, .. }, age) = &**closed;
+                let text = format!("closed after {}: {code} {reason} ({cause}) {detail}", seconds(*age));
+                text.trim_end().to_owned()
+            }
+            What::Silent(silent) => format!("nothing heard for {}", seconds(*silent)),
+            What::Injected(fault) => injected(fault),
+            What::Panicked(count) => format!("panic {count} of this link's task"),
+        }
+    }
+}
+
+impl What {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Phase { .. } => "phase",
+            Self::Dial { .. } => "dial",
+            Self::Failed(_) => "dial_failed",
+            Self::Open(_) => "open",
+            Self::Closed(_) => "close",
+            Self::Silent(_) => "heartbeat_timeout",
+            Self::Injected(_) => "chaos",
+            Self::Panicked(_) => "panic",
+        }
+    }
+}
+
 fn injected(fault: &Fault) -> String {
     let word = fault.as_str();
     match fault {
         Fault::Drop | Fault::HalfOpen | Fault::Close(None) => format!("injected by request: {word}"),
-        Fault::Stall(lasting) => format!("injected by request: {word} for {}", seconds(*lasting)),
+        Fault::Stall(lasting) => format!("injected by request: {word} for {}", seconds((*lasting).into())),
         Fault::Close(Some(frame)) => format!("injected by request: {word} {} {}", frame.code, frame.reason),
     }
 }
 
-fn word(event: &Event) -> &'static str {
-    match event {
-        Event::Phase { .. } => "phase",
-        Event::Dialing { .. } => "dial",
-        Event::DialFailed(_) => "dial_failed",
-        Event::Opened { .. } => "open",
-        Event::Closed { .. } => "close",
-        Event::Message { .. } => "message",
-        Event::Written { .. } => "written",
-        Event::Receipt { .. } => "receipt",
-        Event::PingSent => "ping",
-        Event::Pong { .. } => "pong",
-        Event::HeartbeatTimeout { .. } => "heartbeat_timeout",
-        Event::Injected { .. } => "chaos",
-        Event::Panicked { .. } => "panic",
-    }
+fn seconds(millis: Millis) -> String {
+    format!("{:.1} s", Duration::from(millis).as_secs_f64())
 }
 
-fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_recorder_holds_no_memory_and_an_entry_little() {
+        assert_eq!(Recorder::default().0.capacity(), 0);
+        assert!(size_of::<Entry>() <= 40, "{}", size_of::<Entry>());
+        assert!(size_of::<Opened>() <= 72, "{}", size_of::<Opened>());
+    }
+
+    #[test]
+    fn timings_come_back_as_they_were_to_the_microsecond() {
+        let timings = Timings {
+            dns: Some(Duration::from_micros(1)),
+            admission: None,
+            tcp: Some(Duration::ZERO),
+            tls: Some(Duration::from_secs(2)),
+            upgrade: None,
+            total: Duration::from_millis(2001),
+        };
+        assert_eq!(Timings::from(Steps::from(&timings)), timings);
+        let endless = Timings { admission: Some(Duration::from_hours(9)), ..timings };
+        assert!(Timings::from(Steps::from(&endless)).admission.is_some_and(|wait| wait > Duration::from_mins(70)));
+    }
 }

@@ -18,7 +18,7 @@ use super::{
     receipts::Receipts,
     recorder::{self, Recorder},
     spool::{Answer, Spool},
-    view::{HistoryEntry, LinkView},
+    view::{Explained, HistoryEntry, LinkView, StandingView},
 };
 use crate::{
     config::Endpoint,
@@ -81,7 +81,9 @@ struct Seen {
     vitals: Vitals,
     limits: (i64, i64),
     recorder: Recorder,
-    down_since: Option<SystemTime>,
+    made: SystemTime,
+    /// When the last connection was lost, and how, until there is another.
+    lost: Option<Box<(SystemTime, Closed)>>,
 }
 
 impl Slot {
@@ -107,19 +109,21 @@ impl Slot {
             attempt: 0,
             next_attempt_at: None,
             reason: Reason::Starting,
+            ruling: None,
             rtt: None,
             last_close: None,
             last_inbound_at: None,
         };
         metrics.link_added(view.phase);
         let seen = Seen {
-            view,
             rest: Rest::beginning(),
             unconfirmed: 0,
             vitals: Vitals::default(),
             limits: (0, 0),
             recorder: Recorder::default(),
-            down_since: None,
+            made: view.since,
+            lost: None,
+            view,
         };
         Arc::new_cyclic(|me| Self {
             id,
@@ -163,6 +167,17 @@ impl Slot {
         }
     }
 
+    pub(super) fn explain(&self, config: Arc<Endpoint>, standing: Option<StandingView>) -> Explained {
+        let seen = self.seen();
+        let view = seen.view.clone();
+        let outage = match (&seen.lost, view.generation) {
+            (Some(lost), _) => Some((lost.0, Some(Box::new(lost.1.clone())))),
+            (None, 0) => Some((seen.made, None)),
+            (None, _) => None,
+        };
+        Explained { view, config, outage, standing, attempts: seen.recorder.attempts() }
+    }
+
     /// Tells of a fact that the link itself cannot tell: its task panicked.
     pub(super) fn panicked(&self, count: u32) {
         let event = Event::Panicked { count };
@@ -173,9 +188,7 @@ impl Slot {
         (seen.view.buffered_amount, seen.view.queued_messages, seen.unconfirmed) = (0, 0, 0);
         seen.vitals.oldest_queued = None;
         seen.rest = Rest::beginning();
-        if let Some(detail) = recorder::detail(&event) {
-            seen.record(&event, SystemTime::now(), detail);
-        }
+        seen.record(&event, SystemTime::now());
     }
 
     /// What takes the disk's answers to the link's task.
@@ -229,14 +242,14 @@ impl Slot {
                 let item =
                     Item::Open { protocol: established.protocol.clone(), extensions: established.extensions.clone() };
                 self.publish(*generation, at, item);
-                let down_since = self.seen().down_since.take();
-                if let Some(from) = down_since {
+                let lost = self.seen().lost.take();
+                if let Some(from) = lost.map(|lost| lost.0) {
                     self.publish(*generation, at, Item::LinkGap { from, to: at });
                 }
             }
             Event::Closed { generation, closed, .. } => {
                 self.publish_end(*generation, at, closed);
-                self.seen().down_since.get_or_insert(at);
+                self.seen().lost.get_or_insert_with(|| Box::new((at, Closed::clone(closed))));
             }
             Event::DialFailed(failure) => {
                 self.publish_end(link.generation(), at, &failure.closed());
@@ -277,8 +290,8 @@ impl Host for Slot {
     fn tell(&self, link: &Link, event: Event) {
         let at = SystemTime::now();
         self.metrics.tell(&self.id, &event);
-        if let Some(detail) = recorder::detail(&event) {
-            self.seen().record(&event, at, detail);
+        if recorder::is_transition(&event) {
+            self.seen().record(&event, at);
         }
         self.publish_event(link, at, &event);
     }
@@ -345,8 +358,8 @@ impl Drop for Slot {
 }
 
 impl Seen {
-    fn record(&mut self, event: &Event, at: SystemTime, detail: Box<str>) {
-        self.recorder.record(event, at, &self.view, detail);
+    fn record(&mut self, event: &Event, at: SystemTime) {
+        self.recorder.record(event, at, &self.view);
     }
 }
 
@@ -373,6 +386,7 @@ impl LinkView {
         self.attempt = link.attempt();
         self.next_attempt_at = link.next_attempt_at().map(|at| wall + at.saturating_duration_since(now));
         self.reason = link.reason();
+        self.ruling = link.ruling();
         self.rtt = link.rtt();
         self.last_close = link.last_close().map(|(closed, at)| (closed.clone(), past(*at)));
         self.last_inbound_at = link.last_heard().map(past);

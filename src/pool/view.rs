@@ -1,6 +1,7 @@
 //! What can be seen of the pool, as plain values that hold nothing alive.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -8,8 +9,9 @@ use std::{
 use crate::{
     config::Endpoint,
     core::{
-        close::Closed,
-        event::Timings,
+        close::{Cause, Closed},
+        event::{LinkId, Timings},
+        outcome::Row,
         phase::{Phase, ReadyState, Reason},
     },
 };
@@ -37,7 +39,7 @@ pub struct LinkView {
     /// The connection's number; 0 before the first.
     pub generation: u64,
     /// URL in use, without userinfo and query.
-    pub url: Box<str>,
+    pub url: Arc<str>,
     /// Subprotocol in use, or empty.
     pub protocol: Box<str>,
     /// Extensions in use, or empty.
@@ -54,6 +56,8 @@ pub struct LinkView {
     pub next_attempt_at: Option<SystemTime>,
     /// Why it is in its phase.
     pub reason: Reason,
+    /// The row of the outcome table that decided last, and how many ends in a row.
+    pub ruling: Option<(Row, u32)>,
     /// The last round-trip time measured.
     pub rtt: Option<Duration>,
     /// How the last connection or attempt ended.
@@ -78,9 +82,73 @@ pub struct HistoryEntry {
     /// Attempts since the link was last stable.
     pub attempt: u32,
     /// For people.
-    pub detail: Box<str>,
+    pub detail: String,
     /// How long the steps of the attempt took.
-    pub timings: Option<Box<Timings>>,
+    pub timings: Option<Timings>,
+}
+
+/// An attempt, as far as it is remembered.
+#[derive(Debug, Clone)]
+pub struct AttemptView {
+    /// When it began.
+    pub at: SystemTime,
+    /// Its number since the link was last stable.
+    pub attempt: u32,
+    /// Which URL of the endpoint.
+    pub url: usize,
+    /// `None`: it is under way, or was given up for something else.
+    pub end: Option<AttemptEnd>,
+    /// How long its steps took.
+    pub timings: Option<Timings>,
+    /// The wait drawn after it, or after the connection that it made.
+    pub then: Option<Duration>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub enum AttemptEnd {
+    /// With a connection.
+    Open {
+        /// To whom.
+        address: Option<SocketAddr>,
+    },
+    /// Without.
+    Failed {
+        /// The failure class.
+        cause: Cause,
+        /// The HTTP status of a refused upgrade.
+        status: Option<u16>,
+        /// For people.
+        detail: Box<str>,
+    },
+}
+
+/// A place in the line for admission.
+#[derive(Debug, Clone)]
+pub struct StandingView {
+    /// Attempts that come before it.
+    pub ahead: usize,
+    /// Links that dial one of its addresses now, not all where there are many.
+    pub holders: Vec<LinkId>,
+    /// Attempts under way in the whole pool.
+    pub connecting: usize,
+    /// The rate alone holds it back.
+    pub held_by_rate: bool,
+}
+
+/// All that explains where a link is.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// The link.
+    pub view: LinkView,
+    /// Its endpoint's configuration.
+    pub config: Arc<Endpoint>,
+    /// Since when there is no connection, and how the one before ended, where there was one; `None` while there is one.
+    pub outage: Option<(SystemTime, Option<Box<Closed>>)>,
+    /// Where it stands in line.
+    pub standing: Option<StandingView>,
+    /// The last attempts, oldest first.
+    pub attempts: Vec<AttemptView>,
 }
 
 /// Sums over an endpoint's links.

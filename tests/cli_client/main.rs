@@ -169,12 +169,22 @@ fn status_as_json_has_the_api_s_own_objects() {
 #[test]
 fn explain_tells_the_story_of_a_link() {
     let api = Api::start(|asked, _| {
+        let timings = json!({"dnsMs": null, "admissionMs": null, "tcpMs": 0.5, "tlsMs": null, "upgradeMs": null, "totalMs": 12.0});
         if asked.line.ends_with("/history") {
-            let timings = json!({"dnsMs": null, "admissionMs": null, "tcpMs": 0.5, "tlsMs": null, "upgradeMs": null, "totalMs": 12.0});
             return ok(
                 &json!({"items": [{"at": "2020-01-01T00:00:00.000Z", "event": "dial_failed", "phase": "waiting",
                 "phaseReason": "backoff", "attempt": 1, "generation": 2, "detail": "HTTP 503", "timings": timings}]}),
             );
+        }
+        if asked.line.ends_with("/explain") {
+            return ok(&json!({
+                "link": link(0, "waiting"), "why": "It waits, said the daemon.", "ended": "It ended badly.",
+                "outage": {"since": "2020-01-01T00:00:00.000Z", "lost": null}, "rule": null,
+                "admission": {"ahead": 1, "holders": ["trades/7"], "connecting": 1, "heldByRate": false},
+                "next": "It dials again.", "advice": ["Ask the peer."],
+                "attempts": [{"at": "2020-01-01T00:00:00.000Z", "attempt": 1, "url": "wss://h/", "result": "failed",
+                    "address": null, "cause": "upgrade", "status": 503, "detail": "busy", "timings": timings, "thenWaitsMs": null}],
+            }));
         }
         if asked.line.contains("/dead-letters") {
             return ok(&json!({"items": [kept::letter("1"), kept::letter("2")], "next": null}));
@@ -194,7 +204,12 @@ fn explain_tells_the_story_of_a_link() {
         "The peer refused 2 messages for good; `wskeeper dead list --endpoint trades` shows what.",
         "5 stored messages of this endpoint wait for a link that is gone; `wskeeper orphans list` shows more.",
         "trades/0 is waiting",
-        "3 attempts in a row",
+        "It waits, said the daemon.",
+        "It has had no connection yet",
+        "It ended badly.",
+        "The address is being dialled by trades/7.",
+        "→ Ask the peer.",
+        "upgrade 503: busy  [TCP 0.50 ms, total 12 ms]",
         "2 messages (10 B) are queued",
         "HTTP 503  [TCP 0.50 ms, total 12 ms]",
     ] {

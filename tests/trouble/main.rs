@@ -7,6 +7,7 @@
 mod support;
 
 mod chaos;
+mod explain;
 
 /// Short waits for all endpoints of a test, and fault injection.
 const QUICK: &str = r#"

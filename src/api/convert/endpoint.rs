@@ -10,7 +10,7 @@ use crate::{
     core::{
         backoff, heartbeat, inbox, link,
         outbox::{self, Ack, Delivery, OnFull, WhenDown},
-        outcome::{Action, Match, Rule},
+        outcome::{Match, Rule},
         phase::Phase,
     },
     pool::{EndpointView, Totals},
@@ -108,7 +108,7 @@ fn outcome(rule: &Rule) -> wire::Outcome {
             status: status.as_ref().map(range),
             class: class.map(|cause| cause.as_str().to_owned()),
         },
-        then: action(*then).to_owned(),
+        then: then.as_str().to_owned(),
         after: *after,
     }
 }
@@ -116,22 +116,6 @@ fn outcome(rule: &Rule) -> wire::Outcome {
 fn range(range: &RangeInclusive<u16>) -> String {
     let (from, to) = range.clone().into_inner();
     if from == to { from.to_string() } else { format!("{from}-{to}") }
-}
-
-/// The configuration's word.
-const fn action(action: Action) -> &'static str {
-    match action {
-        Action::Backoff => "backoff",
-        Action::Now => "now",
-        Action::Slow => "slow",
-        Action::Park => "park",
-        Action::Refresh => "refresh",
-        Action::NextUrl => "next_url",
-        Action::StayClosed => "stay_closed",
-        // Of the built-in table alone: an endpoint's own rows have no word for these.
-        Action::Within(..) => "within",
-        Action::RetryAfter => "retry_after",
-    }
 }
 
 fn out(policy: &outbox::Policy, confirm_interval: Duration) -> wire::Outbox {

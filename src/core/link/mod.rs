@@ -34,7 +34,7 @@ use super::{
     heartbeat::{self, Pings},
     message::Message,
     outbox::{self, Outbox},
-    outcome::{Rule, Streak},
+    outcome::{Row, Rule, Streak},
     phase::{Phase, ReadyState, Reason},
     timers::{Timer, Timers},
 };
@@ -243,6 +243,11 @@ impl Link {
     /// When it will dial or probe by itself.
     pub fn next_attempt_at(&self) -> Option<Instant> {
         self.timers.get(Timer::Retry)
+    }
+
+    /// The row of the outcome table that decided last, and how many ends in a row.
+    pub fn ruling(&self) -> Option<(Row, u32)> {
+        self.streak.last()
     }
 
     /// When it came into its phase.

@@ -84,6 +84,7 @@ impl Closing {
             was_clean: self.received.is_some(),
             cause: self.ending.cause,
             sent_code: self.sent_code,
+            status: None,
             detail: self.ending.detail.clone(),
         }
     }

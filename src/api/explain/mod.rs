@@ -1,0 +1,94 @@
+//! `GET /v1/links/{name}/{index}/explain`: why a link is where it is, for a person at 3 a.m.
+//!
+//! The daemon says it, not the command line, so that the status page and a curious `curl` read the same. Sentences hold no
+//! times that pass; those stand beside them as values.
+
+mod advice;
+mod sentences;
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Path, State},
+    response::Response,
+};
+use http::StatusCode;
+
+use super::{
+    Shared,
+    access::Grant,
+    convert,
+    links::{no_link, number},
+    problem::{Problem, answer},
+    wire,
+};
+use crate::{
+    config::Endpoint,
+    pool::{AttemptEnd, AttemptView, Explained, StandingView},
+};
+
+/// Why a link is where it is, what comes next, what would help.
+#[utoipa::path(get, path = "/v1/links/{name}/{index}/explain", tag = "links", operation_id = "explain",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("index" = u32, Path, description = "The link's number, from 0.")),
+    responses((status = 200, description = "Facts, and the same as sentences.", body = wire::Explanation), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+pub(super) async fn explain(
+    State(shared): State<Arc<Shared>>,
+    Extension(grant): Extension<Grant>,
+    Path((name, index)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let explained = shared.pool.explain(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
+    Ok(answer(StatusCode::OK, &explanation(&explained, &|endpoint| grant.sees(endpoint))))
+}
+
+fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
+    let Explained { view, config, outage, standing, attempts } = explained;
+    wire::Explanation {
+        link: convert::link(view),
+        why: sentences::why(view),
+        ended: view.last_close.as_ref().map(|(closed, _)| sentences::ended(closed)),
+        outage: outage.as_ref().map(|(since, lost)| wire::Outage {
+            since: wire::time(*since),
+            lost: lost.as_deref().map(|closed| convert::close(closed, *since)),
+        }),
+        rule: sentences::rule(view, &config.link),
+        admission: standing.as_ref().map(|standing| place(standing, sees)),
+        next: sentences::next(view),
+        advice: advice::advice(view, config, standing.as_ref()),
+        attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
+    }
+}
+
+fn place(standing: &StandingView, sees: &dyn Fn(&str) -> bool) -> wire::Standing {
+    wire::Standing {
+        ahead: standing.ahead as u64,
+        holders: standing.holders.iter().filter(|link| sees(&link.endpoint)).map(ToString::to_string).collect(),
+        connecting: standing.connecting as u64,
+        held_by_rate: standing.held_by_rate,
+    }
+}
+
+fn tried(attempt: &AttemptView, config: &Endpoint) -> wire::Attempt {
+    let base = wire::Attempt {
+        at: wire::time(attempt.at),
+        attempt: attempt.attempt,
+        url: config.urls.get(attempt.url).map(crate::config::Template::shown).unwrap_or_default(),
+        timings: attempt.timings.as_ref().map(convert::timings),
+        then_waits_ms: attempt.then.map(convert::millis),
+        ..wire::Attempt::default()
+    };
+    match &attempt.end {
+        None => wire::Attempt { result: "unfinished".into(), ..base },
+        Some(AttemptEnd::Open { address }) => {
+            wire::Attempt { result: "open".into(), address: address.map(|address| address.to_string()), ..base }
+        }
+        Some(AttemptEnd::Failed { cause, status, detail }) => wire::Attempt {
+            result: "failed".into(),
+            cause: Some(cause.to_string()),
+            status: *status,
+            detail: Some(detail.to_string()),
+            ..base
+        },
+    }
+}

@@ -1,0 +1,129 @@
+//! What is the case with a link, in plain words: one sentence for each phase and reason, each end, each rule.
+
+use crate::{
+    api::wire,
+    core::{
+        close::Closed,
+        link::Policy,
+        outcome::Action,
+        phase::{Phase, Reason},
+    },
+    observe::{visible, words},
+    pool::LinkView,
+};
+
+/// `phaseReason` in plain words.
+pub(super) fn why(view: &LinkView) -> String {
+    match view.reason {
+        Reason::Starting => "It has just been made.".into(),
+        Reason::Admission => "It waits its turn: admission limits how many links dial at once.".into(),
+        Reason::Underway => match view.phase {
+            Phase::Ready => "All is well.",
+            Phase::Closing => "The connection is being closed.",
+            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Parked | Phase::Paused => {
+                "An attempt is under way."
+            }
+        }
+        .into(),
+        Reason::Backoff => format!(
+            "It waits before it dials again; {} in a row did not last.",
+            words::count(view.attempt.into(), "attempt")
+        ),
+        Reason::RetryAfter => "The server asked for this delay with Retry-After.".into(),
+        Reason::ServiceRestart => {
+            "The peer said that it restarts (1012); links come back spread over 5 to 30 s.".into()
+        }
+        Reason::Immediate => "A rule of outcomes says to dial again at once.".into(),
+        Reason::Slow => "A rule of outcomes says to wait long.".into(),
+        Reason::Refresh => "The peer refused the credentials; they are read anew for one more try.".into(),
+        Reason::NextUrl => "The next URL of the endpoint is tried.".into(),
+        Reason::Operator => match view.phase {
+            Phase::Paused => "An operator or a local program stopped it.",
+            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing | Phase::Parked => {
+                "An operator or a local program asked for it."
+            }
+        }
+        .into(),
+        Reason::StayClosed => "The peer closed it, and the configuration says to stay closed then.".into(),
+        Reason::Unauthorized => "The peer refused the credentials, and again after they were read anew.".into(),
+        Reason::Refused => "The peer refused in the same way too many times in a row.".into(),
+        Reason::Panicked => "Its task panicked too often: a bug in wskeeper.".into(),
+        Reason::Reload => "A changed configuration asks for a new connection.".into(),
+        Reason::Shutdown => "The daemon is stopping.".into(),
+    }
+}
+
+/// How a connection or an attempt ended.
+pub(super) fn ended(closed: &Closed) -> String {
+    let Closed { code, reason, was_clean, cause, sent_code: _, status: _, detail } = closed;
+    let clean = if *was_clean { "cleanly" } else { "not cleanly" };
+    let reason = if reason.is_empty() { String::new() } else { format!(", reason {reason:?}") };
+    let detail = if detail.is_empty() { String::new() } else { format!(": {}", visible(detail)) };
+    format!("It ended {clean}, with {code}{reason}: {}{detail}.", words::cause(*cause))
+}
+
+/// The row of the outcome table that decided, where one had to.
+pub(super) fn rule(view: &LinkView, policy: &Policy) -> Option<wire::Ruling> {
+    let decided = match view.phase {
+        Phase::Waiting | Phase::Parked | Phase::Paused => view.reason != Reason::Operator,
+        Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing => false,
+    };
+    let (row, in_a_row) = view.ruling.filter(|_| decided)?;
+    let (then, after) = row.rule(&policy.outcomes)?;
+    let matches = row.describe(&policy.outcomes);
+    let still = if in_a_row < after {
+        format!("from the {} on; until then exponential backoff", nth(after))
+    } else {
+        "now".into()
+    };
+    let sentence = format!("{matches}: {}, {still}. This was the {} in a row.", followed(then), nth(in_a_row));
+    Some(wire::Ruling { matches, then: then.as_str().into(), in_a_row, after, sentence })
+}
+
+fn followed(then: Action) -> &'static str {
+    match then {
+        Action::Backoff => "exponential backoff",
+        Action::Now => "one try at once, then exponential backoff",
+        Action::Slow => "a long wait",
+        Action::Park => "the link is parked and probed slowly",
+        Action::Refresh => "one try with credentials read anew, then the link is parked and probed slowly",
+        Action::NextUrl => "the next URL, and backoff when all have been tried",
+        Action::StayClosed => "the link stays closed",
+        Action::Within(..) => "a random wait, so that links do not come back all at once",
+        Action::RetryAfter => "the wait that the server asks for, else exponential backoff",
+    }
+}
+
+fn nth(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+/// What comes next by itself.
+pub(super) fn next(view: &LinkView) -> Option<String> {
+    let now = format!("`wskeeper reconnect {}/{}` tries now", view.endpoint, view.index);
+    match (view.phase, view.next_attempt_at) {
+        (Phase::Waiting, Some(_)) => Some(format!("It dials again at the time of nextAttemptAt; {now}.")),
+        (Phase::Parked, Some(_)) => Some(format!("It probes at the time of nextAttemptAt; {now}.")),
+        (Phase::Waiting, None) => Some("It dials as soon as it is admitted.".into()),
+        (Phase::Paused, _) => Some("It does not dial until it is resumed.".into()),
+        (Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing, _) | (Phase::Parked, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_endings() {
+        let said: Vec<_> = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111].map(nth).into();
+        assert_eq!(said, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th"]);
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a link is where it is: facts for programs, and the same as sentences for people.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{LastClose, Link, Timings};
+
+/// Why a link is where it is, what comes next, what would help.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The link as it is now.
+    pub link: Link,
+    /// Why it is in its phase: a sentence.
+    pub why: String,
+    /// How the last connection or attempt ended: a sentence.
+    pub ended: Option<String>,
+    /// Since when there is no connection, and how the last one was lost; `null` while there is one.
+    pub outage: Option<Outage>,
+    /// What decided what comes next; `null` where nothing had to.
+    pub rule: Option<Ruling>,
+    /// Who dials before it; `null` unless it waits for admission.
+    pub admission: Option<Standing>,
+    /// What comes next: a sentence.
+    pub next: Option<String>,
+    /// What would help: a sentence each, the most likely first.
+    pub advice: Vec<String>,
+    /// The last attempts, oldest first, as far as they are remembered.
+    pub attempts: Vec<Attempt>,
+}
+
+/// A time without a connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Outage {
+    /// When it began.
+    pub since: String,
+    /// How the connection before it ended; `null` where there was none yet.
+    pub lost: Option<LastClose>,
+}
+
+/// A row of the outcome table that decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ruling {
+    /// What the row looks at.
+    pub matches: String,
+    /// What it says: a word of `outcomes.then`.
+    pub then: String,
+    /// Ends in a row that it decided.
+    pub in_a_row: u32,
+    /// From how many in a row on it does so; exponential backoff before.
+    pub after: u32,
+    /// All that as a sentence.
+    pub sentence: String,
+}
+
+/// A place in the line for admission.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Attempts that come before it.
+    pub ahead: u64,
+    /// Links that dial the same address now, `NAME/INDEX`; some of them, where there are many and the token may see them.
+    pub holders: Vec<String>,
+    /// Attempts under way in the whole pool.
+    pub connecting: u64,
+    /// The rate alone holds it back.
+    pub held_by_rate: bool,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// When it began.
+    pub at: String,
+    /// Its number since the link was last stable.
+    pub attempt: u32,
+    /// The URL as it is configured, without what is secret.
+    pub url: String,
+    /// `open`, `failed`, or `unfinished`: under way, or given up for something else.
+    pub result: String,
+    /// The address that was reached, where it was.
+    pub address: Option<String>,
+    /// The failure class.
+    pub cause: Option<String>,
+    /// The HTTP status of a refused upgrade.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub detail: Option<String>,
+    /// How long its steps took; a step that is missing was not reached or not needed.
+    pub timings: Option<Timings>,
+    /// How long the wait after it was to be.
+    pub then_waits_ms: Option<f64>,
+}
