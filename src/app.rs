@@ -9,15 +9,17 @@ use prometheus::Registry;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::{Api, ListenError, Listener, Reload, Reloaded},
-    config::{self, Config},
+    api::{Api, ListenError, Listener},
+    config::{Config, Fingerprint},
     observe::Families,
     pool::{Left, Pool},
     process::{files, notify::Notify, passed::Passed, signals::Signals},
 };
 use herald::Herald;
+use reload::Reloader;
 
 mod herald;
+mod reload;
 #[cfg(feature = "wedge")]
 mod wedge;
 
@@ -26,8 +28,8 @@ mod wedge;
 pub struct Options {
     /// Checked.
     pub config: Arc<Config>,
-    /// What a reload reads; `None`: there is nothing to reload.
-    pub reload_from: Option<PathBuf>,
+    /// What a reload reads, and what it held when `config` was read; `None`: there is nothing to reload.
+    pub reload_from: Option<(PathBuf, Fingerprint)>,
     /// A socket to serve the API on, in place of `api.listen`.
     pub socket: Option<Passed>,
     /// Who is told of the daemon's life.
@@ -46,7 +48,7 @@ pub enum Error {
 }
 
 /// Runs the daemon until it is asked to stop, and then until it has stopped.
-pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
+pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let Options { config, reload_from, socket, notify } = options;
     let herald = Herald::new(notify);
     let listener = match socket {
@@ -63,9 +65,9 @@ pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
     families.reload_succeeded(SystemTime::now());
     herald.starting(links).await;
     let pool = Pool::start(Arc::clone(&config), Arc::clone(&families), seed).await;
-    let reload = reloading(pool.clone(), Arc::clone(&families), reload_from, Arc::clone(&herald));
+    let reloader = Reloader::new(pool.clone(), Arc::clone(&families), reload_from, Arc::clone(&herald));
     let (stop, stopping) = watch::channel(false);
-    let api = Api { pool: pool.clone(), registry, families, reload: Arc::clone(&reload) };
+    let api = Api { pool: pool.clone(), registry, families, reload: Arc::new(reloader.clone()) };
     let serving = tokio::spawn(api.serve(listener, stopping));
     #[cfg(feature = "wedge")]
     wedge::listen(pool.clone());
@@ -74,15 +76,10 @@ pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
         let (herald, pool) = (Arc::clone(&herald), pool.clone());
         async move { herald.run(&pool).await }
     });
-    loop {
-        let stop = signals.stop.clone();
-        tokio::select! {
-            () = stopped(stop) => break,
-            Some(()) = signals.reload.recv() => {
-                // The outcome is logged and counted where it is made.
-                let _ = reload().await;
-            }
-        }
+    let Signals { stop: mut asked, reload } = signals;
+    tokio::select! {
+        () = turned(&mut asked, true) => {}
+        () = reloader.follow(reload) => {}
     }
     drain(&pool, &herald).await;
     stop.send_replace(true);
@@ -93,8 +90,9 @@ pub async fn run(options: Options, mut signals: Signals) -> Result<(), Error> {
     Ok(())
 }
 
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
+/// Waits until a switch stands so. Where nobody is left to turn it, that is forever.
+async fn turned(switch: &mut watch::Receiver<bool>, wanted: bool) {
+    if switch.wait_for(|turned| *turned == wanted).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -112,46 +110,6 @@ async fn drain(pool: &Pool, herald: &Herald) {
             tracing::warn!(%endpoint, messages, "messages were not sent before the deadline and are dropped");
         }
     }
-}
-
-/// Reads the configuration anew and follows it; one that is not valid changes nothing. Once begun it is carried through, also
-/// where whoever asked for it has gone.
-fn reloading(pool: Pool, families: Arc<Families>, from: Option<PathBuf>, herald: Arc<Herald>) -> Reload {
-    Arc::new(move || {
-        let (pool, families, from, herald) = (pool.clone(), Arc::clone(&families), from.clone(), Arc::clone(&herald));
-        let task = tokio::spawn(async move { herald.reload(&pool, reload(&pool, &families, from)).await });
-        Box::pin(async move { task.await.unwrap_or_else(|error| Err(vec![error.to_string()])) })
-    })
-}
-
-async fn reload(pool: &Pool, families: &Families, from: Option<PathBuf>) -> Reloaded {
-    let Some(path) = from else {
-        return Err(vec!["this daemon was not started from a file, so there is nothing to reload".into()]);
-    };
-    let environment = environment();
-    let loaded = tokio::task::spawn_blocking(move || config::load(&path, &environment)).await;
-    let loaded = match loaded {
-        Ok(Ok(loaded)) => loaded,
-        Ok(Err(faults)) => {
-            families.reload_failed();
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            tracing::error!(faults = faults.join("; "), "reload refused: the configuration in force stays");
-            return Err(faults);
-        }
-        Err(error) => {
-            families.reload_failed();
-            tracing::error!(%error, "reload failed");
-            return Err(vec![error.to_string()]);
-        }
-    };
-    for warning in &loaded.warnings {
-        tracing::warn!(warning, "the configuration has a doubtful setting");
-    }
-    let changes = pool.apply(Arc::new(loaded.config)).await;
-    families.reload_succeeded(SystemTime::now());
-    let touched = changes.iter().filter(|change| change.action != "unchanged").count();
-    tracing::info!(links = changes.len(), touched, "configuration reloaded");
-    Ok(changes)
 }
 
 /// The environment as the configuration reads it; a variable that is not UTF-8 is none of ours.

@@ -84,6 +84,7 @@ fn the_help_teaches_every_verb() {
         "pause",
         "resume",
         "chaos",
+        "plan",
         "reload",
         "dead",
         "orphans",
@@ -131,7 +132,7 @@ fn every_client_verb_says_how_to_start_a_daemon_that_does_not_answer() {
     // A port that was free a moment ago and that nobody listens on.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let api = format!("http://127.0.0.1:{port}");
-    let verbs: [&[&str]; 11] = [
+    let verbs: [&[&str]; 12] = [
         &["status"],
         &["explain", "a/0"],
         &["send", "a", "text"],
@@ -139,6 +140,7 @@ fn every_client_verb_says_how_to_start_a_daemon_that_does_not_answer() {
         &["close", "a/0"],
         &["pause", "a/0"],
         &["resume", "a/0"],
+        &["plan"],
         &["reload"],
         &["dead", "list"],
         &["dead", "drop", "019a"],

@@ -88,7 +88,8 @@ fn keys_written(text: &str) -> Vec<String> {
         {
             let key = key.trim();
             let key = if section.ends_with(".headers") { "*" } else { key };
-            keys.push(format!("{section}.{}", key.replace('"', "")));
+            let key = key.replace('"', "");
+            keys.push(if section.is_empty() { key } else { format!("{section}.{key}") });
         }
     }
     keys

@@ -8,6 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::wire;
 use crate::{
+    config::{Change, Plan},
     core::{
         close::Closed,
         event::Timings,
@@ -15,7 +16,7 @@ use crate::{
         receipt::Receipt,
     },
     hub::{Entry, Item},
-    pool::{Change, DeadLetter, HistoryEntry, LinkView, Orphans},
+    pool::{DeadLetter, HistoryEntry, LinkView, Orphans},
 };
 
 pub(super) use endpoint::endpoint;
@@ -142,11 +143,18 @@ pub(super) fn timings(timings: &Timings) -> wire::Timings {
     }
 }
 
-pub(super) fn change(change: &Change) -> wire::Change {
-    wire::Change {
-        link: change.link.clone(),
-        action: change.action.to_owned(),
-        why: change.why.iter().map(|key| (*key).to_owned()).collect(),
+pub(super) fn plan(plan: &Plan) -> wire::Plan {
+    let keys = |keys: &[&'static str]| keys.iter().map(|key| (*key).to_owned()).collect();
+    let change = |change: Change| wire::Change {
+        link: format!("{}/{}", change.endpoint, change.index),
+        action: change.action.as_str().to_owned(),
+        why: keys(&change.why),
+    };
+    wire::Plan {
+        changes: plan.changes().map(change).collect(),
+        live: keys(&plan.live),
+        restart: keys(&plan.restart),
+        warnings: plan.warnings.clone(),
     }
 }
 

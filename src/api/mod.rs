@@ -22,6 +22,7 @@ mod orphans;
 mod places;
 mod problem;
 mod query;
+mod reload;
 mod serve;
 mod socket;
 mod stall;
@@ -30,31 +31,24 @@ mod tests;
 mod tokens;
 pub mod wire;
 
-use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, Request},
     middleware,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, Uri};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{
-    observe::Families,
-    pool::{Change, Pool},
-};
+use crate::{observe::Families, pool::Pool};
 use places::{Counter, Places};
 use tokens::Keys;
 
 pub use listen::{ListenError, Listener};
 pub use problem::Problem;
-
-/// A reload's answer: what it did, or the faults of the new configuration.
-pub type Reloaded = Result<Vec<Change>, Vec<String>>;
-/// Reads the configuration anew and follows it.
-pub type Reload = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Reloaded> + Send>> + Send + Sync>;
+pub use reload::{Planned, Planning, Reload, ReloadError};
 
 /// What the API stands on.
 #[derive(Clone)]
@@ -65,15 +59,15 @@ pub struct Api {
     pub registry: prometheus::Registry,
     /// What is counted of the API itself.
     pub families: Arc<Families>,
-    /// What `POST /v1/reload` does.
-    pub reload: Reload,
+    /// What `GET /v1/plan` and `POST /v1/reload` ask.
+    pub reload: Arc<dyn Reload>,
 }
 
 /// What every handler sees.
 struct Shared {
     pool: Pool,
     registry: prometheus::Registry,
-    reload: Reload,
+    reload: Arc<dyn Reload>,
     /// When the API began to answer.
     since: Instant,
     /// True once streams must end.
@@ -156,26 +150,4 @@ async fn as_problem(response: Response) -> Response {
         }
     };
     problem.into_response()
-}
-
-/// `POST /v1/reload`
-#[utoipa::path(post, path = "/v1/reload", tag = "daemon", operation_id = "reload",
-    responses((status = 200, description = "What was done, link by link.", body = wire::Reload), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
-async fn reload(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    match (shared.reload)().await {
-        Ok(changes) => {
-            let changes = changes.iter().map(convert::change).collect();
-            Ok(problem::answer(StatusCode::OK, &wire::Reload { changes }))
-        }
-        Err(faults) => {
-            let detail = "the configuration in force stays as it is; mend the faults and reload again";
-            let problem = Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "configuration-invalid",
-                "The new configuration is not valid",
-                detail,
-            );
-            Err(problem.with("faults", serde_json::json!(faults)))
-        }
-    }
 }

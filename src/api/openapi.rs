@@ -13,7 +13,7 @@ use utoipa::openapi::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Shared, chaos, dead, events, explain, health, links, messages, orphans, socket};
+use super::{Shared, chaos, dead, events, explain, health, links, messages, orphans, reload, socket};
 
 /// The document, written once.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| serde_json::to_string(&described()).unwrap_or_default());
@@ -52,7 +52,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(events::endpoint))
         .routes(routes!(events::pool))
         .routes(routes!(socket::upgrade))
-        .routes(routes!(super::reload))
+        .routes(routes!(reload::plan))
+        .routes(routes!(reload::reload))
 }
 
 /// `GET /v1/openapi.json`
@@ -134,6 +135,7 @@ mod tests {
                 "get /v1/messages/{id}",
                 "get /v1/openapi.json",
                 "get /v1/orphans",
+                "get /v1/plan",
                 "get /v1/store",
                 "post /v1/dead-letters/{id}/retry",
                 "post /v1/endpoints/{name}/messages",

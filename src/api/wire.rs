@@ -233,22 +233,29 @@ pub struct Timings {
     pub total_ms: f64,
 }
 
-/// What a reload did to a link.
+/// What a reload does to a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// `NAME/INDEX`
     pub link: String,
     /// `unchanged`, `applied live`, `reconnect`, `added`, `removed`
     pub action: String,
-    /// Which keys changed.
+    /// Which keys of the endpoint changed; `endpoint` for all of it, `links` for their number.
     pub why: Vec<String>,
 }
 
-/// What a reload did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Reload {
-    /// Link by link.
+/// What a reload does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Plan {
+    /// Link by link, in order of endpoint and index.
     pub changes: Vec<Change>,
+    /// Keys outside of the endpoints that are followed at once.
+    pub live: Vec<String>,
+    /// Keys that are not followed before a restart.
+    pub restart: Vec<String>,
+    /// What about the new configuration may not be meant.
+    pub warnings: Vec<String>,
 }
 
 /// The daemon's own state.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    api::Reloaded,
+    api::Planned,
     core::phase::Phase,
     pool::Pool,
     process::notify::{Notify, State},
@@ -63,11 +63,14 @@ impl Herald {
 
     /// Carries a reload out between the words for its beginning and its end. The end is told of a refused one as well: the
     /// daemon is ready, with the configuration that it has.
-    pub(super) async fn reload(&self, pool: &Pool, reload: impl Future<Output = Reloaded>) -> Reloaded {
+    pub(super) async fn reload(&self, pool: &Pool, reload: impl Future<Output = Planned>) -> Planned {
         self.notify.tell(&[State::Reloading, State::Status("reloading the configuration")]).await;
         let outcome = reload.await;
-        self.said().refused = outcome.as_ref().err().map(|faults| faults.join("; "));
-        self.ready(pool).await;
+        self.said().refused = outcome.as_ref().err().map(ToString::to_string);
+        // STOPPING=1 is the last word on that.
+        if !pool.is_draining() {
+            self.ready(pool).await;
+        }
         outcome
     }
 

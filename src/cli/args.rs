@@ -91,8 +91,10 @@ pub(crate) enum Verb {
     Resume(LinkArg),
     /// Break a link's connection on purpose, where the daemon allows it
     Chaos(Chaos),
+    /// Say what a reload would do, without doing it
+    Plan(Plan),
     /// Let the daemon read its configuration again
-    Reload(Reload),
+    Reload(Plan),
     /// Dead letters: messages that their peers refused
     Dead(Dead),
     /// Orphans: stored messages whose link is not in the configuration any more
@@ -289,12 +291,15 @@ pub(crate) struct Tail {
     pub(crate) count: Option<u64>,
 }
 
-/// `reload`
+/// `plan` and `reload`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Links whose configuration did not change keep their connections. A configuration with faults changes nothing: the faults
-are printed and the exit code is 1.")]
-pub(crate) struct Reload {
+Links whose configuration did not change keep their connections: they are counted, the others listed with the keys that
+changed. `plan` says before what `reload` says after. A configuration with faults changes nothing: the faults are printed
+and the exit code is 1.
+
+  wskeeper plan && wskeeper reload")]
+pub(crate) struct Plan {
     /// Print the daemon's answer as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -27,6 +27,7 @@ mod man;
 mod operate;
 mod orphans;
 mod output;
+mod plan;
 mod run;
 mod send;
 mod sse;
@@ -106,6 +107,7 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         | Verb::Pause(_)
         | Verb::Resume(_)
         | Verb::Chaos(_)
+        | Verb::Plan(_)
         | Verb::Reload(_)
         | Verb::Dead(_)
         | Verb::Orphans(_)
@@ -134,7 +136,8 @@ async fn dispatch(cli: Cli, socket: Result<Option<Passed>, passed::Error>, outpu
         Verb::Pause(args) => operate::verb("pause", &args.link, client()?, output).await,
         Verb::Resume(args) => operate::verb("resume", &args.link, client()?, output).await,
         Verb::Chaos(args) => operate::chaos(&args, client()?, output).await,
-        Verb::Reload(args) => operate::reload(&args, client()?, output).await,
+        Verb::Plan(args) => plan::plan(&args, client()?, output).await,
+        Verb::Reload(args) => plan::reload(&args, client()?, output).await,
         Verb::Dead(args) => dead::run(args.verb, client()?, output).await,
         Verb::Orphans(args) => orphans::run(args.verb, client()?, output).await,
         Verb::Echo(args) => echo::verb::run(args, output).await,

@@ -14,17 +14,15 @@ use crate::{
 /// Loads, sets up logging, and runs until a signal.
 pub(super) async fn run(args: args::Run, socket: Option<Passed>) -> Result<(), Failure> {
     let failed = |error: String| Failure::Failed(error);
-    let loaded = config::load(&args.config, &app::environment()).map_err(|faults| failed(check::listed(&faults)))?;
+    let sources = config::Sources::read(&args.config);
+    let loaded = sources.load(&app::environment()).map_err(|faults| failed(check::listed(&faults)))?;
     logging::start(&loaded.config.log).map_err(|error| failed(error.to_string()))?;
     for warning in &loaded.warnings {
         tracing::warn!(warning, "the configuration has a doubtful setting");
     }
     let signals = Signals::install().map_err(|error| failed(format!("cannot listen for signals: {error}")))?;
-    let options = app::Options {
-        config: Arc::new(loaded.config),
-        reload_from: Some(args.config),
-        socket,
-        notify: Notify::from_environment(),
-    };
+    let reload_from = Some((args.config, sources.fingerprint()));
+    let options =
+        app::Options { config: Arc::new(loaded.config), reload_from, socket, notify: Notify::from_environment() };
     app::run(options, signals).await.map_err(|error| failed(error.to_string()))
 }

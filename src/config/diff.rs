@@ -1,60 +1,30 @@
-//! What a new configuration changes, and what each change costs.
+//! Which keys a new configuration changes, and what each change costs: nothing, a new connection, or a restart.
 //!
-//! Every struct is taken apart without `..`, so a new key does not compile until someone has decided its class here.
+//! Every struct is taken apart without `..`, so a new key does not compile until someone has decided its class here. A key that
+//! needs a restart is not only noted: the new configuration gets the old value back, because that one stays in force.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
-
-use super::{Api, Config, Endpoint, Limits, Log, Metrics, Storage};
+use super::{Api, Config, Endpoint, Limits, Log, Metrics, Storage, Tls};
 use crate::core::{
-    inbox, link,
+    admission, backoff, heartbeat, inbox, link, outbox,
     outcome::{Match, Rule},
 };
 
-/// What changed. Endpoints that are the same in both are not in it.
+/// Which keys outside of `[endpoints]` changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Diff {
-    /// By name.
-    pub endpoints: BTreeMap<Arc<str>, EndpointChange>,
-    /// Keys of the daemon that are followed at once.
-    pub live: Vec<&'static str>,
-    /// Keys of the daemon that only a restart can follow.
-    pub restart: Vec<&'static str>,
+pub(super) struct DaemonDiff {
+    /// Keys that are followed at once.
+    pub(super) live: Vec<&'static str>,
+    /// Keys that only a restart can follow.
+    pub(super) restart: Vec<&'static str>,
 }
 
-/// What became of one endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EndpointChange {
-    /// It is new.
-    Added,
-    /// It is gone.
-    Removed,
-    /// It is in both, and not the same.
-    Changed(EndpointDiff),
-}
-
-/// Which keys of one endpoint changed.
+/// Which keys of one endpoint changed, but for the number of links.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EndpointDiff {
+pub(super) struct EndpointDiff {
     /// Keys that links follow without a new connection.
-    pub live: Vec<&'static str>,
+    pub(super) live: Vec<&'static str>,
     /// Keys that only a new connection can follow.
-    pub redial: Vec<&'static str>,
-    /// The number of links before and after, where it changed: those between come or go, the others stay.
-    pub links: Option<(u32, u32)>,
-}
-
-impl Diff {
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty() && self.live.is_empty() && self.restart.is_empty()
-    }
-}
-
-impl EndpointDiff {
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.live.is_empty() && self.redial.is_empty() && self.links.is_none()
-    }
+    pub(super) redial: Vec<&'static str>,
 }
 
 /// Adds to a list the keys of those fields of the old value, taken apart before, that the new one has otherwise.
@@ -66,37 +36,48 @@ macro_rules! note {
     };
 }
 
-/// Compares two configurations.
-pub fn diff(old: &Config, new: &Config) -> Diff {
-    let mut diff = Diff::default();
-    let Config { api, log, metrics, admission, limits, storage, endpoints } = old;
-    diff.daemon(api, &new.api);
-    diff.rest(log, &new.log);
-    note!(diff.live, new, { admission => "admission" });
+/// As `note!`, and gives the new value the old fields back.
+macro_rules! hold {
+    ($list:expr, $new:expr, { $($field:ident => $key:literal),+ $(,)? }) => {
+        $(if *$field != $new.$field {
+            $list.push($key);
+            $new.$field.clone_from($field);
+        })+
+    };
+}
+
+/// Compares everything but the endpoints, and gives `new` the old values of what needs a restart. An open store cannot be
+/// changed; one that is not open yet is looked for where the new configuration says.
+pub(super) fn daemon(old: &Config, new: &mut Config, store_is_open: bool) -> DaemonDiff {
+    let mut diff = DaemonDiff::default();
+    // Endpoints are compared one by one.
+    let Config { watch, api, log, metrics, admission, limits, storage, endpoints: _ } = old;
+    note!(diff.live, new, { watch => "watch" });
+    diff.api(api, &mut new.api);
+    let Log { level, format } = log;
+    hold!(diff.restart, new.log, { level => "log.level", format => "log.format" });
     let Metrics { per_link } = metrics;
-    note!(diff.restart, new.metrics, { per_link => "metrics.per_link" });
+    hold!(diff.restart, new.metrics, { per_link => "metrics.per_link" });
+    let admission::Policy { per_host, total, rate } = admission;
+    note!(diff.live, new.admission, {
+        per_host => "admission.per_host",
+        total => "admission.total",
+        rate => "admission.rate",
+    });
     let Limits { memory, receipts, drain } = limits;
-    note!(diff.restart, new.limits, { memory => "limits.memory", receipts => "limits.receipts" });
+    hold!(diff.restart, new.limits, { memory => "limits.memory", receipts => "limits.receipts" });
     note!(diff.live, new.limits, { drain => "limits.drain" });
     let Storage { dir, max_bytes } = storage;
-    note!(diff.restart, new.storage, { dir => "storage.dir", max_bytes => "storage.max_bytes" });
-    for (name, old) in endpoints {
-        let change = match new.endpoints.get(name) {
-            None => EndpointChange::Removed,
-            Some(new) => EndpointChange::Changed(endpoint(old, new)),
-        };
-        if change != EndpointChange::Changed(EndpointDiff::default()) {
-            diff.endpoints.insert(name.clone(), change);
-        }
-    }
-    for name in new.endpoints.keys().filter(|name| !endpoints.contains_key(*name)) {
-        diff.endpoints.insert(name.clone(), EndpointChange::Added);
+    if store_is_open {
+        hold!(diff.restart, new.storage, { dir => "storage.dir", max_bytes => "storage.max_bytes" });
+    } else {
+        note!(diff.live, new.storage, { dir => "storage.dir", max_bytes => "storage.max_bytes" });
     }
     diff
 }
 
-impl Diff {
-    fn daemon(&mut self, old: &Api, new: &Api) {
+impl DaemonDiff {
+    fn api(&mut self, old: &Api, new: &mut Api) {
         let Api {
             listen,
             chaos,
@@ -111,7 +92,7 @@ impl Diff {
             write_timeout,
             keepalive,
         } = old;
-        note!(self.restart, new, {
+        hold!(self.restart, new, {
             listen => "api.listen",
             max_body => "api.max_body",
             max_connections => "api.max_connections",
@@ -129,20 +110,16 @@ impl Diff {
             keepalive => "api.keepalive",
         });
     }
-
-    fn rest(&mut self, old: &Log, new: &Log) {
-        let Log { level, format } = old;
-        note!(self.restart, new, { level => "log.level", format => "log.format" });
-    }
 }
 
 /// Compares an endpoint with what became of it.
-pub fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
+pub(super) fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
     let Endpoint {
         // It is the same: endpoints are compared by name.
         name: _,
         urls,
-        links,
+        // Links come and go by it, and those in both are not touched.
+        links: _,
         protocols,
         protocols_optional,
         headers,
@@ -154,17 +131,23 @@ pub fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
         inbox,
         receipts_keep,
     } = old;
-    let mut diff =
-        EndpointDiff { links: (*links != new.links).then_some((*links, new.links)), ..EndpointDiff::default() };
-    note!(diff.redial, new, { urls => "url", protocols => "protocols", headers => "headers", tls => "tls" });
+    let mut diff = EndpointDiff::default();
+    note!(diff.redial, new, { urls => "url", protocols => "protocols", headers => "headers" });
     note!(diff.live, new, {
         protocols_optional => "protocols_optional",
         redirects => "redirects",
         critical => "critical",
         min_ready => "min_ready",
-        receipts_keep => "receipts",
+        receipts_keep => "receipts.keep",
     });
-    policy(&mut diff, link, &new.link);
+    let Tls { ca, client, server_name, insecure } = tls;
+    note!(diff.redial, new.tls, {
+        ca => "tls.ca",
+        client => "tls.cert",
+        server_name => "tls.server_name",
+        insecure => "tls.insecure",
+    });
+    diff.policy(link, &new.link);
     let inbox::Policy { max_messages, max_bytes, max_message } = inbox;
     note!(diff.live, new.inbox, { max_messages => "inbox.max_messages", max_bytes => "inbox.max_bytes" });
     // The socket is built with it.
@@ -172,34 +155,77 @@ pub fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
     diff
 }
 
-fn policy(diff: &mut EndpointDiff, old: &link::Policy, new: &link::Policy) {
-    let link::Policy {
-        // Told as `url`.
-        urls: _,
-        connect_timeout,
-        close_timeout,
-        park_probe,
-        retry_after_max,
-        heartbeat,
-        confirm_interval,
-        backoff,
-        outcomes,
-        outbox,
-        // Told as `inbox.max_message`.
-        max_inbound: _,
-    } = old;
-    note!(diff.live, new, {
-        connect_timeout => "connect_timeout",
-        close_timeout => "close_timeout",
-        park_probe => "reconnect.park_probe",
-        retry_after_max => "reconnect.retry_after_max",
-        heartbeat => "heartbeat",
-        confirm_interval => "outbox.confirm_interval",
-        backoff => "reconnect",
-        outbox => "outbox",
-    });
-    if outcomes.len() != new.outcomes.len() || !outcomes.iter().zip(&new.outcomes).all(same_rule) {
-        diff.live.push("outcomes");
+impl EndpointDiff {
+    fn policy(&mut self, old: &link::Policy, new: &link::Policy) {
+        let link::Policy {
+            // Told as `url`.
+            urls: _,
+            connect_timeout,
+            close_timeout,
+            park_probe,
+            retry_after_max,
+            heartbeat,
+            confirm_interval,
+            backoff,
+            outcomes,
+            outbox,
+            // Told as `inbox.max_message`.
+            max_inbound: _,
+        } = old;
+        note!(self.live, new, { connect_timeout => "connect_timeout", close_timeout => "close_timeout" });
+        let heartbeat::Policy { idle, timeout, abort_code } = heartbeat;
+        note!(self.live, new.heartbeat, {
+            idle => "heartbeat.idle",
+            timeout => "heartbeat.timeout",
+            abort_code => "heartbeat.abort_code",
+        });
+        let backoff::Policy { first, initial, multiplier, max, stable } = backoff;
+        note!(self.live, new.backoff, {
+            first => "reconnect.first",
+            initial => "reconnect.initial",
+            max => "reconnect.max",
+            stable => "reconnect.stable",
+        });
+        if multiplier.to_bits() != new.backoff.multiplier.to_bits() {
+            self.live.push("reconnect.multiplier");
+        }
+        note!(self.live, new, {
+            park_probe => "reconnect.park_probe",
+            retry_after_max => "reconnect.retry_after_max",
+        });
+        // What follows a clean close is rows too.
+        if outcomes.len() != new.outcomes.len() || !outcomes.iter().zip(&new.outcomes).all(same_rule) {
+            self.live.push("outcomes");
+        }
+        self.outbox(outbox, &new.outbox);
+        note!(self.live, new, { confirm_interval => "outbox.confirm_interval" });
+    }
+
+    fn outbox(&mut self, old: &outbox::Policy, new: &outbox::Policy) {
+        let outbox::Policy {
+            max_messages,
+            max_bytes,
+            max_message,
+            ttl,
+            on_full,
+            when_down,
+            conflate,
+            delivery,
+            ack,
+            durable,
+        } = old;
+        note!(self.live, new, {
+            max_messages => "outbox.max_messages",
+            max_bytes => "outbox.max_bytes",
+            max_message => "outbox.max_message",
+            ttl => "outbox.ttl",
+            on_full => "outbox.on_full",
+            when_down => "outbox.when_down",
+            conflate => "outbox.conflate",
+            delivery => "outbox.delivery",
+            ack => "outbox.ack",
+            durable => "outbox.durability",
+        });
     }
 }
 
@@ -215,76 +241,33 @@ fn same_rule((old, new): (&Rule, &Rule)) -> bool {
         && *class == new.when.class
 }
 
-impl fmt::Display for EndpointDiff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut keys: Vec<&str> = self.redial.iter().chain(&self.live).copied().collect();
-        if self.links.is_some() {
-            keys.push("links");
-        }
-        f.write_str(&keys.join(", "))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::parse_toml;
 
-    fn config(text: &str) -> Config {
-        parse_toml(text, "test.toml").unwrap().config
-    }
-
     fn changed(old: &str, new: &str) -> EndpointDiff {
         let base = "[endpoints.a]\nurl = \"ws://h/\"\n";
-        let (old, new) = (config(&format!("{base}{old}")), config(&format!("{base}{new}")));
-        endpoint(&old.endpoints["a"], &new.endpoints["a"])
+        let config = |text: &str| parse_toml(&format!("{base}{text}"), "test.toml").unwrap().config;
+        endpoint(&config(old).endpoints["a"], &config(new).endpoints["a"])
     }
 
     #[test]
     fn the_same_text_is_no_change() {
-        let text = "[endpoints.a]\nurl = \"ws://h/\"\noutcomes = [{ match = { reason = \"x\", code = 4000 }, then = \"park\" }]";
-        assert!(diff(&config(text), &config(text)).is_empty());
+        let text = "outcomes = [{ match = { reason = \"x\", code = 4000 }, then = \"park\" }]";
+        assert_eq!(changed(text, text), EndpointDiff::default());
     }
 
     #[test]
-    fn what_the_handshake_says_needs_a_new_connection() {
-        assert_eq!(changed("", "headers = { X-A = \"1\" }").redial, ["headers"]);
-        assert_eq!(changed("", "protocols = [\"a\"]").redial, ["protocols"]);
-        assert_eq!(changed("", "tls = { insecure = true }").redial, ["tls"]);
-        assert_eq!(changed("", "inbox = { max_message = \"2MiB\" }").redial, ["inbox.max_message"]);
-    }
-
-    #[test]
-    fn limits_and_delays_are_followed_live() {
-        assert_eq!(changed("", "heartbeat = { idle = \"1s\" }").live, ["heartbeat"]);
-        assert_eq!(
-            changed("", "reconnect = { max = \"9s\", park_probe = \"1h\" }").live,
-            ["reconnect.park_probe", "reconnect"]
-        );
-        assert_eq!(changed("", "outbox = { ttl = \"1s\" }").live, ["outbox"]);
+    fn rows_of_outcomes_that_differ_in_a_pattern_alone_are_a_change() {
         let rule = |reason: &str| format!("outcomes = [{{ match = {{ reason = {reason:?} }}, then = \"park\" }}]");
         assert_eq!(changed(&rule("x"), &rule("y")).live, ["outcomes"]);
-        assert!(changed("", "links = 3").redial.is_empty());
-        assert_eq!(changed("", "links = 3").links, Some((1, 3)));
     }
 
     #[test]
-    fn endpoints_come_and_go() {
-        let old = config("[endpoints.a]\nurl = \"ws://h/\"\n[endpoints.b]\nurl = \"ws://h/\"");
-        let new = config("[endpoints.b]\nurl = \"ws://i/\"\n[endpoints.c]\nurl = \"ws://h/\"");
-        let diff = diff(&old, &new);
-        assert_eq!(diff.endpoints["a"], EndpointChange::Removed);
-        assert_eq!(diff.endpoints["c"], EndpointChange::Added);
-        let EndpointChange::Changed(b) = &diff.endpoints["b"] else { panic!("b is in both") };
-        assert_eq!(b.to_string(), "url");
-    }
-
-    #[test]
-    fn a_new_address_for_the_api_needs_a_restart() {
-        let diff = diff(
-            &config(""),
-            &config("[api]\nlisten = \"127.0.0.1:1\"\n[admission]\ntotal = 5\n[limits]\ndrain = \"1s\""),
-        );
-        assert_eq!((diff.restart, diff.live), (vec!["api.listen"], vec!["admission", "limits.drain"]));
+    fn a_change_names_the_keys_and_no_other() {
+        let diff = changed("", "reconnect = { max = \"9s\", park_probe = \"1h\" }\ntls = { insecure = true }");
+        assert_eq!(diff.live, ["reconnect.max", "reconnect.park_probe"]);
+        assert_eq!(diff.redial, ["tls.insecure"]);
     }
 }

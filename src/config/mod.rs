@@ -16,22 +16,27 @@ use ::config::FileFormat;
 use crate::core::{admission, inbox, link};
 
 pub use check::keys;
-pub use diff::{EndpointChange, EndpointDiff, diff};
 pub use fault::{Fault, Faults};
+pub use plan::{Action, Change, Plan, Step, plan};
 pub use secret::Secret;
+pub use source::{Fingerprint, Sources};
 pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod check;
-pub mod diff;
+#[cfg(test)]
+mod classes;
+mod diff;
 mod environment;
 mod fault;
 mod place;
+mod plan;
 mod secret;
 mod shown;
 mod source;
 pub mod subprotocol;
 pub mod template;
 pub mod url;
+pub mod watch;
 
 /// A configuration, and what about it may not be meant.
 #[derive(Debug, Clone)]
@@ -44,16 +49,22 @@ pub struct Loaded {
 
 /// Reads a file or a folder of files, lays `WSKEEPER__…` variables of `environment` over it, and checks the whole.
 pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Faults> {
-    let mut faults = Vec::new();
-    let mut root = source::read(path, &mut faults);
-    let unreadable = !faults.is_empty();
-    environment::overlay(&mut root, environment, &mut faults);
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-    let checked = check::check(&root, folder, faults.clone());
-    match Faults::new(faults) {
-        // Half a tree would be blamed for what the unreadable half may hold.
-        Some(faults) if unreadable => Err(faults),
-        Some(_) | None => checked.map(|(config, warnings)| Loaded { config, warnings }),
+    Sources::read(path).load(environment)
+}
+
+impl Sources {
+    /// Lays `WSKEEPER__…` variables of `environment` over what was read, and checks the whole.
+    pub fn load(&self, environment: &BTreeMap<String, String>) -> Result<Loaded, Faults> {
+        let mut faults = Vec::new();
+        let mut root = self.parse(&mut faults);
+        let unreadable = !faults.is_empty();
+        environment::overlay(&mut root, environment, &mut faults);
+        let checked = check::check(&root, self.folder(), faults.clone());
+        match Faults::new(faults) {
+            // Half a tree would be blamed for what the unreadable half may hold.
+            Some(faults) if unreadable => Err(faults),
+            Some(_) | None => checked.map(|(config, warnings)| Loaded { config, warnings }),
+        }
     }
 }
 
@@ -85,6 +96,8 @@ fn parse(text: &str, name: &str, format: FileFormat) -> Result<Loaded, Faults> {
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// A reload follows each change of the files by itself.
+    pub watch: bool,
     /// `[api]`
     pub api: Api,
     /// `[log]`

@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
 };
 
@@ -18,38 +19,91 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The deepest indentation, and the most marks of structure on one line, that a YAML file may have.
 const MAX_NESTING: usize = 256;
 
-/// Reads one file, or all files of a folder in order of their names. What cannot be read becomes faults.
-pub(crate) fn read(path: &Path, faults: &mut Vec<Fault>) -> Value {
-    let mut root = empty();
-    if !path.exists() {
-        faults.push(fault(path, "the file does not exist", "give the path of a file or folder that does"));
-        return root;
+/// What the files hold, compared without keeping it: they may have secrets in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+/// The files of a configuration as they were read, at one moment.
+#[derive(Debug)]
+pub struct Sources {
+    /// Where relative paths of environment variables start.
+    folder: PathBuf,
+    files: Vec<(PathBuf, FileFormat, String)>,
+    faults: Vec<Fault>,
+}
+
+impl Sources {
+    /// Reads one file, or all files of a folder in order of their names. What cannot be read becomes faults.
+    pub fn read(path: &Path) -> Self {
+        let is_folder = path.is_dir();
+        let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
+        let mut sources = Self { folder: folder.to_owned(), files: Vec::new(), faults: Vec::new() };
+        if is_folder {
+            sources.read_folder(path);
+        } else if !path.exists() {
+            sources.fault(path, "the file does not exist", "give the path of a file or folder that does");
+        } else if let Some(format) = format_of(path) {
+            sources.read_file(path.to_owned(), format);
+        } else {
+            let hint = "give it a name that ends in .toml, .yaml, .yml or .json";
+            sources.fault(path, "the file's format is unknown", hint);
+        }
+        sources
     }
-    if !path.is_dir() {
-        match format_of(path) {
-            Some(format) => read_file(path, format, &mut root, faults),
-            None => faults.push(fault(
+
+    /// The same for the same content: of a few files that their owner writes, not of what an adversary makes.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = DefaultHasher::new();
+        for (path, _, text) in &self.files {
+            (path, text).hash(&mut hasher);
+        }
+        for fault in &self.faults {
+            fault.to_string().hash(&mut hasher);
+        }
+        Fingerprint(hasher.finish())
+    }
+
+    /// One tree of all files. Faults that are there already are of what could not be read.
+    pub(super) fn parse(&self, faults: &mut Vec<Fault>) -> Value {
+        faults.extend(self.faults.iter().cloned());
+        let mut root = empty();
+        for (path, format, text) in &self.files {
+            merge(&mut root, parse(text, &path.display().to_string(), *format, faults));
+        }
+        root
+    }
+
+    /// Where relative paths of environment variables start.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn read_folder(&mut self, path: &Path) {
+        match files(path) {
+            Ok(files) if files.is_empty() => self.fault(
                 path,
-                "the file's format is unknown",
-                "give it a name that ends in .toml, .yaml, .yml or .json",
-            )),
+                "the folder has no configuration file",
+                "put files in it whose names end in .toml, .yaml, .yml or .json",
+            ),
+            Ok(files) => files.into_iter().for_each(|(file, format)| self.read_file(file, format)),
+            Err(error) => self.fault(path, &format!("the folder cannot be read: {error}"), ""),
         }
-        return root;
     }
-    match files(path) {
-        Ok(files) if files.is_empty() => faults.push(fault(
-            path,
-            "the folder has no configuration file",
-            "put files in it whose names end in .toml, .yaml, .yml or .json",
-        )),
-        Ok(files) => {
-            for (file, format) in files {
-                read_file(&file, format, &mut root, faults);
-            }
+
+    fn read_file(&mut self, path: PathBuf, format: FileFormat) {
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_FILE_BYTES) {
+            return self.fault(&path, "the file is larger than 4 MiB", "split it, and give the folder");
         }
-        Err(error) => faults.push(fault(path, &format!("the folder cannot be read: {error}"), "")),
+        match fs::read(&path).map(String::from_utf8) {
+            Ok(Ok(text)) => self.files.push((path, format, text)),
+            Ok(Err(_)) => self.fault(&path, "the file is not UTF-8", "save it as UTF-8"),
+            Err(error) => self.fault(&path, &format!("the file cannot be read: {error}"), ""),
+        }
     }
-    root
+
+    fn fault(&mut self, path: &Path, problem: &str, hint: &str) {
+        self.faults.push(fault(path, problem, hint));
+    }
 }
 
 /// Reads a text as if it were the file `name`.
@@ -110,7 +164,8 @@ fn is_too_deep(text: &str) -> bool {
     })
 }
 
-fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, FileFormat)>> {
+/// The configuration files of a folder, in order of name.
+pub(super) fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, FileFormat)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -135,21 +190,6 @@ fn format_of(path: &Path) -> Option<FileFormat> {
         "yaml" | "yml" => Some(FileFormat::Yaml),
         "json" => Some(FileFormat::Json),
         _ => None,
-    }
-}
-
-fn read_file(path: &Path, format: FileFormat, root: &mut Value, faults: &mut Vec<Fault>) {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.len() > MAX_FILE_BYTES => {
-            faults.push(fault(path, "the file is larger than 4 MiB", "split it, and give the folder"));
-            return;
-        }
-        Ok(_) | Err(_) => {}
-    }
-    match fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => merge(root, parse(&text, &path.display().to_string(), format, faults)),
-        Ok(Err(_)) => faults.push(fault(path, "the file is not UTF-8", "save it as UTF-8")),
-        Err(error) => faults.push(fault(path, &format!("the file cannot be read: {error}"), "")),
     }
 }
 

@@ -24,7 +24,7 @@ use self::{
     spool::Spool,
 };
 use crate::{
-    config::Config,
+    config::{Config, Loaded, Plan},
     core::{
         budget::Budget,
         chaos::Fault,
@@ -178,16 +178,9 @@ pub enum CommandError {
     Draining,
 }
 
-/// What a reload did to one endpoint's links.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The link, `NAME/INDEX`.
-    pub link: String,
-    /// `unchanged`, `applied live`, `reconnect`, `added`, `removed`.
-    pub action: &'static str,
-    /// Which keys changed.
-    pub why: Vec<&'static str>,
-}
+/// The daemon is stopping, and follows no new configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draining;
 
 /// Messages of an endpoint that were not sent before the daemon stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,7 +257,8 @@ impl Pool {
             seed: AtomicU64::new(seed),
             draining: AtomicBool::new(false),
         });
-        inner.apply(config).await;
+        // Nothing can drain a pool that nobody has yet.
+        let _ = inner.apply(Loaded { config: Config::clone(&config), warnings: Vec::new() }).await;
         Self { inner }
     }
 
@@ -382,9 +376,15 @@ impl Pool {
         }
     }
 
-    /// Follows a new configuration: untouched links keep their connections.
-    pub async fn apply(&self, config: Arc<Config>) -> Vec<Change> {
-        self.inner.apply(config).await
+    /// What following a new configuration would do.
+    pub fn plan(&self, new: Loaded) -> Plan {
+        self.inner.plan(new)
+    }
+
+    /// Follows a new configuration, and answers with the plan that it carried out: untouched links keep their connections. To be
+    /// run to its end; half a plan leaves links that no configuration names.
+    pub async fn apply(&self, new: Loaded) -> Result<Plan, Draining> {
+        self.inner.apply(new).await
     }
 
     /// The configuration in force.

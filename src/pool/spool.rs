@@ -94,7 +94,7 @@ impl Spool {
 
     /// Opens the store, if it is not open. Answers with its dead letters.
     pub(super) async fn open(self: &Arc<Self>, storage: &Storage) -> Vec<DeadLetter> {
-        if matches!(self.standing(), Standing::Open(_)) {
+        if self.is_open() {
             return Vec::new();
         }
         let policy = store::Policy::new(&storage.dir, storage.max_bytes);
@@ -119,6 +119,11 @@ impl Spool {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether it is open, and so stays where it is.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.standing(), Standing::Open(_))
     }
 
     /// Why durable messages need not even be tried; `None`: they may be. A full store is tried: there may be room again.

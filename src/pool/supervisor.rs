@@ -9,17 +9,17 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Change, Inner, Left, Orphans,
+    Draining, Inner, Left, Orphans,
     pod::{Pod, Task},
     slot::{Sinks, Slot},
     spool::Reclaimed,
 };
 use crate::{
-    config::{self, Config, Endpoint, EndpointChange, EndpointDiff},
+    config::{self, Action, Config, Endpoint, Loaded, Plan, Step},
     core::{
         event::LinkId,
         link::{Input, Link},
@@ -40,39 +40,37 @@ const PANIC_WINDOW: Duration = Duration::from_mins(10);
 const GRACE: Duration = Duration::from_millis(500);
 
 impl Inner {
-    /// Brings the pool to `config`: what is unchanged is left alone.
-    pub(super) async fn apply(self: &Arc<Self>, config: Arc<Config>) -> Vec<Change> {
+    /// What bringing the pool to `new` would do.
+    pub(super) fn plan(&self, new: Loaded) -> Plan {
+        config::plan(&self.config(), new, self.spool.is_open())
+    }
+
+    /// Brings the pool to `new`: what is unchanged is left alone.
+    pub(super) async fn apply(self: &Arc<Self>, new: Loaded) -> Result<Plan, Draining> {
         let _one_at_a_time = self.applying.lock().await;
+        if self.is_draining() {
+            return Err(Draining);
+        }
         self.step();
-        let diff = config::diff(&self.config(), &config);
-        if !diff.restart.is_empty() {
-            tracing::warn!(keys = diff.restart.join(", "), "these changes take a restart and are not in force");
-        }
-        let mut changes = Vec::new();
-        self.gate.set_policy(config.admission.clone());
-        self.open_store(&config).await;
+        let plan = self.plan(new);
+        self.gate.set_policy(plan.config.admission.clone());
+        self.open_store(&plan.config).await;
         self.hand_out().await;
-        for name in
-            diff.endpoints.iter().filter(|(_, change)| **change == EndpointChange::Removed).map(|(name, _)| name)
-        {
-            self.remove_endpoint(name, &mut changes).await;
-            self.step();
+        // At once: links that end wait for their peers.
+        join_all(plan.steps.iter().map(|(name, step)| self.carry_out(name, step, plan.config.endpoints.get(name))))
+            .await;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&plan.config);
+        Ok(plan)
+    }
+
+    async fn carry_out(self: &Arc<Self>, name: &str, step: &Step, endpoint: Option<&Arc<Endpoint>>) {
+        match endpoint {
+            Some(endpoint) if step.before == 0 => self.add_endpoint(endpoint),
+            Some(endpoint) if !step.is_unchanged() => self.change_endpoint(endpoint, step).await,
+            Some(_) => {}
+            None => self.remove_endpoint(name).await,
         }
-        for (name, endpoint) in &config.endpoints {
-            match (diff.endpoints.get(name), self.pod(name)) {
-                (None, Some(pod)) => {
-                    changes.extend(pod.slots().iter().map(|slot| change(slot, "unchanged", Vec::new())));
-                }
-                (Some(EndpointChange::Changed(found)), Some(pod)) => {
-                    self.change_endpoint(&pod, endpoint, found, &mut changes).await;
-                }
-                (None | Some(_), None) => self.add_endpoint(endpoint, &mut changes),
-                (Some(EndpointChange::Added | EndpointChange::Removed), Some(_)) => {}
-            }
-            self.step();
-        }
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
-        changes
+        self.step();
     }
 
     /// A change moves: the one who looks after the whole is told.
@@ -106,7 +104,7 @@ impl Inner {
         }
     }
 
-    fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>, changes: &mut Vec<Change>) {
+    fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let name = Arc::clone(&endpoint.name);
         let inbox = Hub::new(endpoint.inbox.clone(), endpoint.links, Arc::clone(&self.budget), self.first_cursor);
         let sinks = Sinks {
@@ -118,14 +116,13 @@ impl Inner {
         };
         let pod = Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.families.endpoint(&name)));
         for index in 0..endpoint.links {
-            self.add_link(&pod, endpoint, index, changes);
+            self.add_link(&pod, endpoint, index);
         }
         self.pods().insert(name, pod);
     }
 
-    fn add_link(self: &Arc<Self>, pod: &Arc<Pod>, endpoint: &Arc<Endpoint>, index: u32, changes: &mut Vec<Change>) {
+    fn add_link(self: &Arc<Self>, pod: &Arc<Pod>, endpoint: &Arc<Endpoint>, index: u32) {
         let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
-        changes.push(Change { link: id.to_string(), action: "added", why: Vec::new() });
         let (orders, inbound) = mpsc::channel(ORDERS);
         let metrics = self.families.link(&endpoint.name, index);
         let slot = Slot::new(id, endpoint, orders, metrics, Arc::clone(&pod.sinks));
@@ -176,10 +173,9 @@ impl Inner {
         link
     }
 
-    async fn remove_endpoint(&self, name: &str, changes: &mut Vec<Change>) {
+    async fn remove_endpoint(&self, name: &str) {
         let Some(pod) = self.pods().remove(name) else { return };
         let tasks = std::mem::take(&mut *pod.tasks());
-        changes.extend(tasks.iter().map(|task| change(&task.slot, "removed", Vec::new())));
         self.end_removed(tasks, pod.config().link.close_timeout).await;
         pod.sinks.inbox.close();
     }
@@ -196,37 +192,29 @@ impl Inner {
         }
     }
 
-    async fn change_endpoint(
-        self: &Arc<Self>,
-        pod: &Arc<Pod>,
-        new: &Arc<Endpoint>,
-        found: &EndpointDiff,
-        changes: &mut Vec<Change>,
-    ) {
+    async fn change_endpoint(self: &Arc<Self>, new: &Arc<Endpoint>, step: &Step) {
+        let Some(pod) = self.pod(&new.name) else { return };
         let old = pod.config();
         pod.set_config(Arc::clone(new));
         pod.sinks.inbox.set_policy(new.inbox.clone(), new.links);
-        let keep = (new.links as usize).min(pod.tasks().len());
+        let keep = (step.after as usize).min(pod.tasks().len());
         let surplus = pod.tasks().split_off(keep);
-        let redial = !found.redial.is_empty();
-        let action = match (redial, found.live.is_empty()) {
-            (true, _) => "reconnect",
-            (false, false) => "applied live",
-            (false, true) => "unchanged",
+        let redial = match step.kept {
+            Action::Reconnect => Some(true),
+            Action::AppliedLive => Some(false),
+            // Those two are not of links that are there before and after.
+            Action::Unchanged | Action::Added | Action::Removed => None,
         };
-        for slot in pod.slots() {
-            if redial || !found.live.is_empty() {
+        if let Some(redial) = redial {
+            for slot in pod.slots() {
                 let policy = Arc::clone(&new.link);
                 // A task that has ended was told to: nothing is left to retune.
                 let _ = slot.orders.send(Box::new(Order::Retune { policy, redial })).await;
             }
-            let why = found.redial.iter().chain(&found.live).copied().collect();
-            changes.push(change(&slot, action, why));
         }
-        changes.extend(surplus.iter().map(|task| change(&task.slot, "removed", Vec::new())));
         self.end_removed(surplus, old.link.close_timeout).await;
-        for index in old.links..new.links {
-            self.add_link(pod, new, index, changes);
+        for index in step.before..step.after {
+            self.add_link(&pod, new, index);
         }
     }
 
@@ -239,6 +227,8 @@ impl Inner {
         // Half of the time at most goes to closing.
         let left = deadline.saturating_duration_since(Instant::now());
         let flush_until = deadline - longest_close.min(left / 2);
+        // A reload that is under way makes links; none begins after it, because the pool drains.
+        drop(tokio::time::timeout_at(flush_until, self.applying.lock()).await);
         let mut look = tokio::time::interval(Duration::from_millis(20));
         while Instant::now() < flush_until && pods.iter().any(|pod| pod.can_flush(flush_until)) {
             look.tick().await;
@@ -267,10 +257,6 @@ impl Inner {
         let _ = tokio::time::timeout_at(deadline + GRACE, self.spool.close()).await;
         left
     }
-}
-
-fn change(slot: &Slot, action: &'static str, why: Vec<&'static str>) -> Change {
-    Change { link: slot.id.to_string(), action, why }
 }
 
 /// Stops tasks and waits for their ends; one that does not end in time is aborted.

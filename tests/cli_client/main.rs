@@ -282,7 +282,8 @@ fn reload_lists_what_changed_or_every_fault() {
             json!({"title": "Configuration refused", "detail": "2 faults", "faults": ["x.toml: a", "x.toml: b"]});
         (StatusCode::UNPROCESSABLE_ENTITY, body.to_string()).into_response()
     });
-    assert_eq!(stdout(&api.run(&["reload"])), "b/0  reconnect  url, headers\nreloaded; 1 unchanged\n");
+    let expected = " LINK  WHAT       WHY\n b/0   reconnect  url, headers\nreloaded: 1 reconnect, 1 unchanged\n";
+    assert_eq!(stdout(&api.run(&["reload"])), expected);
     let output = api.run(&["reload"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).ends_with("  x.toml: a\n  x.toml: b\n"), "{}", stderr(&output));

@@ -14,7 +14,6 @@
 mod support;
 
 mod acks;
-mod chance;
 mod changes;
 mod crashes;
 mod disks;
@@ -24,6 +23,8 @@ mod proxy;
 mod recorder;
 mod restarts;
 mod sender;
+
+use support::chance;
 
 /// Short waits for all endpoints of a test, and a store in the daemon's folder.
 const QUICK: &str = r#"

@@ -21,6 +21,8 @@ use super::{api::Api, until};
 pub struct Daemon {
     child: Option<Child>,
     folder: TempDir,
+    /// Where in the folder its configuration is.
+    config: PathBuf,
     /// A program and its arguments that run the daemon, where it does not run by itself.
     under: Vec<String>,
     environment: Vec<(String, String)>,
@@ -43,7 +45,8 @@ impl Daemon {
     pub fn made(sections: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let api = Api::unix(folder.path().join("api.sock"));
-        let daemon = Self { child: None, folder, under: Vec::new(), environment: Vec::new(), input: None, api };
+        let (config, under, environment) = ("wskeeper.toml".into(), Vec::new(), Vec::new());
+        let daemon = Self { child: None, folder, config, under, environment, input: None, api };
         daemon.configure(sections);
         daemon
     }
@@ -53,6 +56,11 @@ impl Daemon {
         let (socket, sections) = (self.folder.path().join("api.sock"), sections.replace("{folder}", &self.text()));
         let text = format!("[log]\nlevel = \"debug\"\n[api]\nlisten = \"unix:{}\"\n{sections}", socket.display());
         fs::write(self.config(), text).unwrap();
+    }
+
+    /// From the next start on, its configuration is this file or folder of its folder.
+    pub fn read(&mut self, path: &str) {
+        self.config = path.into();
     }
 
     /// From the next start on, runs it by this program with these arguments before its own.
@@ -127,7 +135,7 @@ impl Daemon {
 
     /// Where its configuration is.
     pub fn config(&self) -> PathBuf {
-        self.folder.path().join("wskeeper.toml")
+        self.folder.path().join(&self.config)
     }
 
     /// Its folder.

@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses its own part")]
 
 pub mod api;
+pub mod chance;
 pub mod daemon;
 pub mod peer;
 pub mod raw;

@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    api::{Api, Listener},
+    api::{Api, Listener, Planning, Reload, ReloadError},
     config::{Listen, parse_toml},
     observe::Families,
     pool::Pool,
@@ -34,6 +34,19 @@ use crate::{
 
 /// How long a test waits for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A daemon without a file.
+struct NoFile;
+
+impl Reload for NoFile {
+    fn plan(&self) -> Planning {
+        Box::pin(async { Err(ReloadError::NoFile) })
+    }
+
+    fn reload(&self) -> Planning {
+        self.plan()
+    }
+}
 
 /// A served API.
 pub(super) struct Bench {
@@ -54,9 +67,7 @@ impl Bench {
         let Listener::Tcp(tcp) = &listener else { panic!("no TCP") };
         let port = tcp.local_addr().unwrap().port();
         let (stop, stopping) = watch::channel(false);
-        let reload =
-            Arc::new(|| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> { Box::pin(async { Ok(vec![]) }) });
-        let api = Api { pool: pool.clone(), registry, families, reload };
+        let api = Api { pool: pool.clone(), registry, families, reload: Arc::new(NoFile) };
         let serving = tokio::spawn(api.serve(listener, stopping));
         Self { pool, port, stop, serving }
     }

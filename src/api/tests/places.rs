@@ -110,8 +110,7 @@ async fn a_reloaded_listen_address_does_not_change_what_host_is_served() {
     assert_eq!(bench.ask(ask).await.0, 421);
     for listen in ["unix:/run/elsewhere.sock", "127.0.0.2:7700"] {
         let text = format!("[api]\nlisten = {listen:?}\n{FEED}");
-        let config = parse_toml(&text, "test.toml").unwrap().config;
-        bench.pool.apply(config.into()).await;
+        bench.pool.apply(parse_toml(&text, "test.toml").unwrap()).await.unwrap();
         assert_eq!(bench.ask(ask).await.0, 421, "{listen}");
         assert_eq!(bench.get("/livez").await.0, 200, "{listen}");
     }

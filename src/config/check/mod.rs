@@ -60,6 +60,7 @@ fn read(report: &Report, root: &Value) -> Config {
     let endpoints = endpoint::endpoints(&root.section("endpoints"), &defaults);
     let names: Vec<&str> = endpoints.keys().map(|name| &**name).collect();
     let config = Config {
+        watch: root.bool("watch").unwrap_or(false),
         api: api::read(&root.section("api"), &names),
         log: log(&root.section("log")),
         metrics: metrics(&root.section("metrics")),

@@ -1,0 +1,219 @@
+//! Reads the configuration again when a signal, a caller or the file itself asks for it, and has the pool follow it.
+//!
+//! What a reader would get wrong: the files are read *after* the turn has come, never before. Of two reloads at once the later
+//! would otherwise put what the earlier had read back in force. And a reload runs in a task of its own, to its end: a caller who
+//! hangs up must not leave half of a plan.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{environment, herald::Herald, turned};
+use crate::{
+    api::{Planned, Planning, Reload, ReloadError},
+    config::{Action, Fingerprint, Loaded, Plan, Sources, watch::Watch},
+    observe::Families,
+    pool::{Draining, Pool},
+};
+
+/// Who asks for a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    Signal,
+    Api,
+    /// Only a reason to look: the same content again is not reloaded.
+    Watch,
+}
+
+impl Trigger {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Api => "api",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+/// A cheap handle to clone.
+#[derive(Clone)]
+pub(super) struct Reloader {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    families: Arc<Families>,
+    herald: Arc<Herald>,
+    file: Option<File>,
+    /// Whether the file is to be watched, as the configuration in force says.
+    watching: watch::Sender<bool>,
+}
+
+struct File {
+    path: PathBuf,
+    /// One at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// What was read last, in force or refused.
+    read: Mutex<Fingerprint>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        pool: Pool,
+        families: Arc<Families>,
+        from: Option<(PathBuf, Fingerprint)>,
+        herald: Arc<Herald>,
+    ) -> Self {
+        let file = from.map(|(path, read)| File { path, turn: tokio::sync::Mutex::default(), read: Mutex::new(read) });
+        let watching = watch::Sender::new(pool.config().watch);
+        Self { inner: Arc::new(Inner { pool, families, herald, file, watching }) }
+    }
+
+    /// Reloads for each signal, and for each change of the file while `watch` says so. Does not end; dropped, it leaves a
+    /// reload that is under way to its end.
+    pub(super) async fn follow(&self, mut signals: mpsc::Receiver<()>) {
+        tokio::join!(self.follow_signals(&mut signals), self.follow_file());
+    }
+
+    async fn follow_signals(&self, signals: &mut mpsc::Receiver<()>) {
+        // One that comes meanwhile waits in the channel.
+        while signals.recv().await.is_some() {
+            // The outcome is logged and counted where it is made.
+            let _ = self.reload_for(Trigger::Signal).await;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    async fn follow_file(&self) {
+        let Some(file) = &self.inner.file else { return std::future::pending().await };
+        let mut watch = Watch::new(file.path.clone());
+        let mut watching = self.inner.watching.subscribe();
+        loop {
+            turned(&mut watching, true).await;
+            tracing::info!(path = %file.path.display(), "the configuration is watched for changes");
+            let mut off = watching.clone();
+            let following = async {
+                loop {
+                    watch.changed(|| file.read()).await;
+                    let _ = self.reload_for(Trigger::Watch).await;
+                }
+            };
+            tokio::select! {
+                () = following => {}
+                () = turned(&mut off, false) => tracing::info!("the configuration is not watched any more"),
+            }
+        }
+    }
+
+    /// `None`: the content was read before.
+    async fn reload_for(&self, trigger: Trigger) -> Result<Option<Plan>, ReloadError> {
+        let inner = Arc::clone(&self.inner);
+        let reloading = tokio::spawn(async move { inner.reload(trigger).await });
+        reloading.await.unwrap_or_else(|error| Err(ReloadError::Failed(error.to_string())))
+    }
+}
+
+impl Reload for Reloader {
+    fn plan(&self) -> Planning {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let file = inner.file()?;
+            let _turn = file.turn.lock().await;
+            let (_, loaded) = file.load().await?;
+            Ok(inner.pool.plan(loaded?))
+        })
+    }
+
+    fn reload(&self) -> Planning {
+        let this = self.clone();
+        Box::pin(async move {
+            let plan = this.reload_for(Trigger::Api).await?;
+            plan.ok_or_else(|| ReloadError::Failed("nothing was read".into()))
+        })
+    }
+}
+
+impl Inner {
+    fn file(&self) -> Result<&File, ReloadError> {
+        self.file.as_ref().ok_or(ReloadError::NoFile)
+    }
+
+    async fn reload(&self, trigger: Trigger) -> Result<Option<Plan>, ReloadError> {
+        let file = self.file()?;
+        let _turn = file.turn.lock().await;
+        let loaded = file.load().await;
+        if let Ok((read, _)) = &loaded {
+            if trigger == Trigger::Watch && *read == file.read() {
+                return Ok(None);
+            }
+            *file.read.lock().unwrap_or_else(PoisonError::into_inner) = *read;
+        }
+        if self.pool.is_draining() {
+            return Err(ReloadError::Draining);
+        }
+        self.herald.reload(&self.pool, self.follow(loaded.and_then(|(_, loaded)| loaded), trigger)).await.map(Some)
+    }
+
+    async fn follow(&self, loaded: Result<Loaded, ReloadError>, trigger: Trigger) -> Planned {
+        let outcome = match loaded {
+            Ok(loaded) => self.pool.apply(loaded).await.map_err(|Draining| ReloadError::Draining),
+            Err(error) => Err(error),
+        };
+        match &outcome {
+            Ok(plan) => {
+                self.families.reload_succeeded(SystemTime::now());
+                self.watching.send_replace(plan.config.watch);
+                tell(plan, trigger);
+            }
+            Err(ReloadError::Draining | ReloadError::NoFile) => {}
+            Err(error @ (ReloadError::Invalid(_) | ReloadError::Failed(_))) => {
+                self.families.reload_failed();
+                let (trigger, faults) = (trigger.as_str(), error.to_string());
+                tracing::error!(trigger, faults, "reload refused: the configuration in force stays");
+            }
+        }
+        outcome
+    }
+}
+
+impl File {
+    fn read(&self) -> Fingerprint {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the file holds, and the configuration that it makes, or its faults.
+    async fn load(&self) -> Result<(Fingerprint, Result<Loaded, ReloadError>), ReloadError> {
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let sources = Sources::read(&path);
+            let loaded = sources.load(&environment());
+            let faults = loaded.map_err(|faults| faults.iter().map(ToString::to_string).collect());
+            (sources.fingerprint(), faults.map_err(ReloadError::Invalid))
+        });
+        read.await.map_err(|error| ReloadError::Failed(error.to_string()))
+    }
+}
+
+fn tell(plan: &Plan, trigger: Trigger) {
+    for warning in &plan.warnings {
+        tracing::warn!(warning, "the configuration has a doubtful setting");
+    }
+    if !plan.restart.is_empty() {
+        tracing::warn!(keys = plan.restart.join(", "), "these changes take a restart and are not in force");
+    }
+    tracing::info!(
+        trigger = trigger.as_str(),
+        unchanged = plan.count(Action::Unchanged),
+        live = plan.count(Action::AppliedLive),
+        reconnect = plan.count(Action::Reconnect),
+        added = plan.count(Action::Added),
+        removed = plan.count(Action::Removed),
+        keys = plan.live.join(", "),
+        "configuration reloaded"
+    );
+}

@@ -1,0 +1,222 @@
+//! What a reload does, decided before any of it is done: the pool carries out a plan, so that what was said and what happens
+//! are one thing.
+//!
+//! What a reader would get wrong: the plan's configuration is not the one that was read. Keys that need a restart keep their
+//! old values in it, so every later plan names them again, until there is a restart.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Config, Endpoint, Loaded, diff};
+
+/// What becomes of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Nothing.
+    Unchanged,
+    /// It follows the new configuration and keeps its connection.
+    AppliedLive,
+    /// Its connection is closed, and a new one dialled.
+    Reconnect,
+    /// It is new.
+    Added,
+    /// It ends.
+    Removed,
+}
+
+impl Action {
+    /// Each, the mildest first.
+    pub const ALL: [Self; 5] = [Self::Unchanged, Self::AppliedLive, Self::Reconnect, Self::Added, Self::Removed];
+
+    /// The word in the API and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::AppliedLive => "applied live",
+            Self::Reconnect => "reconnect",
+            Self::Added => "added",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// What becomes of an endpoint's links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// How many links there are before; 0: the endpoint is new.
+    pub before: u32,
+    /// How many there are after; 0: the endpoint is gone.
+    pub after: u32,
+    /// What becomes of those that are there before and after.
+    pub kept: Action,
+    /// The keys behind that, those that need a new connection first.
+    pub why: Vec<&'static str>,
+}
+
+/// What becomes of one link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// The link's place in it.
+    pub index: u32,
+    /// What becomes of it.
+    pub action: Action,
+    /// Keys of the endpoint; `endpoint` for all of it, `links` for their number.
+    pub why: Vec<&'static str>,
+}
+
+/// What a reload does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What is in force afterwards.
+    pub config: Arc<Config>,
+    /// Every endpoint there is before or after, by name.
+    pub steps: BTreeMap<Arc<str>, Step>,
+    /// Keys outside of the endpoints that are followed at once.
+    pub live: Vec<&'static str>,
+    /// Keys that are not followed before a restart.
+    pub restart: Vec<&'static str>,
+    /// What about the new configuration may not be meant.
+    pub warnings: Vec<String>,
+}
+
+/// What brings `old`, which is in force, to `new`.
+pub fn plan(old: &Config, new: Loaded, store_is_open: bool) -> Plan {
+    let Loaded { mut config, warnings } = new;
+    let diff::DaemonDiff { live, restart } = diff::daemon(old, &mut config, store_is_open);
+    let names = old.endpoints.keys().chain(config.endpoints.keys());
+    let steps =
+        names.map(|name| (Arc::clone(name), step(old.endpoints.get(name), config.endpoints.get(name)))).collect();
+    Plan { config: Arc::new(config), steps, live, restart, warnings }
+}
+
+fn step(old: Option<&Arc<Endpoint>>, new: Option<&Arc<Endpoint>>) -> Step {
+    let links = |endpoint: Option<&Arc<Endpoint>>| endpoint.map_or(0, |endpoint| endpoint.links);
+    let diff = old.zip(new).map(|(old, new)| diff::endpoint(old, new)).unwrap_or_default();
+    let kept = match (diff.redial.is_empty(), diff.live.is_empty()) {
+        (false, _) => Action::Reconnect,
+        (true, false) => Action::AppliedLive,
+        (true, true) => Action::Unchanged,
+    };
+    let why = diff.redial.into_iter().chain(diff.live).collect();
+    Step { before: links(old), after: links(new), kept, why }
+}
+
+impl Step {
+    /// Whether nothing becomes of any link.
+    pub fn is_unchanged(&self) -> bool {
+        self.kept == Action::Unchanged && self.before == self.after
+    }
+
+    /// What becomes of the link at this place, and why.
+    fn of(&self, index: u32) -> (Action, Vec<&'static str>) {
+        match (index < self.before, index < self.after) {
+            (true, true) => (self.kept, self.why.clone()),
+            (true, false) => (Action::Removed, vec![if self.after == 0 { "endpoint" } else { "links" }]),
+            (false, _) => (Action::Added, vec![if self.before == 0 { "endpoint" } else { "links" }]),
+        }
+    }
+
+    /// How many links this becomes of.
+    fn count(&self, action: Action) -> u32 {
+        match action {
+            Action::Added => self.after.saturating_sub(self.before),
+            Action::Removed => self.before.saturating_sub(self.after),
+            Action::Unchanged | Action::AppliedLive | Action::Reconnect if self.kept == action => {
+                self.before.min(self.after)
+            }
+            Action::Unchanged | Action::AppliedLive | Action::Reconnect => 0,
+        }
+    }
+}
+
+impl Plan {
+    /// Link by link, in order of endpoint and index.
+    pub fn changes(&self) -> impl Iterator<Item = Change> {
+        self.steps.iter().flat_map(|(endpoint, step)| {
+            (0..step.before.max(step.after)).map(move |index| {
+                let (action, why) = step.of(index);
+                Change { endpoint: Arc::clone(endpoint), index, action, why }
+            })
+        })
+    }
+
+    /// How many links this becomes of.
+    pub fn count(&self, action: Action) -> u64 {
+        self.steps.values().map(|step| u64::from(step.count(action))).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_toml;
+
+    fn loaded(text: &str) -> Loaded {
+        parse_toml(text, "test.toml").unwrap()
+    }
+
+    fn planned(old: &str, new: &str) -> Plan {
+        plan(&loaded(old).config, loaded(new), true)
+    }
+
+    fn told(plan: &Plan) -> Vec<String> {
+        let line = |change: Change| {
+            format!("{}/{} {} {}", change.endpoint, change.index, change.action.as_str(), change.why.join(","))
+        };
+        plan.changes().map(line).collect()
+    }
+
+    #[test]
+    fn each_link_is_told_what_becomes_of_it_and_why() {
+        let old = "[endpoints.gone]\nurl = \"ws://h\"\n[endpoints.less]\nurl = \"ws://h\"\nlinks = 2\n\
+                   [endpoints.more]\nurl = \"ws://h\"\n[endpoints.same]\nurl = \"ws://h\"\n";
+        let new = "[endpoints.less]\nurl = \"ws://h\"\nheartbeat.idle = \"1s\"\n\
+                   [endpoints.more]\nurl = \"ws://other\"\nlinks = 2\ncritical = true\n\
+                   [endpoints.new]\nurl = \"ws://h\"\n[endpoints.same]\nurl = \"ws://h\"\n";
+        let plan = planned(old, new);
+        let expected = [
+            "gone/0 removed endpoint",
+            "less/0 applied live heartbeat.idle",
+            "less/1 removed links",
+            "more/0 reconnect url,critical",
+            "more/1 added links",
+            "new/0 added endpoint",
+            "same/0 unchanged ",
+        ];
+        assert_eq!(told(&plan), expected);
+    }
+
+    #[test]
+    fn the_counts_are_those_of_the_changes() {
+        let old = "[endpoints.a]\nurl = \"ws://h\"\nlinks = 3\n[endpoints.b]\nurl = \"ws://h\"\nlinks = 2\n";
+        let new = "[endpoints.a]\nurl = \"ws://i\"\nlinks = 5\n[endpoints.b]\nurl = \"ws://h\"\n[endpoints.c]\nurl = \"ws://h\"\n";
+        let plan = planned(old, new);
+        for action in Action::ALL {
+            let told = plan.changes().filter(|change| change.action == action).count() as u64;
+            assert_eq!(plan.count(action), told, "{action:?}");
+        }
+        assert_eq!(plan.count(Action::Added), 3);
+    }
+
+    #[test]
+    fn a_key_that_needs_a_restart_keeps_its_value_and_is_told_of_again() {
+        let old = loaded("[limits]\nreceipts = 5\n[endpoints.a]\nurl = \"ws://h\"\n").config;
+        let text = "[limits]\nreceipts = 6\ndrain = \"1s\"\n[endpoints.a]\nurl = \"ws://h\"\n";
+        let first = plan(&old, loaded(text), true);
+        assert_eq!((first.live, first.restart), (vec!["limits.drain"], vec!["limits.receipts"]));
+        assert_eq!(first.config.limits.receipts, 5);
+        let second = plan(&first.config, loaded(text), true);
+        assert_eq!((second.live, second.restart), (vec![], vec!["limits.receipts"]));
+    }
+
+    #[test]
+    fn a_store_that_could_not_be_opened_is_looked_for_elsewhere() {
+        let old = loaded("storage.dir = \"/a\"\n[endpoints.a]\nurl = \"ws://h\"\n").config;
+        let new = || loaded("storage.dir = \"/b\"\n[endpoints.a]\nurl = \"ws://h\"\n");
+        assert_eq!(plan(&old, new(), true).restart, ["storage.dir"]);
+        let closed = plan(&old, new(), false);
+        assert_eq!((closed.live, closed.restart), (vec!["storage.dir"], vec![]));
+        assert_eq!(closed.config.storage.dir, std::path::Path::new("/b"));
+    }
+}
