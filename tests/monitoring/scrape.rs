@@ -36,6 +36,16 @@ const QUIET: [&str; 6] = [
     "WskeeperCertificateNearExpiry",
 ];
 
+/// What this world must look like, where a number alone would not prove it.
+const TRUE: [&str; 6] = [
+    r#"wskeeper_outbox_oldest_message_age_seconds{endpoint="refused"} > 5"#,
+    r#"wskeeper_links_longest_not_ready_seconds{endpoint="refused"} > 5"#,
+    r#"wskeeper_links_longest_not_ready_seconds{endpoint="trades"} == 0"#,
+    r#"wskeeper_links_min_ready{endpoint="trades"} == 2"#,
+    r#"wskeeper_certificate_not_after_timestamp_seconds{endpoint="secure", kind="client"} > time()"#,
+    r#"wskeeper_certificate_not_after_timestamp_seconds{endpoint="secure", kind="peer"} > time()"#,
+];
+
 #[tokio::test]
 async fn every_expression_of_dashboards_and_rules_has_data() {
     let world = World::start().await;
@@ -47,6 +57,9 @@ async fn every_expression_of_dashboards_and_rules_has_data() {
     world.count_what_happens_once().await;
     for expression in boards().iter().flat_map(Board::expressions).chain(of_rules()) {
         data(&prometheus, &expression, deadline).await;
+    }
+    for text in TRUE {
+        data(&prometheus, &Expression { place: "the world".into(), text: text.into() }, deadline).await;
     }
     alerts_are_as_the_world_is(&prometheus, deadline).await;
     every_rule_is_evaluated(&prometheus).await;
