@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,13 +18,14 @@ use tokio::net::TcpStream;
 
 use crate::{
     files::{path, program, read},
-    support::{free_port, until},
+    support::{api::Failure, free_port, until},
 };
 
 /// A Prometheus with the rules of this repository, and what leads it to the daemon.
 pub struct Prometheus {
     children: Vec<Child>,
     port: u16,
+    front: u16,
     _folder: TempDir,
 }
 
@@ -51,7 +52,7 @@ impl Prometheus {
             format!("--web.listen-address=127.0.0.1:{port}"),
         ];
         launch(Command::new(prometheus).args(arguments), "prometheus.log");
-        let started = Self { children, port, _folder: folder };
+        let started = Self { children, port, front, _folder: folder };
         until("Prometheus to be ready", || async { started.get("/-/ready").await.map(|_| ()) }).await;
         Some(started)
     }
@@ -76,23 +77,29 @@ impl Prometheus {
         if answer["status"] == "success" { Ok(answer["data"].clone()) } else { Err(answer.to_string()) }
     }
 
+    /// The status of a request to the proxy before the daemon's socket.
+    pub async fn through_the_proxy(&self, method: Method, path: &str) -> u16 {
+        call(self.front, method, path).await.unwrap().0.as_u16()
+    }
+
     async fn result(&self, path: &str) -> Result<Vec<Value>, String> {
         let data = self.data(path).await?;
         Ok(data["result"].as_array().ok_or_else(|| data.to_string())?.clone())
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, String> {
-        let text = |error: &dyn std::error::Error| error.to_string();
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(|error| text(&error))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-        tokio::spawn(connection);
-        let request = Request::get(path).header("host", "localhost").body(Full::new(Bytes::new())).unwrap();
-        let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|error| text(&error))?.to_bytes();
+        let (status, body) = call(self.port, Method::GET, path).await.map_err(|error| error.to_string())?;
         if status.is_success() { Ok(body) } else { Err(format!("{status}: {}", String::from_utf8_lossy(&body))) }
     }
+}
+
+async fn call(port: u16, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::builder().method(method).uri(path).header("host", "localhost");
+    let answer = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
+    Ok((answer.status(), answer.into_body().collect().await?.to_bytes()))
 }
 
 impl Drop for Prometheus {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -54,6 +55,7 @@ async fn every_expression_of_dashboards_and_rules_has_data() {
     let deadline = Instant::now() + PATIENCE;
     let scraped = Expression { place: "the first scrape".into(), text: "wskeeper_build_info".into() };
     data(&prometheus, &scraped, deadline).await;
+    the_proxy_shows_metrics_and_nothing_else(&prometheus).await;
     world.count_what_happens_once().await;
     for expression in boards().iter().flat_map(Board::expressions).chain(of_rules()) {
         data(&prometheus, &expression, deadline).await;
@@ -90,6 +92,20 @@ async fn data(prometheus: &Prometheus, expression: &Expression, deadline: Instan
         }
         assert!(Instant::now() < deadline, "{}: no data from {text}: {seen:?}", expression.place);
         tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn the_proxy_shows_metrics_and_nothing_else(prometheus: &Prometheus) {
+    for (method, path, status) in [
+        (Method::GET, "/metrics", 200),
+        (Method::POST, "/metrics", 403),
+        (Method::GET, "/metrics/", 404),
+        (Method::GET, "/", 404),
+        (Method::GET, "/v1/links", 404),
+        (Method::POST, "/v1/reload", 404),
+        (Method::GET, "/metrics/../v1/links", 404),
+    ] {
+        assert_eq!(prometheus.through_the_proxy(method.clone(), path).await, status, "{method} {path}");
     }
 }
 
