@@ -14,12 +14,13 @@ use http::{HeaderMap, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
-use super::{Shared, problem::Problem, tokens::Secrets};
+use super::{Shared, page, problem::Problem, tokens::Secrets, wire};
 use crate::config::{Api, Scope, Secret};
 
 /// What the caller may see; in the extensions of every request that got through.
 #[derive(Debug, Clone)]
 pub(super) struct Grant {
+    scopes: Arc<[Scope]>,
     endpoints: Option<Arc<[Arc<str>]>>,
 }
 
@@ -33,6 +34,14 @@ impl Grant {
     pub(super) fn sees_all(&self) -> bool {
         self.endpoints.is_none()
     }
+
+    /// For the wire.
+    pub(super) fn shown(&self) -> wire::Access {
+        wire::Access {
+            scopes: self.scopes.iter().map(|scope| word(*scope).to_owned()).collect(),
+            endpoints: self.endpoints.as_ref().map(|list| list.iter().map(ToString::to_string).collect()),
+        }
+    }
 }
 
 /// Lets a request through, or answers it with why not.
@@ -43,8 +52,7 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, mut request: Reques
     if let Err(problem) = browser(&config.api, shared.bound, request.headers(), host.as_deref()) {
         return problem.into_response();
     }
-    let is_probe = matches!(path, "/livez" | "/readyz");
-    if !is_probe {
+    if !is_open(path) {
         let secrets =
             if config.api.tokens.is_empty() { Secrets::default() } else { shared.keys.secrets(&config).await };
         match authorize(&config.api, shared.bound, &secrets, &request) {
@@ -53,6 +61,11 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, mut request: Reques
         };
     }
     next.run(request).await
+}
+
+/// What needs no token: probes, and the status page, which holds no data of its own.
+fn is_open(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz") || page::is_at(path)
 }
 
 fn browser(api: &Api, bound: Option<IpAddr>, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Problem> {
@@ -112,7 +125,7 @@ fn authorize<B>(
             Some(address) if !address.to_canonical().is_loopback() => {
                 Err(unauthorized("other machines can reach this address, and there are no api.tokens: add one"))
             }
-            Some(_) | None => Ok(Grant { endpoints: None }),
+            Some(_) | None => Ok(Grant { scopes: [Scope::Read, Scope::Send, Scope::Admin].into(), endpoints: None }),
         };
     }
     let given = request
@@ -132,7 +145,10 @@ fn authorize<B>(
         }
     }
     let token = found.ok_or_else(|| unauthorized("this token is none of api.tokens"))?;
-    let grant = Grant { endpoints: token.endpoints.as_ref().map(|list| list.as_slice().into()) };
+    let grant = Grant {
+        scopes: token.scopes.as_slice().into(),
+        endpoints: token.endpoints.as_ref().map(|list| list.as_slice().into()),
+    };
     let forbidden =
         |detail: String| Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail);
     for scope in needed(method, path) {

@@ -68,6 +68,10 @@ pub(super) fn link(view: &LinkView) -> wire::Link {
         rtt_ms: view.rtt.map(millis),
         last_close: view.last_close.as_ref().map(|(closed, at)| close(closed, *at)),
         last_inbound_at: view.last_inbound_at.map(wire::time),
+        received_messages: view.traffic.received_messages,
+        received_bytes: view.traffic.received_bytes,
+        sent_messages: view.traffic.sent_messages,
+        sent_bytes: view.traffic.sent_bytes,
     }
 }
 

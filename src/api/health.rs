@@ -1,4 +1,4 @@
-//! Whether the daemon lives and is ready, its metrics, and a page for people.
+//! Whether the daemon lives and is ready, and its metrics.
 //!
 //! A remote outage makes nobody restart the daemon: a queue is useful exactly then. Only who asks for `links` is told of it.
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{RawQuery, State},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -77,15 +77,4 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     shared.places.observe();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], observe::render(&shared.registry)).into_response()
-}
-
-/// `GET /`
-#[utoipa::path(get, path = "/", tag = "daemon", operation_id = "page",
-    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
-pub(super) async fn page() -> Response {
-    let policy = HeaderValue::from_static(
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    );
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("page.html"))).into_response()
 }

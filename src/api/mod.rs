@@ -9,6 +9,7 @@ mod busy;
 mod chaos;
 mod consumer;
 mod convert;
+mod daemon;
 mod dead;
 mod events;
 mod explain;
@@ -19,6 +20,7 @@ mod listen;
 mod messages;
 mod openapi;
 mod orphans;
+mod page;
 mod places;
 mod problem;
 mod query;
@@ -67,6 +69,7 @@ pub struct Api {
 struct Shared {
     pool: Pool,
     registry: prometheus::Registry,
+    families: Arc<Families>,
     reload: Arc<dyn Reload>,
     /// When the API began to answer.
     since: Instant,
@@ -84,10 +87,11 @@ impl Api {
     /// Serves until `stop` turns true; then no connection is accepted any more, and what is open gets a moment to end.
     pub async fn serve(self, listener: Listener, stop: watch::Receiver<bool>) {
         let config = self.pool.config();
-        let places = Places::new(config.api.max_connections, self.families);
+        let places = Places::new(config.api.max_connections, Arc::clone(&self.families));
         let shared = Shared {
             pool: self.pool,
             registry: self.registry,
+            families: self.families,
             reload: self.reload,
             since: Instant::now(),
             stop: stop.clone(),

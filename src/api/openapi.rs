@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use axum::{
     extract::DefaultBodyLimit,
     response::{IntoResponse, Response},
+    routing::get,
 };
 use http::{HeaderValue, header};
 use utoipa::openapi::{
@@ -13,7 +14,7 @@ use utoipa::openapi::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Shared, chaos, dead, events, explain, health, links, messages, orphans, reload, socket};
+use super::{Shared, chaos, daemon, dead, events, explain, health, links, messages, orphans, page, reload, socket};
 
 /// The document, written once.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| serde_json::to_string(&described()).unwrap_or_default());
@@ -23,11 +24,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
     // A batch is read line by line, and each line is bounded by itself.
     let batch = OpenApiRouter::new().routes(routes!(messages::batch)).layer(DefaultBodyLimit::disable());
     OpenApiRouter::with_openapi(head())
-        .routes(routes!(health::page))
+        .routes(routes!(page::page))
+        // Files, not calls: no program needs them.
+        .route(page::PATH, get(page::file))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .routes(routes!(document))
+        .routes(routes!(daemon::daemon))
         .routes(routes!(links::endpoints))
         .routes(routes!(links::endpoint))
         .routes(routes!(links::links))
@@ -121,6 +125,7 @@ mod tests {
                 "get /livez",
                 "get /metrics",
                 "get /readyz",
+                "get /v1/daemon",
                 "get /v1/dead-letters",
                 "get /v1/dead-letters/{id}",
                 "get /v1/endpoints",

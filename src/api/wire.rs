@@ -4,6 +4,7 @@
 //! with its unit in the key. A value that does not exist now is `null`, so that a reader need not ask whether a key is there;
 //! only an [`Event`] leaves out the keys that its type does not have.
 
+mod daemon;
 mod endpoint;
 mod explain;
 mod kept;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use daemon::{Access, Daemon, LastReload};
 pub use endpoint::{
     Ack, Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, Tls, Totals,
 };
@@ -66,6 +68,18 @@ pub struct Link {
     pub last_close: Option<LastClose>,
     /// When anything last arrived.
     pub last_inbound_at: Option<String>,
+    /// Messages that arrived since the link was made, over all its connections.
+    #[serde(default)]
+    pub received_messages: u64,
+    /// Their application bytes.
+    #[serde(default)]
+    pub received_bytes: u64,
+    /// Messages handed to the kernel in full since the link was made; one sent again counts again.
+    #[serde(default)]
+    pub sent_messages: u64,
+    /// Their application bytes.
+    #[serde(default)]
+    pub sent_bytes: u64,
 }
 
 /// How a connection or an attempt ended.

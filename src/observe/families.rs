@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use prometheus::{
@@ -174,6 +174,12 @@ impl Families {
     pub fn reload_failed(&self) {
         self.daemon.reloads_failed.inc();
         self.daemon.last_reload_successful.set(0);
+    }
+
+    /// Whether the last configuration read was applied, and when the one in force was.
+    pub fn last_reload(&self) -> (bool, SystemTime) {
+        let applied = Duration::try_from_secs_f64(self.daemon.last_reload_success.get()).unwrap_or_default();
+        (self.daemon.last_reload_successful.get() == 1, UNIX_EPOCH + applied)
     }
 
     /// Attempts that wait for admission now.

@@ -43,7 +43,9 @@ pub use dead::DeadLetter;
 pub use operator::OrphanError;
 pub use pulse::{Examiner, Wedged};
 pub use spool::{Orphans, StoreView};
-pub use view::{AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, StandingView, Totals};
+pub use view::{
+    AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, StandingView, Totals, Traffic,
+};
 
 mod dead;
 mod gatekeeper;
@@ -59,6 +61,7 @@ mod spool;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod view;
 #[cfg(any(test, feature = "wedge"))]
 mod wedge;

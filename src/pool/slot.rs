@@ -18,7 +18,8 @@ use super::{
     receipts::Receipts,
     recorder::{self, Recorder},
     spool::{Answer, Spool},
-    view::{Explained, HistoryEntry, LinkView, StandingView},
+    traffic::Counters,
+    view::{Explained, HistoryEntry, LinkView, StandingView, Traffic},
 };
 use crate::{
     config::Endpoint,
@@ -54,6 +55,7 @@ pub(super) struct Slot {
     metrics: Arc<LinkMetrics>,
     sinks: Arc<Sinks>,
     seen: Mutex<Seen>,
+    traffic: Counters,
     /// What the disk has answered and the link's task has not fetched yet.
     answers: Mutex<Vec<Input>>,
     /// The store may know messages of this link.
@@ -113,6 +115,7 @@ impl Slot {
             rtt: None,
             last_close: None,
             last_inbound_at: None,
+            traffic: Traffic::default(),
         };
         metrics.link_added(view.phase);
         let seen = Seen {
@@ -131,6 +134,7 @@ impl Slot {
             metrics,
             sinks,
             seen: Mutex::new(seen),
+            traffic: Counters::default(),
             answers: Mutex::default(),
             durable: AtomicBool::new(false),
             me: me.clone(),
@@ -138,7 +142,7 @@ impl Slot {
     }
 
     pub(super) fn view(&self) -> LinkView {
-        self.seen().view.clone()
+        LinkView { traffic: self.traffic.read(), ..self.seen().view.clone() }
     }
 
     pub(super) fn load(&self) -> Load {
@@ -290,6 +294,7 @@ impl Host for Slot {
     fn tell(&self, link: &Link, event: Event) {
         let at = SystemTime::now();
         self.metrics.tell(&self.id, &event);
+        self.traffic.count(&event);
         if recorder::is_transition(&event) {
             self.seen().record(&event, at);
         }

@@ -64,6 +64,21 @@ pub struct LinkView {
     pub last_close: Option<(Closed, SystemTime)>,
     /// When anything last arrived.
     pub last_inbound_at: Option<SystemTime>,
+    /// What has gone over its connections.
+    pub traffic: Traffic,
+}
+
+/// Messages and their application bytes since the link was made, over all its connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages that arrived.
+    pub received_messages: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Messages handed to the kernel in full; one sent again counts again.
+    pub sent_messages: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
 }
 
 /// A line of the flight recorder.

@@ -222,7 +222,7 @@ mod tests {
     use std::{sync::Arc, time::SystemTime};
 
     use super::*;
-    use crate::{config::parse_toml, core::phase::ReadyState};
+    use crate::{config::parse_toml, core::phase::ReadyState, pool::Traffic};
 
     fn config(keys: &str) -> Endpoint {
         let text = format!("[endpoints.e]\nurl = \"wss://h.example/v1?key=hush\"\n{keys}");
@@ -252,6 +252,7 @@ mod tests {
             rtt: None,
             last_close: Some((closed, SystemTime::UNIX_EPOCH)),
             last_inbound_at: None,
+            traffic: Traffic::default(),
         }
     }
 

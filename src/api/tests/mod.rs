@@ -5,6 +5,7 @@ mod bodies;
 mod document;
 mod endpoints;
 mod kept;
+mod page;
 mod places;
 mod sleepers;
 mod sockets;

@@ -1,0 +1,53 @@
+// The API as this page asks it: one place for the token, for problems and for knowing when the daemon was last heard.
+// What a reader would get wrong: addresses are relative, so that the page also works behind a proxy's path.
+
+const PATIENCE = 8000;
+const KEY = 'wskeeper.token';
+
+/** An answer that is not what was asked for; `detail` says what to do. */
+export class Problem extends Error {
+  constructor(status, title, detail) {
+    super(detail || title);
+    Object.assign(this, { status, title, detail });
+  }
+}
+
+/** When bytes of the daemon last came, by this browser's clock; 0: never. */
+export const heard = { at: 0 };
+
+/** The token lives as long as the tab, and nowhere else. */
+export const token = {
+  get: () => sessionStorage.getItem(KEY) ?? '',
+  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
+};
+
+/** `GET`: the JSON of the answer. */
+export async function get(path) {
+  return (await ask(path, { signal: AbortSignal.timeout(PATIENCE) })).json();
+}
+
+/** `POST`: the JSON of the answer. */
+export async function post(path, body) {
+  const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
+  return (await ask(path, { method: 'POST', signal: AbortSignal.timeout(PATIENCE), ...sent })).json();
+}
+
+/** The answer, whose body may go on for ever. */
+export async function ask(path, options = {}) {
+  const headers = { ...options.headers };
+  if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
+  let answer;
+  try {
+    answer = await fetch(path, { cache: 'no-store', credentials: 'omit', redirect: 'error', ...options, headers });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Problem(0, 'No answer', error.name === 'TimeoutError' ? 'The daemon does not answer.' : 'The daemon cannot be reached.');
+  }
+  heard.at = Date.now();
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => ({}));
+  throw new Problem(answer.status, problem.title ?? `HTTP ${answer.status}`, problem.detail ?? '');
+}
+
+/** A link's path. */
+export const linkPath = (endpoint, index) => `v1/links/${encodeURIComponent(endpoint)}/${index}`;

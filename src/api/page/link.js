@@ -1,0 +1,167 @@
+// One link: where it is and why, what comes next, what would help, what goes through it, what happened to it.
+// The daemon explains; the page adds the times that pass.
+// What a reader would get wrong: plots begin when this page first looks; the daemon keeps counters, no curves.
+
+import { get, linkPath } from './daemon.js';
+import { el, peer, shape, visible, write } from './dom.js';
+import { upcoming } from './links.js';
+import { Plot, Series } from './plot.js';
+import { timeline } from './timeline.js';
+import { Verbs } from './verbs.js';
+import { bytes, clock, count, duration, millis, rate } from './words.js';
+
+const PERIOD = 1000;
+/** Links whose curves are kept while others are looked at. */
+const KEPT = 8;
+const curves = new Map();
+
+export function open(context) {
+  return new Page(context);
+}
+
+class Page {
+  #context;
+  #path;
+  #key;
+  #verbs;
+  #curves;
+  #plots;
+  #timer;
+  #seen = '';
+  #gone = null;
+  #explained = null;
+  #drawn = '';
+
+  constructor(context) {
+    const [endpoint, index] = context.rest;
+    this.#context = context;
+    this.#key = `${endpoint}/${index}`;
+    this.title = this.#key;
+    this.#path = linkPath(endpoint ?? '', encodeURIComponent(index ?? ''));
+    this.#curves = curvesOf(this.#key);
+    this.#verbs = new Verbs(context, endpoint, index);
+    this.#build(endpoint);
+    this.#look();
+    this.#timer = setInterval(() => this.#look(), PERIOD);
+  }
+
+  end() {
+    clearInterval(this.#timer);
+  }
+
+  #build(endpoint) {
+    const { rtt, queue, sent, received } = this.#curves;
+    this.#plots = [
+      new Plot('Round trip', millis, [{ word: '', series: rtt }]),
+      new Plot('Queued messages', (value) => (value === null ? '–' : count(value)), [{ word: '', series: queue }]),
+      new Plot('Messages a second', rate, [{ word: 'in', series: received }, { word: 'out', series: sent }]),
+    ];
+    this.headline = el('p', { class: 'headline' });
+    this.sentences = el('div', { class: 'sentences' });
+    this.facts = el('dl', { class: 'facts' });
+    this.history = el('section', { 'aria-labelledby': 'history' }, el('h2', { id: 'history' }, 'What happened'));
+    this.list = el('div');
+    this.history.append(this.list);
+    this.#context.main.append(
+      el('p', { class: 'back' }, el('a', { href: '#/links' }, '← all links'), ' · ',
+        el('a', { href: `#/links?endpoint=${encodeURIComponent(endpoint ?? '')}` }, `links of ${endpoint}`)),
+      el('div', { class: 'title' }, el('h1', {}, this.#key), this.#verbs.element),
+      this.headline, this.sentences,
+      el('section', { 'aria-label': 'Plots', class: 'plots' }, ...this.#plots.map(({ element }) => element)),
+      el('div', { class: 'two' }, el('section', { 'aria-labelledby': 'facts-title' }, el('h2', { id: 'facts-title' }, 'Now'), this.facts), this.history));
+  }
+
+  /** Asks for the link, and for its history where something has happened. */
+  async #look() {
+    const { keeper, pool } = this.#context;
+    if (document.hidden || !(keeper.isLive() || keeper.state === 'asking')) return;
+    try {
+      const askedAt = performance.now();
+      const link = await get(this.#path);
+      this.#gone = null;
+      const at = performance.now();
+      pool.takeLink(link, askedAt, at);
+      const row = pool.rows.get(this.#key);
+      const now = Date.now();
+      this.#curves.rtt.add(now, link.phase === 'ready' ? link.rttMs : null);
+      this.#curves.queue.add(now, link.queuedMessages);
+      this.#curves.received.add(now, row.rates.in);
+      this.#curves.sent.add(now, row.rates.out);
+      const seen = [link.since, link.generation, link.attempt, link.lastClose?.at].join();
+      if (seen !== this.#seen) {
+        this.#explained = await get(`${this.#path}/explain`);
+        const { items } = await get(`${this.#path}/history`);
+        this.#seen = seen;
+        this.list.replaceChildren(items.length ? timeline(items) : el('p', {}, 'Nothing yet.'));
+      }
+    } catch (problem) {
+      if (problem.status === 404 || problem.status === 403) this.#gone = problem.message;
+    }
+    this.#context.change();
+  }
+
+  show() {
+    const { pool, keeper } = this.#context;
+    const link = pool.rows.get(this.#key)?.link;
+    if (this.#gone || !link) {
+      write(this.headline, this.#gone ?? 'Asking for the link …');
+      this.#verbs.element.hidden = true;
+      return;
+    }
+    this.#verbs.element.hidden = false;
+    this.#verbs.show(link);
+    const now = keeper.now();
+    for (const plot of this.#plots) plot.draw(Date.now());
+    const text = JSON.stringify([link, Math.floor(now / 1000), this.#seen]);
+    if (text === this.#drawn) return;
+    this.#drawn = text;
+    this.headline.replaceChildren(el('span', { class: `badge ${link.phase}` }, shape(link.phase), el('span', {}, link.phase)),
+      ` for ${duration(now - Date.parse(link.since))}, since ${clock(link.since)}`);
+    this.sentences.replaceChildren(...sentences(link, this.#explained, now));
+    this.facts.replaceChildren(...facts(link, now));
+  }
+}
+
+function curvesOf(key) {
+  const kept = curves.get(key) ?? { rtt: new Series(), queue: new Series(), sent: new Series(), received: new Series() };
+  curves.delete(key);
+  curves.set(key, kept);
+  if (curves.size > KEPT) curves.delete(curves.keys().next().value);
+  return kept;
+}
+
+/** What the daemon says of it, and how long ago or how soon that is. */
+function sentences(link, explained, now) {
+  if (!explained) return [];
+  const { why, ended, outage, rule, next, advice } = explained;
+  const soon = upcoming(link, now);
+  return [
+    el('p', {}, visible(why)),
+    outage ? el('p', {}, 'There has been no connection for ', el('strong', {}, duration(now - Date.parse(outage.since))), ` (since ${clock(outage.since)}).`) : null,
+    ended && link.lastClose ? el('p', {}, visible(ended), ` That was ${duration(now - Date.parse(link.lastClose.at))} ago.`) : null,
+    rule ? el('p', {}, visible(rule.sentence)) : null,
+    soon ? el('p', {}, link.phase === 'parked' ? 'It probes ' : 'It dials again ', el('strong', {}, soon), ` (${clock(link.nextAttemptAt)}); “Reconnect” tries now.`) : null,
+    next && !soon ? el('p', {}, visible(next)) : null,
+    advice.length ? el('h2', {}, 'What would help') : null,
+    advice.length ? el('ul', {}, ...advice.map((sentence) => el('li', {}, visible(sentence)))) : null,
+  ].filter(Boolean);
+}
+
+function facts(link, now) {
+  const ago = (iso) => (iso ? `${duration(now - Date.parse(iso))} ago` : 'never');
+  const traffic = (messages, size) => `${count(messages)} messages, ${bytes(size)}`;
+  const rows = {
+    URL: peer(link.url || '–'),
+    Connection: link.generation ? `number ${link.generation}` : 'none yet',
+    Attempts: `${count(link.attempt)} since it was last stable`,
+    readyState: ['0 CONNECTING', '1 OPEN', '2 CLOSING', '3 CLOSED'][link.readyState] ?? link.readyState,
+    Subprotocol: link.protocol ? peer(link.protocol) : 'none',
+    Extensions: link.extensions ? peer(link.extensions) : 'none',
+    'Round trip': link.phase === 'ready' ? millis(link.rttMs) : '–',
+    'Last heard': ago(link.lastInboundAt),
+    Queued: traffic(link.queuedMessages, link.bufferedAmount),
+    Received: traffic(link.receivedMessages, link.receivedBytes),
+    Sent: traffic(link.sentMessages, link.sentBytes),
+  };
+  return Object.entries(rows).map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)));
+}

@@ -1,0 +1,105 @@
+// The beginning: one pool, one keeper, one view at a time, drawn at most once a frame.
+// What a reader would get wrong: nothing draws when it changes. A change asks for the next frame, and a second's tick for
+// the times that pass.
+
+import * as endpoints from './endpoints.js';
+import * as events from './events.js';
+import { toast } from './dom.js';
+import * as head from './head.js';
+import { Keeper } from './keeper.js';
+import * as link from './link.js';
+import * as links from './links.js';
+import { Pool } from './pool.js';
+
+const VIEWS = { links, endpoints, events, link };
+/** Sums over many links are not made anew each frame. */
+const SUMS = 250;
+const MANY = 1000;
+
+const main = document.getElementById('main');
+const pool = new Pool();
+let asked = false;
+let timer = 0;
+let denied = false;
+let view = null;
+let sums = { version: -1, at: 0, all: { links: 0, phases: {} }, endpoints: new Map() };
+
+function draw() {
+  asked = false;
+  const now = performance.now();
+  if (sums.version !== pool.version) {
+    if (pool.rows.size < MANY || now - sums.at >= SUMS) sums = { version: pool.version, at: now, ...pool.sums() };
+    else later(SUMS - (now - sums.at));
+  }
+  head.show(keeper, pool, sums);
+  view.show(sums);
+  if (keeper.state === 'denied' && !denied) head.askToken(keeper);
+  denied = keeper.state === 'denied';
+}
+
+/** Draws again when there is more to know. */
+function later(ms) {
+  clearTimeout(timer);
+  timer = setTimeout(change, ms);
+}
+
+/** Something is different: draw it, once, soon. */
+function change() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(draw);
+}
+
+const keeper = new Keeper(pool, change);
+
+/** `#/links?…`, `#/endpoints`, `#/events`, `#/link/NAME/INDEX` */
+function route() {
+  const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
+  const [name, ...rest] = path.split('/').map(decode);
+  const next = VIEWS[name] ? name : 'links';
+  view?.end?.();
+  main.replaceChildren();
+  view = VIEWS[next].open({ main, pool, keeper, change, rest, query: new URLSearchParams(query) });
+  for (const anchor of document.querySelectorAll('.head nav a')) {
+    const mine = anchor.getAttribute('href') === `#/${next === 'link' ? 'links' : next}`;
+    if (mine) anchor.setAttribute('aria-current', next === 'link' ? 'true' : 'page');
+    else anchor.removeAttribute('aria-current');
+  }
+  document.title = `${view.title} · wskeeper`;
+  change();
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault();
+  main.focus();
+});
+addEventListener('hashchange', () => {
+  route();
+  scrollTo(0, 0);
+  main.focus({ preventScroll: true });
+});
+addEventListener('keydown', (event) => {
+  const isTyping = event.target.closest?.('input, textarea, select, dialog');
+  if (event.key === '/' && !isTyping && !event.ctrlKey && !event.metaKey) {
+    const field = document.getElementById('search');
+    if (field) {
+      event.preventDefault();
+      field.focus();
+    }
+  }
+});
+addEventListener('unhandledrejection', (event) => toast(`This page has a fault: ${event.reason?.message ?? event.reason}`));
+
+pool.watch(change);
+head.start(keeper);
+route();
+keeper.start();
+setInterval(change, 1000);

@@ -1,0 +1,45 @@
+//! The JSON of the daemon itself, and of what the caller may do with it.
+//!
+//! `at` is the daemon's own clock: a reader elsewhere that shows how long ago something was must reckon from it.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The daemon as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Daemon {
+    /// Its version.
+    pub version: String,
+    /// `running`, or `draining`: it takes no new messages, sends what it can, and stops.
+    pub state: String,
+    /// What time it is there.
+    pub at: String,
+    /// Since its API began to answer.
+    pub uptime_seconds: u64,
+    /// `api.keepalive`: an event stream is never silent for longer.
+    pub keepalive_ms: u64,
+    /// How the last reading of the configuration went, that at start included.
+    pub last_reload: LastReload,
+    /// What the caller may do.
+    pub access: Access,
+}
+
+/// How the last reading of the configuration went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastReload {
+    /// Whether it was applied. If not, the one before is in force.
+    pub ok: bool,
+    /// When the configuration in force was applied.
+    pub applied_at: String,
+}
+
+/// What the caller's token allows; everything where no tokens are configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Access {
+    /// Of `read`, `send`, `admin`.
+    pub scopes: Vec<String>,
+    /// The endpoints that it is kept to; `null`: all.
+    pub endpoints: Option<Vec<String>>,
+}
