@@ -14,7 +14,7 @@ mod manifests;
 mod rules;
 mod weakened;
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use judges::{Judge, Tools};
 use manifests::{Manifests, OVERLAYS};
@@ -64,6 +64,25 @@ fn the_daemon_itself_takes_the_configuration_of_every_overlay() {
 }
 
 #[test]
+fn the_prometheus_rule_holds_the_rules_of_the_dashboards() {
+    let mut rule = String::from(
+        "# Made of dashboards/prometheus/rules by `WSKEEPER_BLESS=1 cargo test --test kubernetes the_prometheus_rule`: edit those.\n\
+         apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: wskeeper\n  namespace: wskeeper\n\
+         \u{20} labels:\n    app.kubernetes.io/name: wskeeper\nspec:\n  groups:\n",
+    );
+    for name in ["recording.yml", "alerts.yml"] {
+        let text = fs::read_to_string(manifests::root().join("dashboards/prometheus/rules").join(name)).unwrap();
+        let (_, groups) = text.split_once("\ngroups:\n").expect("a list of groups");
+        rule.extend(groups.lines().flat_map(|line| [if line.is_empty() { "" } else { "  " }, line, "\n"]));
+    }
+    let path = manifests::root().join("deploy/kubernetes/components/monitoring/prometheusrule.yaml");
+    if std::env::var_os("WSKEEPER_BLESS").is_some() {
+        fs::write(&path, &rule).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), rule, "{} is out of date", path.display());
+}
+
+#[test]
 fn the_dockerfile_satisfies_its_judges() {
     let Some(tools) = Tools::found() else { return };
     let faults = tools.judge_dockerfile(&manifests::root().join("deploy/docker/Dockerfile"), false);
@@ -73,7 +92,7 @@ fn the_dockerfile_satisfies_its_judges() {
 #[test]
 fn a_weakened_dockerfile_is_found_out() {
     let Some(tools) = Tools::found() else { return };
-    let text = std::fs::read_to_string(manifests::root().join("deploy/docker/Dockerfile")).unwrap();
+    let text = fs::read_to_string(manifests::root().join("deploy/docker/Dockerfile")).unwrap();
     for (from, to, judge, saying) in [
         ("USER 65532:65532", "USER root", Judge::Checkov, "CKV_DOCKER_8"),
         ("USER 65532:65532\n", "", Judge::Checkov, "CKV_DOCKER_3"),
@@ -83,7 +102,7 @@ fn a_weakened_dockerfile_is_found_out() {
         assert!(text.contains(from), "{from:?} is not in the Dockerfile");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("Dockerfile");
-        std::fs::write(&path, text.replace(from, to)).unwrap();
+        fs::write(&path, text.replace(from, to)).unwrap();
         let faults = tools.judge_dockerfile(&path, judge == Judge::Checkov);
         assert!(faults.iter().any(|(by, fault)| *by == judge && fault.contains(saying)), "{to:?}: {faults:?}");
     }

@@ -396,6 +396,13 @@ fn schemas() -> Vec<Weakness> {
             "podMetricsEndpoints.0.interval",
             set("PodMonitor", "/spec/podMetricsEndpoints/0/interval", json!("often")),
         ),
+        stateless("an alert of nothing", Schema, "expr", remove("PrometheusRule", "/spec/groups/0/rules/0/expr")),
+        stateless(
+            "a misspelt key of an alert",
+            Schema,
+            "rules.0.labls: unknown key",
+            set("PrometheusRule", "/spec/groups/0/rules/0/labls", json!({})),
+        ),
         stateless("a PodMonitor without selector", Schema, "selector", remove("PodMonitor", "/spec/selector")),
     ]
 }
