@@ -108,7 +108,7 @@ impl Review<'_> {
 
     /// The daemon follows a mounted folder of a `ConfigMap` with a constant name, and nothing else.
     fn reload(&mut self) {
-        // WATCH self.must(self.config.watch, "without watch = true nobody tells the daemon that the ConfigMap has changed");
+        self.must(self.config.watch, "without watch = true nobody tells the daemon that the ConfigMap has changed");
         let hash = Regex::new("-[a-z0-9]{10}$").unwrap();
         for map in self.manifests.of("ConfigMap") {
             let name = text(&map["metadata"]["name"]);

@@ -199,7 +199,12 @@ fn configuration() -> Vec<Weakness> {
             config("10-daemon.toml", "[limits]\n", "[limits]\ndrian = \"1s\"\n"),
         ),
         stateless("no token", Rules, "does not validate", config("10-daemon.toml", "[[api.tokens]]", "[[log.tokens]]")),
-        // WATCH stateless("no watch", Rules, "nobody tells the daemon", config("10-daemon.toml", "watch = true", "watch = false")),
+        stateless(
+            "no watch",
+            Rules,
+            "nobody tells the daemon",
+            config("10-daemon.toml", "watch = true", "watch = false"),
+        ),
         stateless(
             "a file by subPath",
             Rules,
