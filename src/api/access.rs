@@ -35,6 +35,11 @@ impl Grant {
         self.endpoints.is_none()
     }
 
+    /// Whether the caller may do what an admin may, where a call asks for that by a parameter.
+    pub(super) fn is_admin(&self) -> bool {
+        self.scopes.contains(&Scope::Admin)
+    }
+
     /// For the wire.
     pub(super) fn shown(&self) -> wire::Access {
         wire::Access {

@@ -38,7 +38,7 @@ impl BinaryType {
         }
     }
 
-    fn write(self, bytes: &[u8]) -> String {
+    pub(super) fn write(self, bytes: &[u8]) -> String {
         match self {
             Self::Base64 => STANDARD.encode(bytes),
             Self::Hex => bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {

@@ -13,6 +13,7 @@ mod daemon;
 mod dead;
 mod events;
 mod explain;
+mod frames;
 mod health;
 mod lines;
 mod links;

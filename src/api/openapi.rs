@@ -14,7 +14,9 @@ use utoipa::openapi::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Shared, chaos, daemon, dead, events, explain, health, links, messages, orphans, page, reload, socket};
+use super::{
+    Shared, chaos, daemon, dead, events, explain, frames, health, links, messages, orphans, page, reload, socket,
+};
 
 /// The document, written once.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| serde_json::to_string(&described()).unwrap_or_default());
@@ -55,6 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(orphans::store))
         .routes(routes!(events::endpoint))
         .routes(routes!(events::pool))
+        .routes(routes!(frames::frames))
         .routes(routes!(socket::upgrade))
         .routes(routes!(reload::plan))
         .routes(routes!(reload::reload))
@@ -131,6 +134,7 @@ mod tests {
                 "get /v1/endpoints",
                 "get /v1/endpoints/{name}",
                 "get /v1/endpoints/{name}/events",
+                "get /v1/endpoints/{name}/frames",
                 "get /v1/endpoints/{name}/ws",
                 "get /v1/events",
                 "get /v1/links",

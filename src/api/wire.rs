@@ -7,6 +7,7 @@
 mod daemon;
 mod endpoint;
 mod explain;
+mod frame;
 mod kept;
 
 use std::time::SystemTime;
@@ -19,6 +20,7 @@ pub use endpoint::{
     Ack, Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, Tls, Totals,
 };
 pub use explain::{Attempt, Explanation, Outage, Ruling, Standing};
+pub use frame::Frame;
 pub use kept::{Count, DeadLetter, Orphans, Store};
 
 /// A part of a list.

@@ -273,7 +273,8 @@ that a pipe carries data only. Survives a restart of the daemon: it goes on wher
 
   wskeeper tail trades | jq .price
   wskeeper tail trades --from oldest --json
-  wskeeper tail trades --types close,phase --json")]
+  wskeeper tail trades --types close,phase --json
+  wskeeper tail trades --frames                   pings, pongs and Close frames too, payloads left out")]
 pub(crate) struct Tail {
     /// The endpoint's name
     pub(crate) endpoint: String,
@@ -289,6 +290,15 @@ pub(crate) struct Tail {
     /// End after this many messages
     #[arg(long, value_name = "COUNT")]
     pub(crate) count: Option<u64>,
+    /// Show the frames on the wire instead, both ways: when, which, how large; for people, not for pipes that must see all
+    #[arg(long, conflicts_with_all = ["from", "types"])]
+    pub(crate) frames: bool,
+    /// With --frames: their payloads too, up to 4 KiB each; the API asks for an admin token
+    #[arg(long, requires = "frames")]
+    pub(crate) payloads: bool,
+    /// With --frames: only those of this link
+    #[arg(long, value_name = "INDEX", requires = "frames")]
+    pub(crate) link: Option<u32>,
 }
 
 /// `plan` and `reload`

@@ -15,7 +15,7 @@ use super::{
     output::{Output, Paint},
     sse::{Event, Parser},
 };
-use crate::observe::visible;
+use crate::{api::wire::Frame, observe::visible};
 
 /// Between two tries to reach a daemon that has gone away.
 const RETRY: Duration = Duration::from_secs(1);
@@ -92,17 +92,23 @@ impl Tail<'_> {
         let data: Value = serde_json::from_str(&event.data).unwrap_or_else(|_| Value::String(event.data.clone()));
         if self.args.json {
             self.output.line(&data)?;
+        } else if event.kind == "frame" {
+            self.output.line(frame(&data))?;
         } else if event.kind == "message" {
             self.output.raw(&line(&data))?;
         } else {
             self.output.note(note(&event.kind, &data), Paint::Dim);
         }
-        self.messages += u64::from(event.kind == "message");
+        self.messages += u64::from(matches!(event.kind.as_str(), "message" | "frame"));
         Ok(self.args.count.is_some_and(|count| self.messages >= count))
     }
 }
 
 fn path(args: &args::Tail) -> String {
+    if args.frames {
+        let link = args.link.map(|link| format!("&link={link}")).unwrap_or_default();
+        return format!("/v1/endpoints/{}/frames?payloads={}{link}", escape(&args.endpoint), args.payloads);
+    }
     let types = if args.types.is_empty() { String::new() } else { format!("&types={}", escape(&args.types.join(","))) };
     format!("/v1/endpoints/{}/events?from={}{types}", escape(&args.endpoint), args.from)
 }
@@ -115,6 +121,21 @@ fn line(data: &Value) -> Vec<u8> {
         return format!("binary {bytes} B base64 {text}\n").into_bytes();
     }
     format!("{text}\n").into_bytes()
+}
+
+/// A frame as a line; what a peer says cannot steer the terminal.
+fn frame(data: &Value) -> String {
+    let frame: Frame = serde_json::from_value(data.clone()).unwrap_or_default();
+    let text = |text: Option<String>| text.unwrap_or_default();
+    let arrow = if frame.direction.as_deref() == Some("in") { "←" } else { "→" };
+    let bytes = frame.bytes.unwrap_or_default();
+    let (link, generation) = (text(frame.link), frame.generation.unwrap_or_default());
+    let close = frame.code.map(|code| format!(" {code} {}", text(frame.reason))).unwrap_or_default();
+    let more = if frame.truncated { "…" } else { "" };
+    let shown = frame.data.map(|shown| format!("  {shown}{more}")).unwrap_or_default();
+    let whole =
+        format!("{} {arrow} {link} #{generation} {} {bytes} B{close}{shown}", text(frame.at), text(frame.opcode));
+    visible(whole.trim_end()).into_owned()
 }
 
 fn note(kind: &str, data: &Value) -> String {
@@ -132,6 +153,7 @@ fn note(kind: &str, data: &Value) -> String {
         }
         "error" => format!("failed: {} {}", text("cause"), text("detail")),
         "phase" => format!("{} ({})", text("phase"), text("reason")),
+        "gap" if text("from").is_empty() => return format!("-- {} frames went by unseen", text("missed")),
         "gap" if text("kind") == "link" => {
             format!("not heard from {} to {}: the link was down", text("from"), text("to"))
         }

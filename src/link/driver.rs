@@ -19,13 +19,13 @@ use tokio::{
 };
 
 use super::{
-    BoxFuture, Dial, Host, Offer, Order, Progress, ack,
+    Dial, Host, Offer, Order, Progress, ack,
+    dialing::Dialing,
     socket::{Arrival, Socket},
 };
 use crate::core::{
     chaos::Fault,
-    close::Cause,
-    event::{DialFailure, Established, Event, Timings},
+    event::Event,
     link::{Command, Commands, Input, Link, Received},
     outbox::Refusal,
     receipt::Fate,
@@ -76,39 +76,8 @@ struct Driver<D: Dial> {
 
 enum Line<S> {
     None,
-    Dialing(Dialing<S>),
+    Dialing(Box<Dialing<S>>),
     Open(Box<Socket<S>>),
-}
-
-type Attempt<S> = BoxFuture<Result<(Box<Socket<S>>, Established), DialFailure>>;
-
-struct Dialing<S> {
-    attempt: Attempt<S>,
-    progress: mpsc::Receiver<Progress>,
-    stage: Progress,
-    /// When the stage began.
-    since: Instant,
-    timings: Timings,
-}
-
-impl<S> Dialing<S> {
-    /// The stage is over, and has taken so long.
-    fn enter(&mut self, stage: Progress, now: Instant) {
-        let took = now.saturating_duration_since(self.since);
-        let Timings { dns, admission, tcp, tls, upgrade, total } = &mut self.timings;
-        let step = match self.stage {
-            Progress::Resolving => dns,
-            Progress::Queued => admission,
-            Progress::Admitted | Progress::Connecting => tcp,
-            Progress::Securing => tls,
-            Progress::Upgrading => upgrade,
-        };
-        *step = Some(step.unwrap_or_default() + took);
-        if self.stage != Progress::Queued {
-            *total += took;
-        }
-        (self.stage, self.since) = (stage, now);
-    }
 }
 
 fn now() -> Instant {
@@ -349,6 +318,9 @@ impl<D: Dial> Driver<D> {
                 return given > 0;
             }
             let Some(frame) = self.link.poll_transmit(now) else { return given > 0 };
+            if let Some((link, tap)) = self.host.watched() {
+                tap.sent(link, self.link.generation(), &frame);
+            }
             socket.give(frame);
         }
         true
@@ -357,6 +329,11 @@ impl<D: Dial> Driver<D> {
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Line::Open(socket) = &mut self.line else { return false };
         let left = socket.poll_flush(cx) == Poll::Ready(true);
+        if let Some(answer) = socket.answered()
+            && let Some((link, tap)) = self.host.watched()
+        {
+            tap.answered(link, self.link.generation(), *answer);
+        }
         let moved = socket.moved();
         if left {
             self.feed(now, Input::Flushed);
@@ -370,12 +347,16 @@ impl<D: Dial> Driver<D> {
         for taken in 0..BATCH {
             let Line::Open(socket) = &mut self.line else { return true };
             let arrival = socket.poll_arrival(cx);
+            if let (Some((link, tap)), Poll::Ready(arrival)) = (self.host.watched(), &arrival) {
+                tap.arrived(link, self.link.generation(), arrival);
+                socket.note_answer_to(arrival);
+            }
             if socket.heard() {
                 self.feed(now, Input::Heard);
             }
             match arrival {
                 Poll::Pending => return taken > 0,
-                Poll::Ready(Arrival::Nothing) => {}
+                Poll::Ready(Arrival::Nothing | Arrival::Pinged(_)) => {}
                 Poll::Ready(Arrival::Received(received)) => {
                     let acknowledged = self.acknowledged(&received);
                     self.feed(now, Input::Received(received));
@@ -413,7 +394,9 @@ impl<D: Dial> Driver<D> {
         let mut shown = false;
         for command in commands {
             match command {
-                Command::Dial { url } => self.line = Line::Dialing(self.dial(url, now)),
+                Command::Dial { url } => {
+                    self.line = Line::Dialing(Dialing::begin(&self.dialer, url, self.link.max_inbound(), now));
+                }
                 Command::GiveUp => self.give_up(now),
                 Command::Hangup => self.hang_up(now, "".into()),
                 Command::Tell(event) => {
@@ -432,36 +415,10 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    fn dial(&self, url: usize, now: Instant) -> Dialing<D::Stream> {
-        let (tell, progress) = mpsc::channel(8);
-        let dial = self.dialer.dial(url, tell);
-        let max_inbound = self.link.max_inbound();
-        let attempt = Box::pin(async move {
-            let dialled = dial.await?;
-            let socket = Socket::new(dialled.stream, dialled.early, max_inbound).await;
-            Ok((Box::new(socket), dialled.established))
-        });
-        Dialing { attempt, progress, stage: Progress::Resolving, since: now, timings: Timings::default() }
-    }
-
-    /// The attempt has taken too long: the stage that it was in says what failed.
+    /// The attempt has taken too long.
     fn give_up(&mut self, now: Instant) {
-        let Line::Dialing(mut dialing) = std::mem::replace(&mut self.line, Line::None) else { return };
-        let (cause, stage) = match dialing.stage {
-            Progress::Resolving => (Cause::Dns, "resolving the name"),
-            Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting"),
-            Progress::Securing => (Cause::Tls, "the TLS handshake"),
-            Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade"),
-        };
-        dialing.enter(dialing.stage, now);
-        let failure = DialFailure {
-            cause,
-            status: None,
-            retry_after: None,
-            detail: format!("timed out while {stage}").into(),
-            timings: dialing.timings,
-        };
-        self.feed(now, Input::DialFailed(Box::new(failure)));
+        let Line::Dialing(dialing) = std::mem::replace(&mut self.line, Line::None) else { return };
+        self.feed(now, Input::DialFailed(Box::new(dialing.timed_out(now))));
     }
 
     /// Drops the line; an open one ends by it.

@@ -4,6 +4,7 @@
 
 pub mod ack;
 mod dial;
+mod dialing;
 mod driver;
 mod faulty;
 mod metered;
@@ -11,6 +12,7 @@ mod race;
 mod resolve;
 mod socket;
 mod tail;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -41,6 +43,7 @@ use crate::core::{
 
 pub use dial::{Dialer, EndpointSource};
 pub use driver::run;
+pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use transport::Transport;
 
 /// A boxed future.
@@ -106,6 +109,8 @@ pub trait Host: Send + Sync + 'static {
     fn answers(&self) -> Vec<Input>;
     /// Keeps a message that is dead.
     fn bury(&self, message: Box<Message>);
+    /// Where to tell of frames, while somebody looks at them. Asked for each frame.
+    fn watched(&self) -> Option<(&LinkId, &Tap)>;
 }
 
 /// How far a dial has come, for the link's phase.

@@ -31,6 +31,7 @@ use super::{
     Wire,
     metered::Metered,
     tail::{REPLACEMENT, Tail},
+    tap::Answer,
 };
 use crate::core::{
     chaos::Fault,
@@ -50,6 +51,7 @@ const WRITE_BUFFER: usize = outbox::FRAGMENT_MAX + (4 << 10);
 
 /// An open WebSocket.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Socket<S> {
     ws: WebSocketStream<Metered<S>>,
     heard_until: u64,
@@ -65,6 +67,10 @@ pub(super) struct Socket<S> {
     broken: Option<Box<str>>,
     /// The peer broke the protocol: what comes is thrown away.
     discarding: bool,
+    /// A Close has been sent, or is about to be, so none is sent in answer.
+    said_close: bool,
+    /// The answer that may be waiting, while somebody looks at frames.
+    noted: Option<Box<Answer>>,
 }
 
 /// What a read gave.
@@ -72,6 +78,8 @@ pub(super) struct Socket<S> {
 pub(super) enum Arrival {
     /// A message or control frame.
     Received(Received),
+    /// A ping, which is answered below.
+    Pinged(Bytes),
     /// A frame that concerns nobody above.
     Nothing,
     /// The peer broke the protocol or a limit.
@@ -108,6 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             owes_answer: false,
             broken: None,
             discarding: false,
+            said_close: false,
+            noted: None,
         }
     }
 
@@ -153,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.flushed_until = self.ws.get_ref().written();
         }
         self.unflushed = true;
+        self.said_close |= matches!(frame, Frame::Close(_));
         match frame {
             Frame::Data(payload) => {
                 let code = match payload.kind() {
@@ -201,7 +212,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Poll::Ready(std::mem::take(&mut self.unflushed))
             }
             // The handshake is over and the answer has left; the read side tells the end.
-            Err(Error::ConnectionClosed) => Poll::Ready(false),
+            Err(Error::ConnectionClosed) => {
+                self.owes_answer = false;
+                Poll::Ready(false)
+            }
             Err(error) => {
                 self.break_off(&error);
                 Poll::Ready(false)
@@ -240,6 +254,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Poll::Pending
     }
 
+    /// Remembers what tungstenite is about to send by itself; of several pings it answers the last (RFC 6455 §5.5.3).
+    pub(super) fn note_answer_to(&mut self, arrival: &Arrival) {
+        let answer = match arrival {
+            Arrival::Pinged(payload) => Answer::Pong(payload.clone()),
+            Arrival::Received(Received::Close(frame)) if !self.said_close => {
+                self.said_close = true;
+                Answer::to_close(frame.as_ref())
+            }
+            Arrival::Received(Received::Message(_) | Received::Pong(_) | Received::Close(_))
+            | Arrival::Nothing
+            | Arrival::Violation { .. }
+            | Arrival::Ended(_) => return,
+        };
+        self.noted = Some(Box::new(answer));
+    }
+
+    /// What was remembered, once it has left.
+    pub(super) fn answered(&mut self) -> Option<Box<Answer>> {
+        if self.owes_answer || self.broken.is_some() { None } else { self.noted.take() }
+    }
+
     fn break_off(&mut self, error: &Error) {
         self.broken.get_or_insert_with(|| error.to_string().into());
     }
@@ -254,6 +289,8 @@ impl<S: Wire> Socket<S> {
             Fault::Stall(lasting) => self.ws.get_mut().faulty().stall(lasting),
             Fault::HalfOpen => self.ws.get_mut().faulty().half_open(),
             Fault::Close(frame) => {
+                self.noted = Some(Box::new(Answer::to_close(frame.as_ref())));
+                self.said_close = true;
                 // tungstenite would have answered by itself.
                 self.start(Message::Close(frame.as_ref().map(|frame| WireClose {
                     code: frame.answer().into(),
@@ -277,7 +314,8 @@ fn received(message: Message, tail: &Tail) -> Arrival {
             let said = if replaced { tail.forbidden_close() } else { None };
             said.unwrap_or_else(|| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
         }))),
-        Message::Ping(_) | Message::Frame(_) => Arrival::Nothing,
+        Message::Ping(payload) => Arrival::Pinged(payload),
+        Message::Frame(_) => Arrival::Nothing,
     }
 }
 

@@ -35,7 +35,7 @@ use crate::{
         receipt::{self, Receipt},
     },
     hub::{self, Hub},
-    link::Order,
+    link::{Looker, Order},
     observe::Families,
 };
 
@@ -365,6 +365,11 @@ impl Pool {
     /// Reads an endpoint's inbox.
     pub fn subscribe(&self, endpoint: &str, from: hub::From) -> Option<hub::Reader> {
         Some(self.inner.pod(endpoint)?.sinks.inbox.subscribe(from))
+    }
+
+    /// Looks at an endpoint's frames as they go by.
+    pub fn look(&self, endpoint: &str, payloads: bool) -> Option<Looker> {
+        Some(self.inner.pod(endpoint)?.sinks.tap.look(payloads))
     }
 
     /// Reads the pool's own log: all events but messages.

@@ -33,7 +33,7 @@ use crate::{
         receipt::{Fate, State},
     },
     hub::{Hub, Item},
-    link::{Host, Order, Orders},
+    link::{Host, Order, Orders, Tap},
     observe::LinkMetrics,
 };
 
@@ -45,6 +45,7 @@ pub(super) struct Sinks {
     pub(super) receipts: Arc<Receipts>,
     pub(super) spool: Arc<Spool>,
     pub(super) dead: Arc<DeadLetters>,
+    pub(super) tap: Arc<Tap>,
 }
 
 /// One link's place.
@@ -350,6 +351,10 @@ impl Host for Slot {
             died_at,
         };
         self.sinks.dead.bury(letter);
+    }
+
+    fn watched(&self) -> Option<(&LinkId, &Tap)> {
+        self.sinks.tap.is_watched().then(|| (&self.id, &*self.sinks.tap))
     }
 }
 

@@ -113,6 +113,7 @@ impl Inner {
             receipts: Arc::clone(&self.receipts),
             spool: Arc::clone(&self.spool),
             dead: Arc::clone(&self.dead),
+            tap: Arc::default(),
         };
         let pod = Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.families.endpoint(&name)));
         for index in 0..endpoint.links {

@@ -51,12 +51,19 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub struct Api {
     socket: PathBuf,
+    token: Option<String>,
 }
 
 impl Api {
     /// For the daemon on this socket.
     pub fn unix(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, token: None }
+    }
+
+    /// The same with a token.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
     }
 
     /// `GET`, which must be answered.
@@ -135,6 +142,14 @@ impl Api {
         Events::new(answer.into_body())
     }
 
+    /// Looks at the frames of an endpoint.
+    pub async fn frames(&self, endpoint: &str, query: &str) -> Events {
+        let path = format!("/v1/endpoints/{endpoint}/frames?{query}");
+        let answer = self.call(Method::GET, &path, &[("accept", "text/event-stream")], Bytes::new()).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        Events::new(answer.into_body())
+    }
+
     /// A consumer by the local WebSocket: plain, or with the envelope of `wskeeper.v1.json`. Not reading it is what a slow one does.
     pub async fn socket(&self, endpoint: &str, query: &str, envelope: bool) -> Socket {
         let mut request = format!("ws://localhost/v1/endpoints/{endpoint}/ws?{query}").into_client_request().unwrap();
@@ -159,6 +174,9 @@ impl Api {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
         }
         Ok(sender.send_request(request.body(Full::new(body))?).await?)
     }

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-async fn inject(api: &Api, body: &Value) -> Answer {
+pub(crate) async fn inject(api: &Api, body: &Value) -> Answer {
     api.post("/v1/links/e/0/chaos", &[], body.to_string()).await
 }
 

@@ -8,6 +8,7 @@ mod support;
 
 mod chaos;
 mod explain;
+mod frames;
 
 /// Short waits for all endpoints of a test, and fault injection.
 const QUICK: &str = r#"

@@ -20,14 +20,14 @@ use crate::{
     core::{
         budget::Share,
         close::{Cause, Closed},
-        event::{Certificates, DialFailure, Established, Event, Timings},
+        event::{Certificates, DialFailure, Established, Event, LinkId, Timings},
         link::{Input, Link, Policy, Verb},
         message::{Kind, Message, MessageId, Payload},
         outbox::{Keep, Refusal},
         phase::Phase,
         receipt::{Fate, State},
     },
-    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Orders, Progress, run},
+    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Orders, Progress, Tap, run},
 };
 
 /// What the test's dialer does with an attempt.
@@ -83,6 +83,10 @@ impl Host for Recorder {
     }
 
     fn bury(&self, _message: Box<Message>) {}
+
+    fn watched(&self) -> Option<(&LinkId, &Tap)> {
+        None
+    }
 
     fn tell(&self, link: &Link, event: Event) {
         self.note(link, Some(event));

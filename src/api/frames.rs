@@ -1,0 +1,107 @@
+//! `GET /v1/endpoints/{name}/frames`: the endpoint's traffic as it goes by, for a person who looks.
+//!
+//! It is no place to read messages from: nothing is kept, and a reader that is too slow misses frames and is told how many.
+//! Payloads are shown to admins who ask for them, for they may be anything.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Path, RawQuery, State},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event as Line, KeepAlive},
+    },
+};
+use futures_util::StreamExt;
+use http::StatusCode;
+
+use super::{
+    Shared, access::Grant, convert::BinaryType, links::no_endpoint, problem::Problem, query::Params, stopped, wire,
+};
+use crate::link::{Direction, FrameKind, Looker, Sight, Tapped};
+
+/// `GET /v1/endpoints/{name}/frames`
+#[utoipa::path(get, path = "/v1/endpoints/{name}/frames", tag = "events", operation_id = "frames",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("link" = Option<u32>, Query, description = "Only this link's frames."),
+        ("payloads" = Option<bool>, Query, description = "`true` shows the first 4 KiB of each payload; it takes the scope `admin`.")),
+    responses((status = 200, description = "Server-sent events `frame`, and `gap` where the reader was too slow; `data` is this JSON.", body = wire::Frame, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+pub(super) async fn frames(
+    State(shared): State<Arc<Shared>>,
+    Extension(grant): Extension<Grant>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let params = Params::read(query.as_deref(), &["link", "payloads"])?;
+    let link: Option<u32> = params.parse("link", "the number of a link")?;
+    let payloads = params.parse("payloads", "true or false")?.unwrap_or(false);
+    if payloads && !grant.is_admin() {
+        let detail = "payloads are shown to the scope admin; without `payloads=true` the frames are, to the scope read";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail));
+    }
+    let looker = shared.pool.look(&name, payloads).ok_or_else(|| no_endpoint(&name))?;
+    let stop = shared.stop.clone();
+    // Sent at once, so that the client knows that it is looking.
+    let hello = Line::default().comment("wskeeper");
+    let first = futures_util::stream::once(std::future::ready(Ok::<_, axum::Error>(hello)));
+    let sights = futures_util::stream::unfold((looker, stop), move |(mut looker, mut stop)| async move {
+        let frame = tokio::select! {
+            frame = next(&mut looker, link) => frame,
+            () = stopped(&mut stop) => return None,
+        };
+        let event = Line::default().event(&frame.kind).json_data(&frame);
+        Some((event, (looker, stop)))
+    });
+    let keepalive = KeepAlive::new().interval(shared.pool.config().api.keepalive);
+    Ok(Sse::new(first.chain(sights)).keep_alive(keepalive).into_response())
+}
+
+async fn next(looker: &mut Looker, link: Option<u32>) -> wire::Frame {
+    loop {
+        match looker.next().await {
+            Sight::Missed(missed) => {
+                return wire::Frame { kind: "gap".into(), missed: Some(missed), ..wire::Frame::default() };
+            }
+            Sight::Frame(tapped) if link.is_none_or(|link| link == tapped.link.index) => {
+                return frame(&tapped, looker.wants_payloads());
+            }
+            Sight::Frame(_) => {}
+        }
+    }
+}
+
+fn frame(tapped: &Tapped, payloads: bool) -> wire::Frame {
+    let Tapped { link, generation, at, direction, kind, bytes, start } = tapped;
+    let (word, close) = match kind {
+        FrameKind::Text => ("text", None),
+        FrameKind::Binary => ("binary", None),
+        FrameKind::Ping => ("ping", None),
+        FrameKind::Pong => ("pong", None),
+        FrameKind::Close(close) => ("close", close.as_ref()),
+    };
+    let shown = start.as_ref().filter(|_| payloads && !matches!(kind, FrameKind::Close(_)));
+    wire::Frame {
+        kind: "frame".into(),
+        link: Some(link.to_string()),
+        generation: Some(*generation),
+        at: Some(wire::time(*at)),
+        direction: Some(match direction {
+            Direction::In => "in".into(),
+            Direction::Out => "out".into(),
+        }),
+        opcode: Some(word.into()),
+        bytes: Some(*bytes as u64),
+        code: close.map(|close| close.code),
+        reason: close.map(|close| close.reason.to_string()),
+        data: shown.map(|start| match kind {
+            // A character may have been cut in two.
+            FrameKind::Text => String::from_utf8_lossy(start).into_owned(),
+            FrameKind::Binary | FrameKind::Ping | FrameKind::Pong | FrameKind::Close(_) => {
+                BinaryType::Base64.write(start)
+            }
+        }),
+        truncated: shown.is_some_and(|start| start.len() < *bytes),
+        missed: None,
+    }
+}
