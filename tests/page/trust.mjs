@@ -128,4 +128,9 @@ test('a token for some endpoints shows those, and says that they are asked for a
   const asked = await fetch(`${daemon.url}v1/links/a/0/pause`, { method: 'POST', headers: { Authorization: 'Bearer secret-admin' } });
   assert.equal(asked.status, 200);
   await row(page, 'a/0').getByText('paused').waitFor();
+
+  await page.getByRole('button', { name: 'Token ✓' }).click();
+  await give(page, 'secret-admin');
+  await page.getByText('Live', { exact: true }).waitFor();
+  await row(page, 'b/0').getByText('ready').waitFor();
 });

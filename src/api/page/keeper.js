@@ -103,7 +103,7 @@ export class Keeper {
       const pause = this.state === 'lost' ? delay * (0.75 + Math.random() / 2) : this.state === 'polling' ? 60_000 : 3_600_000;
       this.nextAt = Date.now() + pause;
       delay = Math.min(2 * delay, LONGEST);
-      await this.#sleep(pause, this.state === 'polling');
+      await this.#sleep(pause);
     }
   }
 
@@ -116,7 +116,10 @@ export class Keeper {
         } catch (error) {
           // The stream tells when the daemon is gone; without a stream this does.
           if (error.status === 401) this.#enter('denied', error.detail);
-          else if (this.state === 'polling') this.#enter('lost', error.message);
+          else if (this.state === 'polling') {
+            this.#enter('lost', error.message);
+            this.hurry();
+          }
         }
       }
       await this.#sleep(pause);
@@ -144,7 +147,7 @@ export class Keeper {
   }
 
   /** Sleeps, unless somebody hurries. */
-  #sleep(ms, deaf = false) {
+  #sleep(ms) {
     return new Promise((done) => {
       const wake = () => {
         clearTimeout(timer);
@@ -152,7 +155,7 @@ export class Keeper {
         done();
       };
       const timer = setTimeout(wake, ms);
-      if (!deaf) this.#wakes.add(wake);
+      this.#wakes.add(wake);
     });
   }
 }

@@ -173,8 +173,7 @@ class Links {
     const way = isDown ? -1 : 1;
     rows.sort((a, b) => way * SORTS[id](a, b) || (id === 'name' ? way : 1) * byName(a, b));
     this.#grid.setItems(rows);
-    const isAll = rows.length === pool.rows.size;
-    write(this.found, !pool.whole && !rows.length ? 'Asking for the links …' : isAll ? many(rows.length, 'link') : `${count(rows.length)} of ${many(pool.rows.size, 'link')}`);
+    write(this.found, found(rows.length, pool));
     const { empty } = this.#grid;
     empty.hidden = rows.length > 0 || !pool.whole;
     write(empty, pool.rows.size ? 'No link is like that.' : 'The configuration has no links.');
@@ -188,6 +187,11 @@ class Links {
       && (!phases.size || phases.has(row.link.phase))
       && words.every((word) => row.haystack.includes(word)));
   }
+}
+
+function found(shown, pool) {
+  if (!pool.whole) return pool.rows.size ? `${many(pool.rows.size, 'link')} so far …` : 'Asking for the links …';
+  return shown === pool.rows.size ? many(shown, 'link') : `${count(shown)} of ${many(pool.rows.size, 'link')}`;
 }
 
 function fillPhase(cell, { link }) {
