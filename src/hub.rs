@@ -1,76 +1,22 @@
 //! Inbox rings made shareable: publishing never waits, a subscriber reads by cursor at its own pace.
 //!
 //! The one thing a reader would get wrong: a slow subscriber costs nobody anything. It holds a cursor, not a queue; when the
-//! ring has moved past it, it is told of the gap and goes on.
+//! ring has moved past it, it is told of the gap and goes on. The disk of a durable inbox is such a subscriber: what it has not
+//! written when the ring moves on is not in the retained window any more, so it need not be written.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+pub use crate::core::entry::{Entry, Item};
 use crate::core::{
     budget::Budget,
-    close::{Cause, Closed},
     event::LinkId,
     inbox::{self, Read, Ring},
-    message::Payload,
-    phase::{Phase, Reason},
 };
-
-/// A numbered fact that consumers may read.
-#[derive(Debug)]
-pub struct Entry {
-    /// Its number in the hub: 1 more than the one before. Starts at a number drawn from the wall clock at start, so that
-    /// a cursor of an earlier run is always smaller than the oldest one kept.
-    pub cursor: u64,
-    /// When it happened.
-    pub at: SystemTime,
-    /// Whose fact.
-    pub link: LinkId,
-    /// The connection it belongs to; the last one where none is open.
-    pub generation: u64,
-    /// What happened.
-    pub item: Item,
-}
-
-/// What happened, in the words of the WHATWG standard and of the contract.
-#[derive(Debug, Clone)]
-pub enum Item {
-    /// A connection is OPEN.
-    Open {
-        /// Subprotocol in use, or empty.
-        protocol: Box<str>,
-        /// Extensions in use, or empty.
-        extensions: Box<str>,
-    },
-    /// A message arrived.
-    Message(Payload),
-    /// A connection or an attempt failed; `close` follows.
-    Error {
-        /// Why.
-        cause: Cause,
-        /// For people.
-        detail: Box<str>,
-    },
-    /// A connection or an attempt ended.
-    Close(Box<Closed>),
-    /// The link's phase changed.
-    Phase {
-        /// Now.
-        phase: Phase,
-        /// Why.
-        reason: Reason,
-    },
-    /// The link was down: what the peer sent meanwhile was not heard.
-    LinkGap {
-        /// When it was last ready.
-        from: SystemTime,
-        /// When it was ready again.
-        to: SystemTime,
-    },
-}
 
 /// Where a subscriber starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +36,7 @@ pub enum Next {
     Entry(Arc<Entry>),
     /// Entries were lost to this reader, which goes on after them.
     Gap {
-        /// How many; `None`: unknown, because the cursor is of an earlier run of the daemon.
+        /// How many; `None`: unknown, because it reaches into an earlier run of the daemon.
         missed: Option<u64>,
         /// First cursor missed.
         from: u64,
@@ -101,48 +47,129 @@ pub enum Next {
     Closed,
 }
 
+/// What an earlier run has left of an inbox.
+#[derive(Debug)]
+pub struct Past {
+    /// Oldest first, each with the number after which nothing is missing before it.
+    pub entries: Vec<(u64, Entry)>,
+    /// The cursor of the next entry: above all that were ever given.
+    pub first: u64,
+    /// Who has read up to here has missed nothing before the next entry.
+    pub after: u64,
+}
+
+/// What the disk writes next: entries that follow each other.
+#[derive(Debug)]
+pub struct Unstored {
+    /// Nothing is missing between this number and the first entry.
+    pub after: u64,
+    /// Oldest first, at least one.
+    pub entries: Vec<Arc<Entry>>,
+    /// The oldest number in the window: nothing before it need be on disk.
+    pub oldest: u64,
+}
+
 /// One endpoint's inbox, or the pool's own log.
 #[derive(Debug)]
 pub struct Hub {
-    /// The first number of this run.
-    first: u64,
     budget: Arc<Budget>,
-    ring: Mutex<Ring<Arc<Entry>>>,
+    state: Mutex<State>,
     /// Wakes subscribers; `true` once the hub is closed.
     changed: watch::Sender<bool>,
+    /// Wakes who writes a durable inbox to disk.
+    to_store: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring<Arc<Entry>>,
+    durable: bool,
+    closed: bool,
 }
 
 impl Hub {
     /// An empty inbox of `links` links whose first entry will have the cursor `first`.
     pub fn new(policy: inbox::Policy, links: u32, budget: Arc<Budget>, first: u64) -> Arc<Self> {
-        let ring = Mutex::new(Ring::new(policy, others(links), first));
-        Arc::new(Self { first: first.max(1), budget, ring, changed: watch::channel(false).0 })
+        Self::with(policy.durable, Ring::new(policy, others(links), first), budget)
+    }
+
+    /// An inbox with what an earlier run has left of it.
+    pub fn resumed(policy: inbox::Policy, links: u32, budget: Arc<Budget>, past: Past) -> Arc<Self> {
+        let durable = policy.durable;
+        let mut ring = Ring::new(policy, others(links), 1);
+        for (after, entry) in past.entries {
+            ring.jump(entry.cursor, after);
+            let message = entry.item.message_len();
+            ring.push(Arc::new(entry), message, &budget);
+        }
+        ring.jump(past.first, past.after);
+        Self::with(durable, ring, budget)
+    }
+
+    fn with(durable: bool, ring: Ring<Arc<Entry>>, budget: Arc<Budget>) -> Arc<Self> {
+        let state = Mutex::new(State { ring, durable, closed: false });
+        Arc::new(Self { budget, state, changed: watch::channel(false).0, to_store: Notify::new() })
     }
 
     /// Follows a new policy.
     pub fn set_policy(&self, policy: inbox::Policy, links: u32) {
-        self.ring().set_policy(policy, others(links));
+        let mut state = self.state();
+        state.durable = policy.durable;
+        state.ring.set_policy(policy, others(links));
     }
 
-    /// Adds an entry and wakes subscribers. Never waits. Answers with its cursor.
+    /// Adds an entry and wakes subscribers. Never waits. Answers with its cursor. A closed hub takes nothing.
     pub fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, item: Item) -> u64 {
-        let message = match &item {
-            Item::Message(payload) => Some(payload.len()),
-            Item::Open { .. } | Item::Error { .. } | Item::Close(_) | Item::Phase { .. } | Item::LinkGap { .. } => None,
-        };
-        let cursor = {
-            let mut ring = self.ring();
-            let cursor = ring.newest() + 1;
+        let message = item.message_len();
+        let (cursor, durable) = {
+            let mut state = self.state();
+            let cursor = state.ring.newest() + 1;
+            if state.closed {
+                return cursor - 1;
+            }
             let entry = Arc::new(Entry { cursor, at, link: link.clone(), generation, item });
-            ring.push(entry, message, &self.budget)
+            (state.ring.push(entry, message, &self.budget), state.durable)
         };
         self.changed.send_modify(|_| {});
+        if durable {
+            self.to_store.notify_one();
+        }
         cursor
     }
 
     /// The cursor of the newest entry.
     pub fn cursor(&self) -> u64 {
-        self.ring().newest()
+        self.state().ring.newest()
+    }
+
+    /// Entries after `cursor` for the disk, of about `max_bytes` at most, one at least.
+    pub fn unstored(&self, cursor: u64, max_bytes: usize) -> Option<Unstored> {
+        let state = self.state();
+        let oldest = state.ring.oldest();
+        let (after, run) = state.ring.run_after(cursor)?;
+        let mut room = max_bytes;
+        let fits = |entry: &&Arc<Entry>| {
+            let goes_on = room > 0;
+            room = room.saturating_sub(entry.item.message_len().unwrap_or_default() + ENTRY);
+            goes_on
+        };
+        let entries = run.map(|(_, entry)| entry).take_while(fits).map(Arc::clone).collect();
+        Some(Unstored { after, entries, oldest })
+    }
+
+    /// How many entries stand after `cursor`.
+    pub fn count_after(&self, cursor: u64) -> usize {
+        self.state().ring.count_after(cursor)
+    }
+
+    /// Waits until something was published for the disk since the last call, or the hub was closed.
+    pub async fn published(&self) {
+        self.to_store.notified().await;
+    }
+
+    /// Whether nothing more will come.
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
     }
 
     /// Subscribers now.
@@ -152,27 +179,34 @@ impl Hub {
 
     /// Ends all subscriptions, once they have read what is there.
     pub fn close(&self) {
+        self.state().closed = true;
+        self.to_store.notify_one();
         self.changed.send_replace(true);
     }
 
     /// A subscriber.
     pub fn subscribe(self: &Arc<Self>, from: From) -> Reader {
         let changed = self.changed.subscribe();
-        let ring = self.ring();
-        let (newest, oldest) = (ring.newest(), ring.oldest() - 1);
-        let cursor = match from {
-            From::Latest => newest,
-            From::Oldest | From::After(0) => oldest,
-            From::After(seen) => seen.min(newest),
+        let (newest, start) = {
+            let state = self.state();
+            (state.ring.newest(), state.ring.start())
         };
-        drop(ring);
-        Reader { hub: Arc::clone(self), cursor, changed }
+        let (cursor, is_strange) = match from {
+            From::Latest => (newest, false),
+            From::Oldest | From::After(0) => (start, false),
+            From::After(seen) if seen > newest => (start, true),
+            From::After(seen) => (seen, false),
+        };
+        Reader { hub: Arc::clone(self), cursor, is_strange, changed }
     }
 
-    fn ring(&self) -> MutexGuard<'_, Ring<Arc<Entry>>> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What an entry is taken to need on disk beside its message.
+const ENTRY: usize = 32;
 
 /// Entries other than messages that an inbox of so many links keeps: a storm must not push out what it explains.
 fn others(links: u32) -> usize {
@@ -184,6 +218,8 @@ fn others(links: u32) -> usize {
 pub struct Reader {
     hub: Arc<Hub>,
     cursor: u64,
+    /// It has seen a number that was never given here: the clock was set back between two runs.
+    is_strange: bool,
     changed: watch::Receiver<bool>,
 }
 
@@ -208,16 +244,18 @@ impl Reader {
 
     /// The next entry or gap if there is one now.
     pub fn try_next(&mut self) -> Option<Next> {
-        let ring = self.hub.ring();
-        let next = match ring.read(self.cursor) {
+        if std::mem::take(&mut self.is_strange) {
+            return Some(Next::Gap { missed: None, from: self.cursor, to: self.cursor });
+        }
+        let state = self.hub.state();
+        let next = match state.ring.read(self.cursor) {
             Read::CaughtUp => return None,
             Read::Entry(cursor, entry) => {
                 self.cursor = cursor;
                 Next::Entry(Arc::clone(entry))
             }
-            Read::Gap { from, to } => {
+            Read::Gap { from, to, missed } => {
                 self.cursor = to;
-                let missed = (from >= self.hub.first).then_some(to - from + 1);
                 Next::Gap { missed, from, to }
             }
         };
@@ -231,115 +269,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hub(max_messages: usize, first: u64) -> Arc<Hub> {
-        let policy = inbox::Policy { max_messages, ..inbox::Policy::default() };
-        Hub::new(policy, 1, Budget::new(u64::MAX), first)
-    }
-
-    fn publish(hub: &Hub, text: &str) -> u64 {
-        let link = LinkId { endpoint: "test".into(), index: 0 };
-        hub.publish(&link, 1, SystemTime::UNIX_EPOCH, Item::Message(text.into()))
-    }
-
-    fn text(next: Option<Next>) -> String {
-        match next {
-            Some(Next::Entry(entry)) => match &entry.item {
-                Item::Message(payload) => String::from_utf8_lossy(payload.bytes()).into_owned(),
-                other => panic!("no message: {other:?}"),
-            },
-            other => panic!("no entry: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_subscriber_resumes_after_the_cursor_that_it_has_seen() {
-        let hub = hub(10, 100);
-        let first = publish(&hub, "a");
-        publish(&hub, "b");
-        assert_eq!(first, 100);
-        assert_eq!(text(hub.subscribe(From::After(first)).try_next()), "b");
-        assert_eq!(text(hub.subscribe(From::Oldest).try_next()), "a");
-        assert!(hub.subscribe(From::Latest).try_next().is_none());
-        assert!(hub.subscribe(From::After(9999)).try_next().is_none());
-    }
-
-    #[test]
-    fn a_subscriber_that_fell_behind_is_told_how_much_it_missed() {
-        let hub = hub(2, 1);
-        let mut reader = hub.subscribe(From::Latest);
-        for word in ["a", "b", "c", "d", "e"] {
-            publish(&hub, word);
-        }
-        assert!(matches!(reader.try_next(), Some(Next::Gap { missed: Some(3), from: 1, to: 3 })));
-        assert_eq!(text(reader.try_next()), "d");
-    }
-
-    #[test]
-    fn a_cursor_of_an_earlier_run_is_a_gap_of_unknown_size() {
-        let hub = hub(2, 1000);
-        publish(&hub, "a");
-        let mut reader = hub.subscribe(From::After(17));
-        assert!(matches!(reader.try_next(), Some(Next::Gap { missed: None, from: 18, to: 999 })));
-        assert_eq!(text(reader.try_next()), "a");
-    }
-
-    #[tokio::test]
-    async fn a_closed_hub_is_read_to_its_end() {
-        let hub = hub(2, 1);
-        let mut reader = hub.subscribe(From::Latest);
-        publish(&hub, "last");
-        hub.close();
-        assert_eq!(text(Some(reader.next().await)), "last");
-        assert!(matches!(reader.next().await, Next::Closed));
-        assert_eq!(hub.readers(), 1);
-        drop(reader);
-        assert_eq!(hub.readers(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_waiting_subscriber_is_woken_and_patience_loses_nothing() {
-        let hub = hub(10, 1);
-        let mut reader = hub.subscribe(From::Latest);
-        assert!(reader.next_within(Duration::ZERO).await.is_none());
-        let reading = tokio::spawn(async move { text(Some(reader.next().await)) });
-        tokio::task::yield_now().await;
-        publish(&hub, "a");
-        assert_eq!(reading.await.unwrap(), "a");
-    }
-
-    #[test]
-    fn a_cursor_taken_before_anything_came_misses_nothing() {
-        let hub = hub(10, 100);
-        let before = hub.cursor();
-        publish(&hub, "a");
-        assert_eq!(text(hub.subscribe(From::After(before)).try_next()), "a");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn every_reader_accounts_for_everything_while_publishing_goes_on() {
-        const ALL: u64 = 2000;
-        let hub = hub(16, 1);
-        let account = |mut reader: Reader| async move {
-            let mut accounted = 0;
-            loop {
-                match reader.next().await {
-                    Next::Entry(_) => accounted += 1,
-                    Next::Gap { missed, .. } => accounted += missed.unwrap(),
-                    Next::Closed => return accounted,
-                }
-            }
-        };
-        let readers: Vec<_> = (0..4).map(|_| tokio::spawn(account(hub.subscribe(From::Oldest)))).collect();
-        for _ in 0..ALL {
-            publish(&hub, "x");
-            tokio::task::yield_now().await;
-        }
-        hub.close();
-        for reader in readers {
-            assert_eq!(reader.await.unwrap(), ALL);
-        }
-    }
-}
+mod tests;

@@ -41,6 +41,8 @@ pub(super) async fn store(State(shared): State<Arc<Shared>>, Extension(grant): E
         bytes: status.bytes,
         limit_bytes: status.limit,
         messages: status.messages as u64,
+        inbox_bytes: status.inbox_bytes,
+        inbox_failure: status.inbox_failure.map(|failure| failure.to_string()),
         orphans: orphans.iter().filter(|held| grant.sees(&held.endpoint)).map(|held| held.messages).sum(),
         dead_letters: letters.items.len() as u64,
     };

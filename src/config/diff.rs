@@ -148,8 +148,12 @@ pub(super) fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
         insecure => "tls.insecure",
     });
     diff.policy(link, &new.link);
-    let inbox::Policy { max_messages, max_bytes, max_message } = inbox;
-    note!(diff.live, new.inbox, { max_messages => "inbox.max_messages", max_bytes => "inbox.max_bytes" });
+    let inbox::Policy { max_messages, max_bytes, max_message, durable } = inbox;
+    note!(diff.live, new.inbox, {
+        max_messages => "inbox.max_messages",
+        max_bytes => "inbox.max_bytes",
+        durable => "inbox.durability",
+    });
     // The socket is built with it.
     note!(diff.redial, new.inbox, { max_message => "inbox.max_message" });
     diff

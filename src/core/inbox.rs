@@ -2,6 +2,9 @@
 //!
 //! Readers hold a cursor, the number of the last entry they have seen, and the ring holds nothing for them. What has
 //! fallen out of the window is a gap that every late reader is told of, exactly.
+//!
+//! Numbers may jump where a run of the daemon follows another one: what lies between was never given, or is not known any
+//! more. Each entry says after which number nothing is missing before it, and who has seen less is told of a gap.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -16,11 +19,13 @@ pub struct Policy {
     pub max_bytes: u64,
     /// The largest message that may arrive; a larger one fails the connection with 1009.
     pub max_message: usize,
+    /// Entries are written to disk too, and are there after a restart.
+    pub durable: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max_messages: 1024, max_bytes: 1 << 20, max_message: 1 << 20 }
+        Self { max_messages: 1024, max_bytes: 1 << 20, max_message: 1 << 20, durable: false }
     }
 }
 
@@ -35,6 +40,8 @@ pub enum Read<'a, T> {
         from: u64,
         /// The last number missed.
         to: u64,
+        /// How many they were; `None`: unknown, because it reaches into an earlier run of the daemon.
+        missed: Option<u64>,
     },
     /// Nothing yet.
     CaughtUp,
@@ -42,6 +49,9 @@ pub enum Read<'a, T> {
 
 #[derive(Debug)]
 struct Kept<T> {
+    number: u64,
+    /// Who has read up to here misses nothing before this entry.
+    after: u64,
     item: T,
     /// Application bytes, for a message.
     message: Option<u64>,
@@ -55,8 +65,12 @@ pub struct Ring<T> {
     /// Entries that are no messages, kept at most.
     max_others: usize,
     kept: VecDeque<Kept<T>>,
-    /// The number of the oldest entry kept, or of the next one where none is.
-    oldest: u64,
+    /// The number of the next entry, and what its `after` will be.
+    next: u64,
+    after: u64,
+    /// The entry dropped last; from `counted_from` up to it there were no jumps.
+    dropped: u64,
+    counted_from: u64,
     messages: usize,
     bytes: u64,
 }
@@ -64,12 +78,30 @@ pub struct Ring<T> {
 impl<T> Ring<T> {
     /// An empty log whose first entry will have the number `first`, at least 1.
     pub fn new(policy: Policy, max_others: usize, first: u64) -> Self {
-        Self { policy, max_others, kept: VecDeque::new(), oldest: first.max(1), messages: 0, bytes: 0 }
+        let first = first.max(1);
+        Self {
+            policy,
+            max_others,
+            kept: VecDeque::new(),
+            next: first,
+            after: first - 1,
+            dropped: first - 1,
+            counted_from: first,
+            messages: 0,
+            bytes: 0,
+        }
     }
 
     /// Follows a new policy from the next entry on.
     pub fn set_policy(&mut self, policy: Policy, max_others: usize) {
         (self.policy, self.max_others) = (policy, max_others);
+    }
+
+    /// The next entry will have this number, or a higher one where there was one already; who has read up to `after` misses
+    /// nothing before it.
+    pub fn jump(&mut self, number: u64, after: u64) {
+        self.next = self.next.max(number);
+        self.after = after.min(self.next - 1);
     }
 
     /// Adds an entry and gives its number; `message` is the number of its application bytes, if it is a message. The
@@ -84,28 +116,60 @@ impl<T> Ring<T> {
         }
         self.messages += usize::from(bytes.is_some());
         self.bytes += bytes.unwrap_or_default();
-        self.kept.push_back(Kept { item, message: bytes, _share: share.flatten().unwrap_or_default() });
-        self.newest()
+        let (number, after) = (self.next, self.after);
+        let share = share.flatten().unwrap_or_default();
+        self.kept.push_back(Kept { number, after, item, message: bytes, _share: share });
+        (self.next, self.after) = (number + 1, number);
+        number
     }
 
     /// What stands after `cursor`.
     pub fn read(&self, cursor: u64) -> Read<'_, T> {
-        let next = cursor.saturating_add(1);
-        if next < self.oldest {
-            return Read::Gap { from: next, to: self.oldest - 1 };
+        let next = self.kept.get(self.place_after(cursor));
+        let (after, number) = next.map_or((self.after, self.next), |kept| (kept.after, kept.number));
+        // A cursor within a jump was never given, as far as is known here.
+        let to = if cursor < after { after } else { number - 1 };
+        match next {
+            _ if cursor != after && cursor < to => {
+                let from = cursor + 1;
+                let is_counted = from >= self.counted_from && to == self.dropped;
+                Read::Gap { from, to, missed: is_counted.then_some(to - cursor) }
+            }
+            Some(kept) => Read::Entry(kept.number, &kept.item),
+            None => Read::CaughtUp,
         }
-        let entry = usize::try_from(next - self.oldest).ok().and_then(|index| self.kept.get(index));
-        entry.map_or(Read::CaughtUp, |kept| Read::Entry(next, &kept.item))
+    }
+
+    /// Entries after `cursor` that follow each other without a jump, oldest first, with the number that they come after.
+    pub fn run_after(&self, cursor: u64) -> Option<(u64, impl Iterator<Item = (u64, &T)>)> {
+        let place = self.place_after(cursor);
+        let first = self.kept.get(place)?;
+        let run = self.kept.iter().skip(place).zip(first.number..).take_while(|(kept, number)| kept.number == *number);
+        Some((first.after, run.map(|(kept, number)| (number, &kept.item))))
     }
 
     /// The number of the newest entry; of the one before the first where there was none yet.
     pub fn newest(&self) -> u64 {
-        self.oldest + self.kept.len() as u64 - 1
+        self.next - 1
     }
 
     /// The number of the oldest entry kept, or of the next one where none is.
     pub fn oldest(&self) -> u64 {
-        self.oldest
+        self.kept.front().map_or(self.next, |kept| kept.number)
+    }
+
+    /// Who has read up to here can read on without a gap, and has seen as little as possible.
+    pub fn start(&self) -> u64 {
+        self.kept.front().map_or(self.after, |kept| kept.after)
+    }
+
+    /// How many entries stand after `cursor`.
+    pub fn count_after(&self, cursor: u64) -> usize {
+        self.kept.len() - self.place_after(cursor)
+    }
+
+    fn place_after(&self, cursor: u64) -> usize {
+        self.kept.partition_point(|kept| kept.number <= cursor)
     }
 
     fn make_room(&mut self, message: Option<u64>) {
@@ -129,7 +193,10 @@ impl<T> Ring<T> {
 
     fn drop_oldest(&mut self) {
         if let Some(gone) = self.kept.pop_front() {
-            self.oldest += 1;
+            if gone.number != self.dropped + 1 {
+                self.counted_from = gone.number;
+            }
+            self.dropped = gone.number;
             self.messages -= usize::from(gone.message.is_some());
             self.bytes -= gone.message.unwrap_or_default();
         }
@@ -152,7 +219,7 @@ mod tests {
         let (mut ring, budget) = ring(10, 100);
         ring.push(1, Some(50), &budget);
         ring.push(2, Some(1000), &budget);
-        assert_eq!(ring.read(0), Read::Gap { from: 1, to: 1 });
+        assert_eq!(ring.read(0), Read::Gap { from: 1, to: 1, missed: Some(1) });
         assert_eq!(ring.read(1), Read::Entry(2, &2));
     }
 
@@ -165,6 +232,57 @@ mod tests {
         }
         assert_eq!(ring.oldest(), 4);
         assert!(budget.used() <= 10);
+    }
+
+    #[test]
+    fn a_jump_is_a_gap_for_those_who_may_have_missed_something_in_it() {
+        let (mut ring, budget) = ring(10, 100);
+        ring.push(1, Some(1), &budget);
+        // A clean end: nothing came after 1.
+        ring.jump(100, 1);
+        ring.push(100, Some(1), &budget);
+        assert_eq!(ring.read(1), Read::Entry(100, &100));
+        assert_eq!(ring.read(99), Read::Entry(100, &100));
+        // Nobody here has given this number.
+        assert_eq!(ring.read(50), Read::Gap { from: 51, to: 99, missed: None });
+        // A crash: nobody knows what came after 100.
+        ring.jump(200, 199);
+        assert_eq!(ring.read(100), Read::Gap { from: 101, to: 199, missed: None });
+        assert_eq!(ring.read(150), Read::Gap { from: 151, to: 199, missed: None });
+        assert_eq!(ring.read(199), Read::CaughtUp);
+        ring.push(200, Some(1), &budget);
+        assert_eq!(ring.read(150), Read::Gap { from: 151, to: 199, missed: None });
+        assert_eq!(ring.read(199), Read::Entry(200, &200));
+        let numbers =
+            |cursor| ring.run_after(cursor).map(|(after, run)| (after, run.map(|(n, _)| n).collect::<Vec<_>>()));
+        assert_eq!(numbers(0), Some((0, vec![1])));
+        assert_eq!(numbers(1), Some((1, vec![100])));
+        assert_eq!(numbers(100), Some((199, vec![200])));
+        assert_eq!(numbers(200), None);
+    }
+
+    #[test]
+    fn a_gap_that_reaches_over_a_jump_is_not_counted() {
+        let (mut ring, budget) = ring(1, 100);
+        ring.jump(10, 9);
+        for number in [10, 11, 12] {
+            ring.push(number, Some(1), &budget);
+        }
+        assert_eq!(ring.read(3), Read::Gap { from: 4, to: 11, missed: None });
+        assert_eq!(ring.read(9), Read::Gap { from: 10, to: 11, missed: Some(2) });
+        ring.jump(20, 12);
+        ring.push(20, Some(1), &budget);
+        assert_eq!(ring.read(11), Read::Gap { from: 12, to: 12, missed: Some(1) });
+        assert_eq!(ring.read(12), Read::Entry(20, &20));
+    }
+
+    #[test]
+    fn numbers_are_never_given_twice() {
+        let (mut ring, budget) = ring(10, 100);
+        ring.jump(50, 49);
+        ring.push(50, Some(1), &budget);
+        ring.jump(7, 6);
+        assert_eq!(ring.push(51, Some(1), &budget), 51);
     }
 
     proptest! {
@@ -183,8 +301,8 @@ mod tests {
                     seen += 1;
                     true
                 }
-                Read::Gap { from, to } => {
-                    assert_eq!(from, *cursor + 1);
+                Read::Gap { from, to, missed: told } => {
+                    assert_eq!((from, told), (*cursor + 1, Some(to - *cursor)));
                     missed += to - from + 1;
                     *cursor = to;
                     true

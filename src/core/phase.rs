@@ -114,6 +114,27 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 17] = [
+        Self::Starting,
+        Self::Admission,
+        Self::Underway,
+        Self::Backoff,
+        Self::RetryAfter,
+        Self::ServiceRestart,
+        Self::Immediate,
+        Self::Slow,
+        Self::Refresh,
+        Self::NextUrl,
+        Self::Operator,
+        Self::StayClosed,
+        Self::Unauthorized,
+        Self::Refused,
+        Self::Panicked,
+        Self::Reload,
+        Self::Shutdown,
+    ];
+
     /// The word used in JSON and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -135,6 +156,11 @@ impl Reason {
             Self::Reload => "reload",
             Self::Shutdown => "shutdown",
         }
+    }
+
+    /// Reads the word of [`Reason::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 

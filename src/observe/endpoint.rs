@@ -24,6 +24,8 @@ pub struct EndpointMetrics {
     taken: Taken,
     refused: [IntCounter; Refused::ALL.len()],
     inbox_cursor: IntGauge,
+    inbox_unstored: IntGauge,
+    inbox_refused: IntCounter,
     consumers: IntGauge,
     oldest_message: Gauge,
     longest_not_ready: Gauge,
@@ -38,6 +40,8 @@ pub struct EndpointMetrics {
 pub struct EndpointGauges {
     /// The newest cursor of its inbox.
     pub inbox_cursor: u64,
+    /// Entries of a durable inbox that are not on disk yet.
+    pub unstored: u64,
     /// Local consumers of it.
     pub consumers: u64,
     /// How long the message has been queued that has been for the longest.
@@ -70,6 +74,8 @@ impl EndpointMetrics {
         Self {
             refused: Refused::ALL.map(|reason| taken.take(&from.outbox_refused, &[reason.as_str()])),
             inbox_cursor: taken.take(&from.inbox_cursor, &[]),
+            inbox_unstored: taken.take(&from.inbox_unstored, &[]),
+            inbox_refused: taken.take(&from.inbox_refused, &[]),
             consumers: taken.take(&from.consumers, &[]),
             gaps: taken.take(&from.consumer_gaps, &[]),
             missed: taken.take(&from.consumer_missed, &[]),
@@ -100,14 +106,27 @@ impl EndpointMetrics {
 
     /// The endpoint as it is now.
     pub fn show(&self, now: EndpointGauges) {
-        let EndpointGauges { inbox_cursor, consumers, oldest_message, longest_not_ready, min_ready, certificates } =
-            now;
+        let EndpointGauges {
+            inbox_cursor,
+            unstored,
+            consumers,
+            oldest_message,
+            longest_not_ready,
+            min_ready,
+            certificates,
+        } = now;
         self.inbox_cursor.set(whole(inbox_cursor));
+        self.inbox_unstored.set(whole(unstored));
         self.consumers.set(whole(consumers));
         self.oldest_message.set(oldest_message.as_secs_f64());
         self.longest_not_ready.set(longest_not_ready.as_secs_f64());
         self.min_ready.set(min_ready.into());
         self.expiry.lock().unwrap_or_else(PoisonError::into_inner).show(&self.families, certificates);
+    }
+
+    /// The store refused to write entries of the inbox.
+    pub fn inbox_refused(&self) {
+        self.inbox_refused.inc();
     }
 
     /// A consumer was told of a gap of this many entries; `None` where nobody knows how many.

@@ -72,6 +72,8 @@ pub(super) struct PerLink {
 pub(super) struct PerEndpoint {
     pub(super) outbox_refused: IntCounterVec,
     pub(super) inbox_cursor: IntGaugeVec,
+    pub(super) inbox_unstored: IntGaugeVec,
+    pub(super) inbox_refused: IntCounterVec,
     pub(super) consumers: IntGaugeVec,
     pub(super) consumer_gaps: IntCounterVec,
     pub(super) consumer_missed: IntCounterVec,
@@ -94,7 +96,9 @@ pub struct StoreGauges {
     pub limit_bytes: u64,
     /// Messages that have not ended.
     pub messages: u64,
-    /// Those whose link is not in the configuration.
+    /// Bytes of durable inboxes.
+    pub inbox_bytes: u64,
+    /// Messages whose link is not in the configuration.
     pub orphans: u64,
 }
 
@@ -113,6 +117,7 @@ struct Daemon {
     store_bytes: IntGauge,
     store_limit_bytes: IntGauge,
     store_messages: IntGauge,
+    store_inbox_bytes: IntGauge,
     store_orphans: IntGauge,
     orphans_discarded: IntCounter,
     dead_letters: IntGauge,
@@ -211,12 +216,13 @@ impl Families {
 
     /// The store of durable outboxes, and the dead letters.
     pub fn store(&self, store: StoreGauges, dead_letters: usize) {
-        let StoreGauges { needed, up, bytes, limit_bytes, messages, orphans } = store;
+        let StoreGauges { needed, up, bytes, limit_bytes, messages, inbox_bytes, orphans } = store;
         self.daemon.store_needed.set(i64::from(needed));
         self.daemon.store_up.set(i64::from(up));
         self.daemon.store_bytes.set(whole(bytes));
         self.daemon.store_limit_bytes.set(whole(limit_bytes));
         self.daemon.store_messages.set(whole(messages));
+        self.daemon.store_inbox_bytes.set(whole(inbox_bytes));
         self.daemon.store_orphans.set(whole(orphans));
         self.daemon.dead_letters.set(whole(dead_letters as u64));
     }
@@ -273,6 +279,8 @@ impl PerEndpoint {
         Ok(Self {
             outbox_refused: to.counters("outbox_refused_total", "Messages refused, by reason; their senders were told.", &["reason"])?,
             inbox_cursor: to.gauges("inbox_cursor", "Cursor of the newest entry of the inbox.", &[])?,
+            inbox_unstored: to.gauges("inbox_unstored_entries", "Entries of a durable inbox that are not on disk yet.", &[])?,
+            inbox_refused: to.counters("inbox_store_refused_total", "Writes of a durable inbox that the store refused; it is kept in memory meanwhile.", &[])?,
             consumers: to.gauges("consumers", "Local consumers of the inbox.", &[])?,
             consumer_gaps: to.counters("consumer_gaps_total", "Gaps told to consumers that fell out of the retained window.", &[])?,
             consumer_missed: to.counters("consumer_missed_total", "Inbox entries that consumers missed in gaps.", &[])?,
@@ -304,6 +312,7 @@ impl Daemon {
             store_bytes: to.gauge("store_bytes", "Bytes of the store's file that hold something.")?,
             store_limit_bytes: to.gauge("store_limit_bytes", "What the store's file may grow to: storage.max_bytes.")?,
             store_messages: to.gauge("store_messages", "Messages in the store that have not ended.")?,
+            store_inbox_bytes: to.gauge("store_inbox_bytes", "Bytes of durable inboxes in the store's file.")?,
             store_orphans: to.gauge("store_orphans", "Stored messages whose link is not in the configuration.")?,
             orphans_discarded: to.keep(IntCounter::with_opts(opts("orphans_discarded_total", "Stored messages without a link that an operator discarded."))?)?,
             dead_letters: to.gauge("dead_letters", "Messages that their peers refused, kept for an operator.")?,

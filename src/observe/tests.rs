@@ -198,14 +198,18 @@ fn refusals_consumers_and_gaps_belong_to_the_endpoint_also_with_per_link() {
     world.endpoint.show(EndpointGauges {
         inbox_cursor: 1_700_000_000_000_123,
         consumers: 2,
+        unstored: 3,
         ..EndpointGauges::default()
     });
+    world.endpoint.inbox_refused();
     world.endpoint.gap(Some(40));
     world.endpoint.gap(None);
     for (series, value) in [
         ("outbox_refused_total{endpoint=\"trades\",reason=\"full\"}", "2"),
         ("outbox_refused_total{endpoint=\"trades\",reason=\"memory\"}", "1"),
         ("inbox_cursor{endpoint=\"trades\"}", "1700000000000123"),
+        ("inbox_unstored_entries{endpoint=\"trades\"}", "3"),
+        ("inbox_store_refused_total{endpoint=\"trades\"}", "1"),
         ("consumers{endpoint=\"trades\"}", "2"),
         ("consumer_gaps_total{endpoint=\"trades\"}", "2"),
         ("consumer_missed_total{endpoint=\"trades\"}", "40"),

@@ -27,6 +27,7 @@ impl Pool {
                 bytes: status.bytes,
                 limit_bytes: status.limit,
                 messages: status.messages as u64,
+                inbox_bytes: status.inbox_bytes,
                 orphans: self.inner.spool.orphans().iter().map(|orphans| orphans.messages).sum(),
             }
         });
@@ -39,6 +40,7 @@ impl Pod {
         let config = self.config();
         let mut gauges = EndpointGauges {
             inbox_cursor: self.sinks.inbox.cursor(),
+            unstored: self.behind() as u64,
             consumers: self.sinks.inbox.readers() as u64,
             min_ready: if config.critical { config.min_ready } else { 0 },
             ..EndpointGauges::default()

@@ -50,6 +50,7 @@ pub use view::{
 mod dead;
 mod gatekeeper;
 mod gauges;
+mod keeper;
 mod operator;
 mod pod;
 mod pulse;
@@ -228,7 +229,7 @@ struct Inner {
 }
 
 /// Events that the pool's own log keeps.
-const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_message: 0 };
+const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_message: 0, durable: false };
 
 impl Pool {
     /// A pool that holds the links of `config`. `seed` fixes all its chance. To be called within a tokio runtime.
@@ -440,6 +441,11 @@ impl Inner {
 
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// The first cursor of an inbox that begins now: above those of one that had the endpoint's name before.
+    fn next_cursor(&self) -> u64 {
+        first_cursor(SystemTime::now()).max(self.first_cursor)
     }
 
     fn gate(&self) -> Arc<PoolGate> {

@@ -1,10 +1,15 @@
 //! An endpoint at work: its configuration in force, its links' slots and tasks, its inbox.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::SystemTime,
+};
 
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
+    keeper::Keeper,
     slot::{Load, Sinks, Slot},
     view::{EndpointView, Totals},
 };
@@ -16,11 +21,15 @@ pub(super) struct Pod {
     pub(super) name: Arc<str>,
     pub(super) sinks: Arc<Sinks>,
     pub(super) metrics: Arc<EndpointMetrics>,
+    /// When an earlier life of the daemon heard its links last, as far as a durable inbox tells.
+    pub(super) heard_until: BTreeMap<u32, SystemTime>,
     config: RwLock<Arc<Endpoint>>,
     tasks: Mutex<Vec<Task>>,
     /// The tasks of its links are to rest for ever.
     #[cfg(any(test, feature = "wedge"))]
     pub(super) is_wedged: std::sync::atomic::AtomicBool,
+    /// Writes the inbox to disk, where it is durable.
+    keeper: Mutex<Option<Keeper>>,
     /// So many attempts to come are to panic.
     #[cfg(test)]
     pub(super) faults: std::sync::atomic::AtomicU32,
@@ -34,16 +43,23 @@ pub(super) struct Task {
 }
 
 impl Pod {
-    pub(super) fn new(config: Arc<Endpoint>, sinks: Arc<Sinks>, metrics: Arc<EndpointMetrics>) -> Self {
+    pub(super) fn new(
+        config: Arc<Endpoint>,
+        sinks: Arc<Sinks>,
+        metrics: Arc<EndpointMetrics>,
+        heard_until: BTreeMap<u32, SystemTime>,
+    ) -> Self {
         let name = Arc::clone(&config.name);
         Self {
             name,
             sinks,
             metrics,
+            heard_until,
             config: RwLock::new(config),
             tasks: Mutex::new(Vec::new()),
             #[cfg(any(test, feature = "wedge"))]
             is_wedged: false.into(),
+            keeper: Mutex::default(),
             #[cfg(test)]
             faults: 0.into(),
         }
@@ -70,6 +86,23 @@ impl Pod {
 
     pub(super) fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_keeper(&self, keeper: Keeper) {
+        *self.keeper() = Some(keeper);
+    }
+
+    pub(super) fn take_keeper(&self) -> Option<Keeper> {
+        self.keeper().take()
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Option<Keeper>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Entries of a durable inbox that are not on disk yet.
+    pub(super) fn behind(&self) -> usize {
+        self.keeper().as_ref().map_or(0, |keeper| keeper.behind(&self.sinks.inbox))
     }
 
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
@@ -131,7 +164,7 @@ impl Pod {
                     && match load.phase {
                         Phase::Connecting | Phase::Opening | Phase::Ready => true,
                         Phase::Waiting => load.next_attempt_at.is_none_or(|at| {
-                            at.duration_since(std::time::SystemTime::now()).unwrap_or_default()
+                            at.duration_since(SystemTime::now()).unwrap_or_default()
                                 < deadline.saturating_duration_since(Instant::now())
                         }),
                         Phase::Closing | Phase::Parked | Phase::Paused => false,

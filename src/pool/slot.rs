@@ -87,6 +87,8 @@ struct Seen {
     made: SystemTime,
     /// When the last connection was lost, and how, until there is another.
     lost: Option<Box<(SystemTime, Closed)>>,
+    /// When an earlier life of the daemon heard the link last, until there is a connection.
+    heard_until: Option<SystemTime>,
 }
 
 impl Slot {
@@ -127,6 +129,7 @@ impl Slot {
             recorder: Recorder::default(),
             made: view.since,
             lost: None,
+            heard_until: None,
             view,
         };
         Arc::new_cyclic(|me| Self {
@@ -223,6 +226,11 @@ impl Slot {
         let _ = self.orders.try_send(Box::new(Order::Disk));
     }
 
+    /// An earlier life of the daemon heard this link last then.
+    pub(super) fn was_heard_until(&self, at: SystemTime) {
+        self.seen().heard_until = Some(at);
+    }
+
     /// The store holds messages of this link.
     pub(super) fn set_durable(&self) {
         self.durable.store(true, Ordering::Relaxed);
@@ -247,8 +255,11 @@ impl Slot {
                 let item =
                     Item::Open { protocol: established.protocol.clone(), extensions: established.extensions.clone() };
                 self.publish(*generation, at, item);
-                let lost = self.seen().lost.take();
-                if let Some(from) = lost.map(|lost| lost.0) {
+                let (lost, heard_until) = {
+                    let mut seen = self.seen();
+                    (seen.lost.take(), seen.heard_until.take())
+                };
+                if let Some(from) = heard_until.or(lost.map(|lost| lost.0)) {
                     self.publish(*generation, at, Item::LinkGap { from, to: at });
                 }
             }

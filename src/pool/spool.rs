@@ -19,7 +19,7 @@ use crate::{
         outbox::Keep,
         receipt::{CLAIM, Fate, Receipt, State},
     },
-    store::{self, Op, Record, Settled, Store, WriteError},
+    store::{self, KeptInbox, Op, Record, Settled, Store, WriteError},
 };
 
 /// The store as the pool uses it.
@@ -33,6 +33,8 @@ pub(super) struct Spool {
     crashed: Mutex<BTreeMap<(Arc<str>, u32), u64>>,
     /// Why the store refused a message, the last time that it did.
     refusal: Mutex<Option<Arc<str>>>,
+    /// Inboxes that an earlier life has left, until their endpoints take them up.
+    inboxes: Mutex<BTreeMap<Arc<str>, KeptInbox>>,
 }
 
 /// Takes the store's answers to the link that asked.
@@ -89,6 +91,7 @@ impl Spool {
             waiting: Mutex::default(),
             crashed: Mutex::default(),
             refusal: Mutex::default(),
+            inboxes: Mutex::default(),
         })
     }
 
@@ -290,7 +293,24 @@ impl Spool {
         self.waiting().remove(&(Arc::from(endpoint), link));
     }
 
-    /// An operator's word on dead letters and orphans; answers with how many messages it concerned.
+    /// What an earlier life has left of an inbox.
+    pub(super) fn take_inbox(&self, endpoint: &str) -> Option<KeptInbox> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).remove(endpoint)
+    }
+
+    /// The inboxes that nobody has taken up.
+    pub(super) fn take_inboxes(&self) -> BTreeMap<Arc<str>, KeptInbox> {
+        std::mem::take(&mut self.inboxes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Drops what the store has of an inbox.
+    pub(super) fn forget_inbox(&self, endpoint: &Arc<str>) {
+        if let Standing::Open(store) = self.standing() {
+            store.submit(Op::ForgetInbox(Arc::clone(endpoint)), None);
+        }
+    }
+
+    /// Carries out an op and waits for the disk; answers with how many messages, letters or entries it concerned.
     pub(super) async fn carry_out(&self, op: Op) -> Result<u64, WriteError> {
         match self.standing() {
             Standing::Open(store) => store.write(op).await,
@@ -298,10 +318,10 @@ impl Spool {
         }
     }
 
-    /// Writes what is under way and closes the store.
-    pub(super) async fn close(&self) {
+    /// Writes what is under way and closes the store. `sealed` are the cursors of the last entries of inboxes that are complete.
+    pub(super) async fn close(&self, sealed: BTreeMap<Arc<str>, u64>) {
         if let Standing::Open(store) = self.standing() {
-            store.close().await;
+            store.close(sealed).await;
         }
     }
 
@@ -323,6 +343,7 @@ impl Spool {
     }
 
     fn recover(self: &Arc<Self>, recovered: store::Recovered) {
+        *self.inboxes.lock().unwrap_or_else(PoisonError::into_inner) = recovered.inboxes;
         let mut unknown = Vec::new();
         for kept in recovered.receipts {
             if kept.receipt.state == State::Written {
@@ -407,7 +428,7 @@ mod tests {
         assert_eq!(reclaimed, Reclaimed { waiting: vec![MessageId(2)], unknown: vec![MessageId(1)] });
         let waiting: Vec<_> = spool.take(&link).iter().map(|record| record.id).collect();
         assert_eq!(waiting, [MessageId(2)]);
-        spool.close().await;
+        spool.close(BTreeMap::new()).await;
         let again = open(folder.path()).await;
         let end = again.receipts.settle(MessageId(1), State::Confirmed, PATIENCE).await.unwrap();
         assert_eq!((end.state, end.fate), (State::Unknown, Some(Fate::Panicked)));

@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Draining, Inner, Left, Orphans,
+    keeper::{self, seal},
     pod::{Pod, Task},
     slot::{Sinks, Slot},
     spool::Reclaimed,
@@ -59,6 +60,7 @@ impl Inner {
         // At once: links that end wait for their peers.
         join_all(plan.steps.iter().map(|(name, step)| self.carry_out(name, step, plan.config.endpoints.get(name))))
             .await;
+        self.drop_inboxes();
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&plan.config);
         Ok(plan)
     }
@@ -80,7 +82,7 @@ impl Inner {
 
     /// Opens the store where an endpoint needs it, or an earlier life has left one.
     async fn open_store(&self, config: &Config) {
-        let needed = config.endpoints.values().any(|endpoint| endpoint.link.outbox.durable);
+        let needed = config.endpoints.values().any(|endpoint| endpoint.link.outbox.durable || endpoint.inbox.durable);
         if needed || Store::exists(&config.storage.dir) {
             for letter in self.spool.open(&config.storage).await {
                 self.dead.bury(letter);
@@ -106,7 +108,10 @@ impl Inner {
 
     fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let name = Arc::clone(&endpoint.name);
-        let inbox = Hub::new(endpoint.inbox.clone(), endpoint.links, Arc::clone(&self.budget), self.first_cursor);
+        let kept = if endpoint.inbox.durable { self.spool.take_inbox(&name) } else { None }.unwrap_or_default();
+        let heard_until = keeper::heard_until(&kept.entries);
+        let (past, stored) = keeper::past(kept, self.next_cursor());
+        let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, Arc::clone(&self.budget), past);
         let sinks = Sinks {
             inbox,
             log: Arc::clone(&self.log),
@@ -115,10 +120,11 @@ impl Inner {
             dead: Arc::clone(&self.dead),
             tap: Arc::default(),
         };
-        let pod = Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.families.endpoint(&name)));
+        let pod = Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.families.endpoint(&name), heard_until));
         for index in 0..endpoint.links {
             self.add_link(&pod, endpoint, index);
         }
+        self.keep_inbox(&pod, endpoint.inbox.durable, stored);
         self.pods().insert(name, pod);
     }
 
@@ -127,6 +133,9 @@ impl Inner {
         let (orders, inbound) = mpsc::channel(ORDERS);
         let metrics = self.families.link(&endpoint.name, index);
         let slot = Slot::new(id, endpoint, orders, metrics, Arc::clone(&pod.sinks));
+        if let Some(at) = pod.heard_until.get(&index) {
+            slot.was_heard_until(*at);
+        }
         let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(pod), Arc::clone(&slot), inbound));
         pod.tasks().push(Task { slot, handle });
     }
@@ -179,6 +188,7 @@ impl Inner {
         let tasks = std::mem::take(&mut *pod.tasks());
         self.end_removed(tasks, pod.config().link.close_timeout).await;
         pod.sinks.inbox.close();
+        self.forget_inbox(&pod).await;
     }
 
     /// Ends links that the configuration has no more. What the store holds for them waits for an operator's word.
@@ -198,6 +208,7 @@ impl Inner {
         let old = pod.config();
         pod.set_config(Arc::clone(new));
         pod.sinks.inbox.set_policy(new.inbox.clone(), new.links);
+        self.follow_inbox(&pod, old.inbox.durable, new.inbox.durable).await;
         let keep = (step.after as usize).min(pod.tasks().len());
         let surplus = pod.tasks().split_off(keep);
         let redial = match step.kept {
@@ -250,12 +261,13 @@ impl Inner {
             left.messages = held.ok().flatten().unwrap_or(left.messages);
         }
         left.retain(|left| left.messages > 0);
-        for pod in pods {
+        for pod in &pods {
             pod.sinks.inbox.close();
         }
         self.log.close();
         // A disk that hangs must not hold up the end for ever; what it has said yes to is there.
-        let _ = tokio::time::timeout_at(deadline + GRACE, self.spool.close()).await;
+        let sealed = seal(&pods, deadline + GRACE).await;
+        let _ = tokio::time::timeout_at(deadline + GRACE, self.spool.close(sealed)).await;
         left
     }
 }

@@ -17,11 +17,6 @@ use crate::core::{
     receipt::{Fate, Receipt, State},
 };
 
-/// Bytes that a message takes beside its payload and its strings: numbers, the cell, its share of half-filled pages.
-const ROW: usize = 160;
-/// Payload bytes of a page that holds nothing else.
-const OVERFLOW: usize = 4092;
-
 impl Engine {
     /// Carries out one op: how many rows it changed, or that there was no room for it.
     pub(super) fn apply(&mut self, op: &Op) -> Result<Result<u64, WriteError>, Unreadable> {
@@ -61,6 +56,8 @@ impl Engine {
                 }
             }
             Op::DropDead(id) => self.drop_letter(*id).map(Ok),
+            Op::Arrived(segment) => self.arrived(segment),
+            Op::ForgetInbox(endpoint) => self.forget_inbox(endpoint).map(Ok),
         }
     }
 
@@ -80,12 +77,9 @@ impl Engine {
         if self.index.knows(record.id) {
             return Ok(Ok(0));
         }
-        let cost = cost(record);
-        if cost > self.room {
-            let text = format!("{} of storage.max_bytes = {} are in use", self.used()?, self.bounds.max_bytes);
-            return Ok(Err(WriteError::Full(text.into())));
+        if !self.finds_room(cost(record))? {
+            return Ok(Err(self.full()?));
         }
-        self.room -= cost;
         let (seq, sum) = (self.index.take_next(), row::message_sum(record));
         self.prepared("INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?.execute(
             params![
@@ -244,7 +238,13 @@ impl Engine {
         Ok(())
     }
 
-    fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Unreadable> {
+    /// Why there was no room.
+    pub(super) fn full(&self) -> Result<WriteError, Unreadable> {
+        let text = format!("{} of storage.max_bytes = {} are in use", self.used()?, self.bounds.max_bytes);
+        Ok(WriteError::Full(text.into()))
+    }
+
+    pub(super) fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Unreadable> {
         Ok(self.db.prepare_cached(sql)?)
     }
 }
@@ -273,11 +273,8 @@ fn keep_until(keep: SystemTime, claim: Option<SystemTime>) -> SystemTime {
     claim.map_or(keep, |claim| keep.max(claim))
 }
 
-/// Bytes of pages that a message takes, rather too many than too few.
+/// Bytes of pages that a message takes.
 fn cost(record: &Record) -> u64 {
     let strings = [Some(&*record.endpoint), record.key.as_deref(), record.idempotency_key.as_deref()];
-    let row = ROW + strings.into_iter().flatten().map(str::len).sum::<usize>() + record.payload.len();
-    // A row that fits a page may leave most of the page before it empty; one that does not takes whole pages.
-    let bytes = if row < OVERFLOW / 4 { row + row / 8 } else { (row / OVERFLOW + 2) * OVERFLOW };
-    bytes as u64
+    row::cost(strings.into_iter().flatten().map(str::len).sum::<usize>() + record.payload.len())
 }

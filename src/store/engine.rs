@@ -5,6 +5,7 @@
 //! is only the net below that. The log beside the file comes on top: [`LOG_PAGES`] are folded into the file as they are reached.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +18,7 @@ use rusqlite::{Connection, config::DbConfig, ffi::ErrorCode};
 use super::{
     DeadLetter, Op, OpenError, Policy, Recovered, WriteError,
     folder::Folder,
+    inbox,
     index::Index,
     mark::Mark,
     open::{self, Opened},
@@ -47,6 +49,8 @@ pub(super) struct Bounds {
     pub(super) letter_bytes: u64,
     /// Receipts.
     pub(super) receipts: usize,
+    /// Bytes of inboxes.
+    pub(super) inbox_bytes: u64,
 }
 
 impl Bounds {
@@ -58,6 +62,7 @@ impl Bounds {
             letters: policy.max_dead,
             // What rests must leave room for what is to be sent.
             letter_bytes: policy.max_dead_bytes.min(max_bytes / 4),
+            inbox_bytes: max_bytes / 2,
             receipts: policy.max_receipts.min(usize::try_from(max_bytes / 1024).unwrap_or(usize::MAX)),
         }
     }
@@ -78,7 +83,7 @@ pub(super) struct Engine {
     /// Pages in the log, as the engine told at the last commit.
     logged: Arc<AtomicU64>,
     /// Last, so that the lock is held until the file is closed.
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// What became of each op of a batch, in order: how many rows it changed, or why there was no room for it.
@@ -89,12 +94,14 @@ impl Engine {
     pub(super) fn open(policy: &Policy) -> Result<(Self, Recovered), OpenError> {
         let folder = Folder::take(&policy.dir)?;
         let path = folder.store();
+        // Whoever has the folder may give out new entries, whether or not the store can be opened.
+        let sealed = folder.break_seal()?;
         let Opened { db, mark } = open::open(&folder)?;
-        let recovered = recover(&db).map_err(|e| open::unreadable(&path, e))?;
+        let recovered = recover(&db, sealed).map_err(|e| open::unreadable(&path, e))?;
         let index = Index::read(&db).map_err(|e| open::unreadable(&path, e))?;
         let logged = Arc::new(AtomicU64::new(0));
         let bounds = Bounds::new(policy);
-        let mut engine = Self { db, index, bounds, room: 0, evicted: 0, commits: 0, mark, logged, _folder: folder };
+        let mut engine = Self { db, index, bounds, room: 0, evicted: 0, commits: 0, mark, logged, folder };
         engine.begin().map_err(|e| open::fault(&path, e))?;
         Ok((engine, recovered))
     }
@@ -114,6 +121,16 @@ impl Engine {
     pub(super) fn used(&self) -> rusqlite::Result<u64> {
         let number = |sql| self.db.prepare_cached(sql)?.query_row([], |row| row.get::<_, u64>(0));
         Ok((number("PRAGMA page_count")? - number("PRAGMA freelist_count")?) * PAGE)
+    }
+
+    /// Whether nothing can be accepted before the log is folded.
+    pub(super) fn is_log_full(&self) -> bool {
+        self.logged.load(Ordering::Relaxed) >= LOG_PAGES_MAX
+    }
+
+    /// Bytes that appends may take now.
+    pub(super) fn free(&self) -> rusqlite::Result<u64> {
+        if self.is_log_full() { Ok(0) } else { Ok(self.limit().saturating_sub(self.used()?)) }
     }
 
     /// What appends may take before the store is full.
@@ -156,12 +173,14 @@ impl Engine {
         Ok(row::all(self.db.prepare_cached(&sql)?.query([id.0.to_be_bytes()])?, row::letter)?.pop())
     }
 
-    /// Folds the log into the file and lets go of it. Where that fails, and where this is not called because something else
+    /// Folds the log into the file and lets go of it, and notes the last entries of inboxes that are complete. Where that fails, and where this is not called because something else
     /// has, the log stays: the engine must not remove it by itself while the mark speaks of it.
-    pub(super) fn close(self) -> Result<(), WriteError> {
+    pub(super) fn close(self, sealed: &BTreeMap<Arc<str>, u64>) -> Result<(), WriteError> {
         let is_empty = self.empty_log().map_err(|e| write_error(&e))?;
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !is_empty).map_err(|e| write_error(&e))?;
-        self.db.close().map_err(|(_, e)| write_error(&e))
+        let Self { db, folder, .. } = self;
+        db.close().map_err(|(_, e)| write_error(&e))?;
+        folder.seal(sealed).map_err(|e| WriteError::Full(e.to_string().into()))
     }
 
     /// The file has been found good: from here on it may be changed.
@@ -181,10 +200,7 @@ impl Engine {
 
     fn attempt(&mut self, ops: &[&Op], now: SystemTime) -> Result<Outcomes, Unreadable> {
         self.db.execute_batch("BEGIN IMMEDIATE")?;
-        self.room = match self.logged.load(Ordering::Relaxed) {
-            LOG_PAGES_MAX.. => 0,
-            _ => self.limit().saturating_sub(self.used()?),
-        };
+        self.room = self.free()?;
         let outcomes = ops.iter().map(|op| self.apply(op)).collect::<Result<_, _>>()?;
         self.prune(now)?;
         self.db.execute_batch("COMMIT")?;
@@ -242,13 +258,14 @@ impl Engine {
     }
 }
 
-fn recover(db: &Connection) -> Result<Recovered, Unreadable> {
+fn recover(db: &Connection, sealed: BTreeMap<Arc<str>, u64>) -> Result<Recovered, Unreadable> {
     let messages = format!("SELECT {} FROM message ORDER BY seq", row::MESSAGE);
     let receipts = format!("SELECT {} FROM receipt WHERE keep > ?1", row::RECEIPT);
     let now = row::millis(SystemTime::now());
     Ok(Recovered {
         messages: row::all(db.prepare(&messages)?.query([])?, row::message)?,
         receipts: row::all(db.prepare(&receipts)?.query([now])?, row::receipt)?,
+        inboxes: inbox::recover(db, sealed)?,
     })
 }
 

@@ -2,18 +2,25 @@
 //!
 //! The lock is the kernel's, on an open file, and ends with the process however it ends. The file and the number in it stay;
 //! the number is for people and decides nothing.
+//!
+//! The seal is a file that is there only between two lives of a daemon: for each inbox that was written to disk whole, the cursor
+//! of its last entry. It is removed before anything else, because a later life gives out entries that it does not know of; a
+//! file can be removed from a full disk too, which could not be said of a row.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::OpenError;
 
 const LOCK: &str = "wskeeper.lock";
 const STORE: &str = "store.sqlite";
+const SEAL: &str = "inbox.sealed";
 
 /// Where the store of a folder is.
 pub(super) fn store_in(dir: &Path) -> PathBuf {
@@ -52,6 +59,42 @@ impl Folder {
     /// Where the store's file is.
     pub(super) fn store(&self) -> PathBuf {
         store_in(&self.dir)
+    }
+
+    /// Leaves the cursors of the last entries of inboxes that are complete.
+    pub(super) fn seal(&self, inboxes: &BTreeMap<Arc<str>, u64>) -> Result<(), OpenError> {
+        if inboxes.is_empty() {
+            return Ok(());
+        }
+        let (path, draft) = (self.dir.join(SEAL), self.dir.join(format!("{SEAL}.new")));
+        let write = || {
+            let mut file = private(OpenOptions::new().write(true).create(true)).truncate(true).open(&draft)?;
+            for (endpoint, cursor) in inboxes {
+                writeln!(file, "{cursor} {endpoint}")?;
+            }
+            file.sync_all()?;
+            fs::rename(&draft, &path)
+        };
+        write().map_err(|e| OpenError::from_io(&path, e))?;
+        sync_folder(&self.dir)
+    }
+
+    /// Takes what [`Folder::seal`] left, so that it is there no more. A line that cannot be read is left out: its inbox then has
+    /// a gap, which is true of every inbox that nobody can vouch for.
+    pub(super) fn break_seal(&self) -> Result<BTreeMap<Arc<str>, u64>, OpenError> {
+        let path = self.dir.join(SEAL);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(e) => return Err(OpenError::from_io(path, e)),
+        };
+        fs::remove_file(&path).map_err(|e| OpenError::from_io(&path, e))?;
+        sync_folder(&self.dir)?;
+        let line = |line: &str| {
+            let (cursor, endpoint) = line.split_once(' ')?;
+            Some((Arc::from(endpoint), cursor.parse().ok()?))
+        };
+        Ok(String::from_utf8_lossy(&text).lines().filter_map(line).collect())
     }
 
     /// Makes the store's file, empty, for its owner alone. One that is there stays as it is.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::row::Unreadable;
+use super::{inbox::Spans, row::Unreadable};
 use crate::core::message::MessageId;
 
 /// Where a held message is.
@@ -31,7 +31,9 @@ pub(super) struct Index {
     rows: BTreeMap<MessageId, i64>,
     /// Bytes of dead letters' payloads.
     pub(super) letter_bytes: u64,
-    /// The row of the next message or letter.
+    /// Segments of inboxes.
+    pub(super) spans: Spans,
+    /// The row of the next message, letter or segment.
     pub(super) next: i64,
 }
 
@@ -58,8 +60,10 @@ impl Index {
         while let Some(row) = rows.next()? {
             index.add_letter(row.get(0)?, MessageId(u128::from_be_bytes(row.get(1)?)), row.get(2)?);
         }
+        let newest;
+        (index.spans, newest) = Spans::read(db)?;
         let last = index.messages.values().map(|place| place.seq).chain(index.letters.keys().copied()).max();
-        index.next = last.unwrap_or(0) + 1;
+        index.next = last.unwrap_or(0).max(newest) + 1;
         Ok(index)
     }
 

@@ -4,12 +4,14 @@
 //! ```text
 //! storage.dir/            0700 where we make it
 //!   wskeeper.lock         0600 locked by the kernel while a daemon has the folder; the number in it is the daemon's, for people
-//!   store.sqlite          0600 an SQLite database in WAL mode: application_id 0x77736b01, user_version = format (1)
+//!   store.sqlite          0600 an SQLite database in WAL mode: application_id 0x77736b01, user_version = format (1 or 2)
 //!     message             one row a message that has not ended, by seq = order of acceptance
 //!     receipt             one row a message that came to rest, until its time is up
 //!     letter              one row a dead letter, oldest first
+//!     inbox               with durable inboxes only, and the format is 2 then: one row a segment, see `segment`
 //!   store.sqlite-wal      SQLite's write-ahead log, folded into the file at 4 MiB and removed by a clean end
 //!   store.sqlite-mark     20 bytes: salts of the log's round, its acknowledged frames (big-endian), CRC-32; synced when cleared
+//!   inbox.sealed          between two lives of the daemon: which inboxes are complete up to which cursor
 //! ```
 //! Every row carries a CRC-32 over all that it says; SQLite itself checks the shape of its pages and each frame of the log.
 //!
@@ -26,26 +28,33 @@
 //! 5. **Damage is found** when it is in a row, in a page's structure, or in the log before its last acknowledged frame. Not found:
 //!    after a power cut, a log that was cut behind the last mark that had reached the disk.
 //!
+//! 6. **Inboxes are guests.** Their segments never take room from a message ([`Op::Arrived`] is refused or makes others go), and a
+//!    refusal of theirs shows in [`Status::inbox_failure`] alone. What the disk did not take is a gap after a restart.
+//!
 //! What a reader would get wrong: the queue in front of the writer has no bound of its own. It holds at most what outboxes may
-//! hold (each message is appended, marked and settled once, and its bytes count against the process's budget), so a bound here
+//! hold (each message is appended, marked and settled once, and its bytes count against the process's budget), and one segment
+//! of each inbox, whose next one is cut when that is on disk; so a bound here
 //! would only be a second one to get wrong.
 
 mod change;
 mod engine;
 mod fault;
 mod folder;
+mod inbox;
 mod index;
 mod log;
 mod mark;
 mod open;
 mod record;
 mod row;
+mod segment;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -61,6 +70,7 @@ use self::{
 pub use self::{
     fault::{OpenError, ReadError, WriteError},
     record::{DeadLetter, Done, KeptReceipt, Op, Record, Recovered, Settled},
+    segment::{KeptInbox, Segment},
 };
 use crate::core::message::MessageId;
 
@@ -109,6 +119,10 @@ pub struct Status {
     /// Why messages are refused: [`WriteError::Full`] until a message was taken in or let go, [`WriteError::Broken`] until a
     /// restart.
     pub failure: Option<WriteError>,
+    /// Bytes of durable inboxes.
+    pub inbox_bytes: u64,
+    /// Why the last segment of an inbox was refused; `None`: it was not.
+    pub inbox_failure: Option<WriteError>,
 }
 
 /// The open store. Closed when it is dropped, which waits for the disk; [`Store::close`] does not block.
@@ -191,9 +205,10 @@ impl Store {
         self.shared.status()
     }
 
-    /// Finishes what was submitted, folds the log into the file and closes it. Returns when that is done.
-    pub async fn close(&self) {
-        self.shared.close();
+    /// Finishes what was submitted, folds the log into the file and closes it. Returns when that is done. `sealed` are the
+    /// inboxes whose entries were all written and that get no more, with the cursor of the last one.
+    pub async fn close(&self, sealed: BTreeMap<Arc<str>, u64>) {
+        self.shared.close(sealed);
         // An error means that the thread is gone, and the file closed with it.
         let _ = self.closed.clone().wait_for(|closed| *closed).await;
     }
@@ -218,7 +233,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.close(BTreeMap::new());
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         // The last handle may go in a `Done` on the thread itself, which then ends by itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {

@@ -16,8 +16,9 @@ use super::{OpenError, folder::Folder, log, mark::Mark, row::Unreadable};
 
 /// "wsk" and the kind of file. Stands in the engine's header for those who wonder what the file is.
 const APPLICATION: u32 = 0x7773_6b01;
-/// The format that this version writes.
+/// The format of a store without durable inboxes, and of one with them: it has one table more.
 const VERSION: u32 = 1;
+const VERSION_WITH_INBOXES: u32 = 2;
 const PAGE: u32 = 4096;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// For one who has put another file there on purpose.
@@ -68,6 +69,16 @@ pub(super) fn open(folder: &Folder) -> Result<Opened, OpenError> {
     // Stands already, unless a crash came between the store's making and this.
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(fault)?;
     Ok(Opened { db, mark })
+}
+
+/// Whether the file has durable inboxes.
+pub(super) fn has_inboxes(db: &Connection) -> rusqlite::Result<bool> {
+    Ok(identity(db)?.1 == VERSION_WITH_INBOXES)
+}
+
+/// Notes whether the file has them; to be called in the transaction that makes or drops their table.
+pub(super) fn set_inboxes(db: &Connection, has: bool) -> rusqlite::Result<()> {
+    db.pragma_update(None, "user_version", if has { VERSION_WITH_INBOXES } else { VERSION })
 }
 
 /// The fault that an error of the engine is.
@@ -131,9 +142,9 @@ fn judge(path: &Path, application: u32, version: u32) -> Result<(), OpenError> {
     let path = path.to_owned();
     match version {
         _ if application != APPLICATION => Err(OpenError::NotOurs(path)),
-        VERSION => Ok(()),
+        VERSION | VERSION_WITH_INBOXES => Ok(()),
         0 => Err(OpenError::Corrupt { path, detail: "it has no format version".to_owned() }),
-        found => Err(OpenError::NewerVersion { path, found, known: VERSION }),
+        found => Err(OpenError::NewerVersion { path, found, known: VERSION_WITH_INBOXES }),
     }
 }
 

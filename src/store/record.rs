@@ -2,9 +2,9 @@
 //!
 //! Times are kept as whole milliseconds since 1970: a record that comes back has lost what is finer.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use super::WriteError;
+use super::{KeptInbox, Segment, WriteError};
 use crate::core::{
     message::{MessageId, Payload},
     receipt::{Fate, Receipt, State},
@@ -97,6 +97,11 @@ pub enum Op {
     },
     /// A dead letter is removed.
     DropDead(MessageId),
+    /// Entries of a durable inbox: how many were written. Refused where there is no room; what the inbox does not need any more
+    /// goes all the same.
+    Arrived(Box<Segment>),
+    /// An inbox is not durable any more, or its endpoint is gone: how many segments were dropped.
+    ForgetInbox(Arc<str>),
 }
 
 impl Op {
@@ -109,15 +114,37 @@ impl Op {
             | Self::Settle(_)
             | Self::Move { .. }
             | Self::Discard { .. }
+            | Self::DropDead(_)
+            | Self::Arrived(_)
+            | Self::ForgetInbox(_) => false,
+        }
+    }
+
+    /// Whether it is about an inbox: it gives way to all others, and says nothing about room for messages.
+    pub(super) fn is_inbox(&self) -> bool {
+        match self {
+            Self::Arrived(_) | Self::ForgetInbox(_) => true,
+            Self::Append(_)
+            | Self::Revive { .. }
+            | Self::Mark { .. }
+            | Self::Settle(_)
+            | Self::Move { .. }
+            | Self::Discard { .. }
             | Self::DropDead(_) => false,
         }
     }
 
-    /// Whether it needs room: refused when there is none, and not tried again.
+    /// Whether it is a message that needs room: refused when there is none, and not tried again.
     pub(super) fn is_append(&self) -> bool {
         match self {
             Self::Append(_) | Self::Revive { .. } => true,
-            Self::Mark { .. } | Self::Settle(_) | Self::Move { .. } | Self::Discard { .. } | Self::DropDead(_) => false,
+            Self::Mark { .. }
+            | Self::Settle(_)
+            | Self::Move { .. }
+            | Self::Discard { .. }
+            | Self::DropDead(_)
+            | Self::Arrived(_)
+            | Self::ForgetInbox(_) => false,
         }
     }
 
@@ -125,9 +152,13 @@ impl Op {
     pub(super) fn is_fact(&self) -> bool {
         match self {
             Self::Mark { .. } | Self::Settle(_) => true,
-            Self::Append(_) | Self::Revive { .. } | Self::Move { .. } | Self::Discard { .. } | Self::DropDead(_) => {
-                false
-            }
+            Self::Append(_)
+            | Self::Revive { .. }
+            | Self::Move { .. }
+            | Self::Discard { .. }
+            | Self::DropDead(_)
+            | Self::Arrived(_)
+            | Self::ForgetInbox(_) => false,
         }
     }
 
@@ -135,7 +166,13 @@ impl Op {
     pub(super) fn payload_len(&self) -> usize {
         match self {
             Self::Append(record) | Self::Revive { record, .. } => record.payload.len(),
-            Self::Mark { .. } | Self::Settle(_) | Self::Move { .. } | Self::Discard { .. } | Self::DropDead(_) => 0,
+            Self::Arrived(segment) => segment.payload_len(),
+            Self::Mark { .. }
+            | Self::Settle(_)
+            | Self::Move { .. }
+            | Self::Discard { .. }
+            | Self::DropDead(_)
+            | Self::ForgetInbox(_) => 0,
         }
     }
 }
@@ -151,6 +188,8 @@ pub struct Recovered {
     pub messages: Vec<Record>,
     /// Receipts of messages that came to rest, still to be kept.
     pub receipts: Vec<KeptReceipt>,
+    /// Durable inboxes, by endpoint.
+    pub inboxes: BTreeMap<Arc<str>, KeptInbox>,
 }
 
 /// A receipt with what the ledger needs to know about it.

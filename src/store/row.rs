@@ -29,6 +29,11 @@ pub(super) enum Unreadable {
     Engine(#[from] rusqlite::Error),
 }
 
+/// Bytes that a row takes beside its payload and its strings: numbers, the cell, its share of half-filled pages.
+const ROW: usize = 160;
+/// Payload bytes of a page that holds nothing else.
+const OVERFLOW: usize = 4092;
+
 pub(super) const MESSAGE: &str = "id, endpoint, link, accepted, expires, key, idempotency, marked, kind, payload, sum";
 pub(super) const LETTER: &str = "id, endpoint, link, accepted, died, fate, key, kind, payload, sum";
 pub(super) const RECEIPT: &str =
@@ -156,6 +161,25 @@ pub(super) fn receipt_sum(kept: &KeptReceipt) -> u32 {
     sum.0.finalize()
 }
 
+/// Of a segment: its `after`, its first number and how many entries it has, and its text.
+pub(super) fn segment_sum(endpoint: &str, numbers: [u64; 3], text: &[u8]) -> u32 {
+    let mut sum = Sum(crc32fast::Hasher::new());
+    sum.text(Some(endpoint));
+    for number in numbers {
+        sum.number(number.cast_signed());
+    }
+    sum.0.update(text);
+    sum.0.finalize()
+}
+
+/// Bytes of pages that a row takes whose strings and payload have so many bytes; rather too many than too few.
+pub(super) fn cost(bytes: usize) -> u64 {
+    let row = ROW + bytes;
+    // A row that fits a page may leave most of the page before it empty; one that does not takes whole pages.
+    let bytes = if row < OVERFLOW / 4 { row + row / 8 } else { (row / OVERFLOW + 2) * OVERFLOW };
+    bytes as u64
+}
+
 /// Whole milliseconds since 1970; what is earlier is then.
 pub(super) fn millis(at: SystemTime) -> i64 {
     at.duration_since(UNIX_EPOCH).ok().and_then(|since| since.as_millis().try_into().ok()).unwrap_or(0)
@@ -179,7 +203,7 @@ fn fate(word: Option<String>) -> Result<Option<Fate>, Unreadable> {
 }
 
 /// Text was UTF-8 when it was stored, and the row's checksum says that it still is.
-fn payload(bytes: &[u8], kind: u8) -> Result<Payload, Unreadable> {
+pub(super) fn payload(bytes: &[u8], kind: u8) -> Result<Payload, Unreadable> {
     let bytes = Bytes::copy_from_slice(bytes);
     match kind {
         1 => Ok(Payload::checked_text(bytes)),

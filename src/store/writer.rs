@@ -6,7 +6,7 @@
 //! at most one settlement and one mark a held message, and their callers wait.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -46,6 +46,8 @@ pub(super) struct Shared {
 struct Queue {
     tasks: VecDeque<Task>,
     is_closing: bool,
+    /// What the end is to vouch for.
+    sealed: BTreeMap<Arc<str>, u64>,
     /// Nothing is taken any more.
     is_over: bool,
 }
@@ -65,8 +67,12 @@ impl Shared {
     }
 
     /// Asks the thread to finish what it has and to end.
-    pub(super) fn close(&self) {
-        lock(&self.queue).is_closing = true;
+    pub(super) fn close(&self, sealed: BTreeMap<Arc<str>, u64>) {
+        let mut queue = lock(&self.queue);
+        if !queue.is_closing {
+            (queue.is_closing, queue.sealed) = (true, sealed);
+        }
+        drop(queue);
         self.wake.notify_one();
     }
 
@@ -92,7 +98,7 @@ impl Shared {
 
 /// Runs the engine until the store is closed.
 pub(super) fn run(engine: Engine, shared: Arc<Shared>) {
-    let mut writer = Writer { engine, shared, kept: Vec::new(), broken: None };
+    let mut writer = Writer { engine, shared, kept: Vec::new(), broken: None, inbox_failure: None };
     let _end = End(Arc::clone(&writer.shared));
     writer.report(None);
     loop {
@@ -109,6 +115,8 @@ struct Writer {
     /// Facts that there was no room for.
     kept: Vec<(Op, Option<Done>)>,
     broken: Option<WriteError>,
+    /// Why the last segment of an inbox was refused.
+    inbox_failure: Option<WriteError>,
 }
 
 impl Writer {
@@ -135,23 +143,40 @@ impl Writer {
         self.commit(batch);
     }
 
-    /// Commits the batch and tells everyone, once the status says how it went. Where there is no room, those who can make some
-    /// get a second try alone.
+    /// Commits the batch and tells everyone, once the status says how it went. Where there is no room, inboxes give way, and then
+    /// those who can make some get another try alone.
     fn commit(&mut self, batch: Vec<(Op, Option<Done>)>) {
         if batch.is_empty() {
             return;
         }
         match self.attempt(&batch) {
             Ok(outcomes) => {
+                let mut newest_first = batch.iter().zip(&outcomes).rev();
+                if let Some((_, outcome)) = newest_first.find(|((op, _), _)| op.is_inbox()) {
+                    self.inbox_failure = outcome.as_ref().err().cloned();
+                }
                 self.report(self.fullness(&batch, &outcomes));
                 answer(batch, outcomes);
             }
-            Err(full @ WriteError::Full(_)) => self.commit_without_appends(batch, &full),
+            Err(full @ WriteError::Full(_)) => self.commit_without_inboxes(batch, &full),
             Err(broken) => {
                 self.report(None);
                 tell_all(batch, &broken);
             }
         }
+    }
+
+    fn commit_without_inboxes(&mut self, batch: Vec<(Op, Option<Done>)>, full: &WriteError) {
+        let (guests, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(op, _)| op.is_inbox());
+        if guests.is_empty() {
+            return self.commit_without_appends(rest, full);
+        }
+        self.inbox_failure = Some(full.clone());
+        // What the status said of messages stands.
+        let failure = lock(&self.shared.status).failure.clone();
+        self.report(failure);
+        tell_all(guests, full);
+        self.commit(rest);
     }
 
     fn commit_without_appends(&mut self, batch: Vec<(Op, Option<Done>)>, full: &WriteError) {
@@ -188,9 +213,9 @@ impl Writer {
     /// Why messages are refused after this batch, as far as is known. What was said before stands until a message was taken in
     /// or let go: a mark takes no room, and what changes nothing shows nothing.
     fn fullness(&self, batch: &[(Op, Option<Done>)], outcomes: &Outcomes) -> Option<WriteError> {
-        let refused = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned();
-        let shows_room =
-            batch.iter().zip(outcomes).any(|((op, _), outcome)| !op.is_mark() && matches!(outcome, Ok(1..)));
+        let messages = || batch.iter().map(|(op, _)| op).zip(outcomes).filter(|(op, _)| !op.is_inbox());
+        let refused = messages().find_map(|(_, outcome)| outcome.as_ref().err()).cloned();
+        let shows_room = messages().any(|(op, outcome)| !op.is_mark() && matches!(outcome, Ok(1..)));
         refused.or_else(|| if shows_room { None } else { lock(&self.shared.status).failure.clone() })
     }
 
@@ -208,14 +233,17 @@ impl Writer {
         status.dead_evicted = engine.evicted;
         status.commits = engine.commits;
         status.failure = self.broken.clone().or(full);
+        status.inbox_bytes = engine.index.spans.bytes;
+        status.inbox_failure = self.broken.clone().or_else(|| self.inbox_failure.clone());
     }
 
     fn close(self) {
-        let Self { engine, kept, shared, broken } = self;
+        let Self { engine, kept, shared, broken, inbox_failure: _ } = self;
         tell_all(kept, &WriteError::Closed);
+        let sealed = mem::take(&mut lock(&shared.queue).sealed);
         // What is broken is left as it is, for the next opening to look at.
         if broken.is_none()
-            && let Err(error) = engine.close()
+            && let Err(error) = engine.close(&sealed)
         {
             lock(&shared.status).failure = Some(error);
         }

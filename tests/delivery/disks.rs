@@ -296,11 +296,11 @@ fn has(program: &str) -> bool {
 }
 
 /// A small file system in memory, unmounted when it is dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// Of this size, at this folder; `None`, aloud, where that is not allowed.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
+    pub fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         Self::mount_with(at, &format!("size={size},mode=0700"))
     }

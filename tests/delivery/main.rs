@@ -15,14 +15,17 @@ mod support;
 
 mod acks;
 mod changes;
+mod consumer;
 mod crashes;
 mod disks;
 mod halves;
+mod inboxes;
 mod poison;
 mod proxy;
 mod recorder;
 mod restarts;
 mod sender;
+mod teller;
 
 use support::chance;
 

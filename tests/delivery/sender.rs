@@ -78,6 +78,8 @@ impl Caller {
                 Ok(answer) if answer.status == 202 => return Some(answer.json()["id"].as_str().unwrap().to_owned()),
                 // Full: not accepted.
                 Ok(answer) if answer.status == 429 => sleep(Duration::from_millis(20)).await,
+                // Stopping: not accepted.
+                Ok(answer) if answer.json()["type"] == "urn:wskeeper:problem:draining" => self.until_it_is_back().await,
                 Ok(answer) => panic!("{text}: {} {}", answer.status, String::from_utf8_lossy(&answer.body)),
                 Err(_) => {
                     self.until_it_is_back().await;

@@ -150,15 +150,27 @@ impl Api {
         Events::new(answer.into_body())
     }
 
+    /// Follows the events of an endpoint, where nobody may be there.
+    pub async fn try_events(&self, endpoint: &str, query: &str, headers: &[(&str, &str)]) -> Result<Events, Failure> {
+        let path = format!("/v1/endpoints/{endpoint}/events?{query}");
+        let answer = self.call(Method::GET, &path, headers, Bytes::new()).await?;
+        if answer.status() == 200 { Ok(Events::new(answer.into_body())) } else { Err(format!("{answer:?}").into()) }
+    }
+
     /// A consumer by the local WebSocket: plain, or with the envelope of `wskeeper.v1.json`. Not reading it is what a slow one does.
     pub async fn socket(&self, endpoint: &str, query: &str, envelope: bool) -> Socket {
+        self.try_socket(endpoint, query, envelope).await.unwrap()
+    }
+
+    /// The same, where nobody may be there.
+    pub async fn try_socket(&self, endpoint: &str, query: &str, envelope: bool) -> Result<Socket, Failure> {
         let mut request = format!("ws://localhost/v1/endpoints/{endpoint}/ws?{query}").into_client_request().unwrap();
         if envelope {
             request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("wskeeper.v1.json"));
         }
         let limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let stream = UnixStream::connect(&self.socket).await.unwrap();
-        client_async_with_config(request, stream, Some(limits)).await.unwrap().0
+        let stream = UnixStream::connect(&self.socket).await?;
+        Ok(client_async_with_config(request, stream, Some(limits)).await?.0)
     }
 
     async fn call(

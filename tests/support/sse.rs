@@ -47,7 +47,7 @@ impl Events {
         self.within(PATIENCE).await.expect("an event in time")
     }
 
-    /// The next event within this time, or nothing.
+    /// The next event within this time, or nothing; nothing also when the stream ends or breaks.
     pub async fn within(&mut self, patience: Duration) -> Option<Event> {
         tokio::time::timeout(patience, self.read()).await.ok().flatten()
     }
@@ -67,7 +67,7 @@ impl Events {
             if let Some(event) = self.take() {
                 return Some(event);
             }
-            let frame = self.body.frame().await?.expect("the stream of events");
+            let frame = self.body.frame().await?.ok()?;
             if let Some(data) = frame.data_ref() {
                 self.pending.extend_from_slice(data);
             }

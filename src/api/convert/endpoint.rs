@@ -157,7 +157,7 @@ fn out(policy: &outbox::Policy, confirm_interval: Duration) -> wire::Outbox {
         delivery: delivery.to_owned(),
         ack: ack.as_ref().map(acknowledgement),
         ack_timeout_ms: ack.as_ref().map(|ack| millis(ack.timeout)),
-        durability: if *durable { "disk" } else { "memory" }.to_owned(),
+        durability: durability(*durable),
         confirm_interval_ms: millis(confirm_interval),
     }
 }
@@ -166,9 +166,18 @@ fn acknowledgement(ack: &Ack) -> wire::Ack {
     wire::Ack { outgoing: ack.outgoing.to_string(), incoming: ack.incoming.to_string() }
 }
 
+fn durability(durable: bool) -> String {
+    if durable { "disk" } else { "memory" }.to_owned()
+}
+
 fn within(policy: &inbox::Policy) -> wire::Inbox {
-    let inbox::Policy { max_messages, max_bytes, max_message } = policy;
-    wire::Inbox { max_messages: *max_messages, max_bytes: *max_bytes, max_message_bytes: *max_message }
+    let inbox::Policy { max_messages, max_bytes, max_message, durable } = policy;
+    wire::Inbox {
+        max_messages: *max_messages,
+        max_bytes: *max_bytes,
+        max_message_bytes: *max_message,
+        durability: durability(*durable),
+    }
 }
 
 fn trust(tls: &config::Tls) -> wire::Tls {

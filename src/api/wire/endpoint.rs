@@ -180,6 +180,8 @@ pub struct Inbox {
     pub max_bytes: u64,
     /// The largest message that may arrive.
     pub max_message_bytes: usize,
+    /// `memory`, or `disk`: consumers resume by cursor after a restart of the daemon.
+    pub durability: String,
 }
 
 /// `tls`; files are named, not shown.

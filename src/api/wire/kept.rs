@@ -52,7 +52,7 @@ pub struct Count {
     pub messages: u64,
 }
 
-/// How the store of durable outboxes is, and what waits for an operator.
+/// How the store of durable outboxes and inboxes is, and what waits for an operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
@@ -70,4 +70,9 @@ pub struct Store {
     pub orphans: u64,
     /// Dead letters, those of memory outboxes among them, of the endpoints that the caller may see.
     pub dead_letters: u64,
+    /// Bytes of durable inboxes.
+    pub inbox_bytes: u64,
+    /// Why the last write of a durable inbox was refused: it is kept in memory meanwhile, and after a restart its consumers are
+    /// told of a gap.
+    pub inbox_failure: Option<String>,
 }

@@ -60,6 +60,11 @@ pub(super) fn store(store: &Store, output: &Output) -> Vec<String> {
         (None, "unused") => {}
         (None, _) => lines.push(format!("store: {held}")),
     }
+    if let (None, Some(why)) = (&store.failure, &store.inbox_failure) {
+        let line =
+            format!("store: takes no inbox entries, consumers cannot resume them after a restart: {}", visible(why));
+        lines.push(output.paint(&line, Paint::Yellow));
+    }
     let told = |number: u64, noun: &str, verb: &str| {
         let line = format!("{}: `wskeeper {verb} list`", words::count(number, noun));
         (number > 0).then(|| output.paint(&line, Paint::Yellow))
@@ -226,6 +231,16 @@ mod tests {
         );
         let failed = Store { state: "failed".into(), failure: Some("no space".into()), ..Store::default() };
         assert_eq!(store(&failed, &plain()), ["store: takes no messages, durable endpoints refuse them: no space"]);
+    }
+
+    #[test]
+    fn inboxes_that_the_store_refuses_are_told_of_unless_it_refuses_everything() {
+        let why = Some("no space".to_owned());
+        let behind = Store { state: "ok".into(), inbox_failure: why.clone(), ..Store::default() };
+        let line = "store: takes no inbox entries, consumers cannot resume them after a restart: no space";
+        assert_eq!(store(&behind, &plain())[1..], [line]);
+        let failed = Store { failure: why, ..behind };
+        assert_eq!(store(&failed, &plain()).len(), 1);
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::{
 /// The longest name of an endpoint, in bytes.
 const MAX_NAME: usize = 64;
 
+/// Of an outbox or an inbox.
+const DURABILITY: [(&str, bool); 2] = [("memory", false), ("disk", true)];
+
 /// How long an acknowledgement is waited for.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -230,8 +233,7 @@ fn promises(section: &Section<'_>, draft: &mut Draft) {
     let policy = &mut draft.outbox;
     let delivery = [("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)];
     policy.delivery = section.get("delivery").and_then(|item| item.word(&delivery)).unwrap_or(policy.delivery);
-    let durability = [("memory", false), ("disk", true)];
-    policy.durable = section.get("durability").and_then(|item| item.word(&durability)).unwrap_or(policy.durable);
+    policy.durable = section.get("durability").and_then(|item| item.word(&DURABILITY)).unwrap_or(policy.durable);
     draft.confirm_interval =
         section.duration("confirm_interval", Duration::ZERO..=MAX_DURATION).unwrap_or(draft.confirm_interval);
 }
@@ -296,6 +298,7 @@ fn acknowledgement(outbox: &Section<'_>, policy: &mut outbox::Policy) {
 
 /// `max_message` may exceed `max_bytes` here: the newest message is kept whatever its size.
 fn inbox(section: &Section<'_>, policy: &mut inbox::Policy) {
+    policy.durable = section.get("durability").and_then(|item| item.word(&DURABILITY)).unwrap_or(policy.durable);
     policy.max_messages = section.count("max_messages", 1..=100_000_000).unwrap_or(policy.max_messages);
     policy.max_bytes = bytes(section, "max_bytes").unwrap_or(policy.max_bytes);
     policy.max_message = message(section, "max_message").unwrap_or(policy.max_message);

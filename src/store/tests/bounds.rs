@@ -190,7 +190,7 @@ fn big(id: u128) -> Op {
     Op::Append(Box::new(Record { payload: Payload::binary(id.to_be_bytes().repeat(625)), ..record(id) }))
 }
 
-fn refuse_writes(store: &Store, refused: bool) {
+pub(super) fn refuse_writes(store: &Store, refused: bool) {
     on_engine(store, move |db| db.pragma_update(None, "query_only", refused).unwrap());
 }
 

@@ -31,8 +31,8 @@ fn a_database_of_another_program_is_left_alone() {
 #[test]
 fn a_later_format_is_left_to_a_later_version() {
     let folder = sound();
-    overwrite(&folder.path().join("store.sqlite"), 60, &[0, 0, 0, 2]);
-    assert!(matches!(refused(folder.path()), OpenError::NewerVersion { found: 2, known: 1, .. }));
+    overwrite(&folder.path().join("store.sqlite"), 60, &[0, 0, 0, 3]);
+    assert!(matches!(refused(folder.path()), OpenError::NewerVersion { found: 3, known: 2, .. }));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn sound() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path());
     fill(&store);
-    block_on(store.close());
+    block_on(store.close(BTreeMap::new()));
     folder
 }
 
@@ -177,6 +177,7 @@ fn fill(store: &Store) {
     for id in ALL {
         write(store, append(id)).unwrap();
     }
+    write(store, arrived("feed", 9, &[10, 11], 0)).unwrap();
     for id in 20..24 {
         write_all(store, [append(id), if id % 2 == 0 { dead(id) } else { settle(id, State::Confirmed) }]);
     }
@@ -195,6 +196,8 @@ fn for_each_flip(dir: &Path, name: &str, step: usize) {
             assert_eq!(recovered.messages, expected, "byte {place}");
             let receipts: Vec<_> = recovered.receipts.iter().map(|kept| kept.receipt.id.0).collect();
             assert_eq!(receipts, [20, 21, 22, 23], "byte {place}");
+            let expected = vec![(9, entry("feed", 10)), (10, entry("feed", 11))];
+            assert_eq!(recovered.inboxes["feed"].entries, expected, "byte {place}");
             let letters = block_on(store.dead(None, None, 9)).map(|letters| letters.len());
             assert!(matches!(letters, Ok(2) | Err(ReadError::Unreadable(_))), "byte {place}: {letters:?}");
         } else {

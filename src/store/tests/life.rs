@@ -206,7 +206,7 @@ fn a_closed_store_has_all_that_was_submitted_and_takes_no_more() {
     for id in 0..100 {
         store.submit(append(id), None);
     }
-    block_on(store.close());
+    block_on(store.close(BTreeMap::new()));
     assert_eq!(write(&store, append(100)), Err(WriteError::Closed));
     assert_eq!(block_on(store.dead_letter(MessageId(1))), Err(ReadError::Closed));
     assert!(!folder.path().join("store.sqlite-wal").exists(), "the log is folded into the file");

@@ -2,11 +2,13 @@
 
 mod bounds;
 mod damage;
+mod inboxes;
 mod life;
 mod model;
 mod refusals;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     sync::{Arc, mpsc},
@@ -15,6 +17,8 @@ use std::{
 
 use super::*;
 use crate::core::{
+    entry::{Entry, Item},
+    event::LinkId,
     message::Payload,
     receipt::{Fate, Receipt, State},
 };
@@ -68,6 +72,18 @@ fn settle(id: u128, state: State) -> Op {
 
 fn dead(id: u128) -> Op {
     Op::Settle(Box::new(Settled { fate: Some(Fate::Poison), ..settled(id, State::Dead) }))
+}
+
+fn entry(endpoint: &str, cursor: u64) -> Entry {
+    let link = LinkId { endpoint: endpoint.into(), index: 1 };
+    let item = Item::Message(Payload::from(&*format!("entry {cursor}")));
+    Entry { cursor, at: at(cursor), link, generation: 3, item }
+}
+
+/// Entries of an inbox with these cursors; what is before `oldest` need not be kept.
+fn arrived(endpoint: &str, after: u64, cursors: &[u64], oldest: u64) -> Op {
+    let entries = cursors.iter().map(|cursor| Arc::new(entry(endpoint, *cursor))).collect();
+    Op::Arrived(Box::new(Segment { endpoint: endpoint.into(), after, entries, oldest }))
 }
 
 /// Submits, and waits until it is on disk or refused.

@@ -43,6 +43,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0_u128..40, any_record())
             .prop_map(|(letter, record)| Op::Revive { letter: MessageId(letter), record: Box::new(record) }),
         1 => (0_u128..40).prop_map(|id| Op::DropDead(MessageId(id))),
+        3 => any_segment(),
+        1 => prop::sample::select(LINKS.to_vec()).prop_map(|name| Op::ForgetInbox(name.into())),
     ]
 }
 
@@ -79,12 +81,27 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    /// Cursors count from 0 here; the model moves them behind those that it has.
+    fn any_segment()(
+        endpoint in prop::sample::select(LINKS.to_vec()),
+        after in 0_u64..3,
+        count in 0_u64..4,
+        window in 0_u64..12,
+    ) -> Op {
+        arrived(endpoint, after, &(3..3 + count).collect::<Vec<_>>(), window)
+    }
+}
+
 /// The same rules without rows, sums or an index.
 #[derive(Default)]
 struct Model {
     messages: Vec<Record>,
     receipts: BTreeMap<u128, KeptReceipt>,
     dead: VecDeque<u128>,
+    /// Segments of all inboxes, oldest first.
+    segments: Vec<Segment>,
+    cursor: u64,
 }
 
 impl Model {
@@ -126,7 +143,42 @@ impl Model {
                 if is_there { self.drop_dead(letter.0) } else { 0 }
             }
             Op::DropDead(id) => self.drop_dead(id.0),
+            Op::Arrived(segment) => {
+                let is_over = |old: &Segment| old.entries.last().unwrap().cursor < segment.oldest;
+                self.segments.retain(|old| old.endpoint != segment.endpoint || !is_over(old));
+                self.segments.extend((!segment.entries.is_empty()).then(|| Segment::clone(segment)));
+                segment.entries.len() as u64
+            }
+            Op::ForgetInbox(name) => {
+                let before = self.segments.len();
+                self.segments.retain(|segment| segment.endpoint != *name);
+                (before - self.segments.len()) as u64
+            }
         }
+    }
+
+    /// Gives entries numbers that none has had; of its window, as much is left as the strategy said.
+    fn number(&mut self, op: Op) -> Op {
+        let Op::Arrived(mut segment) = op else { return op };
+        segment.oldest = (self.cursor + 1).saturating_sub(segment.oldest);
+        segment.after += self.cursor;
+        let numbered = |old: &Arc<Entry>| Arc::new(entry(&segment.endpoint, old.cursor + self.cursor));
+        segment.entries = segment.entries.iter().map(numbered).collect();
+        self.cursor += 9;
+        Op::Arrived(segment)
+    }
+
+    fn inboxes(&self) -> BTreeMap<Arc<str>, KeptInbox> {
+        let mut inboxes = BTreeMap::<Arc<str>, KeptInbox>::new();
+        for segment in &self.segments {
+            let kept = &mut inboxes.entry(Arc::clone(&segment.endpoint)).or_default().entries;
+            let mut after = segment.after;
+            for entry in &segment.entries {
+                kept.push((after, Entry::clone(entry)));
+                after = entry.cursor;
+            }
+        }
+        inboxes
     }
 
     fn append(&mut self, record: &Record) -> u64 {
@@ -197,6 +249,7 @@ proptest! {
         for step in steps.into_iter().chain([Step::Crash, Step::Restart]) {
             let recovered = match step {
                 Step::Batch(ops) => {
+                    let ops: Vec<_> = ops.into_iter().map(|op| model.number(op)).collect();
                     let expected: Vec<_> = ops.iter().map(|op| Ok(model.apply(op))).collect();
                     model.receipts.retain(|_, kept| kept.keep_until > UNIX_EPOCH);
                     prop_assert_eq!(write_all(&store, ops), expected);
@@ -222,6 +275,7 @@ proptest! {
             prop_assert_eq!(&recovered.messages, &model.messages);
             let receipts: Vec<_> = model.receipts.values().cloned().collect();
             prop_assert_eq!(&recovered.receipts, &receipts);
+            prop_assert_eq!(&recovered.inboxes, &model.inboxes());
             prop_assert_eq!(letters(&store), Vec::from(model.dead.clone()));
         }
     }

@@ -1,0 +1,284 @@
+//! Durable inboxes: what comes back of them after a restart, and the task that writes one to disk.
+//!
+//! The disk is one more reader of the inbox. It has a cursor and no queue: links publish without knowing of it, and while it is
+//! slow, full or broken the ring moves on as ever. What the ring has dropped is not in the retained window any more, so
+//! it need not be written. What a reader would get wrong: nothing here promises that an entry which a consumer has seen is on
+//! disk. It promises that the consumer is told of a gap where it may not be.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::{task::JoinHandle, time::Instant};
+
+use super::{Inner, pod::Pod, spool::Spool};
+use crate::{
+    core::entry::{Entry, Item},
+    hub::{Hub, Past},
+    observe::EndpointMetrics,
+    store::{KeptInbox, Op, Segment},
+};
+
+/// So long entries gather before they are written together. A kill may cost a consumer's resumption this much and a sync.
+const LINGER: Duration = Duration::from_millis(50);
+/// How long until a disk that refused is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Bytes of a segment, about.
+const SEGMENT: usize = 256 << 10;
+/// The first cursor of a run is so far above the last one known, even where the clock was set back. No run gives more in the time
+/// in which the disk falls behind.
+const LEAP: u64 = 1_000_000_000;
+
+impl Inner {
+    /// What an earlier life has left of inboxes that nobody has taken up. One that is durable began before the store could be
+    /// opened: what it writes takes the place of what was there.
+    pub(super) fn drop_inboxes(&self) {
+        for name in self.spool.take_inboxes().into_keys() {
+            if !self.pod(&name).is_some_and(|pod| pod.config().inbox.durable) {
+                self.spool.forget_inbox(&name);
+            }
+        }
+    }
+
+    /// Has a durable inbox written to disk. All up to `stored` is there.
+    pub(super) fn keep_inbox(&self, pod: &Pod, durable: bool, stored: u64) {
+        if durable {
+            let (inbox, spool) = (Arc::clone(&pod.sinks.inbox), Arc::clone(&self.spool));
+            pod.set_keeper(Keeper::start(Arc::clone(&pod.name), inbox, spool, Arc::clone(&pod.metrics), stored));
+        }
+    }
+
+    /// An inbox is not to be on disk any more.
+    pub(super) async fn forget_inbox(&self, pod: &Pod) {
+        if let Some(keeper) = pod.take_keeper() {
+            keeper.stop().await;
+            self.spool.forget_inbox(&pod.name);
+        }
+    }
+
+    /// Follows a change of `inbox.durability`.
+    pub(super) async fn follow_inbox(&self, pod: &Pod, before: bool, after: bool) {
+        match (before, after) {
+            (false, true) => self.keep_inbox(pod, true, 0),
+            (true, false) => self.forget_inbox(pod).await,
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+/// Waits until the closed inboxes are on disk: the cursors of the last entries of those that are.
+pub(super) async fn seal(pods: &[Arc<Pod>], deadline: Instant) -> BTreeMap<Arc<str>, u64> {
+    let mut sealed = BTreeMap::new();
+    for pod in pods {
+        let Some(mut keeper) = pod.take_keeper() else { continue };
+        let last = tokio::time::timeout_at(deadline, keeper.finish()).await;
+        sealed.extend(last.ok().flatten().map(|last| (Arc::clone(&pod.name), last)));
+    }
+    sealed
+}
+
+/// The task that writes an inbox to disk.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    /// Up to here all is on disk, or out of the window.
+    stored: Arc<AtomicU64>,
+    task: JoinHandle<Option<u64>>,
+}
+
+impl Keeper {
+    /// Writes what stands in the inbox after `stored`, and what comes.
+    pub(super) fn start(
+        endpoint: Arc<str>,
+        inbox: Arc<Hub>,
+        spool: Arc<Spool>,
+        metrics: Arc<EndpointMetrics>,
+        stored: u64,
+    ) -> Self {
+        let stored = Arc::new(AtomicU64::new(stored));
+        let work = Work { endpoint, inbox, spool, metrics, stored: Arc::clone(&stored), is_refused: false };
+        Self { stored, task: tokio::spawn(work.run()) }
+    }
+
+    /// Entries that are kept and not on disk yet.
+    pub(super) fn behind(&self, inbox: &Hub) -> usize {
+        inbox.count_after(self.stored.load(Ordering::Relaxed))
+    }
+
+    /// Waits until all of a closed inbox is on disk: the cursor of its last entry. `None`: the disk did not take it.
+    pub(super) async fn finish(&mut self) -> Option<u64> {
+        (&mut self.task).await.ok().flatten()
+    }
+
+    /// Ends it as it stands.
+    pub(super) async fn stop(mut self) {
+        self.task.abort();
+        // Aborted or done: it is over.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Work {
+    endpoint: Arc<str>,
+    inbox: Arc<Hub>,
+    spool: Arc<Spool>,
+    metrics: Arc<EndpointMetrics>,
+    stored: Arc<AtomicU64>,
+    is_refused: bool,
+}
+
+impl Work {
+    async fn run(mut self) -> Option<u64> {
+        loop {
+            let is_closed = self.inbox.is_closed();
+            match self.write_all().await {
+                true if is_closed => return Some(self.inbox.cursor()),
+                false if is_closed => return None,
+                true => {
+                    self.inbox.published().await;
+                    if !self.inbox.is_closed() {
+                        tokio::time::sleep(LINGER).await;
+                    }
+                }
+                false => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// Writes until nothing is left; `false`: the store refused.
+    async fn write_all(&mut self) -> bool {
+        let mut stored = self.stored.load(Ordering::Relaxed);
+        while let Some(unstored) = self.inbox.unstored(stored, SEGMENT) {
+            stored = unstored.entries.last().map_or(stored, |entry| entry.cursor);
+            let segment = Segment {
+                endpoint: Arc::clone(&self.endpoint),
+                after: unstored.after,
+                entries: unstored.entries,
+                oldest: unstored.oldest,
+            };
+            match self.spool.carry_out(Op::Arrived(Box::new(segment))).await {
+                Ok(_) => {
+                    self.stored.store(stored, Ordering::Relaxed);
+                    if std::mem::take(&mut self.is_refused) {
+                        tracing::info!(endpoint = %self.endpoint, "the inbox is written to disk again");
+                    }
+                }
+                Err(error) => {
+                    self.metrics.inbox_refused();
+                    if !std::mem::replace(&mut self.is_refused, true) {
+                        let endpoint = &self.endpoint;
+                        tracing::warn!(%endpoint, %error, "the inbox is kept in memory only: after a restart its consumers have a gap");
+                    }
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// What an earlier run left, as an inbox takes it up; cursors begin at `first` or later. Second, the cursor up to which all
+/// of it is on disk.
+pub(super) fn past(kept: KeptInbox, first: u64) -> (Past, u64) {
+    let KeptInbox { entries, sealed } = kept;
+    let last = entries.last().map_or(0, |(_, entry)| entry.cursor);
+    let sealed = sealed.filter(|sealed| *sealed >= last);
+    let known = sealed.unwrap_or(last);
+    let first = if known < first { first } else { known + LEAP };
+    (Past { entries, first, after: sealed.unwrap_or(first - 1) }, known)
+}
+
+/// Since when each link of an inbox has been down, as far as its entries tell: a link that was up when they end has been heard
+/// until then.
+pub(super) fn heard_until(entries: &[(u64, Entry)]) -> BTreeMap<u32, SystemTime> {
+    let mut links: BTreeMap<u32, Option<SystemTime>> = BTreeMap::new();
+    for (_, entry) in entries {
+        let down = links.entry(entry.link.index);
+        match &entry.item {
+            Item::Open { .. } | Item::Message(_) => {
+                *down.or_default() = None;
+            }
+            // An attempt that failed, where there has been no connection, tells nothing of one.
+            Item::Close(_) if entry.generation > 0 => {
+                down.or_default().get_or_insert(entry.at);
+            }
+            Item::Close(_) | Item::Error { .. } | Item::Phase { .. } | Item::LinkGap { .. } => {}
+        }
+    }
+    let last = entries.last().map(|(_, entry)| entry.at);
+    links.into_iter().filter_map(|(link, down)| Some((link, down.or(last)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::core::{
+        close::{Cause, Closed},
+        event::LinkId,
+    };
+
+    fn entry(cursor: u64, index: u32, generation: u64, item: Item) -> (u64, Entry) {
+        let at = UNIX_EPOCH + Duration::from_secs(cursor);
+        (cursor - 1, Entry { cursor, at, link: LinkId { endpoint: "feed".into(), index }, generation, item })
+    }
+
+    fn open() -> Item {
+        Item::Open { protocol: "".into(), extensions: "".into() }
+    }
+
+    fn close() -> Item {
+        let (reason, detail) = ("".into(), "".into());
+        Item::Close(Box::new(Closed {
+            code: 1006,
+            reason,
+            was_clean: false,
+            cause: Cause::Reset,
+            sent_code: None,
+            status: None,
+            detail,
+        }))
+    }
+
+    #[test]
+    fn a_link_is_down_since_its_close_or_since_nothing_more_is_known_of_it() {
+        let entries = [
+            entry(1, 0, 1, open()),
+            entry(2, 1, 1, open()),
+            entry(3, 0, 1, close()),
+            entry(4, 0, 1, close()),
+            entry(5, 2, 0, close()),
+            entry(6, 3, 4, Item::Message("x".into())),
+        ];
+        let at = |second| UNIX_EPOCH + Duration::from_secs(second);
+        assert_eq!(heard_until(&entries), BTreeMap::from([(0, at(3)), (1, at(6)), (3, at(6))]));
+    }
+
+    #[test]
+    fn a_sealed_inbox_goes_on_and_another_has_a_gap() {
+        let kept = |sealed| KeptInbox { entries: vec![entry(7, 0, 1, open())], sealed };
+        let told = |sealed, first| {
+            let (past, stored) = past(kept(sealed), first);
+            (past.first, past.after, stored)
+        };
+        assert_eq!(told(Some(7), 100), (100, 7, 7));
+        assert_eq!(told(Some(9), 100), (100, 9, 9));
+        assert_eq!(told(None, 100), (100, 99, 7));
+        // The seal of another time, and a clock that was set back.
+        assert_eq!(told(Some(6), 100), (100, 99, 7));
+        assert_eq!(told(None, 5), (7 + LEAP, 6 + LEAP, 7));
+        let empty = past(KeptInbox { entries: Vec::new(), sealed: Some(50) }, 100).0;
+        assert_eq!((empty.first, empty.after), (100, 50));
+    }
+}
