@@ -307,7 +307,8 @@ def daemons():
                [(f"sum by (instance) ({process('open_fds')})", "{{instance}}"), (f"max({process('max_fds')})", "limit")], "none", 6, dashed=["limit"]),
         series("Local connections", "Requests, event streams and WebSockets of local programs, against api.max_connections.",
                both("api_connections", "api_connections_limit", "open") + [(rate("api_connections_refused_total", "instance", scope=DAEMON), "{{instance}}: refused/s")], "none", 6, dashed=["limit"]),
-        series("Store", "What durable outboxes hold on disk, against storage.max_bytes.", both("store_bytes", "store_limit_bytes", "store"), "bytes", 6, dashed=["limit"]),
+        series("Store", "What is on disk, against storage.max_bytes, and durable inboxes' part of it.",
+               both("store_bytes", "store_limit_bytes", "store") + [(f"sum by (instance) ({select('store_inbox_bytes', scope=DAEMON)})", "{{instance}}: inboxes")], "bytes", 6, dashed=["limit"]),
         series("Stored messages", "Not ended yet; without a link in the configuration (orphans); refused by their peers (dead letters).",
                [(f"sum by (instance) ({select(name, scope=DAEMON)})", "{{instance}}: " + text) for name, text in (("store_messages", "stored"), ("store_orphans", "orphans"), ("dead_letters", "dead letters"))]
                + [(f"sum by (instance) (increase({select('orphans_discarded_total', scope=DAEMON)}[$__rate_interval]))", "{{instance}}: orphans discarded")], "none", 6),
@@ -354,9 +355,11 @@ def endpoint():
         series("Wait in the outbox", "How long written messages had been held.", quantiles("outbox_wait_seconds"), "s", 12),
         lost(12),
         row("Local consumers"),
-        series("Consumers", "Readers of the inbox.", [(f"sum by (instance) ({select('consumers')})", "{{instance}}")], "none", 12),
+        series("Consumers", "Readers of the inbox.", [(f"sum by (instance) ({select('consumers')})", "{{instance}}")], "none", 8),
         series("Gaps", "Told to consumers that fell out of the retained window, and the entries that they missed.",
-               [(f"sum(rate({select('consumer_gaps_total')}[$__rate_interval]))", "gaps"), (f"sum(rate({select('consumer_missed_total')}[$__rate_interval]))", "entries missed")], "ops", 12),
+               [(f"sum(rate({select('consumer_gaps_total')}[$__rate_interval]))", "gaps"), (f"sum(rate({select('consumer_missed_total')}[$__rate_interval]))", "entries missed")], "ops", 8),
+        series("Durable inbox", "Entries that the disk has not yet; where it refuses, consumers have a gap after a restart.",
+               [(bare("inbox_unstored_entries"), "not on disk yet"), (f"sum(increase({select('inbox_store_refused_total')}[$__rate_interval]))", "writes refused")], "none", 8),
     ]
 
 

@@ -26,6 +26,7 @@ mod recorder;
 mod restarts;
 mod sender;
 mod teller;
+mod upgrade;
 
 use support::chance;
 

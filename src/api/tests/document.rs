@@ -16,7 +16,7 @@ async fn every_call_of_the_document_is_served() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
             let path = path.replace("{name}", "feed").replace("{index}", "0");
-            let streams = path.ends_with("/events");
+            let streams = path.ends_with("/events") || path.ends_with("/frames");
             // A stream is asked for something that it refuses, so that it ends.
             let path = if streams { format!("{path}?types=nonsense") } else { path };
             let head = format!("{} {path} HTTP/1.1", method.to_uppercase());

@@ -7,6 +7,7 @@ mod endpoints;
 mod kept;
 mod page;
 mod places;
+mod reference;
 mod sleepers;
 mod sockets;
 mod tokens;
