@@ -436,7 +436,14 @@ impl Inner {
     }
 
     fn commanded(&self, endpoint: &str, index: u32) -> Result<Arc<Slot>, CommandError> {
-        self.slot(endpoint, index).ok_or_else(|| CommandError::NoLink(format!("{endpoint}/{index}")))
+        self.slot(endpoint, index).ok_or_else(|| {
+            // At the end of a stop there are no links left.
+            if self.is_draining() {
+                CommandError::Draining
+            } else {
+                CommandError::NoLink(format!("{endpoint}/{index}"))
+            }
+        })
     }
 
     fn is_draining(&self) -> bool {

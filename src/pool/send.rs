@@ -94,7 +94,10 @@ impl Inner {
     /// Chooses the link and enters the receipt.
     fn post(&self, send: Send) -> Result<(Posted<'_>, Option<Offer>), Refused> {
         let pod = self.pod(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
-        let slot = choose(&pod, send.link, send.key.as_deref())?;
+        let slot = choose(&pod, send.link, send.key.as_deref())
+            // At the end of a stop there are no links left: that is not the caller's mistake.
+            .map_err(|none| if self.is_draining() { Refused::Draining } else { none })
+            .inspect_err(|refused| count(&pod, refused))?;
         let bytes = send.payload.len();
         let share = self.admit(&pod, bytes).inspect_err(|refused| count(&pod, refused))?;
         let receipt = receipt(&slot, &send.payload);
