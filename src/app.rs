@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     api::{Api, ListenError, Listener},
     config::{Config, Fingerprint},
-    observe::Families,
+    observe::{Exporter, Families},
     pool::{Left, Pool},
     process::{files, notify::Notify, passed::Passed, signals::Signals},
 };
@@ -64,7 +64,9 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
     families.reload_succeeded(SystemTime::now());
     herald.starting(links).await;
-    let pool = Pool::start(Arc::clone(&config), Arc::clone(&families), seed).await;
+    let otlp = config.tracing.otlp.clone();
+    let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
+    let pool = Pool::start_traced(Arc::clone(&config), Arc::clone(&families), seed, spans).await;
     let reloader = Reloader::new(pool.clone(), Arc::clone(&families), reload_from, Arc::clone(&herald));
     let (stop, stopping) = watch::channel(false);
     let api = Api { pool: pool.clone(), registry, families, reload: Arc::new(reloader.clone()) };
@@ -86,6 +88,10 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
     let _ = serving.await;
     looking.abort();
+    if let Some(exporter) = exporter {
+        // The last spans are those of the links that were just closed.
+        exporter.finish(Instant::now() + LAST_SPANS).await;
+    }
     tracing::info!("wskeeper has stopped");
     Ok(())
 }
@@ -96,6 +102,9 @@ async fn turned(switch: &mut watch::Receiver<bool>, wanted: bool) {
         std::future::pending::<()>().await;
     }
 }
+
+/// What the last spans get to reach the collector.
+const LAST_SPANS: std::time::Duration = std::time::Duration::from_secs(1);
 
 async fn drain(pool: &Pool, herald: &Herald) {
     let drain = pool.config().limits.drain;

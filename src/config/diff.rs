@@ -3,7 +3,7 @@
 //! Every struct is taken apart without `..`, so a new key does not compile until someone has decided its class here. A key that
 //! needs a restart is not only noted: the new configuration gets the old value back, because that one stays in force.
 
-use super::{Api, Config, Endpoint, Limits, Log, Metrics, Storage, Tls};
+use super::{Api, Config, Endpoint, Limits, Log, Metrics, Storage, Tls, Tracing};
 use crate::core::{
     admission, backoff, heartbeat, inbox, link, outbox,
     outcome::{Match, Rule},
@@ -51,7 +51,7 @@ macro_rules! hold {
 pub(super) fn daemon(old: &Config, new: &mut Config, store_is_open: bool) -> DaemonDiff {
     let mut diff = DaemonDiff::default();
     // Endpoints are compared one by one.
-    let Config { watch, api, log, metrics, admission, limits, storage, endpoints: _ } = old;
+    let Config { watch, api, log, metrics, admission, limits, storage, tracing, endpoints: _ } = old;
     note!(diff.live, new, { watch => "watch" });
     diff.api(api, &mut new.api);
     let Log { level, format } = log;
@@ -67,6 +67,8 @@ pub(super) fn daemon(old: &Config, new: &mut Config, store_is_open: bool) -> Dae
     let Limits { memory, receipts, drain } = limits;
     hold!(diff.restart, new.limits, { memory => "limits.memory", receipts => "limits.receipts" });
     note!(diff.live, new.limits, { drain => "limits.drain" });
+    let Tracing { otlp } = tracing;
+    note!(diff.restart, new.tracing, { otlp => "tracing" });
     let Storage { dir, max_bytes } = storage;
     if store_is_open {
         hold!(diff.restart, new.storage, { dir => "storage.dir", max_bytes => "storage.max_bytes" });

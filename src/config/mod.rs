@@ -110,6 +110,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[storage]`
     pub storage: Storage,
+    /// `[tracing]`
+    pub tracing: Tracing,
     /// `[endpoints.NAME]`, each with `[defaults]` under it.
     pub endpoints: BTreeMap<Arc<str>, Arc<Endpoint>>,
 }
@@ -239,6 +241,30 @@ pub struct Storage {
     pub dir: PathBuf,
     /// What the store's file may grow to.
     pub max_bytes: u64,
+}
+
+/// `[tracing]`: spans of connections for OpenTelemetry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tracing {
+    /// Where they go; `None`: nowhere.
+    pub otlp: Option<Otlp>,
+}
+
+/// A collector that speaks OTLP over HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Otlp {
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The path for traces.
+    pub path: String,
+    /// Headers of each request.
+    pub headers: Vec<(http::HeaderName, Template)>,
+    /// `service.name`
+    pub service_name: String,
+    /// A request must be answered within this.
+    pub timeout: Duration,
 }
 
 /// `tls`

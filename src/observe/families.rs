@@ -121,6 +121,8 @@ struct Daemon {
     store_orphans: IntGauge,
     orphans_discarded: IntCounter,
     dead_letters: IntGauge,
+    spans_exported: IntCounter,
+    spans_dropped: IntCounter,
     api_connections: IntGauge,
     api_connections_limit: IntGauge,
     api_connections_refused: IntCounter,
@@ -212,6 +214,16 @@ impl Families {
     /// An operator discarded stored messages whose link, and so whose own series, there is no more.
     pub fn orphans_discarded(&self, messages: u64) {
         self.daemon.orphans_discarded.inc_by(messages);
+    }
+
+    /// Spans that the collector took.
+    pub fn spans_exported(&self, count: u64) {
+        self.daemon.spans_exported.inc_by(count);
+    }
+
+    /// Spans that were lost on their way to it.
+    pub fn spans_dropped(&self, count: u64) {
+        self.daemon.spans_dropped.inc_by(count);
     }
 
     /// The store of durable outboxes, and the dead letters.
@@ -315,6 +327,8 @@ impl Daemon {
             store_inbox_bytes: to.gauge("store_inbox_bytes", "Bytes of durable inboxes in the store's file.")?,
             store_orphans: to.gauge("store_orphans", "Stored messages whose link is not in the configuration.")?,
             orphans_discarded: to.keep(IntCounter::with_opts(opts("orphans_discarded_total", "Stored messages without a link that an operator discarded."))?)?,
+            spans_exported: to.counters("spans_exported_total", "Spans that the collector took.", &[])?.with_label_values::<&str>(&[]),
+            spans_dropped: to.counters("spans_dropped_total", "Spans that found no room or did not reach the collector.", &[])?.with_label_values::<&str>(&[]),
             dead_letters: to.gauge("dead_letters", "Messages that their peers refused, kept for an operator.")?,
             api_connections: to.gauge("api_connections", "Local connections that hold a place.")?,
             api_connections_limit: to.gauge("api_connections_limit", "Local connections that may: api.max_connections.")?,

@@ -8,6 +8,7 @@ mod families;
 mod handles;
 mod render;
 mod series;
+mod spans;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -17,4 +18,5 @@ pub use endpoint::{EndpointGauges, EndpointMetrics, Refused};
 pub use families::{Families, StoreGauges};
 pub use handles::LinkMetrics;
 pub use render::{CONTENT_TYPE, render};
+pub use spans::{Exporter, Spans};
 pub use telling::visible;

@@ -36,7 +36,7 @@ use crate::{
     },
     hub::{self, Hub},
     link::{Looker, Order},
-    observe::Families,
+    observe::{Families, Spans},
 };
 
 pub use dead::DeadLetter;
@@ -224,6 +224,8 @@ struct Inner {
     /// The pool's own log: every endpoint's events but messages.
     log: Arc<Hub>,
     first_cursor: u64,
+    /// Where spans go, if anywhere.
+    spans: Option<Arc<Spans>>,
     seed: AtomicU64,
     draining: AtomicBool,
 }
@@ -234,6 +236,16 @@ const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_me
 impl Pool {
     /// A pool that holds the links of `config`. `seed` fixes all its chance. To be called within a tokio runtime.
     pub async fn start(config: Arc<Config>, families: Arc<Families>, seed: u64) -> Self {
+        Self::start_traced(config, families, seed, None).await
+    }
+
+    /// As [`Pool::start`], and tells of connections as spans.
+    pub async fn start_traced(
+        config: Arc<Config>,
+        families: Arc<Families>,
+        seed: u64,
+        spans: Option<Arc<Spans>>,
+    ) -> Self {
         let budget = Budget::new(config.limits.memory);
         let first_cursor = first_cursor(SystemTime::now());
         let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families));
@@ -258,6 +270,7 @@ impl Pool {
             budget,
             gate,
             first_cursor,
+            spans,
             seed: AtomicU64::new(seed),
             draining: AtomicBool::new(false),
         });

@@ -34,7 +34,7 @@ use crate::{
     },
     hub::{Hub, Item},
     link::{Host, Order, Orders, Tap},
-    observe::LinkMetrics,
+    observe::{LinkMetrics, Spans},
 };
 
 /// Where the facts of an endpoint's links go.
@@ -46,6 +46,7 @@ pub(super) struct Sinks {
     pub(super) spool: Arc<Spool>,
     pub(super) dead: Arc<DeadLetters>,
     pub(super) tap: Arc<Tap>,
+    pub(super) spans: Option<Arc<Spans>>,
 }
 
 /// One link's place.
@@ -308,7 +309,11 @@ impl Host for Slot {
         self.metrics.tell(&self.id, &event);
         self.traffic.count(&event);
         if recorder::is_transition(&event) {
-            self.seen().record(&event, at);
+            let mut seen = self.seen();
+            seen.record(&event, at);
+            if let Some(spans) = &self.sinks.spans {
+                spans.tell(&self.id, at, &event, (&seen.view.url, seen.view.attempt));
+            }
         }
         self.publish_event(link, at, &event);
     }

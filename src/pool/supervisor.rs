@@ -119,6 +119,7 @@ impl Inner {
             spool: Arc::clone(&self.spool),
             dead: Arc::clone(&self.dead),
             tap: Arc::default(),
+            spans: self.spans.clone(),
         };
         let pod = Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.families.endpoint(&name), heard_until));
         for index in 0..endpoint.links {

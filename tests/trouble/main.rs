@@ -9,6 +9,7 @@ mod support;
 mod chaos;
 mod explain;
 mod frames;
+mod spans;
 
 /// Short waits for all endpoints of a test, and fault injection.
 const QUICK: &str = r#"

@@ -27,6 +27,7 @@ mod outcomes;
 mod request;
 mod section;
 mod tls;
+mod tracing;
 
 /// The longest duration that any key takes: what is longer is a mistake, and sums of these cannot overflow a clock.
 pub(crate) const MAX_DURATION: Duration = Duration::from_hours(8766);
@@ -48,7 +49,7 @@ pub(crate) fn check(root: &Value, folder: &Path, faults: Vec<Fault>) -> Result<(
 pub fn keys() -> Vec<String> {
     let report = Report::default();
     let mut faults = Vec::new();
-    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[[endpoints.x.outcomes]]";
+    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]";
     let root = super::source::parse(sample, "sample", config::FileFormat::Toml, &mut faults);
     read(&report, &root);
     report.keys.into_inner().into_iter().collect()
@@ -67,6 +68,7 @@ fn read(report: &Report, root: &Value) -> Config {
         admission: admission(&root.section("admission")),
         limits: limits(&root.section("limits")),
         storage: storage(&root.section("storage")),
+        tracing: tracing::read(&root.section("tracing")),
         endpoints,
     };
     root.finish();

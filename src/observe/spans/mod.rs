@@ -1,0 +1,188 @@
+//! Connections as OpenTelemetry spans: one trace for each attempt, and for the connection that it makes.
+//!
+//! ```text
+//! websocket.connection  from the attempt to the end     (an attempt that fails has only what follows)
+//! └ websocket.connect   the attempt: admission · dns · tcp · tls · upgrade, each a child
+//! ```
+//! A span is made when its end is known, so nothing is held for links but the beginning of what is open. The queue is bounded and
+//! never waited for: what does not fit is counted and gone. There is nothing secret in a span, and no payload.
+
+mod export;
+mod json;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::mpsc;
+
+use super::Families;
+use crate::core::{
+    close::{Cause, Closed},
+    event::{DialFailure, Established, Event, LinkId, Timings},
+};
+
+pub use export::Exporter;
+
+/// Spans that may wait for the exporter.
+const QUEUE: usize = 4096;
+
+/// A span as it is exported.
+#[derive(Debug)]
+pub(super) struct Span {
+    trace: u128,
+    id: u64,
+    parent: Option<u64>,
+    name: &'static str,
+    begin: SystemTime,
+    end: SystemTime,
+    /// What went wrong, where something did.
+    error: Option<Box<str>>,
+    attributes: Vec<(&'static str, Value)>,
+}
+
+/// An attribute's value.
+#[derive(Debug)]
+pub(super) enum Value {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+}
+
+/// An open connection's beginning.
+#[derive(Debug)]
+struct Begun {
+    trace: u128,
+    id: u64,
+    at: SystemTime,
+    attributes: Vec<(&'static str, Value)>,
+}
+
+/// Where facts become spans.
+#[derive(Debug)]
+pub struct Spans {
+    queue: mpsc::Sender<Span>,
+    open: Mutex<HashMap<LinkId, Begun>>,
+    families: Arc<Families>,
+}
+
+impl Spans {
+    /// Tells a fact that came to be at this time; `url` is the one in use, `attempt` its number since the link was stable.
+    pub fn tell(&self, link: &LinkId, at: SystemTime, event: &Event, (url, attempt): (&str, u32)) {
+        match event {
+            Event::DialFailed(failure) => self.failed(link, at, failure, (url, attempt)),
+            Event::Opened { generation, established } => self.opened(link, at, established, (*generation, attempt)),
+            Event::Closed { closed, .. } => self.closed(link, at, closed),
+            Event::Phase { .. }
+            | Event::Dialing { .. }
+            | Event::Message { .. }
+            | Event::Written { .. }
+            | Event::Receipt { .. }
+            | Event::PingSent
+            | Event::Pong { .. }
+            | Event::HeartbeatTimeout { .. }
+            | Event::Injected { .. }
+            | Event::Panicked { .. } => {}
+        }
+    }
+
+    fn failed(&self, link: &LinkId, at: SystemTime, failure: &DialFailure, (url, attempt): (&str, u32)) {
+        let mut attributes = of_link(link, attempt);
+        attributes.push(("url.full", Value::Text(url.to_owned())));
+        attributes.push(("error.type", Value::Text(error_type(failure.cause, failure.status))));
+        attributes.extend(failure.status.map(|status| ("http.response.status_code", Value::Number(status.into()))));
+        self.connect((trace(), None), at, &failure.timings, (attributes, Some(failure.detail.clone())));
+    }
+
+    fn opened(&self, link: &LinkId, at: SystemTime, established: &Established, (generation, attempt): (u64, u32)) {
+        let mut attributes = of_link(link, attempt);
+        attributes.push(("url.full", Value::Text(established.url.to_string())));
+        if let Some(address) = established.address {
+            attributes.push(("network.peer.address", Value::Text(address.ip().to_string())));
+            attributes.push(("network.peer.port", Value::Number(address.port().into())));
+        }
+        let (trace, id) = (trace(), id());
+        let begin = self.connect((trace, Some(id)), at, &established.timings, (attributes, None));
+        let mut attributes = of_link(link, attempt);
+        attributes.push(("wskeeper.generation", Value::Number(i64::try_from(generation).unwrap_or(i64::MAX))));
+        attributes.push(("url.full", Value::Text(established.url.to_string())));
+        self.open().insert(link.clone(), Begun { trace, id, at: begin, attributes });
+    }
+
+    fn closed(&self, link: &LinkId, at: SystemTime, closed: &Closed) {
+        let found = self.open().remove(link);
+        let Some(Begun { trace, id, at: begin, mut attributes }) = found else { return };
+        attributes.push(("wskeeper.close.code", Value::Number(closed.code.into())));
+        attributes.push(("wskeeper.close.clean", Value::Flag(closed.was_clean)));
+        attributes.push(("wskeeper.close.cause", Value::Text(closed.cause.to_string())));
+        let error = closed.cause.is_failure().then(|| closed.detail.clone());
+        if error.is_some() {
+            attributes.push(("error.type", Value::Text(closed.cause.to_string())));
+        }
+        self.send(Span { trace, id, parent: None, name: "websocket.connection", begin, end: at, error, attributes });
+    }
+
+    /// The attempt that ended at `end`, and its steps. Answers when it began.
+    fn connect(
+        &self,
+        (trace, parent): (u128, Option<u64>),
+        end: SystemTime,
+        timings: &Timings,
+        (attributes, error): (Vec<(&'static str, Value)>, Option<Box<str>>),
+    ) -> SystemTime {
+        let Timings { dns, admission, tcp, tls, upgrade, total } = *timings;
+        let begin = back(end, total + admission.unwrap_or_default());
+        let id = id();
+        // Steps follow each other; what is left over was before them, where secrets are read.
+        let mut until = end;
+        for (name, took) in [("upgrade", upgrade), ("tls", tls), ("tcp", tcp), ("admission", admission), ("dns", dns)] {
+            let Some(took) = took else { continue };
+            let from = back(until, took).max(begin);
+            let (id, parent) = (self::id(), Some(id));
+            let step = Span { trace, id, parent, name, begin: from, end: until, error: None, attributes: Vec::new() };
+            self.send(step);
+            until = from;
+        }
+        self.send(Span { trace, id, parent, name: "websocket.connect", begin, end, error, attributes });
+        begin
+    }
+
+    fn send(&self, span: Span) {
+        if self.queue.try_send(span).is_err() {
+            self.families.spans_dropped(1);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<LinkId, Begun>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of_link(link: &LinkId, attempt: u32) -> Vec<(&'static str, Value)> {
+    vec![
+        ("network.protocol.name", Value::Text("websocket".into())),
+        ("wskeeper.endpoint", Value::Text(link.endpoint.to_string())),
+        ("wskeeper.link", Value::Number(link.index.into())),
+        ("wskeeper.attempt", Value::Number(attempt.into())),
+    ]
+}
+
+/// By the conventions for HTTP: the status where there is one, else what failed.
+fn error_type(cause: Cause, status: Option<u16>) -> String {
+    status.map_or_else(|| cause.to_string(), |status| status.to_string())
+}
+
+fn back(from: SystemTime, by: Duration) -> SystemTime {
+    from.checked_sub(by).unwrap_or(from)
+}
+
+fn trace() -> u128 {
+    uuid::Uuid::new_v4().as_u128()
+}
+
+fn id() -> u64 {
+    // Its variant bits are never all zero, as a span's id must not be.
+    uuid::Uuid::new_v4().as_u64_pair().1
+}
