@@ -6,12 +6,18 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{Action, keys, parse_toml, plan};
 
+/// Without a collector the other keys of its section say nothing.
+const OTLP: &str = "tracing.otlp_endpoint = \"http://127.0.0.1:4317\"\n";
+
 /// A value that is not the default, and what it needs around it.
 fn value(key: &str) -> (&'static str, &'static str) {
     let plain = |value| (value, "");
     match key.rsplit('.').next().unwrap_or(key) {
         "watch" | "chaos" | "per_link" | "protocols_optional" | "critical" | "insecure" | "conflate" => plain("true"),
         "listen" => plain("\"127.0.0.1:1\""),
+        "otlp_endpoint" => plain("\"http://127.0.0.1:4318\""),
+        _ if key == "tracing.timeout" => ("\"7s\"", OTLP),
+        _ if key.starts_with("tracing.") => ("\"other\"", OTLP),
         "socket_mode" => ("\"0600\"", "api.listen = \"unix:/s\"\n"),
         "socket_group" => ("\"g\"", "api.listen = \"unix:/s\"\n"),
         "tokens" => plain("[{ name = \"t\", token = \"${env:T}\", scopes = [\"read\"] }]"),
@@ -84,6 +90,7 @@ fn written() -> BTreeMap<(String, String), String> {
         match line.trim_start_matches('#').trim() {
             "Reload" | "[log], [metrics], [admission], [limits], [storage]" if line.starts_with('#') => section.clear(),
             "[api]" if line.starts_with('#') => section = "api".into(),
+            "[tracing]" if line.starts_with('#') => section = "tracing".into(),
             "Endpoints" if line.starts_with('#') => section = "endpoints.*".into(),
             _ => {}
         }
@@ -107,6 +114,7 @@ fn written() -> BTreeMap<(String, String), String> {
 
 /// What the reference says of a key: its own row, or what its section's row says of it or of all.
 fn written_of(key: &str, written: &BTreeMap<(String, String), String>) -> Option<String> {
+    let key = key.strip_suffix(".*").unwrap_or(key);
     let (section, name) = match key.strip_prefix("endpoints.*.") {
         Some(rest) => ("endpoints.*", rest),
         None => key.rsplit_once('.').unwrap_or(("", key)),

@@ -13,9 +13,14 @@ use wskeeper::{
 use crate::files::{Board, boards, metrics_in, names_in, read, rules, selectors_in};
 
 /// In no dashboard and no rule, and why.
-const NOT_SHOWN: [(&str, &str); 3] = [
+const NOT_SHOWN: [(&str, &str); 5] = [
     ("wskeeper_inbox_cursor", "a place, not an amount: it is for programs that resume"),
     ("process_virtual_memory_bytes", "address space says nothing of memory in use"),
+    ("wskeeper_spans_exported_total", "spans are looked at where they are collected"),
+    (
+        "wskeeper_spans_dropped_total",
+        "no link and no message depends on a span, and the log tells when the collector is away",
+    ),
     ("process_threads", "tokio's pool has as many as there are cores"),
 ];
 
