@@ -152,11 +152,13 @@ fn note(kind: &str, data: &Value) -> String {
             format!("closed with {} ({}, {clean}) {}", text("code"), text("cause"), text("reason"))
         }
         "error" => format!("failed: {} {}", text("cause"), text("detail")),
-        "phase" => format!("{} ({})", text("phase"), text("reason")),
+        "phase" => format!("{} ({})", text("phase"), text("phaseReason")),
         "gap" if text("from").is_empty() => return format!("-- {} frames went by unseen", text("missed")),
         "gap" if text("kind") == "link" => {
             format!("not heard from {} to {}: the link was down", text("from"), text("to"))
         }
+        // How many is not known where an earlier run of the daemon had them.
+        "gap" if text("missed").is_empty() => format!("missed events, {} to {}", text("from"), text("to")),
         "gap" => format!("missed {} events, {} to {}", text("missed"), text("from"), text("to")),
         _ => data.to_string(),
     };
@@ -179,7 +181,9 @@ mod tests {
     fn other_events_are_sentences() {
         let close = json!({"endpoint":"t","link":0,"code":1006,"cause":"reset","wasClean":false,"reason":""});
         assert_eq!(note("close", &close), "-- t/0 closed with 1006 (reset, not clean)");
-        let gap = json!({"endpoint":"t","link":0,"kind":"consumer","missed":3,"from":5,"to":7});
+        let gap = json!({"endpoint":"t","link":0,"kind":"lag","missed":3,"from":5,"to":7});
         assert_eq!(note("gap", &gap), "-- t/0 missed 3 events, 5 to 7");
+        let phase = json!({"endpoint":"t","link":0,"phase":"waiting","phaseReason":"backoff"});
+        assert_eq!(note("phase", &phase), "-- t/0 waiting (backoff)");
     }
 }
