@@ -109,7 +109,7 @@ fn link(index: u32, phase: &str) -> Value {
 }
 
 fn store(state: &str, orphans: u64, dead_letters: u64) -> Value {
-    json!({"state": state, "failure": null, "bytes": 1536, "limitBytes": 1u64 << 30, "messages": 7, "orphans": orphans,
+    json!({"state": state, "failure": null, "bytes": 1536, "inboxBytes": 0, "limitBytes": 1u64 << 30, "messages": 7, "orphans": orphans,
         "deadLetters": dead_letters})
 }
 
