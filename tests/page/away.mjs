@@ -24,7 +24,7 @@ test('a page whose daemon is killed says so with what was known, and is live aga
   await accessible(page, 'not connected');
   await picture(page, 'not-connected');
   await row(page, 'a/0').click();
-  assert.ok(await page.getByRole('button', { name: 'Pause' }).isDisabled());
+  await until('verbs that nobody would hear', () => page.getByRole('button', { name: 'Pause' }).isDisabled());
   await page.goBack();
 
   daemon.configure(`${QUICK}\n[endpoints.b]\nurl = "${url}"\n`);
