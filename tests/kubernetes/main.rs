@@ -1,17 +1,22 @@
-//! The manifests of `deploy/kubernetes`: rendered by kustomize, judged by others' tools and by the project's own rules; and each
-//! weakened copy of them must be found out.
+//! The manifests of `deploy/kubernetes`: rendered by kustomize, judged by others' tools and by the project's own rules; each
+//! weakened copy of them must be found out; and the daemon is run as they say.
 //!
 //! `tests/run` installs kustomize and the judges; without them the tests say that they are skipped. The rules in `rules.rs` ask for
-//! what no general tool can know: that the pod and the configuration inside it fit each other.
+//! what no general tool can know: that the pod and the configuration inside it fit each other. `running.rs` needs root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(unreachable_pub, reason = "what the files share is as public as a library's items")]
 #![allow(clippy::print_stderr, reason = "a skipped test and a failed one say why")]
 
 mod edits;
+mod image;
 mod judges;
 mod manifests;
+mod pod;
 mod rules;
+mod running;
+mod volume;
+mod waiting;
 mod weakened;
 
 use std::{fs, process::Command};

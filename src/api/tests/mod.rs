@@ -4,6 +4,7 @@ mod bench;
 mod bodies;
 mod document;
 mod endpoints;
+mod health;
 mod kept;
 mod page;
 mod places;
