@@ -12,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
 use tokio::time::Instant;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -22,6 +26,11 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A daemon with these sections beside the usual ones, and the port of its API.
 pub(crate) fn daemon(sections: &str) -> Result<(Running, u16)> {
+    daemon_by(Command::new(KEEPER), sections)
+}
+
+/// The same, started by a command that ends in the daemon's own name.
+pub(crate) fn daemon_by(mut command: Command, sections: &str) -> Result<(Running, u16)> {
     let api = free_port()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("bench.toml");
@@ -29,12 +38,13 @@ pub(crate) fn daemon(sections: &str) -> Result<(Running, u16)> {
         "[api]\nlisten = \"127.0.0.1:{api}\"\n[admission]\nper_host = 64\ntotal = 64\n[log]\nlevel = \"error\"\n"
     );
     fs::write(&path, usual + sections)?;
-    let keeper = Running(Command::new(KEEPER).arg("run").arg("--config").arg(&path).spawn()?);
+    let keeper = Running(command.arg("run").arg("--config").arg(&path).spawn()?);
     wait_until(|| Ok(get(api, "/livez").is_ok()))?;
     Ok((keeper, api))
 }
 
 /// A child that does not outlive us.
+#[derive(Debug)]
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
@@ -57,14 +67,10 @@ impl Running {
         Ok(kilobytes * 1024.0 / 1e6)
     }
 
-    /// Processor time of all its threads so far, to the nanosecond.
+    /// Processor time of all its threads so far, also of those that have ended, to the nanosecond.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let mut nanos = 0.0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let spent = fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanos += spent.split_whitespace().next().ok_or("schedstat is empty")?.parse::<f64>()?;
-        }
-        Ok(nanos / 1e9)
+        let pid = Pid::from_raw(i32::try_from(self.0.id())?);
+        Ok(Duration::from(clock_gettime(clock_getcpuclockid(pid)?)?).as_secs_f64())
     }
 }
 

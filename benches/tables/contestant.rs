@@ -1,0 +1,128 @@
+//! Contestants: programs under measurement, each on the one core that they take turns on.
+//!
+//! The harness, with the far and the near end in it, has the other core. Processor time is read from the kernel's clock of the
+//! contestant's process: what the two ends cost is not in it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use crate::support::{KEEPER, Result, Running, daemon_by, free_port};
+
+/// Where contestants run, and where the harness does.
+const CONTESTANTS_CORE: &str = "0";
+const HARNESS_CORE: &str = "1";
+/// A contestant has this long to come up.
+const START: Duration = Duration::from_secs(30);
+
+/// A program under measurement.
+#[derive(Debug)]
+pub(crate) struct Contestant {
+    pub(crate) name: &'static str,
+    pub(crate) process: Running,
+    /// Where it listens, if it does.
+    pub(crate) port: u16,
+}
+
+impl Contestant {
+    /// wskeeper as it ships, with this configuration beside the usual.
+    pub(crate) fn keeper(name: &'static str, sections: &str) -> Result<Self> {
+        let (process, port) = daemon_by(pinned(KEEPER), sections)?;
+        Ok(Self { name, process, port })
+    }
+
+    /// A role of this program.
+    pub(crate) fn role(name: &'static str, args: &[&str]) -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let mut command = pinned(&program.to_string_lossy());
+        command.arg("role").args(args);
+        Self::start(name, command, 0)
+    }
+
+    pub(crate) fn start(name: &'static str, mut command: Command, port: u16) -> Result<Self> {
+        let log = fs::File::create(folder()?.join(format!("{}.log", name.replace(['/', ' '], "-"))))?;
+        let process = Running(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
+        Ok(Self { name, process, port })
+    }
+
+    /// Waits until it takes connections.
+    pub(crate) async fn listening(self) -> Result<Self> {
+        let deadline = Instant::now() + START;
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            if Instant::now() > deadline {
+                return Err(format!("{} does not listen; see its log in {}", self.name, folder()?.display()).into());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(self)
+    }
+}
+
+/// A command on the contestants' core. The process is the program's own: `taskset` becomes it.
+pub(crate) fn pinned(program: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", CONTESTANTS_CORE, program]);
+    command
+}
+
+/// Puts this process on the harness's core.
+pub(crate) fn pin_harness() -> Result<()> {
+    let me = std::process::id().to_string();
+    let status =
+        Command::new("taskset").args(["--cpu-list", "--pid", HARNESS_CORE, &me]).stdout(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err("the tables need two cores and taskset (Debian: util-linux)".into()) }
+}
+
+/// Files of this run: configurations of contestants, what they say.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tables");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// What `benches/run` has installed.
+pub(crate) fn installed() -> PathBuf {
+    let default = || concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench-env").into();
+    std::env::var_os("WSKEEPER_BENCH_ENV").unwrap_or_else(default).into()
+}
+
+/// A port for a contestant that has to be told one.
+pub(crate) fn port() -> Result<u16> {
+    free_port()
+}
+
+/// A contestant that is missing is left out, but for a run that has installed all.
+pub(crate) fn present(contestant: Option<Contestant>) -> Result<Option<Contestant>> {
+    if contestant.is_none() {
+        if std::env::var_os("WSKEEPER_BENCH_ENV").is_some() {
+            return Err("a contestant is missing that benches/run should have installed".into());
+        }
+        println!("a contestant is not installed and left out; benches/run installs all");
+    }
+    Ok(contestant)
+}
+
+/// A program that is there, in the usual places too that are not in everyone's path.
+pub(crate) fn find(program: &str) -> Option<String> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
+    let all: Vec<_> = path.split(':').map(|folder| format!("{folder}/{program}")).collect();
+    all.into_iter().find(|path| fs::metadata(path).is_ok())
+}
+
+/// A script of `benches/contestants`, which reads its modules from what is installed.
+pub(crate) fn node_script(name: &str) -> String {
+    format!("{}/benches/contestants/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+pub(crate) fn node_modules() -> String {
+    installed().join("node/node_modules").to_string_lossy().into_owned()
+}
+
+pub(crate) fn has_node_modules() -> bool {
+    fs::metadata(node_modules()).is_ok()
+}
