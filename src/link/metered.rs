@@ -1,26 +1,32 @@
-//! A stream that counts what passes, and reads through a scratch of its thread.
+//! A stream that counts what passes, reads through a scratch of its thread, and writes many frames at once.
 //!
-//! A WebSocket of its own keeps its read buffer for life, idle or not; so that buffer is small, and the large one, which
-//! saves system calls on busy links, belongs to the thread. What a read brought beyond the small buffer waits here, and is
-//! served before the stream is asked again.
+//! A WebSocket of its own keeps its buffers for life, idle or not; so those are small, and the large ones, which save system
+//! calls on busy links, belong to the thread. What a read brought beyond the small buffer waits here, and is served before the
+//! stream is asked again. What is written waits here for the next flush, or until there is much of it.
+//!
+//! What a reader would get wrong: bytes count as written when the stream has taken them, not when they wait here.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{faulty::Faulty, tail::Tail};
 
 /// Bytes taken from the kernel at once.
 const SCRATCH: usize = 32 << 10;
+/// Bytes given to the kernel at once, but for a frame that is longer.
+const GATHERED_MAX: usize = 16 << 10;
 
 thread_local! {
     static SCRATCH_OF_THREAD: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+    /// Empty, with room, unless a stream has it.
+    static SPARE: Cell<BytesMut> = Cell::default();
 }
 
 /// A stream that counts what passes.
@@ -29,6 +35,10 @@ pub(super) struct Metered<S> {
     stream: Faulty<S>,
     /// Read and not yet asked for.
     ahead: Bytes,
+    /// To be written. Empty, and without room, between flushes.
+    gathered: BytesMut,
+    /// The stream would take no more of it.
+    blocked: bool,
     read: u64,
     written: u64,
     tail: Tail,
@@ -39,7 +49,15 @@ impl<S> Metered<S> {
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
         let mut tail = Tail::default();
         tail.push(early);
-        Self { stream: Faulty::new(stream), ahead: Bytes::new(), read: early.len() as u64, written: 0, tail }
+        Self {
+            stream: Faulty::new(stream),
+            ahead: Bytes::new(),
+            gathered: BytesMut::new(),
+            blocked: false,
+            read: early.len() as u64,
+            written: 0,
+            tail,
+        }
     }
 
     /// Bytes that have arrived.
@@ -50,6 +68,11 @@ impl<S> Metered<S> {
     /// Bytes that the stream has taken.
     pub(super) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Whether the stream would take no more when it was last asked to: there is no room until a flush.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     /// The stream, for something to be made to go wrong with it.
@@ -94,24 +117,63 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+impl<S: AsyncWrite + Unpin> Metered<S> {
+    fn poll_give(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let given = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.blocked = given.is_pending();
+        let taken = ready!(given)?;
         self.written += taken as u64;
         Poll::Ready(Ok(taken))
     }
 
+    /// Gives all that waits to the stream.
+    fn poll_give_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            let gathered = std::mem::take(&mut self.gathered);
+            let given = self.poll_give(cx, &gathered);
+            self.gathered = gathered;
+            match ready!(given)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                taken => self.gathered.advance(taken),
+            }
+        }
+        if self.gathered.capacity() > 0 {
+            self.gathered.clear();
+            SPARE.set(std::mem::take(&mut self.gathered));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.gathered.len() + bytes.len() > GATHERED_MAX {
+            ready!(self.poll_give_gathered(cx))?;
+        }
+        if bytes.len() > GATHERED_MAX {
+            return self.poll_give(cx, bytes);
+        }
+        if self.gathered.is_empty() {
+            self.gathered = SPARE.take();
+        }
+        self.gathered.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_give_gathered(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_give_gathered(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -129,5 +191,37 @@ mod tests {
         metered.read_to_end(&mut got).await.expect("the stream ends in order");
         assert_eq!(got, sent);
         assert_eq!(metered.read(), 5_000);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_leaves_with_the_flush_and_counts_when_it_has_left() {
+        let (mut peer, stream) = duplex(100);
+        let mut metered = Metered::new(stream, b"");
+        for _ in 0..50 {
+            metered.write_all(b"four").await.expect("it waits here");
+        }
+        assert_eq!((metered.written(), metered.is_blocked()), (0, false));
+        assert!(metered.flush().now_or_never().is_none(), "only half of it fits");
+        assert_eq!((metered.written(), metered.is_blocked()), (100, true));
+        let mut got = vec![0; 200];
+        let (flushed, read) = tokio::join!(metered.flush(), peer.read_exact(&mut got));
+        flushed.and(read).expect("all of it leaves");
+        assert_eq!((metered.written(), metered.is_blocked()), (200, false));
+        assert_eq!(got, b"four".repeat(50));
+        assert_eq!(metered.gathered.capacity(), 0, "an idle stream holds no buffer");
+    }
+
+    #[tokio::test]
+    async fn a_long_frame_comes_behind_what_was_gathered() {
+        let (mut peer, stream) = duplex(1 << 20);
+        let mut metered = Metered::new(stream, b"");
+        let long = vec![7; GATHERED_MAX + 1];
+        metered.write_all(b"first").await.expect("it waits here");
+        metered.write_all(&long).await.expect("there is room");
+        assert_eq!(metered.written(), 5 + long.len() as u64, "it would fill no buffer but its own");
+        drop(metered);
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).await.expect("the stream ends in order");
+        assert_eq!(got, [b"first", &*long].concat());
     }
 }

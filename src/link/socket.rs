@@ -46,7 +46,7 @@ use crate::core::{
 const READ_BUFFER: usize = 1 << 10;
 /// Reads of one turn whose bytes are thrown away.
 const DISCARD_READS: usize = 16;
-/// What may pile up below us: one frame, and tungstenite's own answers. A frame is given only when the one before has left.
+/// What may pile up in tungstenite: one frame, and its own answers. Below it frames gather until a flush.
 const WRITE_BUFFER: usize = outbox::FRAGMENT_MAX + (4 << 10);
 
 /// An open WebSocket.
@@ -146,7 +146,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Whether there is room for a frame. A message that leaves in fragments goes on leaving by it.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.broken.is_none() {
-            match ready!(Pin::new(&mut self.ws).poll_ready(cx)) {
+            // What is given to a transport that takes nothing could neither expire nor make room any more.
+            let ready = if self.ws.get_ref().is_blocked() {
+                Pin::new(&mut self.ws).poll_flush(cx)
+            } else {
+                Pin::new(&mut self.ws).poll_ready(cx)
+            };
+            match ready!(ready) {
                 Ok(()) => match self.rest.take() {
                     Some(rest) => self.give_fragment(Data::Continue, rest),
                     None => return Poll::Ready(()),
