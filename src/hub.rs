@@ -130,7 +130,10 @@ impl Hub {
             let entry = Arc::new(Entry { cursor, at, link: link.clone(), generation, item });
             (state.ring.push(entry, message, &self.budget), state.durable)
         };
-        self.changed.send_modify(|_| {});
+        // Who subscribes later finds the entry in the ring.
+        if self.changed.receiver_count() > 0 {
+            self.changed.send_modify(|_| {});
+        }
         if durable {
             self.to_store.notify_one();
         }

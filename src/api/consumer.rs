@@ -131,17 +131,33 @@ impl Consumer {
     /// Waits for what comes next. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Told {
         loop {
-            match self.reader.next().await {
-                Next::Closed => return Told::Gone,
-                Next::Entry(entry) if self.wish.takes(&entry) => return Told::Entry(entry),
-                Next::Entry(_) => {}
-                Next::Gap { missed, from, to } => {
-                    if let Some(name) = &self.endpoint {
-                        self.pool.count_gap(name, missed);
-                    }
-                    let event = convert::lag(self.endpoint.as_deref(), missed, from, to);
-                    return if self.wish.close_on_lag { Told::Lagged(event) } else { Told::Gap(event) };
+            let next = self.reader.next().await;
+            if let Some(told) = self.tell(next) {
+                return told;
+            }
+        }
+    }
+
+    /// What is there now.
+    pub(super) fn try_next(&mut self) -> Option<Told> {
+        loop {
+            let next = self.reader.try_next()?;
+            if let Some(told) = self.tell(next) {
+                return Some(told);
+            }
+        }
+    }
+
+    fn tell(&self, next: Next) -> Option<Told> {
+        match next {
+            Next::Closed => Some(Told::Gone),
+            Next::Entry(entry) => self.wish.takes(&entry).then_some(Told::Entry(entry)),
+            Next::Gap { missed, from, to } => {
+                if let Some(name) = &self.endpoint {
+                    self.pool.count_gap(name, missed);
                 }
+                let event = convert::lag(self.endpoint.as_deref(), missed, from, to);
+                Some(if self.wish.close_on_lag { Told::Lagged(event) } else { Told::Gap(event) })
             }
         }
     }

@@ -32,7 +32,7 @@ use crate::{
         message::{Kind, MessageId, Payload},
         receipt::{Receipt, State as Rung},
     },
-    pool::{Pool, Send},
+    pool::{Pool, Send, Stop},
 };
 
 /// How long a caller waits who names no timeout, and at most.
@@ -292,7 +292,10 @@ async fn several(
         };
         places.push(send.map(|send| sends.push(send)).err());
     }
-    let mut outcomes = pool.send_all(sends, stops).await.into_iter();
+    let mut outcomes = Vec::with_capacity(sends.len());
+    let stop = if stops { Stop::WhenFull } else { Stop::Never };
+    pool.send_all(sends, stop, |outcome| outcomes.push(outcome)).await;
+    let mut outcomes = outcomes.into_iter();
     let outcome = |place: Option<Problem>| match place {
         Some(problem) => Err(problem),
         None => outcomes.next().map_or_else(|| Err(Problem::not_tried()), |outcome| Ok(outcome?)),

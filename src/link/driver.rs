@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Dial, Host, Offer, Order, Progress, ack,
+    Dial, Host, Offer, Order, Progress, Stop, ack,
     dialing::Dialing,
     socket::{Arrival, Socket},
 };
@@ -203,18 +203,18 @@ impl<D: Dial> Driver<D> {
         true
     }
 
-    fn offer_all(&mut self, now: Instant, offers: Vec<Offer>, stop: bool) {
-        let mut is_full = false;
+    fn offer_all(&mut self, now: Instant, offers: Vec<Offer>, stop: Stop) {
+        let mut is_over = false;
         // Where the caller has gone, the receipt has gone with it.
         for offer in offers.into_iter().filter(|offer| !offer.reply.is_closed()) {
-            if is_full && stop {
+            if is_over {
                 refuse(offer.reply, Refusal::Full);
             } else if self.waiting.is_empty() {
-                is_full |= self.offer(now, offer) == Some(Refusal::Full);
+                is_over = self.offer(now, offer).is_some_and(|refusal| stop.is_at(refusal));
             } else if self.waiting.len() < WAITING_MAX {
                 self.waiting.push_back(offer);
             } else {
-                is_full = true;
+                is_over = stop.is_at(Refusal::Full);
                 refuse(offer.reply, Refusal::Full);
             }
         }

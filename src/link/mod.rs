@@ -52,6 +52,27 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Where a link's orders go. In boxes: each channel holds room for thirty of them, and there may be ten thousand channels.
 pub type Orders = mpsc::Sender<Box<Order>>;
 
+/// Which refusal of a message is one of all that stand behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// None: each is tried.
+    Never,
+    /// That for want of room.
+    WhenFull,
+    /// Any.
+    WhenRefused,
+}
+
+impl Stop {
+    fn is_at(self, refusal: Refusal) -> bool {
+        match self {
+            Self::Never => false,
+            Self::WhenFull => refusal == Refusal::Full,
+            Self::WhenRefused => true,
+        }
+    }
+}
+
 /// What a link's task is asked to do.
 #[derive(Debug)]
 pub enum Order {
@@ -59,8 +80,8 @@ pub enum Order {
     Offers {
         /// The messages.
         offers: Vec<Offer>,
-        /// A message behind one for which there was no room is refused as well.
-        stop: bool,
+        /// Those behind the one that this names are refused as well.
+        stop: Stop,
     },
     /// Do this; the reply says that it has been taken.
     Verb(Verb, oneshot::Sender<()>),

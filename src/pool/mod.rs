@@ -39,6 +39,7 @@ use crate::{
     observe::{Families, Spans},
 };
 
+pub use crate::link::Stop;
 pub use dead::DeadLetter;
 pub use operator::OrphanError;
 pub use pulse::{Examiner, Wedged};
@@ -337,10 +338,10 @@ impl Pool {
         self.inner.send(send).await
     }
 
-    /// Sends several messages in order, at the cost of few questions. With `stop`, none behind one that found no room is tried,
-    /// and the answers end with that one.
-    pub async fn send_all(&self, sends: Vec<Send>, stop: bool) -> Vec<Result<Receipt, Refused>> {
-        self.inner.send_all(sends, stop).await
+    /// Sends several messages in order, at the cost of few questions, and tells what became of `each`, in order. Where `stop`
+    /// says so, none behind the one that it names is tried, and that one is told of last.
+    pub async fn send_all(&self, sends: Vec<Send>, stop: Stop, each: impl FnMut(Result<Receipt, Refused>)) {
+        self.inner.send_all(sends, stop, each).await;
     }
 
     /// A receipt, while it is kept.

@@ -4,11 +4,15 @@
 //! refusal takes it out again.
 
 use std::{
+    collections::VecDeque,
     hash::{DefaultHasher, Hash, Hasher},
+    mem,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use futures_util::FutureExt;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Inner, Pod, Refused, Send, Slot};
@@ -20,7 +24,7 @@ use crate::{
         phase::Phase,
         receipt::{Fate, Receipt, State},
     },
-    link::{self, Offer, Order},
+    link::{self, Offer, Order, Stop},
     observe,
 };
 
@@ -36,76 +40,79 @@ struct Posted<'a> {
 
 impl Inner {
     pub(super) async fn send(&self, send: Send) -> Result<Receipt, Refused> {
-        let (posted, offer) = self.post(send)?;
+        let (posted, offer) = self.post(send, Instant::now())?;
         if let Some(offer) = offer {
-            hand_over(&posted.slot, vec![offer], false).await;
+            hand_over(&posted.slot, vec![offer], Stop::Never).await;
         }
         let accepted = self.offered(posted).await?;
         self.stored(accepted).await
     }
 
-    /// Sends several, in order, asking each link once for all that follow each other. With `stop`, nothing behind one that
-    /// found no room is tried; the outcomes end with that one then.
-    pub(super) async fn send_all(&self, sends: Vec<Send>, stop: bool) -> Vec<Result<Receipt, Refused>> {
-        let mut outcomes = Vec::new();
-        let mut sends = sends.into_iter().map(|send| self.post(send)).peekable();
-        let mut is_full = false;
-        while !(is_full && stop)
-            && let Some(first) = sends.next()
-        {
+    /// Sends several, in order, asking each link once for all that follow each other, and tells what became of `each`, in order.
+    pub(super) async fn send_all(&self, sends: Vec<Send>, stop: Stop, mut each: impl FnMut(Result<Receipt, Refused>)) {
+        let mut told = Told { inner: self, each: &mut each, accepted: Vec::new() };
+        // The patience of all of them ends at the same moment, so that none is let in behind one whose patience is over.
+        let now = Instant::now();
+        let mut sends = sends.into_iter().map(|send| self.post(send, now)).peekable();
+        let mut is_over = false;
+        while !is_over && let Some(first) = sends.next() {
             let (first, offer) = match first {
                 Ok(posted) => posted,
                 Err(refused) => {
-                    is_full |= refused.is_full();
-                    outcomes.push(Err(refused));
+                    is_over = refused.ends(stop);
+                    told.outcome(Err(refused));
                     continue;
                 }
             };
             let slot = Arc::clone(&first.slot);
-            let (mut run, mut offers) = (vec![first], Vec::from_iter(offer));
+            let (mut run, mut offers) = (VecDeque::from([first]), Vec::from_iter(offer));
             let follows = |next: &Result<(Posted<'_>, _), _>| {
                 next.as_ref().is_ok_and(|(posted, _)| Arc::ptr_eq(&posted.slot, &slot))
             };
             while let Some(Ok((posted, offer))) = sends.next_if(follows) {
-                run.push(posted);
+                run.push_back(posted);
                 offers.extend(offer);
             }
             hand_over(&slot, offers, stop).await;
-            for posted in run {
-                let outcome = self.offered(posted).await;
-                is_full |= outcome.as_ref().is_err_and(Refused::is_full);
-                outcomes.push(outcome);
-                if is_full && stop {
-                    break;
-                }
+            let mut is_first = true;
+            while !is_over && let Some(posted) = run.pop_front() {
+                let mut offered = pin!(self.offered(posted));
+                let outcome = if let Some(outcome) = offered.as_mut().now_or_never() {
+                    outcome
+                } else {
+                    // It waits for room, and those before it need not wait with it.
+                    if !mem::take(&mut is_first) {
+                        told.all().await;
+                    }
+                    offered.await
+                };
+                is_over = outcome.as_ref().is_err_and(|refused| refused.ends(stop));
+                told.outcome(outcome);
             }
         }
-        drop(sends);
-        let mut all = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            all.push(match outcome {
-                Ok(accepted) => self.stored(accepted).await,
-                Err(refused) => Err(refused),
-            });
-        }
-        all
+        told.all().await;
     }
 
     /// Chooses the link and enters the receipt.
-    fn post(&self, send: Send) -> Result<(Posted<'_>, Option<Offer>), Refused> {
+    fn post(&self, send: Send, now: Instant) -> Result<(Posted<'_>, Option<Offer>), Refused> {
         let pod = self.pod(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
         let slot = choose(&pod, send.link, send.key.as_deref())
             // At the end of a stop there are no links left: that is not the caller's mistake.
             .map_err(|none| if self.is_draining() { Refused::Draining } else { none })
             .inspect_err(|refused| count(&pod, refused))?;
         let bytes = send.payload.len();
+        // The outbox would say so too, but only when its turn has come.
+        if bytes > pod.config().link.outbox.max_message {
+            pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
+            return Err(refused(&pod, &slot, Refusal::TooBig, bytes));
+        }
         let share = self.admit(&pod, bytes).inspect_err(|refused| count(&pod, refused))?;
         let receipt = receipt(&slot, &send.payload);
         let (keep, key) = (pod.config().receipts_keep, send.idempotency_key.as_deref());
         if let Some(first) = self.receipts.accept(receipt.clone(), keep, key) {
             return Ok((Posted { pod, slot, receipt: first, bytes, asked: None }, None));
         }
-        let (id, now) = (receipt.id, Instant::now().into_std());
+        let (id, now) = (receipt.id, now.into_std());
         let ack = ack_key(&pod, &send.payload);
         let message = Message {
             id,
@@ -157,11 +164,11 @@ impl Inner {
 
     /// The link has taken the message; a durable one is accepted when the store has it, too.
     async fn stored(&self, accepted: Accepted<'_>) -> Result<Receipt, Refused> {
+        if !accepted.is_durable() {
+            return Ok(self.taken(accepted.receipt));
+        }
         let Accepted { pod, receipt, entry } = accepted;
         let id = receipt.id;
-        if !pod.config().link.outbox.durable {
-            return Ok(self.receipts.get(id).unwrap_or(receipt));
-        }
         // Without an entry, the message may as well have been refused and withdrawn by the call that brought it.
         let known = entry.is_some().then_some(receipt);
         let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.or(known);
@@ -176,6 +183,39 @@ impl Inner {
         count(&pod, &refused);
         Err(refused)
     }
+
+    /// The receipt as it is by now, for it may have moved on already.
+    fn taken(&self, receipt: Receipt) -> Receipt {
+        self.receipts.get(receipt.id).unwrap_or(receipt)
+    }
+}
+
+/// Tells outcomes in order; what the disk is yet to take is told when it has.
+struct Told<'a, F> {
+    inner: &'a Inner,
+    each: &'a mut F,
+    accepted: Vec<Result<Accepted<'a>, Refused>>,
+}
+
+impl<'a, F: FnMut(Result<Receipt, Refused>)> Told<'a, F> {
+    fn outcome(&mut self, outcome: Result<Accepted<'a>, Refused>) {
+        match outcome {
+            Ok(accepted) if self.accepted.is_empty() && !accepted.is_durable() => {
+                (self.each)(Ok(self.inner.taken(accepted.receipt)));
+            }
+            Err(refused) if self.accepted.is_empty() => (self.each)(Err(refused)),
+            outcome => self.accepted.push(outcome),
+        }
+    }
+
+    async fn all(&mut self) {
+        for outcome in mem::take(&mut self.accepted) {
+            (self.each)(match outcome {
+                Ok(accepted) => self.inner.stored(accepted).await,
+                Err(refused) => Err(refused),
+            });
+        }
+    }
 }
 
 /// A message that its link has taken.
@@ -183,6 +223,12 @@ struct Accepted<'a> {
     pod: Arc<Pod>,
     receipt: Receipt,
     entry: Option<Entry<'a>>,
+}
+
+impl Accepted<'_> {
+    fn is_durable(&self) -> bool {
+        self.pod.config().link.outbox.durable
+    }
 }
 
 /// The key by which the peer's application will acknowledge the message.
@@ -202,6 +248,17 @@ fn receipt(slot: &Slot, payload: &Payload) -> Receipt {
         updated_at: accepted_at,
         generation: None,
         fate: None,
+    }
+}
+
+impl Refused {
+    /// Whether it is one of all that stand behind the message.
+    fn ends(&self, stop: Stop) -> bool {
+        match stop {
+            Stop::Never => false,
+            Stop::WhenFull => self.is_full(),
+            Stop::WhenRefused => true,
+        }
     }
 }
 
@@ -236,7 +293,7 @@ impl Drop for Entry<'_> {
 }
 
 /// Hands messages to their link. One whose task has ended drops them, and with them the replies.
-async fn hand_over(slot: &Slot, offers: Vec<Offer>, stop: bool) {
+async fn hand_over(slot: &Slot, offers: Vec<Offer>, stop: Stop) {
     if !offers.is_empty() {
         let _ = slot.orders.send(Box::new(Order::Offers { offers, stop })).await;
     }

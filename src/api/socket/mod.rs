@@ -8,7 +8,7 @@ mod envelope;
 mod handshake;
 mod sends;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, RawQuery, Request, State},
@@ -19,13 +19,22 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message,
         error::ProtocolError,
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{
+            CloseFrame, Role, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{CloseCode, Data, OpCode},
+            },
+        },
     },
 };
 
@@ -59,6 +68,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A closing handshake with a client takes at most this.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Bytes that gather before they are written without waiting for the last of them.
+const WRITE_BUFFER: usize = 16 << 10;
+/// Events passed on before anything else has its turn.
+const AT_ONCE: usize = 256;
+
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// `GET /v1/endpoints/{name}/ws`
@@ -90,7 +104,7 @@ pub(super) async fn upgrade(
         link,
         envelope,
         events: Consumer::of(&shared, &name, wish)?,
-        sends: Sends::new(shared.pool.clone()),
+        sends: Sends::new(shared.pool.clone(), envelope),
         stop: shared.stop.clone(),
     };
     let limits = limits(&view.config);
@@ -113,7 +127,7 @@ fn limits(endpoint: &config::Endpoint) -> WebSocketConfig {
     let longest = endpoint.link.outbox.max_message.saturating_mul(2).saturating_add(4096);
     WebSocketConfig::default()
         .read_buffer_size(8 << 10)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size((4 << 20) + 2 * endpoint.inbox.max_message)
         .max_message_size(Some(longest))
 }
@@ -145,41 +159,40 @@ impl Session {
         }
         drop((socket, self.events));
         // What the client had sent before it left is not lost with it.
-        let rest = async {
-            while !self.sends.is_accepted() {
-                let _nobody_listens = self.sends.next().await;
-            }
-        };
         tokio::select! {
-            _ = tokio::time::timeout(PATIENCE, rest) => {}
+            _ = tokio::time::timeout(PATIENCE, self.sends.all_accepted()) => {}
             () = stopped(&mut self.stop) => {}
         }
     }
 
     async fn converse(&mut self, socket: &mut Socket) -> End {
-        let (mut heard, mut ping_at) = (Instant::now(), Instant::now() + PING);
+        let mut heard = Instant::now();
+        let mut ping = pin!(sleep_until(heard + PING));
         loop {
             let reads = self.sends.has_room();
             let outcome = tokio::select! {
                 () = stopped(&mut self.stop) => Err(stopping()),
                 arrived = socket.next(), if reads => {
-                    (heard, ping_at) = (Instant::now(), Instant::now() + PING);
-                    self.take(arrived)
+                    heard = Instant::now();
+                    self.take_all(arrived, socket)
                 }
-                told = self.events.next() => self.tell(told, socket).await,
+                told = self.events.next() => self.tell_all(told, socket).await,
                 outcome = self.sends.next() => self.answer(outcome, socket).await,
-                () = tokio::time::sleep_until(ping_at) => {
-                    ping_at = Instant::now() + PING;
+                () = &mut ping => {
+                    let now = Instant::now();
+                    let is_due = heard + PING <= now;
+                    ping.as_mut().reset(if is_due { now } else { heard } + PING);
                     // Nothing is heard of a client that is not listened to, nor while a write to it takes its time.
                     match socket.next().now_or_never().filter(|_| reads) {
                         Some(arrived) => {
-                            heard = Instant::now();
+                            heard = now;
                             self.take(arrived)
                         }
+                        None if !is_due => Ok(()),
                         None if reads && heard.elapsed() >= SILENCE => Err(End::Gone),
                         None => {
                             if !reads {
-                                heard = Instant::now();
+                                heard = now;
                             }
                             self.send(socket, Message::Ping(Bytes::new())).await
                         }
@@ -192,20 +205,29 @@ impl Session {
         }
     }
 
-    /// Passes on what the hub has.
+    /// Passes on what the hub has by now, and lets all of it leave at once.
+    async fn tell_all(&mut self, first: Told, socket: &mut Socket) -> Result<(), End> {
+        let mut next = Some(first);
+        for _ in 0..AT_ONCE {
+            let Some(told) = next.take().or_else(|| self.events.try_next()) else { break };
+            self.tell(told, socket).await?;
+        }
+        self.flush(socket).await
+    }
+
     async fn tell(&mut self, told: Told, socket: &mut Socket) -> Result<(), End> {
         let (event, is_last) = match told {
             Told::Gone => return Err(End::Farewell(1001, "the endpoint is gone".into())),
             Told::Entry(entry) if self.envelope => (convert::event(&entry, self.events.binary()), false),
             Told::Entry(entry) => match plain(&entry) {
-                Some(message) => return self.send(socket, message).await,
+                Some(message) => return self.feed(socket, message).await,
                 None => return Ok(()),
             },
             Told::Gap(event) => (event, false),
             Told::Lagged(event) => (event, true),
         };
         if self.envelope {
-            self.send(socket, Message::text(json!(event).to_string())).await?;
+            self.feed(socket, Message::text(json!(event).to_string())).await?;
         }
         if is_last { Err(End::Farewell(4408, "fell behind; resume with ?from=".into())) } else { Ok(()) }
     }
@@ -225,7 +247,17 @@ impl Session {
         }
     }
 
-    /// Takes what the client sent.
+    /// Takes what the client has sent by now.
+    fn take_all(&mut self, first: Option<Result<Message, Error>>, socket: &mut Socket) -> Result<(), End> {
+        self.take(first)?;
+        while self.sends.has_room()
+            && let Some(arrived) = socket.next().now_or_never()
+        {
+            self.take(arrived)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, arrived: Option<Result<Message, Error>>) -> Result<(), End> {
         let request = match arrived {
             None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
@@ -261,10 +293,25 @@ impl Session {
         }
     }
 
-    /// Writes; a client that takes nothing is cut off below, after `api.write_timeout`.
     async fn send(&mut self, socket: &mut Socket, message: Message) -> Result<(), End> {
+        self.feed(socket, message).await?;
+        self.flush(socket).await
+    }
+
+    /// Writes, now or with the flush that must follow; a client that takes nothing is cut off below, after
+    /// `api.write_timeout`.
+    async fn feed(&mut self, socket: &mut Socket, message: Message) -> Result<(), End> {
         tokio::select! {
-            sent = socket.send(message) => sent.map_err(|_| End::Gone),
+            biased;
+            fed = socket.feed(message) => fed.map_err(|_| End::Gone),
+            () = stopped(&mut self.stop) => Err(stopping()),
+        }
+    }
+
+    async fn flush(&mut self, socket: &mut Socket) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            flushed = socket.flush() => flushed.map_err(|_| End::Gone),
             () = stopped(&mut self.stop) => Err(stopping()),
         }
     }
@@ -288,7 +335,8 @@ async fn farewell(socket: &mut Socket, code: u16, reason: String) {
 fn plain(entry: &Entry) -> Option<Message> {
     match &entry.item {
         Item::Message(payload) => Some(match payload.kind() {
-            Kind::Text => Message::text(String::from_utf8_lossy(payload.bytes()).into_owned()),
+            // A raw frame: the text was found to be UTF-8 when it arrived.
+            Kind::Text => Message::Frame(Frame::message(payload.bytes().clone(), OpCode::Data(Data::Text), true)),
             Kind::Binary => Message::binary(payload.bytes().clone()),
         }),
         Item::Open { .. } | Item::Error { .. } | Item::Close(_) | Item::Phase { .. } | Item::LinkGap { .. } => None,

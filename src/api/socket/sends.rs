@@ -1,11 +1,21 @@
-//! What one local WebSocket has sent: accepted one after the other, in order, while its events flow on.
+//! What one local WebSocket has sent: accepted in order, all that is there at once, while its events flow on.
 //!
 //! The one thing a reader would get wrong: nothing here is a task. The connection's own loop drives it, so everything is
 //! bounded by [`Sends::has_room`]: while there is none, the connection is not read, and its client feels it.
 
-use std::{collections::VecDeque, pin::Pin};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{Fuse, FusedFuture},
+    stream::FuturesUnordered,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,7 +24,7 @@ use super::{
 };
 use crate::{
     core::receipt::{Receipt, State as Rung},
-    pool::{Pool, Refused, Send},
+    pool::{Pool, Refused, Send, Stop},
 };
 
 /// Messages of one connection that wait for their turn, and their bytes.
@@ -50,23 +60,34 @@ impl Outcome {
     }
 }
 
-type Sending = Pin<Box<dyn Future<Output = (Option<Value>, Rung, Result<Receipt, Refused>)> + std::marker::Send>>;
 type Settling = Pin<Box<dyn Future<Output = Outcome> + std::marker::Send>>;
+type Accepted = Result<Receipt, Refused>;
+
+/// Messages that are being accepted, one after the other; the first may have to wait for room in the outbox.
+struct Sending {
+    accepting: Fuse<Pin<Box<dyn Future<Output = ()> + std::marker::Send>>>,
+    /// What became of those whose turn is over.
+    accepted: Arc<Mutex<VecDeque<Accepted>>>,
+    /// What the client calls them, and the states to answer at.
+    asked: VecDeque<(Option<Value>, Rung)>,
+}
 
 /// The sends of one connection.
 pub(super) struct Sends {
     pool: Pool,
+    /// Each is answered, and a refusal concerns nobody else. Else only a refusal is told, and what stands behind the refused
+    /// one is refused with it.
+    answers: bool,
     ahead: VecDeque<Request>,
     ahead_bytes: usize,
-    /// The one that is being accepted; it may have to wait for room in the outbox.
     sending: Option<Sending>,
     settling: FuturesUnordered<Settling>,
 }
 
 impl Sends {
-    pub(super) fn new(pool: Pool) -> Self {
+    pub(super) fn new(pool: Pool, answers: bool) -> Self {
         let (ahead, settling) = (VecDeque::new(), FuturesUnordered::new());
-        Self { pool, ahead, ahead_bytes: 0, sending: None, settling }
+        Self { pool, answers, ahead, ahead_bytes: 0, sending: None, settling }
     }
 
     /// Whether one more may be pushed.
@@ -74,9 +95,11 @@ impl Sends {
         self.ahead.len() < AHEAD && self.ahead_bytes < AHEAD_BYTES && self.settling.len() < WAITS
     }
 
-    /// Whether nothing is left that has not been accepted or refused.
-    pub(super) fn is_accepted(&self) -> bool {
-        self.ahead.is_empty() && self.sending.is_none()
+    /// Waits until nothing is left that has not been accepted or refused; nobody is told of it.
+    pub(super) async fn all_accepted(&mut self) {
+        while !self.is_accepted() {
+            let _nobody_listens = self.step().await;
+        }
     }
 
     /// Takes one more, behind those before it.
@@ -91,53 +114,114 @@ impl Sends {
         self.ahead_bytes = 0;
     }
 
-    /// The next outcome; waits for one, for ever where there is nothing. Nothing is lost when the future is dropped.
+    /// The next outcome to be told; waits for one, for ever where there is nothing. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Outcome {
         loop {
-            if self.sending.is_none()
-                && let Some(request) = self.ahead.pop_front()
-            {
-                self.ahead_bytes -= bytes(&request);
-                match request.send {
-                    Ok((send, wanted)) => {
-                        if let Err(problem) = look_at_wait(&self.pool, &send.endpoint, wanted) {
-                            return Outcome { reference: request.reference, receipt: Err(problem) };
-                        }
-                        self.sending = Some(accept(self.pool.clone(), send, request.reference, wanted));
-                    }
-                    Err(problem) => return Outcome { reference: request.reference, receipt: Err(problem) },
-                }
-            }
-            tokio::select! {
-                (reference, wanted, receipt) = under_way(&mut self.sending) => {
-                    self.sending = None;
-                    match receipt {
-                        Ok(receipt) if receipt.state < wanted => {
-                            self.settling.push(settle(self.pool.clone(), receipt, reference, wanted));
-                        }
-                        Ok(receipt) => return Outcome { reference, receipt: Ok(receipt) },
-                        Err(refused) => return Outcome { reference, receipt: Err(refused.into()) },
-                    }
-                }
-                Some(outcome) = self.settling.next() => return outcome,
+            if let Some(outcome) = self.step().await {
+                return outcome;
             }
         }
     }
+
+    fn is_accepted(&self) -> bool {
+        self.ahead.is_empty() && self.sending.is_none()
+    }
+
+    /// Goes on until there is an outcome to be told, or a message is accepted that need not be told of.
+    async fn step(&mut self) -> Option<Outcome> {
+        if self.sending.is_none()
+            && let Some(outcome) = self.begin()
+        {
+            return Some(outcome);
+        }
+        tokio::select! {
+            accepted = poll_fn(|cx| poll_accepted(&mut self.sending, cx)) => {
+                let (reference, wanted, receipt) = accepted?;
+                match receipt {
+                    Ok(receipt) if receipt.state < wanted => {
+                        self.settling.push(settle(self.pool.clone(), receipt, reference, wanted));
+                        None
+                    }
+                    Ok(receipt) => self.answers.then_some(Outcome { reference, receipt: Ok(receipt) }),
+                    Err(refused) => Some(Outcome { reference, receipt: Err(refused.into()) }),
+                }
+            }
+            Some(outcome) = self.settling.next() => Some(outcome),
+        }
+    }
+
+    /// Begins to send all that can be sent together. One that cannot be sent at all has its outcome when it is the first.
+    fn begin(&mut self) -> Option<Outcome> {
+        let (mut sends, mut asked) = (Vec::new(), VecDeque::new());
+        while let Some(request) = self.ahead.pop_front() {
+            let bytes = bytes(&request);
+            let Request { reference, send } = request;
+            let looked = send.and_then(|(send, wanted)| {
+                look_at_wait(&self.pool, &send.endpoint, wanted)?;
+                Ok((send, wanted))
+            });
+            match looked {
+                Ok((send, wanted)) => {
+                    sends.push(send);
+                    asked.push_back((reference, wanted));
+                }
+                Err(problem) if sends.is_empty() => {
+                    self.ahead_bytes -= bytes;
+                    return Some(Outcome { reference, receipt: Err(problem) });
+                }
+                Err(problem) => {
+                    self.ahead.push_front(Request { reference, send: Err(problem) });
+                    break;
+                }
+            }
+            self.ahead_bytes -= bytes;
+        }
+        if !sends.is_empty() {
+            self.sending = Some(Sending::new(self.pool.clone(), sends, asked, self.answers));
+        }
+        None
+    }
+}
+
+impl Sending {
+    fn new(pool: Pool, sends: Vec<Send>, asked: VecDeque<(Option<Value>, Rung)>, answers: bool) -> Self {
+        let accepted = Arc::default();
+        let told = Arc::clone(&accepted);
+        let stop = if answers { Stop::Never } else { Stop::WhenRefused };
+        let accepting: Pin<Box<dyn Future<Output = ()> + std::marker::Send>> =
+            Box::pin(async move { pool.send_all(sends, stop, |outcome| lock(&told).push_back(outcome)).await });
+        Self { accepting: accepting.fuse(), accepted, asked }
+    }
+
+    fn next(&mut self) -> Option<(Option<Value>, Rung, Accepted)> {
+        let accepted = lock(&self.accepted).pop_front()?;
+        self.asked.pop_front().map(|(reference, wanted)| (reference, wanted, accepted))
+    }
+}
+
+/// What became of the next message that is being accepted; `None` once all of them have been told.
+fn poll_accepted(sending: &mut Option<Sending>, cx: &mut Context<'_>) -> Poll<Option<(Option<Value>, Rung, Accepted)>> {
+    let Some(way) = sending else { return Poll::Pending };
+    if let Some(next) = way.next() {
+        return Poll::Ready(Some(next));
+    }
+    let is_over = way.accepting.is_terminated() || way.accepting.poll_unpin(cx).is_ready();
+    match way.next() {
+        Some(next) => Poll::Ready(Some(next)),
+        None if is_over => {
+            *sending = None;
+            Poll::Ready(None)
+        }
+        None => Poll::Pending,
+    }
+}
+
+fn lock(accepted: &Mutex<VecDeque<Accepted>>) -> MutexGuard<'_, VecDeque<Accepted>> {
+    accepted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn bytes(request: &Request) -> usize {
     request.send.as_ref().map_or(0, |(send, _)| send.payload.len())
-}
-
-async fn under_way(sending: &mut Option<Sending>) -> (Option<Value>, Rung, Result<Receipt, Refused>) {
-    match sending {
-        Some(sending) => sending.await,
-        None => std::future::pending().await,
-    }
-}
-
-fn accept(pool: Pool, send: Send, reference: Option<Value>, wanted: Rung) -> Sending {
-    Box::pin(async move { (reference, wanted, pool.send(send).await) })
 }
 
 fn settle(pool: Pool, receipt: Receipt, reference: Option<Value>, wanted: Rung) -> Settling {
@@ -149,16 +233,18 @@ fn settle(pool: Pool, receipt: Receipt, reference: Option<Value>, wanted: Rung) 
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use super::*;
     use crate::{config::parse_toml, core::message::Payload, observe::Families};
 
-    async fn sends() -> Sends {
-        let text = "[endpoints.e]\nurl = \"ws://127.0.0.1:1/\"\noutbox.max_bytes = \"16MiB\"";
-        let config = parse_toml(text, "test.toml").unwrap().config;
+    const ROOMY: &str = "outbox.max_bytes = \"16MiB\"";
+
+    async fn sends(outbox: &str, answers: bool) -> Sends {
+        let text = format!("[endpoints.e]\nurl = \"ws://127.0.0.1:1/\"\n{outbox}");
+        let config = parse_toml(&text, "test.toml").unwrap().config;
         let families = Families::register(&prometheus::Registry::new(), false).unwrap();
-        Sends::new(Pool::start(Arc::new(config), families, 1).await)
+        Sends::new(Pool::start(Arc::new(config), families, 1).await, answers)
     }
 
     fn request(bytes: usize, wanted: Rung) -> Request {
@@ -177,10 +263,10 @@ mod tests {
 
     #[tokio::test]
     async fn messages_that_wait_for_their_turn_are_bounded_in_number_and_in_bytes() {
-        let mut many = sends().await;
+        let mut many = sends(ROOMY, true).await;
         (0..AHEAD).for_each(|_| many.push(request(1, Rung::Queued)));
         assert!(!many.has_room());
-        let mut large = sends().await;
+        let mut large = sends(ROOMY, true).await;
         large.push(request(AHEAD_BYTES, Rung::Queued));
         assert!(!large.has_room());
         assert!(large.next().await.receipt.is_ok());
@@ -189,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn receipts_that_wait_for_a_state_are_bounded() {
-        let mut sends = sends().await;
+        let mut sends = sends(ROOMY, true).await;
         let mut pushed = 0;
         while sends.has_room() {
             sends.push(request(1, Rung::Written));
@@ -201,5 +287,43 @@ mod tests {
             }
         }
         assert_eq!(pushed, WAITS);
+    }
+
+    #[tokio::test]
+    async fn an_accepted_message_is_told_of_while_the_one_behind_it_waits_for_room() {
+        let mut sends = sends("outbox = { max_messages = 1, on_full = \"wait\" }", true).await;
+        (0..2).for_each(|_| sends.push(request(1, Rung::Queued)));
+        assert!(sends.next().await.receipt.is_ok());
+        assert!(!sends.is_accepted());
+        assert!(tokio::time::timeout(Duration::from_millis(1), sends.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn without_answers_nothing_goes_past_a_refused_message() {
+        for (outbox, refused) in
+            [("outbox.max_message = 10", request(11, Rung::Queued)), (ROOMY, request(1, Rung::Stored))]
+        {
+            let mut sends = sends(outbox, false).await;
+            sends.push(request(1, Rung::Queued));
+            sends.push(refused);
+            (0..3).for_each(|_| sends.push(request(1, Rung::Queued)));
+            assert!(sends.next().await.receipt.is_err());
+            sends.forget();
+            sends.all_accepted().await;
+            assert_eq!(sends.pool.link("e", 0).expect("it is configured").queued_messages, 1, "{outbox}");
+        }
+    }
+
+    #[tokio::test]
+    async fn with_answers_a_refusal_concerns_no_other_message() {
+        let mut sends = sends("outbox.max_message = 10", true).await;
+        for bytes in [1, 11, 1] {
+            sends.push(request(bytes, Rung::Queued));
+        }
+        let mut outcomes = Vec::new();
+        for _ in 0..3 {
+            outcomes.push(sends.next().await.receipt.is_ok());
+        }
+        assert_eq!(outcomes, [true, false, true]);
     }
 }

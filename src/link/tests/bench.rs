@@ -27,7 +27,7 @@ use crate::{
         phase::Phase,
         receipt::{Fate, State},
     },
-    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Orders, Progress, Tap, run},
+    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Orders, Progress, Stop, Tap, run},
 };
 
 /// What the test's dialer does with an attempt.
@@ -307,7 +307,7 @@ impl Bench {
             Box::new(Message { id, payload, key: None, expires_at: None, wants_confirmation: false, ack: None, share });
         let (reply, answer) = oneshot::channel();
         let until = (tokio::time::Instant::now() + patience).into_std();
-        self.order(Order::Offers { offers: vec![Offer { message, until, reply }], stop: false }).await;
+        self.order(Order::Offers { offers: vec![Offer { message, until, reply }], stop: Stop::Never }).await;
         (id, answer)
     }
 
