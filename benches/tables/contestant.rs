@@ -45,9 +45,14 @@ impl Contestant {
     }
 
     pub(crate) fn start(name: &'static str, mut command: Command, port: u16) -> Result<Self> {
-        let log = fs::File::create(folder()?.join(format!("{}.log", name.replace(['/', ' '], "-"))))?;
+        let log = fs::File::create(log(name)?)?;
         let process = Running(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
         Ok(Self { name, process, port })
+    }
+
+    /// What it has said.
+    pub(crate) fn said(&self) -> Result<String> {
+        Ok(fs::read_to_string(log(self.name)?)?)
     }
 
     /// Waits until it takes connections.
@@ -61,6 +66,10 @@ impl Contestant {
         }
         Ok(self)
     }
+}
+
+fn log(name: &str) -> Result<PathBuf> {
+    Ok(folder()?.join(format!("{}.log", name.replace(['/', ' '], "-"))))
 }
 
 /// A command on the contestants' core. The process is the program's own: `taskset` becomes it.
@@ -125,4 +134,16 @@ pub(crate) fn node_modules() -> String {
 
 pub(crate) fn has_node_modules() -> bool {
     fs::metadata(node_modules()).is_ok()
+}
+
+/// Waits until something is so; a contestant that takes longer is stuck.
+pub(crate) async fn until(what: &str, patience: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    while !done()? {
+        if Instant::now() > deadline {
+            return Err(format!("{what}: it took too long").into());
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }

@@ -74,7 +74,7 @@ async fn keeper() -> Result<Lane> {
 }
 
 async fn lane(contestant: Contestant, peer: Peer, path: &str) -> Result<Lane> {
-    peer.wait_open(1).await;
+    peer.wait_open(1).await?;
     let mut consumers = Vec::new();
     for _ in 0..CONSUMERS {
         consumers.push(Caller::connect(contestant.port, path).await?);

@@ -32,7 +32,7 @@ pub(crate) async fn http(setup: &mut Setup) -> Result<Table> {
     let mut table = Table::new("http", "Sends over HTTP: processor time per request", how, &setup.run(), &columns);
     let peer = Peer::start(Kind::Sink)?;
     let keeper = Contestant::keeper(KEEPER, &format!("[endpoints.e]\nurl = \"ws://127.0.0.1:{}/\"\n", peer.port()))?;
-    peer.wait_open(1).await;
+    peer.wait_open(1).await?;
     let port = super::contestant::port()?;
     let mut nothing = Contestant::role(NOTHING, &["route", &port.to_string()])?;
     nothing.port = port;
@@ -44,7 +44,7 @@ pub(crate) async fn http(setup: &mut Setup) -> Result<Table> {
             let (received, before) = (peer.received(), lane.process.cpu_seconds()?);
             let requests = callers.drive(Instant::now() + setup.slice).await?;
             if lane.name == KEEPER {
-                peer.wait_received(received + requests).await;
+                peer.wait_received(received + requests).await?;
             }
             let spent = lane.process.cpu_seconds()? - before;
             table.note(lane.name, 0, spent * 1e6 / requests as f64);

@@ -41,7 +41,7 @@ pub(crate) async fn idle(setup: &mut Setup) -> Result<Table> {
             for (resident, links) in resident.iter_mut().zip([0, links]) {
                 let peer = Peer::start(Kind::Sink)?;
                 let Some(contestant) = present(start[turn](peer.port(), links)?)? else { continue };
-                peer.wait_open(links).await;
+                peer.wait_open(links).await?;
                 tokio::time::sleep(SETTLE).await;
                 *resident = contestant.process.resident_mb()?;
                 name = Some(contestant.name);
@@ -74,7 +74,7 @@ pub(crate) async fn idle_tls(setup: &mut Setup) -> Result<Table> {
             for (resident, links) in resident.iter_mut().zip([0, links]) {
                 let peer = TlsPeer::start()?;
                 let contestant = if turn == 0 { keeper_tls(&peer, links)? } else { bare_tls(&peer, links)? };
-                peer.wait_open(links).await;
+                peer.wait_open(links).await?;
                 tokio::time::sleep(SETTLE).await;
                 *resident = contestant.process.resident_mb()?;
             }

@@ -97,7 +97,7 @@ async fn lanes() -> Result<Vec<Lane>> {
     }
     let mut ready = Vec::new();
     for (contestant, peer) in lanes {
-        peer.wait_open(LINKS).await;
+        peer.wait_open(LINKS).await?;
         let consumer = match contestant.name {
             CONSUMED => Some(Caller::connect(contestant.port, "/v1/endpoints/feed/ws").await?),
             _ => None,

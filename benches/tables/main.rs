@@ -23,7 +23,9 @@ mod publish;
 mod relay;
 mod results;
 mod roles;
+mod scale;
 mod setup;
+mod storm;
 mod tls;
 mod wire;
 
@@ -35,7 +37,8 @@ use tokio::task::LocalSet;
 
 const USAGE: &str = "usage: benches/run [--quick] [--only TABLE,…] [--seed N]";
 /// In the order of the document.
-const TABLES: [&str; 8] = ["relay", "pipeline", "latency", "ingest", "fanout", "http", "idle", "idle-tls"];
+const TABLES: [&str; 10] =
+    ["relay", "pipeline", "latency", "ingest", "fanout", "http", "idle", "idle-tls", "storm", "scale"];
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -68,6 +71,8 @@ async fn measure(table: &str, setup: &mut Setup) -> Result<Table> {
         "http" => http::http(setup).await,
         "idle" => idle::idle(setup).await,
         "idle-tls" => idle::idle_tls(setup).await,
+        "storm" => storm::storm(setup).await,
+        "scale" => scale::scale(setup).await,
         _ => Err(format!("no such table: {table}; there are {}", TABLES.join(", ")).into()),
     }
 }

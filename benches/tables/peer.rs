@@ -8,12 +8,14 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
+    time::Duration,
 };
 
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
     task::{AbortHandle, spawn_local},
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -24,6 +26,8 @@ use crate::support::Result;
 
 /// Connections that may wait to be accepted: a whole storm.
 const BACKLOG: u32 = 16_384;
+/// A contestant that has not done its part by then is stuck.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Bytes given to a stream at once.
 const CHUNK: usize = 64 << 10;
 
@@ -46,6 +50,7 @@ pub(crate) struct Peer {
 struct State {
     kind: Kind,
     open: RefCell<Vec<Rc<Conn>>>,
+    serving: RefCell<Vec<AbortHandle>>,
     received: Cell<u64>,
     changed: Notify,
 }
@@ -59,7 +64,13 @@ struct Conn {
 impl Peer {
     /// Listens on a port of its own.
     pub(crate) fn start(kind: Kind) -> Result<Self> {
-        let state = State { kind, open: RefCell::default(), received: Cell::new(0), changed: Notify::new() };
+        let state = State {
+            kind,
+            open: RefCell::default(),
+            serving: RefCell::default(),
+            received: Cell::new(0),
+            changed: Notify::new(),
+        };
         let address = SocketAddr::from(([127, 0, 0, 1], crate::support::free_port()?));
         let peer = Self { address, state: Rc::new(state), listening: RefCell::default() };
         peer.come_back()?;
@@ -76,13 +87,13 @@ impl Peer {
     }
 
     /// Waits until so many connections are open.
-    pub(crate) async fn wait_open(&self, count: usize) {
-        self.state.wait(|| self.state.open.borrow().len() >= count).await;
+    pub(crate) async fn wait_open(&self, count: usize) -> Result<()> {
+        self.state.wait(|| self.state.open.borrow().len() >= count).await
     }
 
     /// Waits until so many messages have ever been received.
-    pub(crate) async fn wait_received(&self, count: u64) {
-        self.state.wait(|| self.received() >= count).await;
+    pub(crate) async fn wait_received(&self, count: u64) -> Result<()> {
+        self.state.wait(|| self.received() >= count).await
     }
 
     /// Resets every connection and refuses new ones.
@@ -93,6 +104,7 @@ impl Peer {
         for conn in self.state.open.take() {
             conn.wire.reset_on_drop()?;
         }
+        self.state.serving.take().iter().for_each(AbortHandle::abort);
         Ok(())
     }
 
@@ -120,8 +132,7 @@ impl Peer {
         for writer in writers {
             writer.await??;
         }
-        self.state.wait(|| conns.iter().zip(&before).all(|(conn, before)| conn.pongs.get() > *before)).await;
-        Ok(())
+        self.state.wait(|| conns.iter().zip(&before).all(|(conn, before)| conn.pongs.get() > *before)).await
     }
 
     /// Sends these bytes on every connection, without waiting for anything.
@@ -142,20 +153,22 @@ impl Drop for Peer {
 }
 
 impl State {
-    async fn wait(&self, done: impl Fn() -> bool) {
+    async fn wait(&self, done: impl Fn() -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let changed = self.changed.notified();
             if done() {
-                return;
+                return Ok(());
             }
-            changed.await;
+            timeout_at(deadline, changed).await.map_err(|_| "the contestant took too long")?;
         }
     }
 }
 
 async fn accept(listener: TcpListener, state: Rc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
-        spawn_local(serve(stream, Rc::clone(&state)));
+        let task = spawn_local(serve(stream, Rc::clone(&state)));
+        state.serving.borrow_mut().push(task.abort_handle());
     }
 }
 

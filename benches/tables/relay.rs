@@ -145,7 +145,7 @@ async fn lanes(callers: usize) -> Result<Vec<Lane>> {
         writeln!(config, "[endpoints.r{caller}]\nurl = \"ws://127.0.0.1:{}/\"", peer.port())?;
     }
     let contestant = Contestant::keeper(KEEPER, &config)?;
-    peer.wait_open(callers).await;
+    peer.wait_open(callers).await?;
     lanes.push(lane(contestant, peer, callers, |caller| format!("/v1/endpoints/r{caller}/ws")).await?);
     Ok(lanes)
 }

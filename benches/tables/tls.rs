@@ -1,6 +1,6 @@
 //! A far end over TLS that takes connections, answers pings and does nothing else.
 
-use std::{cell::Cell, io, path::PathBuf, rc::Rc, sync::Arc};
+use std::{cell::Cell, io, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 use tokio::{
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::support::{Result, free_port};
 
+const PATIENCE: Duration = Duration::from_mins(5);
 const BACKLOG: u32 = 16_384;
 
 /// The server, and whom a client has to trust.
@@ -32,7 +33,6 @@ pub(crate) struct TlsPeer {
 #[derive(Debug, Default)]
 struct Open {
     count: Cell<usize>,
-    changed: Notify,
     over: Notify,
 }
 
@@ -66,14 +66,8 @@ impl TlsPeer {
     }
 
     /// Waits until so many connections are open.
-    pub(crate) async fn wait_open(&self, count: usize) {
-        loop {
-            let changed = self.open.changed.notified();
-            if self.open.count.get() >= count {
-                return;
-            }
-            changed.await;
-        }
+    pub(crate) async fn wait_open(&self, count: usize) -> Result<()> {
+        super::contestant::until("all links open", PATIENCE, || Ok(self.open.count.get() >= count)).await
     }
 }
 
@@ -102,7 +96,6 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, open: &Open) -> io::Res
     let (head, mut left) = wire::read_head(&mut stream).await?;
     stream.write_all(wire::answer(&head)?.as_bytes()).await?;
     open.count.set(open.count.get() + 1);
-    open.changed.notify_waiters();
     let mut out = Vec::new();
     while stream.read_buf(&mut left).await? > 0 {
         let used = frames::each(&mut left, |head, payload| {

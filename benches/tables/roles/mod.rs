@@ -6,6 +6,7 @@
 mod client;
 mod fan;
 mod relay;
+mod retry;
 mod route;
 
 use crate::support::Result;
@@ -21,6 +22,7 @@ pub(crate) fn play(args: &[&str]) -> Result<()> {
         ["hold-tls", authority, peer, connections] => {
             runtime.block_on(client::hold_tls(authority, peer.parse()?, connections.parse()?))
         }
+        ["retry", peer, connections] => runtime.block_on(retry::run(peer.parse()?, connections.parse()?)),
         ["fan", port, peer] => fan::run(port.parse()?, peer.parse()?),
         ["route", port] => runtime.block_on(route::run(port.parse()?)),
         _ => Err("no such role".into()),
