@@ -66,7 +66,7 @@ pub(super) fn link(view: &LinkView) -> wire::Link {
         next_attempt_at: view.next_attempt_at.map(wire::time),
         phase_reason: view.reason.to_string(),
         rtt_ms: view.rtt.map(millis),
-        last_close: view.last_close.as_ref().map(|(closed, at)| close(closed, *at)),
+        last_close: view.last_close.as_deref().map(|(closed, at)| close(closed, *at)),
         last_inbound_at: view.last_inbound_at.map(wire::time),
         received_messages: view.traffic.received_messages,
         received_bytes: view.traffic.received_bytes,

@@ -88,6 +88,17 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Reference(_)))
     }
 
+    /// Whether its evaluation reads files.
+    pub fn reads_files(&self) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Reference(Reference { kind, .. }) => match kind {
+                ReferenceKind::File(_) | ReferenceKind::Credential(_) => true,
+                ReferenceKind::Env(_) => false,
+            },
+            Part::Text(_) => false,
+        })
+    }
+
     /// Whether it is one reference and nothing else.
     pub fn is_reference(&self) -> bool {
         matches!(&*self.parts, [Part::Reference(_)])

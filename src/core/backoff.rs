@@ -47,52 +47,40 @@ impl Clock for Still {
     }
 }
 
-/// The state of one link's retries.
-#[derive(Debug)]
+/// The state of one link's retries: how far they have grown. The policy is the link's, and all its links share it.
+#[derive(Debug, Default)]
 pub struct Backoff {
-    policy: Policy,
-    growth: Option<ExponentialBackoff<Still>>,
+    /// The bound of the next retry, unless that is a first one.
+    reached: Option<Duration>,
 }
 
 impl Backoff {
-    /// Starts at the first retry.
-    pub fn new(policy: Policy) -> Self {
-        Self { policy, growth: None }
-    }
-
     /// The delay before the next attempt.
-    pub fn next_delay(&mut self, now: Instant, chance: &mut Chance) -> Duration {
-        let bound = match &mut self.growth {
+    pub fn next_delay(&mut self, policy: &Policy, now: Instant, chance: &mut Chance) -> Duration {
+        let bound = match self.reached {
             None => {
-                self.growth = Some(growth(&self.policy, now));
-                self.policy.first
+                self.reached = Some(policy.initial);
+                policy.first
             }
-            Some(growth) => growth.next_backoff().unwrap_or(self.policy.max).min(self.policy.max),
+            Some(reached) => {
+                let mut growth = growth(policy, reached, now);
+                let bound = growth.next_backoff().unwrap_or(policy.max).min(policy.max);
+                self.reached = Some(growth.current_interval);
+                bound
+            }
         };
         chance.between(Duration::ZERO, bound)
     }
 
-    /// The link has been stable: the next retry is a first one again.
+    /// The link has been stable, or follows another policy: the next retry is a first one again.
     pub fn reset(&mut self) {
-        self.growth = None;
-    }
-
-    /// Follows a new policy, keeping to the growth reached only as far as the new one knows it: it starts over.
-    pub fn set_policy(&mut self, policy: Policy) {
-        if self.policy != policy {
-            *self = Self::new(policy);
-        }
-    }
-
-    /// The policy in force.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+        self.reached = None;
     }
 }
 
-fn growth(policy: &Policy, now: Instant) -> ExponentialBackoff<Still> {
+fn growth(policy: &Policy, reached: Duration, now: Instant) -> ExponentialBackoff<Still> {
     ExponentialBackoff {
-        current_interval: policy.initial,
+        current_interval: reached,
         initial_interval: policy.initial,
         randomization_factor: 0.0,
         multiplier: policy.multiplier,

@@ -10,6 +10,7 @@ pub mod budget;
 pub mod chance;
 pub mod chaos;
 pub mod close;
+pub mod door;
 pub mod entry;
 pub mod event;
 pub mod heartbeat;

@@ -5,11 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    BoxFuture, Dial, Dialled, Gate, Progress, Transport,
-    race::{self, Won},
+    BoxFuture, Dial, Dialled, Gate, Progress, Report, Transport,
+    race::{self, Patience, Won},
     resolve, tls,
     upgrade::{self, Agreed, UpgradeFault},
 };
@@ -17,6 +17,7 @@ use crate::{
     config::{Endpoint, url::Target},
     core::{
         close::Cause,
+        door::Verdict,
         event::{Certificates, DialFailure, Established, LinkId, Timings},
     },
 };
@@ -45,25 +46,16 @@ impl Dialer {
 impl Dial for Dialer {
     type Stream = Transport;
 
-    fn dial(&self, url: usize, progress: mpsc::Sender<Progress>) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
+    fn dial(&self, url: usize, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
         let attempt = Attempt {
             id: self.id.clone(),
             endpoint: (self.endpoint)(),
             gate: Arc::clone(&self.gate),
-            report: Report(progress),
+            report,
             timings: Timings::default(),
             began: Instant::now(),
         };
         Box::pin(attempt.run(url))
-    }
-}
-
-/// Where progress goes. Nobody need listen.
-pub(super) struct Report(pub(super) mpsc::Sender<Progress>);
-
-impl Report {
-    pub(super) async fn send(&self, progress: Progress) {
-        let _ = self.0.send(progress).await;
     }
 }
 
@@ -140,50 +132,52 @@ impl Attempt {
         }
     }
 
-    /// One connection; the inner error is an answer that may be a redirect.
+    /// One connection; the inner error is an answer that may be a redirect. What comes after the admission is in boxes: thousands
+    /// of attempts may wait for it, and each would hold the room of all that follows.
     async fn once(&mut self, ask: &Ask) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
         let won = self.connect(&ask.target).await?;
         let address = won.permit.address;
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
-        let _permit = won.permit;
+        let mut permit = won.permit;
+        permit.silence = Some((Instant::now() + self.patience().silence, Verdict::Failing(None)));
         let (stream, certificates) = if ask.target.tls {
-            self.report.send(Progress::Securing).await;
+            (self.report)(Progress::Securing);
             let began = Instant::now();
-            let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls).await;
+            let secured = Box::pin(tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls)).await;
             self.timings.tls = Some(self.timings.tls.unwrap_or_default() + began.elapsed());
+            permit.verdict = secured.as_ref().err().and_then(tls::TlsFault::verdict);
             let (stream, certificates) = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
             (Transport::Tls(Box::new(stream)), certificates)
         } else {
             (Transport::Plain(won.tcp), Certificates::default())
         };
-        self.report.send(Progress::Upgrading).await;
+        (self.report)(Progress::Upgrading);
         let began = Instant::now();
-        let agreed = upgrade::upgrade(stream, &ask.wish(self.endpoint.protocols_optional)).await;
+        let agreed = Box::pin(upgrade::upgrade(stream, &ask.wish(self.endpoint.protocols_optional))).await;
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default() + began.elapsed());
+        permit.verdict = agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up));
         Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {
             stream,
             early,
-            established: Established {
+            established: Box::new(Established {
                 url: ask.target.shown.as_str().into(),
                 address: Some(address),
                 protocol: ask.protocol_shown(protocol).into(),
                 extensions: "".into(),
                 certificates,
                 timings: Timings::default(),
-            },
+            }),
         }))
     }
 
     async fn connect(&mut self, target: &Target) -> Result<Won, Setback> {
-        self.report.send(Progress::Resolving).await;
+        (self.report)(Progress::Resolving);
         let began = Instant::now();
         let found = resolve::resolve(&target.host, target.port).await;
         self.timings.dns = Some(self.timings.dns.unwrap_or_default() + began.elapsed());
         let addresses =
             found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
-        let heartbeat = &self.endpoint.link.heartbeat;
-        let unacknowledged = heartbeat.idle.saturating_add(heartbeat.timeout);
-        let outcome = race::race(&*self.gate, &self.id, addresses, unacknowledged, &self.report).await;
+        let outcome = race::race(&*self.gate, &self.id, addresses, self.patience(), &self.report).await;
         let (admission, took) = match &outcome {
             Ok(won) => (won.admission, won.took),
             Err(lost) => (lost.admission, lost.took),
@@ -191,6 +185,15 @@ impl Attempt {
         self.timings.admission = Some(self.timings.admission.unwrap_or_default() + admission);
         self.timings.tcp = Some(self.timings.tcp.unwrap_or_default() + took);
         outcome.map_err(|lost| Setback::new(Cause::Connect, &lost))
+    }
+
+    fn patience(&self) -> Patience {
+        let link = &self.endpoint.link;
+        Patience {
+            unacknowledged: link.heartbeat.idle.saturating_add(link.heartbeat.timeout),
+            // Who drops an attempt need not say why. One that had half of its time and no answer says enough.
+            silence: link.connect_timeout / 2,
+        }
     }
 }
 

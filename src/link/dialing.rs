@@ -3,22 +3,25 @@
 //! The attempt keeps its own timings, but one that takes too long is dropped, and they with it; so each step is timed here as
 //! well, from outside.
 
-use std::time::Instant;
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
-use tokio::sync::mpsc;
-
-use super::{BoxFuture, Dial, Progress, Wire, socket::Socket};
+use super::{BoxFuture, Dial, Dialled, Progress, Wire, socket::Socket};
 use crate::core::{
     close::Cause,
     event::{DialFailure, Established, Timings},
 };
 
-type Attempt<S> = BoxFuture<Result<(Box<Socket<S>>, Established), DialFailure>>;
+type Attempt<S> = BoxFuture<Result<(Box<Socket<S>>, Box<Established>), DialFailure>>;
 
 /// An attempt under way.
 pub(super) struct Dialing<S> {
     pub(super) attempt: Attempt<S>,
-    pub(super) progress: mpsc::Receiver<Progress>,
+    /// How far it has come, as it told.
+    told: Arc<Mutex<Vec<Progress>>>,
     stage: Progress,
     /// When the stage began.
     since: Instant,
@@ -28,18 +31,29 @@ pub(super) struct Dialing<S> {
 impl<S: Wire> Dialing<S> {
     /// Begins one. In a box: there is none on most links, most of the time.
     pub(super) fn begin<D: Dial<Stream = S>>(dialer: &D, url: usize, max_inbound: usize, now: Instant) -> Box<Self> {
-        let (tell, progress) = mpsc::channel(8);
-        let dial = dialer.dial(url, tell);
+        let told = Arc::<Mutex<Vec<Progress>>>::default();
+        let log = Arc::clone(&told);
+        let dial =
+            dialer.dial(url, Box::new(move |step| log.lock().unwrap_or_else(PoisonError::into_inner).push(step)));
         let attempt = Box::pin(async move {
-            let dialled = dial.await?;
-            let socket = Socket::new(dialled.stream, dialled.early, max_inbound).await;
-            Ok((Box::new(socket), dialled.established))
+            let Dialled { stream, early, established } = dial.await?;
+            // In a box: thousands may wait for admission above, and few come here at a time.
+            Ok((Box::pin(Socket::open(stream, early, max_inbound)).await, established))
         });
-        Box::new(Self { attempt, progress, stage: Progress::Resolving, since: now, timings: Timings::default() })
+        Box::new(Self { attempt, told, stage: Progress::Resolving, since: now, timings: Timings::default() })
+    }
+
+    /// The stages that it has come into since the last call.
+    pub(super) fn steps(&mut self, now: Instant) -> Vec<Progress> {
+        let steps = mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner));
+        for step in &steps {
+            self.enter(*step, now);
+        }
+        steps
     }
 
     /// One stage is over, and another begins.
-    pub(super) fn enter(&mut self, stage: Progress, now: Instant) {
+    fn enter(&mut self, stage: Progress, now: Instant) {
         let took = now.saturating_duration_since(self.since);
         let Timings { dns, admission, tcp, tls, upgrade, total } = &mut self.timings;
         let step = match self.stage {

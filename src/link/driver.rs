@@ -14,12 +14,12 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     time::{Sleep, sleep_until},
 };
 
 use super::{
-    Dial, Host, Offer, Order, Progress, Stop, ack,
+    Dial, Host, Inbound, Offer, Order, Progress, Stop, ack,
     dialing::Dialing,
     socket::{Arrival, Socket},
 };
@@ -39,13 +39,7 @@ const BATCH: usize = 128;
 const WAITING_MAX: usize = 1024;
 
 /// Runs `link`, beginning with `first`, until it has stopped, or its orders have ended and it has been stopped for that.
-pub async fn run<D: Dial>(
-    link: Box<Link>,
-    first: Input,
-    dialer: D,
-    host: Arc<dyn Host>,
-    orders: &mut mpsc::Receiver<Box<Order>>,
-) {
+pub async fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dyn Host>, orders: &mut Inbound) {
     // In a box, as the link is: a future holds what it moves more than once, and there may be ten thousand of them.
     let mut driver = Box::new(Driver {
         link,
@@ -85,7 +79,7 @@ fn now() -> Instant {
 }
 
 impl<D: Dial> Driver<D> {
-    fn poll_turn(&mut self, cx: &mut Context<'_>, orders: &mut mpsc::Receiver<Box<Order>>) -> Poll<()> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>, orders: &mut Inbound) -> Poll<()> {
         for _ in 0..ROUNDS {
             let now = now();
             let mut moved = self.poll_orders(cx, now, orders);
@@ -131,7 +125,7 @@ impl<D: Dial> Driver<D> {
         Poll::Pending
     }
 
-    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant, orders: &mut mpsc::Receiver<Box<Order>>) -> bool {
+    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant, orders: &mut Inbound) -> bool {
         for taken in 0..BATCH {
             // A stopped link takes nothing more: what it accepted now would have no end.
             if self.done {
@@ -284,11 +278,7 @@ impl<D: Dial> Driver<D> {
     fn poll_dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Line::Dialing(dialing) = &mut self.line else { return false };
         let attempt = dialing.attempt.as_mut().poll(cx);
-        let mut steps = Vec::new();
-        while let Poll::Ready(Some(step)) = dialing.progress.poll_recv(cx) {
-            dialing.enter(step, now);
-            steps.push(step);
-        }
+        let steps = dialing.steps(now);
         let moved = !steps.is_empty();
         for step in steps {
             match step {
@@ -301,7 +291,7 @@ impl<D: Dial> Driver<D> {
             Poll::Pending => return moved,
             Poll::Ready(Ok((socket, established))) => {
                 self.line = Line::Open(socket);
-                self.feed(now, Input::Dialled(Box::new(established)));
+                self.feed(now, Input::Dialled(established));
             }
             Poll::Ready(Err(failure)) => {
                 self.line = Line::None;

@@ -8,6 +8,7 @@ mod dialing;
 mod driver;
 mod faulty;
 mod metered;
+mod orders;
 mod race;
 mod resolve;
 mod socket;
@@ -29,11 +30,12 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{mpsc, oneshot},
+    sync::oneshot,
 };
 
 use crate::core::{
     chaos::Fault,
+    door::Verdict,
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
     message::{Message, MessageId},
@@ -43,14 +45,12 @@ use crate::core::{
 
 pub use dial::{Dialer, EndpointSource};
 pub use driver::run;
+pub use orders::{Inbound, Orders, orders};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use transport::Transport;
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Where a link's orders go. In boxes: each channel holds room for thirty of them, and there may be ten thousand channels.
-pub type Orders = mpsc::Sender<Box<Order>>;
 
 /// Which refusal of a message is one of all that stand behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +151,9 @@ pub enum Progress {
     Upgrading,
 }
 
+/// Where an attempt tells how far it has come, in the task that polls it.
+pub type Report = Box<dyn Fn(Progress) + Send + Sync>;
+
 /// The byte stream under a WebSocket.
 pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the coming drop reset the connection, so that the peer sees no orderly end.
@@ -161,12 +164,8 @@ pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 pub trait Dial: Send + 'static {
     /// The byte stream under the WebSocket.
     type Stream: Wire;
-    /// Begins an attempt at the URL of this index; `progress` reports admission. Dropping the future abandons the attempt.
-    fn dial(
-        &self,
-        url: usize,
-        progress: mpsc::Sender<Progress>,
-    ) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
+    /// Begins an attempt at the URL of this index. Dropping the future abandons it.
+    fn dial(&self, url: usize, report: Report) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
 }
 
 /// A stream after a successful upgrade.
@@ -177,7 +176,7 @@ pub struct Dialled<S> {
     /// Bytes of the first frames that came with the 101.
     pub early: Vec<u8>,
     /// What was agreed.
-    pub established: Established,
+    pub established: Box<Established>,
 }
 
 /// Lets attempts begin. The pool's limits stand behind it.
@@ -188,12 +187,24 @@ pub trait Gate: Send + Sync + 'static {
     fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit>;
 }
 
-/// Permission to have one connection CONNECTING to an address; dropping it gives the place back.
+/// Permission to have one connection CONNECTING to an address; dropping it gives the place back, with what the attempt says of
+/// the address.
 pub struct Permit {
     /// Which of the addresses.
     pub address: SocketAddr,
+    /// What the attempt says of it.
+    pub verdict: Option<Verdict>,
+    /// Where nothing was said when this moment had come, its silence says this.
+    pub silence: Option<(tokio::time::Instant, Verdict)>,
     /// Runs when the place is given back.
-    pub release: Option<Box<dyn FnOnce() + Send>>,
+    pub release: Option<Box<dyn FnOnce(Option<Verdict>) + Send>>,
+}
+
+impl Permit {
+    /// A place at an address, of which nothing is known yet.
+    pub fn new(address: SocketAddr, release: Option<Box<dyn FnOnce(Option<Verdict>) + Send>>) -> Self {
+        Self { address, verdict: None, silence: None, release }
+    }
 }
 
 impl std::fmt::Debug for Permit {
@@ -205,7 +216,8 @@ impl std::fmt::Debug for Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
-            release();
+            let silence = self.silence.filter(|(at, _)| *at <= tokio::time::Instant::now());
+            release(self.verdict.or(silence.map(|(_, verdict)| verdict)));
         }
     }
 }

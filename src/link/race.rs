@@ -11,14 +11,23 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Gate, Permit, Progress, dial::Report, transport};
-use crate::core::event::LinkId;
+use super::{Gate, Permit, Progress, Report, transport};
+use crate::core::{door::Verdict, event::LinkId};
 
 /// The next address is tried when the last one has not answered for this long (RFC 8305 §8).
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// The account of failures has at most this many bytes.
 const MOST_DETAIL: usize = 1000;
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// What was sent may stay unacknowledged for this long.
+    pub(super) unacknowledged: Duration,
+    /// An address that has said nothing for this long when it is given up does not answer.
+    pub(super) silence: Duration,
+}
 
 /// The connection made first.
 pub(super) struct Won {
@@ -44,18 +53,30 @@ pub(super) async fn race(
     gate: &dyn Gate,
     link: &LinkId,
     mut addresses: Vec<SocketAddr>,
-    unacknowledged: Duration,
+    patience: Patience,
     report: &Report,
 ) -> Result<Won, Lost> {
     let asked = Instant::now();
     let first = admitted(gate, link, &addresses, report).await;
-    report.send(Progress::Connecting).await;
-    let began = Instant::now();
-    let admission = began - asked;
     addresses.retain(|address| *address != first.address);
-    let mut rest = addresses.into_iter();
+    report(Progress::Connecting);
+    // In a box: thousands may wait for the admission, and few are past it.
+    Box::pin(run(gate, link, first, addresses, patience, asked.elapsed())).await
+}
+
+/// Connects to the first address, which has its permit, or one of the others.
+async fn run(
+    gate: &dyn Gate,
+    link: &LinkId,
+    first: Permit,
+    others: Vec<SocketAddr>,
+    patience: Patience,
+    admission: Duration,
+) -> Result<Won, Lost> {
+    let began = Instant::now();
+    let mut rest = others.into_iter();
     let mut running = FuturesUnordered::new();
-    running.push(connect(Ask::Have(first), gate, link, unacknowledged));
+    running.push(connect(Ask::Have(first), gate, link, patience));
     let mut next_at = began + STAGGER;
     let mut detail = String::new();
     loop {
@@ -71,7 +92,7 @@ pub(super) async fn race(
             note(&mut detail, address, &error);
         }
         if let Some(address) = rest.next() {
-            running.push(connect(Ask::Need(address), gate, link, unacknowledged));
+            running.push(connect(Ask::Need(address), gate, link, patience));
             next_at = Instant::now() + STAGGER;
         } else if running.is_empty() {
             return Err(Lost { detail, admission, took: began.elapsed() });
@@ -85,10 +106,10 @@ async fn admitted(gate: &dyn Gate, link: &LinkId, addresses: &[SocketAddr], repo
     let permit = if let Some(permit) = (&mut asking).now_or_never() {
         permit
     } else {
-        report.send(Progress::Queued).await;
+        report(Progress::Queued);
         asking.await
     };
-    report.send(Progress::Admitted).await;
+    report(Progress::Admitted);
     permit
 }
 
@@ -102,17 +123,29 @@ async fn connect(
     ask: Ask,
     gate: &dyn Gate,
     link: &LinkId,
-    unacknowledged: Duration,
+    Patience { unacknowledged, silence }: Patience,
 ) -> Result<(TcpStream, Permit), (SocketAddr, io::Error)> {
-    let permit = match ask {
+    let mut permit = match ask {
         Ask::Have(permit) => permit,
         Ask::Need(address) => gate.admit(link.clone(), vec![address], true).await,
     };
+    permit.silence = Some((Instant::now() + silence, Verdict::Unreachable));
     let tcp = TcpStream::connect(permit.address).await;
+    permit.silence = None;
+    permit.verdict = tcp.as_ref().err().and_then(verdict);
     match tcp.and_then(|tcp| transport::prepare(&tcp, unacknowledged).map(|()| tcp)) {
         Ok(tcp) => Ok((tcp, permit)),
         Err(error) => Err((permit.address, error)),
     }
+}
+
+/// What a failure to connect says of the address. What is lacking here (file descriptors, ports, a right) says nothing.
+fn verdict(error: &io::Error) -> Option<Verdict> {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
+    let speaks = [ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut];
+    speaks.contains(&error.kind()).then_some(Verdict::Unreachable)
 }
 
 fn note(detail: &mut String, address: SocketAddr, error: &io::Error) {

@@ -97,7 +97,7 @@ pub(super) enum Arrival {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
-    pub(super) async fn new(stream: S, early: Vec<u8>, max_inbound: usize) -> Self {
+    pub(super) async fn open(stream: S, early: Vec<u8>, max_inbound: usize) -> Box<Self> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .max_frame_size(Some(max_inbound));
         let metered = Metered::new(stream, &early);
         let ws = WebSocketStream::from_partially_read(metered, early, Role::Client, Some(config)).await;
-        Self {
+        Box::new(Self {
             ws,
             heard_until: 0,
             flushed_until: 0,
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             discarding: false,
             said_close: false,
             noted: None,
-        }
+        })
     }
 
     /// Whether bytes have arrived since this was last asked.

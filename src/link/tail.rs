@@ -17,33 +17,36 @@ const CLOSE: u8 = 0x88;
 /// The longest Close frame from a server: two bytes of header, no mask, 125 bytes of body.
 const LONGEST: usize = 2 + 125;
 
-/// The last bytes of a stream.
-#[derive(Debug)]
-pub(super) struct Tail {
-    bytes: [u8; LONGEST],
-    len: u8,
-}
-
-impl Default for Tail {
-    fn default() -> Self {
-        Self { bytes: [0; LONGEST], len: 0 }
-    }
-}
+/// The last bytes of a stream, from the first on that may begin a Close frame. Where none may, it holds no memory.
+#[derive(Debug, Default)]
+pub(super) struct Tail(Vec<u8>);
 
 impl Tail {
     /// Remembers what arrived.
     pub(super) fn push(&mut self, arrived: &[u8]) {
         let arrived = &arrived[arrived.len().saturating_sub(LONGEST)..];
-        let kept = usize::from(self.len).min(LONGEST - arrived.len());
-        let end = usize::from(self.len);
-        self.bytes.copy_within(end - kept..end, 0);
-        self.bytes[kept..kept + arrived.len()].copy_from_slice(arrived);
-        self.len = u8::try_from(kept + arrived.len()).unwrap_or(u8::MAX);
+        let too_old = (self.0.len() + arrived.len()).saturating_sub(LONGEST);
+        self.begin_at(too_old);
+        let begins = if self.0.is_empty() { arrived.iter().position(|byte| *byte == CLOSE) } else { Some(0) };
+        if let Some(start) = begins {
+            self.0.extend_from_slice(&arrived[start..]);
+        } else if self.0.capacity() > 0 {
+            self.0 = Vec::new();
+        }
+    }
+
+    /// Forgets what stands before the first byte from `start` on that may begin a Close frame.
+    fn begin_at(&mut self, start: usize) {
+        if start > 0 {
+            let begins =
+                self.0[start..].iter().position(|byte| *byte == CLOSE).map_or(self.0.len(), |ahead| start + ahead);
+            self.0.drain(..begins);
+        }
     }
 
     /// The Close frame at the very end, if its code is one that may not be sent.
     pub(super) fn forbidden_close(&self) -> Option<CloseFrame> {
-        let bytes = &self.bytes[..usize::from(self.len)];
+        let bytes = &self.0;
         (0..bytes.len()).rev().find_map(|start| match &bytes[start..] {
             [CLOSE, len, body @ ..] if usize::from(*len) == body.len() => forbidden(body),
             _ => None,
@@ -87,6 +90,15 @@ mod tests {
             assert_eq!(said(&[&[CLOSE; 300], &frame[..at], &frame[at..]]), told, "cut at {at}");
         }
         assert_eq!(said(&[&close(999, &"x".repeat(123))]), Some((999, "x".repeat(123))));
+    }
+
+    #[test]
+    fn a_stream_without_a_byte_that_may_begin_a_close_costs_no_memory() {
+        let mut tail = Tail::default();
+        for piece in [&[1; 300][..], &[CLOSE, 2, 3], &[4; 200]] {
+            tail.push(piece);
+        }
+        assert_eq!(tail.0.capacity(), 0);
     }
 
     #[test]

@@ -18,7 +18,10 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{config::Tls, core::event::Certificates};
+use crate::{
+    config::Tls,
+    core::{door::Verdict, event::Certificates},
+};
 
 mod blind;
 mod expiry;
@@ -46,9 +49,23 @@ pub(super) enum TlsFault {
     /// The peer ended the connection in the handshake.
     #[error("the server closed the connection in the TLS handshake: is this a TLS port?")]
     Ended,
+    /// The connection broke in the handshake.
+    #[error("the connection broke in the TLS handshake: {0}")]
+    Broken(String),
     /// The handshake failed.
     #[error("{0}")]
     Handshake(String),
+}
+
+impl TlsFault {
+    /// What it says of the address. A certificate that is not trusted is an answer.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::File { .. } | Self::NoRoots | Self::Setup(_) | Self::Name(_) => None,
+            Self::Ended | Self::Broken(_) => Some(Verdict::Failing(None)),
+            Self::Handshake(_) => Some(Verdict::Up),
+        }
+    }
 }
 
 /// Makes `tcp` a TLS connection to `host`; answers with when the certificates shown in it expire, too.
@@ -142,7 +159,7 @@ fn unusable(path: &Path, error: &pem::Error) -> TlsFault {
 fn explain(error: &io::Error) -> TlsFault {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         None if error.kind() == io::ErrorKind::UnexpectedEof => TlsFault::Ended,
-        None => TlsFault::Handshake(format!("the connection broke in the TLS handshake: {error}")),
+        None => TlsFault::Broken(error.to_string()),
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => TlsFault::Handshake(
             "the server's certificate is of an unknown issuer: set tls.ca where the authority is your own".into(),
         ),

@@ -1,4 +1,4 @@
-//! The pool's admission, asked by every dial: the core's rules behind a lock, with a oneshot for each that waits.
+//! The pool's door, asked by every dial: the core's rules behind a lock, with a oneshot for each that waits.
 //!
 //! A grant whose dial has gone away meanwhile is given back at once, so that nothing leaks through a cancelled attempt.
 
@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use tokio::{
@@ -16,7 +17,8 @@ use tokio::{
 use super::view::StandingView;
 use crate::{
     core::{
-        admission::{Admission, Policy},
+        admission::Policy,
+        door::{Door, Grant, Verdict},
         event::LinkId,
     },
     link::{BoxFuture, Gate, Permit},
@@ -30,14 +32,14 @@ const HOLDERS_SHOWN: usize = 8;
 #[derive(Debug)]
 pub(super) struct Gatekeeper {
     desk: Mutex<Desk>,
-    /// A rate limit holds someone back: `run` wakes at the moment it does not.
+    /// A rate limit holds someone back, or somebody waits to look after an address: `run` wakes when the moment has come.
     held_back: Notify,
     families: Arc<Families>,
 }
 
 #[derive(Debug)]
 struct Desk {
-    admission: Admission,
+    door: Door,
     waiting: BTreeMap<u64, Waiter>,
     /// Who is CONNECTING, and where.
     holders: BTreeMap<u64, (LinkId, SocketAddr)>,
@@ -53,20 +55,20 @@ struct Waiter {
 
 impl Gatekeeper {
     pub(super) fn new(policy: Policy, families: Arc<Families>) -> Arc<Self> {
-        let admission = Admission::new(policy, Instant::now().into_std());
-        let desk = Desk { admission, waiting: BTreeMap::new(), holders: BTreeMap::new(), next_ticket: 0 };
+        let door = Door::new(policy, Instant::now().into_std());
+        let desk = Desk { door, waiting: BTreeMap::new(), holders: BTreeMap::new(), next_ticket: 0 };
         Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families })
     }
 
     pub(super) fn set_policy(self: &Arc<Self>, policy: Policy) {
-        self.desk().admission.set_policy(policy, Instant::now().into_std());
+        self.desk().door.set_policy(policy, Instant::now().into_std());
         self.grant();
     }
 
-    /// Grants what a rate limit had held back, when its time has come. Runs as long as the pool.
+    /// Grants what a rate limit or an outage had held back, when its time has come. Runs as long as the pool.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
-            let next = self.desk().admission.poll_timeout(Instant::now().into_std());
+            let next = self.desk().door.poll_timeout(Instant::now().into_std());
             match next {
                 Some(at) => {
                     let _ = tokio::time::timeout_at(at.into(), self.held_back.notified()).await;
@@ -94,57 +96,65 @@ impl Gatekeeper {
     pub(super) fn standing(&self, link: &LinkId) -> Option<StandingView> {
         let desk = self.desk();
         let (ticket, _) = desk.waiting.iter().find(|(_, waiter)| waiter.link == *link && !waiter.extra)?;
-        let wanted = desk.admission.addresses(*ticket);
+        let wanted = desk.door.addresses(*ticket);
         let holders = desk.holders.values().filter(|(_, address)| wanted.contains(address));
         let holders: Vec<_> = holders.map(|(link, _)| link.clone()).take(HOLDERS_SHOWN).collect();
-        let held_by_rate = desk.admission.poll_timeout(Instant::now().into_std()).is_some();
+        let now = Instant::now().into_std();
+        let down = desk.door.down_since(*ticket).map(|since| now.saturating_duration_since(since));
+        let down_since = down.map(|down| SystemTime::now() - down);
+        let held_by_rate = down.is_none() && desk.door.held_by_rate(now).is_some();
         Some(StandingView {
-            ahead: desk.admission.ahead(*ticket)?,
+            ahead: desk.door.ahead(*ticket)?,
             held_by_rate: held_by_rate && holders.is_empty(),
             holders,
-            connecting: desk.admission.connecting(),
+            connecting: desk.door.connecting(),
+            down_since,
         })
     }
 
     fn grant(self: &Arc<Self>) {
         let now = Instant::now().into_std();
         let mut desk = self.desk();
-        while let Some((ticket, address)) = desk.admission.poll_grant(now) {
+        while let Some((ticket, address)) = desk.door.poll_grant(now) {
             // A withdrawn ticket is withdrawn from the admission too, so each grant has its waiter.
             let Some(Waiter { link, reply, extra }) = desk.waiting.remove(&ticket) else { continue };
             let keeper = Arc::clone(self);
-            let release = Box::new(move || keeper.release(ticket, address, extra));
+            let release = Box::new(move |verdict| keeper.release(ticket, extra, verdict));
             desk.holders.insert(ticket, (link, address));
-            if let Err(mut unwanted) = reply.send(Permit { address, release: Some(release) }) {
+            if let Err(mut unwanted) = reply.send(Permit::new(address, Some(release))) {
                 unwanted.release = None;
-                desk.holders.remove(&ticket);
-                desk.admission.release(address, extra);
+                desk.release(now, ticket, extra, None);
             }
         }
-        self.families.admission_waiting(desk.admission.waiting());
-        if desk.admission.poll_timeout(now).is_some() {
+        self.families.admission_waiting(desk.door.waiting());
+        if desk.door.poll_timeout(now).is_some() {
             self.held_back.notify_one();
         }
     }
 
-    fn release(self: &Arc<Self>, ticket: u64, address: SocketAddr, extra: bool) {
-        let mut desk = self.desk();
-        desk.holders.remove(&ticket);
-        desk.admission.release(address, extra);
-        drop(desk);
+    fn release(self: &Arc<Self>, ticket: u64, extra: bool, verdict: Option<Verdict>) {
+        self.desk().release(Instant::now().into_std(), ticket, extra, verdict);
         self.grant();
     }
 
     fn withdraw(self: &Arc<Self>, ticket: u64) {
         let mut desk = self.desk();
         if desk.waiting.remove(&ticket).is_some() {
-            desk.admission.withdraw(ticket);
-            self.families.admission_waiting(desk.admission.waiting());
+            desk.door.withdraw(ticket);
+            self.families.admission_waiting(desk.door.waiting());
         }
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    fn release(&mut self, now: std::time::Instant, ticket: u64, extra: bool, verdict: Option<Verdict>) {
+        if let Some((link, address)) = self.holders.remove(&ticket) {
+            self.door.release(now, Grant { ticket, link: &link, address, extra }, verdict);
+        }
     }
 }
 
@@ -172,8 +182,12 @@ impl Gate for PoolGate {
             let mut desk = keeper.desk();
             let number = desk.next_ticket;
             desk.next_ticket += 1;
+            if extra {
+                desk.door.ask_extra(number, addresses);
+            } else {
+                desk.door.ask(Instant::now().into_std(), number, link.clone(), addresses);
+            }
             desk.waiting.insert(number, Waiter { link, reply, extra });
-            desk.admission.ask(number, addresses, extra);
             number
         };
         keeper.grant();

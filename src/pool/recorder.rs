@@ -31,7 +31,8 @@ struct Entry {
     at: u64,
     /// Enough for a connection a second for a century; beyond it stays at the last.
     generation: u32,
-    attempt: u32,
+    /// Enough for months of attempts a minute apart; beyond it stays at the last.
+    attempt: u16,
     phase: Phase,
     reason: Reason,
     what: What,
@@ -112,10 +113,14 @@ impl Recorder {
         if self.0.len() == HISTORY {
             self.0.pop_front();
         }
+        if self.0.len() == self.0.capacity() {
+            // Not by doubling: most links are idle, and have little to tell.
+            self.0.reserve_exact(2);
+        }
         self.0.push_back(Entry {
             at: u64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or_default(),
             generation: u32::try_from(view.generation).unwrap_or(u32::MAX),
-            attempt: view.attempt,
+            attempt: u16::try_from(view.attempt).unwrap_or(u16::MAX),
             phase: view.phase,
             reason: view.reason,
             what,
@@ -132,7 +137,7 @@ impl Recorder {
         let mut attempts: Vec<AttemptView> = Vec::new();
         for entry in &self.0 {
             if let What::Dial { url } = entry.what {
-                let (at, attempt) = (entry.at(), entry.attempt);
+                let (at, attempt) = (entry.at(), entry.attempt.into());
                 attempts.push(AttemptView { at, attempt, url: url.into(), end: None, timings: None, then: None });
                 continue;
             }
@@ -219,7 +224,7 @@ impl Entry {
             phase: self.phase,
             reason: self.reason,
             generation: self.generation.into(),
-            attempt: self.attempt,
+            attempt: self.attempt.into(),
             detail: self.detail(),
             timings: match &self.what {
                 What::Open(opened) => Some(opened.steps.into()),
@@ -294,7 +299,7 @@ mod tests {
     #[test]
     fn an_empty_recorder_holds_no_memory_and_an_entry_little() {
         assert_eq!(Recorder::default().0.capacity(), 0);
-        assert!(size_of::<Entry>() <= 40, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 32, "{}", size_of::<Entry>());
         assert!(size_of::<Opened>() <= 72, "{}", size_of::<Opened>());
     }
 

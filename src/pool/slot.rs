@@ -392,6 +392,12 @@ impl Seen {
 impl LinkView {
     fn follow(&mut self, link: &Link, now: Instant, wall: SystemTime) {
         let past = |at: Instant| wall - now.saturating_duration_since(at);
+        // No attempt and no connection ends without one of these: what is told of each message need not copy the last end.
+        if (self.phase, self.reason, self.attempt, self.generation)
+            != (link.phase(), link.reason(), link.attempt(), link.generation())
+        {
+            self.last_close = link.last_close().map(|(closed, at)| Box::new((closed.clone(), past(*at))));
+        }
         if let Some(established) = link.established() {
             if self.generation != link.generation() {
                 self.url.clone_from(&established.url);
@@ -414,7 +420,6 @@ impl LinkView {
         self.reason = link.reason();
         self.ruling = link.ruling();
         self.rtt = link.rtt();
-        self.last_close = link.last_close().map(|(closed, at)| (closed.clone(), past(*at)));
         self.last_inbound_at = link.last_heard().map(past);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::join_all};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Draining, Inner, Left, Orphans,
@@ -28,7 +28,7 @@ use crate::{
         receipt::{Fate, State},
     },
     hub::Hub,
-    link::{self, Dialer, Order},
+    link::{self, Dialer, Inbound, Order},
     store::Store,
 };
 
@@ -131,7 +131,7 @@ impl Inner {
 
     fn add_link(self: &Arc<Self>, pod: &Arc<Pod>, endpoint: &Arc<Endpoint>, index: u32) {
         let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
-        let (orders, inbound) = mpsc::channel(ORDERS);
+        let (orders, inbound) = link::orders(ORDERS);
         let metrics = self.families.link(&endpoint.name, index);
         let slot = Slot::new(id, endpoint, orders, metrics, Arc::clone(&pod.sinks));
         if let Some(at) = pod.heard_until.get(&index) {
@@ -142,7 +142,7 @@ impl Inner {
     }
 
     /// Runs a link's task, and runs it again when it panics.
-    async fn keep(self: Arc<Self>, pod: Arc<Pod>, slot: Arc<Slot>, mut orders: mpsc::Receiver<Box<Order>>) {
+    async fn keep(self: Arc<Self>, pod: Arc<Pod>, slot: Arc<Slot>, mut orders: Inbound) {
         let (mut panics, mut window) = (0, Instant::now());
         let mut first = Input::Start;
         loop {

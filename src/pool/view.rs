@@ -61,7 +61,7 @@ pub struct LinkView {
     /// The last round-trip time measured.
     pub rtt: Option<Duration>,
     /// How the last connection or attempt ended.
-    pub last_close: Option<(Closed, SystemTime)>,
+    pub last_close: Option<Box<(Closed, SystemTime)>>,
     /// When anything last arrived.
     pub last_inbound_at: Option<SystemTime>,
     /// What has gone over its connections.
@@ -149,6 +149,8 @@ pub struct StandingView {
     pub connecting: usize,
     /// The rate alone holds it back.
     pub held_by_rate: bool,
+    /// Since when its addresses have been known to be down, where that is why: one link at a time looks whether they are back.
+    pub down_since: Option<SystemTime>,
 }
 
 /// All that explains where a link is.

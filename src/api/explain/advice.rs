@@ -20,7 +20,7 @@ pub(super) fn advice(view: &LinkView, config: &Endpoint, standing: Option<&Stand
         return advice;
     }
     let stopped_by_hand = view.reason == Reason::Operator && view.phase == Phase::Paused;
-    if let Some((closed, _)) = view.last_close.as_ref().filter(|_| !stopped_by_hand) {
+    if let Some((closed, _)) = view.last_close.as_deref().filter(|_| !stopped_by_hand) {
         advice.extend(about_end(view, closed, config));
     }
     advice.extend(about_phase(view, config));
@@ -71,7 +71,13 @@ fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
 }
 
 fn about_admission(standing: &StandingView) -> String {
-    let StandingView { ahead, holders, connecting, held_by_rate } = standing;
+    let StandingView { ahead, holders, connecting, held_by_rate, down_since } = standing;
+    if let Some(since) = down_since {
+        return format!(
+            "Its server has been down for {}: one link at a time tries it, and when that one gets in all may follow.",
+            words::span(since.elapsed().unwrap_or_default())
+        );
+    }
     let ahead = match ahead {
         0 => "It is the next in line".to_owned(),
         ahead => format!("{} before it in line", words::count(*ahead as u64, "attempt")),
@@ -250,7 +256,7 @@ mod tests {
             reason: Reason::Backoff,
             ruling: None,
             rtt: None,
-            last_close: Some((closed, SystemTime::UNIX_EPOCH)),
+            last_close: Some(Box::new((closed, SystemTime::UNIX_EPOCH))),
             last_inbound_at: None,
             traffic: Traffic::default(),
         }

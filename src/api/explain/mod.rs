@@ -47,7 +47,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
     wire::Explanation {
         link: convert::link(view),
         why: sentences::why(view),
-        ended: view.last_close.as_ref().map(|(closed, _)| sentences::ended(closed)),
+        ended: view.last_close.as_deref().map(|(closed, _)| sentences::ended(closed)),
         outage: outage.as_ref().map(|(since, lost)| wire::Outage {
             since: wire::time(*since),
             lost: lost.as_deref().map(|closed| convert::close(closed, *since)),
@@ -66,6 +66,7 @@ fn place(standing: &StandingView, sees: &dyn Fn(&str) -> bool) -> wire::Standing
         holders: standing.holders.iter().filter(|link| sees(&link.endpoint)).map(ToString::to_string).collect(),
         connecting: standing.connecting as u64,
         held_by_rate: standing.held_by_rate,
+        down_since: standing.down_since.map(wire::time),
     }
 }
 

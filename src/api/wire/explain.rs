@@ -66,6 +66,10 @@ pub struct Standing {
     pub connecting: u64,
     /// The rate alone holds it back.
     pub held_by_rate: bool,
+    /// Since when its addresses have been known to be down, where that is what it waits for: one link at a time tries whether they
+    /// are back.
+    #[serde(default)]
+    pub down_since: Option<String>,
 }
 
 /// One attempt.

@@ -133,7 +133,7 @@ fn finish(section: &Section<'_>, name: Arc<str>, draft: Draft) -> Endpoint {
         confirm_interval: draft.confirm_interval,
         backoff: draft.backoff,
         outcomes: rules,
-        outbox: draft.outbox,
+        outbox: Arc::new(draft.outbox),
         max_inbound: draft.inbox.max_message,
     };
     Endpoint {

@@ -134,7 +134,7 @@ impl Link {
     }
 
     fn wait_backoff(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
-        let delay = self.backoff.next_delay(now, &mut self.chance);
+        let delay = self.backoff.next_delay(&self.policy.backoff, now, &mut self.chance);
         self.wait(now, delay, reason, out);
     }
 
@@ -299,8 +299,10 @@ impl Link {
     }
 
     pub(super) fn on_policy(&mut self, policy: Arc<Policy>) {
-        self.backoff.set_policy(policy.backoff.clone());
-        self.outbox.set_policy(policy.outbox.clone());
+        if self.policy.backoff != policy.backoff {
+            self.backoff.reset();
+        }
+        self.outbox.set_policy(Arc::clone(&policy.outbox));
         if let (State::Open(_), Some(heard)) = (&self.state, self.heard) {
             self.timers.set(Timer::Idle, heard + policy.heartbeat.idle);
         }

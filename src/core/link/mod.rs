@@ -64,7 +64,7 @@ pub struct Policy {
     /// The endpoint's own rows before the built-in ones.
     pub outcomes: Vec<Rule>,
     /// Limits of the queue.
-    pub outbox: outbox::Policy,
+    pub outbox: Arc<outbox::Policy>,
     /// The largest message that may arrive; a larger one fails the connection with 1009.
     pub max_inbound: usize,
 }
@@ -81,7 +81,7 @@ impl Default for Policy {
             confirm_interval: Duration::ZERO,
             backoff: backoff::Policy::default(),
             outcomes: Vec::new(),
-            outbox: outbox::Policy::default(),
+            outbox: Arc::default(),
             max_inbound: 1 << 20,
         }
     }
@@ -125,13 +125,13 @@ impl Link {
             reason: Reason::Starting,
             since: now,
             timers: Timers::default(),
-            backoff: Backoff::new(policy.backoff.clone()),
+            backoff: Backoff::default(),
             streak: Streak::default(),
             attempt: 0,
             generation: 0,
             url: 0,
             urls_tried: 0,
-            outbox: Outbox::new(policy.outbox.clone()),
+            outbox: Outbox::new(Arc::clone(&policy.outbox)),
             pings: Pings::default(),
             owes_ping: false,
             next_proof: None,

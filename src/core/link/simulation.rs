@@ -69,7 +69,13 @@ impl World {
         let delivery = if seed.is_multiple_of(2) { Delivery::AtMostOnce } else { Delivery::AtLeastOnce };
         let durable = seed.is_multiple_of(3);
         let policy = Policy {
-            outbox: outbox::Policy { max_messages: 5, max_bytes: 100, delivery, durable, ..outbox::Policy::default() },
+            outbox: Arc::new(outbox::Policy {
+                max_messages: 5,
+                max_bytes: 100,
+                delivery,
+                durable,
+                ..outbox::Policy::default()
+            }),
             confirm_interval: Duration::from_secs(seed % 5),
             ..Policy::default()
         };

@@ -11,6 +11,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -41,7 +42,7 @@ mod tests;
 /// Messages accepted for one link, in order.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    policy: Policy,
+    policy: Arc<Policy>,
     queue: Queue,
     in_transit: VecDeque<InTransit>,
     unconfirmed: Unconfirmed,
@@ -107,16 +108,16 @@ enum Verdict {
 
 impl Outbox {
     /// An empty outbox. Allocates nothing until it is used.
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(policy: impl Into<Arc<Policy>>) -> Self {
         let mut outbox = Self::default();
         outbox.set_policy(policy);
         outbox
     }
 
     /// Follows new limits. What is held already stays, even above a lower limit.
-    pub fn set_policy(&mut self, policy: Policy) {
-        self.queue.set_conflate(policy.conflate);
-        self.policy = policy;
+    pub fn set_policy(&mut self, policy: impl Into<Arc<Policy>>) {
+        self.policy = policy.into();
+        self.queue.set_conflate(self.policy.conflate);
     }
 
     /// Offers a message; `ready` says whether the link is. Decides before it drops anything: a refusal comes back with the

@@ -29,10 +29,18 @@ pub(super) struct Ask {
     open: (Vec<HeaderName>, Vec<bool>),
 }
 
-/// Evaluates the endpoint's templates, on a thread where files may block.
-pub(super) async fn evaluate(endpoint: Arc<Endpoint>, url: usize) -> Result<Ask, Setback> {
-    let evaluated = tokio::task::spawn_blocking(move || Ask::evaluate(&endpoint, url)).await;
+/// Evaluates the endpoint's templates; where they read files, which may block, on a thread where that is allowed.
+pub(super) async fn evaluate(endpoint: Arc<Endpoint>, url: usize) -> Result<Box<Ask>, Setback> {
+    if !reads_files(&endpoint) {
+        return Ask::evaluate(&endpoint, url).map(Box::new);
+    }
+    let evaluated = tokio::task::spawn_blocking(move || Ask::evaluate(&endpoint, url).map(Box::new)).await;
     evaluated.unwrap_or_else(|_| Err(Setback::new(Cause::Secret, "the secrets were not read: the daemon is stopping")))
+}
+
+fn reads_files(endpoint: &Endpoint) -> bool {
+    let headers = endpoint.headers.iter().map(|(_, value)| value);
+    endpoint.urls.iter().chain(headers).chain(&endpoint.protocols).any(Template::reads_files)
 }
 
 impl Ask {
@@ -73,7 +81,7 @@ impl Ask {
     }
 
     /// Where a refusal leads, if `left` redirects may yet be followed.
-    pub(super) fn redirected(mut self, fault: UpgradeFault, left: u32) -> Result<Self, Setback> {
+    pub(super) fn redirected(mut self: Box<Self>, fault: UpgradeFault, left: u32) -> Result<Box<Self>, Setback> {
         let UpgradeFault::Status { status, location: Some(location), .. } = &fault else { return Err(fault.into()) };
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Err(fault.into());

@@ -11,7 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -25,11 +25,17 @@ struct Counted {
     places: Arc<Semaphore>,
     held: Arc<AtomicUsize>,
     asked: Mutex<Vec<(Vec<SocketAddr>, bool)>>,
+    verdicts: Arc<Mutex<Vec<Option<Verdict>>>>,
 }
 
 impl Counted {
     fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { places: Arc::new(Semaphore::new(places)), held: Arc::default(), asked: Mutex::new(Vec::new()) })
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(places)),
+            held: Arc::default(),
+            asked: Mutex::default(),
+            verdicts: Arc::default(),
+        })
     }
 }
 
@@ -37,14 +43,16 @@ impl Gate for Counted {
     fn admit(&self, _link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit> {
         self.asked.lock().unwrap().push((addresses.clone(), extra));
         let (places, held) = (Arc::clone(&self.places), Arc::clone(&self.held));
+        let verdicts = Arc::clone(&self.verdicts);
         Box::pin(async move {
             let place = places.acquire_owned().await.unwrap();
             held.fetch_add(1, Ordering::SeqCst);
-            let release = move || {
+            let release = move |verdict| {
+                verdicts.lock().unwrap().push(verdict);
                 held.fetch_sub(1, Ordering::SeqCst);
                 drop(place);
             };
-            Permit { address: addresses[0], release: Some(Box::new(release)) }
+            Permit::new(addresses[0], Some(Box::new(release)))
         })
     }
 }
@@ -58,11 +66,17 @@ fn endpoint(toml: &str) -> Arc<Endpoint> {
     Arc::clone(&loaded.config.endpoints["feed"])
 }
 
+const PATIENCE: Patience = Patience { unacknowledged: Duration::from_secs(30), silence: Duration::from_secs(5) };
+
+fn telling(told: mpsc::Sender<Progress>) -> Report {
+    Box::new(move |step| told.try_send(step).expect("there is room"))
+}
+
 async fn dial(toml: &str, gate: Arc<Counted>) -> (Result<Dialled<Transport>, DialFailure>, Vec<Progress>) {
     let endpoint = endpoint(toml);
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), gate);
     let (told, mut heard) = mpsc::channel(64);
-    let outcome = dialer.dial(0, told).await;
+    let outcome = dialer.dial(0, telling(told)).await;
     let mut progress = Vec::new();
     while let Some(step) = heard.recv().await {
         progress.push(step);
@@ -142,7 +156,7 @@ async fn a_dial_that_must_wait_says_so_first() {
     let (told, mut heard) = mpsc::channel(8);
     let endpoint = endpoint(&format!("url = 'ws://{address}'"));
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
-    let attempt = tokio::spawn(dialer.dial(0, told));
+    let attempt = tokio::spawn(dialer.dial(0, telling(told)));
     assert_eq!(heard.recv().await, Some(Progress::Resolving));
     assert_eq!(heard.recv().await, Some(Progress::Queued));
     gate.places.add_permits(1);
@@ -156,7 +170,7 @@ async fn a_dead_address_is_followed_by_the_next_at_once() {
     let gate = Counted::new(2);
     let first = dead().await;
     let (told, _heard) = mpsc::channel(8);
-    let won = race::race(&*gate, &id(), vec![first, live], Duration::from_secs(30), &Report(told)).await.ok().unwrap();
+    let won = race::race(&*gate, &id(), vec![first, live], PATIENCE, &telling(told)).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
     assert_eq!(*gate.asked.lock().unwrap(), [(vec![first, live], false), (vec![live], true)]);
     assert_eq!(gate.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
@@ -169,7 +183,7 @@ async fn a_silent_address_is_raced_by_the_next_after_250_ms() {
     let gate = Counted::new(2);
     let (told, _heard) = mpsc::channel(8);
     let addresses = vec![silent.address, live];
-    let won = race::race(&*gate, &id(), addresses.clone(), Duration::from_secs(30), &Report(told)).await.ok().unwrap();
+    let won = race::race(&*gate, &id(), addresses.clone(), PATIENCE, &telling(told)).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
     assert_eq!(*gate.asked.lock().unwrap(), [(addresses, false), (vec![live], true)]);
     // The clock moves only while nothing else can: by the stagger, and nothing more.
@@ -207,7 +221,7 @@ async fn an_attempt_at_dead_addresses_names_each() {
     let (one, other) = (dead().await, dead().await);
     let gate = Counted::new(2);
     let (told, _heard) = mpsc::channel(8);
-    let lost = race::race(&*gate, &id(), vec![one, other], Duration::from_secs(30), &Report(told)).await.err().unwrap();
+    let lost = race::race(&*gate, &id(), vec![one, other], PATIENCE, &telling(told)).await.err().unwrap();
     assert!(lost.detail.contains(&one.to_string()) && lost.detail.contains(&other.to_string()), "{lost}");
     assert_eq!(gate.held.load(Ordering::SeqCst), 0);
     let (outcome, _) = dial(&format!("url = 'ws://{one}'"), gate).await;
@@ -221,7 +235,7 @@ async fn an_abandoned_attempt_gives_its_place_back() {
     let gate = Counted::new(1);
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
     let (told, mut heard) = mpsc::channel(8);
-    let mut attempt = dialer.dial(0, told);
+    let mut attempt = dialer.dial(0, telling(told));
     loop {
         tokio::select! {
             outcome = &mut attempt => panic!("nobody answered, yet {outcome:?}"),
@@ -262,6 +276,47 @@ async fn a_refusal_keeps_its_status_and_delay() {
     let failure = dial(&format!("url = 'ws://{address}'"), Counted::new(1)).await.0.unwrap_err();
     assert_eq!((failure.cause, failure.status), (Cause::Upgrade, Some(503)));
     assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn an_attempt_says_what_it_has_learned_of_the_address() {
+    let status = |line: &str| format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n");
+    for (answer, verdict) in [
+        (GOOD.to_owned(), Verdict::Up),
+        (status("401 Unauthorized"), Verdict::Up),
+        (status("404 Not Found"), Verdict::Up),
+        (status("502 Bad Gateway"), Verdict::Failing(None)),
+        (status("503 Service Unavailable\r\nRetry-After: 7"), Verdict::Failing(Some(Duration::from_secs(7)))),
+        (String::new(), Verdict::Failing(None)),
+    ] {
+        let (address, _server) = serve(vec![answer.clone()]).await;
+        let gate = Counted::new(1);
+        drop(dial(&format!("url = 'ws://{address}'"), Arc::clone(&gate)).await);
+        assert_eq!(*gate.verdicts.lock().unwrap(), [Some(verdict)], "{answer:?}");
+    }
+    let gate = Counted::new(1);
+    drop(dial(&format!("url = 'ws://{}'", dead().await), Arc::clone(&gate)).await);
+    assert_eq!(*gate.verdicts.lock().unwrap(), [Some(Verdict::Unreachable)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_until_an_attempt_is_given_up_says_that_the_service_does_not_answer() {
+    for (patience, verdict) in [(1, None), (6, Some(Verdict::Failing(None)))] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = endpoint(&format!("url = 'ws://{}'", listener.local_addr().unwrap()));
+        let gate = Counted::new(1);
+        let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+        let (told, mut heard) = mpsc::channel(8);
+        let mut attempt = dialer.dial(0, telling(told));
+        loop {
+            tokio::select! {
+                outcome = &mut attempt => panic!("nobody answered, yet {outcome:?}"),
+                step = heard.recv() => if step == Some(Progress::Upgrading) { break },
+            }
+        }
+        assert!(tokio::time::timeout(Duration::from_secs(patience), attempt).await.is_err());
+        assert_eq!(*gate.verdicts.lock().unwrap(), [verdict]);
+    }
 }
 
 fn redirect(to: &str) -> String {

@@ -27,7 +27,7 @@ use crate::{
         phase::Phase,
         receipt::{Fate, State},
     },
-    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Orders, Progress, Stop, Tap, run},
+    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Orders, Progress, Report, Stop, Tap, orders, run},
 };
 
 /// What the test's dialer does with an attempt.
@@ -112,11 +112,7 @@ struct Cable {
 impl Dial for Cable {
     type Stream = DuplexStream;
 
-    fn dial(
-        &self,
-        _: usize,
-        progress: mpsc::Sender<Progress>,
-    ) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
+    fn dial(&self, _: usize, report: Report) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
         self.dials.fetch_add(1, Ordering::Relaxed);
         let answer = *self.answer.lock().unwrap();
         let (peers, early) = (self.peers.clone(), self.early.clone());
@@ -125,10 +121,10 @@ impl Dial for Cable {
                 Answer::Accept(room) => {
                     let (stream, peer) = duplex(room);
                     let _ = peers.send(peer).await;
-                    Ok(Dialled { stream, early, established: established() })
+                    Ok(Dialled { stream, early, established: Box::new(established()) })
                 }
                 Answer::Hang(step) => {
-                    let _ = progress.send(step).await;
+                    report(step);
                     std::future::pending().await
                 }
                 Answer::Refuse => Err(DialFailure {
@@ -172,7 +168,7 @@ impl Bench {
     }
 
     pub(super) fn with(answer: Answer, policy: Policy, early: Vec<u8>) -> Self {
-        let (orders, mut inbox) = mpsc::channel(4);
+        let (orders, mut inbox) = orders(4);
         let (tell, peers) = mpsc::channel(64);
         let (news, listener) = watch::channel(0);
         let recorder = Arc::new(Recorder { seen: Mutex::default(), answers: Mutex::default(), news });

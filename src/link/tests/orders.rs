@@ -19,7 +19,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 fn waiting_outbox(max_messages: usize) -> Policy {
     let outbox = outbox::Policy { max_messages, on_full: OnFull::Wait, ..outbox::Policy::default() };
-    Policy { outbox, ..Policy::default() }
+    Policy { outbox: outbox.into(), ..Policy::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +143,7 @@ async fn patience_that_is_over_is_a_full_outbox() {
 async fn a_new_policy_applies_at_once_and_redials_only_when_asked() {
     let (mut bench, mut peer) = Bench::open().await;
     let outbox = outbox::Policy { max_message: 3, ..outbox::Policy::default() };
-    let policy = std::sync::Arc::new(Policy { outbox, ..Policy::default() });
+    let policy = std::sync::Arc::new(Policy { outbox: outbox.into(), ..Policy::default() });
     bench.order(Order::Retune { policy: policy.clone(), redial: false }).await;
     let (_, answer) = bench.offer(Payload::from("four"), MINUTE).await;
     assert_eq!(answer.await.expect("an answer"), Err(Refusal::TooBig));

@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
-use crate::core::close::Cause;
+use crate::core::{close::Cause, door::Verdict};
 
 /// Why an upgrade failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,21 @@ impl UpgradeFault {
             tls.map_or_else(|| Self::Broken(cause.to_string()), |tls| Self::Alert(tls.to_string()))
         } else {
             Self::Ended
+        }
+    }
+
+    /// What it says of the address. A refusal is an answer, unless it says that the service is not there, or asks to come later.
+    pub(in crate::link) fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::RequestTarget | Self::HeaderValue(_) => None,
+            Self::Ended | Self::Broken(_) => Some(Verdict::Failing(None)),
+            Self::Status { status, retry_after, .. } => match status.as_u16() {
+                429 | 502 | 503 | 504 => Some(Verdict::Failing(*retry_after)),
+                _ => Some(Verdict::Up),
+            },
+            Self::NotHttp(_) | Self::TooLarge | Self::Alert(_) | Self::Invalid(_) | Self::Subprotocol(_) => {
+                Some(Verdict::Up)
+            }
         }
     }
 

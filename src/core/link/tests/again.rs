@@ -9,7 +9,7 @@ use crate::core::{
 
 fn again() -> Policy {
     let outbox = outbox::Policy { delivery: Delivery::AtLeastOnce, ..outbox::Policy::default() };
-    Policy { outbox, ..Policy::default() }
+    Policy { outbox: outbox.into(), ..Policy::default() }
 }
 
 fn open(policy: Policy) -> Bench {
@@ -78,7 +78,8 @@ fn pings_for_a_confirmation_keep_their_distance() {
 #[test]
 fn a_missing_acknowledgement_ends_the_connection_and_the_message_goes_out_again() {
     let mut policy = again();
-    policy.outbox.ack = Some(Ack { outgoing: "/id".into(), incoming: "/ack".into(), timeout: Duration::from_secs(3) });
+    Arc::make_mut(&mut policy.outbox).ack =
+        Some(Ack { outgoing: "/id".into(), incoming: "/ack".into(), timeout: Duration::from_secs(3) });
     let mut bench = open(policy);
     let message = Message {
         id: MessageId(1),
@@ -117,7 +118,7 @@ fn a_refused_message_is_buried_and_the_link_does_not_park_for_it() {
 #[test]
 fn marks_are_asked_for_only_while_messages_can_leave() {
     let outbox = outbox::Policy { durable: true, ..outbox::Policy::default() };
-    let mut bench = Bench::with(Policy { outbox, ..Policy::default() });
+    let mut bench = Bench::with(Policy { outbox: outbox.into(), ..Policy::default() });
     bench.feed(Input::Start);
     let id = bench.send("one");
     bench.feed(Input::Stored { place: 0, id });

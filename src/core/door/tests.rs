@@ -1,0 +1,281 @@
+//! The door against worlds in which addresses go down and come back.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::chance::Chance;
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, last], 80))
+}
+
+fn link(endpoint: &str, index: u32) -> LinkId {
+    LinkId { endpoint: endpoint.into(), index }
+}
+
+fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// A door, and who has gone through it.
+struct Hall {
+    door: Door,
+    now: Instant,
+    links: BTreeMap<u64, LinkId>,
+}
+
+impl Hall {
+    fn new(per_host: usize) -> Self {
+        let now = crate::core::epoch();
+        Self { door: Door::new(Policy { per_host, total: 64, rate: None }, now), now, links: BTreeMap::new() }
+    }
+
+    fn ask(&mut self, ticket: u64, link: LinkId, addresses: &[u8]) {
+        self.links.insert(ticket, link.clone());
+        self.door.ask(self.now, ticket, link, addresses.iter().copied().map(address).collect());
+    }
+
+    fn granted(&mut self) -> Vec<(u64, SocketAddr)> {
+        let now = self.now;
+        std::iter::from_fn(|| self.door.poll_grant(now)).collect()
+    }
+
+    fn end(&mut self, (ticket, address): (u64, SocketAddr), verdict: Verdict) {
+        let link = self.links[&ticket].clone();
+        self.door.release(self.now, Grant { ticket, link: &link, address, extra: false }, Some(verdict));
+    }
+
+    /// One attempt of `link` at the address says this.
+    fn learn(&mut self, ticket: u64, link: LinkId, at: u8, verdict: Verdict) {
+        self.ask(ticket, link, &[at]);
+        let granted = self.granted();
+        assert_eq!(granted, [(ticket, address(at))]);
+        self.end(granted[0], verdict);
+    }
+}
+
+#[test]
+fn while_an_address_is_down_one_link_at_a_time_looks_and_the_rest_follow_once_it_is_back() {
+    let mut hall = Hall::new(4);
+    for ticket in 0..100 {
+        hall.ask(ticket, link("a", u32::try_from(ticket).unwrap()), &[1]);
+    }
+    let under_way = hall.granted();
+    assert_eq!(under_way.len(), 4);
+    for grant in under_way {
+        hall.end(grant, Verdict::Unreachable);
+    }
+    assert_eq!((hall.granted().len(), hall.door.waiting()), (0, 96), "those in line come back before the door");
+    for look in 4..20 {
+        let at = hall.door.poll_timeout(hall.now).expect("somebody is to look");
+        assert!(at > hall.now && at <= hall.now + LONGEST);
+        hall.now = at;
+        let looking = hall.granted();
+        assert_eq!(looking, [(look, address(1))]);
+        hall.now += ms(10);
+        assert_eq!(hall.granted(), [], "one at a time");
+        hall.end(looking[0], Verdict::Unreachable);
+    }
+    hall.now = hall.door.poll_timeout(hall.now).expect("somebody is to look");
+    let looking = hall.granted();
+    hall.end(looking[0], Verdict::Up);
+    let mut all = 0;
+    loop {
+        let granted = hall.granted();
+        assert!(granted.len() <= 4);
+        if granted.is_empty() {
+            break;
+        }
+        for grant in granted {
+            all += 1;
+            hall.end(grant, Verdict::Up);
+        }
+    }
+    assert_eq!((all, hall.door.waiting()), (79, 0));
+    assert!(hall.door.held.is_empty() && hall.door.outages.is_empty());
+}
+
+#[test]
+fn what_tcp_says_speaks_for_every_endpoint_and_what_comes_after_for_one() {
+    let mut hall = Hall::new(9);
+    hall.learn(0, link("a", 0), 1, Verdict::Failing(None));
+    hall.ask(1, link("a", 1), &[1]);
+    hall.ask(2, link("b", 0), &[1]);
+    let granted = hall.granted();
+    assert_eq!(granted, [(2, address(1))], "a service that is gone says nothing of its neighbour");
+    hall.end(granted[0], Verdict::Unreachable);
+    hall.ask(3, link("b", 1), &[1]);
+    hall.ask(4, link("c", 0), &[1]);
+    assert_eq!((hall.granted(), hall.door.waiting()), (vec![], 3));
+}
+
+#[test]
+fn an_endpoint_of_its_own_trouble_does_not_keep_the_others_from_looking() {
+    let mut hall = Hall::new(9);
+    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(Duration::from_mins(10))));
+    hall.learn(1, link("b", 0), 1, Verdict::Unreachable);
+    hall.ask(2, link("a", 1), &[1]);
+    hall.ask(3, link("b", 1), &[1]);
+    hall.now += SHORTEST;
+    assert_eq!(hall.granted(), [(3, address(1))]);
+}
+
+#[test]
+fn a_refusal_of_one_link_keeps_nobody_out() {
+    let mut hall = Hall::new(1);
+    hall.learn(0, link("a", 0), 1, Verdict::Up);
+    hall.learn(1, link("a", 1), 1, Verdict::Up);
+    assert!(hall.door.outages.is_empty());
+}
+
+#[test]
+fn the_link_that_looks_follows_its_own_backoff_as_if_it_were_alone() {
+    let mut hall = Hall::new(1);
+    for ticket in 0..10 {
+        hall.learn(ticket, link("a", 0), 1, Verdict::Unreachable);
+    }
+    hall.ask(10, link("a", 1), &[1]);
+    assert_eq!(hall.granted(), []);
+}
+
+#[test]
+fn who_is_told_when_to_come_again_speaks_for_the_others() {
+    let mut hall = Hall::new(1);
+    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(Duration::from_secs(7))));
+    hall.ask(1, link("a", 1), &[1]);
+    assert_eq!(hall.door.poll_timeout(hall.now), Some(hall.now + Duration::from_secs(7)));
+    hall.now += Duration::from_secs(7);
+    assert_eq!(hall.granted(), [(1, address(1))]);
+}
+
+#[test]
+fn an_address_that_is_up_is_used_while_another_is_down() {
+    let mut hall = Hall::new(1);
+    hall.learn(0, link("a", 0), 1, Verdict::Unreachable);
+    hall.ask(1, link("a", 1), &[1, 2]);
+    assert_eq!(hall.granted(), [(1, address(2))]);
+}
+
+#[test]
+fn a_look_that_is_abandoned_is_taken_over_by_the_next() {
+    let mut hall = Hall::new(1);
+    hall.learn(0, link("a", 0), 1, Verdict::Unreachable);
+    hall.ask(1, link("a", 1), &[1]);
+    hall.ask(2, link("a", 2), &[1]);
+    hall.now += SHORTEST;
+    let looking = hall.granted();
+    assert_eq!(looking, [(1, address(1))]);
+    let who = link("a", 1);
+    hall.door.release(hall.now, Grant { ticket: 1, link: &who, address: address(1), extra: false }, None);
+    assert_eq!(hall.granted(), [(2, address(1))]);
+    hall.door.withdraw(2);
+    assert_eq!((hall.door.waiting(), hall.door.connecting()), (0, 1));
+}
+
+#[test]
+fn a_place_that_nobody_asks_about_is_forgotten() {
+    let mut hall = Hall::new(1);
+    for (ticket, at) in (0..50).zip(1..) {
+        hall.learn(ticket, link("a", 0), at, Verdict::Unreachable);
+        hall.now += STALE;
+    }
+    assert!(hall.door.outages.len() < 4, "{}", hall.door.outages.len());
+}
+
+/// What happened in a storm.
+struct Storm {
+    attempts: Vec<Instant>,
+    while_down: usize,
+    most: usize,
+    all_ready: Duration,
+}
+
+/// `links` lose their server at once and are due again within its five seconds away; while it is away it refuses after
+/// 1 ms, and then it takes 5 ms to let one in. A refused link comes again after a random time that doubles.
+fn storm(links: u32, policy: Policy, seed: u64) -> Storm {
+    const AWAY: Duration = Duration::from_secs(5);
+    let start = crate::core::epoch();
+    let (mut door, mut chance) = (Door::new(policy, start), Chance::new(seed));
+    let mut due: BinaryHeap<Reverse<(Instant, u32, u32)>> =
+        (0..links).map(|index| Reverse((start + chance.between(Duration::ZERO, AWAY), index, 0))).collect();
+    let mut ends: BinaryHeap<Reverse<(Instant, u64)>> = BinaryHeap::new();
+    let mut who: BTreeMap<u64, (LinkId, u32)> = BTreeMap::new();
+    let mut under_way: BTreeMap<u64, SocketAddr> = BTreeMap::new();
+    let (mut now, mut next, mut ready) = (start, 0, 0);
+    let mut told = Storm { attempts: Vec::new(), while_down: 0, most: 0, all_ready: Duration::ZERO };
+    while ready < links {
+        while let Some((ticket, at)) = door.poll_grant(now) {
+            let is_up = now >= start + AWAY;
+            told.attempts.push(now);
+            told.while_down += usize::from(!is_up);
+            under_way.insert(ticket, at);
+            told.most = told.most.max(under_way.len());
+            ends.push(Reverse((now + if is_up { ms(5) } else { ms(1) }, ticket)));
+        }
+        let events = [due.peek().map(|event| event.0.0), ends.peek().map(|event| event.0.0), door.poll_timeout(now)];
+        now = events.into_iter().flatten().min().expect("somebody is to come");
+        while let Some(&Reverse((at, index, tried))) = due.peek()
+            && at <= now
+        {
+            due.pop();
+            let id = link("a", index);
+            who.insert(next, (id.clone(), tried));
+            door.ask(now, next, id, vec![address(1)]);
+            next += 1;
+        }
+        while let Some(&Reverse((at, ticket))) = ends.peek()
+            && at <= now
+        {
+            ends.pop();
+            let ((id, tried), place) = (who.remove(&ticket).unwrap(), under_way.remove(&ticket).unwrap());
+            let is_up = now >= start + AWAY + ms(5);
+            let verdict = if is_up { Verdict::Up } else { Verdict::Unreachable };
+            door.release(now, Grant { ticket, link: &id, address: place, extra: false }, Some(verdict));
+            if is_up {
+                ready += 1;
+            } else {
+                let bound = ms(500) * 2_u32.pow(tried.min(6));
+                due.push(Reverse((now + chance.between(Duration::ZERO, bound), id.index, tried + 1)));
+            }
+        }
+    }
+    told.all_ready = now - (start + AWAY);
+    assert_eq!((door.waiting(), door.connecting()), (0, 0));
+    told
+}
+
+#[test]
+fn ten_thousand_links_come_back_at_the_limit_with_hardly_an_attempt_too_many() {
+    let told = storm(10_000, Policy { per_host: 64, total: 64, rate: None }, 1);
+    assert!(told.attempts.len() <= 10_500 && told.while_down <= 500, "{} {}", told.attempts.len(), told.while_down);
+    // At the limit it takes 10,000 / 64 * 5 ms; the rest is the time until somebody looked.
+    assert!(told.all_ready <= ms(785) + ms(260), "{:?}", told.all_ready);
+    assert!(told.most <= 64, "{}", told.most);
+}
+
+#[test]
+fn by_default_one_link_at_a_time_dials_in_a_storm() {
+    let told = storm(500, Policy::default(), 2);
+    assert_eq!(told.most, 1);
+    assert!(told.while_down <= 100 && told.all_ready <= ms(500 * 5 + 300), "{} {:?}", told.while_down, told.all_ready);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn in_no_storm_is_a_limit_exceeded_or_a_link_left_behind(
+        seed in any::<u64>(),
+        links in 1_u32..200,
+        per_host in 1_usize..9,
+        total in 1_usize..9,
+        rate in prop::option::of(20.0_f64..500.0),
+    ) {
+        let told = storm(links, Policy { per_host, total, rate }, seed);
+        prop_assert!(told.most <= per_host.min(total));
+        let spacing = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(rate.recip()));
+        prop_assert!(told.attempts.windows(2).all(|pair| pair[1] - pair[0] >= spacing));
+    }
+}

@@ -1,0 +1,201 @@
+//! The line in which a link's orders wait: bounded, and without memory of its own while nobody waits.
+//!
+//! A channel of tokio's holds a block of thirty-two slots and its counters on cache lines of their own, 800 bytes for each
+//! link, used or not; of all that a link keeps while it is idle that was a tenth. What a reader would get wrong: there is one
+//! sender and it is shared, so it is not to be cloned; when it is gone, nobody can order anything any more.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::sync::Semaphore;
+
+use super::Order;
+
+/// Room that an empty line keeps.
+const SPARE: usize = 4;
+
+/// A line in which `bound` orders may wait.
+pub fn orders(bound: usize) -> (Orders, Inbound) {
+    let line = Arc::new(Line { queue: Mutex::default(), room: Semaphore::new(bound) });
+    (Orders { line: Arc::clone(&line) }, Inbound { line })
+}
+
+/// Where a link's orders go.
+#[derive(Debug)]
+pub struct Orders {
+    line: Arc<Line>,
+}
+
+/// Where they come from.
+#[derive(Debug)]
+pub struct Inbound {
+    line: Arc<Line>,
+}
+
+/// The link's task takes no more orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended;
+
+#[derive(Debug)]
+struct Line {
+    queue: Mutex<Queue>,
+    room: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    orders: VecDeque<Box<Order>>,
+    reader: Option<Waker>,
+    /// One of the two ends is gone.
+    closed: bool,
+}
+
+impl Orders {
+    /// Adds an order, when there is room.
+    pub async fn send(&self, order: Box<Order>) -> Result<(), Ended> {
+        self.line.room.acquire().await.map_err(|_| Ended)?.forget();
+        self.line.push(order)
+    }
+
+    /// Adds an order if there is room now. Answers with whether it has.
+    pub fn try_send(&self, order: Box<Order>) -> bool {
+        let Ok(room) = self.line.room.try_acquire() else { return false };
+        room.forget();
+        self.line.push(order).is_ok()
+    }
+}
+
+impl Drop for Orders {
+    fn drop(&mut self) {
+        let reader = {
+            let mut queue = self.line.queue();
+            queue.closed = true;
+            queue.reader.take()
+        };
+        reader.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Inbound {
+    /// The next order; `None` once the sender is gone and all that it ordered has been taken.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Order>>> {
+        let mut queue = self.line.queue();
+        let Some(order) = queue.orders.pop_front() else {
+            if queue.closed {
+                return Poll::Ready(None);
+            }
+            match &mut queue.reader {
+                Some(reader) => reader.clone_from(cx.waker()),
+                None => queue.reader = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        };
+        if queue.orders.is_empty() && queue.orders.capacity() > SPARE {
+            queue.orders = VecDeque::new();
+        }
+        drop(queue);
+        self.line.room.add_permits(1);
+        Poll::Ready(Some(order))
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        self.line.room.close();
+        // Dropped outside the lock: with each goes the answer that somebody waits for.
+        let _left = {
+            let mut queue = self.line.queue();
+            queue.closed = true;
+            std::mem::take(&mut queue.orders)
+        };
+    }
+}
+
+impl Line {
+    fn push(&self, order: Box<Order>) -> Result<(), Ended> {
+        let reader = {
+            let mut queue = self.queue();
+            if queue.closed {
+                return Err(Ended);
+            }
+            queue.orders.push_back(order);
+            queue.reader.take()
+        };
+        reader.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn order() -> (Box<Order>, oneshot::Receiver<()>) {
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Order::Answer(reply)), answer)
+    }
+
+    #[tokio::test]
+    async fn a_full_line_makes_the_sender_wait_until_an_order_is_taken() {
+        let (orders, mut inbound) = orders(1);
+        assert!(orders.try_send(order().0));
+        assert!(!orders.try_send(order().0));
+        let mut waiting = Box::pin(orders.send(order().0));
+        assert!((&mut waiting).now_or_never().is_none());
+        assert!(poll_fn(|cx| inbound.poll_recv(cx)).await.is_some());
+        assert_eq!(waiting.await, Ok(()));
+        assert!(poll_fn(|cx| inbound.poll_recv(cx)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_is_woken_by_an_order_and_by_the_end_of_the_sender() {
+        let (orders, mut inbound) = orders(4);
+        let reader = tokio::spawn(async move {
+            let mut taken = 0;
+            while poll_fn(|cx| inbound.poll_recv(cx)).await.is_some() {
+                taken += 1;
+            }
+            taken
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(orders.send(order().0).await, Ok(()));
+        drop(orders);
+        assert_eq!(reader.await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn orders_left_behind_are_dropped_with_the_reader_and_later_ones_refused() {
+        let (orders, inbound) = orders(1);
+        let (left, answer) = order();
+        assert!(orders.try_send(left));
+        let waiting = orders.send(order().0);
+        drop(inbound);
+        assert!(answer.await.is_err(), "who waits for an answer is told that there will be none");
+        assert_eq!(waiting.await, Err(Ended));
+        assert!(!orders.try_send(order().0));
+    }
+
+    #[tokio::test]
+    async fn an_empty_line_gives_the_room_of_its_busiest_moment_back() {
+        let (orders, mut inbound) = orders(32);
+        for _ in 0..32 {
+            assert!(orders.try_send(order().0));
+        }
+        for _ in 0..32 {
+            assert!(poll_fn(|cx| inbound.poll_recv(cx)).await.is_some());
+        }
+        assert!(inbound.line.queue().orders.capacity() <= SPARE);
+    }
+}
