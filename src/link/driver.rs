@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -39,9 +39,9 @@ const BATCH: usize = 128;
 const WAITING_MAX: usize = 1024;
 
 /// Runs `link`, beginning with `first`, until it has stopped, or its orders have ended and it has been stopped for that.
-pub async fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dyn Host>, orders: &mut Inbound) {
-    // In a box, as the link is: a future holds what it moves more than once, and there may be ten thousand of them.
-    let mut driver = Box::new(Driver {
+pub fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dyn Host>, orders: &mut Inbound) -> Run<'_, D> {
+    let driver = Box::new(Driver {
+        first: Some(Box::new(first)),
         link,
         dialer,
         host,
@@ -51,12 +51,30 @@ pub async fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dy
         armed: None,
         done: false,
     });
-    let now = now();
-    driver.feed(now, first);
-    poll_fn(|cx| driver.poll_turn(cx, orders)).await;
+    Run { driver, orders }
+}
+
+/// A link's task. Not an `async fn`: that would hold all that it is given twice, and there may be ten thousand of them.
+pub struct Run<'a, D: Dial> {
+    driver: Box<Driver<D>>,
+    orders: &'a mut Inbound,
+}
+
+impl<D: Dial + Unpin> Future for Run<'_, D> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { driver, orders } = &mut *self;
+        if let Some(first) = driver.first.take() {
+            driver.feed(now(), *first);
+        }
+        driver.poll_turn(cx, orders)
+    }
 }
 
 struct Driver<D: Dial> {
+    /// What it begins with, until it has begun.
+    first: Option<Box<Input>>,
     link: Box<Link>,
     dialer: D,
     host: Arc<dyn Host>,

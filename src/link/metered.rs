@@ -8,7 +8,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io,
+    io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -16,7 +16,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{faulty::Faulty, tail::Tail};
+use super::{faulty::Faulty, frames::Frames, tail::Tail};
 
 /// Bytes taken from the kernel at once.
 const SCRATCH: usize = 32 << 10;
@@ -32,7 +32,8 @@ thread_local! {
 /// A stream that counts what passes.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
-    stream: Faulty<S>,
+    /// `None` once it was moved to another reader.
+    stream: Option<Faulty<S>>,
     /// Read and not yet asked for.
     ahead: Bytes,
     /// To be written. Empty, and without room, between flushes.
@@ -42,22 +43,45 @@ pub(super) struct Metered<S> {
     read: u64,
     written: u64,
     tail: Tail,
+    /// Of what was handed out.
+    frames: Frames,
 }
 
 impl<S> Metered<S> {
     /// `early` are bytes that somebody read already, and hands on himself.
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
-        let mut tail = Tail::default();
+        let (mut tail, mut frames) = (Tail::default(), Frames::default());
         tail.push(early);
+        frames.follow(early);
         Self {
-            stream: Faulty::new(stream),
+            stream: Some(Faulty::new(stream)),
             ahead: Bytes::new(),
             gathered: BytesMut::new(),
             blocked: false,
             read: early.len() as u64,
             written: 0,
             tail,
+            frames,
         }
+    }
+
+    /// Moves the stream, and all that is known of it, to another reader. What is left fails.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            stream: self.stream.take(),
+            ahead: mem::take(&mut self.ahead),
+            gathered: mem::take(&mut self.gathered),
+            blocked: self.blocked,
+            read: self.read,
+            written: self.written,
+            tail: mem::take(&mut self.tail),
+            frames: mem::take(&mut self.frames),
+        }
+    }
+
+    /// Whether all that was handed out are whole messages, and nothing waits here in either direction.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.ahead.is_empty() && self.gathered.is_empty() && self.frames.is_between_messages()
     }
 
     /// Bytes that have arrived.
@@ -76,8 +100,8 @@ impl<S> Metered<S> {
     }
 
     /// The stream, for something to be made to go wrong with it.
-    pub(super) fn faulty(&mut self) -> &mut Faulty<S> {
-        &mut self.stream
+    pub(super) fn faulty(&mut self) -> Option<&mut Faulty<S>> {
+        self.stream.as_mut()
     }
 
     /// The end of what was handed out.
@@ -85,15 +109,24 @@ impl<S> Metered<S> {
         &self.tail
     }
 
+    fn hand_out(&mut self, part: &[u8]) {
+        self.tail.push(part);
+        self.frames.follow(part);
+    }
+
     /// Serves from what was read ahead.
     fn serve(&mut self, buffer: &mut ReadBuf<'_>) {
         let part = self.ahead.split_to(self.ahead.len().min(buffer.remaining()));
         buffer.put_slice(&part);
-        self.tail.push(&part);
+        self.hand_out(&part);
         if self.ahead.is_empty() {
             self.ahead = Bytes::new();
         }
     }
+}
+
+fn stream<S: Unpin>(stream: &mut Option<Faulty<S>>) -> io::Result<Pin<&mut Faulty<S>>> {
+    stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
@@ -105,12 +138,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         }
         SCRATCH_OF_THREAD.with_borrow_mut(|scratch| {
             let mut arrived = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut arrived))?;
+            ready!(stream(&mut this.stream)?.poll_read(cx, &mut arrived))?;
             let arrived = arrived.filled();
             let (part, ahead) = arrived.split_at(arrived.len().min(buffer.remaining()));
             buffer.put_slice(part);
             this.read += arrived.len() as u64;
-            this.tail.push(part);
+            this.hand_out(part);
             this.ahead = Bytes::copy_from_slice(ahead);
             Poll::Ready(Ok(()))
         })
@@ -119,7 +152,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 
 impl<S: AsyncWrite + Unpin> Metered<S> {
     fn poll_give(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let given = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let given = stream(&mut self.stream)?.poll_write(cx, bytes);
         self.blocked = given.is_pending();
         let taken = ready!(given)?;
         self.written += taken as u64;
@@ -129,7 +162,7 @@ impl<S: AsyncWrite + Unpin> Metered<S> {
     /// Gives all that waits to the stream.
     fn poll_give_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
-            let gathered = std::mem::take(&mut self.gathered);
+            let gathered = mem::take(&mut self.gathered);
             let given = self.poll_give(cx, &gathered);
             self.gathered = gathered;
             match ready!(given)? {
@@ -139,7 +172,7 @@ impl<S: AsyncWrite + Unpin> Metered<S> {
         }
         if self.gathered.capacity() > 0 {
             self.gathered.clear();
-            SPARE.set(std::mem::take(&mut self.gathered));
+            SPARE.set(mem::take(&mut self.gathered));
         }
         Poll::Ready(Ok(()))
     }
@@ -162,12 +195,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_give_gathered(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        stream(&mut self.stream)?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_give_gathered(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        stream(&mut self.stream)?.poll_shutdown(cx)
     }
 }
 

@@ -7,6 +7,7 @@ mod dial;
 mod dialing;
 mod driver;
 mod faulty;
+mod frames;
 mod metered;
 mod orders;
 mod race;
@@ -44,7 +45,7 @@ use crate::core::{
 };
 
 pub use dial::{Dialer, EndpointSource};
-pub use driver::run;
+pub use driver::{Run, run};
 pub use orders::{Inbound, Orders, orders};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use transport::Transport;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
+use futures_util::{FutureExt as _, Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -29,6 +29,7 @@ use tokio_tungstenite::{
 
 use super::{
     Wire,
+    faulty::Faulty,
     metered::Metered,
     tail::{REPLACEMENT, Tail},
     tap::Answer,
@@ -41,9 +42,13 @@ use crate::core::{
     outbox,
 };
 
-/// Read buffer of a connection: small, because ten thousand of them may be idle. Not below 1 KiB: `BytesMut` remembers no
-/// smaller size when it has to begin a new one.
+/// Read buffer of a connection that reads. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a new one,
+/// and then each message costs some allocations.
 const READ_BUFFER: usize = 1 << 10;
+/// Read buffer of one that is idle, of which there may be ten thousand: enough for a pong.
+const IDLE_READ_BUFFER: usize = 64;
+/// A connection that reads less than this between two pings is idle.
+const IDLE_BYTES: u64 = 1 << 10;
 /// Reads of one turn whose bytes are thrown away.
 const DISCARD_READS: usize = 16;
 /// What may pile up in tungstenite: one frame, and its own answers. Below it frames gather until a flush.
@@ -57,6 +62,10 @@ pub(super) struct Socket<S> {
     heard_until: u64,
     flushed_until: u64,
     moved_until: u64,
+    /// What had arrived when the last ping was given.
+    pinged_at: u64,
+    /// Little arrived between the last two pings.
+    idle: bool,
     /// Frames of ours are below us and not known to have left.
     unflushed: bool,
     /// What is left of a message that leaves in fragments.
@@ -67,6 +76,8 @@ pub(super) struct Socket<S> {
     broken: Option<Box<str>>,
     /// The peer broke the protocol: what comes is thrown away.
     discarding: bool,
+    /// The peer has sent its Close.
+    heard_close: bool,
     /// A Close has been sent, or is about to be, so none is sent in answer.
     said_close: bool,
     /// The answer that may be waiting, while somebody looks at frames.
@@ -99,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
     pub(super) async fn open(stream: S, early: Vec<u8>, max_inbound: usize) -> Box<Self> {
         let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
+            .read_buffer_size(IDLE_READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(max_inbound))
@@ -111,11 +122,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             heard_until: 0,
             flushed_until: 0,
             moved_until: 0,
+            pinged_at: 0,
+            idle: true,
             unflushed: false,
             rest: None,
             owes_answer: false,
             broken: None,
             discarding: false,
+            heard_close: false,
             said_close: false,
             noted: None,
         })
@@ -178,7 +192,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 };
                 self.give_fragment(code, payload.bytes().clone());
             }
-            Frame::Ping(payload) => self.start(Message::Ping(payload)),
+            Frame::Ping(payload) => {
+                let read = self.ws.get_ref().read();
+                self.idle = read - std::mem::replace(&mut self.pinged_at, read) < IDLE_BYTES;
+                self.start(Message::Ping(payload));
+            }
             Frame::Close(frame) => self.start(Message::Close(frame.map(|CloseFrame { code, reason }| WireClose {
                 code: code.into(),
                 reason: String::from(reason).into(),
@@ -234,16 +252,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if self.discarding {
             return self.poll_discard(cx).map(Arrival::Ended);
         }
-        let arrival = match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
+        let mut next = Pin::new(&mut self.ws).poll_next(cx);
+        if next.is_pending() && self.refit() {
+            next = Pin::new(&mut self.ws).poll_next(cx);
+        }
+        let arrival = match ready!(next) {
             None => Arrival::Ended("".into()),
             Some(Ok(message)) => {
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
+                self.heard_close |= matches!(message, Message::Close(_));
                 received(message, self.ws.get_ref().tail())
             }
             Some(Err(error)) => fault(&error),
         };
         self.discarding |= matches!(arrival, Arrival::Violation { .. });
         Poll::Ready(arrival)
+    }
+
+    /// Gives the connection the read buffer that suits it, if this is a moment to change it: tungstenite keeps its buffer for life, so
+    /// it is made anew, between two messages, while it holds nothing. Answers with whether it has been.
+    fn refit(&mut self) -> bool {
+        self.idle &= self.ws.get_ref().read() - self.pinged_at < IDLE_BYTES;
+        let size = if self.idle { IDLE_READ_BUFFER } else { READ_BUFFER };
+        let config = *self.ws.get_config();
+        let is_busy =
+            self.unflushed || self.owes_answer || self.rest.is_some() || !self.ws.get_ref().is_between_messages();
+        let is_ending = self.said_close || self.heard_close || self.broken.is_some();
+        if config.read_buffer_size == size || is_busy || is_ending {
+            return false;
+        }
+        let stream = self.ws.get_mut().take();
+        let fresh = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config.read_buffer_size(size)));
+        // It is there at once. Were it not, the reader that is left would say that it has no stream, and the link would dial.
+        if let Some(fresh) = fresh.now_or_never() {
+            self.ws = fresh;
+        }
+        true
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Box<str>> {
@@ -291,9 +335,9 @@ impl<S: Wire> Socket<S> {
     #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
     pub(super) fn inject(&mut self, fault: Fault) -> Option<Option<CloseFrame>> {
         match fault {
-            Fault::Drop => self.ws.get_mut().faulty().reset(),
-            Fault::Stall(lasting) => self.ws.get_mut().faulty().stall(lasting),
-            Fault::HalfOpen => self.ws.get_mut().faulty().half_open(),
+            Fault::Drop => self.faulty(Faulty::reset),
+            Fault::Stall(lasting) => self.faulty(|stream| stream.stall(lasting)),
+            Fault::HalfOpen => self.faulty(Faulty::half_open),
             Fault::Close(frame) => {
                 self.noted = Some(Box::new(Answer::to_close(frame.as_ref())));
                 self.said_close = true;
@@ -307,6 +351,10 @@ impl<S: Wire> Socket<S> {
             }
         }
         None
+    }
+
+    fn faulty(&mut self, fault: impl FnOnce(&mut Faulty<S>)) {
+        self.ws.get_mut().faulty().map(fault);
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use rustls::{
     CertificateError, ClientConfig, Error, RootCertStore,
-    client::WebPkiServerVerifier,
+    client::{Resumption, WebPkiServerVerifier},
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem, pem::PemObject as _},
 };
@@ -107,6 +107,8 @@ fn config(tls: &Tls) -> Result<(ClientConfig, Option<i64>), TlsFault> {
         }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A cache for sessions of a configuration that is used once would be 10 KB for each link.
+    config.resumption = Resumption::disabled();
     Ok((config, client))
 }
 

@@ -44,6 +44,8 @@ struct Desk {
     /// Who is CONNECTING, and where.
     holders: BTreeMap<u64, (LinkId, SocketAddr)>,
     next_ticket: u64,
+    /// When `run` looks again by itself, or sooner.
+    awake_at: Option<std::time::Instant>,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,7 @@ struct Waiter {
 impl Gatekeeper {
     pub(super) fn new(policy: Policy, families: Arc<Families>) -> Arc<Self> {
         let door = Door::new(policy, Instant::now().into_std());
-        let desk = Desk { door, waiting: BTreeMap::new(), holders: BTreeMap::new(), next_ticket: 0 };
+        let desk = Desk { door, waiting: BTreeMap::new(), holders: BTreeMap::new(), next_ticket: 0, awake_at: None };
         Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families })
     }
 
@@ -68,13 +70,11 @@ impl Gatekeeper {
     /// Grants what a rate limit or an outage had held back, when its time has come. Runs as long as the pool.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
-            let next = self.desk().door.poll_timeout(Instant::now().into_std());
+            let (next, _) = self.let_in();
+            let news = self.held_back.notified();
             match next {
-                Some(at) => {
-                    let _ = tokio::time::timeout_at(at.into(), self.held_back.notified()).await;
-                    self.grant();
-                }
-                None => self.held_back.notified().await,
+                Some(at) => drop(tokio::time::timeout_at(at.into(), news).await),
+                None => news.await,
             }
         }
     }
@@ -112,7 +112,15 @@ impl Gatekeeper {
         })
     }
 
+    /// Grants what can be granted, and wakes `run` where that has to look again before it would.
     fn grant(self: &Arc<Self>) {
+        if let (Some(_), true) = self.let_in() {
+            self.held_back.notify_one();
+        }
+    }
+
+    /// Grants what can be granted. Answers with when to look again though nothing has happened, and whether that is sooner than it was.
+    fn let_in(self: &Arc<Self>) -> (Option<std::time::Instant>, bool) {
         let now = Instant::now().into_std();
         let mut desk = self.desk();
         while let Some((ticket, address)) = desk.door.poll_grant(now) {
@@ -127,9 +135,9 @@ impl Gatekeeper {
             }
         }
         self.families.admission_waiting(desk.door.waiting());
-        if desk.door.poll_timeout(now).is_some() {
-            self.held_back.notify_one();
-        }
+        let next = desk.door.poll_timeout(now);
+        let before = std::mem::replace(&mut desk.awake_at, next);
+        (next, next.is_some_and(|at| before.is_none_or(|before| at < before)))
     }
 
     fn release(self: &Arc<Self>, ticket: u64, extra: bool, verdict: Option<Verdict>) {

@@ -141,35 +141,56 @@ impl Inner {
         pod.tasks().push(Task { slot, handle });
     }
 
-    /// Runs a link's task, and runs it again when it panics.
-    async fn keep(self: Arc<Self>, pod: Arc<Pod>, slot: Arc<Slot>, mut orders: Inbound) {
-        let (mut panics, mut window) = (0, Instant::now());
-        let mut first = Input::Start;
-        loop {
-            let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-            let link = self.link(&pod, &slot, seed);
-            let source = Arc::clone(&pod);
-            let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config_for_attempt()), self.gate());
-            let host: Arc<Slot> = Arc::clone(&slot);
-            // What a panic may leave half-done is dropped with the link; slot, ledger and hubs recover from a poisoned lock.
-            let run = link::run(link, first, dialer, host, &mut orders);
-            #[cfg(any(test, feature = "wedge"))]
-            let run = super::wedge::until_wedged(&pod, run);
-            if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
-                return;
+    /// Runs a link's task, and runs it again when it panics. Not an `async fn`: that would hold all that it is given twice.
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn holds its arguments twice, and there may be ten thousand of them"
+    )]
+    fn keep(self: Arc<Self>, pod: Arc<Pod>, slot: Arc<Slot>, mut orders: Inbound) -> impl Future<Output = ()> + Send {
+        async move {
+            let (mut panics, mut window) = (0, Instant::now());
+            loop {
+                let first = if panics > PANIC_BUDGET { Input::Park(Reason::Panicked) } else { Input::Start };
+                let run = self.run(&pod, &slot, first, &mut orders);
+                // What a panic may leave half-done is dropped with the link; slot, ledger and hubs recover from a poisoned lock.
+                if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
+                    return;
+                }
+                if window.elapsed() > PANIC_WINDOW {
+                    (panics, window) = (0, Instant::now());
+                }
+                panics += 1;
+                // In a box: it is rare.
+                Box::pin(self.on_panic(&slot, panics)).await;
             }
-            if window.elapsed() > PANIC_WINDOW {
-                (panics, window) = (0, Instant::now());
-            }
-            panics += 1;
-            slot.panicked(panics);
-            let Reclaimed { mut waiting, unknown } = self.spool.reclaim(&slot.id, Fate::Panicked).await;
-            slot.lost(&vec![State::Unknown; unknown.len()], Fate::Panicked);
-            waiting.extend(unknown);
-            let ends = self.receipts.abandon(&slot.id.endpoint, slot.id.index, &waiting, Fate::Panicked);
-            slot.lost(&ends, Fate::Panicked);
-            first = if panics > PANIC_BUDGET { Input::Park(Reason::Panicked) } else { Input::Start };
         }
+    }
+
+    fn run<'a>(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        slot: &Arc<Slot>,
+        first: Input,
+        orders: &'a mut Inbound,
+    ) -> impl Future<Output = ()> + Send + use<'a> {
+        let seed = self.seed.fetch_add(1, Ordering::Relaxed);
+        let link = self.link(pod, slot, seed);
+        let source = Arc::clone(pod);
+        let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config_for_attempt()), self.gate());
+        let host: Arc<Slot> = Arc::clone(slot);
+        let run = link::run(link, first, dialer, host, orders);
+        #[cfg(any(test, feature = "wedge"))]
+        let run = super::wedge::until_wedged(Arc::clone(pod), run);
+        run
+    }
+
+    async fn on_panic(&self, slot: &Slot, panics: u32) {
+        slot.panicked(panics);
+        let Reclaimed { mut waiting, unknown } = self.spool.reclaim(&slot.id, Fate::Panicked).await;
+        slot.lost(&vec![State::Unknown; unknown.len()], Fate::Panicked);
+        waiting.extend(unknown);
+        let ends = self.receipts.abandon(&slot.id.endpoint, slot.id.index, &waiting, Fate::Panicked);
+        slot.lost(&ends, Fate::Panicked);
     }
 
     /// A new link, with what the store holds for it.

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     task::Poll,
 };
 
@@ -28,7 +28,7 @@ impl Pool {
 }
 
 /// A link's task, until its endpoint is wedged.
-pub(super) async fn until_wedged<T>(pod: &Pod, task: impl Future<Output = T>) -> T {
+pub(super) async fn until_wedged<T>(pod: Arc<Pod>, task: impl Future<Output = T>) -> T {
     let mut task = pin!(task);
     poll_fn(|cx| if pod.is_wedged.load(Ordering::SeqCst) { Poll::Pending } else { task.as_mut().poll(cx) }).await
 }

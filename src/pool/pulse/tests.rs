@@ -47,6 +47,17 @@ async fn a_pool_whose_peers_are_all_away_is_well() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn links_that_a_rate_holds_back_are_well_and_cost_nothing_until_its_moment() {
+    // The clock moves only while every task rests: one that looks again and again would stop it here.
+    let pool = pool(&format!("[admission]\nrate = 0.01\n{DOWN}")).await;
+    let mut examiner = pool.examiner(TOLERANCE);
+    for _ in 0..100 {
+        assert_eq!(examiner.examine().await, Ok(()));
+        sleep(TOLERANCE).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pool_without_links_is_well() {
     assert_eq!(pool("").await.examiner(TOLERANCE).examine().await, Ok(()));
 }
