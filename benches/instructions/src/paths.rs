@@ -1,0 +1,160 @@
+//! The hot paths: what the core does for each message, and for each heartbeat.
+//!
+//! A path is set up before its first walk and left in the state that it was found in, so that a thousand walks are a thousand
+//! times the same. What a walk frees is in its count.
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use instructions::core::{
+    budget::{Budget, Share},
+    event::{Certificates, Established, Timings},
+    inbox::{self, Ring},
+    link::{Frame, Input, Link, Policy, Received},
+    message::{Message, MessageId, Payload},
+    outbox::{self, Outbox},
+    receipt::{Ledger, Receipt, State},
+};
+
+type Walk = fn(u32);
+
+/// Each by its name.
+pub(crate) const PATHS: [(&str, Walk); 6] = [
+    ("link takes a message in", message_in),
+    ("link sends a message", message_out),
+    ("link pings and hears a pong", heartbeat),
+    ("inbox takes an entry", inbox),
+    ("outbox queues and settles", outbox),
+    ("ledger enters and settles", ledger),
+];
+
+fn message_in(times: u32) {
+    let (mut link, now) = open();
+    let payload = payload();
+    for _ in 0..times {
+        black_box(link.handle(now, Input::Heard));
+        black_box(link.handle(now, Input::Received(Received::Message(payload.clone()))));
+    }
+}
+
+fn message_out(times: u32) {
+    let (mut link, now) = open();
+    for id in 0..times {
+        let (answer, commands) = link.offer(now, message(id));
+        assert!(answer.is_ok());
+        black_box(commands);
+        black_box(link.poll_transmit(now));
+        black_box(link.handle(now, Input::Flushed));
+        black_box(link.poll_timeout());
+    }
+}
+
+fn heartbeat(times: u32) {
+    let (mut link, _) = open();
+    for _ in 0..times {
+        let mut ping = None;
+        while ping.is_none() {
+            let (now, _) = link.poll_timeout().expect("an open link has a heartbeat");
+            black_box(link.handle_timeout(now));
+            ping = link.poll_transmit(now).map(|frame| (now, frame));
+        }
+        let Some((now, Frame::Ping(nonce))) = ping else { panic!("an idle link sends pings only") };
+        black_box(link.handle(now, Input::Flushed));
+        black_box(link.handle(now, Input::Heard));
+        black_box(link.handle(now, Input::Received(Received::Pong(nonce))));
+    }
+}
+
+/// A full window: each entry takes the place of the oldest.
+fn inbox(times: u32) {
+    let budget = Budget::new(1 << 30);
+    let policy = inbox::Policy::default();
+    let full = policy.max_messages;
+    let mut ring = Ring::new(policy, 16, 1);
+    let payload = payload();
+    for _ in 0..full {
+        ring.push(payload.clone(), Some(payload.len()), &budget);
+    }
+    for _ in 0..times {
+        black_box(ring.push(payload.clone(), Some(payload.len()), &budget));
+    }
+}
+
+fn outbox(times: u32) {
+    let now = now();
+    let mut outbox = Outbox::new(outbox::Policy::default());
+    let (mut sent, mut ended) = (Vec::new(), Vec::new());
+    for id in 0..times {
+        assert!(outbox.offer(now, message(id), true, &mut ended).is_ok());
+        black_box(outbox.next(now));
+        outbox.flushed(now, &mut sent, &mut ended);
+        sent.clear();
+        ended.clear();
+    }
+}
+
+fn ledger(times: u32) {
+    let (now, at) = (now(), SystemTime::UNIX_EPOCH);
+    let mut ledger = Ledger::new(1_000);
+    let endpoint: Arc<str> = "feed".into();
+    let mut enter = |id: u32| {
+        let id = MessageId(id.into());
+        let receipt = Receipt {
+            id,
+            endpoint: Arc::clone(&endpoint),
+            link: 0,
+            state: State::Queued,
+            bytes: 64,
+            accepted_at: at,
+            updated_at: at,
+            generation: None,
+            fate: None,
+        };
+        ledger.accept(now, receipt, Duration::from_mins(10), None);
+        black_box(ledger.advance(now, at, id, (State::Written, None), Some(1)));
+    };
+    // Full, as it is on a busy daemon.
+    (0..1_000).for_each(&mut enter);
+    (1_000..1_000 + times).for_each(&mut enter);
+}
+
+fn open() -> (Link, Instant) {
+    let now = now();
+    let mut link = Link::new(Arc::new(Policy::default()), 7, now);
+    let established = Established {
+        url: "ws://peer/".into(),
+        address: None,
+        protocol: "".into(),
+        extensions: "".into(),
+        certificates: Certificates::default(),
+        timings: Timings::default(),
+    };
+    black_box(link.handle(now, Input::Start));
+    black_box(link.handle(now, Input::Dialled(Box::new(established))));
+    (link, now)
+}
+
+fn message(id: u32) -> Box<Message> {
+    Box::new(Message {
+        id: MessageId(id.into()),
+        payload: payload(),
+        key: None,
+        expires_at: None,
+        wants_confirmation: false,
+        ack: None,
+        share: Share::default(),
+    })
+}
+
+fn payload() -> Payload {
+    Payload::checked_text(Bytes::from_static(&[b'x'; 64]))
+}
+
+/// Where time stands still: an `Instant` can be had from the clock only.
+fn now() -> Instant {
+    Instant::now()
+}
