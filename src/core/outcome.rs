@@ -121,7 +121,7 @@ impl Row {
                 format!("row {} of outcomes ({when})", index + 1)
             }
             Self::BuiltIn(index) => BUILT_IN.get(index).map(|row| row.key.describe()).unwrap_or_default(),
-            Self::Default => "what no row names".into(),
+            Self::Default => "the default".into(),
         }
     }
 }

@@ -15,7 +15,7 @@ export const { WebSocketServer } = packages('ws');
 const AXE = readFileSync(packages.resolve('axe-core/axe.min.js'), 'utf8');
 
 export const PATIENCE = 30_000;
-export const SIZES = { desk: { width: 1280, height: 800 }, phone: { width: 360, height: 740 } };
+export const SIZES = { desk: { width: 1280, height: 800 }, small: { width: 1000, height: 700 }, tablet: { width: 768, height: 1024 }, phone: { width: 360, height: 740 } };
 /** Links that come back soon. */
 export const QUICK = `
 [defaults]
@@ -185,10 +185,24 @@ export async function picture(page, name) {
   await page.screenshot({ path: join(folder, `${name}.png`) });
 }
 
-/** Fails where the page is wider than its window. */
+/** Fails where the page is wider than its window, or a short text is cut off. */
 export async function fits(page, what) {
   const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert.ok(wide <= room, `${what}: ${wide} px in ${room}`);
+  assert.deepEqual(await page.evaluate(cut), [], `${what}: cut off`);
+}
+
+/** Runs in the page: short texts that have less room than they need. Long ones may end in an ellipsis. */
+function cut() {
+  const short = [...document.querySelectorAll('.heads .cell, .cell:is(.next, .since, .at, .rtt, .queue, .in, .out, .phase, .ready, .what), button, dt, .found')];
+  const fields = [...document.querySelectorAll('input[placeholder]')].filter((field) => {
+    const pen = document.createElement('canvas').getContext('2d');
+    const { font, paddingLeft, paddingRight } = getComputedStyle(field);
+    pen.font = font;
+    return field.checkVisibility() && pen.measureText(field.placeholder).width > field.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+  });
+  const isThere = (element) => element.checkVisibility() && !(element.closest('.heads') && getComputedStyle(element.closest('.heads')).clipPath !== 'none');
+  return [...short.filter((element) => isThere(element) && element.scrollWidth > element.clientWidth), ...fields].map((element) => `${element.className} ${element.textContent || element.placeholder}`);
 }
 
 /** The row of a link, once it is in sight. */

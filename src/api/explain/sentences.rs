@@ -72,11 +72,11 @@ pub(super) fn rule(view: &LinkView, policy: &Policy) -> Option<wire::Ruling> {
     let (then, after) = row.rule(&policy.outcomes)?;
     let matches = row.describe(&policy.outcomes);
     let still = if in_a_row < after {
-        format!("from the {} on; until then exponential backoff", nth(after))
+        format!(", from the {} on; until then exponential backoff", nth(after))
     } else {
-        "now".into()
+        String::new()
     };
-    let sentence = format!("{matches}: {}, {still}. This was the {} in a row.", followed(then), nth(in_a_row));
+    let sentence = format!("{matches}: {}{still}. This was the {} in a row.", followed(then), nth(in_a_row));
     Some(wire::Ruling { matches, then: then.as_str().into(), in_a_row, after, sentence })
 }
 

@@ -19,7 +19,7 @@ const SORTS = {
 export function open({ main, pool, change, query }) {
   let [sort, way] = (query.get('sort') ?? 'ready').split('-');
   if (!SORTS[sort]) sort = 'ready';
-  let made = { sums: null, at: 0 };
+  let made = { sums: null, at: 0, whole: false };
   const columns = [
     { id: 'name', title: 'Endpoint', sorts: true, fill: (cell, sum) => write(cell, sum.name) },
     { id: 'ready', title: 'Ready', sorts: true, fill: (cell, sum) => write(cell, `${count(sum.phases.ready ?? 0)} of ${count(sum.links)}`) },
@@ -37,7 +37,7 @@ export function open({ main, pool, change, query }) {
       sort = id;
       history.replaceState(null, '', `#/endpoints?sort=${sort}${way && `-${way}`}`);
       grid.setSort(sort, way === 'down');
-      made = { sums: null, at: 0 };
+      made = { ...made, sums: null, at: 0 };
       change();
     },
   });
@@ -53,8 +53,8 @@ export function open({ main, pool, change, query }) {
     },
     show(sums) {
       const now = performance.now();
-      if (made.sums !== sums && now - made.at > ORDER) {
-        made = { sums, at: now };
+      if (made.sums !== sums && (now - made.at > ORDER || made.whole !== pool.whole)) {
+        made = { sums, at: now, whole: pool.whole };
         const turn = way === 'down' ? -1 : 1;
         grid.setItems([...sums.endpoints.values()].sort((a, b) => turn * SORTS[sort](a, b) || SORTS.name(a, b)));
         grid.empty.hidden = sums.endpoints.size > 0 || !pool.whole;

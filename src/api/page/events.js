@@ -63,5 +63,5 @@ function fillWhat(cell, { event }) {
   const text = event.phase ?? TYPES[event.type] ?? event.type;
   if (cell.written === text) return;
   cell.written = text;
-  cell.replaceChildren(event.phase ? el('span', { class: `badge ${text}` }, shape(text), el('span', {}, text)) : el('span', { class: `kind ${event.type}` }, text));
+  cell.replaceChildren(event.phase ? el('span', { class: `badge ${text}` }, shape(text), el('span', {}, text)) : el('span', { class: 'kind' }, text));
 }

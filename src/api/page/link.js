@@ -52,9 +52,9 @@ class Page {
   #build(endpoint) {
     const { rtt, queue, sent, received } = this.#curves;
     this.#plots = [
-      new Plot('Round trip', millis, [{ word: '', series: rtt }]),
+      new Plot('Round trip', millis, [{ word: '', series: rtt }], 'not measured yet'),
       new Plot('Queued messages', (value) => (value === null ? '–' : count(value)), [{ word: '', series: queue }]),
-      new Plot('Messages a second', rate, [{ word: 'in', series: received }, { word: 'out', series: sent }]),
+      new Plot('Messages/s', rate, [{ word: 'in', series: received }, { word: 'out', series: sent }]),
     ];
     this.headline = el('p', { class: 'headline' });
     this.sentences = el('div', { class: 'sentences' });
@@ -139,7 +139,7 @@ function sentences(link, explained, now) {
     el('p', {}, visible(why)),
     outage ? el('p', {}, 'There has been no connection for ', el('strong', {}, duration(now - Date.parse(outage.since))), ` (since ${clock(outage.since)}).`) : null,
     ended && link.lastClose ? el('p', {}, visible(ended), ` That was ${duration(now - Date.parse(link.lastClose.at))} ago.`) : null,
-    rule ? el('p', {}, visible(rule.sentence)) : null,
+    rule ? el('p', {}, `The rule that decided is ${visible(rule.sentence)}`) : null,
     soon ? el('p', {}, link.phase === 'parked' ? 'It probes ' : 'It dials again ', el('strong', {}, soon), ` (${clock(link.nextAttemptAt)}); “Reconnect” tries now.`) : null,
     next && !soon ? el('p', {}, visible(next)) : null,
     advice.length ? el('h2', {}, 'What would help') : null,

@@ -37,7 +37,7 @@ class Links {
   #query;
   #grid;
   #chips = new Map();
-  #made = { version: -1, at: 0 };
+  #made = { version: -1, at: 0, whole: false };
   #timer = 0;
   #scrolled = () => this.#context.change();
 
@@ -87,7 +87,8 @@ class Links {
       href: ({ link }) => `#/link/${encodeURIComponent(link.endpoint)}/${link.index}`,
       onSort: (id) => this.#set('sort', this.#sort.id === id && !this.#sort.isDown ? `${id}-down` : id),
     });
-    this.search = el('input', { id: 'search', type: 'search', placeholder: 'Search links, URLs, reasons  ( / )', 'aria-label': 'Search links',
+    this.search = el('input', { id: 'search', type: 'search', placeholder: 'Search links  ( / )', 'aria-label': 'Search links',
+      title: 'Looks at names, URLs, phases, reasons and last closes',
       autocomplete: 'off', spellcheck: 'false', input: () => this.#set('q', this.search.value) });
     this.search.value = this.#query.get('q') ?? '';
     this.order = el('select', { 'aria-label': 'Sort by', class: 'order', change: () => this.#set('sort', this.order.value) },
@@ -161,13 +162,14 @@ class Links {
 
   #order(pool) {
     const now = performance.now();
-    const wait = this.#made.at + ORDER - now;
+    // The last page of ten thousand links must not wait its turn.
+    const wait = pool.whole === this.#made.whole ? this.#made.at + ORDER - now : 0;
     if (wait > 0) {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#context.change(), wait);
       return;
     }
-    this.#made = { version: pool.version, at: now };
+    this.#made = { version: pool.version, at: now, whole: pool.whole };
     const rows = this.#rows(pool);
     const { id, isDown } = this.#sort;
     const way = isDown ? -1 : 1;

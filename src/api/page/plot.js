@@ -27,14 +27,16 @@ export class Series {
   }
 }
 
-/** A figure with one or two series: `{ word, series }`; `form` writes a value. */
+/** A figure with one or two series: `{ word, series }`; `form` writes a value, `none` says why there may be none. */
 export class Plot {
   #lines;
   #form;
   #title;
+  #none;
 
-  constructor(title, form, lines) {
+  constructor(title, form, lines, none = '') {
     this.#title = title;
+    this.#none = none;
     this.#form = form;
     this.#lines = lines.map(({ word, series }, index) => ({
       word, series,
@@ -66,7 +68,8 @@ export class Plot {
       words.push(text);
     }
     write(this.begin, `${duration(span)} ago`);
-    write(this.top, most ? `at most ${this.#form(most)}` : '');
+    const isKnown = this.#lines.some(({ series }) => series.samples.some(({ value }) => value !== null));
+    write(this.top, most ? `at most ${this.#form(most)}` : isKnown ? '' : this.#none);
     this.picture.setAttribute('aria-label', `${this.#title}, the last ${duration(span)}: now ${words.join(', ')}; at most ${this.#form(most)}`);
   }
 }

@@ -20,7 +20,7 @@ function item(entry) {
     shape(entry.phase),
     el('div', {},
       el('p', {}, el('strong', {}, entry.event === 'phase' ? entry.phase : WORDS[entry.event] ?? entry.event)),
-      el('p', { class: 'detail' }, peer(entry.detail)),
+      el('p', { class: 'detail' }, peer(entry.detail.replace(/ \(underway\)$/, ''))),
       entry.timings ? steps(entry.timings) : null));
 }
 
@@ -35,8 +35,9 @@ function steps(timings) {
     return svg('rect', { class: `step ${key}`, x: x - width, y: 0, width, height: 6 });
   });
   const words = taken.map(([key, word]) => `${word} ${millis(timings[key])}`);
-  if (timings.admissionMs >= 1) words.unshift(`waited for admission ${millis(timings.admissionMs)}`);
+  words.push(`in all ${millis(timings.totalMs)}`);
+  if (timings.admissionMs >= 1) words.push(`admission was waited for ${millis(timings.admissionMs)} before`);
   return el('p', { class: 'steps' },
     svg('svg', { viewBox: '0 0 100 6', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, ...parts),
-    el('span', {}, `${words.join(' · ')}${words.length ? ' · ' : ''}in all ${millis(timings.totalMs)}`));
+    el('span', {}, words.map((word) => word.replaceAll(' ', '\u00a0')).join(' · ')));
 }
