@@ -3,7 +3,12 @@
 //! Up: registry, pool, listener, API. Down: no new messages, outboxes flushed until the deadline, links closed with 1001,
 //! streams of local consumers ended, listener closed. One deadline governs all of it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use prometheus::Registry;
 use tokio::{sync::watch, time::Instant};
@@ -83,14 +88,15 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
         () = turned(&mut asked, true) => {}
         () = reloader.follow(reload) => {}
     }
-    drain(&pool, &herald).await;
+    let deadline = Instant::now() + pool.config().limits.drain;
+    drain(&pool, &herald, deadline - spans_share(exporter.is_some(), &pool)).await;
     stop.send_replace(true);
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
     let _ = serving.await;
     looking.abort();
     if let Some(exporter) = exporter {
         // The last spans are those of the links that were just closed.
-        exporter.finish(Instant::now() + LAST_SPANS).await;
+        exporter.finish(deadline.min(Instant::now() + LAST_SPANS)).await;
     }
     tracing::info!("wskeeper has stopped");
     Ok(())
@@ -103,15 +109,20 @@ async fn turned(switch: &mut watch::Receiver<bool>, wanted: bool) {
     }
 }
 
-/// What the last spans get to reach the collector.
-const LAST_SPANS: std::time::Duration = std::time::Duration::from_secs(1);
+/// What the last spans get to reach the collector, at most.
+const LAST_SPANS: Duration = Duration::from_secs(1);
 
-async fn drain(pool: &Pool, herald: &Herald) {
-    let drain = pool.config().limits.drain;
+/// What of `limits.drain` is kept for the last spans.
+fn spans_share(is_exporting: bool, pool: &Pool) -> Duration {
+    if is_exporting { LAST_SPANS.min(pool.config().limits.drain / 4) } else { Duration::ZERO }
+}
+
+async fn drain(pool: &Pool, herald: &Herald, deadline: Instant) {
+    let drain = deadline.saturating_duration_since(Instant::now());
     pool.drain();
     herald.stopping(pool, drain).await;
     tracing::info!(deadline_s = drain.as_secs_f64(), "wskeeper is draining: it takes no new messages");
-    let left = pool.shut_down(Instant::now() + drain).await;
+    let left = pool.shut_down(deadline).await;
     for Left { endpoint, messages, kept } in left {
         if kept {
             tracing::info!(%endpoint, messages, "messages were not sent before the deadline and are kept on disk");

@@ -5,7 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value, trace::v1::Span,
 };
@@ -24,15 +29,21 @@ type Got = Arc<Mutex<Vec<(HeaderMap, ExportTraceServiceRequest)>>>;
 
 /// A collector; what is not OTLP fails its own task, and the test that waits for it.
 async fn collector() -> (u16, Got) {
+    let port = crate::support::free_port();
+    (port, collector_at(port, 200).await)
+}
+
+/// The same on this port, answering with this status.
+async fn collector_at(port: u16, status: u16) -> Got {
+    let status = StatusCode::from_u16(status).unwrap();
     let got = Got::default();
     let keep = Arc::clone(&got);
     let take = move |headers: HeaderMap, body: Bytes| async move {
         let request = serde_json::from_slice(&body).expect("an ExportTraceServiceRequest");
         keep.lock().unwrap().push((headers, request));
-        "{}"
+        (status, "{}")
     };
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let router = Router::new().route("/v1/traces", post(take));
     tokio::spawn(async move {
         loop {
@@ -42,7 +53,7 @@ async fn collector() -> (u16, Got) {
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
         }
     });
-    (port, got)
+    got
 }
 
 fn spans(got: &Got) -> Vec<Span> {
@@ -130,20 +141,74 @@ async fn a_refused_attempt_is_an_error_with_its_status() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_costs_links_nothing_and_is_told_once() {
+async fn a_collector_that_comes_late_gets_every_span_and_its_absence_is_told_once() {
+    let port = crate::support::free_port();
     let peer = raw::honest().await;
-    let mut daemon = Daemon::made(&format!("{}{}", traced(crate::support::free_port()), one(peer, "")));
+    let mut daemon = Daemon::made(&format!("{}{}", traced(port), one(peer, "")));
     std::fs::write(daemon.folder().join("key"), "k").unwrap();
     daemon.launch();
     daemon.ready().await;
     for generation in 0_u32..3 {
         daemon.api.ready_after("e/0", generation.into()).await;
         daemon.api.post("/v1/links/e/0/reconnect", &[], "").await.expect(200);
-        until("dropped spans", || async {
-            let lost = daemon.api.metric("wskeeper_spans_dropped_total").await.unwrap_or_default();
-            if lost > 5.0 * f64::from(generation) { Ok(()) } else { Err(lost) }
-        })
-        .await;
     }
+    until("a failure", || async { daemon.log().contains("spans cannot be exported").then_some(()).ok_or(()) }).await;
+    let got = collector_at(port, 200).await;
+    until("every connection", || async {
+        let ended = spans(&got).iter().filter(|span| span.name == "websocket.connection").count();
+        if ended == 3 { Ok(()) } else { Err(ended) }
+    })
+    .await;
+    assert_eq!(daemon.api.metric("wskeeper_spans_dropped_total").await, Some(0.0));
     assert_eq!(daemon.log().matches("spans cannot be exported").count(), 1);
+    assert_eq!(daemon.log().matches("spans are exported again").count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_collector_refuses_for_good_is_counted_and_not_sent_again() {
+    let port = crate::support::free_port();
+    let got = collector_at(port, 400).await;
+    let peer = raw::honest().await;
+    let mut daemon = Daemon::made(&format!("{}{}", traced(port), one(peer, "")));
+    std::fs::write(daemon.folder().join("key"), "k").unwrap();
+    daemon.launch();
+    daemon.ready().await;
+    daemon.api.ready_after("e/0", 0).await;
+    daemon.api.post("/v1/links/e/0/reconnect", &[], "").await.expect(200);
+    span_until(&got, "the connection", |span| span.name == "websocket.connection").await;
+    until("as many dropped as sent", || async {
+        let lost = daemon.api.metric("wskeeper_spans_dropped_total").await;
+        let sent = spans(&got).len();
+        if lost.is_some_and(|lost| lost.to_string() == sent.to_string()) { Ok(()) } else { Err((lost, sent)) }
+    })
+    .await;
+    let ids: std::collections::BTreeSet<_> = spans(&got).into_iter().map(|span| span.span_id).collect();
+    assert_eq!(ids.len(), spans(&got).len(), "one was sent twice");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_or_hangs_does_not_hold_up_the_end() {
+    let deaf = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    for port in [crate::support::free_port(), deaf.local_addr().unwrap().port()] {
+        let peer = raw::honest().await;
+        let sections = format!("{}{}[limits]\ndrain = \"2s\"\n", traced(port), one(peer, ""));
+        let mut daemon = Daemon::made(&sections);
+        std::fs::write(daemon.folder().join("key"), "k").unwrap();
+        daemon.launch();
+        daemon.ready().await;
+        daemon.api.ready_after("e/0", 0).await;
+        daemon.signal(nix::sys::signal::Signal::SIGTERM);
+        assert!(daemon.end().await.success());
+        assert!(daemon.log().contains("spans were not all exported"), "{}", daemon.log());
+        // By the clock of the daemon.s own log.
+        let moment = |text: &str| {
+            let log = daemon.log();
+            let line = log.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text:?}"));
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            humantime::parse_rfc3339(line["timestamp"].as_str().unwrap()).unwrap()
+        };
+        let took = moment("spans were not all exported").duration_since(moment("is draining")).unwrap();
+        // The collector alone would have had ten seconds.
+        assert!(took < std::time::Duration::from_secs(8), "{took:?}");
+    }
 }

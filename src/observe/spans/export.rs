@@ -1,7 +1,9 @@
 //! Takes spans to the collector: a batch at a time, each on a connection of its own, which a collector that restarts cannot spoil.
 //!
-//! A batch that cannot be delivered is counted and gone: links are never held up for it. Only the change is logged, not each
-//! failure.
+//! A batch that cannot be delivered is tried again for a while, and then counted and gone: links are never held up for it. What
+//! comes meanwhile waits in the queue, which is bounded. Only the change is logged, not each failure.
+//!
+//! What a reader would get wrong: a batch whose answer was lost is sent again, so a collector may get a span twice, under the same id.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -14,16 +16,31 @@ use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{QUEUE, Span, Spans, json};
-use crate::{config::Otlp, observe::Families};
+use crate::{
+    config::Otlp,
+    core::{
+        backoff::{Backoff, Policy},
+        chance::Chance,
+    },
+    observe::Families,
+};
 
 /// Spans of one request.
 const BATCH: usize = 512;
 /// What a first span waits for company.
 const COMPANY: Duration = Duration::from_secs(1);
+/// A batch that does not arrive is tried again for so long.
+const PERSISTENCE: Duration = Duration::from_mins(1);
+/// The first pause between two tries lies below this.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The pause between two tries once the daemon stops.
+const LAST_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of an answer that are read.
 const ANSWER: usize = 64 << 10;
 
@@ -42,6 +59,16 @@ enum ExportError {
     Late,
 }
 
+impl ExportError {
+    /// Whether the same batch may be taken later: by OTLP's own list of statuses, and whenever there was no answer.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Http(_) | Self::Late | Self::Header(_) => true,
+            Self::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+        }
+    }
+}
+
 /// The exporter at work.
 #[derive(Debug)]
 pub struct Exporter {
@@ -56,12 +83,14 @@ impl Exporter {
         let (stop, stopping) = watch::channel(false);
         let instance = uuid::Uuid::new_v4().to_string();
         let resource = json::resource(&otlp.service_name, &instance);
-        let courier = Courier { otlp: Arc::new(otlp), resource, families: Arc::clone(&families), is_failing: false };
+        let chance = Chance::new(uuid::Uuid::new_v4().as_u64_pair().1);
+        let (otlp, is_failing) = (Arc::new(otlp), false);
+        let courier = Courier { otlp, resource, families: Arc::clone(&families), chance, is_failing };
         let task = tokio::spawn(courier.run(spans, stopping));
         (Self { task, stop }, Arc::new(Spans { queue, open: std::sync::Mutex::default(), families }))
     }
 
-    /// Delivers what is queued, until then.
+    /// Delivers what is queued, until then. The rest is gone.
     pub async fn finish(mut self, deadline: Instant) {
         self.stop.send_replace(true);
         if timeout_at(deadline, &mut self.task).await.is_err() {
@@ -75,6 +104,7 @@ struct Courier {
     otlp: Arc<Otlp>,
     resource: Json,
     families: Arc<Families>,
+    chance: Chance,
     is_failing: bool,
 }
 
@@ -96,16 +126,15 @@ impl Courier {
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
             }
-            self.deliver(&batch).await;
+            self.deliver(&batch, &mut stop).await;
             batch.clear();
         }
     }
 
-    async fn deliver(&mut self, batch: &[Span]) {
-        let body = json::request(&self.resource, batch).to_string();
-        let outcome = timeout(self.otlp.timeout, self.post(body)).await.unwrap_or(Err(ExportError::Late));
+    async fn deliver(&mut self, batch: &[Span], stop: &mut watch::Receiver<bool>) {
+        let body = Bytes::from(json::request(&self.resource, batch).to_string());
         let sent = batch.len() as u64;
-        match outcome {
+        match self.persist(&body, stop).await {
             Ok(rejected) => {
                 self.families.spans_exported(sent.saturating_sub(rejected));
                 self.families.spans_dropped(rejected.min(sent));
@@ -115,22 +144,51 @@ impl Courier {
             }
             Err(error) => {
                 self.families.spans_dropped(sent);
-                if !std::mem::replace(&mut self.is_failing, true) {
-                    tracing::warn!(%error, "spans cannot be exported; they are dropped until they can");
-                }
+                self.fail(&error);
             }
         }
     }
 
+    /// Posts again and again while that may help. Once the daemon stops there is no time for long pauses.
+    async fn persist(&mut self, body: &Bytes, stop: &mut watch::Receiver<bool>) -> Result<u64, ExportError> {
+        let give_up = Instant::now() + PERSISTENCE;
+        let policy = Policy { first: FIRST_PAUSE, max: LONGEST_PAUSE, ..Policy::default() };
+        let mut backoff = Backoff::default();
+        loop {
+            let outcome = timeout(self.otlp.timeout, self.post(body.clone())).await.unwrap_or(Err(ExportError::Late));
+            let error = match outcome {
+                Err(error) if error.is_passing() => error,
+                outcome => return outcome,
+            };
+            let now = Instant::now();
+            let pause = backoff.next_delay(&policy, now.into_std(), &mut self.chance);
+            if now + pause > give_up {
+                return Err(error);
+            }
+            self.fail(&error);
+            if *stop.borrow() {
+                sleep(LAST_PAUSE).await;
+            } else {
+                let _ = timeout(pause, stop.wait_for(|stop| *stop)).await;
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &ExportError) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            tracing::warn!(%error, "spans cannot be exported; they wait while there is room, and are dropped then");
+        }
+    }
+
     /// Answers with how many spans the collector rejected.
-    async fn post(&self, body: String) -> Result<u64, ExportError> {
+    async fn post(&self, body: Bytes) -> Result<u64, ExportError> {
         let otlp = Arc::clone(&self.otlp);
         let headers = tokio::task::spawn_blocking(move || evaluate(&otlp)).await;
         let headers = headers.map_err(|error| ExportError::Header(error.to_string()))??;
         let stream = TcpStream::connect((self.otlp.host.as_str(), self.otlp.port)).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let mut request = Request::new(Full::new(Bytes::from(body)));
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = self.otlp.path.parse().map_err(|_| ExportError::Header("the path".into()))?;
         *request.headers_mut() = headers;
