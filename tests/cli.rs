@@ -81,6 +81,7 @@ fn the_help_teaches_every_verb() {
         "tail",
         "close",
         "reconnect",
+        "rotate",
         "pause",
         "resume",
         "chaos",

@@ -72,6 +72,13 @@ pub(super) fn link(view: &LinkView) -> wire::Link {
         received_bytes: view.traffic.received_bytes,
         sent_messages: view.traffic.sent_messages,
         sent_bytes: view.traffic.sent_bytes,
+        rotation: view.rotation.as_deref().map(|rotation| wire::Rotation {
+            stage: rotation.stage.to_owned(),
+            attempt: rotation.attempt,
+            next_attempt_at: rotation.next_attempt_at.map(wire::time),
+            generation: rotation.generation,
+            failure: rotation.failure.as_deref().map(str::to_owned),
+        }),
     }
 }
 

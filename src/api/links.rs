@@ -172,6 +172,15 @@ pub(super) async fn resume(State(shared): State<Arc<Shared>>, Path((name, index)
     command(&shared, &name, &index, Verb::Resume).await
 }
 
+/// Opens a new connection beside the current one, switches to it between messages, then closes the old one.
+#[utoipa::path(post, path = "/v1/links/{name}/{index}/rotate", tag = "links", operation_id = "rotate",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("index" = u32, Path, description = "The link's number, from 0.")),
+    responses((status = 200, description = "The link after it: the rotation has begun.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+pub(super) async fn rotate(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
+    command(&shared, &name, &index, Verb::Rotate).await
+}
+
 async fn command(shared: &Shared, name: &str, index: &str, verb: Verb) -> Answer {
     let view = shared.pool.command(name, number(name, index)?, verb).await?;
     Ok(answer(StatusCode::OK, &convert::link(&view)))

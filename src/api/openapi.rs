@@ -42,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(explain::explain))
         .routes(routes!(links::close))
         .routes(routes!(links::reconnect))
+        .routes(routes!(links::rotate))
         .routes(routes!(links::pause))
         .routes(routes!(links::resume))
         .routes(routes!(chaos::inject))
@@ -154,6 +155,7 @@ mod tests {
                 "post /v1/links/{name}/{index}/pause",
                 "post /v1/links/{name}/{index}/reconnect",
                 "post /v1/links/{name}/{index}/resume",
+                "post /v1/links/{name}/{index}/rotate",
                 "post /v1/orphans/{name}/{index}/move",
                 "post /v1/reload",
             ]

@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 
 pub use daemon::{Access, Daemon, LastReload};
 pub use endpoint::{
-    Ack, Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, Tls, Totals,
+    Ack, Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, RotationKeys,
+    Tls, Totals,
 };
 pub use explain::{Attempt, Explanation, Outage, Ruling, Standing};
 pub use frame::Frame;
@@ -82,6 +83,26 @@ pub struct Link {
     /// Their application bytes.
     #[serde(default)]
     pub sent_bytes: u64,
+    /// While a new connection is to take the place of this one, and until the old one is gone.
+    #[serde(default)]
+    pub rotation: Option<Rotation>,
+}
+
+/// A rotation under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rotation {
+    /// `waiting` for the next attempt, `dialing`, `standby` (the new connection is open, the old one is to prove what has been
+    /// read), `leaving` (the old one is on its way out)
+    pub stage: String,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// When the next one is made.
+    pub next_attempt_at: Option<String>,
+    /// The number of the connection beside the current one.
+    pub generation: Option<u64>,
+    /// Why the last attempt came to nothing.
+    pub failure: Option<String>,
 }
 
 /// How a connection or an attempt ended.
@@ -254,7 +275,7 @@ pub struct Timings {
 pub struct Change {
     /// `NAME/INDEX`
     pub link: String,
-    /// `unchanged`, `applied live`, `reconnect`, `added`, `removed`
+    /// `unchanged`, `applied live`, `rotate`, `reconnect`, `added`, `removed`
     pub action: String,
     /// Which keys of the endpoint changed; `endpoint` for all of it, `links` for their number.
     pub why: Vec<String>,

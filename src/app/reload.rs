@@ -210,6 +210,7 @@ fn tell(plan: &Plan, trigger: Trigger) {
         trigger = trigger.as_str(),
         unchanged = plan.count(Action::Unchanged),
         live = plan.count(Action::AppliedLive),
+        rotate = plan.count(Action::Rotate),
         reconnect = plan.count(Action::Reconnect),
         added = plan.count(Action::Added),
         removed = plan.count(Action::Removed),

@@ -85,6 +85,8 @@ pub(crate) enum Verb {
     Close(Close),
     /// Close a link's connection and dial again
     Reconnect(LinkArg),
+    /// Open a new connection for a link, switch to it, then close the old one
+    Rotate(LinkArg),
     /// Close a link's connection and keep it closed until `resume`
     Pause(LinkArg),
     /// Let a paused or parked link dial again, now

@@ -104,6 +104,7 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         | Verb::Tail(_)
         | Verb::Close(_)
         | Verb::Reconnect(_)
+        | Verb::Rotate(_)
         | Verb::Pause(_)
         | Verb::Resume(_)
         | Verb::Chaos(_)
@@ -132,6 +133,7 @@ async fn dispatch(cli: Cli, socket: Result<Option<Passed>, passed::Error>, outpu
         Verb::Send(args) => send::run(args, client()?, output).await,
         Verb::Tail(args) => tail::run(args, client()?, output).await,
         Verb::Close(args) => operate::close(&args, client()?, output).await,
+        Verb::Rotate(args) => operate::verb("rotate", &args.link, client()?, output).await,
         Verb::Reconnect(args) => operate::verb("reconnect", &args.link, client()?, output).await,
         Verb::Pause(args) => operate::verb("pause", &args.link, client()?, output).await,
         Verb::Resume(args) => operate::verb("resume", &args.link, client()?, output).await,

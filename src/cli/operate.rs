@@ -1,4 +1,4 @@
-//! The operator's verbs: `close`, `reconnect`, `pause`, `resume`, `chaos`.
+//! The operator's verbs: `close`, `reconnect`, `rotate`, `pause`, `resume`, `chaos`.
 
 use serde_json::{Map, Value, json};
 

@@ -14,6 +14,7 @@ fn value(key: &str) -> (&'static str, &'static str) {
     let plain = |value| (value, "");
     match key.rsplit('.').next().unwrap_or(key) {
         "watch" | "chaos" | "per_link" | "protocols_optional" | "critical" | "insecure" | "conflate" => plain("true"),
+        "enabled" => plain("false"),
         "listen" => plain("\"127.0.0.1:1\""),
         "otlp_endpoint" => plain("\"http://127.0.0.1:4318\""),
         _ if key == "tracing.timeout" => ("\"7s\"", OTLP),
@@ -50,7 +51,7 @@ fn value(key: &str) -> (&'static str, &'static str) {
         "initial" => plain("\"1s\""),
         "header_timeout" | "body_timeout" | "write_timeout" | "keepalive" | "connect_timeout" | "close_timeout"
         | "idle" | "timeout" | "first" | "max" | "stable" | "park_probe" | "retry_after_max" | "ttl" | "keep"
-        | "confirm_interval" | "drain" => plain("\"7s\""),
+        | "confirm_interval" | "drain" | "overlap" => plain("\"7s\""),
         "rate" | "per_host" | "total" | "max_connections" | "receipts" | "max_messages" | "links" | "redirects" => {
             plain("7")
         }
@@ -74,7 +75,7 @@ fn class(key: &str) -> String {
     let class = match (plan.live.as_slice(), plan.restart.as_slice(), step.kept) {
         ([], [], Action::Unchanged) if step.before != step.after => "others come or go",
         ([], [], Action::AppliedLive) | ([_], [], Action::Unchanged) => "live",
-        ([], [], Action::Reconnect) => "reconnect",
+        ([], [], Action::Rotate) => "rotate",
         ([], [_], Action::Unchanged) => "restart",
         other => panic!("{key}: {other:?}"),
     };

@@ -24,7 +24,7 @@ pub(super) struct EndpointDiff {
     /// Keys that links follow without a new connection.
     pub(super) live: Vec<&'static str>,
     /// Keys that only a new connection can follow.
-    pub(super) redial: Vec<&'static str>,
+    pub(super) renew: Vec<&'static str>,
 }
 
 /// Adds to a list the keys of those fields of the old value, taken apart before, that the new one has otherwise.
@@ -134,7 +134,7 @@ pub(super) fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
         receipts_keep,
     } = old;
     let mut diff = EndpointDiff::default();
-    note!(diff.redial, new, { urls => "url", protocols => "protocols", headers => "headers" });
+    note!(diff.renew, new, { urls => "url", protocols => "protocols", headers => "headers" });
     note!(diff.live, new, {
         protocols_optional => "protocols_optional",
         redirects => "redirects",
@@ -143,7 +143,7 @@ pub(super) fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
         receipts_keep => "receipts.keep",
     });
     let Tls { ca, client, server_name, insecure } = tls;
-    note!(diff.redial, new.tls, {
+    note!(diff.renew, new.tls, {
         ca => "tls.ca",
         client => "tls.cert",
         server_name => "tls.server_name",
@@ -157,7 +157,7 @@ pub(super) fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
         durable => "inbox.durability",
     });
     // The socket is built with it.
-    note!(diff.redial, new.inbox, { max_message => "inbox.max_message" });
+    note!(diff.renew, new.inbox, { max_message => "inbox.max_message" });
     diff
 }
 
@@ -175,6 +175,8 @@ impl EndpointDiff {
             backoff,
             outcomes,
             outbox,
+            rotates,
+            overlap,
             // Told as `inbox.max_message`.
             max_inbound: _,
         } = old;
@@ -204,7 +206,11 @@ impl EndpointDiff {
             self.live.push("outcomes");
         }
         self.outbox(outbox, &new.outbox);
-        note!(self.live, new, { confirm_interval => "outbox.confirm_interval" });
+        note!(self.live, new, {
+            confirm_interval => "outbox.confirm_interval",
+            rotates => "rotation.enabled",
+            overlap => "rotation.overlap",
+        });
     }
 
     fn outbox(&mut self, old: &outbox::Policy, new: &outbox::Policy) {
@@ -274,6 +280,6 @@ mod tests {
     fn a_change_names_the_keys_and_no_other() {
         let diff = changed("", "reconnect = { max = \"9s\", park_probe = \"1h\" }\ntls = { insecure = true }");
         assert_eq!(diff.live, ["reconnect.max", "reconnect.park_probe"]);
-        assert_eq!(diff.redial, ["tls.insecure"]);
+        assert_eq!(diff.renew, ["tls.insecure"]);
     }
 }

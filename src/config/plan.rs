@@ -15,7 +15,9 @@ pub enum Action {
     Unchanged,
     /// It follows the new configuration and keeps its connection.
     AppliedLive,
-    /// Its connection is closed, and a new one dialled.
+    /// A new connection takes the place of its connection, which is closed then.
+    Rotate,
+    /// Its connection is closed, and a new one dialled: `rotation.enabled = false`.
     Reconnect,
     /// It is new.
     Added,
@@ -25,13 +27,15 @@ pub enum Action {
 
 impl Action {
     /// Each, the mildest first.
-    pub const ALL: [Self; 5] = [Self::Unchanged, Self::AppliedLive, Self::Reconnect, Self::Added, Self::Removed];
+    pub const ALL: [Self; 6] =
+        [Self::Unchanged, Self::AppliedLive, Self::Rotate, Self::Reconnect, Self::Added, Self::Removed];
 
     /// The word in the API and in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
             Self::AppliedLive => "applied live",
+            Self::Rotate => "rotate",
             Self::Reconnect => "reconnect",
             Self::Added => "added",
             Self::Removed => "removed",
@@ -93,12 +97,14 @@ pub fn plan(old: &Config, new: Loaded, store_is_open: bool) -> Plan {
 fn step(old: Option<&Arc<Endpoint>>, new: Option<&Arc<Endpoint>>) -> Step {
     let links = |endpoint: Option<&Arc<Endpoint>>| endpoint.map_or(0, |endpoint| endpoint.links);
     let diff = old.zip(new).map(|(old, new)| diff::endpoint(old, new)).unwrap_or_default();
-    let kept = match (diff.redial.is_empty(), diff.live.is_empty()) {
+    // By the new keys alone, whatever the link is at: what is planned is what is reported afterwards.
+    let kept = match (diff.renew.is_empty(), diff.live.is_empty()) {
+        (false, _) if new.is_some_and(|new| new.link.rotates) => Action::Rotate,
         (false, _) => Action::Reconnect,
         (true, false) => Action::AppliedLive,
         (true, true) => Action::Unchanged,
     };
-    let why = diff.redial.into_iter().chain(diff.live).collect();
+    let why = diff.renew.into_iter().chain(diff.live).collect();
     Step { before: links(old), after: links(new), kept, why }
 }
 
@@ -122,10 +128,10 @@ impl Step {
         match action {
             Action::Added => self.after.saturating_sub(self.before),
             Action::Removed => self.before.saturating_sub(self.after),
-            Action::Unchanged | Action::AppliedLive | Action::Reconnect if self.kept == action => {
+            Action::Unchanged | Action::AppliedLive | Action::Rotate | Action::Reconnect if self.kept == action => {
                 self.before.min(self.after)
             }
-            Action::Unchanged | Action::AppliedLive | Action::Reconnect => 0,
+            Action::Unchanged | Action::AppliedLive | Action::Rotate | Action::Reconnect => 0,
         }
     }
 }
@@ -179,12 +185,25 @@ mod tests {
             "gone/0 removed endpoint",
             "less/0 applied live heartbeat.idle",
             "less/1 removed links",
-            "more/0 reconnect url,critical",
+            "more/0 rotate url,critical",
             "more/1 added links",
             "new/0 added endpoint",
             "same/0 unchanged ",
         ];
         assert_eq!(told(&plan), expected);
+    }
+
+    #[test]
+    fn where_no_two_connections_may_be_open_a_change_closes_first() {
+        let text = |more: &str| format!("[endpoints.a]\nurl = \"ws://h\"\n{more}");
+        let (rotates, closes) = ("rotation.enabled = true\n", "rotation.enabled = false\n");
+        let header = "headers = { A = \"b\" }\n";
+        let kept = |old: &str, new: &str| planned(&text(old), &text(new)).steps["a"].kept;
+        assert_eq!(kept("", header), Action::Rotate);
+        assert_eq!(kept(closes, &format!("{closes}{header}")), Action::Reconnect);
+        // The new keys are in force when it is carried out.
+        assert_eq!(kept(closes, &format!("{rotates}{header}")), Action::Rotate);
+        assert_eq!(kept(rotates, closes), Action::AppliedLive);
     }
 
     #[test]

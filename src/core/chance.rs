@@ -29,6 +29,11 @@ impl Chance {
         let drawn = (u128::from(self.bits()) * (u128::from(span) + 1)) >> 64;
         low + Duration::from_nanos(u64::try_from(drawn).unwrap_or(span))
     }
+
+    /// `low`, or up to a tenth more: those who are told the same moment should not all come at it.
+    pub fn above(&mut self, low: Duration) -> Duration {
+        self.between(low, low + low / 10)
+    }
 }
 
 #[cfg(test)]

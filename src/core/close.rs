@@ -24,6 +24,8 @@ pub enum Cause {
     Operator,
     /// A reload closed it.
     Reload,
+    /// A new connection of the link has taken its place.
+    Rotate,
     /// The daemon is stopping.
     Shutdown,
     /// A secret that the URL or the headers need could not be read.
@@ -56,10 +58,11 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for metrics that export known labels at zero.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Remote,
         Self::Operator,
         Self::Reload,
+        Self::Rotate,
         Self::Shutdown,
         Self::Secret,
         Self::Dns,
@@ -82,6 +85,7 @@ impl Cause {
             Self::Remote => "remote",
             Self::Operator => "operator",
             Self::Reload => "reload",
+            Self::Rotate => "rotate",
             Self::Shutdown => "shutdown",
             Self::Secret => "secret",
             Self::Dns => "dns",
@@ -107,7 +111,7 @@ impl Cause {
     /// Whether the standard fires `error` before `close` for it: the connection was *failed* (WHATWG §4).
     pub const fn is_failure(self) -> bool {
         match self {
-            Self::Remote | Self::Operator | Self::Reload | Self::Shutdown => false,
+            Self::Remote | Self::Operator | Self::Reload | Self::Rotate | Self::Shutdown => false,
             Self::Secret
             | Self::Dns
             | Self::Connect

@@ -138,6 +138,27 @@ pub enum Event {
     },
     /// An attempt failed.
     DialFailed(Box<DialFailure>),
+    /// An attempt begins at a connection that is to take the place of the current one, which goes on meanwhile.
+    Rotating {
+        /// Attempts of this rotation, this one included.
+        attempt: u32,
+        /// Which URL of the endpoint, from 0.
+        url: usize,
+    },
+    /// Such an attempt failed; nothing else has changed.
+    RotateFailed {
+        /// Why.
+        failure: Box<DialFailure>,
+        /// The delay drawn for the next one; none: the link is lost meanwhile, and dials by itself.
+        delay: Option<Duration>,
+    },
+    /// The new connection has taken the place of the old one, between two messages.
+    Rotated {
+        /// The old connection.
+        from: u64,
+        /// The new one.
+        to: u64,
+    },
     /// A connection is OPEN.
     Opened {
         /// Its number.
@@ -208,6 +229,28 @@ pub enum Event {
 }
 
 impl Event {
+    /// The connection that it belongs to, where that is not simply the current one.
+    pub const fn generation(&self) -> Option<u64> {
+        match self {
+            Self::Opened { generation, .. }
+            | Self::Closed { generation, .. }
+            | Self::Message { generation, .. }
+            | Self::Injected { generation, .. }
+            | Self::Rotated { to: generation, .. } => Some(*generation),
+            Self::Receipt { generation, .. } => *generation,
+            Self::Phase { .. }
+            | Self::Dialing { .. }
+            | Self::DialFailed(_)
+            | Self::Rotating { .. }
+            | Self::RotateFailed { .. }
+            | Self::Written { .. }
+            | Self::PingSent
+            | Self::Pong { .. }
+            | Self::HeartbeatTimeout { .. }
+            | Self::Panicked { .. } => None,
+        }
+    }
+
     /// Whether it only says that a message passed: there may be very many, and nothing else that can be seen of a link changes.
     pub const fn is_traffic(&self) -> bool {
         match self {
@@ -215,6 +258,9 @@ impl Event {
             Self::Phase { .. }
             | Self::Dialing { .. }
             | Self::DialFailed(_)
+            | Self::Rotating { .. }
+            | Self::RotateFailed { .. }
+            | Self::Rotated { .. }
             | Self::Opened { .. }
             | Self::Closed { .. }
             | Self::Receipt { .. }

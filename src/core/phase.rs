@@ -109,13 +109,15 @@ pub enum Reason {
     Panicked,
     /// A changed configuration asks for a new connection.
     Reload,
+    /// The old connection ends first after all, and the new one that is open already takes its place.
+    Rotate,
     /// The daemon is stopping.
     Shutdown,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Starting,
         Self::Admission,
         Self::Underway,
@@ -132,6 +134,7 @@ impl Reason {
         Self::Refused,
         Self::Panicked,
         Self::Reload,
+        Self::Rotate,
         Self::Shutdown,
     ];
 
@@ -154,6 +157,7 @@ impl Reason {
             Self::Refused => "refused",
             Self::Panicked => "panicked",
             Self::Reload => "reload",
+            Self::Rotate => "rotate",
             Self::Shutdown => "shutdown",
         }
     }

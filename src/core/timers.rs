@@ -28,6 +28,8 @@ pub enum Timer {
     Ack,
     /// A queued message expires. Kept by the outbox, not in the table.
     Expiry,
+    /// The next step of a rotation. Kept by it, not in the table.
+    Rotate,
 }
 
 impl Timer {

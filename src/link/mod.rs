@@ -88,12 +88,12 @@ pub enum Order {
     Verb(Verb, oneshot::Sender<()>),
     /// Put this fault under the connection; the reply says whether there was one.
     Inject(Fault, oneshot::Sender<bool>),
-    /// Follow a new policy; `redial` when only a new connection can follow the rest of the change.
+    /// Follow a new policy; `renew` when only a new connection can follow the rest of the change.
     Retune {
         /// The policy.
         policy: Arc<Policy>,
-        /// Close and dial again.
-        redial: bool,
+        /// Rotate, or close and dial again, as the policy says.
+        renew: bool,
     },
     /// Take these behind what is queued: they are on disk already.
     Restore(Vec<Box<Message>>),

@@ -29,10 +29,10 @@ impl LinkMetrics {
                 log_phase(link, (*from, *to), *reason, delay.map(millis));
             }
             Event::Dialing { attempt, url } => debug!(%link, attempt, url, "dialing"),
-            Event::DialFailed(failure) => {
-                self.on_attempt_failed(failure.cause);
-                log_dial_failed(link, failure);
-            }
+            Event::DialFailed(failure) => self.on_dial_failed(link, failure),
+            Event::Rotating { attempt, url } => debug!(%link, attempt, url, "dialing beside the current connection"),
+            Event::RotateFailed { failure, delay } => self.on_rotate_failed(link, failure, delay.map(millis)),
+            Event::Rotated { from, to } => info!(%link, from, to, "link rotated"),
             Event::Opened { generation, established } => {
                 self.attempts_ok.inc();
                 self.connect_duration.observe(established.timings.total.as_secs_f64());
@@ -77,6 +77,24 @@ impl LinkMetrics {
             }
         }
     }
+
+    fn on_dial_failed(&self, link: &LinkId, failure: &DialFailure) {
+        self.on_attempt_failed(failure.cause);
+        let DialFailure { cause, status, retry_after, detail, timings } = failure;
+        let (retry_after_ms, took_ms) = (retry_after.map(millis), millis(timings.total));
+        if cause.is_failure() {
+            warn!(%link, %cause, status, retry_after_ms, took_ms, detail = &*visible(detail), "attempt failed");
+        } else {
+            info!(%link, %cause, took_ms, "attempt abandoned");
+        }
+    }
+
+    fn on_rotate_failed(&self, link: &LinkId, failure: &DialFailure, delay_ms: Option<u64>) {
+        self.on_attempt_failed(failure.cause);
+        let DialFailure { cause, status, retry_after: _, detail, timings } = failure;
+        let (detail, took_ms) = (&*visible(detail), millis(timings.total));
+        warn!(%link, %cause, status, took_ms, delay_ms, detail, "no new connection to rotate to");
+    }
 }
 
 /// A peer's text for logs and terminals: what would end a line, steer a terminal or turn the reading direction is shown as
@@ -107,16 +125,6 @@ fn log_phase(link: &LinkId, (from, to): (Phase, Phase), reason: Reason, delay_ms
         Phase::Connecting | Phase::Opening => {
             debug!(%link, %from, phase = %to, %reason, delay_ms, "link changed phase");
         }
-    }
-}
-
-fn log_dial_failed(link: &LinkId, failure: &DialFailure) {
-    let DialFailure { cause, status, retry_after, detail, timings } = failure;
-    let (retry_after_ms, took_ms) = (retry_after.map(millis), millis(timings.total));
-    if cause.is_failure() {
-        warn!(%link, %cause, status, retry_after_ms, took_ms, detail = &*visible(detail), "attempt failed");
-    } else {
-        info!(%link, %cause, took_ms, "attempt abandoned");
     }
 }
 

@@ -59,6 +59,7 @@ pub const fn cause(cause: Cause) -> &'static str {
         Cause::Remote => "the peer closed it",
         Cause::Operator => "an operator or a local program closed it",
         Cause::Reload => "a reload closed it",
+        Cause::Rotate => "a new connection has taken its place",
         Cause::Shutdown => "the daemon stopped",
         Cause::Secret => "a secret could not be read",
         Cause::Dns => "the host name could not be resolved",

@@ -14,7 +14,7 @@ use super::view::{AttemptEnd, AttemptView, HistoryEntry, LinkView};
 use crate::core::{
     chaos::Fault,
     close::{Cause, Closed},
-    event::{Event, Timings},
+    event::{DialFailure, Event, Timings},
     phase::{Phase, Reason},
 };
 
@@ -41,9 +41,23 @@ struct Entry {
 /// What happened; what is long is in a box, because most is not.
 #[derive(Debug)]
 enum What {
-    Phase { from: Phase, delay: Option<Millis> },
-    Dial { url: u16 },
+    Phase {
+        from: Phase,
+        delay: Option<Millis>,
+    },
+    Dial {
+        url: u16,
+    },
     Failed(Box<Failed>),
+    /// As `Dial` and `Failed`, beside a connection that goes on.
+    Rotating {
+        attempt: u16,
+        url: u16,
+    },
+    RotateFailed(Box<(Failed, Option<Millis>)>),
+    Rotated {
+        from: u32,
+    },
     Open(Box<Opened>),
     Closed(Box<(Closed, Millis)>),
     Silent(Millis),
@@ -119,7 +133,7 @@ impl Recorder {
         }
         self.0.push_back(Entry {
             at: u64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or_default(),
-            generation: u32::try_from(view.generation).unwrap_or(u32::MAX),
+            generation: number(event.generation().unwrap_or(view.generation)),
             attempt: u16::try_from(view.attempt).unwrap_or(u16::MAX),
             phase: view.phase,
             reason: view.reason,
@@ -136,18 +150,38 @@ impl Recorder {
     pub(super) fn attempts(&self) -> Vec<AttemptView> {
         let mut attempts: Vec<AttemptView> = Vec::new();
         for entry in &self.0 {
-            if let What::Dial { url } = entry.what {
-                let (at, attempt) = (entry.at(), entry.attempt.into());
-                attempts.push(AttemptView { at, attempt, url: url.into(), end: None, timings: None, then: None });
+            let begun = match entry.what {
+                What::Dial { url } => Some((url, entry.attempt)),
+                What::Rotating { attempt, url } => Some((url, attempt)),
+                What::Phase { .. }
+                | What::Failed(_)
+                | What::RotateFailed(_)
+                | What::Rotated { .. }
+                | What::Open(_)
+                | What::Closed(_)
+                | What::Silent(_)
+                | What::Injected(_)
+                | What::Panicked(_) => None,
+            };
+            if let Some((url, attempt)) = begun {
+                let at = entry.at();
+                attempts.push(AttemptView {
+                    at,
+                    attempt: attempt.into(),
+                    url: url.into(),
+                    end: None,
+                    timings: None,
+                    then: None,
+                });
                 continue;
             }
             // What belongs to an attempt that has been forgotten has nowhere to go.
             let Some(last) = attempts.last_mut() else { continue };
             match &entry.what {
-                What::Failed(failed) => {
-                    let Failed { cause, status, detail, steps } = &**failed;
-                    last.end = Some(AttemptEnd::Failed { cause: *cause, status: *status, detail: detail.clone() });
-                    last.timings = Some((*steps).into());
+                What::Failed(failed) => last.fail(failed),
+                What::RotateFailed(failed) => {
+                    last.fail(&failed.0);
+                    last.then = failed.1.map(Duration::from);
                 }
                 What::Open(opened) => {
                     last.end = Some(AttemptEnd::Open { address: opened.address });
@@ -156,6 +190,8 @@ impl Recorder {
                 What::Phase { delay: Some(delay), .. } => last.then = last.then.or(Some((*delay).into())),
                 What::Phase { delay: None, .. }
                 | What::Dial { .. }
+                | What::Rotating { .. }
+                | What::Rotated { .. }
                 | What::Closed(_)
                 | What::Silent(_)
                 | What::Injected(_)
@@ -172,6 +208,9 @@ pub(super) fn is_transition(event: &Event) -> bool {
         Event::Phase { .. }
         | Event::Dialing { .. }
         | Event::DialFailed(_)
+        | Event::Rotating { .. }
+        | Event::RotateFailed { .. }
+        | Event::Rotated { .. }
         | Event::Opened { .. }
         | Event::Closed { .. }
         | Event::HeartbeatTimeout { .. }
@@ -189,12 +228,15 @@ fn what(event: &Event) -> Option<What> {
     Some(match event {
         Event::Phase { from, delay, .. } => What::Phase { from: *from, delay: delay.map(Millis::from) },
         Event::Dialing { url, .. } => What::Dial { url: u16::try_from(*url).unwrap_or(u16::MAX) },
-        Event::DialFailed(failure) => What::Failed(Box::new(Failed {
-            cause: failure.cause,
-            status: failure.status,
-            detail: failure.detail.clone(),
-            steps: (&failure.timings).into(),
-        })),
+        Event::DialFailed(failure) => What::Failed(Box::new((&**failure).into())),
+        Event::Rotating { attempt, url } => What::Rotating {
+            attempt: u16::try_from(*attempt).unwrap_or(u16::MAX),
+            url: u16::try_from(*url).unwrap_or(u16::MAX),
+        },
+        Event::RotateFailed { failure, delay } => {
+            What::RotateFailed(Box::new(((&**failure).into(), delay.map(Millis::from))))
+        }
+        Event::Rotated { from, .. } => What::Rotated { from: number(*from) },
         Event::Opened { established, .. } => What::Open(Box::new(Opened {
             url: Arc::clone(&established.url),
             address: established.address,
@@ -210,6 +252,25 @@ fn what(event: &Event) -> Option<What> {
         | Event::PingSent
         | Event::Pong { .. } => return None,
     })
+}
+
+impl From<&DialFailure> for Failed {
+    fn from(failure: &DialFailure) -> Self {
+        let DialFailure { cause, status, retry_after: _, detail, timings } = failure;
+        Self { cause: *cause, status: *status, detail: detail.clone(), steps: timings.into() }
+    }
+}
+
+impl AttemptView {
+    fn fail(&mut self, failed: &Failed) {
+        let Failed { cause, status, detail, steps } = failed;
+        self.end = Some(AttemptEnd::Failed { cause: *cause, status: *status, detail: detail.clone() });
+        self.timings = Some((*steps).into());
+    }
+}
+
+fn number(generation: u64) -> u32 {
+    u32::try_from(generation).unwrap_or(u32::MAX)
 }
 
 impl Entry {
@@ -229,8 +290,11 @@ impl Entry {
             timings: match &self.what {
                 What::Open(opened) => Some(opened.steps.into()),
                 What::Failed(failed) => Some(failed.steps.into()),
+                What::RotateFailed(failed) => Some(failed.0.steps.into()),
                 What::Phase { .. }
                 | What::Dial { .. }
+                | What::Rotating { .. }
+                | What::Rotated { .. }
                 | What::Closed(_)
                 | What::Silent(_)
                 | What::Injected(_)
@@ -248,6 +312,13 @@ impl Entry {
             }
             What::Dial { url } => format!("attempt {}, url {url}", self.attempt),
             What::Failed(failed) => format!("{}: {}", failed.cause, failed.detail),
+            What::Rotating { attempt, url } => format!("attempt {attempt} at a new connection beside, url {url}"),
+            What::RotateFailed(failed) => {
+                let (Failed { cause, detail, .. }, delay) = &**failed;
+                let next = delay.map(|delay| format!(", next in {}", seconds(delay))).unwrap_or_default();
+                format!("no new connection: {cause}: {detail}{next}")
+            }
+            What::Rotated { from } => format!("switched from connection {from} to {}", self.generation),
             What::Open(opened) => {
                 let address = opened.address.map(|address| format!(" at {address}")).unwrap_or_default();
                 format!("open: {}{address}", opened.url)
@@ -270,6 +341,9 @@ impl What {
             Self::Phase { .. } => "phase",
             Self::Dial { .. } => "dial",
             Self::Failed(_) => "dial_failed",
+            Self::Rotating { .. } => "rotating",
+            Self::RotateFailed(_) => "rotate_failed",
+            Self::Rotated { .. } => "rotated",
             Self::Open(_) => "open",
             Self::Closed(_) => "close",
             Self::Silent(_) => "heartbeat_timeout",

@@ -19,14 +19,14 @@ use super::{
     recorder::{self, Recorder},
     spool::{Answer, Spool},
     traffic::Counters,
-    view::{Explained, HistoryEntry, LinkView, StandingView, Traffic},
+    view::{Explained, HistoryEntry, LinkView, RotationView, StandingView, Traffic},
 };
 use crate::{
     config::Endpoint,
     core::{
         close::Closed,
         event::{Event, LinkId},
-        link::{Input, Link},
+        link::{Input, Link, Rotating},
         message::{Message, MessageId},
         outbox::{Delivery, Keep},
         phase::{Phase, ReadyState, Reason},
@@ -120,6 +120,7 @@ impl Slot {
             last_close: None,
             last_inbound_at: None,
             traffic: Traffic::default(),
+            rotation: None,
         };
         metrics.link_added(view.phase);
         let seen = Seen {
@@ -266,7 +267,10 @@ impl Slot {
             }
             Event::Closed { generation, closed, .. } => {
                 self.publish_end(*generation, at, closed);
-                self.seen().lost.get_or_insert_with(|| Box::new((at, Closed::clone(closed))));
+                // An old connection that has been replaced is no loss.
+                if link.ready_state() != ReadyState::Open {
+                    self.seen().lost.get_or_insert_with(|| Box::new((at, Closed::clone(closed))));
+                }
             }
             Event::DialFailed(failure) => {
                 self.publish_end(link.generation(), at, &failure.closed());
@@ -284,6 +288,10 @@ impl Slot {
                 }
             }
             Event::Dialing { .. }
+            // The connection that is there goes on: nothing for consumers.
+            | Event::Rotating { .. }
+            | Event::RotateFailed { .. }
+            | Event::Rotated { .. }
             | Event::Written { .. }
             | Event::PingSent
             | Event::Pong { .. }
@@ -421,6 +429,11 @@ impl LinkView {
         self.ruling = link.ruling();
         self.rtt = link.rtt();
         self.last_inbound_at = link.last_heard().map(past);
+        self.rotation = link.rotating().map(|rotating| {
+            let next_attempt_at = rotating.next_at.map(|at| wall + at.saturating_duration_since(now));
+            let Rotating { stage, attempt, next_at: _, generation, failure } = rotating;
+            Box::new(RotationView { stage, attempt, next_attempt_at, generation, failure: failure.map(Box::from) })
+        });
     }
 }
 

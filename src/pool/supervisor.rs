@@ -233,17 +233,17 @@ impl Inner {
         self.follow_inbox(&pod, old.inbox.durable, new.inbox.durable).await;
         let keep = (step.after as usize).min(pod.tasks().len());
         let surplus = pod.tasks().split_off(keep);
-        let redial = match step.kept {
-            Action::Reconnect => Some(true),
+        let renew = match step.kept {
+            Action::Rotate | Action::Reconnect => Some(true),
             Action::AppliedLive => Some(false),
             // Those two are not of links that are there before and after.
             Action::Unchanged | Action::Added | Action::Removed => None,
         };
-        if let Some(redial) = redial {
+        if let Some(renew) = renew {
             for slot in pod.slots() {
                 let policy = Arc::clone(&new.link);
                 // A task that has ended was told to: nothing is left to retune.
-                let _ = slot.orders.send(Box::new(Order::Retune { policy, redial })).await;
+                let _ = slot.orders.send(Box::new(Order::Retune { policy, renew })).await;
             }
         }
         self.end_removed(surplus, old.link.close_timeout).await;

@@ -25,6 +25,9 @@ impl Counters {
             Event::Phase { .. }
             | Event::Dialing { .. }
             | Event::DialFailed(_)
+            | Event::Rotating { .. }
+            | Event::RotateFailed { .. }
+            | Event::Rotated { .. }
             | Event::Opened { .. }
             | Event::Closed { .. }
             | Event::Receipt { .. }

@@ -66,6 +66,23 @@ pub struct LinkView {
     pub last_inbound_at: Option<SystemTime>,
     /// What has gone over its connections.
     pub traffic: Traffic,
+    /// A new connection is to take the place of this one, or an old one is on its way out.
+    pub rotation: Option<Box<RotationView>>,
+}
+
+/// A rotation under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotationView {
+    /// `waiting`, `dialing`, `standby`, `leaving`
+    pub stage: &'static str,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// When the next one is made.
+    pub next_attempt_at: Option<SystemTime>,
+    /// The number of the connection beside the current one.
+    pub generation: Option<u64>,
+    /// Why the last attempt came to nothing.
+    pub failure: Option<Box<str>>,
 }
 
 /// Messages and their application bytes since the link was made, over all its connections.
@@ -86,7 +103,7 @@ pub struct Traffic {
 pub struct HistoryEntry {
     /// When.
     pub at: SystemTime,
-    /// `phase`, `dial`, `dial_failed`, `open`, `close`, `heartbeat_timeout`, `chaos`, `panic`
+    /// `phase`, `dial`, `dial_failed`, `rotating`, `rotate_failed`, `rotated`, `open`, `close`, `heartbeat_timeout`, `chaos`, `panic`
     pub event: &'static str,
     /// The phase after it.
     pub phase: Phase,

@@ -262,13 +262,13 @@ fn operators_verbs_say_what_became_of_the_link() {
     let api = Api::start(|_, _| ok(&link(0, "closing")));
     let output = api.run(&["close", "trades/0", "--code", "4000", "--reason", "bye"]);
     assert_eq!(stdout(&output), "trades/0: close accepted, now closing\n");
-    for verb in ["reconnect", "pause", "resume"] {
+    for verb in ["reconnect", "rotate", "pause", "resume"] {
         assert_eq!(api.run(&[verb, "trades"]).status.code(), Some(0));
     }
     let asked = api.asked.lock().unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&asked[0].body).unwrap(), json!({"code": 4000, "reason": "bye"}));
     let lines: Vec<&str> = asked.iter().map(|asked| asked.line.rsplit('/').next().unwrap()).collect();
-    assert_eq!(lines, ["close", "reconnect", "pause", "resume"]);
+    assert_eq!(lines, ["close", "reconnect", "rotate", "pause", "resume"]);
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod support;
 
 mod peer;
 mod plans;
+mod rotation;
+mod scribe;
 mod thousand;
 mod watching;
 
@@ -24,6 +26,7 @@ const QUICK: &str = r#"
 per_host = 64
 [defaults]
 close_timeout = "1s"
+rotation.overlap = "50ms"
 [defaults.reconnect]
 first = "20ms"
 initial = "20ms"

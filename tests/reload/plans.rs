@@ -60,8 +60,8 @@ fn expected(old: &World, new: &World) -> Vec<String> {
                 (true, true) => {
                     let (old, new) = (old.unwrap(), new.unwrap());
                     match (old.path != new.path, old.idle != new.idle) {
-                        (true, true) => format!("{name}/{index} reconnect url,heartbeat.idle"),
-                        (true, false) => format!("{name}/{index} reconnect url"),
+                        (true, true) => format!("{name}/{index} rotate url,heartbeat.idle"),
+                        (true, false) => format!("{name}/{index} rotate url"),
                         (false, true) => format!("{name}/{index} applied live heartbeat.idle"),
                         (false, false) => continue,
                     }
@@ -116,7 +116,7 @@ async fn what_a_plan_says_before_a_reload_says_after_and_it_is_what_became_of_th
             let link = change["link"].as_str().unwrap().to_owned();
             match change["action"].as_str().unwrap() {
                 "unchanged" | "applied live" => {}
-                "reconnect" => *wanted.get_mut(&link).unwrap() += 1,
+                "rotate" => *wanted.get_mut(&link).unwrap() += 1,
                 "added" => drop(wanted.insert(link, 1)),
                 "removed" => drop(wanted.remove(&link)),
                 other => panic!("{other}"),

@@ -44,7 +44,7 @@ async fn a_reload_that_changes_one_of_a_thousand_endpoints_touches_one() {
 
     daemon.configure(&sections(peer.port, "headers = { X-New = \"1\" }"));
     let planned = plan(&daemon).await;
-    assert_eq!(told(&planned), ["e0500/0 reconnect headers"]);
+    assert_eq!(told(&planned), ["e0500/0 rotate headers"]);
     assert_eq!(planned["changes"].as_array().unwrap().len(), ENDPOINTS);
     assert_eq!(peer.total(), ENDPOINTS as u64, "a plan does nothing");
 

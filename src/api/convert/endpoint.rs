@@ -54,6 +54,8 @@ fn shown(endpoint: &config::Endpoint) -> wire::EndpointConfig {
         backoff,
         outcomes,
         outbox,
+        rotates,
+        overlap,
         // Told as `inbox.maxMessageBytes`.
         max_inbound: _,
     } = &**link;
@@ -72,6 +74,7 @@ fn shown(endpoint: &config::Endpoint) -> wire::EndpointConfig {
         min_ready: *min_ready,
         heartbeat: beat(heartbeat),
         reconnect: reconnect(backoff, *park_probe, *retry_after_max),
+        rotation: wire::RotationKeys { enabled: *rotates, overlap_ms: millis(*overlap) },
         outcomes: outcomes.iter().map(outcome).collect(),
         outbox: out(outbox, *confirm_interval),
         inbox: within(inbox),

@@ -66,6 +66,7 @@ fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
         | Reason::Operator
         | Reason::StayClosed
         | Reason::Reload
+        | Reason::Rotate
         | Reason::Shutdown => None,
     }
 }
@@ -142,7 +143,7 @@ fn about_end(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<Stri
             .into(),
         Cause::Script => "Compare the opening script with what the peer answers.".into(),
         Cause::Remote => return about_code(closed.code, config),
-        Cause::Operator | Cause::Reload | Cause::Shutdown => return None,
+        Cause::Operator | Cause::Reload | Cause::Rotate | Cause::Shutdown => return None,
     })
 }
 
@@ -259,6 +260,7 @@ mod tests {
             last_close: Some(Box::new((closed, SystemTime::UNIX_EPOCH))),
             last_inbound_at: None,
             traffic: Traffic::default(),
+            rotation: None,
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) fn why(view: &LinkView) -> String {
         Reason::Starting => "It has just been made.".into(),
         Reason::Admission => "It waits its turn: admission limits how many links dial at once.".into(),
         Reason::Underway => match view.phase {
-            Phase::Ready => "All is well.",
+            Phase::Ready => return well(view),
             Phase::Closing => "The connection is being closed.",
             Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Parked | Phase::Paused => {
                 "An attempt is under way."
@@ -48,9 +48,28 @@ pub(super) fn why(view: &LinkView) -> String {
         Reason::Unauthorized => "The peer refused the credentials, and again after they were read anew.".into(),
         Reason::Refused => "The peer refused in the same way too many times in a row.".into(),
         Reason::Panicked => "Its task panicked too often: a bug in wskeeper.".into(),
+        Reason::Rotate => "Its old connection is closed; the new one is open already.".into(),
         Reason::Reload => "A changed configuration asks for a new connection.".into(),
         Reason::Shutdown => "The daemon is stopping.".into(),
     }
+}
+
+/// What goes on beside a connection that is well.
+fn well(view: &LinkView) -> String {
+    let Some(rotation) = view.rotation.as_deref() else { return "All is well.".into() };
+    let beside = match (rotation.stage, &rotation.failure) {
+        ("leaving", None) => "An old connection is on its way out.".to_owned(),
+        ("standby", _) => {
+            "A new connection is open; it takes over when the peer has read what was sent before.".to_owned()
+        }
+        (_, Some(failure)) => format!(
+            "A new connection is to take over, but none could be made yet: {}. {} so far.",
+            visible(failure),
+            words::count(rotation.attempt.into(), "attempt")
+        ),
+        (_, None) => "A new connection is being made, which is to take over.".to_owned(),
+    };
+    format!("All is well. {beside}")
 }
 
 /// How a connection or an attempt ended.

@@ -6,6 +6,7 @@ import { el, toast } from './dom.js';
 
 const VERBS = {
   reconnect: { word: 'Reconnect', does: 'closes the connection, if there is one, and dials again at once. What is queued stays queued.' },
+  rotate: { word: 'Rotate', does: 'opens a new connection, switches to it between two messages, and then closes the old one. Nothing is missed.' },
   pause: { word: 'Pause', does: 'closes the connection with 1000 and dials no more until “Resume”. Sends are queued meanwhile, as its outbox allows.' },
   resume: { word: 'Resume', does: 'lets the link dial again, now.' },
   close: { word: 'Close …', does: 'closes the connection with the code and reason given, and dials no more until “Resume”.' },
@@ -31,6 +32,7 @@ export class Verbs {
     const may = keeper.mayOperate(this.#key.endpoint);
     const rests = link.phase === 'paused' || link.phase === 'parked';
     this.#buttons.resume.hidden = !rests;
+    this.#buttons.rotate.hidden = link.phase !== 'ready';
     this.#buttons.pause.hidden = link.phase === 'paused';
     for (const button of Object.values(this.#buttons)) button.disabled = !may || !keeper.isLive();
     this.#note.hidden = may;

@@ -52,6 +52,8 @@ pub struct EndpointConfig {
     pub heartbeat: Heartbeat,
     /// `reconnect`
     pub reconnect: Reconnect,
+    /// `rotation`
+    pub rotation: RotationKeys,
     /// Rows before the built-in table, in order; `reconnect.on_clean_close = "stay_closed"` stands as rows at their end.
     pub outcomes: Vec<Outcome>,
     /// `outbox`
@@ -103,6 +105,16 @@ pub struct Reconnect {
     pub park_probe_ms: u64,
     /// `Retry-After` counts up to this.
     pub retry_after_max_ms: u64,
+}
+
+/// `rotation`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationKeys {
+    /// A new connection may be open beside the old one.
+    pub enabled: bool,
+    /// The old one is read for so long after the switch.
+    pub overlap_ms: u64,
 }
 
 /// A row of `outcomes`.

@@ -47,6 +47,8 @@ pub(super) struct Draft {
     outcomes: Vec<Rule>,
     outbox: outbox::Policy,
     confirm_interval: Duration,
+    rotates: bool,
+    overlap: Duration,
     inbox: inbox::Policy,
     receipts_keep: Duration,
 }
@@ -69,6 +71,8 @@ impl Default for Draft {
             outcomes: Vec::new(),
             outbox: outbox::Policy::default(),
             confirm_interval: Duration::ZERO,
+            rotates: true,
+            overlap: Duration::from_secs(1),
             inbox: inbox::Policy::default(),
             receipts_keep: Duration::from_mins(10),
         }
@@ -134,6 +138,8 @@ fn finish(section: &Section<'_>, name: Arc<str>, draft: Draft) -> Endpoint {
         backoff: draft.backoff,
         outcomes: rules,
         outbox: Arc::new(draft.outbox),
+        rotates: draft.rotates,
+        overlap: draft.overlap,
         max_inbound: draft.inbox.max_message,
     };
     Endpoint {
@@ -169,6 +175,10 @@ fn read(section: &Section<'_>, mut draft: Draft) -> Draft {
     draft.tls = tls::read(&section.section("tls"), draft.tls);
     heartbeat(&section.section("heartbeat"), &mut draft.heartbeat);
     reconnect(&section.section("reconnect"), &mut draft);
+    let rotation = section.section("rotation");
+    draft.rotates = rotation.bool("enabled").unwrap_or(draft.rotates);
+    draft.overlap = rotation.duration("overlap", Duration::ZERO..=MAX_DURATION).unwrap_or(draft.overlap);
+    rotation.finish();
     if let Some(rules) = outcomes::read(section) {
         draft.outcomes = rules;
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Command, Commands, Frame, Link,
+    Command, Commands, Frame, Lane, Link,
     state::{Closing, Ending, State, Then},
 };
 use crate::core::{
@@ -37,6 +37,9 @@ impl Link {
         if self.timers.get(Timer::Stall).is_some() {
             self.timers.set(Timer::Stall, now + self.stall_timeout());
         }
+        if self.outbox.is_in_transit() {
+            self.extend_standby(now);
+        }
     }
 
     pub(super) fn on_idle(&mut self, now: Instant) {
@@ -54,7 +57,7 @@ impl Link {
         if abort {
             // Without a Close frame there is no handshake to wait for.
             self.timers.stop(Timer::Close);
-            out.push(Command::Hangup);
+            out.push(Command::Hangup(Lane::Current));
         }
     }
 
@@ -100,7 +103,7 @@ impl Link {
                 self.begin_close(now, Ending { owed: Some(Some(frame)), cause, detail, then: Then::Outcome }, out);
             }
             // It was about to end anyway, and what it sends can no longer be read.
-            State::Closing(_) => out.push(Command::Hangup),
+            State::Closing(_) => out.push(Command::Hangup(Lane::Current)),
             State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {}
         }
     }
@@ -110,6 +113,9 @@ impl Link {
         out.extend((0..mem::take(&mut self.unflushed_pings)).map(|_| Command::Tell(Event::PingSent)));
         let (mut sent, mut ended) = (Vec::new(), Vec::new());
         self.outbox.flushed(now, &mut sent, &mut ended);
+        if !sent.is_empty() {
+            self.extend_standby(now);
+        }
         for Sent { kind, bytes, waited } in sent {
             out.push(Command::Tell(Event::Written { kind, bytes, waited }));
         }
@@ -119,7 +125,9 @@ impl Link {
     /// The next frame, pulled when the transport has room: Close before a heartbeat before data. A ping that only asks for a
     /// proof comes behind the data.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
+        let is_held = self.has_standby();
         let proves = self.wants_proof(now);
+        let settles = self.standby_wants_proof();
         let pings = self.owes_ping || (proves && self.outbox.since_fence() >= PROOF_AFTER);
         let frame = match &mut self.state {
             State::Closing(Closing { ending, sent_code, .. }) if !(self.owes_ping && ending.owed.is_some()) => {
@@ -128,10 +136,10 @@ impl Link {
                 return Some(Frame::Close(frame));
             }
             State::Closing(_) => self.ping(now),
-            State::Open(_) => match if pings { None } else { self.outbox.next(now) } {
+            State::Open(_) => match if pings || is_held { None } else { self.outbox.next(now) } {
                 Some(payload) => Frame::Data(payload),
                 // Where nothing else is to leave now, one ping speaks for all of it.
-                None if pings || proves => {
+                None if pings || proves || settles => {
                     self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
                     self.ping(now)
                 }

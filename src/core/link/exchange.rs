@@ -27,6 +27,18 @@ pub enum Verb {
     Pause,
     /// Leave `paused` or `parked` and dial.
     Resume,
+    /// Open a new connection beside the current one, switch to it between messages, then close the old one. Where none is
+    /// open, or the policy wants no two at a time, as a change that needs a new connection.
+    Rotate,
+}
+
+/// Which of a link's connections: there is one, and while it rotates another beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// The current one, or the attempt at it.
+    Current,
+    /// The one that is to come, or the one that was.
+    Beside,
 }
 
 /// What happened to a link.
@@ -72,8 +84,10 @@ pub enum Input {
     Verb(Verb),
     /// The policy changed and applies to what comes.
     Policy(Arc<Policy>),
-    /// Something changed that only a new connection can follow.
-    Redial,
+    /// Something changed that only a new connection can follow: rotate, or close and dial again, as the policy says.
+    Renew,
+    /// This happened to the connection beside the current one: what can happen to a dial or a connection, nothing else.
+    Beside(Box<Input>),
     /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate, unless it is
     /// on disk.
     Stop(Duration, Fate),
@@ -113,13 +127,17 @@ pub enum Received {
 pub enum Command {
     /// Begin an attempt at the URL of this index.
     Dial {
+        /// At which connection.
+        lane: Lane,
         /// From 0.
         url: usize,
     },
     /// The attempt has taken too long: drop it and feed `Input::DialFailed`, which says how far it came, in the same turn.
-    GiveUp,
+    GiveUp(Lane),
     /// Drop the dial or the connection at once, aborting TCP. For a connection `Input::Ended` must follow in the same turn.
-    Hangup,
+    Hangup(Lane),
+    /// What was beside is now the current one, and the reverse.
+    Switch,
     /// Tell the world.
     Tell(Event),
     /// Put this message on disk and answer with `Input::Stored` or `Input::NotStored`. Orders of one link stay in order.

@@ -8,10 +8,12 @@ use std::{
 };
 
 use super::{
-    Command, Commands, Link, Policy, Verb,
+    Command, Commands, Lane, Link, Policy, Verb,
     state::{Closing, Ending, Open, State, Then},
 };
 use crate::core::{
+    backoff::Backoff,
+    chance::Chance,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
     event::{DialFailure, Established, Event},
     outcome::{Action, End},
@@ -35,12 +37,13 @@ impl Link {
 
     /// Begins an attempt.
     pub(super) fn dial(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
+        self.is_renewed();
         self.attempt = self.attempt.saturating_add(1);
         self.url %= self.policy.urls.max(1);
         self.enter(now, State::Dialing { queued: None }, reason, None, out);
         self.timers.set(Timer::Connect, now + self.policy.connect_timeout);
         out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url: self.url }));
-        out.push(Command::Dial { url: self.url });
+        out.push(Command::Dial { lane: Lane::Current, url: self.url });
     }
 
     pub(super) fn on_queued(&mut self, now: Instant, out: &mut Commands) {
@@ -61,11 +64,17 @@ impl Link {
         if !matches!(self.state, State::Dialing { .. }) {
             return;
         }
-        self.generation += 1;
+        self.newest += 1;
+        self.generation = self.newest;
         self.urls_tried = 0;
-        self.heard = Some(now);
         out.push(Command::Tell(Event::Opened { generation: self.generation, established: established.clone() }));
-        self.enter(now, State::Open(Open { established, since: now }), Reason::Underway, None, out);
+        self.become_open(now, Open { generation: self.generation, established, since: now }, out);
+    }
+
+    /// This connection is the current one from now on.
+    pub(super) fn become_open(&mut self, now: Instant, open: Open, out: &mut Commands) {
+        self.heard = Some(now);
+        self.enter(now, State::Open(open), Reason::Underway, None, out);
         self.timers.set(Timer::Idle, now + self.policy.heartbeat.idle);
         self.timers.set(Timer::Stable, now + self.policy.backoff.stable);
     }
@@ -96,32 +105,22 @@ impl Link {
         let Some((closed, _)) = self.last_close.as_deref() else { return };
         let end = End { code: closed.code, reason: &closed.reason, status, cause: closed.cause };
         let (action, _) = self.streak.decide(&self.policy.outcomes, end);
-        let max = self.policy.backoff.max;
         match action {
-            Action::Refresh => self.wait_backoff(now, Reason::Refresh, out),
-            Action::Now => self.wait(now, Duration::ZERO, Reason::Immediate, out),
-            Action::Slow => {
-                let delay = self.chance.between(max / 2, max);
-                self.wait(now, delay, Reason::Slow, out);
-            }
-            Action::Within(low, high) => {
-                let delay = self.chance.between(low, high);
-                self.wait(now, delay, Reason::ServiceRestart, out);
-            }
-            Action::RetryAfter => match retry_after {
-                Some(asked) => {
-                    let asked = asked.min(self.policy.retry_after_max);
-                    // A tenth on top: those who were told the same moment should not all come at it.
-                    let delay = self.chance.between(asked, asked + asked / 10);
-                    self.wait(now, delay, Reason::RetryAfter, out);
-                }
-                None => self.wait_backoff(now, Reason::Backoff, out),
-            },
             Action::NextUrl if self.urls_tried < self.policy.urls => {
                 self.url = (self.url + 1) % self.policy.urls;
                 self.dial(now, Reason::NextUrl, out);
             }
-            Action::Backoff | Action::NextUrl => self.wait_backoff(now, Reason::Backoff, out),
+            Action::Backoff
+            | Action::Now
+            | Action::Slow
+            | Action::Refresh
+            | Action::NextUrl
+            | Action::Within(..)
+            | Action::RetryAfter => {
+                let (delay, reason) =
+                    self.policy.delay(action, (now, retry_after), &mut self.backoff, &mut self.chance);
+                self.enter(now, State::Waiting, reason, Some(delay), out);
+            }
             Action::Park => {
                 let reason = match (status, closed.code) {
                     (Some(401 | 403), _) | (None, 4401 | 4403) => Reason::Unauthorized,
@@ -133,23 +132,20 @@ impl Link {
         }
     }
 
-    fn wait_backoff(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
-        let delay = self.backoff.next_delay(&self.policy.backoff, now, &mut self.chance);
-        self.wait(now, delay, reason, out);
-    }
-
-    fn wait(&mut self, now: Instant, delay: Duration, reason: Reason, out: &mut Commands) {
-        self.enter(now, State::Waiting, reason, Some(delay), out);
-    }
-
     fn park(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
-        let probe = self.policy.park_probe;
-        let delay = self.chance.between(probe, probe + probe / 10);
+        let delay = self.chance.above(self.policy.park_probe);
         self.enter(now, State::Parked, reason, Some(delay), out);
     }
 
     /// Changes the state, tells of it, and arms the retry timer where there is a delay.
-    fn enter(&mut self, now: Instant, state: State, reason: Reason, delay: Option<Duration>, out: &mut Commands) {
+    pub(super) fn enter(
+        &mut self,
+        now: Instant,
+        state: State,
+        reason: Reason,
+        delay: Option<Duration>,
+        out: &mut Commands,
+    ) {
         let from = self.phase;
         self.timers.clear();
         self.phase = state.phase();
@@ -190,15 +186,20 @@ impl Link {
                 | State::Closing(_)
                 | State::Stopped => {}
             },
+            Verb::Rotate => self.on_renew(now, (Cause::Operator, Reason::Operator), out),
         }
     }
 
-    pub(super) fn on_redial(&mut self, now: Instant, out: &mut Commands) {
+    /// A new connection is wanted. Where none is open or under way, the next one will be new anyway.
+    pub(super) fn on_renew(&mut self, now: Instant, (cause, reason): (Cause, Reason), out: &mut Commands) {
         match &self.state {
+            State::Open(_) if self.policy.rotates => self.rotate(now, out),
             State::Open(_) | State::Dialing { .. } | State::Parked => {
                 let normal = CloseFrame { code: NORMAL, reason: "".into() };
-                self.leave(now, Some(normal), Cause::Reload, Then::Redial(Reason::Reload), out);
+                self.leave(now, Some(normal), cause, Then::Redial(reason), out);
             }
+            // What is beside would follow, and what it was to follow may be old by now.
+            State::Closing(_) if self.is_coming() => self.rotate(now, out),
             State::Made | State::Waiting | State::Closing(_) | State::Paused | State::Stopped => {}
         }
     }
@@ -215,6 +216,7 @@ impl Link {
 
     /// Leaves whatever the link is at, for `then`; an open connection goes through the closing handshake first.
     fn leave(&mut self, now: Instant, frame: Option<CloseFrame>, cause: Cause, then: Then, out: &mut Commands) {
+        self.dismiss(now, cause, out);
         match &mut self.state {
             State::Open(_) => self.begin_close(now, Ending { owed: Some(frame), cause, detail: "".into(), then }, out),
             State::Closing(closing) => {
@@ -223,7 +225,7 @@ impl Link {
                 }
             }
             State::Dialing { .. } => {
-                out.push(Command::Hangup);
+                out.push(Command::Hangup(Lane::Current));
                 self.go_on(now, then, out);
             }
             State::Made | State::Waiting | State::Parked | State::Paused => self.go_on(now, then, out),
@@ -234,11 +236,14 @@ impl Link {
     /// The transport is gone and nothing is under way: what comes next.
     fn go_on(&mut self, now: Instant, then: Then, out: &mut Commands) {
         match then {
+            // What is beside was not dismissed, so it is wanted.
+            Then::Outcome | Then::Redial(_) if self.adopt(now, out) => {}
             Then::Outcome => self.follow(now, None, None, out),
             Then::Redial(reason) => self.dial(now, reason, out),
             Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
             Then::Stop(fate) => {
                 self.enter(now, State::Stopped, Reason::Shutdown, None, out);
+                self.cut_beside(out);
                 let mut ended = Vec::new();
                 let marked = self.outbox.clear(Rung::Dropped, fate, &mut ended);
                 self.tell_receipts(ended, out);
@@ -253,8 +258,8 @@ impl Link {
     /// Open → closing.
     pub(super) fn begin_close(&mut self, now: Instant, ending: Ending, out: &mut Commands) {
         let State::Open(open) = &self.state else { return };
-        let since = open.since;
-        let established = open.established.clone();
+        let Open { generation, since, established } = open;
+        let open = Open { generation: *generation, since: *since, established: established.clone() };
         let reason = match ending.then {
             Then::Outcome => Reason::Underway,
             Then::Redial(reason) => reason,
@@ -263,7 +268,6 @@ impl Link {
         };
         // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
         self.owes_ping = ending.owed.is_some() && !ending.cause.is_failure() && self.outbox.has_unproven();
-        let open = Open { established, since };
         let closing = Closing { open, ending, sent_code: None, received: None };
         self.enter(now, State::Closing(closing), reason, None, out);
         self.timers.set(Timer::Close, now + self.policy.close_timeout);
@@ -307,5 +311,29 @@ impl Link {
             self.timers.set(Timer::Idle, heard + policy.heartbeat.idle);
         }
         self.policy = policy;
+    }
+}
+
+impl Policy {
+    /// How long to wait before the next attempt, and why. It is for who asks to know whether there is to be one.
+    pub(super) fn delay(
+        &self,
+        action: Action,
+        (now, retry_after): (Instant, Option<Duration>),
+        backoff: &mut Backoff,
+        chance: &mut Chance,
+    ) -> (Duration, Reason) {
+        let max = self.backoff.max;
+        match (action, retry_after) {
+            (Action::Now, _) => (Duration::ZERO, Reason::Immediate),
+            (Action::Slow, _) => (chance.between(max / 2, max), Reason::Slow),
+            (Action::Within(low, high), _) => (chance.between(low, high), Reason::ServiceRestart),
+            (Action::RetryAfter, Some(asked)) => (chance.above(asked.min(self.retry_after_max)), Reason::RetryAfter),
+            (Action::Park | Action::StayClosed, _) => (chance.above(self.park_probe), Reason::Refused),
+            (Action::Refresh, _) => (backoff.next_delay(&self.backoff, now, chance), Reason::Refresh),
+            (Action::Backoff | Action::NextUrl, _) | (Action::RetryAfter, None) => {
+                (backoff.next_delay(&self.backoff, now, chance), Reason::Backoff)
+            }
+        }
     }
 }

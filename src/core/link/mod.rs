@@ -9,12 +9,15 @@
 //!                     ├──────── waiting, parked                             │
 //!                     └──────────────────────────── resume ────────────── paused
 //! ```
+//! An open link can have another connection beside its own for a while: `rotation` has that picture.
+//!
 //! The driver feeds what happened and carries out the commands; it never decides. `Stop` leads to the end from anywhere,
 //! in at most the time it names.
 
 mod connection;
 mod exchange;
 mod lifecycle;
+mod rotation;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -29,7 +32,7 @@ use std::{
 use super::{
     backoff::{self, Backoff},
     chance::Chance,
-    close::Closed,
+    close::{Cause, Closed},
     event::Established,
     heartbeat::{self, Pings},
     message::Message,
@@ -38,9 +41,11 @@ use super::{
     phase::{Phase, ReadyState, Reason},
     timers::{Timer, Timers},
 };
+use rotation::Rotation;
 use state::{Closing, State};
 
-pub use exchange::{Command, Commands, Frame, Input, Received, Verb};
+pub use exchange::{Command, Commands, Frame, Input, Lane, Received, Verb};
+pub use rotation::Rotating;
 
 /// Everything that steers a link. Built by the configuration, followed at once when it changes.
 #[derive(Debug, Clone)]
@@ -65,6 +70,10 @@ pub struct Policy {
     pub outcomes: Vec<Rule>,
     /// Limits of the queue.
     pub outbox: Arc<outbox::Policy>,
+    /// A new connection may be open beside the old one; else the old one is closed first.
+    pub rotates: bool,
+    /// After the switch, the old connection is read for so long before it is closed.
+    pub overlap: Duration,
     /// The largest message that may arrive; a larger one fails the connection with 1009.
     pub max_inbound: usize,
 }
@@ -82,6 +91,8 @@ impl Default for Policy {
             backoff: backoff::Policy::default(),
             outcomes: Vec::new(),
             outbox: Arc::default(),
+            rotates: true,
+            overlap: Duration::from_secs(1),
             max_inbound: 1 << 20,
         }
     }
@@ -101,6 +112,8 @@ pub struct Link {
     streak: Streak,
     attempt: u32,
     generation: u64,
+    /// The number of the connection that was opened last.
+    newest: u64,
     url: usize,
     /// URLs tried since one of them opened.
     urls_tried: usize,
@@ -113,6 +126,7 @@ pub struct Link {
     rtt: Option<Duration>,
     heard: Option<Instant>,
     last_close: Option<Box<(Closed, Instant)>>,
+    rotation: Option<Box<Rotation>>,
 }
 
 impl Link {
@@ -129,6 +143,7 @@ impl Link {
             streak: Streak::default(),
             attempt: 0,
             generation: 0,
+            newest: 0,
             url: 0,
             urls_tried: 0,
             outbox: Outbox::new(Arc::clone(&policy.outbox)),
@@ -139,6 +154,7 @@ impl Link {
             rtt: None,
             heard: None,
             last_close: None,
+            rotation: None,
             policy,
         }
     }
@@ -169,13 +185,15 @@ impl Link {
             Input::Ended { escaped, detail } => self.on_ended(now, escaped, detail, &mut out),
             Input::Verb(verb) => self.on_verb(now, verb, &mut out),
             Input::Policy(policy) => self.on_policy(policy),
-            Input::Redial => self.on_redial(now, &mut out),
+            Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),
+            Input::Beside(input) => self.on_beside(now, *input, &mut out),
             Input::Stop(within, fate) => self.on_stop(now, within, fate, &mut out),
             Input::Acknowledged(key) => self.on_acknowledged(&key, &mut out),
             Input::Stored { place, id } => self.outbox.stored(place, id),
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
             Input::Marked(ids) => self.outbox.marked(&ids),
         }
+        self.settle(now, &mut out);
         self.mark(&mut out);
         out
     }
@@ -186,19 +204,22 @@ impl Link {
         let mut out = Commands::new();
         self.expire(now, &mut out);
         self.miss_acks(now, &mut out);
+        self.settle(now, &mut out);
+        self.on_rotation_due(now, &mut out);
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Retry => self.dial(now, Reason::Underway, &mut out),
-                Timer::Connect => out.push(Command::GiveUp),
+                Timer::Connect => out.push(Command::GiveUp(Lane::Current)),
                 Timer::Idle => self.on_idle(now),
                 Timer::Pong => self.on_silence(now, "nothing arrived in time after a ping", &mut out),
                 Timer::Stall => self.on_silence(now, "the peer takes nothing that is sent", &mut out),
                 Timer::Stable => self.on_stable(),
-                Timer::Close => out.push(Command::Hangup),
+                Timer::Close => out.push(Command::Hangup(Lane::Current)),
                 // The ping is pulled, now that it may be.
-                Timer::Confirm | Timer::Ack | Timer::Expiry => {}
+                Timer::Confirm | Timer::Ack | Timer::Expiry | Timer::Rotate => {}
             }
         }
+        self.settle(now, &mut out);
         out
     }
 
@@ -207,7 +228,8 @@ impl Link {
         let expiry = self.outbox.next_expiry().map(|at| (at, Timer::Expiry));
         let is_open = matches!(self.state, State::Open(_));
         let ack = self.outbox.next_ack_deadline().filter(|_| is_open).map(|at| (at, Timer::Ack));
-        self.timers.next().into_iter().chain(expiry).chain(ack).min()
+        let rotation = self.rotation_due().map(|at| (at, Timer::Rotate));
+        self.timers.next().into_iter().chain(expiry).chain(ack).chain(rotation).min()
     }
 
     /// Where the link is.
@@ -326,7 +348,7 @@ impl Link {
             return (Err((message, outbox::Refusal::Down)), Commands::new());
         }
         let (mut out, mut ended) = (Commands::new(), Vec::new());
-        let ready = matches!(self.state, State::Open(_));
+        let ready = self.state.is_open() || self.has_standby();
         let id = message.id;
         let answer = self.outbox.offer(now, message, ready, &mut ended);
         self.tell_receipts(ended, &mut out);

@@ -30,6 +30,11 @@ pub(super) enum State {
 }
 
 impl State {
+    /// Whether it carries messages.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
     pub(super) fn phase(&self) -> Phase {
         match self {
             Self::Made | Self::Waiting | Self::Dialing { queued: Some(_) } => Phase::Waiting,
@@ -44,6 +49,8 @@ impl State {
 
 #[derive(Debug)]
 pub(super) struct Open {
+    /// Its number.
+    pub(super) generation: u64,
     pub(super) established: Box<Established>,
     pub(super) since: Instant,
 }

@@ -10,6 +10,7 @@ use crate::core::{
 };
 
 mod again;
+mod rotation;
 
 /// A link, a clock, and what the link has said.
 struct Bench {
@@ -144,9 +145,9 @@ fn the_attempts_clock_stands_still_while_it_is_queued() {
     bench.pass(Duration::from_secs(4)).feed(Input::Queued);
     assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Waiting, Reason::Admission));
     bench.pass(Duration::from_hours(1)).feed(Input::Admitted).pass(Duration::from_secs(5));
-    assert!(!bench.said.contains(&Command::GiveUp));
+    assert!(!bench.said.contains(&Command::GiveUp(Lane::Current)));
     bench.pass(Duration::from_secs(2));
-    assert!(bench.said.contains(&Command::GiveUp));
+    assert!(bench.said.contains(&Command::GiveUp(Lane::Current)));
 }
 
 #[test]
@@ -201,7 +202,7 @@ fn silence_is_pinged_and_then_ends_the_connection() {
     bench.pass(Duration::from_secs(20));
     assert!(matches!(bench.frames()[..], [Frame::Ping(_)]));
     bench.pass(Duration::from_secs(10));
-    assert!(bench.said.contains(&Command::Hangup));
+    assert!(bench.said.contains(&Command::Hangup(Lane::Current)));
     bench.feed(ended());
     assert_eq!((bench.last_close().cause, bench.last_close().code), (Cause::PongTimeout, 1006));
     assert_eq!(bench.link.phase(), Phase::Waiting);
@@ -226,7 +227,7 @@ fn a_peer_that_talks_but_takes_nothing_is_found_out() {
     for _ in 0..10 {
         bench.pass(Duration::from_secs(5)).feed(Input::Heard);
     }
-    assert!(bench.said.contains(&Command::Hangup));
+    assert!(bench.said.contains(&Command::Hangup(Lane::Current)));
 }
 
 #[test]
@@ -235,9 +236,9 @@ fn an_abort_code_is_sent_and_the_wait_for_its_answer_is_bounded() {
     let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
     bench.feed(Input::Start).feed(Input::Dialled(established())).pass(Duration::from_secs(31));
     assert!(matches!(&bench.frames()[..], [Frame::Close(Some(frame))] if frame.code == 4000));
-    assert!(!bench.said.contains(&Command::Hangup));
+    assert!(!bench.said.contains(&Command::Hangup(Lane::Current)));
     bench.pass(Duration::from_secs(5));
-    assert!(bench.said.contains(&Command::Hangup));
+    assert!(bench.said.contains(&Command::Hangup(Lane::Current)));
 }
 
 #[test]
@@ -383,7 +384,7 @@ fn a_stopped_link_dials_no_more_and_ends_in_time() {
         let dials = bench.dials();
         bench.feed(Input::Stop(Duration::from_secs(1), Fate::Shutdown));
         bench.pass(Duration::from_secs(1));
-        if bench.said.contains(&Command::Hangup) && !bench.said.contains(&Command::Done) {
+        if bench.said.contains(&Command::Hangup(Lane::Current)) && !bench.said.contains(&Command::Done) {
             bench.feed(ended());
         }
         assert!(bench.said.contains(&Command::Done), "stage {stage}");
@@ -413,7 +414,7 @@ fn a_failed_url_gives_way_to_the_next() {
         .said
         .iter()
         .filter_map(|command| match command {
-            Command::Dial { url } => Some(*url),
+            Command::Dial { url, .. } => Some(*url),
             _ => None,
         })
         .collect();

@@ -247,6 +247,11 @@ impl Outbox {
         !self.in_transit.is_empty() || !self.unconfirmed.is_empty()
     }
 
+    /// Whether a message is on its way to the kernel.
+    pub fn is_in_transit(&self) -> bool {
+        !self.in_transit.is_empty()
+    }
+
     /// Whether a ping should ask the peer how far it has read: a written message wants it, or many are unconfirmed.
     pub fn wants_confirmation(&self) -> bool {
         self.unconfirmed.wants_ping()

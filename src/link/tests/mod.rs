@@ -7,3 +7,4 @@ mod faults;
 mod life;
 mod orders;
 mod peer;
+mod rotation;

@@ -64,7 +64,8 @@ struct Begun {
 #[derive(Debug)]
 pub struct Spans {
     queue: mpsc::Sender<Span>,
-    open: Mutex<HashMap<LinkId, Begun>>,
+    /// By link and the connection's number: a link that rotates has two.
+    open: Mutex<HashMap<(LinkId, u64), Begun>>,
     families: Arc<Families>,
 }
 
@@ -72,11 +73,15 @@ impl Spans {
     /// Tells a fact that came to be at this time; `url` is the one in use, `attempt` its number since the link was stable.
     pub fn tell(&self, link: &LinkId, at: SystemTime, event: &Event, (url, attempt): (&str, u32)) {
         match event {
-            Event::DialFailed(failure) => self.failed(link, at, failure, (url, attempt)),
+            Event::DialFailed(failure) | Event::RotateFailed { failure, .. } => {
+                self.failed(link, at, failure, (url, attempt));
+            }
             Event::Opened { generation, established } => self.opened(link, at, established, (*generation, attempt)),
-            Event::Closed { closed, .. } => self.closed(link, at, closed),
+            Event::Closed { generation, closed, .. } => self.closed(&(link.clone(), *generation), at, closed),
             Event::Phase { .. }
             | Event::Dialing { .. }
+            | Event::Rotating { .. }
+            | Event::Rotated { .. }
             | Event::Message { .. }
             | Event::Written { .. }
             | Event::Receipt { .. }
@@ -108,11 +113,11 @@ impl Spans {
         let mut attributes = of_link(link, attempt);
         attributes.push(("wskeeper.generation", Value::Number(i64::try_from(generation).unwrap_or(i64::MAX))));
         attributes.push(("url.full", Value::Text(established.url.to_string())));
-        self.open().insert(link.clone(), Begun { trace, id, at: begin, attributes });
+        self.open().insert((link.clone(), generation), Begun { trace, id, at: begin, attributes });
     }
 
-    fn closed(&self, link: &LinkId, at: SystemTime, closed: &Closed) {
-        let found = self.open().remove(link);
+    fn closed(&self, connection: &(LinkId, u64), at: SystemTime, closed: &Closed) {
+        let found = self.open().remove(connection);
         let Some(Begun { trace, id, at: begin, mut attributes }) = found else { return };
         attributes.push(("wskeeper.close.code", Value::Number(closed.code.into())));
         attributes.push(("wskeeper.close.clean", Value::Flag(closed.was_clean)));
@@ -155,7 +160,7 @@ impl Spans {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<LinkId, Begun>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<(LinkId, u64), Begun>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,116 @@
+//! A link of the simulation, and the two lines that the world gives it.
+//!
+//! What leaves a link is not yet read by its peer: it lies on the wire until the peer turns to it. So two connections race here
+//! as they do outside, and a message that overtakes another on a newer connection is seen.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::*;
+
+/// An attempt or a connection.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub(super) struct Line {
+    pub(super) dialing: bool,
+    pub(super) asked: Option<u64>,
+    pub(super) place: bool,
+    pub(super) open: bool,
+    /// Wire bytes pulled since the last flush.
+    pub(super) pulled: u64,
+    /// Data frames pulled since then, by the number that is their text, and where on the wire each begins.
+    pub(super) unflushed: Vec<(u64, u64)>,
+    /// Data frames that the peer has not read, and where on the wire each ends.
+    pub(super) wire: VecDeque<(u64, u64)>,
+    /// Wire bytes since the last flush that the peer has read.
+    pub(super) taken: u64,
+    pub(super) pings: Vec<Bytes>,
+    /// A Close frame has left.
+    pub(super) said_close: bool,
+}
+
+/// A link and the transports that the world gives it.
+pub(super) struct Node {
+    pub(super) link: Link,
+    pub(super) lines: [Line; 2],
+    /// Data frames of which something left, in order.
+    pub(super) left: Vec<u64>,
+    /// Messages as the peer has read them, over all connections.
+    pub(super) read: Vec<u64>,
+    pub(super) held: BTreeMap<u64, (usize, receipt::State)>,
+    /// Answers that the disk has not given yet.
+    pub(super) disk: VecDeque<Input>,
+    /// Messages that the disk has said it has.
+    pub(super) stored: BTreeSet<u64>,
+    pub(super) marked: BTreeSet<u64>,
+}
+
+impl Node {
+    pub(super) fn new(link: Link) -> Self {
+        Self {
+            link,
+            lines: Default::default(),
+            left: Vec::new(),
+            read: Vec::new(),
+            held: BTreeMap::new(),
+            disk: VecDeque::new(),
+            stored: BTreeSet::new(),
+            marked: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn line(&mut self, lane: Lane) -> &mut Line {
+        &mut self.lines[lane as usize]
+    }
+
+    /// A data frame was pulled.
+    pub(super) fn pull(&mut self, number: u64, len: u64) {
+        let transport = self.line(Lane::Current);
+        transport.unflushed.push((number, transport.pulled));
+        transport.pulled += len;
+        transport.wire.push_back((number, transport.pulled));
+    }
+
+    /// All that was pulled has left.
+    pub(super) fn flush(&mut self, lane: Lane) {
+        let transport = &mut self.lines[lane as usize];
+        self.left.extend(transport.unflushed.drain(..).map(|(number, _)| number));
+        transport.wire.iter_mut().for_each(|(_, end)| *end = 0);
+        (transport.pulled, transport.taken) = (0, 0);
+    }
+
+    /// The connection is gone after so many bytes: what had not begun to leave never will.
+    pub(super) fn cut(&mut self, lane: Lane, escaped: u64) {
+        let transport = &mut self.lines[lane as usize];
+        transport.unflushed.retain(|(_, begin)| *begin < escaped);
+        self.left.extend(transport.unflushed.drain(..).map(|(number, _)| number));
+        // Of the last of them only a part may have left, which no peer reads.
+        transport.wire.retain(|(_, end)| *end <= escaped);
+    }
+
+    /// The peer reads the next of what has been pulled, whether or not the link knows that it has left.
+    pub(super) fn read(&mut self, lane: Lane, most: usize) {
+        let transport = &mut self.lines[lane as usize];
+        let count = transport.wire.len().min(most);
+        for (number, end) in transport.wire.drain(..count) {
+            transport.taken = transport.taken.max(end);
+            self.read.push(number);
+        }
+    }
+
+    /// Whether the order of what the peer has read is that of acceptance, and nothing was read twice that may not be.
+    pub(super) fn check_order(&self, delivery: Delivery) {
+        let read = &self.read;
+        match delivery {
+            Delivery::AtMostOnce => {
+                assert!(read.is_sorted_by(|one, next| one < next), "order, and nothing twice: {read:?}");
+            }
+            Delivery::AtLeastOnce => {
+                let mut seen = BTreeSet::new();
+                let firsts = read.iter().filter(|number| seen.insert(**number));
+                assert!(firsts.is_sorted(), "order: {read:?}");
+            }
+        }
+    }
+}

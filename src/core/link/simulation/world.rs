@@ -1,0 +1,120 @@
+//! What the world does to attempts and connections: it answers, refuses, reads, closes and cuts.
+
+use super::*;
+
+impl World {
+    pub(super) fn end_dial(&mut self, index: usize, lane: Lane) {
+        let transport = self.nodes[index].line(lane);
+        transport.dialing = false;
+        if let Some(ticket) = transport.asked.take() {
+            self.admission.withdraw(ticket);
+        }
+        if std::mem::take(&mut transport.place) {
+            self.admission.release(address(), false);
+        }
+    }
+
+    pub(super) fn lose(&mut self, index: usize, lane: Lane) {
+        let (bits, some) = (self.chance.bits(), (self.chance.bits() % 3) as usize);
+        let node = &mut self.nodes[index];
+        if std::mem::take(&mut node.line(lane).open) {
+            let Line { pulled, taken, .. } = *node.line(lane);
+            let escaped = taken + bits % (pulled - taken + 1);
+            node.cut(lane, escaped);
+            // Some of what was on the wire has arrived all the same.
+            node.read(lane, some);
+            *node.line(lane) = Line::default();
+            self.feed_line(index, lane, Input::Ended { escaped, detail: "".into() });
+        }
+    }
+
+    /// What the world does to a link that dials.
+    pub(super) fn answer_dial(&mut self, index: usize, lane: Lane) {
+        if !self.nodes[index].line(lane).place || !(self.benign || self.one_in(2)) {
+            return;
+        }
+        self.end_dial(index, lane);
+        if self.calm || self.one_in(2) {
+            let established = Established {
+                url: "ws://peer/".into(),
+                address: None,
+                protocol: "".into(),
+                extensions: "".into(),
+                certificates: Certificates::default(),
+                timings: Timings::default(),
+            };
+            self.nodes[index].line(lane).open = true;
+            self.feed_line(index, lane, Input::Dialled(Box::new(established)));
+        } else {
+            let status = [None, Some(401), Some(404), Some(429), Some(503)][(self.chance.bits() % 5) as usize];
+            self.feed_line(index, lane, failed(if status.is_some() { Cause::Upgrade } else { Cause::Dns }, status));
+        }
+    }
+
+    /// What leaves an open connection.
+    fn pull(&mut self, index: usize, lane: Lane) {
+        loop {
+            let node = &mut self.nodes[index];
+            let frame = match lane {
+                Lane::Current => node.link.poll_transmit(self.now),
+                Lane::Beside => node.link.poll_transmit_beside(),
+            };
+            let Some(frame) = frame else { return };
+            let transport = &mut node.lines[lane as usize];
+            assert!(transport.open && !transport.said_close, "a frame left a connection that is not open");
+            match frame {
+                Frame::Data(payload) => {
+                    assert_eq!(lane, Lane::Current, "a message left beside the current connection");
+                    let text = String::from_utf8(payload.bytes().to_vec()).expect("text");
+                    let number = text.trim_start_matches('.').parse().expect("a number");
+                    assert!(!self.durable || node.stored.contains(&number), "{number} left before it was stored");
+                    let needs_mark = self.durable && self.delivery == Delivery::AtMostOnce;
+                    assert!(!needs_mark || node.marked.contains(&number), "{number} left before it was marked");
+                    node.pull(number, payload.len() as u64 + 6);
+                }
+                Frame::Ping(nonce) => transport.pings.push(nonce),
+                Frame::Close(_) => transport.said_close = true,
+            }
+        }
+    }
+
+    /// What the world does to an open connection. A word of the peer's may make the lanes change places; what follows then is
+    /// done to the one that is in the lane.
+    pub(super) fn touch(&mut self, index: usize, lane: Lane) {
+        self.pull(index, lane);
+        if self.benign || self.one_in(2) {
+            self.nodes[index].flush(lane);
+            self.feed_line(index, lane, Input::Flushed);
+        }
+        if self.one_in(3) {
+            self.nodes[index].read(lane, 1);
+        }
+        if self.benign || self.one_in(3) {
+            self.nodes[index].read(lane, usize::MAX);
+            self.feed_line(index, lane, Input::Heard);
+            for nonce in std::mem::take(&mut self.nodes[index].line(lane).pings) {
+                self.feed_line(index, lane, Input::Received(Received::Pong(nonce)));
+            }
+        }
+        let answers = self.nodes[index].line(lane).said_close && (self.benign || self.one_in(2));
+        if answers || (!self.calm && self.one_in(10)) {
+            let code = [1000, 1001, 1008, 1011, 1012, 1013, 3000, 4401][(self.chance.bits() % 8) as usize];
+            let frame = CloseFrame { code, reason: "".into() };
+            self.feed_line(index, lane, Input::Received(Received::Close(Some(frame))));
+        }
+        let is_closing = lane == Lane::Current && self.nodes[index].link.phase() == Phase::Closing;
+        if (!self.calm && self.one_in(8)) || is_closing || answers {
+            self.lose(index, lane);
+        }
+    }
+}
+
+pub(super) fn failed(cause: Cause, status: Option<u16>) -> Input {
+    Input::DialFailed(Box::new(DialFailure {
+        cause,
+        status,
+        retry_after: status.filter(|status| *status == 429).map(|_| Duration::from_secs(7)),
+        detail: "".into(),
+        timings: Timings::default(),
+    }))
+}
