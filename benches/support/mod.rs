@@ -50,8 +50,14 @@ pub(crate) struct Running(pub(crate) Child);
 impl Running {
     /// `wskeeper echo` on this port.
     pub(crate) fn peer(port: u16) -> Result<Self> {
+        Self::peer_with(port, &[])
+    }
+
+    /// The same with faults.
+    pub(crate) fn peer_with(port: u16, faults: &[&str]) -> Result<Self> {
         let child = Command::new(KEEPER)
             .args(["echo", "--listen", &format!("127.0.0.1:{port}")])
+            .args(faults)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;

@@ -1,0 +1,187 @@
+//! Twenty minutes of five thousand busy links whose peer resets all of them each minute: what was taken must come back.
+//!
+//! `cargo bench --bench soak [-- --minutes 20 --links 5000]`. Memory, open files, threads and series are read when all is
+//! quiet, after a warm-up that fills every bounded thing (inboxes, receipts), and again at the end. What a reader would get
+//! wrong: the numbers under way may swing; only the two quiet moments are compared.
+
+#![allow(clippy::print_stdout, reason = "what a bench says goes to its user")]
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use support::{Result, Running, daemon, free_port, get, metric, post, wait_until};
+use tokio::time::Instant;
+
+mod support;
+
+const ENDPOINTS: u32 = 50;
+const WARM_UP: Duration = Duration::from_mins(3);
+const ROUND: Duration = Duration::from_secs(1);
+/// Resident memory may end this much above where it began: allocators keep pages of their own.
+const TOLERANCE: f64 = 1.05;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let (minutes, links) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (20, 5_000),
+        ["--minutes", minutes, "--links", links] => (minutes.parse()?, links.parse()?),
+        _ => return Err("usage: cargo bench --bench soak [-- --minutes N --links N]".into()),
+    };
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    soak(Duration::from_mins(minutes), links / ENDPOINTS)
+}
+
+fn soak(lasting: Duration, links_each: u32) -> Result<()> {
+    let peer_port = free_port()?;
+    let _peer = Running::peer_with(peer_port, &["--drop-every", "60s"])?;
+    let endpoint = |number: u32| {
+        format!(
+            "[endpoints.e{number}]\nurl = \"ws://127.0.0.1:{peer_port}/\"\nlinks = {links_each}\nheartbeat.idle = \"5s\"\n\
+             backoff = {{ initial = \"100ms\", max = \"2s\" }}\n"
+        )
+    };
+    let (keeper, api) = daemon(&(0..ENDPOINTS).map(endpoint).collect::<String>())?;
+    let daemon = Watched { keeper, api, links: f64::from(links_each * ENDPOINTS) };
+    wait_until(|| daemon.is_quiet())?;
+    Sample::head();
+    daemon.sample()?.row("ready");
+    daemon.load(links_each, WARM_UP, |_| Ok(()))?;
+    let first = daemon.quiet_sample()?;
+    first.row("warm, quiet");
+    daemon.load(links_each, lasting, |minute| {
+        daemon.sample()?.row(&format!("minute {minute}"));
+        Ok(())
+    })?;
+    let last = daemon.quiet_sample()?;
+    last.row("end, quiet");
+    let resets = metric(api, "wskeeper_connect_attempts_total{")?;
+    println!("\n{:.0} messages sent, {resets:.0} connection attempts", last.sent);
+    last.compare(&first)
+}
+
+/// The daemon under load.
+struct Watched {
+    keeper: Running,
+    api: u16,
+    links: f64,
+}
+
+impl Watched {
+    /// Every link is ready and nothing is queued.
+    fn is_quiet(&self) -> Result<bool> {
+        let text = get(self.api, "/metrics")?;
+        let ready = sum(&text, "wskeeper_links{", "phase=\"ready\"");
+        Ok(ready >= self.links && sum(&text, "wskeeper_outbox_messages{", "") < 0.5)
+    }
+
+    /// Each link sends a message a second, which its peer sends back, for so long.
+    fn load(&self, links_each: u32, lasting: Duration, mut each_minute: impl FnMut(u64) -> Result<()>) -> Result<()> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let sender = send(self.api, links_each, Arc::clone(&stop));
+        let began = Instant::now();
+        let mut minute = 0;
+        let outcome = loop {
+            if began.elapsed() >= lasting {
+                break Ok(());
+            }
+            pause(ROUND);
+            if began.elapsed().as_secs() / 60 > minute {
+                minute += 1;
+                if let Err(error) = each_minute(minute) {
+                    break Err(error);
+                }
+            }
+        };
+        stop.store(true, Ordering::Relaxed);
+        sender.join().map_err(|_| "the sender panicked")??;
+        outcome
+    }
+
+    fn quiet_sample(&self) -> Result<Sample> {
+        // Long enough for the heartbeats to settle what was written.
+        pause(Duration::from_secs(10));
+        wait_until(|| self.is_quiet())?;
+        self.sample()
+    }
+
+    fn sample(&self) -> Result<Sample> {
+        let process = format!("/proc/{}", self.keeper.0.id());
+        let text = get(self.api, "/metrics")?;
+        let series = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        Ok(Sample {
+            resident_mb: self.keeper.resident_mb()?,
+            files: fs::read_dir(format!("{process}/fd"))?.count(),
+            threads: fs::read_dir(format!("{process}/task"))?.count(),
+            series: text.lines().filter(series).count(),
+            sent: sum(&text, "wskeeper_messages_total{", "direction=\"out\""),
+        })
+    }
+}
+
+/// The sum over the series of this name whose labels contain this.
+fn sum(text: &str, name: &str, with: &str) -> f64 {
+    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(with));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Sends as long as it is not stopped: to every link of every endpoint one message a round.
+fn send(api: u16, links_each: u32, stop: Arc<AtomicBool>) -> JoinHandle<std::result::Result<(), String>> {
+    let line = |link| format!("{{\"data\":\"{}\",\"link\":{link}}}\n", "x".repeat(64));
+    let body: String = (0..links_each).map(line).collect();
+    thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            for number in 0..ENDPOINTS {
+                post(api, &format!("/v1/endpoints/e{number}/messages:batch"), "application/x-ndjson", &body)
+                    .map_err(|error| error.to_string())?;
+            }
+            pause(ROUND.saturating_sub(began.elapsed()));
+        }
+        Ok(())
+    })
+}
+
+/// What the daemon holds at one moment.
+struct Sample {
+    resident_mb: f64,
+    files: usize,
+    threads: usize,
+    series: usize,
+    sent: f64,
+}
+
+impl Sample {
+    fn head() {
+        println!("{:<14}{:>14}{:>8}{:>9}{:>8}{:>14}", "", "resident (MB)", "files", "threads", "series", "sent");
+    }
+
+    fn row(&self, when: &str) {
+        let Self { resident_mb, files, threads, series, sent } = self;
+        println!("{when:<14}{resident_mb:>14.1}{files:>8}{threads:>9}{series:>8}{sent:>14.0}");
+    }
+
+    fn compare(&self, first: &Self) -> Result<()> {
+        let grown = self.resident_mb / first.resident_mb;
+        println!("memory at the end: {grown:.3} of the beginning (goal: at most {TOLERANCE})");
+        let counts = |sample: &Self| (sample.files, sample.threads, sample.series);
+        if grown > TOLERANCE || counts(self) != counts(first) {
+            return Err("not all that was taken came back".into());
+        }
+        println!("files, threads and series: as at the beginning");
+        Ok(())
+    }
+}
+
+fn pause(lasting: Duration) {
+    #[allow(clippy::disallowed_methods, reason = "no runtime here: the bench looks from outside")]
+    thread::sleep(lasting);
+}
