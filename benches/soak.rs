@@ -45,8 +45,7 @@ fn soak(lasting: Duration, links_each: u32) -> Result<()> {
     let _peer = Running::peer_with(peer_port, &["--drop-every", "60s"])?;
     let endpoint = |number: u32| {
         format!(
-            "[endpoints.e{number}]\nurl = \"ws://127.0.0.1:{peer_port}/\"\nlinks = {links_each}\nheartbeat.idle = \"5s\"\n\
-             backoff = {{ initial = \"100ms\", max = \"2s\" }}\n"
+            "[endpoints.e{number}]\nurl = \"ws://127.0.0.1:{peer_port}/\"\nlinks = {links_each}\nheartbeat.idle = \"5s\"\n"
         )
     };
     let (keeper, api) = daemon(&(0..ENDPOINTS).map(endpoint).collect::<String>())?;
