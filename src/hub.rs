@@ -1,15 +1,18 @@
 //! Inbox rings made shareable: publishing never waits, a subscriber reads by cursor at its own pace.
 //!
 //! The one thing a reader would get wrong: a slow subscriber costs nobody anything. It holds a cursor, not a queue; when the
-//! ring has moved past it, it is told of the gap and goes on. The disk of a durable inbox is such a subscriber: what it has not
+//! ring has moved past it, it is told of the gap and goes on. Waking one that is awake costs next to nothing. The disk of a durable inbox is such a subscriber: what it has not
 //! written when the ring moves on is not in the retained window any more, so it need not be written.
 
 use std::{
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::{Notify, watch};
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
 
 pub use crate::core::entry::{Entry, Item};
 use crate::core::{
@@ -74,8 +77,8 @@ pub struct Unstored {
 pub struct Hub {
     budget: Arc<Budget>,
     state: Mutex<State>,
-    /// Wakes subscribers; `true` once the hub is closed.
-    changed: watch::Sender<bool>,
+    /// One of each subscriber.
+    bells: Mutex<Vec<Arc<AtomicWaker>>>,
     /// Wakes who writes a durable inbox to disk.
     to_store: Notify,
 }
@@ -108,7 +111,7 @@ impl Hub {
 
     fn with(durable: bool, ring: Ring<Arc<Entry>>, budget: Arc<Budget>) -> Arc<Self> {
         let state = Mutex::new(State { ring, durable, closed: false });
-        Arc::new(Self { budget, state, changed: watch::channel(false).0, to_store: Notify::new() })
+        Arc::new(Self { budget, state, bells: Mutex::default(), to_store: Notify::new() })
     }
 
     /// Follows a new policy.
@@ -130,10 +133,7 @@ impl Hub {
             let entry = Arc::new(Entry { cursor, at, link: link.clone(), generation, item });
             (state.ring.push(entry, message, &self.budget), state.durable)
         };
-        // Who subscribes later finds the entry in the ring.
-        if self.changed.receiver_count() > 0 {
-            self.changed.send_modify(|_| {});
-        }
+        self.ring_bells();
         if durable {
             self.to_store.notify_one();
         }
@@ -177,19 +177,20 @@ impl Hub {
 
     /// Subscribers now.
     pub fn readers(&self) -> usize {
-        self.changed.receiver_count()
+        self.bells().len()
     }
 
     /// Ends all subscriptions, once they have read what is there.
     pub fn close(&self) {
         self.state().closed = true;
         self.to_store.notify_one();
-        self.changed.send_replace(true);
+        self.ring_bells();
     }
 
     /// A subscriber.
     pub fn subscribe(self: &Arc<Self>, from: From) -> Reader {
-        let changed = self.changed.subscribe();
+        let bell = Arc::default();
+        self.bells().push(Arc::clone(&bell));
         let (newest, start) = {
             let state = self.state();
             (state.ring.newest(), state.ring.start())
@@ -200,7 +201,15 @@ impl Hub {
             From::After(seen) if seen > newest => (start, true),
             From::After(seen) => (seen, false),
         };
-        Reader { hub: Arc::clone(self), cursor, is_strange, changed }
+        Reader { hub: Arc::clone(self), cursor, is_strange, bell }
+    }
+
+    fn ring_bells(&self) {
+        self.bells().iter().for_each(|bell| bell.wake());
+    }
+
+    fn bells(&self) -> MutexGuard<'_, Vec<Arc<AtomicWaker>>> {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -223,21 +232,26 @@ pub struct Reader {
     cursor: u64,
     /// It has seen a number that was never given here: the clock was set back between two runs.
     is_strange: bool,
-    changed: watch::Receiver<bool>,
+    bell: Arc<AtomicWaker>,
 }
 
 impl Reader {
     /// The next entry or gap; waits for one. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Next {
-        loop {
-            let closed = *self.changed.borrow_and_update();
-            if let Some(next) = self.try_next() {
-                return next;
-            }
-            if closed || self.changed.changed().await.is_err() {
-                return Next::Closed;
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        for is_armed in [false, true] {
+            match self.look() {
+                (Some(next), _) => return Poll::Ready(next),
+                (None, true) => return Poll::Ready(Next::Closed),
+                // What comes after this look rings.
+                (None, false) if !is_armed => self.bell.register(cx.waker()),
+                (None, false) => {}
             }
         }
+        Poll::Pending
     }
 
     /// Waits at most this long; `None` when nothing came.
@@ -247,27 +261,38 @@ impl Reader {
 
     /// The next entry or gap if there is one now.
     pub fn try_next(&mut self) -> Option<Next> {
+        self.look().0
+    }
+
+    /// The same, and whether nothing more will come.
+    fn look(&mut self) -> (Option<Next>, bool) {
         if std::mem::take(&mut self.is_strange) {
-            return Some(Next::Gap { missed: None, from: self.cursor, to: self.cursor });
+            return (Some(Next::Gap { missed: None, from: self.cursor, to: self.cursor }), false);
         }
         let state = self.hub.state();
         let next = match state.ring.read(self.cursor) {
-            Read::CaughtUp => return None,
+            Read::CaughtUp => None,
             Read::Entry(cursor, entry) => {
                 self.cursor = cursor;
-                Next::Entry(Arc::clone(entry))
+                Some(Next::Entry(Arc::clone(entry)))
             }
             Read::Gap { from, to, missed } => {
                 self.cursor = to;
-                Next::Gap { missed, from, to }
+                Some(Next::Gap { missed, from, to })
             }
         };
-        Some(next)
+        (next, state.closed)
     }
 
     /// The cursor of what was read last.
     pub fn position(&self) -> u64 {
         self.cursor
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.hub.bells().retain(|bell| !Arc::ptr_eq(bell, &self.bell));
     }
 }
 

@@ -169,7 +169,16 @@ impl<T> Ring<T> {
     }
 
     fn place_after(&self, cursor: u64) -> usize {
-        self.kept.partition_point(|kept| kept.number <= cursor)
+        let Some(first) = self.kept.front().filter(|first| first.number <= cursor) else { return 0 };
+        // Where there was no jump, the place follows from the number; where it is behind the last, there is none.
+        let guess = usize::try_from(cursor - first.number).map_or(usize::MAX, |before| before.saturating_add(1));
+        let is_next = |place: &usize| self.kept.get(*place).is_some_and(|kept| kept.number == cursor + 1);
+        match self.kept.back() {
+            Some(last) if last.number <= cursor => self.kept.len(),
+            Some(_) | None => {
+                Some(guess).filter(is_next).unwrap_or_else(|| self.kept.partition_point(|kept| kept.number <= cursor))
+            }
+        }
     }
 
     fn make_room(&mut self, message: Option<u64>) {

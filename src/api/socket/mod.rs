@@ -168,10 +168,12 @@ impl Session {
     async fn converse(&mut self, socket: &mut Socket) -> End {
         let mut heard = Instant::now();
         let mut ping = pin!(sleep_until(heard + PING));
+        let mut stop = self.stop.clone();
+        let mut stopped = pin!(stopped(&mut stop));
         loop {
             let reads = self.sends.has_room();
             let outcome = tokio::select! {
-                () = stopped(&mut self.stop) => Err(stopping()),
+                () = &mut stopped => Err(stopping()),
                 arrived = socket.next(), if reads => {
                     heard = Instant::now();
                     self.take_all(arrived, socket)
