@@ -1,4 +1,4 @@
-//! Performance tables: wskeeper beside what people use or write in its place, in one run on one machine.
+//! The tables of `docs/performance.md`: wskeeper beside what people use or write in its place, in one run on one machine.
 //!
 //! `benches/run` installs the contestants and calls this. What a reader would get wrong: times in seconds on the wall say
 //! little on a shared machine; what is compared is processor time by the kernel's count, on one core, contestants in a new
@@ -18,6 +18,7 @@ mod idle;
 mod ingest;
 mod load;
 mod peer;
+mod plot;
 mod proxies;
 mod publish;
 mod relay;
@@ -35,7 +36,7 @@ use setup::Setup;
 use support::Result;
 use tokio::task::LocalSet;
 
-const USAGE: &str = "usage: benches/run [--quick] [--only TABLE,…] [--seed N]";
+const USAGE: &str = "usage: benches/run [--quick] [--only TABLE,…] [--seed N] [--publish]";
 /// In the order of the document.
 const TABLES: [&str; 10] =
     ["relay", "pipeline", "latency", "ingest", "fanout", "http", "idle", "idle-tls", "storm", "scale"];
@@ -58,7 +59,7 @@ fn main() -> Result<()> {
         publish::show(&table);
         publish::keep(table)?;
     }
-    Ok(())
+    if asked.publish { publish::publish() } else { Ok(()) }
 }
 
 async fn measure(table: &str, setup: &mut Setup) -> Result<Table> {
@@ -82,17 +83,19 @@ struct Asked {
     tables: Vec<String>,
     quick: bool,
     seed: u64,
+    publish: bool,
 }
 
 impl Asked {
     fn read(args: &[&str]) -> Result<Self> {
         let seed = u64::from(uuid::Uuid::new_v4().as_fields().0);
         let tables = TABLES.map(str::to_owned).into();
-        let mut asked = Self { tables, quick: false, seed };
+        let mut asked = Self { tables, quick: false, seed, publish: false };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match *arg {
                 "--quick" => asked.quick = true,
+                "--publish" => asked.publish = true,
                 "--only" => {
                     let list = args.next().ok_or(USAGE)?;
                     asked.tables = list.split(',').map(str::to_owned).collect();

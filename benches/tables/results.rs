@@ -35,6 +35,13 @@ pub(crate) struct Column {
     pub(crate) unit: String,
 }
 
+impl Column {
+    /// Its head.
+    pub(crate) fn head(&self) -> String {
+        if self.unit.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.unit) }
+    }
+}
+
 /// A contestant's samples: by column, then by round. An empty column was not measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -68,7 +75,8 @@ impl Table {
             self.rows.push(Row { contestant: contestant.into(), samples });
             self.rows.len() - 1
         });
-        self.rows[index].samples[column].push(sample);
+        // More digits say nothing.
+        self.rows[index].samples[column].push((sample * 1e4).round() / 1e4);
     }
 
     /// Rows in this order; those that are not named come last.
@@ -122,4 +130,13 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let upper = *values.get(values.len() / 2)?;
     let lower = values[(values.len() - 1) / 2];
     Some(f64::midpoint(lower, upper))
+}
+
+/// Three digits that count.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        large if large >= 100.0 => format!("{value:.0}"),
+        middle if middle >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
 }
