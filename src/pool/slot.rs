@@ -400,9 +400,11 @@ impl Seen {
 impl LinkView {
     fn follow(&mut self, link: &Link, now: Instant, wall: SystemTime) {
         let past = |at: Instant| wall - now.saturating_duration_since(at);
-        // No attempt and no connection ends without one of these: what is told of each message need not copy the last end.
+        // No attempt and no connection ends without one of these, unless it is beside another: what is told of each message need
+        // not copy the last end.
         if (self.phase, self.reason, self.attempt, self.generation)
             != (link.phase(), link.reason(), link.attempt(), link.generation())
+            || self.rotation.is_some()
         {
             self.last_close = link.last_close().map(|(closed, at)| Box::new((closed.clone(), past(*at))));
         }

@@ -62,6 +62,14 @@ test('a link is paused and resumed behind a confirmation, and the page follows i
   await page.getByText('All is well.').waitFor();
   await accessible(page, 'the page of a link');
 
+  await page.getByRole('button', { name: 'Rotate' }).click();
+  await accessible(page, 'the question of a rotation');
+  await page.getByRole('button', { name: 'Rotate orders/0' }).click();
+  await page.locator('.timeline').getByText('switched from connection 1 to 2').waitFor();
+  await daemon.linkUntil('orders/0', (link) => !link.rotation);
+  const after = await daemon.link('orders/0');
+  assert.deepEqual([after.generation, after.phase, after.lastClose.cause], [2, 'ready', 'rotate']);
+
   await page.getByRole('button', { name: 'Pause' }).click();
   await accessible(page, 'the question');
   await page.getByRole('button', { name: 'Cancel' }).click();
@@ -77,7 +85,7 @@ test('a link is paused and resumed behind a confirmation, and the page follows i
   await page.getByRole('button', { name: 'Resume orders/0' }).click();
   await page.locator('.headline').getByText('ready').waitFor();
   await row(other, 'orders/0').getByText('ready').waitFor();
-  assert.equal((await daemon.link('orders/0')).generation, 2);
+  assert.equal((await daemon.link('orders/0')).generation, 3);
 
   await page.getByRole('button', { name: 'Close' }).click();
   await page.getByLabel('Code').fill('1001');

@@ -87,7 +87,7 @@ class Page {
       this.#curves.queue.add(now, link.queuedMessages);
       this.#curves.received.add(now, row.rates.in);
       this.#curves.sent.add(now, row.rates.out);
-      const seen = [link.since, link.generation, link.attempt, link.lastClose?.at].join();
+      const seen = [link.since, link.generation, link.attempt, link.lastClose?.at, link.rotation?.stage, link.rotation?.attempt].join();
       if (seen !== this.#seen) {
         this.#explained = await get(`${this.#path}/explain`);
         const { items } = await get(`${this.#path}/history`);
@@ -147,12 +147,26 @@ function sentences(link, explained, now) {
   ].filter(Boolean);
 }
 
+function rotation({ stage, attempt, nextAttemptAt, generation }, now) {
+  switch (stage) {
+    case 'waiting':
+      return `attempt ${attempt} failed; the next ${upcoming({ nextAttemptAt }, now)}`;
+    case 'dialing':
+      return `a new connection is being made, attempt ${attempt}`;
+    case 'standby':
+      return `connection ${generation} is open and takes over soon`;
+    default:
+      return `connection ${generation} is on its way out`;
+  }
+}
+
 function facts(link, now) {
   const ago = (iso) => (iso ? `${duration(now - Date.parse(iso))} ago` : 'never');
   const traffic = (messages, size) => `${count(messages)} messages, ${bytes(size)}`;
   const rows = {
     URL: peer(link.url || '–'),
     Connection: link.generation ? `number ${link.generation}` : 'none yet',
+    ...(link.rotation ? { Rotation: rotation(link.rotation, now) } : {}),
     Attempts: `${count(link.attempt)} since it was last stable`,
     readyState: ['0 CONNECTING', '1 OPEN', '2 CLOSING', '3 CLOSED'][link.readyState] ?? link.readyState,
     Subprotocol: link.protocol ? peer(link.protocol) : 'none',
