@@ -68,9 +68,17 @@ impl Timers {
         self.0[timer as usize]
     }
 
-    /// The earliest deadline, and whose it is.
+    /// The earliest deadline, and whose it is; of equal ones, the first of the table.
     pub fn next(&self) -> Option<(Instant, Timer)> {
-        Timer::TABLE.into_iter().filter_map(|timer| Some((self.get(timer)?, timer))).min()
+        let mut first: Option<(Instant, Timer)> = None;
+        for timer in Timer::TABLE {
+            if let Some(at) = self.get(timer)
+                && first.is_none_or(|(earliest, _)| at < earliest)
+            {
+                first = Some((at, timer));
+            }
+        }
+        first
     }
 
     /// Disarms and returns the earliest timer that is due.

@@ -127,7 +127,7 @@ impl Link {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
         let is_held = self.has_standby();
         let proves = self.wants_proof(now);
-        let settles = self.standby_wants_proof();
+        let settles = is_held && self.outbox.has_unproven() && self.outbox.since_fence() > 0;
         let pings = self.owes_ping || (proves && self.outbox.since_fence() >= PROOF_AFTER);
         let frame = match &mut self.state {
             State::Closing(Closing { ending, sent_code, .. }) if !(self.owes_ping && ending.owed.is_some()) => {

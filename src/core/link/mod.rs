@@ -193,7 +193,9 @@ impl Link {
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
             Input::Marked(ids) => self.outbox.marked(&ids),
         }
-        self.settle(now, &mut out);
+        if self.rotation.is_some() {
+            self.settle(now, &mut out);
+        }
         self.mark(&mut out);
         out
     }
@@ -204,8 +206,10 @@ impl Link {
         let mut out = Commands::new();
         self.expire(now, &mut out);
         self.miss_acks(now, &mut out);
-        self.settle(now, &mut out);
-        self.on_rotation_due(now, &mut out);
+        if self.rotation.is_some() {
+            self.settle(now, &mut out);
+            self.on_rotation_due(now, &mut out);
+        }
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Retry => self.dial(now, Reason::Underway, &mut out),
@@ -219,7 +223,9 @@ impl Link {
                 Timer::Confirm | Timer::Ack | Timer::Expiry | Timer::Rotate => {}
             }
         }
-        self.settle(now, &mut out);
+        if self.rotation.is_some() {
+            self.settle(now, &mut out);
+        }
         out
     }
 
@@ -228,8 +234,11 @@ impl Link {
         let expiry = self.outbox.next_expiry().map(|at| (at, Timer::Expiry));
         let is_open = matches!(self.state, State::Open(_));
         let ack = self.outbox.next_ack_deadline().filter(|_| is_open).map(|at| (at, Timer::Ack));
-        let rotation = self.rotation_due().map(|at| (at, Timer::Rotate));
-        self.timers.next().into_iter().chain(expiry).chain(ack).chain(rotation).min()
+        let first = self.timers.next().into_iter().chain(expiry).chain(ack).min();
+        match self.rotation_due() {
+            None => first,
+            Some(at) => first.into_iter().chain([(at, Timer::Rotate)]).min(),
+        }
     }
 
     /// Where the link is.

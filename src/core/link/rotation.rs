@@ -141,11 +141,13 @@ impl Link {
     }
 
     /// When its next step is due.
+    #[inline]
     pub(super) fn rotation_due(&self) -> Option<Instant> {
         self.rotation.as_deref()?.due()
     }
 
     /// Whether a new connection is open and waits for its turn.
+    #[inline]
     pub(super) fn has_standby(&self) -> bool {
         self.rotation.as_deref().is_some_and(|rotation| matches!(rotation.stage, Stage::Standby { .. }))
     }
@@ -219,11 +221,6 @@ impl Link {
         if let Some(Rotation { stage: Stage::Standby { until: Some(until), .. }, .. }) = self.rotation.as_deref_mut() {
             *until = now + self.policy.close_timeout;
         }
-    }
-
-    /// Whether the current connection owes a ping whose pong will prove all that has left on it.
-    pub(super) fn standby_wants_proof(&self) -> bool {
-        self.has_standby() && self.outbox.has_unproven() && self.outbox.since_fence() > 0
     }
 
     /// Lets the new connection take its place once nothing is unproven on the old one.
