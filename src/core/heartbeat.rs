@@ -62,6 +62,7 @@ impl Pings {
             self.open.pop_front();
         }
         let nonce = chance.bits();
+        self.open.reserve_exact(1);
         self.open.push_back(Ping { nonce, at: now, fence });
         Bytes::copy_from_slice(&nonce.to_be_bytes())
     }
@@ -71,6 +72,10 @@ impl Pings {
         let nonce = u64::from_be_bytes(payload.try_into().ok()?);
         let index = self.open.iter().position(|ping| ping.nonce == nonce)?;
         let answered = self.open.drain(..=index).next_back()?;
+        if self.open.is_empty() {
+            // Ten thousand idle links must not each keep the room of a ping.
+            self.open = VecDeque::new();
+        }
         Some(Proof { rtt: now.saturating_duration_since(answered.at), fence: answered.fence })
     }
 
@@ -81,7 +86,7 @@ impl Pings {
 
     /// The connection is gone.
     pub fn clear(&mut self) {
-        self.open.clear();
+        self.open = VecDeque::new();
     }
 }
 

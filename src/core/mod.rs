@@ -16,6 +16,7 @@ pub mod event;
 pub mod heartbeat;
 pub mod inbox;
 pub mod link;
+pub mod lobby;
 pub mod message;
 pub mod outbox;
 pub mod outcome;

@@ -5,10 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{
-    BoxFuture, Dial, Dialled, Gate, Progress, Report, Transport,
+    BoxFuture, Dial, Dialled, Gate, Place, Progress, Report, Transport,
     race::{self, Patience, Won},
     resolve, tls,
     upgrade::{self, Agreed, UpgradeFault},
@@ -54,6 +55,7 @@ impl Dial for Dialer {
             report,
             timings: Timings::default(),
             began: Instant::now(),
+            place: Place::default(),
         };
         Box::pin(attempt.run(url))
     }
@@ -100,11 +102,15 @@ struct Attempt {
     report: Report,
     timings: Timings,
     began: Instant,
+    /// Among those who prepare an attempt.
+    place: Place,
 }
 
 impl Attempt {
     async fn run(mut self, url: usize) -> Result<Dialled<Transport>, DialFailure> {
-        let outcome = self.follow(url).await;
+        self.approach().await;
+        // In a box: thousands may wait above, and each would hold the room of all that follows.
+        let outcome = Box::pin(self.follow(url)).await;
         // Waiting for admission is the pool's doing, not the peer's.
         self.timings.total = self.began.elapsed().saturating_sub(self.timings.admission.unwrap_or_default());
         match outcome {
@@ -116,6 +122,20 @@ impl Attempt {
                 Err(DialFailure { cause, status, retry_after, detail: detail.into(), timings: self.timings })
             }
         }
+    }
+
+    /// Waits until it may prepare itself.
+    async fn approach(&mut self) {
+        let mut approach = self.gate.approach(self.id.clone());
+        self.place = if let Some(place) = (&mut approach).now_or_never() {
+            place
+        } else {
+            (self.report)(Progress::Queued);
+            let place = approach.await;
+            (self.report)(Progress::Admitted);
+            self.timings.admission = Some(self.began.elapsed());
+            place
+        };
     }
 
     /// Dials, and again where a redirect leads.
@@ -132,10 +152,11 @@ impl Attempt {
         }
     }
 
-    /// One connection; the inner error is an answer that may be a redirect. What comes after the admission is in boxes: thousands
-    /// of attempts may wait for it, and each would hold the room of all that follows.
+    /// One connection; the inner error is an answer that may be a redirect.
     async fn once(&mut self, ask: &Ask) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
-        let won = self.connect(&ask.target).await?;
+        let won = self.connect(&ask.target).await;
+        self.place = Place::default();
+        let won = won?;
         let address = won.permit.address;
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
         let mut permit = won.permit;
@@ -143,7 +164,7 @@ impl Attempt {
         let (stream, certificates) = if ask.target.tls {
             (self.report)(Progress::Securing);
             let began = Instant::now();
-            let secured = Box::pin(tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls)).await;
+            let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls).await;
             self.timings.tls = Some(self.timings.tls.unwrap_or_default() + began.elapsed());
             permit.verdict = secured.as_ref().err().and_then(tls::TlsFault::verdict);
             let (stream, certificates) = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
@@ -153,7 +174,7 @@ impl Attempt {
         };
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
-        let agreed = Box::pin(upgrade::upgrade(stream, &ask.wish(self.endpoint.protocols_optional))).await;
+        let agreed = upgrade::upgrade(stream, &ask.wish(self.endpoint.protocols_optional)).await;
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default() + began.elapsed());
         permit.verdict = agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up));
         Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {

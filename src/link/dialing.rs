@@ -9,13 +9,13 @@ use std::{
     time::Instant,
 };
 
-use super::{BoxFuture, Dial, Dialled, Progress, Wire, socket::Socket};
+use super::{BoxFuture, Dial, Dialled, Progress, Wire};
 use crate::core::{
     close::Cause,
-    event::{DialFailure, Established, Timings},
+    event::{DialFailure, Timings},
 };
 
-type Attempt<S> = BoxFuture<Result<(Box<Socket<S>>, Box<Established>), DialFailure>>;
+type Attempt<S> = BoxFuture<Result<Dialled<S>, DialFailure>>;
 
 /// An attempt under way.
 pub(super) struct Dialing<S> {
@@ -30,16 +30,11 @@ pub(super) struct Dialing<S> {
 
 impl<S: Wire> Dialing<S> {
     /// Begins one. In a box: there is none on most links, most of the time.
-    pub(super) fn begin<D: Dial<Stream = S>>(dialer: &D, url: usize, max_inbound: usize, now: Instant) -> Box<Self> {
+    pub(super) fn begin<D: Dial<Stream = S>>(dialer: &D, url: usize, now: Instant) -> Box<Self> {
         let told = Arc::<Mutex<Vec<Progress>>>::default();
         let log = Arc::clone(&told);
-        let dial =
+        let attempt =
             dialer.dial(url, Box::new(move |step| log.lock().unwrap_or_else(PoisonError::into_inner).push(step)));
-        let attempt = Box::pin(async move {
-            let Dialled { stream, early, established } = dial.await?;
-            // In a box: thousands may wait for admission above, and few come here at a time.
-            Ok((Box::pin(Socket::open(stream, early, max_inbound)).await, established))
-        });
         Box::new(Self { attempt, told, stage: Progress::Resolving, since: now, timings: Timings::default() })
     }
 

@@ -182,10 +182,42 @@ pub struct Dialled<S> {
 
 /// Lets attempts begin. The pool's limits stand behind it.
 pub trait Gate: Send + Sync + 'static {
+    /// Waits until `link` may prepare an attempt; it keeps the place until it is admitted. Dropping the future withdraws the request.
+    fn approach(&self, link: LinkId) -> BoxFuture<Place>;
     /// Waits until one of `addresses` may be dialled, and says which; the first free one in order. `extra` marks a further
     /// address of an attempt already admitted (RFC 8305), which counts for its address only. `None` where it would have to wait
     /// is not an answer: it waits. Dropping the future withdraws the request.
-    fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit>;
+    fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Box<Permit>>;
+}
+
+/// A place among those of an endpoint who prepare an attempt; dropping it lets the next one go on.
+#[derive(Default)]
+pub struct Place(Option<Box<dyn FnOnce() + Send>>);
+
+impl Place {
+    /// A place that is given back by `leave`.
+    pub fn new(leave: Box<dyn FnOnce() + Send>) -> Self {
+        Self(Some(leave))
+    }
+
+    /// It was never had.
+    pub fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Place")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(leave) = self.0.take() {
+            leave();
+        }
+    }
 }
 
 /// Permission to have one connection CONNECTING to an address; dropping it gives the place back, with what the attempt says of
@@ -203,8 +235,8 @@ pub struct Permit {
 
 impl Permit {
     /// A place at an address, of which nothing is known yet.
-    pub fn new(address: SocketAddr, release: Option<Box<dyn FnOnce(Option<Verdict>) + Send>>) -> Self {
-        Self { address, verdict: None, silence: None, release }
+    pub fn new(address: SocketAddr, release: Option<Box<dyn FnOnce(Option<Verdict>) + Send>>) -> Box<Self> {
+        Box::new(Self { address, verdict: None, silence: None, release })
     }
 }
 

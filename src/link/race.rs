@@ -32,7 +32,7 @@ pub(super) struct Patience {
 /// The connection made first.
 pub(super) struct Won {
     pub(super) tcp: TcpStream,
-    pub(super) permit: Permit,
+    pub(super) permit: Box<Permit>,
     /// The wait for admission to the first address.
     pub(super) admission: Duration,
     /// From there until the connection.
@@ -60,15 +60,14 @@ pub(super) async fn race(
     let first = admitted(gate, link, &addresses, report).await;
     addresses.retain(|address| *address != first.address);
     report(Progress::Connecting);
-    // In a box: thousands may wait for the admission, and few are past it.
-    Box::pin(run(gate, link, first, addresses, patience, asked.elapsed())).await
+    run(gate, link, first, addresses, patience, asked.elapsed()).await
 }
 
 /// Connects to the first address, which has its permit, or one of the others.
 async fn run(
     gate: &dyn Gate,
     link: &LinkId,
-    first: Permit,
+    first: Box<Permit>,
     others: Vec<SocketAddr>,
     patience: Patience,
     admission: Duration,
@@ -101,7 +100,7 @@ async fn run(
 }
 
 /// The first permit; an attempt that gets it at once never shows as queued.
-async fn admitted(gate: &dyn Gate, link: &LinkId, addresses: &[SocketAddr], report: &Report) -> Permit {
+async fn admitted(gate: &dyn Gate, link: &LinkId, addresses: &[SocketAddr], report: &Report) -> Box<Permit> {
     let mut asking = gate.admit(link.clone(), addresses.to_vec(), false);
     let permit = if let Some(permit) = (&mut asking).now_or_never() {
         permit
@@ -115,7 +114,7 @@ async fn admitted(gate: &dyn Gate, link: &LinkId, addresses: &[SocketAddr], repo
 
 /// Whether there is a permit yet.
 enum Ask {
-    Have(Permit),
+    Have(Box<Permit>),
     Need(SocketAddr),
 }
 
@@ -124,7 +123,7 @@ async fn connect(
     gate: &dyn Gate,
     link: &LinkId,
     Patience { unacknowledged, silence }: Patience,
-) -> Result<(TcpStream, Permit), (SocketAddr, io::Error)> {
+) -> Result<(TcpStream, Box<Permit>), (SocketAddr, io::Error)> {
     let mut permit = match ask {
         Ask::Have(permit) => permit,
         Ask::Need(address) => gate.admit(link.clone(), vec![address], true).await,

@@ -5,7 +5,7 @@
 //! stream is read raw and thrown away, because nothing after a violation may be processed (RFC 6455 §7.1.7).
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
@@ -108,7 +108,7 @@ pub(super) enum Arrival {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
-    pub(super) async fn open(stream: S, early: Vec<u8>, max_inbound: usize) -> Box<Self> {
+    pub(super) fn open(stream: S, early: Vec<u8>, max_inbound: usize) -> Box<Self> {
         let config = WebSocketConfig::default()
             .read_buffer_size(IDLE_READ_BUFFER)
             .write_buffer_size(0)
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .max_message_size(Some(max_inbound))
             .max_frame_size(Some(max_inbound));
         let metered = Metered::new(stream, &early);
-        let ws = WebSocketStream::from_partially_read(metered, early, Role::Client, Some(config)).await;
+        let ws = at_once(WebSocketStream::from_partially_read(metered, early, Role::Client, Some(config)));
         Box::new(Self {
             ws,
             heard_until: 0,
@@ -282,11 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return false;
         }
         let stream = self.ws.get_mut().take();
-        let fresh = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config.read_buffer_size(size)));
-        // It is there at once. Were it not, the reader that is left would say that it has no stream, and the link would dial.
-        if let Some(fresh) = fresh.now_or_never() {
-            self.ws = fresh;
-        }
+        self.ws = at_once(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config.read_buffer_size(size))));
         true
     }
 
@@ -355,6 +351,16 @@ impl<S: Wire> Socket<S> {
 
     fn faulty(&mut self, fault: impl FnOnce(&mut Faulty<S>)) {
         self.ws.get_mut().faulty().map(fault);
+    }
+}
+
+/// What a future gives that never waits: tungstenite's makers are such, and need a waker only to keep it.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        if let Some(made) = (&mut future).now_or_never() {
+            return made;
+        }
     }
 }
 

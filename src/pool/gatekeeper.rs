@@ -20,8 +20,9 @@ use crate::{
         admission::Policy,
         door::{Door, Grant, Verdict},
         event::LinkId,
+        lobby::Lobby,
     },
-    link::{BoxFuture, Gate, Permit},
+    link::{BoxFuture, Gate, Permit, Place},
     observe::Families,
 };
 
@@ -39,6 +40,7 @@ pub(super) struct Gatekeeper {
 
 #[derive(Debug)]
 struct Desk {
+    lobby: Lobby,
     door: Door,
     waiting: BTreeMap<u64, Waiter>,
     /// Who is CONNECTING, and where.
@@ -51,19 +53,38 @@ struct Desk {
 #[derive(Debug)]
 struct Waiter {
     link: LinkId,
-    reply: oneshot::Sender<Permit>,
-    extra: bool,
+    reply: Reply,
+}
+
+/// What it waits for.
+#[derive(Debug)]
+enum Reply {
+    /// To prepare an attempt.
+    Place(oneshot::Sender<Place>),
+    /// To dial.
+    Permit(oneshot::Sender<Box<Permit>>),
+    /// To dial a further address.
+    Extra(oneshot::Sender<Box<Permit>>),
 }
 
 impl Gatekeeper {
     pub(super) fn new(policy: Policy, families: Arc<Families>) -> Arc<Self> {
-        let door = Door::new(policy, Instant::now().into_std());
-        let desk = Desk { door, waiting: BTreeMap::new(), holders: BTreeMap::new(), next_ticket: 0, awake_at: None };
+        let desk = Desk {
+            lobby: Lobby::new(policy.total),
+            door: Door::new(policy, Instant::now().into_std()),
+            waiting: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            next_ticket: 0,
+            awake_at: None,
+        };
         Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families })
     }
 
     pub(super) fn set_policy(self: &Arc<Self>, policy: Policy) {
-        self.desk().door.set_policy(policy, Instant::now().into_std());
+        let mut desk = self.desk();
+        desk.lobby.set_limit(policy.total);
+        desk.door.set_policy(policy, Instant::now().into_std());
+        drop(desk);
         self.grant();
     }
 
@@ -95,7 +116,8 @@ impl Gatekeeper {
     /// Where a link stands in line; `None`: it does not wait. Looks at everybody who does, so for people only.
     pub(super) fn standing(&self, link: &LinkId) -> Option<StandingView> {
         let desk = self.desk();
-        let (ticket, _) = desk.waiting.iter().find(|(_, waiter)| waiter.link == *link && !waiter.extra)?;
+        let is_extra = |waiter: &Waiter| matches!(waiter.reply, Reply::Extra(_));
+        let (ticket, _) = desk.waiting.iter().find(|(_, waiter)| waiter.link == *link && !is_extra(waiter))?;
         let wanted = desk.door.addresses(*ticket);
         let holders = desk.holders.values().filter(|(_, address)| wanted.contains(address));
         let holders: Vec<_> = holders.map(|(link, _)| link.clone()).take(HOLDERS_SHOWN).collect();
@@ -104,7 +126,7 @@ impl Gatekeeper {
         let down_since = down.map(|down| SystemTime::now() - down);
         let held_by_rate = down.is_none() && desk.door.held_by_rate(now).is_some();
         Some(StandingView {
-            ahead: desk.door.ahead(*ticket)?,
+            ahead: desk.door.ahead(*ticket).or_else(|| desk.lobby.ahead(&link.endpoint, *ticket))?,
             held_by_rate: held_by_rate && holders.is_empty(),
             holders,
             connecting: desk.door.connecting(),
@@ -125,7 +147,12 @@ impl Gatekeeper {
         let mut desk = self.desk();
         while let Some((ticket, address)) = desk.door.poll_grant(now) {
             // A withdrawn ticket is withdrawn from the admission too, so each grant has its waiter.
-            let Some(Waiter { link, reply, extra }) = desk.waiting.remove(&ticket) else { continue };
+            let Some(Waiter { link, reply }) = desk.waiting.remove(&ticket) else { continue };
+            let (reply, extra) = match reply {
+                Reply::Permit(reply) => (reply, false),
+                Reply::Extra(reply) => (reply, true),
+                Reply::Place(_) => continue,
+            };
             let keeper = Arc::clone(self);
             let release = Box::new(move |verdict| keeper.release(ticket, extra, verdict));
             desk.holders.insert(ticket, (link, address));
@@ -134,7 +161,7 @@ impl Gatekeeper {
                 desk.release(now, ticket, extra, None);
             }
         }
-        self.families.admission_waiting(desk.door.waiting());
+        self.families.admission_waiting(desk.door.waiting() + desk.lobby.waiting());
         let next = desk.door.poll_timeout(now);
         let before = std::mem::replace(&mut desk.awake_at, next);
         (next, next.is_some_and(|at| before.is_none_or(|before| at < before)))
@@ -145,11 +172,37 @@ impl Gatekeeper {
         self.grant();
     }
 
+    /// Somebody who prepared an attempt is past it: others go on.
+    fn leave(self: &Arc<Self>, endpoint: &Arc<str>) {
+        let mut desk = self.desk();
+        let mut leaving = 1;
+        while leaving > 0 {
+            leaving -= 1;
+            for ticket in desk.lobby.leave(endpoint) {
+                let Some(Waiter { reply: Reply::Place(reply), .. }) = desk.waiting.remove(&ticket) else { continue };
+                if let Err(mut unwanted) = reply.send(self.place(endpoint)) {
+                    // Who waited has gone in this moment.
+                    unwanted.forget();
+                    leaving += 1;
+                }
+            }
+        }
+        self.families.admission_waiting(desk.door.waiting() + desk.lobby.waiting());
+    }
+
+    fn place(self: &Arc<Self>, endpoint: &Arc<str>) -> Place {
+        let (keeper, endpoint) = (Arc::clone(self), Arc::clone(endpoint));
+        Place::new(Box::new(move || keeper.leave(&endpoint)))
+    }
+
     fn withdraw(self: &Arc<Self>, ticket: u64) {
         let mut desk = self.desk();
-        if desk.waiting.remove(&ticket).is_some() {
-            desk.door.withdraw(ticket);
-            self.families.admission_waiting(desk.door.waiting());
+        if let Some(waiter) = desk.waiting.remove(&ticket) {
+            match waiter.reply {
+                Reply::Place(_) => desk.lobby.withdraw(&waiter.link.endpoint, ticket),
+                Reply::Permit(_) | Reply::Extra(_) => desk.door.withdraw(ticket),
+            }
+            self.families.admission_waiting(desk.door.waiting() + desk.lobby.waiting());
         }
     }
 
@@ -183,7 +236,23 @@ impl Drop for Ticket {
 pub(super) struct PoolGate(pub(super) Arc<Gatekeeper>);
 
 impl Gate for PoolGate {
-    fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit> {
+    fn approach(&self, link: LinkId) -> BoxFuture<Place> {
+        let keeper = Arc::clone(&self.0);
+        let mut desk = keeper.desk();
+        let number = desk.next_ticket;
+        desk.next_ticket += 1;
+        if desk.lobby.enter(&link.endpoint, number) {
+            drop(desk);
+            return Box::pin(std::future::ready(keeper.place(&link.endpoint)));
+        }
+        let (reply, answer) = oneshot::channel();
+        desk.waiting.insert(number, Waiter { link, reply: Reply::Place(reply) });
+        self.0.families.admission_waiting(desk.door.waiting() + desk.lobby.waiting());
+        drop(desk);
+        Box::pin(answered(Ticket { number, keeper }, answer))
+    }
+
+    fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Box<Permit>> {
         let keeper = Arc::clone(&self.0);
         let (reply, answer) = oneshot::channel();
         let number = {
@@ -195,18 +264,19 @@ impl Gate for PoolGate {
             } else {
                 desk.door.ask(Instant::now().into_std(), number, link.clone(), addresses);
             }
-            desk.waiting.insert(number, Waiter { link, reply, extra });
+            let reply = if extra { Reply::Extra(reply) } else { Reply::Permit(reply) };
+            desk.waiting.insert(number, Waiter { link, reply });
             number
         };
         keeper.grant();
-        let ticket = Ticket { number, keeper };
-        Box::pin(async move {
-            let _ticket = ticket;
-            match answer.await {
-                Ok(permit) => permit,
-                // The keeper lives as long as its tickets, and a waiter is only ever removed to be answered or withdrawn.
-                Err(_) => std::future::pending().await,
-            }
-        })
+        Box::pin(answered(Ticket { number, keeper }, answer))
+    }
+}
+
+async fn answered<T>(_ticket: Ticket, answer: oneshot::Receiver<T>) -> T {
+    match answer.await {
+        Ok(answer) => answer,
+        // The keeper lives as long as its tickets, and a waiter is only ever removed to be answered or withdrawn.
+        Err(_) => std::future::pending().await,
     }
 }

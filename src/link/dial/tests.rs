@@ -40,7 +40,11 @@ impl Counted {
 }
 
 impl Gate for Counted {
-    fn admit(&self, _link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Permit> {
+    fn approach(&self, _link: LinkId) -> BoxFuture<Place> {
+        Box::pin(std::future::ready(Place::default()))
+    }
+
+    fn admit(&self, _link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Box<Permit>> {
         self.asked.lock().unwrap().push((addresses.clone(), extra));
         let (places, held) = (Arc::clone(&self.places), Arc::clone(&self.held));
         let verdicts = Arc::clone(&self.verdicts);

@@ -13,7 +13,7 @@ use super::{BATCH, Driver};
 use crate::{
     core::link::{Frame, Input, Lane, Received},
     link::{
-        Dial, Progress, ack,
+        Dial, Dialled, Progress, ack,
         dialing::Dialing,
         socket::{Arrival, Socket},
     },
@@ -60,8 +60,8 @@ impl<D: Dial> Driver<D> {
         }
         match attempt {
             Poll::Pending => return moved,
-            Poll::Ready(Ok((socket, established))) => {
-                *self.line(lane) = Line::Open(socket);
+            Poll::Ready(Ok(Dialled { stream, early, established })) => {
+                *self.line(lane) = Line::Open(Socket::open(stream, early, self.link.max_inbound()));
                 self.feed_line(now, lane, Input::Dialled(established));
             }
             Poll::Ready(Err(failure)) => {
@@ -167,7 +167,7 @@ impl<D: Dial> Driver<D> {
 
     /// Begins an attempt.
     pub(super) fn dial(&mut self, now: Instant, lane: Lane, url: usize) {
-        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, url, self.link.max_inbound(), now));
+        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, url, now));
     }
 
     /// The attempt has taken too long.
