@@ -81,9 +81,9 @@ async fn under_traffic_both_ways_rotations_lose_nothing_and_the_peer_is_never_wi
             if read >= sent.len() { Ok(()) } else { Err(read) }
         })
         .await;
-        assert_eq!(scribe.read(), sent, "{delivery}: each once, in order");
+        each_once_in_order(&scribe.read(), &sent);
         let (echoed, ticked) = consumed(&daemon.api, sent.len(), ticks).await;
-        assert_eq!(echoed, sent, "{delivery}: each reply once, in order");
+        each_once_in_order(&echoed, &sent);
         let missed: Vec<_> = (1..=ticks).filter(|number| !ticked.contains(number)).collect();
         assert_eq!(missed, Vec::<u64>::new(), "{delivery}: of {ticks} ticks");
         receipts_are_true(&daemon.api, &ids, delivery).await;
@@ -92,6 +92,13 @@ async fn under_traffic_both_ways_rotations_lose_nothing_and_the_peer_is_never_wi
         assert_eq!(daemon.api.metric(closes).await, Some(12.0));
         assert_eq!(daemon.api.metric("wskeeper_links{endpoint=\"e\",phase=\"ready\"}").await, Some(1.0));
     }
+}
+
+/// Names the first that is not where it belongs: there are thousands.
+fn each_once_in_order(seen: &[String], sent: &[String]) {
+    let wrong = seen.iter().zip(sent).position(|(seen, sent)| seen != sent);
+    assert_eq!(wrong.map(|at| (&seen[at], &sent[at])), None, "what came, and what should have");
+    assert_eq!(seen.len(), sent.len());
 }
 
 /// A message whose pong had to prove it before a switch is confirmed; no message ended otherwise than by having arrived.
