@@ -1,7 +1,7 @@
 //! What a link keeps in memory while nothing happens on it, counted by the allocator and not by a clock.
 //!
 //! What a reader would get wrong: the limit is of bytes asked for, with the sizes of futures as a debug build has them. What the
-//! allocator and the kernel add is measured by `cargo bench --bench hold`.
+//! allocator and the kernel add is measured by `benches/run --only idle`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(clippy::print_stderr, reason = "what the test shares says why it waits")]

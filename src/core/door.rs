@@ -25,8 +25,8 @@ use super::{
 const SHORTEST: Duration = Duration::from_millis(100);
 /// Between two looks at what has long been down.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Looks are so many to the age of an outage: it is known to be over within a twentieth of it.
-const LOOKS: u32 = 20;
+/// Looks are so many to the age of an outage: it is known to be over within a fiftieth of it.
+const LOOKS: u32 = 50;
 /// What nobody has asked about for this long is forgotten.
 const STALE: Duration = Duration::from_mins(5);
 
