@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Fate, Receipt, State};
+use super::{Fate, Receipt, State, records::Records, rest::Rest};
 use crate::core::message::MessageId;
 
 /// A repeat of an idempotency key within this answers with the first message's receipt.
@@ -24,7 +24,15 @@ struct Record {
     keep: Duration,
     /// Until when it is kept, once it is at rest.
     until: Option<Instant>,
-    claim: Option<Claim>,
+    /// In a box: few messages have one.
+    claim: Option<Box<Claim>>,
+}
+
+impl Record {
+    /// For how long it is kept once it is at rest, about.
+    fn length(&self) -> Duration {
+        if self.claim.is_some() { self.keep.max(CLAIM) } else { self.keep }
+    }
 }
 
 /// An idempotency key that points to a record.
@@ -39,8 +47,10 @@ struct Claim {
 pub struct Ledger {
     /// Receipts at rest kept at most.
     limit: usize,
-    records: BTreeMap<MessageId, Record>,
-    at_rest: BTreeSet<(Instant, MessageId)>,
+    records: Records<Record>,
+    rest: Rest,
+    /// How many are at rest.
+    at_rest: usize,
     claims: BTreeMap<Key, MessageId>,
     claims_by_end: BTreeSet<(Instant, MessageId)>,
 }
@@ -50,8 +60,9 @@ impl Ledger {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
-            records: BTreeMap::new(),
-            at_rest: BTreeSet::new(),
+            records: Records::new(),
+            rest: Rest::default(),
+            at_rest: 0,
             claims: BTreeMap::new(),
             claims_by_end: BTreeSet::new(),
         }
@@ -81,14 +92,19 @@ impl Ledger {
             self.claims.insert((Arc::clone(&receipt.endpoint), key.clone()), id);
             self.claims_by_end.insert((*until, id));
         }
-        self.at_rest.extend(until.map(|until| (until, id)));
-        self.records.insert(id, Record { receipt, keep, until, claim });
+        let record = Record { receipt, keep, until, claim: claim.map(Box::new) };
+        if let Some(until) = until {
+            self.at_rest += 1;
+            self.rest.note(record.length(), until, id);
+        }
+        let before = self.records.insert(id, record);
+        self.at_rest -= usize::from(before.is_some_and(|before| before.until.is_some()));
     }
 
     /// Another link holds the message now. Its idempotency key was one of the endpoint that it was sent to, and is free.
     pub fn rehome(&mut self, id: MessageId, endpoint: &Arc<str>, link: u32) {
         self.release(id);
-        if let Some(record) = self.records.get_mut(&id) {
+        if let Some(record) = self.records.get_mut(id) {
             record.receipt.endpoint = Arc::clone(endpoint);
             record.receipt.link = link;
         }
@@ -96,19 +112,19 @@ impl Ledger {
 
     /// Keeps a message's receipt for so long after its end.
     pub fn set_keep(&mut self, id: MessageId, keep: Duration) {
-        if let Some(record) = self.records.get_mut(&id) {
+        if let Some(record) = self.records.get_mut(id) {
             record.keep = keep;
         }
     }
 
     /// How long a message's receipt is kept after its end.
     pub fn keep(&self, id: MessageId) -> Option<Duration> {
-        self.records.get(&id).map(|record| record.keep)
+        self.records.get(id).map(|record| record.keep)
     }
 
     /// The idempotency key that leads to a message, and until when.
     pub fn claim(&self, id: MessageId) -> Option<(&str, Instant)> {
-        let Claim { key, until } = self.records.get(&id)?.claim.as_ref()?;
+        let Claim { key, until } = self.records.get(id)?.claim.as_deref()?;
         Some((key, *until))
     }
 
@@ -126,17 +142,18 @@ impl Ledger {
         (state, fate): (State, Option<Fate>),
         generation: Option<u64>,
     ) -> bool {
-        let Some(record) = self.records.get_mut(&id) else { return false };
+        let Some(record) = self.records.get_mut(id) else { return false };
         if !record.receipt.step(at, (state, fate), generation) {
             return false;
         }
         if state.is_end() || state == State::Written {
             let kept = now.checked_add(record.keep).unwrap_or(now + CLAIM);
             let until = record.claim.as_ref().map_or(kept, |claim| kept.max(claim.until));
-            if let Some(before) = record.until.replace(until) {
-                self.at_rest.remove(&(before, id));
+            let before = record.until.replace(until);
+            self.at_rest += usize::from(before.is_none());
+            if before != Some(until) {
+                self.rest.note(record.length(), until, id);
             }
-            self.at_rest.insert((until, id));
         }
         true
     }
@@ -144,13 +161,13 @@ impl Ledger {
     /// The message was written, and is held until the peer has proved to have read it: it is not at rest, unlike one that may
     /// stay `written`. `false`: as for [`Ledger::advance`].
     pub fn advance_unproven(&mut self, at: SystemTime, id: MessageId, generation: Option<u64>) -> bool {
-        let record = self.records.get_mut(&id);
+        let record = self.records.get_mut(id);
         record.is_some_and(|record| record.receipt.step(at, (State::Written, None), generation))
     }
 
     /// A receipt, while it is kept.
     pub fn get(&self, id: MessageId) -> Option<&Receipt> {
-        self.records.get(&id).map(|record| &record.receipt)
+        self.records.get(id).map(|record| &record.receipt)
     }
 
     /// Messages of a link that have not ended. Looks at every receipt: for the rare day on which a link's task is lost.
@@ -165,8 +182,10 @@ impl Ledger {
 
     /// Forgets what has been kept long enough, and what is too much.
     pub fn expire(&mut self, now: Instant) {
-        while let Some((until, id)) = self.at_rest.first().copied()
-            && (until <= now || self.at_rest.len() > self.limit)
+        while (self.at_rest > self.limit || self.rest.earliest().is_some_and(|until| until <= now))
+            && let Some((until, id)) =
+                self.rest.first(|until, id| self.records.get(id).is_some_and(|record| record.until == Some(until)))
+            && (self.at_rest > self.limit || until <= now)
         {
             self.forget(id);
         }
@@ -179,15 +198,16 @@ impl Ledger {
 
     fn forget(&mut self, id: MessageId) {
         self.release(id);
-        if let Some(until) = self.records.remove(&id).and_then(|record| record.until) {
-            self.at_rest.remove(&(until, id));
+        if self.records.remove(id).is_some_and(|record| record.until.is_some()) {
+            self.at_rest -= 1;
         }
     }
 
     /// Frees the message's key.
     fn release(&mut self, id: MessageId) {
-        let Some(record) = self.records.get_mut(&id) else { return };
-        let Some(Claim { key, until }) = record.claim.take() else { return };
+        let Some(record) = self.records.get_mut(id) else { return };
+        let Some(claim) = record.claim.take() else { return };
+        let Claim { key, until } = *claim;
         self.claims_by_end.remove(&(until, id));
         let key = (Arc::clone(&record.receipt.endpoint), key);
         if self.claims.get(&key) == Some(&id) {
@@ -374,14 +394,14 @@ mod tests {
                     None => {
                         now += Duration::from_secs(seconds);
                         ledger.expire(now);
-                        prop_assert!(ledger.at_rest.len() <= limit);
-                        prop_assert!(ledger.at_rest.first().is_none_or(|(until, _)| *until > now));
+                        prop_assert!(ledger.at_rest <= limit);
+                        prop_assert!(ledger.records.values().all(|record| record.until.is_none_or(|until| until > now)));
                     }
                 }
                 for (id, state) in &held {
                     prop_assert_eq!(ledger.get(MessageId(*id)).map(|receipt| receipt.state), Some(*state));
                 }
-                prop_assert_eq!(ledger.records.len(), held.len() + ledger.at_rest.len());
+                prop_assert_eq!(ledger.records.len(), held.len() + ledger.at_rest);
                 prop_assert_eq!(ledger.claims.len(), ledger.claims_by_end.len());
             }
         }
