@@ -1,7 +1,7 @@
-//! Twenty minutes of five thousand busy links whose peer resets all of them each minute: what was taken must come back.
+//! Twenty minutes of five thousand busy links whose peer resets all of them four times a minute: what was taken must come back.
 //!
 //! `cargo bench --bench soak [-- --minutes 20 --links 5000]`. Memory, open files, threads and series are read when all is
-//! quiet, after a warm-up that fills every bounded thing (inboxes, receipts), and again at the end. What a reader would get
+//! quiet, after a warm-up that fills every bounded thing (inboxes, receipts, histories), and again at the end. What a reader would get
 //! wrong: the numbers under way may swing; only the two quiet moments are compared.
 
 #![allow(clippy::print_stdout, reason = "what a bench says goes to its user")]
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 mod support;
 
 const ENDPOINTS: u32 = 50;
-const WARM_UP: Duration = Duration::from_mins(3);
+const WARM_UP: Duration = Duration::from_mins(6);
 const ROUND: Duration = Duration::from_secs(1);
 /// Resident memory may end this much above where it began: allocators keep pages of their own.
 const TOLERANCE: f64 = 1.05;
@@ -42,7 +42,7 @@ fn main() -> Result<()> {
 
 fn soak(lasting: Duration, links_each: u32) -> Result<()> {
     let peer_port = free_port()?;
-    let _peer = Running::peer_with(peer_port, &["--drop-every", "60s"])?;
+    let _peer = Running::peer_with(peer_port, &["--drop-every", "15s"])?;
     let endpoint = |number: u32| {
         format!(
             "[endpoints.e{number}]\nurl = \"ws://127.0.0.1:{peer_port}/\"\nlinks = {links_each}\nheartbeat.idle = \"5s\"\n"
