@@ -8,6 +8,7 @@ mod dialing;
 mod driver;
 mod faulty;
 mod frames;
+mod lent;
 mod metered;
 mod orders;
 mod race;
@@ -46,6 +47,7 @@ use crate::core::{
 
 pub use dial::{Dialer, EndpointSource};
 pub use driver::{Run, run};
+pub use lent::Lent;
 pub use orders::{Inbound, Orders, orders};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use transport::Transport;

@@ -55,6 +55,7 @@ use crate::{
         receipt::State as Rung,
     },
     hub::{Entry, Item},
+    link::Lent,
     pool::Send,
 };
 
@@ -68,12 +69,12 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A closing handshake with a client takes at most this.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Bytes that gather before they are written without waiting for the last of them.
-const WRITE_BUFFER: usize = 16 << 10;
+/// tungstenite fills all of it with zeros before each read; the large buffer is the thread's.
+const READ_BUFFER: usize = 1 << 10;
 /// Events passed on before anything else has its turn.
 const AT_ONCE: usize = 256;
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Socket = WebSocketStream<Lent<TokioIo<Upgraded>>>;
 
 /// `GET /v1/endpoints/{name}/ws`
 #[utoipa::path(get, path = "/v1/endpoints/{name}/ws", tag = "events", operation_id = "socket",
@@ -115,7 +116,8 @@ pub(super) async fn upgrade(
         let _place = place;
         // A client that goes away during its own handshake has asked for nothing.
         if let Ok(upgraded) = upgraded.await {
-            let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(limits)).await;
+            let stream = Lent::new(TokioIo::new(upgraded));
+            let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
             session.serve(socket).await;
         }
     });
@@ -126,8 +128,8 @@ fn limits(endpoint: &config::Endpoint) -> WebSocketConfig {
     // Base64 and escapes make an envelope longer than its message.
     let longest = endpoint.link.outbox.max_message.saturating_mul(2).saturating_add(4096);
     WebSocketConfig::default()
-        .read_buffer_size(8 << 10)
-        .write_buffer_size(WRITE_BUFFER)
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
         .max_write_buffer_size((4 << 20) + 2 * endpoint.inbox.max_message)
         .max_message_size(Some(longest))
 }
