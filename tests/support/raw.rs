@@ -17,7 +17,12 @@ pub struct Raw {
 impl Raw {
     /// Listens on a free port.
     pub async fn listen() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self::listen_at(0).await
+    }
+
+    /// Listens on this port.
+    pub async fn listen_at(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         Self { listener, port }
     }
@@ -39,15 +44,20 @@ impl Raw {
     /// The next connection, upgraded; then whatever `bytes` are.
     pub async fn accept_and_send(&self, bytes: &[u8]) -> TcpStream {
         let (mut stream, request) = self.accept().await;
-        let key = header(&request, "sec-websocket-key");
+        Self::upgrade(&mut stream, &request).await.unwrap();
+        // The client may hang up in the middle of it.
+        let _sent = stream.write_all(bytes).await;
+        stream
+    }
+
+    /// Answers the upgrade request.
+    pub async fn upgrade(stream: &mut TcpStream, request: &str) -> std::io::Result<()> {
+        let key = header(request, "sec-websocket-key");
         let accept = derive_accept_key(key.as_bytes());
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
         );
-        stream.write_all(answer.as_bytes()).await.unwrap();
-        // The client may hang up in the middle of it.
-        let _sent = stream.write_all(bytes).await;
-        stream
+        stream.write_all(answer.as_bytes()).await
     }
 }
 
