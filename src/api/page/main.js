@@ -12,7 +12,7 @@ import * as links from './links.js';
 import { Pool } from './pool.js';
 
 const VIEWS = { links, endpoints, events, link };
-/** Sums over many links are not made anew each frame. */
+/** Sums over many links are not made anew each frame, but when all links have come. */
 const SUMS = 250;
 const MANY = 1000;
 
@@ -22,13 +22,14 @@ let asked = false;
 let timer = 0;
 let denied = false;
 let view = null;
-let sums = { version: -1, at: 0, all: { links: 0, phases: {} }, endpoints: new Map() };
+let sums = { version: -1, at: 0, whole: false, all: { links: 0, phases: {} }, endpoints: new Map() };
 
 function draw() {
   asked = false;
   const now = performance.now();
   if (sums.version !== pool.version) {
-    if (pool.rows.size < MANY || now - sums.at >= SUMS) sums = { version: pool.version, at: now, ...pool.sums() };
+    const due = pool.rows.size < MANY || sums.whole !== pool.whole || now - sums.at >= SUMS;
+    if (due) sums = { version: pool.version, at: now, whole: pool.whole, ...pool.sums() };
     else later(SUMS - (now - sums.at));
   }
   head.show(keeper, pool, sums);
