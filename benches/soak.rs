@@ -1,4 +1,4 @@
-//! Twenty minutes of five thousand busy links whose peer resets all of them four times a minute: what was taken must come back.
+//! Twenty minutes of five thousand busy links whose peer resets all of them three times a minute: what was taken must come back.
 //!
 //! `cargo bench --bench soak [-- --minutes 20 --links 5000]`. Memory, open files, threads and series are read when all is
 //! quiet, after a warm-up that fills every bounded thing (inboxes, receipts, histories), and again at the end. What a reader would get
@@ -42,10 +42,11 @@ fn main() -> Result<()> {
 
 fn soak(lasting: Duration, links_each: u32) -> Result<()> {
     let peer_port = free_port()?;
-    let _peer = Running::peer_with(peer_port, &["--drop-every", "15s"])?;
+    let _peer = Running::peer_with(peer_port, &["--drop-every", "20s"])?;
     let endpoint = |number: u32| {
         format!(
-            "[endpoints.e{number}]\nurl = \"ws://127.0.0.1:{peer_port}/\"\nlinks = {links_each}\nheartbeat.idle = \"5s\"\n"
+            "[endpoints.e{number}]\nurl = \"ws://127.0.0.1:{peer_port}/\"\nlinks = {links_each}\nheartbeat.idle = \"5s\"\n\
+             reconnect = {{ initial = \"100ms\", max = \"1s\" }}\n"
         )
     };
     let (keeper, api) = daemon(&(0..ENDPOINTS).map(endpoint).collect::<String>())?;

@@ -88,8 +88,9 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
         () = turned(&mut asked, true) => {}
         () = reloader.follow(reload) => {}
     }
-    let deadline = Instant::now() + pool.config().limits.drain;
-    drain(&pool, &herald, deadline - spans_share(exporter.is_some(), &pool)).await;
+    let limit = pool.config().limits.drain;
+    let deadline = Instant::now() + limit;
+    drain(&pool, &herald, limit - spans_share(exporter.is_some(), limit)).await;
     stop.send_replace(true);
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
     let _ = serving.await;
@@ -113,15 +114,15 @@ async fn turned(switch: &mut watch::Receiver<bool>, wanted: bool) {
 const LAST_SPANS: Duration = Duration::from_secs(1);
 
 /// What of `limits.drain` is kept for the last spans.
-fn spans_share(is_exporting: bool, pool: &Pool) -> Duration {
-    if is_exporting { LAST_SPANS.min(pool.config().limits.drain / 4) } else { Duration::ZERO }
+fn spans_share(is_exporting: bool, limit: Duration) -> Duration {
+    if is_exporting { LAST_SPANS.min(limit / 4) } else { Duration::ZERO }
 }
 
-async fn drain(pool: &Pool, herald: &Herald, deadline: Instant) {
-    let drain = deadline.saturating_duration_since(Instant::now());
+async fn drain(pool: &Pool, herald: &Herald, within: Duration) {
+    let deadline = Instant::now() + within;
     pool.drain();
-    herald.stopping(pool, drain).await;
-    tracing::info!(deadline_s = drain.as_secs_f64(), "wskeeper is draining: it takes no new messages");
+    herald.stopping(pool, within).await;
+    tracing::info!(deadline_s = within.as_secs_f64(), "wskeeper is draining: it takes no new messages");
     let left = pool.shut_down(deadline).await;
     for Left { endpoint, messages, kept } in left {
         if kept {
