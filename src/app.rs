@@ -90,7 +90,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     }
     let limit = pool.config().limits.drain;
     let deadline = Instant::now() + limit;
-    drain(&pool, &herald, limit - spans_share(exporter.is_some(), limit)).await;
+    drain(&pool, &herald, limit.saturating_sub(spans_share(exporter.is_some(), limit))).await;
     stop.send_replace(true);
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
     let _ = serving.await;
