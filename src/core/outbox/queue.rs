@@ -74,6 +74,8 @@ pub(super) struct Queue {
     newest: BTreeMap<Box<str>, u64>,
     deadlines: BTreeSet<(Instant, u64)>,
     conflate: bool,
+    /// Below this place a key may have several messages: they came before messages were conflated.
+    crowded_below: u64,
 }
 
 impl Queue {
@@ -87,6 +89,7 @@ impl Queue {
         if conflate {
             let keyed = self.held.iter().filter_map(|(place, held)| Some((held.message.key.clone()?, *place)));
             self.newest.extend(keyed);
+            self.crowded_below = self.held.last_key_value().map_or(0, |(place, _)| place + 1);
         }
     }
 
@@ -137,6 +140,10 @@ impl Queue {
             && self.newest.get(key) == Some(&place)
         {
             self.newest.remove(key);
+            let older = self.held.range(..place.min(self.crowded_below));
+            if let Some((older, _)) = older.rev().find(|(_, older)| older.message.key.as_ref() == Some(key)) {
+                self.newest.insert(key.clone(), *older);
+            }
         }
         Some(held)
     }
