@@ -154,7 +154,7 @@ impl Sends {
     fn begin(&mut self) -> Option<Outcome> {
         let (mut sends, mut asked) = (Vec::new(), VecDeque::new());
         while let Some(request) = self.ahead.pop_front() {
-            let bytes = bytes(&request);
+            self.ahead_bytes -= bytes(&request);
             let Request { reference, send } = request;
             let looked = send.and_then(|(send, wanted)| {
                 look_at_wait(&self.pool, &send.endpoint, wanted)?;
@@ -165,16 +165,13 @@ impl Sends {
                     sends.push(send);
                     asked.push_back((reference, wanted));
                 }
-                Err(problem) if sends.is_empty() => {
-                    self.ahead_bytes -= bytes;
-                    return Some(Outcome { reference, receipt: Err(problem) });
-                }
+                Err(problem) if sends.is_empty() => return Some(Outcome { reference, receipt: Err(problem) }),
+                // Its bytes are gone, so it counts as none.
                 Err(problem) => {
                     self.ahead.push_front(Request { reference, send: Err(problem) });
                     break;
                 }
             }
-            self.ahead_bytes -= bytes;
         }
         if !sends.is_empty() {
             self.sending = Some(Sending::new(self.pool.clone(), sends, asked, self.answers));
@@ -325,5 +322,17 @@ mod tests {
             outcomes.push(sends.next().await.receipt.is_ok());
         }
         assert_eq!(outcomes, [true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_takes_no_room_from_what_comes() {
+        let mut sends = sends(ROOMY, true).await;
+        for _ in 0..3 {
+            sends.push(request(1, Rung::Queued));
+            sends.push(request(AHEAD_BYTES, Rung::Stored));
+            assert!(sends.next().await.receipt.is_ok());
+            assert!(sends.next().await.receipt.is_err(), "nothing is put on disk");
+            assert!(sends.has_room());
+        }
     }
 }
