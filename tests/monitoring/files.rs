@@ -124,14 +124,28 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// Node's packages, if these are there.
 pub fn node_modules(wanted: &[&str]) -> Option<PathBuf> {
-    let base = env::var_os("WSKEEPER_TEST_ENV").map_or_else(|| path("target/test-env"), PathBuf::from);
-    let folder = base.join("node/node_modules");
+    let folder = environment().join("node/node_modules");
     let missing = wanted.iter().find(|package| !folder.join(package).exists());
     if let Some(package) = missing {
         skip(package);
         return None;
     }
     Some(folder)
+}
+
+/// Where a Python package is, if it is there.
+pub fn python_package(name: &str) -> Option<PathBuf> {
+    let libraries = environment().join("python/lib");
+    let pythons = fs::read_dir(libraries).into_iter().flatten().flatten();
+    let found = pythons.map(|python| python.path().join("site-packages").join(name)).find(|package| package.exists());
+    if found.is_none() {
+        skip(name);
+    }
+    found
+}
+
+fn environment() -> PathBuf {
+    env::var_os("WSKEEPER_TEST_ENV").map_or_else(|| path("target/test-env"), PathBuf::from)
 }
 
 fn skip(what: &str) {
@@ -164,7 +178,8 @@ pub fn metrics_in(text: &str) -> BTreeSet<String> {
 
 /// The selectors of an expression: a metric, a recorded series or `up`, with its matchers.
 pub fn selectors_in(expression: &str) -> Vec<String> {
-    let shape = regex::Regex::new(r"\b(?:up|(?:[a-z_]+:)?(?:wskeeper|process)_[a-z_:0-9]+)\b(?:\{[^}]*\})?").unwrap();
+    let shape =
+        regex::Regex::new(r"\b(?:up|(?:[a-z_]+:)?(?:wskeeper|process)_[a-z_:0-9]+)\b(?:\{[^}]*\})?").unwrap();
     shape.find_iter(expression).map(|found| found.as_str().to_owned()).collect()
 }
 
