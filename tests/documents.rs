@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regex::Regex;
+use regex_lite::Regex;
 
 #[test]
 fn every_link_between_documents_leads_somewhere() {

@@ -116,8 +116,6 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 fn router(shared: Arc<Shared>, max_body: usize) -> Router {
     let guard = middleware::from_fn_with_state(Arc::clone(&shared), access::check);
     openapi::routes()
-        .split_for_parts()
-        .0
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(max_body))

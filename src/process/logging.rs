@@ -8,7 +8,9 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer, Registry, filter::Targets, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::config::{Log, LogFormat};
 
@@ -39,7 +41,7 @@ pub fn start(log: &Log) -> Result<(), Error> {
         Ok(filter) if !filter.is_empty() => (FILTER_VARIABLE, filter),
         Ok(_) | Err(_) => ("log.level", log.level.clone()),
     };
-    let filter = EnvFilter::try_new(&filter).map_err(|error| Error::Filter {
+    let filter: Targets = filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| Error::Filter {
         place,
         filter: filter.clone(),
         error: error.to_string(),

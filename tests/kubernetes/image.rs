@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::manifests::root;
 

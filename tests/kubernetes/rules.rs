@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::{Value, json};
 use url::Url;
 use wskeeper::config::{self, Config, Listen, Readiness, Scope};

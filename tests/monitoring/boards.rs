@@ -82,8 +82,8 @@ fn panels_have_title_description_unit_and_the_chosen_datasource() {
 
 #[test]
 fn expressions_follow_the_variables_and_read_counters_by_their_rate() {
-    let counter = regex::Regex::new(r"(?:rate|increase)\([a-z_]+_total\{[^}]*\}\[").unwrap();
-    let range = regex::Regex::new(r"\[([^\]]+)\]").unwrap();
+    let counter = regex_lite::Regex::new(r"(?:rate|increase)\([a-z_]+_total\{[^}]*\}\[").unwrap();
+    let range = regex_lite::Regex::new(r"\[([^\]]+)\]").unwrap();
     for expression in boards().iter().flat_map(Board::expressions) {
         let text = &expression.text;
         for selector in selectors_in(text) {

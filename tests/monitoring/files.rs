@@ -179,7 +179,7 @@ pub fn metrics_in(text: &str) -> BTreeSet<String> {
 /// The selectors of an expression: a metric, a recorded series or `up`, with its matchers.
 pub fn selectors_in(expression: &str) -> Vec<String> {
     let shape =
-        regex::Regex::new(r"\b(?:up|(?:[a-z_]+:)?(?:wskeeper|process)_[a-z_:0-9]+)\b(?:\{[^}]*\})?").unwrap();
+        regex_lite::Regex::new(r"\b(?:up|(?:[a-z_]+:)?(?:wskeeper|process)_[a-z_:0-9]+)\b(?:\{[^}]*\})?").unwrap();
     shape.find_iter(expression).map(|found| found.as_str().to_owned()).collect()
 }
 

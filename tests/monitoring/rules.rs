@@ -80,7 +80,7 @@ fn each_alert_has_its_runbook_and_each_runbook_its_alert() {
 
 #[test]
 fn recorded_names_say_level_metric_and_operation() {
-    let shape = regex::Regex::new("^[a-z]+(_[a-z]+)*:wskeeper_[a-z_]+:[a-z]+[0-9a-z]*$").unwrap();
+    let shape = regex_lite::Regex::new("^[a-z]+(_[a-z]+)*:wskeeper_[a-z_]+:[a-z]+[0-9a-z]*$").unwrap();
     for Rule { name, .. } in rules().into_iter().filter(|rule| !rule.is_alert) {
         assert!(shape.is_match(&name), "{name}");
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use config::Value;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use self::section::{Report, Section};
 use super::{
@@ -81,7 +81,7 @@ fn log(section: &Section<'_>) -> Log {
     if let Some(item) = section.get("level")
         && let Some(text) = item.text()
     {
-        match EnvFilter::builder().parse(text) {
+        match text.parse::<Targets>() {
             Ok(_) if !text.trim().is_empty() => text.clone_into(&mut log.level),
             Ok(_) | Err(_) => {
                 item.fault(

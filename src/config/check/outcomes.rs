@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 
 use super::{
     item::Item,
@@ -127,11 +127,9 @@ fn expression(item: &Item<'_>) -> Option<Arc<dyn Pattern>> {
     match RegexBuilder::new(item.text()?).size_limit(MAX_EXPRESSION).build() {
         Ok(regex) => Some(Arc::new(Expression(regex))),
         Err(error) => {
-            let text = error.to_string();
-            let complaint = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
             item.fault(
-                format!("is not a regular expression: {complaint}"),
-                "write one that Rust's `regex` crate reads",
+                format!("is not a regular expression: {error}"),
+                "write one that Rust's `regex-lite` crate reads",
             );
             None
         }

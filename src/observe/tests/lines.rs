@@ -7,7 +7,7 @@ use std::{
 };
 
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt};
 
 use super::*;
 
@@ -92,7 +92,7 @@ fn bye(text: &str) -> Event {
 fn logged(level: &str, tell: impl FnOnce(&World)) -> Vec<serde_json::Value> {
     let json = |page: Page| {
         let form = tracing_subscriber::fmt::layer().json().with_writer(move || page.clone());
-        tracing_subscriber::registry().with(form).with(EnvFilter::new(level))
+        tracing_subscriber::registry().with(form).with(level.parse::<Targets>().unwrap())
     };
     written(json, tell).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
