@@ -3,6 +3,9 @@
 //! A channel of tokio's holds a block of thirty-two slots and its counters on cache lines of their own, 800 bytes for each
 //! link, used or not; of all that a link keeps while it is idle that was a tenth. What a reader would get wrong: there is one
 //! sender and it is shared, so it is not to be cloned; when it is gone, nobody can order anything any more.
+//!
+//! Where orders come from several tasks at about the same time, the first of them waits until those tasks have had their turn,
+//! so that one write carries what they all send. Where orders come alone, none waits.
 
 use std::{
     collections::VecDeque,
@@ -16,11 +19,15 @@ use super::Order;
 
 /// Room that an empty line keeps.
 const SPARE: usize = 4;
+/// So many orders in a row that came alone say that the next one does, too.
+const ALONE: u8 = 2;
+/// One in so many is given the chance to show that it does not.
+const PROBE: u8 = 64;
 
 /// A line in which `bound` orders may wait.
 pub fn orders(bound: usize) -> (Orders, Inbound) {
     let line = Arc::new(Line { queue: Mutex::default(), room: Semaphore::new(bound) });
-    (Orders { line: Arc::clone(&line) }, Inbound { line })
+    (Orders { line: Arc::clone(&line) }, Inbound { line, company: Company::default() })
 }
 
 /// Where a link's orders go.
@@ -33,6 +40,18 @@ pub struct Orders {
 #[derive(Debug)]
 pub struct Inbound {
     line: Arc<Line>,
+    company: Company,
+}
+
+/// Whether orders come in company: a burst is what is taken between two moments at which nothing is there.
+#[derive(Debug, Default)]
+struct Company {
+    /// Orders taken of this burst: none, one, or more.
+    taken: u8,
+    /// The first of this burst has waited.
+    has_waited: bool,
+    /// Bursts in a row of one order; begins again at `ALONE` where one has had its chance.
+    alone: u8,
 }
 
 /// The link's task takes no more orders.
@@ -83,7 +102,7 @@ impl Inbound {
     /// The next order; `None` once the sender is gone and all that it ordered has been taken.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Order>>> {
         let mut queue = self.line.queue();
-        let Some(order) = queue.orders.pop_front() else {
+        if queue.orders.is_empty() {
             if queue.closed {
                 return Poll::Ready(None);
             }
@@ -91,14 +110,45 @@ impl Inbound {
                 Some(reader) => reader.clone_from(cx.waker()),
                 None => queue.reader = Some(cx.waker().clone()),
             }
+            self.company.part();
             return Poll::Pending;
-        };
+        }
+        if self.company.waits() {
+            drop(queue);
+            // A task that wakes itself goes behind those that are ready now.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Some(order) = queue.orders.pop_front() else { return Poll::Pending };
         if queue.orders.is_empty() && queue.orders.capacity() > SPARE {
             queue.orders = VecDeque::new();
         }
         drop(queue);
         self.line.room.add_permits(1);
         Poll::Ready(Some(order))
+    }
+}
+
+impl Company {
+    /// Whether the order that comes next is to wait for others; no more than once in a burst.
+    fn waits(&mut self) -> bool {
+        let is_first = self.taken == 0 && !self.has_waited;
+        self.has_waited = is_first && (self.alone < ALONE || self.alone >= PROBE);
+        if !self.has_waited {
+            self.taken = self.taken.saturating_add(1);
+        }
+        self.has_waited
+    }
+
+    /// The burst is over.
+    fn part(&mut self) {
+        match self.taken {
+            0 => return,
+            1 if self.alone >= PROBE => self.alone = ALONE,
+            1 => self.alone += 1,
+            _ => self.alone = 0,
+        }
+        (self.taken, self.has_waited) = (0, false);
     }
 }
 
@@ -173,6 +223,21 @@ mod tests {
         assert_eq!(orders.send(order().0).await, Ok(()));
         drop(orders);
         assert_eq!(reader.await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_first_of_orders_that_come_together_waits_for_the_others_and_one_that_comes_alone_does_not() {
+        let (orders, mut inbound) = orders(4);
+        let mut taken = |sent| {
+            (0..sent).for_each(|_| assert!(orders.try_send(order().0)));
+            let held = poll_fn(|cx| inbound.poll_recv(cx)).now_or_never().is_none();
+            while poll_fn(|cx| inbound.poll_recv(cx)).now_or_never().is_some() {}
+            assert!(inbound.line.queue().orders.is_empty());
+            held
+        };
+        assert_eq!([3, 3, 1, 1].map(&mut taken), [true; 4]);
+        assert_eq!([1, 1, 1, 3].map(&mut taken), [false; 4], "it has come alone twice, and has company again");
+        assert_eq!([1, 3].map(&mut taken), [true; 2]);
     }
 
     #[tokio::test]
