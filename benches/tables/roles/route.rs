@@ -12,9 +12,11 @@ use tokio::net::TcpListener;
 
 use crate::support::Result;
 
-/// As long as a receipt, so that as much is written.
-const ANSWER: &str = "{\"id\":\"01a2b3c4-0000-7000-8000-000000000000\",\"endpoint\":\"e\",\"link\":0,\"state\":\"queued\",\
-                      \"bytes\":64,\"acceptedAt\":\"2026-01-01T00:00:00.000Z\",\"updatedAt\":\"2026-01-01T00:00:00.000Z\"}";
+/// As long as a receipt, and what it says of itself in the head, so that as much is written.
+const ANSWER: &str = "{\"id\":\"01a2b3c4000070008000000000000000\",\"endpoint\":\"e\",\"link\":0,\"state\":\"queued\",\
+                      \"bytes\":64,\"acceptedAt\":\"2026-01-01T00:00:00.000Z\",\"updatedAt\":\"2026-01-01T00:00:00.000Z\",\
+                      \"generation\":null,\"reason\":null}";
+const LOCATION: &str = "/v1/messages/01a2b3c4000070008000000000000000";
 
 pub(super) async fn run(port: u16) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -23,5 +25,5 @@ pub(super) async fn run(port: u16) -> Result<()> {
 }
 
 async fn take(Path(_): Path<String>, RawQuery(_): RawQuery, _: Bytes) -> impl IntoResponse {
-    (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], ANSWER)
+    (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json"), (header::LOCATION, LOCATION)], ANSWER)
 }
