@@ -3,19 +3,25 @@
 //! `Host` is checked against DNS rebinding, `Origin` against cross-site requests: a page of another site can make a browser
 //! send a request to the loopback address, but it can hide neither header. On a unix socket there is no name to check.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header, request::Parts, uri::Authority};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
-use super::{Shared, page, problem::Problem, tokens::Secrets, wire};
+use super::{Shared, page, problem::Problem, wire};
 use crate::config::{Api, Scope, Secret};
+
+/// Without tokens, everyone may do everything.
+static ALL: LazyLock<Arc<[Scope]>> = LazyLock::new(|| [Scope::Read, Scope::Send, Scope::Admin].into());
 
 /// What the caller may see; in the extensions of every request that got through.
 #[derive(Debug, Clone)]
@@ -50,22 +56,28 @@ impl Grant {
 }
 
 /// Lets a request through, or answers it with why not.
-pub(super) async fn check(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let config = shared.pool.config();
-    let path = request.uri().path();
-    let host = request.uri().authority().map(ToString::to_string);
-    if let Err(problem) = browser(&config.api, shared.bound, request.headers(), host.as_deref()) {
-        return problem.into_response();
-    }
-    if !is_open(path) {
-        let secrets =
-            if config.api.tokens.is_empty() { Secrets::default() } else { shared.keys.secrets(&config).await };
-        match authorize(&config.api, shared.bound, &secrets, &request) {
-            Ok(grant) => request.extensions_mut().insert(grant),
-            Err(problem) => return problem.into_response(),
-        };
+pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let granted = admit(&shared, &head).await;
+    let mut request = Request::from_parts(head, body);
+    match granted {
+        Ok(Some(grant)) => drop(request.extensions_mut().insert(grant)),
+        Ok(None) => {}
+        Err(problem) => return problem.into_response(),
     }
     next.run(request).await
+}
+
+/// Whether a request may get through, and with what grant; none where none is needed.
+pub(super) async fn admit(shared: &Shared, head: &Parts) -> Result<Option<Grant>, Problem> {
+    let config = shared.pool.config();
+    let host = head.uri.authority().map(Authority::as_str);
+    browser(&config.api, shared.bound, &head.headers, host)?;
+    if is_open(head.uri.path()) {
+        return Ok(None);
+    }
+    let secrets = if config.api.tokens.is_empty() { None } else { Some(shared.keys.secrets(&config).await) };
+    authorize(&config.api, shared.bound, secrets.as_deref().unwrap_or_default(), head).map(Some)
 }
 
 /// What needs no token: probes, and the status page, which holds no data of its own.
@@ -115,13 +127,8 @@ fn is_own(name: &str, bound: IpAddr) -> bool {
     }
 }
 
-fn authorize<B>(
-    api: &Api,
-    bound: Option<IpAddr>,
-    secrets: &[Option<Secret>],
-    request: &http::Request<B>,
-) -> Result<Grant, Problem> {
-    let (method, path) = (request.method(), request.uri().path());
+fn authorize(api: &Api, bound: Option<IpAddr>, secrets: &[Option<Secret>], head: &Parts) -> Result<Grant, Problem> {
+    let (method, path) = (&head.method, head.uri.path());
     let unauthorized =
         |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", detail.to_owned());
     if api.tokens.is_empty() {
@@ -130,11 +137,11 @@ fn authorize<B>(
             Some(address) if !address.to_canonical().is_loopback() => {
                 Err(unauthorized("other machines can reach this address, and there are no api.tokens: add one"))
             }
-            Some(_) | None => Ok(Grant { scopes: [Scope::Read, Scope::Send, Scope::Admin].into(), endpoints: None }),
+            Some(_) | None => Ok(Grant { scopes: Arc::clone(&ALL), endpoints: None }),
         };
     }
-    let given = request
-        .headers()
+    let given = head
+        .headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
@@ -233,7 +240,7 @@ mod tests {
     fn asked(api: &Api, token: &str, method: &Method, path: &str) -> Result<Grant, Problem> {
         let request = http::Request::builder().method(method).uri(path);
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).body(()).expect("a request");
-        authorize(api, LOOPBACK, &tokens::read(&api.tokens), &request)
+        authorize(api, LOOPBACK, &tokens::read(&api.tokens), &request.into_parts().0)
     }
 
     #[test]
@@ -278,6 +285,6 @@ mod tests {
         assert!(asked(&api, "secret-admin", &Method::POST, "/v1/endpoints/b/messages").is_ok());
         assert!(asked(&api, "wrong", &Method::GET, "/v1/links").is_err());
         let bare = http::Request::builder().uri("/metrics").body(()).expect("a request");
-        assert!(authorize(&api, LOOPBACK, &tokens::read(&api.tokens), &bare).is_err());
+        assert!(authorize(&api, LOOPBACK, &tokens::read(&api.tokens), &bare.into_parts().0).is_err());
     }
 }

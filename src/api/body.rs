@@ -2,14 +2,15 @@
 //!
 //! A body that trickles is refused with 408, however little of it is left: `api.body_timeout` is for all of it.
 
-use std::sync::Arc;
+use std::{fmt::Display, pin::pin, sync::Arc};
 
 use axum::{
     body::{Bytes, HttpBody},
     extract::{FromRequest, Request},
-    response::IntoResponse,
 };
-use http::StatusCode;
+use bytes::BytesMut;
+use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
 
 use super::{Shared, problem::Problem};
 
@@ -21,23 +22,54 @@ impl FromRequest<Arc<Shared>> for Whole {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        Self::read(request.into_body(), shared).await
+    }
+}
+
+impl Whole {
+    /// Reads all of a body.
+    pub(super) async fn read<B>(body: B, shared: &Shared) -> Result<Self, Problem>
+    where
+        B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+    {
         // Not read at all where it says itself that it is too large.
-        if request.body().size_hint().lower() > shared.max_body as u64 {
+        if body.size_hint().lower() > shared.max_body as u64 {
             return Err(too_large());
         }
-        let read = tokio::time::timeout(shared.body_timeout, Bytes::from_request(request, shared)).await;
-        match read.map_err(|_| Problem::late_body("the body was not complete within api.body_timeout"))? {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(rejection) => {
-                let said = rejection.to_string();
-                if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    Err(too_large())
-                } else {
-                    Err(Problem::bad_request(format!("the body cannot be read: {said}")))
-                }
-            }
-        }
+        let mut reading = pin!(collect(body, shared.max_body));
+        // Most have come with their heads, and need no timer.
+        let bytes = match reading.as_mut().now_or_never() {
+            Some(read) => read,
+            None => tokio::time::timeout(shared.body_timeout, reading)
+                .await
+                .map_err(|_| Problem::late_body("the body was not complete within api.body_timeout"))?,
+        };
+        bytes.map(Self)
     }
+}
+
+/// A body of one piece is not copied.
+async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
+    let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > limit {
+            return Err(too_large());
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+            continue;
+        }
+        whole.extend_from_slice(&std::mem::take(&mut first));
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
 
 fn too_large() -> Problem {

@@ -5,6 +5,7 @@ mod endpoint;
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::wire;
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         close::Closed,
         event::Timings,
         message::{Kind, Payload},
-        receipt::Receipt,
+        receipt::{Fate, Receipt},
     },
     hub::{Entry, Item},
     pool::{DeadLetter, HistoryEntry, LinkView, Orphans},
@@ -95,17 +96,31 @@ pub(super) fn close(closed: &Closed, at: SystemTime) -> wire::LastClose {
     }
 }
 
-pub(super) fn receipt(receipt: &Receipt) -> wire::Receipt {
-    wire::Receipt {
-        id: receipt.id.to_string(),
-        endpoint: receipt.endpoint.to_string(),
-        link: receipt.link,
-        state: receipt.state.to_string(),
-        bytes: receipt.bytes,
-        accepted_at: wire::time(receipt.accepted_at),
-        updated_at: wire::time(receipt.updated_at),
-        generation: receipt.generation,
-        reason: receipt.fate.map(|fate| fate.as_str().to_owned()),
+/// What is written as a [`wire::Receipt`], with few strings of its own: there is one for every message.
+#[derive(Debug)]
+pub(super) struct Told<'a>(&'a Receipt);
+
+pub(super) fn receipt(receipt: &Receipt) -> Told<'_> {
+    Told(receipt)
+}
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Receipt { id, endpoint, link, state, bytes, accepted_at, updated_at, generation, fate } = self.0;
+        let mut receipt = serializer.serialize_struct("Receipt", 9)?;
+        receipt.serialize_field("id", str::from_utf8(&id.digits()).unwrap_or_default())?;
+        receipt.serialize_field("endpoint", &**endpoint)?;
+        receipt.serialize_field("link", link)?;
+        receipt.serialize_field("state", state.as_str())?;
+        receipt.serialize_field("bytes", bytes)?;
+        let accepted = wire::time(*accepted_at);
+        receipt.serialize_field("acceptedAt", &accepted)?;
+        // What has just been accepted has seen no change.
+        let updated = if updated_at == accepted_at { accepted } else { wire::time(*updated_at) };
+        receipt.serialize_field("updatedAt", &updated)?;
+        receipt.serialize_field("generation", generation)?;
+        receipt.serialize_field("reason", &fate.map(Fate::as_str))?;
+        receipt.end()
     }
 }
 
@@ -248,4 +263,33 @@ pub(super) fn millis(duration: Duration) -> f64 {
     // Whole microseconds: what is beyond is noise.
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::core::{message::MessageId, receipt::State};
+
+    #[test]
+    fn a_receipt_is_written_as_the_document_says() {
+        let (accepted_at, updated_at) = (UNIX_EPOCH, UNIX_EPOCH + Duration::from_millis(1_767_225_600_250));
+        for (state, generation, fate) in [(State::Written, Some(3), None), (State::Expired, None, Some(Fate::Ttl))] {
+            let (id, endpoint) = (MessageId(0xfe), "feed \"é\"".into());
+            let given = Receipt { id, endpoint, link: 7, state, bytes: 64, accepted_at, updated_at, generation, fate };
+            let shown = wire::Receipt {
+                id: "000000000000000000000000000000fe".into(),
+                endpoint: "feed \"é\"".into(),
+                link: 7,
+                state: state.to_string(),
+                bytes: 64,
+                accepted_at: "1970-01-01T00:00:00.000Z".into(),
+                updated_at: "2026-01-01T00:00:00.250Z".into(),
+                generation,
+                reason: fate.map(|fate| fate.as_str().into()),
+            };
+            assert_eq!(serde_json::to_string(&receipt(&given)).unwrap(), serde_json::to_string(&shown).unwrap());
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! Sending: one message, or a stream of them, and what became of each.
+//! Sending a message, and what became of it.
 //!
-//! The body of a send is the message as it is. A batch is read and answered line by line, so that a million lines take no
-//! more memory than one.
+//! The body of a send is the message as it is. Almost every request is one, so it is found before the router looks for it:
+//! [`take`] is what [`send`] is, without what a router does for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,21 +9,18 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Path, RawQuery, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::{FutureExt, StreamExt};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::Deserialize;
-use serde_json::json;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
 
 use super::{
     Shared,
-    access::Grant,
+    access::{self, Grant},
     body::Whole,
     convert,
-    lines::Lines,
-    problem::{Problem, answer},
+    problem::{Problem, answer, json_bytes},
     query::Params,
     wire,
 };
@@ -32,18 +29,14 @@ use crate::{
         message::{Kind, MessageId, Payload},
         receipt::{Receipt, State as Rung},
     },
-    pool::{Pool, Send, Stop},
+    pool::{Pool, Send},
 };
 
 /// How long a caller waits who names no timeout, and at most.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// The longest idempotency key.
 const KEY_MAX: usize = 255;
-/// Lines of a batch that are offered together, at most: they share a question to their link, and a sync of the store.
-const CHUNK: usize = 256;
-/// Receipts that may wait for a slow reader of a batch's answer.
-const BATCH_AHEAD: usize = 64;
 
 /// `POST /v1/endpoints/{name}/messages`
 #[utoipa::path(post, path = "/v1/endpoints/{name}/messages", tag = "messages", operation_id = "send",
@@ -65,7 +58,37 @@ pub(super) async fn send(
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
-    let params = Params::read(query.as_deref(), &["type", "key", "ttl", "link", "wait", "timeout"])?;
+    Ok(post(&shared, &name, query.as_deref(), headers, body).await?.map(Body::from))
+}
+
+/// Whether [`send`] is asked for, in the plain form that almost all callers use.
+pub(super) fn is_send<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && addressee(request.uri().path()).is_some()
+}
+
+/// The endpoint that a message is sent to, where its name needs no decoding.
+fn addressee(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/v1/endpoints/")?.strip_suffix("/messages")?;
+    (!name.is_empty() && !name.contains(['/', '%'])).then_some(name)
+}
+
+/// As [`send`] behind all that a router does for it, at a third of its cost.
+pub(super) async fn take(shared: &Shared, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
+    let (head, body) = request.into_parts();
+    access::admit(shared, &head).await?;
+    let Whole(body) = Whole::read(body, shared).await?;
+    let name = addressee(head.uri.path()).unwrap_or_default();
+    post(shared, name, head.uri.query(), head.headers, body).await
+}
+
+async fn post(
+    shared: &Shared,
+    name: &str,
+    query: Option<&str>,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response<Bytes>, Problem> {
+    let params = Params::read(query, &["type", "key", "ttl", "link", "wait", "timeout"])?;
     let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(&headers), Ok)?;
     let wanted = params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(Rung::Queued);
     let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
@@ -81,11 +104,13 @@ pub(super) async fn send(
         payload: payload(kind, body)?,
     };
     let (status, receipt) = deliver(&shared.pool, send, wanted, timeout).await?;
-    let mut response = answer(status, &convert::receipt(&receipt));
-    if let Ok(location) = HeaderValue::try_from(format!("/v1/messages/{}", receipt.id)) {
-        response.headers_mut().insert(header::LOCATION, location);
+    // The map of the request's headers has room for these.
+    headers.clear();
+    let location = [b"/v1/messages/", &receipt.id.digits()[..]].concat();
+    if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
+        headers.insert(header::LOCATION, location);
     }
-    Ok(response)
+    json_bytes(status, headers, &convert::receipt(&receipt))
 }
 
 /// `GET /v1/messages/{id}`
@@ -167,17 +192,32 @@ fn has_reached(state: Rung, wanted: Rung) -> bool {
 fn kind_of_type(headers: &HeaderMap) -> Result<Kind, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Kind::Text) };
     let value = value.to_str().unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
-        "application/octet-stream" => Ok(Kind::Binary),
-        "" | "application/json" | "application/x-www-form-urlencoded" => Ok(Kind::Text),
-        text if text.starts_with("text/") || text.ends_with("+json") => Ok(Kind::Text),
-        other => Err(Problem::new(
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let begins = |start: &str| essence.get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start));
+    let ends = |end: &str| {
+        let start = essence.len().checked_sub(end.len()).and_then(|at| essence.get(at..));
+        start.is_some_and(|it| it.eq_ignore_ascii_case(end))
+    };
+    let is = |word: &str| essence.eq_ignore_ascii_case(word);
+    let is_text = essence.is_empty()
+        || begins("text/")
+        || ends("+json")
+        || is("application/json")
+        || is("application/x-www-form-urlencoded");
+    if is_text {
+        Ok(Kind::Text)
+    } else if is("application/octet-stream") {
+        Ok(Kind::Binary)
+    } else {
+        Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported-type",
             "The content type says neither text nor binary",
-            format!("{other:?}: send text/plain, application/json or application/octet-stream, or say ?type="),
-        )),
+            format!(
+                "{:?}: send text/plain, application/json or application/octet-stream, or say ?type=",
+                essence.to_ascii_lowercase()
+            ),
+        ))
     }
 }
 
@@ -188,140 +228,6 @@ fn idempotency_key(value: &HeaderValue) -> Result<Box<str>, Problem> {
             Err(Problem::bad_request(format!("Idempotency-Key must be 1 to {KEY_MAX} visible ASCII characters")))
         }
     }
-}
-
-/// A line of a batch: a JSON string, or this.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Line {
-    /// Text, or binary data in base64.
-    data: String,
-    /// `data` is base64 of a binary message.
-    #[serde(default)]
-    binary: bool,
-    /// Ordering and conflation key.
-    #[schema(value_type = Option<String>)]
-    key: Option<Box<str>>,
-    /// Not sent after this, such as `20s`.
-    ttl: Option<String>,
-    /// This link; none: the pool chooses.
-    link: Option<u32>,
-    /// A repeat within 10 minutes has the first one's receipt.
-    #[schema(value_type = Option<String>)]
-    idempotency_key: Option<Box<str>>,
-}
-
-/// `POST /v1/endpoints/{name}/messages:batch`: NDJSON in, a receipt or a problem a line out, in order.
-#[utoipa::path(post, path = "/v1/endpoints/{name}/messages:batch", tag = "messages", operation_id = "batch",
-    params(("name" = String, Path, description = "The endpoint."),
-        ("on_full" = Option<String>, Query, description = "A line refused with 429: `next` goes on behind it (default), `stop` tries none of the lines behind it.")),
-    request_body(content = Line, description = "A JSON string or an object a line.", content_type = "application/x-ndjson"),
-    responses((status = 200, description = "A receipt or a problem a line, in order.", body = wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
-pub(super) async fn batch(
-    State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Result<Response, Problem> {
-    let params = Params::read(query.as_deref(), &["on_full"])?;
-    let stops = params.with("on_full", "next or stop", stops_when_full)?.unwrap_or(false);
-    let view = shared.pool.endpoint(&name).ok_or_else(|| super::links::no_endpoint(&name))?;
-    // Base64 and escapes may make a line several times as long as its message.
-    let longest = view.config.link.outbox.max_message.saturating_mul(6).saturating_add(4096);
-    let endpoint = Arc::clone(&view.config.name);
-    let mut lines = Lines::new(body.into_data_stream(), longest, shared.body_timeout);
-    let (answers, outcome) = tokio::sync::mpsc::channel::<String>(BATCH_AHEAD);
-    tokio::spawn(async move {
-        let mut is_full = false;
-        while let Some(first) = lines.next().await {
-            let mut chunk = vec![first];
-            // What has arrived goes on together; nobody waits for more.
-            while chunk.len() < CHUNK
-                && let Some(Some(next)) = lines.next().now_or_never()
-            {
-                chunk.push(next);
-            }
-            for said in several(&shared.pool, &endpoint, chunk, stops, is_full).await {
-                is_full |= stops && said.as_ref().is_err_and(Problem::is_full);
-                let mut text = match said {
-                    Ok(receipt) => json!(convert::receipt(&receipt)).to_string(),
-                    Err(problem) => problem.json().to_string(),
-                };
-                text.push('\n');
-                // Nobody reads the answers any more: the sender has gone.
-                if answers.send(text).await.is_err() {
-                    return;
-                }
-            }
-        }
-    });
-    let outcome = futures_util::stream::unfold(outcome, |mut outcome| async {
-        let mut ready = Vec::new();
-        outcome.recv_many(&mut ready, BATCH_AHEAD).await;
-        (!ready.is_empty()).then(|| (Ok::<_, std::convert::Infallible>(ready.concat()), outcome))
-    });
-    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))];
-    Ok((kind, Body::from_stream(outcome.boxed())).into_response())
-}
-
-fn stops_when_full(word: &str) -> Option<bool> {
-    match word {
-        "next" => Some(false),
-        "stop" => Some(true),
-        _ => None,
-    }
-}
-
-/// Sends lines, in order; answers with what became of each that is not blank.
-async fn several(
-    pool: &Pool,
-    endpoint: &Arc<str>,
-    lines: Vec<Result<Bytes, Problem>>,
-    stops: bool,
-    is_full: bool,
-) -> Vec<Result<Receipt, Problem>> {
-    let mut sends = Vec::new();
-    // `None`: the next of the sends.
-    let mut places = Vec::new();
-    for line in lines {
-        let send = match line {
-            Ok(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
-            Ok(_) if is_full => Err(Problem::not_tried()),
-            Ok(line) => read(endpoint, &line),
-            Err(problem) => Err(problem),
-        };
-        places.push(send.map(|send| sends.push(send)).err());
-    }
-    let mut outcomes = Vec::with_capacity(sends.len());
-    let stop = if stops { Stop::WhenFull } else { Stop::Never };
-    pool.send_all(sends, stop, |outcome| outcomes.push(outcome)).await;
-    let mut outcomes = outcomes.into_iter();
-    let outcome = |place: Option<Problem>| match place {
-        Some(problem) => Err(problem),
-        None => outcomes.next().map_or_else(|| Err(Problem::not_tried()), |outcome| Ok(outcome?)),
-    };
-    places.into_iter().map(outcome).collect()
-}
-
-fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
-    let bad = |error: &dyn std::fmt::Display| {
-        Problem::bad_request(format!("the line is neither a JSON string nor {{\"data\": \"…\"}}: {error}"))
-    };
-    let line = match serde_json::from_slice::<String>(line) {
-        Ok(data) => Line { data, binary: false, key: None, ttl: None, link: None, idempotency_key: None },
-        Err(_) => serde_json::from_slice(line).map_err(|error| bad(&error))?,
-    };
-    let ttl = line.ttl.as_deref().map(humantime::parse_duration).transpose().map_err(|error| bad(&error))?;
-    Ok(Send {
-        endpoint: Arc::clone(endpoint),
-        link: line.link,
-        key: line.key,
-        ttl,
-        idempotency_key: line.idempotency_key,
-        wants_confirmation: false,
-        patience: TIMEOUT,
-        payload: data(line.data, line.binary)?,
-    })
 }
 
 /// A payload from JSON: text as it is, binary in base64.

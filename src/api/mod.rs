@@ -4,6 +4,7 @@
 //! nothing about links. Everything that comes in is bounded: connections, heads, bodies, lines, time.
 
 mod access;
+mod batch;
 mod body;
 mod busy;
 mod chaos;
@@ -47,6 +48,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{observe::Families, pool::Pool};
 use places::{Counter, Places};
+use serve::House;
 use tokens::Keys;
 
 pub use listen::{ListenError, Listener};
@@ -102,8 +104,9 @@ impl Api {
             body_timeout: config.api.body_timeout,
             max_body: config.api.max_body,
         };
-        let router = router(Arc::new(shared), config.api.max_body);
-        serve::serve(listener, router, places, &config.api, stop).await;
+        let shared = Arc::new(shared);
+        let house = House { router: router(Arc::clone(&shared), config.api.max_body), shared };
+        serve::serve(listener, house, places, &config.api, stop).await;
     }
 }
 

@@ -14,8 +14,8 @@ use axum::{
 use http::{HeaderValue, header};
 
 use super::{
-    Shared, chaos, daemon, dead, events, explain, frames, health, links, messages, openapi, orphans, page, reload,
-    socket,
+    Shared, batch, chaos, daemon, dead, events, explain, frames, health, links, messages, openapi, orphans, page,
+    reload, socket,
 };
 
 /// What the handlers' attributes said when it was written last.
@@ -61,7 +61,7 @@ calls! {
     post "/v1/links/{name}/{index}/chaos" chaos::inject,
     post "/v1/endpoints/{name}/messages" messages::send,
     // A batch is read line by line, and each line is bounded by itself.
-    post "/v1/endpoints/{name}/messages:batch" messages::batch.layer(DefaultBodyLimit::disable()),
+    post "/v1/endpoints/{name}/messages:batch" batch::batch.layer(DefaultBodyLimit::disable()),
     get "/v1/messages/{id}" messages::receipt,
     get "/v1/dead-letters" dead::letters,
     get "/v1/dead-letters/{id}" dead::letter,

@@ -7,11 +7,12 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
     time::Instant,
 };
 
+use super::busy::Visits;
 use crate::observe::Families;
 
 /// Places beyond the limit.
@@ -36,8 +37,7 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct Extra {
     task: AbortHandle,
-    /// Requests under way.
-    busy: watch::Receiver<usize>,
+    visits: Arc<Visits>,
 }
 
 impl Places {
@@ -66,15 +66,15 @@ impl Places {
     }
 
     /// Takes a connection into the reserve.
-    pub(super) fn admit(&mut self, task: AbortHandle, busy: watch::Receiver<usize>) {
+    pub(super) fn admit(&mut self, task: AbortHandle, visits: Arc<Visits>) {
         self.reserve.retain(|extra| !extra.task.is_finished());
         if self.reserve.len() >= RESERVE {
-            let silent = self.reserve.iter().position(|extra| *extra.busy.borrow() == 0);
+            let silent = self.reserve.iter().position(|extra| !extra.visits.is_busy());
             if let Some(extra) = self.reserve.remove(silent.unwrap_or(0)) {
                 extra.task.abort();
             }
         }
-        self.reserve.push_back(Extra { task, busy });
+        self.reserve.push_back(Extra { task, visits });
     }
 
     /// Counts the places taken, for whoever asks.

@@ -1,7 +1,10 @@
 //! What went wrong, as RFC 9457 problem details: a stable `type` for programs, a `detail` that tells people what to do.
 
-use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use axum::{
+    body::{Body, Bytes},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{convert, wire};
@@ -10,6 +13,8 @@ use crate::{
     pool::{CommandError, OrphanError, Refused},
 };
 
+/// Room for an answer of the usual size, such as a receipt.
+const ANSWER: usize = 384;
 /// Before a problem's name in its `type`.
 pub(super) const TYPE: &str = "urn:wskeeper:problem:";
 
@@ -219,18 +224,28 @@ impl From<OrphanError> for Problem {
 
 /// A JSON answer.
 pub(super) fn answer(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    match serde_json::to_string(body) {
-        Ok(text) => {
-            (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
-        }
-        Err(error) => Problem::new(
+    json_bytes(status, HeaderMap::new(), body).map_or_else(Problem::into_response, |response| response.map(Body::from))
+}
+
+/// As [`answer`], in one piece, with these headers.
+pub(super) fn json_bytes(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: &impl serde::Serialize,
+) -> Result<http::Response<Bytes>, Problem> {
+    let mut json = Vec::with_capacity(ANSWER);
+    serde_json::to_writer(&mut json, body).map_err(|error| {
+        Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "The daemon failed",
             format!("the answer cannot be written as JSON: {error}"),
         )
-        .into_response(),
-    }
+    })?;
+    let mut response = http::Response::new(json.into());
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 /// A part of a list as an answer.

@@ -3,14 +3,10 @@
 //! A connection without a request under way is closed after `api.header_timeout`, whatever it has sent so far: nothing at all,
 //! half a head, or a whole request a while ago. Only requests and WebSockets keep a place.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    body::Body,
-    response::{IntoResponse, Response},
-};
-use http::{Request, StatusCode};
+use axum::{Router, body::Body, response::IntoResponse};
+use http::{Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -24,9 +20,10 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::{
-    Listener, Problem,
-    busy::{Busy, idle},
+    Listener, Problem, Shared,
+    busy::{Answer, Visits},
     listen::Accepted,
+    messages,
     places::{Place, Places},
     stall::Stall,
     stopped,
@@ -53,14 +50,21 @@ struct Limits {
     write: Duration,
 }
 
+/// What answers.
+pub(super) struct House {
+    pub(super) router: Router,
+    pub(super) shared: Arc<Shared>,
+}
+
 /// Accepts and serves until `stop` turns true; then what is open gets [`GRACE`].
 pub(super) async fn serve(
     listener: Listener,
-    router: Router,
+    house: House,
     mut places: Places,
     config: &config::Api,
     mut stop: watch::Receiver<bool>,
 ) {
+    let house = Arc::new(house);
     let limits = Limits { header: config.header_timeout, write: config.write_timeout };
     let mut connections = JoinSet::new();
     loop {
@@ -80,12 +84,12 @@ pub(super) async fn serve(
         };
         let place = places.take();
         let is_extra = place.is_none();
-        let busy = watch::Sender::new(0);
-        let watched = busy.subscribe();
-        let connection = Connection { router: router.clone(), stop: stop.clone(), limits, place, busy };
+        let visits = Visits::new();
+        let door = Door { house: Arc::clone(&house), place, visits: Arc::clone(&visits) };
+        let connection = Connection { door: Arc::new(door), stop: stop.clone(), limits };
         let task = connection.spawn(accepted, &mut connections);
         if is_extra {
-            places.admit(task, watched);
+            places.admit(task, visits);
         }
     }
     drop(listener);
@@ -97,13 +101,17 @@ pub(super) async fn serve(
 }
 
 struct Connection {
-    router: Router,
+    door: Arc<Door>,
     stop: watch::Receiver<bool>,
     limits: Limits,
+}
+
+/// What the requests of a connection have in common.
+struct Door {
+    house: Arc<House>,
     /// `None`: it came when the house was full.
     place: Option<Place>,
-    /// Requests under way.
-    busy: watch::Sender<usize>,
+    visits: Arc<Visits>,
 }
 
 impl Connection {
@@ -115,15 +123,15 @@ impl Connection {
     }
 
     async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let has_place = self.place.is_some();
-        let (router, place, busy) = (self.router, self.place, self.busy.clone());
+        let (has_place, visits) = (self.door.place.is_some(), Arc::clone(&self.door.visits));
+        let door = self.door;
         let service = service_fn(move |request| {
-            let (router, place, busy) = (router.clone(), place.clone(), Busy::new(&busy));
-            async move { Ok::<_, Infallible>(answer(router, place, busy, request).await) }
+            let door = Arc::clone(&door);
+            async move { Ok::<_, Infallible>(door.answer(request).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.header).max_buf_size(HEAD_MAX);
-        builder.http1().keep_alive(has_place);
+        // The time for a head is kept below: a timer of hyper's is made and dropped for every request.
+        builder.http1().header_read_timeout(None).max_buf_size(HEAD_MAX).keep_alive(has_place);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -135,29 +143,44 @@ impl Connection {
         let connection = builder.serve_connection_with_upgrades(stream, service);
         tokio::pin!(connection);
         let extra = async { if has_place { std::future::pending().await } else { tokio::time::sleep(EXTRA).await } };
-        tokio::select! {
+        let grace = tokio::select! {
+            biased;
             // A client that breaks off mid-request is its own affair.
             _ = connection.as_mut() => return,
             () = extra => return,
-            () = idle(self.busy.subscribe(), self.limits.header) => {}
-            () = stopped(&mut self.stop) => {}
-        }
+            // Nothing is under way: all that is left of an HTTP/1 connection is half a head.
+            () = visits.idle(self.limits.header) => if visits.is_multiplexed() { GRACE } else { Duration::ZERO },
+            () = stopped(&mut self.stop) => GRACE,
+        };
         connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(GRACE, connection).await;
+        let _ = tokio::time::timeout(grace, connection).await;
     }
 }
 
-async fn answer(router: Router, place: Option<Place>, busy: Busy, mut request: Request<Incoming>) -> Response {
-    let response = match place {
-        None if !ALWAYS.contains(&request.uri().path()) => full().into_response(),
-        place => {
-            if let Some(place) = place {
-                request.extensions_mut().insert(place);
-            }
-            router.oneshot(request.map(Body::new)).await.into_response()
+impl Door {
+    async fn answer(&self, mut request: Request<Incoming>) -> Response<Answer> {
+        let busy = self.visits.begin();
+        if request.version() == Version::HTTP_2 {
+            self.visits.set_multiplexed();
         }
-    };
-    response.map(|body| Body::new(busy.until_taken(body)))
+        let response = match &self.place {
+            None if !ALWAYS.contains(&request.uri().path()) => full().into_response(),
+            // What is asked most is found before the router looks for it.
+            Some(_) if messages::is_send(&request) => match messages::take(&self.house.shared, request).await {
+                Ok(response) => return response.map(|bytes| Answer::whole(bytes, busy)),
+                Err(problem) => problem.into_response(),
+            },
+            place => {
+                if let Some(place) = place {
+                    request.extensions_mut().insert(Arc::clone(place));
+                }
+                let request = request.map(Body::new);
+                // In a box: it is large, and would make the future of every request so.
+                Box::pin(self.house.router.clone().oneshot(request)).await.into_response()
+            }
+        };
+        response.map(|body| Answer::stream(body, busy))
+    }
 }
 
 fn full() -> Problem {

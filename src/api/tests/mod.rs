@@ -9,6 +9,7 @@ mod kept;
 mod page;
 mod places;
 mod reference;
+mod sends;
 mod sleepers;
 mod sockets;
 mod tokens;

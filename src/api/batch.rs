@@ -1,0 +1,167 @@
+//! Sending a stream of messages, a line each.
+//!
+//! A batch is read and answered line by line, so that a million lines take no more memory than one.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, RawQuery, State},
+    response::{IntoResponse, Response},
+};
+use futures_util::{FutureExt, StreamExt};
+use http::{HeaderValue, header};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    Shared, convert,
+    lines::Lines,
+    messages::{TIMEOUT, data},
+    problem::Problem,
+    query::Params,
+    wire,
+};
+use crate::{
+    core::receipt::Receipt,
+    pool::{Pool, Send, Stop},
+};
+
+/// Receipts that may wait for a slow reader of a batch's answer.
+const BATCH_AHEAD: usize = 64;
+/// Lines of a batch that are offered together, at most: they share a question to their link, and a sync of the store.
+const CHUNK: usize = 256;
+
+/// A line of a batch: a JSON string, or this.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Line {
+    /// Text, or binary data in base64.
+    data: String,
+    /// `data` is base64 of a binary message.
+    #[serde(default)]
+    binary: bool,
+    /// Ordering and conflation key.
+    #[schema(value_type = Option<String>)]
+    key: Option<Box<str>>,
+    /// Not sent after this, such as `20s`.
+    ttl: Option<String>,
+    /// This link; none: the pool chooses.
+    link: Option<u32>,
+    /// A repeat within 10 minutes has the first one's receipt.
+    #[schema(value_type = Option<String>)]
+    idempotency_key: Option<Box<str>>,
+}
+
+/// `POST /v1/endpoints/{name}/messages:batch`: NDJSON in, a receipt or a problem a line out, in order.
+#[utoipa::path(post, path = "/v1/endpoints/{name}/messages:batch", tag = "messages", operation_id = "batch",
+    params(("name" = String, Path, description = "The endpoint."),
+        ("on_full" = Option<String>, Query, description = "A line refused with 429: `next` goes on behind it (default), `stop` tries none of the lines behind it.")),
+    request_body(content = Line, description = "A JSON string or an object a line.", content_type = "application/x-ndjson"),
+    responses((status = 200, description = "A receipt or a problem a line, in order.", body = wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+pub(super) async fn batch(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    let params = Params::read(query.as_deref(), &["on_full"])?;
+    let stops = params.with("on_full", "next or stop", stops_when_full)?.unwrap_or(false);
+    let view = shared.pool.endpoint(&name).ok_or_else(|| super::links::no_endpoint(&name))?;
+    // Base64 and escapes may make a line several times as long as its message.
+    let longest = view.config.link.outbox.max_message.saturating_mul(6).saturating_add(4096);
+    let endpoint = Arc::clone(&view.config.name);
+    let mut lines = Lines::new(body.into_data_stream(), longest, shared.body_timeout);
+    let (answers, outcome) = tokio::sync::mpsc::channel::<String>(BATCH_AHEAD);
+    tokio::spawn(async move {
+        let mut is_full = false;
+        while let Some(first) = lines.next().await {
+            let mut chunk = vec![first];
+            // What has arrived goes on together; nobody waits for more.
+            while chunk.len() < CHUNK
+                && let Some(Some(next)) = lines.next().now_or_never()
+            {
+                chunk.push(next);
+            }
+            for said in several(&shared.pool, &endpoint, chunk, stops, is_full).await {
+                is_full |= stops && said.as_ref().is_err_and(Problem::is_full);
+                let mut text = match said {
+                    Ok(receipt) => json!(convert::receipt(&receipt)).to_string(),
+                    Err(problem) => problem.json().to_string(),
+                };
+                text.push('\n');
+                // Nobody reads the answers any more: the sender has gone.
+                if answers.send(text).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let outcome = futures_util::stream::unfold(outcome, |mut outcome| async {
+        let mut ready = Vec::new();
+        outcome.recv_many(&mut ready, BATCH_AHEAD).await;
+        (!ready.is_empty()).then(|| (Ok::<_, std::convert::Infallible>(ready.concat()), outcome))
+    });
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))];
+    Ok((kind, Body::from_stream(outcome.boxed())).into_response())
+}
+
+fn stops_when_full(word: &str) -> Option<bool> {
+    match word {
+        "next" => Some(false),
+        "stop" => Some(true),
+        _ => None,
+    }
+}
+
+/// Sends lines, in order; answers with what became of each that is not blank.
+async fn several(
+    pool: &Pool,
+    endpoint: &Arc<str>,
+    lines: Vec<Result<Bytes, Problem>>,
+    stops: bool,
+    is_full: bool,
+) -> Vec<Result<Receipt, Problem>> {
+    let mut sends = Vec::new();
+    // `None`: the next of the sends.
+    let mut places = Vec::new();
+    for line in lines {
+        let send = match line {
+            Ok(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
+            Ok(_) if is_full => Err(Problem::not_tried()),
+            Ok(line) => read(endpoint, &line),
+            Err(problem) => Err(problem),
+        };
+        places.push(send.map(|send| sends.push(send)).err());
+    }
+    let mut outcomes = Vec::with_capacity(sends.len());
+    let stop = if stops { Stop::WhenFull } else { Stop::Never };
+    pool.send_all(sends, stop, |outcome| outcomes.push(outcome)).await;
+    let mut outcomes = outcomes.into_iter();
+    let outcome = |place: Option<Problem>| match place {
+        Some(problem) => Err(problem),
+        None => outcomes.next().map_or_else(|| Err(Problem::not_tried()), |outcome| Ok(outcome?)),
+    };
+    places.into_iter().map(outcome).collect()
+}
+
+fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
+    let bad = |error: &dyn std::fmt::Display| {
+        Problem::bad_request(format!("the line is neither a JSON string nor {{\"data\": \"…\"}}: {error}"))
+    };
+    let line = match serde_json::from_slice::<String>(line) {
+        Ok(data) => Line { data, binary: false, key: None, ttl: None, link: None, idempotency_key: None },
+        Err(_) => serde_json::from_slice(line).map_err(|error| bad(&error))?,
+    };
+    let ttl = line.ttl.as_deref().map(humantime::parse_duration).transpose().map_err(|error| bad(&error))?;
+    Ok(Send {
+        endpoint: Arc::clone(endpoint),
+        link: line.link,
+        key: line.key,
+        ttl,
+        idempotency_key: line.idempotency_key,
+        wants_confirmation: false,
+        patience: TIMEOUT,
+        payload: data(line.data, line.binary)?,
+    })
+}
