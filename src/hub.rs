@@ -14,6 +14,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
+use self::stored::Stored;
+
 pub use crate::core::entry::{Entry, Item};
 use crate::core::{
     budget::Budget,
@@ -85,7 +87,7 @@ pub struct Hub {
 
 #[derive(Debug)]
 struct State {
-    ring: Ring<Arc<Entry>>,
+    ring: Ring<Stored>,
     durable: bool,
     closed: bool,
 }
@@ -103,13 +105,13 @@ impl Hub {
         for (after, entry) in past.entries {
             ring.jump(entry.cursor, after);
             let message = entry.item.message_len();
-            ring.push(Arc::new(entry), message, &budget);
+            ring.push(entry.into(), message, &budget);
         }
         ring.jump(past.first, past.after);
         Self::with(durable, ring, budget)
     }
 
-    fn with(durable: bool, ring: Ring<Arc<Entry>>, budget: Arc<Budget>) -> Arc<Self> {
+    fn with(durable: bool, ring: Ring<Stored>, budget: Arc<Budget>) -> Arc<Self> {
         let state = Mutex::new(State { ring, durable, closed: false });
         Arc::new(Self { budget, state, bells: Mutex::default(), to_store: Notify::new() })
     }
@@ -130,8 +132,8 @@ impl Hub {
             if state.closed {
                 return cursor - 1;
             }
-            let entry = Arc::new(Entry { cursor, at, link: link.clone(), generation, item });
-            (state.ring.push(entry, message, &self.budget), state.durable)
+            let entry = Entry { cursor, at, link: link.clone(), generation, item };
+            (state.ring.push(entry.into(), message, &self.budget), state.durable)
         };
         self.ring_bells();
         if durable {
@@ -151,12 +153,12 @@ impl Hub {
         let oldest = state.ring.oldest();
         let (after, run) = state.ring.run_after(cursor)?;
         let mut room = max_bytes;
-        let fits = |entry: &&Arc<Entry>| {
+        let fits = |entry: &Arc<Entry>| {
             let goes_on = room > 0;
             room = room.saturating_sub(entry.item.message_len().unwrap_or_default() + ENTRY);
             goes_on
         };
-        let entries = run.map(|(_, entry)| entry).take_while(fits).map(Arc::clone).collect();
+        let entries = run.map(|(cursor, stored)| stored.entry(cursor)).take_while(fits).collect();
         Some(Unstored { after, entries, oldest })
     }
 
@@ -272,9 +274,9 @@ impl Reader {
         let state = self.hub.state();
         let next = match state.ring.read(self.cursor) {
             Read::CaughtUp => None,
-            Read::Entry(cursor, entry) => {
+            Read::Entry(cursor, stored) => {
                 self.cursor = cursor;
-                Some(Next::Entry(Arc::clone(entry)))
+                Some(Next::Entry(stored.entry(cursor)))
             }
             Read::Gap { from, to, missed } => {
                 self.cursor = to;
@@ -296,5 +298,6 @@ impl Drop for Reader {
     }
 }
 
+mod stored;
 #[cfg(test)]
 mod tests;

@@ -120,6 +120,8 @@ pub(super) fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
         // It is the same: endpoints are compared by name.
         name: _,
         urls,
+        // They follow from `urls`.
+        targets: _,
         // Links come and go by it, and those in both are not touched.
         links: _,
         protocols,

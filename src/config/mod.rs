@@ -287,6 +287,8 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// `url` or `urls`; at least one.
     pub urls: Vec<Template>,
+    /// Where each leads; `None` where something is left to be evaluated.
+    pub targets: Vec<Option<Arc<url::Target>>>,
     /// How many links to hold.
     pub links: u32,
     /// Subprotocols offered, in order.

@@ -3,7 +3,7 @@
 //! The one thing a reader would get wrong: the URL may hold credentials, so neither a [`Target`] nor a [`UrlFault`] shows
 //! anything but [`Target::shown`].
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
@@ -25,7 +25,7 @@ pub struct Target {
     /// The value of an `Authorization` header made of the userinfo: `Basic …` (RFC 7617).
     pub basic_auth: Option<Secret>,
     /// The URL without userinfo and query, for people.
-    pub shown: String,
+    pub shown: Arc<str>,
 }
 
 /// Why a text is no URL to connect to. Says nothing of the text itself.
@@ -74,7 +74,7 @@ impl Target {
         let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(UrlFault::Port)?;
         let mut shown = url.clone();
         shown.set_query(None);
-        Ok(Self { host, port, tls, basic_auth, shown: shown.into(), url })
+        Ok(Self { host, port, tls, basic_auth, shown: shown.as_str().into(), url })
     }
 
     /// The value of the `Host` header: host, and the port where it is not the scheme's own.
@@ -140,7 +140,7 @@ mod tests {
     fn an_empty_path_is_a_slash_and_non_ascii_is_encoded() {
         let target = target("ws://feed.example?x=ä");
         assert_eq!(target.request_target(), "/?x=%C3%A4");
-        assert_eq!(target.shown, "ws://feed.example/");
+        assert_eq!(&*target.shown, "ws://feed.example/");
     }
 
     #[test]

@@ -49,6 +49,18 @@ pub struct Share {
     bytes: u64,
 }
 
+impl Share {
+    /// Bytes that are held though there is no room for them.
+    pub fn beyond(bytes: u64) -> Self {
+        Self { budget: None, bytes }
+    }
+
+    /// How many.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl PartialEq for Share {
     /// As many bytes, of whatever budget.
     fn eq(&self, other: &Self) -> bool {

@@ -48,6 +48,36 @@ pub struct Timings {
     pub total: Duration,
 }
 
+/// [`Timings`] in little room, to be kept: microseconds, each up to 71 minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps([u32; 6]);
+
+impl Steps {
+    /// A step that there was none of.
+    const NONE: u32 = u32::MAX;
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Timings::default().into()
+    }
+}
+
+impl From<Timings> for Steps {
+    fn from(Timings { dns, admission, tcp, tls, upgrade, total }: Timings) -> Self {
+        let micros = |took: Duration| u32::try_from(took.as_micros()).unwrap_or(Self::NONE).min(Self::NONE - 1);
+        Self([dns, admission, tcp, tls, upgrade, Some(total)].map(|took| took.map_or(Self::NONE, micros)))
+    }
+}
+
+impl From<Steps> for Timings {
+    fn from(Steps(steps): Steps) -> Self {
+        let took = |micros: u32| (micros != Steps::NONE).then(|| Duration::from_micros(micros.into()));
+        let [dns, admission, tcp, tls, upgrade, total] = steps.map(took);
+        Self { dns, admission, tcp, tls, upgrade, total: total.unwrap_or_default() }
+    }
+}
+
 /// When the certificates of a connection expire, in seconds since 1970; `None` where there is none, or none that can be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Certificates {
@@ -80,7 +110,7 @@ pub struct Established {
     /// What TLS showed.
     pub certificates: Certificates,
     /// How long it took.
-    pub timings: Timings,
+    pub timings: Steps,
 }
 
 /// Why an attempt failed.
@@ -164,7 +194,7 @@ pub enum Event {
         /// Its number.
         generation: u64,
         /// What was agreed.
-        established: Box<Established>,
+        established: Arc<Established>,
     },
     /// An open connection ended.
     Closed {
@@ -270,5 +300,25 @@ impl Event {
             | Self::Injected { .. }
             | Self::Panicked { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timings_come_back_as_they_were_to_the_microsecond() {
+        let timings = Timings {
+            dns: Some(Duration::from_micros(1)),
+            admission: None,
+            tcp: Some(Duration::ZERO),
+            tls: Some(Duration::from_secs(2)),
+            upgrade: None,
+            total: Duration::from_millis(2001),
+        };
+        assert_eq!(Timings::from(Steps::from(timings)), timings);
+        let endless = Timings { admission: Some(Duration::from_hours(9)), ..timings };
+        assert!(Timings::from(Steps::from(endless)).admission.is_some_and(|wait| wait > Duration::from_mins(70)));
     }
 }

@@ -53,9 +53,8 @@ struct Kept<T> {
     /// Who has read up to here misses nothing before this entry.
     after: u64,
     item: T,
-    /// Application bytes, for a message.
-    message: Option<u64>,
-    _share: Share,
+    /// Its application bytes, for a message.
+    message: Option<Share>,
 }
 
 /// The log.
@@ -117,8 +116,14 @@ impl<T> Ring<T> {
         self.messages += usize::from(bytes.is_some());
         self.bytes += bytes.unwrap_or_default();
         let (number, after) = (self.next, self.after);
-        let share = share.flatten().unwrap_or_default();
-        self.kept.push_back(Kept { number, after, item, message: bytes, _share: share });
+        let message = bytes.map(|bytes| share.flatten().unwrap_or_else(|| Share::beyond(bytes)));
+        if self.kept.len() == self.kept.capacity() {
+            // By doubling, but not beyond what may ever be held.
+            let most = self.max_others.saturating_add(self.policy.max_messages).saturating_add(1);
+            let more = self.kept.len().max(4).min(most.saturating_sub(self.kept.len())).max(1);
+            self.kept.reserve_exact(more);
+        }
+        self.kept.push_back(Kept { number, after, item, message });
         (self.next, self.after) = (number + 1, number);
         number
     }
@@ -207,7 +212,7 @@ impl<T> Ring<T> {
             }
             self.dropped = gone.number;
             self.messages -= usize::from(gone.message.is_some());
-            self.bytes -= gone.message.unwrap_or_default();
+            self.bytes -= gone.message.as_ref().map_or(0, Share::bytes);
         }
     }
 }

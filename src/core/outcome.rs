@@ -96,9 +96,9 @@ pub struct End<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
     /// Of the endpoint.
-    Own(usize),
+    Own(u32),
     /// Of the built-in table.
-    BuiltIn(usize),
+    BuiltIn(u32),
     /// None matched: exponential backoff.
     Default,
 }
@@ -107,8 +107,8 @@ impl Row {
     /// What it says, and from how many in a row on. `None`: it has gone with a change of the configuration.
     pub fn rule(self, own: &[Rule]) -> Option<(Action, u32)> {
         match self {
-            Self::Own(index) => own.get(index).map(|rule| (rule.then, rule.after)),
-            Self::BuiltIn(index) => BUILT_IN.get(index).map(|row| (row.then, row.after)),
+            Self::Own(index) => own.get(index as usize).map(|rule| (rule.then, rule.after)),
+            Self::BuiltIn(index) => BUILT_IN.get(index as usize).map(|row| (row.then, row.after)),
             Self::Default => Some((Action::Backoff, 1)),
         }
     }
@@ -117,10 +117,10 @@ impl Row {
     pub fn describe(self, own: &[Rule]) -> String {
         match self {
             Self::Own(index) => {
-                let when = own.get(index).map(|rule| rule.when.describe()).unwrap_or_default();
+                let when = own.get(index as usize).map(|rule| rule.when.describe()).unwrap_or_default();
                 format!("row {} of outcomes ({when})", index + 1)
             }
-            Self::BuiltIn(index) => BUILT_IN.get(index).map(|row| row.key.describe()).unwrap_or_default(),
+            Self::BuiltIn(index) => BUILT_IN.get(index as usize).map(|row| row.key.describe()).unwrap_or_default(),
             Self::Default => "the default".into(),
         }
     }
@@ -171,13 +171,18 @@ impl Streak {
 
 fn find(own: &[Rule], end: End<'_>) -> (Row, Action, u32) {
     if let Some((index, rule)) = own.iter().enumerate().find(|(_, rule)| rule.when.is_met(end)) {
-        return (Row::Own(index), rule.then, rule.after);
+        return (Row::Own(number(index)), rule.then, rule.after);
     }
     BUILT_IN
         .iter()
         .enumerate()
         .find(|(_, row)| row.key.is_met(end))
-        .map_or((Row::Default, Action::Backoff, 1), |(index, row)| (Row::BuiltIn(index), row.then, row.after))
+        .map_or((Row::Default, Action::Backoff, 1), |(index, row)| (Row::BuiltIn(number(index)), row.then, row.after))
+}
+
+/// The place of a row. Four billion of them are in no configuration.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 impl Match {

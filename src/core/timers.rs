@@ -3,7 +3,7 @@
 //! A state of the link arms only its own timers: entering a state clears the table first, so that no timer of another
 //! state can revive a link that has stopped.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,46 +39,68 @@ impl Timer {
 }
 
 /// The armed deadlines.
-#[derive(Debug, Default)]
-pub struct Timers([Option<Instant>; Timer::TABLE.len()]);
+#[derive(Debug)]
+pub struct Timers {
+    /// What was armed first: the others are counted from there, in half the room.
+    base: Option<Instant>,
+    /// Nanoseconds from there; [`Self::UNARMED`] where it is not armed.
+    at: [i64; Timer::TABLE.len()],
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { base: None, at: [Self::UNARMED; Timer::TABLE.len()] }
+    }
+}
 
 impl Timers {
+    /// A deadline that there is none of.
+    const UNARMED: i64 = i64::MAX;
+
     /// Arms `timer`, replacing its deadline.
     pub fn set(&mut self, timer: Timer, at: Instant) {
-        self.0[timer as usize] = Some(at);
+        let base = *self.base.get_or_insert(at);
+        let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(Self::UNARMED - 1);
+        self.at[timer as usize] = match at.checked_duration_since(base) {
+            Some(later) => nanos(later).min(Self::UNARMED - 1),
+            None => -nanos(base - at),
+        };
     }
 
     /// Arms `timer` unless it is armed.
     pub fn set_if_unarmed(&mut self, timer: Timer, at: Instant) {
-        self.0[timer as usize].get_or_insert(at);
+        if self.at[timer as usize] == Self::UNARMED {
+            self.set(timer, at);
+        }
     }
 
     /// Disarms `timer`, and says when it would have fired.
     pub fn stop(&mut self, timer: Timer) -> Option<Instant> {
-        self.0[timer as usize].take()
+        let at = self.get(timer);
+        self.at[timer as usize] = Self::UNARMED;
+        at
     }
 
     /// Disarms all.
     pub fn clear(&mut self) {
-        self.0 = Default::default();
+        *self = Self::default();
     }
 
     /// When `timer` fires.
     pub fn get(&self, timer: Timer) -> Option<Instant> {
-        self.0[timer as usize]
+        self.instant(self.at[timer as usize])
     }
 
     /// The earliest deadline, and whose it is; of equal ones, the first of the table.
     pub fn next(&self) -> Option<(Instant, Timer)> {
-        let mut first: Option<(Instant, Timer)> = None;
-        for timer in Timer::TABLE {
-            if let Some(at) = self.get(timer)
-                && first.is_none_or(|(earliest, _)| at < earliest)
-            {
-                first = Some((at, timer));
-            }
-        }
-        first
+        let (at, timer) = self.at.into_iter().zip(Timer::TABLE).min_by_key(|(at, _)| *at)?;
+        Some((self.instant(at)?, timer))
+    }
+
+    fn instant(&self, at: i64) -> Option<Instant> {
+        let span = Duration::from_nanos(at.unsigned_abs());
+        let base = self.base.filter(|_| at != Self::UNARMED)?;
+        if at < 0 { base.checked_sub(span) } else { base.checked_add(span) }
     }
 
     /// Disarms and returns the earliest timer that is due.
@@ -93,8 +115,6 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -121,5 +141,24 @@ mod tests {
         assert_eq!(timers.get(Timer::Pong), Some(start));
         timers.set(Timer::Pong, start + Duration::from_secs(1));
         assert_eq!(timers.get(Timer::Pong), Some(start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_deadline_comes_back_as_it_was_set_also_one_before_the_first() {
+        let before = crate::core::epoch();
+        let start = before + Duration::new(7, 13);
+        let mut timers = Timers::default();
+        let deadlines = [
+            (Timer::Idle, start),
+            (Timer::Retry, before),
+            (Timer::Close, start + Duration::from_hours(24 * 365 * 20) + Duration::from_nanos(1)),
+        ];
+        for (timer, at) in deadlines {
+            timers.set(timer, at);
+        }
+        for (timer, at) in deadlines {
+            assert_eq!(timers.get(timer), Some(at));
+        }
+        assert_eq!(timers.next(), Some((deadlines[1].1, Timer::Retry)));
     }
 }

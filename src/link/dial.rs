@@ -19,7 +19,7 @@ use crate::{
     core::{
         close::Cause,
         door::Verdict,
-        event::{Certificates, DialFailure, Established, LinkId, Timings},
+        event::{Certificates, DialFailure, Established, LinkId, Steps, Timings},
     },
 };
 
@@ -28,18 +28,27 @@ use ask::Ask;
 mod ask;
 
 /// Gives the endpoint's configuration as it is now.
-pub type EndpointSource = Arc<dyn Fn() -> Arc<Endpoint> + Send + Sync>;
+pub trait Source: Send + Sync {
+    /// The configuration.
+    fn endpoint(&self) -> Arc<Endpoint>;
+}
+
+impl<F: Fn() -> Arc<Endpoint> + Send + Sync> Source for F {
+    fn endpoint(&self) -> Arc<Endpoint> {
+        self()
+    }
+}
 
 /// Dials over TCP and TLS.
 pub struct Dialer {
     id: LinkId,
-    endpoint: EndpointSource,
+    endpoint: Arc<dyn Source>,
     gate: Arc<dyn Gate>,
 }
 
 impl Dialer {
     /// A dialer for one link. `endpoint` is asked at each attempt, for the configuration may have changed.
-    pub fn new(id: LinkId, endpoint: EndpointSource, gate: Arc<dyn Gate>) -> Self {
+    pub fn new(id: LinkId, endpoint: Arc<dyn Source>, gate: Arc<dyn Gate>) -> Self {
         Self { id, endpoint, gate }
     }
 }
@@ -50,7 +59,7 @@ impl Dial for Dialer {
     fn dial(&self, url: usize, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
         let attempt = Attempt {
             id: self.id.clone(),
-            endpoint: (self.endpoint)(),
+            endpoint: self.endpoint.endpoint(),
             gate: Arc::clone(&self.gate),
             report,
             timings: Timings::default(),
@@ -115,7 +124,7 @@ impl Attempt {
         self.timings.total = self.began.elapsed().saturating_sub(self.timings.admission.unwrap_or_default());
         match outcome {
             Ok(mut dialled) => {
-                dialled.established.timings = self.timings;
+                dialled.established.timings = self.timings.into();
                 Ok(dialled)
             }
             Err(Setback { cause, status, retry_after, detail }) => {
@@ -181,12 +190,12 @@ impl Attempt {
             stream,
             early,
             established: Box::new(Established {
-                url: ask.target.shown.as_str().into(),
+                url: Arc::clone(&ask.target.shown),
                 address: Some(address),
                 protocol: ask.protocol_shown(protocol).into(),
                 extensions: "".into(),
                 certificates,
-                timings: Timings::default(),
+                timings: Steps::default(),
             }),
         }))
     }

@@ -45,7 +45,7 @@ use crate::core::{
     receipt::Fate,
 };
 
-pub use dial::{Dialer, EndpointSource};
+pub use dial::{Dialer, Source};
 pub use driver::{Run, run};
 pub use lent::Lent;
 pub use orders::{Inbound, Orders, orders};

@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 use super::handles::LinkMetrics;
 use crate::core::{
     close::Closed,
-    event::{DialFailure, Established, Event, LinkId},
+    event::{DialFailure, Established, Event, LinkId, Timings},
     message::MessageId,
     phase::{Phase, Reason},
     receipt::{Fate, State},
@@ -35,7 +35,7 @@ impl LinkMetrics {
             Event::Rotated { from, to } => info!(%link, from, to, "link rotated"),
             Event::Opened { generation, established } => {
                 self.attempts_ok.inc();
-                self.connect_duration.observe(established.timings.total.as_secs_f64());
+                self.connect_duration.observe(Timings::from(established.timings).total.as_secs_f64());
                 log_opened(link, *generation, established);
             }
             Event::Closed { generation, closed, age } => {
@@ -130,7 +130,7 @@ fn log_phase(link: &LinkId, (from, to): (Phase, Phase), reason: Reason, delay_ms
 
 fn log_opened(link: &LinkId, generation: u64, established: &Established) {
     let Established { url, address, protocol, extensions, certificates: _, timings } = established;
-    let (address, took_ms) = (address.map(tracing::field::display), millis(timings.total));
+    let (address, took_ms) = (address.map(tracing::field::display), millis(Timings::from(*timings).total));
     let (protocol, extensions) = (&*visible(protocol), &*visible(extensions));
     info!(%link, generation, %url, address, protocol, extensions, took_ms, "connection opened");
 }

@@ -10,7 +10,7 @@ use prometheus::Registry;
 use super::*;
 use crate::core::{
     close::{Cause, Closed},
-    event::{Certificates, DialFailure, Established, Event, LinkId, Timings},
+    event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
     message::{Kind, MessageId, Payload},
     outbox::Refusal,
     phase::{Phase, Reason},
@@ -315,9 +315,9 @@ fn opened() -> Event {
         protocol: "json.v2".into(),
         extensions: "".into(),
         certificates: Certificates::default(),
-        timings: Timings::default(),
+        timings: Steps::default(),
     };
-    Event::Opened { generation: 1, established: Box::new(established) }
+    Event::Opened { generation: 1, established: Arc::new(established) }
 }
 
 fn receipt(state: State, fate: Option<Fate>) -> Event {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Pool, pod::Pod};
 use crate::{
-    core::{event::Certificates, link::Link, phase::Phase},
+    core::{link::Link, phase::Phase},
     observe::{EndpointGauges, StoreGauges},
 };
 
@@ -47,7 +47,7 @@ impl Pod {
         };
         let age = |since: Option<Instant>| since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         for slot in self.slots() {
-            let Vitals { oldest_queued, not_ready, certificates } = slot.vitals();
+            let (Vitals { oldest_queued, not_ready }, certificates) = slot.vitals();
             gauges.oldest_message = gauges.oldest_message.max(age(oldest_queued));
             gauges.longest_not_ready = gauges.longest_not_ready.max(age(not_ready));
             gauges.certificates = gauges.certificates.earliest(certificates);
@@ -63,8 +63,6 @@ pub(super) struct Vitals {
     pub(super) oldest_queued: Option<Instant>,
     /// Since when it is not ready, and should be.
     not_ready: Option<Instant>,
-    /// Those of its last connection.
-    certificates: Certificates,
 }
 
 impl Vitals {
@@ -77,9 +75,6 @@ impl Vitals {
                 self.not_ready.or(Some(now))
             }
         };
-        if let Some(established) = link.established() {
-            self.certificates = established.certificates;
-        }
     }
 }
 

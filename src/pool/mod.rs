@@ -58,6 +58,7 @@ mod pulse;
 mod receipts;
 mod recorder;
 mod send;
+mod shown;
 mod slot;
 mod spool;
 mod supervisor;
@@ -221,7 +222,7 @@ struct Inner {
     receipts: Arc<Receipts>,
     spool: Arc<Spool>,
     dead: Arc<DeadLetters>,
-    gate: Arc<Gatekeeper>,
+    gate: Arc<PoolGate>,
     /// The pool's own log: every endpoint's events but messages.
     log: Arc<Hub>,
     first_cursor: u64,
@@ -269,7 +270,7 @@ impl Pool {
             log: Hub::new(LOG, 1, Arc::clone(&budget), first_cursor),
             families,
             budget,
-            gate,
+            gate: Arc::new(PoolGate(gate)),
             first_cursor,
             spans,
             seed: AtomicU64::new(seed),
@@ -329,7 +330,7 @@ impl Pool {
     pub fn explain(&self, endpoint: &str, index: u32) -> Option<Explained> {
         let pod = self.inner.pod(endpoint)?;
         let slot = pod.slot(index)?;
-        let standing = self.inner.gate.standing(&slot.id);
+        let standing = self.inner.gate.0.standing(&slot.id);
         Some(slot.explain(pod.config(), standing))
     }
 
@@ -470,7 +471,7 @@ impl Inner {
     }
 
     fn gate(&self) -> Arc<PoolGate> {
-        Arc::new(PoolGate(Arc::clone(&self.gate)))
+        Arc::clone(&self.gate)
     }
 }
 

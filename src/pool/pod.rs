@@ -13,7 +13,7 @@ use super::{
     slot::{Load, Sinks, Slot},
     view::{EndpointView, Totals},
 };
-use crate::{config::Endpoint, core::phase::Phase, observe::EndpointMetrics};
+use crate::{config::Endpoint, core::phase::Phase, link::Source, observe::EndpointMetrics};
 
 /// An endpoint at work.
 #[derive(Debug)]
@@ -42,6 +42,19 @@ pub(super) struct Task {
     pub(super) handle: JoinHandle<()>,
 }
 
+impl Source for Pod {
+    /// As an attempt reads it, in the link's own task.
+    fn endpoint(&self) -> Arc<Endpoint> {
+        #[cfg(test)]
+        {
+            use std::sync::atomic::Ordering::SeqCst;
+            let faulty = self.faults.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            assert!(!faulty, "a fault that a test asked for");
+        }
+        self.config()
+    }
+}
+
 impl Pod {
     pub(super) fn new(
         config: Arc<Endpoint>,
@@ -67,17 +80,6 @@ impl Pod {
 
     pub(super) fn config(&self) -> Arc<Endpoint> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The configuration as an attempt reads it, in the link's own task.
-    pub(super) fn config_for_attempt(&self) -> Arc<Endpoint> {
-        #[cfg(test)]
-        {
-            use std::sync::atomic::Ordering::SeqCst;
-            let faulty = self.faults.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
-            assert!(!faulty, "a fault that a test asked for");
-        }
-        self.config()
     }
 
     pub(super) fn set_config(&self, config: Arc<Endpoint>) {

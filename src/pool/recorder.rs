@@ -5,16 +5,18 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::view::{AttemptEnd, AttemptView, HistoryEntry, LinkView};
+use super::{
+    shown::Shown,
+    view::{AttemptEnd, AttemptView, HistoryEntry},
+};
 use crate::core::{
     chaos::Fault,
     close::{Cause, Closed},
-    event::{DialFailure, Event, Timings},
+    event::{DialFailure, Established, Event, Steps},
     phase::{Phase, Reason},
 };
 
@@ -58,7 +60,7 @@ enum What {
     Rotated {
         from: u32,
     },
-    Open(Box<Opened>),
+    Open(Arc<Established>),
     Closed(Box<(Closed, Millis)>),
     Silent(Millis),
     Injected(Box<Fault>),
@@ -70,13 +72,6 @@ struct Failed {
     cause: Cause,
     status: Option<u16>,
     detail: Box<str>,
-    steps: Steps,
-}
-
-#[derive(Debug)]
-struct Opened {
-    url: Arc<str>,
-    address: Option<SocketAddr>,
     steps: Steps,
 }
 
@@ -96,33 +91,9 @@ impl From<Millis> for Duration {
     }
 }
 
-/// [`Timings`] in microseconds, each up to 71 minutes; [`Steps::NONE`] where there is none.
-#[derive(Debug, Clone, Copy)]
-struct Steps([u32; 6]);
-
-impl Steps {
-    const NONE: u32 = u32::MAX;
-}
-
-impl From<&Timings> for Steps {
-    fn from(timings: &Timings) -> Self {
-        let Timings { dns, admission, tcp, tls, upgrade, total } = *timings;
-        let micros = |took: Duration| u32::try_from(took.as_micros()).unwrap_or(Self::NONE).min(Self::NONE - 1);
-        Self([dns, admission, tcp, tls, upgrade, Some(total)].map(|took| took.map_or(Self::NONE, micros)))
-    }
-}
-
-impl From<Steps> for Timings {
-    fn from(Steps(steps): Steps) -> Self {
-        let took = |micros: u32| (micros != Steps::NONE).then(|| Duration::from_micros(micros.into()));
-        let [dns, admission, tcp, tls, upgrade, total] = steps.map(took);
-        Self { dns, admission, tcp, tls, upgrade, total: total.unwrap_or_default() }
-    }
-}
-
 impl Recorder {
-    /// Remembers an event, where it is a transition; `view` is the link after it.
-    pub(super) fn record(&mut self, event: &Event, at: SystemTime, view: &LinkView) {
+    /// Remembers an event, where it is a transition; `shown` is the link after it.
+    pub(super) fn record(&mut self, event: &Event, at: SystemTime, shown: &Shown) {
         let Some(what) = what(event) else { return };
         if self.0.len() == HISTORY {
             self.0.pop_front();
@@ -133,10 +104,10 @@ impl Recorder {
         }
         self.0.push_back(Entry {
             at: u64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or_default(),
-            generation: number(event.generation().unwrap_or(view.generation)),
-            attempt: u16::try_from(view.attempt).unwrap_or(u16::MAX),
-            phase: view.phase,
-            reason: view.reason,
+            generation: number(event.generation().unwrap_or(shown.generation())),
+            attempt: u16::try_from(shown.attempt()).unwrap_or(u16::MAX),
+            phase: shown.phase(),
+            reason: shown.reason(),
             what,
         });
     }
@@ -185,7 +156,7 @@ impl Recorder {
                 }
                 What::Open(opened) => {
                     last.end = Some(AttemptEnd::Open { address: opened.address });
-                    last.timings = Some(opened.steps.into());
+                    last.timings = Some(opened.timings.into());
                 }
                 What::Phase { delay: Some(delay), .. } => last.then = last.then.or(Some((*delay).into())),
                 What::Phase { delay: None, .. }
@@ -237,11 +208,7 @@ fn what(event: &Event) -> Option<What> {
             What::RotateFailed(Box::new(((&**failure).into(), delay.map(Millis::from))))
         }
         Event::Rotated { from, .. } => What::Rotated { from: number(*from) },
-        Event::Opened { established, .. } => What::Open(Box::new(Opened {
-            url: Arc::clone(&established.url),
-            address: established.address,
-            steps: (&established.timings).into(),
-        })),
+        Event::Opened { established, .. } => What::Open(Arc::clone(established)),
         Event::Closed { closed, age, .. } => What::Closed(Box::new((Closed::clone(closed), (*age).into()))),
         Event::HeartbeatTimeout { silent } => What::Silent((*silent).into()),
         Event::Injected { fault, .. } => What::Injected(Box::new(fault.clone())),
@@ -257,7 +224,7 @@ fn what(event: &Event) -> Option<What> {
 impl From<&DialFailure> for Failed {
     fn from(failure: &DialFailure) -> Self {
         let DialFailure { cause, status, retry_after: _, detail, timings } = failure;
-        Self { cause: *cause, status: *status, detail: detail.clone(), steps: timings.into() }
+        Self { cause: *cause, status: *status, detail: detail.clone(), steps: (*timings).into() }
     }
 }
 
@@ -288,7 +255,7 @@ impl Entry {
             attempt: self.attempt.into(),
             detail: self.detail(),
             timings: match &self.what {
-                What::Open(opened) => Some(opened.steps.into()),
+                What::Open(opened) => Some(opened.timings.into()),
                 What::Failed(failed) => Some(failed.steps.into()),
                 What::RotateFailed(failed) => Some(failed.0.steps.into()),
                 What::Phase { .. }
@@ -374,21 +341,5 @@ mod tests {
     fn an_empty_recorder_holds_no_memory_and_an_entry_little() {
         assert_eq!(Recorder::default().0.capacity(), 0);
         assert!(size_of::<Entry>() <= 32, "{}", size_of::<Entry>());
-        assert!(size_of::<Opened>() <= 72, "{}", size_of::<Opened>());
-    }
-
-    #[test]
-    fn timings_come_back_as_they_were_to_the_microsecond() {
-        let timings = Timings {
-            dns: Some(Duration::from_micros(1)),
-            admission: None,
-            tcp: Some(Duration::ZERO),
-            tls: Some(Duration::from_secs(2)),
-            upgrade: None,
-            total: Duration::from_millis(2001),
-        };
-        assert_eq!(Timings::from(Steps::from(&timings)), timings);
-        let endless = Timings { admission: Some(Duration::from_hours(9)), ..timings };
-        assert!(Timings::from(Steps::from(&endless)).admission.is_some_and(|wait| wait > Duration::from_mins(70)));
     }
 }

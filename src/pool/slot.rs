@@ -17,19 +17,20 @@ use super::{
     pulse::Rest,
     receipts::Receipts,
     recorder::{self, Recorder},
+    shown::Shown,
     spool::{Answer, Spool},
     traffic::Counters,
-    view::{Explained, HistoryEntry, LinkView, RotationView, StandingView, Traffic},
+    view::{Explained, HistoryEntry, LinkView, StandingView},
 };
 use crate::{
     config::Endpoint,
     core::{
         close::Closed,
-        event::{Event, LinkId},
-        link::{Input, Link, Rotating},
+        event::{Certificates, Event, LinkId},
+        link::{Input, Link},
         message::{Message, MessageId},
         outbox::{Delivery, Keep},
-        phase::{Phase, ReadyState, Reason},
+        phase::{Phase, ReadyState},
         receipt::{Fate, State},
     },
     hub::{Hub, Item},
@@ -79,7 +80,7 @@ pub(super) struct Load {
 /// The last state shown, and the flight recorder.
 #[derive(Debug)]
 struct Seen {
-    view: LinkView,
+    shown: Shown,
     rest: Rest,
     unconfirmed: u64,
     vitals: Vitals,
@@ -100,39 +101,19 @@ impl Slot {
         metrics: Arc<LinkMetrics>,
         sinks: Arc<Sinks>,
     ) -> Arc<Self> {
-        let view = LinkView {
-            endpoint: Arc::clone(&id.endpoint),
-            index: id.index,
-            phase: Phase::Waiting,
-            ready_state: ReadyState::Closed,
-            generation: 0,
-            url: config.urls.first().map(|url| url.shown().into()).unwrap_or_default(),
-            protocol: "".into(),
-            extensions: "".into(),
-            buffered_amount: 0,
-            queued_messages: 0,
-            since: SystemTime::now(),
-            attempt: 0,
-            next_attempt_at: None,
-            reason: Reason::Starting,
-            ruling: None,
-            rtt: None,
-            last_close: None,
-            last_inbound_at: None,
-            traffic: Traffic::default(),
-            rotation: None,
-        };
-        metrics.link_added(view.phase);
+        let url = config.urls.first().map(|url| url.shown().into()).unwrap_or_default();
+        let shown = Shown::beginning(url);
+        metrics.link_added(shown.phase());
         let seen = Seen {
             rest: Rest::beginning(),
             unconfirmed: 0,
             vitals: Vitals::default(),
             limits: (0, 0),
             recorder: Recorder::default(),
-            made: view.since,
+            made: SystemTime::now(),
             lost: None,
             heard_until: None,
-            view,
+            shown,
         };
         Arc::new_cyclic(|me| Self {
             id,
@@ -148,17 +129,23 @@ impl Slot {
     }
 
     pub(super) fn view(&self) -> LinkView {
-        LinkView { traffic: self.traffic.read(), ..self.seen().view.clone() }
+        self.seen().shown.view(&self.id, self.traffic.read())
     }
 
     pub(super) fn load(&self) -> Load {
         let seen = self.seen();
-        let LinkView { phase, buffered_amount, queued_messages, next_attempt_at, .. } = seen.view;
-        Load { phase, buffered_amount, queued_messages, unconfirmed: seen.unconfirmed, next_attempt_at }
+        Load {
+            phase: seen.shown.phase(),
+            buffered_amount: seen.shown.buffered_amount(),
+            queued_messages: seen.shown.queued_messages(),
+            unconfirmed: seen.unconfirmed,
+            next_attempt_at: seen.shown.next_attempt_at(),
+        }
     }
 
-    pub(super) fn vitals(&self) -> Vitals {
-        self.seen().vitals
+    pub(super) fn vitals(&self) -> (Vitals, Certificates) {
+        let seen = self.seen();
+        (seen.vitals, seen.shown.certificates())
     }
 
     /// How the link rests.
@@ -179,7 +166,7 @@ impl Slot {
 
     pub(super) fn explain(&self, config: Arc<Endpoint>, standing: Option<StandingView>) -> Explained {
         let seen = self.seen();
-        let view = seen.view.clone();
+        let view = seen.shown.view(&self.id, self.traffic.read());
         let outage = match (&seen.lost, view.generation) {
             (Some(lost), _) => Some((lost.0, Some(Box::new(lost.1.clone())))),
             (None, 0) => Some((seen.made, None)),
@@ -193,9 +180,10 @@ impl Slot {
         let event = Event::Panicked { count };
         self.metrics.tell(&self.id, &event);
         let mut seen = self.seen();
-        let (bytes, messages) = (signed(seen.view.buffered_amount), signed(seen.view.queued_messages));
+        let (bytes, messages) = (signed(seen.shown.buffered_amount()), signed(seen.shown.queued_messages()));
         self.metrics.buffered(-bytes, -messages);
-        (seen.view.buffered_amount, seen.view.queued_messages, seen.unconfirmed) = (0, 0, 0);
+        seen.shown.forget_queued();
+        seen.unconfirmed = 0;
         seen.vitals.oldest_queued = None;
         seen.rest = Rest::beginning();
         seen.record(&event, SystemTime::now());
@@ -320,7 +308,7 @@ impl Host for Slot {
             let mut seen = self.seen();
             seen.record(&event, at);
             if let Some(spans) = &self.sinks.spans {
-                spans.tell(&self.id, at, &event, (&seen.view.url, seen.view.attempt));
+                spans.tell(&self.id, at, &event, (seen.shown.url(), seen.shown.attempt()));
             }
         }
         self.publish_event(link, at, &event);
@@ -330,8 +318,10 @@ impl Host for Slot {
         let wall = SystemTime::now();
         let mut seen = self.seen();
         let (bytes, messages) = (link.buffered_amount(), link.queued_messages() as u64);
-        let delta =
-            (signed(bytes) - signed(seen.view.buffered_amount), signed(messages) - signed(seen.view.queued_messages));
+        let delta = (
+            signed(bytes) - signed(seen.shown.buffered_amount()),
+            signed(messages) - signed(seen.shown.queued_messages()),
+        );
         if delta != (0, 0) {
             self.metrics.buffered(delta.0, delta.1);
         }
@@ -344,7 +334,7 @@ impl Host for Slot {
         seen.unconfirmed = link.unconfirmed_messages() as u64;
         seen.vitals.follow(link, now);
         seen.rest.follow(link, now);
-        seen.view.follow(link, now, wall);
+        seen.shown.follow(link, now, wall);
     }
 
     fn keep(&self, keep: &Keep, now: Instant) {
@@ -385,57 +375,15 @@ impl Host for Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.metrics.link_removed(seen.view.phase);
-        self.metrics.buffered(-signed(seen.view.buffered_amount), -signed(seen.view.queued_messages));
+        self.metrics.link_removed(seen.shown.phase());
+        self.metrics.buffered(-signed(seen.shown.buffered_amount()), -signed(seen.shown.queued_messages()));
         self.metrics.outbox_limits(-seen.limits.0, -seen.limits.1);
     }
 }
 
 impl Seen {
     fn record(&mut self, event: &Event, at: SystemTime) {
-        self.recorder.record(event, at, &self.view);
-    }
-}
-
-impl LinkView {
-    fn follow(&mut self, link: &Link, now: Instant, wall: SystemTime) {
-        let past = |at: Instant| wall - now.saturating_duration_since(at);
-        // No attempt and no connection ends without one of these, unless it is beside another: what is told of each message need
-        // not copy the last end.
-        if (self.phase, self.reason, self.attempt, self.generation)
-            != (link.phase(), link.reason(), link.attempt(), link.generation())
-            || self.rotation.is_some()
-        {
-            self.last_close = link.last_close().map(|(closed, at)| Box::new((closed.clone(), past(*at))));
-        }
-        if let Some(established) = link.established() {
-            if self.generation != link.generation() {
-                self.url.clone_from(&established.url);
-                self.protocol.clone_from(&established.protocol);
-                self.extensions.clone_from(&established.extensions);
-            }
-        } else {
-            (self.protocol, self.extensions) = ("".into(), "".into());
-        }
-        if self.phase != link.phase() || self.reason != link.reason() {
-            self.since = past(link.since());
-        }
-        self.phase = link.phase();
-        self.ready_state = link.ready_state();
-        self.generation = link.generation();
-        self.buffered_amount = link.buffered_amount();
-        self.queued_messages = link.queued_messages() as u64;
-        self.attempt = link.attempt();
-        self.next_attempt_at = link.next_attempt_at().map(|at| wall + at.saturating_duration_since(now));
-        self.reason = link.reason();
-        self.ruling = link.ruling();
-        self.rtt = link.rtt();
-        self.last_inbound_at = link.last_heard().map(past);
-        self.rotation = link.rotating().map(|rotating| {
-            let next_attempt_at = rotating.next_at.map(|at| wall + at.saturating_duration_since(now));
-            let Rotating { stage, attempt, next_at: _, generation, failure } = rotating;
-            Box::new(RotationView { stage, attempt, next_attempt_at, generation, failure: failure.map(Box::from) })
-        });
+        self.recorder.record(event, at, &self.shown);
     }
 }
 

@@ -54,7 +54,7 @@ impl Inner {
         }
         self.step();
         let plan = self.plan(new);
-        self.gate.set_policy(plan.config.admission.clone());
+        self.gate.0.set_policy(plan.config.admission.clone());
         self.open_store(&plan.config).await;
         self.hand_out().await;
         // At once: links that end wait for their peers.
@@ -175,8 +175,7 @@ impl Inner {
     ) -> impl Future<Output = ()> + Send + use<'a> {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
         let link = self.link(pod, slot, seed);
-        let source = Arc::clone(pod);
-        let dialer = Dialer::new(slot.id.clone(), Arc::new(move || source.config_for_attempt()), self.gate());
+        let dialer = Dialer::new(slot.id.clone(), Arc::<Pod>::clone(pod), self.gate());
         let host: Arc<Slot> = Arc::clone(slot);
         let run = link::run(link, first, dialer, host, orders);
         #[cfg(any(test, feature = "wedge"))]

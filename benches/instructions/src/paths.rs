@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use instructions::core::{
     budget::{Budget, Share},
-    event::{Certificates, Established, Timings},
+    event::{Certificates, Established, Steps},
     inbox::{self, Ring},
     link::{Frame, Input, Link, Policy, Received},
     message::{Message, MessageId, Payload},
@@ -131,7 +131,7 @@ fn open() -> (Link, Instant) {
         protocol: "".into(),
         extensions: "".into(),
         certificates: Certificates::default(),
-        timings: Timings::default(),
+        timings: Steps::default(),
     };
     black_box(link.handle(now, Input::Start));
     black_box(link.handle(now, Input::Dialled(Box::new(established))));

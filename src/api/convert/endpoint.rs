@@ -30,6 +30,8 @@ fn shown(endpoint: &config::Endpoint) -> wire::EndpointConfig {
         // It stands beside.
         name: _,
         urls,
+        // They follow from `urls`.
+        targets: _,
         links,
         protocols,
         protocols_optional,

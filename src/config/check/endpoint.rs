@@ -144,6 +144,7 @@ fn finish(section: &Section<'_>, name: Arc<str>, draft: Draft) -> Endpoint {
     };
     Endpoint {
         name,
+        targets: urls.iter().map(request::target).collect(),
         urls,
         links: draft.links,
         protocols: draft.request.protocols,

@@ -3,7 +3,7 @@
 //! A text without references is judged here and now; one with references only as far as it is written, and again by the
 //! dialler once it is evaluated.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use config::ValueKind;
 use http::{HeaderName, HeaderValue};
@@ -72,6 +72,11 @@ pub(super) fn urls(section: &Section<'_>) -> Vec<Template> {
         (None, None) => Vec::new(),
     };
     items.iter().filter_map(url).collect()
+}
+
+/// Where a URL leads, if that is known before it is evaluated.
+pub(super) fn target(template: &Template) -> Option<Arc<Target>> {
+    Target::parse(&template.as_literal()?).ok().map(Arc::new)
 }
 
 /// Warns of credentials that would go over the network in clear.

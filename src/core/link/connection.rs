@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Command, Commands, Frame, Lane, Link,
-    state::{Closing, Ending, State, Then},
+    state::{Ending, State, Then},
 };
 use crate::core::{
     close::{Cause, CloseFrame, NORMAL},
@@ -130,9 +130,9 @@ impl Link {
         let settles = is_held && self.outbox.has_unproven() && self.outbox.since_fence() > 0;
         let pings = self.owes_ping || (proves && self.outbox.since_fence() >= PROOF_AFTER);
         let frame = match &mut self.state {
-            State::Closing(Closing { ending, sent_code, .. }) if !(self.owes_ping && ending.owed.is_some()) => {
-                let frame = ending.owed.take()?;
-                *sent_code = frame.as_ref().map(|frame| frame.code);
+            State::Closing(closing) if !(self.owes_ping && closing.ending.owed.is_some()) => {
+                let frame = closing.ending.owed.take()?;
+                closing.sent_code = frame.as_ref().map(|frame| frame.code);
                 return Some(Frame::Close(frame));
             }
             State::Closing(_) => self.ping(now),

@@ -67,7 +67,9 @@ impl Link {
         self.newest += 1;
         self.generation = self.newest;
         self.urls_tried = 0;
-        out.push(Command::Tell(Event::Opened { generation: self.generation, established: established.clone() }));
+        let established = Arc::<Established>::from(established);
+        let told = Arc::clone(&established);
+        out.push(Command::Tell(Event::Opened { generation: self.generation, established: told }));
         self.become_open(now, Open { generation: self.generation, established, since: now }, out);
     }
 
@@ -85,7 +87,7 @@ impl Link {
         }
         let closed = failure.closed();
         let (status, retry_after) = (failure.status, failure.retry_after);
-        self.last_close = Some(Box::new((closed, now)));
+        self.last_close = Some(Arc::new((closed, now)));
         self.urls_tried += 1;
         out.push(Command::Tell(Event::DialFailed(failure)));
         self.follow(now, status, retry_after, out);
@@ -259,7 +261,7 @@ impl Link {
     pub(super) fn begin_close(&mut self, now: Instant, ending: Ending, out: &mut Commands) {
         let State::Open(open) = &self.state else { return };
         let Open { generation, since, established } = open;
-        let open = Open { generation: *generation, since: *since, established: established.clone() };
+        let open = Open { generation: *generation, since: *since, established: Arc::clone(established) };
         let reason = match ending.then {
             Then::Outcome => Reason::Underway,
             Then::Redial(reason) => reason,
@@ -269,7 +271,7 @@ impl Link {
         // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
         self.owes_ping = ending.owed.is_some() && !ending.cause.is_failure() && self.outbox.has_unproven();
         let closing = Closing { open, ending, sent_code: None, received: None };
-        self.enter(now, State::Closing(closing), reason, None, out);
+        self.enter(now, State::Closing(Box::new(closing)), reason, None, out);
         self.timers.set(Timer::Close, now + self.policy.close_timeout);
     }
 
@@ -285,7 +287,7 @@ impl Link {
         let age = now.saturating_duration_since(closing.open.since);
         let event = Event::Closed { generation: self.generation, closed: Box::new(closed.clone()), age };
         out.push(Command::Tell(event));
-        self.last_close = Some(Box::new((closed, now)));
+        self.last_close = Some(Arc::new((closed, now)));
         self.pings.clear();
         self.unflushed_pings = 0;
         self.url = 0;

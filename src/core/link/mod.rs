@@ -42,7 +42,7 @@ use super::{
     timers::{Timer, Timers},
 };
 use rotation::Rotation;
-use state::{Closing, State};
+use state::State;
 
 pub use exchange::{Command, Commands, Frame, Input, Lane, Received, Verb};
 pub use rotation::Rotating;
@@ -125,7 +125,7 @@ pub struct Link {
     unflushed_pings: u32,
     rtt: Option<Duration>,
     heard: Option<Instant>,
-    last_close: Option<Box<(Closed, Instant)>>,
+    last_close: Option<Arc<(Closed, Instant)>>,
     rotation: Option<Box<Rotation>>,
 }
 
@@ -287,9 +287,10 @@ impl Link {
     }
 
     /// What was agreed with the peer of the current connection.
-    pub fn established(&self) -> Option<&Established> {
+    pub fn established(&self) -> Option<&Arc<Established>> {
         match &self.state {
-            State::Open(open) | State::Closing(Closing { open, .. }) => Some(&open.established),
+            State::Open(open) => Some(&open.established),
+            State::Closing(closing) => Some(&closing.open.established),
             State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {
                 None
             }
@@ -302,8 +303,8 @@ impl Link {
     }
 
     /// How the last connection or attempt ended, and when.
-    pub fn last_close(&self) -> Option<&(Closed, Instant)> {
-        self.last_close.as_deref()
+    pub fn last_close(&self) -> Option<&Arc<(Closed, Instant)>> {
+        self.last_close.as_ref()
     }
 
     /// The last round-trip time measured.

@@ -19,7 +19,7 @@ use crate::core::{
     admission::{self, Admission},
     budget::Share,
     close::{Cause, CloseFrame},
-    event::{Certificates, DialFailure, Event, Timings},
+    event::{Certificates, DialFailure, Event, Steps, Timings},
     message::MessageId,
     outbox::Delivery,
     receipt::{self, Fate},

@@ -1,6 +1,9 @@
 //! Where a link is: each state owns what exists only in it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::core::{
     close::{ABNORMAL, Cause, CloseFrame, Closed, NO_STATUS},
@@ -19,8 +22,8 @@ pub(super) enum State {
     Dialing { queued: Option<Duration> },
     /// OPEN and ready.
     Open(Open),
-    /// The closing handshake, or the wait for the transport's end.
-    Closing(Closing),
+    /// The closing handshake, or the wait for the transport's end. In a box: it does not last.
+    Closing(Box<Closing>),
     /// The retry timer runs, slowly.
     Parked,
     /// Until an operator's word.
@@ -51,7 +54,7 @@ impl State {
 pub(super) struct Open {
     /// Its number.
     pub(super) generation: u64,
-    pub(super) established: Box<Established>,
+    pub(super) established: Arc<Established>,
     pub(super) since: Instant,
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::core::{
     budget::Share,
     close::{Cause, CloseFrame},
-    event::{Certificates, DialFailure, Event, Timings},
+    event::{Certificates, DialFailure, Event, Steps, Timings},
     message::MessageId,
     receipt::{self, Fate},
 };
@@ -27,7 +27,7 @@ fn established() -> Box<Established> {
         protocol: "".into(),
         extensions: "".into(),
         certificates: Certificates::default(),
-        timings: Timings::default(),
+        timings: Steps::default(),
     })
 }
 

@@ -20,7 +20,7 @@ const HARMLESS: [HeaderName; 4] = [header::ACCEPT_LANGUAGE, header::CACHE_CONTRO
 /// An evaluated request.
 #[derive(Debug)]
 pub(super) struct Ask {
-    pub(super) target: Target,
+    pub(super) target: Arc<Target>,
     headers: Vec<(HeaderName, Secret)>,
     protocols: Vec<Secret>,
     /// The protocols as people may see them; one made of a secret is seen as its reference.
@@ -45,13 +45,7 @@ fn reads_files(endpoint: &Endpoint) -> bool {
 
 impl Ask {
     fn evaluate(endpoint: &Endpoint, url: usize) -> Result<Self, Setback> {
-        let template = endpoint
-            .urls
-            .get(url)
-            .or(endpoint.urls.first())
-            .ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
-        let target = Target::parse(secret(template)?.expose())
-            .map_err(|fault| Setback::new(Cause::Secret, &format!("the evaluated URL cannot be used: {fault}")))?;
+        let target = target(endpoint, url)?;
         let headers: Result<_, Setback> =
             endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), secret(template)?))).collect();
         let protocols: Vec<Secret> = endpoint.protocols.iter().map(secret).collect::<Result<_, _>>()?;
@@ -101,12 +95,12 @@ impl Ask {
             return Err(refused(format!("to {}, which would give up TLS", target.shown)));
         }
         if target.same_origin(&self.target) {
-            target.basic_auth = self.target.basic_auth.take();
+            target.basic_auth.clone_from(&self.target.basic_auth);
         } else {
             target.basic_auth = None;
             self.leave_credentials();
         }
-        self.target = target;
+        self.target = Arc::new(target);
         Ok(self)
     }
 
@@ -119,6 +113,18 @@ impl Ask {
         self.shown.retain(|_| open.next().is_some_and(|open| *open));
         protocols.retain(|open| *open);
     }
+}
+
+/// Where the URL of this index leads; without such a one, the first.
+fn target(endpoint: &Endpoint, url: usize) -> Result<Arc<Target>, Setback> {
+    let index = if url < endpoint.urls.len() { url } else { 0 };
+    if let Some(Some(known)) = endpoint.targets.get(index) {
+        return Ok(Arc::clone(known));
+    }
+    let template = endpoint.urls.get(index).ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
+    let target = Target::parse(secret(template)?.expose())
+        .map_err(|fault| Setback::new(Cause::Secret, &format!("the evaluated URL cannot be used: {fault}")))?;
+    Ok(Arc::new(target))
 }
 
 fn secret(template: &Template) -> Result<Secret, Setback> {

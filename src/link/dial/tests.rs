@@ -148,7 +148,8 @@ async fn an_uncontended_dial_is_never_queued_and_gives_its_place_back() {
     let established = outcome.unwrap().established;
     assert_eq!(&*established.url, format!("ws://{address}/v2"));
     assert_eq!(established.address, Some(address));
-    assert!(established.timings.upgrade.is_some() && established.timings.tls.is_none());
+    let timings = Timings::from(established.timings);
+    assert!(timings.upgrade.is_some() && timings.tls.is_none());
     assert_eq!(progress, [Progress::Resolving, Progress::Admitted, Progress::Connecting, Progress::Upgrading]);
     assert_eq!(gate.held.load(Ordering::SeqCst), 0);
 }

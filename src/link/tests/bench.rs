@@ -20,7 +20,7 @@ use crate::{
     core::{
         budget::Share,
         close::{Cause, Closed},
-        event::{Certificates, DialFailure, Established, Event, LinkId, Timings},
+        event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
         link::{Input, Link, Policy, Verb},
         message::{Kind, Message, MessageId, Payload},
         outbox::{Keep, Refusal},
@@ -146,7 +146,7 @@ fn established() -> Established {
         protocol: "".into(),
         extensions: "".into(),
         certificates: Certificates::default(),
-        timings: Timings::default(),
+        timings: Steps::default(),
     }
 }
 

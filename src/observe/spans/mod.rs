@@ -109,7 +109,7 @@ impl Spans {
             attributes.push(("network.peer.port", Value::Number(address.port().into())));
         }
         let (trace, id) = (trace(), id());
-        let begin = self.connect((trace, Some(id)), at, &established.timings, (attributes, None));
+        let begin = self.connect((trace, Some(id)), at, &established.timings.into(), (attributes, None));
         let mut attributes = of_link(link, attempt);
         attributes.push(("wskeeper.generation", Value::Number(i64::try_from(generation).unwrap_or(i64::MAX))));
         attributes.push(("url.full", Value::Text(established.url.to_string())));

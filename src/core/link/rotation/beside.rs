@@ -4,6 +4,7 @@
 
 use std::{
     mem,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -69,7 +70,8 @@ impl Link {
         let Some(rotation) = self.rotation.as_deref_mut().filter(|rotation| rotation.is_dialing()) else { return };
         self.newest += 1;
         let generation = self.newest;
-        out.push(Command::Tell(Event::Opened { generation, established: established.clone() }));
+        let established = Arc::<Established>::from(established);
+        out.push(Command::Tell(Event::Opened { generation, established: Arc::clone(&established) }));
         rotation.failure = None;
         let open = Open { generation, established, since: now };
         rotation.stage = Stage::Standby { open, until: Some(now + self.policy.close_timeout) };
@@ -179,7 +181,7 @@ impl Link {
             self.dial_beside(now, out);
         }
         if generation < self.generation {
-            self.last_close = Some(Box::new((closed, now)));
+            self.last_close = Some(Arc::new((closed, now)));
         }
     }
 }

@@ -41,7 +41,7 @@ impl World {
                 protocol: "".into(),
                 extensions: "".into(),
                 certificates: Certificates::default(),
-                timings: Timings::default(),
+                timings: Steps::default(),
             };
             self.nodes[index].line(lane).open = true;
             self.feed_line(index, lane, Input::Dialled(Box::new(established)));

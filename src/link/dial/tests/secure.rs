@@ -112,7 +112,7 @@ async fn a_certificate_of_the_configured_authority_is_trusted() {
     let address = authority.serve("127.0.0.1", false).await;
     let dialled = secured(address, &format!("ca = '{}'", authority.file())).await.unwrap();
     assert!(matches!(dialled.stream, Transport::Tls(_)));
-    assert!(dialled.established.timings.tls.is_some());
+    assert!(Timings::from(dialled.established.timings).tls.is_some());
 }
 
 #[tokio::test]

@@ -1,0 +1,110 @@
+//! An entry as a hub keeps it.
+//!
+//! An inbox keeps what a link came into last, so there are two such entries for each link, and most say no more than a word:
+//! those stand in the ring itself, and become an [`Entry`] when somebody reads them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::{Entry, Item};
+use crate::core::{
+    event::LinkId,
+    phase::{Phase, Reason},
+};
+
+/// An entry, whole or in brief.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Whole(Arc<Entry>),
+    Brief(Brief),
+}
+
+/// An entry of a few words.
+#[derive(Debug)]
+pub(super) struct Brief {
+    endpoint: Arc<str>,
+    index: u32,
+    what: What,
+    generation: u64,
+    /// Nanoseconds since 1970.
+    at: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    /// Without subprotocol and extensions.
+    Open,
+    Phase(Phase, Reason),
+}
+
+impl From<Entry> for Stored {
+    fn from(entry: Entry) -> Self {
+        let what = match &entry.item {
+            Item::Open { protocol, extensions } if protocol.is_empty() && extensions.is_empty() => Some(What::Open),
+            Item::Phase { phase, reason } => Some(What::Phase(*phase, *reason)),
+            Item::Open { .. } | Item::Message(_) | Item::Error { .. } | Item::Close(_) | Item::LinkGap { .. } => None,
+        };
+        let nanos = || u64::try_from(entry.at.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok();
+        match what.and_then(|what| Some((what, nanos()?))) {
+            Some((what, at)) => {
+                let Entry { link: LinkId { endpoint, index }, generation, .. } = entry;
+                Self::Brief(Brief { endpoint, index, what, generation, at })
+            }
+            None => Self::Whole(Arc::new(entry)),
+        }
+    }
+}
+
+impl Stored {
+    /// As it was stored under this cursor.
+    pub(super) fn entry(&self, cursor: u64) -> Arc<Entry> {
+        let Brief { endpoint, index, what, generation, at } = match self {
+            Self::Whole(entry) => return Arc::clone(entry),
+            Self::Brief(brief) => brief,
+        };
+        let item = match *what {
+            What::Open => Item::Open { protocol: "".into(), extensions: "".into() },
+            What::Phase(phase, reason) => Item::Phase { phase, reason },
+        };
+        Arc::new(Entry {
+            cursor,
+            at: UNIX_EPOCH + Duration::from_nanos(*at),
+            link: LinkId { endpoint: Arc::clone(endpoint), index: *index },
+            generation: *generation,
+            item,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn entry(at: SystemTime, item: Item) -> Entry {
+        Entry { cursor: 7, at, link: LinkId { endpoint: "e".into(), index: 3 }, generation: 9, item }
+    }
+
+    #[test]
+    fn an_entry_comes_back_as_it_was_stored() {
+        let at = UNIX_EPOCH + Duration::new(1_800_000_000, 123_456_789);
+        let open = |protocol: &str| Item::Open { protocol: protocol.into(), extensions: "".into() };
+        let phase = Item::Phase { phase: Phase::Parked, reason: Reason::Operator };
+        let gap = Item::LinkGap { from: UNIX_EPOCH, to: at };
+        for (item, in_brief) in [(open(""), true), (open("v1"), false), (phase.clone(), true), (gap, false)] {
+            let stored = Stored::from(entry(at, item.clone()));
+            assert_eq!(matches!(stored, Stored::Brief(_)), in_brief, "{item:?}");
+            assert_eq!(*stored.entry(7), entry(at, item));
+        }
+        let before = UNIX_EPOCH - Duration::from_nanos(1);
+        assert_eq!(*Stored::from(entry(before, phase.clone())).entry(7), entry(before, phase));
+    }
+
+    #[test]
+    fn what_is_kept_of_every_link_is_small() {
+        assert!(size_of::<Stored>() <= 40, "{}", size_of::<Stored>());
+    }
+}
