@@ -40,7 +40,8 @@ impl Whole {
         // Most have come with their heads, and need no timer.
         let bytes = match reading.as_mut().now_or_never() {
             Some(read) => read,
-            None => tokio::time::timeout(shared.body_timeout, reading)
+            // In a box, as it is rare: it would make the future of every request larger.
+            None => Box::pin(tokio::time::timeout(shared.body_timeout, reading))
                 .await
                 .map_err(|_| Problem::late_body("the body was not complete within api.body_timeout"))?,
         };

@@ -6,6 +6,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::IntoResponse};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use http::{Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -122,7 +123,7 @@ impl Connection {
         }
     }
 
-    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let (has_place, visits) = (self.door.place.is_some(), Arc::clone(&self.door.visits));
         let door = self.door;
         let service = service_fn(move |request| {
@@ -142,15 +143,30 @@ impl Connection {
         let stream = TokioIo::new(Stall::new(stream, self.limits.write));
         let connection = builder.serve_connection_with_upgrades(stream, service);
         tokio::pin!(connection);
-        let extra = async { if has_place { std::future::pending().await } else { tokio::time::sleep(EXTRA).await } };
+        let (limits, mut stop) = (self.limits, self.stop);
+        let is_idle = async move {
+            visits.idle(limits.header).await;
+            // Nothing is under way: all that is left of an HTTP/1 connection is half a head.
+            if visits.is_multiplexed() { GRACE } else { Duration::ZERO }
+        };
+        let is_stopped = async move {
+            stopped(&mut stop).await;
+            GRACE
+        };
+        let is_over = async move {
+            if has_place {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(EXTRA).await;
+            Duration::ZERO
+        };
+        // Each is looked at when it has something to say, and not whenever the connection has.
+        let mut ends = FuturesUnordered::from_iter([is_idle.boxed(), is_stopped.boxed(), is_over.boxed()]);
         let grace = tokio::select! {
             biased;
             // A client that breaks off mid-request is its own affair.
             _ = connection.as_mut() => return,
-            () = extra => return,
-            // Nothing is under way: all that is left of an HTTP/1 connection is half a head.
-            () = visits.idle(self.limits.header) => if visits.is_multiplexed() { GRACE } else { Duration::ZERO },
-            () = stopped(&mut self.stop) => GRACE,
+            grace = ends.next() => grace.unwrap_or(GRACE),
         };
         connection.as_mut().graceful_shutdown();
         let _ = tokio::time::timeout(grace, connection).await;

@@ -16,6 +16,9 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+/// Up to so many bytes are written in one piece: to copy them costs less than to tell the system of several.
+const PIECE: usize = 1 << 10;
+
 /// A stream with a limit to how long a write may wait.
 #[derive(Debug)]
 pub(super) struct Stall<S> {
@@ -42,6 +45,17 @@ impl<S> Stall<S> {
     }
 }
 
+/// All of them in one, where they are few bytes.
+fn joined<'a>(slices: &[io::IoSlice<'_>], piece: &'a mut [u8; PIECE]) -> Option<&'a [u8]> {
+    let mut end = 0;
+    for slice in slices {
+        let start = end;
+        end += slice.len();
+        piece.get_mut(start..end)?.copy_from_slice(slice);
+    }
+    Some(&piece[..end])
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
@@ -59,7 +73,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let mut piece = [0; PIECE];
+        let written = match joined(slices, &mut piece) {
+            Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
+        };
         self.judge(cx, written)
     }
 
@@ -94,6 +112,21 @@ mod tests {
         let began = Instant::now();
         let error = stream.write_all(b"too much").await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
+    }
+
+    #[tokio::test]
+    async fn what_is_written_in_parts_arrives_in_order_however_long_it_is() {
+        for long in [1, PIECE - 3, PIECE - 2, PIECE * 2] {
+            let (near, mut far) = duplex(PIECE * 4);
+            let (mut stream, rest) = (Stall::new(near, LIMIT), "x".repeat(long));
+            let parts = ["", "ab", &rest].map(|part| io::IoSlice::new(part.as_bytes()));
+            let written = stream.write_vectored(&parts).await.unwrap();
+            drop(stream);
+            let mut read = String::new();
+            far.read_to_string(&mut read).await.unwrap();
+            assert_eq!(read, format!("ab{rest}")[..written]);
+            assert!(written > 0);
+        }
     }
 
     #[tokio::test(start_paused = true)]
