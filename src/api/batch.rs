@@ -12,7 +12,6 @@ use axum::{
 use futures_util::{FutureExt, StreamExt};
 use http::{HeaderValue, header};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{
     Shared, convert,
@@ -72,7 +71,7 @@ pub(super) async fn batch(
     let longest = view.config.link.outbox.max_message.saturating_mul(6).saturating_add(4096);
     let endpoint = Arc::clone(&view.config.name);
     let mut lines = Lines::new(body.into_data_stream(), longest, shared.body_timeout);
-    let (answers, outcome) = tokio::sync::mpsc::channel::<String>(BATCH_AHEAD);
+    let (answers, outcome) = tokio::sync::mpsc::channel::<Vec<u8>>(BATCH_AHEAD);
     tokio::spawn(async move {
         let mut is_full = false;
         while let Some(first) = lines.next().await {
@@ -86,10 +85,10 @@ pub(super) async fn batch(
             for said in several(&shared.pool, &endpoint, chunk, stops, is_full).await {
                 is_full |= stops && said.as_ref().is_err_and(Problem::is_full);
                 let mut text = match said {
-                    Ok(receipt) => json!(convert::receipt(&receipt)).to_string(),
-                    Err(problem) => problem.json().to_string(),
+                    Ok(receipt) => convert::receipt(&receipt).json(),
+                    Err(problem) => problem.json().to_string().into_bytes(),
                 };
-                text.push('\n');
+                text.push(b'\n');
                 // Nobody reads the answers any more: the sender has gone.
                 if answers.send(text).await.is_err() {
                     return;

@@ -20,7 +20,7 @@ use super::{
     access::{self, Grant},
     body::Whole,
     convert,
-    problem::{Problem, answer, json_bytes},
+    problem::{Problem, answer, in_json},
     query::Params,
     wire,
 };
@@ -110,7 +110,7 @@ async fn post(
     if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
         headers.insert(header::LOCATION, location);
     }
-    json_bytes(status, headers, &convert::receipt(&receipt))
+    Ok(in_json(status, headers, convert::receipt(&receipt).json()))
 }
 
 /// `GET /v1/messages/{id}`
@@ -138,12 +138,21 @@ pub(super) async fn deliver(
     wanted: Rung,
     timeout: Duration,
 ) -> Result<(StatusCode, Receipt), Problem> {
+    if wanted == Rung::Queued {
+        return Ok((StatusCode::ACCEPTED, pool.send(send).await?));
+    }
+    Box::pin(deliver_and_wait(pool, send, wanted, timeout)).await
+}
+
+async fn deliver_and_wait(
+    pool: &Pool,
+    send: Send,
+    wanted: Rung,
+    timeout: Duration,
+) -> Result<(StatusCode, Receipt), Problem> {
     look_at_wait(pool, &send.endpoint, wanted)?;
     let until = tokio::time::Instant::now() + timeout;
     let receipt = pool.send(send).await?;
-    if wanted == Rung::Queued {
-        return Ok((StatusCode::ACCEPTED, receipt));
-    }
     let patience = until.saturating_duration_since(tokio::time::Instant::now());
     let receipt = pool.settle(receipt.id, wanted, patience).await.unwrap_or(receipt);
     if has_reached(receipt.state, wanted) {

@@ -13,8 +13,6 @@ use crate::{
     pool::{CommandError, OrphanError, Refused},
 };
 
-/// Room for an answer of the usual size, such as a receipt.
-const ANSWER: usize = 384;
 /// Before a problem's name in its `type`.
 pub(super) const TYPE: &str = "urn:wskeeper:problem:";
 
@@ -224,28 +222,24 @@ impl From<OrphanError> for Problem {
 
 /// A JSON answer.
 pub(super) fn answer(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    json_bytes(status, HeaderMap::new(), body).map_or_else(Problem::into_response, |response| response.map(Body::from))
-}
-
-/// As [`answer`], in one piece, with these headers.
-pub(super) fn json_bytes(
-    status: StatusCode,
-    headers: HeaderMap,
-    body: &impl serde::Serialize,
-) -> Result<http::Response<Bytes>, Problem> {
-    let mut json = Vec::with_capacity(ANSWER);
-    serde_json::to_writer(&mut json, body).map_err(|error| {
-        Problem::new(
+    match serde_json::to_vec(body) {
+        Ok(json) => in_json(status, HeaderMap::new(), json).map(Body::from),
+        Err(error) => Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "The daemon failed",
             format!("the answer cannot be written as JSON: {error}"),
         )
-    })?;
+        .into_response(),
+    }
+}
+
+/// An answer that has been written, with these headers.
+pub(super) fn in_json(status: StatusCode, headers: HeaderMap, json: Vec<u8>) -> http::Response<Bytes> {
     let mut response = http::Response::new(json.into());
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 /// A part of a list as an answer.

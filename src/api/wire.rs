@@ -10,7 +10,10 @@ mod explain;
 mod frame;
 mod kept;
 
-use std::time::SystemTime;
+use std::{
+    cell::RefCell,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -331,5 +334,45 @@ pub struct Problem {
 
 /// RFC 3339 with milliseconds, in UTC.
 pub fn time(at: SystemTime) -> String {
-    humantime::format_rfc3339_millis(at).to_string()
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    // The calendar is asked once a second, and not for each message of it.
+    SECOND.with_borrow_mut(|(second, until_seconds)| {
+        if *second != Some(since.as_secs()) {
+            *second = Some(since.as_secs());
+            let whole = UNIX_EPOCH + Duration::from_secs(since.as_secs());
+            *until_seconds = humantime::format_rfc3339_seconds(whole).to_string();
+            // Its `Z`.
+            until_seconds.pop();
+        }
+        let mut text = String::with_capacity(TIME);
+        text.push_str(until_seconds);
+        text.push('.');
+        let millis = since.subsec_millis();
+        text.extend(
+            [millis / 100, millis / 10 % 10, millis % 10].map(|digit| char::from_digit(digit, 10).unwrap_or('0')),
+        );
+        text.push('Z');
+        text
+    })
+}
+
+/// Bytes of a time.
+const TIME: usize = "2026-01-01T00:00:00.000Z".len();
+
+thread_local! {
+    /// The last second that was written, and the text of a time in it before its fraction.
+    static SECOND: RefCell<(Option<u64>, String)> = const { RefCell::new((None, String::new())) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_the_same_whatever_was_written_before() {
+        for millis in [0, 999, 1000, 1_767_225_600_250, 1_767_225_600_007, 1_767_225_601_000, 1000] {
+            let at = UNIX_EPOCH + Duration::from_millis(millis);
+            assert_eq!(time(at), humantime::format_rfc3339_millis(at).to_string());
+        }
+    }
 }
