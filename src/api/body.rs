@@ -14,6 +14,11 @@ use http_body_util::BodyExt as _;
 
 use super::{Shared, problem::Problem};
 
+/// What a connection is read into.
+const BUFFER: usize = 8 << 10;
+/// A body that is copied.
+const SMALL: usize = BUFFER / 2;
+
 /// All of a body.
 #[derive(Debug)]
 pub(super) struct Whole(pub(super) Bytes);
@@ -49,7 +54,8 @@ impl Whole {
     }
 }
 
-/// A body of one piece is not copied.
+/// A body of one piece is copied only if it is small: it would keep a buffer for itself that is as large as [`BUFFER`], for as
+/// long as the message is held.
 async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>
 where
     B: HttpBody<Data = Bytes, Error: Display> + Unpin,
@@ -70,9 +76,30 @@ where
         whole.extend_from_slice(&std::mem::take(&mut first));
         whole.extend_from_slice(&data);
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+    Ok(match (whole.is_empty(), first.len()) {
+        (false, _) => whole.freeze(),
+        (true, ..=SMALL) => Bytes::copy_from_slice(&first),
+        (true, _) => first,
+    })
 }
 
 fn too_large() -> Problem {
     Problem::too_large("the body is larger than api.max_body")
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_small_body_holds_nothing_but_itself() {
+        let buffer = Bytes::from(vec![b'x'; BUFFER]);
+        for (length, is_own) in [(0, true), (64, true), (SMALL, true), (SMALL + 1, false)] {
+            let read = collect(Full::new(buffer.slice(..length)), BUFFER).await.unwrap();
+            assert_eq!(read, buffer[..length]);
+            assert_eq!(read.is_empty() || read.is_unique(), is_own, "{length}");
+        }
+    }
 }

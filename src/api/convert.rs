@@ -2,10 +2,7 @@
 
 mod endpoint;
 
-use std::{
-    io::Write as _,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer, ser::Error as _};
@@ -18,7 +15,7 @@ use crate::{
         close::Closed,
         event::Timings,
         message::{Kind, Payload},
-        receipt::Receipt,
+        receipt::{Fate, Receipt},
     },
     hub::{Entry, Item},
     pool::{DeadLetter, HistoryEntry, LinkView, Orphans},
@@ -120,23 +117,31 @@ impl Told<'_> {
         let changed = (updated_at != accepted_at).then(|| wire::time(*updated_at));
         let updated = changed.as_deref().unwrap_or(&accepted);
         let mut json = Vec::with_capacity(RECEIPT);
-        json.extend_from_slice(b"{\"id\":\"");
-        json.extend_from_slice(&id.digits());
-        json.extend_from_slice(b"\",\"endpoint\":");
-        // Writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut json, &**endpoint);
-        let _ = write!(json, ",\"link\":{link},\"state\":\"{state}\",\"bytes\":{bytes}");
-        let _ = write!(json, ",\"acceptedAt\":\"{accepted}\",\"updatedAt\":\"{updated}\"");
-        let _ = match generation {
-            Some(generation) => write!(json, ",\"generation\":{generation}"),
-            None => json.write_all(b",\"generation\":null"),
-        };
-        let _ = match fate {
-            Some(fate) => write!(json, ",\"reason\":\"{}\"}}", fate.as_str()),
-            None => json.write_all(b",\"reason\":null}"),
-        };
+        put(&mut json, &[b"{\"id\":\"", &id.digits(), b"\",\"endpoint\":"]);
+        put_value(&mut json, &**endpoint);
+        put(&mut json, &[b",\"link\":"]);
+        put_value(&mut json, link);
+        put(&mut json, &[b",\"state\":\"", state.as_str().as_bytes(), b"\",\"bytes\":"]);
+        put_value(&mut json, bytes);
+        put(&mut json, &[b",\"acceptedAt\":\"", accepted.as_bytes(), b"\",\"updatedAt\":\"", updated.as_bytes()]);
+        put(&mut json, &[b"\",\"generation\":"]);
+        put_value(&mut json, generation);
+        put(&mut json, &[b",\"reason\":"]);
+        put_value(&mut json, &fate.map(Fate::as_str));
+        json.push(b'}');
         json
     }
+}
+
+fn put(json: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        json.extend_from_slice(part);
+    }
+}
+
+fn put_value(json: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    // Writing a number or a string to memory does not fail.
+    let _ = serde_json::to_writer(json, value);
 }
 
 impl Serialize for Told<'_> {
@@ -291,10 +296,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::core::{
-        message::MessageId,
-        receipt::{Fate, State},
-    };
+    use crate::core::{message::MessageId, receipt::State};
 
     #[test]
     fn a_receipt_is_written_as_the_document_says() {

@@ -12,7 +12,7 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -35,6 +35,8 @@ use crate::{
 /// How long a caller waits who names no timeout, and at most.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
+/// The header that names a send.
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest idempotency key.
 const KEY_MAX: usize = 255;
 
@@ -58,7 +60,8 @@ pub(super) async fn send(
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
-    Ok(post(&shared, &name, query.as_deref(), headers, body).await?.map(Body::from))
+    let wish = Wish::read(&name, query.as_deref(), &headers, body)?;
+    Ok(wish.fulfil(&shared.pool, headers).await?.map(Body::from))
 }
 
 /// Whether [`send`] is asked for, in the plain form that almost all callers use.
@@ -77,40 +80,50 @@ pub(super) async fn take(shared: &Shared, request: Request<Incoming>) -> Result<
     let (head, body) = request.into_parts();
     access::admit(shared, &head).await?;
     let Whole(body) = Whole::read(body, shared).await?;
-    let name = addressee(head.uri.path()).unwrap_or_default();
-    post(shared, name, head.uri.query(), head.headers, body).await
+    let Parts { uri, headers, .. } = head;
+    let wish = Wish::read(addressee(uri.path()).unwrap_or_default(), uri.query(), &headers, body)?;
+    // The head is a part of the connection's buffer, which serves again only when nobody holds a part of it.
+    drop(uri);
+    wish.fulfil(&shared.pool, headers).await
 }
 
-async fn post(
-    shared: &Shared,
-    name: &str,
-    query: Option<&str>,
-    mut headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response<Bytes>, Problem> {
-    let params = Params::read(query, &["type", "key", "ttl", "link", "wait", "timeout"])?;
-    let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(&headers), Ok)?;
-    let wanted = params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(Rung::Queued);
-    let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
-    let idempotency_key = headers.get("idempotency-key").map(idempotency_key).transpose()?;
-    let send = Send {
-        endpoint: name.into(),
-        link: params.parse("link", "the number of a link")?,
-        key: params.get("key").map(Into::into),
-        ttl: params.duration("ttl")?,
-        idempotency_key,
-        wants_confirmation: wanted == Rung::Confirmed,
-        patience: timeout,
-        payload: payload(kind, body)?,
-    };
-    let (status, receipt) = deliver(&shared.pool, send, wanted, timeout).await?;
-    // The map of the request's headers has room for these.
-    headers.clear();
-    let location = [b"/v1/messages/", &receipt.id.digits()[..]].concat();
-    if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
-        headers.insert(header::LOCATION, location);
+/// What a request asks to be sent, and how far its caller waits.
+struct Wish {
+    send: Send,
+    wanted: Rung,
+    timeout: Duration,
+}
+
+impl Wish {
+    fn read(name: &str, query: Option<&str>, headers: &HeaderMap, body: Bytes) -> Result<Self, Problem> {
+        let params = Params::read(query, &["type", "key", "ttl", "link", "wait", "timeout"])?;
+        let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(headers), Ok)?;
+        let wanted = params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(Rung::Queued);
+        let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
+        let idempotency_key = headers.get(&IDEMPOTENCY_KEY).map(idempotency_key).transpose()?;
+        let send = Send {
+            endpoint: name.into(),
+            link: params.parse("link", "the number of a link")?,
+            key: params.get("key").map(Into::into),
+            ttl: params.duration("ttl")?,
+            idempotency_key,
+            wants_confirmation: wanted == Rung::Confirmed,
+            patience: timeout,
+            payload: payload(kind, body)?,
+        };
+        Ok(Self { send, wanted, timeout })
     }
-    Ok(in_json(status, headers, convert::receipt(&receipt).json()))
+
+    /// Sends; the map of the request's headers has room for those of the answer.
+    async fn fulfil(self, pool: &Pool, mut headers: HeaderMap) -> Result<Response<Bytes>, Problem> {
+        headers.clear();
+        let (status, receipt) = deliver(pool, self.send, self.wanted, self.timeout).await?;
+        let location = [b"/v1/messages/", &receipt.id.digits()[..]].concat();
+        if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
+            headers.insert(header::LOCATION, location);
+        }
+        Ok(in_json(status, headers, convert::receipt(&receipt).json()))
+    }
 }
 
 /// `GET /v1/messages/{id}`

@@ -32,8 +32,8 @@ use crate::{
     store::Store,
 };
 
-/// Orders that may wait for a link's task.
-const ORDERS: usize = 32;
+/// Orders that may wait for a link's task: as many as it takes in one round.
+const ORDERS: usize = 128;
 /// Panics forgiven within [`PANIC_WINDOW`].
 const PANIC_BUDGET: u32 = 3;
 const PANIC_WINDOW: Duration = Duration::from_mins(10);
