@@ -123,23 +123,24 @@ impl Hub {
         state.ring.set_policy(policy, others(links));
     }
 
-    /// Adds an entry and wakes subscribers. Never waits. Answers with its cursor. A closed hub takes nothing.
-    pub fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, item: Item) -> u64 {
-        let message = item.message_len();
-        let (cursor, durable) = {
+    /// Adds entries and wakes subscribers. Never waits. A closed hub takes nothing.
+    pub fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, items: impl IntoIterator<Item = Item>) {
+        let durable = {
             let mut state = self.state();
-            let cursor = state.ring.newest() + 1;
             if state.closed {
-                return cursor - 1;
+                return;
             }
-            let entry = Entry { cursor, at, link: link.clone(), generation, item };
-            (state.ring.push(entry.into(), message, &self.budget), state.durable)
+            for item in items {
+                let (cursor, message) = (state.ring.newest() + 1, item.message_len());
+                let entry = Entry { cursor, at, link: link.clone(), generation, item };
+                state.ring.push(entry.into(), message, &self.budget);
+            }
+            state.durable
         };
         self.ring_bells();
         if durable {
             self.to_store.notify_one();
         }
-        cursor
     }
 
     /// The cursor of the newest entry.

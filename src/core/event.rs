@@ -11,9 +11,9 @@ use std::{
 use super::{
     chaos::Fault,
     close::{ABNORMAL, Cause, Closed},
-    message::{Kind, MessageId, Payload},
+    message::Payload,
+    outbox::{Ended, Sent},
     phase::{Phase, Reason},
-    receipt::{Fate, State},
 };
 
 /// Names a link: `NAME/INDEX`.
@@ -205,30 +205,19 @@ pub enum Event {
         /// How long it was open.
         age: Duration,
     },
-    /// A message arrived.
-    Message {
-        /// The connection it arrived on.
+    /// Messages arrived, in this order, at least one.
+    Messages {
+        /// The connection they arrived on.
         generation: u64,
-        /// Its data.
-        payload: Payload,
+        /// Their data.
+        payloads: Vec<Payload>,
     },
-    /// A data frame was handed to the kernel in full.
-    Written {
-        /// Its kind.
-        kind: Kind,
-        /// Its application bytes.
-        bytes: usize,
-        /// How long it was held.
-        waited: Duration,
-    },
-    /// A message reached another state of its receipt.
-    Receipt {
-        /// Which message.
-        id: MessageId,
-        /// The state reached.
-        state: State,
-        /// Why, for `dropped`, `dead`, `expired` and `unknown`.
-        fate: Option<Fate>,
+    /// Messages were handed to the kernel in full, at least one.
+    Written(Vec<Sent>),
+    /// Messages reached other states of their receipts, in this order, at least one.
+    Receipts {
+        /// Which, and what became of them.
+        reached: Vec<Ended>,
         /// The connection concerned.
         generation: Option<u64>,
     },
@@ -264,16 +253,16 @@ impl Event {
         match self {
             Self::Opened { generation, .. }
             | Self::Closed { generation, .. }
-            | Self::Message { generation, .. }
+            | Self::Messages { generation, .. }
             | Self::Injected { generation, .. }
             | Self::Rotated { to: generation, .. } => Some(*generation),
-            Self::Receipt { generation, .. } => *generation,
+            Self::Receipts { generation, .. } => *generation,
             Self::Phase { .. }
             | Self::Dialing { .. }
             | Self::DialFailed(_)
             | Self::Rotating { .. }
             | Self::RotateFailed { .. }
-            | Self::Written { .. }
+            | Self::Written(_)
             | Self::PingSent
             | Self::Pong { .. }
             | Self::HeartbeatTimeout { .. }
@@ -281,10 +270,10 @@ impl Event {
         }
     }
 
-    /// Whether it only says that a message passed: there may be very many, and nothing else that can be seen of a link changes.
+    /// Whether it only says that messages passed: there may be very many, and nothing else that can be seen of a link changes.
     pub const fn is_traffic(&self) -> bool {
         match self {
-            Self::Message { .. } | Self::Written { .. } => true,
+            Self::Messages { .. } | Self::Written(_) => true,
             Self::Phase { .. }
             | Self::Dialing { .. }
             | Self::DialFailed(_)
@@ -293,7 +282,7 @@ impl Event {
             | Self::Rotated { .. }
             | Self::Opened { .. }
             | Self::Closed { .. }
-            | Self::Receipt { .. }
+            | Self::Receipts { .. }
             | Self::PingSent
             | Self::Pong { .. }
             | Self::HeartbeatTimeout { .. }

@@ -9,7 +9,8 @@ fn hub(max_messages: usize, first: u64) -> Arc<Hub> {
 
 fn publish(hub: &Hub, text: &str) -> u64 {
     let link = LinkId { endpoint: "test".into(), index: 0 };
-    hub.publish(&link, 1, SystemTime::UNIX_EPOCH, Item::Message(text.into()))
+    hub.publish(&link, 1, SystemTime::UNIX_EPOCH, [Item::Message(text.into())]);
+    hub.cursor()
 }
 
 fn text(next: Option<Next>) -> String {

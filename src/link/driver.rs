@@ -19,8 +19,8 @@ use std::{
 
 use tokio::time::{Sleep, sleep_until};
 
-use self::line::Line;
-use super::{Dial, Host, Inbound, Offer, Order};
+use self::{line::Line, offers::Waiting};
+use super::{Dial, Host, Inbound, Order};
 use crate::core::{
     chaos::Fault,
     event::Event,
@@ -32,7 +32,7 @@ use crate::core::{
 const ROUNDS: usize = 16;
 /// Orders, frames out and frames in taken in one round.
 const BATCH: usize = 128;
-/// Callers that may wait for room in one outbox.
+/// Messages that may wait for room in one outbox.
 const WAITING_MAX: usize = 1024;
 
 /// Runs `link`, beginning with `first`, until it has stopped, or its orders have ended and it has been stopped for that.
@@ -79,8 +79,8 @@ struct Driver<D: Dial> {
     line: Line<D::Stream>,
     /// The connection that is to come, or the one that was.
     beside: Line<D::Stream>,
-    /// Callers that wait for room, in order.
-    waiting: VecDeque<Offer>,
+    /// Messages that wait for room, in order.
+    waiting: VecDeque<Waiting>,
     sleep: Pin<Box<Sleep>>,
     armed: Option<Instant>,
     done: bool,
@@ -121,7 +121,7 @@ impl<D: Dial> Driver<D> {
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let link = self.link.poll_timeout().map(|(at, _)| at);
-        let patience = self.waiting.iter().map(|offer| offer.until).min();
+        let patience = self.waiting.iter().map(|waiting| waiting.offer.until).min();
         let Some(at) = link.into_iter().chain(patience).min() else {
             self.armed = None;
             return Poll::Pending;
@@ -167,7 +167,7 @@ impl<D: Dial> Driver<D> {
 
     fn obey(&mut self, now: Instant, order: Order) {
         match order {
-            Order::Offers { offers, stop } => self.offer_all(now, offers, stop),
+            Order::Offers { offers, stop, reply } => self.offer_all(now, offers, stop, reply),
             Order::Verb(verb, reply) => {
                 self.feed(now, Input::Verb(verb));
                 self.host.show(&self.link, now);

@@ -85,6 +85,8 @@ pub enum Order {
         offers: Vec<Offer>,
         /// Those behind the one that this names are refused as well.
         stop: Stop,
+        /// What became of each. A receiver that is dropped withdraws them all.
+        reply: oneshot::Sender<Vec<Offered>>,
     },
     /// Do this; the reply says that it has been taken.
     Verb(Verb, oneshot::Sender<()>),
@@ -107,15 +109,22 @@ pub enum Order {
     Stop(Duration, Fate),
 }
 
-/// A message on offer, and who waits for the answer.
+/// A message on offer.
 #[derive(Debug)]
 pub struct Offer {
     /// The message.
     pub message: Box<Message>,
     /// Where it must wait for room: until when.
     pub until: Instant,
-    /// Accepted, or why not. A receiver that is dropped withdraws an offer that waits.
-    pub reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// What became of a message on offer.
+#[derive(Debug)]
+pub enum Offered {
+    /// It was accepted, or why not.
+    Decided(Result<(), Refusal>),
+    /// It waits for room. A receiver that is dropped withdraws it.
+    Waits(oneshot::Receiver<Result<(), Refusal>>),
 }
 
 /// What a link's task tells and shows. Calls must not block.

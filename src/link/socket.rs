@@ -37,7 +37,7 @@ use super::{
 use crate::core::{
     chaos::Fault,
     close::{Cause, CloseFrame},
-    link::{Frame, Received},
+    link::Frame,
     message::{Kind, Payload},
     outbox,
 };
@@ -87,8 +87,12 @@ pub(super) struct Socket<S> {
 /// What a read gave.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// A message or control frame.
-    Received(Received),
+    /// A data message.
+    Message(Payload),
+    /// A pong with its payload.
+    Pong(Bytes),
+    /// A Close frame.
+    Close(Option<CloseFrame>),
     /// A ping, which is answered below.
     Pinged(Bytes),
     /// A frame that concerns nobody above.
@@ -304,11 +308,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(super) fn note_answer_to(&mut self, arrival: &Arrival) {
         let answer = match arrival {
             Arrival::Pinged(payload) => Answer::Pong(payload.clone()),
-            Arrival::Received(Received::Close(frame)) if !self.said_close => {
+            Arrival::Close(frame) if !self.said_close => {
                 self.said_close = true;
                 Answer::to_close(frame.as_ref())
             }
-            Arrival::Received(Received::Message(_) | Received::Pong(_) | Received::Close(_))
+            Arrival::Message(_)
+            | Arrival::Pong(_)
+            | Arrival::Close(_)
             | Arrival::Nothing
             | Arrival::Violation { .. }
             | Arrival::Ended(_) => return,
@@ -366,14 +372,14 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 
 fn received(message: Message, tail: &Tail) -> Arrival {
     match message {
-        Message::Text(text) => Arrival::Received(Received::Message(Payload::checked_text(text))),
-        Message::Binary(bytes) => Arrival::Received(Received::Message(Payload::binary(bytes))),
-        Message::Pong(payload) => Arrival::Received(Received::Pong(payload)),
-        Message::Close(frame) => Arrival::Received(Received::Close(frame.map(|frame| {
+        Message::Text(text) => Arrival::Message(Payload::checked_text(text)),
+        Message::Binary(bytes) => Arrival::Message(Payload::binary(bytes)),
+        Message::Pong(payload) => Arrival::Pong(payload),
+        Message::Close(frame) => Arrival::Close(frame.map(|frame| {
             let replaced = frame.code == CloseCode::Protocol && frame.reason.as_str() == REPLACEMENT;
             let said = if replaced { tail.forbidden_close() } else { None };
             said.unwrap_or_else(|| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
-        }))),
+        })),
         Message::Ping(payload) => Arrival::Pinged(payload),
         Message::Frame(_) => Arrival::Nothing,
     }

@@ -18,7 +18,7 @@ use super::socket::Arrival;
 use crate::core::{
     close::CloseFrame,
     event::LinkId,
-    link::{Frame, Received},
+    link::Frame,
     message::{Kind, Payload},
 };
 
@@ -131,9 +131,9 @@ impl Tap {
     /// Something was read: a frame, or what is none.
     pub(super) fn arrived(&self, link: &LinkId, generation: u64, arrival: &Arrival) {
         let frame = match arrival {
-            Arrival::Received(Received::Message(payload)) => data(payload),
-            Arrival::Received(Received::Pong(payload)) => (FrameKind::Pong, payload.clone()),
-            Arrival::Received(Received::Close(frame)) => close(frame.as_ref()),
+            Arrival::Message(payload) => data(payload),
+            Arrival::Pong(payload) => (FrameKind::Pong, payload.clone()),
+            Arrival::Close(frame) => close(frame.as_ref()),
             Arrival::Pinged(payload) => (FrameKind::Ping, payload.clone()),
             Arrival::Nothing | Arrival::Violation { .. } | Arrival::Ended(_) => return,
         };

@@ -160,12 +160,12 @@ impl LinkMetrics {
             .inc();
     }
 
-    pub(super) fn on_received(&self, kind: Kind, bytes: usize) {
-        self.received.count(kind, bytes);
+    pub(super) fn on_received(&self, messages: impl Iterator<Item = (Kind, usize)>) {
+        self.received.count(messages);
     }
 
-    pub(super) fn on_written(&self, kind: Kind, bytes: usize) {
-        self.written.count(kind, bytes);
+    pub(super) fn on_written(&self, messages: impl Iterator<Item = (Kind, usize)>) {
+        self.written.count(messages);
     }
 
     /// A message reached this state, also where no event of the link tells of it.
@@ -203,13 +203,23 @@ impl Traffic {
         Self { text: pair(Kind::Text), binary: pair(Kind::Binary) }
     }
 
-    fn count(&self, kind: Kind, bytes: usize) {
-        let (messages, sum) = match kind {
-            Kind::Text => &self.text,
-            Kind::Binary => &self.binary,
-        };
-        messages.inc();
-        sum.inc_by(bytes as u64);
+    /// Counts messages that passed together.
+    fn count(&self, messages: impl Iterator<Item = (Kind, usize)>) {
+        let (mut text, mut binary) = ((0, 0), (0, 0));
+        for (kind, bytes) in messages {
+            let (count, sum) = match kind {
+                Kind::Text => &mut text,
+                Kind::Binary => &mut binary,
+            };
+            *count += 1;
+            *sum += bytes as u64;
+        }
+        for ((messages, bytes), (count, sum)) in [(&self.text, text), (&self.binary, binary)] {
+            if count > 0 {
+                messages.inc_by(count);
+                bytes.inc_by(sum);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::core::{
     close::Closed,
     event::{DialFailure, Established, Event, LinkId, Timings},
     message::MessageId,
+    outbox::{Ended, Sent},
     phase::{Phase, Reason},
     receipt::{Fate, State},
 };
@@ -43,18 +44,18 @@ impl LinkMetrics {
                 self.connection_age.observe(age.as_secs_f64());
                 log_closed(link, *generation, closed, millis(*age));
             }
-            Event::Message { generation, payload } => {
-                self.on_received(payload.kind(), payload.len());
-                debug!(%link, generation, kind = payload.kind().as_str(), bytes = payload.len(), "message received");
+            Event::Messages { generation, payloads } => {
+                self.on_received(payloads.iter().map(|payload| (payload.kind(), payload.len())));
+                for (kind, bytes) in payloads.iter().map(|payload| (payload.kind().as_str(), payload.len())) {
+                    debug!(%link, generation, kind, bytes, "message received");
+                }
             }
-            Event::Written { kind, bytes, waited } => {
-                self.on_written(*kind, *bytes);
-                self.outbox_wait.observe(waited.as_secs_f64());
-                debug!(%link, kind = kind.as_str(), bytes, waited_ms = millis(*waited), "message written");
-            }
-            Event::Receipt { id, state, fate, generation } => {
-                self.on_receipt(*state, *fate);
-                log_receipt(link, *id, *state, (*fate, *generation));
+            Event::Written(sent) => self.on_sent(link, sent),
+            Event::Receipts { reached, generation } => {
+                for Ended { id, state, fate } in reached {
+                    self.on_receipt(*state, *fate);
+                    log_receipt(link, *id, *state, (*fate, *generation));
+                }
             }
             Event::PingSent => {
                 self.pings_sent.inc();
@@ -75,6 +76,14 @@ impl LinkMetrics {
                 self.panics.inc();
                 error!(%link, count, "link task panicked");
             }
+        }
+    }
+
+    fn on_sent(&self, link: &LinkId, sent: &[Sent]) {
+        self.on_written(sent.iter().map(|sent| (sent.kind, sent.bytes)));
+        for Sent { kind, bytes, waited } in sent {
+            self.outbox_wait.observe(waited.as_secs_f64());
+            debug!(%link, kind = kind.as_str(), bytes, waited_ms = millis(*waited), "message written");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::core::{
     close::{Cause, Closed},
     event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
     message::{Kind, MessageId, Payload},
-    outbox::Refusal,
+    outbox::{Ended, Refusal, Sent},
     phase::{Phase, Reason},
     receipt::{Fate, State},
 };
@@ -117,8 +117,8 @@ fn attempts_are_counted_once_by_their_result() {
 #[test]
 fn messages_and_their_bytes_are_counted_by_direction_and_type() {
     let world = World::new(false);
-    world.tell(&Event::Message { generation: 1, payload: Payload::from("grüße") });
-    world.tell(&Event::Written { kind: Kind::Binary, bytes: 3, waited: Duration::from_millis(20) });
+    world.tell(&Event::Messages { generation: 1, payloads: vec![Payload::from("grüße")] });
+    world.tell(&Event::Written(vec![Sent { kind: Kind::Binary, bytes: 3, waited: Duration::from_millis(20) }]));
     for (direction, kind, messages, bytes) in
         [("in", "text", "1", "7"), ("in", "binary", "0", "0"), ("out", "binary", "1", "3"), ("out", "text", "0", "0")]
     {
@@ -321,5 +321,5 @@ fn opened() -> Event {
 }
 
 fn receipt(state: State, fate: Option<Fate>) -> Event {
-    Event::Receipt { id: MessageId(7), state, fate, generation: Some(1) }
+    Event::Receipts { reached: vec![Ended { id: MessageId(7), state, fate }], generation: Some(1) }
 }

@@ -113,7 +113,7 @@ impl Pool {
         inner.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
         inner.spool.forget(of);
         for record in &records {
-            inner.receipts.advance(record.id, at, State::Dropped, Some(Fate::Removed), None);
+            inner.receipts.end(record.id, at, State::Dropped, Some(Fate::Removed));
         }
         let discarded = records.len() as u64;
         inner.families.orphans_discarded(discarded);
@@ -142,7 +142,7 @@ impl Inner {
             expires_at: record.expires_at.map(|at| now + at.duration_since(wall).unwrap_or_default()),
             // What was accepted once is not refused for want of memory now.
             share: self.budget.reserve(record.payload.len()).unwrap_or_default(),
-            ack: ack_key(pod, &record.payload),
+            ack: ack_key(&pod.config(), &record.payload),
             payload: record.payload,
             key: record.key,
             wants_confirmation: false,

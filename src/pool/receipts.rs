@@ -17,6 +17,7 @@ use tokio::{
 use crate::core::{
     event::LinkId,
     message::MessageId,
+    outbox::Ended,
     receipt::{CLAIM, Fate, Ledger, Receipt, State},
 };
 
@@ -52,16 +53,12 @@ impl Receipts {
         }
     }
 
-    /// The first message of an idempotency key, if there is one; else `receipt` is entered and the key is its.
-    pub(super) fn accept(&self, receipt: Receipt, keep: Duration, key: Option<&str>) -> Option<Receipt> {
+    /// Enters receipts, all that follow each other at once. Nothing else happens to any receipt meanwhile.
+    pub(super) fn entering(&self) -> Entering<'_> {
         let now = Instant::now().into_std();
         let mut book = self.book();
         book.ledger.expire(now);
-        if let Some(first) = key.and_then(|key| book.ledger.first_of(&receipt.endpoint, key)) {
-            return Some(first.clone());
-        }
-        book.ledger.accept(now, receipt, keep, key);
-        None
+        Entering { book, now }
     }
 
     /// Enters a message of an earlier life; `until` when its receipt is kept, where it is at rest.
@@ -98,31 +95,25 @@ impl Receipts {
         book.waiting.remove(&id);
     }
 
-    /// The message reached a state.
-    pub(super) fn advance(
-        &self,
-        id: MessageId,
-        at: SystemTime,
-        state: State,
-        fate: Option<Fate>,
-        generation: Option<u64>,
-    ) {
+    /// Messages reached states. Where what is written `is_held`, it stays until the peer has proved to have read it.
+    pub(super) fn advance(&self, reached: &[Ended], at: SystemTime, generation: Option<u64>, is_held: bool) {
         let now = Instant::now().into_std();
-        self.step(id, |ledger| ledger.advance(now, at, id, (state, fate), generation));
-    }
-
-    /// The message was written, and is held until the peer has proved to have read it.
-    pub(super) fn advance_unproven(&self, id: MessageId, at: SystemTime, generation: Option<u64>) {
-        self.step(id, |ledger| ledger.advance_unproven(at, id, generation));
-    }
-
-    fn step(&self, id: MessageId, step: impl FnOnce(&mut Ledger) -> bool) {
         let mut book = self.book();
-        if step(&mut book.ledger)
-            && let Some(waiters) = book.waiting.get(&id)
-        {
-            waiters.send_replace(());
+        for Ended { id, state, fate } in reached {
+            let has_moved = if is_held && *state == State::Written {
+                book.ledger.advance_unproven(at, *id, generation)
+            } else {
+                book.ledger.advance(now, at, *id, (*state, *fate), generation)
+            };
+            if has_moved && let Some(waiters) = book.waiting.get(id) {
+                waiters.send_replace(());
+            }
         }
+    }
+
+    /// One message reached a state, and no link tells of it.
+    pub(super) fn end(&self, id: MessageId, at: SystemTime, state: State, fate: Option<Fate>) {
+        self.advance(&[Ended { id, state, fate }], at, None, false);
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<Receipt> {
@@ -137,7 +128,7 @@ impl Receipts {
             .filter(|(id, _)| !kept.contains(id))
             .map(|(id, state)| {
                 let end = if state == State::Written { State::Unknown } else { State::Dropped };
-                self.advance(id, SystemTime::now(), end, Some(fate), None);
+                self.end(id, SystemTime::now(), end, Some(fate));
                 end
             })
             .collect()
@@ -167,6 +158,24 @@ impl Receipts {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Receipts are being entered.
+pub(super) struct Entering<'a> {
+    book: MutexGuard<'a, Book>,
+    now: std::time::Instant,
+}
+
+impl Entering<'_> {
+    /// The first message of an idempotency key, if there is one; else `receipt` is entered and the key is its.
+    pub(super) fn enter(&mut self, receipt: Receipt, keep: Duration, key: Option<&str>) -> Option<Receipt> {
+        let ledger = &mut self.book.ledger;
+        if let Some(first) = key.and_then(|key| ledger.first_of(&receipt.endpoint, key)) {
+            return Some(first.clone());
+        }
+        ledger.accept(self.now, receipt, keep, key);
+        None
     }
 }
 
@@ -212,7 +221,7 @@ mod tests {
             generation: None,
             fate: None,
         };
-        assert!(receipts.accept(receipt, Duration::ZERO, None).is_none());
+        assert!(receipts.entering().enter(receipt, Duration::ZERO, None).is_none());
         let mut waiting = Box::pin(receipts.settle(id, State::Written, Duration::from_mins(1)));
         assert!((&mut waiting).now_or_never().is_none());
         let other = receipts.settle(id, State::Written, Duration::from_mins(1));

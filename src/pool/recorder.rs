@@ -187,11 +187,9 @@ pub(super) fn is_transition(event: &Event) -> bool {
         | Event::HeartbeatTimeout { .. }
         | Event::Injected { .. }
         | Event::Panicked { .. } => true,
-        Event::Message { .. }
-        | Event::Written { .. }
-        | Event::Receipt { .. }
-        | Event::PingSent
-        | Event::Pong { .. } => false,
+        Event::Messages { .. } | Event::Written(_) | Event::Receipts { .. } | Event::PingSent | Event::Pong { .. } => {
+            false
+        }
     }
 }
 
@@ -213,11 +211,9 @@ fn what(event: &Event) -> Option<What> {
         Event::HeartbeatTimeout { silent } => What::Silent((*silent).into()),
         Event::Injected { fault, .. } => What::Injected(Box::new(fault.clone())),
         Event::Panicked { count } => What::Panicked(*count),
-        Event::Message { .. }
-        | Event::Written { .. }
-        | Event::Receipt { .. }
-        | Event::PingSent
-        | Event::Pong { .. } => return None,
+        Event::Messages { .. } | Event::Written(_) | Event::Receipts { .. } | Event::PingSent | Event::Pong { .. } => {
+            return None;
+        }
     })
 }
 

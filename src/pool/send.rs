@@ -4,19 +4,19 @@
 //! refusal takes it out again.
 
 use std::{
-    collections::VecDeque,
     hash::{DefaultHasher, Hash, Hasher},
+    iter::Peekable,
     mem,
-    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
+    vec,
 };
 
-use futures_util::FutureExt;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Inner, Pod, Refused, Send, Slot};
 use crate::{
+    config::Endpoint,
     core::{
         budget::Share,
         message::{Message, MessageId, Payload},
@@ -24,136 +24,150 @@ use crate::{
         phase::Phase,
         receipt::{Fate, Receipt, State},
     },
-    link::{self, Offer, Order, Stop},
+    link::{self, Offer, Offered, Order, Stop},
     observe,
 };
 
-/// A send on its way to its link.
-struct Posted<'a> {
+/// Where messages go.
+struct Way {
     pod: Arc<Pod>,
+    config: Arc<Endpoint>,
     slot: Arc<Slot>,
+    /// What the first of them asked for.
+    link: Option<u32>,
+    is_keyed: bool,
+}
+
+/// Messages that go one way, their receipts entered.
+struct Run<'a> {
+    posted: Vec<Posted<'a>>,
+    offers: Vec<Offer>,
+    /// Why the one behind them is not among them, where it was refused at once.
+    refused: Option<Refused>,
+}
+
+struct Posted<'a> {
     receipt: Receipt,
-    bytes: usize,
     /// `None`: a repeat, whose first message has been offered already.
-    asked: Option<(Entry<'a>, oneshot::Receiver<Result<(), Refusal>>)>,
+    entry: Option<Entry<'a>>,
 }
 
 impl Inner {
     pub(super) async fn send(&self, send: Send) -> Result<Receipt, Refused> {
-        let (posted, offer) = self.post(send, Instant::now())?;
-        if let Some(offer) = offer {
-            hand_over(&posted.slot, vec![offer], Stop::Never).await;
-        }
-        let accepted = self.offered(posted).await?;
-        self.stored(accepted).await
+        let mut told = None;
+        self.send_all(vec![send], Stop::Never, |outcome| told = Some(outcome)).await;
+        // Where nothing stops it, each is told of.
+        told.unwrap_or(Err(Refused::Draining))
     }
 
-    /// Sends several, in order, asking each link once for all that follow each other, and tells what became of `each`, in order.
+    /// Sends several, in order, asking each link once for all that follow each other, and tells what became of `each`, in order,
+    /// up to the one at which it is to stop.
     pub(super) async fn send_all(&self, sends: Vec<Send>, stop: Stop, mut each: impl FnMut(Result<Receipt, Refused>)) {
-        let mut told = Told { inner: self, each: &mut each, accepted: Vec::new() };
+        let mut told = Told { inner: self, each: &mut each, accepted: Vec::new(), stop, is_over: false };
         // The patience of all of them ends at the same moment, so that none is let in behind one whose patience is over.
         let now = Instant::now();
-        let mut sends = sends.into_iter().map(|send| self.post(send, now)).peekable();
-        let mut is_over = false;
-        while !is_over && let Some(first) = sends.next() {
-            let (first, offer) = match first {
-                Ok(posted) => posted,
-                Err(refused) => {
-                    is_over = refused.ends(stop);
-                    told.outcome(Err(refused));
-                    continue;
-                }
-            };
-            let slot = Arc::clone(&first.slot);
-            let (mut run, mut offers) = (VecDeque::from([first]), Vec::from_iter(offer));
-            let follows = |next: &Result<(Posted<'_>, _), _>| {
-                next.as_ref().is_ok_and(|(posted, _)| Arc::ptr_eq(&posted.slot, &slot))
-            };
-            while let Some(Ok((posted, offer))) = sends.next_if(follows) {
-                run.push_back(posted);
-                offers.extend(offer);
-            }
-            hand_over(&slot, offers, stop).await;
-            let mut is_first = true;
-            while !is_over && let Some(posted) = run.pop_front() {
-                let mut offered = pin!(self.offered(posted));
-                let outcome = if let Some(outcome) = offered.as_mut().now_or_never() {
-                    outcome
-                } else {
-                    // It waits for room, and those before it need not wait with it.
-                    if !mem::take(&mut is_first) {
-                        told.all().await;
+        let mut sends = sends.into_iter().peekable();
+        while !told.is_over
+            && let Some(first) = sends.next()
+        {
+            match self.way(&first) {
+                Ok(way) => {
+                    let Run { posted, offers, refused } = self.post(&way, first, &mut sends, now);
+                    let mut offered = hand_over(&way.slot, offers, stop).await.into_iter();
+                    for posted in posted {
+                        // What stands behind the last is not accepted, and its receipt goes with it.
+                        if !told.is_over {
+                            let is_repeat = posted.entry.is_none();
+                            let answer = if is_repeat { Some(Ok(())) } else { told.answer(offered.next()).await };
+                            told.outcome(way.outcome(posted, answer));
+                        }
                     }
-                    offered.await
-                };
-                is_over = outcome.as_ref().is_err_and(|refused| refused.ends(stop));
-                told.outcome(outcome);
+                    if let Some(refused) = refused.filter(|_| !told.is_over) {
+                        told.outcome(Err(refused));
+                    }
+                }
+                Err(refused) => told.outcome(Err(refused)),
             }
         }
         told.all().await;
     }
 
-    /// Chooses the link and enters the receipt.
-    fn post(&self, send: Send, now: Instant) -> Result<(Posted<'_>, Option<Offer>), Refused> {
+    /// Chooses the link.
+    fn way(&self, send: &Send) -> Result<Way, Refused> {
         let pod = self.pod(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
         let slot = choose(&pod, send.link, send.key.as_deref())
             // At the end of a stop there are no links left: that is not the caller's mistake.
             .map_err(|none| if self.is_draining() { Refused::Draining } else { none })
             .inspect_err(|refused| count(&pod, refused))?;
+        Ok(Way { config: pod.config(), pod, slot, link: send.link, is_keyed: send.key.is_some() })
+    }
+
+    /// Enters the receipts of the messages that go the same way.
+    fn post(&self, way: &Way, first: Send, rest: &mut Peekable<vec::IntoIter<Send>>, now: Instant) -> Run<'_> {
+        let mut run = Run { posted: Vec::new(), offers: Vec::new(), refused: None };
+        let mut prepared = Vec::with_capacity(1 + rest.len());
+        let wall = SystemTime::now();
+        let mut next = Some(first);
+        while let Some(mut send) = next {
+            let key = send.idempotency_key.take();
+            match self.prepare(way, send, now.into_std(), wall) {
+                Ok((receipt, offer)) => prepared.push((receipt, key, offer)),
+                Err(refused) => {
+                    run.refused = Some(refused);
+                    break;
+                }
+            }
+            next = rest.next_if(|send| way.is_of(send));
+        }
+        let mut receipts = self.receipts.entering();
+        for (receipt, key, offer) in prepared {
+            let id = receipt.id;
+            let first = receipts.enter(receipt.clone(), way.config.receipts_keep, key.as_deref());
+            run.posted.push(match first {
+                Some(first) => Posted { receipt: first, entry: None },
+                None => {
+                    run.offers.push(offer);
+                    Posted { receipt, entry: Some(Entry { inner: self, id, withdraw: true }) }
+                }
+            });
+        }
+        run
+    }
+
+    fn prepare(
+        &self,
+        way: &Way,
+        send: Send,
+        now: std::time::Instant,
+        wall: SystemTime,
+    ) -> Result<(Receipt, Offer), Refused> {
         let bytes = send.payload.len();
         // The outbox would say so too, but only when its turn has come.
-        if bytes > pod.config().link.outbox.max_message {
-            pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
-            return Err(refused(&pod, &slot, Refusal::TooBig, bytes));
+        if bytes > way.config.link.outbox.max_message {
+            way.pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
+            return Err(way.refused(Refusal::TooBig, bytes));
         }
-        let share = self.admit(&pod, bytes).inspect_err(|refused| count(&pod, refused))?;
-        let receipt = receipt(&slot, &send.payload);
-        let (keep, key) = (pod.config().receipts_keep, send.idempotency_key.as_deref());
-        if let Some(first) = self.receipts.accept(receipt.clone(), keep, key) {
-            return Ok((Posted { pod, slot, receipt: first, bytes, asked: None }, None));
-        }
-        let (id, now) = (receipt.id, now.into_std());
-        let ack = ack_key(&pod, &send.payload);
+        let share = self.admit(way, bytes).inspect_err(|refused| count(&way.pod, refused))?;
+        let receipt = receipt(&way.slot, &send.payload, wall);
         let message = Message {
-            id,
+            id: receipt.id,
             expires_at: send.ttl.and_then(|ttl| now.checked_add(ttl)),
+            ack: ack_key(&way.config, &send.payload),
             payload: send.payload,
             key: send.key,
             wants_confirmation: send.wants_confirmation,
-            ack,
             share,
         };
         let until = now.checked_add(send.patience).unwrap_or(now);
-        let (reply, answer) = oneshot::channel();
-        let entry = Entry { inner: self, id, withdraw: true };
-        let posted = Posted { pod, slot, receipt, bytes, asked: Some((entry, answer)) };
-        Ok((posted, Some(Offer { message: Box::new(message), until, reply })))
-    }
-
-    /// Waits for the link's answer.
-    async fn offered<'a>(&'a self, posted: Posted<'a>) -> Result<Accepted<'a>, Refused> {
-        let Posted { pod, slot, receipt, bytes, asked } = posted;
-        let Some((mut entry, answer)) = asked else { return Ok(Accepted { pod, receipt, entry: None }) };
-        match answer.await {
-            Ok(Ok(())) => {
-                entry.withdraw = false;
-                Ok(Accepted { pod, receipt, entry: Some(entry) })
-            }
-            Ok(Err(refusal)) => {
-                pod.metrics.refused(observe::Refused::Outbox(refusal));
-                Err(refused(&pod, &slot, refusal, bytes))
-            }
-            // The link's task has ended.
-            Err(_) => Err(Refused::Draining).inspect_err(|refused| count(&pod, refused)),
-        }
+        Ok((receipt, Offer { message: Box::new(message), until }))
     }
 
     /// Whether the daemon can take so many bytes for this endpoint now; the share of its memory that they get.
-    fn admit(&self, pod: &Pod, bytes: usize) -> Result<Share, Refused> {
+    fn admit(&self, way: &Way, bytes: usize) -> Result<Share, Refused> {
         if self.is_draining() {
             return Err(Refused::Draining);
         }
-        if pod.config().link.outbox.durable
+        if way.config.link.outbox.durable
             && let Some(why) = self.spool.closed()
         {
             return Err(Refused::Store(why));
@@ -164,10 +178,8 @@ impl Inner {
 
     /// The link has taken the message; a durable one is accepted when the store has it, too.
     async fn stored(&self, accepted: Accepted<'_>) -> Result<Receipt, Refused> {
-        if !accepted.is_durable() {
-            return Ok(self.taken(accepted.receipt));
-        }
-        let Accepted { pod, receipt, entry } = accepted;
+        let Accepted { receipt, entry, stores } = accepted;
+        let Some(pod) = stores else { return Ok(self.taken(receipt)) };
         let id = receipt.id;
         // Without an entry, the message may as well have been refused and withdrawn by the call that brought it.
         let known = entry.is_some().then_some(receipt);
@@ -190,18 +202,79 @@ impl Inner {
     }
 }
 
+impl Way {
+    /// Whether the message goes the same way.
+    fn is_of(&self, send: &Send) -> bool {
+        send.endpoint == self.pod.name
+            && match &send.key {
+                None if !self.is_keyed => send.link == self.link,
+                key => choose(&self.pod, send.link, key.as_deref()).is_ok_and(|slot| Arc::ptr_eq(&slot, &self.slot)),
+            }
+    }
+
+    /// What became of a message, by the link's answer; none: its task has ended.
+    fn outcome<'a>(&self, posted: Posted<'a>, answer: Option<Result<(), Refusal>>) -> Result<Accepted<'a>, Refused> {
+        let Posted { receipt, mut entry } = posted;
+        match answer {
+            Some(Ok(())) => {
+                if let Some(entry) = &mut entry {
+                    entry.withdraw = false;
+                }
+                let stores = self.config.link.outbox.durable.then(|| Arc::clone(&self.pod));
+                Ok(Accepted { receipt, entry, stores })
+            }
+            Some(Err(refusal)) => {
+                self.pod.metrics.refused(observe::Refused::Outbox(refusal));
+                Err(self.refused(refusal, usize::try_from(receipt.bytes).unwrap_or(usize::MAX)))
+            }
+            None => Err(Refused::Draining).inspect_err(|refused| count(&self.pod, refused)),
+        }
+    }
+
+    fn refused(&self, refusal: Refusal, bytes: usize) -> Refused {
+        let policy = &self.config.link.outbox;
+        let load = self.slot.load();
+        match refusal {
+            Refusal::TooBig => Refused::TooBig { bytes, limit: policy.max_message },
+            Refusal::Down => Refused::Down { link: self.slot.id.to_string(), phase: load.phase },
+            Refusal::Full | Refusal::Wait => Refused::Full {
+                link: self.slot.id.to_string(),
+                messages: usize::try_from(load.queued_messages).unwrap_or(usize::MAX),
+                bytes: load.buffered_amount,
+                max_messages: policy.max_messages,
+                max_bytes: policy.max_bytes,
+            },
+        }
+    }
+}
+
 /// Tells outcomes in order; what the disk is yet to take is told when it has.
 struct Told<'a, F> {
     inner: &'a Inner,
     each: &'a mut F,
     accepted: Vec<Result<Accepted<'a>, Refused>>,
+    stop: Stop,
+    /// The one that was told last is the last to be told.
+    is_over: bool,
 }
 
 impl<'a, F: FnMut(Result<Receipt, Refused>)> Told<'a, F> {
+    /// The link's answer; where the message waits for room, those before it need not wait with it.
+    async fn answer(&mut self, offered: Option<Offered>) -> Option<Result<(), Refusal>> {
+        match offered? {
+            Offered::Decided(answer) => Some(answer),
+            Offered::Waits(answer) => {
+                self.all().await;
+                answer.await.ok()
+            }
+        }
+    }
+
     fn outcome(&mut self, outcome: Result<Accepted<'a>, Refused>) {
+        self.is_over = outcome.as_ref().is_err_and(|refused| refused.ends(self.stop));
         match outcome {
-            Ok(accepted) if self.accepted.is_empty() && !accepted.is_durable() => {
-                (self.each)(Ok(self.inner.taken(accepted.receipt)));
+            Ok(Accepted { receipt, stores: None, .. }) if self.accepted.is_empty() => {
+                (self.each)(Ok(self.inner.taken(receipt)));
             }
             Err(refused) if self.accepted.is_empty() => (self.each)(Err(refused)),
             outcome => self.accepted.push(outcome),
@@ -220,24 +293,18 @@ impl<'a, F: FnMut(Result<Receipt, Refused>)> Told<'a, F> {
 
 /// A message that its link has taken.
 struct Accepted<'a> {
-    pod: Arc<Pod>,
     receipt: Receipt,
     entry: Option<Entry<'a>>,
-}
-
-impl Accepted<'_> {
-    fn is_durable(&self) -> bool {
-        self.pod.config().link.outbox.durable
-    }
+    /// Whose store is to have it, too.
+    stores: Option<Arc<Pod>>,
 }
 
 /// The key by which the peer's application will acknowledge the message.
-pub(super) fn ack_key(pod: &Pod, payload: &Payload) -> Option<Box<str>> {
-    link::ack::key(payload, &pod.config().link.outbox.ack.as_ref()?.outgoing)
+pub(super) fn ack_key(config: &Endpoint, payload: &Payload) -> Option<Box<str>> {
+    link::ack::key(payload, &config.link.outbox.ack.as_ref()?.outgoing)
 }
 
-fn receipt(slot: &Slot, payload: &Payload) -> Receipt {
-    let accepted_at = SystemTime::now();
+fn receipt(slot: &Slot, payload: &Payload, accepted_at: SystemTime) -> Receipt {
     Receipt {
         id: MessageId(uuid::Uuid::now_v7().as_u128()),
         endpoint: Arc::clone(&slot.id.endpoint),
@@ -292,10 +359,15 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// Hands messages to their link. One whose task has ended drops them, and with them the replies.
-async fn hand_over(slot: &Slot, offers: Vec<Offer>, stop: Stop) {
-    if !offers.is_empty() {
-        let _ = slot.orders.send(Box::new(Order::Offers { offers, stop })).await;
+/// Hands messages to their link; answers with what became of each. One whose task has ended drops them, and there is no answer.
+async fn hand_over(slot: &Slot, offers: Vec<Offer>, stop: Stop) -> Vec<Offered> {
+    if offers.is_empty() {
+        return Vec::new();
+    }
+    let (reply, answer) = oneshot::channel();
+    match slot.orders.send(Box::new(Order::Offers { offers, stop, reply })).await {
+        Ok(()) => answer.await.unwrap_or_default(),
+        Err(_) => Vec::new(),
     }
 }
 
@@ -327,21 +399,4 @@ fn key_hash(key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
-}
-
-fn refused(pod: &Pod, slot: &Slot, refusal: Refusal, bytes: usize) -> Refused {
-    let config = pod.config();
-    let policy = &config.link.outbox;
-    let load = slot.load();
-    match refusal {
-        Refusal::TooBig => Refused::TooBig { bytes, limit: policy.max_message },
-        Refusal::Down => Refused::Down { link: slot.id.to_string(), phase: load.phase },
-        Refusal::Full | Refusal::Wait => Refused::Full {
-            link: slot.id.to_string(),
-            messages: usize::try_from(load.queued_messages).unwrap_or(usize::MAX),
-            bytes: load.buffered_amount,
-            max_messages: policy.max_messages,
-            max_bytes: policy.max_bytes,
-        },
-    }
 }

@@ -4,6 +4,7 @@
 //! that looking at ten thousand links asks none of them anything.
 
 use std::{
+    slice,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -233,14 +234,13 @@ impl Slot {
     /// Publishes what consumers read; `generation` is the connection it belongs to.
     fn publish(&self, generation: u64, at: SystemTime, item: Item) {
         if !matches!(item, Item::Message(_)) {
-            self.sinks.log.publish(&self.id, generation, at, item.clone());
+            self.sinks.log.publish(&self.id, generation, at, [item.clone()]);
         }
-        self.sinks.inbox.publish(&self.id, generation, at, item);
+        self.sinks.inbox.publish(&self.id, generation, at, [item]);
     }
 
     fn publish_event(&self, link: &Link, at: SystemTime, event: &Event) {
         match event {
-            Event::Message { generation, payload } => self.publish(*generation, at, Item::Message(payload.clone())),
             Event::Opened { generation, established } => {
                 let item =
                     Item::Open { protocol: established.protocol.clone(), extensions: established.extensions.clone() };
@@ -266,21 +266,28 @@ impl Slot {
             Event::Phase { to, reason, .. } => {
                 self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
             }
-            Event::Receipt { id, state, fate, generation } => {
-                if *state == State::Written && link.outbox_policy().delivery == Delivery::AtLeastOnce {
-                    self.sinks.receipts.advance_unproven(*id, at, *generation);
-                } else if !self.durable.load(Ordering::Relaxed) {
-                    self.sinks.receipts.advance(*id, at, *state, *fate, *generation);
-                } else {
-                    self.sinks.spool.settle(*id, (*state, *fate), *generation);
+            Event::Receipts { reached, generation } => {
+                let is_held = link.outbox_policy().delivery == Delivery::AtLeastOnce;
+                if !self.durable.load(Ordering::Relaxed) {
+                    self.sinks.receipts.advance(reached, at, *generation, is_held);
+                    return;
+                }
+                for one in reached {
+                    if is_held && one.state == State::Written {
+                        self.sinks.receipts.advance(slice::from_ref(one), at, *generation, is_held);
+                    } else {
+                        self.sinks.spool.settle(one.id, (one.state, one.fate), *generation);
+                    }
                 }
             }
-            Event::Dialing { .. }
+            // Published where they can be moved.
+            Event::Messages { .. }
+            | Event::Dialing { .. }
             // The connection that is there goes on: nothing for consumers.
             | Event::Rotating { .. }
             | Event::RotateFailed { .. }
             | Event::Rotated { .. }
-            | Event::Written { .. }
+            | Event::Written(_)
             | Event::PingSent
             | Event::Pong { .. }
             | Event::HeartbeatTimeout { .. }
@@ -311,7 +318,11 @@ impl Host for Slot {
                 spans.tell(&self.id, at, &event, (seen.shown.url(), seen.shown.attempt()));
             }
         }
-        self.publish_event(link, at, &event);
+        if let Event::Messages { generation, payloads } = event {
+            self.sinks.inbox.publish(&self.id, generation, at, payloads.into_iter().map(Item::Message));
+        } else {
+            self.publish_event(link, at, &event);
+        }
     }
 
     fn show(&self, link: &Link, now: Instant) {

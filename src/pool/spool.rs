@@ -16,7 +16,7 @@ use crate::{
         event::LinkId,
         link::Input,
         message::MessageId,
-        outbox::Keep,
+        outbox::{Ended, Keep},
         receipt::{CLAIM, Fate, Receipt, State},
     },
     store::{self, KeptInbox, Op, Record, Settled, Store, WriteError},
@@ -177,7 +177,7 @@ impl Spool {
         let (link, spool) = (link.clone(), Arc::clone(self));
         let done = move |result: Result<u64, WriteError>| match result {
             Ok(_) => {
-                spool.receipts.advance(id, SystemTime::now(), State::Stored, None, None);
+                spool.receipts.end(id, SystemTime::now(), State::Stored, None);
                 answer(Input::Stored { place, id });
             }
             Err(error) => {
@@ -185,7 +185,7 @@ impl Spool {
                 *spool.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string().into());
                 answer(Input::NotStored { place, id });
                 // The link says so, too, unless it is about to stop and has no such message any more.
-                spool.receipts.advance(id, SystemTime::now(), State::Dropped, Some(Fate::Disk), None);
+                spool.receipts.end(id, SystemTime::now(), State::Dropped, Some(Fate::Disk));
             }
         };
         self.submit(Op::Append(Box::new(record)), Box::new(done));
@@ -226,7 +226,7 @@ impl Spool {
         };
         let spool = Arc::clone(self);
         // Where the disk fails, the receipt still says what is true.
-        let done = move |_| spool.receipts.advance(id, at, state, fate, generation);
+        let done = move |_| spool.receipts.advance(&[Ended { id, state, fate }], at, generation, false);
         self.submit(Op::Settle(Box::new(settled)), Box::new(done));
     }
 

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::view::Traffic;
-use crate::core::event::Event;
+use crate::core::{event::Event, message::Payload};
 
 /// The counters of one link.
 #[derive(Debug, Default)]
@@ -17,11 +17,17 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Counts an event that is a message received or written.
+    /// Counts messages received or written.
     pub(super) fn count(&self, event: &Event) {
         match event {
-            Event::Message { payload, .. } => add(&self.received_messages, &self.received_bytes, payload.len()),
-            Event::Written { bytes, .. } => add(&self.sent_messages, &self.sent_bytes, *bytes),
+            Event::Messages { payloads, .. } => {
+                let bytes = payloads.iter().map(Payload::len).sum();
+                add((&self.received_messages, payloads.len()), (&self.received_bytes, bytes));
+            }
+            Event::Written(sent) => {
+                let bytes = sent.iter().map(|sent| sent.bytes).sum();
+                add((&self.sent_messages, sent.len()), (&self.sent_bytes, bytes));
+            }
             Event::Phase { .. }
             | Event::Dialing { .. }
             | Event::DialFailed(_)
@@ -30,7 +36,7 @@ impl Counters {
             | Event::Rotated { .. }
             | Event::Opened { .. }
             | Event::Closed { .. }
-            | Event::Receipt { .. }
+            | Event::Receipts { .. }
             | Event::PingSent
             | Event::Pong { .. }
             | Event::HeartbeatTimeout { .. }
@@ -50,7 +56,7 @@ impl Counters {
     }
 }
 
-fn add(messages: &AtomicU64, bytes: &AtomicU64, len: usize) {
-    messages.fetch_add(1, Ordering::Relaxed);
+fn add((messages, count): (&AtomicU64, usize), (bytes, len): (&AtomicU64, usize)) {
+    messages.fetch_add(count as u64, Ordering::Relaxed);
     bytes.fetch_add(len as u64, Ordering::Relaxed);
 }

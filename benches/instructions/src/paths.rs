@@ -37,7 +37,7 @@ fn message_in(times: u32) {
     let payload = payload();
     for _ in 0..times {
         black_box(link.handle(now, Input::Heard));
-        black_box(link.handle(now, Input::Received(Received::Message(payload.clone()))));
+        black_box(link.handle(now, Input::Received(Received::Messages(vec![payload.clone()]))));
     }
 }
 

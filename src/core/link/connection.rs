@@ -16,7 +16,7 @@ use crate::core::{
     close::{Cause, CloseFrame, NORMAL},
     event::Event,
     message::{MessageId, Payload},
-    outbox::{Delivery, Ended, Sent},
+    outbox::{Delivery, Ended},
     timers::Timer,
 };
 
@@ -61,10 +61,10 @@ impl Link {
         }
     }
 
-    pub(super) fn on_message(&mut self, payload: Payload, out: &mut Commands) {
+    pub(super) fn on_messages(&mut self, payloads: Vec<Payload>, out: &mut Commands) {
         // WHATWG §4: a message that arrives while readyState is not OPEN is dropped.
         if matches!(self.state, State::Open(_)) {
-            out.push(Command::Tell(Event::Message { generation: self.generation, payload }));
+            out.push(Command::Tell(Event::Messages { generation: self.generation, payloads }));
         }
     }
 
@@ -115,9 +115,7 @@ impl Link {
         self.outbox.flushed(now, &mut sent, &mut ended);
         if !sent.is_empty() {
             self.extend_standby(now);
-        }
-        for Sent { kind, bytes, waited } in sent {
-            out.push(Command::Tell(Event::Written { kind, bytes, waited }));
+            out.push(Command::Tell(Event::Written(sent)));
         }
         self.tell_receipts(ended, out);
     }
@@ -170,13 +168,11 @@ impl Link {
         self.tell_receipts(ended, out);
     }
 
-    pub(super) fn tell_receipts(&self, ended: Vec<Ended>, out: &mut Commands) {
-        let generation = (self.generation > 0).then_some(self.generation);
-        out.extend(
-            ended
-                .into_iter()
-                .map(|Ended { id, state, fate }| Command::Tell(Event::Receipt { id, state, fate, generation })),
-        );
+    pub(super) fn tell_receipts(&self, reached: Vec<Ended>, out: &mut Commands) {
+        if !reached.is_empty() {
+            let generation = (self.generation > 0).then_some(self.generation);
+            out.push(Command::Tell(Event::Receipts { reached, generation }));
+        }
     }
 
     pub(super) fn on_not_stored(&mut self, place: u64, id: MessageId, out: &mut Commands) {

@@ -60,7 +60,7 @@ pub enum Input {
     Heard,
     /// The transport took bytes of what it was given.
     Moved,
-    /// A whole message or control frame arrived.
+    /// Whole messages or a control frame arrived.
     Received(Received),
     /// Everything pulled by `poll_transmit` so far has been handed to the kernel.
     Flushed,
@@ -114,8 +114,8 @@ pub enum Input {
 /// What arrived on an open connection. Pings are answered below (tungstenite), and show here as `Heard` only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
-    /// A data message.
-    Message(Payload),
+    /// Data messages that arrived together, in their order, at least one.
+    Messages(Vec<Payload>),
     /// A pong with its payload.
     Pong(Bytes),
     /// A Close frame; the reply is sent below (tungstenite).

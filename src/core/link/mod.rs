@@ -177,7 +177,7 @@ impl Link {
             Input::DialFailed(failure) => self.on_dial_failed(now, failure, &mut out),
             Input::Heard => self.on_heard(now),
             Input::Moved => self.on_moved(now),
-            Input::Received(Received::Message(payload)) => self.on_message(payload, &mut out),
+            Input::Received(Received::Messages(payloads)) => self.on_messages(payloads, &mut out),
             Input::Received(Received::Pong(payload)) => self.on_pong(now, &payload, &mut out),
             Input::Received(Received::Close(frame)) => self.on_close(now, frame, &mut out),
             Input::Flushed => self.on_flushed(now, &mut out),

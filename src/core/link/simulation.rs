@@ -21,7 +21,7 @@ use crate::core::{
     close::{Cause, CloseFrame},
     event::{Certificates, DialFailure, Event, Steps, Timings},
     message::MessageId,
-    outbox::Delivery,
+    outbox::{Delivery, Ended},
     receipt::{self, Fate},
 };
 
@@ -133,7 +133,11 @@ impl World {
                     self.lose(index, lane);
                 }
                 Command::Switch => self.nodes[index].lines.swap(0, 1),
-                Command::Tell(Event::Receipt { id, state, .. }) => self.settle(index, id, state),
+                Command::Tell(Event::Receipts { reached, .. }) => {
+                    for Ended { id, state, .. } in reached {
+                        self.settle(index, id, state);
+                    }
+                }
                 Command::Tell(Event::Phase { delay: Some(delay), .. }) => {
                     assert!(delay <= Duration::from_mins(11), "delay {delay:?}");
                 }

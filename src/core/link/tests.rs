@@ -107,9 +107,12 @@ impl Bench {
         self.said
             .iter()
             .filter_map(|command| match command {
-                Command::Tell(Event::Receipt { id, state, .. }) if *id == wanted => Some(*state),
+                Command::Tell(Event::Receipts { reached, .. }) => Some(reached),
                 _ => None,
             })
+            .flatten()
+            .filter(|reached| reached.id == wanted)
+            .map(|reached| reached.state)
             .collect()
     }
 
@@ -268,11 +271,11 @@ fn an_operators_close_goes_after_what_is_in_transit_and_ends_in_paused() {
     let frame = CloseFrame { code: 3000, reason: "tea".into() };
     bench.feed(Input::Verb(Verb::Close(Some(frame.clone()))));
     assert_eq!(bench.frames(), [Frame::Close(Some(frame))]);
-    bench.feed(Input::Received(Received::Message("late".into())));
+    bench.feed(Input::Received(Received::Messages(vec!["late".into()])));
     bench.feed(close(3000)).feed(ended());
     assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Paused, Reason::Operator));
     assert_eq!(bench.link.poll_timeout(), None);
-    assert!(!bench.said.iter().any(|command| matches!(command, Command::Tell(Event::Message { .. }))));
+    assert!(!bench.said.iter().any(|command| matches!(command, Command::Tell(Event::Messages { .. }))));
     bench.feed(Input::Verb(Verb::Resume));
     assert_eq!(bench.link.phase(), Phase::Connecting);
 }

@@ -11,7 +11,10 @@ use std::{
 
 use super::{BATCH, Driver};
 use crate::{
-    core::link::{Frame, Input, Lane, Received},
+    core::{
+        link::{Frame, Input, Lane, Received},
+        message::Payload,
+    },
     link::{
         Dial, Dialled, Progress, ack,
         dialing::Dialing,
@@ -114,34 +117,61 @@ impl<D: Dial> Driver<D> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
+        // What arrives together is told together.
+        let mut messages = Vec::new();
         for taken in 0..BATCH {
-            let Line::Open(socket) = self.line(lane) else { return true };
-            let arrival = socket.poll_arrival(cx);
-            let heard = socket.heard();
-            self.look_at(lane, &arrival);
-            if heard {
-                self.feed_line(now, lane, Input::Heard);
-            }
-            match arrival {
-                Poll::Pending => return taken > 0,
-                Poll::Ready(Arrival::Nothing | Arrival::Pinged(_)) => {}
-                Poll::Ready(Arrival::Received(received)) => {
-                    let acknowledged = self.acknowledged(&received);
-                    self.feed_line(now, lane, Input::Received(received));
-                    if let Some(key) = acknowledged {
-                        self.feed(now, Input::Acknowledged(key));
-                    }
+            match self.poll_arrival(cx, now, lane) {
+                Some(Poll::Ready(Arrival::Message(payload))) => messages.push(payload),
+                Some(Poll::Ready(other)) => {
+                    self.deliver(now, lane, mem::take(&mut messages));
+                    self.follow(now, lane, other);
                 }
-                Poll::Ready(Arrival::Violation { code, cause, detail }) => {
-                    self.feed_line(now, lane, Input::Violation { code, cause, detail });
+                Some(Poll::Pending) => {
+                    self.deliver(now, lane, messages);
+                    return taken > 0;
                 }
-                Poll::Ready(Arrival::Ended(detail)) => {
-                    self.hang_up(now, lane, detail);
-                    return true;
-                }
+                None => break,
             }
         }
+        self.deliver(now, lane, messages);
         true
+    }
+
+    /// What arrives next on a line that is open.
+    fn poll_arrival(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> Option<Poll<Arrival>> {
+        let Line::Open(socket) = self.line(lane) else { return None };
+        let arrival = socket.poll_arrival(cx);
+        let heard = socket.heard();
+        self.look_at(lane, &arrival);
+        if heard {
+            self.feed_line(now, lane, Input::Heard);
+        }
+        Some(arrival)
+    }
+
+    fn deliver(&mut self, now: Instant, lane: Lane, messages: Vec<Payload>) {
+        if messages.is_empty() {
+            return;
+        }
+        let keys = self.acknowledged(&messages);
+        self.feed_line(now, lane, Input::Received(Received::Messages(messages)));
+        for key in keys {
+            self.feed(now, Input::Acknowledged(key));
+        }
+    }
+
+    /// Feeds what is no message.
+    fn follow(&mut self, now: Instant, lane: Lane, arrival: Arrival) {
+        match arrival {
+            Arrival::Message(payload) => self.deliver(now, lane, vec![payload]),
+            Arrival::Nothing | Arrival::Pinged(_) => {}
+            Arrival::Pong(payload) => self.feed_line(now, lane, Input::Received(Received::Pong(payload))),
+            Arrival::Close(frame) => self.feed_line(now, lane, Input::Received(Received::Close(frame))),
+            Arrival::Violation { code, cause, detail } => {
+                self.feed_line(now, lane, Input::Violation { code, cause, detail });
+            }
+            Arrival::Ended(detail) => self.hang_up(now, lane, detail),
+        }
     }
 
     /// Shows what arrived to those who look at frames.
@@ -156,13 +186,10 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    /// The key of the message that this one acknowledges.
-    fn acknowledged(&self, received: &Received) -> Option<Box<str>> {
-        let incoming = &self.link.outbox_policy().ack.as_ref()?.incoming;
-        match received {
-            Received::Message(payload) => ack::key(payload, incoming),
-            Received::Pong(_) | Received::Close(_) => None,
-        }
+    /// The keys of the messages that these acknowledge.
+    fn acknowledged(&self, messages: &[Payload]) -> Vec<Box<str>> {
+        let Some(ack) = &self.link.outbox_policy().ack else { return Vec::new() };
+        messages.iter().filter_map(|payload| ack::key(payload, &ack.incoming)).collect()
     }
 
     /// Begins an attempt.

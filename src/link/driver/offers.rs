@@ -1,85 +1,115 @@
 //! Messages on offer: taken, refused, or in line for room in the outbox.
 //!
-//! Who waits keeps its place: a message that comes later does not pass one that waits, even where it would fit.
+//! What waits keeps its place: a message that comes later does not pass one that waits, even where it would fit.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use tokio::sync::oneshot;
 
 use super::{Driver, WAITING_MAX};
 use crate::{
     core::outbox::Refusal,
-    link::{Dial, Offer, Stop},
+    link::{Dial, Offer, Offered, Stop},
 };
 
-impl<D: Dial> Driver<D> {
-    pub(super) fn offer_all(&mut self, now: Instant, offers: Vec<Offer>, stop: Stop) {
-        let mut is_over = false;
-        // Where the caller has gone, the receipt has gone with it.
-        for offer in offers.into_iter().filter(|offer| !offer.reply.is_closed()) {
-            if is_over {
-                refuse(offer.reply, Refusal::Full);
-            } else if self.waiting.is_empty() {
-                is_over = self.offer(now, offer).is_some_and(|refusal| stop.is_at(refusal));
-            } else if self.waiting.len() < WAITING_MAX {
-                self.waiting.push_back(offer);
-            } else {
-                is_over = stop.is_at(Refusal::Full);
-                refuse(offer.reply, Refusal::Full);
-            }
-        }
+/// A message in line for room.
+pub(super) struct Waiting {
+    pub(super) offer: Offer,
+    reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+impl Waiting {
+    fn new(offer: Offer) -> (Self, Offered) {
+        let (reply, answer) = oneshot::channel();
+        (Self { offer, reply }, Offered::Waits(answer))
     }
 
-    /// Offers a message; one that must wait for room goes to the front of the line it came from. Answers with why it was
-    /// refused, if it was.
-    fn offer(&mut self, now: Instant, offer: Offer) -> Option<Refusal> {
-        let Offer { message, until, reply } = offer;
-        let (answer, commands) = self.link.offer(now, message);
-        self.execute(now, commands);
-        match answer {
-            Ok(()) => {
-                self.host.show(&self.link, now);
-                let _ = reply.send(Ok(()));
-                None
-            }
-            Err((message, Refusal::Wait)) if until > now => {
-                self.waiting.push_front(Offer { message, until, reply });
-                None
-            }
-            Err((_, refusal)) => {
-                // Where it was to wait, its patience is over: there was no room in time.
-                let refusal = if refusal == Refusal::Wait { Refusal::Full } else { refusal };
-                refuse(reply, refusal);
-                Some(refusal)
-            }
-        }
-    }
-
-    /// Lets callers in that waited for room, in order, and turns away those whose patience is over.
-    pub(super) fn serve_waiting(&mut self, now: Instant) -> bool {
-        let before = self.waiting.len();
-        while let Some(first) = self.waiting.pop_front() {
-            let behind = self.waiting.len();
-            if !first.reply.is_closed() {
-                self.offer(now, first);
-            }
-            if self.waiting.len() > behind {
-                break;
-            }
-        }
-        if self.waiting.iter().any(|offer| offer.until <= now || offer.reply.is_closed()) {
-            let (over, patient) = self.waiting.drain(..).partition(|offer| offer.until <= now);
-            self.waiting = patient;
-            for offer in Vec::from(over) as Vec<Offer> {
-                refuse(offer.reply, Refusal::Full);
-            }
-            self.waiting.retain(|offer| !offer.reply.is_closed());
-        }
-        self.waiting.len() != before
+    /// Who asked may have gone, and needs no answer then.
+    fn answer(self, answer: Result<(), Refusal>) {
+        let _ = self.reply.send(answer);
     }
 }
 
-fn refuse(reply: oneshot::Sender<Result<(), Refusal>>, refusal: Refusal) {
-    // A caller that has gone needs no answer.
-    let _ = reply.send(Err(refusal));
+impl<D: Dial> Driver<D> {
+    pub(super) fn offer_all(
+        &mut self,
+        now: Instant,
+        offers: Vec<Offer>,
+        stop: Stop,
+        reply: oneshot::Sender<Vec<Offered>>,
+    ) {
+        // Where the caller has gone, the receipts have gone with it.
+        if reply.is_closed() {
+            return;
+        }
+        let mut is_over = false;
+        let mut answers = Vec::with_capacity(offers.len());
+        for offer in offers {
+            let answer = if is_over {
+                Offered::Decided(Err(Refusal::Full))
+            } else if self.waiting.is_empty() {
+                match self.offer(now, offer) {
+                    Ok(answer) => Offered::Decided(answer),
+                    Err(offer) => self.wait(offer),
+                }
+            } else if self.waiting.len() < WAITING_MAX {
+                self.wait(offer)
+            } else {
+                Offered::Decided(Err(Refusal::Full))
+            };
+            is_over |= matches!(answer, Offered::Decided(Err(refusal)) if stop.is_at(refusal));
+            answers.push(answer);
+        }
+        self.host.show(&self.link, now);
+        let _ = reply.send(answers);
+    }
+
+    /// Offers a message. One that must wait for room comes back.
+    fn offer(&mut self, now: Instant, offer: Offer) -> Result<Result<(), Refusal>, Offer> {
+        let Offer { message, until } = offer;
+        let (answer, commands) = self.link.offer(now, message);
+        self.execute(now, commands);
+        match answer {
+            Ok(()) => Ok(Ok(())),
+            Err((message, Refusal::Wait)) if until > now => Err(Offer { message, until }),
+            // It was to wait, and its patience is over: there was no room in time.
+            Err((_, Refusal::Wait)) => Ok(Err(Refusal::Full)),
+            Err((_, refusal)) => Ok(Err(refusal)),
+        }
+    }
+
+    fn wait(&mut self, offer: Offer) -> Offered {
+        let (waiting, answer) = Waiting::new(offer);
+        self.waiting.push_back(waiting);
+        answer
+    }
+
+    /// Lets messages in that waited for room, in order, and turns away those whose patience is over.
+    pub(super) fn serve_waiting(&mut self, now: Instant) -> bool {
+        let before = self.waiting.len();
+        while let Some(Waiting { offer, reply }) = self.waiting.pop_front() {
+            if reply.is_closed() {
+                continue;
+            }
+            match self.offer(now, offer) {
+                Ok(answer) => {
+                    self.host.show(&self.link, now);
+                    let _ = reply.send(answer);
+                }
+                Err(offer) => {
+                    self.waiting.push_front(Waiting { offer, reply });
+                    break;
+                }
+            }
+        }
+        if self.waiting.iter().any(|waiting| waiting.offer.until <= now || waiting.reply.is_closed()) {
+            let all = mem::take(&mut self.waiting);
+            let (over, patient) = all.into_iter().partition::<Vec<_>, _>(|waiting| waiting.offer.until <= now);
+            self.waiting = patient.into_iter().filter(|waiting| !waiting.reply.is_closed()).collect();
+            for waiting in over {
+                waiting.answer(Err(Refusal::Full));
+            }
+        }
+        self.waiting.len() != before
+    }
 }

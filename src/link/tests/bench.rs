@@ -27,7 +27,7 @@ use crate::{
         phase::Phase,
         receipt::{Fate, State},
     },
-    link::{BoxFuture, Dial, Dialled, Host, Offer, Order, Orders, Progress, Report, Stop, Tap, orders, run},
+    link::{BoxFuture, Dial, Dialled, Host, Offer, Offered, Order, Orders, Progress, Report, Stop, Tap, orders, run},
 };
 
 /// What the test's dialer does with an attempt.
@@ -251,9 +251,10 @@ impl Bench {
                 .events
                 .iter()
                 .filter_map(|event| match event {
-                    Event::Message { payload, .. } => Some(payload.clone()),
+                    Event::Messages { payloads, .. } => Some(payloads.clone()),
                     _ => None,
                 })
+                .flatten()
                 .collect();
             (arrived.len() >= count).then_some(arrived)
         })
@@ -264,7 +265,9 @@ impl Bench {
     pub(super) async fn receipt(&mut self, id: MessageId, wanted: State) {
         self.until(wanted.as_str(), |seen| {
             seen.events.iter().find_map(|event| match event {
-                Event::Receipt { id: of, state, .. } if *of == id && *state == wanted => Some(()),
+                Event::Receipts { reached, .. } => {
+                    reached.iter().find(|reached| reached.id == id && reached.state == wanted).map(|_| ())
+                }
                 _ => None,
             })
         })
@@ -295,7 +298,7 @@ impl Bench {
         &mut self,
         payload: Payload,
         patience: Duration,
-    ) -> (MessageId, oneshot::Receiver<Result<(), Refusal>>) {
+    ) -> (MessageId, BoxFuture<Option<Result<(), Refusal>>>) {
         self.next_id += 1;
         let id = MessageId(self.next_id);
         let share = Share::default();
@@ -303,13 +306,19 @@ impl Bench {
             Box::new(Message { id, payload, key: None, expires_at: None, wants_confirmation: false, ack: None, share });
         let (reply, answer) = oneshot::channel();
         let until = (tokio::time::Instant::now() + patience).into_std();
-        self.order(Order::Offers { offers: vec![Offer { message, until, reply }], stop: Stop::Never }).await;
-        (id, answer)
+        self.order(Order::Offers { offers: vec![Offer { message, until }], stop: Stop::Never, reply }).await;
+        let answer = async {
+            match answer.await.ok()?.pop()? {
+                Offered::Decided(answer) => Some(answer),
+                Offered::Waits(answer) => answer.await.ok(),
+            }
+        };
+        (id, Box::pin(answer))
     }
 
     pub(super) async fn send(&mut self, payload: Payload) -> MessageId {
         let (id, answer) = self.offer(payload, Duration::ZERO).await;
-        assert_eq!(answer.await.expect("an answer"), Ok(()));
+        assert_eq!(answer.await, Some(Ok(())));
         id
     }
 

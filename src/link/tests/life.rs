@@ -101,7 +101,7 @@ async fn a_message_cut_short_by_the_peers_close_is_not_written() {
     }
     drop(peer);
     bench.receipt(long, State::Unknown).await;
-    let written = |event: &Event| matches!(event, Event::Written { .. });
+    let written = |event: &Event| matches!(event, Event::Written(_));
     assert!(!bench.events().iter().any(written));
     let closed = bench.closed().await;
     assert_eq!((closed.code, &*closed.reason, closed.was_clean), (1000, "enough", true));

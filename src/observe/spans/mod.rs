@@ -82,9 +82,9 @@ impl Spans {
             | Event::Dialing { .. }
             | Event::Rotating { .. }
             | Event::Rotated { .. }
-            | Event::Message { .. }
-            | Event::Written { .. }
-            | Event::Receipt { .. }
+            | Event::Messages { .. }
+            | Event::Written(_)
+            | Event::Receipts { .. }
             | Event::PingSent
             | Event::Pong { .. }
             | Event::HeartbeatTimeout { .. }

@@ -45,7 +45,7 @@ fn losses_and_parked_links_are_warnings_and_what_policy_drops_is_not() {
 #[test]
 fn a_payload_is_logged_at_no_level() {
     let lines = logged("trace", |world| {
-        world.tell(&Event::Message { generation: 1, payload: Payload::from("hush") });
+        world.tell(&Event::Messages { generation: 1, payloads: vec![Payload::from("hush")] });
         world.tell(&Event::PingSent);
     });
     assert_eq!(lines.len(), 2, "{lines:?}");

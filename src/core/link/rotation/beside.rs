@@ -103,12 +103,12 @@ impl Link {
 
     fn on_received_beside(&mut self, now: Instant, received: Received, out: &mut Commands) {
         match received {
-            Received::Message(payload) => {
+            Received::Messages(payloads) => {
                 // An old one may say to its end what it has to say, as long as the link itself is open.
                 if let Some(generation) = self.generation_beside()
                     && (self.state.is_open() || self.has_standby())
                 {
-                    out.push(Command::Tell(Event::Message { generation, payload }));
+                    out.push(Command::Tell(Event::Messages { generation, payloads }));
                 }
             }
             // No ping of ours is out on it.

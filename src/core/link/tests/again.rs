@@ -43,7 +43,9 @@ impl Bench {
 
     fn rung(&self, id: MessageId) -> Option<Rung> {
         let of = |command: &Command| match command {
-            Command::Tell(Event::Receipt { id: told, state, .. }) if *told == id => Some(*state),
+            Command::Tell(Event::Receipts { reached, .. }) => {
+                reached.iter().rev().find(|reached| reached.id == id).map(|reached| reached.state)
+            }
             _ => None,
         };
         self.said.iter().rev().find_map(of)

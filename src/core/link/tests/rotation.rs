@@ -41,11 +41,13 @@ impl Bench {
     /// The messages told so far, with their generation.
     fn arrived(&self) -> Vec<(u64, String)> {
         let text = |payload: &crate::core::message::Payload| String::from_utf8_lossy(payload.bytes()).into_owned();
-        let message = |said: &Command| match said {
-            Command::Tell(Event::Message { generation, payload }) => Some((*generation, text(payload))),
-            _ => None,
+        let messages = |said: &Command| match said {
+            Command::Tell(Event::Messages { generation, payloads }) => {
+                payloads.iter().map(|payload| (*generation, text(payload))).collect()
+            }
+            _ => Vec::new(),
         };
-        self.said.iter().filter_map(message).collect()
+        self.said.iter().flat_map(messages).collect()
     }
 
     /// Everything pulled so far is in the kernel, and the peer answers the ping that came last.
@@ -66,11 +68,11 @@ fn the_new_connection_takes_over_and_the_old_one_is_closed_after_the_overlap() {
     assert_eq!((bench.stage(), bench.link.generation(), bench.link.phase()), (Some("leaving"), 2, Phase::Ready));
     assert_eq!(bench.count(&Command::Switch), 1);
     assert_eq!(bench.link.poll_transmit_beside(), None, "the old one is still read");
-    bench.feed(beside(Input::Received(Received::Message("late".into()))));
+    bench.feed(beside(Input::Received(Received::Messages(vec!["late".into()]))));
     bench.pass(Duration::from_secs(1));
     let farewell = Frame::Close(Some(CloseFrame { code: NORMAL, reason: "".into() }));
     assert_eq!((bench.link.poll_transmit_beside(), bench.link.poll_transmit_beside()), (Some(farewell), None));
-    bench.feed(beside(Input::Received(Received::Message("last".into()))));
+    bench.feed(beside(Input::Received(Received::Messages(vec!["last".into()]))));
     bench.feed(beside(close(NORMAL))).feed(beside(ended()));
     assert_eq!(bench.arrived(), [(1, "late".into()), (1, "last".into())]);
     assert_eq!(bench.ends(), [(1, NORMAL, Cause::Rotate)]);
