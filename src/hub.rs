@@ -244,7 +244,8 @@ impl Reader {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    /// The same, for a task that waits for other things too.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         for is_armed in [false, true] {
             match self.look() {
                 (Some(next), _) => return Poll::Ready(next),

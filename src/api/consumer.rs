@@ -3,7 +3,11 @@
 //! The event stream and the local WebSocket read through it, so that `from`, `types`, `link` and `on_lag` mean the same in
 //! both. A gap of the reader's own is told whatever types it asked for.
 
-use std::sync::Arc;
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use super::{
     Shared,
@@ -130,20 +134,15 @@ impl Consumer {
 
     /// Waits for what comes next. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Told {
-        loop {
-            let next = self.reader.next().await;
-            if let Some(told) = self.tell(next) {
-                return told;
-            }
-        }
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// What is there now.
-    pub(super) fn try_next(&mut self) -> Option<Told> {
+    /// The same, for a task that waits for other things too.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         loop {
-            let next = self.reader.try_next()?;
+            let next = ready!(self.reader.poll_next(cx));
             if let Some(told) = self.tell(next) {
-                return Some(told);
+                return Poll::Ready(told);
             }
         }
     }

@@ -4,6 +4,9 @@
 //! deadline *last*, because pulling a frame may have moved it. Half-done work lives in fields, so nothing is lost between
 //! turns; a dial, a full transport or a slow consumer never makes the loop deaf to orders. While a link rotates it has two
 //! lines, both moved in each turn.
+//!
+//! What a reader would get wrong: one round is enough for traffic, because each step stands before those that it makes work
+//! for. Whatever makes work for a step before it must say so by `again`, or it waits until something else wakes the task.
 
 mod line;
 mod offers;
@@ -47,6 +50,7 @@ pub fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dyn Host
         waiting: VecDeque::new(),
         sleep: Box::pin(sleep_until(tokio::time::Instant::now())),
         armed: None,
+        again: false,
         done: false,
     });
     Run { driver, orders }
@@ -82,7 +86,10 @@ struct Driver<D: Dial> {
     /// Messages that wait for room, in order.
     waiting: VecDeque<Waiting>,
     sleep: Pin<Box<Sleep>>,
+    /// When `sleep` ends; never later than the next deadline.
     armed: Option<Instant>,
+    /// There may be more to do for a step that this round has been past already.
+    again: bool,
     done: bool,
 }
 
@@ -94,6 +101,7 @@ impl<D: Dial> Driver<D> {
     fn poll_turn(&mut self, cx: &mut Context<'_>, orders: &mut Inbound) -> Poll<()> {
         for _ in 0..ROUNDS {
             let now = now();
+            self.again = false;
             let mut moved = self.poll_orders(cx, now, orders);
             moved |= self.take_answers(now);
             if self.link.poll_timeout().is_some_and(|(at, _)| at <= now) {
@@ -103,7 +111,9 @@ impl<D: Dial> Driver<D> {
             }
             if !self.done {
                 moved |= self.poll_lines(cx, now);
-                moved |= self.serve_waiting(now);
+                let let_in = self.serve_waiting(now);
+                self.again |= let_in;
+                moved |= let_in;
             }
             if moved {
                 self.host.show(&self.link, now);
@@ -111,7 +121,7 @@ impl<D: Dial> Driver<D> {
             if self.done {
                 return Poll::Ready(());
             }
-            if !moved {
+            if !self.again {
                 return self.poll_deadline(cx);
             }
         }
@@ -126,7 +136,8 @@ impl<D: Dial> Driver<D> {
             self.armed = None;
             return Poll::Pending;
         };
-        if self.armed != Some(at) {
+        // Each message moves the deadline away. A timer that ends too early costs less than one that is moved as often.
+        if self.armed.is_none_or(|armed| at < armed) {
             self.sleep.as_mut().reset(at.into());
             self.armed = Some(at);
         }
@@ -153,6 +164,7 @@ impl<D: Dial> Driver<D> {
                 }
             }
         }
+        self.again = true;
         true
     }
 
@@ -217,6 +229,7 @@ impl<D: Dial> Driver<D> {
     fn execute(&mut self, now: Instant, commands: Commands) {
         let mut shown = false;
         for command in commands {
+            self.again |= !matches!(&command, Command::Tell(event) if event.is_passing());
             match command {
                 Command::Dial { lane, url } => self.dial(now, lane, url),
                 Command::GiveUp(lane) => self.give_up(now, lane),

@@ -70,23 +70,25 @@ impl Inner {
         while !told.is_over
             && let Some(first) = sends.next()
         {
-            match self.way(&first) {
-                Ok(way) => {
-                    let Run { posted, offers, refused } = self.post(&way, first, &mut sends, now);
-                    let mut offered = hand_over(&way.slot, offers, stop).await.into_iter();
-                    for posted in posted {
-                        // What stands behind the last is not accepted, and its receipt goes with it.
-                        if !told.is_over {
-                            let is_repeat = posted.entry.is_none();
-                            let answer = if is_repeat { Some(Ok(())) } else { told.answer(offered.next()).await };
-                            told.outcome(way.outcome(posted, answer));
-                        }
-                    }
-                    if let Some(refused) = refused.filter(|_| !told.is_over) {
-                        told.outcome(Err(refused));
-                    }
+            let way = match self.way(&first) {
+                Ok(way) => way,
+                Err(refused) => {
+                    told.outcome(Err(refused));
+                    continue;
                 }
-                Err(refused) => told.outcome(Err(refused)),
+            };
+            let Run { posted, offers, refused } = self.post(&way, first, &mut sends, now);
+            let mut offered = hand_over(&way.slot, offers, stop).await.into_iter();
+            for posted in posted {
+                // What stands behind the last is not accepted, and its receipt goes with it.
+                if !told.is_over {
+                    let is_repeat = posted.entry.is_none();
+                    let answer = if is_repeat { Some(Ok(())) } else { told.answer(offered.next()).await };
+                    told.outcome(way.outcome(posted, answer));
+                }
+            }
+            if let Some(refused) = refused.filter(|_| !told.is_over) {
+                told.outcome(Err(refused));
             }
         }
         told.all().await;
@@ -123,13 +125,11 @@ impl Inner {
         for (receipt, key, offer) in prepared {
             let id = receipt.id;
             let first = receipts.enter(receipt.clone(), way.config.receipts_keep, key.as_deref());
-            run.posted.push(match first {
-                Some(first) => Posted { receipt: first, entry: None },
-                None => {
-                    run.offers.push(offer);
-                    Posted { receipt, entry: Some(Entry { inner: self, id, withdraw: true }) }
-                }
+            let entry = first.is_none().then(|| {
+                run.offers.push(offer);
+                Entry { inner: self, id, withdraw: true }
             });
+            run.posted.push(Posted { receipt: first.unwrap_or(receipt), entry });
         }
         run
     }

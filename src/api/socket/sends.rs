@@ -62,14 +62,15 @@ impl Outcome {
 
 type Settling = Pin<Box<dyn Future<Output = Outcome> + std::marker::Send>>;
 type Accepted = Result<Receipt, Refused>;
+/// What the client calls a message, and the state to answer at.
+type Asked = (Option<Value>, Rung);
 
 /// Messages that are being accepted, one after the other; the first may have to wait for room in the outbox.
 struct Sending {
     accepting: Fuse<Pin<Box<dyn Future<Output = ()> + std::marker::Send>>>,
     /// What became of those whose turn is over.
     accepted: Arc<Mutex<VecDeque<Accepted>>>,
-    /// What the client calls them, and the states to answer at.
-    asked: VecDeque<(Option<Value>, Rung)>,
+    asked: VecDeque<Asked>,
 }
 
 /// The sends of one connection.
@@ -97,9 +98,11 @@ impl Sends {
 
     /// Waits until nothing is left that has not been accepted or refused; nobody is told of it.
     pub(super) async fn all_accepted(&mut self) {
-        while !self.is_accepted() {
-            let _nobody_listens = self.step().await;
-        }
+        poll_fn(|cx| {
+            while !self.is_accepted() && self.poll_next(cx).is_ready() {}
+            if self.is_accepted() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Takes one more, behind those before it.
@@ -114,40 +117,44 @@ impl Sends {
         self.ahead_bytes = 0;
     }
 
-    /// The next outcome to be told; waits for one, for ever where there is nothing. Nothing is lost when the future is dropped.
-    pub(super) async fn next(&mut self) -> Outcome {
+    /// The next outcome to be told.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
-            if let Some(outcome) = self.step().await {
-                return outcome;
+            if self.sending.is_none()
+                && let Some(outcome) = self.begin()
+            {
+                return Poll::Ready(outcome);
             }
+            match poll_accepted(&mut self.sending, cx) {
+                Poll::Ready(Some((asked, accepted))) => {
+                    if let Some(outcome) = self.outcome(asked, accepted) {
+                        return Poll::Ready(outcome);
+                    }
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => break,
+            }
+        }
+        match self.settling.poll_next_unpin(cx) {
+            Poll::Ready(Some(outcome)) => Poll::Ready(outcome),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What is to be told of a message that was accepted or refused, if it is by now.
+    fn outcome(&mut self, (reference, wanted): Asked, accepted: Accepted) -> Option<Outcome> {
+        match accepted {
+            Ok(receipt) if receipt.state < wanted => {
+                self.settling.push(settle(self.pool.clone(), receipt, reference, wanted));
+                None
+            }
+            Ok(receipt) => self.answers.then_some(Outcome { reference, receipt: Ok(receipt) }),
+            Err(refused) => Some(Outcome { reference, receipt: Err(refused.into()) }),
         }
     }
 
     fn is_accepted(&self) -> bool {
         self.ahead.is_empty() && self.sending.is_none()
-    }
-
-    /// Goes on until there is an outcome to be told, or a message is accepted that need not be told of.
-    async fn step(&mut self) -> Option<Outcome> {
-        if self.sending.is_none()
-            && let Some(outcome) = self.begin()
-        {
-            return Some(outcome);
-        }
-        tokio::select! {
-            accepted = poll_fn(|cx| poll_accepted(&mut self.sending, cx)) => {
-                let (reference, wanted, receipt) = accepted?;
-                match receipt {
-                    Ok(receipt) if receipt.state < wanted => {
-                        self.settling.push(settle(self.pool.clone(), receipt, reference, wanted));
-                        None
-                    }
-                    Ok(receipt) => self.answers.then_some(Outcome { reference, receipt: Ok(receipt) }),
-                    Err(refused) => Some(Outcome { reference, receipt: Err(refused.into()) }),
-                }
-            }
-            Some(outcome) = self.settling.next() => Some(outcome),
-        }
     }
 
     /// Begins to send all that can be sent together. One that cannot be sent at all has its outcome when it is the first.
@@ -181,7 +188,7 @@ impl Sends {
 }
 
 impl Sending {
-    fn new(pool: Pool, sends: Vec<Send>, asked: VecDeque<(Option<Value>, Rung)>, answers: bool) -> Self {
+    fn new(pool: Pool, sends: Vec<Send>, asked: VecDeque<Asked>, answers: bool) -> Self {
         let accepted = Arc::default();
         let told = Arc::clone(&accepted);
         let stop = if answers { Stop::Never } else { Stop::WhenRefused };
@@ -190,14 +197,14 @@ impl Sending {
         Self { accepting: accepting.fuse(), accepted, asked }
     }
 
-    fn next(&mut self) -> Option<(Option<Value>, Rung, Accepted)> {
+    fn next(&mut self) -> Option<(Asked, Accepted)> {
         let accepted = lock(&self.accepted).pop_front()?;
-        self.asked.pop_front().map(|(reference, wanted)| (reference, wanted, accepted))
+        Some((self.asked.pop_front()?, accepted))
     }
 }
 
 /// What became of the next message that is being accepted; `None` once all of them have been told.
-fn poll_accepted(sending: &mut Option<Sending>, cx: &mut Context<'_>) -> Poll<Option<(Option<Value>, Rung, Accepted)>> {
+fn poll_accepted(sending: &mut Option<Sending>, cx: &mut Context<'_>) -> Poll<Option<(Asked, Accepted)>> {
     let Some(way) = sending else { return Poll::Pending };
     if let Some(next) = way.next() {
         return Poll::Ready(Some(next));
@@ -236,6 +243,12 @@ mod tests {
     use crate::{config::parse_toml, core::message::Payload, observe::Families};
 
     const ROOMY: &str = "outbox.max_bytes = \"16MiB\"";
+
+    impl Sends {
+        async fn next(&mut self) -> Outcome {
+            poll_fn(|cx| self.poll_next(cx)).await
+        }
+    }
 
     async fn sends(outbox: &str, answers: bool) -> Sends {
         let text = format!("[endpoints.e]\nurl = \"ws://127.0.0.1:1/\"\n{outbox}");

@@ -41,10 +41,20 @@ impl<D: Dial> Driver<D> {
             Line::None => false,
             Line::Dialing(_) => self.poll_dial(cx, now, lane),
             Line::Open(_) => {
-                let wrote = self.poll_write(cx, now, lane);
-                let flushed = self.poll_flush(cx, now, lane);
-                let read = self.poll_read(cx, now, lane);
-                wrote || flushed || read
+                let mut moved = self.poll_read(cx, now, lane);
+                let was_broken = self.is_broken(lane);
+                loop {
+                    moved |= self.poll_write(cx, now, lane);
+                    let left = self.poll_flush(cx, now, lane);
+                    moved |= left;
+                    // What has left makes way, for a ping that asks for its proof first of all.
+                    if !left || self.again {
+                        break;
+                    }
+                }
+                // Where nothing can be written, reading tells the end.
+                self.again |= self.is_broken(lane) != was_broken;
+                moved
             }
         }
     }
@@ -54,6 +64,7 @@ impl<D: Dial> Driver<D> {
         let attempt = dialing.attempt.as_mut().poll(cx);
         let steps = dialing.steps(now);
         let moved = !steps.is_empty();
+        self.again |= moved || attempt.is_ready();
         for step in steps {
             match step {
                 Progress::Queued => self.feed_line(now, lane, Input::Queued),
@@ -89,6 +100,7 @@ impl<D: Dial> Driver<D> {
                 socket.give(frame);
             }
         }
+        self.again = true;
         true
     }
 
@@ -134,6 +146,7 @@ impl<D: Dial> Driver<D> {
             }
         }
         self.deliver(now, lane, messages);
+        self.again = true;
         true
     }
 
@@ -211,6 +224,10 @@ impl<D: Dial> Driver<D> {
             drop(socket);
             self.feed_line(now, lane, Input::Ended { escaped, detail });
         }
+    }
+
+    fn is_broken(&mut self, lane: Lane) -> bool {
+        matches!(self.line(lane), Line::Open(socket) if socket.broken().is_some())
     }
 
     fn line(&mut self, lane: Lane) -> &mut Line<D::Stream> {

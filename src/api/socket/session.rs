@@ -1,0 +1,309 @@
+//! One client at its WebSocket: what it sends, what it is told, and the clock that finds out whether it is still there.
+//!
+//! One task, one await. Each turn serves every source as far as it goes, then lets all of it leave at once. What a reader would
+//! get wrong: bytes that the client has not taken hold up everything else of its connection, so that it feels its own slowness;
+//! only the stop of the daemon and `api.write_timeout`, below, go past them.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep, sleep_until},
+};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    error::ProtocolError,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
+
+use super::{
+    End, GOODBYE, PATIENCE, Socket, envelope, farewell,
+    sends::{Request, Sends},
+    stopping,
+};
+use crate::{
+    api::{
+        consumer::{Consumer, Told},
+        convert, stopped,
+    },
+    core::{
+        close::MAX_REASON_BYTES,
+        message::{Kind, Payload},
+        receipt::State as Rung,
+    },
+    hub::{Entry, Item},
+    pool::Send,
+};
+
+/// A client from whom nothing is heard is pinged this often.
+const PING: Duration = Duration::from_secs(30);
+/// A client from whom nothing was heard for this long is given up. Long, because one that sleeps for a minute or two is owed
+/// its gap and not a new connection.
+const SILENCE: Duration = Duration::from_mins(5);
+/// Events passed on before anything else has its turn.
+const AT_ONCE: usize = 256;
+/// Rounds of one turn before other tasks get theirs.
+const ROUNDS: usize = 8;
+
+/// What the client asked for when it came.
+pub(super) struct Terms {
+    pub(super) endpoint: Arc<str>,
+    /// This link only, both ways.
+    pub(super) link: Option<u32>,
+    /// Everything is an envelope in JSON.
+    pub(super) envelope: bool,
+}
+
+/// One client at its WebSocket.
+pub(super) struct Session {
+    socket: Socket,
+    terms: Terms,
+    events: Consumer,
+    sends: Sends,
+    /// Something has been fed that may not have left.
+    owes: bool,
+    heard: Instant,
+    ping: Pin<Box<Sleep>>,
+}
+
+impl Session {
+    pub(super) fn new(socket: Socket, terms: Terms, events: Consumer, sends: Sends) -> Self {
+        let heard = Instant::now();
+        Self { socket, terms, events, sends, owes: false, heard, ping: Box::pin(sleep_until(heard + PING)) }
+    }
+
+    pub(super) async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+        let end = {
+            let mut stopped = pin!(stopped(&mut stop));
+            poll_fn(|cx| match stopped.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(stopping()),
+                Poll::Pending => self.poll_turn(cx),
+            })
+            .await
+        };
+        let Self { mut socket, events, mut sends, .. } = self;
+        match end {
+            // tungstenite has answered a Close; the answer leaves with the flush.
+            End::Gone => drop(tokio::time::timeout(GOODBYE, socket.flush()).await),
+            End::Farewell(code, reason) => farewell(&mut socket, code, reason).await,
+        }
+        drop((socket, events));
+        // What the client had sent before it left is not lost with it.
+        tokio::select! {
+            _ = tokio::time::timeout(PATIENCE, sends.all_accepted()) => {}
+            () = stopped(&mut stop) => {}
+        }
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..ROUNDS {
+            match self.poll_round(cx) {
+                Err(end) => return Poll::Ready(end),
+                Ok(Poll::Ready(())) => {}
+                Ok(Poll::Pending) => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Ready where a source may have more at once.
+    fn poll_round(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        if self.poll_flush(cx)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        self.read(cx)?;
+        let was_deaf = !self.sends.has_room();
+        self.answer(cx)?;
+        let more = self.tell_events(cx)?;
+        self.look_at_the_clock(cx)?;
+        let flushed = self.poll_flush(cx)?;
+        let hears_again = was_deaf && self.sends.has_room();
+        Ok(if more || hears_again { flushed } else { Poll::Pending })
+    }
+
+    /// Takes what the client has sent by now.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let mut heard = false;
+        while self.sends.has_room()
+            && let Poll::Ready(arrived) = self.socket.poll_next_unpin(cx)
+        {
+            heard = true;
+            self.take(arrived)?;
+        }
+        if heard {
+            self.heard = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, arrived: Option<Result<Message, Error>>) -> Result<(), End> {
+        let request = match arrived {
+            None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
+            Some(Err(error)) => return Err(fault(&error)),
+            Some(Ok(Message::Text(text))) if self.terms.envelope => {
+                envelope::read(text.as_str(), &|payload| self.terms.message(payload))
+            }
+            Some(Ok(Message::Text(text))) => self.terms.plain(Payload::checked_text(text)),
+            Some(Ok(Message::Binary(_))) if self.terms.envelope => {
+                return Err(End::Farewell(1003, "with wskeeper.v1.json everything is text".into()));
+            }
+            Some(Ok(Message::Binary(bytes))) => self.terms.plain(Payload::binary(bytes)),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(()),
+        };
+        self.sends.push(request);
+        Ok(())
+    }
+
+    /// Tells the client what became of its messages.
+    fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while self.poll_room(cx)?.is_ready()
+            && let Poll::Ready(outcome) = self.sends.poll_next(cx)
+        {
+            match &outcome.receipt {
+                _ if self.terms.envelope => self.feed(Message::text(outcome.envelope().to_string()))?,
+                Ok(_) => {}
+                Err(problem) => {
+                    // What stands behind the refused one must not overtake it.
+                    self.sends.forget();
+                    let mut reason = problem.detail().to_owned();
+                    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+                    return Err(End::Farewell(1013, reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what the hub has by now; says whether there may be more.
+    fn tell_events(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        for _ in 0..AT_ONCE {
+            if self.poll_room(cx)?.is_pending() {
+                return Ok(false);
+            }
+            match self.events.poll_next(cx) {
+                Poll::Ready(told) => self.tell(told)?,
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn tell(&mut self, told: Told) -> Result<(), End> {
+        let (event, is_last) = match told {
+            Told::Gone => return Err(End::Farewell(1001, "the endpoint is gone".into())),
+            Told::Entry(entry) if self.terms.envelope => (convert::event(&entry, self.events.binary()), false),
+            Told::Entry(entry) => return plain(&entry).map_or(Ok(()), |message| self.feed(message)),
+            Told::Gap(event) => (event, false),
+            Told::Lagged(event) => (event, true),
+        };
+        if self.terms.envelope {
+            self.feed(Message::text(json!(event).to_string()))?;
+        }
+        if is_last { Err(End::Farewell(4408, "fell behind; resume with ?from=".into())) } else { Ok(()) }
+    }
+
+    /// Pings a client from whom nothing is heard, and gives it up in the end.
+    fn look_at_the_clock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while self.ping.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let is_due = self.heard + PING <= now;
+            self.ping.as_mut().reset(if is_due { now } else { self.heard } + PING);
+            if is_due {
+                // Nothing is heard of a client that is not listened to.
+                if !self.sends.has_room() {
+                    self.heard = now;
+                }
+                if now - self.heard >= SILENCE {
+                    return Err(End::Gone);
+                }
+                if self.poll_room(cx)?.is_ready() {
+                    self.feed(Message::Ping(Bytes::new()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one more message may be fed.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        Ok(self.socket.poll_ready_unpin(cx).map_err(|_| End::Gone)?)
+    }
+
+    /// Writes, now or with the flush that follows; a client that takes nothing is cut off below, after `api.write_timeout`.
+    fn feed(&mut self, message: Message) -> Result<(), End> {
+        self.owes = true;
+        self.socket.start_send_unpin(message).map_err(|_| End::Gone)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        if self.owes && self.socket.poll_flush_unpin(cx).map_err(|_| End::Gone)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        self.owes = false;
+        Ok(Poll::Ready(()))
+    }
+}
+
+impl Terms {
+    fn plain(&self, payload: Payload) -> Request {
+        Request { reference: None, send: Ok((self.message(payload), Rung::Queued)) }
+    }
+
+    fn message(&self, payload: Payload) -> Send {
+        Send {
+            endpoint: Arc::clone(&self.endpoint),
+            link: self.link,
+            key: None,
+            ttl: None,
+            idempotency_key: None,
+            wants_confirmation: false,
+            patience: PATIENCE,
+            payload,
+        }
+    }
+}
+
+fn plain(entry: &Entry) -> Option<Message> {
+    match &entry.item {
+        Item::Message(payload) => Some(match payload.kind() {
+            // A raw frame: the text was found to be UTF-8 when it arrived.
+            Kind::Text => Message::Frame(Frame::message(payload.bytes().clone(), OpCode::Data(Data::Text), true)),
+            Kind::Binary => Message::binary(payload.bytes().clone()),
+        }),
+        Item::Open { .. } | Item::Error { .. } | Item::Close(_) | Item::Phase { .. } | Item::LinkGap { .. } => None,
+    }
+}
+
+/// What a client is told of its own fault, unless the connection is simply gone.
+fn fault(error: &Error) -> End {
+    match error {
+        Error::Capacity(_) => End::Farewell(1009, "the message is larger than outbox.max_message allows".into()),
+        Error::Utf8(_) => End::Farewell(1007, "text must be UTF-8".into()),
+        Error::Protocol(fault) if *fault != ProtocolError::ResetWithoutClosingHandshake => {
+            End::Farewell(1002, fault.to_string())
+        }
+        Error::Protocol(_)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Io(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => End::Gone,
+    }
+}
