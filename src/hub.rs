@@ -131,9 +131,9 @@ impl Hub {
                 return;
             }
             for item in items {
-                let (cursor, message) = (state.ring.newest() + 1, item.message_len());
-                let entry = Entry { cursor, at, link: link.clone(), generation, item };
-                state.ring.push(entry.into(), message, &self.budget);
+                state.ring.push_made(item.message_len(), &self.budget, |cursor, gone| {
+                    Stored::renewed(gone, Entry { cursor, at, link: link.clone(), generation, item })
+                });
             }
             state.durable
         };

@@ -63,9 +63,11 @@ impl Wish {
     }
 
     fn takes(&self, entry: &Entry) -> bool {
-        let kind = kind(&entry.item);
         self.link.is_none_or(|link| link == entry.link.index)
-            && (kind == "gap" || self.types.as_ref().is_none_or(|types| types.iter().any(|word| word == kind)))
+            && self.types.as_ref().is_none_or(|types| {
+                let kind = kind(&entry.item);
+                kind == "gap" || types.iter().any(|word| word == kind)
+            })
     }
 }
 

@@ -106,11 +106,22 @@ impl<T> Ring<T> {
     /// Adds an entry and gives its number; `message` is the number of its application bytes, if it is a message. The
     /// oldest entries go until it fits; a message with no room in `budget` takes the place of older ones.
     pub fn push(&mut self, item: T, message: Option<usize>, budget: &Arc<Budget>) -> u64 {
+        self.push_made(message, budget, |_, _| item)
+    }
+
+    /// The same for an entry that is made when its number is known; if others went for it, the last of them is at hand, to be
+    /// made into it.
+    pub fn push_made(
+        &mut self,
+        message: Option<usize>,
+        budget: &Arc<Budget>,
+        make: impl FnOnce(u64, Option<T>) -> T,
+    ) -> u64 {
         let bytes = message.map(|bytes| bytes as u64);
-        self.make_room(bytes);
+        let mut gone = self.make_room(bytes);
         let mut share = message.map(|bytes| budget.reserve(bytes));
         while matches!(share, Some(None)) && self.messages > 0 {
-            self.drop_oldest();
+            gone = self.drop_oldest();
             share = message.map(|bytes| budget.reserve(bytes));
         }
         self.messages += usize::from(bytes.is_some());
@@ -123,7 +134,7 @@ impl<T> Ring<T> {
             let more = self.kept.len().max(4).min(most.saturating_sub(self.kept.len())).max(1);
             self.kept.reserve_exact(more);
         }
-        self.kept.push_back(Kept { number, after, item, message });
+        self.kept.push_back(Kept { number, after, item: make(number, gone), message });
         (self.next, self.after) = (number + 1, number);
         number
     }
@@ -186,34 +197,37 @@ impl<T> Ring<T> {
         }
     }
 
-    fn make_room(&mut self, message: Option<u64>) {
+    /// Answers with the last that went for it.
+    fn make_room(&mut self, message: Option<u64>) -> Option<T> {
         let others = |ring: &Self| ring.kept.len() - ring.messages;
+        let mut gone = None;
         match message {
             Some(bytes) => {
                 while self.messages > 0
                     && (self.messages >= self.policy.max_messages
                         || self.bytes.saturating_add(bytes) > self.policy.max_bytes)
                 {
-                    self.drop_oldest();
+                    gone = self.drop_oldest();
                 }
             }
             None => {
                 while others(self) > 0 && others(self) >= self.max_others {
-                    self.drop_oldest();
+                    gone = self.drop_oldest();
                 }
             }
         }
+        gone
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some(gone) = self.kept.pop_front() {
-            if gone.number != self.dropped + 1 {
-                self.counted_from = gone.number;
-            }
-            self.dropped = gone.number;
-            self.messages -= usize::from(gone.message.is_some());
-            self.bytes -= gone.message.as_ref().map_or(0, Share::bytes);
+    fn drop_oldest(&mut self) -> Option<T> {
+        let gone = self.kept.pop_front()?;
+        if gone.number != self.dropped + 1 {
+            self.counted_from = gone.number;
         }
+        self.dropped = gone.number;
+        self.messages -= usize::from(gone.message.is_some());
+        self.bytes -= gone.message.as_ref().map_or(0, Share::bytes);
+        Some(gone.item)
     }
 }
 

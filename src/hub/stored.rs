@@ -58,6 +58,17 @@ impl From<Entry> for Stored {
 }
 
 impl Stored {
+    /// An entry in the place of one that has gone, if nobody reads that one any more: under way, an inbox allocates nothing.
+    pub(super) fn renewed(gone: Option<Self>, entry: Entry) -> Self {
+        if let (Some(Self::Whole(mut old)), Item::Message(_)) = (gone, &entry.item)
+            && let Some(place) = Arc::get_mut(&mut old)
+        {
+            *place = entry;
+            return Self::Whole(old);
+        }
+        entry.into()
+    }
+
     /// As it was stored under this cursor.
     pub(super) fn entry(&self, cursor: u64) -> Arc<Entry> {
         let Brief { endpoint, index, what, generation, at } = match self {

@@ -14,6 +14,7 @@ mod offers;
 use std::{
     collections::VecDeque,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -52,6 +53,7 @@ pub fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dyn Host
         armed: None,
         again: false,
         done: false,
+        shown: false,
     });
     Run { driver, orders }
 }
@@ -91,6 +93,8 @@ struct Driver<D: Dial> {
     /// There may be more to do for a step that this round has been past already.
     again: bool,
     done: bool,
+    /// The host has been shown all that has changed.
+    shown: bool,
 }
 
 fn now() -> Instant {
@@ -106,6 +110,7 @@ impl<D: Dial> Driver<D> {
             moved |= self.take_answers(now);
             if self.link.poll_timeout().is_some_and(|(at, _)| at <= now) {
                 let commands = self.link.handle_timeout(now);
+                self.shown = false;
                 self.execute(now, commands);
                 moved = true;
             }
@@ -116,7 +121,7 @@ impl<D: Dial> Driver<D> {
                 moved |= let_in;
             }
             if moved {
-                self.host.show(&self.link, now);
+                self.show(now);
             }
             if self.done {
                 return Poll::Ready(());
@@ -182,7 +187,7 @@ impl<D: Dial> Driver<D> {
             Order::Offers { offers, stop, reply } => self.offer_all(now, offers, stop, reply),
             Order::Verb(verb, reply) => {
                 self.feed(now, Input::Verb(verb));
-                self.host.show(&self.link, now);
+                self.show(now);
                 // The caller may have gone; what it asked for is done all the same.
                 let _ = reply.send(());
             }
@@ -199,6 +204,7 @@ impl<D: Dial> Driver<D> {
             Order::Restore(messages) => {
                 for message in messages {
                     self.link.restore(now, message);
+                    self.shown = false;
                 }
             }
             // It only wakes: answers are looked for in every turn.
@@ -223,23 +229,28 @@ impl<D: Dial> Driver<D> {
 
     fn feed(&mut self, now: Instant, input: Input) {
         let commands = self.link.handle(now, input);
+        self.shown = false;
         self.execute(now, commands);
     }
 
+    fn show(&mut self, now: Instant) {
+        if !mem::replace(&mut self.shown, true) {
+            self.host.show(&self.link, now);
+        }
+    }
+
     fn execute(&mut self, now: Instant, commands: Commands) {
-        let mut shown = false;
         for command in commands {
             self.again |= !matches!(&command, Command::Tell(event) if event.is_passing());
             match command {
                 Command::Dial { lane, url } => self.dial(now, lane, url),
                 Command::GiveUp(lane) => self.give_up(now, lane),
                 Command::Hangup(lane) => self.hang_up(now, lane, "".into()),
-                Command::Switch => std::mem::swap(&mut self.line, &mut self.beside),
+                Command::Switch => mem::swap(&mut self.line, &mut self.beside),
                 Command::Tell(event) => {
                     // Who is told of a change finds a state that knows it; traffic alone can wait for the end of the turn.
-                    if !shown && !event.is_traffic() {
-                        self.host.show(&self.link, now);
-                        shown = true;
+                    if !event.is_traffic() {
+                        self.show(now);
                     }
                     self.host.tell(&self.link, event);
                 }

@@ -51,6 +51,8 @@ pub struct Ledger {
     rest: Rest,
     /// How many are at rest.
     at_rest: usize,
+    /// When the first came to rest.
+    begun: Option<Instant>,
     claims: BTreeMap<Key, MessageId>,
     claims_by_end: BTreeSet<(Instant, MessageId)>,
 }
@@ -63,6 +65,7 @@ impl Ledger {
             records: Records::new(),
             rest: Rest::default(),
             at_rest: 0,
+            begun: None,
             claims: BTreeMap::new(),
             claims_by_end: BTreeSet::new(),
         }
@@ -149,6 +152,8 @@ impl Ledger {
         if state.is_end() || state == State::Written {
             let kept = now.checked_add(record.keep).unwrap_or(now + CLAIM);
             let until = record.claim.as_ref().map_or(kept, |claim| kept.max(claim.until));
+            // Most are confirmed soon after they were written, and need not be noted anew for it.
+            let until = whole_second(*self.begun.get_or_insert(now), until);
             let before = record.until.replace(until);
             self.at_rest += usize::from(before.is_none());
             if before != Some(until) {
@@ -214,6 +219,13 @@ impl Ledger {
             self.claims.remove(&key);
         }
     }
+}
+
+/// The first moment from `at` on that is a whole number of seconds after `begun`.
+fn whole_second(begun: Instant, at: Instant) -> Instant {
+    let after = at.saturating_duration_since(begun);
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    begun.checked_add(Duration::from_secs(seconds)).unwrap_or(at)
 }
 
 impl Receipt {

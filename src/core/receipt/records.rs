@@ -13,13 +13,15 @@ const HOLES: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Records<T> {
-    places: VecDeque<(MessageId, Option<T>)>,
+    /// The names stand apart, close together: a search looks at little memory.
+    names: VecDeque<MessageId>,
+    held: VecDeque<Option<T>>,
     len: usize,
 }
 
 impl<T> Records<T> {
     pub(super) fn new() -> Self {
-        Self { places: VecDeque::new(), len: 0 }
+        Self { names: VecDeque::new(), held: VecDeque::new(), len: 0 }
     }
 
     /// How many there are.
@@ -31,64 +33,75 @@ impl<T> Records<T> {
     /// Enters one, in place of what had the name and is given back.
     pub(super) fn insert(&mut self, id: MessageId, record: T) -> Option<T> {
         let place = self.place(id);
-        let before = match self.places.get_mut(place) {
-            Some((name, old)) if *name == id => old.replace(record),
-            Some(_) | None => {
-                self.places.insert(place, (id, Some(record)));
-                None
-            }
+        let before = if self.names.get(place) == Some(&id) {
+            self.held[place].replace(record)
+        } else {
+            self.names.insert(place, id);
+            self.held.insert(place, Some(record));
+            None
         };
         self.len += usize::from(before.is_none());
         before
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<&T> {
-        let (name, record) = self.places.get(self.place(id))?;
-        record.as_ref().filter(|_| *name == id)
+        self.held[self.find(id)?].as_ref()
     }
 
     pub(super) fn get_mut(&mut self, id: MessageId) -> Option<&mut T> {
-        let place = self.place(id);
-        let (name, record) = self.places.get_mut(place)?;
-        record.as_mut().filter(|_| *name == id)
+        let place = self.find(id)?;
+        self.held[place].as_mut()
     }
 
     pub(super) fn remove(&mut self, id: MessageId) -> Option<T> {
-        let place = self.place(id);
-        let (_, record) = self.places.get_mut(place).filter(|(name, _)| *name == id)?;
-        let record = record.take()?;
+        let place = self.find(id)?;
+        let record = self.held[place].take()?;
         self.len -= 1;
-        while self.places.front().is_some_and(|(_, record)| record.is_none()) {
-            self.places.pop_front();
+        while let Some(None) = self.held.front() {
+            self.held.pop_front();
+            self.names.pop_front();
         }
-        while self.places.back().is_some_and(|(_, record)| record.is_none()) {
-            self.places.pop_back();
+        while let Some(None) = self.held.back() {
+            self.held.pop_back();
+            self.names.pop_back();
         }
-        if self.places.len() > 2 * self.len + HOLES {
-            self.places.retain(|(_, record)| record.is_some());
+        if self.held.len() > 2 * self.len + HOLES {
+            self.sweep();
         }
         Some(record)
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().filter_map(|(_, record)| record.as_ref())
+        self.held.iter().filter_map(Option::as_ref)
+    }
+
+    fn sweep(&mut self) {
+        let mut is_there = self.held.iter().map(Option::is_some);
+        self.names.retain(|_| is_there.next().unwrap_or_default());
+        self.held.retain(Option::is_some);
+    }
+
+    /// Where the name is.
+    fn find(&self, id: MessageId) -> Option<usize> {
+        let place = self.place(id);
+        (self.names.get(place) == Some(&id)).then_some(place)
     }
 
     /// Where the name is, or would be.
     fn place(&self, id: MessageId) -> usize {
-        let len = self.places.len();
+        let len = self.names.len();
         // What has rested longest is asked for at the beginning.
-        if self.places.front().is_none_or(|(name, _)| *name >= id) {
+        if self.names.front().is_none_or(|name| *name >= id) {
             return 0;
         }
         let mut reach = 1;
-        while reach < len && self.places[len - reach].0 > id {
+        while reach < len && self.names[len - reach] > id {
             reach *= 2;
         }
         let (mut low, mut high) = (len - reach.min(len), len - reach / 2);
         while low < high {
             let middle = usize::midpoint(low, high);
-            if self.places[middle].0 < id {
+            if self.names[middle] < id {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -134,7 +147,7 @@ mod tests {
                 records.remove(MessageId(id));
             }
         });
-        assert!(records.places.len() <= 2 * records.len() + HOLES + 1, "{}", records.places.len());
+        assert!(records.names.len() <= 2 * records.len() + HOLES + 1, "{}", records.names.len());
         assert_eq!(records.get(MessageId(0)), Some(&0));
     }
 }

@@ -93,6 +93,7 @@ impl<D: Dial> Driver<D> {
                 return given > 0;
             }
             let Some(frame) = self.next_frame(now, lane) else { return given > 0 };
+            self.shown = false;
             if let (Some((link, tap)), Some(generation)) = (self.host.watched(), self.generation(lane)) {
                 tap.sent(link, generation, &frame);
             }

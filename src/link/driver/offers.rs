@@ -60,7 +60,7 @@ impl<D: Dial> Driver<D> {
             is_over |= matches!(answer, Offered::Decided(Err(refusal)) if stop.is_at(refusal));
             answers.push(answer);
         }
-        self.host.show(&self.link, now);
+        self.show(now);
         let _ = reply.send(answers);
     }
 
@@ -68,6 +68,7 @@ impl<D: Dial> Driver<D> {
     fn offer(&mut self, now: Instant, offer: Offer) -> Result<Result<(), Refusal>, Offer> {
         let Offer { message, until } = offer;
         let (answer, commands) = self.link.offer(now, message);
+        self.shown = false;
         self.execute(now, commands);
         match answer {
             Ok(()) => Ok(Ok(())),
@@ -93,7 +94,7 @@ impl<D: Dial> Driver<D> {
             }
             match self.offer(now, offer) {
                 Ok(answer) => {
-                    self.host.show(&self.link, now);
+                    self.show(now);
                     let _ = reply.send(answer);
                 }
                 Err(offer) => {
