@@ -14,10 +14,11 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
 };
+use tokio_util::either::Either;
 use tower::ServiceExt;
 
 use super::{
@@ -117,13 +118,15 @@ struct Door {
 
 impl Connection {
     fn spawn(self, accepted: Accepted, connections: &mut JoinSet<()>) -> AbortHandle {
-        match accepted {
-            Accepted::Tcp(stream) => connections.spawn(self.serve(stream)),
-            Accepted::Unix(stream) => connections.spawn(self.serve(stream)),
-        }
+        // One kind of stream: HTTP for two kinds would be in the program twice.
+        let stream = match accepted {
+            Accepted::Tcp(stream) => Either::Left(stream),
+            Accepted::Unix(stream) => Either::Right(stream),
+        };
+        connections.spawn(self.serve(stream))
     }
 
-    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn serve(self, stream: Either<TcpStream, UnixStream>) {
         let (has_place, visits) = (self.door.place.is_some(), Arc::clone(&self.door.visits));
         let door = self.door;
         let service = service_fn(move |request| {

@@ -15,6 +15,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
 
 use super::args::Remote;
 use crate::api::wire::List;
@@ -256,21 +257,15 @@ impl Client {
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
         let unreachable =
             |error: io::Error| ClientError::Unreachable { target: self.address(), error: error.to_string() };
-        match &self.target {
+        let stream = match &self.target {
             Target::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
                 let _ = stream.set_nodelay(true);
-                self.begin(TokioIo::new(stream)).await
+                Either::Left(stream)
             }
-            Target::Unix(path) => self.begin(TokioIo::new(UnixStream::connect(path).await.map_err(unreachable)?)).await,
-        }
-    }
-
-    async fn begin<S>(&self, stream: S) -> Result<SendRequest<Full<Bytes>>, ClientError>
-    where
-        S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-    {
-        let (sender, connection) = handshake(stream).await.map_err(|error| self.lost(&error))?;
+            Target::Unix(path) => Either::Right(UnixStream::connect(path).await.map_err(unreachable)?),
+        };
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| self.lost(&error))?;
         // Its errors are seen by the request under way.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
