@@ -1,23 +1,27 @@
-//! The image of `deploy/docker/Dockerfile` as a folder: what its last stage holds and says, with the binary under test in it.
+//! The image of `deploy/docker/Dockerfile` as files: the one that `tests/image/run` has built, where it has; else what the last stage
+//! of the Dockerfile says, with the binary under test in it.
 //!
-//! The real one is static and alone. This one is linked as tests build it, so the libraries that it names are there too; nothing
-//! else is: no shell, no `/tmp`, no `/etc/passwd`.
+//! A built one is static and alone. The other is linked as tests build it, so the libraries that it names are there too; nothing
+//! else is in either: no shell, no `/tmp`, no `/etc/passwd`.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use regex_lite::Regex;
+use serde_json::Value;
 
-use super::manifests::root;
+use super::manifests::{items, root};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_wskeeper");
 
-/// What the last stage of the Dockerfile says.
+/// What is in the image, and how it is run.
 #[derive(Debug)]
 pub struct Image {
+    /// All its files, where it was built.
+    pub built: Option<PathBuf>,
     /// What is run, before the arguments.
     pub entrypoint: Vec<String>,
     /// The variables.
@@ -29,8 +33,27 @@ pub struct Image {
 }
 
 impl Image {
-    /// Reads the Dockerfile.
+    /// The built one in the folder of `WSKEEPER_IMAGE`, else by the Dockerfile.
     pub fn read() -> Self {
+        env::var_os("WSKEEPER_IMAGE").map_or_else(Self::by_dockerfile, |folder| Self::built(Path::new(&folder)))
+    }
+
+    fn built(folder: &Path) -> Self {
+        let text = fs::read_to_string(folder.join("image.json")).unwrap();
+        let told: Value = serde_json::from_str(&text).unwrap();
+        let config = &told["OCIv1"]["config"];
+        let words = |list| items(list).map(|word| word.as_str().unwrap().to_owned());
+        let variable = |text: String| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self {
+            built: Some(folder.join("root")),
+            entrypoint: words(&config["Entrypoint"]).collect(),
+            environment: words(&config["Env"]).filter_map(variable).collect(),
+            files: Vec::new(),
+            folders: Vec::new(),
+        }
+    }
+
+    fn by_dockerfile() -> Self {
         let text = fs::read_to_string(root().join("deploy/docker/Dockerfile")).unwrap();
         let (_, last) = text.split_once("\nFROM scratch\n").expect("a last stage on an empty image");
         let word = |key: &str| {
@@ -45,11 +68,13 @@ impl Image {
             match place.as_str() {
                 "/wskeeper" => files.push((BINARY.into(), place.into())),
                 "/etc/ssl/certs/ca-certificates.crt" => files.push((place.clone().into(), place.into())),
-                "/var/lib/wskeeper" => folders.push(place.into()),
+                // The empty folder of the builder, which has but this.
+                "/" => folders.push("/var/lib/wskeeper".into()),
                 other => panic!("the image has {other}, which is not laid out here"),
             }
         }
         Self {
+            built: None,
             entrypoint: serde_json::from_str(&word("ENTRYPOINT")).unwrap(),
             environment: vec![(name.to_owned(), value.to_owned())],
             files,

@@ -223,6 +223,10 @@ fn script(
     let (root, container, context) = (folder.join("root"), manifests.daemon(), &manifests.pod()["securityContext"]);
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap());
     let group = number(&context["fsGroup"]);
+    if let Some(files) = &image.built {
+        let copied = Command::new("cp").arg("-a").args([files, &root]).status().unwrap();
+        assert!(copied.success(), "cp {}: {copied}", files.display());
+    }
     let mut lines = vec![format!("mount --bind {0} {0}", root.display())];
     let mut bind = |from: &Path, to: PathBuf, is_read_only: bool| {
         if from.is_dir() {
