@@ -30,7 +30,8 @@ const ORDER: [&str; 8] = [
 const CALLERS: usize = 50;
 /// Messages on their way in a pipeline.
 const DEPTH: usize = 64;
-const WARM_UP: Duration = Duration::from_millis(200);
+/// Until inboxes and receipts are full, as they are where a daemon has run for a while.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// A contestant and its callers.
 struct Lane {

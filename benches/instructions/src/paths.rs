@@ -23,9 +23,11 @@ use instructions::core::{
 type Walk = fn(u32);
 
 /// Each by its name.
-pub(crate) const PATHS: [(&str, Walk); 6] = [
+pub(crate) const PATHS: [(&str, Walk); 8] = [
     ("link takes a message in", message_in),
+    ("link takes 64 messages in", messages_in),
     ("link sends a message", message_out),
+    ("link sends 64 messages", messages_out),
     ("link pings and hears a pong", heartbeat),
     ("inbox takes an entry", inbox),
     ("outbox queues and settles", outbox),
@@ -41,13 +43,34 @@ fn message_in(times: u32) {
     }
 }
 
-fn message_out(times: u32) {
+fn messages_in(times: u32) {
     let (mut link, now) = open();
-    for id in 0..times {
-        let (answer, commands) = link.offer(now, message(id));
-        assert!(answer.is_ok());
-        black_box(commands);
-        black_box(link.poll_transmit(now));
+    let payload = payload();
+    for _ in 0..times {
+        black_box(link.handle(now, Input::Heard));
+        black_box(link.handle(now, Input::Received(Received::Messages(vec![payload.clone(); 64]))));
+    }
+}
+
+fn message_out(times: u32) {
+    send(times, 1);
+}
+
+fn messages_out(times: u32) {
+    send(times, 64);
+}
+
+fn send(times: u32, together: u32) {
+    let (mut link, now) = open();
+    for walk in 0..times {
+        for id in 0..together {
+            let (answer, commands) = link.offer(now, message(walk * together + id));
+            assert!(answer.is_ok());
+            black_box(commands);
+        }
+        while let Some(frame) = link.poll_transmit(now) {
+            black_box(frame);
+        }
         black_box(link.handle(now, Input::Flushed));
         black_box(link.poll_timeout());
     }
