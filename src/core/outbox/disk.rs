@@ -33,7 +33,7 @@ pub struct Keep {
 impl Outbox {
     /// What the disk is to keep of the message offered last, if it was accepted and is to be kept.
     pub fn keep(&self, id: MessageId) -> Option<Keep> {
-        let place = self.accepted.checked_sub(1)?;
+        let place = self.accepted.checked_sub(1).filter(|_| self.policy.durable)?;
         let held = self.queue.get(place).filter(|held| held.message.id == id && held.disk == Disk::Storing)?;
         let Message { payload, key, expires_at, .. } = &*held.message;
         Some(Keep { place, id, payload: payload.clone(), key: key.clone(), expires_at: *expires_at })
