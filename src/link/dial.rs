@@ -57,16 +57,23 @@ impl Dial for Dialer {
     type Stream = Transport;
 
     fn dial(&self, url: usize, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
-        let attempt = Attempt {
-            id: self.id.clone(),
-            endpoint: self.endpoint.endpoint(),
-            gate: Arc::clone(&self.gate),
-            report,
-            timings: Timings::default(),
-            began: Instant::now(),
-            place: Place::default(),
-        };
-        Box::pin(attempt.run(url))
+        let (id, endpoint, gate) = (self.id.clone(), self.endpoint.endpoint(), Arc::clone(&self.gate));
+        let began = Instant::now();
+        // Thousands may wait here, and what they hold is paid for as long as the daemon runs: so they hold no more than this, and
+        // the room for what follows is had when it is reached.
+        Box::pin(async move {
+            let mut approach = gate.approach(id.clone());
+            let (place, admission) = if let Some(place) = (&mut approach).now_or_never() {
+                (place, None)
+            } else {
+                report(Progress::Queued);
+                let place = approach.await;
+                report(Progress::Admitted);
+                (place, Some(began.elapsed()))
+            };
+            let timings = Timings { admission, ..Timings::default() };
+            Box::pin(Attempt { id, endpoint, gate, report, timings, began, place }.run(url)).await
+        })
     }
 }
 
@@ -117,9 +124,7 @@ struct Attempt {
 
 impl Attempt {
     async fn run(mut self, url: usize) -> Result<Dialled<Transport>, DialFailure> {
-        self.approach().await;
-        // In a box: thousands may wait above, and each would hold the room of all that follows.
-        let outcome = Box::pin(self.follow(url)).await;
+        let outcome = self.follow(url).await;
         // Waiting for admission is the pool's doing, not the peer's.
         self.timings.total = self.began.elapsed().saturating_sub(self.timings.admission.unwrap_or_default());
         match outcome {
@@ -131,20 +136,6 @@ impl Attempt {
                 Err(DialFailure { cause, status, retry_after, detail: detail.into(), timings: self.timings })
             }
         }
-    }
-
-    /// Waits until it may prepare itself.
-    async fn approach(&mut self) {
-        let mut approach = self.gate.approach(self.id.clone());
-        self.place = if let Some(place) = (&mut approach).now_or_never() {
-            place
-        } else {
-            (self.report)(Progress::Queued);
-            let place = approach.await;
-            (self.report)(Progress::Admitted);
-            self.timings.admission = Some(self.began.elapsed());
-            place
-        };
     }
 
     /// Dials, and again where a redirect leads.

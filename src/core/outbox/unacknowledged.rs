@@ -9,9 +9,12 @@ use std::{
 
 use super::queue::Written;
 
-/// Written messages by their places in the stream, with an index of keys.
+/// Written messages by their places in the stream, with an index of keys. In a box: most links wait for no acknowledgement.
 #[derive(Debug, Default)]
-pub(super) struct Unacknowledged {
+pub(super) struct Unacknowledged(Option<Box<Places>>);
+
+#[derive(Debug, Default)]
+struct Places {
     written: BTreeMap<u64, Waiting>,
     keys: BTreeSet<(Box<str>, u64)>,
 }
@@ -26,21 +29,31 @@ struct Waiting {
 impl Unacknowledged {
     /// A message was written; its acknowledgement will have this key.
     pub(super) fn push(&mut self, now: Instant, key: Box<str>, written: Written) {
-        self.keys.insert((key.clone(), written.pulled));
-        self.written.insert(written.pulled, Waiting { since: now, key, written });
+        let places = self.0.get_or_insert_default();
+        places.keys.insert((key.clone(), written.pulled));
+        places.written.insert(written.pulled, Waiting { since: now, key, written });
     }
 
     /// An acknowledgement with this key has come.
     pub(super) fn take(&mut self, key: &str) -> Option<Written> {
-        let first = self.keys.range((Box::from(key), 0)..).next().filter(|(found, _)| &**found == key)?.clone();
-        self.keys.remove(&first);
-        self.written.remove(&first.1).map(|waiting| waiting.written)
+        let keys = &self.0.as_deref()?.keys;
+        let pulled = keys.range((Box::from(key), 0)..).next().filter(|(found, _)| &**found == key)?.1;
+        self.remove(pulled)
     }
 
     /// Takes the oldest.
     pub(super) fn take_oldest(&mut self) -> Option<Written> {
-        let (pulled, Waiting { key, written, .. }) = self.written.pop_first()?;
-        self.keys.remove(&(key, pulled));
+        let pulled = *self.0.as_deref()?.written.first_key_value()?.0;
+        self.remove(pulled)
+    }
+
+    fn remove(&mut self, pulled: u64) -> Option<Written> {
+        let places = self.0.as_deref_mut()?;
+        let Waiting { key, written, .. } = places.written.remove(&pulled)?;
+        places.keys.remove(&(key, pulled));
+        if places.written.is_empty() {
+            self.0 = None;
+        }
         Some(written)
     }
 
@@ -55,24 +68,24 @@ impl Unacknowledged {
 
     /// Takes them all, in the order of the stream.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Written> {
-        std::mem::take(self).written.into_values().map(|waiting| waiting.written)
+        self.0.take().into_iter().flat_map(|places| places.written.into_values()).map(|waiting| waiting.written)
     }
 
     /// When the oldest was written.
     pub(super) fn since(&self) -> Option<Instant> {
-        self.written.first_key_value().map(|(_, waiting)| waiting.since)
+        self.0.as_deref()?.written.first_key_value().map(|(_, waiting)| waiting.since)
     }
 
     /// The one written last.
     pub(super) fn last(&self) -> Option<&Written> {
-        self.written.last_key_value().map(|(_, waiting)| &waiting.written)
+        self.0.as_deref()?.written.last_key_value().map(|(_, waiting)| &waiting.written)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.written.len()
+        self.0.as_deref().map_or(0, |places| places.written.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.written.is_empty()
+        self.0.is_none()
     }
 }
