@@ -272,22 +272,7 @@ impl Event {
 
     /// Whether the link goes on as before: messages and control frames pass, and receipts follow them.
     pub const fn is_passing(&self) -> bool {
-        match self {
-            Self::Messages { .. } | Self::Written(_) | Self::Receipts { .. } | Self::PingSent | Self::Pong { .. } => {
-                true
-            }
-            Self::Phase { .. }
-            | Self::Dialing { .. }
-            | Self::DialFailed(_)
-            | Self::Rotating { .. }
-            | Self::RotateFailed { .. }
-            | Self::Rotated { .. }
-            | Self::Opened { .. }
-            | Self::Closed { .. }
-            | Self::HeartbeatTimeout { .. }
-            | Self::Injected { .. }
-            | Self::Panicked { .. } => false,
-        }
+        self.is_traffic() || matches!(self, Self::Receipts { .. } | Self::PingSent | Self::Pong { .. })
     }
 
     /// Whether it only says that messages passed: there may be very many, and nothing else that can be seen of a link changes.

@@ -296,6 +296,35 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_is_kept_for_its_time_and_at_most_a_second_more() {
+        let (mut ledger, begun) = (Ledger::new(10), crate::core::epoch());
+        let later = begun + Duration::from_millis(300);
+        for (id, now) in [(1, begun), (2, later)] {
+            ledger.accept(now, receipt(id), KEEP, None);
+            advance(&mut ledger, now, id, State::Written);
+        }
+        ledger.expire(later + KEEP);
+        assert!(ledger.get(MessageId(1)).is_none());
+        assert!(ledger.get(MessageId(2)).is_some());
+        ledger.expire(later + KEEP + Duration::from_secs(1));
+        assert!(ledger.get(MessageId(2)).is_none());
+    }
+
+    #[test]
+    fn a_confirmation_within_the_second_moves_nothing() {
+        let (mut ledger, begun) = (Ledger::new(10), crate::core::epoch());
+        ledger.accept(begun, receipt(1), KEEP, None);
+        advance(&mut ledger, begun, 1, State::Written);
+        let now = begun + Duration::from_millis(10);
+        for id in 2..=3 {
+            ledger.accept(now, receipt(id), KEEP, None);
+            advance(&mut ledger, now, id, State::Written);
+            advance(&mut ledger, now + Duration::from_millis(5), id, State::Confirmed);
+        }
+        assert_eq!(ledger.rest.len(), 3);
+    }
+
+    #[test]
     fn what_waits_for_its_proof_is_not_forgotten_however_much_rests() {
         let (mut ledger, now) = (Ledger::new(2), crate::core::epoch());
         for id in 1..=9 {

@@ -37,6 +37,12 @@ impl Rest {
         }
     }
 
+    /// How many notes there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.queues.iter().map(|queue| queue.ends.len()).sum()
+    }
+
     /// Until when the first is kept, be it as it may.
     pub(super) fn earliest(&self) -> Option<Instant> {
         self.queues.iter().filter_map(|queue| queue.ends.front()).map(|(until, _)| *until).min()
