@@ -128,6 +128,18 @@ async fn callers_that_wait_for_room_are_let_in_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_ping_that_asks_for_a_proof_follows_its_message_at_once() {
+    let outbox = outbox::Policy { delivery: outbox::Delivery::AtLeastOnce, ..outbox::Policy::default() };
+    let policy = Policy { outbox: outbox.into(), ..Policy::default() };
+    let (mut bench, mut peer) = Bench::open_with(64 << 10, policy).await;
+    let before = tokio::time::Instant::now();
+    bench.send(Payload::from("one")).await;
+    assert_eq!(peer.next().await.expect("a message"), (0x81, "one".into()));
+    assert_eq!(peer.next().await.expect("a ping").0, 0x89);
+    assert_eq!(before.elapsed(), Duration::ZERO, "no timer was waited for");
+}
+
+#[tokio::test(start_paused = true)]
 async fn patience_that_is_over_is_a_full_outbox() {
     let mut bench = Bench::with(Answer::Hang(Progress::Queued), waiting_outbox(1), Vec::new());
     bench.send(Payload::from("0")).await;
