@@ -35,7 +35,7 @@ use crate::core::{
 /// Rounds of one turn before other tasks get theirs.
 const ROUNDS: usize = 16;
 /// Orders, frames out and frames in taken in one round.
-const BATCH: usize = 128;
+pub(super) const BATCH: usize = 128;
 /// Messages that may wait for room in one outbox.
 const WAITING_MAX: usize = 1024;
 

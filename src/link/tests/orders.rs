@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::bench::{Answer, Bench};
+use super::{
+    bench::{Answer, Bench},
+    peer::frame,
+};
 use crate::{
     core::{
         close::{Cause, CloseFrame},
@@ -12,7 +15,7 @@ use crate::{
         phase::Phase,
         receipt::State,
     },
-    link::{Order, Progress},
+    link::{Order, Progress, driver::BATCH},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -136,6 +139,24 @@ async fn the_ping_that_asks_for_a_proof_follows_its_message_at_once() {
     bench.send(Payload::from("one")).await;
     assert_eq!(peer.next().await.expect("a message"), (0x81, "one".into()));
     assert_eq!(peer.next().await.expect("a ping").0, 0x89);
+    assert_eq!(before.elapsed(), Duration::ZERO, "no timer was waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_one_round_takes_goes_on_in_the_next_both_ways() {
+    const MANY: usize = 3 * BATCH;
+    let mut bench = Bench::new(Answer::Refuse);
+    for _ in 0..MANY {
+        bench.send(Payload::from("out")).await;
+    }
+    bench.answer(Answer::Accept(64 << 10));
+    let mut peer = bench.peer().await;
+    let before = tokio::time::Instant::now();
+    for _ in 0..MANY {
+        assert_eq!(peer.next().await.expect("a message"), (0x81, "out".into()));
+    }
+    peer.raw(&frame(0x81, b"in").repeat(MANY)).await;
+    bench.messages(MANY).await;
     assert_eq!(before.elapsed(), Duration::ZERO, "no timer was waited for");
 }
 
