@@ -26,8 +26,6 @@ use crate::{
     pool::{Pool, Send, Stop},
 };
 
-/// Receipts that may wait for a slow reader of a batch's answer.
-const BATCH_AHEAD: usize = 64;
 /// Lines of a batch that are offered together, at most: they share a question to their link, and a sync of the store.
 const CHUNK: usize = 256;
 
@@ -71,7 +69,7 @@ pub(super) async fn batch(
     let longest = view.config.link.outbox.max_message.saturating_mul(6).saturating_add(4096);
     let endpoint = Arc::clone(&view.config.name);
     let mut lines = Lines::new(body.into_data_stream(), longest, shared.body_timeout);
-    let (answers, outcome) = tokio::sync::mpsc::channel::<Vec<u8>>(BATCH_AHEAD);
+    let (answers, outcome) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
     tokio::spawn(async move {
         let mut is_full = false;
         while let Some(first) = lines.next().await {
@@ -82,24 +80,24 @@ pub(super) async fn batch(
             {
                 chunk.push(next);
             }
+            let mut text = Vec::new();
             for said in several(&shared.pool, &endpoint, chunk, stops, is_full).await {
                 is_full |= stops && said.as_ref().is_err_and(Problem::is_full);
-                let mut text = match said {
-                    Ok(receipt) => convert::receipt(&receipt).json(),
-                    Err(problem) => problem.json().to_string().into_bytes(),
-                };
-                text.push(b'\n');
-                // Nobody reads the answers any more: the sender has gone.
-                if answers.send(text).await.is_err() {
-                    return;
+                match said {
+                    Ok(receipt) => convert::receipt(&receipt).write(&mut text),
+                    Err(problem) => text.extend_from_slice(problem.json().to_string().as_bytes()),
                 }
+                text.push(b'\n');
+            }
+            // Nobody reads the answers any more: the sender has gone.
+            if !text.is_empty() && answers.send(text).await.is_err() {
+                return;
             }
         }
     });
     let outcome = futures_util::stream::unfold(outcome, |mut outcome| async {
-        let mut ready = Vec::new();
-        outcome.recv_many(&mut ready, BATCH_AHEAD).await;
-        (!ready.is_empty()).then(|| (Ok::<_, std::convert::Infallible>(ready.concat()), outcome))
+        let text = outcome.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(text), outcome))
     });
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))];
     Ok((kind, Body::from_stream(outcome.boxed())).into_response())
@@ -148,9 +146,11 @@ fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
     let bad = |error: &dyn std::fmt::Display| {
         Problem::bad_request(format!("the line is neither a JSON string nor {{\"data\": \"…\"}}: {error}"))
     };
-    let line = match serde_json::from_slice::<String>(line) {
-        Ok(data) => Line { data, binary: false, key: None, ttl: None, link: None, idempotency_key: None },
-        Err(_) => serde_json::from_slice(line).map_err(|error| bad(&error))?,
+    let line = if line.trim_ascii_start().first() == Some(&b'"') {
+        let data = serde_json::from_slice(line).map_err(|error| bad(&error))?;
+        Line { data, binary: false, key: None, ttl: None, link: None, idempotency_key: None }
+    } else {
+        serde_json::from_slice(line).map_err(|error| bad(&error))?
     };
     let ttl = line.ttl.as_deref().map(humantime::parse_duration).transpose().map_err(|error| bad(&error))?;
     Ok(Send {

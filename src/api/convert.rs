@@ -110,25 +110,31 @@ pub(super) fn receipt(receipt: &Receipt) -> Told<'_> {
 
 impl Told<'_> {
     /// By hand: there is one for every message, and almost nothing in it could need an escape.
-    pub(super) fn json(&self) -> Vec<u8> {
+    pub(super) fn write(&self, json: &mut Vec<u8>) {
         let Receipt { id, endpoint, link, state, bytes, accepted_at, updated_at, generation, fate } = self.0;
         let accepted = wire::time(*accepted_at);
         // What has just been accepted has seen no change.
         let changed = (updated_at != accepted_at).then(|| wire::time(*updated_at));
         let updated = changed.as_deref().unwrap_or(&accepted);
-        let mut json = Vec::with_capacity(RECEIPT);
-        put(&mut json, &[b"{\"id\":\"", &id.digits(), b"\",\"endpoint\":"]);
-        put_value(&mut json, &**endpoint);
-        put(&mut json, &[b",\"link\":"]);
-        put_value(&mut json, link);
-        put(&mut json, &[b",\"state\":\"", state.as_str().as_bytes(), b"\",\"bytes\":"]);
-        put_value(&mut json, bytes);
-        put(&mut json, &[b",\"acceptedAt\":\"", accepted.as_bytes(), b"\",\"updatedAt\":\"", updated.as_bytes()]);
-        put(&mut json, &[b"\",\"generation\":"]);
-        put_value(&mut json, generation);
-        put(&mut json, &[b",\"reason\":"]);
-        put_value(&mut json, &fate.map(Fate::as_str));
+        json.reserve(RECEIPT);
+        put(json, &[b"{\"id\":\"", &id.digits(), b"\",\"endpoint\":"]);
+        put_value(json, &**endpoint);
+        put(json, &[b",\"link\":"]);
+        put_value(json, link);
+        put(json, &[b",\"state\":\"", state.as_str().as_bytes(), b"\",\"bytes\":"]);
+        put_value(json, bytes);
+        put(json, &[b",\"acceptedAt\":\"", accepted.as_bytes(), b"\",\"updatedAt\":\"", updated.as_bytes()]);
+        put(json, &[b"\",\"generation\":"]);
+        put_value(json, generation);
+        put(json, &[b",\"reason\":"]);
+        put_value(json, &fate.map(Fate::as_str));
         json.push(b'}');
+    }
+
+    /// The text alone.
+    pub(super) fn json(&self) -> Vec<u8> {
+        let mut json = Vec::new();
+        self.write(&mut json);
         json
     }
 }

@@ -124,14 +124,49 @@ pub struct Message {
     pub id: MessageId,
     /// What is sent.
     pub payload: Payload,
-    /// Ordering and conflation key.
-    pub key: Option<Box<str>>,
+    /// What few messages have.
+    pub extras: Option<Box<Extras>>,
     /// Not sent after this moment.
     pub expires_at: Option<Instant>,
-    /// Someone waits for `confirmed`: once it is written, ask the peer with a ping.
-    pub wants_confirmation: bool,
-    /// The key by which the peer's application will acknowledge it: no pong confirms it then.
-    pub ack: Option<Box<str>>,
     /// Its share of the process's byte budget, given back when the message is dropped.
     pub share: Share,
 }
+
+/// What few messages have. In a box, for the others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// Ordering and conflation key.
+    pub key: Option<Box<str>>,
+    /// The key by which the peer's application will acknowledge the message: no pong confirms it then.
+    pub ack: Option<Box<str>>,
+    /// Someone waits for `confirmed`: once it is written, ask the peer with a ping.
+    pub wants_confirmation: bool,
+}
+
+impl Extras {
+    /// In their box, if there are any.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
+impl Message {
+    /// Ordering and conflation key.
+    pub fn key(&self) -> Option<&str> {
+        self.extras.as_deref()?.key.as_deref()
+    }
+
+    /// The key by which the peer's application will acknowledge it.
+    pub fn ack(&self) -> Option<&str> {
+        self.extras.as_deref()?.ack.as_deref()
+    }
+
+    /// Whether someone waits for `confirmed`.
+    pub fn wants_confirmation(&self) -> bool {
+        self.extras.as_deref().is_some_and(|extras| extras.wants_confirmation)
+    }
+}
+
+// A message is made by one thread and let go by another. Up to this size, glibc takes it back without locking the heap that the
+// first thread is using, which is what keeping hundreds until they are confirmed cost most.
+const _: () = assert!(size_of::<Message>() <= 96, "a message has grown");

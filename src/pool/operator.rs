@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{DeadLetter, Inner, Orphans, Page, Pod, Pool, Refused, Send, StoreView, send::ack_key};
 use crate::{
     core::{
-        message::{Message, MessageId},
+        message::{Extras, Message, MessageId},
         receipt::{Fate, Receipt, State},
     },
     link::Order,
@@ -137,15 +137,15 @@ impl Inner {
     pub(super) fn restored(&self, pod: &Pod, record: Record) -> Box<Message> {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
         self.receipts.set_keep(record.id, pod.config().receipts_keep);
+        let ack = ack_key(&pod.config(), &record.payload);
+        let extras = Extras { key: record.key, ack, wants_confirmation: false };
         Box::new(Message {
             id: record.id,
             expires_at: record.expires_at.map(|at| now + at.duration_since(wall).unwrap_or_default()),
             // What was accepted once is not refused for want of memory now.
             share: self.budget.reserve(record.payload.len()).unwrap_or_default(),
-            ack: ack_key(&pod.config(), &record.payload),
+            extras: extras.boxed(),
             payload: record.payload,
-            key: record.key,
-            wants_confirmation: false,
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     config::Endpoint,
     core::{
         budget::Share,
-        message::{Message, MessageId, Payload},
+        message::{Extras, Message, MessageId, Payload},
         outbox::Refusal,
         phase::Phase,
         receipt::{Fate, Receipt, State},
@@ -149,13 +149,13 @@ impl Inner {
         }
         let share = self.admit(way, bytes).inspect_err(|refused| count(&way.pod, refused))?;
         let receipt = receipt(&way.slot, &send.payload, wall);
+        let ack = ack_key(&way.config, &send.payload);
+        let extras = Extras { key: send.key, ack, wants_confirmation: send.wants_confirmation };
         let message = Message {
             id: receipt.id,
             expires_at: send.ttl.and_then(|ttl| now.checked_add(ttl)),
-            ack: ack_key(&way.config, &send.payload),
+            extras: extras.boxed(),
             payload: send.payload,
-            key: send.key,
-            wants_confirmation: send.wants_confirmation,
             share,
         };
         let until = now.checked_add(send.patience).unwrap_or(now);

@@ -363,7 +363,8 @@ impl Host for Slot {
     }
 
     fn bury(&self, message: Box<Message>) {
-        let Message { id, payload, key, .. } = *message;
+        let key = message.key().map(Into::into);
+        let Message { id, payload, .. } = *message;
         let died_at = SystemTime::now();
         let letter = DeadLetter {
             id,

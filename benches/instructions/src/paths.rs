@@ -165,10 +165,8 @@ fn message(id: u32) -> Box<Message> {
     Box::new(Message {
         id: MessageId(id.into()),
         payload: payload(),
-        key: None,
+        extras: None,
         expires_at: None,
-        wants_confirmation: false,
-        ack: None,
         share: Share::default(),
     })
 }

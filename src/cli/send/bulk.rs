@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Between two tries of a full outbox: at first, and at most.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// The fewest lines that are tried while the outbox is full.
 const FEWEST: usize = 16;

@@ -22,6 +22,9 @@ use crate::core::{
 
 /// On a busy link, the ping that asks for a proof waits until nothing else is to leave, or so many messages have left.
 const PROOF_AFTER: u64 = 256;
+/// Where no caller waits for a proof and there is room, pings that ask for one are at least this far apart. Both sides pay for
+/// each with a wake-up, and a peer nearby would answer ten thousand a second.
+pub const SPACING: Duration = Duration::from_millis(10);
 
 impl Link {
     pub(super) fn on_heard(&mut self, now: Instant) {
@@ -123,40 +126,45 @@ impl Link {
     /// The next frame, pulled when the transport has room: Close before a heartbeat before data. A ping that only asks for a
     /// proof comes behind the data.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
-        let is_held = self.has_standby();
-        let proves = self.wants_proof(now);
-        let settles = is_held && self.outbox.has_unproven() && self.outbox.since_fence() > 0;
-        let pings = self.owes_ping || (proves && self.outbox.since_fence() >= PROOF_AFTER);
-        let frame = match &mut self.state {
+        match &mut self.state {
             State::Closing(closing) if !(self.owes_ping && closing.ending.owed.is_some()) => {
                 let frame = closing.ending.owed.take()?;
                 closing.sent_code = frame.as_ref().map(|frame| frame.code);
-                return Some(Frame::Close(frame));
+                Some(Frame::Close(frame))
             }
-            State::Closing(_) => self.ping(now),
-            State::Open(_) => match if pings || is_held { None } else { self.outbox.next(now) } {
-                Some(payload) => Frame::Data(payload),
-                // Where nothing else is to leave now, one ping speaks for all of it.
-                None if pings || proves || settles => {
-                    self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
-                    self.ping(now)
-                }
-                None => return None,
-            },
+            State::Closing(_) => Some(self.ping(now)),
+            State::Open(_) => {
+                let frame = self.next_while_open(now)?;
+                self.timers.set_if_unarmed(Timer::Stall, now + self.stall_timeout());
+                Some(frame)
+            }
             State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {
-                return None;
+                None
             }
-        };
-        if matches!(self.state, State::Open(_)) {
-            self.timers.set_if_unarmed(Timer::Stall, now + self.stall_timeout());
         }
-        Some(frame)
+    }
+
+    fn next_while_open(&mut self, now: Instant) -> Option<Frame> {
+        let is_held = self.has_standby();
+        let pings = self.owes_ping || (self.outbox.since_fence() >= PROOF_AFTER && self.wants_proof(now));
+        if !pings
+            && !is_held
+            && let Some(payload) = self.outbox.next(now)
+        {
+            return Some(Frame::Data(payload));
+        }
+        // Where nothing else is to leave now, one ping speaks for all of it.
+        let settles = is_held && self.outbox.has_unproven() && self.outbox.since_fence() > 0;
+        if !(pings || settles || self.wants_proof(now)) {
+            return None;
+        }
+        self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
+        Some(self.ping(now))
     }
 
     fn ping(&mut self, now: Instant) -> Frame {
         self.owes_ping = false;
-        let interval = self.policy.confirm_interval;
-        self.next_proof = (!interval.is_zero()).then(|| now + interval);
+        self.pinged = Some(now);
         self.unflushed_pings += 1;
         let fence = self.outbox.fence();
         Frame::Ping(self.pings.ping(now, fence, &mut self.chance))
@@ -222,12 +230,14 @@ impl Link {
     /// Whether a message waits for its proof and no ping is on its way: one outstanding at a time clocks itself. Where it is
     /// too early for the next one, the timer is armed.
     fn wants_proof(&mut self, now: Instant) -> bool {
-        if !matches!(self.state, State::Open(_)) || !self.outbox.wants_confirmation() || self.pings.is_outstanding() {
+        if !self.outbox.wants_confirmation() || self.pings.is_outstanding() {
             return false;
         }
-        match self.next_proof {
+        let interval = self.policy.confirm_interval;
+        let interval = if self.outbox.is_pressed_for_confirmation() { interval } else { interval.max(SPACING) };
+        match self.pinged.map(|at| at + interval) {
             Some(at) if at > now => {
-                self.timers.set_if_unarmed(Timer::Confirm, at);
+                self.timers.set(Timer::Confirm, at);
                 false
             }
             Some(_) | None => true,

@@ -44,6 +44,7 @@ use super::{
 use rotation::Rotation;
 use state::State;
 
+pub use connection::SPACING;
 pub use exchange::{Command, Commands, Frame, Input, Lane, Received, Verb};
 pub use rotation::Rotating;
 
@@ -62,7 +63,8 @@ pub struct Policy {
     pub retry_after_max: Duration,
     /// Ping and pong.
     pub heartbeat: heartbeat::Policy,
-    /// Pings that ask for a confirmation are at least this far apart, for peers that count control frames.
+    /// Pings that ask for a confirmation are at least this far apart, for peers that count control frames; those that are not
+    /// urgent at least [`SPACING`].
     pub confirm_interval: Duration,
     /// Delays.
     pub backoff: backoff::Policy,
@@ -120,8 +122,8 @@ pub struct Link {
     outbox: Outbox,
     pings: Pings,
     owes_ping: bool,
-    /// No ping asks for a proof before this.
-    next_proof: Option<Instant>,
+    /// When the last ping left.
+    pinged: Option<Instant>,
     unflushed_pings: u32,
     rtt: Option<Duration>,
     heard: Option<Instant>,
@@ -149,7 +151,7 @@ impl Link {
             outbox: Outbox::new(Arc::clone(&policy.outbox)),
             pings: Pings::default(),
             owes_ping: false,
-            next_proof: None,
+            pinged: None,
             unflushed_pings: 0,
             rtt: None,
             heard: None,

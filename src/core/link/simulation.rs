@@ -20,7 +20,7 @@ use crate::core::{
     budget::Share,
     close::{Cause, CloseFrame},
     event::{Certificates, DialFailure, Event, Steps, Timings},
-    message::MessageId,
+    message::{Extras, MessageId},
     outbox::{Delivery, Ended},
     receipt::{self, Fate},
 };
@@ -202,10 +202,8 @@ impl World {
         let message = Message {
             id: MessageId(number.into()),
             payload: text.as_str().into(),
-            key: None,
+            extras: Extras { wants_confirmation: self.one_in(2), ..Extras::default() }.boxed(),
             expires_at: self.one_in(4).then(|| self.now + Duration::from_secs(3)),
-            wants_confirmation: self.one_in(2),
-            ack: None,
             share: Share::default(),
         };
         self.nodes[index].held.insert(number, (text.len(), receipt::State::Queued));

@@ -5,7 +5,7 @@ use crate::core::{
     budget::Share,
     close::{Cause, CloseFrame},
     event::{Certificates, DialFailure, Event, Steps, Timings},
-    message::MessageId,
+    message::{Extras, MessageId},
     receipt::{self, Fate},
 };
 
@@ -78,17 +78,19 @@ impl Bench {
     }
 
     fn send(&mut self, text: &str) -> MessageId {
+        self.offer(text, Extras { wants_confirmation: true, ..Extras::default() })
+    }
+
+    /// Nobody waits for its proof.
+    fn send_unawaited(&mut self, text: &str) -> MessageId {
+        self.offer(text, Extras::default())
+    }
+
+    fn offer(&mut self, text: &str, extras: Extras) -> MessageId {
         self.next_id += 1;
         let id = MessageId(self.next_id);
-        let message = Message {
-            id,
-            payload: text.into(),
-            key: None,
-            expires_at: None,
-            wants_confirmation: true,
-            ack: None,
-            share: Share::default(),
-        };
+        let (payload, extras, share) = (text.into(), extras.boxed(), Share::default());
+        let message = Message { id, payload, extras, expires_at: None, share };
         let (answer, commands) = self.link.offer(self.now, Box::new(message));
         assert!(answer.is_ok());
         self.said.extend(commands);
@@ -356,15 +358,8 @@ fn a_stopped_link_takes_no_message_that_nothing_would_end() {
     let mut bench = Bench::started();
     bench.feed(Input::Stop(Duration::ZERO, Fate::Shutdown)).pass(Duration::ZERO);
     assert!(bench.said.contains(&Command::Done));
-    let late = Message {
-        id: MessageId(9),
-        payload: "late".into(),
-        key: None,
-        expires_at: None,
-        wants_confirmation: false,
-        ack: None,
-        share: Share::default(),
-    };
+    let late =
+        Message { id: MessageId(9), payload: "late".into(), extras: None, expires_at: None, share: Share::default() };
     let (answer, commands) = bench.link.offer(bench.now, Box::new(late));
     assert!(matches!(answer, Err((_, outbox::Refusal::Down))));
     assert_eq!((commands.len(), bench.link.queued_messages()), (0, 0));

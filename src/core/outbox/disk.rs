@@ -35,8 +35,9 @@ impl Outbox {
     pub fn keep(&self, id: MessageId) -> Option<Keep> {
         let place = self.accepted.checked_sub(1).filter(|_| self.policy.durable)?;
         let held = self.queue.get(place).filter(|held| held.message.id == id && held.disk == Disk::Storing)?;
-        let Message { payload, key, expires_at, .. } = &*held.message;
-        Some(Keep { place, id, payload: payload.clone(), key: key.clone(), expires_at: *expires_at })
+        let message = &*held.message;
+        let key = message.key().map(Into::into);
+        Some(Keep { place, id, payload: message.payload.clone(), key, expires_at: message.expires_at })
     }
 
     /// Puts a message back that the disk kept through a restart. Limits do not apply: it was accepted.

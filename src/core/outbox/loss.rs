@@ -37,7 +37,7 @@ impl Outbox {
         for InTransit { place, pulled, mut held } in self.take_in_transit() {
             let begun = offset < escaped;
             offset += wire_len(held.message.payload.len());
-            if held.acknowledged || (held.message.ack.is_none() && pulled <= self.confirmed) {
+            if held.acknowledged || (held.message.ack().is_none() && pulled <= self.confirmed) {
                 self.end_held(held, State::Confirmed, None, ended);
             } else if begun && self.policy.delivery == Delivery::AtMostOnce {
                 self.drop_held(held, State::Unknown, Fate::LinkLost, ended);

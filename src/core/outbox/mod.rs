@@ -87,6 +87,9 @@ pub struct Sent {
 /// 32 KB that hosted gateways allow a frame.
 pub const FRAGMENT_MAX: usize = 31 << 10;
 
+/// About as many messages leave together at most.
+const TOGETHER: usize = 128;
+
 #[derive(Debug)]
 struct InTransit {
     /// Its place in the queue, to go back to.
@@ -159,15 +162,21 @@ impl Outbox {
         let payload = held.message.payload.clone();
         self.pulled += 1;
         self.transit_bytes += payload.len() as u64;
+        if self.in_transit.is_empty() {
+            self.in_transit.reserve((1 + self.queue.len()).min(TOGETHER));
+        }
         self.in_transit.push_back(InTransit { place, pulled: self.pulled, held });
         Some(payload)
     }
 
     /// Everything in transit has been handed to the kernel: `Written`, and to be confirmed.
     pub fn flushed(&mut self, now: Instant, sent: &mut Vec<Sent>, ended: &mut Vec<Ended>) {
-        for InTransit { place, pulled, mut held } in self.take_in_transit() {
+        let all = self.take_in_transit();
+        sent.reserve(all.len());
+        ended.reserve(all.len());
+        for InTransit { place, pulled, mut held } in all {
             let message = &held.message;
-            let (id, bytes, wanted) = (message.id, message.payload.len(), message.wants_confirmation);
+            let (id, bytes, wanted) = (message.id, message.payload.len(), message.wants_confirmation());
             self.bytes -= bytes as u64;
             sent.push(Sent {
                 kind: message.payload.kind(),
@@ -176,7 +185,7 @@ impl Outbox {
             });
             ended.push(Ended { id, state: State::Written, fate: None });
             held.sent = true;
-            let ack = held.message.ack.clone();
+            let ack = held.message.ack().map(Into::into);
             if held.acknowledged || (ack.is_none() && pulled <= self.confirmed) {
                 ended.push(Ended { id, state: State::Confirmed, fate: None });
                 continue;
@@ -204,9 +213,9 @@ impl Outbox {
     /// The pong for the ping with this mark has arrived: the peer has read everything before it.
     pub fn confirm(&mut self, fence: u64, ended: &mut Vec<Ended>) {
         self.confirmed = self.confirmed.max(fence.min(self.pulled));
-        self.unconfirmed.confirm(self.confirmed, |written| {
-            ended.push(Ended { id: written.id, state: State::Confirmed, fate: None });
-        });
+        let confirmed = self.unconfirmed.confirm(self.confirmed);
+        ended.extend(confirmed.map(|written| Ended { id: written.id, state: State::Confirmed, fate: None }));
+        self.unconfirmed.give_back_room();
     }
 
     /// The peer has acknowledged the message of this key. One that nobody waits for means nothing.
@@ -216,7 +225,7 @@ impl Outbox {
         } else if let Some(transit) = self
             .in_transit
             .iter_mut()
-            .find(|transit| !transit.held.acknowledged && transit.held.message.ack.as_deref() == Some(key))
+            .find(|transit| !transit.held.acknowledged && transit.held.message.ack() == Some(key))
         {
             // All of it has left, though the stream has not said so.
             transit.held.acknowledged = true;
@@ -255,6 +264,16 @@ impl Outbox {
     /// Whether a ping should ask the peer how far it has read: a written message wants it, or many are unconfirmed.
     pub fn wants_confirmation(&self) -> bool {
         self.unconfirmed.wants_ping()
+    }
+
+    /// Whether that ping is urgent: a caller waits for it, many are unconfirmed, what is kept takes an eighth of the room, or a
+    /// message must not leave before it.
+    pub fn is_pressed_for_confirmation(&self) -> bool {
+        let (kept, kept_bytes) = (self.unconfirmed.kept(), self.unconfirmed.kept_bytes());
+        self.unconfirmed.is_pressing()
+            || kept > self.policy.max_messages / 8
+            || kept_bytes > self.policy.max_bytes / 8
+            || self.queue.first().is_some_and(|first| !self.suspicion_allows(first))
     }
 
     /// Ends the queued messages whose time to live has run out.

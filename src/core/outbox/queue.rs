@@ -87,7 +87,7 @@ impl Queue {
         self.conflate = conflate;
         self.newest.clear();
         if conflate {
-            let keyed = self.held.iter().filter_map(|(place, held)| Some((held.message.key.clone()?, *place)));
+            let keyed = self.held.iter().filter_map(|(place, held)| Some((held.message.key()?.into(), *place)));
             self.newest.extend(keyed);
             self.crowded_below = self.held.last_key_value().map_or(0, |(place, _)| place + 1);
         }
@@ -98,8 +98,8 @@ impl Queue {
         if let Some(at) = held.message.expires_at {
             self.deadlines.insert((at, place));
         }
-        if let Some(key) = held.message.key.as_ref().filter(|_| self.conflate) {
-            self.newest.insert(key.clone(), place);
+        if let Some(key) = held.message.key().filter(|_| self.conflate) {
+            self.newest.insert(key.into(), place);
         }
         self.held.insert(place, held);
     }
@@ -136,13 +136,13 @@ impl Queue {
         if let Some(at) = held.message.expires_at {
             self.deadlines.remove(&(at, place));
         }
-        if let Some(key) = &held.message.key
+        if let Some(key) = held.message.key()
             && self.newest.get(key) == Some(&place)
         {
             self.newest.remove(key);
             let older = self.held.range(..place.min(self.crowded_below));
-            if let Some((older, _)) = older.rev().find(|(_, older)| older.message.key.as_ref() == Some(key)) {
-                self.newest.insert(key.clone(), *older);
+            if let Some((older, _)) = older.rev().find(|(_, older)| older.message.key() == Some(key)) {
+                self.newest.insert(key.into(), *older);
             }
         }
         Some(held)
@@ -150,7 +150,7 @@ impl Queue {
 
     /// The queued message that `message` would replace, by its key.
     pub(super) fn newest_of(&self, message: &Message) -> Option<(u64, &Held)> {
-        let place = *self.newest.get(message.key.as_ref()?)?;
+        let place = *self.newest.get(message.key()?)?;
         self.held.get(&place).map(|held| (place, held))
     }
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::core::budget::{Budget, Share};
+use crate::core::{
+    budget::{Budget, Share},
+    message::Extras,
+};
 
 mod acks;
 mod again;
@@ -76,10 +79,8 @@ fn message(id: u128, bytes: usize, key: Option<&str>) -> Box<Message> {
     Box::new(Message {
         id: MessageId(id),
         payload: Payload::binary(vec![0; bytes]),
-        key: key.map(Into::into),
+        extras: Extras { key: key.map(Into::into), ..Extras::default() }.boxed(),
         expires_at: None,
-        wants_confirmation: false,
-        ack: None,
         share: Share::default(),
     })
 }
@@ -334,11 +335,13 @@ fn a_ping_is_wanted_for_a_waiter_or_for_many() {
     desk.pull(1);
     desk.flush();
     assert!(!desk.outbox.wants_confirmation());
-    desk.put_message(Box::new(Message { wants_confirmation: true, ..*message(2, 1, None) })).unwrap();
+    let extras = Extras { wants_confirmation: true, ..Extras::default() }.boxed();
+    desk.put_message(Box::new(Message { extras, ..*message(2, 1, None) })).unwrap();
     assert!(!desk.outbox.wants_confirmation());
     desk.pull(1);
     desk.flush();
     assert!(desk.outbox.wants_confirmation());
+    assert!(desk.outbox.is_pressed_for_confirmation());
     let fence = desk.outbox.fence();
     desk.confirm(fence);
     assert!(!desk.outbox.wants_confirmation());

@@ -19,8 +19,16 @@ pub(super) struct Unconfirmed {
     written: VecDeque<Written>,
     /// Those that an acknowledgement confirms.
     unacknowledged: Unacknowledged,
-    /// How many of the first someone waits for, or must be sent again if they are lost.
+    tally: Tally,
+}
+
+/// What is among them.
+#[derive(Debug, Default)]
+struct Tally {
+    /// How many that a pong confirms someone waits for, or must be sent again if they are lost.
     wanted: usize,
+    /// How many of these someone waits for.
+    urgent: usize,
     kept: usize,
     kept_bytes: u64,
 }
@@ -31,8 +39,7 @@ impl Unconfirmed {
         if written.kept.is_none() && self.written.len() >= MOST {
             self.forget_oldest_name();
         }
-        self.count(&written);
-        self.wanted += usize::from(written.wants_ping());
+        self.tally.add(&written, true);
         self.written.push_back(written);
     }
 
@@ -41,21 +48,27 @@ impl Unconfirmed {
         if written.kept.is_none() && self.unacknowledged.len() >= MOST {
             self.unacknowledged.take_oldest();
         }
-        self.count(&written);
+        self.tally.add(&written, false);
         self.unacknowledged.push(now, key, written);
     }
 
-    /// The peer has read the stream up to a place.
-    pub(super) fn confirm(&mut self, up_to: u64, mut tell: impl FnMut(Written)) {
-        while self.written.front().is_some_and(|first| first.pulled <= up_to) {
-            self.take(0).into_iter().for_each(&mut tell);
+    /// The peer has read the stream up to a place: takes what that confirms, in order.
+    pub(super) fn confirm(&mut self, up_to: u64) -> impl ExactSizeIterator<Item = Written> {
+        let confirmed = self.written.partition_point(|written| written.pulled <= up_to);
+        self.written.drain(..confirmed).inspect(|written| self.tally.remove(written, true))
+    }
+
+    /// Ten thousand links must not each keep the room of their busiest moment.
+    pub(super) fn give_back_room(&mut self) {
+        if self.written.is_empty() {
+            self.written = VecDeque::new();
         }
     }
 
     /// The peer has acknowledged the message of this key.
     pub(super) fn acknowledge(&mut self, key: &str) -> Option<Written> {
         let written = self.unacknowledged.take(key)?;
-        self.discount(&written);
+        self.tally.remove(&written, false);
         Some(written)
     }
 
@@ -63,7 +76,7 @@ impl Unconfirmed {
     pub(super) fn give_up(&mut self, until: Instant) -> Vec<Written> {
         let older = self.unacknowledged.take_older(until);
         for written in &older {
-            self.discount(written);
+            self.tally.remove(written, false);
         }
         older
     }
@@ -92,44 +105,45 @@ impl Unconfirmed {
 
     /// Messages kept to be sent again.
     pub(super) fn kept(&self) -> usize {
-        self.kept
+        self.tally.kept
     }
 
     /// Their application bytes.
     pub(super) fn kept_bytes(&self) -> u64 {
-        self.kept_bytes
+        self.tally.kept_bytes
     }
 
     /// Whether it is time to ask the peer.
     pub(super) fn wants_ping(&self) -> bool {
-        self.wanted > 0 || self.written.len() >= MOST / 2
+        self.tally.wanted > 0 || self.is_pressing()
+    }
+
+    /// Whether somebody waits for the answer, or many do not know.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.tally.urgent > 0 || self.written.len() >= MOST / 2
     }
 
     fn forget_oldest_name(&mut self) {
-        if let Some(oldest) = self.written.iter().position(|written| written.kept.is_none()) {
-            self.take(oldest);
+        let oldest = self.written.iter().position(|written| written.kept.is_none());
+        if let Some(forgotten) = oldest.and_then(|oldest| self.written.remove(oldest)) {
+            self.tally.remove(&forgotten, true);
         }
     }
+}
 
-    fn take(&mut self, index: usize) -> Option<Written> {
-        let taken = self.written.remove(index)?;
-        self.wanted -= usize::from(taken.wants_ping());
-        self.discount(&taken);
-        if self.written.is_empty() {
-            // Ten thousand links must not each keep the room of their busiest moment.
-            self.written = VecDeque::new();
-        }
-        Some(taken)
-    }
-
-    fn count(&mut self, written: &Written) {
+impl Tally {
+    fn add(&mut self, written: &Written, by_pong: bool) {
+        self.wanted += usize::from(by_pong && written.wants_ping());
+        self.urgent += usize::from(by_pong && written.wanted);
         if let Some((_, held)) = &written.kept {
             self.kept += 1;
             self.kept_bytes += held.message.payload.len() as u64;
         }
     }
 
-    fn discount(&mut self, written: &Written) {
+    fn remove(&mut self, written: &Written, by_pong: bool) {
+        self.wanted -= usize::from(by_pong && written.wants_ping());
+        self.urgent -= usize::from(by_pong && written.wanted);
         if let Some((_, held)) = &written.kept {
             self.kept -= 1;
             self.kept_bytes -= held.message.payload.len() as u64;

@@ -302,8 +302,7 @@ impl Bench {
         self.next_id += 1;
         let id = MessageId(self.next_id);
         let share = Share::default();
-        let message =
-            Box::new(Message { id, payload, key: None, expires_at: None, wants_confirmation: false, ack: None, share });
+        let message = Box::new(Message { id, payload, extras: None, expires_at: None, share });
         let (reply, answer) = oneshot::channel();
         let until = (tokio::time::Instant::now() + patience).into_std();
         self.order(Order::Offers { offers: vec![Offer { message, until }], stop: Stop::Never, reply }).await;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::{
     close::NORMAL,
+    message::Extras,
     outbox::{Ack, Delivery},
     receipt::State as Rung,
 };
@@ -77,6 +78,38 @@ fn pings_for_a_confirmation_keep_their_distance() {
     assert_eq!(bench.pings(), 1);
 }
 
+/// Answers the ping that leaves now.
+fn pong(bench: &mut Bench) {
+    let Some(Frame::Ping(nonce)) = bench.frames().pop() else { panic!("a ping asks for the proof") };
+    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce)));
+}
+
+#[test]
+fn a_proof_that_nobody_waits_for_is_asked_for_a_little_later() {
+    let mut bench = open(again());
+    bench.send_unawaited("one");
+    bench.texts();
+    pong(&mut bench);
+    let second = bench.send_unawaited("two");
+    bench.texts();
+    assert_eq!(bench.pings(), 0, "it is too early");
+    bench.pass(SPACING);
+    pong(&mut bench);
+    assert_eq!(bench.rung(second), Some(Rung::Confirmed));
+}
+
+#[test]
+fn a_proof_that_a_caller_waits_for_is_asked_for_at_once() {
+    let mut bench = open(again());
+    for text in ["one", "two"] {
+        bench.send_unawaited(text);
+        let awaited = bench.send(text);
+        bench.texts();
+        pong(&mut bench);
+        assert_eq!(bench.rung(awaited), Some(Rung::Confirmed), "{text}");
+    }
+}
+
 #[test]
 fn a_missing_acknowledgement_ends_the_connection_and_the_message_goes_out_again() {
     let mut policy = again();
@@ -86,10 +119,8 @@ fn a_missing_acknowledgement_ends_the_connection_and_the_message_goes_out_again(
     let message = Message {
         id: MessageId(1),
         payload: "one".into(),
-        key: None,
         expires_at: None,
-        wants_confirmation: false,
-        ack: Some("a".into()),
+        extras: Extras { ack: Some("a".into()), ..Extras::default() }.boxed(),
         share: Share::default(),
     };
     assert!(bench.link.offer(bench.now, Box::new(message)).0.is_ok());

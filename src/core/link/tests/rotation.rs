@@ -1,7 +1,7 @@
 //! The link while it rotates: who may send when, what a failure leaves as it was, and how the old connection goes.
 
 use super::*;
-use crate::core::{close::NORMAL, outbox::Delivery};
+use crate::core::{close::NORMAL, message::Extras, outbox::Delivery};
 
 fn beside(input: Input) -> Input {
     Input::Beside(Box::new(input))
@@ -335,10 +335,8 @@ fn an_acknowledgement_is_waited_for_as_long_as_it_may_take() {
         let message = Message {
             id,
             payload: "one".into(),
-            key: None,
             expires_at: None,
-            wants_confirmation: false,
-            ack: Some("a".into()),
+            extras: Extras { ack: Some("a".into()), ..Extras::default() }.boxed(),
             share: Share::default(),
         };
         assert!(bench.link.offer(bench.now, Box::new(message)).0.is_ok());

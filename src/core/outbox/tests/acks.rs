@@ -9,7 +9,8 @@ fn acked(delivery: Delivery) -> Desk {
 
 impl Desk {
     fn put_keyed(&mut self, id: u128, key: &str) {
-        self.put_message(Box::new(Message { ack: Some(key.into()), ..*message(id, 10, None) })).unwrap();
+        let extras = Extras { ack: Some(key.into()), ..Extras::default() }.boxed();
+        self.put_message(Box::new(Message { extras, ..*message(id, 10, None) })).unwrap();
     }
 
     fn acknowledge(&mut self, key: &str) {

@@ -48,6 +48,38 @@ fn every_written_message_asks_for_its_proof() {
 }
 
 #[test]
+fn a_proof_is_urgent_when_what_waits_for_it_takes_an_eighth_of_the_room() {
+    let policy = Policy { max_messages: 16, max_bytes: 160, delivery: Delivery::AtLeastOnce, ..Policy::default() };
+    for (sizes, pressed) in [(&[1, 1][..], false), (&[1, 1, 1], true), (&[20], false), (&[21], true)] {
+        let mut desk = Desk::new(policy.clone());
+        for (id, bytes) in (0..).zip(sizes) {
+            desk.put(id, *bytes).unwrap();
+            desk.pull(1);
+            desk.flush();
+        }
+        assert_eq!(desk.outbox.is_pressed_for_confirmation(), pressed, "{sizes:?}");
+        let fence = desk.outbox.fence();
+        desk.confirm(fence);
+        assert!(!desk.outbox.is_pressed_for_confirmation(), "{sizes:?}");
+    }
+}
+
+#[test]
+fn a_proof_is_urgent_when_a_message_must_not_leave_before_it() {
+    let mut desk = Desk::new(Policy { delivery: Delivery::AtLeastOnce, ..Policy::default() });
+    for id in [1, 2] {
+        desk.put(id, 1).unwrap();
+    }
+    desk.pull(2);
+    desk.flush();
+    desk.close(1008);
+    assert!(!desk.outbox.is_pressed_for_confirmation(), "nothing has left");
+    desk.pull(1);
+    desk.flush();
+    assert!(desk.outbox.is_pressed_for_confirmation(), "the second suspect waits");
+}
+
+#[test]
 fn what_may_have_arrived_ends_unknown_and_never_expired_or_dropped() {
     let mut desk = again();
     let short = Message { expires_at: Some(desk.now + Duration::from_millis(5)), ..*message(1, 10, None) };

@@ -159,13 +159,26 @@ impl Model {
         None
     }
 
-    fn pull(&mut self, now: Instant) -> Option<Line> {
-        let first = self.queued.first()?;
+    /// Whether the first must not leave before the proof of what has left.
+    fn is_blocked(&self) -> bool {
         let last = self.transit.last().or(self.kept().last());
         let alone = self.transit.is_empty() && self.written.is_empty();
-        let suspicious = last.is_some_and(|last| last.strikes > 0) || (first.strikes > 0 && !alone);
-        let due = first.expires.is_none_or(|at| at > now);
-        (due && !suspicious).then(|| self.queued.remove(0))
+        let suspicious = |first: &Line| last.is_some_and(|last| last.strikes > 0) || (first.strikes > 0 && !alone);
+        self.queued.first().is_some_and(suspicious)
+    }
+
+    fn pull(&mut self, now: Instant) -> Option<Line> {
+        let due = self.queued.first()?.expires.is_none_or(|at| at > now);
+        (due && !self.is_blocked()).then(|| self.queued.remove(0))
+    }
+
+    /// Whether a proof is urgent.
+    fn is_pressed(&self) -> bool {
+        let kept: u64 = self.kept().iter().map(|line| line.bytes as u64).sum();
+        self.written.iter().any(|line| line.id.is_multiple_of(2))
+            || self.kept().len() > self.policy.max_messages / 8
+            || kept > self.policy.max_bytes / 8
+            || self.is_blocked()
     }
 
     fn flush(&mut self) {
@@ -256,13 +269,13 @@ fn step(
     match order {
         Order::Offer { bytes, key, ttl, ready } => {
             let expires = ttl.map(|ttl| *now + Duration::from_millis(ttl));
+            let key_text = key.map(|key| key.to_string().into());
+            let extras = Extras { key: key_text, ack: None, wants_confirmation: id.is_multiple_of(2) };
             let message = Box::new(Message {
                 id: MessageId(id),
                 payload: Payload::binary(id.to_be_bytes().repeat(3)[..bytes].to_vec()),
-                key: key.map(|key| key.to_string().into()),
+                extras: extras.boxed(),
                 expires_at: expires,
-                wants_confirmation: id.is_multiple_of(2),
-                ack: None,
                 share: budget.reserve(bytes).unwrap(),
             });
             let answer = outbox.offer(*now, message, ready, &mut told).err().map(|(_, refusal)| refusal);
@@ -348,6 +361,7 @@ proptest! {
             prop_assert_eq!(outbox.next_expiry(), model.queued.iter().filter_map(|line| line.expires).min());
             let wanted = model.written.iter().any(|line| model.again() || line.id.is_multiple_of(2));
             prop_assert_eq!(outbox.wants_confirmation(), wanted);
+            prop_assert_eq!(outbox.is_pressed_for_confirmation(), model.is_pressed());
         }
         // Every accepted message is held, or has come to exactly the state that the model says.
         for (id, state) in &model.states {
@@ -371,10 +385,8 @@ proptest! {
                     let message = Message {
                         id: MessageId(offered),
                         payload: Payload::binary(offered.to_be_bytes().to_vec()),
-                        key: None,
+                        extras: None,
                         expires_at: None,
-                        wants_confirmation: false,
-                        ack: None,
                         share: Share::default(),
                     };
                     prop_assert!(outbox.offer(now, Box::new(message), true, &mut told).is_ok());
