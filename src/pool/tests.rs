@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     config,
     core::{
+        message::Payload,
         phase::Reason,
         receipt::{Fate, State},
     },

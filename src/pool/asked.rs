@@ -1,0 +1,135 @@
+//! What is asked of the pool, and how it says no.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::core::{message::Payload, phase::Phase};
+
+/// Everything a caller says about a message.
+#[derive(Debug, Clone)]
+pub struct Send {
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// This link, or the pool's choice.
+    pub link: Option<u32>,
+    /// Ordering and conflation key.
+    pub key: Option<Box<str>>,
+    /// Time to live, before the endpoint's own.
+    pub ttl: Option<Duration>,
+    /// A repeat within 10 minutes answers with the first one's receipt.
+    pub idempotency_key: Option<Box<str>>,
+    /// Someone will wait for `confirmed`.
+    pub wants_confirmation: bool,
+    /// How long to wait for room where `on_full = "wait"`.
+    pub patience: Duration,
+    /// The data.
+    pub payload: Payload,
+}
+
+/// Why a message was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No such endpoint.
+    #[error("no endpoint is named {0:?}")]
+    NoEndpoint(String),
+    /// No such link.
+    #[error("endpoint {endpoint:?} has {links} links, numbered from 0")]
+    NoLink {
+        /// The endpoint.
+        endpoint: String,
+        /// How many it has.
+        links: u32,
+    },
+    /// Larger than `outbox.max_message`.
+    #[error("the message has {bytes} bytes; outbox.max_message of this endpoint is {limit}")]
+    TooBig {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The outbox is full (also: no room in time, where the caller waits).
+    #[error("the outbox of {link} is full: {messages} messages, {bytes} bytes held")]
+    Full {
+        /// Which link.
+        link: String,
+        /// Messages held.
+        messages: usize,
+        /// bufferedAmount.
+        bytes: u64,
+        /// `outbox.max_messages`
+        max_messages: usize,
+        /// `outbox.max_bytes`
+        max_bytes: u64,
+    },
+    /// `limits.memory` is used up.
+    #[error("the daemon holds {used} bytes of payload; limits.memory is {limit}")]
+    Budget {
+        /// Bytes held.
+        used: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// `when_down = "reject"` and the link is not ready.
+    #[error("{link} is {phase} and outbox.when_down is \"reject\"")]
+    Down {
+        /// Which link.
+        link: String,
+        /// Its phase.
+        phase: Phase,
+    },
+    /// A durable outbox, and the store cannot take the message.
+    #[error("the message cannot be stored: {0}")]
+    Store(Arc<str>),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping and takes no new messages")]
+    Draining,
+}
+
+impl Refused {
+    /// Whether there may be room later.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::Budget { .. } => true,
+            Self::NoEndpoint(_)
+            | Self::NoLink { .. }
+            | Self::TooBig { .. }
+            | Self::Down { .. }
+            | Self::Store(_)
+            | Self::Draining => false,
+        }
+    }
+}
+
+/// A verb that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No such link.
+    #[error("no link {0}")]
+    NoLink(String),
+    /// There is no connection to do it to.
+    #[error("{link} is {phase} and has no connection")]
+    NoConnection {
+        /// Which link.
+        link: String,
+        /// Its phase.
+        phase: Phase,
+    },
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Draining,
+}
+
+/// The daemon is stopping, and follows no new configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draining;
+
+/// Messages of an endpoint that were not sent before the daemon stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Its name.
+    pub endpoint: Arc<str>,
+    /// How many.
+    pub messages: u64,
+    /// They are on disk, and go out after the next start; else they are dropped.
+    pub kept: bool,
+}
