@@ -24,6 +24,8 @@ pub mod phase;
 pub mod receipt;
 pub mod timers;
 
+mod records;
+
 /// Where the clock of a test starts.
 #[cfg(test)]
 #[allow(

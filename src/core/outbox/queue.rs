@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use crate::core::message::{Message, MessageId};
+use crate::core::{
+    message::{Message, MessageId},
+    records::Records,
+};
 
 /// A message and when it was accepted.
 #[derive(Debug)]
@@ -69,7 +72,7 @@ impl Written {
 /// Messages in order of their places.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    held: BTreeMap<u64, Held>,
+    held: Records<u64, Held>,
     /// The newest message of each key; empty while messages are not conflated.
     newest: BTreeMap<Box<str>, u64>,
     deadlines: BTreeSet<(Instant, u64)>,
@@ -87,9 +90,9 @@ impl Queue {
         self.conflate = conflate;
         self.newest.clear();
         if conflate {
-            let keyed = self.held.iter().filter_map(|(place, held)| Some((held.message.key()?.into(), *place)));
+            let keyed = self.held.iter().filter_map(|(place, held)| Some((held.message.key()?.into(), place)));
             self.newest.extend(keyed);
-            self.crowded_below = self.held.last_key_value().map_or(0, |(place, _)| place + 1);
+            self.crowded_below = self.held.last().map_or(0, |(place, _)| place + 1);
         }
     }
 
@@ -106,33 +109,40 @@ impl Queue {
 
     /// The message at a place.
     pub(super) fn get(&self, place: u64) -> Option<&Held> {
-        self.held.get(&place)
+        self.held.get(place)
     }
 
     /// The message at a place, to be changed in what no index knows.
     pub(super) fn get_mut(&mut self, place: u64) -> Option<&mut Held> {
-        self.held.get_mut(&place)
+        self.held.get_mut(place)
     }
 
     /// Those at the head, in order.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Held)> {
-        self.held.iter_mut().map(|(place, held)| (*place, held))
+        self.held.iter_mut()
     }
 
     /// The message at the head.
     pub(super) fn first(&self) -> Option<&Held> {
-        self.held.first_key_value().map(|(_, held)| held)
+        self.held.first().map(|(_, held)| held)
     }
 
     /// Takes the message at the head.
     pub(super) fn pop(&mut self) -> Option<(u64, Held)> {
-        let place = *self.held.first_key_value()?.0;
-        self.remove(place).map(|held| (place, held))
+        let (place, held) = self.held.pop_first()?;
+        self.unlist(place, &held);
+        Some((place, held))
     }
 
     /// Takes the message at a place.
     pub(super) fn remove(&mut self, place: u64) -> Option<Held> {
-        let held = self.held.remove(&place)?;
+        let held = self.held.remove(place)?;
+        self.unlist(place, &held);
+        Some(held)
+    }
+
+    /// Takes what is no longer there out of the indexes.
+    fn unlist(&mut self, place: u64, held: &Held) {
         if let Some(at) = held.message.expires_at {
             self.deadlines.remove(&(at, place));
         }
@@ -140,18 +150,18 @@ impl Queue {
             && self.newest.get(key) == Some(&place)
         {
             self.newest.remove(key);
-            let older = self.held.range(..place.min(self.crowded_below));
-            if let Some((older, _)) = older.rev().find(|(_, older)| older.message.key() == Some(key)) {
-                self.newest.insert(key.into(), *older);
+            let below = place.min(self.crowded_below);
+            let older = self.held.iter().take_while(|(older, _)| *older < below);
+            if let Some((older, _)) = older.filter(|(_, older)| older.message.key() == Some(key)).last() {
+                self.newest.insert(key.into(), older);
             }
         }
-        Some(held)
     }
 
     /// The queued message that `message` would replace, by its key.
     pub(super) fn newest_of(&self, message: &Message) -> Option<(u64, &Held)> {
         let place = *self.newest.get(message.key()?)?;
-        self.held.get(&place).map(|held| (place, held))
+        self.held.get(place).map(|held| (place, held))
     }
 
     /// Takes a message whose deadline has come.

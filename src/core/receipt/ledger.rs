@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Fate, Receipt, State, records::Records, rest::Rest};
-use crate::core::message::MessageId;
+use super::{Fate, Receipt, State, rest::Rest};
+use crate::core::{message::MessageId, records::Records};
 
 /// A repeat of an idempotency key within this answers with the first message's receipt.
 pub const CLAIM: Duration = Duration::from_mins(10);
@@ -47,7 +47,7 @@ struct Claim {
 pub struct Ledger {
     /// Receipts at rest kept at most.
     limit: usize,
-    records: Records<Record>,
+    records: Records<MessageId, Record>,
     rest: Rest,
     /// How many are at rest.
     at_rest: usize,
@@ -62,7 +62,7 @@ impl Ledger {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
-            records: Records::new(),
+            records: Records::default(),
             rest: Rest::default(),
             at_rest: 0,
             begun: None,
@@ -178,8 +178,8 @@ impl Ledger {
     /// Messages of a link that have not ended. Looks at every receipt: for the rare day on which a link's task is lost.
     pub fn unsettled(&self, endpoint: &str, link: u32) -> Vec<(MessageId, State)> {
         self.records
-            .values()
-            .map(|record| &record.receipt)
+            .iter()
+            .map(|(_, record)| &record.receipt)
             .filter(|receipt| &*receipt.endpoint == endpoint && receipt.link == link && !receipt.state.is_end())
             .map(|receipt| (receipt.id, receipt.state))
             .collect()

@@ -3,7 +3,6 @@
 //! A receipt only ever climbs: the ledger refuses a state that is not further than the one reached.
 
 mod ledger;
-mod records;
 mod rest;
 
 use std::{fmt, sync::Arc, time::SystemTime};

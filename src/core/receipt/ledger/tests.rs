@@ -190,7 +190,7 @@ proptest! {
                     now += Duration::from_secs(seconds);
                     ledger.expire(now);
                     prop_assert!(ledger.at_rest <= limit);
-                    prop_assert!(ledger.records.values().all(|record| record.until.is_none_or(|until| until > now)));
+                    prop_assert!(ledger.records.iter().all(|(_, record)| record.until.is_none_or(|until| until > now)));
                 }
             }
             for (id, state) in &held {
