@@ -138,14 +138,17 @@ impl Outbox {
         match self.judge(now, &message, ready) {
             Verdict::Refuse(refusal) => return Err((message, refusal)),
             Verdict::End(state, fate) => ended.push(Ended { id: message.id, state, fate: Some(fate) }),
-            Verdict::Queue => self.accept(now, message, ended),
+            Verdict::Queue => {
+                self.conflate(&message, ended);
+                self.accept(now, message);
+            }
             Verdict::Evict => {
                 self.conflate(&message, ended);
                 while !self.fits(message.payload.len(), 0, 0) {
                     let Some((_, oldest)) = self.queue.pop() else { break };
                     self.drop_held(oldest, State::Dropped, Fate::Evicted, ended);
                 }
-                self.accept(now, message, ended);
+                self.accept(now, message);
             }
         }
         Ok(())
@@ -368,8 +371,7 @@ impl Outbox {
         self.len() - count + self.unconfirmed.kept() < self.policy.max_messages && bytes <= self.policy.max_bytes
     }
 
-    fn accept(&mut self, now: Instant, message: Box<Message>, ended: &mut Vec<Ended>) {
-        self.conflate(&message, ended);
+    fn accept(&mut self, now: Instant, message: Box<Message>) {
         self.bytes += message.payload.len() as u64;
         let disk = if self.policy.durable { Disk::Storing } else { Disk::Free };
         self.queue.insert(self.accepted, Held::new(message, now, disk));
