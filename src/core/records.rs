@@ -4,7 +4,7 @@
 //! of the same keeps its nodes half empty, and costs a message several times as much. What is taken from the middle leaves a
 //! hole, and holes are swept up before they are the greater part.
 
-use std::collections::VecDeque;
+use std::{cell::Cell, collections::VecDeque};
 
 /// Holes that are not worth a sweep.
 const HOLES: usize = 32;
@@ -18,11 +18,13 @@ pub(super) struct Records<K, T> {
     names: VecDeque<K>,
     held: VecDeque<Option<T>>,
     len: usize,
+    /// Where the last search ended. The next one is mostly for its neighbour.
+    near: Cell<usize>,
 }
 
 impl<K, T> Default for Records<K, T> {
     fn default() -> Self {
-        Self { names: VecDeque::new(), held: VecDeque::new(), len: 0 }
+        Self { names: VecDeque::new(), held: VecDeque::new(), len: 0, near: Cell::default() }
     }
 }
 
@@ -116,8 +118,11 @@ impl<K: Copy + Ord, T> Records<K, T> {
 
     /// Where the name is.
     fn find(&self, name: K) -> Option<usize> {
-        let place = self.place(name);
-        (self.names.get(place) == Some(&name)).then_some(place)
+        let is_there = |place: &usize| self.names.get(*place) == Some(&name);
+        let near = self.near.get();
+        let place = [near + 1, near].into_iter().find(is_there).unwrap_or_else(|| self.place(name));
+        self.near.set(place);
+        Some(place).filter(is_there)
     }
 
     /// Where the name is, or would be.
