@@ -55,16 +55,19 @@ pub(crate) fn publish() -> Result<()> {
     let (before, rest) = text.split_once(BEGIN).ok_or("docs/performance.md has lost its first mark")?;
     let (_, after) = rest.split_once(END).ok_or("docs/performance.md has lost its second mark")?;
     fs::write(&document, format!("{before}{written}{after}"))?;
-    fs::copy(place(SAMPLES), place("benches/samples.json"))?;
+    fs::copy(place(SAMPLES), place(PUBLISHED))?;
     println!("\nwritten: docs/performance.md, docs/performance/*.svg, benches/samples.json");
     Ok(())
 }
 
 const SAMPLES: &str = "target/bench-results/samples.json";
+const PUBLISHED: &str = "benches/samples.json";
 
-/// Samples of another form of this program are as good as none.
+/// The samples of earlier runs here, or else those that are published. Samples of another form of this program are as good as
+/// none.
 fn kept() -> BTreeMap<String, Table> {
-    fs::read_to_string(place(SAMPLES)).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    let read = |path| serde_json::from_str(&fs::read_to_string(place(path)).ok()?).ok();
+    [SAMPLES, PUBLISHED].into_iter().find_map(read).unwrap_or_default()
 }
 
 fn place(path: &str) -> PathBuf {
