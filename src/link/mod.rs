@@ -3,6 +3,7 @@
 //! This room knows no pool: it is given a [`Dial`]er, a [`Host`] to tell, and orders. One task per link, one await.
 
 pub mod ack;
+mod arrival;
 mod dial;
 mod dialing;
 mod driver;

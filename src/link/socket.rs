@@ -16,12 +16,12 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message,
-        error::{CapacityError, ProtocolError},
+        error::ProtocolError,
         protocol::{
             CloseFrame as WireClose, Role, WebSocketConfig,
             frame::{
                 Frame as WireFrame,
-                coding::{CloseCode, Data, OpCode},
+                coding::{Data, OpCode},
             },
         },
     },
@@ -29,18 +29,11 @@ use tokio_tungstenite::{
 
 use super::{
     Wire,
+    arrival::{Answer, Arrival},
     faulty::Faulty,
     metered::Metered,
-    tail::{REPLACEMENT, Tail},
-    tap::Answer,
 };
-use crate::core::{
-    chaos::Fault,
-    close::{Cause, CloseFrame},
-    link::Frame,
-    message::{Kind, Payload},
-    outbox,
-};
+use crate::core::{chaos::Fault, close::CloseFrame, link::Frame, message::Kind, outbox};
 
 /// Read buffer of a connection that reads. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a new one,
 /// and then each message costs some allocations.
@@ -82,32 +75,6 @@ pub(super) struct Socket<S> {
     said_close: bool,
     /// The answer that may be waiting, while somebody looks at frames.
     noted: Option<Box<Answer>>,
-}
-
-/// What a read gave.
-#[derive(Debug)]
-pub(super) enum Arrival {
-    /// A data message.
-    Message(Payload),
-    /// A pong with its payload.
-    Pong(Bytes),
-    /// A Close frame.
-    Close(Option<CloseFrame>),
-    /// A ping, which is answered below.
-    Pinged(Bytes),
-    /// A frame that concerns nobody above.
-    Nothing,
-    /// The peer broke the protocol or a limit.
-    Violation {
-        /// The Close code that says so.
-        code: u16,
-        /// `Protocol` or `TooBig`.
-        cause: Cause,
-        /// For people.
-        detail: Box<str>,
-    },
-    /// The stream has ended; empty for a plain end.
-    Ended(Box<str>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -265,9 +232,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Some(Ok(message)) => {
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
                 self.heard_close |= matches!(message, Message::Close(_));
-                received(message, self.ws.get_ref().tail())
+                Arrival::of(message, self.ws.get_ref().tail())
             }
-            Some(Err(error)) => fault(&error),
+            Some(Err(error)) => Arrival::of_error(&error),
         };
         self.discarding |= matches!(arrival, Arrival::Violation { .. });
         Poll::Ready(arrival)
@@ -367,42 +334,5 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
         if let Some(made) = (&mut future).now_or_never() {
             return made;
         }
-    }
-}
-
-fn received(message: Message, tail: &Tail) -> Arrival {
-    match message {
-        Message::Text(text) => Arrival::Message(Payload::checked_text(text)),
-        Message::Binary(bytes) => Arrival::Message(Payload::binary(bytes)),
-        Message::Pong(payload) => Arrival::Pong(payload),
-        Message::Close(frame) => Arrival::Close(frame.map(|frame| {
-            let replaced = frame.code == CloseCode::Protocol && frame.reason.as_str() == REPLACEMENT;
-            let said = if replaced { tail.forbidden_close() } else { None };
-            said.unwrap_or_else(|| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
-        })),
-        Message::Ping(payload) => Arrival::Pinged(payload),
-        Message::Frame(_) => Arrival::Nothing,
-    }
-}
-
-fn fault(error: &Error) -> Arrival {
-    let violation = |code, cause| Arrival::Violation { code, cause, detail: error.to_string().into() };
-    match error {
-        Error::ConnectionClosed | Error::AlreadyClosed => Arrival::Ended("".into()),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
-            Arrival::Ended("".into())
-        }
-        Error::Io(error) => Arrival::Ended(error.to_string().into()),
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(1009, Cause::TooBig),
-        Error::Utf8(_) => violation(1007, Cause::Protocol),
-        Error::Protocol(_) => violation(1002, Cause::Protocol),
-        // None of these comes from reading frames.
-        Error::Tls(_)
-        | Error::Capacity(CapacityError::TooManyHeaders)
-        | Error::WriteBufferFull(_)
-        | Error::AttackAttempt
-        | Error::Url(_)
-        | Error::Http(_)
-        | Error::HttpFormat(_) => Arrival::Ended(error.to_string().into()),
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::socket::Arrival;
+use super::arrival::{Answer, Arrival};
 use crate::core::{
     close::CloseFrame,
     event::LinkId,
@@ -163,22 +163,6 @@ impl Tap {
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What tungstenite sends by itself.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// To a ping.
-    Pong(Bytes),
-    /// To a Close.
-    Close(Option<CloseFrame>),
-}
-
-impl Answer {
-    /// As tungstenite answers a Close.
-    pub(super) fn to_close(frame: Option<&CloseFrame>) -> Self {
-        Self::Close(frame.map(|frame| CloseFrame { code: frame.answer(), reason: frame.reason.clone() }))
     }
 }
 

@@ -15,11 +15,7 @@ use crate::{
         link::{Frame, Input, Lane, Received},
         message::Payload,
     },
-    link::{
-        Dial, Dialled, Progress, ack,
-        dialing::Dialing,
-        socket::{Arrival, Socket},
-    },
+    link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, socket::Socket},
 };
 
 /// An attempt, a connection, or neither.

@@ -1,0 +1,97 @@
+//! What arrives on an open WebSocket, in the driver's words, and what tungstenite answers to it by itself.
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    error::{CapacityError, ProtocolError},
+    protocol::frame::coding::CloseCode,
+};
+
+use super::tail::{REPLACEMENT, Tail};
+use crate::core::{
+    close::{Cause, CloseFrame},
+    message::Payload,
+};
+
+/// What a read gave.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A data message.
+    Message(Payload),
+    /// A pong with its payload.
+    Pong(Bytes),
+    /// A Close frame.
+    Close(Option<CloseFrame>),
+    /// A ping, which is answered below.
+    Pinged(Bytes),
+    /// A frame that concerns nobody above.
+    Nothing,
+    /// The peer broke the protocol or a limit.
+    Violation {
+        /// The Close code that says so.
+        code: u16,
+        /// `Protocol` or `TooBig`.
+        cause: Cause,
+        /// For people.
+        detail: Box<str>,
+    },
+    /// The stream has ended; empty for a plain end.
+    Ended(Box<str>),
+}
+
+impl Arrival {
+    /// What tungstenite read. Of a Close with a code that it does not allow, `tail` says what was on the wire.
+    pub(super) fn of(message: Message, tail: &Tail) -> Self {
+        match message {
+            Message::Text(text) => Self::Message(Payload::checked_text(text)),
+            Message::Binary(bytes) => Self::Message(Payload::binary(bytes)),
+            Message::Pong(payload) => Self::Pong(payload),
+            Message::Close(frame) => Self::Close(frame.map(|frame| {
+                let replaced = frame.code == CloseCode::Protocol && frame.reason.as_str() == REPLACEMENT;
+                let said = if replaced { tail.forbidden_close() } else { None };
+                said.unwrap_or_else(|| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
+            })),
+            Message::Ping(payload) => Self::Pinged(payload),
+            Message::Frame(_) => Self::Nothing,
+        }
+    }
+
+    /// Why it could not go on reading.
+    pub(super) fn of_error(error: &Error) -> Self {
+        let violation = |code, cause| Self::Violation { code, cause, detail: error.to_string().into() };
+        match error {
+            Error::ConnectionClosed | Error::AlreadyClosed => Self::Ended("".into()),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
+                Self::Ended("".into())
+            }
+            Error::Io(error) => Self::Ended(error.to_string().into()),
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(1009, Cause::TooBig),
+            Error::Utf8(_) => violation(1007, Cause::Protocol),
+            Error::Protocol(_) => violation(1002, Cause::Protocol),
+            // None of these comes from reading frames.
+            Error::Tls(_)
+            | Error::Capacity(CapacityError::TooManyHeaders)
+            | Error::WriteBufferFull(_)
+            | Error::AttackAttempt
+            | Error::Url(_)
+            | Error::Http(_)
+            | Error::HttpFormat(_) => Self::Ended(error.to_string().into()),
+        }
+    }
+}
+
+/// What tungstenite sends by itself.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// To a ping.
+    Pong(Bytes),
+    /// To a Close.
+    Close(Option<CloseFrame>),
+}
+
+impl Answer {
+    /// As tungstenite answers a Close.
+    pub(super) fn to_close(frame: Option<&CloseFrame>) -> Self {
+        Self::Close(frame.map(|frame| CloseFrame { code: frame.answer(), reason: frame.reason.clone() }))
+    }
+}
