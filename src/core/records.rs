@@ -102,7 +102,7 @@ impl<K: Copy + Ord, T> Records<K, T> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &T)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.names.iter().zip(&self.held).filter_map(|(name, record)| Some((*name, record.as_ref()?)))
     }
 

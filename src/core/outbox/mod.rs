@@ -87,7 +87,7 @@ pub struct Sent {
 /// 32 KB that hosted gateways allow a frame.
 pub const FRAGMENT_MAX: usize = 31 << 10;
 
-/// About as many messages leave together at most.
+/// About as many messages as the driver gives to the network together.
 const TOGETHER: usize = 128;
 
 #[derive(Debug)]
@@ -101,9 +101,8 @@ struct InTransit {
 
 /// Where an offered message goes.
 enum Verdict {
+    /// Into the queue; the message that it replaces goes, and the oldest ones make room as far as they must.
     Queue,
-    /// The oldest queued messages make room.
-    Evict,
     /// Accepted, and ended at once.
     End(State, Fate),
     Refuse(Refusal),
@@ -139,10 +138,6 @@ impl Outbox {
             Verdict::Refuse(refusal) => return Err((message, refusal)),
             Verdict::End(state, fate) => ended.push(Ended { id: message.id, state, fate: Some(fate) }),
             Verdict::Queue => {
-                self.conflate(&message, ended);
-                self.accept(now, message);
-            }
-            Verdict::Evict => {
                 self.conflate(&message, ended);
                 while !self.fits(message.payload.len(), 0, 0) {
                     let Some((_, oldest)) = self.queue.pop() else { break };
@@ -358,7 +353,7 @@ impl Outbox {
         }
         match self.policy.on_full {
             OnFull::DropNewest => Verdict::End(State::Dropped, Fate::Overflow),
-            OnFull::DropOldest if self.fits(bytes, self.queue.len(), self.bytes - self.transit_bytes) => Verdict::Evict,
+            OnFull::DropOldest if self.fits(bytes, self.queue.len(), self.bytes - self.transit_bytes) => Verdict::Queue,
             // Room that can never come is not waited for.
             OnFull::Wait if bytes as u64 <= self.policy.max_bytes => Verdict::Refuse(Refusal::Wait),
             OnFull::Reject | OnFull::DropOldest | OnFull::Wait => Verdict::Refuse(Refusal::Full),

@@ -1,9 +1,9 @@
 //! Messages written and not yet known to have been read by the peer, in the order of the stream.
 //!
 //! At most once, only their names are kept, and not more than [`MOST`] of those that a pong confirms and of those that an
-//! acknowledgement does: past that bound the oldest is forgotten and stays `written`. A ping is asked for at half of it, so this takes a peer that answers no ping while
-//! hundreds of messages leave. At least once, the messages themselves are kept, within the limits of the outbox, which
-//! count them.
+//! acknowledgement does: past that bound the oldest is forgotten and stays `written`. A ping is asked for at half of it, so this
+//! takes a peer that answers no ping while hundreds of messages leave. At least once, the messages themselves are kept, within the
+//! limits of the outbox, which count them.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -118,7 +118,7 @@ impl Unconfirmed {
         self.tally.wanted > 0 || self.is_pressing()
     }
 
-    /// Whether somebody waits for the answer, or many do not know.
+    /// Whether a caller waits for the proof of one, or many have none.
     pub(super) fn is_pressing(&self) -> bool {
         self.tally.urgent > 0 || self.written.len() >= MOST / 2
     }
