@@ -211,9 +211,7 @@ impl Outbox {
     /// The pong for the ping with this mark has arrived: the peer has read everything before it.
     pub fn confirm(&mut self, fence: u64, ended: &mut Vec<Ended>) {
         self.confirmed = self.confirmed.max(fence.min(self.pulled));
-        let confirmed = self.unconfirmed.confirm(self.confirmed);
-        ended.extend(confirmed.map(|written| Ended { id: written.id, state: State::Confirmed, fate: None }));
-        self.unconfirmed.give_back_room();
+        self.unconfirmed.confirm(self.confirmed, ended);
     }
 
     /// The peer has acknowledged the message of this key. One that nobody waits for means nothing.

@@ -7,7 +7,8 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{queue::Written, unacknowledged::Unacknowledged};
+use super::{Ended, queue::Written, unacknowledged::Unacknowledged};
+use crate::core::receipt::State;
 
 /// Names kept at most.
 pub(super) const MOST: usize = 1024;
@@ -52,15 +53,15 @@ impl Unconfirmed {
         self.unacknowledged.push(now, key, written);
     }
 
-    /// The peer has read the stream up to a place: takes what that confirms, in order.
-    pub(super) fn confirm(&mut self, up_to: u64) -> impl ExactSizeIterator<Item = Written> {
+    /// The peer has read the stream up to a place: ends what that confirms, in order.
+    pub(super) fn confirm(&mut self, up_to: u64, ended: &mut Vec<Ended>) {
         let confirmed = self.written.partition_point(|written| written.pulled <= up_to);
-        self.written.drain(..confirmed).inspect(|written| self.tally.remove(written, true))
-    }
-
-    /// Ten thousand links must not each keep the room of their busiest moment.
-    pub(super) fn give_back_room(&mut self) {
+        ended.extend(self.written.drain(..confirmed).map(|written| {
+            self.tally.remove(&written, true);
+            Ended { id: written.id, state: State::Confirmed, fate: None }
+        }));
         if self.written.is_empty() {
+            // Ten thousand links must not each keep the room of their busiest moment.
             self.written = VecDeque::new();
         }
     }
@@ -148,5 +149,23 @@ impl Tally {
             self.kept -= 1;
             self.kept_bytes -= held.message.payload.len() as u64;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::message::MessageId;
+
+    #[test]
+    fn nothing_left_keeps_no_room() {
+        let (mut unconfirmed, mut ended) = (Unconfirmed::default(), Vec::new());
+        for pulled in 0..100 {
+            unconfirmed.push(Written { pulled, id: MessageId(pulled.into()), wanted: false, kept: None });
+        }
+        unconfirmed.confirm(98, &mut ended);
+        assert!(unconfirmed.written.capacity() > 0);
+        unconfirmed.confirm(99, &mut ended);
+        assert_eq!((unconfirmed.written.capacity(), ended.len()), (0, 100));
     }
 }
