@@ -129,13 +129,13 @@ impl Spool {
         matches!(self.standing(), Standing::Open(_))
     }
 
-    /// Why durable messages need not even be tried; `None`: they may be. A full store is tried: there may be room again.
+    /// Why durable messages need not even be tried; `None`: they may be. A store that is full or away is tried: it may be well again.
     pub(super) fn closed(&self) -> Option<Arc<str>> {
         match self.standing() {
             Standing::Unused => Some("the store is not open".into()),
             Standing::Failed(why) => Some(why),
             Standing::Open(store) => match store.status().failure? {
-                WriteError::Full(_) => None,
+                WriteError::Full(_) | WriteError::Away(_) => None,
                 broken @ (WriteError::Broken(_) | WriteError::Closed) => Some(broken.to_string().into()),
             },
         }
@@ -147,6 +147,7 @@ impl Spool {
     }
 
     /// How it is; `None`: no endpoint needs it.
+                store.look();
     pub(super) fn view(&self) -> Option<StoreView> {
         match self.standing() {
             Standing::Unused => None,

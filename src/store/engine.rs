@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +17,7 @@ use std::{
 use rusqlite::{Connection, config::DbConfig, ffi::ErrorCode};
 
 use super::{
-    DeadLetter, Op, OpenError, Policy, Recovered, WriteError,
+    DeadLetter, Op, OpenError, Policy, Recovered, WriteError, anchor,
     folder::Folder,
     inbox,
     index::Index,
@@ -82,6 +83,8 @@ pub(super) struct Engine {
     mark: Mark,
     /// Pages in the log, as the engine told at the last commit.
     logged: Arc<AtomicU64>,
+    /// The file once more, to know it again. Not to be closed before the engine's own: its locks would go with it.
+    file: File,
     /// Last, so that the lock is held until the file is closed.
     folder: Folder,
 }
@@ -101,7 +104,8 @@ impl Engine {
         let index = Index::read(&db).map_err(|e| open::unreadable(&path, e))?;
         let logged = Arc::new(AtomicU64::new(0));
         let bounds = Bounds::new(policy);
-        let mut engine = Self { db, index, bounds, room: 0, evicted: 0, commits: 0, mark, logged, folder };
+        let file = File::open(&path).map_err(|e| OpenError::from_io(&path, e))?;
+        let mut engine = Self { db, index, bounds, room: 0, evicted: 0, commits: 0, mark, logged, file, folder };
         engine.begin().map_err(|e| open::fault(&path, e))?;
         Ok((engine, recovered))
     }
@@ -110,11 +114,18 @@ impl Engine {
     pub(super) fn commit(&mut self, ops: &[&Op], now: SystemTime) -> Result<Outcomes, WriteError> {
         let outcomes = self.attempt(ops, now).map_err(|fault| match self.undo(fault) {
             full @ WriteError::Full(_) => self.make_room().err().unwrap_or(full),
-            broken @ (WriteError::Broken(_) | WriteError::Closed) => broken,
+            other @ (WriteError::Broken(_) | WriteError::Away(_) | WriteError::Closed) => other,
         })?;
         self.commits += 1;
         self.after_commit()?;
         Ok(outcomes)
+    }
+
+    /// Looks whether all files are still where they were opened: what is written elsewhere nobody will find.
+    pub(super) fn look(&self) -> Result<(), WriteError> {
+        self.folder.look()?;
+        anchor::look(&self.folder.store(), &self.file)?;
+        self.mark.look()
     }
 
     /// Bytes of the file that hold something.
@@ -228,7 +239,7 @@ impl Engine {
     fn make_room(&mut self) -> Result<(), WriteError> {
         match self.fold("PASSIVE").map_err(|e| write_error(&e)) {
             Err(broken @ WriteError::Broken(_)) => Err(broken),
-            Ok(()) | Err(WriteError::Full(_) | WriteError::Closed) => Ok(()),
+            Ok(()) | Err(WriteError::Full(_) | WriteError::Away(_) | WriteError::Closed) => Ok(()),
         }
     }
 

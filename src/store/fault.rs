@@ -106,9 +106,22 @@ pub enum WriteError {
     /// failed sync a later one may say yes to what was lost. What was asked for when it happened may be there after a restart.
     #[error("the store is out of order until a restart: {0}")]
     Broken(Arc<str>),
+    /// Its files are not where they were opened, or others stand there. What it holds is in them; it goes on when they are back.
+    #[error("the store is not where it was: {0}; put storage.dir back, or restart")]
+    Away(Arc<str>),
     /// The store has been closed.
     #[error("the store is closed: the daemon stops")]
     Closed,
+}
+
+impl WriteError {
+    /// Whether the same may be written later, without a restart.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Full(_) | Self::Away(_) => true,
+            Self::Broken(_) | Self::Closed => false,
+        }
+    }
 }
 
 /// Why dead letters could not be read.

@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use super::OpenError;
+use super::{OpenError, WriteError, anchor};
 
 const LOCK: &str = "wskeeper.lock";
 const STORE: &str = "store.sqlite";
@@ -32,7 +32,7 @@ pub(super) fn store_in(dir: &Path) -> PathBuf {
 pub(super) struct Folder {
     dir: PathBuf,
     /// Holds the lock.
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -53,7 +53,12 @@ impl Folder {
             Err(TryLockError::Error(e)) => return Err(fault(e)),
         }
         sign(&mut lock).map_err(fault)?;
-        Ok(Self { dir: dir.to_owned(), _lock: lock })
+        Ok(Self { dir: dir.to_owned(), lock })
+    }
+
+    /// Looks whether the lock is still where another daemon would look for it.
+    pub(super) fn look(&self) -> Result<(), WriteError> {
+        anchor::look(&self.dir.join(LOCK), &self.lock)
     }
 
     /// Where the store's file is.

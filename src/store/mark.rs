@@ -12,13 +12,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::log::Log;
+use super::{WriteError, anchor, log::Log};
 
 const LEN: usize = 20;
 
 /// The mark's file, and the log that it speaks of.
 #[derive(Debug)]
 pub(super) struct Mark {
+    path: PathBuf,
     file: File,
     log: PathBuf,
     open_log: Option<File>,
@@ -28,7 +29,13 @@ impl Mark {
     /// The mark at `path`, about the log at `log`.
     pub(super) fn open(path: &Path, log: PathBuf) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Ok(Self { file, log, open_log: None })
+        Ok(Self { path: path.to_owned(), file, log, open_log: None })
+    }
+
+    /// Looks whether the mark and, once there is one, the log are still where they were.
+    pub(super) fn look(&self) -> Result<(), WriteError> {
+        anchor::look(&self.path, &self.file)?;
+        self.open_log.as_ref().map_or(Ok(()), |log| anchor::look(&self.log, log))
     }
 
     /// Whether the log has less than was acknowledged. A mark that a crash tore, or that speaks of another round, says nothing.

@@ -23,6 +23,8 @@
 //!    yes to a later one and have forgotten what it could not write.
 //! 3. **Full is not broken.** Past `max_bytes`, or with no space on the disk, messages are refused with [`WriteError::Full`];
 //!    settlements and marks are kept and tried again until they are on disk, and the store goes on by itself once there is room.
+//!    So it is while the files are not where they were opened ([`WriteError::Away`]): what is written to a file that nobody will
+//!    find is not on disk. Files that were deleted never come back, and that is [`WriteError::Broken`].
 //! 4. **What cannot be understood is left as it is.** Opening fails with a clear error and no byte of the file or its log
 //!    has changed: a foreign file, a later format, a damaged page, row or log, a log without its file.
 //! 5. **Damage is found** when it is in a row, in a page's structure, or in the log before its last acknowledged frame. Not found:
@@ -36,6 +38,7 @@
 //! of each inbox, whose next one is cut when that is on disk; so a bound here
 //! would only be a second one to get wrong.
 
+mod anchor;
 mod change;
 mod engine;
 mod fault;
@@ -116,8 +119,8 @@ pub struct Status {
     pub dead_evicted: u64,
     /// Transactions synced since the start.
     pub commits: u64,
-    /// Why messages are refused: [`WriteError::Full`] until a message was taken in or let go, [`WriteError::Broken`] until a
-    /// restart.
+    /// Why messages are refused: [`WriteError::Full`] until a message was taken in or let go, [`WriteError::Away`] until the
+    /// files are back, [`WriteError::Broken`] until a restart.
     pub failure: Option<WriteError>,
     /// Bytes of durable inboxes.
     pub inbox_bytes: u64,
@@ -200,7 +203,12 @@ impl Store {
         self.read(move |engine| engine.letter(id)).await
     }
 
-    /// How the store is, as of the last commit.
+    /// Has the thread look whether its files are still there, which the status then says. Does not wait for it.
+    pub fn look(&self) {
+        self.shared.look();
+    }
+
+    /// How the store is, as of the last commit or look.
     pub fn status(&self) -> Status {
         self.shared.status()
     }

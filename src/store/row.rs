@@ -180,9 +180,10 @@ pub(super) fn cost(bytes: usize) -> u64 {
     bytes as u64
 }
 
-/// Whole milliseconds since 1970; what is earlier is then.
+/// Whole milliseconds since 1970; what is earlier is then, and what is later than a number can say is as late as it can.
 pub(super) fn millis(at: SystemTime) -> i64 {
-    at.duration_since(UNIX_EPOCH).ok().and_then(|since| since.as_millis().try_into().ok()).unwrap_or(0)
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
 pub(super) fn time(millis: i64) -> SystemTime {

@@ -45,6 +45,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Queue {
     tasks: VecDeque<Task>,
+    /// Somebody asks how the files are.
+    is_asked: bool,
     is_closing: bool,
     /// What the end is to vouch for.
     sealed: BTreeMap<Arc<str>, u64>,
@@ -76,6 +78,12 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// Asks the thread to look at its files.
+    pub(super) fn look(&self) {
+        lock(&self.queue).is_asked = true;
+        self.wake.notify_one();
+    }
+
     pub(super) fn status(&self) -> Status {
         lock(&self.status).clone()
     }
@@ -83,8 +91,8 @@ impl Shared {
     /// Waits for tasks, but not longer than `patience`. `None`: the store is to be closed.
     fn take(&self, patience: Option<Duration>) -> Option<VecDeque<Task>> {
         let mut queue = lock(&self.queue);
-        if queue.tasks.is_empty() && !queue.is_closing {
-            let is_idle = |queue: &mut Queue| queue.tasks.is_empty() && !queue.is_closing;
+        let is_idle = |queue: &mut Queue| queue.tasks.is_empty() && !queue.is_closing && !queue.is_asked;
+        if is_idle(&mut queue) {
             queue = match patience {
                 None => self.wake.wait_while(queue, is_idle).unwrap_or_else(PoisonError::into_inner),
                 Some(patience) => {
@@ -92,18 +100,22 @@ impl Shared {
                 }
             };
         }
+        queue.is_asked = false;
         (!queue.tasks.is_empty() || !queue.is_closing).then(|| mem::take(&mut queue.tasks))
     }
 }
 
 /// Runs the engine until the store is closed.
 pub(super) fn run(engine: Engine, shared: Arc<Shared>) {
-    let mut writer = Writer { engine, shared, kept: Vec::new(), broken: None, inbox_failure: None };
+    let mut writer = Writer { engine, shared, kept: Vec::new(), broken: None, away: None, inbox_failure: None };
     let _end = End(Arc::clone(&writer.shared));
     writer.report(None);
     loop {
         let patience = (!writer.kept.is_empty()).then_some(RETRY);
         let Some(tasks) = writer.shared.take(patience) else { break };
+        if tasks.is_empty() {
+            writer.look_around();
+        }
         writer.serve(tasks);
     }
     writer.close();
@@ -115,6 +127,8 @@ struct Writer {
     /// Facts that there was no room for.
     kept: Vec<(Op, Option<Done>)>,
     broken: Option<WriteError>,
+    /// Its files are not where they were.
+    away: Option<WriteError>,
     /// Why the last segment of an inbox was refused.
     inbox_failure: Option<WriteError>,
 }
@@ -158,7 +172,7 @@ impl Writer {
                 self.report(self.fullness(&batch, &outcomes));
                 answer(batch, outcomes);
             }
-            Err(full @ WriteError::Full(_)) => self.commit_without_inboxes(batch, &full),
+            Err(full) if full.may_pass() => self.commit_without_inboxes(batch, &full),
             Err(broken) => {
                 self.report(None);
                 tell_all(batch, &broken);
@@ -186,10 +200,10 @@ impl Writer {
         tell_all(appends, full);
         match second {
             Ok(outcomes) => answer(rest, outcomes),
-            Err(WriteError::Full(_)) => {
+            Err(full) if full.may_pass() => {
                 let (facts, wishes): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(op, _)| op.is_fact());
                 self.kept = facts;
-                tell_all(wishes, full);
+                tell_all(wishes, &full);
             }
             Err(broken) => tell_all(rest, &broken),
         }
@@ -203,11 +217,40 @@ impl Writer {
             return Ok(Vec::new());
         }
         let ops: Vec<&Op> = batch.iter().map(|(op, _)| op).collect();
-        self.engine.commit(&ops, SystemTime::now()).inspect_err(|error| {
+        self.look()?;
+        let outcomes = self.engine.commit(&ops, SystemTime::now());
+        // What was deleted meanwhile has not been stored, whatever the engine says.
+        let gone = self.engine.look().err().filter(|error| !error.may_pass());
+        gone.map_or(outcomes, Err).inspect_err(|error| {
             if matches!(error, WriteError::Broken(_)) {
                 self.broken = Some(error.clone());
             }
         })
+    }
+
+    /// Whether the files are where they were; told when that changes.
+    fn look(&mut self) -> Result<(), WriteError> {
+        let found = self.engine.look();
+        match (&found, &self.away) {
+            (Err(error), None) => tracing::error!(%error, "the store takes nothing"),
+            (Ok(()), Some(_)) => tracing::info!("the store's files are back: it goes on"),
+            (Ok(()), None) | (Err(_), Some(_)) => {}
+        }
+        self.away = found.as_ref().err().filter(|error| error.may_pass()).cloned();
+        if let Err(broken @ WriteError::Broken(_)) = &found {
+            self.broken = Some(broken.clone());
+        }
+        found
+    }
+
+    /// Somebody asks how things are while nothing is written.
+    fn look_around(&mut self) {
+        if self.broken.is_none() {
+            // The status says it.
+            let _ = self.look();
+        }
+        let before = lock(&self.shared.status).failure.clone();
+        self.report(before);
     }
 
     /// Why messages are refused after this batch, as far as is known. What was said before stands until a message was taken in
@@ -232,17 +275,23 @@ impl Writer {
         status.dead_bytes = engine.index.letter_bytes;
         status.dead_evicted = engine.evicted;
         status.commits = engine.commits;
-        status.failure = self.broken.clone().or(full);
+        let full = full.filter(|error| matches!(error, WriteError::Full(_)));
+        status.failure = self.broken.clone().or_else(|| self.away.clone()).or(full);
         status.inbox_bytes = engine.index.spans.bytes;
-        status.inbox_failure = self.broken.clone().or_else(|| self.inbox_failure.clone());
+        status.inbox_failure = self.broken.clone().or_else(|| self.away.clone()).or_else(|| self.inbox_failure.clone());
     }
 
-    fn close(self) {
-        let Self { engine, kept, shared, broken, inbox_failure: _ } = self;
+    fn close(mut self) {
+        if self.broken.is_none() && self.look().is_err() {
+            tracing::error!("what the store holds is not there after a restart, unless its files are put back");
+        }
+        let is_home = self.away.is_none();
+        let Self { engine, kept, shared, broken, .. } = self;
         tell_all(kept, &WriteError::Closed);
         let sealed = mem::take(&mut lock(&shared.queue).sealed);
-        // What is broken is left as it is, for the next opening to look at.
+        // What is broken is left as it is, for the next opening to look at; and beside what is away stand a stranger's files.
         if broken.is_none()
+            && is_home
             && let Err(error) = engine.close(&sealed)
         {
             lock(&shared.status).failure = Some(error);

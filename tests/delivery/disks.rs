@@ -135,6 +135,41 @@ async fn a_disk_without_space_refuses_until_there_is_some_again() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_moved_refuses_until_it_is_back_and_one_that_is_removed_until_a_restart() {
+    let (disk, memory) = (Recorder::listen().await, Recorder::listen().await);
+    let mut daemon = Daemon::start(&both(disk.port, memory.port)).await;
+    let (store, elsewhere) = (daemon.folder().join("store"), daemon.folder().join("elsewhere"));
+    daemon.api.send_text("disk", "one").await.expect(202);
+    fs::rename(&store, &elsewhere).unwrap();
+    unready(&daemon, "not where it was").await;
+    assert_unavailable(&daemon.api.send_text("disk", "nobody would find it").await, "not where it was");
+    fs::rename(&elsewhere, &store).unwrap();
+    daemon.ready().await;
+    daemon.api.send_text("disk", "two").await.expect(202);
+    disk.until_exactly(&["one".to_owned(), "two".to_owned()]).await;
+    fs::remove_dir_all(&store).unwrap();
+    unready(&daemon, "removed while it was in use").await;
+    assert_unavailable(&daemon.api.send_text("disk", "nobody would find it").await, "removed while it was in use");
+    assert_degraded(&daemon, &memory, "removed while it was in use").await;
+    daemon.kill();
+    daemon.relaunch().await;
+    daemon.ready().await;
+    daemon.api.send_text("disk", "three").await.expect(202);
+    disk.until_exactly(&["one".to_owned(), "two".to_owned(), "three".to_owned()]).await;
+}
+
+/// Waits until readiness tells of it, without a message that is sent.
+async fn unready(daemon: &Daemon, why: &str) {
+    until("a daemon that is not ready", || async {
+        let answer = daemon.api.get("/readyz").await;
+        let is_told =
+            answer.status == 503 && answer.json()["detail"].as_str().is_some_and(|detail| detail.contains(why));
+        if is_told { Ok(()) } else { Err(answer) }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_folder_that_may_not_be_written_takes_only_durable_messages_down() {
     let mut daemon = Daemon::made("");
     let memory = Recorder::listen().await;

@@ -1,5 +1,6 @@
 //! The store on real files in temporary folders.
 
+mod away;
 mod bounds;
 mod damage;
 mod inboxes;
