@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -25,6 +28,8 @@ pub(super) struct Pod {
     pub(super) heard_until: BTreeMap<u32, SystemTime>,
     config: RwLock<Arc<Endpoint>>,
     tasks: Mutex<Vec<Task>>,
+    /// Whose turn it is among links that are as good as each other.
+    turn: AtomicUsize,
     /// The tasks of its links are to rest for ever.
     #[cfg(any(test, feature = "wedge"))]
     pub(super) is_wedged: std::sync::atomic::AtomicBool,
@@ -70,6 +75,7 @@ impl Pod {
             heard_until,
             config: RwLock::new(config),
             tasks: Mutex::new(Vec::new()),
+            turn: AtomicUsize::new(0),
             #[cfg(any(test, feature = "wedge"))]
             is_wedged: false.into(),
             keeper: Mutex::default(),
@@ -120,12 +126,17 @@ impl Pod {
         u32::try_from(self.tasks().len()).unwrap_or(u32::MAX)
     }
 
-    /// The first of those for which `rank` is least.
+    /// One of those for which `rank` is least: they take turns.
     pub(super) fn slot_with_least<T: Ord>(&self, rank: impl Fn(Load) -> T) -> Option<Arc<Slot>> {
         let tasks = self.tasks();
         let least = match &tasks[..] {
+            [] => return None,
             [only] => only,
-            tasks => tasks.iter().min_by_key(|task| rank(task.slot.load()))?,
+            tasks => {
+                let first = self.turn.fetch_add(1, Ordering::Relaxed) % tasks.len();
+                let (before, from) = tasks.split_at(first);
+                from.iter().chain(before).min_by_key(|task| rank(task.slot.load()))?
+            }
         };
         Some(Arc::clone(&least.slot))
     }

@@ -76,6 +76,24 @@ fn send(endpoint: &str) -> Send {
 #[tokio::test]
 async fn a_link_that_panics_goes_on_with_a_new_task() {
     let pool = pool().await;
+#[tokio::test]
+async fn links_that_are_as_good_as_each_other_take_turns() {
+    let text = "[endpoints.many]\nurl = 'ws://127.0.0.1:9/'\nlinks = 3";
+    let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
+    let families = Families::register(&Registry::new(), false).expect("metrics register");
+    let pool = Pool::start(Arc::new(config), families, 1).await;
+    for link in 0..3 {
+        pool.command("many", link, Verb::Pause).await.expect("the link obeys");
+    }
+    let mut taken = [0; 3];
+    for _ in 0..9 {
+        // Without bytes, so that no message makes its link the worse choice.
+        let receipt = pool.send(Send { payload: Payload::binary(""), ..send("many") }).await.expect("it is accepted");
+        taken[receipt.link as usize] += 1;
+    }
+    assert_eq!(taken, [3; 3]);
+}
+
     break_down(&pool, 1).await;
     let view = rests(&pool, Phase::Waiting, Reason::Backoff).await;
     assert_eq!(view.attempt, 1, "the new task counts from the start");

@@ -49,7 +49,13 @@ pub(super) fn why(view: &LinkView) -> String {
         Reason::Refused => "The peer refused in the same way too many times in a row.".into(),
         Reason::Panicked => "Its task panicked too often: a bug in wskeeper.".into(),
         Reason::Rotate => "Its old connection is closed; the new one is open already.".into(),
-        Reason::Reload => "A changed configuration asks for a new connection.".into(),
+        Reason::Reload => match view.phase {
+            Phase::Paused => "A changed configuration has it no more.",
+            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing | Phase::Parked => {
+                "A changed configuration asks for it."
+            }
+        }
+        .into(),
         Reason::Shutdown => "The daemon is stopping.".into(),
     }
 }

@@ -208,7 +208,7 @@ impl Link {
 
     pub(super) fn on_stop(&mut self, now: Instant, within: Duration, fate: Fate, out: &mut Commands) {
         let away = CloseFrame { code: GOING_AWAY, reason: "".into() };
-        self.leave(now, Some(away), Cause::Shutdown, Then::Stop(fate), out);
+        self.leave(now, Some(away), why_stopped(fate).0, Then::Stop(fate), out);
         if let State::Closing(_) = self.state {
             let deadline = now + within.min(self.policy.close_timeout);
             let earlier = self.timers.get(Timer::Close).map_or(deadline, |at| at.min(deadline));
@@ -244,7 +244,7 @@ impl Link {
             Then::Redial(reason) => self.dial(now, reason, out),
             Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
             Then::Stop(fate) => {
-                self.enter(now, State::Stopped, Reason::Shutdown, None, out);
+                self.enter(now, State::Stopped, why_stopped(fate).1, None, out);
                 self.cut_beside(out);
                 let mut ended = Vec::new();
                 let marked = self.outbox.clear(Rung::Dropped, fate, &mut ended);
@@ -266,7 +266,7 @@ impl Link {
             Then::Outcome => Reason::Underway,
             Then::Redial(reason) => reason,
             Then::Pause => Reason::Operator,
-            Then::Stop(_) => Reason::Shutdown,
+            Then::Stop(fate) => why_stopped(fate).1,
         };
         // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
         self.owes_ping = ending.owed.is_some() && !ending.cause.is_failure() && self.outbox.has_unproven();
@@ -313,6 +313,25 @@ impl Link {
             self.timers.set(Timer::Idle, heard + policy.heartbeat.idle);
         }
         self.policy = policy;
+    }
+}
+
+/// Who ends a link for good: a reload that has it no more, or the daemon's own end.
+fn why_stopped(fate: Fate) -> (Cause, Reason) {
+    match fate {
+        Fate::Removed => (Cause::Reload, Reason::Reload),
+        Fate::Shutdown
+        | Fate::Evicted
+        | Fate::Overflow
+        | Fate::Down
+        | Fate::Conflated
+        | Fate::Ttl
+        | Fate::LinkLost
+        | Fate::Poison
+        | Fate::Panicked
+        | Fate::AckTimeout
+        | Fate::Disk
+        | Fate::Crash => (Cause::Shutdown, Reason::Shutdown),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
         link::{Input, Link, Policy, Verb},
         message::{Kind, Message, MessageId, Payload},
         outbox::{Keep, Refusal},
-        phase::Phase,
+        phase::{Phase, Reason},
         receipt::{Fate, State},
     },
     link::{BoxFuture, Dial, Dialled, Host, Offer, Offered, Order, Orders, Progress, Report, Stop, Tap, orders, run},
@@ -236,6 +236,17 @@ impl Bench {
 
     pub(super) async fn dial_failed(&mut self) -> DialFailure {
         self.until("dial failed", |seen| {
+    /// The phases of a link that has ended, and why it came to each.
+    pub(super) async fn phases(&mut self) -> Vec<(Phase, Reason)> {
+        self.phase(Phase::Paused).await;
+        let seen = self.recorder.seen.lock().unwrap();
+        let phase = |event: &Event| match event {
+            Event::Phase { to, reason, .. } => Some((*to, *reason)),
+            _ => None,
+        };
+        seen.events.iter().filter_map(phase).collect()
+    }
+
             seen.events.iter().find_map(|event| match event {
                 Event::DialFailed(failure) => Some((**failure).clone()),
                 _ => None,

@@ -12,8 +12,8 @@ use crate::{
         link::{Policy, Verb},
         message::Payload,
         outbox::{self, OnFull, Refusal},
-        phase::Phase,
-        receipt::State,
+        phase::{Phase, Reason},
+        receipt::{Fate, State},
     },
     link::{Order, Progress, driver::BATCH},
 };
@@ -76,6 +76,20 @@ async fn a_stop_sends_1001_and_ends_in_the_time_it_names() {
         tokio::task::yield_now().await;
         bench.stop(MINUTE).await;
         assert_eq!(bench.end().await, Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_a_reload_has_no_more_says_so_and_not_that_the_daemon_stops() {
+    for (fate, cause, reason) in
+        [(Fate::Removed, Cause::Reload, Reason::Reload), (Fate::Shutdown, Cause::Shutdown, Reason::Shutdown)]
+    {
+        let (mut bench, mut peer) = Bench::open().await;
+        bench.order(Order::Stop(Duration::from_secs(2), fate)).await;
+        assert_eq!(peer.next_close().await, 1001);
+        assert_eq!(bench.closed().await.cause, cause);
+        let reasons = bench.phases().await;
+        assert!(reasons.ends_with(&[(Phase::Closing, reason), (Phase::Paused, reason)]), "{reasons:?}");
     }
 }
 
