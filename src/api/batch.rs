@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{
     Shared, convert,
     lines::Lines,
-    messages::{TIMEOUT, data},
+    messages::{KEY_MAX, TIMEOUT, data},
     problem::Problem,
     query::Params,
     wire,
@@ -152,6 +152,9 @@ fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
     } else {
         serde_json::from_slice(line).map_err(|error| bad(&error))?
     };
+    if line.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
+        return Err(Problem::bad_request(format!("idempotencyKey must have 1 to {KEY_MAX} bytes")));
+    }
     let ttl = line.ttl.as_deref().map(humantime::parse_duration).transpose().map_err(|error| bad(&error))?;
     Ok(Send {
         endpoint: Arc::clone(endpoint),

@@ -38,7 +38,7 @@ const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// The header that names a send.
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest idempotency key.
-const KEY_MAX: usize = 255;
+pub(super) const KEY_MAX: usize = 255;
 
 /// `POST /v1/endpoints/{name}/messages`
 #[utoipa::path(post, path = "/v1/endpoints/{name}/messages", tag = "messages", operation_id = "send",

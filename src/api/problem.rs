@@ -184,6 +184,13 @@ impl From<Refused> for Problem {
                     format!("{said}; it was not accepted: send again when the store takes messages (GET /readyz)");
                 Self::store(detail)
             }
+            Refused::Undecided => Self::new(
+                StatusCode::CONFLICT,
+                "undecided",
+                "The first request with this key is under way",
+                format!("{said}: repeat it with the same key in a moment"),
+            )
+            .retry_after(1),
             Refused::Draining => Self::draining(),
         }
     }

@@ -68,6 +68,23 @@ mod tests {
         assert!(Params::read(None, &[]).is_ok());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_number_and_any_duration_is_read_or_refused_and_never_wrapped(
+            text in "-?[0-9]{1,40}(\\.[0-9]{1,3})?(e[0-9]{1,3})?(ns|us|ms|s|m|h|d|w|M|y)?|NaN|[+-]?inf(inity)?s?|\\PC{0,12}",
+        ) {
+            let raw = url::form_urlencoded::Serializer::new(String::new()).append_pair("ttl", &text).append_pair("n", &text).finish();
+            let params = Params::read(Some(&raw), &["ttl", "n"]).expect("both are known");
+            if let Ok(Some(duration)) = params.duration("ttl") {
+                proptest::prop_assert!(duration.as_nanos() == 0 || text.contains(|char: char| ('1'..='9').contains(&char)));
+                proptest::prop_assert_eq!(humantime::parse_duration(&text).ok(), Some(duration));
+            }
+            if let Ok(Some(number)) = params.parse::<u32>("n", "a number") {
+                proptest::prop_assert_eq!(text.trim_start_matches('+').trim_start_matches('0').parse::<u128>().unwrap_or(0), u128::from(number));
+            }
+        }
+    }
+
     #[test]
     fn a_bad_value_is_an_error_that_says_what_it_should_be() {
         let params = Params::read(Some("ttl=5+apples&n=7"), &["ttl", "n"]).expect("both are known");

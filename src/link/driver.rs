@@ -49,6 +49,7 @@ pub fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dyn Host
         line: Line::None,
         beside: Line::None,
         waiting: VecDeque::new(),
+        offered: 0,
         sleep: Box::pin(sleep_until(tokio::time::Instant::now())),
         armed: None,
         again: false,
@@ -87,6 +88,8 @@ struct Driver<D: Dial> {
     beside: Line<D::Stream>,
     /// Messages that wait for room, in order.
     waiting: VecDeque<Waiting>,
+    /// Orders of messages so far.
+    offered: u64,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends; never later than the next deadline.
     armed: Option<Instant>,

@@ -12,6 +12,7 @@ mod frames;
 mod lent;
 mod metered;
 mod orders;
+mod pledge;
 mod race;
 mod resolve;
 mod socket;
@@ -50,6 +51,7 @@ pub use dial::{Dialer, Source};
 pub use driver::{Run, run};
 pub use lent::Lent;
 pub use orders::{Inbound, Orders, orders};
+pub use pledge::{Judge, Pledge, Ruling};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use transport::Transport;
 
@@ -86,7 +88,7 @@ pub enum Order {
         offers: Vec<Offer>,
         /// Those behind the one that this names are refused as well.
         stop: Stop,
-        /// What became of each. A receiver that is dropped withdraws them all.
+        /// What became of each, for who still waits for it.
         reply: oneshot::Sender<Vec<Offered>>,
     },
     /// Do this; the reply says that it has been taken.
@@ -117,6 +119,8 @@ pub struct Offer {
     pub message: Box<Message>,
     /// Where it must wait for room: until when.
     pub until: Instant,
+    /// Who is told of the ruling, whoever waits for the answer.
+    pub pledge: Pledge,
 }
 
 /// What became of a message on offer.
@@ -124,7 +128,7 @@ pub struct Offer {
 pub enum Offered {
     /// It was accepted, or why not.
     Decided(Result<(), Refusal>),
-    /// It waits for room. A receiver that is dropped withdraws it.
+    /// It waits for room, and goes on waiting when nobody waits for the answer any more.
     Waits(oneshot::Receiver<Result<(), Refusal>>),
 }
 

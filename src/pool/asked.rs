@@ -15,11 +15,12 @@ pub struct Send {
     pub key: Option<Box<str>>,
     /// Time to live, before the endpoint's own.
     pub ttl: Option<Duration>,
-    /// A repeat within 10 minutes answers with the first one's receipt.
+    /// A repeat within 10 minutes has the first one's answer, and waits for it where it is still to come; the key alone says
+    /// what a repeat is.
     pub idempotency_key: Option<Box<str>>,
     /// Someone will wait for `confirmed`.
     pub wants_confirmation: bool,
-    /// How long to wait for room where `on_full = "wait"`.
+    /// How long to wait for room where `on_full = "wait"`, and for the verdict on the first message of the idempotency key.
     pub patience: Duration,
     /// The data.
     pub payload: Payload,
@@ -80,6 +81,9 @@ pub enum Refused {
     /// A durable outbox, and the store cannot take the message.
     #[error("the message cannot be stored: {0}")]
     Store(Arc<str>),
+    /// The first message of the same idempotency key was neither accepted nor refused in time.
+    #[error("the first message with this idempotency key is neither accepted nor refused yet")]
+    Undecided,
     /// The daemon is stopping.
     #[error("the daemon is stopping and takes no new messages")]
     Draining,
@@ -95,6 +99,7 @@ impl Refused {
             | Self::TooBig { .. }
             | Self::Down { .. }
             | Self::Store(_)
+            | Self::Undecided
             | Self::Draining => false,
         }
     }

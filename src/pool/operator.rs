@@ -141,7 +141,7 @@ impl Inner {
         let extras = Extras { key: record.key, ack, wants_confirmation: false };
         Box::new(Message {
             id: record.id,
-            expires_at: record.expires_at.map(|at| now + at.duration_since(wall).unwrap_or_default()),
+            expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(wall).unwrap_or_default())),
             // What was accepted once is not refused for want of memory now.
             share: self.budget.reserve(record.payload.len()).unwrap_or_default(),
             extras: extras.boxed(),

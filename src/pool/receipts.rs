@@ -17,8 +17,8 @@ use tokio::{
 use crate::core::{
     event::LinkId,
     message::MessageId,
-    outbox::Ended,
-    receipt::{CLAIM, Fate, Ledger, Receipt, State},
+    outbox::{Ended, Refusal},
+    receipt::{CLAIM, FAR, Fate, Ledger, Receipt, State},
 };
 
 /// How often old receipts are looked for; a daemon in use forgets them by the way.
@@ -34,12 +34,35 @@ pub(super) struct Receipts {
 struct Book {
     ledger: Ledger,
     waiting: BTreeMap<MessageId, watch::Sender<()>>,
+    /// Messages that are neither accepted nor refused yet, where somebody may wait for it.
+    undecided: BTreeMap<MessageId, watch::Sender<Option<Verdict>>>,
+}
+
+/// Whether a message was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Accepted,
+    /// Its outbox refused it.
+    Refused(Refusal),
+    /// The disk did not take it, and why.
+    NotStored(Arc<str>),
+}
+
+/// Where a verdict is heard. One that ends without a verdict: the message was never tried.
+pub(super) type Hearing = watch::Receiver<Option<Verdict>>;
+
+/// What became of a receipt that was to be entered.
+pub(super) enum Entered {
+    /// It is there.
+    First(Option<Hearing>),
+    /// The idempotency key has led to this one before, and its verdict is heard there if it is still to come.
+    Repeat(Receipt, Option<Hearing>),
 }
 
 impl Receipts {
     /// At most `limit` receipts of messages that are at rest.
     pub(super) fn new(limit: usize) -> Arc<Self> {
-        let book = Book { ledger: Ledger::new(limit), waiting: BTreeMap::new() };
+        let book = Book { ledger: Ledger::new(limit), waiting: BTreeMap::new(), undecided: BTreeMap::new() };
         Arc::new(Self { book: Mutex::new(book) })
     }
 
@@ -64,7 +87,7 @@ impl Receipts {
     /// Enters a message of an earlier life; `until` when its receipt is kept, where it is at rest.
     pub(super) fn restore(&self, receipt: Receipt, until: Option<SystemTime>, claim: Option<(Box<str>, SystemTime)>) {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
-        let moment = |at: SystemTime| now + at.duration_since(wall).unwrap_or_default();
+        let moment = |at: SystemTime| now + at.duration_since(wall).unwrap_or_default().min(FAR);
         let claim = claim.map(|(key, until)| (key, moment(until)));
         self.book().ledger.restore(receipt, CLAIM, until.map(moment), claim);
     }
@@ -88,11 +111,27 @@ impl Receipts {
         (book.ledger.keep(id).unwrap_or(CLAIM), claim)
     }
 
-    /// The message was refused after all.
-    pub(super) fn withdraw(&self, id: MessageId) {
+    /// The message of an idempotency key, accepted or undecided.
+    pub(super) fn first_of(&self, endpoint: &Arc<str>, key: &str) -> Option<(Receipt, Option<Hearing>)> {
+        self.book().first_of(endpoint, key)
+    }
+
+    /// The verdict on a message, for all who wait for it. The receipt of one that was not accepted is gone, and its key is free.
+    pub(super) fn decide(&self, id: MessageId, verdict: Verdict) {
         let mut book = self.book();
-        book.ledger.withdraw(id);
-        book.waiting.remove(&id);
+        if verdict != Verdict::Accepted {
+            book.withdraw(id);
+        }
+        if let Some(hearing) = book.undecided.remove(&id) {
+            hearing.send_replace(Some(verdict));
+        }
+    }
+
+    /// The message was never tried: whoever repeats it may.
+    pub(super) fn forget(&self, id: MessageId) {
+        let mut book = self.book();
+        book.withdraw(id);
+        book.undecided.remove(&id);
     }
 
     /// Messages reached states. Where what is written `is_held`, it stays until the peer has proved to have read it.
@@ -161,6 +200,18 @@ impl Receipts {
     }
 }
 
+impl Book {
+    fn first_of(&self, endpoint: &Arc<str>, key: &str) -> Option<(Receipt, Option<Hearing>)> {
+        let first = self.ledger.first_of(endpoint, key)?;
+        Some((first.clone(), self.undecided.get(&first.id).map(watch::Sender::subscribe)))
+    }
+
+    fn withdraw(&mut self, id: MessageId) {
+        self.ledger.withdraw(id);
+        self.waiting.remove(&id);
+    }
+}
+
 /// Receipts are being entered.
 pub(super) struct Entering<'a> {
     book: MutexGuard<'a, Book>,
@@ -168,14 +219,20 @@ pub(super) struct Entering<'a> {
 }
 
 impl Entering<'_> {
-    /// The first message of an idempotency key, if there is one; else `receipt` is entered and the key is its.
-    pub(super) fn enter(&mut self, receipt: Receipt, keep: Duration, key: Option<&str>) -> Option<Receipt> {
-        let ledger = &mut self.book.ledger;
-        if let Some(first) = key.and_then(|key| ledger.first_of(&receipt.endpoint, key)) {
-            return Some(first.clone());
+    /// Enters a receipt, and the key is its; unless the key has a message already. Where the verdict `is_awaited`, it can be heard.
+    pub(super) fn enter(&mut self, receipt: Receipt, keep: Duration, key: Option<&str>, is_awaited: bool) -> Entered {
+        if let Some((first, hearing)) = key.and_then(|key| self.book.first_of(&receipt.endpoint, key)) {
+            return Entered::Repeat(first, hearing);
         }
+        let Book { ledger, undecided, .. } = &mut *self.book;
+        let id = receipt.id;
         ledger.accept(self.now, receipt, keep, key);
-        None
+        Entered::First(is_awaited.then(|| undecided.entry(id).or_insert_with(|| watch::channel(None).0).subscribe()))
+    }
+
+    /// The message of an idempotency key.
+    pub(super) fn first_of(&self, endpoint: &Arc<str>, key: &str) -> Option<(Receipt, Option<Hearing>)> {
+        self.book.first_of(endpoint, key)
     }
 }
 
@@ -221,7 +278,7 @@ mod tests {
             generation: None,
             fate: None,
         };
-        assert!(receipts.entering().enter(receipt, Duration::ZERO, None).is_none());
+        assert!(matches!(receipts.entering().enter(receipt, Duration::ZERO, None, false), Entered::First(None)));
         let mut waiting = Box::pin(receipts.settle(id, State::Written, Duration::from_mins(1)));
         assert!((&mut waiting).now_or_never().is_none());
         let other = receipts.settle(id, State::Written, Duration::from_mins(1));

@@ -1,12 +1,14 @@
 //! The way out: which link takes a message, and how it comes to be accepted.
 //!
 //! The receipt is entered *before* the link is asked, so that no state of the message can come before its receipt; a
-//! refusal takes it out again.
+//! refusal takes it out again. What a reader would get wrong: nothing here decides. The link's task and the disk do, and tell
+//! the receipts; so a caller may go at any moment, and who repeats its idempotency key hears the same verdict.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     iter::Peekable,
     mem,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
     vec,
@@ -14,7 +16,10 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Inner, Pod, Refused, Send, Slot};
+use super::{
+    Inner, Pod, Refused, Send, Slot,
+    receipts::{Entered, Entering, Hearing, Verdict},
+};
 use crate::{
     config::Endpoint,
     core::{
@@ -22,13 +27,14 @@ use crate::{
         message::{Extras, Message, MessageId, Payload},
         outbox::Refusal,
         phase::Phase,
-        receipt::{Fate, Receipt, State},
+        receipt::{Receipt, State},
     },
-    link::{self, Offer, Offered, Order, Stop},
+    link::{self, Judge, Offer, Offered, Order, Pledge, Stop},
     observe,
 };
 
 /// Where messages go.
+#[derive(Clone)]
 struct Way {
     pod: Arc<Pod>,
     config: Arc<Endpoint>,
@@ -39,17 +45,33 @@ struct Way {
 }
 
 /// Messages that go one way, their receipts entered.
-struct Run<'a> {
-    posted: Vec<Posted<'a>>,
+#[derive(Default)]
+struct Run {
+    posted: Vec<Posted>,
     offers: Vec<Offer>,
     /// Why the one behind them is not among them, where it was refused at once.
     refused: Option<Refused>,
 }
 
-struct Posted<'a> {
-    receipt: Receipt,
-    /// `None`: a repeat, whose first message has been offered already.
-    entry: Option<Entry<'a>>,
+/// A message whose receipt is to be entered.
+enum Prepared {
+    /// In `repeat` what it was made of, where it has an idempotency key.
+    New { receipt: Receipt, message: Box<Message>, until: std::time::Instant, repeat: Option<Box<Send>> },
+    /// Its idempotency key has a message already.
+    Known(Box<Send>),
+}
+
+enum Posted {
+    First { receipt: Receipt, hearing: Option<Hearing> },
+    Repeat(Repeat),
+}
+
+/// A message whose idempotency key has had one before.
+struct Repeat {
+    /// That one, and where its verdict is heard if it is still to come. `None`: it was refused a moment ago.
+    first: Option<(Receipt, Option<Hearing>)>,
+    /// What is sent where the first one is never tried.
+    send: Box<Send>,
 }
 
 impl Inner {
@@ -80,11 +102,16 @@ impl Inner {
             let Run { posted, offers, refused } = self.post(&way, first, &mut sends, now);
             let mut offered = hand_over(&way.slot, offers, stop).await.into_iter();
             for posted in posted {
-                // What stands behind the last is not accepted, and its receipt goes with it.
-                if !told.is_over {
-                    let is_repeat = posted.entry.is_none();
-                    let answer = if is_repeat { Some(Ok(())) } else { told.answer(offered.next()).await };
-                    told.outcome(way.outcome(posted, answer));
+                // What stands behind the last is not accepted: its link has been told so, too.
+                if told.is_over {
+                    break;
+                }
+                match posted {
+                    Posted::First { receipt, hearing } => {
+                        let answer = told.answer(offered.next()).await;
+                        told.outcome(way.outcome(receipt, hearing, answer));
+                    }
+                    Posted::Repeat(repeat) => told.outcome(Ok(Accepted::Before { repeat, way: way.clone(), now })),
                 }
             }
             if let Some(refused) = refused.filter(|_| !told.is_over) {
@@ -105,15 +132,19 @@ impl Inner {
     }
 
     /// Enters the receipts of the messages that go the same way.
-    fn post(&self, way: &Way, first: Send, rest: &mut Peekable<vec::IntoIter<Send>>, now: Instant) -> Run<'_> {
-        let mut run = Run { posted: Vec::new(), offers: Vec::new(), refused: None };
+    fn post(&self, way: &Way, first: Send, rest: &mut Peekable<vec::IntoIter<Send>>, now: Instant) -> Run {
+        let mut run = Run::default();
         let mut prepared = Vec::with_capacity(1 + rest.len());
         let wall = SystemTime::now();
         let mut next = Some(first);
-        while let Some(mut send) = next {
-            let key = send.idempotency_key.take();
-            match self.prepare(way, send, now.into_std(), wall) {
-                Ok((receipt, offer)) => prepared.push((receipt, key, offer)),
+        while let Some(send) = next {
+            let one = if self.is_known(way, &send, &prepared) {
+                Ok(Prepared::Known(Box::new(send)))
+            } else {
+                self.prepare(way, send, now.into_std(), wall)
+            };
+            match one {
+                Ok(one) => prepared.push(one),
                 Err(refused) => {
                     run.refused = Some(refused);
                     break;
@@ -122,25 +153,18 @@ impl Inner {
             next = rest.next_if(|send| way.is_of(send));
         }
         let mut receipts = self.receipts.entering();
-        for (receipt, key, offer) in prepared {
-            let id = receipt.id;
-            let first = receipts.enter(receipt.clone(), way.config.receipts_keep, key.as_deref());
-            let entry = first.is_none().then(|| {
-                run.offers.push(offer);
-                Entry { inner: self, id, withdraw: true }
-            });
-            run.posted.push(Posted { receipt: first.unwrap_or(receipt), entry });
-        }
+        prepared.into_iter().for_each(|one| run.enter(way, one, &mut receipts));
         run
     }
 
-    fn prepare(
-        &self,
-        way: &Way,
-        send: Send,
-        now: std::time::Instant,
-        wall: SystemTime,
-    ) -> Result<(Receipt, Offer), Refused> {
+    /// Whether the idempotency key of a message has one already, or one that is about to be entered.
+    fn is_known(&self, way: &Way, send: &Send, before: &[Prepared]) -> bool {
+        send.idempotency_key.as_deref().is_some_and(|key| {
+            before.iter().any(|one| one.key() == Some(key)) || self.receipts.first_of(&way.pod.name, key).is_some()
+        })
+    }
+
+    fn prepare(&self, way: &Way, send: Send, now: std::time::Instant, wall: SystemTime) -> Result<Prepared, Refused> {
         let bytes = send.payload.len();
         // The outbox would say so too, but only when its turn has come.
         if bytes > way.config.link.outbox.max_message {
@@ -149,6 +173,7 @@ impl Inner {
         }
         let share = self.admit(way, bytes).inspect_err(|refused| count(&way.pod, refused))?;
         let receipt = receipt(&way.slot, &send.payload, wall);
+        let repeat = send.idempotency_key.is_some().then(|| Box::new(send.clone()));
         let ack = ack_key(&way.config, &send.payload);
         let extras = Extras { key: send.key, ack, wants_confirmation: send.wants_confirmation };
         let message = Message {
@@ -159,7 +184,7 @@ impl Inner {
             share,
         };
         let until = now.checked_add(send.patience).unwrap_or(now);
-        Ok((receipt, Offer { message: Box::new(message), until }))
+        Ok(Prepared::New { receipt, message: Box::new(message), until, repeat })
     }
 
     /// Whether the daemon can take so many bytes for this endpoint now; the share of its memory that they get.
@@ -176,24 +201,48 @@ impl Inner {
         self.budget.reserve(bytes).ok_or_else(full)
     }
 
-    /// The link has taken the message; a durable one is accepted when the store has it, too.
-    async fn stored(&self, accepted: Accepted<'_>) -> Result<Receipt, Refused> {
-        let Accepted { receipt, entry, stores } = accepted;
-        let Some(pod) = stores else { return Ok(self.taken(receipt)) };
-        let id = receipt.id;
-        // Without an entry, the message may as well have been refused and withdrawn by the call that brought it.
-        let known = entry.is_some().then_some(receipt);
-        let receipt = self.receipts.settle(id, State::Stored, Duration::MAX).await.or(known);
-        if let Some(receipt) = receipt.filter(|receipt| receipt.fate != Some(Fate::Disk)) {
-            return Ok(receipt);
+    /// What a caller is told in the end.
+    async fn heard(&self, accepted: Accepted) -> Result<Receipt, Refused> {
+        match accepted {
+            Accepted::Now { receipt, hearing: None } => Ok(self.taken(receipt)),
+            Accepted::Now { receipt, hearing: Some((hearing, way)) } => match verdict(hearing).await {
+                Some(verdict) => self.told(&way, receipt, verdict).await,
+                None => Err(Refused::Draining).inspect_err(|refused| count(&way.pod, refused)),
+            },
+            Accepted::Before { repeat: Repeat { first: Some((receipt, None)), .. }, .. } => Ok(self.taken(receipt)),
+            Accepted::Before { repeat: Repeat { first: None, send }, .. } => self.send_anew(*send).await,
+            Accepted::Before { repeat: Repeat { first: Some((receipt, Some(hearing))), mut send }, way, now } => {
+                let until = now.checked_add(send.patience).unwrap_or(now);
+                match tokio::time::timeout_at(until, verdict(hearing)).await {
+                    Ok(Some(verdict)) => self.told(&way, receipt, verdict).await,
+                    Ok(None) => {
+                        send.patience = until.saturating_duration_since(Instant::now());
+                        self.send_anew(*send).await
+                    }
+                    Err(_) => Err(Refused::Undecided),
+                }
+            }
         }
-        if let Some(mut entry) = entry {
-            entry.withdraw = true;
+    }
+
+    /// A repeat whose first message was never tried is the first. In a box: it is what it is a part of.
+    fn send_anew(
+        &self,
+        send: Send,
+    ) -> Pin<Box<dyn Future<Output = Result<Receipt, Refused>> + std::marker::Send + '_>> {
+        Box::pin(self.send(send))
+    }
+
+    async fn told(&self, way: &Way, receipt: Receipt, verdict: Verdict) -> Result<Receipt, Refused> {
+        match verdict {
+            // One that ended at once is shown when the disk knows of it.
+            Verdict::Accepted if way.config.link.outbox.durable => {
+                Ok(self.receipts.settle(receipt.id, State::Stored, Duration::MAX).await.unwrap_or(receipt))
+            }
+            Verdict::Accepted => Ok(self.taken(receipt)),
+            Verdict::Refused(refusal) => Err(way.turned_away(&receipt, refusal)),
+            Verdict::NotStored(why) => Err(Refused::Store(why)).inspect_err(|refused| count(&way.pod, refused)),
         }
-        let unknown = || "the disk did not take it; look at the log".into();
-        let refused = Refused::Store(self.spool.refusal().unwrap_or_else(unknown));
-        count(&pod, &refused);
-        Err(refused)
     }
 
     /// The receipt as it is by now, for it may have moved on already.
@@ -213,22 +262,26 @@ impl Way {
     }
 
     /// What became of a message, by the link's answer; none: its task has ended.
-    fn outcome<'a>(&self, posted: Posted<'a>, answer: Option<Result<(), Refusal>>) -> Result<Accepted<'a>, Refused> {
-        let Posted { receipt, mut entry } = posted;
+    fn outcome(
+        &self,
+        receipt: Receipt,
+        hearing: Option<Hearing>,
+        answer: Option<Result<(), Refusal>>,
+    ) -> Result<Accepted, Refused> {
         match answer {
             Some(Ok(())) => {
-                if let Some(entry) = &mut entry {
-                    entry.withdraw = false;
-                }
-                let stores = self.config.link.outbox.durable.then(|| Arc::clone(&self.pod));
-                Ok(Accepted { receipt, entry, stores })
+                let hearing = hearing.filter(|_| self.config.link.outbox.durable);
+                Ok(Accepted::Now { receipt, hearing: hearing.map(|hearing| (hearing, self.clone())) })
             }
-            Some(Err(refusal)) => {
-                self.pod.metrics.refused(observe::Refused::Outbox(refusal));
-                Err(self.refused(refusal, usize::try_from(receipt.bytes).unwrap_or(usize::MAX)))
-            }
+            Some(Err(refusal)) => Err(self.turned_away(&receipt, refusal)),
             None => Err(Refused::Draining).inspect_err(|refused| count(&self.pod, refused)),
         }
+    }
+
+    /// The outbox's refusal, counted.
+    fn turned_away(&self, receipt: &Receipt, refusal: Refusal) -> Refused {
+        self.pod.metrics.refused(observe::Refused::Outbox(refusal));
+        self.refused(refusal, usize::try_from(receipt.bytes).unwrap_or(usize::MAX))
     }
 
     fn refused(&self, refusal: Refusal, bytes: usize) -> Refused {
@@ -248,17 +301,54 @@ impl Way {
     }
 }
 
-/// Tells outcomes in order; what the disk is yet to take is told when it has.
+impl Prepared {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::New { repeat, .. } => repeat.as_ref()?.idempotency_key.as_deref(),
+            Self::Known(send) => send.idempotency_key.as_deref(),
+        }
+    }
+}
+
+impl Run {
+    fn enter(&mut self, way: &Way, one: Prepared, receipts: &mut Entering<'_>) {
+        let (receipt, message, until, repeat) = match one {
+            Prepared::New { receipt, message, until, repeat } => (receipt, message, until, repeat),
+            Prepared::Known(send) => {
+                let first = send.idempotency_key.as_deref().and_then(|key| receipts.first_of(&way.pod.name, key));
+                return self.posted.push(Posted::Repeat(Repeat { first, send }));
+            }
+        };
+        let id = receipt.id;
+        let key = repeat.as_ref().and_then(|send| send.idempotency_key.as_deref());
+        let is_awaited = key.is_some() || way.config.link.outbox.durable;
+        let entered = receipts.enter(receipt.clone(), way.config.receipts_keep, key, is_awaited);
+        match (entered, repeat) {
+            (Entered::Repeat(first, hearing), Some(send)) => {
+                self.posted.push(Posted::Repeat(Repeat { first: Some((first, hearing)), send }));
+            }
+            // Without a key there is no repeat.
+            (Entered::Repeat(..), None) => {}
+            (Entered::First(hearing), _) => {
+                let judge: Arc<dyn Judge> = Arc::<Slot>::clone(&way.slot);
+                self.offers.push(Offer { message, until, pledge: Pledge::new(judge, id, is_awaited) });
+                self.posted.push(Posted::First { receipt, hearing });
+            }
+        }
+    }
+}
+
+/// Tells outcomes in order; what is not decided yet is told when it is.
 struct Told<'a, F> {
     inner: &'a Inner,
     each: &'a mut F,
-    accepted: Vec<Result<Accepted<'a>, Refused>>,
+    accepted: Vec<Result<Accepted, Refused>>,
     stop: Stop,
     /// The one that was told last is the last to be told.
     is_over: bool,
 }
 
-impl<'a, F: FnMut(Result<Receipt, Refused>)> Told<'a, F> {
+impl<F: FnMut(Result<Receipt, Refused>)> Told<'_, F> {
     /// The link's answer; where the message waits for room, those before it need not wait with it.
     async fn answer(&mut self, offered: Option<Offered>) -> Option<Result<(), Refusal>> {
         match offered? {
@@ -270,10 +360,10 @@ impl<'a, F: FnMut(Result<Receipt, Refused>)> Told<'a, F> {
         }
     }
 
-    fn outcome(&mut self, outcome: Result<Accepted<'a>, Refused>) {
+    fn outcome(&mut self, outcome: Result<Accepted, Refused>) {
         self.is_over = outcome.as_ref().is_err_and(|refused| refused.ends(self.stop));
         match outcome {
-            Ok(Accepted { receipt, stores: None, .. }) if self.accepted.is_empty() => {
+            Ok(Accepted::Now { receipt, hearing: None }) if self.accepted.is_empty() => {
                 (self.each)(Ok(self.inner.taken(receipt)));
             }
             Err(refused) if self.accepted.is_empty() => (self.each)(Err(refused)),
@@ -284,19 +374,24 @@ impl<'a, F: FnMut(Result<Receipt, Refused>)> Told<'a, F> {
     async fn all(&mut self) {
         for outcome in mem::take(&mut self.accepted) {
             (self.each)(match outcome {
-                Ok(accepted) => self.inner.stored(accepted).await,
+                Ok(accepted) => self.inner.heard(accepted).await,
                 Err(refused) => Err(refused),
             });
         }
     }
 }
 
-/// A message that its link has taken.
-struct Accepted<'a> {
-    receipt: Receipt,
-    entry: Option<Entry<'a>>,
-    /// Whose store is to have it, too.
-    stores: Option<Arc<Pod>>,
+/// A message that nothing stands against so far.
+enum Accepted {
+    /// Its link has taken it. Where it is accepted by another's word only, that is heard here.
+    Now { receipt: Receipt, hearing: Option<(Hearing, Way)> },
+    /// It has what its first message has, or will have.
+    Before { repeat: Repeat, way: Way, now: Instant },
+}
+
+/// The verdict, when there is one; `None`: the message was never tried.
+async fn verdict(mut hearing: Hearing) -> Option<Verdict> {
+    hearing.wait_for(Option::is_some).await.ok()?.clone()
 }
 
 /// The key by which the peer's application will acknowledge the message.
@@ -340,22 +435,9 @@ fn count(pod: &Pod, refused: &Refused) {
         | Refused::NoLink { .. }
         | Refused::TooBig { .. }
         | Refused::Full { .. }
-        | Refused::Down { .. } => {}
-    }
-}
-
-/// An entered receipt, taken out again unless the message is accepted.
-struct Entry<'a> {
-    inner: &'a Inner,
-    id: MessageId,
-    withdraw: bool,
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        if self.withdraw {
-            self.inner.receipts.withdraw(self.id);
-        }
+        | Refused::Down { .. }
+        // The first one is told of.
+        | Refused::Undecided => {}
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     dead::{DeadLetter, DeadLetters},
     gauges::Vitals,
     pulse::Rest,
-    receipts::Receipts,
+    receipts::{Receipts, Verdict},
     recorder::{self, Recorder},
     shown::Shown,
     spool::{Answer, Spool},
@@ -35,7 +35,7 @@ use crate::{
         receipt::{Fate, State},
     },
     hub::{Hub, Item},
-    link::{Host, Order, Orders, Tap},
+    link::{Host, Judge, Order, Orders, Ruling, Tap},
     observe::{LinkMetrics, Spans},
 };
 
@@ -350,7 +350,9 @@ impl Host for Slot {
 
     fn keep(&self, keep: &Keep, now: Instant) {
         self.set_durable();
-        let expires_at = keep.expires_at.map(|at| SystemTime::now() + at.saturating_duration_since(now));
+        // Later than a clock can say is never.
+        let expires_at =
+            keep.expires_at.and_then(|at| SystemTime::now().checked_add(at.saturating_duration_since(now)));
         self.sinks.spool.keep(&self.id, keep, expires_at, self.answering());
     }
 
@@ -381,6 +383,19 @@ impl Host for Slot {
 
     fn watched(&self) -> Option<(&LinkId, &Tap)> {
         self.sinks.tap.is_watched().then(|| (&self.id, &*self.sinks.tap))
+    }
+}
+
+impl Judge for Slot {
+    fn ruled(&self, id: MessageId, ruling: Ruling) {
+        let receipts = &self.sinks.receipts;
+        match ruling {
+            Ruling::Accepted => receipts.decide(id, Verdict::Accepted),
+            // The spool says.
+            Ruling::Storing => {}
+            Ruling::Refused(refusal) => receipts.decide(id, Verdict::Refused(refusal)),
+            Ruling::Forgotten => receipts.forget(id),
+        }
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
     time::SystemTime,
 };
 
-use super::{dead::DeadLetter, receipts::Receipts};
+use super::{
+    dead::DeadLetter,
+    receipts::{Receipts, Verdict},
+};
 use crate::{
     config::Storage,
     core::{
@@ -17,7 +20,7 @@ use crate::{
         link::Input,
         message::MessageId,
         outbox::{Ended, Keep},
-        receipt::{CLAIM, Fate, Receipt, State},
+        receipt::{CLAIM, FAR, Fate, Receipt, State},
     },
     store::{self, KeptInbox, Op, Record, Settled, Store, WriteError},
 };
@@ -31,8 +34,6 @@ pub(super) struct Spool {
     waiting: Mutex<Waiting>,
     /// How many messages were under way when an earlier life ended, to be counted where the link is.
     crashed: Mutex<BTreeMap<(Arc<str>, u32), u64>>,
-    /// Why the store refused a message, the last time that it did.
-    refusal: Mutex<Option<Arc<str>>>,
     /// Inboxes that an earlier life has left, until their endpoints take them up.
     inboxes: Mutex<BTreeMap<Arc<str>, KeptInbox>>,
 }
@@ -90,7 +91,6 @@ impl Spool {
             receipts,
             waiting: Mutex::default(),
             crashed: Mutex::default(),
-            refusal: Mutex::default(),
             inboxes: Mutex::default(),
         })
     }
@@ -141,18 +141,13 @@ impl Spool {
         }
     }
 
-    /// Why the store refused a message, the last time that it did.
-    pub(super) fn refusal(&self) -> Option<Arc<str>> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// How it is; `None`: no endpoint needs it.
-                store.look();
     pub(super) fn view(&self) -> Option<StoreView> {
         match self.standing() {
             Standing::Unused => None,
             Standing::Failed(why) => Some(StoreView { status: None, failure: Some(why) }),
             Standing::Open(store) => {
+                store.look();
                 let status = store.status();
                 let failure = status.failure.as_ref().map(|failure| failure.to_string().into());
                 Some(StoreView { status: Some(status), failure })
@@ -179,14 +174,13 @@ impl Spool {
         let done = move |result: Result<u64, WriteError>| match result {
             Ok(_) => {
                 spool.receipts.end(id, SystemTime::now(), State::Stored, None);
+                spool.receipts.decide(id, Verdict::Accepted);
                 answer(Input::Stored { place, id });
             }
             Err(error) => {
                 tracing::warn!(%link, %id, %error, "a message could not be stored and is refused");
-                *spool.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string().into());
                 answer(Input::NotStored { place, id });
-                // The link says so, too, unless it is about to stop and has no such message any more.
-                spool.receipts.end(id, SystemTime::now(), State::Dropped, Some(Fate::Disk));
+                spool.receipts.decide(id, Verdict::NotStored(error.to_string().into()));
             }
         };
         self.submit(Op::Append(Box::new(record)), Box::new(done));
@@ -222,7 +216,7 @@ impl Spool {
             fate,
             generation,
             updated_at: at,
-            keep_until: at + keep,
+            keep_until: at + keep.min(FAR),
             claim_until: claim.map(|(_, until)| until),
         };
         let spool = Arc::clone(self);

@@ -1,5 +1,8 @@
 //! The pool with links whose tasks fail: what one link's fault may and may not touch.
 
+mod acceptance;
+mod extremes;
+
 use std::sync::atomic::Ordering;
 
 use prometheus::Registry;
@@ -74,9 +77,6 @@ fn send(endpoint: &str) -> Send {
 }
 
 #[tokio::test]
-async fn a_link_that_panics_goes_on_with_a_new_task() {
-    let pool = pool().await;
-#[tokio::test]
 async fn links_that_are_as_good_as_each_other_take_turns() {
     let text = "[endpoints.many]\nurl = 'ws://127.0.0.1:9/'\nlinks = 3";
     let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
@@ -94,6 +94,9 @@ async fn links_that_are_as_good_as_each_other_take_turns() {
     assert_eq!(taken, [3; 3]);
 }
 
+#[tokio::test]
+async fn a_link_that_panics_goes_on_with_a_new_task() {
+    let pool = pool().await;
     break_down(&pool, 1).await;
     let view = rests(&pool, Phase::Waiting, Reason::Backoff).await;
     assert_eq!(view.attempt, 1, "the new task counts from the start");

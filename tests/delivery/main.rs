@@ -17,6 +17,7 @@ mod acks;
 mod changes;
 mod consumer;
 mod crashes;
+mod cuts;
 mod disks;
 mod halves;
 mod inboxes;

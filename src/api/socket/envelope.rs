@@ -22,7 +22,7 @@ pub(super) fn read(text: &str, message: &dyn Fn(Payload) -> Send) -> Request {
     let request: Result<Envelope, _> = serde_json::from_str(text);
     match request {
         Err(error) => {
-            let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"wait\"?, \"ref\"?}";
+            let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?}";
             let problem = Problem::bad_request(format!("the envelope is not {known}: {error}"));
             Request { reference: None, send: Err(problem) }
         }
@@ -54,9 +54,14 @@ fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(S
     };
     let ttl = request.ttl.as_deref().map(humantime::parse_duration).transpose();
     let ttl = ttl.map_err(|error| Problem::bad_request(format!("ttl: {error}")))?;
+    let idempotency_key = request.idempotency_key;
+    if idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > messages::KEY_MAX) {
+        return Err(Problem::bad_request(format!("idempotencyKey must have 1 to {} bytes", messages::KEY_MAX)));
+    }
     let send = Send {
         key: request.key,
         ttl,
+        idempotency_key,
         wants_confirmation: wanted == Rung::Confirmed,
         ..message(messages::data(request.data, request.binary)?)
     };
@@ -77,6 +82,8 @@ struct SendRequest {
     binary: bool,
     key: Option<Box<str>>,
     ttl: Option<String>,
+    #[serde(rename = "idempotencyKey")]
+    idempotency_key: Option<Box<str>>,
     wait: Option<String>,
     #[serde(rename = "ref")]
     reference: Option<Value>,

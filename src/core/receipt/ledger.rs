@@ -15,6 +15,8 @@ use crate::core::{message::MessageId, records::Records};
 
 /// A repeat of an idempotency key within this answers with the first message's receipt.
 pub const CLAIM: Duration = Duration::from_mins(10);
+/// As good as for ever, and every clock can say when it is over.
+pub const FAR: Duration = Duration::from_hours(24 * 365 * 100);
 
 type Key = (Arc<str>, Box<str>);
 
@@ -150,7 +152,7 @@ impl Ledger {
             return false;
         }
         if state.is_end() || state == State::Written {
-            let kept = now.checked_add(record.keep).unwrap_or(now + CLAIM);
+            let kept = now + record.keep.min(FAR);
             let until = record.claim.as_ref().map_or(kept, |claim| kept.max(claim.until));
             // Most are confirmed soon after they were written, and need not be noted anew for it.
             let until = whole_second(*self.begun.get_or_insert(now), until);

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use super::message::MessageId;
 
-pub use self::ledger::{CLAIM, Ledger};
+pub use self::ledger::{CLAIM, FAR, Ledger};
 
 /// How far a message has come; the order of the variants up to `Confirmed` is the order of the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

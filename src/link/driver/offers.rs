@@ -1,6 +1,7 @@
 //! Messages on offer: taken, refused, or in line for room in the outbox.
 //!
-//! What waits keeps its place: a message that comes later does not pass one that waits, even where it would fit.
+//! What waits keeps its place: a message that comes later does not pass one that waits, even where it would fit. What a reader
+//! would get wrong: nothing here looks whether its caller is still there. What was offered comes to its ruling.
 
 use std::{mem, time::Instant};
 
@@ -8,25 +9,23 @@ use tokio::sync::oneshot;
 
 use super::{Driver, WAITING_MAX};
 use crate::{
-    core::outbox::Refusal,
-    link::{Dial, Offer, Offered, Stop},
+    core::{link::Command, outbox::Refusal},
+    link::{Dial, Offer, Offered, Ruling, Stop},
 };
 
 /// A message in line for room.
 pub(super) struct Waiting {
     pub(super) offer: Offer,
     reply: oneshot::Sender<Result<(), Refusal>>,
+    /// Those of one order, and which refusal of one refuses those behind it.
+    order: (u64, Stop),
 }
 
 impl Waiting {
-    fn new(offer: Offer) -> (Self, Offered) {
-        let (reply, answer) = oneshot::channel();
-        (Self { offer, reply }, Offered::Waits(answer))
-    }
-
     /// Who asked may have gone, and needs no answer then.
-    fn answer(self, answer: Result<(), Refusal>) {
-        let _ = self.reply.send(answer);
+    fn refuse(self, refusal: Refusal) {
+        self.offer.pledge.rule(Ruling::Refused(refusal));
+        let _ = self.reply.send(Err(refusal));
     }
 }
 
@@ -38,79 +37,83 @@ impl<D: Dial> Driver<D> {
         stop: Stop,
         reply: oneshot::Sender<Vec<Offered>>,
     ) {
-        // Where the caller has gone, the receipts have gone with it.
-        if reply.is_closed() {
-            return;
-        }
+        self.offered += 1;
         let mut is_over = false;
         let mut answers = Vec::with_capacity(offers.len());
         for offer in offers {
-            let answer = if is_over {
+            let answer = if is_over || self.waiting.len() >= WAITING_MAX {
+                offer.pledge.rule(Ruling::Refused(Refusal::Full));
                 Offered::Decided(Err(Refusal::Full))
             } else if self.waiting.is_empty() {
                 match self.offer(now, offer) {
                     Ok(answer) => Offered::Decided(answer),
-                    Err(offer) => self.wait(offer),
+                    Err(offer) => self.wait(offer, stop),
                 }
-            } else if self.waiting.len() < WAITING_MAX {
-                self.wait(offer)
             } else {
-                Offered::Decided(Err(Refusal::Full))
+                self.wait(offer, stop)
             };
             is_over |= matches!(answer, Offered::Decided(Err(refusal)) if stop.is_at(refusal));
             answers.push(answer);
         }
         self.show(now);
+        // The caller may have gone.
         let _ = reply.send(answers);
     }
 
     /// Offers a message. One that must wait for room comes back.
     fn offer(&mut self, now: Instant, offer: Offer) -> Result<Result<(), Refusal>, Offer> {
-        let Offer { message, until } = offer;
+        let Offer { message, until, pledge } = offer;
         let (answer, commands) = self.link.offer(now, message);
+        let is_stored = pledge.is_awaited() && commands.iter().any(|command| matches!(command, Command::Keep(_)));
         self.shown = false;
         self.execute(now, commands);
-        match answer {
-            Ok(()) => Ok(Ok(())),
-            Err((message, Refusal::Wait)) if until > now => Err(Offer { message, until }),
+        let refusal = match answer {
+            Ok(()) => {
+                pledge.rule(if is_stored { Ruling::Storing } else { Ruling::Accepted });
+                return Ok(Ok(()));
+            }
+            Err((message, Refusal::Wait)) if until > now => return Err(Offer { message, until, pledge }),
             // It was to wait, and its patience is over: there was no room in time.
-            Err((_, Refusal::Wait)) => Ok(Err(Refusal::Full)),
-            Err((_, refusal)) => Ok(Err(refusal)),
-        }
+            Err((_, Refusal::Wait)) => Refusal::Full,
+            Err((_, refusal)) => refusal,
+        };
+        pledge.rule(Ruling::Refused(refusal));
+        Ok(Err(refusal))
     }
 
-    fn wait(&mut self, offer: Offer) -> Offered {
-        let (waiting, answer) = Waiting::new(offer);
-        self.waiting.push_back(waiting);
-        answer
+    fn wait(&mut self, offer: Offer, stop: Stop) -> Offered {
+        let (reply, answer) = oneshot::channel();
+        self.waiting.push_back(Waiting { offer, reply, order: (self.offered, stop) });
+        Offered::Waits(answer)
     }
 
     /// Lets messages in that waited for room, in order, and turns away those whose patience is over.
     pub(super) fn serve_waiting(&mut self, now: Instant) -> bool {
         let before = self.waiting.len();
-        while let Some(Waiting { offer, reply }) = self.waiting.pop_front() {
-            if reply.is_closed() {
-                continue;
-            }
+        while let Some(Waiting { offer, reply, order }) = self.waiting.pop_front() {
             match self.offer(now, offer) {
                 Ok(answer) => {
                     self.show(now);
                     let _ = reply.send(answer);
+                    if answer.is_err_and(|refusal| order.1.is_at(refusal)) {
+                        self.turn_away(|waiting| waiting.order.0 == order.0);
+                    }
                 }
                 Err(offer) => {
-                    self.waiting.push_front(Waiting { offer, reply });
+                    self.waiting.push_front(Waiting { offer, reply, order });
                     break;
                 }
             }
         }
-        if self.waiting.iter().any(|waiting| waiting.offer.until <= now || waiting.reply.is_closed()) {
-            let all = mem::take(&mut self.waiting);
-            let (over, patient) = all.into_iter().partition::<Vec<_>, _>(|waiting| waiting.offer.until <= now);
-            self.waiting = patient.into_iter().filter(|waiting| !waiting.reply.is_closed()).collect();
-            for waiting in over {
-                waiting.answer(Err(Refusal::Full));
-            }
+        if self.waiting.iter().any(|waiting| waiting.offer.until <= now) {
+            self.turn_away(|waiting| waiting.offer.until <= now);
         }
         self.waiting.len() != before
+    }
+
+    fn turn_away(&mut self, whom: impl Fn(&Waiting) -> bool) {
+        let (over, patient) = mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(whom);
+        self.waiting = patient.into();
+        over.into_iter().for_each(|waiting| waiting.refuse(Refusal::Full));
     }
 }

@@ -27,7 +27,9 @@ use crate::{
         phase::{Phase, Reason},
         receipt::{Fate, State},
     },
-    link::{BoxFuture, Dial, Dialled, Host, Offer, Offered, Order, Orders, Progress, Report, Stop, Tap, orders, run},
+    link::{
+        BoxFuture, Dial, Dialled, Host, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, orders, run,
+    },
 };
 
 /// What the test's dialer does with an attempt.
@@ -234,8 +236,6 @@ impl Bench {
         .await
     }
 
-    pub(super) async fn dial_failed(&mut self) -> DialFailure {
-        self.until("dial failed", |seen| {
     /// The phases of a link that has ended, and why it came to each.
     pub(super) async fn phases(&mut self) -> Vec<(Phase, Reason)> {
         self.phase(Phase::Paused).await;
@@ -247,6 +247,8 @@ impl Bench {
         seen.events.iter().filter_map(phase).collect()
     }
 
+    pub(super) async fn dial_failed(&mut self) -> DialFailure {
+        self.until("dial failed", |seen| {
             seen.events.iter().find_map(|event| match event {
                 Event::DialFailed(failure) => Some((**failure).clone()),
                 _ => None,
@@ -316,7 +318,12 @@ impl Bench {
         let message = Box::new(Message { id, payload, extras: None, expires_at: None, share });
         let (reply, answer) = oneshot::channel();
         let until = (tokio::time::Instant::now() + patience).into_std();
-        self.order(Order::Offers { offers: vec![Offer { message, until }], stop: Stop::Never, reply }).await;
+        self.order(Order::Offers {
+            offers: vec![Offer { message, until, pledge: Pledge::default() }],
+            stop: Stop::Never,
+            reply,
+        })
+        .await;
         let answer = async {
             match answer.await.ok()?.pop()? {
                 Offered::Decided(answer) => Some(answer),
