@@ -58,6 +58,102 @@ fn every_broken_file_gets_the_complaints_beside_it() {
     assert!(count >= 12, "only {count} broken files were found");
 }
 
+/// A value of every key in a table of the configuration, wrong for each of them, in pairs.
+#[test]
+fn of_two_faults_in_one_table_neither_hides_the_other() {
+    let keys = config::keys();
+    let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for key in keys.iter().filter(|key| !key.ends_with('*')) {
+        let (table, own) = key.rsplit_once('.').unwrap_or(("", key));
+        tables.entry(table).or_default().push(own);
+    }
+    assert!(tables.len() > 15 && tables["api.tokens[]"].len() == 4, "{tables:?}");
+    let mut pairs = 0;
+    for (table, own) in &tables {
+        for (number, one) in own.iter().enumerate() {
+            for other in &own[number + 1..] {
+                let steps = table.rsplit('.').filter(|step| !step.is_empty());
+                let wrong = serde_json::json!({ *one: [[]], *other: [[]] });
+                let whole = steps.fold(wrong, |inner, step| match step.strip_suffix("[]") {
+                    Some(step) => serde_json::json!({ step: [inner] }),
+                    None => serde_json::json!({ step.replace('*', "x"): inner }),
+                });
+                let told = config::parse_json(&whole.to_string(), "x.json").expect_err("it is wrong");
+                for key in [one, other] {
+                    let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
+                    let path = path.replace("[]", "[0]").replace('*', "x");
+                    let is_told = told.iter().any(|fault| fault.path == path || fault.path == format!("{path}[0]"));
+                    assert!(is_told, "{path} is not told of in {whole}:\n{told}");
+                }
+                pairs += 1;
+            }
+        }
+    }
+    assert!(pairs > 300, "only {pairs} pairs");
+}
+
+#[test]
+fn a_variable_that_is_almost_one_of_ours_is_told_of_and_others_are_not() {
+    let folder = folder(&[("w.toml", ONE)]);
+    let path = folder.path().join("w.toml");
+    for (name, right) in [
+        ("WSKEEPER_API__LISTEN", "WSKEEPER__API__LISTEN"),
+        ("WSKEEPER_API_LISTEN", "WSKEEPER__API__LISTEN"),
+        ("wskeeper__api__listen", "WSKEEPER__API__LISTEN"),
+        ("Wskeeper__Limits__Drain", "WSKEEPER__LIMITS__DRAIN"),
+        ("WSKEEPER_DEFAULTS_RECONNECT_ON_CLEAN_CLOSE", "WSKEEPER__DEFAULTS__RECONNECT__ON_CLEAN_CLOSE"),
+        ("WSKEEPER-LOG-LEVEL", "WSKEEPER__LOG__LEVEL"),
+        ("WSKEEPER_ENDPOINTS__A__LINKS", "WSKEEPER__SECTION__KEY"),
+        ("WSKEEPER___API__LISTEN", "WSKEEPER__API__LISTEN"),
+    ] {
+        if name.starts_with("WSKEEPER__") {
+            assert!(config::load(&path, &environment(&[(name, "1s")])).is_err(), "{name}");
+            continue;
+        }
+        let warnings = load(&path, &[(name, "1s")]).warnings;
+        let wanted =
+            format!("environment variable {name} is not read; write {right}, with two underscores between parts");
+        assert_eq!(warnings, [wanted]);
+    }
+    let others = [
+        "WSKEEPER_API",
+        "WSKEEPER_LOG",
+        "WSKEEPER_TOKEN",
+        "WSKEEPER_TOKEN_FILE",
+        "WSKEEPER_IMAGE",
+        "WSKEEPERS__X",
+        // A Service of Kubernetes makes these.
+        "WSKEEPER_SERVICE_HOST",
+        "WSKEEPER_PORT",
+        "WSKEEPER_PORT_7700_TCP_ADDR",
+        "WSKEEPER_API_SERVICE_PORT_HTTP",
+        "WSKEEPER_API_PORT",
+        "WSKEEPER_METRICS_PORT_7700_TCP",
+    ];
+    let others: Vec<_> = others.iter().map(|name| (*name, "1")).collect();
+    assert_eq!(load(&path, &others).warnings, [""; 0]);
+    let told = config::load(&path, &environment(&[("WSKEEPER__API_LISTEN", "127.0.0.1:1")])).unwrap_err().to_string();
+    assert!(told.contains("write WSKEEPER__API__LISTEN"), "{told}");
+}
+
+#[test]
+fn files_of_a_folder_that_are_not_read_are_told_of() {
+    let some = ["b.tml", "c.toml.bak", "d.conf", "e.TOML", "f.txt", "g", ".hidden", "h.toml~", "i.md", "README.md"];
+    let mut files = vec![("a.toml", ONE)];
+    files.extend(some.iter().map(|name| (*name, "x = 1")));
+    let folder = folder(&files);
+    fs::create_dir(folder.path().join("more")).unwrap();
+    let place = folder.path().display();
+    let wanted = format!(
+        "{place}: not read, for their names end in none of .toml, .yaml, .yml and .json: b.tml, c.toml.bak, d.conf, e.TOML, \
+         f.txt and 2 more"
+    );
+    assert_eq!(load(folder.path(), &[]).warnings, [wanted]);
+    fs::remove_file(folder.path().join("a.toml")).unwrap();
+    let told = config::load(folder.path(), &BTreeMap::new()).unwrap_err().to_string();
+    assert!(told.contains("no configuration file") && told.contains("b.tml is not read"), "{told}");
+}
+
 #[test]
 fn the_files_that_come_with_it_load_without_a_word() {
     for name in ["config/wskeeper.toml", "config/minimal.toml"] {
@@ -200,7 +296,8 @@ fn a_fault_names_the_file_of_the_folder_that_it_is_in() {
     let faults = config::load(folder.path(), &BTreeMap::new()).unwrap_err();
     let file = folder.path().join("b.yml").display().to_string();
     assert_eq!(faults.len(), 2);
-    assert!(faults.iter().all(|fault| fault.file == file), "{faults}");
+    let places: Vec<_> = faults.iter().map(|fault| fault.file.clone()).collect();
+    assert_eq!(places, [format!("{file}:3"), format!("{file}:4")], "{faults}");
 }
 
 #[test]

@@ -7,10 +7,16 @@ use std::collections::BTreeMap;
 
 use config::{Map, Value, ValueKind};
 
-use super::{fault::Fault, source};
+use super::{check, fault::Fault, source};
+
+/// What the names of all variables of ours begin with.
+const OURS: &str = "WSKEEPER";
 
 /// What a variable's name begins with.
 const PREFIX: &str = "WSKEEPER__";
+
+/// Variables of ours that are no keys.
+const OTHERS: [&str; 4] = ["WSKEEPER_API", "WSKEEPER_LOG", "WSKEEPER_TOKEN", "WSKEEPER_TOKEN_FILE"];
 
 /// How the origin of such a value begins; the checker reads numbers and booleans from text there.
 pub(crate) const ORIGIN: &str = "environment variable ";
@@ -25,6 +31,7 @@ pub(crate) fn overlay(root: &mut Value, environment: &BTreeMap<String, String>, 
                 Err("its name has an empty part; write WSKEEPER__SECTION__KEY with two underscores between parts"
                     .to_owned())
             }
+            [one] if let Some(meant) = meant(one) => Err(format!("it names a key at the top; write {meant}")),
             parts => place(root, parts, &mut Vec::new(), value(text, &origin)),
         };
         if let Err(problem) = done {
@@ -32,6 +39,46 @@ pub(crate) fn overlay(root: &mut Value, environment: &BTreeMap<String, String>, 
             faults.push(Fault { file: origin, path: String::new(), problem: problem.into(), hint: hint.into() });
         }
     }
+}
+
+/// A sentence for each variable that seems to be meant for a key and is not read, in order of their names.
+pub(crate) fn doubts(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let names = environment.keys().filter(|name| seems_ours(name));
+    names
+        .map(|name| {
+            let right = meant(&name[OURS.len()..]).unwrap_or_else(|| "WSKEEPER__SECTION__KEY".into());
+            format!("{ORIGIN}{name} is not read; write {right}, with two underscores between parts")
+        })
+        .collect()
+}
+
+/// A variable that is not read, and is written almost like one that is.
+fn seems_ours(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let Some(rest) = upper.strip_prefix(OURS) else { return false };
+    if name.starts_with(PREFIX) || OTHERS.contains(&name) || !rest.starts_with(['_', '-', '.']) {
+        return false;
+    }
+    let first = rest.split(['_', '-', '.']).find(|part| !part.is_empty()).unwrap_or_default().to_ascii_lowercase();
+    let has_section = check::keys().iter().any(|key| key.split(['.', '[']).next() == Some(&first));
+    (has_section && !is_of_a_service(rest)) || rest.contains("__")
+}
+
+/// Kubernetes describes each Service to each pod: one named `wskeeper-api` as `WSKEEPER_API_PORT` and the like.
+fn is_of_a_service(rest: &str) -> bool {
+    rest.ends_with("_PORT")
+        || rest.contains("_SERVICE_HOST")
+        || rest.contains("_SERVICE_PORT")
+        || rest.contains("_PORT_") && (rest.contains("_TCP") || rest.contains("_UDP"))
+}
+
+/// The right name of a variable for the key that a wrong one seems to name.
+fn meant(rest: &str) -> Option<String> {
+    let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let wanted = plain(rest);
+    let keys = check::keys();
+    let key = keys.iter().find(|key| key.contains('.') && !key.contains(['*', '[']) && plain(key) == wanted)?;
+    Some(format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase()))
 }
 
 fn place(under: &mut Value, parts: &[&str], path: &mut Vec<String>, value: Value) -> Result<(), String> {

@@ -60,10 +60,15 @@ impl Sources {
         let unreadable = !faults.is_empty();
         environment::overlay(&mut root, environment, &mut faults);
         let checked = check::check(&root, self.folder(), faults.clone());
+        let mut doubts = self.warnings();
+        doubts.extend(environment::doubts(environment));
         match Faults::new(faults) {
             // Half a tree would be blamed for what the unreadable half may hold.
             Some(faults) if unreadable => Err(faults),
-            Some(_) | None => checked.map(|(config, warnings)| Loaded { config, warnings }),
+            Some(_) | None => checked.map(|(config, warnings)| {
+                doubts.extend(warnings);
+                Loaded { config, warnings: doubts }
+            }),
         }
     }
 }

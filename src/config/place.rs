@@ -1,40 +1,166 @@
-//! Places in a file: on which line of a TOML text each value begins, and whether a JSON text says a thing twice.
+//! Places in a file: on which line each value is written, and whether a JSON text says a thing twice.
 //!
 //! The `config` crate keeps neither. A place goes into a value's origin as `FILE:LINE`, where every fault takes its file from.
+//! What has no place of its own, as what a YAML alias stands for, has that of what it is in.
 
-use std::{collections::BTreeSet, fmt};
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "kinds and events of foreign crates: those that hold nothing have no places"
+)]
 
-use config::{Map, Value, ValueKind};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use config::{FileFormat, Map, Value, ValueKind};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
+use yaml_rust2::{
+    Event,
+    parser::Parser,
+    scanner::{Marker, ScanError},
+};
 
-/// Gives each value of `root`, which was read from the TOML `text`, the line that it is written on.
-pub(crate) fn set_lines(root: &mut Value, name: &str, text: &str) {
-    let Ok(written) = DeTable::parse(text) else { return };
+/// A line, and the lines of what is within.
+struct Place {
+    line: usize,
+    within: Within,
+}
+
+enum Within {
+    Nothing,
+    Table(BTreeMap<String, Place>),
+    List(Vec<Place>),
+}
+
+/// Gives each value of `root`, which was read from `text`, the line that it is written on.
+pub(crate) fn set_lines(root: &mut Value, name: &str, text: &str, format: FileFormat) {
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-    let origin = |at: usize| format!("{name}:{}", ends.partition_point(|end| *end < at) + 1);
-    if let ValueKind::Table(values) = &mut root.kind {
-        set_in_table(values, written.get_ref(), &origin);
+    let line = |at: usize| ends.partition_point(|end| *end < at) + 1;
+    let within = match format {
+        FileFormat::Toml => DeTable::parse(text).ok().map(|table| in_toml_table(table.get_ref(), &line)),
+        FileFormat::Yaml => in_yaml(text),
+        FileFormat::Json => in_json(text, &|part: &str| line(part.as_ptr().addr() - text.as_ptr().addr())),
+        _ => None,
+    };
+    // The whole file has no line.
+    if let (ValueKind::Table(values), Some(Within::Table(places))) = (&mut root.kind, within) {
+        set_in_table(values, &places, name, None);
     }
 }
 
-fn set_in_table(values: &mut Map<String, Value>, written: &DeTable<'_>, origin: &impl Fn(usize) -> String) {
-    for (key, value) in written {
-        if let Some(there) = values.get_mut(key.get_ref().as_ref()) {
-            set(there, key.span().start, value.get_ref(), origin);
+fn set_in_table(values: &mut Map<String, Value>, places: &BTreeMap<String, Place>, name: &str, under: Option<usize>) {
+    for (key, value) in values {
+        set(value, places.get(key), name, under);
+    }
+}
+
+fn set(value: &mut Value, place: Option<&Place>, name: &str, under: Option<usize>) {
+    let line = place.map(|place| place.line).or(under);
+    if let Some(line) = line {
+        *value = Value::new(Some(&format!("{name}:{line}")), std::mem::take(&mut value.kind));
+    }
+    match (&mut value.kind, place.map(|place| &place.within)) {
+        (ValueKind::Table(values), Some(Within::Table(places))) => set_in_table(values, places, name, line),
+        (ValueKind::Table(values), _) => set_in_table(values, &BTreeMap::new(), name, line),
+        (ValueKind::Array(values), within) => {
+            let places = if let Some(Within::List(places)) = within { &places[..] } else { &[] };
+            for (index, value) in values.iter_mut().enumerate() {
+                set(value, places.get(index), name, line);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn in_toml_table(table: &DeTable<'_>, line: &impl Fn(usize) -> usize) -> Within {
+    let place = |at: usize, value: &DeValue<'_>| Place { line: line(at), within: in_toml(value, line) };
+    Within::Table(
+        table
+            .iter()
+            .map(|(key, value)| (key.get_ref().to_string(), place(key.span().start, value.get_ref())))
+            .collect(),
+    )
+}
+
+fn in_toml(value: &DeValue<'_>, line: &impl Fn(usize) -> usize) -> Within {
+    if let Some(table) = value.as_table() {
+        return in_toml_table(table, line);
+    }
+    let Some(list) = value.as_array() else { return Within::Nothing };
+    Within::List(
+        list.iter()
+            .map(|item| Place { line: line(item.span().start), within: in_toml(item.get_ref(), line) })
+            .collect(),
+    )
+}
+
+/// A value's line is that of its start, and a key stands before it on the same one as a rule.
+fn in_json(text: &str, line: &impl Fn(&str) -> usize) -> Option<Within> {
+    let place = |raw: &RawValue| {
+        let raw = raw.get();
+        Place { line: line(raw), within: in_json(raw, line).unwrap_or(Within::Nothing) }
+    };
+    match text.trim_start().as_bytes().first()? {
+        b'{' => {
+            let table: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+            Some(Within::Table(table.into_iter().map(|(key, raw)| (key, place(raw))).collect()))
+        }
+        b'[' => {
+            let list: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            Some(Within::List(list.into_iter().map(place).collect()))
+        }
+        _ => None,
+    }
+}
+
+fn in_yaml(text: &str) -> Option<Within> {
+    let mut events = Parser::new_from_str(text);
+    loop {
+        match events.next_token().ok()? {
+            (Event::StreamStart | Event::DocumentStart, _) => {}
+            first => return in_yaml_node(first, &mut events).ok().map(|place| place.within),
         }
     }
 }
 
-fn set(value: &mut Value, at: usize, written: &DeValue<'_>, origin: &impl Fn(usize) -> String) {
-    *value = Value::new(Some(&origin(at)), std::mem::take(&mut value.kind));
-    if let (ValueKind::Table(values), Some(table)) = (&mut value.kind, written.as_table()) {
-        set_in_table(values, table, origin);
-    } else if let (ValueKind::Array(values), Some(list)) = (&mut value.kind, written.as_array()) {
-        for (value, written) in values.iter_mut().zip(list) {
-            set(value, written.span().start, written.get_ref(), origin);
+/// The node that begins with an event, up to its last.
+fn in_yaml_node(
+    (event, mark): (Event, Marker),
+    events: &mut Parser<impl Iterator<Item = char>>,
+) -> Result<Place, ScanError> {
+    let within = match event {
+        Event::MappingStart(..) => {
+            let mut table = BTreeMap::new();
+            loop {
+                let (key, at) = events.next_token()?;
+                let name = match &key {
+                    Event::MappingEnd => break,
+                    Event::Scalar(name, ..) => Some(name.clone()),
+                    _ => None,
+                };
+                in_yaml_node((key, at), events)?;
+                let value = events.next_token()?;
+                let within = in_yaml_node(value, events)?.within;
+                table.extend(name.map(|name| (name, Place { line: at.line(), within })));
+            }
+            Within::Table(table)
         }
-    }
+        Event::SequenceStart(..) => {
+            let mut list = Vec::new();
+            loop {
+                match events.next_token()? {
+                    (Event::SequenceEnd, _) => break,
+                    item => list.push(in_yaml_node(item, events)?),
+                }
+            }
+            Within::List(list)
+        }
+        _ => Within::Nothing,
+    };
+    Ok(Place { line: mark.line(), within })
 }
 
 /// The complaint of a JSON text that has a key twice in one object, with its line; of two the parser would take the last.
@@ -104,26 +230,55 @@ mod tests {
     use super::*;
     use crate::config::source;
 
-    #[test]
-    fn each_value_knows_the_line_of_its_key_and_each_item_its_own() {
-        let text =
-            "a = 1\r\n\n[b.c]\nd = [\n  \"x\",\n  { e = 1,\n f = \"\"\"\n\n\"\"\" },\n]\n[[b.g]]\nh = 1\n[\"i.j\"]";
+    fn lines(text: &str, format: FileFormat, paths: &[&[&str]]) -> Vec<usize> {
         let mut faults = Vec::new();
-        let root = source::parse(text, "x.toml", config::FileFormat::Toml, &mut faults);
-        let line = |path: &[&str]| {
+        let root = source::parse(text, "x", format, &mut faults);
+        assert!(faults.is_empty(), "{faults:?}");
+        let line = |path: &&[&str]| {
             let value = path.iter().fold(&root, |value, step| match &value.kind {
                 ValueKind::Table(table) => &table[*step],
                 ValueKind::Array(list) => &list[step.parse::<usize>().unwrap()],
                 other => panic!("{step} in {other:?}"),
             });
-            value.origin().unwrap().strip_prefix("x.toml:").unwrap().parse::<usize>().unwrap()
+            value.origin().unwrap().strip_prefix("x:").unwrap().parse().unwrap()
         };
-        assert_eq!([line(&["a"]), line(&["b"]), line(&["b", "c"]), line(&["b", "c", "d"])], [1, 3, 3, 4]);
+        paths.iter().map(line).collect()
+    }
+
+    #[test]
+    fn yaml_has_lines_in_block_and_flow_style_and_an_alias_that_of_its_use() {
+        let text = "# one\na: 1\n\nb:\n  c: &it\n    d:\n      - x\n      - {e: 1,\n         f: |\n\n          y\n        }\n\
+            g: *it\n\"i.j\": 'z'\n";
+        let text = text.replace("f: |\n\n          y\n        }", "f: 2}");
+        let paths: [&[&str]; 9] = [
+            &["a"],
+            &["b"],
+            &["b", "c"],
+            &["b", "c", "d"],
+            &["b", "c", "d", "0"],
+            &["b", "c", "d", "1", "e"],
+            &["b", "c", "d", "1", "f"],
+            &["g", "d", "0"],
+            &["i.j"],
+        ];
+        assert_eq!(lines(&text, FileFormat::Yaml, &paths), [2, 4, 5, 6, 7, 8, 9, 10, 11]);
+    }
+
+    #[test]
+    fn json_has_lines_also_with_tabs_and_escapes_that_yaml_does_not_know() {
+        let text = "{\n\t\"a\": \"\\ud83d\\ude00\\/\",\r\n\t\"b\": {\"c\": [1,\n2, {\n\"d\\u0065\": null}]}}";
+        let paths: [&[&str]; 5] = [&["a"], &["b", "c"], &["b", "c", "0"], &["b", "c", "1"], &["b", "c", "2", "de"]];
+        assert_eq!(lines(text, FileFormat::Json, &paths), [2, 3, 3, 4, 5]);
+    }
+
+    #[test]
+    fn each_value_knows_the_line_of_its_key_and_each_item_its_own() {
+        let text =
+            "a = 1\r\n\n[b.c]\nd = [\n  \"x\",\n  { e = 1,\n f = \"\"\"\n\n\"\"\" },\n]\n[[b.g]]\nh = 1\n[\"i.j\"]";
         let list = ["b", "c", "d"];
-        assert_eq!(line(&[&list[..], &["0"]].concat()), 5);
-        assert_eq!(line(&[&list[..], &["1"]].concat()), 6);
-        assert_eq!(line(&[&list[..], &["1", "f"]].concat()), 7);
-        assert_eq!([line(&["b", "g", "0", "h"]), line(&["i.j"])], [12, 13]);
+        let [one, two, f] = [vec!["0"], vec!["1"], vec!["1", "f"]].map(|rest| [&list[..], &rest].concat());
+        let paths: [&[&str]; 9] = [&["a"], &["b"], &["b", "c"], &list, &one, &two, &f, &["b", "g", "0", "h"], &["i.j"]];
+        assert_eq!(lines(text, FileFormat::Toml, &paths), [1, 3, 3, 4, 5, 6, 7, 12, 13]);
     }
 
     #[test]

@@ -19,6 +19,9 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The deepest indentation, and the most marks of structure on one line, that a YAML file may have.
 const MAX_NESTING: usize = 256;
 
+/// The most names of files that are not read in one warning.
+const UNREAD: usize = 5;
+
 /// What the files hold, compared without keeping it: they may have secrets in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(u64);
@@ -30,6 +33,8 @@ pub struct Sources {
     folder: PathBuf,
     files: Vec<(PathBuf, FileFormat, String)>,
     faults: Vec<Fault>,
+    /// Files of the folder that are not read, for what their names end in.
+    unread: Vec<String>,
 }
 
 impl Sources {
@@ -37,7 +42,7 @@ impl Sources {
     pub fn read(path: &Path) -> Self {
         let is_folder = path.is_dir();
         let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
-        let mut sources = Self { folder: folder.to_owned(), files: Vec::new(), faults: Vec::new() };
+        let mut sources = Self { folder: folder.to_owned(), files: Vec::new(), faults: Vec::new(), unread: Vec::new() };
         if is_folder {
             sources.read_folder(path);
         } else if !path.exists() {
@@ -78,13 +83,26 @@ impl Sources {
         &self.folder
     }
 
+    /// What of a folder is not read, where it looks as if it were meant to be.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let more = self.unread.len().saturating_sub(UNREAD);
+        let names = self.unread.iter().take(UNREAD).cloned().collect::<Vec<_>>().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let told = format!(
+            "{}: not read, for their names end in none of .toml, .yaml, .yml and .json: {names}{more}",
+            self.folder.display()
+        );
+        if self.unread.is_empty() { Vec::new() } else { vec![told] }
+    }
+
     fn read_folder(&mut self, path: &Path) {
+        self.unread = unread(path);
         match files(path) {
-            Ok(files) if files.is_empty() => self.fault(
-                path,
-                "the folder has no configuration file",
-                "put files in it whose names end in .toml, .yaml, .yml or .json",
-            ),
+            Ok(files) if files.is_empty() => {
+                let unread = self.unread.first().map(|name| format!("; {name} is not read")).unwrap_or_default();
+                let hint = format!("put files in it whose names end in .toml, .yaml, .yml or .json{unread}");
+                self.fault(path, "the folder has no configuration file", &hint);
+            }
             Ok(files) => files.into_iter().for_each(|(file, format)| self.read_file(file, format)),
             Err(error) => self.fault(path, &format!("the folder cannot be read: {error}"), ""),
         }
@@ -117,9 +135,7 @@ pub(crate) fn parse(text: &str, name: &str, format: FileFormat, faults: &mut Vec
         Ok(table) => {
             let mut root = Value::new(Some(&name.to_owned()), table);
             set_origin(&mut root, &name.to_owned());
-            if format == FileFormat::Toml {
-                place::set_lines(&mut root, name, text);
-            }
+            place::set_lines(&mut root, name, text, format);
             let repeated = if format == FileFormat::Json { place::repeated_key(text) } else { None };
             let Some(complaint) = repeated else { return root };
             complaint
@@ -176,6 +192,17 @@ pub(super) fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, FileFormat)>
     }
     files.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(files)
+}
+
+/// The files of a folder that are neither configuration nor leftovers, in order of name.
+fn unread(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let ignored = entries.filter(|path| path.is_file() && !is_leftover(path) && format_of(path).is_none());
+    let mut names: Vec<String> =
+        ignored.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+    names.retain(|name| !name.starts_with("README"));
+    names.sort();
+    names
 }
 
 /// Hidden files, and what editors and package managers leave behind.

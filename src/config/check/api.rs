@@ -138,12 +138,16 @@ fn token(section: &Section<'_>, endpoints: &[&str]) -> Option<Token> {
             section.fault(key, "is missing", hint);
         }
     }
-    let endpoints = match only {
-        Some(item) => Some(only_endpoints(&item, endpoints)?),
-        None => None,
-    };
-    let secret = secret?.template_reference()?;
-    Some(Token { name: name??, secret, scopes: scopes_of(&scopes?)?, endpoints })
+    // Each is read before any is asked for, so that one fault hides no other.
+    let endpoints = only.map(|item| only_endpoints(&item, endpoints));
+    let secret = secret.and_then(|item| item.template_reference());
+    let scopes = scopes.and_then(|item| scopes_of(&item));
+    Some(Token {
+        name: name??,
+        secret: secret?,
+        scopes: scopes?,
+        endpoints: endpoints.map_or(Some(None), |only| only.map(Some))?,
+    })
 }
 
 impl Item<'_> {

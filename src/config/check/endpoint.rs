@@ -295,9 +295,13 @@ fn acknowledgement(outbox: &Section<'_>, policy: &mut outbox::Policy) {
         (Some(outgoing), Some(incoming)) => {
             policy.ack = Some(Ack { outgoing, incoming, timeout: ACK_TIMEOUT });
         }
-        (Some(_), None) => section.fault("incoming", "is missing", "say where the key is in what arrives, as `/ack`"),
-        (None, Some(_)) => section.fault("outgoing", "is missing", "say where the key is in what is sent, as `/id`"),
-        (None, None) => {}
+        (Some(_), None) if !section.has("incoming") => {
+            section.fault("incoming", "is missing", "say where the key is in what arrives, as `/ack`");
+        }
+        (None, Some(_)) if !section.has("outgoing") => {
+            section.fault("outgoing", "is missing", "say where the key is in what is sent, as `/id`");
+        }
+        (Some(_), None) | (None, Some(_) | None) => {}
     }
     match (&mut policy.ack, timeout) {
         (Some(ack), Some(timeout)) => ack.timeout = timeout,

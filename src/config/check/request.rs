@@ -60,17 +60,15 @@ pub(super) fn urls(section: &Section<'_>) -> Vec<Template> {
     } else if !section.has("url") && !section.has("urls") {
         section.fault("url", "is missing", "say where to connect: url = \"wss://feed.example/v2\"");
     }
-    let items = match (one, many) {
-        (Some(one), _) => vec![one],
-        (None, Some(many)) => {
-            let list = many.list().unwrap_or_default();
-            if list.is_empty() {
-                many.fault("there is no URL in it", "list at least one: [\"wss://feed.example/v2\"]");
-            }
-            list
+    let mut items: Vec<Item<'_>> = one.into_iter().collect();
+    if let Some(many) = many
+        && let Some(list) = many.list()
+    {
+        if list.is_empty() {
+            many.fault("there is no URL in it", "list at least one: [\"wss://feed.example/v2\"]");
         }
-        (None, None) => Vec::new(),
-    };
+        items.extend(list);
+    }
     items.iter().filter_map(url).collect()
 }
 
@@ -148,6 +146,7 @@ fn headers(section: &Section<'_>, headers: &mut Vec<(HeaderName, Template)>) {
     for (name, item) in section.entries() {
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
             item.fault("is not a header's name", "use letters, digits and dashes");
+            let _ = item.template();
             continue;
         };
         if OWNED.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-") {

@@ -49,6 +49,7 @@ fn endpoint(item: &Item<'_>) -> Option<(String, u16, String)> {
 fn header(name: &str, item: &Item<'_>) -> Option<(HeaderName, crate::config::Template)> {
     let Ok(name) = HeaderName::try_from(name) else {
         item.fault("is not a header's name", "write it as HTTP does: \"X-Api-Key\"");
+        let _ = item.template();
         return None;
     };
     let template = item.template()?.with_redaction(Redaction::Literals);
