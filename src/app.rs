@@ -15,10 +15,10 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     api::{Api, ListenError, Listener},
-    config::{Config, Fingerprint},
+    config::{Config, Fingerprint, Sources},
     observe::{Exporter, Families},
     pool::{Left, Pool},
-    process::{files, notify::Notify, passed::Passed, signals::Signals},
+    process::{files, notify::Notify, pace, passed::Passed, signals::Signals},
 };
 use herald::Herald;
 use reload::Reloader;
@@ -33,12 +33,27 @@ mod wedge;
 pub struct Options {
     /// Checked.
     pub config: Arc<Config>,
-    /// What a reload reads, and what it held when `config` was read; `None`: there is nothing to reload.
-    pub reload_from: Option<(PathBuf, Fingerprint)>,
+    /// What a reload reads; `None`: there is nothing to reload.
+    pub reload_from: Option<Origin>,
     /// A socket to serve the API on, in place of `api.listen`.
     pub socket: Option<Passed>,
     /// Who is told of the daemon's life.
     pub notify: Notify,
+}
+
+/// Where the configuration comes from, and what was there.
+#[derive(Debug)]
+pub struct Origin {
+    path: PathBuf,
+    read: Fingerprint,
+    filled: Vec<PathBuf>,
+}
+
+impl Origin {
+    /// A path, and what was read there.
+    pub fn new(path: PathBuf, sources: &Sources) -> Self {
+        Self { path, read: sources.fingerprint(), filled: sources.filled() }
+    }
 }
 
 /// Why the daemon could not start.
@@ -68,6 +83,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     files::raise_limit(u64::from(links) + config.api.max_connections as u64);
     tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
     families.reload_succeeded(SystemTime::now());
+    pace::keep();
     herald.starting(links).await;
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
@@ -121,9 +137,9 @@ fn spans_share(is_exporting: bool, limit: Duration) -> Duration {
 async fn drain(pool: &Pool, herald: &Herald, within: Duration) {
     let deadline = Instant::now() + within;
     pool.drain();
-    herald.stopping(pool, within).await;
     tracing::info!(deadline_s = within.as_secs_f64(), "wskeeper is draining: it takes no new messages");
-    let left = pool.shut_down(deadline).await;
+    // Told first, but a service manager that takes nothing costs the links none of their time.
+    let ((), left) = tokio::join!(herald.stopping(pool, within), pool.shut_down(deadline));
     for Left { endpoint, messages, kept } in left {
         if kept {
             tracing::info!(%endpoint, messages, "messages were not sent before the deadline and are kept on disk");

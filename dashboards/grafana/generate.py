@@ -314,6 +314,8 @@ def daemons():
                + [(f"sum by (instance) (increase({select('orphans_discarded_total', scope=DAEMON)}[$__rate_interval]))", "{{instance}}: orphans discarded")], "none", 6),
         series("Waiting for admission", "Attempts that wait until another one to the same host has ended, or for their turn.",
                [(f"sum by (instance) ({select('admission_waiting', scope=DAEMON)})", "{{instance}}")], "none", 6),
+        series("Log lines dropped", "Nobody reads the log: stderr is a pipe that is full, or the journal takes nothing. Links do not wait for it.",
+               [(rate("log_lines_dropped_total", "instance", scope=DAEMON), "{{instance}}")], "none", 6),
         series("Running since and version", "Uptime; a saw-tooth is a restart.",
                [(f"(time() - {process('start_time_seconds')}) * on (job, instance) group_left (version) {select('build_info', scope=DAEMON)}", "{{instance}} {{version}}")], "s", 6),
     ]

@@ -1,12 +1,12 @@
 //! Where the local API listens: a TCP address or a unix socket.
 //!
-//! A socket file that somebody answers on belongs to a running daemon and is left alone; one that nobody answers on is what
-//! a crash left behind, and is replaced. A socket that the service manager passes on stands for `api.listen`, and its file is not ours.
+//! A socket file that somebody answers on belongs to a running daemon and is left alone; one whose connections the kernel refuses is
+//! what a crash left behind, and is replaced. Any other answer says nothing: a daemon with a full backlog gives none either. A socket that the service manager passes on stands for `api.listen`, and its file is not ours.
 
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,10 +27,40 @@ const PROBE: Duration = Duration::from_mins(1);
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A unix socket and its path, removed at the end.
-    Unix(UnixListener, PathBuf),
+    /// A unix socket and its file, removed at the end.
+    Unix(UnixListener, SocketFile),
     /// A unix socket whose file the service manager has made, and will remove.
     Passed(UnixListener),
+}
+
+/// The file of a socket that was made here.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    inode: Inode,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), inode: inode(&std::fs::symlink_metadata(path)?) })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else may have put another in its place.
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|there| inode(&there) == self.inode) {
+            // Already gone is as good as removed.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Device and number of a file.
+type Inode = (u64, u64);
+
+fn inode(metadata: &std::fs::Metadata) -> Inode {
+    (metadata.dev(), metadata.ino())
 }
 
 /// Why the API cannot listen.
@@ -47,6 +77,18 @@ pub enum ListenError {
     /// Another daemon answers there.
     #[error("api.listen: another program answers on unix:{}", .0.display())]
     Taken(PathBuf),
+    /// What stands there may be another daemon's.
+    #[error(
+        "api.listen: a socket stands at unix:{} and it cannot be told whether another program uses it ({error}): end that program, \
+         or remove the socket",
+        .path.display()
+    )]
+    Unclear {
+        /// As configured.
+        path: PathBuf,
+        /// What came of connecting to it.
+        error: io::Error,
+    },
     /// The path is something else than a socket, or cannot be made one.
     #[error("api.listen: cannot make the socket {}: {error}", .path.display())]
     Unix {
@@ -95,6 +137,7 @@ impl Listener {
                 let failed = |error| ListenError::Unix { path: path.clone(), error };
                 remove_stale(path).await?;
                 let listener = UnixListener::bind(path).map_err(failed)?;
+                let file = SocketFile::of(path).map_err(failed)?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode)).map_err(failed)?;
                 if let Some(group) = group {
                     give(path, group).map_err(|error| ListenError::Group {
@@ -103,7 +146,7 @@ impl Listener {
                         error,
                     })?;
                 }
-                Ok(Self::Unix(listener, path.clone()))
+                Ok(Self::Unix(listener, file))
             }
         }
     }
@@ -156,7 +199,7 @@ impl fmt::Display for Listener {
                 Ok(address) => write!(f, "http://{address}"),
                 Err(_) => f.write_str("http://(unknown)"),
             },
-            Self::Unix(_, path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
             Self::Passed(listener) => match listener.local_addr() {
                 Ok(address) => match address.as_pathname() {
                     Some(path) => write!(f, "unix:{}", path.display()),
@@ -164,15 +207,6 @@ impl fmt::Display for Listener {
                 },
                 Err(_) => f.write_str("unix:(unknown)"),
             },
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            // Already gone is as good as removed.
-            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -197,13 +231,18 @@ async fn remove_stale(path: &Path) -> Result<(), ListenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    if !std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()) {
+    if !metadata.file_type().is_socket() {
         return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket stands there")));
     }
-    if UnixStream::connect(path).await.is_ok() {
-        return Err(ListenError::Taken(path.to_owned()));
+    match UnixStream::connect(path).await {
+        Ok(_) => return Err(ListenError::Taken(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(ListenError::Unclear { path: path.to_owned(), error }),
     }
-    std::fs::remove_file(path).map_err(failed)
+    // Somebody who was quicker may have replaced it already.
+    drop(SocketFile { path: path.to_owned(), inode: inode(&metadata) });
+    Ok(())
 }
 
 /// Gives the socket to a group by its name in `/etc/group`, or by its number.
@@ -238,6 +277,40 @@ mod tests {
         assert_eq!(mode & 0o777, 0o660);
         assert!(matches!(Listener::bind(&unix(&path)).await, Err(ListenError::Taken(_))));
         drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_does_not_refuse_is_left_alone_even_if_it_does_not_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("api.sock");
+        let bound = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
+        bound.bind(&socket2::SockAddr::unix(&path).expect("an address")).expect("bound");
+        bound.listen(0).expect("listening");
+        // A live daemon that accepts nothing for now: its backlog is full, and the kernel says to try again.
+        let mut waiting = Vec::new();
+        while let Ok(client) = UnixStream::connect(&path).await {
+            waiting.push(client);
+        }
+        assert!(matches!(Listener::bind(&unix(&path)).await, Err(ListenError::Unclear { .. })));
+        assert!(path.exists(), "it is the other's");
+        let datagrams = folder.path().join("datagrams");
+        let _other = std::os::unix::net::UnixDatagram::bind(&datagrams).expect("bound");
+        assert!(matches!(Listener::bind(&unix(&datagrams)).await, Err(ListenError::Unclear { .. })));
+        assert!(datagrams.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_another_daemon_has_put_in_place_of_ours_is_not_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("api.sock");
+        let ours = Listener::bind(&unix(&path)).await.expect("bound");
+        // Kept under another name, so that its number is not given away again.
+        std::fs::rename(&path, folder.path().join("moved")).expect("renamed");
+        let theirs = Listener::bind(&unix(&path)).await.expect("bound");
+        drop(ours);
+        assert!(path.exists());
+        drop(theirs);
         assert!(!path.exists());
     }
 

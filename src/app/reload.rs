@@ -12,10 +12,10 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{environment, herald::Herald, turned};
+use super::{Origin, environment, herald::Herald, turned};
 use crate::{
     api::{Planned, Planning, Reload, ReloadError},
-    config::{Action, Fingerprint, Loaded, Plan, Sources, watch::Watch},
+    config::{self, Action, Config, Fingerprint, Loaded, Plan, Sources, watch::Watch},
     observe::Families,
     pool::{Draining, Pool},
 };
@@ -60,16 +60,21 @@ struct File {
     turn: tokio::sync::Mutex<()>,
     /// What was read last, in force or refused.
     read: Mutex<Fingerprint>,
+    /// The files that what is in force was read from, but for empty ones.
+    filled: Mutex<Vec<PathBuf>>,
 }
 
+/// A configuration, and the files that hold something of it.
+type Filled = (Loaded, Vec<PathBuf>);
+
 impl Reloader {
-    pub(super) fn new(
-        pool: Pool,
-        families: Arc<Families>,
-        from: Option<(PathBuf, Fingerprint)>,
-        herald: Arc<Herald>,
-    ) -> Self {
-        let file = from.map(|(path, read)| File { path, turn: tokio::sync::Mutex::default(), read: Mutex::new(read) });
+    pub(super) fn new(pool: Pool, families: Arc<Families>, from: Option<Origin>, herald: Arc<Herald>) -> Self {
+        let file = from.map(|Origin { path, read, filled }| File {
+            path,
+            turn: tokio::sync::Mutex::default(),
+            read: Mutex::new(read),
+            filled: Mutex::new(filled),
+        });
         let watching = watch::Sender::new(pool.config().watch);
         Self { inner: Arc::new(Inner { pool, families, herald, file, watching }) }
     }
@@ -124,8 +129,8 @@ impl Reload for Reloader {
         Box::pin(async move {
             let file = inner.file()?;
             let _turn = file.turn.lock().await;
-            let (_, loaded) = file.load().await?;
-            Ok(inner.pool.plan(loaded?))
+            let (_, loaded) = file.load(inner.pool.config()).await?;
+            Ok(inner.pool.plan(loaded?.0))
         })
     }
 
@@ -146,7 +151,7 @@ impl Inner {
     async fn reload(&self, trigger: Trigger) -> Result<Option<Plan>, ReloadError> {
         let file = self.file()?;
         let _turn = file.turn.lock().await;
-        let loaded = file.load().await;
+        let loaded = file.load(self.pool.config()).await;
         if let Ok((read, _)) = &loaded {
             if trigger == Trigger::Watch && *read == file.read() {
                 return Ok(None);
@@ -159,9 +164,15 @@ impl Inner {
         self.herald.reload(&self.pool, self.follow(loaded.and_then(|(_, loaded)| loaded), trigger)).await.map(Some)
     }
 
-    async fn follow(&self, loaded: Result<Loaded, ReloadError>, trigger: Trigger) -> Planned {
+    async fn follow(&self, loaded: Result<Filled, ReloadError>, trigger: Trigger) -> Planned {
         let outcome = match loaded {
-            Ok(loaded) => self.pool.apply(loaded).await.map_err(|Draining| ReloadError::Draining),
+            Ok((loaded, filled)) => {
+                let applied = self.pool.apply(loaded).await.map_err(|Draining| ReloadError::Draining);
+                if let (Ok(_), Some(file)) = (&applied, &self.file) {
+                    *file.filled.lock().unwrap_or_else(PoisonError::into_inner) = filled;
+                }
+                applied
+            }
             Err(error) => Err(error),
         };
         match &outcome {
@@ -186,12 +197,15 @@ impl File {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the file holds, and the configuration that it makes, or its faults.
-    async fn load(&self) -> Result<(Fingerprint, Result<Loaded, ReloadError>), ReloadError> {
+    /// What the file holds, and the configuration that it makes in place of `old`, or its faults.
+    async fn load(&self, old: Arc<Config>) -> Result<(Fingerprint, Result<Filled, ReloadError>), ReloadError> {
         let path = self.path.clone();
+        let filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let read = tokio::task::spawn_blocking(move || {
             let sources = Sources::read(&path);
-            let loaded = sources.load(&environment());
+            let loaded = sources.load(&environment()).and_then(|loaded| {
+                config::emptied(&sources, &loaded.config, &old, &filled).map_or(Ok((loaded, sources.filled())), Err)
+            });
             let faults = loaded.map_err(|faults| faults.iter().map(ToString::to_string).collect());
             (sources.fingerprint(), faults.map_err(ReloadError::Invalid))
         });

@@ -11,7 +11,10 @@ use args::{Cli, Verb};
 use client::{Client, ClientError};
 use output::{Output, Paint};
 
-use crate::process::passed::{self, Passed};
+use crate::process::{
+    logging,
+    passed::{self, Passed},
+};
 
 mod args;
 mod check;
@@ -70,7 +73,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::detect();
     // Before there are threads.
-    let socket = if matches!(cli.verb, Verb::Run(_)) { passed::take() } else { Ok(None) };
+    let is_daemon = matches!(cli.verb, Verb::Run(_));
+    let socket = if is_daemon { passed::take() } else { Ok(None) };
     let runtime = match runtime(&cli.verb) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -86,7 +90,9 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             let code = failure.exit_code();
             if code != 0 && !matches!(failure, Failure::Told) {
-                output.note(format_args!("wskeeper: {failure}"), Paint::Red);
+                let note = move || output.note(format_args!("wskeeper: {failure}"), Paint::Red);
+                // The daemon ends even if nobody reads why.
+                if is_daemon { logging::last_words(note) } else { note() }
             }
             ExitCode::from(code)
         }

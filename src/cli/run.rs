@@ -16,12 +16,12 @@ pub(super) async fn run(args: args::Run, socket: Option<Passed>) -> Result<(), F
     let failed = |error: String| Failure::Failed(error);
     let sources = config::Sources::read(&args.config);
     let loaded = sources.load(&app::environment()).map_err(|faults| failed(check::listed(&faults)))?;
-    logging::start(&loaded.config.log).map_err(|error| failed(error.to_string()))?;
+    let _logging = logging::start(&loaded.config.log).map_err(|error| failed(error.to_string()))?;
     for warning in &loaded.warnings {
         tracing::warn!(warning, "the configuration has a doubtful setting");
     }
     let signals = Signals::install().map_err(|error| failed(format!("cannot listen for signals: {error}")))?;
-    let reload_from = Some((args.config, sources.fingerprint()));
+    let reload_from = Some(app::Origin::new(args.config, &sources));
     let options =
         app::Options { config: Arc::new(loaded.config), reload_from, socket, notify: Notify::from_environment() };
     app::run(options, signals).await.map_err(|error| failed(error.to_string()))

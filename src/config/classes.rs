@@ -13,7 +13,8 @@ const OTLP: &str = "tracing.otlp_endpoint = \"http://127.0.0.1:4317\"\n";
 fn value(key: &str) -> (&'static str, &'static str) {
     let plain = |value| (value, "");
     match key.rsplit('.').next().unwrap_or(key) {
-        "watch" | "chaos" | "per_link" | "protocols_optional" | "critical" | "insecure" | "conflate" => plain("true"),
+        "watch" | "allow_empty" | "chaos" | "per_link" | "protocols_optional" | "critical" | "insecure"
+        | "conflate" => plain("true"),
         "enabled" => plain("false"),
         "listen" => plain("\"127.0.0.1:1\""),
         "otlp_endpoint" => plain("\"http://127.0.0.1:4318\""),

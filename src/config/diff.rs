@@ -51,8 +51,8 @@ macro_rules! hold {
 pub(super) fn daemon(old: &Config, new: &mut Config, store_is_open: bool) -> DaemonDiff {
     let mut diff = DaemonDiff::default();
     // Endpoints are compared one by one.
-    let Config { watch, api, log, metrics, admission, limits, storage, tracing, endpoints: _ } = old;
-    note!(diff.live, new, { watch => "watch" });
+    let Config { watch, allow_empty, api, log, metrics, admission, limits, storage, tracing, endpoints: _ } = old;
+    note!(diff.live, new, { watch => "watch", allow_empty => "allow_empty" });
     diff.api(api, &mut new.api);
     let Log { level, format } = log;
     hold!(diff.restart, new.log, { level => "log.level", format => "log.format" });

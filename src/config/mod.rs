@@ -16,6 +16,7 @@ use ::config::FileFormat;
 use crate::core::{admission, inbox, link};
 
 pub use check::keys;
+pub use emptied::emptied;
 pub use fault::{Fault, Faults};
 pub use plan::{Action, Change, Plan, Step, plan};
 pub use secret::Secret;
@@ -26,8 +27,10 @@ mod check;
 #[cfg(test)]
 mod classes;
 mod diff;
+mod emptied;
 mod environment;
 mod fault;
+pub mod file;
 mod place;
 mod plan;
 mod secret;
@@ -103,6 +106,8 @@ fn parse(text: &str, name: &str, format: FileFormat) -> Result<Loaded, Faults> {
 pub struct Config {
     /// A reload follows each change of the files by itself.
     pub watch: bool,
+    /// A reload may leave no endpoint.
+    pub allow_empty: bool,
     /// `[api]`
     pub api: Api,
     /// `[log]`

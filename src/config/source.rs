@@ -11,7 +11,7 @@ use std::{
 
 use config::{ConfigError, File, FileFormat, Map, Source as _, Value, ValueKind};
 
-use super::{fault::Fault, place};
+use super::{fault::Fault, file, place};
 
 /// The largest configuration file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -29,6 +29,8 @@ pub struct Fingerprint(u64);
 /// The files of a configuration as they were read, at one moment.
 #[derive(Debug)]
 pub struct Sources {
+    /// The file or folder.
+    path: PathBuf,
     /// Where relative paths of environment variables start.
     folder: PathBuf,
     files: Vec<(PathBuf, FileFormat, String)>,
@@ -42,7 +44,13 @@ impl Sources {
     pub fn read(path: &Path) -> Self {
         let is_folder = path.is_dir();
         let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
-        let mut sources = Self { folder: folder.to_owned(), files: Vec::new(), faults: Vec::new(), unread: Vec::new() };
+        let mut sources = Self {
+            path: path.to_owned(),
+            folder: folder.to_owned(),
+            files: Vec::new(),
+            faults: Vec::new(),
+            unread: Vec::new(),
+        };
         if is_folder {
             sources.read_folder(path);
         } else if !path.exists() {
@@ -54,6 +62,18 @@ impl Sources {
             sources.fault(path, "the file's format is unknown", hint);
         }
         sources
+    }
+
+    /// Files that hold nothing at all.
+    pub(super) fn blank(&self) -> impl Iterator<Item = &Path> {
+        let blank = |text: &str| text.trim_start_matches('\u{feff}').trim().is_empty();
+        self.files.iter().filter(move |(_, _, text)| blank(text)).map(|(path, ..)| path.as_path())
+    }
+
+    /// Files that hold something.
+    pub fn filled(&self) -> Vec<PathBuf> {
+        let blank: Vec<_> = self.blank().collect();
+        self.files.iter().map(|(path, ..)| path).filter(|path| !blank.contains(&path.as_path())).cloned().collect()
     }
 
     /// The same for the same content: of a few files that their owner writes, not of what an adversary makes.
@@ -76,6 +96,11 @@ impl Sources {
             merge(&mut root, parse(text, &path.display().to_string(), *format, faults));
         }
         root
+    }
+
+    /// The file or folder that was read.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where relative paths of environment variables start.
@@ -112,10 +137,10 @@ impl Sources {
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_FILE_BYTES) {
             return self.fault(&path, "the file is larger than 4 MiB", "split it, and give the folder");
         }
-        match fs::read(&path).map(String::from_utf8) {
+        match file::read(&path, MAX_FILE_BYTES).map(String::from_utf8) {
             Ok(Ok(text)) => self.files.push((path, format, text)),
             Ok(Err(_)) => self.fault(&path, "the file is not UTF-8", "save it as UTF-8"),
-            Err(error) => self.fault(&path, &format!("the file cannot be read: {error}"), ""),
+            Err(error) => self.fault(&path, &format!("the file {error}"), ""),
         }
     }
 

@@ -5,12 +5,14 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
-use super::{secret::Secret, shown};
+use super::{
+    file::{self, FileError},
+    secret::Secret,
+    shown,
+};
 
 /// The largest secret file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -256,14 +258,10 @@ fn reference(written: &str, folder: &Path) -> Result<Reference, TemplateFault> {
 /// A file's text without its trailing newline. Errors name the path, never what is in it.
 fn read(path: &Path) -> Result<String, String> {
     let shown = path.display();
-    let file = File::open(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("{shown} is larger than 64 KiB, which no secret is"));
-    }
+    let bytes = file::read(path, MAX_FILE_BYTES).map_err(|error| match error {
+        FileError::TooLarge(_) => format!("{shown} {error}, which no secret is"),
+        FileError::Io(_) | FileError::Kind(_) => format!("{shown} {error}"),
+    })?;
     let mut text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8"))?;
     if text.ends_with('\n') {
         text.pop();

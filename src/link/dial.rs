@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     BoxFuture, Dial, Dialled, Gate, Place, Progress, Report, Transport,
+    aside::Aside,
     race::{self, Patience, Won},
     resolve, tls,
     upgrade::{self, Agreed, UpgradeFault},
@@ -31,6 +32,11 @@ mod ask;
 pub trait Source: Send + Sync {
     /// The configuration.
     fn endpoint(&self) -> Arc<Endpoint>;
+
+    /// Where its attempts do what may block.
+    fn aside(&self) -> Aside {
+        Aside::default()
+    }
 }
 
 impl<F: Fn() -> Arc<Endpoint> + Send + Sync> Source for F {
@@ -58,6 +64,7 @@ impl Dial for Dialer {
 
     fn dial(&self, url: usize, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
         let (id, endpoint, gate) = (self.id.clone(), self.endpoint.endpoint(), Arc::clone(&self.gate));
+        let aside = self.endpoint.aside();
         let began = Instant::now();
         // Thousands may wait here, and what they hold is paid for as long as the daemon runs: so they hold no more than this, and
         // the room for what follows is had when it is reached.
@@ -72,7 +79,7 @@ impl Dial for Dialer {
                 (place, Some(began.elapsed()))
             };
             let timings = Timings { admission, ..Timings::default() };
-            Box::pin(Attempt { id, endpoint, gate, report, timings, began, place }.run(url)).await
+            Box::pin(Attempt { id, endpoint, aside, gate, report, timings, began, place }.run(url)).await
         })
     }
 }
@@ -114,6 +121,7 @@ impl From<UpgradeFault> for Setback {
 struct Attempt {
     id: LinkId,
     endpoint: Arc<Endpoint>,
+    aside: Aside,
     gate: Arc<dyn Gate>,
     report: Report,
     timings: Timings,
@@ -141,7 +149,7 @@ impl Attempt {
     /// Dials, and again where a redirect leads.
     async fn follow(&mut self, url: usize) -> Result<Dialled<Transport>, Setback> {
         let endpoint = Arc::clone(&self.endpoint);
-        let mut ask = ask::evaluate(endpoint, url).await?;
+        let mut ask = ask::evaluate(endpoint, url, &self.aside).await?;
         let mut left = self.endpoint.redirects;
         loop {
             match self.once(&ask).await? {
@@ -164,7 +172,7 @@ impl Attempt {
         let (stream, certificates) = if ask.target.tls {
             (self.report)(Progress::Securing);
             let began = Instant::now();
-            let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls).await;
+            let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls, &self.aside).await;
             self.timings.tls = Some(self.timings.tls.unwrap_or_default() + began.elapsed());
             permit.verdict = secured.as_ref().err().and_then(tls::TlsFault::verdict);
             let (stream, certificates) = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
@@ -194,7 +202,7 @@ impl Attempt {
     async fn connect(&mut self, target: &Target) -> Result<Won, Setback> {
         (self.report)(Progress::Resolving);
         let began = Instant::now();
-        let found = resolve::resolve(&target.host, target.port).await;
+        let found = resolve::resolve(&target.host, target.port, &self.aside).await;
         self.timings.dns = Some(self.timings.dns.unwrap_or_default() + began.elapsed());
         let addresses =
             found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;

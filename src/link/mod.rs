@@ -4,6 +4,7 @@
 
 pub mod ack;
 mod arrival;
+mod aside;
 mod dial;
 mod dialing;
 mod driver;
@@ -47,6 +48,7 @@ use crate::core::{
     receipt::Fate,
 };
 
+pub use aside::Aside;
 pub use dial::{Dialer, Source};
 pub use driver::{Run, run};
 pub use lent::Lent;

@@ -4,19 +4,22 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
 };
+
+use super::aside::Aside;
 
 /// Addresses tried in one attempt at most; a name with more is served well enough by the first.
 const MOST: usize = 16;
 
 /// The addresses of `host`, which may be an address itself; at least one.
-pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(super) async fn resolve(host: &str, port: u16, aside: &Aside) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let found = tokio::net::lookup_host((host, port)).await?;
-    let mut addresses = interleave(found);
+    let name = host.to_owned();
+    let found = aside.run(move || (name, port).to_socket_addrs()).await;
+    let mut addresses = interleave(found.map_err(io::Error::other)??);
     addresses.truncate(MOST);
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
@@ -70,12 +73,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_is_taken_as_it_is() {
-        assert_eq!(resolve("::1", 9).await.unwrap(), ["[::1]:9".parse().unwrap()]);
-        assert_eq!(resolve("127.0.0.1", 9).await.unwrap(), ["127.0.0.1:9".parse().unwrap()]);
+        assert_eq!(resolve("::1", 9, &Aside::default()).await.unwrap(), ["[::1]:9".parse().unwrap()]);
+        assert_eq!(resolve("127.0.0.1", 9, &Aside::default()).await.unwrap(), ["127.0.0.1:9".parse().unwrap()]);
     }
 
     #[tokio::test]
     async fn localhost_is_found() {
-        assert!(resolve("localhost", 9).await.unwrap().iter().all(|address| address.ip().is_loopback()));
+        assert!(
+            resolve("localhost", 9, &Aside::default()).await.unwrap().iter().all(|address| address.ip().is_loopback())
+        );
     }
 }

@@ -18,13 +18,17 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::aside::Aside;
 use crate::{
-    config::Tls,
+    config::{Tls, file},
     core::{door::Verdict, event::Certificates},
 };
 
 mod blind;
 mod expiry;
+
+/// The largest PEM file that is read, in bytes: a bundle of all public authorities is a tenth of it.
+const MAX_PEM: u64 = 4 << 20;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +77,12 @@ pub(super) async fn secure(
     tcp: TcpStream,
     host: &str,
     tls: &Tls,
+    aside: &Aside,
 ) -> Result<(TlsStream<TcpStream>, Certificates), TlsFault> {
     let name = ServerName::try_from(tls.server_name.as_deref().unwrap_or(host).to_owned())?;
     let tls = tls.clone();
     // It reads files, and the first time all of the platform's roots.
-    let config = tokio::task::spawn_blocking(move || config(&tls)).await;
+    let config = aside.run(move || config(&tls)).await;
     let (config, client) = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| explain(&error))?;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
@@ -100,7 +105,8 @@ fn config(tls: &Tls) -> Result<(ClientConfig, Option<i64>), TlsFault> {
     let (mut config, client) = match &tls.client {
         None => (builder.with_no_client_auth(), None),
         Some((chain, key)) => {
-            let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+            let key_der =
+                PrivateKeyDer::from_pem_slice(&pem(key)?).map_err(|error| unusable(key, &error, "private key"))?;
             let chain = certificates(chain)?;
             let client = expiry::of(&chain);
             (builder.with_client_auth_cert(chain, key_der).map_err(|error| setup(&error))?, client)
@@ -144,8 +150,9 @@ fn platform_roots() -> Result<Arc<RootCertStore>, TlsFault> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| unusable(path, &error));
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem(path)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable(path, &error, "certificate"));
     match certificates {
         Ok(none) if none.is_empty() => {
             Err(TlsFault::File { path: path.to_owned(), problem: "it holds no certificate in PEM".into() })
@@ -154,8 +161,20 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     }
 }
 
-fn unusable(path: &Path, error: &pem::Error) -> TlsFault {
-    TlsFault::File { path: path.to_owned(), problem: error.to_string() }
+fn pem(path: &Path) -> Result<Vec<u8>, TlsFault> {
+    file::read(path, MAX_PEM).map_err(|error| TlsFault::File { path: path.to_owned(), problem: format!("it {error}") })
+}
+
+/// The library's own words quote lines of the file, which may be those of a key.
+fn unusable(path: &Path, error: &pem::Error, wanted: &str) -> TlsFault {
+    let problem = match error {
+        pem::Error::NoItemsFound => format!("it holds no {wanted} in PEM"),
+        pem::Error::MissingSectionEnd { .. } => "a section of it has no END line: is it cut off?".into(),
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line of it is not as PEM has it".into(),
+        pem::Error::Base64Decode(_) => "a section of it is not base64".into(),
+        pem::Error::Io(_) | pem::Error::SectionTooLarge | _ => "it is not PEM".into(),
+    };
+    TlsFault::File { path: path.to_owned(), problem }
 }
 
 fn explain(error: &io::Error) -> TlsFault {

@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -126,6 +129,9 @@ struct Daemon {
     api_connections: IntGauge,
     api_connections_limit: IntGauge,
     api_connections_refused: IntCounter,
+    log_lines_dropped: IntCounter,
+    /// What the counter beside it shows.
+    log_lines_seen: AtomicU64,
 }
 
 impl Families {
@@ -209,6 +215,12 @@ impl Families {
     /// A local connection came when there was no place left.
     pub fn api_refused(&self) {
         self.daemon.api_connections_refused.inc();
+    }
+
+    /// Log lines that were dropped since the start.
+    pub fn log_lines_dropped(&self, total: u64) {
+        let seen = self.daemon.log_lines_seen.fetch_max(total, Ordering::Relaxed);
+        self.daemon.log_lines_dropped.inc_by(total.saturating_sub(seen));
     }
 
     /// An operator discarded stored messages whose link, and so whose own series, there is no more.
@@ -333,6 +345,8 @@ impl Daemon {
             api_connections: to.gauge("api_connections", "Local connections that hold a place.")?,
             api_connections_limit: to.gauge("api_connections_limit", "Local connections that may: api.max_connections.")?,
             api_connections_refused: to.keep(IntCounter::with_opts(opts("api_connections_refused_total", "Local connections that came when there was no place left."))?)?,
+            log_lines_dropped: to.keep(IntCounter::with_opts(opts("log_lines_dropped_total", "Log lines dropped because the log was not read."))?)?,
+            log_lines_seen: AtomicU64::new(0),
         })
     }
 }

@@ -9,6 +9,7 @@ use super::{Pool, pod::Pod};
 use crate::{
     core::{link::Link, phase::Phase},
     observe::{EndpointGauges, StoreGauges},
+    process::logging,
 };
 
 impl Pool {
@@ -18,6 +19,7 @@ impl Pool {
         for pod in self.inner.pods().values() {
             pod.metrics.show(pod.gauges(now));
         }
+        self.inner.families.log_lines_dropped(logging::dropped());
         self.inner.families.payload(self.inner.budget.used(), self.inner.budget.limit());
         let store = self.inner.spool.view().map(|view| {
             let status = view.status.unwrap_or_default();

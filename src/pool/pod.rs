@@ -16,7 +16,12 @@ use super::{
     slot::{Load, Sinks, Slot},
     view::{EndpointView, Totals},
 };
-use crate::{config::Endpoint, core::phase::Phase, link::Source, observe::EndpointMetrics};
+use crate::{
+    config::Endpoint,
+    core::phase::Phase,
+    link::{Aside, Source},
+    observe::EndpointMetrics,
+};
 
 /// An endpoint at work.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(super) struct Pod {
     tasks: Mutex<Vec<Task>>,
     /// Whose turn it is among links that are as good as each other.
     turn: AtomicUsize,
+    /// Where its links do what may block.
+    aside: Aside,
     /// The tasks of its links are to rest for ever.
     #[cfg(any(test, feature = "wedge"))]
     pub(super) is_wedged: std::sync::atomic::AtomicBool,
@@ -58,6 +65,10 @@ impl Source for Pod {
         }
         self.config()
     }
+
+    fn aside(&self) -> Aside {
+        self.aside.clone()
+    }
 }
 
 impl Pod {
@@ -76,6 +87,7 @@ impl Pod {
             config: RwLock::new(config),
             tasks: Mutex::new(Vec::new()),
             turn: AtomicUsize::new(0),
+            aside: Aside::default(),
             #[cfg(any(test, feature = "wedge"))]
             is_wedged: false.into(),
             keeper: Mutex::default(),

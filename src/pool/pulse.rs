@@ -16,7 +16,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use super::{Inner, Pool, Slot};
 use crate::{
@@ -26,6 +29,7 @@ use crate::{
         phase::{Phase, Reason},
     },
     link::Order,
+    process::pace,
 };
 
 #[cfg(test)]
@@ -158,7 +162,7 @@ impl Pool {
         let pulse = self.inner.pulse.lock().unwrap_or_else(PoisonError::into_inner);
         let Pulse { at, within, wedged } = pulse.as_ref()?;
         let age = now().saturating_duration_since(*at);
-        let is_stale = age > *within;
+        let is_stale = age > *within && !pace::resumed_within(*within);
         wedged
             .as_ref()
             .map(ToString::to_string)
@@ -169,7 +173,16 @@ impl Pool {
 impl Examiner {
     /// Looks once.
     pub async fn examine(&mut self) -> Result<(), Wedged> {
-        let outcome = self.look().await;
+        let outcome = loop {
+            let outcome = self.look().await;
+            if outcome.is_ok() || !pace::resumed_within(self.tolerance) {
+                break outcome;
+            }
+            // The whole process had been stopped: what fell due meanwhile gets a moment to be done.
+            self.step = None;
+            self.missed.clear();
+            sleep(self.tolerance / 4).await;
+        };
         let pulse = Pulse { at: now(), within: self.tolerance * 6, wedged: outcome.clone().err() };
         *self.pool.inner.pulse.lock().unwrap_or_else(PoisonError::into_inner) = Some(pulse);
         outcome

@@ -1,11 +1,20 @@
-//! Where log lines go: stderr in a form for people or machines, or the journal's native protocol.
+//! Where log lines go: stderr in a form for people or machines, or the journal's native protocol; either way through a bounded
+//! queue and a thread of its own, because nobody may wait for who reads a log.
 //!
-//! What a reader would get wrong: the writer claims success even when stderr is closed. `tracing-subscriber` reports a
-//! failed write with `eprintln!`, which panics on a closed stderr, and a daemon must outlive its terminal.
+//! What a reader would get wrong: a panic is a line of the log too. The default hook writes to stderr from the thread that
+//! panics, which is a worker of the runtime, and stderr may be a pipe that nobody reads.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env,
+    fs::File,
     io::{self, IsTerminal, Write},
+    os::fd::AsFd as _,
+    panic,
+    path::Path,
+    sync::{Arc, OnceLock, mpsc},
+    thread,
+    time::Duration,
 };
 
 use tracing_subscriber::{
@@ -13,6 +22,11 @@ use tracing_subscriber::{
 };
 
 use crate::config::{Log, LogFormat};
+use journal::{Entries, Journal};
+use queue::{Queue, Sink};
+
+mod journal;
+mod queue;
 
 /// The environment variable that stands before `log.level`.
 pub const FILTER_VARIABLE: &str = "WSKEEPER_LOG";
@@ -33,10 +47,33 @@ pub enum Error {
     /// Another part of the program has set up logging before.
     #[error("logging has been set up before")]
     Twice,
+    /// There is no thread for it.
+    #[error("the thread of the log cannot be started: {0}")]
+    Thread(io::Error),
 }
 
-/// Sets up logging for the whole process. A journal that cannot be reached is a warning in the log, not an error.
-pub fn start(log: &Log) -> Result<(), Error> {
+/// The lines of this process.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+/// At the end, a reader that reads nothing for so long is not waited for.
+const STILL: Duration = Duration::from_millis(500);
+/// At the end, no reader is waited for longer than this.
+const LAST_LINES: Duration = Duration::from_secs(3);
+/// Before what is not ready to be written to is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Logging, until it is dropped: then what waits is written, if somebody reads it.
+#[derive(Debug)]
+#[must_use = "dropped, it writes what waits"]
+pub struct Logging(());
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
+/// Sets up logging for the whole process, panics included. A journal that cannot be reached is a warning in the log, not an error.
+pub fn start(log: &Log) -> Result<Logging, Error> {
     let (place, filter) = match env::var(FILTER_VARIABLE) {
         Ok(filter) if !filter.is_empty() => (FILTER_VARIABLE, filter),
         Ok(_) | Err(_) => ("log.level", log.level.clone()),
@@ -47,12 +84,60 @@ pub fn start(log: &Log) -> Result<(), Error> {
         error: error.to_string(),
     })?;
     let wanted = chosen(log.format, env::var_os("JOURNAL_STREAM").is_some(), io::stderr().is_terminal());
-    let (output, warning) = output(wanted);
+    let queue = Arc::<Queue>::default();
+    let (output, sink, warning) = output(wanted, &queue);
     tracing_subscriber::registry().with(output.with_filter(filter)).try_init().map_err(|_| Error::Twice)?;
+    let writer = Arc::clone(&queue);
+    let thread = thread::Builder::new().name("log".into());
+    thread.spawn(move || writer.run(sink, tell_missing)).map_err(Error::Thread)?;
+    // Only the first one gets so far.
+    let _ = QUEUE.set(queue);
+    panic::set_hook(Box::new(tell_panic));
     if let Some(error) = warning {
         tracing::warn!(error, "the journal cannot be reached, logging to stderr");
     }
-    Ok(())
+    Ok(Logging(()))
+}
+
+/// Lines that were dropped because the log was not read.
+pub fn dropped() -> u64 {
+    QUEUE.get().map_or(0, |queue| queue.dropped())
+}
+
+/// Waits until what was logged is written, for as long as somebody reads it.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(STILL, LAST_LINES);
+    }
+}
+
+/// Writes to stderr, or whatever `write` writes to, and does not wait for a reader that reads nothing.
+pub fn last_words(write: impl FnOnce() + Send + 'static) {
+    let (said, is_said) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        write();
+        drop(said);
+    });
+    // Both kinds of error are an end of the wait.
+    let _ = is_said.recv_timeout(STILL);
+}
+
+fn tell_missing(lines: u64) {
+    let were = if lines == 1 { "line was" } else { "lines were" };
+    tracing::warn!(lines, "{lines} log {were} dropped while the log was not read");
+}
+
+fn tell_panic(panic: &panic::PanicHookInfo<'_>) {
+    let thread = thread::current().name().unwrap_or("?").to_owned();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!(%panic, thread, backtrace, "a thread panicked");
+    } else {
+        // The filter is for what goes on, not for a bug.
+        let text = format!("thread {thread} {panic}\n{}", backtrace.unwrap_or_default());
+        thread::spawn(move || io::stderr().write_all(text.as_bytes()));
+    }
 }
 
 /// What `auto` means here; never answers with it.
@@ -67,14 +152,16 @@ fn chosen(format: LogFormat, under_journal: bool, on_terminal: bool) -> LogForma
 
 type Output = Box<dyn Layer<Registry> + Send + Sync>;
 
-fn output(format: LogFormat) -> (Output, Option<String>) {
+/// What makes lines of events, and what takes them.
+fn output(format: LogFormat, queue: &Arc<Queue>) -> (Output, Box<dyn Sink + Send>, Option<String>) {
+    let lines = || Lines(Arc::clone(queue));
     match format {
-        LogFormat::Pretty => (pretty(Stderr), None),
-        LogFormat::Journald => match tracing_journald::layer() {
-            Ok(layer) => (layer.with_syslog_identifier("wskeeper".into()).boxed(), None),
-            Err(error) => (json(Stderr), Some(error.to_string())),
+        LogFormat::Pretty => (pretty(lines()), Box::new(Stderr::get()), None),
+        LogFormat::Journald => match Journal::at(Path::new(journal::SOCKET)) {
+            Ok(journal) => (Entries(Arc::clone(queue)).boxed(), Box::new(journal), None),
+            Err(error) => (json(lines()), Box::new(Stderr::get()), Some(error.to_string())),
         },
-        LogFormat::Json | LogFormat::Auto => (json(Stderr), None),
+        LogFormat::Json | LogFormat::Auto => (json(lines()), Box::new(Stderr::get()), None),
     }
 }
 
@@ -94,14 +181,14 @@ fn json<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(writer: W) -> Output 
         .boxed()
 }
 
-/// Stderr, whose loss is nobody's problem.
-#[derive(Debug, Clone, Copy)]
-struct Stderr;
+/// Takes lines for the queue. `tracing-subscriber` writes each by one call.
+#[derive(Debug, Clone)]
+struct Lines(Arc<Queue>);
 
-impl Write for Stderr {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().lock().write_all(bytes);
-        Ok(bytes.len())
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line.to_vec());
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -109,11 +196,45 @@ impl Write for Stderr {
     }
 }
 
-impl<'w> MakeWriter<'w> for Stderr {
+impl<'w> MakeWriter<'w> for Lines {
     type Writer = Self;
 
     fn make_writer(&'w self) -> Self {
-        Self
+        self.clone()
+    }
+}
+
+/// Stderr by a descriptor of its own: that of the standard library has a lock, which nobody else must wait for.
+#[derive(Debug)]
+struct Stderr(Option<File>);
+
+impl Stderr {
+    fn get() -> Self {
+        Self(io::stderr().as_fd().try_clone_to_owned().ok().map(File::from))
+    }
+}
+
+impl Sink for Stderr {
+    #[allow(clippy::disallowed_methods, reason = "it is the log's thread that sleeps")]
+    fn write(&mut self, mut line: &[u8]) -> io::Result<()> {
+        let Some(file) = &mut self.0 else { return Err(io::ErrorKind::NotConnected.into()) };
+        while !line.is_empty() {
+            match file.write(line) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => line = &line[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Who shares the terminal or pipe may have made it so.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Box<dyn Sink + Send> {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        (**self).write(line)
     }
 }
 

@@ -3,5 +3,6 @@
 pub mod files;
 pub mod logging;
 pub mod notify;
+pub mod pace;
 pub mod passed;
 pub mod signals;

@@ -25,7 +25,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::UnixDatagram;
 
-/// A service manager that takes nothing for so long is not waited for.
+/// A service manager that takes nothing for so long is not waited for, and then not at all until it takes something again.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A longer status is cut: people read it in one line.
 const STATUS_MAX: usize = 400;
@@ -108,7 +108,8 @@ impl Notify {
         if states.contains(&State::Stopping) {
             channel.is_stopping.store(true, Ordering::SeqCst);
         }
-        let sent = tokio::time::timeout(PATIENCE, channel.socket.send(text(states).as_bytes())).await;
+        let patience = if channel.is_deaf.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+        let sent = tokio::time::timeout(patience, channel.socket.send(text(states).as_bytes())).await;
         let failure = match sent {
             Ok(Ok(_)) => {
                 channel.is_deaf.store(false, Ordering::Relaxed);

@@ -81,6 +81,7 @@ async fn listen(mut interrupt: Signal, mut terminate: Signal, mut hangup: Signal
             else => return,
         };
         if lever.is_stopping() {
+            super::logging::flush();
             std::process::exit(128 + number);
         }
         lever.stop();

@@ -28,6 +28,8 @@ pub struct Daemon {
     environment: Vec<(String, String)>,
     /// What it finds at descriptor 0.
     input: Option<OwnedFd>,
+    /// Where its log goes at the next start, in place of the file.
+    output: Option<OwnedFd>,
     /// A client of its API.
     pub api: Api,
 }
@@ -46,7 +48,7 @@ impl Daemon {
         let folder = TempDir::new().unwrap();
         let api = Api::unix(folder.path().join("api.sock"));
         let (config, under, environment) = ("wskeeper.toml".into(), Vec::new(), Vec::new());
-        let daemon = Self { child: None, folder, config, under, environment, input: None, api };
+        let daemon = Self { child: None, folder, config, under, environment, input: None, output: None, api };
         daemon.configure(sections);
         daemon
     }
@@ -78,6 +80,11 @@ impl Daemon {
         self.input = Some(input);
     }
 
+    /// At the next start, has this as descriptor 2.
+    pub fn log_to(&mut self, output: OwnedFd) {
+        self.output = Some(output);
+    }
+
     /// Starts the process, and does not wait for it.
     pub fn launch(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
@@ -90,7 +97,7 @@ impl Daemon {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(self.input.take().map_or_else(Stdio::null, Stdio::from))
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
+            .stderr(self.output.take().map_or_else(|| Stdio::from(log), Stdio::from))
             .spawn()
             .unwrap();
         self.child = Some(child);

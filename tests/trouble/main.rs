@@ -10,6 +10,7 @@ mod chaos;
 mod explain;
 mod frames;
 mod spans;
+mod stalled;
 mod storm;
 
 /// Short waits for all endpoints of a test, and fault injection.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app, config,
     process::{
-        logging,
+        logging::{self, Logging},
         notify::Notify,
         signals::{Lever, Signals},
     },
@@ -66,6 +66,7 @@ pub(super) async fn run(args: args::Demo, output: &Output) -> Result<(), Failure
 struct Daemon {
     task: JoinHandle<Result<(), app::Error>>,
     lever: Lever,
+    _log: Option<Logging>,
 }
 
 impl Daemon {
@@ -73,13 +74,12 @@ impl Daemon {
     async fn start(text: &str) -> Result<Self, Failure> {
         let loaded = config::parse_toml(text, "the demo's configuration")
             .map_err(|faults| Failure::Failed(super::check::listed(&faults)))?;
-        if std::env::var_os(logging::FILTER_VARIABLE).is_some() {
-            logging::start(&loaded.config.log).map_err(|error| Failure::Failed(error.to_string()))?;
-        }
+        let log = std::env::var_os(logging::FILTER_VARIABLE).map(|_| logging::start(&loaded.config.log)).transpose();
+        let log = log.map_err(|error| Failure::Failed(error.to_string()))?;
         let (lever, signals) = Signals::by_hand();
         let options =
             app::Options { config: Arc::new(loaded.config), reload_from: None, socket: None, notify: Notify::none() };
-        Ok(Self { task: tokio::spawn(app::run(options, signals)), lever })
+        Ok(Self { task: tokio::spawn(app::run(options, signals)), lever, _log: log })
     }
 
     async fn answers(&mut self, port: u16) -> Result<(), Failure> {

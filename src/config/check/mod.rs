@@ -62,6 +62,7 @@ fn read(report: &Report, root: &Value) -> Config {
     let names: Vec<&str> = endpoints.keys().map(|name| &**name).collect();
     let config = Config {
         watch: root.bool("watch").unwrap_or(false),
+        allow_empty: root.bool("allow_empty").unwrap_or(false),
         api: api::read(&root.section("api"), &names),
         log: log(&root.section("log")),
         metrics: metrics(&root.section("metrics")),

@@ -11,7 +11,10 @@ use super::Setback;
 use crate::{
     config::{Endpoint, Secret, subprotocol, template::Template, url::Target},
     core::close::Cause,
-    link::upgrade::{UpgradeFault, Wish},
+    link::{
+        aside::Aside,
+        upgrade::{UpgradeFault, Wish},
+    },
 };
 
 /// Headers that another origin may see, unless they are made of a secret.
@@ -30,11 +33,11 @@ pub(super) struct Ask {
 }
 
 /// Evaluates the endpoint's templates; where they read files, which may block, on a thread where that is allowed.
-pub(super) async fn evaluate(endpoint: Arc<Endpoint>, url: usize) -> Result<Box<Ask>, Setback> {
+pub(super) async fn evaluate(endpoint: Arc<Endpoint>, url: usize, aside: &Aside) -> Result<Box<Ask>, Setback> {
     if !reads_files(&endpoint) {
         return Ask::evaluate(&endpoint, url).map(Box::new);
     }
-    let evaluated = tokio::task::spawn_blocking(move || Ask::evaluate(&endpoint, url).map(Box::new)).await;
+    let evaluated = aside.run(move || Ask::evaluate(&endpoint, url).map(Box::new)).await;
     evaluated.unwrap_or_else(|_| Err(Setback::new(Cause::Secret, "the secrets were not read: the daemon is stopping")))
 }
 

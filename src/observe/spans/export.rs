@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout, timeout_at},
 };
@@ -84,8 +84,8 @@ impl Exporter {
         let instance = uuid::Uuid::new_v4().to_string();
         let resource = json::resource(&otlp.service_name, &instance);
         let chance = Chance::new(uuid::Uuid::new_v4().as_u64_pair().1);
-        let (otlp, is_failing) = (Arc::new(otlp), false);
-        let courier = Courier { otlp, resource, families: Arc::clone(&families), chance, is_failing };
+        let (otlp, is_failing, reading) = (Arc::new(otlp), false, Arc::new(Semaphore::new(1)));
+        let courier = Courier { otlp, resource, families: Arc::clone(&families), chance, is_failing, reading };
         let task = tokio::spawn(courier.run(spans, stopping));
         (Self { task, stop }, Arc::new(Spans { queue, open: std::sync::Mutex::default(), families }))
     }
@@ -106,6 +106,7 @@ struct Courier {
     families: Arc<Families>,
     chance: Chance,
     is_failing: bool,
+    reading: Arc<Semaphore>,
 }
 
 impl Courier {
@@ -183,7 +184,13 @@ impl Courier {
     /// Answers with how many spans the collector rejected.
     async fn post(&self, body: Bytes) -> Result<u64, ExportError> {
         let otlp = Arc::clone(&self.otlp);
-        let headers = tokio::task::spawn_blocking(move || evaluate(&otlp)).await;
+        // One reading at a time: where a file hangs, the next try waits for it in vain, and holds no further thread.
+        let reading = Arc::clone(&self.reading).acquire_owned().await.ok();
+        let headers = tokio::task::spawn_blocking(move || {
+            let _held = reading;
+            evaluate(&otlp)
+        });
+        let headers = headers.await;
         let headers = headers.map_err(|error| ExportError::Header(error.to_string()))??;
         let stream = TcpStream::connect((self.otlp.host.as_str(), self.otlp.port)).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
