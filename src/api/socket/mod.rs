@@ -9,7 +9,7 @@ mod handshake;
 mod sends;
 mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, RawQuery, Request, State},
@@ -18,6 +18,7 @@ use axum::{
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -116,13 +117,30 @@ fn stopping() -> End {
     End::Farewell(1001, "the daemon is stopping".into())
 }
 
-/// Closes. Bounded: a client that takes nothing is not waited for.
-async fn farewell(socket: &mut Socket, code: u16, reason: String) {
-    let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-    let goodbye = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
+/// Ends the connection as a server does (RFC 6455 §7.1.1). Bounded: a client that takes nothing is not waited for.
+async fn close(mut socket: Socket, end: End) {
+    let closing = async {
+        match end {
+            // tungstenite has answered a Close, and thinks that the answer has left with this. It says that all is over.
+            End::Gone => drop(socket.flush().await),
+            End::Farewell(code, reason) => {
+                let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+                if socket.send(Message::Close(Some(frame))).await.is_ok() {
+                    while let Some(Ok(_)) = socket.next().await {}
+                }
+            }
         }
+        hang_up(socket.get_mut()).await
     };
-    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    // A client that has gone has nothing to be told.
+    let _ = tokio::time::timeout(GOODBYE, closing).await;
+}
+
+/// Lets all leave, ends our half, and waits for the client's. What it sent meanwhile is taken: unread, it would make a reset of
+/// the end, and a reset overtakes the Close frame.
+async fn hang_up(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut rest = vec![0; READ_BUFFER];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }

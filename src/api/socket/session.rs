@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{
     Error, Message,
-    error::ProtocolError,
+    error::{CapacityError, ProtocolError},
     protocol::frame::{
         Frame,
         coding::{Data, OpCode},
@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
-    End, GOODBYE, PATIENCE, Socket, envelope, farewell,
+    End, PATIENCE, Socket, close, envelope,
     sends::{Request, Sends},
     stopping,
 };
@@ -93,13 +93,9 @@ impl Session {
             })
             .await
         };
-        let Self { mut socket, events, mut sends, .. } = self;
-        match end {
-            // tungstenite has answered a Close; the answer leaves with the flush.
-            End::Gone => drop(tokio::time::timeout(GOODBYE, socket.flush()).await),
-            End::Farewell(code, reason) => farewell(&mut socket, code, reason).await,
-        }
-        drop((socket, events));
+        let Self { socket, events, mut sends, .. } = self;
+        drop(events);
+        close(socket, end).await;
         // What the client had sent before it left is not lost with it.
         tokio::select! {
             _ = tokio::time::timeout(PATIENCE, sends.all_accepted()) => {}
@@ -290,6 +286,10 @@ fn plain(entry: &Entry) -> Option<Message> {
 /// What a client is told of its own fault, unless the connection is simply gone.
 fn fault(error: &Error) -> End {
     match error {
+        // RFC 6455 §5.2: the first bit of 64 is none of the length's.
+        Error::Capacity(CapacityError::MessageTooLong { size, .. }) if isize::try_from(*size).is_err() => {
+            End::Farewell(1002, "the length of a frame has its first bit set".into())
+        }
         Error::Capacity(_) => End::Farewell(1009, "the message is larger than outbox.max_message allows".into()),
         Error::Utf8(_) => End::Farewell(1007, "text must be UTF-8".into()),
         Error::Protocol(fault) if *fault != ProtocolError::ResetWithoutClosingHandshake => {

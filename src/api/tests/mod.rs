@@ -2,6 +2,7 @@
 
 mod bench;
 mod bodies;
+mod closing;
 mod document;
 mod endpoints;
 mod health;
