@@ -55,7 +55,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Which daemon")]
 pub(crate) struct Remote {
-    /// Address of the daemon's local API: `http://HOST:PORT` or `unix:/path/to/api.sock`. Unless told, the socket of the
+    /// Address of the daemon's local API: `http://HOST:PORT`, `https://HOST` or `unix:/path/to/api.sock`. Unless told, the socket of the
     /// installed service where there is one, else `http://127.0.0.1:7700`
     #[arg(long, global = true, env = "WSKEEPER_API", value_name = "URL")]
     pub(crate) api: Option<String>,

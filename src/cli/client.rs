@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
-use super::args::Remote;
+use super::{args::Remote, secure::secure};
 use crate::api::wire::List;
 
 /// The sockets of the installed service: its own, and that of `wskeeper.socket`.
@@ -26,14 +26,40 @@ const SERVICE: [&str; 2] = ["/run/wskeeper/api.sock", "/run/wskeeper.sock"];
 /// Where the daemon is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Target {
-    Tcp { host: String, port: u16 },
+    Tcp(Place),
     Unix(PathBuf),
+}
+
+/// A daemon's API by its URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// By a proxy with TLS.
+    is_secure: bool,
+    host: String,
+    port: u16,
+    /// Before each path; without a slash at its end.
+    prefix: String,
+}
+
+impl Place {
+    fn plain(host: &str, port: u16) -> Self {
+        Self { is_secure: false, host: host.into(), port, prefix: String::new() }
+    }
+
+    /// As in `Host`.
+    fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == if self.is_secure { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
+    }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Tcp(place) => {
+                let scheme = if place.is_secure { "https" } else { "http" };
+                write!(f, "{scheme}://{}{}", place.authority(), place.prefix)
+            }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -43,7 +69,7 @@ impl fmt::Display for Target {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// `--api` cannot be read.
-    #[error("--api {0:?} is not an address: write http://HOST:PORT or unix:/path/to/api.sock")]
+    #[error("--api {0:?} is not an address: write http://HOST:PORT, https://HOST or unix:/path/to/api.sock")]
     Address(String),
     /// The token file cannot be read.
     #[error("cannot read the API token from {path}: {error}")]
@@ -146,7 +172,7 @@ pub(crate) struct Client {
 /// Where a daemon is that nobody has said anything about: the installed service, else one that was started by hand.
 fn usual() -> Target {
     let socket = SERVICE.into_iter().map(PathBuf::from).find(|path| path.exists());
-    socket.map_or_else(|| Target::Tcp { host: "127.0.0.1".into(), port: 7700 }, Target::Unix)
+    socket.map_or_else(|| Target::Tcp(Place::plain("127.0.0.1", 7700)), Target::Unix)
 }
 
 impl Client {
@@ -166,7 +192,7 @@ impl Client {
 
     /// A client of a daemon on this TCP port of the loopback address.
     pub(crate) fn local(port: u16) -> Self {
-        Self { target: Target::Tcp { host: "127.0.0.1".into(), port }, token: None, idle: None }
+        Self { target: Target::Tcp(Place::plain("127.0.0.1", port)), token: None, idle: None }
     }
 
     /// The address as people write it.
@@ -258,10 +284,14 @@ impl Client {
         let unreachable =
             |error: io::Error| ClientError::Unreachable { target: self.address(), error: error.to_string() };
         let stream = match &self.target {
-            Target::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
+            Target::Tcp(place) => {
+                let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(unreachable)?;
                 let _ = stream.set_nodelay(true);
-                Either::Left(stream)
+                Either::Left(if place.is_secure {
+                    Either::Left(secure(stream, &place.host).await.map_err(unreachable)?)
+                } else {
+                    Either::Right(stream)
+                })
             }
             Target::Unix(path) => Either::Right(UnixStream::connect(path).await.map_err(unreachable)?),
         };
@@ -272,12 +302,12 @@ impl Client {
     }
 
     fn request(&self, method: Method, call: Call<'_>) -> Result<Request<Full<Bytes>>, ClientError> {
-        let host = match &self.target {
-            Target::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Target::Tcp { host, port } => format!("{host}:{port}"),
-            Target::Unix(_) => "localhost".into(),
+        let (host, prefix) = match &self.target {
+            Target::Tcp(place) => (place.authority(), place.prefix.as_str()),
+            Target::Unix(_) => ("localhost".into(), ""),
         };
-        let mut request = Request::builder().method(method).uri(call.path).header(header::HOST, host);
+        let uri = format!("{prefix}{}", call.path);
+        let mut request = Request::builder().method(method).uri(uri).header(header::HOST, host);
         if let Some(token) = &self.token
             && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
         {
@@ -316,11 +346,16 @@ fn target(api: &str) -> Result<Target, ClientError> {
     let url = if api.contains("://") { api.to_owned() } else { format!("http://{api}") };
     let url = url::Url::parse(&url).map_err(|_| bad())?;
     let host = url.host_str().ok_or_else(bad)?;
-    if url.scheme() != "http" {
+    let has_more = url.query().is_some() || url.fragment().is_some() || !url.username().is_empty();
+    if !matches!(url.scheme(), "http" | "https") || has_more {
         return Err(bad());
     }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok(Target::Tcp { host, port: url.port_or_known_default().ok_or_else(bad)? })
+    Ok(Target::Tcp(Place {
+        is_secure: url.scheme() == "https",
+        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port: url.port_or_known_default().ok_or_else(bad)?,
+        prefix: url.path().trim_end_matches('/').to_owned(),
+    }))
 }
 
 /// What an answer that is no success says is wrong.
@@ -342,14 +377,27 @@ mod tests {
 
     #[test]
     fn an_address_is_http_or_a_unix_socket() {
-        let tcp = |host: &str, port| Target::Tcp { host: host.into(), port };
+        let tcp = |host: &str, port| Target::Tcp(Place::plain(host, port));
         assert_eq!(target("http://127.0.0.1:7700").unwrap(), tcp("127.0.0.1", 7700));
         assert_eq!(target("localhost:7701").unwrap(), tcp("localhost", 7701));
         assert_eq!(target("http://[::1]:7700/").unwrap(), tcp("::1", 7700));
         assert_eq!(target("unix:/run/x.sock").unwrap(), Target::Unix("/run/x.sock".into()));
         assert_eq!(target("unix:///run/x.sock").unwrap(), Target::Unix("/run/x.sock".into()));
-        for bad in ["", "unix:", "ftp://x", "http://"] {
+        for bad in ["", "unix:", "ftp://x", "http://", "http://me@x", "https://x/?a=b"] {
             assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_with_tls_may_have_a_path() {
+        for (api, shown) in [
+            ("https://keeper.example", "https://keeper.example"),
+            ("https://keeper.example:443/", "https://keeper.example"),
+            ("https://keeper.example:8443/ws/keeper/", "https://keeper.example:8443/ws/keeper"),
+            ("http://keeper.example/", "http://keeper.example"),
+            ("http://[::1]:7700/x", "http://[::1]:7700/x"),
+        ] {
+            assert_eq!(target(api).unwrap().to_string(), shown);
         }
     }
 

@@ -32,6 +32,7 @@ mod orphans;
 mod output;
 mod plan;
 mod run;
+mod secure;
 mod send;
 mod sse;
 mod status;
