@@ -97,9 +97,11 @@ test('a daemon with tokens shows the page to all and its data to none without on
   assert.equal(await page.locator('.rows .row').count(), 0);
   await give(page, 'wrong');
   await page.getByText('this token is none of api.tokens').waitFor();
+  assert.equal(await page.locator('#token').textContent(), 'Token ✗');
   await give(page, 'secret-read');
   await row(page, 'b/0').waitFor();
   await page.getByText('Live', { exact: true }).waitFor();
+  assert.equal(await page.locator('#token').textContent(), 'Token ✓');
 
   await row(page, 'a/0').click();
   await page.getByText('operating links needs the scope admin').waitFor();

@@ -8,6 +8,9 @@ import { bytes, clock, count, duration, many } from './words.js';
 const THEMES = { auto: 'Colours: system', light: 'Colours: light', dark: 'Colours: dark' };
 const WORDS = { asking: 'Asking the daemon …', live: 'Live', polling: 'Polling', lost: 'Not connected', denied: 'Token needed' };
 
+/** What is known of a token that was given: it does, it does not, or nobody has said. */
+const TOKEN = { live: '✓', polling: '✓', denied: '✗' };
+
 const at = (id) => document.getElementById(id);
 
 /** Wires the buttons up. */
@@ -41,7 +44,7 @@ export function show(keeper, pool, sums) {
   write(at('state-text'), WORDS[keeper.state]);
   write(at('count-links'), pool.whole ? count(sums.all.links) : '');
   write(at('count-endpoints'), pool.whole ? count(sums.endpoints.size) : '');
-  write(at('token'), token.get() ? 'Token ✓' : 'Token');
+  write(at('token'), token.get() ? `Token ${TOKEN[keeper.state] ?? '…'}` : 'Token');
   showBanner(keeper, pool);
   showFacts(keeper, sums);
 }
