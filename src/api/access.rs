@@ -1,27 +1,72 @@
-//! Who may ask for what: tokens and their scopes, and the two checks that keep browsers' pages out.
+//! Who may ask for what: tokens, their scopes and their endpoints.
 //!
-//! `Host` is checked against DNS rebinding, `Origin` against cross-site requests: a page of another site can make a browser
-//! send a request to the loopback address, but it can hide neither header. On a unix socket there is no name to check.
+//! What each call needs stands beside its route, in `openapi`. What a reader would get wrong: a token is looked at once for a
+//! request, and again and again for a stream, which ends within a second when it would not be let in any more.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::{Arc, LazyLock},
 };
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Method, StatusCode, header, request::Parts, uri::Authority};
+use http::{HeaderMap, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
-use super::{Shared, page, problem::Problem, wire};
-use crate::config::{Api, Scope, Secret};
+use super::{Shared, body, browser, openapi, page, problem::Problem, tokens::Ruling, wire};
+use crate::config::{Api, Config, Scope, Secret};
 
 /// Without tokens, everyone may do everything.
 static ALL: LazyLock<Arc<[Scope]>> = LazyLock::new(|| [Scope::Read, Scope::Send, Scope::Admin].into());
+
+/// What a call needs of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// No token.
+    Open,
+    /// Any token: nothing is there.
+    Any,
+    Read,
+    /// Of all endpoints at once, and cannot be told apart.
+    ReadAll,
+    Send,
+    /// Who may send may ask what became of it.
+    ReadOrSend,
+    ReadAndSend,
+    Admin,
+    /// On all endpoints at once.
+    AdminAll,
+}
+
+impl Need {
+    /// One of these sets of scopes; none: any token.
+    pub(super) const fn scopes(self) -> &'static [&'static [Scope]] {
+        match self {
+            Self::Open | Self::Any => &[],
+            Self::Read | Self::ReadAll => &[&[Scope::Read]],
+            Self::Send => &[&[Scope::Send]],
+            Self::ReadOrSend => &[&[Scope::Read], &[Scope::Send]],
+            Self::ReadAndSend => &[&[Scope::Read, Scope::Send]],
+            Self::Admin | Self::AdminAll => &[&[Scope::Admin]],
+        }
+    }
+
+    /// Whether it concerns all endpoints at once.
+    pub(super) const fn is_of_all(self) -> bool {
+        match self {
+            Self::ReadAll | Self::AdminAll => true,
+            Self::Open | Self::Any | Self::Read | Self::Send | Self::ReadOrSend | Self::ReadAndSend | Self::Admin => {
+                false
+            }
+        }
+    }
+}
 
 /// What the caller may see; in the extensions of every request that got through.
 #[derive(Debug, Clone)]
@@ -34,11 +79,6 @@ impl Grant {
     /// Whether this endpoint is the caller's business.
     pub(super) fn sees(&self, endpoint: &str) -> bool {
         self.endpoints.as_ref().is_none_or(|list| list.iter().any(|name| **name == *endpoint))
-    }
-
-    /// Whether every endpoint is.
-    pub(super) fn sees_all(&self) -> bool {
-        self.endpoints.is_none()
     }
 
     /// Whether the caller may do what an admin may, where a call asks for that by a parameter.
@@ -55,80 +95,112 @@ impl Grant {
     }
 }
 
+/// What a caller came with and what for; in the extensions too, for what goes on for long.
+#[derive(Debug, Clone)]
+pub(super) struct Pass {
+    asked: Arc<(Need, Option<Box<str>>, Option<Secret>)>,
+    /// A parameter asks for what only an admin may have.
+    needs_admin: bool,
+    bound: Option<IpAddr>,
+    rulings: watch::Receiver<Option<Ruling>>,
+}
+
+impl Pass {
+    /// The same for what only an admin may have.
+    #[must_use]
+    pub(super) fn of_admin(self, needs_admin: bool) -> Self {
+        Self { needs_admin, ..self }
+    }
+
+    /// Ends when the caller would not be let in any more, with why. Nothing is lost when the future is dropped.
+    pub(super) async fn withdrawn(&mut self) -> String {
+        while self.rulings.changed().await.is_ok() {
+            let ruling = self.rulings.borrow_and_update().clone();
+            if let Some(Err(problem)) = ruling.map(|ruling| self.judge(&ruling)) {
+                return problem.detail().to_owned();
+            }
+        }
+        // The API ends, which is told otherwise.
+        std::future::pending().await
+    }
+
+    fn judge(&self, ruling: &Ruling) -> Result<(), Problem> {
+        let (need, endpoint, given) = &*self.asked;
+        let given = given.as_ref().map(Secret::expose);
+        let grant = authorize(&ruling.config.api, self.bound, &ruling.secrets, given, *need, endpoint.as_deref())?;
+        if self.needs_admin && !grant.is_admin() { Err(forbidden("the token lacks the scope admin")) } else { Ok(()) }
+    }
+}
+
 /// Lets a request through, or answers it with why not.
 pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let (head, body) = request.into_parts();
-    let granted = admit(&shared, &head).await;
-    let mut request = Request::from_parts(head, body);
-    match granted {
-        Ok(Some(grant)) => drop(request.extensions_mut().insert(grant)),
-        Ok(None) => {}
-        Err(problem) => return problem.into_response(),
+    let (mut head, body) = request.into_parts();
+    match enter(&shared, &mut head).await {
+        Ok(None) => next.run(Request::from_parts(head, body)).await,
+        Ok(Some(answered)) => answered,
+        Err(problem) => problem.into_response(),
     }
-    next.run(request).await
 }
 
-/// Whether a request may get through, and with what grant; none where none is needed.
-pub(super) async fn admit(shared: &Shared, head: &Parts) -> Result<Option<Grant>, Problem> {
+/// Looks at a request that a router has found the route of. Some are answered at once.
+async fn enter(shared: &Shared, head: &mut Parts) -> Result<Option<Response>, Problem> {
     let config = shared.pool.config();
-    let host = head.uri.authority().map(Authority::as_str);
-    browser(&config.api, shared.bound, &head.headers, host)?;
-    if is_open(head.uri.path()) {
-        return Ok(None);
+    browser::look(&config.api, shared.bound, head)?;
+    if browser::is_preflight(head) {
+        return Ok(Some(browser::preflight(head)));
     }
-    let secrets = if config.api.tokens.is_empty() { None } else { Some(shared.keys.secrets(&config).await) };
-    authorize(&config.api, shared.bound, secrets.as_deref().unwrap_or_default(), head).map(Some)
+    let route = head.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    let need = match route {
+        _ if page::is_at(head.uri.path()) => Need::Open,
+        Some(route) => openapi::need(&head.method, route).unwrap_or(Need::Any),
+        None => Need::Any,
+    };
+    let endpoint = route.and_then(|route| endpoint_of(route, head.uri.path()));
+    if need != Need::Open {
+        let grant = permit(shared, &config, &head.headers, need, endpoint.as_deref()).await?;
+        let given = bearer(&head.headers).map(Secret::new);
+        let asked = Arc::new((need, endpoint.map(|endpoint| endpoint.into_owned().into()), given));
+        let (bound, rulings) = (shared.bound, shared.keys.rulings());
+        head.extensions.insert(Pass { asked, needs_admin: false, bound, rulings });
+        head.extensions.insert(grant);
+    }
+    body::look_at_coding(&head.headers)?;
+    Ok(None)
 }
 
-/// What needs no token: probes, and the status page, which holds no data of its own.
-fn is_open(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz") || page::is_at(path)
+/// The same for a send whose route is known.
+pub(super) async fn admit_send(shared: &Shared, head: &Parts, endpoint: &str) -> Result<(), Problem> {
+    let config = shared.pool.config();
+    browser::look(&config.api, shared.bound, head)?;
+    permit(shared, &config, &head.headers, Need::Send, Some(endpoint)).await?;
+    body::look_at_coding(&head.headers)
 }
 
-fn browser(api: &Api, bound: Option<IpAddr>, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Problem> {
-    let host = authority.or_else(|| headers.get(header::HOST)?.to_str().ok());
-    if let Some(bound) = bound {
-        let named = host.map(name_of).unwrap_or_default();
-        if !is_own(named, bound) && !api.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(named)) {
-            return Err(Problem::new(
-                StatusCode::MISDIRECTED_REQUEST,
-                "host-not-allowed",
-                "This Host is not served here",
-                format!("the request names the host {named:?}; add it to api.allowed_hosts if it is yours"),
-            ));
-        }
-    }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().unwrap_or_default();
-    let same = origin.split_once("://").is_some_and(|(_, authority)| Some(authority) == host);
-    if same || api.allowed_origins.iter().any(|allowed| allowed == origin) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "origin-not-allowed",
-        "Pages of this origin may not ask",
-        format!("the request comes from a page of {origin:?}; add it to api.allowed_origins if it is yours"),
-    ))
+async fn permit(
+    shared: &Shared,
+    config: &Arc<Config>,
+    headers: &HeaderMap,
+    need: Need,
+    endpoint: Option<&str>,
+) -> Result<Grant, Problem> {
+    let secrets = if config.api.tokens.is_empty() { None } else { Some(shared.keys.secrets(config).await) };
+    let secrets = secrets.as_deref().unwrap_or_default();
+    authorize(&config.api, shared.bound, secrets, bearer(headers), need, endpoint)
 }
 
-/// A `Host` without its port, in lower case where it matters.
-fn name_of(host: &str) -> &str {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    }
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn is_own(name: &str, bound: IpAddr) -> bool {
-    match name.parse::<IpAddr>() {
-        Ok(address) => address == bound || bound.is_unspecified() || (address.is_loopback() && bound.is_loopback()),
-        Err(_) => name.eq_ignore_ascii_case("localhost"),
-    }
-}
-
-fn authorize(api: &Api, bound: Option<IpAddr>, secrets: &[Option<Secret>], head: &Parts) -> Result<Grant, Problem> {
-    let (method, path) = (&head.method, head.uri.path());
+fn authorize(
+    api: &Api,
+    bound: Option<IpAddr>,
+    secrets: &[Option<Secret>],
+    given: Option<&str>,
+    need: Need,
+    endpoint: Option<&str>,
+) -> Result<Grant, Problem> {
     let unauthorized =
         |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", detail.to_owned());
     if api.tokens.is_empty() {
@@ -140,14 +212,7 @@ fn authorize(api: &Api, bound: Option<IpAddr>, secrets: &[Option<Secret>], head:
             Some(_) | None => Ok(Grant { scopes: Arc::clone(&ALL), endpoints: None }),
         };
     }
-    let given = head
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
-        .ok_or_else(|| unauthorized("send `Authorization: Bearer TOKEN` with one of api.tokens"))?;
+    let given = given.ok_or_else(|| unauthorized("send `Authorization: Bearer TOKEN` with one of api.tokens"))?;
     let mut found = None;
     // All are compared, whichever matches.
     for (token, secret) in api.tokens.iter().zip(secrets) {
@@ -161,41 +226,34 @@ fn authorize(api: &Api, bound: Option<IpAddr>, secrets: &[Option<Secret>], head:
         scopes: token.scopes.as_slice().into(),
         endpoints: token.endpoints.as_ref().map(|list| list.as_slice().into()),
     };
-    let forbidden =
-        |detail: String| Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail);
-    for scope in needed(method, path) {
-        if !token.scopes.contains(scope) {
-            return Err(forbidden(format!("the token {:?} lacks the scope {}", token.name, word(*scope))));
-        }
+    let has = |set: &&[Scope]| set.iter().all(|scope| token.scopes.contains(scope));
+    if !need.scopes().is_empty() && !need.scopes().iter().any(has) {
+        let sets = need.scopes().iter().map(|set| set.iter().copied().map(word).collect::<Vec<_>>().join(" and "));
+        let sets = sets.collect::<Vec<_>>().join(" or ");
+        return Err(forbidden(format!("the token {:?} lacks the scope {sets}", token.name)));
     }
-    if let Some(endpoint) = endpoint_of(path)
-        && !grant.sees(&endpoint)
-    {
+    if let Some(endpoint) = endpoint.filter(|endpoint| !grant.sees(endpoint)) {
         return Err(forbidden(format!("the token {:?} is not for the endpoint {endpoint:?}", token.name)));
+    }
+    if need.is_of_all() && grant.endpoints.is_some() {
+        let detail = format!("this is of all endpoints, and the token {:?} is for some of them only", token.name);
+        return Err(forbidden(detail));
     }
     Ok(grant)
 }
 
-/// The scopes that a call needs.
-fn needed(method: &Method, path: &str) -> &'static [Scope] {
-    if path.starts_with("/v1/endpoints/") && path.ends_with("/ws") {
-        &[Scope::Read, Scope::Send]
-    } else if method == Method::GET || method == Method::HEAD {
-        &[Scope::Read]
-    } else if path.ends_with("/messages") || path.ends_with("/messages:batch") {
-        &[Scope::Send]
-    } else {
-        &[Scope::Admin]
-    }
+/// The token is good, and not for this.
+pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail)
 }
 
-/// The endpoint that a path is about.
-fn endpoint_of(path: &str) -> Option<String> {
-    let rest = ["/v1/endpoints/", "/v1/links/", "/v1/orphans/"].iter().find_map(|prefix| path.strip_prefix(prefix))?;
-    Some(percent_decode_str(rest.split('/').next()?).decode_utf8_lossy().into_owned())
+/// The endpoint that a path is about, where its route has one.
+fn endpoint_of<'a>(route: &str, path: &'a str) -> Option<Cow<'a, str>> {
+    let (_, name) = route.split('/').zip(path.split('/')).find(|(part, _)| *part == "{name}")?;
+    Some(percent_decode_str(name).decode_utf8_lossy())
 }
 
-const fn word(scope: Scope) -> &'static str {
+pub(super) const fn word(scope: Scope) -> &'static str {
     match scope {
         Scope::Read => "read",
         Scope::Send => "send",
@@ -205,86 +263,19 @@ const fn word(scope: Scope) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
-    use crate::api::tokens;
-
-    const LOOPBACK: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    use crate::config::parse_toml;
-
-    fn api(keys: &str) -> Api {
-        parse_toml(&format!("[api]\n{keys}"), "test.toml").expect("valid").config.api
-    }
-
-    fn headers(pairs: &[(http::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("a header value"))).collect()
-    }
-
-    fn with_tokens() -> (Api, tempfile::TempDir) {
-        let folder = tempfile::tempdir().expect("a folder");
-        for name in ["reader", "admin"] {
-            std::fs::write(folder.path().join(name), format!("secret-{name}\n")).expect("written");
-        }
-        let file = |name: &str| folder.path().join(name).display().to_string();
-        let keys = format!(
-            "[[api.tokens]]\nname = \"reader\"\ntoken = \"${{file:{}}}\"\nscopes = [\"read\"]\nendpoints = [\"a\"]\n\
-             [[api.tokens]]\nname = \"admin\"\ntoken = \"${{file:{}}}\"\nscopes = [\"read\", \"send\", \"admin\"]\n\
-             [endpoints.a]\nurl = \"ws://h\"\n",
-            file("reader"),
-            file("admin")
-        );
-        (api(&keys), folder)
-    }
-
-    fn asked(api: &Api, token: &str, method: &Method, path: &str) -> Result<Grant, Problem> {
-        let request = http::Request::builder().method(method).uri(path);
-        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).body(()).expect("a request");
-        authorize(api, LOOPBACK, &tokens::read(&api.tokens), &request.into_parts().0)
-    }
 
     #[test]
-    fn a_foreign_host_is_refused_and_the_loopback_names_are_not() {
-        let api = api("allowed_hosts = [\"keeper.lan\"]");
-        for host in ["localhost:7700", "127.0.0.1:7700", "[::1]:7700", "127.0.0.1", "KEEPER.lan:80"] {
-            assert_eq!(browser(&api, LOOPBACK, &headers(&[(header::HOST, host)]), None), Ok(()), "{host}");
+    fn the_endpoint_of_a_path_is_where_its_route_says() {
+        for (route, path, endpoint) in [
+            ("/v1/endpoints/{name}", "/v1/endpoints/ws", Some("ws")),
+            ("/v1/endpoints/{name}/ws", "/v1/endpoints/messages/ws", Some("messages")),
+            ("/v1/links/{name}/{index}/close", "/v1/links/a.b/0/close", Some("a.b")),
+            ("/v1/orphans/{name}/{index}", "/v1/orphans/%61/0", Some("a")),
+            ("/v1/endpoints/{name}", "/v1/endpoints/a%2Fb", Some("a/b")),
+            ("/v1/messages/{id}", "/v1/messages/a", None),
+        ] {
+            assert_eq!(endpoint_of(route, path).as_deref(), endpoint, "{path}");
         }
-        for host in ["evil.example", "evil.example:7700", "10.0.0.1:7700", ""] {
-            assert!(browser(&api, LOOPBACK, &headers(&[(header::HOST, host)]), None).is_err(), "{host}");
-        }
-    }
-
-    #[test]
-    fn a_page_of_another_origin_is_refused() {
-        let api = api("allowed_origins = [\"https://desk.example\"]");
-        let ask = |origin: &str| {
-            let pairs = [(header::HOST, "localhost:7700"), (header::ORIGIN, origin)];
-            browser(&api, LOOPBACK, &headers(&pairs), None)
-        };
-        assert_eq!(ask("http://localhost:7700"), Ok(()));
-        assert_eq!(ask("https://desk.example"), Ok(()));
-        assert!(ask("https://evil.example").is_err());
-        assert!(ask("null").is_err());
-        assert!(ask("http://localhost:9999").is_err());
-    }
-
-    #[test]
-    fn a_token_opens_what_its_scopes_and_endpoints_say() {
-        let (api, _folder) = with_tokens();
-        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/a").is_ok());
-        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/b").is_err());
-        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/%62/events").is_err());
-        assert!(asked(&api, "secret-reader", &Method::POST, "/v1/endpoints/a/messages").is_err());
-        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/endpoints/a/ws").is_err());
-        assert!(asked(&api, "secret-reader", &Method::GET, "/v1/dead-letters/1").is_ok());
-        assert!(asked(&api, "secret-reader", &Method::DELETE, "/v1/dead-letters/1").is_err());
-        assert!(asked(&api, "secret-reader", &Method::POST, "/v1/orphans/a/0/move").is_err());
-        assert!(asked(&api, "secret-admin", &Method::POST, "/v1/dead-letters/1/retry").is_ok());
-        assert!(asked(&api, "secret-admin", &Method::DELETE, "/v1/orphans/a/0").is_ok());
-        assert!(asked(&api, "secret-admin", &Method::POST, "/v1/reload").is_ok());
-        assert!(asked(&api, "secret-admin", &Method::POST, "/v1/endpoints/b/messages").is_ok());
-        assert!(asked(&api, "wrong", &Method::GET, "/v1/links").is_err());
-        let bare = http::Request::builder().uri("/metrics").body(()).expect("a request");
-        assert!(authorize(&api, LOOPBACK, &tokens::read(&api.tokens), &bare.into_parts().0).is_err());
     }
 }

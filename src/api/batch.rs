@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::{Path, RawQuery, State},
     response::{IntoResponse, Response},
@@ -14,10 +15,12 @@ use http::{HeaderValue, header};
 use serde::Deserialize;
 
 use super::{
-    Shared, convert,
+    Shared,
+    access::{Pass, forbidden},
+    convert, json,
     lines::Lines,
     messages::{KEY_MAX, TIMEOUT, data},
-    problem::Problem,
+    problem::{Problem, unbuffered},
     query::Params,
     wire,
 };
@@ -60,6 +63,7 @@ pub(super) async fn batch(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    Extension(mut pass): Extension<Pass>,
     body: Body,
 ) -> Result<Response, Problem> {
     let params = Params::read(query.as_deref(), &["on_full"])?;
@@ -72,7 +76,17 @@ pub(super) async fn batch(
     let (answers, outcome) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
     tokio::spawn(async move {
         let mut is_full = false;
-        while let Some(first) = lines.next().await {
+        loop {
+            let first = tokio::select! {
+                biased;
+                why = pass.withdrawn() => {
+                    // Nobody may be there to read it.
+                    let _ = answers.send(format!("{}\n", forbidden(why).json()).into_bytes()).await;
+                    return;
+                }
+                line = lines.next() => line,
+            };
+            let Some(first) = first else { return };
             let mut chunk = vec![first];
             // What has arrived goes on together; nobody waits for more.
             while chunk.len() < CHUNK
@@ -100,7 +114,7 @@ pub(super) async fn batch(
         Some((Ok::<_, std::convert::Infallible>(text), outcome))
     });
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))];
-    Ok((kind, Body::from_stream(outcome.boxed())).into_response())
+    Ok(unbuffered((kind, Body::from_stream(outcome.boxed())).into_response()))
 }
 
 fn stops_when_full(word: &str) -> Option<bool> {
@@ -147,10 +161,10 @@ fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
         Problem::bad_request(format!("the line is neither a JSON string nor {{\"data\": \"…\"}}: {error}"))
     };
     let line = if line.trim_ascii_start().first() == Some(&b'"') {
-        let data = serde_json::from_slice(line).map_err(|error| bad(&error))?;
+        let data = json::read(line).map_err(|error| bad(&error))?;
         Line { data, binary: false, key: None, ttl: None, link: None, idempotency_key: None }
     } else {
-        serde_json::from_slice(line).map_err(|error| bad(&error))?
+        json::read(line).map_err(|error| bad(&error))?
     };
     if line.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
         return Err(Problem::bad_request(format!("idempotencyKey must have 1 to {KEY_MAX} bytes")));

@@ -10,6 +10,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 
 use super::{Shared, problem::Problem};
@@ -18,6 +19,23 @@ use super::{Shared, problem::Problem};
 const BUFFER: usize = 8 << 10;
 /// A body that is copied.
 const SMALL: usize = BUFFER / 2;
+
+/// Refuses a body that is compressed (RFC 9110 §15.5.16): what arrives is sent as it is, and nobody could read it.
+pub(super) fn look_at_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_plain = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|list| list.split(',').all(|word| matches!(word.trim(), "" | "identity" | "Identity")))
+    };
+    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-coding",
+        "The body is compressed",
+        "send it without Content-Encoding; to send compressed data as it is, send it as application/octet-stream and say in \
+         the data itself what it is",
+    ))
+}
 
 /// All of a body.
 #[derive(Debug)]

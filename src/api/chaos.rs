@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     Shared,
     body::Whole,
-    convert,
+    convert, json,
     links::number,
     problem::{Problem, answer},
     wire,
@@ -54,7 +54,7 @@ pub(super) async fn inject(
         let detail = "faults are injected only where the configuration says `api.chaos = true`";
         return Err(Problem::new(StatusCode::FORBIDDEN, "chaos-off", "Fault injection is off", detail));
     }
-    let request = serde_json::from_slice(&body)
+    let request = json::read(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not {{\"fault\": \"drop\"}}: {error}")))?;
     let view = shared.pool.inject(&name, number(&name, &index)?, fault(&request)?).await?;
     Ok(answer(StatusCode::OK, &convert::link(&view)))

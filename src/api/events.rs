@@ -14,14 +14,14 @@ use axum::{
     },
 };
 use futures_util::StreamExt;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
 use super::{
     Shared,
-    access::Grant,
+    access::Pass,
     consumer::{Consumer, Told, Wish},
     convert,
-    problem::Problem,
+    problem::{Problem, unbuffered},
     query::Params,
     wire,
 };
@@ -41,10 +41,11 @@ pub(super) async fn endpoint(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    Extension(pass): Extension<Pass>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wish = wish(query.as_deref(), &headers)?;
-    Ok(stream(&shared, Consumer::of(&shared, &name, wish)?))
+    Ok(stream(&shared, Consumer::of(&shared, &name, wish)?, pass))
 }
 
 /// `GET /v1/events`
@@ -57,16 +58,12 @@ pub(super) async fn endpoint(
     responses((status = 200, description = "The same for the whole pool, without messages.", body = wire::Event, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn pool(
     State(shared): State<Arc<Shared>>,
-    Extension(grant): Extension<Grant>,
+    Extension(pass): Extension<Pass>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if !grant.sees_all() {
-        let detail = "this token is for some endpoints only; read /v1/endpoints/{name}/events";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail));
-    }
     let wish = wish(query.as_deref(), &headers)?;
-    Ok(stream(&shared, Consumer::of_all(&shared, wish)))
+    Ok(stream(&shared, Consumer::of_all(&shared, wish), pass))
 }
 
 fn wish(query: Option<&str>, headers: &HeaderMap) -> Result<Wish, Problem> {
@@ -74,21 +71,26 @@ fn wish(query: Option<&str>, headers: &HeaderMap) -> Result<Wish, Problem> {
     Wish::read(&params, headers.get("last-event-id").and_then(|value| value.to_str().ok()))
 }
 
-fn stream(shared: &Shared, consumer: Consumer) -> Response {
+fn stream(shared: &Shared, consumer: Consumer, pass: Pass) -> Response {
     let hello = Frame::default().retry(RETRY).comment("wskeeper");
     // Sent at once, so that the client knows that it is heard.
     let first = futures_util::stream::once(std::future::ready(Ok::<_, axum::Error>(hello)));
-    let events = futures_util::stream::unfold(Some(consumer), |consumer| async move {
-        let mut consumer = consumer?;
-        let (event, goes_on) = match consumer.next().await {
+    let events = futures_util::stream::unfold(Some((consumer, pass)), |reader| async move {
+        let (mut consumer, mut pass) = reader?;
+        let told = tokio::select! {
+            biased;
+            _ = pass.withdrawn() => return None,
+            told = consumer.next() => told,
+        };
+        let (event, goes_on) = match told {
             Told::Entry(entry) => (convert::event(&entry, consumer.binary()), true),
             Told::Gap(event) => (event, true),
             Told::Lagged(event) => (event, false),
             Told::Gone => return None,
         };
         let frame = Frame::default().id(event.cursor.to_string()).event(&event.kind).json_data(&event);
-        Some((frame, goes_on.then_some(consumer)))
+        Some((frame, goes_on.then_some((consumer, pass))))
     });
     let keepalive = KeepAlive::new().interval(shared.pool.config().api.keepalive);
-    Sse::new(first.chain(events)).keep_alive(keepalive).into_response()
+    unbuffered(Sse::new(first.chain(events)).keep_alive(keepalive).into_response())
 }

@@ -14,10 +14,15 @@ use axum::{
     },
 };
 use futures_util::StreamExt;
-use http::StatusCode;
 
 use super::{
-    Shared, access::Grant, convert::BinaryType, links::no_endpoint, problem::Problem, query::Params, stopped, wire,
+    Shared,
+    access::{Grant, Pass, forbidden},
+    convert::BinaryType,
+    links::no_endpoint,
+    problem::{Problem, unbuffered},
+    query::Params,
+    stopped, wire,
 };
 use crate::link::{Direction, FrameKind, Looker, Sight, Tapped};
 
@@ -30,6 +35,7 @@ use crate::link::{Direction, FrameKind, Looker, Sight, Tapped};
 pub(super) async fn frames(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
+    Extension(pass): Extension<Pass>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -38,23 +44,26 @@ pub(super) async fn frames(
     let payloads = params.parse("payloads", "true or false")?.unwrap_or(false);
     if payloads && !grant.is_admin() {
         let detail = "payloads are shown to the scope admin; without `payloads=true` the frames are, to the scope read";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail));
+        return Err(forbidden(detail));
     }
     let looker = shared.pool.look(&name, payloads).ok_or_else(|| no_endpoint(&name))?;
-    let stop = shared.stop.clone();
+    let (stop, pass) = (shared.stop.clone(), pass.of_admin(payloads));
     // Sent at once, so that the client knows that it is looking.
     let hello = Line::default().comment("wskeeper");
     let first = futures_util::stream::once(std::future::ready(Ok::<_, axum::Error>(hello)));
-    let sights = futures_util::stream::unfold((looker, stop), move |(mut looker, mut stop)| async move {
-        let frame = tokio::select! {
-            frame = next(&mut looker, link) => frame,
-            () = stopped(&mut stop) => return None,
-        };
-        let event = Line::default().event(&frame.kind).json_data(&frame);
-        Some((event, (looker, stop)))
-    });
+    let sights =
+        futures_util::stream::unfold((looker, stop, pass), move |(mut looker, mut stop, mut pass)| async move {
+            let frame = tokio::select! {
+                biased;
+                _ = pass.withdrawn() => return None,
+                frame = next(&mut looker, link) => frame,
+                () = stopped(&mut stop) => return None,
+            };
+            let event = Line::default().event(&frame.kind).json_data(&frame);
+            Some((event, (looker, stop, pass)))
+        });
     let keepalive = KeepAlive::new().interval(shared.pool.config().api.keepalive);
-    Ok(Sse::new(first.chain(sights)).keep_alive(keepalive).into_response())
+    Ok(unbuffered(Sse::new(first.chain(sights)).keep_alive(keepalive).into_response()))
 }
 
 async fn next(looker: &mut Looker, link: Option<u32>) -> wire::Frame {

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
-use super::problem::Problem;
+use super::{json::BOM, problem::Problem};
 
 /// Reads lines.
 #[derive(Debug)]
@@ -21,11 +21,22 @@ pub(super) struct Lines<S> {
     /// The rest of a line that was too long is thrown away.
     skipping: bool,
     ended: bool,
+    /// No line has been read.
+    first: bool,
 }
 
 impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
     pub(super) fn new(pieces: S, longest: usize, patience: Duration) -> Self {
-        Self { pieces, pending: BytesMut::new(), searched: 0, longest, patience, skipping: false, ended: false }
+        Self {
+            pieces,
+            pending: BytesMut::new(),
+            searched: 0,
+            longest,
+            patience,
+            skipping: false,
+            ended: false,
+            first: true,
+        }
     }
 
     /// The next line without its end; `None` after the last. Between lines it waits for ever, within one it does not.
@@ -72,7 +83,10 @@ impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
         }
     }
 
-    fn judge(&self, line: Bytes) -> Result<Bytes, Problem> {
+    fn judge(&mut self, mut line: Bytes) -> Result<Bytes, Problem> {
+        if std::mem::take(&mut self.first) && line.starts_with(BOM) {
+            line.advance(BOM.len());
+        }
         if line.len() > self.longest { Err(self.too_long()) } else { Ok(line) }
     }
 
@@ -110,6 +124,15 @@ mod tests {
         let read = read(&["a", "b\nc", "\n\nd"], 10).await;
         let lines: Vec<_> = ["ab", "c", "", "d"].map(|line| Ok(Bytes::from_static(line.as_bytes()))).into();
         assert_eq!(read, lines);
+    }
+
+    #[tokio::test]
+    async fn a_mark_of_the_byte_order_before_the_first_line_is_none_of_it() {
+        for pieces in [&["\u{feff}a\n\u{feff}b"][..], &["\u{feff}", "a", "\n\u{feff}b\n"]] {
+            let lines = ["a", "\u{feff}b"].map(|line| Ok(Bytes::from_static(line.as_bytes())));
+            assert_eq!(read(pieces, 10).await, lines);
+        }
+        assert_eq!(read(&["\u{feff}"], 10).await, [Ok(Bytes::new())]);
     }
 
     #[tokio::test]

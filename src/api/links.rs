@@ -14,7 +14,7 @@ use super::{
     Shared,
     access::Grant,
     body::Whole,
-    convert,
+    convert, json,
     problem::{Problem, answer, list},
     query::Params,
     wire,
@@ -190,7 +190,7 @@ fn close_frame(body: &[u8]) -> Result<Option<CloseFrame>, Problem> {
     let request: CloseRequest = if body.iter().all(u8::is_ascii_whitespace) {
         CloseRequest::default()
     } else {
-        serde_json::from_slice(body).map_err(|error| {
+        json::read(body).map_err(|error| {
             Problem::bad_request(format!("the body is not {{\"code\": 1000, \"reason\": \"…\"}}: {error}"))
         })?
     };

@@ -50,7 +50,8 @@ pub(super) const KEY_MAX: usize = 255;
         ("wait" = Option<String>, Query, description = "`queued`, `stored`, `written` or `confirmed`."),
         ("timeout" = Option<String>, Query, description = "How long to wait for it, and for room; `30s` unless given."),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeat within 10 minutes has the first one's receipt.")),
-    request_body(content = String, description = "The message as it is.", content_type = "text/plain"),
+    request_body(description = "The message as it is: text (`text/*`, any JSON, a form), or binary.",
+        content((String = "text/plain"), (Object = "application/json"), ("application/octet-stream"))),
     responses((status = 202, description = "Accepted.", body = wire::Receipt),
         (status = 200, description = "The awaited state was reached.", body = wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
 pub(super) async fn send(
@@ -78,7 +79,7 @@ fn addressee(path: &str) -> Option<&str> {
 /// As [`send`], without what a router does for it: futures in boxes, and services that are cloned.
 pub(super) async fn take(shared: &Shared, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
     let (head, body) = request.into_parts();
-    access::admit(shared, &head).await?;
+    access::admit_send(shared, &head, addressee(head.uri.path()).unwrap_or_default()).await?;
     let Whole(body) = Whole::read(body, shared).await?;
     let Parts { uri, headers, .. } = head;
     let wish = Wish::read(addressee(uri.path()).unwrap_or_default(), uri.query(), &headers, body)?;

@@ -6,6 +6,7 @@
 mod access;
 mod batch;
 mod body;
+mod browser;
 mod busy;
 mod chaos;
 mod consumer;
@@ -16,6 +17,7 @@ mod events;
 mod explain;
 mod frames;
 mod health;
+mod json;
 mod lines;
 mod links;
 mod listen;
@@ -105,8 +107,11 @@ impl Api {
             max_body: config.api.max_body,
         };
         let shared = Arc::new(shared);
-        let house = House { router: router(Arc::clone(&shared), config.api.max_body), shared };
-        serve::serve(listener, house, places, &config.api, stop).await;
+        let house = House { router: router(Arc::clone(&shared), config.api.max_body), shared: Arc::clone(&shared) };
+        tokio::select! {
+            () = serve::serve(listener, house, places, &config.api, stop) => {}
+            () = shared.keys.look_after(&shared.pool) => {}
+        }
     }
 }
 

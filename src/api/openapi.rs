@@ -11,26 +11,25 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 
 use super::{
-    Shared, batch, chaos, daemon, dead, events, explain, frames, health, links, messages, openapi, orphans, page,
-    reload, socket,
+    Shared, access::Need, batch, chaos, daemon, dead, events, explain, frames, health, links, messages, openapi,
+    orphans, page, reload, socket,
 };
 
 /// What the handlers' attributes said when it was written last.
 const DOCUMENT: &str = include_str!("openapi.json");
 
-/// Makes the routes of a list of calls, and for tests their descriptions.
+/// Makes the routes of a list of calls, with what a token needs for each, and for tests their descriptions.
 macro_rules! calls {
-    ($($method:ident $path:literal $module:ident::$handler:ident $(.layer($layer:expr))?,)*) => {
+    ($($method:ident $path:literal $need:ident $module:ident::$handler:ident $(.layer($layer:expr))?,)*) => {
         fn calls() -> Router<Arc<Shared>> {
             Router::new()$(.route($path, $method($module::$handler)$(.layer($layer))?))*
         }
 
-        /// Method and path as they are served.
-        #[cfg(test)]
-        const CALLS: &[(&str, &str)] = &[$((stringify!($method), $path)),*];
+        /// Method and path as they are served, and what a token needs for them.
+        const CALLS: &[(&str, &str, Need)] = &[$((stringify!($method), $path, Need::$need)),*];
 
         #[cfg(test)]
         fn described() -> utoipa::openapi::OpenApi {
@@ -41,47 +40,54 @@ macro_rules! calls {
 }
 
 calls! {
-    get "/" page::page,
-    get "/livez" health::live,
-    get "/readyz" health::ready,
-    get "/metrics" health::metrics,
-    get "/v1/openapi.json" openapi::document,
-    get "/v1/daemon" daemon::daemon,
-    get "/v1/endpoints" links::endpoints,
-    get "/v1/endpoints/{name}" links::endpoint,
-    get "/v1/links" links::links,
-    get "/v1/links/{name}/{index}" links::link,
-    get "/v1/links/{name}/{index}/history" links::history,
-    get "/v1/links/{name}/{index}/explain" explain::explain,
-    post "/v1/links/{name}/{index}/close" links::close,
-    post "/v1/links/{name}/{index}/reconnect" links::reconnect,
-    post "/v1/links/{name}/{index}/rotate" links::rotate,
-    post "/v1/links/{name}/{index}/pause" links::pause,
-    post "/v1/links/{name}/{index}/resume" links::resume,
-    post "/v1/links/{name}/{index}/chaos" chaos::inject,
-    post "/v1/endpoints/{name}/messages" messages::send,
+    get "/" Open page::page,
+    get "/livez" Open health::live,
+    get "/readyz" Open health::ready,
+    get "/metrics" ReadAll health::metrics,
+    get "/v1/openapi.json" Any openapi::document,
+    get "/v1/daemon" Any daemon::daemon,
+    get "/v1/endpoints" Read links::endpoints,
+    get "/v1/endpoints/{name}" Read links::endpoint,
+    get "/v1/links" Read links::links,
+    get "/v1/links/{name}/{index}" Read links::link,
+    get "/v1/links/{name}/{index}/history" Read links::history,
+    get "/v1/links/{name}/{index}/explain" Read explain::explain,
+    post "/v1/links/{name}/{index}/close" Admin links::close,
+    post "/v1/links/{name}/{index}/reconnect" Admin links::reconnect,
+    post "/v1/links/{name}/{index}/rotate" Admin links::rotate,
+    post "/v1/links/{name}/{index}/pause" Admin links::pause,
+    post "/v1/links/{name}/{index}/resume" Admin links::resume,
+    post "/v1/links/{name}/{index}/chaos" Admin chaos::inject,
+    post "/v1/endpoints/{name}/messages" Send messages::send,
     // A batch is read line by line, and each line is bounded by itself.
-    post "/v1/endpoints/{name}/messages:batch" batch::batch.layer(DefaultBodyLimit::disable()),
-    get "/v1/messages/{id}" messages::receipt,
-    get "/v1/dead-letters" dead::letters,
-    get "/v1/dead-letters/{id}" dead::letter,
-    delete "/v1/dead-letters/{id}" dead::discard,
-    post "/v1/dead-letters/{id}/retry" dead::retry,
-    get "/v1/orphans" orphans::list,
-    delete "/v1/orphans/{name}/{index}" orphans::discard,
-    post "/v1/orphans/{name}/{index}/move" orphans::relocate,
-    get "/v1/store" orphans::store,
-    get "/v1/endpoints/{name}/events" events::endpoint,
-    get "/v1/events" events::pool,
-    get "/v1/endpoints/{name}/frames" frames::frames,
-    get "/v1/endpoints/{name}/ws" socket::upgrade,
-    get "/v1/plan" reload::plan,
-    post "/v1/reload" reload::reload,
+    post "/v1/endpoints/{name}/messages:batch" Send batch::batch.layer(DefaultBodyLimit::disable()),
+    get "/v1/messages/{id}" ReadOrSend messages::receipt,
+    get "/v1/dead-letters" Read dead::letters,
+    get "/v1/dead-letters/{id}" Read dead::letter,
+    delete "/v1/dead-letters/{id}" Admin dead::discard,
+    post "/v1/dead-letters/{id}/retry" Admin dead::retry,
+    get "/v1/orphans" Read orphans::list,
+    delete "/v1/orphans/{name}/{index}" Admin orphans::discard,
+    post "/v1/orphans/{name}/{index}/move" Admin orphans::relocate,
+    get "/v1/store" Read orphans::store,
+    get "/v1/endpoints/{name}/events" Read events::endpoint,
+    get "/v1/events" ReadAll events::pool,
+    get "/v1/endpoints/{name}/frames" Read frames::frames,
+    get "/v1/endpoints/{name}/ws" ReadAndSend socket::upgrade,
+    get "/v1/plan" ReadAll reload::plan,
+    post "/v1/reload" AdminAll reload::reload,
 }
 
 /// What is served: the calls, and the page's files, which no program needs.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     calls().route(page::PATH, get(page::file))
+}
+
+/// What a token needs for a call; `None` where there is no such call.
+pub(super) fn need(method: &Method, route: &str) -> Option<Need> {
+    let word = if method == Method::HEAD { "get" } else { method.as_str() };
+    let call = CALLS.iter().find(|(method, path, _)| *path == route && word.eq_ignore_ascii_case(method));
+    call.map(|(.., need)| *need)
 }
 
 /// `GET /v1/openapi.json`
@@ -95,7 +101,7 @@ pub(super) async fn document() -> Response {
 pub(super) mod tests {
     use std::{collections::BTreeSet, env, fs, path::Path};
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
     use utoipa::openapi::{
         InfoBuilder, OpenApi,
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
@@ -103,13 +109,23 @@ pub(super) mod tests {
     use utoipa_axum::router::OpenApiRouter;
 
     use super::*;
+    use crate::{api::access::word, config::Scope};
 
     const FILE: &str = "src/api/openapi.json";
     const ANEW: &str = "WSKEEPER_WRITE_DOCS=1 cargo test --lib api";
 
     /// The document that the handlers' attributes make.
     pub(in super::super) fn document() -> Value {
-        serde_json::to_value(described()).unwrap()
+        let mut document = serde_json::to_value(described()).unwrap();
+        // No type of Rust's is described as bytes.
+        for method in document["paths"].as_object_mut().unwrap().values_mut() {
+            for call in method.as_object_mut().unwrap().values_mut() {
+                if let Some(body) = call.pointer_mut("/requestBody/content/application~1octet-stream") {
+                    body["schema"] = json!({ "type": "string", "format": "binary" });
+                }
+            }
+        }
+        document
     }
 
     /// What the document says of all calls.
@@ -127,6 +143,22 @@ pub(super) mod tests {
         // Where no tokens are configured nobody is asked for one.
         let none: [String; 0] = [];
         document.security = Some(vec![SecurityRequirement::default(), SecurityRequirement::new("token", none)]);
+        for (method, path, need) in CALLS {
+            let calls = document.paths.paths.get_mut(*path).expect("it is described");
+            let call = match *method {
+                "get" => &mut calls.get,
+                "post" => &mut calls.post,
+                "delete" => &mut calls.delete,
+                "put" => &mut calls.put,
+                other => panic!("{other}: say where it is described"),
+            };
+            let of_scopes = |set: &&[Scope]| SecurityRequirement::new("token", set.iter().copied().map(word));
+            let needed = need.scopes().iter().map(of_scopes);
+            // As for all where any token will do.
+            let security = (*need == Need::Open || needed.len() > 0)
+                .then(|| std::iter::once(SecurityRequirement::default()).chain(needed).collect());
+            call.as_mut().expect("it is described").security = security;
+        }
         document
     }
 
@@ -161,7 +193,7 @@ pub(super) mod tests {
             methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())).collect()
         };
         let told: BTreeSet<_> = document["paths"].as_object().unwrap().iter().flat_map(of_path).collect();
-        let served: BTreeSet<_> = CALLS.iter().map(|&(method, path)| (method.to_owned(), path.to_owned())).collect();
+        let served: BTreeSet<_> = CALLS.iter().map(|&(method, path, _)| (method.to_owned(), path.to_owned())).collect();
         assert_eq!(served, told);
         assert_eq!(served.len(), CALLS.len());
     }

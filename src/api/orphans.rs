@@ -14,9 +14,9 @@ use serde::Deserialize;
 
 use super::{
     Shared,
-    access::Grant,
+    access::{Grant, forbidden},
     body::Whole,
-    convert,
+    convert, json,
     links::number,
     problem::{Problem, answer},
     wire,
@@ -80,12 +80,12 @@ pub(super) async fn relocate(
     Path((name, index)): Path<(String, String)>,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
-    let home: Home = serde_json::from_slice(&body).map_err(|error| {
+    let home: Home = json::read(&body).map_err(|error| {
         Problem::bad_request(format!("the body is not {{\"endpoint\": \"trades\", \"link\": 0}}: {error}"))
     })?;
     if !grant.sees(&home.endpoint) {
         let detail = format!("the token is not for the endpoint {:?}", home.endpoint);
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail));
+        return Err(forbidden(detail));
     }
     let from = (name.as_str(), number(&name, &index)?);
     let messages = shared.pool.move_orphans(from, (&home.endpoint, home.link)).await?;

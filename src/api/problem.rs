@@ -4,7 +4,7 @@ use axum::{
     body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{convert, wire};
@@ -137,6 +137,10 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
+        // RFC 9110 §12.5.3: which codings would do.
+        if self.name == "unsupported-coding" {
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer realm=\"wskeeper\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
@@ -246,6 +250,12 @@ pub(super) fn in_json(status: StatusCode, headers: HeaderMap, json: Vec<u8>) -> 
     let mut response = http::Response::new(json.into());
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer that comes bit by bit: nginx, and proxies that follow it, pass on each bit when it has come.
+pub(super) fn unbuffered(mut response: Response) -> Response {
+    response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
 

@@ -7,7 +7,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::IntoResponse};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -22,7 +22,7 @@ use tokio_util::either::Either;
 use tower::ServiceExt;
 
 use super::{
-    Listener, Problem, Shared,
+    Listener, Problem, Shared, browser,
     busy::{Answer, Visits},
     listen::Accepted,
     messages,
@@ -177,7 +177,16 @@ impl Connection {
 }
 
 impl Door {
-    async fn answer(&self, mut request: Request<Incoming>) -> Response<Answer> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = self.answer_any(request).await;
+        if let Some(origin) = origin {
+            browser::mark(&self.house.shared.pool.config().api, origin, response.headers_mut());
+        }
+        response
+    }
+
+    async fn answer_any(&self, mut request: Request<Incoming>) -> Response<Answer> {
         let busy = self.visits.begin();
         if request.version() == Version::HTTP_2 {
             self.visits.set_multiplexed();

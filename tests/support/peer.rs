@@ -46,6 +46,17 @@ pub enum Recipe {
         /// The authority of clients, where they must show a certificate.
         clients: Option<String>,
     },
+    /// nginx before the daemon's API, with nothing set that need not be.
+    Front {
+        /// The API's.
+        socket: PathBuf,
+        /// The chain.
+        cert: String,
+        /// The key.
+        key: String,
+        /// Where it listens with TLS; the API is below `/keeper/` there.
+        tls: u16,
+    },
 }
 
 impl fmt::Debug for Recipe {
@@ -54,7 +65,7 @@ impl fmt::Debug for Recipe {
             Self::Python => "python3 with websockets",
             Self::Node => "node with ws",
             Self::Mosquitto => "mosquitto",
-            Self::Nginx { .. } => "nginx",
+            Self::Nginx { .. } | Self::Front { .. } => "nginx",
         })
     }
 }
@@ -66,7 +77,7 @@ impl Recipe {
             Self::Python => Some(base.join("python/bin/python")).filter(|path| path.exists()),
             Self::Node => installed("node").filter(|_| base.join("node/node_modules/ws").exists()),
             Self::Mosquitto => installed("mosquitto"),
-            Self::Nginx { .. } => installed("nginx"),
+            Self::Nginx { .. } | Self::Front { .. } => installed("nginx"),
         }
     }
 
@@ -100,6 +111,13 @@ impl Recipe {
                     format!("ssl_verify_client on; ssl_client_certificate {};", file.display())
                 });
                 fs::write(&config, nginx_config(port, *upstream, folder, &verify)).unwrap();
+                command.arg("-e").arg(folder.join("error.log")).arg("-c").arg(config)
+            }
+            Self::Front { socket, cert, key, tls } => {
+                fs::write(folder.join("cert.pem"), cert).unwrap();
+                fs::write(folder.join("key.pem"), key).unwrap();
+                let config = folder.join("nginx.conf");
+                fs::write(&config, front_config(port, *tls, socket, folder)).unwrap();
                 command.arg("-e").arg(folder.join("error.log")).arg("-c").arg(config)
             }
         };
@@ -142,7 +160,7 @@ impl Peer {
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            if matches!(self.recipe, Recipe::Nginx { .. }) {
+            if matches!(self.recipe, Recipe::Nginx { .. } | Recipe::Front { .. }) {
                 // nginx's workers outlive a killed master.
                 let _sent = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
             } else {
@@ -178,6 +196,25 @@ impl Drop for Peer {
     }
 }
 
+fn front_config(port: u16, tls: u16, socket: &Path, folder: &Path) -> String {
+    let (socket, folder) = (socket.display(), folder.display());
+    format!(
+        "daemon off; user root; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://unix:{socket}:/; }} }}
+  server {{
+    listen 127.0.0.1:{tls} ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    location /keeper/ {{ proxy_pass http://unix:{socket}:/; }}
+  }}
+}}
+"
+    )
+}
+
 /// What tests start is nobody else's business.
 fn assert_on_loopback(port: u16) {
     let local = |table: &str| {
@@ -191,7 +228,7 @@ fn assert_on_loopback(port: u16) {
     assert_eq!(found, None, "it listens on all addresses");
 }
 
-fn program_base() -> PathBuf {
+pub fn program_base() -> PathBuf {
     env::var_os("WSKEEPER_TEST_ENV")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-env"), PathBuf::from)
 }

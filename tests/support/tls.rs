@@ -70,6 +70,12 @@ impl Authority {
         Peer::start(Recipe::Nginx { upstream, cert, key: key.serialize_pem(), clients: Some(self.issuer.pem()) }).await
     }
 
+    /// A certificate for this name and its key, in PEM.
+    pub fn pair(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        (self.certify(name, false, &key).pem(), key.serialize_pem())
+    }
+
     /// The TLS end of a peer written in the test, for `localhost`.
     pub fn acceptor(&self) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();

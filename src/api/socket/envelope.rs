@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    super::{messages, problem::Problem},
+    super::{json, messages, problem::Problem},
     sends::Request,
 };
 use crate::{
@@ -19,7 +19,7 @@ const REF_MAX: usize = 1024;
 
 /// Reads a frame; `message` makes a send of a payload.
 pub(super) fn read(text: &str, message: &dyn Fn(Payload) -> Send) -> Request {
-    let request: Result<Envelope, _> = serde_json::from_str(text);
+    let request: Result<Envelope, _> = json::read(text.as_bytes());
     match request {
         Err(error) => {
             let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?}";

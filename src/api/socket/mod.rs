@@ -12,6 +12,7 @@ mod session;
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::{Path, RawQuery, Request, State},
     response::Response,
 };
@@ -33,13 +34,14 @@ use self::{
 };
 use super::{
     Shared,
+    access::Pass,
     consumer::{Consumer, Wish},
     places::Place,
     problem::Problem,
     query::Params,
     wire,
 };
-use crate::{config, link::Lent};
+use crate::{config, core::close::MAX_REASON_BYTES, link::Lent};
 
 /// The longest that a send waits for room, and again for its state.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -64,6 +66,7 @@ pub(super) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    Extension(pass): Extension<Pass>,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let params = Params::read(query.as_deref(), &[&Wish::PARAMS[..], &["link"]].concat())?;
@@ -89,7 +92,7 @@ pub(super) async fn upgrade(
         if let Ok(upgraded) = upgraded.await {
             let stream = Lent::new(TokioIo::new(upgraded));
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-            Session::new(socket, terms, events, sends).serve(stop).await;
+            Session::new(socket, terms, events, sends).serve(stop, pass).await;
         }
     });
     Ok(response)
@@ -111,6 +114,8 @@ enum End {
     Gone,
     /// We close it.
     Farewell(u16, String),
+    /// We close it, and what the client has sent counts no more.
+    Withdrawn(String),
 }
 
 fn stopping() -> End {
@@ -123,17 +128,22 @@ async fn close(mut socket: Socket, end: End) {
         match end {
             // tungstenite has answered a Close, and thinks that the answer has left with this. It says that all is over.
             End::Gone => drop(socket.flush().await),
-            End::Farewell(code, reason) => {
-                let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-                if socket.send(Message::Close(Some(frame))).await.is_ok() {
-                    while let Some(Ok(_)) = socket.next().await {}
-                }
-            }
+            End::Farewell(code, reason) => say_goodbye(&mut socket, code, reason).await,
+            End::Withdrawn(why) => say_goodbye(&mut socket, 1008, format!("no longer allowed: {why}")).await,
         }
         hang_up(socket.get_mut()).await
     };
     // A client that has gone has nothing to be told.
     let _ = tokio::time::timeout(GOODBYE, closing).await;
+}
+
+/// Closes, and waits for the answer.
+async fn say_goodbye(socket: &mut Socket, code: u16, mut reason: String) {
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+    let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+    if socket.send(Message::Close(Some(frame))).await.is_ok() {
+        while let Some(Ok(_)) = socket.next().await {}
+    }
 }
 
 /// Lets all leave, ends our half, and waits for the client's. What it sent meanwhile is taken: unread, it would make a reset of

@@ -35,11 +35,11 @@ use super::{
 };
 use crate::{
     api::{
+        access::Pass,
         consumer::{Consumer, Told},
         convert, stopped,
     },
     core::{
-        close::MAX_REASON_BYTES,
         message::{Kind, Payload},
         receipt::State as Rung,
     },
@@ -84,18 +84,28 @@ impl Session {
         Self { socket, terms, events, sends, owes: false, heard, ping: Box::pin(sleep_until(heard + PING)) }
     }
 
-    pub(super) async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn serve(mut self, mut stop: watch::Receiver<bool>, mut pass: Pass) {
         let end = {
             let mut stopped = pin!(stopped(&mut stop));
-            poll_fn(|cx| match stopped.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(stopping()),
-                Poll::Pending => self.poll_turn(cx),
+            let mut withdrawn = pin!(pass.withdrawn());
+            poll_fn(|cx| {
+                if stopped.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(stopping());
+                }
+                match withdrawn.as_mut().poll(cx) {
+                    Poll::Ready(why) => Poll::Ready(End::Withdrawn(why)),
+                    Poll::Pending => self.poll_turn(cx),
+                }
             })
             .await
         };
         let Self { socket, events, mut sends, .. } = self;
         drop(events);
+        let is_allowed = !matches!(end, End::Withdrawn(_));
         close(socket, end).await;
+        if !is_allowed {
+            return;
+        }
         // What the client had sent before it left is not lost with it.
         tokio::select! {
             _ = tokio::time::timeout(PATIENCE, sends.all_accepted()) => {}
@@ -174,9 +184,7 @@ impl Session {
                 Err(problem) => {
                     // What stands behind the refused one must not overtake it.
                     self.sends.forget();
-                    let mut reason = problem.detail().to_owned();
-                    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-                    return Err(End::Farewell(1013, reason));
+                    return Err(End::Farewell(1013, problem.detail().to_owned()));
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! The API as a whole, over real sockets in this process; its links go nowhere.
 
+mod access;
 mod bench;
 mod bodies;
+mod browsers;
 mod closing;
 mod document;
 mod endpoints;
@@ -10,6 +12,7 @@ mod kept;
 mod page;
 mod places;
 mod reference;
+mod revoked;
 mod sends;
 mod sleepers;
 mod sockets;

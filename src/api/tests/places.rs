@@ -106,12 +106,12 @@ async fn a_stop_waits_until_websockets_are_told() {
 #[tokio::test]
 async fn a_reloaded_listen_address_does_not_change_what_host_is_served() {
     let bench = Bench::new(FEED).await;
-    let ask = "GET /livez HTTP/1.1\r\nHost: 10.1.2.3\r\nConnection: close\r\n\r\n";
+    let ask = "GET /v1/links HTTP/1.1\r\nHost: 10.1.2.3\r\nConnection: close\r\n\r\n";
     assert_eq!(bench.ask(ask).await.0, 421);
     for listen in ["unix:/run/elsewhere.sock", "127.0.0.2:7700"] {
         let text = format!("[api]\nlisten = {listen:?}\n{FEED}");
         bench.pool.apply(parse_toml(&text, "test.toml").unwrap()).await.unwrap();
         assert_eq!(bench.ask(ask).await.0, 421, "{listen}");
-        assert_eq!(bench.get("/livez").await.0, 200, "{listen}");
+        assert_eq!(bench.get("/v1/links").await.0, 200, "{listen}");
     }
 }

@@ -1,0 +1,158 @@
+//! Every call × every kind of token × endpoints with names that could be taken for something else.
+//!
+//! The calls come from the OpenAPI document, so that a new one is asked for too; what it must need is written here a second time,
+//! and one that this file has never heard of must need `read`, or `admin` where it is no `GET`.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::bench::{Bench, PATIENCE};
+
+/// Names that are words of paths, that have dots, and of which one begins another.
+const NAMES: [&str; 7] = ["ws", "messages", "events", "v1", "a", "a.b", "ab"];
+/// Whose name no token for other endpoints may learn.
+const HIDDEN: &str = "zzhidden";
+
+/// A token: its scopes, and whether it is for one endpoint only.
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    scopes: &'static [&'static str],
+    kept: bool,
+}
+
+const SCOPES: [&[&str]; 4] = [&["read"], &["send"], &["admin"], &["read", "send", "admin"]];
+
+impl Token {
+    fn all() -> impl Iterator<Item = Self> {
+        SCOPES.into_iter().flat_map(|scopes| [false, true].map(|kept| Self { scopes, kept }))
+    }
+
+    fn secret(self, endpoint: &str) -> String {
+        format!("{}-{}", self.scopes.join("+"), if self.kept { endpoint } else { "*" })
+    }
+
+    fn has(self, scope: &str) -> bool {
+        self.scopes.contains(&scope)
+    }
+}
+
+/// Whether a token of these scopes may do this, and whether it is of all endpoints at once; `None`: no token is needed.
+fn wanted(method: &str, path: &str, token: Token) -> Option<(bool, bool)> {
+    let may = match (method, path) {
+        ("get", "/" | "/livez" | "/readyz") => return None,
+        ("get", "/v1/daemon" | "/v1/openapi.json") => true,
+        ("get", "/v1/messages/{id}") => token.has("read") || token.has("send"),
+        ("get", "/v1/endpoints/{name}/ws") => token.has("read") && token.has("send"),
+        ("get", _) => token.has("read"),
+        ("post", "/v1/endpoints/{name}/messages" | "/v1/endpoints/{name}/messages:batch") => token.has("send"),
+        _ => token.has("admin"),
+    };
+    Some((may, matches!(path, "/metrics" | "/v1/events" | "/v1/plan" | "/v1/reload")))
+}
+
+async fn bench() -> (Bench, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let mut text = String::new();
+    for (number, (token, name)) in Token::all().flat_map(|token| NAMES.map(|name| (token, name))).enumerate() {
+        if !token.kept && name != NAMES[0] {
+            continue;
+        }
+        let file = folder.path().join(number.to_string());
+        std::fs::write(&file, token.secret(name)).unwrap();
+        let only = if token.kept { format!("endpoints = [\"{name}\"]\n") } else { String::new() };
+        let scopes = json!(token.scopes);
+        text += &format!(
+            "[[api.tokens]]\nname = \"t{number}\"\ntoken = \"${{file:{}}}\"\nscopes = {scopes}\n{only}",
+            file.display()
+        );
+    }
+    for name in NAMES.iter().chain([&HIDDEN]) {
+        text += &format!("[endpoints.\"{name}\"]\nurl = \"ws://127.0.0.1:1/\"\n");
+    }
+    (Bench::new(&text).await, folder)
+}
+
+/// An answer's status and body; of a stream only the beginning.
+async fn ask(bench: &Bench, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    let mut stream = bench.dial().await;
+    let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    let head = format!("{} {path} HTTP/1.1\r\nHost: localhost\r\n", method.to_uppercase());
+    stream.write_all(format!("{head}{token}Connection: close\r\nContent-Length: 0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = async {
+        while !(answer.windows(4).any(|end| end == b"\r\n\r\n")
+            && answer.windows(17).any(|kind| kind == b"text/event-stream"))
+        {
+            if stream.read_buf(&mut answer).await.unwrap() == 0 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no answer to {method} {path}"));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    (answer[9..12].parse().unwrap(), answer)
+}
+
+#[tokio::test]
+async fn a_token_opens_what_its_scopes_and_endpoints_say_and_shows_no_other_endpoint() {
+    let (bench, _folder) = bench().await;
+    let all = Token { scopes: SCOPES[3], kept: false }.secret("");
+    let (_, document) = ask(&bench, "get", "/v1/openapi.json", Some(&all)).await;
+    let document: Value = serde_json::from_str(document.split_once("\r\n\r\n").unwrap().1).unwrap();
+    for (route, methods) in document["paths"].as_object().unwrap() {
+        let names = if route.contains("{name}") { &NAMES[..] } else { &NAMES[..1] };
+        let methods = methods.as_object().unwrap().keys();
+        for (method, (place, name)) in methods.flat_map(|method| names.iter().enumerate().map(move |it| (method, it))) {
+            let path = route.replace("{name}", name).replace("{index}", "0").replace("{id}", "1");
+            for token in Token::all() {
+                let (status, answer) = ask(&bench, method, &path, Some(&token.secret(name))).await;
+                let what = format!("{method} {path} with {token:?}: {answer}");
+                let is_forbidden = answer.contains("urn:wskeeper:problem:forbidden");
+                let may = wanted(method, route, token).is_none_or(|(may, of_all)| may && !(of_all && token.kept));
+                assert!(status != 401 && is_forbidden != may && (status == 403 || may), "{what}");
+                assert!(!(token.kept && answer.contains(HIDDEN)), "{what}");
+                if token.kept && route.contains("{name}") {
+                    for other in [1, 2].map(|step| NAMES[(place + step) % NAMES.len()]) {
+                        let (status, answer) = ask(&bench, method, &path, Some(&token.secret(other))).await;
+                        assert_eq!(status, 403, "{method} {path} with {token:?} for {other}: {answer}");
+                    }
+                }
+            }
+            let needs_token = wanted(method, route, Token { scopes: &[], kept: false }).is_some();
+            for token in [None, Some("wrong"), Some("")] {
+                let (status, answer) = ask(&bench, method, &path, token).await;
+                assert_eq!(status == 401, needs_token, "{method} {path} with {token:?}: {answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_may_send_may_look_up_what_became_of_it_and_of_nothing_else() {
+    let (bench, _folder) = bench().await;
+    let sender = Token { scopes: &["send"], kept: true }.secret("a.b");
+    let all = Token { scopes: SCOPES[3], kept: false }.secret("");
+    for (endpoint, wanted) in [("a.b", 200), ("a", 404), (HIDDEN, 404)] {
+        let (status, sent) = ask(&bench, "post", &format!("/v1/endpoints/{endpoint}/messages"), Some(&all)).await;
+        assert_eq!(status, 202, "{sent}");
+        let place = sent.lines().find_map(|line| line.strip_prefix("location: ")).unwrap().to_owned();
+        let (status, answer) = ask(&bench, "get", &place, Some(&sender)).await;
+        assert_eq!(status, wanted, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_needs_a_token_too() {
+    let (bench, _folder) = bench().await;
+    let sender = Token { scopes: &["send"], kept: true }.secret("a");
+    for (method, path, wanted) in [
+        ("get", "/v1/nothing", 404),
+        ("put", "/v1/endpoints/messages", 405),
+        ("delete", "/v1/endpoints/x/messages", 405),
+    ] {
+        assert_eq!(ask(&bench, method, path, None).await.0, 401, "{path}");
+        let status = ask(&bench, method, path, Some(&sender)).await.0;
+        assert!(status == wanted || status == 403, "{method} {path}: {status}");
+    }
+}
