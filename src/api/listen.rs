@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::{
     config::{self, Listen},
+    link::limit_unacknowledged,
     process::passed::Passed,
 };
 
@@ -217,11 +218,7 @@ fn prepare(stream: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE).with_interval(PROBE / 4))?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(unacknowledged))?;
-    #[cfg(not(target_os = "linux"))]
-    let _ = unacknowledged;
-    Ok(())
+    limit_unacknowledged(stream, unacknowledged)
 }
 
 async fn remove_stale(path: &Path) -> Result<(), ListenError> {

@@ -18,6 +18,7 @@ use crate::core::{admission, inbox, link};
 pub use check::keys;
 pub use emptied::emptied;
 pub use fault::{Fault, Faults};
+pub use field::FieldName;
 pub use plan::{Action, Change, Plan, Step, plan};
 pub use secret::Secret;
 pub use source::{Fingerprint, Sources};
@@ -30,6 +31,7 @@ mod diff;
 mod emptied;
 mod environment;
 mod fault;
+mod field;
 pub mod file;
 mod place;
 mod plan;
@@ -306,7 +308,7 @@ pub struct Endpoint {
     /// A server that chooses none of them is accepted.
     pub protocols_optional: bool,
     /// Headers of the upgrade request.
-    pub headers: Vec<(http::HeaderName, Template)>,
+    pub headers: Vec<(FieldName, Template)>,
     /// Redirects followed.
     pub redirects: u32,
     /// `tls`

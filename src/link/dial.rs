@@ -108,6 +108,7 @@ impl From<UpgradeFault> for Setback {
             | UpgradeFault::HeaderValue(_)
             | UpgradeFault::NotHttp(_)
             | UpgradeFault::TooLarge
+            | UpgradeFault::TooManyLines
             | UpgradeFault::Ended
             | UpgradeFault::Broken(_)
             | UpgradeFault::Alert(_)

@@ -55,7 +55,7 @@ pub use lent::Lent;
 pub use orders::{Inbound, Orders, orders};
 pub use pledge::{Judge, Pledge, Ruling};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
-pub use transport::Transport;
+pub use transport::{Transport, limit_unacknowledged};
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -46,14 +46,23 @@ impl Wire for Transport {
     }
 }
 
+/// The longest `TCP_USER_TIMEOUT`: the kernel takes milliseconds as a signed number of 32 bits.
+#[cfg(target_os = "linux")]
+const LONGEST_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// Sets what every connection needs: no delay for small frames, and on Linux a limit to how long written bytes may stay
 /// unacknowledged (`TCP_USER_TIMEOUT`), which backs up the heartbeat.
 pub(super) fn prepare(tcp: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
     tcp.set_nodelay(true)?;
+    limit_unacknowledged(tcp, unacknowledged)
+}
+
+/// Ends the connection once written bytes have stayed unacknowledged, or a closed window has been waited for, so long.
+pub fn limit_unacknowledged(tcp: &TcpStream, limit: Duration) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    SockRef::from(tcp).set_tcp_user_timeout(Some(unacknowledged))?;
+    SockRef::from(tcp).set_tcp_user_timeout(Some(limit.min(LONGEST_USER_TIMEOUT)))?;
     #[cfg(not(target_os = "linux"))]
-    let _ = unacknowledged;
+    let _ = (tcp, limit);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod extremes;
+mod settings;
 
 use std::sync::atomic::Ordering;
 

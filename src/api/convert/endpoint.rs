@@ -6,7 +6,7 @@ use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use super::super::wire;
 use crate::{
-    config::{self, Template},
+    config::{self, FieldName, Template},
     core::{
         backoff, heartbeat, inbox, link,
         outbox::{self, Ack, Delivery, OnFull, WhenDown},
@@ -62,7 +62,7 @@ fn shown(endpoint: &config::Endpoint) -> wire::EndpointConfig {
         max_inbound: _,
     } = &**link;
     let header =
-        |(name, value): &(http::HeaderName, Template)| wire::Header { name: name.to_string(), value: value.shown() };
+        |(name, value): &(FieldName, Template)| wire::Header { name: name.written().to_owned(), value: value.shown() };
     wire::EndpointConfig {
         urls: urls.iter().map(Template::shown).collect(),
         links: *links,

@@ -204,7 +204,7 @@ fn heartbeat(section: &Section<'_>, policy: &mut heartbeat::Policy) {
     policy.idle = section.duration("idle", wait()).unwrap_or(policy.idle);
     policy.timeout = section.duration("timeout", wait()).unwrap_or(policy.timeout);
     if let Some(item) = section.get("abort_code")
-        && let Some(code) = item.integer(0..=u64::from(u16::MAX)).and_then(|code| u16::try_from(code).ok())
+        && let Some(code) = item.integer(1000..=4999).and_then(|code| u16::try_from(code).ok())
     {
         if code == 1000 || (3000..=4999).contains(&code) {
             policy.abort_code = Some(code);

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{item::Item, section::Section};
 use crate::config::{
-    subprotocol,
+    FieldName, subprotocol,
     template::{Redaction, Template},
     url::Target,
 };
@@ -36,7 +36,7 @@ const OWNED: [&str; 9] = [
 pub(super) struct Request {
     pub(super) protocols: Vec<Template>,
     pub(super) protocols_optional: bool,
-    pub(super) headers: Vec<(HeaderName, Template)>,
+    pub(super) headers: Vec<(FieldName, Template)>,
     pub(super) redirects: u32,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn look_at_credentials(section: &Section<'_>, urls: &[Template], requ
     let authorized = request.headers.iter().any(|(name, _)| matches!(name.as_str(), "authorization" | "cookie"));
     for template in urls {
         let Some(Ok(target)) = template.as_literal().map(|text| Target::parse(&text)) else { continue };
-        if target.basic_auth.is_some() && request.headers.iter().any(|(name, _)| name == "authorization") {
+        if target.basic_auth.is_some() && request.headers.iter().any(|(name, _)| **name == "authorization") {
             let hint = "keep one: the header, or user and password in the URL";
             section.fault("headers", "`Authorization` is given, and the URL brings credentials too", hint);
         }
@@ -141,10 +141,10 @@ fn protocols(item: &Item<'_>) -> Vec<Template> {
     protocols
 }
 
-fn headers(section: &Section<'_>, headers: &mut Vec<(HeaderName, Template)>) {
+fn headers(section: &Section<'_>, headers: &mut Vec<(FieldName, Template)>) {
     let mut seen: Vec<HeaderName> = Vec::new();
     for (name, item) in section.entries() {
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+        let Ok(name) = name.parse::<FieldName>() else {
             item.fault("is not a header's name", "use letters, digits and dashes");
             let _ = item.template();
             continue;
@@ -157,7 +157,7 @@ fn headers(section: &Section<'_>, headers: &mut Vec<(HeaderName, Template)>) {
             item.fault("the handshake sets this header itself", hint);
             continue;
         }
-        if seen.contains(&name) {
+        if seen.contains(&*name) {
             item.fault(
                 "the header is given twice, in another case",
                 "keep one: case does not matter in a header's name",
@@ -166,12 +166,12 @@ fn headers(section: &Section<'_>, headers: &mut Vec<(HeaderName, Template)>) {
         }
         // A header of [defaults] that this endpoint does not want.
         if item.value.kind == ValueKind::Boolean(false) {
-            headers.retain(|(other, _)| *other != name);
+            headers.retain(|(other, _)| **other != *name);
         } else if let Some(template) = header(&item, &name) {
-            headers.retain(|(other, _)| *other != name);
+            headers.retain(|(other, _)| **other != *name);
             headers.push((name.clone(), template));
         }
-        seen.push(name);
+        seen.push((*name).clone());
     }
     headers.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
 }

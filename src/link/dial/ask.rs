@@ -9,7 +9,7 @@ use http::{HeaderName, header};
 
 use super::Setback;
 use crate::{
-    config::{Endpoint, Secret, subprotocol, template::Template, url::Target},
+    config::{Endpoint, FieldName, Secret, subprotocol, template::Template, url::Target},
     core::close::Cause,
     link::{
         aside::Aside,
@@ -24,7 +24,7 @@ const HARMLESS: [HeaderName; 4] = [header::ACCEPT_LANGUAGE, header::CACHE_CONTRO
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) target: Arc<Target>,
-    headers: Vec<(HeaderName, Secret)>,
+    headers: Vec<(FieldName, Secret)>,
     protocols: Vec<Secret>,
     /// The protocols as people may see them; one made of a secret is seen as its reference.
     shown: Vec<String>,
@@ -60,8 +60,8 @@ impl Ask {
             .zip(&texts)
             .map(|(template, text)| if template.has_references() { template.shown() } else { (*text).to_owned() });
         let harmless =
-            endpoint.headers.iter().filter(|(name, value)| HARMLESS.contains(name) && !value.has_references());
-        let open_headers = harmless.map(|(name, _)| name.clone()).collect();
+            endpoint.headers.iter().filter(|(name, value)| HARMLESS.contains(&**name) && !value.has_references());
+        let open_headers = harmless.map(|(name, _)| (**name).clone()).collect();
         let open_protocols = endpoint.protocols.iter().map(|template| !template.has_references()).collect();
         let open = (open_headers, open_protocols);
         Ok(Self { target, headers: headers?, shown: shown.collect(), protocols, open })
@@ -109,7 +109,7 @@ impl Ask {
 
     fn leave_credentials(&mut self) {
         let (headers, protocols) = &mut self.open;
-        self.headers.retain(|(name, _)| headers.contains(name));
+        self.headers.retain(|(name, _)| headers.contains(&**name));
         let mut open = protocols.iter();
         self.protocols.retain(|_| open.next().is_some_and(|open| *open));
         let mut open = protocols.iter();

@@ -4,7 +4,7 @@
 
 use std::{io, time::Duration};
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 
 use crate::core::{close::Cause, door::Verdict};
 
@@ -18,13 +18,16 @@ pub(in crate::link) enum UpgradeFault {
     #[error(
         "the value of header {0} has a control character (a line break at the end of a secret?) and cannot be sent"
     )]
-    HeaderValue(HeaderName),
+    HeaderValue(Box<str>),
     /// The answer is no HTTP.
     #[error("the server did not speak HTTP/1.1 ({0}): is this the right port, and the right one of ws and wss?")]
     NotHttp(String),
     /// The answer's head has no end.
     #[error("the head of the server's answer is larger than 16 KiB")]
     TooLarge,
+    /// The answer's head has too many lines.
+    #[error("the server's answer has more than {} header lines", super::head::MOST_LINES)]
+    TooManyLines,
     /// The connection ended first.
     #[error("the server closed the connection before it answered the upgrade request")]
     Ended,
@@ -55,18 +58,10 @@ pub(in crate::link) enum UpgradeFault {
 }
 
 impl UpgradeFault {
-    /// Sorts what hyper says.
-    pub(super) fn from_hyper(error: &hyper::Error) -> Self {
-        if error.is_parse_too_large() {
-            Self::TooLarge
-        } else if error.is_parse() {
-            Self::NotHttp(error.to_string())
-        } else if let Some(cause) = std::error::Error::source(error) {
-            let tls = cause.downcast_ref::<io::Error>().and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
-            tls.map_or_else(|| Self::Broken(cause.to_string()), |tls| Self::Alert(tls.to_string()))
-        } else {
-            Self::Ended
-        }
+    /// Sorts what ended the stream: TLS by an alert, or something below it.
+    pub(super) fn from_io(error: &io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        tls.map_or_else(|| Self::Broken(error.to_string()), |tls| Self::Alert(tls.to_string()))
     }
 
     /// What it says of the address. A refusal is an answer, unless it says that the service is not there, or asks to come later.
@@ -78,9 +73,12 @@ impl UpgradeFault {
                 429 | 502 | 503 | 504 => Some(Verdict::Failing(*retry_after)),
                 _ => Some(Verdict::Up),
             },
-            Self::NotHttp(_) | Self::TooLarge | Self::Alert(_) | Self::Invalid(_) | Self::Subprotocol(_) => {
-                Some(Verdict::Up)
-            }
+            Self::NotHttp(_)
+            | Self::TooLarge
+            | Self::TooManyLines
+            | Self::Alert(_)
+            | Self::Invalid(_)
+            | Self::Subprotocol(_) => Some(Verdict::Up),
         }
     }
 
@@ -90,6 +88,7 @@ impl UpgradeFault {
             Self::RequestTarget
             | Self::NotHttp(_)
             | Self::TooLarge
+            | Self::TooManyLines
             | Self::Ended
             | Self::Broken(_)
             | Self::Status { .. }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -14,7 +13,7 @@ const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nCo
 
 struct Case<'a> {
     url: &'a str,
-    headers: Vec<(HeaderName, Secret)>,
+    headers: Vec<(FieldName, Secret)>,
     protocols: Vec<Secret>,
     optional: bool,
 }
@@ -65,6 +64,10 @@ fn line<'a>(request: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+fn field(name: &str) -> FieldName {
+    name.parse().unwrap()
+}
+
 fn good(more: &str) -> String {
     format!("{GOOD}{more}\r\n")
 }
@@ -93,8 +96,8 @@ async fn a_url_without_path_asks_for_the_root() {
 async fn userinfo_is_sent_unless_a_header_says_otherwise() {
     let mut case = Case { url: "ws://al:open@feed.example", ..Case::offering(&[]) };
     assert_eq!(line(&case.answered(&good("")).await.1, "authorization"), Some("Basic YWw6b3Blbg=="));
-    case.headers.push((AUTHORIZATION, Secret::new("Bearer t")));
-    case.headers.push((HOST, Secret::new("other.example")));
+    case.headers.push((field("authorization"), Secret::new("Bearer t")));
+    case.headers.push((field("HOST"), Secret::new("other.example")));
     let (_, request) = case.answered(&good("")).await;
     assert_eq!(request.matches("uthorization").count(), 1);
     assert_eq!(line(&request, "authorization"), Some("Bearer t"));
@@ -202,10 +205,93 @@ async fn a_server_that_hangs_up_is_told_as_such() {
 #[tokio::test]
 async fn a_header_that_cannot_be_sent_is_named_and_not_shown() {
     let mut case = Case::offering(&[]);
-    case.headers.push((AUTHORIZATION, Secret::new("Bearer hunter2\n")));
+    case.headers.push((field("authorization"), Secret::new("Bearer hunter2\n")));
     let target = Target::parse(case.url).unwrap();
     let wish = Wish { target: &target, headers: &case.headers, protocols: &[], protocols_optional: false };
     let fault = upgrade(tokio::io::duplex(64).0, &wish).await.unwrap_err();
     assert_eq!(fault.cause(), Cause::Secret);
     assert!(fault.to_string().contains("authorization") && !fault.to_string().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn names_are_sent_as_the_rfc_and_the_user_spell_them() {
+    let mut case = Case::offering(&["a"]);
+    for (name, value) in [("X-API-key", "k"), ("x-lower", "l"), ("ORIGIN", "https://o.example")] {
+        case.headers.push((field(name), Secret::new(value)));
+    }
+    let (outcome, request) = case.answered(&good("Sec-WebSocket-Protocol: a\r\n")).await;
+    assert!(outcome.is_ok());
+    let mut lines: Vec<_> = request.trim_end().lines().skip(1).map(|line| line.split_once(": ").unwrap().0).collect();
+    assert_eq!(lines.remove(0), "Host");
+    lines.sort_unstable();
+    let mut wanted = [
+        "Connection",
+        "ORIGIN",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Version",
+        "Upgrade",
+        "User-Agent",
+        "X-API-key",
+        "x-lower",
+    ];
+    wanted.sort_unstable();
+    assert_eq!(lines, wanted, "{request}");
+}
+
+#[tokio::test]
+async fn we_say_who_we_are_unless_the_user_says_it() {
+    let mut case = Case::offering(&[]);
+    let ourselves = concat!("wskeeper/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(line(&case.answered(&good("")).await.1, "user-agent"), Some(ourselves));
+    case.headers.push((field("user-agent"), Secret::new("feeder/2")));
+    let (_, request) = case.answered(&good("")).await;
+    assert!(request.contains("\r\nuser-agent: feeder/2\r\n") && !request.contains("wskeeper"), "{request}");
+}
+
+#[tokio::test]
+async fn a_value_that_is_folded_over_lines_is_one_value() {
+    let folded = good("Sec-WebSocket-Protocol:\r\n\tb\r\nX-Folded: one\r\n two\r\n\t three\r\n")
+        .replace("keep-alive, Upgrade", "keep-alive,\r\n  Upgrade")
+        .replace("Accept: {accept}", "Accept: \r\n {accept}");
+    let (outcome, _) = Case::offering(&["a", "b"]).answered(&folded).await;
+    assert_eq!(outcome.unwrap().protocol, Some(1));
+    // Two words in two lines are no token.
+    let fault = Case::offering(&[]).fault(&good("").replace("Upgrade: WebSocket", "Upgrade: web\r\n socket")).await;
+    assert!(matches!(fault, UpgradeFault::Invalid(_)), "{fault}");
+}
+
+#[tokio::test]
+async fn too_many_header_lines_are_told_as_such_and_as_many_as_may_be_are_read() {
+    let lines = |count: usize| "X-Filler: y\r\n".repeat(count);
+    assert!(Case::offering(&[]).answered(&good(&lines(97))).await.0.is_ok());
+    let fault = Case::offering(&[]).fault(&good(&lines(98))).await;
+    assert_eq!(fault, UpgradeFault::TooManyLines);
+    assert!(fault.to_string().contains("more than 100 header lines"), "{fault}");
+}
+
+#[tokio::test]
+async fn interim_answers_are_passed_over_but_not_for_ever() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    let (outcome, _) = Case::offering(&[]).answered(&format!("{interim}{interim}{}", good(""))).await;
+    assert!(outcome.is_ok());
+    assert_eq!(Case::offering(&[]).fault(&interim.repeat(1000)).await, UpgradeFault::TooLarge);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_byte_by_byte_is_the_same_answer() {
+    let (near, far) = tokio::io::duplex(1);
+    let (target, case) = (Target::parse("ws://feed.example/v2").unwrap(), Case::offering(&[]));
+    let wish = Wish { target: &target, headers: &[], protocols: &case.protocols, protocols_optional: false };
+    let server = async move {
+        let (mut read, mut write) = tokio::io::split(far);
+        let mut request = String::new();
+        while !request.ends_with("\r\n\r\n") {
+            request.push(char::from(read.read_u8().await.unwrap()));
+        }
+        let accept = derive_accept_key(line(&request, "sec-websocket-key").unwrap().as_bytes());
+        write.write_all(good("").replace("{accept}", &accept).as_bytes()).await.unwrap();
+    };
+    let (agreed, ()) = tokio::join!(upgrade(near, &wish), server);
+    assert!(agreed.is_ok_and(|agreed| agreed.early.is_empty()));
 }

@@ -1,0 +1,132 @@
+//! The heads of the upgrade: the request as bytes, and bytes as an answer.
+//!
+//! What a reader would get wrong: a header's value may hold UTF-8 and secrets, so it is looked at, but never shown.
+
+use std::mem::MaybeUninit;
+
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode, Uri, Version,
+    header::{AUTHORIZATION, HOST, USER_AGENT},
+};
+use httparse::{ParserConfig, Status};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::{UpgradeFault, Wish};
+use crate::config::Secret;
+
+/// The head of an answer may have this many bytes, with all interim answers before it.
+const MOST_BYTES: usize = 16 << 10;
+/// And so many header lines.
+pub(super) const MOST_LINES: usize = 100;
+/// Read at once.
+const READ: usize = 1 << 10;
+
+/// What we call ourselves unless the user says otherwise (RFC 9110 §10.1.5).
+const OURSELVES: &str = concat!("wskeeper/", env!("CARGO_PKG_VERSION"));
+
+/// The request. Where a header of the user's has the name of one of the target's, it stands in its place.
+pub(super) fn write(wish: &Wish<'_>, key: &str) -> Result<Vec<u8>, UpgradeFault> {
+    let target = wish.target.request_target();
+    if target.parse::<Uri>().is_err() {
+        return Err(UpgradeFault::RequestTarget);
+    }
+    let own = |name: &HeaderName| wish.headers.iter().any(|(other, _)| *other == *name);
+    let mut head = Head(format!("GET {target} HTTP/1.1\r\n").into_bytes());
+    // First, as RFC 9112 §3.2 would have it.
+    for (name, value) in wish.headers.iter().filter(|(name, _)| *name == HOST) {
+        head.push(name.written(), value.expose())?;
+    }
+    if !own(&HOST) {
+        head.push("Host", wish.target.authority())?;
+    }
+    head.push("Connection", "Upgrade")?;
+    head.push("Upgrade", "websocket")?;
+    head.push("Sec-WebSocket-Version", "13")?;
+    head.push("Sec-WebSocket-Key", key)?;
+    if !wish.protocols.is_empty() {
+        let offered: Vec<&str> = wish.protocols.iter().map(Secret::expose).collect();
+        head.push("Sec-WebSocket-Protocol", &offered.join(", "))?;
+    }
+    if !own(&USER_AGENT) {
+        head.push("User-Agent", OURSELVES)?;
+    }
+    if let Some(basic) = wish.target.basic_auth.as_ref().filter(|_| !own(&AUTHORIZATION)) {
+        head.push("Authorization", basic.expose())?;
+    }
+    for (name, value) in wish.headers.iter().filter(|(name, _)| *name != HOST) {
+        head.push(name.written(), value.expose())?;
+    }
+    head.0.extend_from_slice(b"\r\n");
+    Ok(head.0)
+}
+
+struct Head(Vec<u8>);
+
+impl Head {
+    fn push(&mut self, name: &str, value: &str) -> Result<(), UpgradeFault> {
+        // Not `from_str`: it refuses UTF-8.
+        if HeaderValue::from_bytes(value.as_bytes()).is_err() {
+            return Err(UpgradeFault::HeaderValue(name.into()));
+        }
+        for part in [name, ": ", value, "\r\n"] {
+            self.0.extend_from_slice(part.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// The final answer, and what came behind it.
+pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Response<()>, Vec<u8>), UpgradeFault> {
+    let (mut came, mut gone) = (Vec::new(), 0);
+    loop {
+        while let Some((response, length)) = parse(&came)? {
+            came.drain(..length);
+            gone += length;
+            let status = response.status();
+            // RFC 9110 §15.2: interim answers that were not asked for are passed over.
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok((response, came));
+            }
+        }
+        if gone + came.len() >= MOST_BYTES {
+            return Err(UpgradeFault::TooLarge);
+        }
+        came.reserve_exact(READ);
+        match stream.read_buf(&mut came).await {
+            Ok(0) => return Err(UpgradeFault::Ended),
+            Ok(_) => {}
+            Err(error) => return Err(UpgradeFault::from_io(&error)),
+        }
+    }
+}
+
+/// An answer and its length, once its head is complete.
+fn parse(bytes: &[u8]) -> Result<Option<(Response<()>, usize)>, UpgradeFault> {
+    let mut lines = [const { MaybeUninit::uninit() }; MOST_LINES];
+    let mut head = httparse::Response::new(&mut []);
+    let mut config = ParserConfig::default();
+    config.allow_obsolete_multiline_headers_in_responses(true);
+    let length = match config.parse_response_with_uninit_headers(&mut head, bytes, &mut lines) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(UpgradeFault::TooManyLines),
+        Err(error) => return Err(UpgradeFault::NotHttp(error.to_string())),
+    };
+    let odd = |what: &str| UpgradeFault::NotHttp(what.to_owned());
+    let mut response = Response::new(());
+    *response.version_mut() = if head.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    *response.status_mut() =
+        head.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| odd("invalid response status"))?;
+    for line in head.headers.iter() {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| odd("invalid header name"))?;
+        let value = HeaderValue::from_bytes(&unfolded(line.value)).map_err(|_| odd("invalid header value"))?;
+        response.headers_mut().append(name, value);
+    }
+    Ok(Some((response, length)))
+}
+
+/// A value that was folded over several lines, in one: each fold is read as spaces (RFC 9112 §5.2).
+fn unfolded(value: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = value.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+    spaced.trim_ascii().to_vec()
+}
