@@ -1,7 +1,8 @@
 //! An operator's words on messages: dead letters are sent again or dropped, orphans get another link or are discarded.
 //!
 //! An orphan is a message in the store whose link the configuration has no more. It is kept until somebody decides, or until
-//! the link comes back and takes it.
+//! the link comes back and takes it. What was begun runs to its end whoever hangs up: a word that is carried out on disk only, or a
+//! letter that is sent and not dropped, would be worse than none.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -49,26 +50,37 @@ impl Pool {
 
     /// Sends a dead letter again, as a new message to the same endpoint; accepted, the letter is gone.
     pub async fn retry_dead_letter(&self, id: MessageId) -> Option<Result<Receipt, Refused>> {
+        let pool = self.clone();
+        to_its_end(async move { pool.retry(id).await }).await
+    }
+
+    async fn retry(&self, id: MessageId) -> Option<Result<Receipt, Refused>> {
         let DeadLetter { endpoint, key, payload, .. } = self.inner.dead.get(id)?;
         let send = Send {
             endpoint,
             link: None,
             key,
             ttl: None,
-            idempotency_key: None,
+            // Of two who retry it at once, one sends it.
+            idempotency_key: Some(format!("retry of dead letter {id}").into()),
             wants_confirmation: false,
             patience: std::time::Duration::ZERO,
             payload,
         };
         let outcome = self.inner.send(send).await;
         if outcome.is_ok() {
-            self.drop_dead_letter(id).await;
+            self.drop_letter(id).await;
         }
         Some(outcome)
     }
 
     /// Drops a dead letter; `false`: there is no such one.
     pub async fn drop_dead_letter(&self, id: MessageId) -> bool {
+        let pool = self.clone();
+        to_its_end(async move { pool.drop_letter(id).await }).await
+    }
+
+    async fn drop_letter(&self, id: MessageId) -> bool {
         let dropped = self.inner.dead.remove(id).is_some();
         // One of a memory outbox is not in the store, and where the store fails it comes back with a restart.
         let _ = self.inner.spool.carry_out(Op::DropDead(id)).await;
@@ -82,6 +94,11 @@ impl Pool {
 
     /// Gives a link's orphans to another link, behind what that one holds. Answers with how many.
     pub async fn move_orphans(&self, from: (&str, u32), to: (&str, u32)) -> Result<u64, OrphanError> {
+        let (pool, from, to) = (self.clone(), (from.0.to_owned(), from.1), (to.0.to_owned(), to.1));
+        to_its_end(async move { pool.rehome((&from.0, from.1), (&to.0, to.1)).await }).await
+    }
+
+    async fn rehome(&self, from: (&str, u32), to: (&str, u32)) -> Result<u64, OrphanError> {
         let inner = &self.inner;
         // No other word, and no configuration that brings the link back, comes in between.
         let _one_at_a_time = inner.applying.lock().await;
@@ -105,6 +122,11 @@ impl Pool {
 
     /// Discards a link's orphans; their receipts say `dropped`, `removed`. Answers with how many.
     pub async fn discard_orphans(&self, of: (&str, u32)) -> Result<u64, OrphanError> {
+        let (pool, of) = (self.clone(), (of.0.to_owned(), of.1));
+        to_its_end(async move { pool.discard((&of.0, of.1)).await }).await
+    }
+
+    async fn discard(&self, of: (&str, u32)) -> Result<u64, OrphanError> {
         let inner = &self.inner;
         let _one_at_a_time = inner.applying.lock().await;
         let records = inner.orphans_of(of)?;
@@ -147,5 +169,15 @@ impl Inner {
             extras: extras.boxed(),
             payload: record.payload,
         })
+    }
+}
+
+/// Does work that must not stop half-way, whoever waits for it. Rare, so that a task for it costs nothing.
+async fn to_its_end<T: std::marker::Send + 'static>(work: impl Future<Output = T> + std::marker::Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime ends, and with it whoever waits here.
+        Err(_) => std::future::pending().await,
     }
 }

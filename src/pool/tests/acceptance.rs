@@ -188,6 +188,47 @@ async fn a_repeat_of_what_was_accepted_needs_no_room() {
     assert_eq!(pool.send(large).await.map(|receipt| receipt.id), Ok(receipt.id), "the key alone says what a repeat is");
 }
 
+#[tokio::test]
+async fn a_dead_letter_that_is_retried_by_two_of_whom_one_hangs_up_is_sent_once_and_gone() {
+    let pool = resting("", "").await;
+    for (number, cut) in (1..).zip(cuts()) {
+        let id = MessageId(number);
+        let now = SystemTime::now();
+        pool.inner.dead.bury(DeadLetter {
+            id,
+            endpoint: "e".into(),
+            link: 0,
+            key: None,
+            payload: Payload::binary("tick"),
+            accepted_at: now,
+            fate: Fate::Poison,
+            died_at: now,
+        });
+        join(cut_off(pool.retry_dead_letter(id), cut), pool.retry_dead_letter(id)).await;
+        assert!(pool.dead_letter(id).is_none(), "{cut:?}");
+        assert_eq!(u128::from(held(&pool).await), number, "{cut:?}");
+    }
+}
+
+#[tokio::test]
+async fn orphans_that_are_moved_are_with_their_new_link_although_the_operator_hangs_up() {
+    for cut in cuts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = format!("[storage]\ndir = '{}'", folder.path().display());
+        let gone = format!("{storage}\n[endpoints.gone]\nurl = 'ws://127.0.0.1:9/'\noutbox.durability = 'disk'");
+        let earlier = resting(&gone, "").await;
+        earlier.send(send("gone")).await.expect("it is accepted");
+        earlier.shut_down(Instant::now() + Duration::from_secs(1)).await;
+        let pool = resting(&storage, "durability = 'disk'").await;
+        assert_eq!(pool.orphans().len(), 1, "{cut:?}");
+        cut_off(pool.move_orphans(("gone", 0), ("e", 0)), cut).await;
+        // Behind it; and where it was not begun, instead of it.
+        let _ = pool.move_orphans(("gone", 0), ("e", 0)).await;
+        assert!(pool.orphans().is_empty(), "{cut:?}");
+        assert_eq!(held(&pool).await, 1, "{cut:?}");
+    }
+}
+
 /// One who sends with a key: alone, or beside another.
 #[derive(Debug, Clone)]
 struct Step {
