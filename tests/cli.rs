@@ -101,6 +101,93 @@ fn the_help_teaches_every_verb() {
     assert!(text.contains("wskeeper demo"), "the help says where to begin");
 }
 
+/// Each verb, and each verb within one.
+fn commands() -> Vec<Vec<String>> {
+    let mut found = vec![Vec::new()];
+    let mut at = 0;
+    while at < found.len() {
+        let words: Vec<&str> = found[at].iter().map(String::as_str).chain(["--help"]).collect();
+        let text = stdout(&run(&words));
+        let verbs = text.split("Commands:\n").nth(1).unwrap_or_default();
+        for line in verbs.lines().take_while(|line| line.starts_with("  ")) {
+            let word = line.split_whitespace().next().unwrap();
+            if line.starts_with("  ") && !line.starts_with("   ") && word != "help" {
+                found.push([found[at].clone(), vec![word.to_owned()]].concat());
+            }
+        }
+        at += 1;
+    }
+    found
+}
+
+#[test]
+fn every_help_fits_80_columns_and_offers_a_daemon_only_where_one_is_asked() {
+    let all = commands();
+    assert!(all.len() > 30, "{all:?}");
+    for words in all {
+        let text = stdout(&run(&words.iter().map(String::as_str).chain(["--help"]).collect::<Vec<_>>()));
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{words:?}: {line:?}");
+        }
+        let asks =
+            words.first().is_some_and(|verb| !["run", "demo", "check", "echo", "completions"].contains(&verb.as_str()));
+        let option = "\n      --api <URL>";
+        assert_eq!(text.contains(option) && text.contains("--token-file <PATH>"), asks, "{words:?}:\n{text}");
+        assert_eq!(text.contains(option), asks, "{words:?}:\n{text}");
+    }
+}
+
+#[test]
+fn an_address_before_the_verb_is_that_behind_it_and_refused_where_no_daemon_is_asked() {
+    let early = run(&["--api", "http://127.0.0.1:1", "status"]);
+    assert_eq!(early.status.code(), Some(1));
+    assert!(
+        stderr(&early).starts_with("wskeeper status: no daemon answers at http://127.0.0.1:1 ("),
+        "{}",
+        stderr(&early)
+    );
+    let both = command(&["--api", "http://127.0.0.1:1", "status", "--api", "http://127.0.0.1:2"]).output().unwrap();
+    assert!(stderr(&both).contains("127.0.0.1:2 ("), "{}", stderr(&both));
+    let told =
+        command(&["--api", "http://127.0.0.1:1", "status"]).env("WSKEEPER_API", "http://127.0.0.1:2").output().unwrap();
+    assert!(stderr(&told).contains("127.0.0.1:1 ("), "{}", stderr(&told));
+    for verb in [&["check", "x.toml"][..], &["completions", "bash"], &["echo"], &["run"], &["demo"]] {
+        let output = run(&[&["--api", "http://127.0.0.1:1"], verb].concat());
+        assert_eq!(output.status.code(), Some(2), "{verb:?}");
+        assert!(stderr(&output).contains("asks none"), "{}", stderr(&output));
+        assert_eq!(run(&[verb, &["--api", "http://127.0.0.1:1"]].concat()).status.code(), Some(2), "{verb:?}");
+    }
+}
+
+#[test]
+fn check_warns_of_what_is_not_read_and_answers_0() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.toml"), "[endpoints.a]\nurl = \"ws://127.0.0.1:1/\"\n").unwrap();
+    std::fs::write(folder.path().join("b.tml"), "x = 1\n").unwrap();
+    let output =
+        command(&["check", folder.path().to_str().unwrap()]).env("WSKEEPER_API__LISTEN", "[::1]:1").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stderr(&output);
+    assert!(text.contains("warning: ") && text.contains("b.tml"), "{text}");
+    assert!(text.contains("WSKEEPER_API__LISTEN is not read; write WSKEEPER__API__LISTEN"), "{text}");
+}
+
+#[test]
+fn a_quiet_echo_peer_prints_its_address_and_nothing_else() {
+    let mut peer =
+        Running(command(&["echo", "--listen", "127.0.0.1:0", "--quiet", "--refuse", "503"]).spawn().unwrap());
+    let mut lines = BufReader::new(peer.0.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let address = first.strip_prefix("ws://").unwrap().strip_suffix('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    std::io::Read::read_to_end(&mut stream, &mut Vec::new()).unwrap();
+    peer.signal(Signal::SIGINT);
+    assert_eq!(peer.exit_code(), Some(0));
+    assert_eq!(lines.count(), 0);
+}
+
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
     let wrong: [&[&str]; 15] = [

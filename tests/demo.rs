@@ -49,6 +49,33 @@ fn within_seconds_links_are_held_lost_and_held_again_and_messages_confirmed() {
     assert!(!summary.contains(" 0 confirmed") && !summary.starts_with("0 messages"), "{summary}");
 }
 
+/// The lines below "Try in another terminal" as a shell of its own gets them.
+#[test]
+fn what_the_demo_says_to_try_works_in_a_second_terminal() {
+    let mut child = demo(&["--port", "0"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let page = lines.find(|line| line.starts_with("See it in a browser: ")).unwrap();
+    assert!(page.ends_with('/') && page.contains("http://127.0.0.1:"), "{page}");
+    assert!(lines.any(|line| line == "Try in another terminal:"));
+    let tries: Vec<String> = lines.by_ref().take_while(|line| line.starts_with("  ")).collect();
+    assert_eq!(tries.len(), 4);
+    assert!(lines.any(|line| line.contains("is connected")), "it never said that a link is connected");
+    for line in &tries {
+        let mut command = Command::new("sh");
+        // As the leader of a shell's job, so that the whole of it can be ended.
+        command.args(["-c", &format!("exec {}", line.trim())]).env_clear().env("PATH", "/usr/bin:/bin");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut second = command.spawn().unwrap();
+        let first = BufReader::new(second.stdout.take().unwrap()).lines().next();
+        let _ = second.kill();
+        second.wait().unwrap();
+        assert!(first.is_some_and(|first| !first.unwrap().is_empty()), "{line} says nothing");
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert!(lines.any(|line| line.contains("None vanished.")), "no summary");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn a_taken_port_is_said_and_another_one_used() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -208,7 +208,7 @@ impl From<CommandError> for Problem {
                 StatusCode::CONFLICT,
                 "no-connection",
                 "The link has no connection",
-                format!("{error}: try again when it is ready"),
+                format!("{error}, so nothing was done: try again when it is ready, or `reconnect` it to dial now"),
             ),
             CommandError::Draining => Self::draining(),
         }

@@ -13,12 +13,14 @@ pub(crate) use kept::{
     Dead, DeadList, DeadShow, DeadVerb, Letters, Orphans, OrphansDiscard, OrphansList, OrphansMove, OrphansVerb,
 };
 pub(crate) use value::LinkName;
-use value::{duration, from, link, period};
+use value::{duration, from, link, period, phase};
 
 use super::echo;
+use crate::core::phase::Phase;
 
 mod chaos;
 mod kept;
+mod parts;
 mod value;
 
 /// Holds WebSocket client links open for other programs.
@@ -33,34 +35,41 @@ mod value;
         WebSocket, or the verbs below, and never see a dropped link.",
     after_help = "\
 New here?
-  wskeeper demo                      a daemon, a peer that misbehaves, traffic: needs no file and no network
-  wskeeper check wskeeper.toml       is this configuration right? every fault with its place
+  wskeeper demo                  a daemon, a peer that misbehaves, traffic
+  wskeeper check wskeeper.toml   is this configuration right? every fault with
+                                 its place
   wskeeper run --config wskeeper.toml
-  wskeeper status --watch            what the links are doing, each second
+  wskeeper status --watch        what the links are doing, each second
+
+Verbs that talk to a daemon find it by --api or WSKEEPER_API, else at its usual addresses.
 
 Exit codes: 0 fine, 1 failed, 2 wrong usage.",
     propagate_version = true,
-    max_term_width = 100
+    max_term_width = 80
 )]
 pub(crate) struct Cli {
-    /// Which daemon.
-    #[command(flatten)]
-    pub(crate) remote: Remote,
+    /// Before the verb, it means the same as behind it.
+    #[arg(long = "api", id = "early_api", hide = true, value_name = "URL")]
+    pub(crate) api: Option<String>,
+    /// As `api`.
+    #[arg(long = "token-file", id = "early_token_file", hide = true, value_name = "PATH")]
+    pub(crate) token_file: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
 /// Where the client verbs find the daemon.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which daemon")]
 pub(crate) struct Remote {
-    /// Address of the daemon's local API: `http://HOST:PORT`, `https://HOST` or `unix:/path/to/api.sock`. Unless told, the socket of the
-    /// installed service where there is one, else `http://127.0.0.1:7700`
-    #[arg(long, global = true, env = "WSKEEPER_API", value_name = "URL")]
+    /// Address of the daemon's local API: `http://HOST:PORT`, `https://HOST` or `unix:/path/to/api.sock` (or `WSKEEPER_API`
+    /// holds it). Unless told, the first that answers of the installed service's sockets and `http://127.0.0.1:7700`
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
-    /// File with the API token, where the daemon asks for one (or `WSKEEPER_TOKEN` holds it)
-    #[arg(long, global = true, env = "WSKEEPER_TOKEN_FILE", value_name = "PATH")]
+    /// File with the API token, where the daemon asks for one (or `WSKEEPER_TOKEN_FILE` names it, or `WSKEEPER_TOKEN` holds the
+    /// token)
+    #[arg(long, global = true, value_name = "PATH")]
     pub(crate) token_file: Option<PathBuf>,
 }
 
@@ -113,7 +122,7 @@ pub(crate) enum Verb {
 /// `run`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-SIGTERM and SIGINT drain the outboxes, close the links with 1001 and end with code 0; a second one ends at once with
+SIGTERM and SIGINT drain the outboxes, close the links with 1001 and end with code 0; a second one ends at once with \
 code 130 (SIGINT) or 143 (SIGTERM). SIGHUP reads the configuration again. Logs go to stderr.
 
   wskeeper run --config ./wskeeper.toml
@@ -127,7 +136,7 @@ pub(crate) struct Run {
 /// `demo`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Everything stays on this machine: the daemon and the peers it talks to live in this one process. Ctrl-C ends it with a
+Everything stays on this machine: the daemon and the peers it talks to live in this one process. Ctrl-C ends it with a \
 summary of what was sent and what became of it.")]
 pub(crate) struct Demo {
     /// End by itself after this long
@@ -141,7 +150,8 @@ pub(crate) struct Demo {
 /// `check`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The environment counts, as it does for `run`: WSKEEPER__SECTION__KEY overrides a key. Secrets are not evaluated.
+The environment counts, as it does for `run`: WSKEEPER__SECTION__KEY overrides a key. Secrets are not evaluated. What may \
+not be meant is told on stderr as a warning, and the exit code stays 0.
 
   wskeeper check /etc/wskeeper/wskeeper.toml && systemctl reload wskeeper")]
 pub(crate) struct Check {
@@ -151,15 +161,18 @@ pub(crate) struct Check {
 
 /// `status`
 #[derive(Debug, Args)]
-#[command(after_help = "\
-●  ready     ◐  connecting, opening or closing     ○  waiting for its next attempt
-◌  paused    ✕  parked: refused for good, it seems; probed slowly
+#[command(after_help = "  ●  ready     ◐  connecting, opening or closing
+  ○  waiting for its next attempt     ◌  paused
+  ✕  parked: refused for good, it seems; probed slowly
+
+Links in trouble come first. On a terminal the table fits its width, and with --watch its height too.
 
   wskeeper status --watch
+  wskeeper status --phase parked,waiting
   wskeeper status --endpoint trades --links
-  wskeeper status --json | jq -r '.links[] | select(.phase != \"ready\") | .endpoint'")]
+  wskeeper status --json | jq '.links[] | select(.phase != \"ready\")'")]
 pub(crate) struct Status {
-    /// Draw again each second, in place
+    /// Draw again each second, on a terminal in place; Ctrl-C ends it with code 0
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) watch: bool,
     /// One JSON object: `daemon`, `store`, `endpoints` and `links`, as the API gives them
@@ -168,9 +181,15 @@ pub(crate) struct Status {
     /// Only this endpoint
     #[arg(long, short, value_name = "NAME")]
     pub(crate) endpoint: Option<String>,
+    /// Only links in these phases
+    #[arg(long, value_name = "PHASE,…", value_delimiter = ',', value_parser = phase)]
+    pub(crate) phase: Vec<Phase>,
     /// One row per link, however many there are
     #[arg(long)]
     pub(crate) links: bool,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// A verb that takes a link and nothing else.
@@ -179,6 +198,9 @@ pub(crate) struct LinkArg {
     /// The link: NAME/INDEX, as in `trades/0`; a NAME alone means NAME/0
     #[arg(value_name = "LINK", value_parser = link)]
     pub(crate) link: LinkName,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// `close`
@@ -194,6 +216,9 @@ pub(crate) struct Close {
     /// Close reason: at most 123 bytes of UTF-8
     #[arg(long)]
     pub(crate) reason: Option<String>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// How far a message must come before `send` goes on.
@@ -224,14 +249,14 @@ impl Wait {
 /// `send`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without TEXT, or with `-`, each line of stdin is one message. Lines go out many at a time, in order; where the outbox is
-full they wait for room. Ctrl-C stops reading. The summary on stderr says how many were accepted and how many refused and
-why; the exit code is 1 if any was refused or failed.
+Without TEXT, or with `-`, each line of stdin is one message. Lines go out many at a time, in order; where the outbox is \
+full they wait for room. Ctrl-C stops reading. The summary on stderr says how many were accepted and how many refused and \
+why; the exit code is 1 if any was refused or failed. With --binary, stdin is one message, byte for byte.
 
   wskeeper send trades '{\"op\":\"subscribe\"}'
   tail -f orders.ndjson | wskeeper send trades
   wskeeper send trades --wait confirmed --timeout 5s hello
-  wskeeper send firmware --binary < image.bin          (with --binary, stdin is one message, byte for byte)")]
+  wskeeper send firmware --binary < image.bin")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Send {
     /// The endpoint's name
@@ -265,18 +290,22 @@ pub(crate) struct Send {
     /// Say nothing but errors
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// `tail`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Text messages are printed as lines on stdout; everything else (links going down and up, gaps) as dim lines on stderr, so
-that a pipe carries data only. Survives a restart of the daemon: it goes on where it was, or says what is missing.
+Text messages are printed as lines on stdout; everything else (links going down and up, gaps) as dim lines on stderr, so \
+that a pipe carries data only. Survives a restart of the daemon: it goes on where it was, or says what is missing. Ctrl-C \
+ends it with code 0.
 
   wskeeper tail trades | jq .price
   wskeeper tail trades --from oldest --json
   wskeeper tail trades --types close,phase --json
-  wskeeper tail trades --frames                   pings, pongs and Close frames too, payloads left out")]
+  wskeeper tail trades --frames         pings, pongs and Close frames too")]
 pub(crate) struct Tail {
     /// The endpoint's name
     pub(crate) endpoint: String,
@@ -301,13 +330,16 @@ pub(crate) struct Tail {
     /// With --frames: only those of this link
     #[arg(long, value_name = "INDEX", requires = "frames")]
     pub(crate) link: Option<u32>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// `plan` and `reload`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Links whose configuration did not change keep their connections: they are counted, the others listed with the keys that
-changed. `plan` says before what `reload` says after. A configuration with faults changes nothing: the faults are printed
+Links whose configuration did not change keep their connections: they are counted, the others listed with the keys that \
+changed. `plan` says before what `reload` says after. A configuration with faults changes nothing: the faults are printed \
 and the exit code is 1.
 
   wskeeper plan && wskeeper reload")]
@@ -315,6 +347,9 @@ pub(crate) struct Plan {
     /// Print the daemon's answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// `echo`
@@ -323,10 +358,10 @@ pub(crate) struct Plan {
 Without options it is a well-behaved echo peer. Faults can be combined; docs/echo.md says what each does on the wire.
 
   wskeeper echo --listen 127.0.0.1:9001
-  wskeeper echo --drop-every 10s                 every 10 s all connections are reset (TCP RST)
+  wskeeper echo --drop-every 10s      all connections are reset each 10 s
   wskeeper echo --close-code 1012 --close-after 5s
   wskeeper echo --refuse 503:2 --refuse-for 5s --refuse-every 20s
-  wskeeper echo --half-open                      takes the upgrade, then never says a word")]
+  wskeeper echo --half-open           takes the upgrade, then never says a word")]
 pub(crate) struct Echo {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "HOST:PORT")]
@@ -364,16 +399,15 @@ pub(crate) struct Echo {
     /// Choose this subprotocol if the client offers it, and refuse with 400 if it does not
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Option<String>,
-    /// Print only the address
+    /// Print nothing but the address that it listens on: `ws://HOST:PORT/`
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
 
 /// `completions`
 #[derive(Debug, Args)]
-#[command(
-    after_help = "  wskeeper completions bash > /etc/bash_completion.d/wskeeper\n  wskeeper completions fish > ~/.config/fish/completions/wskeeper.fish"
-)]
+#[command(after_help = "  wskeeper completions bash > /etc/bash_completion.d/wskeeper
+  wskeeper completions fish > ~/.config/fish/completions/wskeeper.fish")]
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: Shell,
@@ -387,13 +421,4 @@ pub(crate) struct Man {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! What a reader would get wrong: one connection is kept between requests and made anew when the daemon has closed it, but
 //! a request whose answer was lost is never repeated by itself: a message might be sent twice.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf, sync::OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -15,9 +15,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::{args::Remote, secure::secure};
+use super::{args::Remote, secure::secure, trouble};
 use crate::api::wire::List;
 
 /// The sockets of the installed service: its own, and that of `wskeeper.socket`.
@@ -53,6 +54,26 @@ impl Place {
     }
 }
 
+/// What requests go over.
+type Stream = Either<Either<TlsStream<TcpStream>, TcpStream>, UnixStream>;
+
+impl Target {
+    async fn open(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(place) => {
+                let stream = TcpStream::connect((place.host.as_str(), place.port)).await?;
+                let _ = stream.set_nodelay(true);
+                Ok(Either::Left(if place.is_secure {
+                    Either::Left(secure(stream, &place.host).await?)
+                } else {
+                    Either::Right(stream)
+                }))
+            }
+            Self::Unix(path) => UnixStream::connect(path).await.map(Either::Right),
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -81,15 +102,13 @@ pub(crate) enum ClientError {
     },
     /// No connection.
     #[error(
-        "the daemon at {target} does not answer ({error}). Is it running? Start it with `wskeeper run --config PATH`, or \
-         say where it is with --api or WSKEEPER_API."
+        "no daemon answers at {0}. Is it running? Start it with `wskeeper run --config PATH`, or say where it is with --api or \
+         WSKEEPER_API."
     )]
-    Unreachable {
-        /// Where.
-        target: String,
-        /// Why.
-        error: String,
-    },
+    Unreachable(String),
+    /// There is a socket that this user may not use.
+    #[error("{0}: Permission denied: be a member of the socket's group (api.socket_group), or root")]
+    Denied(String),
     /// The connection was lost before the answer.
     #[error("the daemon at {target} hung up: {error}")]
     Lost {
@@ -115,9 +134,9 @@ impl ClientError {
     /// Whether the same request may succeed once the daemon is back.
     pub(crate) fn is_transport(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Lost { .. } => true,
+            Self::Unreachable(_) | Self::Lost { .. } => true,
             Self::Problem(problem) => problem.status == 503,
-            Self::Address(_) | Self::Token { .. } | Self::Answer { .. } => false,
+            Self::Address(_) | Self::Token { .. } | Self::Denied(_) | Self::Answer { .. } => false,
         }
     }
 }
@@ -139,12 +158,20 @@ pub(crate) struct Problem {
     pub(crate) more: serde_json::Map<String, serde_json::Value>,
 }
 
+impl Problem {
+    /// Whether the daemon says it, and not something before it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.r#type.starts_with("urn:wskeeper:problem:")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.title.as_str(), self.detail.as_str()) {
+        match (self.title.as_str(), trouble::in_words(&self.detail).as_str()) {
             ("", "") => write!(f, "the daemon answered with HTTP {}", self.status),
             (title, "") => write!(f, "{title} (HTTP {})", self.status),
             ("", detail) => write!(f, "{detail} (HTTP {})", self.status),
+            (title, detail) if self.is_ours() => write!(f, "{title}: {detail}"),
             (title, detail) => write!(f, "{title}: {detail} (HTTP {})", self.status),
         }
     }
@@ -164,15 +191,24 @@ pub(crate) struct Call<'a> {
 /// A client with at most one idle connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    target: Target,
+    /// Where the daemon may be; never empty.
+    targets: Vec<Target>,
+    /// Which of them answered.
+    found: OnceLock<usize>,
     token: Option<String>,
     idle: Option<SendRequest<Full<Bytes>>>,
 }
 
-/// Where a daemon is that nobody has said anything about: the installed service, else one that was started by hand.
-fn usual() -> Target {
-    let socket = SERVICE.into_iter().map(PathBuf::from).find(|path| path.exists());
-    socket.map_or_else(|| Target::Tcp(Place::plain("127.0.0.1", 7700)), Target::Unix)
+/// Where a daemon may be that nobody has said anything about: the installed service, else one that was started by hand.
+fn usual() -> Vec<Target> {
+    let mut usual: Vec<Target> = SERVICE.into_iter().map(|path| Target::Unix(path.into())).collect();
+    usual.push(Target::Tcp(Place::plain("127.0.0.1", 7700)));
+    usual
+}
+
+/// Nobody listens there: a stopped service leaves its socket behind.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 impl Client {
@@ -187,17 +223,24 @@ impl Client {
                 None => std::env::var("WSKEEPER_TOKEN").ok(),
             };
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        Ok(Self { target: remote.api.as_deref().map_or_else(|| Ok(usual()), target)?, token, idle: None })
+        let targets = remote.api.as_deref().map_or_else(|| Ok(usual()), |api| target(api).map(|one| vec![one]))?;
+        Ok(Self { targets, found: OnceLock::new(), token, idle: None })
     }
 
     /// A client of a daemon on this TCP port of the loopback address.
     pub(crate) fn local(port: u16) -> Self {
-        Self { target: Target::Tcp(Place::plain("127.0.0.1", port)), token: None, idle: None }
+        let targets = vec![Target::Tcp(Place::plain("127.0.0.1", port))];
+        Self { targets, found: OnceLock::new(), token: None, idle: None }
     }
 
     /// The address as people write it.
     pub(crate) fn address(&self) -> String {
-        self.target.to_string()
+        self.target().to_string()
+    }
+
+    /// The one that answered, else the first that is tried.
+    fn target(&self) -> &Target {
+        &self.targets[self.found.get().copied().unwrap_or_default()]
     }
 
     /// Reads a JSON resource.
@@ -281,28 +324,39 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-        let unreachable =
-            |error: io::Error| ClientError::Unreachable { target: self.address(), error: error.to_string() };
-        let stream = match &self.target {
-            Target::Tcp(place) => {
-                let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(unreachable)?;
-                let _ = stream.set_nodelay(true);
-                Either::Left(if place.is_secure {
-                    Either::Left(secure(stream, &place.host).await.map_err(unreachable)?)
-                } else {
-                    Either::Right(stream)
-                })
-            }
-            Target::Unix(path) => Either::Right(UnixStream::connect(path).await.map_err(unreachable)?),
-        };
+        let stream = self.reach().await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| self.lost(&error))?;
         // Its errors are seen by the request under way.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
     }
 
+    /// A connection to the first that is there.
+    async fn reach(&self) -> Result<Stream, ClientError> {
+        let mut tried = Vec::new();
+        let is_wanted = |at: &usize| self.found.get().is_none_or(|found| found == at);
+        for (at, target) in self.targets.iter().enumerate().filter(|(at, _)| is_wanted(at)) {
+            match target.open().await {
+                Ok(stream) => {
+                    let _ = self.found.set(at);
+                    return Ok(stream);
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(ClientError::Denied(target.to_string()));
+                }
+                Err(error) => {
+                    tried.push(format!("{target} ({error})"));
+                    if !is_nobody(&error) {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(ClientError::Unreachable(tried.join(", ")))
+    }
+
     fn request(&self, method: Method, call: Call<'_>) -> Result<Request<Full<Bytes>>, ClientError> {
-        let (host, prefix) = match &self.target {
+        let (host, prefix) = match self.target() {
             Target::Tcp(place) => (place.authority(), place.prefix.as_str()),
             Target::Unix(_) => ("localhost".into(), ""),
         };
@@ -385,6 +439,30 @@ mod tests {
         assert_eq!(target("unix:///run/x.sock").unwrap(), Target::Unix("/run/x.sock".into()));
         for bad in ["", "unix:", "ftp://x", "http://", "http://me@x", "https://x/?a=b"] {
             assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_listens_on_is_passed_over_and_all_that_were_tried_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let stale = folder.path().join("stale.sock");
+        drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tcp = Target::Tcp(Place::plain("127.0.0.1", port));
+        let targets = vec![Target::Unix(folder.path().join("none.sock")), Target::Unix(stale), tcp];
+        let client = Client { targets, found: OnceLock::new(), token: None, idle: None };
+        client.reach().await.unwrap();
+        assert_eq!(client.address(), format!("http://127.0.0.1:{port}"));
+        drop(listener);
+        // What has answered once is where the daemon is.
+        let told = client.reach().await.unwrap_err().to_string();
+        assert!(told.contains(&format!("at http://127.0.0.1:{port} (")) && !told.contains("none.sock"), "{told}");
+        let told = Client { found: OnceLock::new(), ..client }.reach().await.unwrap_err().to_string();
+        for part in
+            ["none.sock (No such file", "stale.sock (Connection refused", &format!(":{port} (Connection refused")]
+        {
+            assert!(told.contains(part), "{part}: {told}");
         }
     }
 

@@ -64,9 +64,11 @@ async fn list(args: &DeadList, mut client: Client, output: &Output) -> Result<()
     let endpoint = args.endpoint.as_deref();
     if args.json {
         let letters: Vec<Value> = client.pages(&path(endpoint)).await?;
+        known(endpoint, letters.is_empty(), &mut client).await?;
         return letters.iter().try_for_each(|letter| Ok(output.line(letter)?));
     }
     let letters: Vec<DeadLetter> = client.pages(&path(endpoint)).await?;
+    known(endpoint, letters.is_empty(), &mut client).await?;
     if letters.is_empty() {
         return Ok(output.line("there are no dead letters")?);
     }
@@ -103,6 +105,7 @@ async fn each(
     let ids = match &letters.all {
         Some(endpoint) => {
             let letters: Vec<DeadLetter> = client.pages(&path(Some(endpoint))).await?;
+            known(Some(endpoint), letters.is_empty(), &mut client).await?;
             letters.into_iter().map(|letter| letter.id).collect()
         }
         None => letters.ids,
@@ -124,6 +127,14 @@ async fn each(
         output.note(format_args!("{succeeded} {done}{rest}"), Paint::Dim);
     }
     if failed > 0 { Err(Failure::Told) } else { Ok(()) }
+}
+
+/// Letters outlive their endpoint; where there are none, its name may be a slip.
+async fn known(endpoint: Option<&str>, has_none: bool, client: &mut Client) -> Result<(), ClientError> {
+    if let (Some(name), true) = (endpoint, has_none) {
+        client.get::<Value>(&format!("/v1/endpoints/{}", escape(name))).await?;
+    }
+    Ok(())
 }
 
 fn path(endpoint: Option<&str>) -> String {

@@ -36,7 +36,7 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     let tint = words::tint(phase(&facts.link));
     output.line(output.paint(&headline(&facts.link, now), tint))?;
     for sentence in sentences(&facts, now).into_iter().chain(keeping(link, &mut client).await?) {
-        output.line(format_args!("  {sentence}"))?;
+        output.folded(&format!("  {sentence}"), 4)?;
     }
     let advice = facts.advice.iter().map(|advice| format!("→ {advice}")).collect();
     section("What would help", advice, output)?;
@@ -49,10 +49,7 @@ fn section(title: &str, lines: Vec<String>, output: &Output) -> Result<(), Failu
         return Ok(());
     }
     output.line(output.paint(&format!("\n{title}"), Paint::Bold))?;
-    for line in lines {
-        output.line(format_args!("  {line}"))?;
-    }
-    Ok(())
+    lines.iter().try_for_each(|line| Ok(output.folded(&format!("  {line}"), 6)?))
 }
 
 fn last<T>(items: &[T], most: usize, line: impl Fn(&T) -> String) -> Vec<String> {

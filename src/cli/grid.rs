@@ -10,6 +10,10 @@ use super::output::Output;
 pub(super) fn empty(titles: &[&str], output: &Output) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if let Some(width) = output.screen().and_then(|screen| u16::try_from(screen.width).ok()) {
+        // What is wider than the terminal is broken within its cell.
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
     if output.colours() {
         table.enforce_styling();
     } else {
@@ -19,10 +23,21 @@ pub(super) fn empty(titles: &[&str], output: &Output) -> Table {
     table
 }
 
+/// As [`empty`], for rows that were made to fit.
+pub(super) fn rigid(titles: &[&str], output: &Output) -> Table {
+    let mut table = empty(titles, output);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+/// Its lines, without spaces at their ends.
+pub(super) fn lines(table: &Table) -> Vec<String> {
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
 /// Its text, without spaces at the ends of lines.
 pub(super) fn trimmed(table: &Table) -> String {
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+    lines(table).join("\n")
 }
 
 /// The name of a row.

@@ -7,7 +7,7 @@ use std::{io, process::ExitCode};
 
 use clap::Parser;
 
-use args::{Cli, Verb};
+use args::{Cli, Remote, Verb};
 use client::{Client, ClientError};
 use output::{Output, Paint};
 
@@ -37,6 +37,7 @@ mod send;
 mod sse;
 mod status;
 mod tail;
+mod trouble;
 mod words;
 
 /// Why a verb did not do what it was asked to.
@@ -73,6 +74,7 @@ impl Failure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::detect();
+    let (verb, _) = cli.verb.parts();
     // Before there are threads.
     let is_daemon = matches!(cli.verb, Verb::Run(_));
     let socket = if is_daemon { passed::take() } else { Ok(None) };
@@ -91,7 +93,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             let code = failure.exit_code();
             if code != 0 && !matches!(failure, Failure::Told) {
-                let note = move || output.note(format_args!("wskeeper: {failure}"), Paint::Red);
+                let note = move || output.note(format_args!("wskeeper {verb}: {failure}"), Paint::Red);
                 // The daemon ends even if nobody reads why.
                 if is_daemon { logging::last_words(note) } else { note() }
             }
@@ -127,8 +129,32 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
 }
 
 async fn dispatch(cli: Cli, socket: Result<Option<Passed>, passed::Error>, output: &Output) -> Result<(), Failure> {
-    let client = || Client::new(&cli.remote);
-    match cli.verb {
+    let Some(remote) = cli.remote() else {
+        if cli.api.is_some() || cli.token_file.is_some() {
+            let (verb, _) = cli.verb.parts();
+            return Err(Failure::Usage(format!(
+                "--api and --token-file say which daemon to ask, and `{verb}` asks none"
+            )));
+        }
+        return perform(cli.verb, &Remote::default(), socket, output).await;
+    };
+    let subject = trouble::Subject::of(&cli.verb);
+    match perform(cli.verb, &remote, socket, output).await {
+        Err(Failure::Client(ClientError::Problem(problem))) => {
+            Err(trouble::explained(problem, &subject, &remote).await)
+        }
+        ended => ended,
+    }
+}
+
+async fn perform(
+    verb: Verb,
+    remote: &Remote,
+    socket: Result<Option<Passed>, passed::Error>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let client = || Client::new(remote);
+    match verb {
         Verb::Run(args) => {
             let socket = socket.map_err(|error| Failure::Failed(error.to_string()))?;
             run::run(args, socket).await

@@ -24,7 +24,7 @@ pub(super) async fn plan(args: &args::Plan, mut client: Client, output: &Output)
 /// `reload`
 pub(super) async fn reload(args: &args::Plan, mut client: Client, output: &Output) -> Result<(), Failure> {
     let answer = client.call(Method::POST, Call { path: "/v1/reload", ..Call::default() }).await;
-    show("reloaded", args, answer.map(|(_, body)| body), output)
+    show("reload", args, answer.map(|(_, body)| body), output)
 }
 
 fn show(
@@ -35,8 +35,8 @@ fn show(
 ) -> Result<(), Failure> {
     let body = match answer {
         Ok(body) => body,
-        Err(ClientError::Problem(problem)) => {
-            output.note(format_args!("wskeeper: {problem}"), Paint::Red);
+        Err(ClientError::Problem(problem)) if problem.more.contains_key("faults") => {
+            output.note(format_args!("wskeeper {verb}: {problem}"), Paint::Red);
             let faults = problem.more.get("faults").and_then(Value::as_array);
             for fault in faults.into_iter().flatten().filter_map(Value::as_str) {
                 output.note(format_args!("  {fault}"), Paint::Plain);
@@ -61,7 +61,8 @@ fn show(
         }
         output.line(grid::trimmed(&table))?;
     }
-    Ok(output.line(summary(verb, &plan))?)
+    let done = if verb == "reload" { "reloaded" } else { verb };
+    Ok(output.line(summary(done, &plan))?)
 }
 
 /// What changes: runs of links with one fate, then the daemon's own keys.

@@ -1,16 +1,18 @@
 //! `wskeeper status`: what the links are doing, as a table, once or each second.
 //!
 //! What a reader would get wrong: many links are shown as one row per endpoint, because nobody reads 10,000 rows; the API is
-//! still asked for all of them, page by page, so that every number is a sum of what is.
+//! still asked for all of them, page by page, so that every number is a sum of what is. A terminal gets what fits it, a pipe
+//! everything.
 
 use std::time::{Duration, SystemTime};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
     Failure, args,
     client::{Client, ClientError, escape},
-    output::Output,
+    output::{Output, folded},
 };
 use crate::api::wire::{Link, List, Status, Store};
 
@@ -24,6 +26,8 @@ const DAEMON: &str = "/livez";
 pub(super) const STORE: &str = "/v1/store";
 /// How often `--watch` looks.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Lines that a screen keeps for the table.
+const ROWS: usize = 6;
 /// Alternate screen, cursor hidden; and back.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l";
 const LEAVE: &[u8] = b"\x1b[?25h\x1b[?1049l";
@@ -31,7 +35,8 @@ const LEAVE: &[u8] = b"\x1b[?25h\x1b[?1049l";
 /// Shows the pool.
 pub(super) async fn run(args: args::Status, mut client: Client, output: &Output) -> Result<(), Failure> {
     if args.json {
-        let links: Vec<Value> = fetch(&mut client, args.endpoint.as_deref()).await?;
+        let mut links: Vec<Value> = fetch(&args, &mut client).await?;
+        links.retain(|link| args.shows(link.get("phase").and_then(Value::as_str).unwrap_or_default()));
         let endpoints: List<Value> = client.get("/v1/endpoints").await?;
         let daemon: Value = client.get(DAEMON).await?;
         let store: Value = client.get(STORE).await?;
@@ -39,7 +44,15 @@ pub(super) async fn run(args: args::Status, mut client: Client, output: &Output)
         return Ok(output.line(json!({ "daemon": daemon, "store": store, "endpoints": endpoints, "links": links }))?);
     }
     if !args.watch {
-        return Ok(output.line(drawn(&args, &mut client, output).await?)?);
+        let width = output.screen().map(|screen| screen.width);
+        return Ok(output.line(drawn(&args, &mut client, output, width, None).await?)?);
+    }
+    if !output.draws_in_place() {
+        // One picture after the other, for a pipe.
+        return tokio::select! {
+            ended = watch(&args, &mut client, output) => ended,
+            () = super::stopped() => Ok(()),
+        };
     }
     output.raw(ENTER)?;
     let ended = tokio::select! {
@@ -50,47 +63,85 @@ pub(super) async fn run(args: args::Status, mut client: Client, output: &Output)
     ended
 }
 
+impl args::Status {
+    fn shows(&self, phase: &str) -> bool {
+        self.phase.is_empty() || self.phase.iter().any(|wanted| wanted.as_str() == phase)
+    }
+}
+
 async fn watch(args: &args::Status, client: &mut Client, output: &Output) -> Result<(), Failure> {
     let mut tick = tokio::time::interval(PERIOD);
     loop {
         tick.tick().await;
-        let picture = match drawn(args, client, output).await {
+        // Asked each time: people make their windows larger.
+        let screen = output.screen();
+        let in_place = output.draws_in_place();
+        let height = screen.filter(|_| in_place).map(|screen| screen.height);
+        let picture = match drawn(args, client, output, screen.map(|screen| screen.width), height).await {
             Ok(picture) => picture,
-            Err(error) if error.is_transport() => format!("{error}\n\ntrying again each second, Ctrl-C ends"),
+            Err(error) if error.is_transport() => {
+                let text = format!("{error}\n\ntrying again each second, Ctrl-C ends");
+                folded(&text, screen.map_or(usize::MAX, |screen| screen.width), 0).join("\n")
+            }
             Err(error) => return Err(error.into()),
         };
+        if !in_place {
+            output.line(format_args!("{picture}\n"))?;
+            continue;
+        }
         // Each line clears its rest, and the end clears what was longer before: no flicker.
         let picture = picture.replace('\n', "\x1b[K\r\n");
         output.raw(format!("\x1b[H{picture}\x1b[K\x1b[J").as_bytes())?;
     }
 }
 
-async fn fetch<T: serde::de::DeserializeOwned>(
-    client: &mut Client,
-    endpoint: Option<&str>,
-) -> Result<Vec<T>, ClientError> {
-    let filter = endpoint.map(|name| format!("&endpoint={}", escape(name))).unwrap_or_default();
-    client.pages(&format!("/v1/links?limit=1000{filter}")).await
+/// All links of the pool, or of the endpoint that is asked for, which must be there.
+async fn fetch<T: DeserializeOwned>(args: &args::Status, client: &mut Client) -> Result<Vec<T>, ClientError> {
+    let filter = args.endpoint.as_deref().map(|name| format!("&endpoint={}", escape(name))).unwrap_or_default();
+    let links = client.pages(&format!("/v1/links?limit=1000{filter}")).await?;
+    if let (Some(name), true) = (&args.endpoint, links.is_empty()) {
+        client.get::<Value>(&format!("/v1/endpoints/{}", escape(name))).await?;
+    }
+    Ok(links)
 }
 
-async fn drawn(args: &args::Status, client: &mut Client, output: &Output) -> Result<String, ClientError> {
+/// The picture: what is true of all, then the links, those in trouble first; of a screen's height where there is one.
+async fn drawn(
+    args: &args::Status,
+    client: &mut Client,
+    output: &Output,
+    width: Option<usize>,
+    height: Option<usize>,
+) -> Result<String, ClientError> {
+    let width = width.unwrap_or(usize::MAX);
     let daemon: Status = client.get(DAEMON).await?;
-    let links: Vec<Link> = fetch(client, args.endpoint.as_deref()).await?;
+    let mut links: Vec<Link> = fetch(args, client).await?;
     let store: Store = client.get(STORE).await?;
-    let mut summary = vec![table::summary(&daemon, &links, &client.address())];
-    summary.extend(table::store(&store, output));
-    let summary = summary.join("\n");
-    if links.is_empty() {
-        let hint = match &args.endpoint {
-            Some(name) => format!("no endpoint is named {name:?}; `wskeeper status` lists all"),
-            None => "the configuration has no endpoints".to_owned(),
-        };
-        return Ok(format!("{summary}\n{hint}"));
+    let mut lines = table::summary(&daemon, &links, &client.address(), width);
+    let store = table::store(&store, width, output);
+    // On a small screen some links say more.
+    if height.is_none_or(|height| height >= lines.len() + store.len() + ROWS) {
+        lines.extend(store);
     }
-    let rows = if links.len() > MANY && !args.links && args.endpoint.is_none() {
-        table::endpoints(&links, output)
+    let has_any = !links.is_empty();
+    links.retain(|link| args.shows(&link.phase));
+    if links.is_empty() {
+        let hint = if has_any { "no link is in such a phase" } else { "the configuration has no endpoints" };
+        lines.extend(folded(hint, width, 0));
+        return Ok(lines.join("\n"));
+    }
+    lines.push(String::new());
+    // The header of the table is a line, too.
+    let room = height.map_or(usize::MAX, |height| height.saturating_sub(lines.len() + 1));
+    let is_one = args.links || args.endpoint.is_some() || !args.phase.is_empty();
+    if links.len() > MANY && !is_one {
+        lines.extend(table::endpoints(&links, room, width, output));
     } else {
-        table::links(&links, SystemTime::now(), output)
-    };
-    Ok(format!("{summary}\n\n{rows}"))
+        links.sort_by_cached_key(|link| (table::urgency(link), link.endpoint.clone(), link.index));
+        let shown = if links.len() > room { room.saturating_sub(1).max(1) } else { links.len() };
+        lines.extend(table::links(&links[..shown], SystemTime::now(), width, output));
+        lines.extend((shown < links.len()).then(|| table::more(&links[shown..], width)));
+    }
+    lines.truncate(height.unwrap_or(usize::MAX));
+    Ok(lines.join("\n"))
 }

@@ -231,6 +231,11 @@ impl Pool {
     /// Asks a link to do something; answers once the link has taken it.
     pub async fn command(&self, endpoint: &str, index: u32, verb: Verb) -> Result<LinkView, CommandError> {
         let slot = self.inner.commanded(endpoint, index)?;
+        let phase = slot.view().phase;
+        if verb == Verb::Rotate && matches!(phase, Phase::Waiting | Phase::Paused | Phase::Closing) {
+            // Its next connection is a new one anyway.
+            return Err(CommandError::NoConnection { link: format!("{endpoint}/{index}"), phase });
+        }
         let (reply, taken) = oneshot::channel();
         slot.orders.send(Box::new(Order::Verb(verb, reply))).await.map_err(|_| CommandError::Draining)?;
         taken.await.map_err(|_| CommandError::Draining)?;

@@ -18,8 +18,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 
+mod failures;
 mod kept;
 mod sending;
+mod terminal;
 
 /// One request as the script sees it.
 #[derive(Debug, Clone)]
@@ -138,8 +140,8 @@ fn status_reads_every_page_and_shows_every_link() {
     let output = api.run(&["status"]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(text.starts_with(&format!("wskeeper 1.2.3 at http://{}, up 2m 10s: ", api.address)), "{text}");
-    assert!(text.contains("2 links  ○ 1 waiting  ● 1 ready; 4 messages queued, 20 B buffered"), "{text}");
+    assert!(text.starts_with(&format!("wskeeper 1.2.3 at http://{}, up 2m 10s\n", api.address)), "{text}");
+    assert!(text.contains("\n2 links  ○ 1 waiting  ● 1 ready; 4 messages queued, 20 B buffered"), "{text}");
     assert!(text.contains("trades/0") && text.contains("● ready") && text.contains("1006 reset"), "{text}");
     assert_eq!(
         api.lines(),
@@ -254,7 +256,7 @@ fn tail_of_an_endpoint_that_does_not_exist_fails_at_once() {
     let api = Api::start(|_, _| problem(404, "No such endpoint", "no endpoint is named \"t\""));
     let output = api.run(&["tail", "t"]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output), "wskeeper: No such endpoint: no endpoint is named \"t\" (HTTP 404)\n");
+    assert_eq!(stderr(&output), "wskeeper tail: No such endpoint: no endpoint is named \"t\" (HTTP 404)\n");
 }
 
 #[test]

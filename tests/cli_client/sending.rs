@@ -106,7 +106,10 @@ fn an_endpoint_that_does_not_exist_ends_a_send_at_once() {
     let output = feed(api.command(&["send", "t"]).stdin(Stdio::piped()).spawn().unwrap(), "a\nb\n");
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
-    assert_eq!(text, "0 messages accepted, 2 read but not sent\nwskeeper: No such thing: no endpoint t (HTTP 404)\n");
+    assert_eq!(
+        text,
+        "0 messages accepted, 2 read but not sent\nwskeeper send: No such thing: no endpoint t (HTTP 404)\n"
+    );
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn a_daemon_that_stops_ends_a_send_and_what_was_accepted_is_told() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stdout(&output), format!("{}\n", accepted("queued")));
     let text = stderr(&output);
-    assert_eq!(text, "1 message accepted, 2 read but not sent\nwskeeper: draining: stopping (HTTP 503)\n");
+    assert_eq!(text, "1 message accepted, 2 read but not sent\nwskeeper send: draining: stopping (HTTP 503)\n");
 }
 
 #[test]
@@ -183,7 +186,7 @@ fn ctrl_c_ends_a_send_well_and_says_how_many_were_accepted() {
     assert_eq!(stderr(&output), "stopped early: 1 message accepted\n");
 }
 
-fn accepted(state: &str) -> Value {
+pub(crate) fn accepted(state: &str) -> Value {
     json!({"id": "0123", "endpoint": "trades", "link": 1, "state": state, "bytes": 5, "generation": null, "reason": null,
         "acceptedAt": "2020-01-01T00:00:00.000Z", "updatedAt": "2020-01-01T00:00:00.000Z"})
 }

@@ -196,3 +196,19 @@ async fn where_the_server_takes_one_connection_at_a_time_the_old_one_is_closed_f
         [Note::Open(1), Note::Close(1, Some(1000)), Note::Open(2), Note::Close(2, Some(1000)), Note::Open(3)];
     assert_eq!(opens_and_closes, expected);
 }
+
+#[tokio::test]
+async fn a_link_without_a_connection_says_that_it_cannot_rotate() {
+    let scribe = Scribe::listen().await;
+    let daemon = Daemon::start(&one(&scribe, "")).await;
+    rotated(&daemon.api, 1).await;
+    daemon.api.post("/v1/links/e/0/pause", &[], "").await.expect(200);
+    daemon.api.link_until("e/0", "paused", |link| link["phase"] == "paused").await;
+    let refused = daemon.api.post("/v1/links/e/0/rotate", &[], "").await.expect(409).json();
+    assert_eq!(refused["type"], "urn:wskeeper:problem:no-connection");
+    assert!(refused["detail"].as_str().unwrap().contains("e/0 is paused and has no connection"), "{refused}");
+    daemon.api.post("/v1/links/e/0/resume", &[], "").await.expect(200);
+    rotated(&daemon.api, 2).await;
+    daemon.api.post("/v1/links/e/0/rotate", &[], "").await.expect(200);
+    rotated(&daemon.api, 3).await;
+}

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::value::{LinkName, duration, link};
+use super::{
+    Remote,
+    value::{LinkName, duration, link},
+};
 
 /// `chaos`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The daemon takes this with `api.chaos = true` only, and from admin tokens. The fault is put under the connection: receipts,
+The daemon takes this with `api.chaos = true` only, and from admin tokens. The fault is put under the connection: receipts, \
 gaps, metrics and the link's recovery are those of the real fault.
 
   wskeeper chaos trades/0 drop
@@ -25,6 +28,9 @@ pub(crate) struct Chaos {
     /// What goes wrong
     #[command(subcommand)]
     pub(crate) fault: Fault,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// The faults.

@@ -2,13 +2,16 @@
 
 use clap::{Args, Subcommand};
 
-use super::value::{LinkName, link};
+use super::{
+    Remote,
+    value::{LinkName, link},
+};
 
 /// `dead`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With outbox.delivery = \"at_least_once\", a message on which the peer closes the link three times in
-a row (1003, 1007, 1008, 1009) is moved to the dead letters, and those behind it go on. The newest
+With outbox.delivery = \"at_least_once\", a message on which the peer closes the link three times in \
+a row (1003, 1007, 1008, 1009) is moved to the dead letters, and those behind it go on. The newest \
 1000 (16 MiB) are kept; those of endpoints with outbox.durability = \"disk\" survive a restart.
 
   wskeeper dead list --endpoint trades
@@ -18,6 +21,9 @@ pub(crate) struct Dead {
     /// What to do with them.
     #[command(subcommand)]
     pub(crate) verb: DeadVerb,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// What can be done with dead letters.
@@ -47,7 +53,7 @@ pub(crate) struct DeadList {
 /// `dead show`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Control characters are shown as pictures (␛) and binary data as a dump, so that a payload does nothing
+Control characters are shown as pictures (␛) and binary data as a dump, so that a payload does nothing \
 to a terminal.
 
   wskeeper dead show 019a8f0c6f0a7d0e8a1b2c3d4e5f6071 --raw > payload.bin")]
@@ -96,8 +102,8 @@ pub(crate) struct Letters {
 /// `orphans`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A stored message whose endpoint or link was taken out of the configuration is kept. It goes out when
-that link comes back, or when it is moved to a link of an endpoint with outbox.durability = \"disk\";
+A stored message whose endpoint or link was taken out of the configuration is kept. It goes out when \
+that link comes back, or when it is moved to a link of an endpoint with outbox.durability = \"disk\"; \
 it is lost only where somebody discards it.
 
   wskeeper orphans list
@@ -107,6 +113,9 @@ pub(crate) struct Orphans {
     /// What to do with them.
     #[command(subcommand)]
     pub(crate) verb: OrphansVerb,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// What can be done with orphans.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::core::phase::Phase;
+
 /// A link as written on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LinkName {
@@ -39,6 +41,12 @@ pub(super) fn period(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("a period must be longer than nothing".into()),
         period => Ok(period),
     }
+}
+
+/// A link's phase by its word.
+pub(super) fn phase(text: &str) -> Result<Phase, String> {
+    let words: Vec<&str> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
+    Phase::from_word(text).ok_or_else(|| format!("expected one of {}", words.join(", ")))
 }
 
 /// Where `tail` begins.

@@ -43,7 +43,8 @@ pub(super) async fn run(args: args::Demo, output: &Output) -> Result<(), Failure
     let scene = scene::Scene::start().await?;
     let mut daemon = Daemon::start(&scene.configuration(port)).await?;
     daemon.answers(port).await?;
-    output.line(scene::introduction(port, args.lasting.is_some()))?;
+    let program = std::env::current_exe().unwrap_or_else(|_| "wskeeper".into());
+    output.line(scene::introduction(&program, port, args.lasting.is_some()))?;
     let tally = Arc::new(traffic::Tally::default());
     let playing = async {
         tokio::join!(traffic::send(port, &tally), traffic::report(&tally, output), news::follow(port, &tally, output))

@@ -1,6 +1,6 @@
 //! The peers of the demo, the configuration of its daemon, and what the newcomer is told at the start.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use crate::cli::echo::{Faults, Peer, Refusal, Refusing};
 
@@ -66,8 +66,9 @@ async fn peer(faults: Faults) -> io::Result<Peer> {
     Peer::start("127.0.0.1:0", faults, Arc::new(|_| ())).await
 }
 
-/// What is happening, and three things to try.
-pub(super) fn introduction(port: u16, ends_by_itself: bool) -> String {
+/// What is happening, and what to try: with this program, which need not be where a shell finds it.
+pub(super) fn introduction(program: &Path, port: u16, ends_by_itself: bool) -> String {
+    let program = quoted(&program.display().to_string());
     let api = format!(" --api http://127.0.0.1:{port}");
     let end = if ends_by_itself { "It ends by itself." } else { "Ctrl-C ends it with a summary." };
     format!(
@@ -79,12 +80,21 @@ A wskeeper daemon is running, and holds three links to peers that misbehave:
 A program sends a message to each of them every half second through the local HTTP API, and never has to know.
 {end}
 
+See it in a browser: http://127.0.0.1:{port}/
+
 Try in another terminal:
-  wskeeper status --watch{api}
-  wskeeper tail dropping{api}
+  {program} status --watch{api}
+  {program} tail dropping{api}
+  {program} explain stalling/0{api}
   curl -s http://127.0.0.1:{port}/v1/links/stalling/0/history
 "
     )
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let is_plain = word.chars().all(|char| char.is_alphanumeric() || "/._-+".contains(char));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
@@ -101,10 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn the_introduction_names_three_things_to_try_that_reach_this_daemon() {
-        let text = introduction(7701, false);
+    fn the_introduction_names_things_to_try_that_reach_this_daemon_with_this_program() {
+        let text = introduction(Path::new("/it's here/wskeeper"), 7701, false);
+        assert!(text.contains("See it in a browser: http://127.0.0.1:7701/\n"), "{text}");
+        assert_eq!(text.matches("  '/it'\\''s here/wskeeper' ").count(), 3, "{text}");
         let tries: Vec<&str> = text.split("Try in another terminal:\n").nth(1).unwrap().trim().lines().collect();
-        assert_eq!(tries.len(), 3);
+        assert_eq!(tries.len(), 4);
         assert!(tries.iter().all(|line| line.contains("127.0.0.1:7701")), "{text}");
     }
 }

@@ -18,7 +18,8 @@ pub(in crate::cli) async fn run(args: args::Echo, output: &Output) -> Result<(),
     let peer = Peer::start(listen.as_str(), faults(args), tell).await.map_err(|error| {
         Failure::Failed(format!("cannot listen on {listen}: {error}. Choose another address with --listen, or port 0."))
     })?;
-    output.line(format_args!("listening on {}", peer.url()))?;
+    let before = if quiet { "" } else { "listening on " };
+    output.line(format_args!("{before}{}", peer.url()))?;
     crate::cli::stopped().await;
     Ok(())
 }

@@ -134,7 +134,10 @@ impl Bulk<'_> {
         };
         let answers = answers.inspect_err(|failure| {
             // A problem is an answer: nothing was accepted.
-            if !matches!(failure, Failure::Client(ClientError::Problem(_) | ClientError::Unreachable { .. })) {
+            if !matches!(
+                failure,
+                Failure::Client(ClientError::Problem(_) | ClientError::Unreachable(_) | ClientError::Denied(_))
+            ) {
                 self.tally.unsure = messages.len() as u64;
             }
         })?;

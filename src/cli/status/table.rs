@@ -11,41 +11,65 @@ use crate::{
     api::wire::{LastClose, Link, Status, Store},
     cli::{
         facts::{self, moment},
-        grid::{bold, empty, right, trimmed},
-        output::{Output, Paint},
+        grid::{bold, lines, right, rigid},
+        output::{Output, Paint, clipped, folded},
         words,
     },
     core::phase::Phase,
     observe::visible,
 };
 
-/// One line over the daemon and all links.
-pub(super) fn summary(daemon: &Status, links: &[Link], address: &str) -> String {
+/// Lines over the daemon and all links.
+pub(super) fn summary(daemon: &Status, links: &[Link], address: &str, width: usize) -> Vec<String> {
     let version = daemon.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let up = daemon.uptime_seconds.map(|seconds| format!(", up {}", words::span(Duration::from_secs(seconds))));
-    let phases: Vec<String> = Phase::ALL
-        .into_iter()
-        .filter_map(|phase| {
-            let number = links.iter().filter(|link| facts::phase(link) == Some(phase)).count();
-            (number > 0).then(|| format!("{} {} {phase}", words::shape(Some(phase)), words::grouped(number as u64)))
-        })
-        .collect();
     let queued = links.iter().map(|link| link.queued_messages).sum();
     let buffered = links.iter().map(|link| link.buffered_amount).sum();
+    let phases = phases(links);
     let separator = if phases.is_empty() { "" } else { "  " };
-    format!(
-        "wskeeper{version} at {address}{}: {}{separator}{}; {} queued, {} buffered",
-        up.unwrap_or_default(),
+    let first = format!("wskeeper{version} at {address}{}", up.unwrap_or_default());
+    let second = format!(
+        "{}{separator}{phases}; {} queued, {} buffered",
         words::count(links.len() as u64, "link"),
-        phases.join("  "),
         words::count(queued, "message"),
         words::bytes(buffered)
-    )
+    );
+    [first, second].iter().flat_map(|line| folded(line, width, 0)).collect()
+}
+
+/// How many links are in each phase that occurs.
+fn phases(links: &[Link]) -> String {
+    let counts = Phase::ALL.into_iter().filter_map(|phase| {
+        let number = links.iter().filter(|link| facts::phase(link) == Some(phase)).count();
+        (number > 0).then(|| format!("{} {} {phase}", words::shape(Some(phase)), words::grouped(number as u64)))
+    });
+    counts.collect::<Vec<_>>().join("  ")
+}
+
+/// The line for links that find no room.
+pub(super) fn more(links: &[Link], width: usize) -> String {
+    clipped(&format!("… and {} more  {}", words::grouped(links.len() as u64), phases(links)), width)
+}
+
+/// Less is shown first: what a person should look at.
+pub(super) fn urgency(link: &Link) -> u8 {
+    match facts::phase(link) {
+        Some(Phase::Parked) => 0,
+        Some(Phase::Waiting) => 1,
+        Some(Phase::Connecting) => 2,
+        Some(Phase::Closing) => 3,
+        None => 4,
+        Some(Phase::Opening) => 5,
+        Some(Phase::Paused) => 6,
+        Some(Phase::Ready) => 7,
+    }
 }
 
 /// Lines over the store and what waits for an operator, where there is anything to say.
-pub(super) fn store(store: &Store, output: &Output) -> Vec<String> {
+pub(super) fn store(store: &Store, width: usize, output: &Output) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut tell =
+        |line: &str, paint| lines.extend(folded(line, width, 2).iter().map(|line| output.paint(line, paint)));
     let held = format!(
         "{}, {} of {}",
         words::count(store.messages, "message"),
@@ -55,76 +79,177 @@ pub(super) fn store(store: &Store, output: &Output) -> Vec<String> {
     match (&store.failure, store.state.as_str()) {
         (Some(why), _) => {
             let line = format!("store: takes no messages, durable endpoints refuse them: {}", visible(why));
-            lines.push(output.paint(&line, Paint::Red));
+            tell(&line, Paint::Red);
         }
         (None, "unused") => {}
-        (None, _) => lines.push(format!("store: {held}")),
+        (None, _) => tell(&format!("store: {held}"), Paint::Plain),
     }
     if let (None, Some(why)) = (&store.failure, &store.inbox_failure) {
         let line =
             format!("store: takes no inbox entries, consumers cannot resume them after a restart: {}", visible(why));
-        lines.push(output.paint(&line, Paint::Yellow));
+        tell(&line, Paint::Yellow);
     }
-    let told = |number: u64, noun: &str, verb: &str| {
-        let line = format!("{}: `wskeeper {verb} list`", words::count(number, noun));
-        (number > 0).then(|| output.paint(&line, Paint::Yellow))
-    };
-    lines.extend(told(store.dead_letters, "dead letter", "dead"));
-    lines.extend(told(store.orphans, "orphan", "orphans"));
+    for (number, noun, verb) in [(store.dead_letters, "dead letter", "dead"), (store.orphans, "orphan", "orphans")] {
+        if number > 0 {
+            tell(&format!("{}: `wskeeper {verb} list`", words::count(number, noun)), Paint::Yellow);
+        }
+    }
     lines
 }
 
-/// One row per link.
-pub(super) fn links(links: &[Link], now: SystemTime, output: &Output) -> String {
-    let mut table = empty(&["LINK", "STATE", "FOR", "GEN", "RTT", "QUEUED", "LAST CLOSE", "NEXT TRY"], output);
-    for link in links {
-        let phase = facts::phase(link);
-        table.add_row(vec![
-            bold(facts::name(link)),
-            state(phase, &link.phase),
-            right(moment(&link.since).map(|since| words::between(since, now)).unwrap_or_default()),
-            right(link.generation.to_string()),
-            right(link.rtt_ms.map(words::millis).unwrap_or_default()),
-            right(queued(link.queued_messages, link.buffered_amount)),
-            Cell::new(link.last_close.as_ref().map(|close| last_close(close, now)).unwrap_or_default()),
-            Cell::new(next(link, now)),
-        ]);
-    }
-    trimmed(&table)
+/// What a row of the table says of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Link,
+    State,
+    For,
+    Generation,
+    Rtt,
+    Queued,
+    Close,
+    /// Without when.
+    ShortClose,
+    Next,
+    /// Without which attempt.
+    ShortNext,
 }
 
-/// One row per endpoint.
-pub(super) fn endpoints(links: &[Link], output: &Output) -> String {
-    let mut table =
-        empty(&["ENDPOINT", "LINKS", "READY", "UNDER WAY", "WAITING", "PARKED", "PAUSED", "QUEUED"], output);
+use Column::{Close, For, Generation, Next, Queued, Rtt, ShortClose, ShortNext, State};
+
+/// From the widest to the narrowest; the first that fits is taken.
+const LAYOUTS: [&[Column]; 7] = [
+    &[Column::Link, State, For, Generation, Rtt, Queued, Close, Next],
+    &[Column::Link, State, For, Queued, Close, Next],
+    &[Column::Link, State, For, Queued, ShortClose, ShortNext],
+    &[Column::Link, State, For, ShortClose, ShortNext],
+    &[Column::Link, State, ShortClose, ShortNext],
+    &[Column::Link, State, ShortNext],
+    &[Column::Link, State],
+];
+
+impl Column {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Link => "LINK",
+            State => "STATE",
+            For => "FOR",
+            Generation => "GEN",
+            Rtt => "RTT",
+            Queued => "QUEUED",
+            Close | ShortClose => "LAST CLOSE",
+            Next | ShortNext => "NEXT TRY",
+        }
+    }
+
+    fn text(self, link: &Link, now: SystemTime) -> String {
+        match self {
+            Self::Link => facts::name(link),
+            State => format!("{} {}", words::shape(facts::phase(link)), link.phase),
+            For => moment(&link.since).map(|since| words::between(since, now)).unwrap_or_default(),
+            Generation => link.generation.to_string(),
+            Rtt => link.rtt_ms.map(words::millis).unwrap_or_default(),
+            Queued => queued(link.queued_messages, link.buffered_amount),
+            Close => link.last_close.as_ref().map(|close| last_close(close, now)).unwrap_or_default(),
+            ShortClose => {
+                link.last_close.as_ref().map(|close| format!("{} {}", close.code, close.cause)).unwrap_or_default()
+            }
+            Next => next(link, now),
+            ShortNext => next(link, now).split(" (").next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn cell(self, text: &str, link: &Link) -> Cell {
+        match self {
+            Self::Link => bold(text),
+            State => tinted(facts::phase(link), text),
+            For | Generation | Rtt | Queued => right(text),
+            Close | ShortClose | Next | ShortNext => Cell::new(text),
+        }
+    }
+}
+
+/// One row per link, below a header, in at most `width` characters.
+pub(super) fn links(links: &[Link], now: SystemTime, width: usize, output: &Output) -> Vec<String> {
+    let texts = |columns: &[Column]| -> Vec<Vec<String>> {
+        links.iter().map(|link| columns.iter().map(|column| column.text(link, now)).collect()).collect()
+    };
+    let narrowest = LAYOUTS[LAYOUTS.len() - 1];
+    let fits = |columns: &&&[Column]| measured(columns, &texts(columns)) <= width;
+    let columns = LAYOUTS.iter().find(fits).copied().unwrap_or(narrowest);
+    let mut rows = texts(columns);
+    let over = measured(columns, &rows).saturating_sub(width);
+    let longest = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or_default();
+    let mut table = rigid(&columns.iter().map(|column| column.title()).collect::<Vec<_>>(), output);
+    for (link, row) in links.iter().zip(&mut rows) {
+        row[0] = clipped(&row[0], longest.saturating_sub(over));
+        table.add_row(columns.iter().zip(row).map(|(column, text)| column.cell(text, link)).collect::<Vec<_>>());
+    }
+    lines(&table)
+}
+
+/// How wide a table is: a space before each cell and one behind, but for those at the end of a line.
+fn measured(columns: &[Column], rows: &[Vec<String>]) -> usize {
+    let width = |(at, column): (usize, &Column)| {
+        let widest = rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
+        widest.max(column.title().len()) + 2
+    };
+    columns.iter().enumerate().map(width).sum::<usize>().saturating_sub(1)
+}
+
+/// Rows per endpoint, those in trouble first, at most `room` of them.
+pub(super) fn endpoints(links: &[Link], room: usize, width: usize, output: &Output) -> Vec<String> {
     let mut endpoints: BTreeMap<&str, Vec<&Link>> = BTreeMap::new();
     for link in links {
         endpoints.entry(&link.endpoint).or_default().push(link);
     }
-    for (name, links) in endpoints {
-        let number = |phases: &[Phase]| {
-            let number =
-                links.iter().filter(|link| facts::phase(link).is_some_and(|phase| phases.contains(&phase))).count();
-            right(if number == 0 { String::new() } else { words::grouped(number as u64) })
-        };
-        let (messages, bytes) =
-            (links.iter().map(|link| link.queued_messages).sum(), links.iter().map(|link| link.buffered_amount).sum());
-        table.add_row(vec![
-            bold(name),
-            right(words::grouped(links.len() as u64)),
-            number(&[Phase::Ready]).fg(Color::DarkGreen),
-            number(&[Phase::Connecting, Phase::Opening, Phase::Closing]).fg(Color::DarkYellow),
-            number(&[Phase::Waiting]).fg(Color::DarkYellow),
-            number(&[Phase::Parked]).fg(Color::DarkRed),
-            number(&[Phase::Paused]),
-            right(queued(messages, bytes)),
-        ]);
+    let mut endpoints: Vec<_> = endpoints.into_iter().collect();
+    endpoints.sort_by_key(|(_, links)| links.iter().map(|link| urgency(link)).min());
+    // What stands beside the name, and the queue where there is room for it.
+    let is_narrow = width < 80;
+    let name_room = width.saturating_sub(if is_narrow { 58 } else { 76 }).max(8);
+    let titles = ["ENDPOINT", "LINKS", "READY", "UNDER WAY", "WAITING", "PARKED", "PAUSED", "QUEUED"];
+    let mut table = rigid(&titles[..titles.len() - usize::from(is_narrow)], output);
+    // A hint below, and a line that counts those left out.
+    let shown = if endpoints.len() + 2 > room { room.saturating_sub(3).max(1) } else { endpoints.len() };
+    for (name, links) in &endpoints[..shown.min(endpoints.len())] {
+        let mut cells = row(&clipped(name, name_room), links);
+        cells.truncate(titles.len() - usize::from(is_narrow));
+        table.add_row(cells);
     }
-    format!("{}\n\none row per endpoint; `status --links` or `status --endpoint NAME` shows the links", trimmed(&table))
+    let mut told = lines(&table);
+    if shown < endpoints.len() {
+        told.push(clipped(
+            &format!("… and {} more", words::count((endpoints.len() - shown) as u64, "endpoint")),
+            width,
+        ));
+    }
+    told.push(String::new());
+    told.push(clipped("one row per endpoint; `status --links` or `--endpoint NAME` shows the links", width));
+    told.iter().map(|line| if output.colours() { line.clone() } else { clipped(line, width) }).collect()
 }
 
-fn state(phase: Option<Phase>, word: &str) -> Cell {
-    let cell = Cell::new(format!("{} {word}", words::shape(phase)));
+fn row(name: &str, links: &[&Link]) -> Vec<Cell> {
+    let number = |phases: &[Phase]| {
+        let number =
+            links.iter().filter(|link| facts::phase(link).is_some_and(|phase| phases.contains(&phase))).count();
+        right(if number == 0 { String::new() } else { words::grouped(number as u64) })
+    };
+    let (messages, bytes) =
+        (links.iter().map(|link| link.queued_messages).sum(), links.iter().map(|link| link.buffered_amount).sum());
+    vec![
+        bold(name),
+        right(words::grouped(links.len() as u64)),
+        number(&[Phase::Ready]).fg(Color::DarkGreen),
+        number(&[Phase::Connecting, Phase::Opening, Phase::Closing]).fg(Color::DarkYellow),
+        number(&[Phase::Waiting]).fg(Color::DarkYellow),
+        number(&[Phase::Parked]).fg(Color::DarkRed),
+        number(&[Phase::Paused]),
+        right(queued(messages, bytes)),
+    ]
+}
+
+fn tinted(phase: Option<Phase>, text: &str) -> Cell {
+    let cell = Cell::new(text);
     match words::tint(phase) {
         Paint::Plain => cell,
         Paint::Dim => cell.add_attribute(Attribute::Dim),
@@ -153,106 +278,4 @@ fn next(link: &Link, now: SystemTime) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain() -> Output {
-        // Under a test runner stdout may be a terminal; tables are compared without colours.
-        Output::plain()
-    }
-
-    fn link(endpoint: &str, index: u32, phase: &str) -> Link {
-        Link {
-            endpoint: endpoint.into(),
-            index,
-            phase: phase.into(),
-            since: "2026-01-01T00:00:00.000Z".into(),
-            ..Link::default()
-        }
-    }
-
-    fn now() -> SystemTime {
-        moment("2026-01-01T00:02:10.000Z").unwrap()
-    }
-
-    #[test]
-    fn a_link_row_says_what_a_person_asks_first() {
-        let mut waiting = link("trades", 1, "waiting");
-        waiting.queued_messages = 12;
-        waiting.buffered_amount = 1536;
-        waiting.next_attempt_at = Some("2026-01-01T00:02:14.000Z".into());
-        waiting.attempt = 3;
-        waiting.last_close = Some(LastClose {
-            code: 1006,
-            cause: "reset".into(),
-            at: "2026-01-01T00:02:00.000Z".into(),
-            ..LastClose::default()
-        });
-        let mut ready = link("trades", 0, "ready");
-        ready.generation = 2;
-        ready.rtt_ms = Some(0.42);
-        let text = links(&[ready, waiting], now(), &plain());
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[0].join(" "), "LINK STATE FOR GEN RTT QUEUED LAST CLOSE NEXT TRY");
-        assert_eq!(lines[1].join(" "), "trades/0 ● ready 2m 10s 2 0.42 ms");
-        assert_eq!(lines[2].join(" "), "trades/1 ○ waiting 2m 10s 0 12 / 1.5 KiB 1006 reset 10s ago in 4s (attempt 4)");
-    }
-
-    #[test]
-    fn the_summary_counts_only_phases_that_occur() {
-        let links = [link("a", 0, "ready"), link("a", 1, "ready"), link("b", 0, "parked")];
-        let daemon = Status { version: Some("1.2.3".into()), uptime_seconds: Some(3900), ..Status::default() };
-        assert_eq!(
-            summary(&daemon, &links, "unix:/run/api.sock"),
-            "wskeeper 1.2.3 at unix:/run/api.sock, up 1h 5m: 3 links  ● 2 ready  ✕ 1 parked; 0 messages queued, 0 B buffered"
-        );
-    }
-
-    #[test]
-    fn the_store_is_told_of_where_there_is_one_and_what_waits_where_there_is_any() {
-        let unused = Store { state: "unused".into(), ..Store::default() };
-        assert_eq!(store(&unused, &plain()), [""; 0]);
-        let ok = Store {
-            state: "ok".into(),
-            messages: 1,
-            bytes: 1536,
-            limit_bytes: 1 << 30,
-            orphans: 2,
-            dead_letters: 1,
-            ..Store::default()
-        };
-        assert_eq!(
-            store(&ok, &plain()),
-            [
-                "store: 1 message, 1.5 KiB of 1.0 GiB",
-                "1 dead letter: `wskeeper dead list`",
-                "2 orphans: `wskeeper orphans list`"
-            ]
-        );
-        let failed = Store { state: "failed".into(), failure: Some("no space".into()), ..Store::default() };
-        assert_eq!(store(&failed, &plain()), ["store: takes no messages, durable endpoints refuse them: no space"]);
-    }
-
-    #[test]
-    fn inboxes_that_the_store_refuses_are_told_of_unless_it_refuses_everything() {
-        let why = Some("no space".to_owned());
-        let behind = Store { state: "ok".into(), inbox_failure: why.clone(), ..Store::default() };
-        let line = "store: takes no inbox entries, consumers cannot resume them after a restart: no space";
-        assert_eq!(store(&behind, &plain())[1..], [line]);
-        let failed = Store { failure: why, ..behind };
-        assert_eq!(store(&failed, &plain()).len(), 1);
-    }
-
-    #[test]
-    fn many_links_become_a_row_per_endpoint() {
-        let links: Vec<Link> = (0..1500).map(|index| link("fleet", index, "ready")).collect();
-        let text = endpoints(&links, &plain());
-        let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(row, ["fleet", "1,500", "1,500"]);
-    }
-
-    #[test]
-    fn a_phase_of_a_newer_daemon_is_shown_by_its_word() {
-        assert!(links(&[link("a", 0, "rotating")], now(), &plain()).contains("? rotating"));
-    }
-}
+mod tests;
