@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::Builder;
 
 use super::{
-    manifests::{Manifests, items, root},
+    manifests::{MONITORED, Manifests, items, root},
     rules,
 };
 
@@ -58,7 +58,8 @@ impl Tools {
 
     /// What `kubectl apply -k` would send.
     pub fn render(&self, overlay: &str) -> Manifests {
-        let folder = root().join("deploy/kubernetes/overlays").join(overlay);
+        let place = if overlay == MONITORED { "tests/kubernetes" } else { "deploy/kubernetes/overlays" };
+        let folder = root().join(place).join(overlay);
         let rendered = output(Command::new(&self.kustomize).arg("build").arg(folder));
         assert!(rendered.status.success(), "{overlay}: {}", String::from_utf8_lossy(&rendered.stderr));
         Manifests::parse(&String::from_utf8(rendered.stdout).unwrap())

@@ -22,26 +22,48 @@ mod weakened;
 use std::{fs, process::Command};
 
 use judges::{Judge, Tools};
-use manifests::{Manifests, OVERLAYS};
+use manifests::{JUDGED, MONITORED, Manifests, OVERLAYS};
 
 #[test]
 fn every_overlay_satisfies_every_judge() {
     let Some(tools) = Tools::found() else { return };
-    let cases: Vec<Manifests> = OVERLAYS.iter().map(|overlay| tools.render(overlay)).collect();
-    for (overlay, faults) in OVERLAYS.iter().zip(tools.judge(&cases)) {
+    let cases: Vec<Manifests> = JUDGED.iter().map(|overlay| tools.render(overlay)).collect();
+    for (overlay, faults) in JUDGED.iter().zip(tools.judge(&cases)) {
         assert!(faults.is_empty(), "{overlay}: {faults:#?}");
     }
+}
+
+#[test]
+fn what_is_shipped_applies_to_a_cluster_without_the_prometheus_operator() {
+    let Some(tools) = Tools::found() else { return };
+    for overlay in OVERLAYS {
+        for object in tools.render(overlay).objects {
+            let group = object["apiVersion"].as_str().unwrap().to_owned();
+            let is_built_in = ["v1", "apps/v1", "policy/v1", "networking.k8s.io/v1"].contains(&group.as_str());
+            assert!(is_built_in, "{overlay}: {group} needs a CRD");
+        }
+    }
+}
+
+#[test]
+fn what_the_operator_is_given_carries_the_label_that_it_selects_by() {
+    let Some(tools) = Tools::found() else { return };
+    let rendered = tools.render(MONITORED);
+    for kind in ["PodMonitor", "PrometheusRule"] {
+        assert_eq!(rendered.of(kind)[0]["metadata"]["labels"]["release"], "kube-prometheus-stack", "{kind}");
+    }
+    assert!(rendered.workload()["metadata"]["labels"]["release"].is_null(), "and nothing else does");
 }
 
 #[test]
 fn every_weakened_manifest_is_found_out() {
     let Some(tools) = Tools::found() else { return };
     let table = weakened::table();
-    let rendered: Vec<Manifests> = OVERLAYS.iter().map(|overlay| tools.render(overlay)).collect();
+    let rendered: Vec<Manifests> = JUDGED.iter().map(|overlay| tools.render(overlay)).collect();
     let cases: Vec<Manifests> = table
         .iter()
         .map(|weakness| {
-            let place = OVERLAYS.iter().position(|overlay| *overlay == weakness.overlay).expect("an overlay");
+            let place = JUDGED.iter().position(|overlay| *overlay == weakness.overlay).expect("an overlay");
             let mut case = rendered[place].clone();
             (weakness.apply)(&mut case);
             assert!(case != rendered[place], "{}: nothing was changed", weakness.what);

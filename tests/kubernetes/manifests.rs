@@ -11,6 +11,12 @@ use yaml_rust2::{Yaml, YamlLoader};
 /// The overlays that are shipped.
 pub const OVERLAYS: [&str; 3] = ["stateless", "durable", "sidecar"];
 
+/// An overlay with the component `monitoring`, which is off unless somebody takes it in.
+pub const MONITORED: &str = "monitored";
+
+/// All that is judged.
+pub const JUDGED: [&str; 4] = [OVERLAYS[0], OVERLAYS[1], OVERLAYS[2], MONITORED];
+
 /// Kinds that own the pod.
 const WORKLOADS: [&str; 2] = ["Deployment", "StatefulSet"];
 
@@ -63,6 +69,22 @@ impl Manifests {
         let pod = self.pod();
         let mut containers = items(&pod["containers"]).chain(items(&pod["initContainers"]));
         containers.find(|container| container["name"] == "wskeeper").expect("a container named wskeeper")
+    }
+
+    /// The ports of the containers beside it.
+    pub fn ports_of_others(&self) -> Vec<&Value> {
+        let pod = self.pod();
+        let containers = items(&pod["containers"]).chain(items(&pod["initContainers"]));
+        containers
+            .filter(|container| container["name"] != "wskeeper")
+            .flat_map(|other| items(&other["ports"]))
+            .collect()
+    }
+
+    /// A setting of the security context: the daemon's own, or its pod's.
+    pub fn context(&self, key: &str) -> &Value {
+        let own = &self.daemon()["securityContext"][key];
+        if own.is_null() { &self.pod()["securityContext"][key] } else { own }
     }
 
     /// The files of the `ConfigMap`, in a folder.

@@ -141,14 +141,20 @@ impl Pod {
     /// Asks by `GET` until the answer is as wanted.
     pub fn until(&self, what: &str, path: &str, token: &str, is: impl Fn(u16, &str) -> bool) {
         until(what, PATIENCE, || {
-            let seen = self.call("GET", "wskeeper:7700", path, token, "");
+            let seen = self.call("GET", self.authority(), path, token, "");
             if seen.as_ref().is_ok_and(|(status, body)| is(*status, body)) { Ok(()) } else { Err(seen) }
         });
     }
 
-    /// The volume of this name.
+    /// What its callers call it: the Service, or where a program beside it finds it.
+    pub fn authority(&self) -> &'static str {
+        let is_served = self.manifests.of("Service").iter().any(|service| service["metadata"]["name"] == "wskeeper");
+        if is_served { "wskeeper:7700" } else { "127.0.0.1:7700" }
+    }
+
+    /// The volume of this name; beside a program's own volumes it is `wskeeper-NAME`.
     pub fn volume(&self, name: &str) -> &Projected {
-        &self.volumes[name]
+        self.volumes.get(name).unwrap_or_else(|| &self.volumes[&format!("wskeeper-{name}")])
     }
 
     /// Panics unless the daemon is the one process of its container, without root and without a right, on a root that nobody can write.
@@ -160,11 +166,10 @@ impl Pod {
             let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).unwrap();
             line.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        let context = &self.manifests.pod()["securityContext"];
-        let (user, group) = (number(&context["runAsUser"]), number(&context["runAsGroup"]));
+        let (user, group) = (number(self.manifests.context("runAsUser")), number(self.manifests.context("runAsGroup")));
         assert_eq!(said("Uid"), format!("{user} {user} {user} {user}"));
         assert_eq!(said("Gid"), format!("{group} {group} {group} {group}"));
-        assert_eq!(said("Groups"), context["fsGroup"].to_string());
+        assert_eq!(said("Groups"), self.manifests.pod()["securityContext"]["fsGroup"].to_string());
         assert_eq!(said("CapEff"), "0000000000000000");
         assert_eq!(said("NoNewPrivs"), "1");
         assert!(said("NSpid").ends_with(" 1"), "{status}");
@@ -220,9 +225,9 @@ fn script(
     volumes: &BTreeMap<String, Projected>,
     claims: &Path,
 ) -> String {
-    let (root, container, context) = (folder.join("root"), manifests.daemon(), &manifests.pod()["securityContext"]);
+    let (root, container) = (folder.join("root"), manifests.daemon());
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap());
-    let group = number(&context["fsGroup"]);
+    let group = number(&manifests.pod()["securityContext"]["fsGroup"]);
     if let Some(files) = &image.built {
         let copied = Command::new("cp").arg("-a").args([files, &root]).status().unwrap();
         assert!(copied.success(), "cp {}: {copied}", files.display());
@@ -273,7 +278,7 @@ fn script(
     }
     let rights =
         if container["securityContext"]["allowPrivilegeEscalation"] == false { "setpriv --no-new-privs" } else { "" };
-    let (user, own) = (number(&context["runAsUser"]), number(&context["runAsGroup"]));
+    let (user, own) = (number(manifests.context("runAsUser")), number(manifests.context("runAsGroup")));
     lines.push(format!("exec {rights} chroot --userspec={user}:{own} --groups={group} {} \"$@\"", root.display()));
     lines.join("\n")
 }

@@ -87,22 +87,36 @@ impl Review<'_> {
         let port = json!(address.port());
         let api = items(&self.manifests.daemon()["ports"]).find(|port| port["name"] == "api");
         self.must(api.is_some_and(|api| api["containerPort"] == port), format!("the container's port is not {port}"));
+        let others = self.manifests.ports_of_others();
         for service in self.manifests.of("Service") {
-            let is_it =
-                items(&service["spec"]["ports"]).all(|seen| seen["port"] == port && seen["targetPort"] == "api");
+            let mut ports =
+                items(&service["spec"]["ports"]).filter(|seen| !is_of(&others, &seen["targetPort"])).peekable();
+            if ports.peek().is_none() {
+                continue;
+            }
+            let is_it = ports.all(|seen| seen["port"] == port && seen["targetPort"] == "api");
             self.must(is_it, format!("the Service's port is not {port}, to `api`"));
             let (name, space) = (text(&service["metadata"]["name"]), text(&service["metadata"]["namespace"]));
             for host in [name.to_owned(), format!("{name}.{space}"), format!("{name}.{space}.svc")] {
                 self.must(self.config.api.allowed_hosts.contains(&host), format!("api.allowed_hosts lacks {host}"));
             }
         }
-        for policy in self.manifests.of("NetworkPolicy") {
+        let policies = self.manifests.of("NetworkPolicy");
+        for policy in &policies {
             let mut ports = items(&policy["spec"]["ingress"]).flat_map(|rule| items(&rule["ports"]));
-            let is_it = ports.all(|seen| seen["port"] == port);
+            let is_it = ports.all(|seen| seen["port"] == port || is_of(&others, &seen["port"]));
             self.must(
                 is_it,
                 format!("the NetworkPolicy {} lets in another port than {port}", policy["metadata"]["name"]),
             );
+        }
+        // A policy holds for the pod, and so for the program beside the daemon.
+        let is_let_in = |other: &Value| {
+            let mut rules = policies.iter().flat_map(|policy| items(&policy["spec"]["ingress"]));
+            rules.any(|rule| items(&rule["ports"]).any(|seen| is_of(&[other], &seen["port"])))
+        };
+        for other in others.iter().filter(|other| !is_let_in(other)) {
+            self.must(false, format!("no NetworkPolicy lets in the program's port {}", other["containerPort"]));
         }
     }
 
@@ -282,6 +296,11 @@ impl Review<'_> {
             Some(mount)
         })
     }
+}
+
+/// Whether a port, by number or by name, is one of these of containers.
+fn is_of(ports: &[&Value], port: &Value) -> bool {
+    ports.iter().any(|known| known["containerPort"] == *port || (known["name"].is_string() && known["name"] == *port))
 }
 
 fn text(value: &Value) -> &str {

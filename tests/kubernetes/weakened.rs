@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     edits::{append, config, drop_kind, remove, set},
     judges::Judge::{self, Checkov, Rules, Schema},
-    manifests::Manifests,
+    manifests::{MONITORED, Manifests},
 };
 
 const POD: &str = "/spec/template/spec";
@@ -341,31 +341,37 @@ fn around_the_pod() -> Vec<Weakness> {
             config("20-endpoints.toml", "wss://feed.example/v2", "wss://feed.example:8443/v2"),
         ),
         stateless("no DNS", Rules, "lets out DNS", remove("NetworkPolicy", "/spec/egress/0")),
+        sidecar(
+            "a policy that forgets the program",
+            Rules,
+            "no NetworkPolicy lets in the program's port 8080",
+            set("NetworkPolicy", "/spec/ingress/0/ports/0/port", json!(7700)),
+        ),
     ]
 }
 
 fn monitoring() -> Vec<Weakness> {
     let scrape = "/spec/podMetricsEndpoints/0";
     vec![
-        stateless(
+        monitored(
             "metrics without a token",
             Rules,
             "is none of api.tokens",
             remove("PodMonitor", format!("{scrape}/authorization")),
         ),
-        stateless(
+        monitored(
             "metrics with a token of nobody",
             Rules,
             "is none of api.tokens",
             set("PodMonitor", format!("{scrape}/authorization/credentials/key"), json!("token")),
         ),
-        stateless(
+        monitored(
             "metrics with the admin's token",
             Rules,
             "allows more than metrics",
             set("PodMonitor", format!("{scrape}/authorization/credentials/key"), json!("admin-token")),
         ),
-        stateless(
+        monitored(
             "a PodMonitor of nobody",
             Rules,
             "the PodMonitor \"wskeeper\" does not find the pod",
@@ -389,26 +395,26 @@ fn schemas() -> Vec<Weakness> {
             "volumeClaimTemplate",
             set("StatefulSet", "/spec/volumeClaimTemplate", json!([])),
         ),
-        stateless(
+        monitored(
             "a misspelt key of the PodMonitor",
             Schema,
             "podMetricsEndpoints.0.intervall: unknown key",
             set("PodMonitor", "/spec/podMetricsEndpoints/0/intervall", json!("30s")),
         ),
-        stateless(
+        monitored(
             "a wrong duration of the PodMonitor",
             Schema,
             "podMetricsEndpoints.0.interval",
             set("PodMonitor", "/spec/podMetricsEndpoints/0/interval", json!("often")),
         ),
-        stateless("an alert of nothing", Schema, "expr", remove("PrometheusRule", "/spec/groups/0/rules/0/expr")),
-        stateless(
+        monitored("an alert of nothing", Schema, "expr", remove("PrometheusRule", "/spec/groups/0/rules/0/expr")),
+        monitored(
             "a misspelt key of an alert",
             Schema,
             "rules.0.labls: unknown key",
             set("PrometheusRule", "/spec/groups/0/rules/0/labls", json!({})),
         ),
-        stateless("a PodMonitor without selector", Schema, "selector", remove("PodMonitor", "/spec/selector")),
+        monitored("a PodMonitor without selector", Schema, "selector", remove("PodMonitor", "/spec/selector")),
     ]
 }
 
@@ -425,6 +431,15 @@ fn stateless(
     apply: impl Fn(&mut Manifests) + 'static,
 ) -> Weakness {
     weakness("stateless", what, by, saying, Box::new(apply))
+}
+
+fn monitored(
+    what: &'static str,
+    by: Judge,
+    saying: &'static str,
+    apply: impl Fn(&mut Manifests) + 'static,
+) -> Weakness {
+    weakness(MONITORED, what, by, saying, Box::new(apply))
 }
 
 fn durable(what: &'static str, by: Judge, saying: &'static str, apply: impl Fn(&mut Manifests) + 'static) -> Weakness {

@@ -55,7 +55,7 @@ fn each_alert_says_how_urgent_it_is_what_happened_and_where_to_read_on() {
             let text = json["annotations"][annotation].as_str().unwrap_or_default();
             assert!(text.len() > 20 && !text.contains('\n'), "{name}: {annotation} {text:?}");
         }
-        assert_eq!(json["annotations"]["runbook_url"], format!("docs/runbooks/{name}.md"));
+        assert_eq!(json["annotations"]["runbook_url"], format!("https://wiki.example/wskeeper/runbooks/{name}.md"));
     }
 }
 
