@@ -25,7 +25,7 @@ use reload::Reloader;
 
 mod herald;
 mod reload;
-#[cfg(feature = "wedge")]
+#[cfg(debug_assertions)]
 mod wedge;
 
 /// What the daemon is started with.
@@ -92,7 +92,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let (stop, stopping) = watch::channel(false);
     let api = Api { pool: pool.clone(), registry, families, reload: Arc::new(reloader.clone()) };
     let serving = tokio::spawn(api.serve(listener, stopping));
-    #[cfg(feature = "wedge")]
+    #[cfg(debug_assertions)]
     wedge::listen(pool.clone());
     herald.ready(&pool).await;
     let looking = tokio::spawn({

@@ -118,6 +118,19 @@ fn no_file_is_too_long() {
     }
 }
 
+/// Whoever writes to it then ends by SIGPIPE, and the script with it by `pipefail`: not always, but when lines come one by one.
+#[test]
+fn no_script_reads_a_pipe_and_leaves_before_its_end() {
+    let scripts = scripts();
+    assert!(scripts.len() > 12, "only {} scripts were found", scripts.len());
+    let faults: Vec<String> = scripts.iter().flat_map(|(path, text)| early_readers(path, text)).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let early = "a | head -1\nb | grep -q x\nc | grep -Fm1 x\nd | sed -n 1q\ne |head\nf | awk '{ exit }'\n";
+    assert_eq!(early_readers(Path::new("early"), early).len(), 6);
+    let patient = "head -1 file\na | tail -1\nb | grep -F quiet\n# c | head\nd | sed -n 's/q/x/p'\ne || head f\n";
+    assert_eq!(early_readers(Path::new("patient"), patient), Vec::<String>::new());
+}
+
 #[test]
 fn the_reader_of_sources_sees_what_it_must() {
     assert_eq!(
@@ -153,6 +166,40 @@ fn sources(root: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// The files of modules that only tests compile: `#[cfg(test)]` and then `mod name;`.
+/// Shell scripts, and what they source.
+fn scripts() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> = [".ci", "benches", "deploy", "tests"].map(|name| root.join(name)).into();
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_none() {
+                found.extend(fs::read_to_string(&path).ok().map(|text| (path, text)));
+            }
+        }
+    }
+    found
+}
+
+/// The lines of a script with a reader that may leave early.
+fn early_readers(path: &Path, text: &str) -> Vec<String> {
+    let is_early = |reader: &str| {
+        let mut words = reader.split_whitespace();
+        match words.next() {
+            Some("head") => true,
+            Some("grep") => words.take_while(|word| word.starts_with('-')).any(|word| word.contains(['q', 'm'])),
+            Some("sed") => words.next_back().is_some_and(|word| word.trim_matches('\'').ends_with('q')),
+            Some("awk") => reader.contains("exit"),
+            Some(_) | None => false,
+        }
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
+    let early = lines.filter(|(_, line)| line.replace("||", "&&").split('|').skip(1).any(is_early));
+    early.map(|(number, line)| format!("{}:{}: {}", path.display(), number + 1, line.trim())).collect()
+}
+
 fn modules_for_tests(files: &[(PathBuf, String)]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (path, text) in files {

@@ -269,13 +269,16 @@ fn check_answers_0_for_a_good_file_and_1_with_every_fault_for_a_bad_one() {
 }
 
 #[test]
-fn a_daemon_with_a_bad_configuration_does_not_start() {
+fn a_daemon_with_a_bad_configuration_does_not_start_and_says_by_its_code_that_trying_again_mends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let bad = folder.path().join("bad.toml");
     std::fs::write(&bad, "[endpoints.trades]\nlinkz = 2\n").unwrap();
     let output = run(&["run", "--config", bad.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("endpoints.trades.linkz"), "{}", stderr(&output));
+    assert_eq!(run(&["run", "--config", "/nowhere.toml"]).status.code(), Some(2));
+    let unit = include_str!("../deploy/systemd/wskeeper.service");
+    assert!(unit.contains("\nRestartPreventExitStatus=2\n"), "what a service manager must know");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A daemon that wedges itself at SIGUSR2, so that tests can see what a watchdog makes of it. Not in any package.
+//! A daemon that wedges itself at SIGUSR2, so that tests can see what a watchdog makes of it. In debug builds only: no
+//! package and no image has it, and `tests/image/run` looks.
 //!
 //! `WSKEEPER_WEDGE` says how: `supervisor` (unless told: what everybody needs is held for ever), or `link` (the tasks
 //! of the first endpoint's links rest and never wake).

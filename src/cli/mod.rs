@@ -52,6 +52,10 @@ pub(crate) enum Failure {
     /// Exit code 2.
     #[error("{0}")]
     Usage(String),
+    /// The daemon was given a configuration that does not validate. Exit code 2, which says to a service manager that
+    /// trying again mends nothing: the unit's `RestartPreventExitStatus=`.
+    #[error("{0}")]
+    Configuration(String),
     /// The daemon was not reached, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -63,7 +67,7 @@ pub(crate) enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Configuration(_) => 2,
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Failed(_) | Self::Told | Self::Client(_) | Self::Io(_) => 1,
         }

@@ -68,7 +68,7 @@ mod supervisor;
 mod tests;
 mod traffic;
 mod view;
-#[cfg(any(test, feature = "wedge"))]
+#[cfg(any(test, debug_assertions))]
 mod wedge;
 
 /// A handle to the pool.

@@ -38,7 +38,7 @@ pub(super) struct Pod {
     /// Where its links do what may block.
     aside: Aside,
     /// The tasks of its links are to rest for ever.
-    #[cfg(any(test, feature = "wedge"))]
+    #[cfg(any(test, debug_assertions))]
     pub(super) is_wedged: std::sync::atomic::AtomicBool,
     /// Writes the inbox to disk, where it is durable.
     keeper: Mutex<Option<Keeper>>,
@@ -88,7 +88,7 @@ impl Pod {
             tasks: Mutex::new(Vec::new()),
             turn: AtomicUsize::new(0),
             aside: Aside::default(),
-            #[cfg(any(test, feature = "wedge"))]
+            #[cfg(any(test, debug_assertions))]
             is_wedged: false.into(),
             keeper: Mutex::default(),
             #[cfg(test)]

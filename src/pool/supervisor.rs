@@ -178,7 +178,7 @@ impl Inner {
         let dialer = Dialer::new(slot.id.clone(), Arc::<Pod>::clone(pod), self.gate());
         let host: Arc<Slot> = Arc::clone(slot);
         let run = link::run(link, first, dialer, host, orders);
-        #[cfg(any(test, feature = "wedge"))]
+        #[cfg(any(test, debug_assertions))]
         let run = super::wedge::until_wedged(Arc::clone(pod), run);
         run
     }

@@ -11,7 +11,7 @@ use super::{Pool, pod::Pod};
 
 impl Pool {
     /// Holds what every look at the links needs, and never returns.
-    #[cfg(feature = "wedge")]
+    #[cfg(debug_assertions)]
     pub fn wedge_the_supervisor(&self) {
         let _held = self.inner.pods();
         loop {

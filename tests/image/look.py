@@ -72,3 +72,6 @@ else:
 # Flags for SQLite come from the project's own settings of cargo: without them its full-text search is in.
 if b"fts5" in binary.lower():
     print("/wskeeper has all of SQLite: .cargo/config.toml was not read")
+# Debug builds can be wedged on purpose.
+if b"WSKEEPER_WEDGE" in binary:
+    print("/wskeeper is a debug build")
