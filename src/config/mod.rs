@@ -292,6 +292,17 @@ pub struct Tls {
     pub insecure: bool,
 }
 
+impl Endpoint {
+    /// A URL as people see it: as it is dialled where it is known, else with its references. Empty where there is none.
+    pub fn shown_url(&self, index: usize) -> Arc<str> {
+        match (self.targets.get(index), self.urls.get(index)) {
+            (Some(Some(target)), _) => Arc::clone(&target.shown),
+            (_, Some(template)) => template.shown().into(),
+            (_, None) => "".into(),
+        }
+    }
+}
+
 /// `[endpoints.NAME]`
 #[derive(Debug, Clone)]
 pub struct Endpoint {

@@ -15,6 +15,14 @@ use crate::core::{
     event::{DialFailure, Timings},
 };
 
+/// What the detail of an attempt begins with that took too long.
+const TIMED_OUT: &str = "timed out while ";
+
+/// Whether the detail of a failure is that of an attempt that took too long.
+pub fn timed_out(detail: &str) -> bool {
+    detail.starts_with(TIMED_OUT)
+}
+
 type Attempt<S> = BoxFuture<Result<Dialled<S>, DialFailure>>;
 
 /// An attempt under way.
@@ -71,10 +79,10 @@ impl<S: Wire> Dialing<S> {
         let (cause, stage) = match self.stage {
             Progress::Resolving => (Cause::Dns, "resolving the name"),
             Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting"),
-            Progress::Securing => (Cause::Tls, "the TLS handshake"),
+            Progress::Securing => (Cause::Tls, "waiting for the TLS handshake"),
             Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade"),
         };
-        let detail = format!("timed out while {stage}").into();
+        let detail = format!("{TIMED_OUT}{stage}").into();
         DialFailure { cause, status: None, retry_after: None, detail, timings: self.timings }
     }
 }

@@ -50,12 +50,15 @@ use crate::core::{
 
 pub use aside::Aside;
 pub use dial::{Dialer, Source};
+pub use dialing::timed_out;
 pub use driver::{Run, run};
 pub use lent::Lent;
 pub use orders::{Inbound, Orders, orders};
 pub use pledge::{Judge, Pledge, Ruling};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
+pub use tls::TlsTrouble;
 pub use transport::{Transport, limit_unacknowledged};
+pub use upgrade::UpgradeTrouble;
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

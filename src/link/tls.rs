@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustls::{
-    CertificateError, ClientConfig, Error, RootCertStore,
+    ClientConfig, Error, RootCertStore,
     client::{Resumption, WebPkiServerVerifier},
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem, pem::PemObject as _},
@@ -24,8 +24,12 @@ use crate::{
     core::{door::Verdict, event::Certificates},
 };
 
+pub use words::TlsTrouble;
+pub(super) use words::plain;
+
 mod blind;
 mod expiry;
+mod words;
 
 /// The largest PEM file that is read, in bytes: a bundle of all public authorities is a tenth of it.
 const MAX_PEM: u64 = 4 << 20;
@@ -34,7 +38,7 @@ const MAX_PEM: u64 = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsFault {
     /// A PEM file cannot be used.
-    #[error("{} cannot be used: {problem}", path.display())]
+    #[error("{} {}: {problem}", path.display(), words::UNUSABLE)]
     File {
         /// Which.
         path: PathBuf,
@@ -51,7 +55,7 @@ pub(super) enum TlsFault {
     #[error("the host is not a name that a certificate can be for: {0}")]
     Name(#[from] InvalidDnsNameError),
     /// The peer ended the connection in the handshake.
-    #[error("the server closed the connection in the TLS handshake: is this a TLS port?")]
+    #[error("{}", words::ended())]
     Ended,
     /// The connection broke in the handshake.
     #[error("the connection broke in the TLS handshake: {0}")]
@@ -92,7 +96,7 @@ pub(super) async fn secure(
 
 /// The settings of a connection, and when the certificate of ours in them expires.
 fn config(tls: &Tls) -> Result<(ClientConfig, Option<i64>), TlsFault> {
-    let setup = |error: &dyn std::error::Error| TlsFault::Setup(error.to_string());
+    let setup = |error: &Error| TlsFault::Setup(plain(error));
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -126,7 +130,7 @@ fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServer
             for certificate in certificates(path)? {
                 roots
                     .add(certificate)
-                    .map_err(|error| TlsFault::File { path: path.clone(), problem: error.to_string() })?;
+                    .map_err(|error| TlsFault::File { path: path.clone(), problem: plain(&error) })?;
             }
             Arc::new(roots)
         }
@@ -181,13 +185,6 @@ fn explain(error: &io::Error) -> TlsFault {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         None if error.kind() == io::ErrorKind::UnexpectedEof => TlsFault::Ended,
         None => TlsFault::Broken(error.to_string()),
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => TlsFault::Handshake(
-            "the server's certificate is of an unknown issuer: set tls.ca where the authority is your own".into(),
-        ),
-        Some(tls @ Error::InvalidMessage(_)) => {
-            TlsFault::Handshake(format!("the server did not speak TLS ({tls}): is this a TLS port?"))
-        }
-        // rustls says it well: expired since when, for which other name.
-        Some(tls) => TlsFault::Handshake(tls.to_string()),
+        Some(tls) => TlsFault::Handshake(plain(tls)),
     }
 }

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use crate::config::{FieldName, Secret, url::Target};
 
 pub(super) use fault::UpgradeFault;
+pub use fault::UpgradeTrouble;
 
 mod answer;
 mod fault;

@@ -102,8 +102,7 @@ impl Slot {
         metrics: Arc<LinkMetrics>,
         sinks: Arc<Sinks>,
     ) -> Arc<Self> {
-        let url = config.urls.first().map(|url| url.shown().into()).unwrap_or_default();
-        let shown = Shown::beginning(url);
+        let shown = Shown::beginning(config.shown_url(0));
         metrics.link_added(shown.phase());
         let seen = Seen {
             rest: Rest::beginning(),

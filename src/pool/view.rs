@@ -96,6 +96,8 @@ pub struct Traffic {
     pub sent_messages: u64,
     /// Their bytes.
     pub sent_bytes: u64,
+    /// Connections in a row that the peer ended after a ping, before it had answered or sent anything.
+    pub ended_after_ping: u32,
 }
 
 /// A line of the flight recorder.

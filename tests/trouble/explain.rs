@@ -77,7 +77,7 @@ async fn refused_credentials_name_the_file_they_come_from_and_never_what_is_in_i
     assert_eq!((&seen["rule"]["then"], &seen["rule"]["inARow"]), (&json!("refresh"), &json!(2)), "{seen}");
     assert_eq!(seen["rule"]["matches"], "HTTP status 401 or 403");
     let told = advice(&seen);
-    for part in ["header authorization = Bearer ${file:", "/token}", "`wskeeper resume e/0`", "every 10m"] {
+    for part in ["header Authorization = Bearer ${file:", "/token}", "`wskeeper resume e/0`", "every 10m"] {
         assert!(told.contains(part), "{part} is missing: {told}");
     }
     assert_eq!(last_attempt(&seen)["status"], 401);

@@ -3,12 +3,10 @@
 //! It is written for somebody who was woken: what to look at, what to type. It shows where a secret comes from, never the
 //! secret. A ready link gets no advice about its past.
 
+use super::ends::{about_end, is_of_the_server};
 use crate::{
-    config::{Endpoint, Template},
-    core::{
-        close::{Cause, Closed},
-        phase::{Phase, Reason},
-    },
+    config::Endpoint,
+    core::phase::{Phase, Reason},
     observe::words,
     pool::{LinkView, StandingView},
 };
@@ -20,12 +18,15 @@ pub(super) fn advice(view: &LinkView, config: &Endpoint, standing: Option<&Stand
         return advice;
     }
     let stopped_by_hand = view.reason == Reason::Operator && view.phase == Phase::Paused;
-    if let Some((closed, _)) = view.last_close.as_deref().filter(|_| !stopped_by_hand) {
+    let closed = view.last_close.as_deref().map(|(closed, _)| closed).filter(|_| !stopped_by_hand);
+    if let Some(closed) = closed {
+        advice.extend(about_pings(view, config));
         advice.extend(about_end(view, closed, config));
     }
     advice.extend(about_phase(view, config));
     advice.extend(standing.map(about_admission));
-    if !closed_for_good(view) && config.urls.len() == 1 && view.attempt >= 10 {
+    let another_may_help = closed.is_some_and(is_of_the_server);
+    if another_may_help && !closed_for_good(view) && config.urls.len() == 1 && view.attempt >= 10 {
         advice.push("It has one URL only; `urls` takes several, and the next is tried when one fails.".into());
     }
     advice
@@ -37,6 +38,18 @@ fn closed_for_good(view: &LinkView) -> bool {
 
 fn name(view: &LinkView) -> String {
     format!("{}/{}", view.endpoint, view.index)
+}
+
+/// Twice may be chance, but costs little to be told.
+fn about_pings(view: &LinkView, config: &Endpoint) -> Option<String> {
+    let times = view.traffic.ended_after_ping;
+    (times >= 2).then(|| {
+        format!(
+            "It ended {times} times in a row right after our ping, which was not answered: some peers hang up on pings. It pings \
+             after {} of silence (heartbeat.idle).",
+            words::span(config.link.heartbeat.idle)
+        )
+    })
 }
 
 fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
@@ -99,137 +112,20 @@ fn about_admission(standing: &StandingView) -> String {
     }
 }
 
-/// What to do about the way in which the last connection or attempt ended.
-fn about_end(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<String> {
-    let url = &view.url;
-    Some(match closed.cause {
-        Cause::Secret => "Check that the file, credential or variable exists and that the daemon's user may read it; \
-                          it is read again at each attempt."
-            .into(),
-        Cause::Dns => format!(
-            "Check the host in {url} and the resolver of this machine (`getent hosts` with that name; /etc/resolv.conf)."
-        ),
-        Cause::Connect => format!(
-            "Check that the server of {url} runs and listens on the address named above, and that a firewall lets the port \
-             through; connect_timeout is {}.",
-            words::span(config.link.connect_timeout)
-        ),
-        Cause::Tls => about_tls(config),
-        Cause::Proxy => "Check the proxy's address and credentials.".into(),
-        Cause::Upgrade => about_status(closed.status, url, config),
-        Cause::Subprotocol => {
-            let offered: Vec<_> = config.protocols.iter().map(Template::shown).collect();
-            format!(
-                "The endpoint offers {}; set `protocols` to what the server speaks, or protocols_optional = true.",
-                if offered.is_empty() { "none".into() } else { offered.join(", ") }
-            )
-        }
-        Cause::TooBig => format!(
-            "Raise inbox.max_message, now {}, if the peer may send messages of that size.",
-            words::bytes(config.inbox.max_message as u64)
-        ),
-        Cause::PongTimeout => format!(
-            "The path or the peer went silent for longer than heartbeat.idle {} and heartbeat.timeout {}. If it comes again \
-             and again, look for a proxy or firewall that drops idle connections, and set idle below its limit.",
-            words::span(config.link.heartbeat.idle),
-            words::span(config.link.heartbeat.timeout)
-        ),
-        Cause::Mute => "The peer's application acknowledges nothing: look there, and at outbox.ack.".into(),
-        Cause::Protocol => "The peer broke the WebSocket protocol: that is for the people who run it to mend. \
-                            `wskeeper tail --frames` shows what comes."
-            .into(),
-        Cause::Reset => "The server, or something between, ended TCP without a word: a crash, a proxy's limit or a \
-                         deployment. Nothing to do unless it comes again and again."
-            .into(),
-        Cause::Script => "Compare the opening script with what the peer answers.".into(),
-        Cause::Remote => return about_code(closed.code, config),
-        Cause::Operator | Cause::Reload | Cause::Rotate | Cause::Shutdown => return None,
-    })
-}
-
-fn about_tls(config: &Endpoint) -> String {
-    let authority = match &config.tls.ca {
-        Some(path) => format!("{} (tls.ca)", path.display()),
-        None => "the platform's authorities (tls.ca is not set)".into(),
-    };
-    let name = match &config.tls.server_name {
-        Some(name) => format!("{name} (tls.server_name)"),
-        None => "the host of the URL".into(),
-    };
-    format!(
-        "The certificate is checked against {authority} for {name}. Check its dates, its name and who signed it, and this \
-         machine's clock."
-    )
-}
-
-fn about_status(status: Option<u16>, url: &str, config: &Endpoint) -> String {
-    match status {
-        None => format!("What answers at {url} does not speak WebSocket: check host, port and path."),
-        Some(401 | 403 | 407) => about_credentials(config),
-        Some(404 | 410) => format!("The server knows no such path: check the path of {url}."),
-        Some(429) => {
-            "The server has had too many attempts from here: hold fewer `links`, or lower admission.rate.".into()
-        }
-        Some(300..=399) => {
-            format!("The server sends elsewhere: write the new URL, or raise `redirects`, now {}.", config.redirects)
-        }
-        Some(500..=599) => "The server, or a proxy before it, is in trouble: nothing to mend here.".into(),
-        Some(_) => "The server does not like the request: check the URL, `headers` and `protocols`.".into(),
-    }
-}
-
-/// Where what the peer refused comes from.
-fn about_credentials(config: &Endpoint) -> String {
-    let headers = config.headers.iter().filter(|(_, value)| value.has_references());
-    let headers = headers.map(|(name, value)| format!("header {name} = {}", value.shown()));
-    let urls = config.urls.iter().filter(|url| url.has_references()).map(|_| "a reference in the URL".to_owned());
-    let protocols = config.protocols.iter().filter(|protocol| protocol.has_references());
-    let protocols = protocols.map(|protocol| format!("protocol {}", protocol.shown()));
-    let sources: Vec<_> = headers.chain(urls).chain(protocols).collect();
-    if sources.is_empty() {
-        let has_header = config.headers.iter().any(|(name, _)| *name == http::header::AUTHORIZATION);
-        return if has_header {
-            "The header Authorization is written in the configuration: put a valid one there and reload.".into()
-        } else {
-            "The request carries no secret: set headers.Authorization, for example to \"Bearer ${file:PATH}\".".into()
-        };
-    }
-    format!("The credentials come from {}: put fresh ones there; they are read at each attempt.", sources.join(", "))
-}
-
-/// What a peer means with its Close.
-fn about_code(code: u16, config: &Endpoint) -> Option<String> {
-    Some(match code {
-        1002 => {
-            "The peer says that a frame broke the protocol: please report it, with `wskeeper tail --frames`.".into()
-        }
-        1003 => "The peer takes no messages of that type: compare text and binary with what it expects.".into(),
-        1007 => "The peer says that a message was not what its type says: look at what is sent.".into(),
-        1008 => "The peer says that a message broke its policy: look at what is sent, and at its rules.".into(),
-        1009 => format!(
-            "The peer takes no messages of that size: lower outbox.max_message, now {}.",
-            words::bytes(config.link.outbox.max_message as u64)
-        ),
-        1010 => "The peer wants an extension that wskeeper does not offer.".into(),
-        1011 => "The peer's application failed: that is for the people who run it to mend.".into(),
-        1012 | 1013 => "The peer restarts or is busy: nothing to do but wait.".into(),
-        1014 => "A gateway before the peer does not reach it: nothing to mend here.".into(),
-        3000 | 3003 | 4401 | 4403 => about_credentials(config),
-        3008 => {
-            "The peer waited too long for something, a login perhaps: compare what is sent first with what it wants."
-                .into()
-        }
-        3001..=4999 => "The code is the service's own: its documentation says what it means.".into(),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, time::SystemTime};
 
     use super::*;
-    use crate::{config::parse_toml, core::phase::ReadyState, pool::Traffic};
+    use crate::{
+        config::parse_toml,
+        core::{
+            close::{Cause, Closed},
+            outcome::Row,
+            phase::ReadyState,
+        },
+        pool::Traffic,
+    };
 
     fn config(keys: &str) -> Endpoint {
         let text = format!("[endpoints.e]\nurl = \"wss://h.example/v1?key=hush\"\n{keys}");
@@ -265,7 +161,7 @@ mod tests {
     }
 
     fn told(cause: Cause, code: u16, status: Option<u16>, keys: &str) -> String {
-        advice(&down(cause, code, status), &config(keys), None).join("\n")
+        advice(&sent(down(cause, code, status), 1), &config(keys), None).join("\n")
     }
 
     #[test]
@@ -290,11 +186,12 @@ mod tests {
     fn advice_names_the_setting_with_its_value() {
         assert!(told(Cause::TooBig, 1006, None, "inbox = { max_message = \"2MiB\" }").contains("now 2.0 MiB"));
         assert!(told(Cause::Remote, 1009, None, "outbox = { max_message = \"64KiB\" }").contains("now 64.0 KiB"));
-        assert!(told(Cause::Tls, 1006, None, "tls = { server_name = \"inner\" }").contains("inner (tls.server_name)"));
+        let expired = detailed(Cause::Tls, "the server's certificate has expired");
+        let told_of = advice(&expired, &config("tls = { server_name = \"inner\" }"), None).join(" ");
+        assert!(told_of.contains("inner (tls.server_name)"));
         assert!(told(Cause::Upgrade, 1006, Some(302), "redirects = 3").contains("now 3"));
         let keys = "headers = { Authorization = \"Bearer ${env:FEED_TOKEN}\" }";
-        assert!(told(Cause::Remote, 4401, None, keys).contains("header authorization = Bearer ${env:FEED_TOKEN}"));
-        assert!(told(Cause::Upgrade, 1006, Some(401), "").contains("carries no secret"));
+        assert!(told(Cause::Remote, 4401, None, keys).contains("header Authorization = Bearer ${env:FEED_TOKEN}"));
     }
 
     #[test]
@@ -307,5 +204,143 @@ mod tests {
             LinkView { phase: Phase::Parked, reason: Reason::Refused, ..down(Cause::Upgrade, 1006, Some(404)) };
         let told = advice(&parked, &config("reconnect = { park_probe = \"7m\" }"), None).join(" ");
         assert!(told.contains("path of wss://h.example/v1") && told.contains("every 7m"), "{told}");
+    }
+
+    /// An endpoint with this URL and these keys.
+    fn at(url: &str, keys: &str) -> Endpoint {
+        let text = format!("[endpoints.e]\nurl = \"{url}\"\n{keys}");
+        let config = parse_toml(&text, "test.toml").unwrap().config;
+        Endpoint::clone(&config.endpoints["e"])
+    }
+
+    fn detailed(cause: Cause, detail: &str) -> LinkView {
+        let mut view = down(cause, 1006, None);
+        if let Some(last) = &mut view.last_close {
+            last.0.detail = detail.into();
+        }
+        view
+    }
+
+    fn repeated(view: LinkView, times: u32) -> LinkView {
+        LinkView { attempt: times, ruling: Some((Row::Default, times)), ..view }
+    }
+
+    fn sent(view: LinkView, messages: u64) -> LinkView {
+        LinkView { traffic: Traffic { sent_messages: messages, ..view.traffic }, ..view }
+    }
+
+    type World = (LinkView, Endpoint);
+
+    /// Each sentence is said in a world that makes it true, and not in the one beside it that makes it false.
+    #[track_caller]
+    fn hold(sentences: impl IntoIterator<Item = (&'static str, World, World)>) {
+        for (sentence, (view, config), (other, beside)) in sentences {
+            let said = advice(&view, &config, None).join("\n");
+            assert!(said.contains(sentence), "not said: {sentence}\n{said}");
+            let said = advice(&other, &beside, None).join("\n");
+            assert!(!said.contains(sentence), "untrue: {sentence}\n{said}");
+        }
+    }
+
+    fn plain(view: LinkView) -> World {
+        (view, at("wss://h.example/v1", ""))
+    }
+
+    fn status(status: u16) -> LinkView {
+        down(Cause::Upgrade, 1006, Some(status))
+    }
+
+    fn remote(code: u16) -> LinkView {
+        down(Cause::Remote, code, None)
+    }
+
+    #[test]
+    fn what_is_said_of_credentials_is_true() {
+        let refused = |url: &str, keys: &str| (status(401), at(url, keys));
+        let bare = || refused("wss://h.example/v1", "");
+        let header = "headers = { X-Api-Key = \"k\" }";
+        hold([
+            ("carries no secret", bare(), refused("wss://u:p@h.example/v1", "")),
+            ("carries no secret", bare(), refused("wss://h.example/v1?key=k", "")),
+            ("carries no secret", bare(), refused("wss://h.example/v1", header)),
+            ("the URL's userinfo", refused("wss://u:p@h.example/v1", ""), bare()),
+            ("the URL's query", refused("wss://h.example/?k=v", ""), refused("wss://u@h.example/", "")),
+            ("header X-Api-Key", refused("wss://h.example/", header), bare()),
+        ]);
+    }
+
+    #[test]
+    fn what_is_said_of_an_answer_to_the_upgrade_is_true() {
+        let upgrade = |detail| plain(detailed(Cause::Upgrade, detail));
+        let slow = "timed out while waiting for the answer to the upgrade";
+        let ended = "the connection was closed by the server before the upgrade request was answered";
+        hold([
+            ("does not take a WebSocket upgrade", plain(status(501)), plain(status(503))),
+            ("does not take HTTP/1.1", plain(status(505)), plain(status(500))),
+            ("does not speak WebSocket", upgrade("the server's 101 is not valid: x"), upgrade(slow)),
+            ("does not speak WebSocket", upgrade("the server did not speak HTTP/1.1"), upgrade(ended)),
+            ("within connect_timeout, now", upgrade(slow), upgrade(ended)),
+            ("hung up in place of an answer", upgrade(ended), upgrade(slow)),
+        ]);
+    }
+
+    #[test]
+    fn what_is_said_of_tls_is_true() {
+        let tls = |detail| plain(detailed(Cause::Tls, detail));
+        let slow = "timed out while waiting for the TLS handshake";
+        let no_tls = "the server closed the connection in the TLS handshake: is this a TLS port?";
+        let expired = "the server's certificate has expired";
+        let client = "the server demands a client certificate: set one (tls.cert, tls.key)";
+        hold([
+            ("The certificate is checked against", tls(expired), tls(no_tls)),
+            ("The certificate is checked against", tls(expired), tls(slow)),
+            ("No certificate was looked at", tls(no_tls), tls(expired)),
+            ("Set tls.cert and tls.key", tls(client), tls(no_tls)),
+            ("within connect_timeout, now", tls(slow), tls(no_tls)),
+        ]);
+    }
+
+    #[test]
+    fn what_is_said_of_what_repeats_is_true() {
+        let reset = |times| plain(repeated(down(Cause::Reset, 1006, None), times));
+        let busy = |times| plain(repeated(remote(1013), times));
+        let pinged = |times| {
+            let view = down(Cause::Reset, 1006, None);
+            plain(LinkView { traffic: Traffic { ended_after_ping: times, ..view.traffic }, ..view })
+        };
+        let no_address = || plain(repeated(down(Cause::Connect, 1006, None), 10));
+        hold([
+            ("It dials again by itself", reset(1), reset(10)),
+            ("10 times in a row", reset(10), reset(2)),
+            ("it dials again by itself", busy(1), busy(7)),
+            ("`urls` takes several", no_address(), plain(repeated(status(400), 10))),
+            ("`urls` takes several", plain(repeated(status(503), 10)), plain(repeated(status(503), 9))),
+            ("2 times in a row right after our ping", pinged(2), pinged(1)),
+        ]);
+    }
+
+    #[test]
+    fn what_is_said_of_our_messages_is_true() {
+        let spoken = |code| plain(sent(remote(code), 1));
+        let silent = |code| plain(remote(code));
+        hold([
+            ("by a message perhaps", spoken(1008), silent(1008)),
+            ("though no message was sent", silent(1008), spoken(1008)),
+            ("lower outbox.max_message", spoken(1009), silent(1009)),
+            ("compare text and binary", spoken(1003), silent(1003)),
+            ("look at what is sent", spoken(1007), silent(1007)),
+        ]);
+    }
+
+    #[test]
+    fn nothing_comforts_where_something_can_be_done() {
+        for code in 1000..=1015 {
+            for status in (300..600).map(Some).chain([None]) {
+                let view =
+                    repeated(down(if status.is_some() { Cause::Upgrade } else { Cause::Remote }, code, status), 10);
+                let said = advice(&view, &at("wss://h.example/v1", ""), None).join("\n");
+                assert!(!said.contains("nothing to mend") && !said.to_lowercase().contains("nothing to do"), "{said}");
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! times that pass; those stand beside them as values.
 
 mod advice;
+mod ends;
 mod sentences;
 
 use std::sync::Arc;
@@ -74,7 +75,7 @@ fn tried(attempt: &AttemptView, config: &Endpoint) -> wire::Attempt {
     let base = wire::Attempt {
         at: wire::time(attempt.at),
         attempt: attempt.attempt,
-        url: config.urls.get(attempt.url).map(crate::config::Template::shown).unwrap_or_default(),
+        url: config.shown_url(attempt.url).to_string(),
         timings: attempt.timings.as_ref().map(convert::timings),
         then_waits_ms: attempt.then.map(convert::millis),
         ..wire::Attempt::default()

@@ -6,13 +6,43 @@ use std::{io, time::Duration};
 
 use http::StatusCode;
 
-use crate::core::{close::Cause, door::Verdict};
+use crate::{
+    core::{close::Cause, door::Verdict},
+    link::tls,
+};
+
+const REQUEST: &str = "the URL's";
+const HUNG_UP: &str = "the connection was";
+
+/// What kind of trouble a failure of the upgrade is that has no status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeTrouble {
+    /// The request cannot be made.
+    Request,
+    /// The connection ended before an answer.
+    HungUp,
+    /// There was an answer, and it is not that of a WebSocket server.
+    Answer,
+}
+
+impl UpgradeTrouble {
+    /// Reads it from the detail of a failure.
+    pub fn of(detail: &str) -> Self {
+        if detail.starts_with(REQUEST) {
+            Self::Request
+        } else if detail.starts_with(HUNG_UP) {
+            Self::HungUp
+        } else {
+            Self::Answer
+        }
+    }
+}
 
 /// Why an upgrade failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::link) enum UpgradeFault {
     /// The path or query cannot be sent.
-    #[error("the URL's path or query cannot be sent in a request: percent-encode it")]
+    #[error("{} path or query cannot be sent in a request: percent-encode it", REQUEST)]
     RequestTarget,
     /// A header's evaluated value cannot be sent.
     #[error(
@@ -29,15 +59,13 @@ pub(in crate::link) enum UpgradeFault {
     #[error("the server's answer has more than {} header lines", super::head::MOST_LINES)]
     TooManyLines,
     /// The connection ended first.
-    #[error("the server closed the connection before it answered the upgrade request")]
+    #[error("{} closed by the server before the upgrade request was answered", HUNG_UP)]
     Ended,
     /// The connection broke first.
-    #[error("the connection broke before the upgrade was answered: {0}")]
+    #[error("{begun} broken before the upgrade request was answered: {0}", begun = HUNG_UP)]
     Broken(String),
     /// TLS ended by an alert. TLS 1.3 judges the client's certificate only after the client holds the handshake for done.
-    #[error(
-        "the server ended TLS after the handshake ({0}): does it want another client certificate (tls.cert, tls.key)?"
-    )]
+    #[error("{0}")]
     Alert(String),
     /// Another status than 101.
     #[error("the server answered the upgrade with status {status}, not with 101")]
@@ -61,7 +89,7 @@ impl UpgradeFault {
     /// Sorts what ended the stream: TLS by an alert, or something below it.
     pub(super) fn from_io(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        tls.map_or_else(|| Self::Broken(error.to_string()), |tls| Self::Alert(tls.to_string()))
+        tls.map_or_else(|| Self::Broken(error.to_string()), |tls| Self::Alert(tls::plain(tls)))
     }
 
     /// What it says of the address. A refusal is an answer, unless it says that the service is not there, or asks to come later.
@@ -96,6 +124,26 @@ impl UpgradeFault {
             Self::Alert(_) => Cause::Tls,
             Self::HeaderValue(_) => Cause::Secret,
             Self::Subprotocol(_) => Cause::Subprotocol,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kind_of_trouble_it_is_can_be_read_from_its_words() {
+        let table = [
+            (UpgradeFault::RequestTarget, UpgradeTrouble::Request),
+            (UpgradeFault::Ended, UpgradeTrouble::HungUp),
+            (UpgradeFault::Broken("reset".into()), UpgradeTrouble::HungUp),
+            (UpgradeFault::NotHttp("x".into()), UpgradeTrouble::Answer),
+            (UpgradeFault::TooLarge, UpgradeTrouble::Answer),
+            (UpgradeFault::Invalid("it is not HTTP/1.1"), UpgradeTrouble::Answer),
+        ];
+        for (fault, trouble) in table {
+            assert_eq!(UpgradeTrouble::of(&fault.to_string()), trouble, "{fault}");
         }
     }
 }

@@ -4,7 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio_rustls::TlsAcceptor;
@@ -62,6 +62,12 @@ impl Authority {
         format!("cert = '{}', key = '{}'", cert_file.display(), key_file.display())
     }
 
+    /// Serves one connection with the authority's own certificate.
+    async fn serve_itself(&self) -> SocketAddr {
+        let key = self.issuer.key().serialize_der();
+        self.serve_with(self.issuer.der().clone(), key, WebPkiClientVerifier::no_client_auth()).await
+    }
+
     async fn serve_to(&self, name: &str, expired: bool, clients: Arc<dyn ClientCertVerifier>) -> SocketAddr {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         if expired {
@@ -70,12 +76,21 @@ impl Authority {
         }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        self.serve_with(certificate.der().clone(), key.serialize_der(), clients).await
+    }
+
+    async fn serve_with(
+        &self,
+        certificate: CertificateDer<'static>,
+        key: Vec<u8>,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> SocketAddr {
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_client_cert_verifier(clients)
-            .with_single_cert(vec![certificate.der().clone()], key)
+            .with_single_cert(vec![certificate], key)
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -134,6 +149,8 @@ async fn what_is_wrong_with_a_certificate_is_told() {
     let foreign = format!("ca = '{}'", other.file());
     let detail = fault(authority.serve("127.0.0.1", false).await, &foreign).await;
     assert!(detail.contains("unknown issuer"), "{detail}");
+    let detail = fault(authority.serve_itself().await, &ca).await;
+    assert!(detail.contains("is that of an authority (CA:TRUE)"), "{detail}");
 }
 
 #[tokio::test]
@@ -153,7 +170,7 @@ async fn a_server_without_tls_is_told_as_such() {
         let _ = tcp.read_to_end(&mut Vec::new()).await;
     });
     let detail = fault(address, "insecure = true").await;
-    assert!(detail.contains("did not speak TLS"), "{detail}");
+    assert!(detail.contains("is not TLS: is this a TLS port?"), "{detail}");
 }
 
 #[tokio::test]
@@ -179,7 +196,7 @@ async fn a_certificate_of_ours_is_shown_to_a_server_that_demands_one() {
 async fn a_server_that_demands_a_certificate_of_ours_and_gets_none_is_a_failure_of_tls() {
     let authority = Authority::new("ours");
     let detail = fault(authority.serve_to_its_own().await, &format!("ca = '{}'", authority.file())).await;
-    assert!(detail.contains("tls.cert") && detail.contains("CertificateRequired"), "{detail}");
+    assert!(detail.contains("tls.cert") && detail.contains("demands a client certificate"), "{detail}");
 }
 
 #[tokio::test]
