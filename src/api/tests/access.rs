@@ -81,9 +81,11 @@ async fn ask(bench: &Bench, method: &str, path: &str, token: Option<&str>) -> (u
     stream.write_all(format!("{head}{token}Connection: close\r\nContent-Length: 0\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let reading = async {
-        while !(answer.windows(4).any(|end| end == b"\r\n\r\n")
-            && answer.windows(17).any(|kind| kind == b"text/event-stream"))
-        {
+        loop {
+            let text = String::from_utf8_lossy(&answer);
+            if text.split_once("\r\n\r\n").is_some_and(|(head, _)| head.contains("text/event-stream")) {
+                return;
+            }
             if stream.read_buf(&mut answer).await.unwrap() == 0 {
                 return;
             }
