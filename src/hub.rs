@@ -6,7 +6,7 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -18,7 +18,7 @@ use self::stored::Stored;
 
 pub use crate::core::entry::{Entry, Item};
 use crate::core::{
-    budget::Budget,
+    budget::{Budget, Holder, Lease, Rank},
     event::LinkId,
     inbox::{self, Read, Ring},
 };
@@ -77,7 +77,6 @@ pub struct Unstored {
 /// One endpoint's inbox, or the pool's own log.
 #[derive(Debug)]
 pub struct Hub {
-    budget: Arc<Budget>,
     state: Mutex<State>,
     /// One of each subscriber.
     bells: Mutex<Vec<Arc<AtomicWaker>>>,
@@ -94,26 +93,30 @@ struct State {
 
 impl Hub {
     /// An empty inbox of `links` links whose first entry will have the cursor `first`.
-    pub fn new(policy: inbox::Policy, links: u32, budget: Arc<Budget>, first: u64) -> Arc<Self> {
-        Self::with(policy.durable, Ring::new(policy, others(links), first), budget)
+    pub fn new(policy: inbox::Policy, links: u32, budget: &Arc<Budget>, first: u64) -> Arc<Self> {
+        let durable = policy.durable;
+        Self::with(durable, Ring::new(policy, others(links), first, lease(budget)), budget)
     }
 
     /// An inbox with what an earlier run has left of it.
-    pub fn resumed(policy: inbox::Policy, links: u32, budget: Arc<Budget>, past: Past) -> Arc<Self> {
+    pub fn resumed(policy: inbox::Policy, links: u32, budget: &Arc<Budget>, past: Past) -> Arc<Self> {
         let durable = policy.durable;
-        let mut ring = Ring::new(policy, others(links), 1);
+        let mut ring = Ring::new(policy, others(links), 1, lease(budget));
         for (after, entry) in past.entries {
             ring.jump(entry.cursor, after);
-            let message = entry.item.message_len();
-            ring.push(entry.into(), message, &budget);
+            let (message, cost) = (entry.item.message_len(), stored::cost(&entry.item));
+            ring.push(entry.into(), message, cost);
         }
         ring.jump(past.first, past.after);
         Self::with(durable, ring, budget)
     }
 
-    fn with(durable: bool, ring: Ring<Stored>, budget: Arc<Budget>) -> Arc<Self> {
+    fn with(durable: bool, ring: Ring<Stored>, budget: &Budget) -> Arc<Self> {
         let state = Mutex::new(State { ring, durable, closed: false });
-        Arc::new(Self { budget, state, bells: Mutex::default(), to_store: Notify::new() })
+        let hub = Arc::new(Self { state, bells: Mutex::default(), to_store: Notify::new() });
+        let holder: Weak<dyn Holder> = Arc::<Self>::downgrade(&hub);
+        budget.register(holder);
+        hub
     }
 
     /// Follows a new policy.
@@ -131,7 +134,7 @@ impl Hub {
                 return;
             }
             for item in items {
-                state.ring.push_made(item.message_len(), &self.budget, |cursor, gone| {
+                state.ring.push_made(item.message_len(), stored::cost(&item), |cursor, gone| {
                     Stored::renewed(gone, Entry { cursor, at, link: link.clone(), generation, item })
                 });
             }
@@ -218,6 +221,34 @@ impl Hub {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Holder for Hub {
+    fn held(&self, may_wait: bool) -> Option<u64> {
+        Some(self.state_for(may_wait)?.ring.cost())
+    }
+
+    /// Readers find the gap when they read on.
+    fn shrink(&self, to: u64, may_wait: bool) {
+        if let Some(mut state) = self.state_for(may_wait) {
+            state.ring.shrink(to);
+        }
+    }
+}
+
+impl Hub {
+    /// `None`: someone else has it, and who asks may not wait, for it has a hub already.
+    fn state_for(&self, may_wait: bool) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
+            Err(TryLockError::WouldBlock) => may_wait.then(|| self.state()),
+        }
+    }
+}
+
+fn lease(budget: &Arc<Budget>) -> Lease {
+    budget.lease(Rank::History)
 }
 
 /// What an entry is taken to need on disk beside its message.

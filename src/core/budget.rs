@@ -1,23 +1,51 @@
-//! The byte budget of the whole process: every payload that is held has a share, given back when it is dropped.
+//! The byte budget of the whole process: everything that waits in it has a share, given back when it is dropped.
 //!
-//! A share is a guard, so no path through the outbox or the inbox can forget to give bytes back.
+//! Shares have ranks, and what can go gives way to what was promised. Inbox history is evicted, the largest holders first,
+//! when an accepted message finds no room; and it never gets the last quarter, so that most find room at once. What is under
+//! way (bodies, frames that are being put together) gets at most a quarter. A share is a guard, so no path through a queue can forget to
+//! give bytes back.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-/// How many bytes of payload the process may hold, and holds.
+/// How many bytes the process may hold, and holds.
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,
     used: AtomicU64,
+    under_way: AtomicU64,
+    history: AtomicU64,
+    holders: Mutex<Vec<Weak<dyn Holder>>>,
+}
+
+/// Who holds history, and lets it go when room is needed.
+pub trait Holder: fmt::Debug + Send + Sync {
+    /// Bytes held. Who may not wait gets no answer from one that is being changed.
+    fn held(&self, may_wait: bool) -> Option<u64>;
+
+    /// Lets the oldest go until at most this many bytes are held.
+    fn shrink(&self, to: u64, may_wait: bool);
+}
+
+/// What a [`Lease`] is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// What has begun to arrive: the body of a request, a frame. It is refused when there is no room.
+    UnderWay,
+    /// What has arrived and is kept for late readers. It gives way.
+    History,
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicU64::new(0) })
+        let (used, under_way, history) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { limit, used, under_way, history, holders: Mutex::default() })
     }
 
     /// Bytes held now.
@@ -25,40 +53,117 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Of these, bytes that can be evicted.
+    pub fn history(&self) -> u64 {
+        self.history.load(Ordering::Relaxed)
+    }
+
     /// Bytes that may be held.
     pub fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// A share of `bytes`, or nothing where that would exceed the limit.
+    /// From now on, this one's history is evicted when room is needed.
+    pub fn register(&self, holder: Weak<dyn Holder>) {
+        let mut holders = self.holders();
+        holders.retain(|holder| holder.strong_count() > 0);
+        holders.push(holder);
+    }
+
+    /// A share of `bytes` for what is accepted, or nothing where that would exceed the limit though no history is left.
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Share> {
         let bytes = bytes as u64;
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= self.limit)
-            })
-            .ok()
-            .map(|_| Share { budget: Some(Arc::clone(self)), bytes })
+        (self.take(bytes) || self.take_from_history(bytes)).then(|| Share { budget: Some(Arc::clone(self)), bytes })
+    }
+
+    /// A share for what was accepted once and cannot be refused now, whether there is room or not.
+    pub fn reserve_beyond(self: &Arc<Self>, bytes: usize) -> Share {
+        self.reserve(bytes).unwrap_or_else(|| {
+            let bytes = bytes as u64;
+            self.used.fetch_add(bytes, Ordering::Relaxed);
+            Share { budget: Some(Arc::clone(self)), bytes }
+        })
+    }
+
+    /// An empty lease.
+    pub fn lease(self: &Arc<Self>, rank: Rank) -> Lease {
+        Lease { budget: Arc::clone(self), rank, bytes: 0 }
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        take(&self.used, bytes, self.limit)
+    }
+
+    #[cold]
+    fn take_from_history(&self, bytes: u64) -> bool {
+        // Others may take what was let go, but hardly often.
+        for _ in 0..4 {
+            let lacking = self.used().saturating_add(bytes).saturating_sub(self.limit);
+            let history = self.history();
+            if history == 0 || lacking > history {
+                break;
+            }
+            // More than is lacking, so that not each of many messages looks at all holders.
+            self.evict(lacking.max(self.limit / 64), 0, true);
+            if self.take(bytes) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What of the budget history may have now.
+    fn room_for_history(&self) -> u64 {
+        let others = self.used().saturating_sub(self.history());
+        (self.limit - self.limit / 4).min(self.limit.saturating_sub(others))
+    }
+
+    /// What of it each holder is owed whatever the others do.
+    fn fair_share(&self) -> u64 {
+        self.room_for_history() / (self.holders().len().max(1) as u64)
+    }
+
+    /// Has the largest holders let go of `bytes` together, as long as they hold more than `floor`.
+    fn evict(&self, bytes: u64, floor: u64, may_wait: bool) {
+        let holders: Vec<_> = self.holders().iter().filter_map(Weak::upgrade).collect();
+        let held = holders.iter().filter_map(|holder| Some((holder.held(may_wait)?, holder)));
+        let mut held: Vec<_> = held.filter(|(bytes, _)| *bytes > floor).collect();
+        held.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let level = level(held.iter().map(|(bytes, _)| *bytes), bytes).max(floor);
+        for (_, holder) in held.iter().take_while(|(bytes, _)| *bytes > level) {
+            holder.shrink(level, may_wait);
+        }
+    }
+
+    fn holders(&self) -> std::sync::MutexGuard<'_, Vec<Weak<dyn Holder>>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Bytes reserved in a [`Budget`]; dropping it gives them back.
+/// Takes `bytes` where the sum stays within the limit.
+fn take(sum: &AtomicU64, bytes: u64, limit: u64) -> bool {
+    let more = |sum: u64| sum.checked_add(bytes).filter(|sum| *sum <= limit);
+    sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+}
+
+/// The level to which the largest go down, so that they let go of `bytes` together. Largest first.
+fn level(held: impl Iterator<Item = u64> + Clone, bytes: u64) -> u64 {
+    let next = held.clone().skip(1).chain([0]);
+    let (mut sum, mut count) = (0_u64, 0);
+    for (own, next) in held.zip(next) {
+        (sum, count) = (sum.saturating_add(own), count + 1);
+        if sum.saturating_sub(next.saturating_mul(count)) >= bytes {
+            return sum.saturating_sub(bytes) / count;
+        }
+    }
+    0
+}
+
+/// Bytes of a [`Budget`] that an accepted message has; dropping it gives them back.
 #[derive(Debug, Default)]
 pub struct Share {
     budget: Option<Arc<Budget>>,
     bytes: u64,
-}
-
-impl Share {
-    /// Bytes that are held though there is no room for them.
-    pub fn beyond(bytes: u64) -> Self {
-        Self { budget: None, bytes }
-    }
-
-    /// How many.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
 }
 
 impl PartialEq for Share {
@@ -76,9 +181,119 @@ impl Drop for Share {
     }
 }
 
+/// Bytes of a [`Budget`] that grow and shrink; dropping it gives them back.
+#[derive(Debug)]
+pub struct Lease {
+    budget: Arc<Budget>,
+    rank: Rank,
+    bytes: u64,
+}
+
+impl Lease {
+    /// How many.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Has this many from now on; if there is no room for more, what it has stays.
+    pub fn resize(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let limit = self.budget.limit;
+        let (most, is_evicting) = match self.rank {
+            Rank::UnderWay => (limit / 4, true),
+            Rank::History => (limit - limit / 4, false),
+        };
+        if more > 0 {
+            if !take(self.sum(), more, most) {
+                return false;
+            }
+            if !self.budget.take(more) && !(is_evicting && self.budget.take_from_history(more)) {
+                self.sum().fetch_sub(more, Ordering::Relaxed);
+                return false;
+            }
+            self.bytes = bytes;
+        } else if bytes < self.bytes {
+            self.give_back(self.bytes - bytes);
+        }
+        true
+    }
+
+    /// The same, whether there is room or not.
+    pub fn resize_beyond(&mut self, bytes: u64) {
+        if !self.resize(bytes) {
+            let more = bytes - self.bytes;
+            self.sum().fetch_add(more, Ordering::Relaxed);
+            self.budget.used.fetch_add(more, Ordering::Relaxed);
+            self.bytes = bytes;
+        }
+    }
+
+    /// Where so many bytes of history are no more than a fair share, has others go that hold more than theirs.
+    #[cold]
+    pub fn claim(&self, bytes: u64) {
+        let fair = self.budget.fair_share();
+        if bytes <= fair {
+            let lacking = bytes.saturating_sub(self.bytes);
+            self.budget.evict(lacking.max(self.budget.limit / 256), fair, false);
+        }
+    }
+
+    fn sum(&self) -> &AtomicU64 {
+        match self.rank {
+            Rank::UnderWay => &self.budget.under_way,
+            Rank::History => &self.budget.history,
+        }
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        self.sum().fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes -= bytes;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Holds history in one piece.
+    #[derive(Debug)]
+    struct Heap(Mutex<Lease>);
+
+    impl Heap {
+        fn of(budget: &Arc<Budget>, bytes: u64) -> Arc<Self> {
+            let mut lease = budget.lease(Rank::History);
+            assert!(lease.resize(bytes));
+            let heap = Arc::new(Self(Mutex::new(lease)));
+            let holder: Weak<dyn Holder> = Arc::<Self>::downgrade(&heap);
+            budget.register(holder);
+            heap
+        }
+
+        fn bytes(&self) -> u64 {
+            self.0.lock().unwrap().bytes()
+        }
+    }
+
+    impl Holder for Heap {
+        fn held(&self, _may_wait: bool) -> Option<u64> {
+            Some(self.bytes())
+        }
+
+        fn shrink(&self, to: u64, _may_wait: bool) {
+            let mut lease = self.0.lock().unwrap();
+            let less = lease.bytes().min(to);
+            assert!(lease.resize(less));
+        }
+    }
 
     #[test]
     fn a_dropped_share_is_given_back_and_the_limit_holds() {
@@ -90,5 +305,77 @@ mod tests {
         drop(six);
         assert_eq!(budget.used(), 0);
         assert!(budget.reserve(10).is_some());
+    }
+
+    #[test]
+    fn history_never_gets_the_last_quarter() {
+        let budget = Budget::new(100);
+        let mut history = budget.lease(Rank::History);
+        assert!(history.resize(75) && !history.resize(76));
+        assert!(budget.reserve(25).is_some());
+    }
+
+    #[test]
+    fn what_is_under_way_gets_a_quarter_and_history_gives_way_to_it() {
+        let budget = Budget::new(100);
+        let heap = Heap::of(&budget, 75);
+        let accepted = budget.reserve(25);
+        let mut body = budget.lease(Rank::UnderWay);
+        assert!(body.resize(25) && !body.resize(26));
+        assert_eq!((budget.used(), heap.bytes()), (100, 50));
+        drop((accepted, body));
+        assert_eq!(budget.used(), 50);
+    }
+
+    #[test]
+    fn what_is_accepted_takes_the_place_of_the_largest_history() {
+        let budget = Budget::new(100);
+        let (large, small) = (Heap::of(&budget, 60), Heap::of(&budget, 15));
+        let shares = [25, 20, 20].map(|bytes| budget.reserve(bytes));
+        assert!(shares.iter().all(Option::is_some));
+        assert_eq!((large.bytes(), small.bytes(), budget.used()), (20, 15, 100));
+        assert!(budget.reserve(35).is_some());
+        assert_eq!((large.bytes(), small.bytes()), (0, 0));
+        assert!(budget.reserve(36).is_none(), "what was accepted stays");
+    }
+
+    #[test]
+    fn a_holder_has_its_fair_share_from_those_who_hold_more() {
+        let budget = Budget::new(1024);
+        let (greedy, modest) = (Heap::of(&budget, 700), Heap::of(&budget, 68));
+        let late = Heap::of(&budget, 0);
+        let mut lease = late.0.lock().unwrap();
+        assert!(!lease.resize(100));
+        lease.claim(100);
+        assert!(lease.resize(100));
+        assert!(!lease.resize(257));
+        lease.claim(257);
+        assert!(!lease.resize(257), "that is more than a third of three quarters");
+        drop(lease);
+        assert_eq!((greedy.bytes(), modest.bytes(), late.bytes()), (600, 68, 100));
+    }
+
+    #[test]
+    fn what_cannot_be_refused_counts_all_the_same() {
+        let budget = Budget::new(10);
+        let (beyond, mut history) = (budget.reserve_beyond(12), budget.lease(Rank::History));
+        history.resize_beyond(7);
+        assert_eq!(budget.used(), 19);
+        drop((beyond, history));
+        assert_eq!((budget.used(), budget.history()), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_largest_go_down_to_one_level_and_no_further_than_needed(
+            mut held in prop::collection::vec(0_u64..1000, 1..20),
+            bytes in 1_u64..5000,
+        ) {
+            held.sort_unstable_by_key(|bytes| std::cmp::Reverse(*bytes));
+            let level = level(held.iter().copied(), bytes);
+            let let_go = |level: u64| held.iter().map(|held| held.saturating_sub(level)).sum::<u64>();
+            prop_assert!(let_go(level) >= bytes || level == 0);
+            prop_assert!(let_go(level + 1) < bytes);
+        }
     }
 }

@@ -6,9 +6,9 @@
 //! Numbers may jump where a run of the daemon follows another one: what lies between was never given, or is not known any
 //! more. Each entry says after which number nothing is missing before it, and who has seen less is told of a gap.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
-use super::budget::{Budget, Share};
+use super::budget::Lease;
 
 /// How much of the log is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,9 @@ struct Kept<T> {
     after: u64,
     item: T,
     /// Its application bytes, for a message.
-    message: Option<Share>,
+    message: Option<u64>,
+    /// What it takes of the process's budget.
+    cost: u64,
 }
 
 /// The log.
@@ -72,11 +74,13 @@ pub struct Ring<T> {
     counted_from: u64,
     messages: usize,
     bytes: u64,
+    cost: u64,
+    lease: Lease,
 }
 
 impl<T> Ring<T> {
-    /// An empty log whose first entry will have the number `first`, at least 1.
-    pub fn new(policy: Policy, max_others: usize, first: u64) -> Self {
+    /// An empty log whose first entry will have the number `first`, at least 1. `lease` is empty, too.
+    pub fn new(policy: Policy, max_others: usize, first: u64, lease: Lease) -> Self {
         let first = first.max(1);
         Self {
             policy,
@@ -88,6 +92,8 @@ impl<T> Ring<T> {
             counted_from: first,
             messages: 0,
             bytes: 0,
+            cost: 0,
+            lease,
         }
     }
 
@@ -103,40 +109,46 @@ impl<T> Ring<T> {
         self.after = after.min(self.next - 1);
     }
 
-    /// Adds an entry and gives its number; `message` is the number of its application bytes, if it is a message. The
-    /// oldest entries go until it fits; a message with no room in `budget` takes the place of older ones.
-    pub fn push(&mut self, item: T, message: Option<usize>, budget: &Arc<Budget>) -> u64 {
-        self.push_made(message, budget, |_, _| item)
+    /// Adds an entry and gives its number; `message` is the number of its application bytes, if it is a message, and `cost`
+    /// what it takes of the budget. The oldest entries go until it fits.
+    pub fn push(&mut self, item: T, message: Option<usize>, cost: u64) -> u64 {
+        self.push_made(message, cost, |_, _| item)
     }
 
     /// The same for an entry that is made when its number is known; if others went for it, the last of them is at hand, to be
     /// made into it.
-    pub fn push_made(
-        &mut self,
-        message: Option<usize>,
-        budget: &Arc<Budget>,
-        make: impl FnOnce(u64, Option<T>) -> T,
-    ) -> u64 {
+    pub fn push_made(&mut self, message: Option<usize>, cost: u64, make: impl FnOnce(u64, Option<T>) -> T) -> u64 {
         let bytes = message.map(|bytes| bytes as u64);
         let mut gone = self.make_room(bytes);
-        let mut share = message.map(|bytes| budget.reserve(bytes));
-        while matches!(share, Some(None)) && self.messages > 0 {
-            gone = self.drop_oldest();
-            share = message.map(|bytes| budget.reserve(bytes));
+        // Where as much goes as comes, the budget is not asked.
+        if self.cost + cost != self.lease.bytes() && !self.lease.resize(self.cost + cost) {
+            gone = self.find_room(cost).or(gone);
         }
+        self.cost += cost;
         self.messages += usize::from(bytes.is_some());
         self.bytes += bytes.unwrap_or_default();
         let (number, after) = (self.next, self.after);
-        let message = bytes.map(|bytes| share.flatten().unwrap_or_else(|| Share::beyond(bytes)));
         if self.kept.len() == self.kept.capacity() {
             // By doubling, but not beyond what may ever be held.
             let most = self.max_others.saturating_add(self.policy.max_messages).saturating_add(1);
             let more = self.kept.len().max(4).min(most.saturating_sub(self.kept.len())).max(1);
             self.kept.reserve_exact(more);
         }
-        self.kept.push_back(Kept { number, after, item: make(number, gone), message });
+        self.kept.push_back(Kept { number, after, item: make(number, gone), message: bytes, cost });
         (self.next, self.after) = (number + 1, number);
         number
+    }
+
+    /// What the entries take of the budget.
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// Lets the oldest go until the others take at most this much of the budget.
+    pub fn shrink(&mut self, cost: u64) {
+        while self.cost > cost && self.drop_oldest().is_some() {}
+        // Fewer bytes are always to be had.
+        let _ = self.lease.resize(self.cost.min(self.lease.bytes()));
     }
 
     /// What stands after `cursor`.
@@ -219,6 +231,21 @@ impl<T> Ring<T> {
         gone
     }
 
+    /// The budget is used up: others let go what is more than their share, or the oldest go here; the newest is kept in any case.
+    #[cold]
+    fn find_room(&mut self, cost: u64) -> Option<T> {
+        let mut gone = None;
+        self.lease.claim(self.cost + cost);
+        while !self.lease.resize(self.cost + cost) {
+            let Some(oldest) = self.drop_oldest() else {
+                self.lease.resize_beyond(cost);
+                break;
+            };
+            gone = Some(oldest);
+        }
+        gone
+    }
+
     fn drop_oldest(&mut self) -> Option<T> {
         let gone = self.kept.pop_front()?;
         if gone.number != self.dropped + 1 {
@@ -226,7 +253,8 @@ impl<T> Ring<T> {
         }
         self.dropped = gone.number;
         self.messages -= usize::from(gone.message.is_some());
-        self.bytes -= gone.message.as_ref().map_or(0, Share::bytes);
+        self.bytes -= gone.message.unwrap_or_default();
+        self.cost -= gone.cost;
         Some(gone.item)
     }
 }
@@ -236,39 +264,49 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::budget::{Budget, Rank};
 
-    fn ring(max_messages: usize, max_bytes: u64) -> (Ring<u64>, Arc<Budget>) {
+    fn ring(max_messages: usize, max_bytes: u64) -> Ring<u64> {
+        with(max_messages, max_bytes, &Budget::new(u64::MAX))
+    }
+
+    fn with(max_messages: usize, max_bytes: u64, budget: &std::sync::Arc<Budget>) -> Ring<u64> {
         let policy = Policy { max_messages, max_bytes, ..Policy::default() };
-        (Ring::new(policy, 4, 1), Budget::new(u64::MAX))
+        Ring::new(policy, 4, 1, budget.lease(Rank::History))
     }
 
     #[test]
     fn the_newest_message_is_kept_whatever_its_size() {
-        let (mut ring, budget) = ring(10, 100);
-        ring.push(1, Some(50), &budget);
-        ring.push(2, Some(1000), &budget);
+        let mut ring = ring(10, 100);
+        ring.push(1, Some(50), 50);
+        ring.push(2, Some(1000), 1000);
         assert_eq!(ring.read(0), Read::Gap { from: 1, to: 1, missed: Some(1) });
         assert_eq!(ring.read(1), Read::Entry(2, &2));
     }
 
     #[test]
     fn a_used_up_budget_costs_the_inbox_its_oldest_first() {
-        let (mut ring, _) = ring(10, 100);
-        let budget = Budget::new(10);
+        let budget = Budget::new(16);
+        let mut ring = with(10, 100, &budget);
         for item in 1..=5 {
-            ring.push(item, Some(4), &budget);
+            ring.push(item, Some(4), 6);
         }
-        assert_eq!(ring.oldest(), 4);
-        assert!(budget.used() <= 10);
+        assert_eq!((ring.oldest(), budget.used()), (4, 12));
+        ring.shrink(11);
+        assert_eq!((ring.oldest(), budget.used()), (5, 6));
+        ring.push(6, Some(100), 100);
+        assert_eq!((ring.oldest(), budget.used()), (6, 100), "the newest is kept");
+        drop(ring);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
     fn a_jump_is_a_gap_for_those_who_may_have_missed_something_in_it() {
-        let (mut ring, budget) = ring(10, 100);
-        ring.push(1, Some(1), &budget);
+        let mut ring = ring(10, 100);
+        ring.push(1, Some(1), 1);
         // A clean end: nothing came after 1.
         ring.jump(100, 1);
-        ring.push(100, Some(1), &budget);
+        ring.push(100, Some(1), 1);
         assert_eq!(ring.read(1), Read::Entry(100, &100));
         assert_eq!(ring.read(99), Read::Entry(100, &100));
         // Nobody here has given this number.
@@ -278,7 +316,7 @@ mod tests {
         assert_eq!(ring.read(100), Read::Gap { from: 101, to: 199, missed: None });
         assert_eq!(ring.read(150), Read::Gap { from: 151, to: 199, missed: None });
         assert_eq!(ring.read(199), Read::CaughtUp);
-        ring.push(200, Some(1), &budget);
+        ring.push(200, Some(1), 1);
         assert_eq!(ring.read(150), Read::Gap { from: 151, to: 199, missed: None });
         assert_eq!(ring.read(199), Read::Entry(200, &200));
         let numbers =
@@ -291,26 +329,26 @@ mod tests {
 
     #[test]
     fn a_gap_that_reaches_over_a_jump_is_not_counted() {
-        let (mut ring, budget) = ring(1, 100);
+        let mut ring = ring(1, 100);
         ring.jump(10, 9);
         for number in [10, 11, 12] {
-            ring.push(number, Some(1), &budget);
+            ring.push(number, Some(1), 1);
         }
         assert_eq!(ring.read(3), Read::Gap { from: 4, to: 11, missed: None });
         assert_eq!(ring.read(9), Read::Gap { from: 10, to: 11, missed: Some(2) });
         ring.jump(20, 12);
-        ring.push(20, Some(1), &budget);
+        ring.push(20, Some(1), 1);
         assert_eq!(ring.read(11), Read::Gap { from: 12, to: 12, missed: Some(1) });
         assert_eq!(ring.read(12), Read::Entry(20, &20));
     }
 
     #[test]
     fn numbers_are_never_given_twice() {
-        let (mut ring, budget) = ring(10, 100);
+        let mut ring = ring(10, 100);
         ring.jump(50, 49);
-        ring.push(50, Some(1), &budget);
+        ring.push(50, Some(1), 1);
         ring.jump(7, 6);
-        assert_eq!(ring.push(51, Some(1), &budget), 51);
+        assert_eq!(ring.push(51, Some(1), 1), 51);
     }
 
     proptest! {
@@ -319,7 +357,7 @@ mod tests {
             pushes in prop::collection::vec(prop::option::of(0_usize..60), 1..200),
             reads in prop::collection::vec(any::<bool>(), 1..200),
         ) {
-            let (mut ring, budget) = ring(8, 200);
+            let mut ring = ring(8, 200);
             let (mut cursor, mut seen, mut missed) = (0, 0, 0);
             let mut take = |ring: &Ring<u64>, cursor: &mut u64| match ring.read(*cursor) {
                 Read::Entry(number, item) => {
@@ -338,7 +376,7 @@ mod tests {
                 Read::CaughtUp => false,
             };
             for (index, push) in pushes.iter().enumerate() {
-                let number = ring.push(index as u64 + 1, *push, &budget);
+                let number = ring.push(index as u64 + 1, *push, 1);
                 prop_assert_eq!(number, index as u64 + 1);
                 prop_assert!(ring.messages <= 8 && (ring.bytes <= 200 || ring.messages == 1));
                 if reads[index % reads.len()] {

@@ -10,6 +10,7 @@ use std::{
 
 use super::{Entry, Item};
 use crate::core::{
+    close::Closed,
     event::LinkId,
     phase::{Phase, Reason},
 };
@@ -20,6 +21,25 @@ pub(super) enum Stored {
     Whole(Arc<Entry>),
     Brief(Brief),
 }
+
+/// What an entry takes of the process's budget: its text or data, and what it is kept in.
+pub(super) fn cost(item: &Item) -> u64 {
+    let text = match item {
+        Item::Phase { .. } => return BRIEF,
+        Item::Open { protocol, extensions } if protocol.is_empty() && extensions.is_empty() => return BRIEF,
+        Item::Open { protocol, extensions } => protocol.len() + extensions.len(),
+        Item::Message(payload) => payload.len(),
+        Item::Error { detail, .. } => detail.len(),
+        Item::Close(closed) => size_of::<Closed>() + closed.reason.len(),
+        Item::LinkGap { .. } => 0,
+    };
+    WHOLE + text as u64
+}
+
+/// A place in the ring, with its numbers.
+const BRIEF: u64 = 40 + size_of::<Stored>() as u64;
+/// The same and an entry beside it.
+const WHOLE: u64 = BRIEF + 16 + size_of::<Entry>() as u64;
 
 /// An entry of a few words.
 #[derive(Debug)]

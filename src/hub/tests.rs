@@ -4,7 +4,7 @@ use super::*;
 
 fn hub(max_messages: usize, first: u64) -> Arc<Hub> {
     let policy = inbox::Policy { max_messages, ..inbox::Policy::default() };
-    Hub::new(policy, 1, Budget::new(u64::MAX), first)
+    Hub::new(policy, 1, &Budget::new(u64::MAX), first)
 }
 
 fn publish(hub: &Hub, text: &str) -> u64 {
@@ -119,7 +119,7 @@ fn message(cursor: u64) -> Entry {
 }
 
 fn resumed(entries: Vec<(u64, Entry)>, first: u64, after: u64) -> Arc<Hub> {
-    Hub::resumed(inbox::Policy::default(), 1, Budget::new(u64::MAX), Past { entries, first, after })
+    Hub::resumed(inbox::Policy::default(), 1, &Budget::new(u64::MAX), Past { entries, first, after })
 }
 
 #[test]
@@ -178,4 +178,43 @@ fn a_closed_hub_takes_nothing() {
     hub.close();
     assert_eq!(publish(&hub, "b"), last);
     assert!(hub.is_closed());
+}
+
+fn flooded(hub: &Hub, messages: usize, bytes: usize) {
+    for _ in 0..messages {
+        publish(hub, &"x".repeat(bytes));
+    }
+}
+
+#[test]
+fn full_inboxes_make_room_for_what_is_sent_and_readers_are_told() {
+    let budget = Budget::new(256 << 10);
+    let hubs: Vec<_> = (0..16).map(|_| Hub::new(inbox::Policy::default(), 1, &budget, 1)).collect();
+    let mut reader = hubs[0].subscribe(From::Latest);
+    hubs.iter().for_each(|hub| flooded(hub, 32, 1 << 10));
+    assert!(budget.history() > 180 << 10, "{}", budget.history());
+    let shares: Vec<_> = (0..256).map(|_| budget.reserve(1000)).collect();
+    assert!(shares.iter().all(Option::is_some));
+    assert!(budget.used() <= budget.limit());
+    assert!(matches!(reader.try_next(), Some(Next::Gap { missed: Some(_), from: 1, .. })));
+}
+
+#[test]
+fn a_flooded_inbox_takes_nothing_of_what_is_owed_to_another() {
+    let budget = Budget::new(64 << 10);
+    let policy = || inbox::Policy { max_messages: 1_000_000, max_bytes: 1 << 30, ..inbox::Policy::default() };
+    let (quiet, late, loud) = (
+        Hub::new(policy(), 1, &budget, 1),
+        Hub::new(policy(), 1, &budget, 1),
+        Hub::new(policy(), 1, &budget, 1),
+    );
+    flooded(&quiet, 10, 1000);
+    flooded(&loud, 200, 1000);
+    let mut reader = quiet.subscribe(From::Oldest);
+    assert_eq!((0..10).filter(|_| matches!(reader.try_next(), Some(Next::Entry(_)))).count(), 10);
+    flooded(&late, 12, 1000);
+    let mut reader = late.subscribe(From::Oldest);
+    assert_eq!((0..12).filter(|_| matches!(reader.try_next(), Some(Next::Entry(_)))).count(), 12);
+    assert!(quiet.subscribe(From::Oldest).try_next().is_some_and(|next| matches!(next, Next::Entry(_))));
+    assert!(budget.history() <= 48 << 10);
 }

@@ -139,7 +139,7 @@ impl Pool {
             spool: Spool::new(Arc::clone(&receipts)),
             dead: Arc::default(),
             receipts,
-            log: Hub::new(LOG, 1, Arc::clone(&budget), first_cursor),
+            log: Hub::new(LOG, 1, &budget, first_cursor),
             families,
             budget,
             gate: Arc::new(PoolGate(gate)),

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use super::{DeadLetter, Inner, Orphans, Page, Pod, Pool, Refused, Send, StoreView, send::ack_key};
+use super::{DeadLetter, Inner, Orphans, Page, Pod, Pool, Refused, Send, StoreView, send::{ack_key, cost}};
 use crate::{
     core::{
         message::{Extras, Message, MessageId},
@@ -160,12 +160,13 @@ impl Inner {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
         self.receipts.set_keep(record.id, pod.config().receipts_keep);
         let ack = ack_key(&pod.config(), &record.payload);
+        // What was accepted once is not refused for want of memory now.
+        let share = self.budget.reserve_beyond(cost(&record.payload, record.key.as_deref()));
         let extras = Extras { key: record.key, ack, wants_confirmation: false };
         Box::new(Message {
             id: record.id,
             expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(wall).unwrap_or_default())),
-            // What was accepted once is not refused for want of memory now.
-            share: self.budget.reserve(record.payload.len()).unwrap_or_default(),
+            share,
             extras: extras.boxed(),
             payload: record.payload,
         })

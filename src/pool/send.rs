@@ -33,6 +33,9 @@ use crate::{
     observe,
 };
 
+/// What is kept beside a payload: the message's own fields, its places in queues, its receipt.
+const BESIDE: usize = 256;
+
 /// Where messages go.
 #[derive(Clone)]
 struct Way {
@@ -171,7 +174,7 @@ impl Inner {
             way.pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
             return Err(way.refused(Refusal::TooBig, bytes));
         }
-        let share = self.admit(way, bytes).inspect_err(|refused| count(&way.pod, refused))?;
+        let share = self.admit(way, cost(&send.payload, send.key.as_deref())).inspect_err(|refused| count(&way.pod, refused))?;
         let receipt = receipt(&way.slot, &send.payload, wall);
         let repeat = send.idempotency_key.is_some().then(|| Box::new(send.clone()));
         let ack = ack_key(&way.config, &send.payload);
@@ -392,6 +395,11 @@ enum Accepted {
 /// The verdict, when there is one; `None`: the message was never tried.
 async fn verdict(mut hearing: Hearing) -> Option<Verdict> {
     hearing.wait_for(Option::is_some).await.ok()?.clone()
+}
+
+/// What a message takes of the process's budget: all that is kept of it until it ends.
+pub(super) fn cost(payload: &Payload, key: Option<&str>) -> usize {
+    payload.len() + key.map_or(0, str::len) + BESIDE
 }
 
 /// The key by which the peer's application will acknowledge the message.

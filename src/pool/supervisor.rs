@@ -111,7 +111,7 @@ impl Inner {
         let kept = if endpoint.inbox.durable { self.spool.take_inbox(&name) } else { None }.unwrap_or_default();
         let heard_until = keeper::heard_until(&kept.entries);
         let (past, stored) = keeper::past(kept, self.next_cursor());
-        let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, Arc::clone(&self.budget), past);
+        let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, &self.budget, past);
         let sinks = Sinks {
             inbox,
             log: Arc::clone(&self.log),

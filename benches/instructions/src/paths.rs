@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use instructions::core::{
-    budget::{Budget, Share},
+    budget::{Budget, Rank, Share},
     event::{Certificates, Established, Steps},
     inbox::{self, Ring},
     link::{Frame, Input, Link, Policy, Received},
@@ -97,13 +97,13 @@ fn inbox(times: u32) {
     let budget = Budget::new(1 << 30);
     let policy = inbox::Policy::default();
     let full = policy.max_messages;
-    let mut ring = Ring::new(policy, 16, 1);
+    let mut ring = Ring::new(policy, 16, 1, budget.lease(Rank::History));
     let payload = payload();
     for _ in 0..full {
-        ring.push(payload.clone(), Some(payload.len()), &budget);
+        ring.push(payload.clone(), Some(payload.len()), payload.len() as u64);
     }
     for _ in 0..times {
-        black_box(ring.push(payload.clone(), Some(payload.len()), &budget));
+        black_box(ring.push(payload.clone(), Some(payload.len()), payload.len() as u64));
     }
 }
 

@@ -4,12 +4,11 @@
 //! result counts only if there is no fault at all.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
+use bytesize::ByteSize;
 use config::Value;
 use tracing_subscriber::filter::Targets;
 
@@ -158,16 +157,26 @@ fn warn(report: &Report, config: &Config) {
         report.warn("endpoints", "there is none, so there is nothing to hold");
     }
     let memory = config.limits.memory;
-    let over: BTreeMap<&Arc<str>, u64> = config
-        .endpoints
-        .iter()
-        .map(|(name, endpoint)| (name, endpoint.link.outbox.max_bytes.max(endpoint.inbox.max_bytes)))
-        .filter(|(_, bytes)| *bytes > memory)
-        .collect();
-    for name in over.keys() {
+    let mut sum = 0_u64;
+    for (name, endpoint) in &config.endpoints {
+        let (outbox, inbox) = (endpoint.link.outbox.max_bytes, endpoint.inbox.max_bytes);
+        sum = sum.saturating_add(outbox.saturating_mul(endpoint.links.into())).saturating_add(inbox);
+        if outbox.max(inbox) > memory {
+            report.warn(
+                &format!("endpoints.{name}"),
+                "a queue may hold more than limits.memory, which will refuse messages first",
+            );
+        }
+    }
+    if sum > memory {
         report.warn(
-            &format!("endpoints.{name}"),
-            "a queue may hold more than limits.memory, which will refuse messages first",
+            "limits.memory",
+            &format!(
+                "is {}, and all outboxes and inboxes together may hold {}: when it is used up, inboxes lose their oldest \
+                 and then sends are refused; raise it, or lower outbox.max_bytes and inbox.max_bytes",
+                ByteSize::b(memory).display().iec(),
+                ByteSize::b(sum).display().iec(),
+            ),
         );
     }
 }

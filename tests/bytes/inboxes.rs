@@ -1,0 +1,57 @@
+//! Inbox history gives way to what is sent.
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpListener;
+use tokio_tungstenite::{accept_async, tungstenite::Message};
+
+use crate::support::{daemon::Daemon, until};
+
+const MESSAGES: usize = 64;
+const BYTES: usize = 32 << 10;
+const ENDPOINTS: usize = 8;
+
+/// The port of a peer that sends [`MESSAGES`] to each client at once, and then reads.
+async fn flooding() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut socket = accept_async(stream).await.unwrap();
+                for _ in 0..MESSAGES {
+                    socket.send(Message::binary(vec![0; BYTES])).await.unwrap();
+                }
+                while let Some(Ok(_)) = socket.next().await {}
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn full_inboxes_leave_room_for_what_is_sent() {
+    let port = flooding().await;
+    let endpoints: String =
+        (0..ENDPOINTS).map(|index| format!("[endpoints.e{index}]\nurl = \"ws://127.0.0.1:{port}/\"\n")).collect();
+    let sections = format!("[limits]\nmemory = \"4MiB\"\n[admission]\nper_host = 16\n[endpoints.down]\nurl = \"ws://127.0.0.1:1/\"\n{endpoints}");
+    let daemon = Daemon::start(&sections).await;
+    for index in 0..ENDPOINTS {
+        until("a full inbox", async || {
+            let series = format!("wskeeper_messages_total{{direction=\"in\",endpoint=\"e{index}\",type=\"binary\"}}");
+            let read = daemon.api.metric(&series).await;
+            if read == Some(64.0) { Ok(()) } else { Err(read) }
+        })
+        .await;
+    }
+    // More than the reserve, and nearly all there is: history goes, message by message.
+    for _ in 0..36 {
+        daemon.api.send_binary("down", vec![0; 100_000]).await.expect(202);
+    }
+    let used = daemon.api.metric("wskeeper_payload_bytes").await.unwrap();
+    assert!((3_600_000.0..=4_194_304.0).contains(&used), "{used}");
+    let refused = daemon.api.send_binary("down", vec![0; 1_000_000]).await.expect(429);
+    assert_eq!(refused.json()["type"], "urn:wskeeper:problem:memory-full", "what was accepted stays");
+    let mut reader = daemon.api.events("e0", "from=1&types=message").await;
+    let event = reader.next().await;
+    assert_eq!(event.kind, "gap", "{event:?}");
+}
