@@ -207,7 +207,7 @@ impl Hub {
             From::After(seen) if seen > newest => (start, true),
             From::After(seen) => (seen, false),
         };
-        Reader { hub: Arc::clone(self), cursor, is_strange, bell }
+        Reader { hub: Arc::clone(self), cursor, before: cursor, is_strange, bell }
     }
 
     fn ring_bells(&self) {
@@ -264,6 +264,8 @@ fn others(links: u32) -> usize {
 pub struct Reader {
     hub: Arc<Hub>,
     cursor: u64,
+    /// Where it was before it read last.
+    before: u64,
     /// It has seen a number that was never given here: the clock was set back between two runs.
     is_strange: bool,
     bell: Arc<AtomicWaker>,
@@ -308,7 +310,7 @@ impl Reader {
         let next = match state.ring.read(self.cursor) {
             Read::CaughtUp => None,
             Read::Entry(cursor, stored) => {
-                self.cursor = cursor;
+                self.before = std::mem::replace(&mut self.cursor, cursor);
                 Some(Next::Entry(stored.entry(cursor)))
             }
             Read::Gap { from, to, missed } => {
@@ -317,6 +319,11 @@ impl Reader {
             }
         };
         (next, state.closed)
+    }
+
+    /// The entry read last is read again, if it is still there: it cannot be told now, and who keeps it meanwhile holds its bytes.
+    pub fn put_back(&mut self) {
+        self.cursor = self.before;
     }
 
     /// The cursor of what was read last.

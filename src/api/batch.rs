@@ -19,18 +19,21 @@ use super::{
     access::{Pass, forbidden},
     convert, json,
     lines::Lines,
-    messages::{KEY_MAX, TIMEOUT, data},
+    messages::{TIMEOUT, data, name_of_send, ordering_key},
     problem::{Problem, unbuffered},
     query::Params,
     wire,
 };
 use crate::{
-    core::receipt::Receipt,
+    core::{budget::Rank, receipt::Receipt},
     pool::{Pool, Send, Stop},
 };
 
 /// Lines of a batch that are offered together, at most: they share a question to their link, and a sync of the store.
 const CHUNK: usize = 256;
+
+/// And their bytes.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// A line of a batch: a JSON string, or this.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -72,7 +75,8 @@ pub(super) async fn batch(
     // Base64 and escapes may make a line several times as long as its message.
     let longest = view.config.link.outbox.max_message.saturating_mul(6).saturating_add(4096);
     let endpoint = Arc::clone(&view.config.name);
-    let mut lines = Lines::new(body.into_data_stream(), longest, shared.body_timeout);
+    let lease = shared.pool.budget().lease(Rank::Arriving);
+    let mut lines = Lines::new(body.into_data_stream(), longest, shared.body_timeout, lease);
     let (answers, outcome) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
     tokio::spawn(async move {
         let mut is_full = false;
@@ -87,11 +91,14 @@ pub(super) async fn batch(
                 line = lines.next() => line,
             };
             let Some(first) = first else { return };
+            let mut bytes = length(&first);
             let mut chunk = vec![first];
             // What has arrived goes on together; nobody waits for more.
             while chunk.len() < CHUNK
+                && bytes < CHUNK_BYTES
                 && let Some(Some(next)) = lines.next().now_or_never()
             {
+                bytes += length(&next);
                 chunk.push(next);
             }
             let mut text = Vec::new();
@@ -115,6 +122,10 @@ pub(super) async fn batch(
     });
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))];
     Ok(unbuffered((kind, Body::from_stream(outcome.boxed())).into_response()))
+}
+
+fn length(line: &Result<Bytes, Problem>) -> usize {
+    line.as_ref().map_or(0, Bytes::len)
 }
 
 fn stops_when_full(word: &str) -> Option<bool> {
@@ -166,16 +177,13 @@ fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
     } else {
         json::read(line).map_err(|error| bad(&error))?
     };
-    if line.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
-        return Err(Problem::bad_request(format!("idempotencyKey must have 1 to {KEY_MAX} bytes")));
-    }
     let ttl = line.ttl.as_deref().map(humantime::parse_duration).transpose().map_err(|error| bad(&error))?;
     Ok(Send {
         endpoint: Arc::clone(endpoint),
         link: line.link,
-        key: line.key,
+        key: line.key.as_deref().map(ordering_key).transpose()?,
         ttl,
-        idempotency_key: line.idempotency_key,
+        idempotency_key: line.idempotency_key.as_deref().map(name_of_send).transpose()?,
         wants_confirmation: false,
         patience: TIMEOUT,
         payload: data(line.data, line.binary)?,

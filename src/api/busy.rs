@@ -1,7 +1,8 @@
 //! Whether a connection has a request under way, and since when it has none.
 //!
 //! A request is under way until its answer has been taken, so an event stream keeps its connection busy for its whole life.
-//! Nobody is woken when one begins or ends: who waits for the connection to be idle looks again when it may be.
+//! Nobody is woken when one begins or ends: who waits for the connection to be idle looks again when it may be. An answer leaves
+//! in pieces, so that what a slow client has not taken stays here, where it is counted, and not in HTTP's own buffers.
 
 use std::{
     pin::Pin,
@@ -9,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,6 +18,11 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
+
+use crate::core::budget::{Budget, Lease, Rank};
+
+/// What an answer hands over at a time.
+const PIECE: usize = 16 << 10;
 
 /// The requests of one connection.
 #[derive(Debug)]
@@ -27,6 +33,10 @@ pub(super) struct Visits {
     ended: AtomicU64,
     /// It is HTTP/2: requests come side by side.
     multiplexed: AtomicBool,
+    /// Answers that have more to give and have not been asked for it.
+    owed: AtomicUsize,
+    /// When one of them was last asked, or handed something over, in nanoseconds after `began`.
+    moved: AtomicU64,
 }
 
 /// A request under way.
@@ -36,7 +46,8 @@ pub(super) struct Busy(Arc<Visits>);
 impl Visits {
     pub(super) fn new() -> Arc<Self> {
         let (under_way, ended, multiplexed) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { began: Instant::now(), under_way, ended, multiplexed })
+        let (owed, moved) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Arc::new(Self { began: Instant::now(), under_way, ended, multiplexed, owed, moved })
     }
 
     /// A request begins; it ends when this is dropped.
@@ -60,11 +71,7 @@ impl Visits {
     /// Ends when no request has been under way for this long.
     pub(super) async fn idle(&self, limit: Duration) {
         loop {
-            let since = if self.is_busy() {
-                Instant::now()
-            } else {
-                self.began + Duration::from_nanos(self.ended.load(Ordering::Relaxed))
-            };
+            let since = if self.is_busy() { Instant::now() } else { self.at(&self.ended) };
             let until = since + limit;
             if until <= Instant::now() {
                 return;
@@ -72,13 +79,43 @@ impl Visits {
             sleep_until(until).await;
         }
     }
+
+    /// Ends when for this long the client has taken nothing of answers that have more to give. Below, nothing may be seen of it:
+    /// where an HTTP/2 client opens no window, nothing is written that could stand still.
+    pub(super) async fn stalled(&self, limit: Duration) {
+        loop {
+            let is_owed = self.owed.load(Ordering::Acquire) > 0;
+            let until = if is_owed { self.at(&self.moved) } else { Instant::now() } + limit;
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    fn at(&self, nanos: &AtomicU64) -> Instant {
+        self.began + Duration::from_nanos(nanos.load(Ordering::Relaxed))
+    }
+
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn owe(&self) {
+        self.moved.fetch_max(self.nanos(), Ordering::Relaxed);
+        self.owed.fetch_add(1, Ordering::Release);
+    }
+
+    fn asked(&self) {
+        self.moved.fetch_max(self.nanos(), Ordering::Relaxed);
+        self.owed.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         let Self(visits) = self;
-        let now = u64::try_from(visits.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        visits.ended.fetch_max(now, Ordering::Relaxed);
+        visits.ended.fetch_max(visits.nanos(), Ordering::Relaxed);
         visits.under_way.fetch_sub(1, Ordering::Release);
     }
 }
@@ -86,24 +123,61 @@ impl Drop for Busy {
 /// The body of an answer. Its request is under way until it has been taken, or nobody wants it any more.
 #[derive(Debug)]
 pub(super) struct Answer {
-    part: Part,
-    _busy: Busy,
-}
-
-#[derive(Debug)]
-enum Part {
-    /// All of it; empty once it has been taken.
-    Whole(Bytes),
-    Stream(Body),
+    /// What is to be handed over next.
+    rest: Bytes,
+    /// Where more comes from.
+    stream: Option<Body>,
+    /// The share of what waits here; nothing where it is little, or somebody else has it.
+    lease: Option<Lease>,
+    budget: Option<Arc<Budget>>,
+    /// It has handed something over and was not asked for more yet.
+    is_owed: bool,
+    busy: Busy,
 }
 
 impl Answer {
+    /// All of it, which is not much.
     pub(super) fn whole(bytes: Bytes, busy: Busy) -> Self {
-        Self { part: Part::Whole(bytes), _busy: busy }
+        Self { rest: bytes, stream: None, lease: None, budget: None, is_owed: false, busy }
     }
 
-    pub(super) fn stream(body: Body, busy: Busy) -> Self {
-        Self { part: Part::Stream(body), _busy: busy }
+    /// Counts what waits in `budget`; `None`: it is counted already.
+    pub(super) fn stream(body: Body, budget: Option<Arc<Budget>>, busy: Busy) -> Self {
+        Self { rest: Bytes::new(), stream: Some(body), lease: None, budget, is_owed: false, busy }
+    }
+
+    fn asked(&mut self) {
+        if std::mem::take(&mut self.is_owed) {
+            self.busy.0.asked();
+        }
+    }
+
+    /// The next piece of what is there.
+    fn piece(&mut self) -> Bytes {
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        match &mut self.lease {
+            // Fewer bytes are always to be had.
+            Some(lease) => drop(lease.resize(self.rest.len() as u64)),
+            None if self.rest.is_empty() => {}
+            None => {
+                self.lease = self.budget.as_ref().map(|budget| budget.lease(Rank::Leaving));
+                self.lease.iter_mut().for_each(|lease| lease.resize_beyond(self.rest.len() as u64));
+            }
+        }
+        if self.rest.is_empty() {
+            self.lease = None;
+        }
+        if !HttpBody::is_end_stream(self) {
+            self.is_owed = true;
+            self.busy.0.owe();
+        }
+        piece
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.asked();
     }
 }
 
@@ -112,30 +186,37 @@ impl HttpBody for Answer {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match &mut self.part {
-            Part::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Part::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Part::Stream(body) => Pin::new(body).poll_frame(cx),
+        self.asked();
+        if self.rest.is_empty() {
+            let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+            match ready!(Pin::new(stream).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
         }
+        Poll::Ready(Some(Ok(Frame::data(self.piece()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.part {
-            Part::Whole(bytes) => bytes.is_empty(),
-            Part::Stream(body) => body.is_end_stream(),
-        }
+        self.rest.is_empty() && self.stream.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.part {
-            Part::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Part::Stream(body) => body.size_hint(),
+        let rest = self.rest.len() as u64;
+        match &self.stream {
+            None => SizeHint::with_exact(rest),
+            Some(body) if rest == 0 => body.size_hint(),
+            Some(_) => SizeHint::default(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
     use tokio::time::sleep;
 
     use super::*;
@@ -154,5 +235,33 @@ mod tests {
         });
         visits.idle(LIMIT).await;
         assert_eq!(began.elapsed(), LIMIT * 3 + LIMIT / 2 + LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_an_answer_is_stalled_and_one_to_whom_nothing_is_owed_is_not() {
+        let (visits, began, budget) = (Visits::new(), Instant::now(), Budget::new(1 << 20));
+        let mut deaf = Answer::stream(Body::from(vec![b'x'; PIECE * 3]), Some(Arc::clone(&budget)), visits.begin());
+        assert!(tokio::time::timeout(LIMIT * 2, visits.stalled(LIMIT)).await.is_err(), "it was not asked at all");
+        assert_eq!(deaf.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
+        assert_eq!(budget.used(), PIECE as u64 * 2);
+        sleep(LIMIT / 2).await;
+        assert_eq!(deaf.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
+        visits.stalled(LIMIT).await;
+        assert_eq!(began.elapsed(), LIMIT * 2 + LIMIT / 2 + LIMIT);
+        drop(deaf);
+        assert_eq!(budget.used(), 0);
+        assert!(tokio::time::timeout(LIMIT * 2, visits.stalled(LIMIT)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_pieces_is_what_it_was() {
+        let text: Vec<u8> = (0..PIECE * 2 + 7).map(|place| u8::try_from(place % 251).unwrap()).collect();
+        for answer in [
+            Answer::whole(text.clone().into(), Visits::new().begin()),
+            Answer::stream(Body::from(text.clone()), None, Visits::new().begin()),
+        ] {
+            assert_eq!(HttpBody::size_hint(&answer).exact(), Some(text.len() as u64));
+            assert_eq!(answer.collect().await.unwrap().to_bytes(), text);
+        }
     }
 }

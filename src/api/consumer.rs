@@ -7,6 +7,7 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use super::{
@@ -20,6 +21,15 @@ use crate::{
     hub::{Entry, From, Item, Next, Reader},
     pool::Pool,
 };
+
+/// What a consumer that is told something long waits for room.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// What an entry takes while it is told: a message, and its text in JSON. Nothing where it is little.
+pub(super) fn length(entry: &Entry) -> u64 {
+    const SMALL: usize = 16 << 10;
+    entry.item.message_len().filter(|bytes| *bytes > SMALL).map_or(0, |bytes| 2 * bytes as u64)
+}
 
 /// Types of events, as `?types=` names them.
 const TYPES: [&str; 6] = ["open", "message", "error", "close", "phase", "gap"];
@@ -147,6 +157,11 @@ impl Consumer {
                 return Poll::Ready(told);
             }
         }
+    }
+
+    /// What was told last is told again, later: there is no room for it in the budget now.
+    pub(super) fn put_back(&mut self) {
+        self.reader.put_back();
     }
 
     fn tell(&self, next: Next) -> Option<Told> {

@@ -1,7 +1,7 @@
 //! Server-sent events: an endpoint's inbox, or the whole pool's log, from any cursor that is still kept.
 //!
 //! The stream *is* a reader of the hub: it takes the next entry only when the client has taken the one before, so a slow
-//! client holds up nothing and costs one cursor.
+//! client holds up nothing and costs one cursor. A long one is taken only when the budget has room for its text.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,12 +19,14 @@ use http::HeaderMap;
 use super::{
     Shared,
     access::Pass,
-    consumer::{Consumer, Told, Wish},
+    consumer::{Consumer, PAUSE, Told, Wish, length},
     convert,
     problem::{Problem, unbuffered},
     query::Params,
     wire,
 };
+use crate::core::budget::{Budget, Rank};
+
 /// What a client waits before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -75,12 +77,13 @@ fn stream(shared: &Shared, consumer: Consumer, pass: Pass) -> Response {
     let hello = Frame::default().retry(RETRY).comment("wskeeper");
     // Sent at once, so that the client knows that it is heard.
     let first = futures_util::stream::once(std::future::ready(Ok::<_, axum::Error>(hello)));
-    let events = futures_util::stream::unfold(Some((consumer, pass)), |reader| async move {
-        let (mut consumer, mut pass) = reader?;
+    let budget = Arc::clone(shared.pool.budget());
+    let events = futures_util::stream::unfold(Some((consumer, pass, budget)), |reader| async move {
+        let (mut consumer, mut pass, budget) = reader?;
         let told = tokio::select! {
             biased;
             _ = pass.withdrawn() => return None,
-            told = consumer.next() => told,
+            told = next(&mut consumer, &budget) => told,
         };
         let (event, goes_on) = match told {
             Told::Entry(entry) => (convert::event(&entry, consumer.binary()), true),
@@ -89,8 +92,21 @@ fn stream(shared: &Shared, consumer: Consumer, pass: Pass) -> Response {
             Told::Gone => return None,
         };
         let frame = Frame::default().id(event.cursor.to_string()).event(&event.kind).json_data(&event);
-        Some((frame, goes_on.then_some((consumer, pass))))
+        Some((frame, goes_on.then_some((consumer, pass, budget))))
     });
     let keepalive = KeepAlive::new().interval(shared.pool.config().api.keepalive);
     unbuffered(Sse::new(first.chain(events)).keep_alive(keepalive).into_response())
+}
+
+/// What comes next, and for what is long, room in the budget: the answer takes it as soon as it has the text.
+async fn next(consumer: &mut Consumer, budget: &Arc<Budget>) -> Told {
+    loop {
+        match consumer.next().await {
+            Told::Entry(entry) if length(&entry) > 0 && !budget.lease(Rank::Leaving).resize(length(&entry)) => {
+                consumer.put_back();
+            }
+            told @ (Told::Entry(_) | Told::Gap(_) | Told::Lagged(_) | Told::Gone) => return told,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }

@@ -1,4 +1,4 @@
-//! Whether the daemon lives and is ready, and its metrics.
+//! Whether the daemon lives and is ready.
 //!
 //! A remote outage makes nobody restart the daemon: a queue is useful exactly then. Only who asks for `links` is told of it.
 
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use axum::{
     extract::{RawQuery, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde_json::json;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     query::Params,
     wire,
 };
-use crate::{config::Readiness, core::phase::Phase, observe};
+use crate::{config::Readiness, core::phase::Phase};
 
 /// `GET /livez`: the process answers, and those who hold the links do by the last look at them.
 #[utoipa::path(get, path = "/livez", tag = "daemon", operation_id = "live",
@@ -67,14 +67,4 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
     }
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", reasons.join("; "));
     Err(problem.with("reasons", json!(reasons)))
-}
-
-/// `GET /metrics`, Prometheus text 0.0.4
-#[utoipa::path(get, path = "/metrics", tag = "daemon", operation_id = "metrics",
-    responses((status = 200, description = "Prometheus text 0.0.4.", body = String, content_type = "text/plain"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    shared.pool.observe();
-    shared.places.observe();
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], observe::render(&shared.registry)).into_response()
 }

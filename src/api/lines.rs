@@ -7,6 +7,10 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{json::BOM, problem::Problem};
+use crate::core::budget::Lease;
+
+/// What has arrived of a line is counted from here on.
+const SMALL: usize = 16 << 10;
 
 /// Reads lines.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub(super) struct Lines<S> {
     /// How far `pending` has been searched for a line's end.
     searched: usize,
     longest: usize,
+    /// For what has arrived of a long line.
+    lease: Lease,
     /// For a line that has begun.
     patience: Duration,
     /// The rest of a line that was too long is thrown away.
@@ -26,12 +32,13 @@ pub(super) struct Lines<S> {
 }
 
 impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
-    pub(super) fn new(pieces: S, longest: usize, patience: Duration) -> Self {
+    pub(super) fn new(pieces: S, longest: usize, patience: Duration, lease: Lease) -> Self {
         Self {
             pieces,
             pending: BytesMut::new(),
             searched: 0,
             longest,
+            lease,
             patience,
             skipping: false,
             ended: false,
@@ -58,11 +65,11 @@ impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
                 self.searched = 0;
                 return (!line.is_empty() && !self.skipping).then(|| self.judge(line));
             }
-            if self.pending.len() > self.longest {
-                self.pending.clear();
+            if let Some(problem) = self.look_at_length() {
+                self.pending = BytesMut::new();
                 self.searched = 0;
                 if !std::mem::replace(&mut self.skipping, true) {
-                    return Some(Err(self.too_long()));
+                    return Some(Err(problem));
                 }
             }
             if !self.pending.is_empty() || self.skipping {
@@ -81,6 +88,17 @@ impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
                 None => self.ended = true,
             }
         }
+    }
+
+    /// Why no more of the line that has begun is kept.
+    fn look_at_length(&mut self) -> Option<Problem> {
+        let length = self.pending.len();
+        if length > self.longest {
+            return Some(self.too_long());
+        }
+        let counted = if length > SMALL { length as u64 } else { 0 };
+        let has_room = counted == self.lease.bytes() || self.lease.resize(counted);
+        (!has_room).then(Problem::no_room)
     }
 
     fn judge(&mut self, mut line: Bytes) -> Result<Bytes, Problem> {
@@ -106,12 +124,17 @@ async fn by<T>(until: Option<Instant>, future: impl Future<Output = T>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::budget::{Budget, Rank};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
+    fn lease(bytes: u64) -> Lease {
+        Budget::new(bytes).lease(Rank::Arriving)
+    }
+
     async fn read(pieces: &[&'static str], longest: usize) -> Vec<Result<Bytes, ()>> {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
-        let mut lines = Lines::new(futures_util::stream::iter(pieces), longest, PATIENCE);
+        let mut lines = Lines::new(futures_util::stream::iter(pieces), longest, PATIENCE, lease(1 << 20));
         let mut read = Vec::new();
         while let Some(line) = lines.next().await {
             read.push(line.map_err(|_| ()));
@@ -141,6 +164,16 @@ mod tests {
         assert_eq!(read, [Err(()), Ok(Bytes::from_static(b"ok"))]);
     }
 
+    #[tokio::test]
+    async fn a_line_for_which_there_is_no_memory_is_one_error_and_the_next_is_read() {
+        let long: &'static str = "x".repeat(SMALL * 2).leak();
+        let pieces = [long, long, "\nok\n"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
+        let mut lines = Lines::new(futures_util::stream::iter(pieces), SMALL * 8, PATIENCE, lease(SMALL as u64 * 3));
+        assert!(lines.next().await.is_some_and(|line| line.is_err_and(|problem| problem.is_full())));
+        assert_eq!(lines.next().await, Some(Ok(Bytes::from_static(b"ok"))));
+        assert_eq!(lines.lease.bytes(), 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_line_that_trickles_ends_the_batch_and_a_pause_between_lines_does_not() {
         let pieces = [(PATIENCE * 100, "first\n"), (PATIENCE * 100, "a"), (PATIENCE / 2, "b"), (PATIENCE, "c\nlast\n")];
@@ -148,7 +181,7 @@ mod tests {
             tokio::time::sleep(wait).await;
             Ok(Bytes::from_static(piece.as_bytes()))
         });
-        let mut lines = Lines::new(Box::pin(pieces), 100, PATIENCE);
+        let mut lines = Lines::new(Box::pin(pieces), 100, PATIENCE, lease(1 << 20));
         assert_eq!(lines.next().await, Some(Ok(Bytes::from_static(b"first"))));
         let problem = lines.next().await.unwrap().unwrap_err();
         assert!(problem.detail().contains("api.body_timeout"));

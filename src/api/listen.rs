@@ -5,6 +5,7 @@
 
 use std::{
     fmt, io,
+    mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt},
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 };
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::{
     config::{self, Listen},
@@ -126,13 +127,34 @@ pub(super) enum Accepted {
     Unix(UnixStream),
 }
 
+impl Accepted {
+    /// Whether something has arrived from it already.
+    pub(super) fn speaks(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        socket.peek(&mut [MaybeUninit::uninit()]).is_ok_and(|bytes| bytes > 0)
+    }
+}
+
+/// Connections that may wait to be accepted, where the system allows as many.
+const BACKLOG: u32 = 4096;
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As TcpListener::bind does: a restart need not wait for connections of the last run.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 impl Listener {
     /// Binds what the configuration says.
     pub async fn bind(listen: &Listen) -> Result<Self, ListenError> {
         match listen {
             Listen::Tcp(address) => {
-                let bound = TcpListener::bind(address).await;
-                bound.map(Self::Tcp).map_err(|error| ListenError::Tcp { address: *address, error })
+                bind(*address).map(Self::Tcp).map_err(|error| ListenError::Tcp { address: *address, error })
             }
             Listen::Unix { path, mode, group } => {
                 let failed = |error| ListenError::Unix { path: path.clone(), error };

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use super::{
     Shared,
     access::{self, Grant},
-    body::Whole,
+    body::message,
     convert,
     problem::{Problem, answer, in_json},
     query::Params,
@@ -38,7 +38,9 @@ const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// The header that names a send.
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest idempotency key.
-pub(super) const KEY_MAX: usize = 255;
+const NAME_MAX: usize = 255;
+/// The longest ordering and conflation key, in bytes.
+const KEY_MAX: usize = 512;
 
 /// `POST /v1/endpoints/{name}/messages`
 #[utoipa::path(post, path = "/v1/endpoints/{name}/messages", tag = "messages", operation_id = "send",
@@ -59,8 +61,9 @@ pub(super) async fn send(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    Whole(body): Whole,
+    body: Body,
 ) -> Result<Response, Problem> {
+    let body = message(body, &shared, &name).await?;
     let wish = Wish::read(&name, query.as_deref(), &headers, body)?;
     Ok(wish.fulfil(&shared.pool, headers).await?.map(Body::from))
 }
@@ -79,8 +82,9 @@ fn addressee(path: &str) -> Option<&str> {
 /// As [`send`], without what a router does for it: futures in boxes, and services that are cloned.
 pub(super) async fn take(shared: &Shared, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
     let (head, body) = request.into_parts();
-    access::admit_send(shared, &head, addressee(head.uri.path()).unwrap_or_default()).await?;
-    let Whole(body) = Whole::read(body, shared).await?;
+    let name = addressee(head.uri.path()).unwrap_or_default();
+    access::admit_send(shared, &head, name).await?;
+    let body = message(body, shared, name).await?;
     let Parts { uri, headers, .. } = head;
     let wish = Wish::read(addressee(uri.path()).unwrap_or_default(), uri.query(), &headers, body)?;
     // The head is a part of the connection's buffer, which serves again only when nobody holds a part of it.
@@ -105,7 +109,7 @@ impl Wish {
         let send = Send {
             endpoint: name.into(),
             link: params.parse("link", "the number of a link")?,
-            key: params.get("key").map(Into::into),
+            key: params.get("key").map(ordering_key).transpose()?,
             ttl: params.duration("ttl")?,
             idempotency_key,
             wants_confirmation: wanted == Rung::Confirmed,
@@ -244,13 +248,27 @@ fn kind_of_type(headers: &HeaderMap) -> Result<Kind, Problem> {
     }
 }
 
-fn idempotency_key(value: &HeaderValue) -> Result<Box<str>, Problem> {
-    match value.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= KEY_MAX => Ok(key.into()),
-        Ok(_) | Err(_) => {
-            Err(Problem::bad_request(format!("Idempotency-Key must be 1 to {KEY_MAX} visible ASCII characters")))
-        }
+/// An ordering and conflation key: it is kept as long as its message.
+pub(super) fn ordering_key(key: &str) -> Result<Box<str>, Problem> {
+    if key.len() <= KEY_MAX {
+        Ok(key.into())
+    } else {
+        Err(Problem::bad_request(format!("key has {} bytes and may have {KEY_MAX}: make it shorter", key.len())))
     }
+}
+
+/// An idempotency key in JSON: it is kept with the receipt.
+pub(super) fn name_of_send(key: &str) -> Result<Box<str>, Problem> {
+    if (1..=NAME_MAX).contains(&key.len()) {
+        Ok(key.into())
+    } else {
+        Err(Problem::bad_request(format!("idempotencyKey must have 1 to {NAME_MAX} bytes")))
+    }
+}
+
+fn idempotency_key(value: &HeaderValue) -> Result<Box<str>, Problem> {
+    name_of_send(value.to_str().unwrap_or_default())
+        .map_err(|_| Problem::bad_request(format!("Idempotency-Key must be 1 to {NAME_MAX} visible ASCII characters")))
 }
 
 /// A payload from JSON: text as it is, binary in base64.

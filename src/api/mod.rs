@@ -22,6 +22,7 @@ mod lines;
 mod links;
 mod listen;
 mod messages;
+mod metrics;
 mod openapi;
 mod orphans;
 mod page;
@@ -48,8 +49,12 @@ use axum::{
 use http::{StatusCode, Uri};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{observe::Families, pool::Pool};
-use places::{Counter, Places};
+use crate::{
+    observe::{self, Families},
+    pool::Pool,
+};
+use metrics::Scribe;
+use places::Places;
 use serve::House;
 use tokens::Keys;
 
@@ -73,7 +78,7 @@ pub struct Api {
 /// What every handler sees.
 struct Shared {
     pool: Pool,
-    registry: prometheus::Registry,
+    scribe: Scribe,
     families: Arc<Families>,
     reload: Arc<dyn Reload>,
     /// When the API began to answer.
@@ -82,7 +87,6 @@ struct Shared {
     stop: watch::Receiver<bool>,
     /// The address that the API is bound to, whatever a reloaded configuration says; `None`: a unix socket.
     bound: Option<IpAddr>,
-    places: Counter,
     keys: Keys,
     body_timeout: Duration,
     max_body: usize,
@@ -93,15 +97,22 @@ impl Api {
     pub async fn serve(self, listener: Listener, stop: watch::Receiver<bool>) {
         let config = self.pool.config();
         let places = Places::new(config.api.max_connections, Arc::clone(&self.families));
+        let scribe = Scribe::start(Arc::clone(self.pool.budget()), {
+            let (pool, registry, counter) = (self.pool.clone(), self.registry, places.counter());
+            move || {
+                pool.observe();
+                counter.observe();
+                observe::render(&registry)
+            }
+        });
         let shared = Shared {
             pool: self.pool,
-            registry: self.registry,
+            scribe,
             families: self.families,
             reload: self.reload,
             since: Instant::now(),
             stop: stop.clone(),
             bound: listener.ip(),
-            places: places.counter(),
             keys: Keys::default(),
             body_timeout: config.api.body_timeout,
             max_body: config.api.max_body,

@@ -14,8 +14,8 @@ use axum::{
 use http::{HeaderValue, Method, header};
 
 use super::{
-    Shared, access::Need, batch, chaos, daemon, dead, events, explain, frames, health, links, messages, openapi,
-    orphans, page, reload, socket,
+    Shared, access::Need, batch, chaos, daemon, dead, events, explain, frames, health, links, messages, metrics,
+    openapi, orphans, page, reload, socket,
 };
 
 /// What the handlers' attributes said when it was written last.
@@ -43,7 +43,7 @@ calls! {
     get "/" Open page::page,
     get "/livez" Open health::live,
     get "/readyz" Open health::ready,
-    get "/metrics" ReadAll health::metrics,
+    get "/metrics" ReadAll metrics::metrics,
     get "/v1/openapi.json" Any openapi::document,
     get "/v1/daemon" Any daemon::daemon,
     get "/v1/endpoints" Read links::endpoints,

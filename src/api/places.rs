@@ -2,7 +2,8 @@
 //!
 //! The one thing a reader would get wrong: a full house still answers. What comes on top of `api.max_connections` gets a
 //! place in a small reserve for one quick request, where only health and metrics are served; and a reserve that is full
-//! gives up the one who has said nothing for longest. So idle consumers, however many, never starve a probe.
+//! gives up the one who has said nothing for longest. So idle consumers, however many, never starve a probe, and neither does who
+//! connects thousands of times a second: a probe has said what it wants by the time it is let in.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -16,7 +17,9 @@ use super::busy::Visits;
 use crate::observe::Families;
 
 /// Places beyond the limit.
-const RESERVE: usize = 32;
+const RESERVE: usize = 128;
+/// The same where they take of the files that are kept back.
+const SPARE: usize = 32;
 /// A full house is logged at most this often.
 const QUIET: Duration = Duration::from_mins(1);
 
@@ -38,6 +41,17 @@ pub(super) struct Places {
 struct Extra {
     task: AbortHandle,
     visits: Arc<Visits>,
+    /// Something had arrived when it was accepted.
+    speaks: bool,
+}
+
+/// What a connection was accepted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// A file that was free.
+    Free,
+    /// One that was kept back.
+    Spare,
 }
 
 impl Places {
@@ -51,9 +65,7 @@ impl Places {
 
     /// A place; `None`: the house is full.
     pub(super) fn take(&mut self) -> Option<Place> {
-        let place = Arc::clone(&self.free).try_acquire_owned().ok();
-        if place.is_none() {
-            self.families.api_refused();
+        let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
             if self.warned.is_none_or(|at| at.elapsed() >= QUIET) {
                 self.warned = Some(Instant::now());
                 tracing::warn!(
@@ -61,20 +73,28 @@ impl Places {
                     "api.max_connections is reached: further consumers get 503 until one goes"
                 );
             }
-        }
-        place.map(Arc::new)
+            return self.refuse();
+        };
+        Some(Arc::new(place))
+    }
+
+    /// No place, whatever is free.
+    pub(super) fn refuse(&self) -> Option<Place> {
+        self.families.api_refused();
+        None
     }
 
     /// Takes a connection into the reserve.
-    pub(super) fn admit(&mut self, task: AbortHandle, visits: Arc<Visits>) {
+    pub(super) fn admit(&mut self, task: AbortHandle, visits: Arc<Visits>, speaks: bool, room: Room) {
         self.reserve.retain(|extra| !extra.task.is_finished());
-        if self.reserve.len() >= RESERVE {
-            let silent = self.reserve.iter().position(|extra| !extra.visits.is_busy());
+        let most = if room == Room::Free { RESERVE } else { SPARE };
+        while self.reserve.len() >= most {
+            let silent = self.reserve.iter().position(|extra| !extra.speaks && !extra.visits.is_busy());
             if let Some(extra) = self.reserve.remove(silent.unwrap_or(0)) {
                 extra.task.abort();
             }
         }
-        self.reserve.push_back(Extra { task, visits });
+        self.reserve.push_back(Extra { task, visits, speaks });
     }
 
     /// Counts the places taken, for whoever asks.

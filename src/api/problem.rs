@@ -59,6 +59,12 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not come in time", detail)
     }
 
+    /// What has begun to arrive, or an answer, finds no room in `limits.memory`.
+    pub fn no_room() -> Self {
+        let detail = "limits.memory is used up by what is queued and under way; send again when some of it has gone";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "memory-full", "The daemon holds too much", detail).retry_after(1)
+    }
+
     /// The daemon is stopping.
     pub fn draining() -> Self {
         let detail = "the daemon is stopping; send again when it has started";

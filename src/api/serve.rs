@@ -5,7 +5,11 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, response::IntoResponse};
+use axum::{
+    Router,
+    body::{Body, HttpBody as _},
+    response::IntoResponse,
+};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use http::{Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, service::service_fn};
@@ -17,25 +21,39 @@ use tokio::{
     net::{TcpStream, UnixStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::either::Either;
 use tower::ServiceExt;
 
 use super::{
     Listener, Problem, Shared, browser,
-    busy::{Answer, Visits},
+    busy::{Answer, Busy, Visits},
     listen::Accepted,
     messages,
-    places::{Place, Places},
+    metrics::Shares,
+    places::{Place, Places, Room},
     stall::Stall,
     stopped,
 };
-use crate::config;
+use crate::{config, core::budget::Rank, process::files};
 
 /// The largest head of a request.
 const HEAD_MAX: usize = 32 << 10;
 /// Streams of one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
+/// What an HTTP/2 client may send before it is read: of a stream, and of a connection. An unread body waits there.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+/// What waits in HTTP/2 of the answer of a stream, beside what waits in [`Answer`].
+const STREAM_OUT: usize = 16 << 10;
+/// An answer that is longer counts in the budget.
+const SMALL: u64 = 64 << 10;
+/// A failure to accept is logged at most this often.
+const QUIET: Duration = Duration::from_mins(1);
+/// What is waited before the next try.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// An HTTP/2 client is asked this often whether it is there, and given up after as long again.
 const PING: Duration = Duration::from_secs(20);
 /// What streams and requests under way get to end at shutdown.
@@ -68,30 +86,38 @@ pub(super) async fn serve(
 ) {
     let house = Arc::new(house);
     let limits = Limits { header: config.header_timeout, write: config.write_timeout };
-    let mut connections = JoinSet::new();
+    let (mut connections, mut warned) = (JoinSet::new(), None);
     loop {
         let accepted = tokio::select! {
             () = stopped(&mut stop) => break,
             accepted = listener.accept(limits.write) => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let accepted = match accepted {
-            Ok(accepted) => accepted,
+        let (accepted, room) = match accepted {
+            Ok(accepted) => (accepted, Room::Free),
             Err(error) => {
-                // Out of file descriptors, most likely: it passes, and spinning would not help.
-                tracing::warn!(%error, "the api cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
+                if warned.is_none_or(|at: Instant| at.elapsed() >= QUIET) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "the api cannot accept a connection; meanwhile health and metrics only are served");
+                }
+                // Out of file descriptors, most likely: some are kept back for this.
+                let spare = files::with_spare(|| listener.accept(limits.write).now_or_never());
+                let Some(Ok(accepted)) = spare else {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                };
+                (accepted, Room::Spare)
             }
         };
-        let place = places.take();
+        let place = if room == Room::Free { places.take() } else { places.refuse() };
         let is_extra = place.is_none();
+        let speaks = is_extra && accepted.speaks();
         let visits = Visits::new();
         let door = Door { house: Arc::clone(&house), place, visits: Arc::clone(&visits) };
         let connection = Connection { door: Arc::new(door), stop: stop.clone(), limits };
         let task = connection.spawn(accepted, &mut connections);
         if is_extra {
-            places.admit(task, visits);
+            places.admit(task, visits, speaks, room);
         }
     }
     drop(listener);
@@ -142,15 +168,30 @@ impl Connection {
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)
             .max_concurrent_streams(STREAMS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_OUT)
             .max_header_list_size(HEAD_MAX.try_into().unwrap_or(u32::MAX));
-        let stream = TokioIo::new(Stall::new(stream, self.limits.write));
+        let stream = TokioIo::new(Stall::new(stream, self.limits.write, Arc::clone(&visits)));
         let connection = builder.serve_connection_with_upgrades(stream, service);
         tokio::pin!(connection);
         let (limits, mut stop) = (self.limits, self.stop);
+        let asked = Arc::clone(&visits);
         let is_idle = async move {
-            visits.idle(limits.header).await;
-            // Nothing is under way: all that is left of an HTTP/1 connection is half a head.
-            if visits.is_multiplexed() { GRACE } else { Duration::ZERO }
+            asked.idle(limits.header).await;
+            // Nothing is under way: all that is left of an HTTP/1 connection is half a head. HTTP/2 may still hold the ends of answers,
+            // and is closed when they have left.
+            if asked.is_multiplexed() { limits.write } else { Duration::ZERO }
+        };
+        let is_stalled = async move {
+            loop {
+                visits.stalled(limits.write).await;
+                // Where there is one answer at a time, whose pieces may be long on their way, the stream below knows better.
+                if visits.is_multiplexed() {
+                    return Duration::ZERO;
+                }
+                tokio::time::sleep(limits.write).await;
+            }
         };
         let is_stopped = async move {
             stopped(&mut stop).await;
@@ -164,7 +205,8 @@ impl Connection {
             Duration::ZERO
         };
         // Each is looked at when it has something to say, and not whenever the connection has.
-        let mut ends = FuturesUnordered::from_iter([is_idle.boxed(), is_stopped.boxed(), is_over.boxed()]);
+        let mut ends =
+            FuturesUnordered::from_iter([is_idle.boxed(), is_stalled.boxed(), is_stopped.boxed(), is_over.boxed()]);
         let grace = tokio::select! {
             biased;
             // A client that breaks off mid-request is its own affair.
@@ -207,12 +249,25 @@ impl Door {
                 Box::pin(self.house.router.clone().oneshot(request)).await.into_response()
             }
         };
-        response.map(|body| Answer::stream(body, busy))
+        self.counted(response, busy)
+    }
+
+    /// A long answer needs room; what is shared has it already.
+    fn counted(&self, response: Response<Body>, busy: Busy) -> Response<Answer> {
+        let budget = self.house.shared.pool.budget();
+        let length = response.body().size_hint().exact().unwrap_or_default();
+        let is_shared = response.extensions().get::<Shares>().is_some();
+        if length > SMALL && !is_shared && !budget.lease(Rank::Leaving).resize(length) {
+            return Problem::no_room().into_response().map(|body| Answer::stream(body, None, busy));
+        }
+        let budget = (!is_shared).then(|| Arc::clone(budget));
+        response.map(|body| Answer::stream(body, budget, busy))
     }
 }
 
 fn full() -> Problem {
-    let detail = "api.max_connections is reached; close connections that are not needed, or raise it and restart";
+    let detail = "api.max_connections, or the limit of open files, is reached: close connections that are not needed, or raise \
+                  it and restart";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "connections-full", "The API has no place left", detail)
         .retry_after(1)
 }

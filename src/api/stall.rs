@@ -1,12 +1,14 @@
 //! A byte stream whose writes may not stand still for ever.
 //!
 //! A slow reader is fine, and so is one that sleeps for a while: only one that has taken *nothing* for the whole limit is cut
-//! off. This holds on unix sockets too, where no kernel timeout would.
+//! off. This holds on unix sockets too, where no kernel timeout would. While a write waits, the connection is not idle: the end
+//! of an answer may leave long after its request is over.
 
 use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,6 +18,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::busy::{Busy, Visits};
+
 /// Up to so many bytes are written in one piece: to copy them costs less than to tell the system of several.
 const PIECE: usize = 1 << 10;
 
@@ -24,13 +28,14 @@ const PIECE: usize = 1 << 10;
 pub(super) struct Stall<S> {
     stream: S,
     limit: Duration,
+    visits: Arc<Visits>,
     /// Armed while the peer takes nothing.
-    until: Option<Pin<Box<Sleep>>>,
+    until: Option<(Pin<Box<Sleep>>, Busy)>,
 }
 
 impl<S> Stall<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, until: None }
+    pub(super) fn new(stream: S, limit: Duration, visits: Arc<Visits>) -> Self {
+        Self { stream, limit, visits, until: None }
     }
 
     /// The outcome of a write, unless the peer has had its time.
@@ -39,8 +44,9 @@ impl<S> Stall<S> {
             self.until = None;
             return written;
         }
-        let limit = self.limit;
-        ready!(self.until.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        let Self { limit, visits, until, .. } = self;
+        let (until, _) = until.get_or_insert_with(|| (Box::pin(sleep(*limit)), visits.begin()));
+        ready!(until.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }
@@ -108,7 +114,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_cut_off_at_the_limit() {
         let (near, _far) = duplex(4);
-        let mut stream = Stall::new(near, LIMIT);
+        let visits = Visits::new();
+        let mut stream = Stall::new(near, LIMIT, Arc::clone(&visits));
         let began = Instant::now();
         let error = stream.write_all(b"too much").await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
@@ -118,7 +125,7 @@ mod tests {
     async fn what_is_written_in_parts_arrives_in_order_however_long_it_is() {
         for long in [1, PIECE - 3, PIECE - 2, PIECE * 2] {
             let (near, mut far) = duplex(PIECE * 4);
-            let (mut stream, rest) = (Stall::new(near, LIMIT), "x".repeat(long));
+            let (mut stream, rest) = (Stall::new(near, LIMIT, Visits::new()), "x".repeat(long));
             let parts = ["", "ab", &rest].map(|part| io::IoSlice::new(part.as_bytes()));
             let written = stream.write_vectored(&parts).await.unwrap();
             drop(stream);
@@ -132,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_peer_is_waited_for_as_long_as_it_takes_anything() {
         let (near, mut far) = duplex(1);
-        let mut stream = Stall::new(near, LIMIT);
+        let mut stream = Stall::new(near, LIMIT, Visits::new());
         let reader = tokio::spawn(async move {
             for _ in 0..8 {
                 sleep(LIMIT / 2).await;

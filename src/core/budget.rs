@@ -1,9 +1,9 @@
 //! The byte budget of the whole process: everything that waits in it has a share, given back when it is dropped.
 //!
 //! Shares have ranks, and what can go gives way to what was promised. Inbox history is evicted, the largest holders first,
-//! when an accepted message finds no room; and it never gets the last quarter, so that most find room at once. What is under
-//! way (bodies, frames that are being put together) gets at most a quarter. A share is a guard, so no path through a queue can forget to
-//! give bytes back.
+//! when an accepted message finds no room; and it never gets the last quarter, so that most find room at once. What is
+//! arriving (bodies, frames that are being put together) gets at most a quarter, and so does what slow readers have not taken. A
+//! share is a guard, so no path through a queue can forget to give bytes back.
 
 use std::{
     fmt,
@@ -18,7 +18,8 @@ use std::{
 pub struct Budget {
     limit: u64,
     used: AtomicU64,
-    under_way: AtomicU64,
+    arriving: AtomicU64,
+    leaving: AtomicU64,
     history: AtomicU64,
     holders: Mutex<Vec<Weak<dyn Holder>>>,
 }
@@ -36,7 +37,9 @@ pub trait Holder: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rank {
     /// What has begun to arrive: the body of a request, a frame. It is refused when there is no room.
-    UnderWay,
+    Arriving,
+    /// What a client is told and has not taken yet. It waits when there is no room.
+    Leaving,
     /// What has arrived and is kept for late readers. It gives way.
     History,
 }
@@ -44,8 +47,8 @@ pub enum Rank {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Arc<Self> {
-        let (used, under_way, history) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { limit, used, under_way, history, holders: Mutex::default() })
+        let [used, arriving, leaving, history] = [0; 4].map(AtomicU64::new);
+        Arc::new(Self { limit, used, arriving, leaving, history, holders: Mutex::default() })
     }
 
     /// Bytes held now.
@@ -200,14 +203,17 @@ impl Lease {
         let more = bytes.saturating_sub(self.bytes);
         let limit = self.budget.limit;
         let (most, is_evicting) = match self.rank {
-            Rank::UnderWay => (limit / 4, true),
+            // One that is alone may be larger: else it could never pass.
+            Rank::Arriving | Rank::Leaving if self.sum().load(Ordering::Relaxed) == self.bytes => (limit, true),
+            Rank::Arriving | Rank::Leaving => (limit / 4, true),
             Rank::History => (limit - limit / 4, false),
         };
         if more > 0 {
             if !take(self.sum(), more, most) {
                 return false;
             }
-            if !self.budget.take(more) && !(is_evicting && self.budget.take_from_history(more)) {
+            let has_room = self.budget.take(more) || (is_evicting && self.budget.take_from_history(more));
+            if !has_room {
                 self.sum().fetch_sub(more, Ordering::Relaxed);
                 return false;
             }
@@ -240,7 +246,8 @@ impl Lease {
 
     fn sum(&self) -> &AtomicU64 {
         match self.rank {
-            Rank::UnderWay => &self.budget.under_way,
+            Rank::Arriving => &self.budget.arriving,
+            Rank::Leaving => &self.budget.leaving,
             Rank::History => &self.budget.history,
         }
     }
@@ -285,7 +292,7 @@ mod tests {
 
     impl Holder for Heap {
         fn held(&self, _may_wait: bool) -> Option<u64> {
-            Some(self.bytes())
+            Some(self.0.try_lock().ok()?.bytes())
         }
 
         fn shrink(&self, to: u64, _may_wait: bool) {
@@ -316,15 +323,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_gets_a_quarter_and_history_gives_way_to_it() {
+    fn what_arrives_gets_a_quarter_and_history_gives_way_to_it() {
         let budget = Budget::new(100);
         let heap = Heap::of(&budget, 75);
         let accepted = budget.reserve(25);
-        let mut body = budget.lease(Rank::UnderWay);
-        assert!(body.resize(25) && !body.resize(26));
+        let (mut body, mut other) = (budget.lease(Rank::Arriving), budget.lease(Rank::Arriving));
+        assert!(body.resize(15) && other.resize(10) && !body.resize(16));
         assert_eq!((budget.used(), heap.bytes()), (100, 50));
+        drop(other);
+        assert!(body.resize(30), "one that is alone may be larger");
         drop((accepted, body));
-        assert_eq!(budget.used(), 50);
+        assert_eq!(budget.used(), heap.bytes());
     }
 
     #[test]

@@ -187,11 +187,28 @@ fn flooded(hub: &Hub, messages: usize, bytes: usize) {
 }
 
 #[test]
+fn what_was_put_back_is_read_again_or_is_a_gap() {
+    let hub = hub(2, 100);
+    let mut reader = hub.subscribe(From::Latest);
+    publish(&hub, "a");
+    publish(&hub, "b");
+    for _ in 0..2 {
+        assert_eq!(text(reader.try_next()), "a");
+        reader.put_back();
+    }
+    publish(&hub, "c");
+    assert!(matches!(reader.try_next(), Some(Next::Gap { missed: Some(1), from: 100, to: 100 })));
+    assert_eq!(text(reader.try_next()), "b");
+}
+
+#[test]
 fn full_inboxes_make_room_for_what_is_sent_and_readers_are_told() {
     let budget = Budget::new(256 << 10);
     let hubs: Vec<_> = (0..16).map(|_| Hub::new(inbox::Policy::default(), 1, &budget, 1)).collect();
     let mut reader = hubs[0].subscribe(From::Latest);
-    hubs.iter().for_each(|hub| flooded(hub, 32, 1 << 10));
+    for hub in &hubs {
+        flooded(hub, 32, 1 << 10);
+    }
     assert!(budget.history() > 180 << 10, "{}", budget.history());
     let shares: Vec<_> = (0..256).map(|_| budget.reserve(1000)).collect();
     assert!(shares.iter().all(Option::is_some));
@@ -203,11 +220,8 @@ fn full_inboxes_make_room_for_what_is_sent_and_readers_are_told() {
 fn a_flooded_inbox_takes_nothing_of_what_is_owed_to_another() {
     let budget = Budget::new(64 << 10);
     let policy = || inbox::Policy { max_messages: 1_000_000, max_bytes: 1 << 30, ..inbox::Policy::default() };
-    let (quiet, late, loud) = (
-        Hub::new(policy(), 1, &budget, 1),
-        Hub::new(policy(), 1, &budget, 1),
-        Hub::new(policy(), 1, &budget, 1),
-    );
+    let (quiet, late, loud) =
+        (Hub::new(policy(), 1, &budget, 1), Hub::new(policy(), 1, &budget, 1), Hub::new(policy(), 1, &budget, 1));
     flooded(&quiet, 10, 1000);
     flooded(&loud, 200, 1000);
     let mut reader = quiet.subscribe(From::Oldest);

@@ -73,7 +73,7 @@ impl<S> Lent<S> {
     }
 
     /// Bytes that the stream has given.
-    pub(super) fn read(&self) -> u64 {
+    pub fn read(&self) -> u64 {
         self.read
     }
 

@@ -200,7 +200,7 @@ impl Families {
         self.daemon.admission_waiting.set(whole(attempts as u64));
     }
 
-    /// Bytes of payload held in all outboxes and inboxes, and `limits.memory`.
+    /// Bytes that wait in the process, and `limits.memory`.
     pub fn payload(&self, held_bytes: u64, limit_bytes: u64) {
         self.daemon.payload_bytes.set(whole(held_bytes));
         self.daemon.payload_limit_bytes.set(whole(limit_bytes));
@@ -329,8 +329,8 @@ impl Daemon {
             last_reload_success: to.keep(Gauge::with_opts(opts("config_last_reload_success_timestamp_seconds", "When a configuration was last applied, in seconds since 1970."))?)?,
             last_reload_successful: to.gauge("config_last_reload_successful", "Whether the last configuration read was applied.")?,
             admission_waiting: to.gauge("admission_waiting", "Attempts that wait for admission.")?,
-            payload_bytes: to.gauge("payload_bytes", "Bytes of payload held in all outboxes and inboxes.")?,
-            payload_limit_bytes: to.gauge("payload_limit_bytes", "Bytes of payload that may be held: limits.memory.")?,
+            payload_bytes: to.gauge("payload_bytes", "Bytes that wait in the process: messages, inbox history, what arrives and what has not left.")?,
+            payload_limit_bytes: to.gauge("payload_limit_bytes", "Bytes that may: limits.memory.")?,
             store_needed: to.gauge("store_needed", "1 if an endpoint needs the store of durable outboxes, or there is one already.")?,
             store_up: to.gauge("store_up", "1 if the store of durable outboxes takes messages; 0 if not, or if none is needed.")?,
             store_bytes: to.gauge("store_bytes", "Bytes of the store's file that hold something.")?,

@@ -19,7 +19,7 @@ pub fn render(registry: &Registry) -> String {
             tracing::error!(metric = %name, %error, "metric left out");
         }
     }
-    String::from_utf8_lossy(&text).into_owned()
+    String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ impl Pool {
     /// Brings gauges that nothing pushes up to date; to be called before metrics are rendered.
     pub fn observe(&self) {
         let now = tokio::time::Instant::now().into_std();
-        for pod in self.inner.pods().values() {
+        // Senders need the list too.
+        let pods: Vec<_> = self.inner.pods().values().cloned().collect();
+        for pod in pods {
             pod.metrics.show(pod.gauges(now));
         }
         self.inner.families.log_lines_dropped(logging::dropped());

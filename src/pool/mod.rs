@@ -31,12 +31,13 @@ use crate::{
         inbox,
         link::Verb,
         message::MessageId,
+        outbox::Refusal,
         phase::Phase,
         receipt::{self, Receipt},
     },
     hub::{self, Hub},
     link::{Looker, Order},
-    observe::{Families, Spans},
+    observe::{self, Families, Spans},
 };
 
 pub use crate::link::Stop;
@@ -151,6 +152,27 @@ impl Pool {
         // Nothing can drain a pool that nobody has yet.
         let _ = inner.apply(Loaded { config: Config::clone(&config), warnings: Vec::new() }).await;
         Self { inner }
+    }
+
+    /// What everything that waits in the process has a share of.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.inner.budget
+    }
+
+    /// The longest message that an endpoint takes; `None`: there is no such endpoint.
+    pub fn longest(&self, endpoint: &str) -> Option<usize> {
+        Some(self.inner.pod(endpoint)?.config().link.outbox.max_message)
+    }
+
+    /// Counts a message that was refused before it was read, for it is longer than that; says so.
+    pub fn too_long(&self, endpoint: &str, bytes: usize) -> Refused {
+        match self.inner.pod(endpoint) {
+            Some(pod) => {
+                pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
+                Refused::TooBig { bytes, limit: pod.config().link.outbox.max_message }
+            }
+            None => Refused::NoEndpoint(endpoint.to_owned()),
+        }
     }
 
     /// Every endpoint, by name.

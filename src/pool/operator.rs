@@ -8,7 +8,10 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use super::{DeadLetter, Inner, Orphans, Page, Pod, Pool, Refused, Send, StoreView, send::{ack_key, cost}};
+use super::{
+    DeadLetter, Inner, Orphans, Page, Pod, Pool, Refused, Send, StoreView,
+    send::{ack_key, cost},
+};
 use crate::{
     core::{
         message::{Extras, Message, MessageId},

@@ -156,7 +156,9 @@ impl Inner {
             next = rest.next_if(|send| way.is_of(send));
         }
         let mut receipts = self.receipts.entering();
-        prepared.into_iter().for_each(|one| run.enter(way, one, &mut receipts));
+        for one in prepared {
+            run.enter(way, one, &mut receipts);
+        }
         run
     }
 
@@ -174,7 +176,9 @@ impl Inner {
             way.pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
             return Err(way.refused(Refusal::TooBig, bytes));
         }
-        let share = self.admit(way, cost(&send.payload, send.key.as_deref())).inspect_err(|refused| count(&way.pod, refused))?;
+        let share = self
+            .admit(way, cost(&send.payload, send.key.as_deref()))
+            .inspect_err(|refused| count(&way.pod, refused))?;
         let receipt = receipt(&way.slot, &send.payload, wall);
         let repeat = send.idempotency_key.is_some().then(|| Box::new(send.clone()));
         let ack = ack_key(&way.config, &send.payload);
@@ -207,12 +211,12 @@ impl Inner {
     /// What a caller is told in the end.
     async fn heard(&self, accepted: Accepted) -> Result<Receipt, Refused> {
         match accepted {
-            Accepted::Now { receipt, hearing: None } => Ok(self.taken(receipt)),
+            Accepted::Now { receipt, hearing: None }
+            | Accepted::Before { repeat: Repeat { first: Some((receipt, None)), .. }, .. } => Ok(self.taken(receipt)),
             Accepted::Now { receipt, hearing: Some((hearing, way)) } => match verdict(hearing).await {
                 Some(verdict) => self.told(&way, receipt, verdict).await,
                 None => Err(Refused::Draining).inspect_err(|refused| count(&way.pod, refused)),
             },
-            Accepted::Before { repeat: Repeat { first: Some((receipt, None)), .. }, .. } => Ok(self.taken(receipt)),
             Accepted::Before { repeat: Repeat { first: None, send }, .. } => self.send_anew(*send).await,
             Accepted::Before { repeat: Repeat { first: Some((receipt, Some(hearing))), mut send }, way, now } => {
                 let until = now.checked_add(send.patience).unwrap_or(now);

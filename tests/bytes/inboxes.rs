@@ -10,16 +10,16 @@ const MESSAGES: usize = 64;
 const BYTES: usize = 32 << 10;
 const ENDPOINTS: usize = 8;
 
-/// The port of a peer that sends [`MESSAGES`] to each client at once, and then reads.
-async fn flooding() -> u16 {
+/// The port of a peer that sends so many messages of so many bytes to each client at once, and then reads.
+pub(crate) async fn flooding(messages: usize, bytes: usize) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let mut socket = accept_async(stream).await.unwrap();
-                for _ in 0..MESSAGES {
-                    socket.send(Message::binary(vec![0; BYTES])).await.unwrap();
+                for _ in 0..messages {
+                    socket.send(Message::binary(vec![0; bytes])).await.unwrap();
                 }
                 while let Some(Ok(_)) = socket.next().await {}
             });
@@ -30,10 +30,12 @@ async fn flooding() -> u16 {
 
 #[tokio::test]
 async fn full_inboxes_leave_room_for_what_is_sent() {
-    let port = flooding().await;
+    let port = flooding(MESSAGES, BYTES).await;
     let endpoints: String =
         (0..ENDPOINTS).map(|index| format!("[endpoints.e{index}]\nurl = \"ws://127.0.0.1:{port}/\"\n")).collect();
-    let sections = format!("[limits]\nmemory = \"4MiB\"\n[admission]\nper_host = 16\n[endpoints.down]\nurl = \"ws://127.0.0.1:1/\"\n{endpoints}");
+    let sections = format!(
+        "[limits]\nmemory = \"4MiB\"\n[admission]\nper_host = 16\n[endpoints.down]\nurl = \"ws://127.0.0.1:1/\"\n{endpoints}"
+    );
     let daemon = Daemon::start(&sections).await;
     for index in 0..ENDPOINTS {
         until("a full inbox", async || {

@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(clippy::print_stderr, reason = "what a test skips is said aloud")]
 
+mod bodies;
+mod house;
 mod inboxes;
+mod readers;
 #[path = "../support/mod.rs"]
 mod support;

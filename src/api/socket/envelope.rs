@@ -54,14 +54,10 @@ fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(S
     };
     let ttl = request.ttl.as_deref().map(humantime::parse_duration).transpose();
     let ttl = ttl.map_err(|error| Problem::bad_request(format!("ttl: {error}")))?;
-    let idempotency_key = request.idempotency_key;
-    if idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > messages::KEY_MAX) {
-        return Err(Problem::bad_request(format!("idempotencyKey must have 1 to {} bytes", messages::KEY_MAX)));
-    }
     let send = Send {
-        key: request.key,
+        key: request.key.as_deref().map(messages::ordering_key).transpose()?,
         ttl,
-        idempotency_key,
+        idempotency_key: request.idempotency_key.as_deref().map(messages::name_of_send).transpose()?,
         wants_confirmation: wanted == Rung::Confirmed,
         ..message(messages::data(request.data, request.binary)?)
     };

@@ -81,8 +81,8 @@ pub(super) async fn upgrade(
     let terms = Terms { endpoint: Arc::clone(&view.config.name), link, envelope };
     let events = Consumer::of(&shared, &name, wish)?;
     let sends = Sends::new(shared.pool.clone(), envelope);
-    let stop = shared.stop.clone();
-    let limits = limits(&view.config);
+    let (stop, budget) = (shared.stop.clone(), Arc::clone(shared.pool.budget()));
+    let limits = limits(&view.config, envelope);
     let upgraded = hyper::upgrade::on(&mut request);
     let place = request.extensions_mut().remove::<Place>();
     tokio::spawn(async move {
@@ -92,20 +92,22 @@ pub(super) async fn upgrade(
         if let Ok(upgraded) = upgraded.await {
             let stream = Lent::new(TokioIo::new(upgraded));
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-            Session::new(socket, terms, events, sends).serve(stop, pass).await;
+            Session::new(socket, terms, events, sends, &budget).serve(stop, pass).await;
         }
     });
     Ok(response)
 }
 
-fn limits(endpoint: &config::Endpoint) -> WebSocketConfig {
+fn limits(endpoint: &config::Endpoint, envelope: bool) -> WebSocketConfig {
+    let longest = endpoint.link.outbox.max_message;
     // Base64 and escapes make an envelope longer than its message.
-    let longest = endpoint.link.outbox.max_message.saturating_mul(2).saturating_add(4096);
+    let longest = if envelope { longest.saturating_mul(2).saturating_add(4096) } else { longest };
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size((4 << 20) + 2 * endpoint.inbox.max_message)
         .max_message_size(Some(longest))
+        .max_frame_size(Some(longest))
 }
 
 /// Why a conversation ends.
@@ -116,6 +118,8 @@ enum End {
     Farewell(u16, String),
     /// We close it, and what the client has sent counts no more.
     Withdrawn(String),
+    /// There is no room for what it sends.
+    NoRoom,
 }
 
 fn stopping() -> End {
@@ -130,6 +134,13 @@ async fn close(mut socket: Socket, end: End) {
             End::Gone => drop(socket.flush().await),
             End::Farewell(code, reason) => say_goodbye(&mut socket, code, reason).await,
             End::Withdrawn(why) => say_goodbye(&mut socket, 1008, format!("no longer allowed: {why}")).await,
+            End::NoRoom => {
+                let reason = "limits.memory is used up; send again later".into();
+                let frame = CloseFrame { code: CloseCode::from(1013), reason };
+                let _ = socket.send(Message::Close(Some(frame))).await;
+                // What has arrived of a message goes with the reader that gathered it.
+                return hang_up(&mut socket.into_inner()).await;
+            }
         }
         hang_up(socket.get_mut()).await
     };

@@ -96,6 +96,11 @@ impl Sends {
         self.ahead.len() < AHEAD && self.ahead_bytes < AHEAD_BYTES && self.settling.len() < WAITS
     }
 
+    /// Bytes of those that wait for their turn.
+    pub(super) fn ahead_bytes(&self) -> usize {
+        self.ahead_bytes
+    }
+
     /// Waits until nothing is left that has not been accepted or refused; nobody is told of it.
     pub(super) async fn all_accepted(&mut self) {
         poll_fn(|cx| {

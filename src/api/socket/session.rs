@@ -36,10 +36,11 @@ use super::{
 use crate::{
     api::{
         access::Pass,
-        consumer::{Consumer, Told},
+        consumer::{Consumer, PAUSE, Told, length},
         convert, stopped,
     },
     core::{
+        budget::{Budget, Lease, Rank},
         message::{Kind, Payload},
         receipt::State as Rung,
     },
@@ -54,6 +55,8 @@ const PING: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_mins(5);
 /// Events passed on before anything else has its turn.
 const AT_ONCE: usize = 256;
+/// What has arrived counts in the budget from here on.
+const SMALL: u64 = 16 << 10;
 /// Rounds of one turn before other tasks get theirs.
 const ROUNDS: usize = 8;
 
@@ -76,12 +79,22 @@ pub(super) struct Session {
     owes: bool,
     heard: Instant,
     ping: Pin<Box<Sleep>>,
+    /// For what has arrived of a message, and for messages that wait for their turn.
+    arriving: Lease,
+    /// Bytes that had arrived with the last whole message.
+    arrived: u64,
+    /// For what has not left.
+    leaving: Lease,
+    /// Until when it is not told anything long, for want of room.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Session {
-    pub(super) fn new(socket: Socket, terms: Terms, events: Consumer, sends: Sends) -> Self {
+    pub(super) fn new(socket: Socket, terms: Terms, events: Consumer, sends: Sends, budget: &Arc<Budget>) -> Self {
         let heard = Instant::now();
-        Self { socket, terms, events, sends, owes: false, heard, ping: Box::pin(sleep_until(heard + PING)) }
+        let ping = Box::pin(sleep_until(heard + PING));
+        let (arriving, leaving) = (budget.lease(Rank::Arriving), budget.lease(Rank::Leaving));
+        Self { socket, terms, events, sends, owes: false, heard, ping, arriving, arrived: 0, leaving, pause: None }
     }
 
     pub(super) async fn serve(mut self, mut stop: watch::Receiver<bool>, mut pass: Pass) {
@@ -148,11 +161,20 @@ impl Session {
         {
             heard = true;
             self.take(arrived)?;
+            self.arrived = self.socket.get_ref().read();
         }
         if heard {
             self.heard = Instant::now();
         }
-        Ok(())
+        self.count_arriving()
+    }
+
+    /// What waits here has its share of the budget, or the client is told to come again later.
+    fn count_arriving(&mut self) -> Result<(), End> {
+        let begun = self.socket.get_ref().read() - self.arrived;
+        let waiting = begun + self.sends.ahead_bytes() as u64;
+        let waiting = if waiting > SMALL { waiting } else { 0 };
+        if waiting == self.arriving.bytes() || self.arriving.resize(waiting) { Ok(()) } else { Err(End::NoRoom) }
     }
 
     fn take(&mut self, arrived: Option<Result<Message, Error>>) -> Result<(), End> {
@@ -197,12 +219,28 @@ impl Session {
             if self.poll_room(cx)?.is_pending() {
                 return Ok(false);
             }
+            if let Some(pause) = &mut self.pause
+                && pause.as_mut().poll(cx).is_pending()
+            {
+                return Ok(false);
+            }
+            self.pause = None;
             match self.events.poll_next(cx) {
+                Poll::Ready(Told::Entry(entry)) if !self.has_room_for(&entry) => {
+                    self.events.put_back();
+                    self.pause = Some(Box::pin(sleep_until(Instant::now() + PAUSE)));
+                }
                 Poll::Ready(told) => self.tell(told)?,
                 Poll::Pending => return Ok(false),
             }
         }
         Ok(true)
+    }
+
+    /// Takes a share of the budget for a long one, until it has left.
+    fn has_room_for(&mut self, entry: &Entry) -> bool {
+        let length = length(entry);
+        length == 0 || self.leaving.resize(self.leaving.bytes() + length)
     }
 
     fn tell(&mut self, told: Told) -> Result<(), End> {
@@ -257,6 +295,10 @@ impl Session {
             return Ok(Poll::Pending);
         }
         self.owes = false;
+        if self.leaving.bytes() > 0 {
+            // Nothing is always to be had.
+            let _ = self.leaving.resize(0);
+        }
         Ok(Poll::Ready(()))
     }
 }

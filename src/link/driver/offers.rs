@@ -114,6 +114,8 @@ impl<D: Dial> Driver<D> {
     fn turn_away(&mut self, whom: impl Fn(&Waiting) -> bool) {
         let (over, patient) = mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(whom);
         self.waiting = patient.into();
-        over.into_iter().for_each(|waiting| waiting.refuse(Refusal::Full));
+        for waiting in over {
+            waiting.refuse(Refusal::Full);
+        }
     }
 }
