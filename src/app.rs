@@ -16,6 +16,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     api::{Api, ListenError, Listener},
     config::{Config, Fingerprint, Sources},
+    core::clock::Clock,
     observe::{Exporter, Families},
     pool::{Left, Pool},
     process::{files, notify::Notify, pace, passed::Passed, signals::Signals},
@@ -105,7 +106,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
         () = reloader.follow(reload) => {}
     }
     let limit = pool.config().limits.drain;
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now().later(limit);
     drain(&pool, &herald, limit.saturating_sub(spans_share(exporter.is_some(), limit))).await;
     stop.send_replace(true);
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
@@ -113,7 +114,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     looking.abort();
     if let Some(exporter) = exporter {
         // The last spans are those of the links that were just closed.
-        exporter.finish(deadline.min(Instant::now() + LAST_SPANS)).await;
+        exporter.finish(deadline.min(Instant::now().later(LAST_SPANS))).await;
     }
     tracing::info!("wskeeper has stopped");
     Ok(())
@@ -135,7 +136,7 @@ fn spans_share(is_exporting: bool, limit: Duration) -> Duration {
 }
 
 async fn drain(pool: &Pool, herald: &Herald, within: Duration) {
-    let deadline = Instant::now() + within;
+    let deadline = Instant::now().later(within);
     pool.drain();
     tracing::info!(deadline_s = within.as_secs_f64(), "wskeeper is draining: it takes no new messages");
     // Told first, but a service manager that takes nothing costs the links none of their time.

@@ -18,6 +18,7 @@
 //! `tests/architecture.rs` reads the sources and holds the rooms to it. `docs/architecture.md` says more.
 
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing and ignores the rest"))]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, reason = "a peer's number may be any: see core::clock"))]
 
 pub mod api;
 pub mod app;

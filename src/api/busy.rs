@@ -19,7 +19,10 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
-use crate::core::budget::{Budget, Lease, Rank};
+use crate::core::{
+    budget::{Budget, Lease, Rank},
+    clock::Clock,
+};
 
 /// What an answer hands over at a time.
 const PIECE: usize = 16 << 10;
@@ -72,7 +75,7 @@ impl Visits {
     pub(super) async fn idle(&self, limit: Duration) {
         loop {
             let since = if self.is_busy() { Instant::now() } else { self.at(&self.ended) };
-            let until = since + limit;
+            let until = since.later(limit);
             if until <= Instant::now() {
                 return;
             }
@@ -85,7 +88,8 @@ impl Visits {
     pub(super) async fn stalled(&self, limit: Duration) {
         loop {
             let is_owed = self.owed.load(Ordering::Acquire) > 0;
-            let until = if is_owed { self.at(&self.moved) } else { Instant::now() } + limit;
+            let since = if is_owed { self.at(&self.moved) } else { Instant::now() };
+            let until = since.later(limit);
             if until <= Instant::now() {
                 return;
             }
@@ -94,7 +98,7 @@ impl Visits {
     }
 
     fn at(&self, nanos: &AtomicU64) -> Instant {
-        self.began + Duration::from_nanos(nanos.load(Ordering::Relaxed))
+        self.began.later(Duration::from_nanos(nanos.load(Ordering::Relaxed)))
     }
 
     fn nanos(&self) -> u64 {

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{json::BOM, problem::Problem};
-use crate::core::budget::Lease;
+use crate::core::{budget::Lease, clock::Clock};
 
 /// What has arrived of a line is counted from here on.
 const SMALL: usize = 16 << 10;
@@ -73,7 +73,7 @@ impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
                 }
             }
             if !self.pending.is_empty() || self.skipping {
-                until.get_or_insert(Instant::now() + self.patience);
+                until.get_or_insert(Instant::now().later(self.patience));
             }
             let Some(piece) = by(until, self.pieces.next()).await else {
                 (self.ended, self.skipping) = (true, false);

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     core::{
+        clock::Clock,
         message::{Kind, MessageId, Payload},
         receipt::{Receipt, State as Rung},
     },
@@ -169,7 +170,7 @@ async fn deliver_and_wait(
     timeout: Duration,
 ) -> Result<(StatusCode, Receipt), Problem> {
     look_at_wait(pool, &send.endpoint, wanted)?;
-    let until = tokio::time::Instant::now() + timeout;
+    let until = tokio::time::Instant::now().later(timeout);
     let receipt = pool.send(send).await?;
     let patience = until.saturating_duration_since(tokio::time::Instant::now());
     let receipt = pool.settle(receipt.id, wanted, patience).await.unwrap_or(receipt);

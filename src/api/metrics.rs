@@ -18,7 +18,10 @@ use http::{HeaderValue, header};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Shared, problem::Problem, wire};
-use crate::core::budget::{Budget, Lease, Rank};
+use crate::core::{
+    budget::{Budget, Lease, Rank},
+    clock::Clock,
+};
 
 /// How long a text serves that took the processor as long as this; another is made anew.
 const FRESH: Duration = Duration::from_secs(1);
@@ -88,7 +91,7 @@ fn serve(asked: &mpsc::Receiver<oneshot::Sender<Text>>, budget: &Arc<Budget>, mu
             let began = spent();
             let (text, mut lease) = (write(), budget.lease(Rank::Leaving));
             let is_much = spent().saturating_sub(began) >= MUCH;
-            let until = Instant::now() + if is_much { FRESH } else { Duration::ZERO };
+            let until = Instant::now().later(if is_much { FRESH } else { Duration::ZERO });
             let has_room = lease.resize(text.len() as u64);
             has_room.then(|| (Bytes::from_owner(Written { text, _lease: lease }), until))
         });

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::core::clock;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -339,7 +340,7 @@ pub fn time(at: SystemTime) -> String {
     SECOND.with_borrow_mut(|(second, until_seconds)| {
         if *second != Some(since.as_secs()) {
             *second = Some(since.as_secs());
-            let whole = UNIX_EPOCH + Duration::from_secs(since.as_secs());
+            let whole = clock::since_epoch(Duration::from_secs(since.as_secs()));
             *until_seconds = humantime::format_rfc3339_seconds(whole).to_string();
             // Its `Z`.
             until_seconds.pop();

@@ -77,7 +77,9 @@ impl Herald {
     /// The daemon drains, for so long at most.
     pub(super) async fn stopping(&self, pool: &Pool, drain: Duration) {
         let status = self.status(pool);
-        self.notify.tell(&[State::Stopping, State::Extend(drain + AFTER_DRAIN), State::Status(&status)]).await;
+        self.notify
+            .tell(&[State::Stopping, State::Extend(drain.saturating_add(AFTER_DRAIN)), State::Status(&status)])
+            .await;
     }
 
     /// Keeps the status true and the watchdog fed. Never ends.

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::clock::Clock;
+
 /// The pool's limits on attempts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -68,7 +70,7 @@ impl Admission {
     /// Follows new limits; who is CONNECTING stays so.
     pub fn set_policy(&mut self, policy: Policy, now: Instant) {
         self.policy = policy;
-        self.not_before = self.not_before.min(now + self.spacing());
+        self.not_before = self.not_before.min(now.later(self.spacing()));
         let addresses: BTreeSet<_> = self.lines.keys().map(|(address, _)| *address).collect();
         for address in addresses {
             self.update(address, |_| {});
@@ -107,7 +109,7 @@ impl Admission {
         self.update(address, |_| {});
         if !extra {
             self.connecting += 1;
-            self.not_before = self.not_before.max(now) + self.spacing();
+            self.not_before = self.not_before.max(now).later(self.spacing());
         }
         Some((ticket, address))
     }

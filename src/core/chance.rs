@@ -27,12 +27,12 @@ impl Chance {
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let span = u64::try_from(high.saturating_sub(low).as_nanos()).unwrap_or(u64::MAX - 1);
         let drawn = (u128::from(self.bits()) * (u128::from(span) + 1)) >> 64;
-        low + Duration::from_nanos(u64::try_from(drawn).unwrap_or(span))
+        low.saturating_add(Duration::from_nanos(u64::try_from(drawn).unwrap_or(span)))
     }
 
     /// `low`, or up to a tenth more: those who are told the same moment should not all come at it.
     pub fn above(&mut self, low: Duration) -> Duration {
-        self.between(low, low + low / 10)
+        self.between(low, low.saturating_add(low / 10))
     }
 }
 

@@ -18,6 +18,7 @@ use std::{
 
 use super::{
     admission::{Admission, Policy},
+    clock::Clock,
     event::LinkId,
 };
 
@@ -246,7 +247,7 @@ impl Door {
             looking: None,
         });
         let spacing = (now.saturating_duration_since(outage.since) / LOOKS).clamp(SHORTEST, LONGEST);
-        outage.next = now + wait.unwrap_or_default().max(spacing);
+        outage.next = now.later(wait.unwrap_or_default().max(spacing));
         outage.prober = link.clone();
         if is_new {
             // Who stands in line for it already comes back before the door.

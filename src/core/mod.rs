@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod budget;
 pub mod chance;
 pub mod chaos;
+pub mod clock;
 pub mod close;
 pub mod door;
 pub mod entry;

@@ -63,7 +63,7 @@ impl Timers {
         let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(Self::UNARMED - 1);
         self.at[timer as usize] = match at.checked_duration_since(base) {
             Some(later) => nanos(later).min(Self::UNARMED - 1),
-            None => -nanos(base - at),
+            None => -nanos(base.saturating_duration_since(at)),
         };
     }
 

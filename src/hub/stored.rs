@@ -10,6 +10,7 @@ use std::{
 
 use super::{Entry, Item};
 use crate::core::{
+    clock,
     close::Closed,
     event::LinkId,
     phase::{Phase, Reason},
@@ -101,7 +102,7 @@ impl Stored {
         };
         Arc::new(Entry {
             cursor,
-            at: UNIX_EPOCH + Duration::from_nanos(*at),
+            at: clock::since_epoch(Duration::from_nanos(*at)),
             link: LinkId { endpoint: Arc::clone(endpoint), index: *index },
             generation: *generation,
             item,

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     config::{Endpoint, url::Target},
     core::{
+        clock::Clock,
         close::Cause,
         door::Verdict,
         event::{Certificates, DialFailure, Established, LinkId, Steps, Timings},
@@ -169,12 +170,12 @@ impl Attempt {
         let address = won.permit.address;
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
         let mut permit = won.permit;
-        permit.silence = Some((Instant::now() + self.patience().silence, Verdict::Failing(None)));
+        permit.silence = Some((Instant::now().later(self.patience().silence), Verdict::Failing(None)));
         let (stream, certificates) = if ask.target.tls {
             (self.report)(Progress::Securing);
             let began = Instant::now();
             let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls, &self.aside).await;
-            self.timings.tls = Some(self.timings.tls.unwrap_or_default() + began.elapsed());
+            self.timings.tls = Some(self.timings.tls.unwrap_or_default().saturating_add(began.elapsed()));
             permit.verdict = secured.as_ref().err().and_then(tls::TlsFault::verdict);
             let (stream, certificates) = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
             (Transport::Tls(Box::new(stream)), certificates)
@@ -184,7 +185,7 @@ impl Attempt {
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
         let agreed = upgrade::upgrade(stream, &ask.wish(self.endpoint.protocols_optional)).await;
-        self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default() + began.elapsed());
+        self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up));
         Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {
             stream,
@@ -204,7 +205,7 @@ impl Attempt {
         (self.report)(Progress::Resolving);
         let began = Instant::now();
         let found = resolve::resolve(&target.host, target.port, &self.aside).await;
-        self.timings.dns = Some(self.timings.dns.unwrap_or_default() + began.elapsed());
+        self.timings.dns = Some(self.timings.dns.unwrap_or_default().saturating_add(began.elapsed()));
         let addresses =
             found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
         let outcome = race::race(&*self.gate, &self.id, addresses, self.patience(), &self.report).await;
@@ -212,8 +213,8 @@ impl Attempt {
             Ok(won) => (won.admission, won.took),
             Err(lost) => (lost.admission, lost.took),
         };
-        self.timings.admission = Some(self.timings.admission.unwrap_or_default() + admission);
-        self.timings.tcp = Some(self.timings.tcp.unwrap_or_default() + took);
+        self.timings.admission = Some(self.timings.admission.unwrap_or_default().saturating_add(admission));
+        self.timings.tcp = Some(self.timings.tcp.unwrap_or_default().saturating_add(took));
         outcome.map_err(|lost| Setback::new(Cause::Connect, &lost))
     }
 

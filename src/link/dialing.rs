@@ -66,9 +66,9 @@ impl<S: Wire> Dialing<S> {
             Progress::Securing => tls,
             Progress::Upgrading => upgrade,
         };
-        *step = Some(step.unwrap_or_default() + took);
+        *step = Some(step.unwrap_or_default().saturating_add(took));
         if self.stage != Progress::Queued {
-            *total += took;
+            *total = total.saturating_add(took);
         }
         (self.stage, self.since) = (stage, now);
     }

@@ -40,6 +40,7 @@ use tokio::{
 
 use crate::core::{
     chaos::Fault,
+    clock::Clock,
     door::Verdict,
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
@@ -59,6 +60,16 @@ pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use tls::TlsTrouble;
 pub use transport::{Transport, limit_unacknowledged};
 pub use upgrade::UpgradeTrouble;
+
+impl Clock for tokio::time::Instant {
+    fn checked_later(self, span: Duration) -> Option<Self> {
+        self.checked_add(span)
+    }
+
+    fn checked_earlier(self, span: Duration) -> Option<Self> {
+        self.checked_sub(span)
+    }
+}
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{Gate, Permit, Progress, Report, transport};
-use crate::core::{door::Verdict, event::LinkId};
+use crate::core::{clock::Clock, door::Verdict, event::LinkId};
 
 /// The next address is tried when the last one has not answered for this long (RFC 8305 §8).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -76,7 +76,7 @@ async fn run(
     let mut rest = others.into_iter();
     let mut running = FuturesUnordered::new();
     running.push(connect(Ask::Have(first), gate, link, patience));
-    let mut next_at = began + STAGGER;
+    let mut next_at = began.later(STAGGER);
     let mut detail = String::new();
     loop {
         let failed = tokio::select! {
@@ -92,7 +92,7 @@ async fn run(
         }
         if let Some(address) = rest.next() {
             running.push(connect(Ask::Need(address), gate, link, patience));
-            next_at = Instant::now() + STAGGER;
+            next_at = Instant::now().later(STAGGER);
         } else if running.is_empty() {
             return Err(Lost { detail, admission, took: began.elapsed() });
         }
@@ -128,7 +128,7 @@ async fn connect(
         Ask::Have(permit) => permit,
         Ask::Need(address) => gate.admit(link.clone(), vec![address], true).await,
     };
-    permit.silence = Some((Instant::now() + silence, Verdict::Unreachable));
+    permit.silence = Some((Instant::now().later(silence), Verdict::Unreachable));
     let tcp = TcpStream::connect(permit.address).await;
     permit.silence = None;
     permit.verdict = tcp.as_ref().err().and_then(verdict);

@@ -18,6 +18,7 @@ use prometheus::{
 };
 
 use super::{endpoint::EndpointMetrics, handles::LinkMetrics};
+use crate::core::clock;
 
 const NAMESPACE: &str = "wskeeper";
 /// 5 ms to 30 s: a dial, TLS included.
@@ -192,7 +193,7 @@ impl Families {
     /// Whether the last configuration read was applied, and when the one in force was.
     pub fn last_reload(&self) -> (bool, SystemTime) {
         let applied = Duration::try_from_secs_f64(self.daemon.last_reload_success.get()).unwrap_or_default();
-        (self.daemon.last_reload_successful.get() == 1, UNIX_EPOCH + applied)
+        (self.daemon.last_reload_successful.get() == 1, clock::since_epoch(applied))
     }
 
     /// Attempts that wait for admission now.

@@ -18,6 +18,7 @@ use super::view::StandingView;
 use crate::{
     core::{
         admission::Policy,
+        clock::Clock,
         door::{Door, Grant, Verdict},
         event::LinkId,
         lobby::Lobby,
@@ -123,7 +124,7 @@ impl Gatekeeper {
         let holders: Vec<_> = holders.map(|(link, _)| link.clone()).take(HOLDERS_SHOWN).collect();
         let now = Instant::now().into_std();
         let down = desk.door.down_since(*ticket).map(|since| now.saturating_duration_since(since));
-        let down_since = down.map(|down| SystemTime::now() - down);
+        let down_since = down.map(|down| SystemTime::now().earlier(down));
         let held_by_rate = down.is_none() && desk.door.held_by_rate(now).is_some();
         Some(StandingView {
             ahead: desk.door.ahead(*ticket).or_else(|| desk.lobby.ahead(&link.endpoint, *ticket))?,

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     core::{
+        clock::Clock,
         message::{Extras, Message, MessageId},
         receipt::{Fate, Receipt, State},
     },
@@ -134,7 +135,7 @@ impl Pool {
         let _one_at_a_time = inner.applying.lock().await;
         let records = inner.orphans_of(of)?;
         let at = SystemTime::now();
-        let keep_until = at + crate::core::receipt::CLAIM;
+        let keep_until = at.later(crate::core::receipt::CLAIM);
         inner.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
         inner.spool.forget(of);
         for record in &records {

@@ -247,7 +247,7 @@ fn follow_step(inner: &Inner, last: Option<(u64, Instant)>, now: Instant) -> Res
     let Some((_, since)) = last.filter(|(seen, _)| *seen == step) else { return Ok(Some((step, now))) };
     let longest = inner.pods().values().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
     let still = now.saturating_duration_since(since);
-    if still > STEP + longest { Err(Wedged::Reload(still)) } else { Ok(Some((step, since))) }
+    if still > STEP.saturating_add(longest) { Err(Wedged::Reload(still)) } else { Ok(Some((step, since))) }
 }
 
 /// Waits for a word of a link's task. One that has ended meanwhile was told to, by a change of the configuration.

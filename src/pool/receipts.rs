@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::core::{
+    clock::Clock,
     event::LinkId,
     message::MessageId,
     outbox::{Ended, Refusal},
@@ -87,7 +88,7 @@ impl Receipts {
     /// Enters a message of an earlier life; `until` when its receipt is kept, where it is at rest.
     pub(super) fn restore(&self, receipt: Receipt, until: Option<SystemTime>, claim: Option<(Box<str>, SystemTime)>) {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
-        let moment = |at: SystemTime| now + at.duration_since(wall).unwrap_or_default().min(FAR);
+        let moment = |at: SystemTime| now.later(at.duration_since(wall).unwrap_or_default().min(FAR));
         let claim = claim.map(|(key, until)| (key, moment(until)));
         self.book().ledger.restore(receipt, CLAIM, until.map(moment), claim);
     }
@@ -107,7 +108,7 @@ impl Receipts {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
         let book = self.book();
         let claim = book.ledger.claim(id);
-        let claim = claim.map(|(key, until)| (key.into(), wall + until.saturating_duration_since(now)));
+        let claim = claim.map(|(key, until)| (key.into(), wall.later(until.saturating_duration_since(now))));
         (book.ledger.keep(id).unwrap_or(CLAIM), claim)
     }
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::core::{
     chaos::Fault,
+    clock,
     close::{Cause, Closed},
     event::{DialFailure, Established, Event, Steps},
     phase::{Phase, Reason},
@@ -238,7 +239,7 @@ fn number(generation: u64) -> u32 {
 
 impl Entry {
     fn at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.at)
+        clock::since_epoch(Duration::from_millis(self.at))
     }
 
     fn tell(&self) -> HistoryEntry {

@@ -9,6 +9,7 @@ use std::{
 
 use super::view::{LinkView, RotationView, Traffic};
 use crate::core::{
+    clock::Clock,
     close::Closed,
     event::{Certificates, Established, LinkId},
     link::{Link, Rotating},
@@ -72,7 +73,7 @@ impl Shown {
 
     /// Brings it up to date.
     pub(super) fn follow(&mut self, link: &Link, now: Instant, wall: SystemTime) {
-        let past = |at: Instant| wall - now.saturating_duration_since(at);
+        let past = |at: Instant| wall.earlier(now.saturating_duration_since(at));
         if let Some(last) = link.last_close()
             && self.last_close.as_deref().is_none_or(|(known, _)| !Arc::ptr_eq(known, last))
         {
@@ -90,13 +91,13 @@ impl Shown {
         self.buffered_amount = link.buffered_amount();
         self.queued_messages = link.queued_messages() as u64;
         self.attempt = link.attempt();
-        self.next_attempt_at = link.next_attempt_at().map(|at| wall + at.saturating_duration_since(now));
+        self.next_attempt_at = link.next_attempt_at().map(|at| wall.later(at.saturating_duration_since(now)));
         self.reason = link.reason();
         self.ruling = link.ruling();
         self.rtt = link.rtt();
         self.last_inbound_at = link.last_heard().map(past);
         self.rotation = link.rotating().map(|rotating| {
-            let next_attempt_at = rotating.next_at.map(|at| wall + at.saturating_duration_since(now));
+            let next_attempt_at = rotating.next_at.map(|at| wall.later(at.saturating_duration_since(now)));
             let Rotating { stage, attempt, next_at: _, generation, failure } = rotating;
             Box::new(RotationView { stage, attempt, next_attempt_at, generation, failure: failure.map(Box::from) })
         });

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     config::Endpoint,
     core::{
+        clock::Clock,
         close::Closed,
         event::{Certificates, Event, LinkId},
         link::{Input, Link},

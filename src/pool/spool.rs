@@ -16,6 +16,7 @@ use super::{
 use crate::{
     config::Storage,
     core::{
+        clock::Clock,
         event::LinkId,
         link::Input,
         message::MessageId,
@@ -216,7 +217,7 @@ impl Spool {
             fate,
             generation,
             updated_at: at,
-            keep_until: at + keep.min(FAR),
+            keep_until: at.later(keep.min(FAR)),
             claim_until: claim.map(|(_, until)| until),
         };
         let spool = Arc::clone(self);
@@ -358,7 +359,7 @@ impl Spool {
                 generation: None,
                 fate: None,
             };
-            let claim = record.idempotency_key.clone().map(|key| (key, record.accepted_at + CLAIM));
+            let claim = record.idempotency_key.clone().map(|key| (key, record.accepted_at.later(CLAIM)));
             self.receipts.restore(receipt.clone(), None, claim);
             if record.marked {
                 unknown.push((receipt, None));

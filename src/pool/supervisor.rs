@@ -22,6 +22,7 @@ use super::{
 use crate::{
     config::{self, Action, Config, Endpoint, Loaded, Plan, Step},
     core::{
+        clock::Clock,
         event::LinkId,
         link::{Input, Link},
         phase::Reason,
@@ -259,7 +260,7 @@ impl Inner {
         let longest_close = pods.iter().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
         // Half of the time at most goes to closing.
         let left = deadline.saturating_duration_since(Instant::now());
-        let flush_until = deadline - longest_close.min(left / 2);
+        let flush_until = deadline.earlier(longest_close.min(left / 2));
         // A reload that is under way makes links; none begins after it, because the pool drains.
         drop(tokio::time::timeout_at(flush_until, self.applying.lock()).await);
         let mut look = tokio::time::interval(Duration::from_millis(20));
@@ -278,7 +279,7 @@ impl Inner {
         end(tasks, within, Fate::Shutdown).await;
         for left in left.iter_mut().filter(|left| left.kept) {
             // The last pong may have confirmed some. A disk that hangs or fails leaves the count as it was.
-            let held = tokio::time::timeout_at(deadline + GRACE, self.spool.held(&left.endpoint)).await;
+            let held = tokio::time::timeout_at(deadline.later(GRACE), self.spool.held(&left.endpoint)).await;
             left.messages = held.ok().flatten().unwrap_or(left.messages);
         }
         left.retain(|left| left.messages > 0);
@@ -287,15 +288,15 @@ impl Inner {
         }
         self.log.close();
         // A disk that hangs must not hold up the end for ever; what it has said yes to is there.
-        let sealed = seal(&pods, deadline + GRACE).await;
-        let _ = tokio::time::timeout_at(deadline + GRACE, self.spool.close(sealed)).await;
+        let sealed = seal(&pods, deadline.later(GRACE)).await;
+        let _ = tokio::time::timeout_at(deadline.later(GRACE), self.spool.close(sealed)).await;
         left
     }
 }
 
 /// Stops tasks and waits for their ends; one that does not end in time is aborted.
 async fn end(tasks: Vec<Task>, within: Duration, fate: Fate) {
-    let deadline = Instant::now() + within + GRACE;
+    let deadline = Instant::now().later(within.saturating_add(GRACE));
     for task in &tasks {
         // A task that has ended needs no order, and one that takes none is aborted below.
         let _ = tokio::time::timeout_at(deadline, task.slot.orders.send(Box::new(Order::Stop(within, fate)))).await;

@@ -14,6 +14,7 @@ use rusqlite::{Row, Rows};
 
 use super::{DeadLetter, KeptReceipt, Record};
 use crate::core::{
+    clock,
     message::{Kind, MessageId, Payload},
     receipt::{Fate, Receipt, State},
 };
@@ -187,7 +188,7 @@ pub(super) fn millis(at: SystemTime) -> i64 {
 }
 
 pub(super) fn time(millis: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(millis.try_into().unwrap_or(0))
+    clock::since_epoch(Duration::from_millis(millis.try_into().unwrap_or(0)))
 }
 
 fn id(row: &Row<'_>) -> rusqlite::Result<MessageId> {

@@ -41,6 +41,7 @@ use crate::{
     },
     core::{
         budget::{Budget, Lease, Rank},
+        clock::Clock,
         message::{Kind, Payload},
         receipt::State as Rung,
     },
@@ -92,7 +93,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(socket: Socket, terms: Terms, events: Consumer, sends: Sends, budget: &Arc<Budget>) -> Self {
         let heard = Instant::now();
-        let ping = Box::pin(sleep_until(heard + PING));
+        let ping = Box::pin(sleep_until(heard.later(PING)));
         let (arriving, leaving) = (budget.lease(Rank::Arriving), budget.lease(Rank::Leaving));
         Self { socket, terms, events, sends, owes: false, heard, ping, arriving, arrived: 0, leaving, pause: None }
     }
@@ -228,7 +229,7 @@ impl Session {
             match self.events.poll_next(cx) {
                 Poll::Ready(Told::Entry(entry)) if !self.has_room_for(&entry) => {
                     self.events.put_back();
-                    self.pause = Some(Box::pin(sleep_until(Instant::now() + PAUSE)));
+                    self.pause = Some(Box::pin(sleep_until(Instant::now().later(PAUSE))));
                 }
                 Poll::Ready(told) => self.tell(told)?,
                 Poll::Pending => return Ok(false),
@@ -261,14 +262,14 @@ impl Session {
     fn look_at_the_clock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while self.ping.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let is_due = self.heard + PING <= now;
-            self.ping.as_mut().reset(if is_due { now } else { self.heard } + PING);
+            let is_due = self.heard.later(PING) <= now;
+            self.ping.as_mut().reset(if is_due { now } else { self.heard }.later(PING));
             if is_due {
                 // Nothing is heard of a client that is not listened to.
                 if !self.sends.has_room() {
                     self.heard = now;
                 }
-                if now - self.heard >= SILENCE {
+                if now.saturating_duration_since(self.heard) >= SILENCE {
                     return Err(End::Gone);
                 }
                 if self.poll_room(cx)?.is_ready() {

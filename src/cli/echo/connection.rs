@@ -30,6 +30,7 @@ use super::{
     Closing, Faults, Refusal, Shared,
     fact::{Fact, What},
 };
+use crate::core::clock::Clock;
 
 /// A client that does not finish its upgrade, or its closing handshake, is let go after this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,8 +70,8 @@ async fn converse(peer: &Shared, socket: &mut Socket, echoed: &mut u64, tell: &i
         }
         return 1006;
     }
-    let close_at = faults.close.as_ref().map(|closing| opened + closing.after);
-    let stall_at = faults.stall.map(|after| opened + after);
+    let close_at = faults.close.as_ref().map(|closing| opened.later(closing.after));
+    let stall_at = faults.stall.map(|after| opened.later(after));
     tokio::select! {
         code = echo(socket, faults.delay, echoed) => return code,
         () = until(drop_at) => {}
@@ -229,7 +230,7 @@ fn reset(socket: &Socket) {
 fn next_multiple(start: Instant, every: Duration, now: Instant) -> Instant {
     let every_nanos = every.as_nanos().max(1);
     let into = now.saturating_duration_since(start).as_nanos() % every_nanos;
-    now + Duration::from_nanos(u64::try_from(every_nanos - into).unwrap_or(u64::MAX))
+    now.later(Duration::from_nanos(u64::try_from(every_nanos - into).unwrap_or(u64::MAX)))
 }
 
 async fn until(moment: Option<Instant>) {

@@ -13,6 +13,7 @@ use super::{
     state::{Ending, State, Then},
 };
 use crate::core::{
+    clock::Clock,
     close::{Cause, CloseFrame, NORMAL},
     event::Event,
     message::{MessageId, Payload},
@@ -30,7 +31,7 @@ impl Link {
     pub(super) fn on_heard(&mut self, now: Instant) {
         self.heard = Some(now);
         if matches!(self.state, State::Open(_)) {
-            self.timers.set(Timer::Idle, now + self.policy.heartbeat.idle);
+            self.timers.set(Timer::Idle, now.later(self.policy.heartbeat.idle));
             self.timers.stop(Timer::Pong);
             self.owes_ping = false;
         }
@@ -38,7 +39,7 @@ impl Link {
 
     pub(super) fn on_moved(&mut self, now: Instant) {
         if self.timers.get(Timer::Stall).is_some() {
-            self.timers.set(Timer::Stall, now + self.stall_timeout());
+            self.timers.set(Timer::Stall, now.later(self.stall_timeout()));
         }
         if self.outbox.is_in_transit() {
             self.extend_standby(now);
@@ -47,7 +48,7 @@ impl Link {
 
     pub(super) fn on_idle(&mut self, now: Instant) {
         self.owes_ping = true;
-        self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
+        self.timers.set_if_unarmed(Timer::Pong, now.later(self.policy.heartbeat.timeout));
     }
 
     pub(super) fn on_silence(&mut self, now: Instant, detail: &str, out: &mut Commands) {
@@ -135,7 +136,7 @@ impl Link {
             State::Closing(_) => Some(self.ping(now)),
             State::Open(_) => {
                 let frame = self.next_while_open(now)?;
-                self.timers.set_if_unarmed(Timer::Stall, now + self.stall_timeout());
+                self.timers.set_if_unarmed(Timer::Stall, now.later(self.stall_timeout()));
                 Some(frame)
             }
             State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {
@@ -158,7 +159,7 @@ impl Link {
         if !(pings || settles || self.wants_proof(now)) {
             return None;
         }
-        self.timers.set_if_unarmed(Timer::Pong, now + self.policy.heartbeat.timeout);
+        self.timers.set_if_unarmed(Timer::Pong, now.later(self.policy.heartbeat.timeout));
         Some(self.ping(now))
     }
 
@@ -235,7 +236,7 @@ impl Link {
         }
         let interval = self.policy.confirm_interval;
         let interval = if self.outbox.is_pressed_for_confirmation() { interval } else { interval.max(SPACING) };
-        match self.pinged.map(|at| at + interval) {
+        match self.pinged.map(|at| at.later(interval)) {
             Some(at) if at > now => {
                 self.timers.set(Timer::Confirm, at);
                 false
@@ -245,6 +246,6 @@ impl Link {
     }
 
     fn stall_timeout(&self) -> Duration {
-        self.policy.heartbeat.idle + self.policy.heartbeat.timeout
+        self.policy.heartbeat.idle.saturating_add(self.policy.heartbeat.timeout)
     }
 }

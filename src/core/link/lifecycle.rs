@@ -14,6 +14,7 @@ use super::{
 use crate::core::{
     backoff::Backoff,
     chance::Chance,
+    clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
     event::{DialFailure, Established, Event},
     outcome::{Action, End},
@@ -41,14 +42,17 @@ impl Link {
         self.attempt = self.attempt.saturating_add(1);
         self.url %= self.policy.urls.max(1);
         self.enter(now, State::Dialing { queued: None }, reason, None, out);
-        self.timers.set(Timer::Connect, now + self.policy.connect_timeout);
+        self.timers.set(Timer::Connect, now.later(self.policy.connect_timeout));
         out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url: self.url }));
         out.push(Command::Dial { lane: Lane::Current, url: self.url });
     }
 
     pub(super) fn on_queued(&mut self, now: Instant, out: &mut Commands) {
         if matches!(self.state, State::Dialing { queued: None }) {
-            let left = self.timers.get(Timer::Connect).map_or(self.policy.connect_timeout, |at| at - now);
+            let left = self
+                .timers
+                .get(Timer::Connect)
+                .map_or(self.policy.connect_timeout, |at| at.saturating_duration_since(now));
             self.enter(now, State::Dialing { queued: Some(left) }, Reason::Admission, None, out);
         }
     }
@@ -56,7 +60,7 @@ impl Link {
     pub(super) fn on_admitted(&mut self, now: Instant, out: &mut Commands) {
         if let State::Dialing { queued: Some(left) } = self.state {
             self.enter(now, State::Dialing { queued: None }, Reason::Underway, None, out);
-            self.timers.set(Timer::Connect, now + left);
+            self.timers.set(Timer::Connect, now.later(left));
         }
     }
 
@@ -77,8 +81,8 @@ impl Link {
     pub(super) fn become_open(&mut self, now: Instant, open: Open, out: &mut Commands) {
         self.heard = Some(now);
         self.enter(now, State::Open(open), Reason::Underway, None, out);
-        self.timers.set(Timer::Idle, now + self.policy.heartbeat.idle);
-        self.timers.set(Timer::Stable, now + self.policy.backoff.stable);
+        self.timers.set(Timer::Idle, now.later(self.policy.heartbeat.idle));
+        self.timers.set(Timer::Stable, now.later(self.policy.backoff.stable));
     }
 
     pub(super) fn on_dial_failed(&mut self, now: Instant, failure: Box<DialFailure>, out: &mut Commands) {
@@ -153,7 +157,7 @@ impl Link {
         self.phase = state.phase();
         self.state = state;
         self.reason = reason;
-        let (to, next_at) = (self.phase, delay.map(|delay| now + delay));
+        let (to, next_at) = (self.phase, delay.map(|delay| now.later(delay)));
         if let Some(at) = next_at {
             self.timers.set(Timer::Retry, at);
         }
@@ -210,7 +214,7 @@ impl Link {
         let away = CloseFrame { code: GOING_AWAY, reason: "".into() };
         self.leave(now, Some(away), why_stopped(fate).0, Then::Stop(fate), out);
         if let State::Closing(_) = self.state {
-            let deadline = now + within.min(self.policy.close_timeout);
+            let deadline = now.later(within.min(self.policy.close_timeout));
             let earlier = self.timers.get(Timer::Close).map_or(deadline, |at| at.min(deadline));
             self.timers.set(Timer::Close, earlier);
         }
@@ -272,7 +276,7 @@ impl Link {
         self.owes_ping = ending.owed.is_some() && !ending.cause.is_failure() && self.outbox.has_unproven();
         let closing = Closing { open, ending, sent_code: None, received: None };
         self.enter(now, State::Closing(Box::new(closing)), reason, None, out);
-        self.timers.set(Timer::Close, now + self.policy.close_timeout);
+        self.timers.set(Timer::Close, now.later(self.policy.close_timeout));
     }
 
     /// The connection's transport is gone.
@@ -310,7 +314,7 @@ impl Link {
         }
         self.outbox.set_policy(Arc::clone(&policy.outbox));
         if let (State::Open(_), Some(heard)) = (&self.state, self.heard) {
-            self.timers.set(Timer::Idle, heard + policy.heartbeat.idle);
+            self.timers.set(Timer::Idle, heard.later(policy.heartbeat.idle));
         }
         self.policy = policy;
     }

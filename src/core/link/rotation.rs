@@ -27,6 +27,7 @@ use super::{
 };
 use crate::core::{
     backoff::Backoff,
+    clock::Clock,
     close::{Cause, CloseFrame, NORMAL},
     event::Event,
     outcome::Streak,
@@ -175,7 +176,7 @@ impl Link {
         rotation.wanted = false;
         rotation.attempt = rotation.attempt.saturating_add(1);
         rotation.url %= self.policy.urls.max(1);
-        rotation.stage = Stage::Dialing { queued: None, until: Some(now + self.policy.connect_timeout) };
+        rotation.stage = Stage::Dialing { queued: None, until: Some(now.later(self.policy.connect_timeout)) };
         out.push(Command::Tell(Event::Rotating { attempt: rotation.attempt, url: rotation.url }));
         out.push(Command::Dial { lane: Lane::Beside, url: rotation.url });
     }
@@ -206,7 +207,7 @@ impl Link {
             }
             Stage::Leaving { closing, lingers: lingers @ true, until } => {
                 *lingers = false;
-                *until = Some(now + close_timeout);
+                *until = Some(now.later(close_timeout));
                 closing.ending.owed = Some(Some(CloseFrame { code: NORMAL, reason: "".into() }));
             }
             Stage::Leaving { until, .. } => {
@@ -219,7 +220,7 @@ impl Link {
     /// The current connection took more of what has been given to it, so its proof may come later.
     pub(super) fn extend_standby(&mut self, now: Instant) {
         if let Some(Rotation { stage: Stage::Standby { until: Some(until), .. }, .. }) = self.rotation.as_deref_mut() {
-            *until = now + self.policy.close_timeout;
+            *until = now.later(self.policy.close_timeout);
         }
     }
 
@@ -234,7 +235,7 @@ impl Link {
         let closing = Closing { open: old, ending, sent_code: None, received: None };
         self.pings.clear();
         let overlap = self.policy.overlap;
-        let leaving = Stage::Leaving { closing, lingers: true, until: Some(now + overlap) };
+        let leaving = Stage::Leaving { closing, lingers: true, until: Some(now.later(overlap)) };
         self.take_place(now, Some(leaving), out);
     }
 

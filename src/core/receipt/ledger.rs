@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Fate, Receipt, State, rest::Rest};
-use crate::core::{message::MessageId, records::Records};
+use crate::core::{clock::Clock, message::MessageId, records::Records};
 
 /// A repeat of an idempotency key within this answers with the first message's receipt.
 pub const CLAIM: Duration = Duration::from_mins(10);
@@ -80,7 +80,7 @@ impl Ledger {
 
     /// Enters an accepted message, kept for `keep` after it has come to rest.
     pub fn accept(&mut self, now: Instant, receipt: Receipt, keep: Duration, key: Option<&str>) {
-        self.restore(receipt, keep, None, key.map(|key| (key.into(), now + CLAIM)));
+        self.restore(receipt, keep, None, key.map(|key| (key.into(), now.later(CLAIM))));
     }
 
     /// Enters a message of an earlier life: at rest until `until`, or not at rest.
@@ -152,7 +152,7 @@ impl Ledger {
             return false;
         }
         if state.is_end() || state == State::Written {
-            let kept = now + record.keep.min(FAR);
+            let kept = now.later(record.keep.min(FAR));
             let until = record.claim.as_ref().map_or(kept, |claim| kept.max(claim.until));
             // Most are confirmed soon after they were written, and need not be noted anew for it.
             let until = whole_second(*self.begun.get_or_insert(now), until);

@@ -25,6 +25,7 @@ use crate::{
     core::{
         backoff::{Backoff, Policy},
         chance::Chance,
+        clock::Clock,
     },
     observe::Families,
 };
@@ -152,7 +153,7 @@ impl Courier {
 
     /// Posts again and again while that may help. Once the daemon stops there is no time for long pauses.
     async fn persist(&mut self, body: &Bytes, stop: &mut watch::Receiver<bool>) -> Result<u64, ExportError> {
-        let give_up = Instant::now() + PERSISTENCE;
+        let give_up = Instant::now().later(PERSISTENCE);
         let policy = Policy { first: FIRST_PAUSE, max: LONGEST_PAUSE, ..Policy::default() };
         let mut backoff = Backoff::default();
         loop {
@@ -163,7 +164,7 @@ impl Courier {
             };
             let now = Instant::now();
             let pause = backoff.next_delay(&policy, now.into_std(), &mut self.chance);
-            if now + pause > give_up {
+            if now.later(pause) > give_up {
                 return Err(error);
             }
             self.fail(&error);

@@ -138,7 +138,7 @@ impl Spans {
         (attributes, error): (Vec<(&'static str, Value)>, Option<Box<str>>),
     ) -> SystemTime {
         let Timings { dns, admission, tcp, tls, upgrade, total } = *timings;
-        let begin = back(end, total + admission.unwrap_or_default());
+        let begin = back(end, total.saturating_add(admission.unwrap_or_default()));
         let id = id();
         // Steps follow each other; what is left over was before them, where secrets are read.
         let mut until = end;

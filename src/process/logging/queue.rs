@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::core::clock::Clock;
+
 /// Lines that may wait.
 const MOST_LINES: usize = 16_384;
 /// Their bytes, that under way included.
@@ -85,7 +87,7 @@ impl Queue {
 
     /// Waits until all is written: for `most`, and no longer than `still` in which no line moves.
     pub(super) fn flush(&self, still: Duration, most: Duration) -> bool {
-        let deadline = Instant::now() + most;
+        let deadline = Instant::now().later(most);
         let mut state = self.state();
         loop {
             if state.lines.is_empty() && !state.is_busy {

@@ -10,6 +10,7 @@ use std::{
 
 use super::{Rotation, Stage};
 use crate::core::{
+    clock::Clock,
     close::{Cause, CloseFrame, Closed},
     event::{DialFailure, Established, Event},
     link::{
@@ -54,14 +55,14 @@ impl Link {
 
     fn on_queued_beside(&mut self, now: Instant) {
         if let Some(Rotation { stage: Stage::Dialing { queued, until }, .. }) = self.rotation.as_deref_mut() {
-            *queued = queued.or(until.map(|at| at - now));
+            *queued = queued.or(until.map(|at| at.saturating_duration_since(now)));
             *until = None;
         }
     }
 
     fn on_admitted_beside(&mut self, now: Instant) {
         if let Some(Rotation { stage: Stage::Dialing { queued, until }, .. }) = self.rotation.as_deref_mut() {
-            *until = until.or(queued.map(|left| now + left));
+            *until = until.or(queued.map(|left| now.later(left)));
             *queued = None;
         }
     }
@@ -74,7 +75,7 @@ impl Link {
         out.push(Command::Tell(Event::Opened { generation, established: Arc::clone(&established) }));
         rotation.failure = None;
         let open = Open { generation, established, since: now };
-        rotation.stage = Stage::Standby { open, until: Some(now + self.policy.close_timeout) };
+        rotation.stage = Stage::Standby { open, until: Some(now.later(self.policy.close_timeout)) };
     }
 
     fn on_rotate_failed(&mut self, now: Instant, failure: Box<DialFailure>, out: &mut Commands) {
@@ -97,7 +98,7 @@ impl Link {
         let (delay, _) = self.policy.delay(action, (now, retry_after), &mut rotation.backoff, &mut self.chance);
         rotation.url += 1;
         rotation.failure = Some(format!("{}: {}", closed.cause, closed.detail).into());
-        rotation.stage = Stage::Waiting { at: now + delay };
+        rotation.stage = Stage::Waiting { at: now.later(delay) };
         Some(delay)
     }
 
@@ -136,7 +137,7 @@ impl Link {
 
     /// The connection beside comes to its end: a new one before its turn, or an old one while it lingers.
     pub(super) fn leave_beside(&mut self, now: Instant, ending: Ending, out: &mut Commands) {
-        let until = Some(now + self.policy.close_timeout);
+        let until = Some(now.later(self.policy.close_timeout));
         let Some(rotation) = self.rotation.as_deref_mut() else { return };
         let stage = mem::replace(&mut rotation.stage, Stage::Waiting { at: now });
         rotation.stage = match stage {
