@@ -10,6 +10,11 @@ use backoff::{Clock, backoff::Backoff as _, exponential::ExponentialBackoff};
 
 use super::chance::Chance;
 
+/// No bound of a delay is less than this, whatever the policy says: without it zeros would make a tight loop.
+pub const LEAST: Duration = Duration::from_millis(10);
+/// Nor is a link stable sooner than this, for then everything starts over.
+pub const LEAST_STABLE: Duration = Duration::from_secs(1);
+
 /// How delays grow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -59,7 +64,7 @@ impl Backoff {
     pub fn next_delay(&mut self, policy: &Policy, now: Instant, chance: &mut Chance) -> Duration {
         let bound = match self.reached {
             None => {
-                self.reached = Some(policy.initial);
+                self.reached = Some(policy.initial.max(LEAST));
                 policy.first
             }
             Some(reached) => {
@@ -69,7 +74,7 @@ impl Backoff {
                 bound
             }
         };
-        chance.between(Duration::ZERO, bound)
+        chance.between(Duration::ZERO, bound.max(LEAST))
     }
 
     /// The link has been stable, or follows another policy: the next retry is a first one again.
@@ -83,7 +88,7 @@ fn growth(policy: &Policy, reached: Duration, now: Instant) -> ExponentialBackof
         current_interval: reached,
         initial_interval: policy.initial,
         randomization_factor: 0.0,
-        multiplier: policy.multiplier,
+        multiplier: policy.multiplier.max(1.0),
         max_interval: policy.max,
         max_elapsed_time: None,
         start_time: now,

@@ -19,7 +19,7 @@ use std::{
 use super::{
     admission::{Admission, Policy},
     clock::Clock,
-    event::LinkId,
+    event::{LinkId, RetryAfter},
 };
 
 /// The first look at what has just gone down comes after this at the earliest, unless the link that saw it go looks itself.
@@ -39,7 +39,7 @@ pub enum Verdict {
     /// TCP does not reach it.
     Unreachable,
     /// TCP reaches it, and no answer comes, or one that says to come later: after this time, where it says so.
-    Failing(Option<Duration>),
+    Failing(Option<RetryAfter>),
 }
 
 /// An address, for all endpoints or for one.
@@ -237,7 +237,7 @@ impl Door {
         }
     }
 
-    fn shut(&mut self, now: Instant, place: &Place, link: &LinkId, wait: Option<Duration>) {
+    fn shut(&mut self, now: Instant, place: &Place, link: &LinkId, wait: Option<RetryAfter>) {
         self.forget_stale(now);
         let is_new = !self.outages.contains_key(place);
         let outage = self.outages.entry(place.clone()).or_insert_with(|| Outage {
@@ -247,7 +247,7 @@ impl Door {
             looking: None,
         });
         let spacing = (now.saturating_duration_since(outage.since) / LOOKS).clamp(SHORTEST, LONGEST);
-        outage.next = now.later(wait.unwrap_or_default().max(spacing));
+        outage.next = now.later(wait.map_or(spacing, |wait| wait.span().max(spacing)));
         outage.prober = link.clone();
         if is_new {
             // Who stands in line for it already comes back before the door.

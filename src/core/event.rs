@@ -113,6 +113,23 @@ pub struct Established {
     pub timings: Steps,
 }
 
+/// What a peer asks for with `Retry-After`, as far as it is obeyed. It is capped where it comes in, so nobody who waits by it, the link
+/// itself or the others of its endpoint, waits for longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryAfter(Duration);
+
+impl RetryAfter {
+    /// The peer asks for this; it is obeyed up to `max`.
+    pub fn capped(asked: Duration, max: Duration) -> Self {
+        Self(asked.min(max))
+    }
+
+    /// For how long it wants to be left alone.
+    pub const fn span(self) -> Duration {
+        self.0
+    }
+}
+
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialFailure {
@@ -120,8 +137,8 @@ pub struct DialFailure {
     pub cause: Cause,
     /// The HTTP status of a refused upgrade.
     pub status: Option<u16>,
-    /// What the peer asked for with `Retry-After`, already a delay.
-    pub retry_after: Option<Duration>,
+    /// What the peer asked for with `Retry-After`.
+    pub retry_after: Option<RetryAfter>,
     /// A sentence for people; holds no secret.
     pub detail: Box<str>,
     /// How far it came.

@@ -33,7 +33,7 @@ pub trait Pattern: fmt::Debug + Send + Sync {
 pub enum Action {
     /// Exponential backoff.
     Backoff,
-    /// At once, the first time in a row; then exponential backoff, because a storm is never the answer.
+    /// At once, once until the link has been stable; then exponential backoff, because a storm is never the answer.
     Now,
     /// Near the cap of the backoff, whatever the attempt.
     Slow,
@@ -41,13 +41,13 @@ pub enum Action {
     Park,
     /// Evaluate the credentials again and try once; if that ends the same way, park.
     Refresh,
-    /// The next URL of the endpoint, at once until all have been tried, then with backoff.
+    /// The next URL of the endpoint; at once for one round of them until the link has been stable, then with backoff.
     NextUrl,
     /// Stay closed until an operator resumes the link.
     StayClosed,
     /// A random delay from this range (1012: 5–30 s).
     Within(Duration, Duration),
-    /// What `Retry-After` says, else exponential backoff.
+    /// What `Retry-After` says where that is longer than the exponential backoff; the other URLs of the endpoint need not wait for it.
     RetryAfter,
 }
 
@@ -130,6 +130,8 @@ impl Row {
 #[derive(Debug, Default)]
 pub struct Streak {
     last: Option<(Row, u32)>,
+    /// The last end was followed by a refresh, or would have been but for one before it.
+    refreshed: bool,
 }
 
 impl Streak {
@@ -141,10 +143,11 @@ impl Streak {
             Some(_) | None => 1,
         };
         self.last = Some((row, count));
+        // Two rows that take turns are no reason for a refresh each.
+        let refreshed = std::mem::replace(&mut self.refreshed, then == Action::Refresh && count >= after);
         let action = match then {
             _ if count < after => Action::Backoff,
-            Action::Refresh if count > after => Action::Park,
-            Action::Now if count > after => Action::Backoff,
+            Action::Refresh if refreshed => Action::Park,
             Action::Backoff
             | Action::Now
             | Action::Slow
@@ -165,7 +168,7 @@ impl Streak {
 
     /// The link has been stable, or an operator intervened: nothing is in a row any more.
     pub fn reset(&mut self) {
-        self.last = None;
+        *self = Self::default();
     }
 }
 
@@ -370,10 +373,12 @@ mod tests {
     }
 
     #[test]
-    fn now_is_granted_once_in_a_row() {
-        let own = [rule(Match { code: Some(4200..=4299), ..Match::default() }, Action::Now, 1)];
+    fn two_rows_that_take_turns_get_one_refresh() {
         let mut streak = Streak::default();
-        assert_eq!(streak.decide(&own, closed(4200)).0, Action::Now);
-        assert_eq!(streak.decide(&own, closed(4201)).0, Action::Backoff);
+        assert_eq!(streak.decide(&[], refused(401)).0, Action::Refresh);
+        assert_eq!(streak.decide(&[], closed(4401)).0, Action::Park);
+        assert_eq!(streak.decide(&[], refused(403)).0, Action::Park);
+        assert_eq!(streak.decide(&[], closed(1011)).0, Action::Backoff);
+        assert_eq!(streak.decide(&[], closed(4401)).0, Action::Refresh);
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is kept from one attempt to the next, so that renewed secrets, addresses and certificates are followed. The
 //! driver's clock limits an attempt by dropping its future; nothing here runs beyond that.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use crate::{
         clock::Clock,
         close::Cause,
         door::Verdict,
-        event::{Certificates, DialFailure, Established, LinkId, Steps, Timings},
+        event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
     },
 };
 
@@ -90,7 +90,7 @@ impl Dial for Dialer {
 pub(super) struct Setback {
     pub(super) cause: Cause,
     pub(super) status: Option<u16>,
-    pub(super) retry_after: Option<Duration>,
+    pub(super) retry_after: Option<RetryAfter>,
     pub(super) detail: String,
 }
 
@@ -184,7 +184,7 @@ impl Attempt {
         };
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
-        let agreed = upgrade::upgrade(stream, &ask.wish(self.endpoint.protocols_optional)).await;
+        let agreed = upgrade::upgrade(stream, &ask.wish(&self.endpoint)).await;
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up));
         Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {

@@ -3,6 +3,8 @@
 //! The request is written as the RFC and browsers spell it, because there are servers that know one spelling of a header only;
 //! httparse reads the answer, and knows nothing of WebSocket: every demand on the 101 is made in [`answer`].
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
@@ -26,6 +28,8 @@ pub(super) struct Wish<'a> {
     pub(super) protocols: &'a [Secret],
     /// A server that chooses none of them is accepted.
     pub(super) protocols_optional: bool,
+    /// `Retry-After` is obeyed up to this.
+    pub(super) retry_after_max: Duration,
 }
 
 /// What was had.

@@ -90,7 +90,7 @@ impl LinkMetrics {
     fn on_dial_failed(&self, link: &LinkId, failure: &DialFailure) {
         self.on_attempt_failed(failure.cause);
         let DialFailure { cause, status, retry_after, detail, timings } = failure;
-        let (retry_after_ms, took_ms) = (retry_after.map(millis), millis(timings.total));
+        let (retry_after_ms, took_ms) = (retry_after.map(|asked| millis(asked.span())), millis(timings.total));
         if cause.is_failure() {
             warn!(%link, %cause, status, retry_after_ms, took_ms, detail = &*visible(detail), "attempt failed");
         } else {

@@ -26,7 +26,6 @@ use super::{
 use crate::{
     config::Endpoint,
     core::{
-        clock::Clock,
         close::Closed,
         event::{Certificates, Event, LinkId},
         link::{Input, Link},

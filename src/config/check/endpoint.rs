@@ -14,7 +14,8 @@ use super::{
 use crate::{
     config::{Endpoint, Tls},
     core::{
-        backoff, heartbeat, inbox, link,
+        backoff::{self, LEAST, LEAST_STABLE},
+        heartbeat, inbox, link,
         outbox::{self, Ack, Delivery, OnFull, WhenDown},
         outcome::Rule,
     },
@@ -234,6 +235,16 @@ fn reconnect(section: &Section<'_>, draft: &mut Draft) {
     }
     draft.park_probe = section.duration("park_probe", some()).unwrap_or(draft.park_probe);
     draft.retry_after_max = section.duration("retry_after_max", any()).unwrap_or(draft.retry_after_max);
+    let floors = [
+        ("initial", draft.backoff.initial, LEAST, "a delay is drawn up to 10ms at least"),
+        ("max", draft.backoff.max, LEAST, "a delay is drawn up to 10ms at least"),
+        ("stable", draft.backoff.stable, LEAST_STABLE, "a link is stable after 1s at the earliest"),
+    ];
+    for (key, value, least, said) in floors {
+        if section.has(key) && value < least {
+            section.warn(key, said);
+        }
+    }
     let choices = [("reconnect", false), ("stay_closed", true)];
     draft.stay_closed = section.get("on_clean_close").and_then(|item| item.word(&choices)).unwrap_or(draft.stay_closed);
     section.finish();

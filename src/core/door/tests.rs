@@ -15,6 +15,10 @@ fn link(endpoint: &str, index: u32) -> LinkId {
     LinkId { endpoint: endpoint.into(), index }
 }
 
+fn asking(span: Duration) -> RetryAfter {
+    RetryAfter::capped(span, Duration::MAX)
+}
+
 fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
@@ -114,7 +118,7 @@ fn what_tcp_says_speaks_for_every_endpoint_and_what_comes_after_for_one() {
 #[test]
 fn an_endpoint_of_its_own_trouble_does_not_keep_the_others_from_looking() {
     let mut hall = Hall::new(9);
-    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(Duration::from_mins(10))));
+    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(asking(Duration::from_mins(10)))));
     hall.learn(1, link("b", 0), 1, Verdict::Unreachable);
     hall.ask(2, link("a", 1), &[1]);
     hall.ask(3, link("b", 1), &[1]);
@@ -143,7 +147,7 @@ fn the_link_that_looks_follows_its_own_backoff_as_if_it_were_alone() {
 #[test]
 fn who_is_told_when_to_come_again_speaks_for_the_others() {
     let mut hall = Hall::new(1);
-    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(Duration::from_secs(7))));
+    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(asking(Duration::from_secs(7)))));
     hall.ask(1, link("a", 1), &[1]);
     assert_eq!(hall.door.poll_timeout(hall.now), Some(hall.now + Duration::from_secs(7)));
     hall.now += Duration::from_secs(7);

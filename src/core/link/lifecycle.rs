@@ -1,6 +1,7 @@
 //! The link between connections: attempts, what follows an end, an operator's words, the stop.
 //!
-//! `enter` is the only place where the state changes: it clears the timers, so each state arms only its own.
+//! `enter` is the only place where the state changes: it clears the timers, so each state arms only its own. And `dial` begins an
+//! attempt only for a start, an operator's word, a reload, or the timer that `follow` has armed with the delay of [`super::pace`].
 
 use std::{
     sync::Arc,
@@ -9,15 +10,14 @@ use std::{
 
 use super::{
     Command, Commands, Lane, Link, Policy, Verb,
+    pace::{self, Next},
     state::{Closing, Ending, Open, State, Then},
 };
 use crate::core::{
-    backoff::Backoff,
-    chance::Chance,
+    backoff::{LEAST, LEAST_STABLE},
     clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
-    event::{DialFailure, Established, Event},
-    outcome::{Action, End},
+    event::{DialFailure, Established, Event, RetryAfter},
     phase::Reason,
     receipt::{Fate, State as Rung},
     timers::Timer,
@@ -32,7 +32,8 @@ impl Link {
 
     pub(super) fn on_park(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
         if matches!(self.state, State::Made) {
-            self.park(now, reason, out);
+            let delay = self.chance.above(self.policy.park_probe).max(LEAST);
+            self.enter(now, State::Parked, reason, Some(delay), out);
         }
     }
 
@@ -40,11 +41,11 @@ impl Link {
     pub(super) fn dial(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
         self.is_renewed();
         self.attempt = self.attempt.saturating_add(1);
-        self.url %= self.policy.urls.max(1);
+        let url = self.pace.begin(self.policy.urls);
         self.enter(now, State::Dialing { queued: None }, reason, None, out);
         self.timers.set(Timer::Connect, now.later(self.policy.connect_timeout));
-        out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url: self.url }));
-        out.push(Command::Dial { lane: Lane::Current, url: self.url });
+        out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url }));
+        out.push(Command::Dial { lane: Lane::Current, url });
     }
 
     pub(super) fn on_queued(&mut self, now: Instant, out: &mut Commands) {
@@ -70,7 +71,6 @@ impl Link {
         }
         self.newest += 1;
         self.generation = self.newest;
-        self.urls_tried = 0;
         let established = Arc::<Established>::from(established);
         let told = Arc::clone(&established);
         out.push(Command::Tell(Event::Opened { generation: self.generation, established: told }));
@@ -82,65 +82,33 @@ impl Link {
         self.heard = Some(now);
         self.enter(now, State::Open(open), Reason::Underway, None, out);
         self.timers.set(Timer::Idle, now.later(self.policy.heartbeat.idle));
-        self.timers.set(Timer::Stable, now.later(self.policy.backoff.stable));
+        self.timers.set(Timer::Stable, now.later(self.policy.backoff.stable.max(LEAST_STABLE)));
     }
 
     pub(super) fn on_dial_failed(&mut self, now: Instant, failure: Box<DialFailure>, out: &mut Commands) {
         if !matches!(self.state, State::Dialing { .. }) {
             return;
         }
-        let closed = failure.closed();
-        let (status, retry_after) = (failure.status, failure.retry_after);
+        let (closed, retry_after) = (failure.closed(), failure.retry_after);
         self.last_close = Some(Arc::new((closed, now)));
-        self.urls_tried += 1;
         out.push(Command::Tell(Event::DialFailed(failure)));
-        self.follow(now, status, retry_after, out);
-        if matches!((&self.state, self.reason), (State::Waiting, Reason::Backoff)) {
-            self.url = (self.url + 1) % self.policy.urls.max(1);
-        }
+        self.follow(now, retry_after, false, out);
     }
 
     pub(super) fn on_stable(&mut self) {
-        self.backoff.reset();
-        self.streak.reset();
+        self.pace.start_over();
         self.attempt = 0;
     }
 
     /// Does what the outcome table says of the last close.
-    fn follow(&mut self, now: Instant, status: Option<u16>, retry_after: Option<Duration>, out: &mut Commands) {
-        let Some((closed, _)) = self.last_close.as_deref() else { return };
-        let end = End { code: closed.code, reason: &closed.reason, status, cause: closed.cause };
-        let (action, _) = self.streak.decide(&self.policy.outcomes, end);
-        match action {
-            Action::NextUrl if self.urls_tried < self.policy.urls => {
-                self.url = (self.url + 1) % self.policy.urls;
-                self.dial(now, Reason::NextUrl, out);
-            }
-            Action::Backoff
-            | Action::Now
-            | Action::Slow
-            | Action::Refresh
-            | Action::NextUrl
-            | Action::Within(..)
-            | Action::RetryAfter => {
-                let (delay, reason) =
-                    self.policy.delay(action, (now, retry_after), &mut self.backoff, &mut self.chance);
-                self.enter(now, State::Waiting, reason, Some(delay), out);
-            }
-            Action::Park => {
-                let reason = match (status, closed.code) {
-                    (Some(401 | 403), _) | (None, 4401 | 4403) => Reason::Unauthorized,
-                    (Some(_) | None, _) => Reason::Refused,
-                };
-                self.park(now, reason, out);
-            }
-            Action::StayClosed => self.enter(now, State::Paused, Reason::StayClosed, None, out),
+    fn follow(&mut self, now: Instant, retry_after: Option<RetryAfter>, was_open: bool, out: &mut Commands) {
+        let Some(last) = self.last_close.clone() else { return };
+        let ended = pace::Ended { closed: &last.0, retry_after, was_open };
+        match self.pace.after(&self.policy, now, ended, &mut self.chance) {
+            (Next::Wait(reason), delay) => self.enter(now, State::Waiting, reason, Some(delay), out),
+            (Next::Park(reason), delay) => self.enter(now, State::Parked, reason, Some(delay), out),
+            (Next::StayClosed, _) => self.enter(now, State::Paused, Reason::StayClosed, None, out),
         }
-    }
-
-    fn park(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
-        let delay = self.chance.above(self.policy.park_probe);
-        self.enter(now, State::Parked, reason, Some(delay), out);
     }
 
     /// Changes the state, tells of it, and arms the retry timer where there is a delay.
@@ -168,7 +136,7 @@ impl Link {
     }
 
     pub(super) fn on_verb(&mut self, now: Instant, verb: Verb, out: &mut Commands) {
-        self.streak.reset();
+        self.pace.forget_row();
         match verb {
             Verb::Close(frame) => self.leave(now, frame, Cause::Operator, Then::Pause, out),
             Verb::Pause => {
@@ -244,7 +212,8 @@ impl Link {
         match then {
             // What is beside was not dismissed, so it is wanted.
             Then::Outcome | Then::Redial(_) if self.adopt(now, out) => {}
-            Then::Outcome => self.follow(now, None, None, out),
+            // That a new connection in readiness came to nothing is no reason for an attempt without a delay.
+            Then::Outcome | Then::Redial(Reason::Rotate) => self.follow(now, None, true, out),
             Then::Redial(reason) => self.dial(now, reason, out),
             Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
             Then::Stop(fate) => {
@@ -294,13 +263,15 @@ impl Link {
         self.last_close = Some(Arc::new((closed, now)));
         self.pings.clear();
         self.unflushed_pings = 0;
-        self.url = 0;
+        if then != Then::Outcome {
+            self.pace.set_url(0);
+        }
         let mut lost = Vec::new();
         let dead = self.outbox.lost(escaped, code, &mut lost);
         self.tell_receipts(lost, out);
         if let Some(dead) = dead {
             // What the peer refused is out of its way.
-            self.streak.reset();
+            self.pace.forget_row();
             out.push(Command::Bury(dead));
         }
         // What comes back to the queue may have expired on its way.
@@ -310,7 +281,7 @@ impl Link {
 
     pub(super) fn on_policy(&mut self, policy: Arc<Policy>) {
         if self.policy.backoff != policy.backoff {
-            self.backoff.reset();
+            self.pace.restart_backoff();
         }
         self.outbox.set_policy(Arc::clone(&policy.outbox));
         if let (State::Open(_), Some(heard)) = (&self.state, self.heard) {
@@ -336,29 +307,5 @@ fn why_stopped(fate: Fate) -> (Cause, Reason) {
         | Fate::AckTimeout
         | Fate::Disk
         | Fate::Crash => (Cause::Shutdown, Reason::Shutdown),
-    }
-}
-
-impl Policy {
-    /// How long to wait before the next attempt, and why. It is for who asks to know whether there is to be one.
-    pub(super) fn delay(
-        &self,
-        action: Action,
-        (now, retry_after): (Instant, Option<Duration>),
-        backoff: &mut Backoff,
-        chance: &mut Chance,
-    ) -> (Duration, Reason) {
-        let max = self.backoff.max;
-        match (action, retry_after) {
-            (Action::Now, _) => (Duration::ZERO, Reason::Immediate),
-            (Action::Slow, _) => (chance.between(max / 2, max), Reason::Slow),
-            (Action::Within(low, high), _) => (chance.between(low, high), Reason::ServiceRestart),
-            (Action::RetryAfter, Some(asked)) => (chance.above(asked.min(self.retry_after_max)), Reason::RetryAfter),
-            (Action::Park | Action::StayClosed, _) => (chance.above(self.park_probe), Reason::Refused),
-            (Action::Refresh, _) => (backoff.next_delay(&self.backoff, now, chance), Reason::Refresh),
-            (Action::Backoff | Action::NextUrl, _) | (Action::RetryAfter, None) => {
-                (backoff.next_delay(&self.backoff, now, chance), Reason::Backoff)
-            }
-        }
     }
 }

@@ -17,6 +17,7 @@
 mod connection;
 mod exchange;
 mod lifecycle;
+mod pace;
 mod rotation;
 #[cfg(test)]
 mod simulation;
@@ -30,17 +31,18 @@ use std::{
 };
 
 use super::{
-    backoff::{self, Backoff},
+    backoff,
     chance::Chance,
     close::{Cause, Closed},
     event::Established,
     heartbeat::{self, Pings},
     message::Message,
     outbox::{self, Outbox},
-    outcome::{Row, Rule, Streak},
+    outcome::{Row, Rule},
     phase::{Phase, ReadyState, Reason},
     timers::{Timer, Timers},
 };
+use pace::Pace;
 use rotation::Rotation;
 use state::State;
 
@@ -110,15 +112,11 @@ pub struct Link {
     reason: Reason,
     since: Instant,
     timers: Timers,
-    backoff: Backoff,
-    streak: Streak,
+    pace: Pace,
     attempt: u32,
     generation: u64,
     /// The number of the connection that was opened last.
     newest: u64,
-    url: usize,
-    /// URLs tried since one of them opened.
-    urls_tried: usize,
     outbox: Outbox,
     pings: Pings,
     owes_ping: bool,
@@ -141,13 +139,10 @@ impl Link {
             reason: Reason::Starting,
             since: now,
             timers: Timers::default(),
-            backoff: Backoff::default(),
-            streak: Streak::default(),
+            pace: Pace::default(),
             attempt: 0,
             generation: 0,
             newest: 0,
-            url: 0,
-            urls_tried: 0,
             outbox: Outbox::new(Arc::clone(&policy.outbox)),
             pings: Pings::default(),
             owes_ping: false,
@@ -280,7 +275,7 @@ impl Link {
 
     /// The row of the outcome table that decided last, and how many ends in a row.
     pub fn ruling(&self) -> Option<(Row, u32)> {
-        self.streak.last()
+        self.pace.ruling()
     }
 
     /// When it came into its phase.
@@ -301,7 +296,7 @@ impl Link {
 
     /// The URL to use, or in use, by index.
     pub fn url(&self) -> usize {
-        self.url
+        self.pace.url()
     }
 
     /// How the last connection or attempt ended, and when.

@@ -23,14 +23,13 @@ use std::{
 
 use super::{
     Command, Commands, Frame, Lane, Link,
+    pace::Pace,
     state::{Closing, Ending, Open, State, Then},
 };
 use crate::core::{
-    backoff::Backoff,
     clock::Clock,
     close::{Cause, CloseFrame, NORMAL},
     event::Event,
-    outcome::Streak,
     phase::Reason,
     timers::Timer,
 };
@@ -41,10 +40,8 @@ pub(super) struct Rotation {
     stage: Stage,
     /// A new connection is wanted once the one that leaves is gone.
     wanted: bool,
-    url: usize,
+    pace: Pace,
     attempt: u32,
-    backoff: Backoff,
-    streak: Streak,
     failure: Option<Box<str>>,
 }
 
@@ -82,10 +79,8 @@ impl Rotation {
             // Replaced at once.
             stage: Stage::Dialing { queued: None, until: None },
             wanted: false,
-            url: 0,
+            pace: Pace::default(),
             attempt: 0,
-            backoff: Backoff::default(),
-            streak: Streak::default(),
             failure: None,
         }
     }
@@ -175,10 +170,10 @@ impl Link {
         let Some(rotation) = self.rotation.as_deref_mut() else { return };
         rotation.wanted = false;
         rotation.attempt = rotation.attempt.saturating_add(1);
-        rotation.url %= self.policy.urls.max(1);
+        let url = rotation.pace.begin(self.policy.urls);
         rotation.stage = Stage::Dialing { queued: None, until: Some(now.later(self.policy.connect_timeout)) };
-        out.push(Command::Tell(Event::Rotating { attempt: rotation.attempt, url: rotation.url }));
-        out.push(Command::Dial { lane: Lane::Beside, url: rotation.url });
+        out.push(Command::Tell(Event::Rotating { attempt: rotation.attempt, url }));
+        out.push(Command::Dial { lane: Lane::Beside, url });
     }
 
     /// A step of the rotation is due.
@@ -248,8 +243,7 @@ impl Link {
             }
             Some(Stage::Dialing { queued, until }) => {
                 let (queued, until) = (*queued, *until);
-                let url = self.rotation.take().map_or(0, |rotation| rotation.url);
-                self.url = url;
+                self.pace.set_url(self.rotation.take().map_or(0, |rotation| rotation.pace.url()));
                 self.attempt = self.attempt.saturating_add(1);
                 let reason = if queued.is_some() { Reason::Admission } else { Reason::Underway };
                 self.enter(now, State::Dialing { queued }, reason, None, out);
@@ -273,14 +267,15 @@ impl Link {
         let stage = mem::replace(&mut rotation.stage, Stage::Waiting { at: now });
         let Stage::Standby { open, .. } = stage else { return };
         let (from, to) = (self.generation, open.generation);
-        (self.generation, self.url, self.urls_tried) = (to, rotation.url, 0);
+        self.generation = to;
+        self.pace.set_url(rotation.pace.url());
         self.become_open(now, open, out);
         out.push(Command::Switch);
         out.push(Command::Tell(Event::Rotated { from, to }));
         let again = rotation.wanted;
         if let Some(stage) = leaving {
             rotation.stage = stage;
-            (rotation.attempt, rotation.backoff, rotation.streak) = (0, Backoff::default(), Streak::default());
+            (rotation.attempt, rotation.pace) = (0, Pace::default());
             self.rotation = Some(rotation);
         } else if again {
             self.rotate(now, out);

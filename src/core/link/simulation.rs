@@ -19,7 +19,7 @@ use crate::core::{
     admission::{self, Admission},
     budget::Share,
     close::{Cause, CloseFrame},
-    event::{Certificates, DialFailure, Event, Steps, Timings},
+    event::{Certificates, DialFailure, Event, RetryAfter, Steps, Timings},
     message::{Extras, MessageId},
     outbox::{Delivery, Ended},
     receipt::{self, Fate},
@@ -126,7 +126,7 @@ impl World {
                 }
                 Command::GiveUp(lane) => {
                     self.end_dial(index, lane);
-                    self.feed_line(index, lane, failed(Cause::Connect, None));
+                    self.feed_line(index, lane, failed(Cause::Connect, None, None));
                 }
                 Command::Hangup(lane) => {
                     self.end_dial(index, lane);

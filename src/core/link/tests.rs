@@ -4,12 +4,13 @@ use super::*;
 use crate::core::{
     budget::Share,
     close::{Cause, CloseFrame},
-    event::{Certificates, DialFailure, Event, Steps, Timings},
+    event::{Certificates, DialFailure, Event, RetryAfter, Steps, Timings},
     message::{Extras, MessageId},
     receipt::{self, Fate},
 };
 
 mod again;
+mod pace;
 mod rotation;
 
 /// A link, a clock, and what the link has said.
@@ -31,7 +32,8 @@ fn established() -> Box<Established> {
     })
 }
 
-fn refused(status: Option<u16>, retry_after: Option<Duration>) -> Input {
+fn refused(status: Option<u16>, asked: Option<Duration>) -> Input {
+    let retry_after = asked.map(|asked| RetryAfter::capped(asked, Policy::default().retry_after_max));
     Input::DialFailed(Box::new(DialFailure {
         cause: if status.is_some() { Cause::Upgrade } else { Cause::Connect },
         status,
@@ -103,6 +105,22 @@ impl Bench {
 
     fn dials(&self) -> usize {
         self.said.iter().filter(|command| matches!(command, Command::Dial { .. })).count()
+    }
+
+    /// The URLs dialled, in order.
+    fn urls(&self) -> Vec<usize> {
+        let url = |command: &Command| match command {
+            Command::Dial { url, .. } => Some(*url),
+            _ => None,
+        };
+        self.said.iter().filter_map(url).collect()
+    }
+
+    /// Waits for the next attempt; answers with how long that took.
+    fn retry(&mut self) -> Duration {
+        let wait = self.link.next_attempt_at().expect("a retry is armed") - self.now;
+        self.pass(wait);
+        wait
     }
 
     fn states(&self, wanted: MessageId) -> Vec<receipt::State> {
@@ -408,15 +426,7 @@ fn a_failed_url_gives_way_to_the_next() {
     let mut bench = Bench::with(Policy { urls: 2, ..Policy::default() });
     bench.feed(Input::Start).feed(refused(None, None)).pass(Duration::from_secs(5)).feed(refused(None, None));
     bench.pass(Duration::from_secs(5));
-    let urls: Vec<_> = bench
-        .said
-        .iter()
-        .filter_map(|command| match command {
-            Command::Dial { url, .. } => Some(*url),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(urls, [0, 1, 0]);
+    assert_eq!(bench.urls(), [0, 1, 0]);
 }
 
 #[test]

@@ -68,8 +68,14 @@ impl Ask {
     }
 
     /// The request of the upgrade.
-    pub(super) fn wish(&self, protocols_optional: bool) -> Wish<'_> {
-        Wish { target: &self.target, headers: &self.headers, protocols: &self.protocols, protocols_optional }
+    pub(super) fn wish(&self, endpoint: &Endpoint) -> Wish<'_> {
+        Wish {
+            target: &self.target,
+            headers: &self.headers,
+            protocols: &self.protocols,
+            protocols_optional: endpoint.protocols_optional,
+            retry_after_max: endpoint.link.retry_after_max,
+        }
     }
 
     /// The chosen subprotocol, for people and consumers.

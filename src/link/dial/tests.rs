@@ -6,6 +6,7 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -280,7 +281,7 @@ async fn a_refusal_keeps_its_status_and_delay() {
     let (address, _server) = serve(vec![refusal.into()]).await;
     let failure = dial(&format!("url = 'ws://{address}'"), Counted::new(1)).await.0.unwrap_err();
     assert_eq!((failure.cause, failure.status), (Cause::Upgrade, Some(503)));
-    assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
+    assert_eq!(failure.retry_after.map(RetryAfter::span), Some(Duration::from_secs(7)));
 }
 
 #[tokio::test]
@@ -291,7 +292,10 @@ async fn an_attempt_says_what_it_has_learned_of_the_address() {
         (status("401 Unauthorized"), Verdict::Up),
         (status("404 Not Found"), Verdict::Up),
         (status("502 Bad Gateway"), Verdict::Failing(None)),
-        (status("503 Service Unavailable\r\nRetry-After: 7"), Verdict::Failing(Some(Duration::from_secs(7)))),
+        (
+            status("503 Service Unavailable\r\nRetry-After: 7"),
+            Verdict::Failing(Some(RetryAfter::capped(Duration::from_secs(7), Duration::MAX))),
+        ),
         (String::new(), Verdict::Failing(None)),
     ] {
         let (address, _server) = serve(vec![answer.clone()]).await;

@@ -14,6 +14,7 @@ use http::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{UpgradeFault, Wish};
+use crate::core::event::RetryAfter;
 
 /// Which subprotocol was chosen, of an answer that is a valid 101.
 pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Result<Option<usize>, UpgradeFault> {
@@ -21,7 +22,9 @@ pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Re
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpgradeFault::Status {
             status: response.status(),
-            retry_after: text(headers, &RETRY_AFTER).and_then(|value| delay(value, SystemTime::now())),
+            retry_after: text(headers, &RETRY_AFTER)
+                .and_then(|value| delay(value, SystemTime::now()))
+                .map(|asked| RetryAfter::capped(asked, wish.retry_after_max)),
             location: text(headers, &LOCATION).map(str::to_owned),
         });
     }
@@ -80,11 +83,11 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3); a date gone by is no delay at all.
+/// `Retry-After`: seconds, however many, or a date (RFC 9110 §10.2.3); a date gone by is no delay at all.
 fn delay(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
@@ -100,7 +103,10 @@ mod tests {
         assert_eq!(delay("120", now), Some(Duration::from_mins(2)));
         assert_eq!(delay("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(Duration::from_secs(30)));
         assert_eq!(delay("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(delay("18446744073709551615", now), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(delay("99999999999999999999999999", now), Some(Duration::from_secs(u64::MAX)));
         assert_eq!(delay("soon", now), None);
+        assert_eq!(delay("", now), None);
         assert_eq!(delay("-5", now), None);
     }
 }

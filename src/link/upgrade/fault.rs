@@ -2,12 +2,12 @@
 //!
 //! The peer's text appears in none of them: what it sent may be long, hostile, or an echo of our secrets.
 
-use std::{io, time::Duration};
+use std::io;
 
 use http::StatusCode;
 
 use crate::{
-    core::{close::Cause, door::Verdict},
+    core::{close::Cause, door::Verdict, event::RetryAfter},
     link::tls,
 };
 
@@ -72,8 +72,8 @@ pub(in crate::link) enum UpgradeFault {
     Status {
         /// The status.
         status: StatusCode,
-        /// `Retry-After`, already a delay.
-        retry_after: Option<Duration>,
+        /// `Retry-After`
+        retry_after: Option<RetryAfter>,
         /// `Location`, as sent.
         location: Option<String>,
     },

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use proptest::{collection::vec, prelude::*};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::*;
-use crate::core::close::Cause;
+use crate::core::{close::Cause, event::RetryAfter};
+
+/// `Retry-After` is obeyed up to this.
+const LONG: Duration = Duration::from_hours(1);
 
 const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
                     Sec-WebSocket-Accept: {accept}\r\n";
@@ -30,6 +34,14 @@ impl Case<'_> {
 
     /// The outcome and the request, where the server answers with `answer`, `{accept}` replaced, and hangs up.
     async fn answered(&self, answer: &str) -> (Result<Agreed<DuplexStream>, UpgradeFault>, String) {
+        self.answered_with(|accept| answer.replace("{accept}", accept).into_bytes()).await
+    }
+
+    /// The same, of what the server answers to the key.
+    async fn answered_with(
+        &self,
+        answer: impl FnOnce(&str) -> Vec<u8>,
+    ) -> (Result<Agreed<DuplexStream>, UpgradeFault>, String) {
         let (near, mut far) = tokio::io::duplex(64 << 10);
         let target = Target::parse(self.url).unwrap();
         let wish = Wish {
@@ -37,6 +49,7 @@ impl Case<'_> {
             headers: &self.headers,
             protocols: &self.protocols,
             protocols_optional: self.optional,
+            retry_after_max: LONG,
         };
         let server = async move {
             let mut request = Vec::new();
@@ -46,7 +59,7 @@ impl Case<'_> {
             let request = String::from_utf8(request).unwrap();
             let accept = derive_accept_key(line(&request, "sec-websocket-key").unwrap().as_bytes());
             // A peer that has given up no longer reads.
-            let _ = far.write_all(answer.replace("{accept}", &accept).as_bytes()).await;
+            let _ = far.write_all(&answer(&accept)).await;
             request
         };
         tokio::join!(upgrade(near, &wish), server)
@@ -174,11 +187,54 @@ async fn retry_after_is_read_in_both_forms() {
         |value: &str| format!("HTTP/1.1 429 Too Many Requests\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
     let case = Case::offering(&[]);
     let UpgradeFault::Status { retry_after, .. } = case.fault(&at("17")).await else { panic!("another fault") };
-    assert_eq!(retry_after, Some(Duration::from_secs(17)));
+    assert_eq!(retry_after.map(RetryAfter::span), Some(Duration::from_secs(17)));
     let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_mins(10));
     let UpgradeFault::Status { retry_after, .. } = case.fault(&at(&date)).await else { panic!("another fault") };
-    let delay = retry_after.unwrap();
+    let delay = retry_after.unwrap().span();
     assert!(delay > Duration::from_mins(9) && delay <= Duration::from_mins(10), "{delay:?}");
+}
+
+#[tokio::test]
+async fn no_retry_after_is_obeyed_for_longer_than_allowed() {
+    let at = |value: &str| format!("HTTP/1.1 503 Service Unavailable\r\nRetry-After: {value}\r\n\r\n");
+    let far = "Fri, 31 Dec 9999 23:59:59 GMT";
+    for value in
+        ["3601", "18446744073709551615", "18446744073709551616", "340282366920938463463374607431768211456", far]
+    {
+        let UpgradeFault::Status { retry_after, .. } = Case::offering(&[]).fault(&at(value)).await else {
+            panic!("{value}")
+        };
+        assert_eq!(retry_after.map(RetryAfter::span), Some(LONG), "{value}");
+    }
+}
+
+/// The head of an answer, or something like it.
+fn head() -> impl Strategy<Value = Vec<u8>> {
+    let names =
+        ["Retry-After", "Location", "Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "X"];
+    let number = (any::<u64>(), "[0-9]{0,30}").prop_map(|(number, more)| format!("{number}{more}").into_bytes());
+    let date = (any::<u16>(), any::<u8>())
+        .prop_map(|(year, day)| format!("Sun, {day:02} Nov {year:04} 08:49:37 GMT").into_bytes());
+    let value = prop_oneof![number, date, vec(any::<u8>(), 0..40), "[ -~]{0,40}".prop_map(String::into_bytes)];
+    let line = (prop::sample::select(names.to_vec()), value)
+        .prop_map(|(name, value)| [name.as_bytes(), b": ", &value, b"\r\n"].concat());
+    let status = prop_oneof![any::<u16>(), prop::sample::select(vec![101_u16, 301, 429, 503])];
+    let head = (status, vec(line, 0..8)).prop_map(|(status, lines)| {
+        [format!("HTTP/1.1 {status} So\r\n").as_bytes(), &lines.concat(), b"\r\n"].concat()
+    });
+    prop_oneof![4 => head, 1 => vec(any::<u8>(), 0..600)]
+}
+
+proptest! {
+    #[test]
+    fn no_head_makes_a_fault_of_ours_or_a_wait_without_an_end(head in head()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(Case::offering(&["v1"]).answered_with(move |_| head));
+        if let Err(UpgradeFault::Status { retry_after: Some(asked), .. }) = outcome.0 {
+            prop_assert!(asked.span() <= LONG);
+            prop_assert!(crate::core::epoch().checked_add(asked.span()).is_some());
+        }
+    }
 }
 
 #[tokio::test]
@@ -207,7 +263,13 @@ async fn a_header_that_cannot_be_sent_is_named_and_not_shown() {
     let mut case = Case::offering(&[]);
     case.headers.push((field("authorization"), Secret::new("Bearer hunter2\n")));
     let target = Target::parse(case.url).unwrap();
-    let wish = Wish { target: &target, headers: &case.headers, protocols: &[], protocols_optional: false };
+    let wish = Wish {
+        target: &target,
+        headers: &case.headers,
+        protocols: &[],
+        protocols_optional: false,
+        retry_after_max: Duration::ZERO,
+    };
     let fault = upgrade(tokio::io::duplex(64).0, &wish).await.unwrap_err();
     assert_eq!(fault.cause(), Cause::Secret);
     assert!(fault.to_string().contains("authorization") && !fault.to_string().contains("hunter2"));
@@ -282,7 +344,13 @@ async fn interim_answers_are_passed_over_but_not_for_ever() {
 async fn an_answer_that_comes_byte_by_byte_is_the_same_answer() {
     let (near, far) = tokio::io::duplex(1);
     let (target, case) = (Target::parse("ws://feed.example/v2").unwrap(), Case::offering(&[]));
-    let wish = Wish { target: &target, headers: &[], protocols: &case.protocols, protocols_optional: false };
+    let wish = Wish {
+        target: &target,
+        headers: &[],
+        protocols: &case.protocols,
+        protocols_optional: false,
+        retry_after_max: LONG,
+    };
     let server = async move {
         let (mut read, mut write) = tokio::io::split(far);
         let mut request = String::new();

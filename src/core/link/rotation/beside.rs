@@ -12,12 +12,11 @@ use super::{Rotation, Stage};
 use crate::core::{
     clock::Clock,
     close::{Cause, CloseFrame, Closed},
-    event::{DialFailure, Established, Event},
+    event::{DialFailure, Established, Event, RetryAfter},
     link::{
-        Command, Commands, Input, Lane, Link, Received,
+        Command, Commands, Input, Lane, Link, Received, pace,
         state::{Closing, Ending, Open, Then},
     },
-    outcome::End,
 };
 
 impl Link {
@@ -87,16 +86,14 @@ impl Link {
 
     /// The new connection was not to be had, or did not last: after a delay by the outcome table, another attempt. The wish
     /// stays for as long as the current connection does, so where the table would park or stay closed it is asked for slowly.
-    fn retry_beside(&mut self, now: Instant, closed: &Closed, retry_after: Option<Duration>) -> Option<Duration> {
+    fn retry_beside(&mut self, now: Instant, closed: &Closed, retry_after: Option<RetryAfter>) -> Option<Duration> {
         if !self.state.is_open() {
             self.rotation = None;
             return None;
         }
         let rotation = self.rotation.as_deref_mut()?;
-        let end = End { code: closed.code, reason: &closed.reason, status: closed.status, cause: closed.cause };
-        let (action, _) = rotation.streak.decide(&self.policy.outcomes, end);
-        let (delay, _) = self.policy.delay(action, (now, retry_after), &mut rotation.backoff, &mut self.chance);
-        rotation.url += 1;
+        let ended = pace::Ended { closed, retry_after, was_open: false };
+        let (_, delay) = rotation.pace.after(&self.policy, now, ended, &mut self.chance);
         rotation.failure = Some(format!("{}: {}", closed.cause, closed.detail).into());
         rotation.stage = Stage::Waiting { at: now.later(delay) };
         Some(delay)

@@ -47,7 +47,9 @@ impl World {
             self.feed_line(index, lane, Input::Dialled(Box::new(established)));
         } else {
             let status = [None, Some(401), Some(404), Some(429), Some(503)][(self.chance.bits() % 5) as usize];
-            self.feed_line(index, lane, failed(if status.is_some() { Cause::Upgrade } else { Cause::Dns }, status));
+            let asked = ASKED[(self.chance.bits() % 6) as usize].filter(|_| status.is_some());
+            let cause = if status.is_some() { Cause::Upgrade } else { Cause::Dns };
+            self.feed_line(index, lane, failed(cause, status, asked));
         }
     }
 
@@ -109,11 +111,21 @@ impl World {
     }
 }
 
-pub(super) fn failed(cause: Cause, status: Option<u16>) -> Input {
+/// What servers ask for: nothing, what is of no use, what is of use, and what no clock can hold.
+const ASKED: [Option<Duration>; 6] = [
+    None,
+    Some(Duration::ZERO),
+    Some(Duration::from_secs(7)),
+    Some(Duration::from_hours(9)),
+    Some(Duration::from_secs(u64::MAX)),
+    Some(Duration::MAX),
+];
+
+pub(super) fn failed(cause: Cause, status: Option<u16>, asked: Option<Duration>) -> Input {
     Input::DialFailed(Box::new(DialFailure {
         cause,
         status,
-        retry_after: status.filter(|status| *status == 429).map(|_| Duration::from_secs(7)),
+        retry_after: asked.map(|asked| RetryAfter::capped(asked, Policy::default().retry_after_max)),
         detail: "".into(),
         timings: Timings::default(),
     }))

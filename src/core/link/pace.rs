@@ -1,0 +1,200 @@
+//! When the next attempt may begin, and at which URL: the one place where every delay is made.
+//!
+//! The bound (contract, section 4): whatever peers answer and whatever rows say, the attempts of a link since it was last stable are
+//! those of the backoff's own schedule, one `now`, and one round of the URLs. So each end draws a delay of the backoff, but for those
+//! two; all else, `Retry-After` too, can only make it longer. What an operator or a reload orders comes on top.
+//!
+//! What a reader would get wrong: a connection that opens proves nothing. What was granted comes back after `stable`, never on open.
+
+use std::time::{Duration, Instant};
+
+use super::Policy;
+use crate::core::{
+    backoff::Backoff,
+    chance::Chance,
+    clock::Clock,
+    close::Closed,
+    event::RetryAfter,
+    outcome::{Action, End, Row, Streak},
+    phase::Reason,
+};
+
+/// How an attempt, or the connection that it made, ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended<'a> {
+    pub(super) closed: &'a Closed,
+    pub(super) retry_after: Option<RetryAfter>,
+    /// There was a connection: the next attempt begins with the first URL again.
+    pub(super) was_open: bool,
+}
+
+/// What follows an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// An attempt.
+    Wait(Reason),
+    /// The same, slowly.
+    Park(Reason),
+    /// Nothing, until an operator's word; the delay is that of a slow attempt, for who makes one all the same.
+    StayClosed,
+}
+
+/// What is known of the attempts since the link was last stable.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    backoff: Backoff,
+    streak: Streak,
+    url: usize,
+    now_spent: bool,
+    /// Attempts at a next URL without a delay.
+    urls_spent: usize,
+    /// URLs whose servers asked to be left alone until then. In a box: hardly any link has one.
+    #[allow(clippy::box_collection, reason = "a vector would take three words of every link")]
+    resting: Option<Box<Vec<(usize, Instant)>>>,
+}
+
+impl Pace {
+    /// An attempt begins: at which of so many URLs.
+    pub(super) fn begin(&mut self, urls: usize) -> usize {
+        self.url %= urls.max(1);
+        self.url
+    }
+
+    /// The URL in use, or to use.
+    pub(super) fn url(&self) -> usize {
+        self.url
+    }
+
+    /// The connection in use was made at this URL.
+    pub(super) fn set_url(&mut self, url: usize) {
+        self.url = url;
+    }
+
+    /// The row that decided last, and how many ends in a row it has decided.
+    pub(super) fn ruling(&self) -> Option<(Row, u32)> {
+        self.streak.last()
+    }
+
+    /// The link has been stable.
+    pub(super) fn start_over(&mut self) {
+        *self = Self { url: self.url, ..Self::default() };
+    }
+
+    /// An operator intervened, or what the peer refused is out of its way: nothing is in a row any more.
+    pub(super) fn forget_row(&mut self) {
+        self.streak.reset();
+    }
+
+    /// The backoff follows another policy.
+    pub(super) fn restart_backoff(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// What follows this end, and after which delay.
+    pub(super) fn after(
+        &mut self,
+        policy: &Policy,
+        now: Instant,
+        ended: Ended<'_>,
+        chance: &mut Chance,
+    ) -> (Next, Duration) {
+        let Ended { closed, retry_after, was_open } = ended;
+        let end = End { code: closed.code, reason: &closed.reason, status: closed.status, cause: closed.cause };
+        let (action, _) = self.streak.decide(&policy.outcomes, end);
+        if let (Action::RetryAfter, Some(asked)) = (action, retry_after) {
+            self.rest(now, now.later(chance.above(asked.span())));
+        }
+        let (delay, next) = self.delay(policy, now, action, closed, chance);
+        let first = match action {
+            // What is tried once more is tried at the same server.
+            Action::Now | Action::Refresh if !was_open => self.url,
+            Action::NextUrl => self.url + 1,
+            Action::Backoff
+            | Action::Now
+            | Action::Slow
+            | Action::Park
+            | Action::Refresh
+            | Action::StayClosed
+            | Action::Within(..)
+            | Action::RetryAfter => {
+                if was_open {
+                    0
+                } else {
+                    self.url + 1
+                }
+            }
+        };
+        self.choose(policy.urls.max(1), first, now, (next, delay))
+    }
+
+    /// The delay that the action asks for: never less than the backoff's own, but for what is granted once.
+    fn delay(
+        &mut self,
+        policy: &Policy,
+        now: Instant,
+        action: Action,
+        closed: &Closed,
+        chance: &mut Chance,
+    ) -> (Duration, Next) {
+        match action {
+            Action::Now if !self.now_spent => {
+                self.now_spent = true;
+                return (Duration::ZERO, Next::Wait(Reason::Immediate));
+            }
+            Action::NextUrl if self.urls_spent + 1 < policy.urls => {
+                self.urls_spent += 1;
+                return (Duration::ZERO, Next::Wait(Reason::NextUrl));
+            }
+            Action::Backoff
+            | Action::Now
+            | Action::Slow
+            | Action::Park
+            | Action::Refresh
+            | Action::NextUrl
+            | Action::StayClosed
+            | Action::Within(..)
+            | Action::RetryAfter => {}
+        }
+        let own = self.backoff.next_delay(&policy.backoff, now, chance);
+        let max = policy.backoff.max;
+        match action {
+            Action::Slow => (own.max(chance.between(max / 2, max)), Next::Wait(Reason::Slow)),
+            Action::Within(low, high) => (own.max(chance.between(low, high)), Next::Wait(Reason::ServiceRestart)),
+            Action::StayClosed => (own.max(chance.above(policy.park_probe)), Next::StayClosed),
+            Action::Park => {
+                let reason = match (closed.status, closed.code) {
+                    (Some(401 | 403), _) | (None, 4401 | 4403) => Reason::Unauthorized,
+                    (Some(_) | None, _) => Reason::Refused,
+                };
+                (own.max(chance.above(policy.park_probe)), Next::Park(reason))
+            }
+            Action::Refresh => (own, Next::Wait(Reason::Refresh)),
+            Action::Backoff | Action::Now | Action::NextUrl | Action::RetryAfter => (own, Next::Wait(Reason::Backoff)),
+        }
+    }
+
+    /// From `first` on, the first URL that is not to be left alone for longer than this anyway; else the one that is back first.
+    fn choose(&mut self, urls: usize, first: usize, now: Instant, (next, delay): (Next, Duration)) -> (Next, Duration) {
+        let at = now.later(delay);
+        let back_at = |url: &usize| {
+            let resting = self.resting.iter().flat_map(|resting| resting.iter());
+            resting.filter(|(of, until)| of == url && *until > at).map(|(_, until)| *until).max()
+        };
+        let order = (0..urls).map(|step| (first + step) % urls);
+        let chosen = order.map(|url| (back_at(&url), url)).min_by_key(|(back_at, _)| *back_at);
+        let (back_at, url) = chosen.unwrap_or_default();
+        self.url = url;
+        match (back_at, next) {
+            (Some(back_at), Next::Wait(_)) => (Next::Wait(Reason::RetryAfter), back_at.saturating_duration_since(now)),
+            (Some(back_at), Next::Park(_) | Next::StayClosed) => (next, back_at.saturating_duration_since(now)),
+            (None, _) => (next, delay),
+        }
+    }
+
+    /// The server of this URL wants to be left alone until then.
+    fn rest(&mut self, now: Instant, until: Instant) {
+        let (url, resting) = (self.url, self.resting.get_or_insert_default());
+        resting.retain(|(of, until)| *of != url && *until > now);
+        resting.push((url, until));
+    }
+}
