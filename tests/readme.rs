@@ -3,6 +3,7 @@
 //!
 //! The test's binary stands for `target/release/wskeeper`, and free ports for 7700 and 9001: somebody may use those.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{

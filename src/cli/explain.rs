@@ -38,13 +38,13 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     for sentence in sentences(&facts, now).into_iter().chain(keeping(link, &mut client).await?) {
         output.folded(&format!("  {sentence}"), 4)?;
     }
-    let advice = facts.advice.iter().map(|advice| format!("→ {advice}")).collect();
-    section("What would help", advice, output)?;
-    section("What was tried", last(&facts.attempts, ATTEMPTS, |attempt| tried(attempt, now)), output)?;
-    section("What happened last", last(&history.items, SHOWN, |entry| recorded(entry, now)), output)
+    let advice: Vec<_> = facts.advice.iter().map(|advice| format!("→ {advice}")).collect();
+    section("What would help", &advice, output)?;
+    section("What was tried", &last(&facts.attempts, ATTEMPTS, |attempt| tried(attempt, now)), output)?;
+    section("What happened last", &last(&history.items, SHOWN, |entry| recorded(entry, now)), output)
 }
 
-fn section(title: &str, lines: Vec<String>, output: &Output) -> Result<(), Failure> {
+fn section(title: &str, lines: &[String], output: &Output) -> Result<(), Failure> {
     if lines.is_empty() {
         return Ok(());
     }

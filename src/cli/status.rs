@@ -116,32 +116,32 @@ async fn drawn(
     let width = width.unwrap_or(usize::MAX);
     let daemon: Status = client.get(DAEMON).await?;
     let mut links: Vec<Link> = fetch(args, client).await?;
-    let store: Store = client.get(STORE).await?;
-    let mut lines = table::summary(&daemon, &links, &client.address(), width);
-    let store = table::store(&store, width, output);
+    let stored: Store = client.get(STORE).await?;
+    let mut screen = table::summary(&daemon, &links, &client.address(), width);
+    let store = table::store(&stored, width, output);
     // On a small screen some links say more.
-    if height.is_none_or(|height| height >= lines.len() + store.len() + ROWS) {
-        lines.extend(store);
+    if height.is_none_or(|height| height >= screen.len() + store.len() + ROWS) {
+        screen.extend(store);
     }
     let has_any = !links.is_empty();
     links.retain(|link| args.shows(&link.phase));
     if links.is_empty() {
         let hint = if has_any { "no link is in such a phase" } else { "the configuration has no endpoints" };
-        lines.extend(folded(hint, width, 0));
-        return Ok(lines.join("\n"));
+        screen.extend(folded(hint, width, 0));
+        return Ok(screen.join("\n"));
     }
-    lines.push(String::new());
+    screen.push(String::new());
     // The header of the table is a line, too.
-    let room = height.map_or(usize::MAX, |height| height.saturating_sub(lines.len() + 1));
+    let room = height.map_or(usize::MAX, |height| height.saturating_sub(screen.len() + 1));
     let is_one = args.links || args.endpoint.is_some() || !args.phase.is_empty();
     if links.len() > MANY && !is_one {
-        lines.extend(table::endpoints(&links, room, width, output));
+        screen.extend(table::endpoints(&links, room, width, output));
     } else {
         links.sort_by_cached_key(|link| (table::urgency(link), link.endpoint.clone(), link.index));
         let shown = if links.len() > room { room.saturating_sub(1).max(1) } else { links.len() };
-        lines.extend(table::links(&links[..shown], SystemTime::now(), width, output));
-        lines.extend((shown < links.len()).then(|| table::more(&links[shown..], width)));
+        screen.extend(table::links(&links[..shown], SystemTime::now(), width, output));
+        screen.extend((shown < links.len()).then(|| table::more(&links[shown..], width)));
     }
-    lines.truncate(height.unwrap_or(usize::MAX));
-    Ok(lines.join("\n"))
+    screen.truncate(height.unwrap_or(usize::MAX));
+    Ok(screen.join("\n"))
 }

@@ -361,7 +361,9 @@ fn progress_of_a_send_keeps_to_its_line_and_is_gone_at_the_end() {
         let full =
             json!({"type": "urn:wskeeper:problem:outbox-full", "title": "full", "status": 429, "detail": "full"});
         let answers = (0..lines).map(|at| if at == 0 { &accepted } else { &full });
-        axum::response::IntoResponse::into_response(answers.map(|answer| format!("{answer}\n")).collect::<String>())
+        axum::response::IntoResponse::into_response(
+            answers.map(|answer| format!("{answer}\n")).collect::<Vec<_>>().concat(),
+        )
     });
     for size in [(80, 24), (30, 24)] {
         let mut command = api.command(&["send", "t"]);

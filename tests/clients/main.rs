@@ -107,8 +107,8 @@ async fn events_arrive_through_an_nginx_of_stock_settings_as_they_come() {
                     assert!(stream.read_buf(&mut come).await.unwrap() > 0, "the stream ended");
                 }
             };
-            let came = tokio::time::timeout(PATIENCE, reading).await;
-            assert!(came.is_ok(), "{path}: {wanted} is held back: {}", String::from_utf8_lossy(&come));
+            let in_time = tokio::time::timeout(PATIENCE, reading).await.is_ok();
+            assert!(in_time, "{path}: {wanted} is held back: {}", String::from_utf8_lossy(&come));
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Senders that hang up at any moment and repeat with their keys: each message arrives once.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{io::AsyncWriteExt, net::UnixStream, task::JoinSet};
 
@@ -59,8 +55,8 @@ async fn send(daemon: Arc<Daemon>, chance: Chance, sender: u64) -> Vec<String> {
             let mut stream = UnixStream::connect(&socket).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
             // Hangs up at some moment of the daemon's work on it, or a little later. A timer would be too coarse.
-            let until = Instant::now() + Duration::from_micros(chance.below(1000));
-            while Instant::now() < until {
+            let until = tokio::time::Instant::now() + Duration::from_micros(chance.below(1000));
+            while tokio::time::Instant::now() < until {
                 tokio::task::yield_now().await;
             }
         }

@@ -62,13 +62,12 @@ async fn bench() -> (Bench, TempDir) {
         std::fs::write(&file, token.secret(name)).unwrap();
         let only = if token.kept { format!("endpoints = [\"{name}\"]\n") } else { String::new() };
         let scopes = json!(token.scopes);
-        text += &format!(
-            "[[api.tokens]]\nname = \"t{number}\"\ntoken = \"${{file:{}}}\"\nscopes = {scopes}\n{only}",
-            file.display()
-        );
+        let file = file.display();
+        let token = format!("name = \"t{number}\"\ntoken = \"${{file:{file}}}\"\nscopes = {scopes}\n{only}");
+        text.extend(["[[api.tokens]]\n", &token]);
     }
     for name in NAMES.iter().chain([&HIDDEN]) {
-        text += &format!("[endpoints.\"{name}\"]\nurl = \"ws://127.0.0.1:1/\"\n");
+        text.extend(["[endpoints.\"", name, "\"]\nurl = \"ws://127.0.0.1:1/\"\n"]);
     }
     (Bench::new(&text).await, folder)
 }

@@ -114,7 +114,7 @@ fn policy() -> impl Strategy<Value = Policy> {
     });
     let default = Just(backoff::Policy::default());
     (1_usize..5, vec(row(), 0..5), prop_oneof![default.boxed(), backoff.boxed()], span()).prop_map(
-        |(urls, outcomes, backoff, park_probe)| Policy { urls, outcomes, backoff, park_probe, ..Policy::default() },
+        |(urls, outcomes, backoff, park_probe)| Policy { urls, park_probe, backoff, outcomes, ..Policy::default() },
     )
 }
 
