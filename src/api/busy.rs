@@ -36,7 +36,7 @@ pub(super) struct Visits {
     ended: AtomicU64,
     /// It is HTTP/2: requests come side by side.
     multiplexed: AtomicBool,
-    /// Answers that have more to give and have not been asked for it.
+    /// Answers of HTTP/2 of which something has not been asked for yet.
     owed: AtomicUsize,
     /// When one of them was last asked, or handed something over, in nanoseconds after `began`.
     moved: AtomicU64,
@@ -83,8 +83,8 @@ impl Visits {
         }
     }
 
-    /// Ends when for this long the client has taken nothing of answers that have more to give. Below, nothing may be seen of it:
-    /// where an HTTP/2 client opens no window, nothing is written that could stand still.
+    /// Ends when for this long an HTTP/2 client has taken nothing of what it is owed. Where it opens no window, nothing
+    /// is written that could be seen to stand still below. It never ends for HTTP/1, whose one answer is always being written.
     pub(super) async fn stalled(&self, limit: Duration) {
         loop {
             let is_owed = self.owed.load(Ordering::Acquire) > 0;
@@ -105,9 +105,14 @@ impl Visits {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn owe(&self) {
-        self.moved.fetch_max(self.nanos(), Ordering::Relaxed);
-        self.owed.fetch_add(1, Ordering::Release);
+    /// An answer is to be asked for more from now on; says whether that is minded.
+    fn owe(&self) -> bool {
+        let is_minded = self.is_multiplexed();
+        if is_minded {
+            self.moved.fetch_max(self.nanos(), Ordering::Relaxed);
+            self.owed.fetch_add(1, Ordering::Release);
+        }
+        is_minded
     }
 
     fn asked(&self) {
@@ -134,7 +139,7 @@ pub(super) struct Answer {
     /// The share of what waits here; nothing where it is little, or somebody else has it.
     lease: Option<Lease>,
     budget: Option<Arc<Budget>>,
-    /// It has handed something over and was not asked for more yet.
+    /// It was not asked for what comes next yet, or for its end.
     is_owed: bool,
     busy: Busy,
 }
@@ -142,12 +147,23 @@ pub(super) struct Answer {
 impl Answer {
     /// All of it, which is not much.
     pub(super) fn whole(bytes: Bytes, busy: Busy) -> Self {
-        Self { rest: bytes, stream: None, lease: None, budget: None, is_owed: false, busy }
+        Self::new(bytes, None, None, busy)
     }
 
     /// Counts what waits in `budget`; `None`: it is counted already.
     pub(super) fn stream(body: Body, budget: Option<Arc<Budget>>, busy: Busy) -> Self {
-        Self { rest: Bytes::new(), stream: Some(body), lease: None, budget, is_owed: false, busy }
+        Self::new(Bytes::new(), Some(body), budget, busy)
+    }
+
+    fn new(rest: Bytes, stream: Option<Body>, budget: Option<Arc<Budget>>, busy: Busy) -> Self {
+        let mut answer = Self { rest, stream, lease: None, budget, is_owed: false, busy };
+        answer.owe();
+        answer
+    }
+
+    /// Also before the first piece, and for the last: without a window neither leaves.
+    fn owe(&mut self) {
+        self.is_owed = self.busy.0.owe();
     }
 
     fn asked(&mut self) {
@@ -171,10 +187,7 @@ impl Answer {
         if self.rest.is_empty() {
             self.lease = None;
         }
-        if !HttpBody::is_end_stream(self) {
-            self.is_owed = true;
-            self.busy.0.owe();
-        }
+        self.owe();
         piece
     }
 }
@@ -243,17 +256,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_of_an_answer_is_stalled_and_one_to_whom_nothing_is_owed_is_not() {
-        let (visits, began, budget) = (Visits::new(), Instant::now(), Budget::new(1 << 20));
+        let (visits, budget) = (Visits::new(), Budget::new(1 << 20));
+        visits.set_multiplexed();
         let mut deaf = Answer::stream(Body::from(vec![b'x'; PIECE * 3]), Some(Arc::clone(&budget)), visits.begin());
-        assert!(tokio::time::timeout(LIMIT * 2, visits.stalled(LIMIT)).await.is_err(), "it was not asked at all");
+        let began = Instant::now();
+        visits.stalled(LIMIT).await;
+        assert_eq!(began.elapsed(), LIMIT, "it was not asked at all");
         assert_eq!(deaf.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
         assert_eq!(budget.used(), PIECE as u64 * 2);
         sleep(LIMIT / 2).await;
         assert_eq!(deaf.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
         visits.stalled(LIMIT).await;
-        assert_eq!(began.elapsed(), LIMIT * 2 + LIMIT / 2 + LIMIT);
+        assert_eq!(began.elapsed(), LIMIT + LIMIT / 2 + LIMIT);
         drop(deaf);
         assert_eq!(budget.used(), 0);
+        assert!(tokio::time::timeout(LIMIT * 2, visits.stalled(LIMIT)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_http_1_is_minded_below() {
+        let visits = Visits::new();
+        let _deaf = Answer::whole(Bytes::from_static(b"x"), visits.begin());
         assert!(tokio::time::timeout(LIMIT * 2, visits.stalled(LIMIT)).await.is_err());
     }
 

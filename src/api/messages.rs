@@ -13,13 +13,13 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts};
-use hyper::body::Incoming;
 
 use super::{
     Shared,
     access::{self, Grant},
     body::message,
     convert,
+    linger::Lingering,
     problem::{Problem, answer, in_json},
     query::Params,
     wire,
@@ -81,7 +81,7 @@ fn addressee(path: &str) -> Option<&str> {
 }
 
 /// As [`send`], without what a router does for it: futures in boxes, and services that are cloned.
-pub(super) async fn take(shared: &Shared, request: Request<Incoming>) -> Result<Response<Bytes>, Problem> {
+pub(super) async fn take(shared: &Shared, request: Request<Lingering>) -> Result<Response<Bytes>, Problem> {
     let (head, body) = request.into_parts();
     let name = addressee(head.uri.path()).unwrap_or_default();
     access::admit_send(shared, &head, name).await?;

@@ -19,6 +19,7 @@ mod frames;
 mod health;
 mod json;
 mod lines;
+mod linger;
 mod links;
 mod listen;
 mod messages;

@@ -29,6 +29,7 @@ use tower::ServiceExt;
 use super::{
     Listener, Problem, Shared, browser,
     busy::{Answer, Busy, Visits},
+    linger::Lingering,
     listen::Accepted,
     messages,
     metrics::Shares,
@@ -184,14 +185,8 @@ impl Connection {
             if asked.is_multiplexed() { limits.write } else { Duration::ZERO }
         };
         let is_stalled = async move {
-            loop {
-                visits.stalled(limits.write).await;
-                // Where there is one answer at a time, whose pieces may be long on their way, the stream below knows better.
-                if visits.is_multiplexed() {
-                    return Duration::ZERO;
-                }
-                tokio::time::sleep(limits.write).await;
-            }
+            visits.stalled(limits.write).await;
+            Duration::ZERO
         };
         let is_stopped = async move {
             stopped(&mut stop).await;
@@ -228,7 +223,8 @@ impl Door {
         response
     }
 
-    async fn answer_any(&self, mut request: Request<Incoming>) -> Response<Answer> {
+    async fn answer_any(&self, request: Request<Incoming>) -> Response<Answer> {
+        let mut request = Lingering::of(request);
         let busy = self.visits.begin();
         if request.version() == Version::HTTP_2 {
             self.visits.set_multiplexed();

@@ -1,15 +1,14 @@
 //! What clients send and never finish, or send to nowhere.
 
-use std::time::Duration;
-
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
+    time::timeout,
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::daemon::Daemon;
+use crate::support::{PATIENCE, api::Socket, daemon::Daemon};
 
 /// An endpoint that nobody answers, in a daemon that may hold 16 MiB.
 const DOWN: &str =
@@ -21,7 +20,7 @@ async fn dial(daemon: &Daemon) -> UnixStream {
     UnixStream::connect(daemon.folder().join("api.sock")).await.unwrap()
 }
 
-/// Says it all, and answers with the status; 0 where there is none yet and the client waits no longer.
+/// Says it all, and hears nothing yet.
 async fn say(stream: &mut UnixStream, head: &str, body: &[u8]) {
     stream.write_all(head.as_bytes()).await.unwrap();
     // The daemon may have refused it meanwhile, and not read it.
@@ -34,6 +33,21 @@ async fn status(stream: &mut UnixStream) -> u16 {
     String::from_utf8_lossy(&line[9..]).parse().unwrap()
 }
 
+/// Waits until so many of them have their answer; the others go on waiting, for as long as their connections are kept.
+async fn answered<'a, T>(
+    mut all: FuturesUnordered<BoxFuture<'a, T>>,
+    most: usize,
+) -> (Vec<T>, FuturesUnordered<BoxFuture<'a, T>>) {
+    let mut answers = Vec::new();
+    while answers.len() < most {
+        match timeout(PATIENCE, all.next()).await {
+            Ok(answer) => answers.push(answer.unwrap()),
+            Err(_) => panic!("{} of {most} have their answer", answers.len()),
+        }
+    }
+    (answers, all)
+}
+
 fn post(name: &str, length: usize) -> String {
     format!("POST /v1/endpoints/{name}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
 }
@@ -44,7 +58,7 @@ async fn a_body_that_will_not_be_used_is_refused_by_its_head() {
     for (name, length, expected) in [("nowhere", 1000, 404), ("e", (1 << 20) + 1, 413), ("e", 20 << 20, 413)] {
         let mut stream = dial(&daemon).await;
         stream.write_all(post(name, length).as_bytes()).await.unwrap();
-        let answered = tokio::time::timeout(Duration::from_secs(10), status(&mut stream)).await;
+        let answered = timeout(PATIENCE, status(&mut stream)).await;
         assert_eq!(answered, Ok(expected), "{name} {length}: no byte of the body was sent");
     }
     let series = "wskeeper_outbox_refused_total{endpoint=\"e\",reason=\"too_big\"}";
@@ -52,18 +66,31 @@ async fn a_body_that_will_not_be_used_is_refused_by_its_head() {
 }
 
 #[tokio::test]
+async fn a_client_that_writes_all_before_it_reads_has_its_answer_too() {
+    let daemon = Daemon::start(DOWN).await;
+    let body = vec![b'x'; 8 << 20];
+    for (name, expected) in [("nowhere", 404), ("e", 413)] {
+        let mut stream = dial(&daemon).await;
+        stream.write_all(post(name, body.len()).as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap_or_else(|error| panic!("{name}: cut off while it writes: {error}"));
+        assert_eq!(timeout(PATIENCE, status(&mut stream)).await, Ok(expected), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn bodies_that_never_end_are_counted_and_refused_when_there_is_no_room() {
     let daemon = Daemon::start(DOWN).await;
     let before = daemon.memory();
-    let (body, mut refused, mut open) = (vec![b'x'; (1 << 20) - 1], 0, Vec::new());
+    let (body, mut open) = (vec![b'x'; (1 << 20) - 1], Vec::new());
     for _ in 0..64 {
         let mut stream = dial(&daemon).await;
         say(&mut stream, &post("e", 1 << 20), &body).await;
-        let answered = tokio::time::timeout(Duration::from_millis(50), status(&mut stream)).await;
-        refused += u32::from(answered == Ok(429));
         open.push(stream);
     }
-    assert!(refused >= 32, "{refused}");
+    // A quarter of the memory has room for four.
+    let all = open.iter_mut().map(|stream| status(stream).boxed()).collect();
+    let (answers, _waiting) = answered(all, 60).await;
+    assert_eq!(answers, [429; 60]);
     assert!(daemon.memory() < before + (16 << 20) + SLACK, "{} after {before}", daemon.memory());
     // A small message has come with its head, and needs none of that room.
     daemon.api.send_text("e", "small").await.expect(202);
@@ -100,6 +127,17 @@ async fn keys_are_short_wherever_they_are_given() {
     }
 }
 
+/// The code that it is closed with; `None`: it is cut off.
+async fn closing(socket: &mut Socket) -> Option<u16> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return None,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_frame_is_refused_by_its_head_and_frames_that_never_end_are_counted() {
     let daemon = Daemon::start(DOWN).await;
@@ -109,13 +147,7 @@ async fn a_frame_is_refused_by_its_head_and_frames_that_never_end_are_counted() 
     head.extend((15_u64 << 20).to_be_bytes());
     head.extend([0; 4]);
     socket.get_mut().write_all(&head).await.unwrap();
-    let closed = loop {
-        match socket.next().await.unwrap().unwrap() {
-            Message::Close(frame) => break frame.unwrap(),
-            _other => {}
-        }
-    };
-    assert_eq!(u16::from(closed.code), 1009);
+    assert_eq!(timeout(PATIENCE, closing(&mut socket)).await, Ok(Some(1009)));
 
     let before = daemon.memory();
     let (mut sockets, part) = (Vec::new(), vec![0; (1 << 20) - 16]);
@@ -129,12 +161,8 @@ async fn a_frame_is_refused_by_its_head_and_frames_that_never_end_are_counted() 
         let _sent = socket.get_mut().write_all(&part).await;
         sockets.push(socket);
     }
-    let mut refused = 0;
-    for socket in &mut sockets {
-        let arrived = tokio::time::timeout(Duration::from_millis(50), socket.next()).await;
-        refused +=
-            u32::from(matches!(arrived, Ok(Some(Ok(Message::Close(Some(frame))))) if u16::from(frame.code) == 1013));
-    }
-    assert!(refused >= 24, "{refused}");
+    let all = sockets.iter_mut().map(|socket| closing(socket).boxed()).collect();
+    let (codes, _waiting) = answered(all, 44).await;
+    assert_eq!(codes, [Some(1013); 44]);
     assert!(daemon.memory() < before + (16 << 20) + SLACK, "{} after {before}", daemon.memory());
 }
