@@ -2,7 +2,8 @@
 //!
 //! While an address is down one link at a time looks whether it is back, with a whole upgrade, because a balancer accepts
 //! connections for servers that are gone. The other links wait, without an attempt, so their backoff does not grow; once the
-//! address is back they all go, as fast as the limits of admission let them.
+//! address is back they all go, as fast as the limits of admission let them; those that its server had asked to come later too. An
+//! operator's word is not held: that link looks itself.
 //!
 //! What a reader would get wrong: there are two ways to be down. What TCP says speaks for the address, and so for everybody. What
 //! comes after it (a reset before the answer, silence, 502, 503) may be the fault of one service behind a shared address, so it
@@ -51,10 +52,23 @@ struct Outage {
     since: Instant,
     /// Who waits may not look before this.
     next: Instant,
-    /// Who looked last: it follows its own backoff, as if it were alone.
+    /// Who looks, or looked last: it follows its own backoff, as if it were alone.
     prober: LinkId,
     /// Whose look is under way.
     looking: Option<u64>,
+    /// Who was asked to come later.
+    put_off: BTreeSet<LinkId>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Knock {
+    /// By whom.
+    pub link: LinkId,
+    /// To be let in at one of these, the first that is free.
+    pub addresses: Vec<SocketAddr>,
+    /// By an operator's word: it is not held.
+    pub urgent: bool,
 }
 
 /// A request that waits.
@@ -75,6 +89,8 @@ pub struct Door {
     held: BTreeMap<(SocketAddr, Arc<str>), BTreeSet<u64>>,
     held_count: usize,
     outages: BTreeMap<Place, Outage>,
+    /// Links that were asked to come later by a server that lets others in.
+    back: Vec<LinkId>,
 }
 
 impl Door {
@@ -86,6 +102,7 @@ impl Door {
             held: BTreeMap::new(),
             held_count: 0,
             outages: BTreeMap::new(),
+            back: Vec::new(),
         }
     }
 
@@ -95,9 +112,10 @@ impl Door {
     }
 
     /// Asks to be let in. `ticket` must be larger than any before it.
-    pub fn ask(&mut self, now: Instant, ticket: u64, link: LinkId, addresses: Vec<SocketAddr>) {
+    pub fn ask(&mut self, now: Instant, ticket: u64, knock: Knock) {
+        let Knock { link, addresses, urgent } = knock;
         self.requests.insert(ticket, Request { link, addresses, held: false });
-        self.place(now, ticket);
+        self.place(now, ticket, urgent);
     }
 
     /// Asks for a further address of an attempt already let in (RFC 8305). It is not held: its attempt is the one that looks.
@@ -140,6 +158,11 @@ impl Door {
         }
     }
 
+    /// Takes the links that were asked to come later by a server that lets others in: their wait is over.
+    pub fn take_back(&mut self) -> Vec<LinkId> {
+        std::mem::take(&mut self.back)
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.admission.waiting() + self.held_count
@@ -162,6 +185,14 @@ impl Door {
         let Request { link, addresses, held } = self.requests.get(&ticket)?;
         let since = |address: &SocketAddr| self.outages_of(link, *address).map(|outage| outage.since).min();
         held.then(|| addresses.iter().filter_map(since).min()).flatten()
+    }
+
+    /// Who is waited for by a ticket that is held: who looks now, or who did last and when the next look is due.
+    pub fn awaited(&self, ticket: u64) -> Option<(&LinkId, Option<Instant>)> {
+        let Request { link, addresses, held: true } = self.requests.get(&ticket)? else { return None };
+        let outages = addresses.iter().flat_map(|address| self.outages_of(link, *address));
+        let next = outages.map(|outage| (outage.looking.is_none().then_some(outage.next), outage));
+        next.min_by_key(|(next, _)| *next).map(|(next, outage)| (&outage.prober, next))
     }
 
     /// The addresses that a ticket waits for.
@@ -189,32 +220,33 @@ impl Door {
 
     /// Puts a request where it belongs: in line for those of its addresses that are not known to be down, or, where all are,
     /// before the door, unless it may look.
-    fn place(&mut self, now: Instant, ticket: u64) {
+    fn place(&mut self, now: Instant, ticket: u64, urgent: bool) {
         let Some(Request { link, addresses, .. }) = self.requests.get(&ticket) else { return };
         let up: Vec<_> = addresses.iter().copied().filter(|address| self.is_up(link, *address)).collect();
         if !up.is_empty() {
             self.admission.ask(ticket, up, false);
             return;
         }
-        if !self.look(now, ticket) {
+        if !self.look(now, ticket, urgent) {
             self.hold(ticket);
         }
     }
 
-    /// Lets a request look after its addresses, if it may look after one.
-    fn look(&mut self, now: Instant, ticket: u64) -> bool {
+    /// Lets a request look after its addresses, if it may look after one. An urgent one may, and is the one that looks from then on.
+    fn look(&mut self, now: Instant, ticket: u64, urgent: bool) -> bool {
         let Some(Request { link, addresses, .. }) = self.requests.get(&ticket) else { return false };
-        let may_look = |outage: &Outage| outage.looking.is_none() && (outage.next <= now || outage.prober == *link);
+        let is_free = |outage: &Outage| outage.looking.is_none() && (outage.next <= now || outage.prober == *link);
+        let may_look = |outage: &Outage| urgent || is_free(outage);
         let free: Vec<_> =
             addresses.iter().copied().filter(|address| self.outages_of(link, *address).all(may_look)).collect();
         if free.is_empty() {
             return false;
         }
-        let endpoint = Arc::clone(&link.endpoint);
+        let link = link.clone();
         for address in &free {
-            for place in [(*address, None), (*address, Some(Arc::clone(&endpoint)))] {
+            for place in [(*address, None), (*address, Some(Arc::clone(&link.endpoint)))] {
                 if let Some(outage) = self.outages.get_mut(&place) {
-                    outage.looking = Some(ticket);
+                    (outage.looking, outage.prober) = (Some(ticket), link.clone());
                 }
             }
         }
@@ -231,7 +263,7 @@ impl Door {
             let mut first: Vec<u64> = self.lines(&place).filter_map(|line| line.first().copied()).collect();
             first.sort_unstable();
             // An endpoint of its own trouble does not keep the others from looking.
-            if let Some(ticket) = first.into_iter().find(|ticket| self.look(now, *ticket)) {
+            if let Some(ticket) = first.into_iter().find(|ticket| self.look(now, *ticket, false)) {
                 self.let_go(ticket);
             }
         }
@@ -245,10 +277,14 @@ impl Door {
             next: now,
             prober: link.clone(),
             looking: None,
+            put_off: BTreeSet::new(),
         });
         let spacing = (now.saturating_duration_since(outage.since) / LOOKS).clamp(SHORTEST, LONGEST);
         outage.next = now.later(wait.map_or(spacing, |wait| wait.span().max(spacing)));
         outage.prober = link.clone();
+        if wait.is_some() {
+            outage.put_off.insert(link.clone());
+        }
         if is_new {
             // Who stands in line for it already comes back before the door.
             let hit = |request: &Request| {
@@ -260,18 +296,19 @@ impl Door {
             for ticket in tickets {
                 self.stop_looking(ticket);
                 self.admission.withdraw(ticket);
-                self.place(now, ticket);
+                self.place(now, ticket, false);
             }
         }
     }
 
     fn reopen(&mut self, now: Instant, places: impl IntoIterator<Item = Place>) {
         for place in places {
-            if self.outages.remove(&place).is_some() {
+            if let Some(outage) = self.outages.remove(&place) {
+                self.back.extend(outage.put_off);
                 let tickets: BTreeSet<u64> = self.lines(&place).flatten().copied().collect();
                 for ticket in tickets {
                     self.let_go(ticket);
-                    self.place(now, ticket);
+                    self.place(now, ticket, false);
                 }
             }
         }

@@ -20,7 +20,7 @@ use crate::{
     core::{
         clock::Clock,
         close::Cause,
-        door::Verdict,
+        door::{Knock, Verdict},
         event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
     },
 };
@@ -63,7 +63,7 @@ impl Dialer {
 impl Dial for Dialer {
     type Stream = Transport;
 
-    fn dial(&self, url: usize, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
+    fn dial(&self, url: usize, urgent: bool, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
         let (id, endpoint, gate) = (self.id.clone(), self.endpoint.endpoint(), Arc::clone(&self.gate));
         let aside = self.endpoint.aside();
         let began = Instant::now();
@@ -71,7 +71,10 @@ impl Dial for Dialer {
         // the room for what follows is had when it is reached.
         Box::pin(async move {
             let mut approach = gate.approach(id.clone());
-            let (place, admission) = if let Some(place) = (&mut approach).now_or_never() {
+            let (place, admission) = if urgent {
+                // The places may be held by those who wait for the server to come back.
+                (Place::default(), None)
+            } else if let Some(place) = (&mut approach).now_or_never() {
                 (place, None)
             } else {
                 report(Progress::Queued);
@@ -80,7 +83,7 @@ impl Dial for Dialer {
                 (place, Some(began.elapsed()))
             };
             let timings = Timings { admission, ..Timings::default() };
-            Box::pin(Attempt { id, endpoint, aside, gate, report, timings, began, place }.run(url)).await
+            Box::pin(Attempt { id, endpoint, aside, gate, report, timings, began, place, urgent }.run(url)).await
         })
     }
 }
@@ -130,6 +133,7 @@ struct Attempt {
     began: Instant,
     /// Among those who prepare an attempt.
     place: Place,
+    urgent: bool,
 }
 
 impl Attempt {
@@ -208,7 +212,8 @@ impl Attempt {
         self.timings.dns = Some(self.timings.dns.unwrap_or_default().saturating_add(began.elapsed()));
         let addresses =
             found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
-        let outcome = race::race(&*self.gate, &self.id, addresses, self.patience(), &self.report).await;
+        let knock = Knock { link: self.id.clone(), addresses, urgent: self.urgent };
+        let outcome = race::race(&*self.gate, knock, self.patience(), &self.report).await;
         let (admission, took) = match &outcome {
             Ok(won) => (won.admission, won.took),
             Err(lost) => (lost.admission, lost.took),

@@ -212,6 +212,7 @@ impl<D: Dial> Driver<D> {
             }
             // It only wakes: answers are looked for in every turn.
             Order::Disk => {}
+            Order::ServerBack => self.feed(now, Input::ServerBack),
             // Who asked may have lost patience.
             Order::Answer(reply) => drop(reply.send(())),
             Order::Stop(within, fate) => self.feed(now, Input::Stop(within, fate)),
@@ -246,7 +247,7 @@ impl<D: Dial> Driver<D> {
         for command in commands {
             self.again |= !matches!(&command, Command::Tell(event) if event.is_passing());
             match command {
-                Command::Dial { lane, url } => self.dial(now, lane, url),
+                Command::Dial { lane, url, urgent } => self.dial(now, lane, (url, urgent)),
                 Command::GiveUp(lane) => self.give_up(now, lane),
                 Command::Hangup(lane) => self.hang_up(now, lane, "".into()),
                 Command::Switch => mem::swap(&mut self.line, &mut self.beside),

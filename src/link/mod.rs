@@ -41,7 +41,7 @@ use tokio::{
 use crate::core::{
     chaos::Fault,
     clock::Clock,
-    door::Verdict,
+    door::{Knock, Verdict},
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
     message::{Message, MessageId},
@@ -122,6 +122,8 @@ pub enum Order {
     Restore(Vec<Box<Message>>),
     /// The disk has answered: look at [`Host::answers`].
     Disk,
+    /// Another link has got in at the server that had asked this one to come later.
+    ServerBack,
     /// Say that the task runs.
     Answer(oneshot::Sender<()>),
     /// Close with 1001 and end within this time; what is still queued then is dropped with this fate, unless it is on disk.
@@ -197,8 +199,9 @@ pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 pub trait Dial: Send + 'static {
     /// The byte stream under the WebSocket.
     type Stream: Wire;
-    /// Begins an attempt at the URL of this index. Dropping the future abandons it.
-    fn dial(&self, url: usize, report: Report) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
+    /// Begins an attempt at the URL of this index; one that is urgent does not wait for others to look whether the server is back.
+    /// Dropping the future abandons it.
+    fn dial(&self, url: usize, urgent: bool, report: Report) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
 }
 
 /// A stream after a successful upgrade.
@@ -216,10 +219,12 @@ pub struct Dialled<S> {
 pub trait Gate: Send + Sync + 'static {
     /// Waits until `link` may prepare an attempt; it keeps the place until it is admitted. Dropping the future withdraws the request.
     fn approach(&self, link: LinkId) -> BoxFuture<Place>;
-    /// Waits until one of `addresses` may be dialled, and says which; the first free one in order. `extra` marks a further
-    /// address of an attempt already admitted (RFC 8305), which counts for its address only. `None` where it would have to wait
-    /// is not an answer: it waits. Dropping the future withdraws the request.
-    fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Box<Permit>>;
+    /// Waits until one of the addresses may be dialled, and says which; the first free one in order. Dropping the future withdraws the
+    /// request.
+    fn admit(&self, knock: Knock) -> BoxFuture<Box<Permit>>;
+    /// Waits until a further address of an attempt already admitted (RFC 8305) may be dialled; it counts for its address only.
+    /// Dropping the future withdraws the request.
+    fn admit_extra(&self, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>>;
 }
 
 /// A place among those of an endpoint who prepare an attempt; dropping it lets the next one go on.

@@ -12,7 +12,11 @@ use tokio::{
 };
 
 use super::{Gate, Permit, Progress, Report, transport};
-use crate::core::{clock::Clock, door::Verdict, event::LinkId};
+use crate::core::{
+    clock::Clock,
+    door::{Knock, Verdict},
+    event::LinkId,
+};
 
 /// The next address is tried when the last one has not answered for this long (RFC 8305 §8).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -48,19 +52,14 @@ pub(super) struct Lost {
     pub(super) took: Duration,
 }
 
-/// Connects to one of `addresses`, of which there is at least one.
-pub(super) async fn race(
-    gate: &dyn Gate,
-    link: &LinkId,
-    mut addresses: Vec<SocketAddr>,
-    patience: Patience,
-    report: &Report,
-) -> Result<Won, Lost> {
+/// Connects to one of the addresses, of which there is at least one.
+pub(super) async fn race(gate: &dyn Gate, knock: Knock, patience: Patience, report: &Report) -> Result<Won, Lost> {
     let asked = Instant::now();
-    let first = admitted(gate, link, &addresses, report).await;
+    let (link, mut addresses) = (knock.link.clone(), knock.addresses.clone());
+    let first = admitted(gate, knock, report).await;
     addresses.retain(|address| *address != first.address);
     report(Progress::Connecting);
-    run(gate, link, first, addresses, patience, asked.elapsed()).await
+    run(gate, &link, first, addresses, patience, asked.elapsed()).await
 }
 
 /// Connects to the first address, which has its permit, or one of the others.
@@ -100,8 +99,8 @@ async fn run(
 }
 
 /// The first permit; an attempt that gets it at once never shows as queued.
-async fn admitted(gate: &dyn Gate, link: &LinkId, addresses: &[SocketAddr], report: &Report) -> Box<Permit> {
-    let mut asking = gate.admit(link.clone(), addresses.to_vec(), false);
+async fn admitted(gate: &dyn Gate, knock: Knock, report: &Report) -> Box<Permit> {
+    let mut asking = gate.admit(knock);
     let permit = if let Some(permit) = (&mut asking).now_or_never() {
         permit
     } else {
@@ -126,7 +125,7 @@ async fn connect(
 ) -> Result<(TcpStream, Box<Permit>), (SocketAddr, io::Error)> {
     let mut permit = match ask {
         Ask::Have(permit) => permit,
-        Ask::Need(address) => gate.admit(link.clone(), vec![address], true).await,
+        Ask::Need(address) => gate.admit_extra(link.clone(), address).await,
     };
     permit.silence = Some((Instant::now().later(silence), Verdict::Unreachable));
     let tcp = TcpStream::connect(permit.address).await;

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::SystemTime,
 };
 
@@ -14,16 +14,16 @@ use tokio::{
     time::Instant,
 };
 
-use super::view::StandingView;
+use super::{Inner, view::StandingView};
 use crate::{
     core::{
         admission::Policy,
         clock::Clock,
-        door::{Door, Grant, Verdict},
+        door::{Door, Grant, Knock, Verdict},
         event::LinkId,
         lobby::Lobby,
     },
-    link::{BoxFuture, Gate, Permit, Place},
+    link::{BoxFuture, Gate, Order, Permit, Place},
     observe::Families,
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Gatekeeper {
     /// A rate limit holds someone back, or somebody waits to look after an address: `run` wakes when the moment has come.
     held_back: Notify,
     families: Arc<Families>,
+    /// Whose links it lets in.
+    pool: OnceLock<Weak<Inner>>,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,13 @@ impl Gatekeeper {
             next_ticket: 0,
             awake_at: None,
         };
-        Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families })
+        Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families, pool: OnceLock::new() })
+    }
+
+    /// Knows the links from now on, to tell them news.
+    pub(super) fn serve(&self, pool: Weak<Inner>) {
+        // There is one pool.
+        let _ = self.pool.set(pool);
     }
 
     pub(super) fn set_policy(self: &Arc<Self>, policy: Policy) {
@@ -132,6 +140,9 @@ impl Gatekeeper {
             holders,
             connecting: desk.door.connecting(),
             down_since,
+            awaited: desk.door.awaited(*ticket).map(|(link, at)| {
+                (link.clone(), at.map(|at| SystemTime::now().later(at.saturating_duration_since(now))))
+            }),
         })
     }
 
@@ -169,8 +180,19 @@ impl Gatekeeper {
     }
 
     fn release(self: &Arc<Self>, ticket: u64, extra: bool, verdict: Option<Verdict>) {
-        self.desk().release(Instant::now().into_std(), ticket, extra, verdict);
+        let back = {
+            let mut desk = self.desk();
+            desk.release(Instant::now().into_std(), ticket, extra, verdict);
+            desk.door.take_back()
+        };
         self.grant();
+        for link in back {
+            let Some(pool) = self.pool.get().and_then(Weak::upgrade) else { return };
+            if let Some(slot) = pool.pod(&link.endpoint).and_then(|pod| pod.slot(link.index)) {
+                // One that has so much to do comes when it was told to.
+                let _ = slot.orders.try_send(Box::new(Order::ServerBack));
+            }
+        }
     }
 
     /// Somebody who prepared an attempt is past it: others go on.
@@ -203,7 +225,9 @@ impl Gatekeeper {
                 Reply::Place(_) => desk.lobby.withdraw(&waiter.link.endpoint, ticket),
                 Reply::Permit(_) | Reply::Extra(_) => desk.door.withdraw(ticket),
             }
-            self.families.admission_waiting(desk.door.waiting() + desk.lobby.waiting());
+            drop(desk);
+            // Who was to look instead of the others may have gone: another one is to.
+            self.grant();
         }
     }
 
@@ -253,20 +277,31 @@ impl Gate for PoolGate {
         Box::pin(answered(Ticket { number, keeper }, answer))
     }
 
-    fn admit(&self, link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Box<Permit>> {
+    fn admit(&self, knock: Knock) -> BoxFuture<Box<Permit>> {
+        let link = knock.link.clone();
+        self.ask(link, Reply::Permit, |door, ticket| door.ask(Instant::now().into_std(), ticket, knock))
+    }
+
+    fn admit_extra(&self, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
+        self.ask(link, Reply::Extra, |door, ticket| door.ask_extra(ticket, vec![address]))
+    }
+}
+
+impl PoolGate {
+    fn ask(
+        &self,
+        link: LinkId,
+        reply: fn(oneshot::Sender<Box<Permit>>) -> Reply,
+        ask: impl FnOnce(&mut Door, u64),
+    ) -> BoxFuture<Box<Permit>> {
         let keeper = Arc::clone(&self.0);
-        let (reply, answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         let number = {
             let mut desk = keeper.desk();
             let number = desk.next_ticket;
             desk.next_ticket += 1;
-            if extra {
-                desk.door.ask_extra(number, addresses);
-            } else {
-                desk.door.ask(Instant::now().into_std(), number, link.clone(), addresses);
-            }
-            let reply = if extra { Reply::Extra(reply) } else { Reply::Permit(reply) };
-            desk.waiting.insert(number, Waiter { link, reply });
+            ask(&mut desk.door, number);
+            desk.waiting.insert(number, Waiter { link, reply: reply(sender) });
             number
         };
         keeper.grant();
@@ -281,3 +316,6 @@ async fn answered<T>(_ticket: Ticket, answer: oneshot::Receiver<T>) -> T {
         Err(_) => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

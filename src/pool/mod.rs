@@ -149,6 +149,7 @@ impl Pool {
             seed: AtomicU64::new(seed),
             draining: AtomicBool::new(false),
         });
+        inner.gate.0.serve(Arc::downgrade(&inner));
         // Nothing can drain a pool that nobody has yet.
         let _ = inner.apply(Loaded { config: Config::clone(&config), warnings: Vec::new() }).await;
         Self { inner }

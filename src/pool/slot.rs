@@ -253,14 +253,15 @@ impl Slot {
                 }
             }
             Event::Closed { generation, closed, .. } => {
-                self.publish_end(*generation, at, closed);
+                self.publish_end(*generation, at, closed, closed.cause.is_failure());
                 // An old connection that has been replaced is no loss.
                 if link.ready_state() != ReadyState::Open {
                     self.seen().lost.get_or_insert_with(|| Box::new((at, Closed::clone(closed))));
                 }
             }
             Event::DialFailed(failure) => {
-                self.publish_end(link.generation(), at, &failure.closed());
+                // A connection that was never open is failed, whoever ended it.
+                self.publish_end(link.generation(), at, &failure.closed(), true);
             }
             Event::Phase { to, reason, .. } => {
                 self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
@@ -296,8 +297,8 @@ impl Slot {
     }
 
     /// `error` before `close` where the connection was failed (WHATWG §4).
-    fn publish_end(&self, generation: u64, at: SystemTime, closed: &Closed) {
-        if closed.cause.is_failure() {
+    fn publish_end(&self, generation: u64, at: SystemTime, closed: &Closed, failed: bool) {
+        if failed {
             let item = Item::Error { cause: closed.cause, detail: closed.detail.clone() };
             self.publish(generation, at, item);
         }

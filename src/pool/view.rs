@@ -170,6 +170,8 @@ pub struct StandingView {
     pub held_by_rate: bool,
     /// Since when its addresses have been known to be down, where that is why: one link at a time looks whether they are back.
     pub down_since: Option<SystemTime>,
+    /// Then: the link that looks now, or who looked last and when the next look is due.
+    pub awaited: Option<(LinkId, Option<SystemTime>)>,
 }
 
 /// All that explains where a link is.

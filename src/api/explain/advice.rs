@@ -3,6 +3,8 @@
 //! It is written for somebody who was woken: what to look at, what to type. It shows where a secret comes from, never the
 //! secret. A ready link gets no advice about its past.
 
+use std::time::SystemTime;
+
 use super::ends::{about_end, is_of_the_server};
 use crate::{
     config::Endpoint,
@@ -85,10 +87,19 @@ fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
 }
 
 fn about_admission(standing: &StandingView) -> String {
-    let StandingView { ahead, holders, connecting, held_by_rate, down_since } = standing;
+    let StandingView { ahead, holders, connecting, held_by_rate, down_since, awaited } = standing;
     if let Some(since) = down_since {
+        let next = match awaited {
+            None => String::new(),
+            // Which link it is, those who may see it are told in `awaits`.
+            Some((_, None)) => " One tries now.".into(),
+            Some((_, Some(at))) => {
+                let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+                format!(" The next try is in {}.", words::span(left))
+            }
+        };
         return format!(
-            "Its server has been down for {}: one link at a time tries it, and when that one gets in all may follow.",
+            "Its server has been down for {}: one link at a time tries it, and when that one gets in all may follow.{next}",
             words::span(since.elapsed().unwrap_or_default())
         );
     }

@@ -55,19 +55,22 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         }),
         rule: sentences::rule(view, &config.link),
         admission: standing.as_ref().map(|standing| place(standing, sees)),
-        next: sentences::next(view),
+        next: sentences::next(view, standing.as_ref().is_some_and(|standing| standing.down_since.is_some())),
         advice: advice::advice(view, config, standing.as_ref()),
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
     }
 }
 
 fn place(standing: &StandingView, sees: &dyn Fn(&str) -> bool) -> wire::Standing {
+    let awaited = standing.awaited.as_ref();
     wire::Standing {
         ahead: standing.ahead as u64,
         holders: standing.holders.iter().filter(|link| sees(&link.endpoint)).map(ToString::to_string).collect(),
         connecting: standing.connecting as u64,
         held_by_rate: standing.held_by_rate,
         down_since: standing.down_since.map(wire::time),
+        awaits: awaited.filter(|(link, _)| sees(&link.endpoint)).map(|(link, _)| link.to_string()),
+        next_look_at: awaited.and_then(|(_, at)| at.map(wire::time)),
     }
 }
 

@@ -131,11 +131,12 @@ fn nth(number: u32) -> String {
 }
 
 /// What comes next by itself.
-pub(super) fn next(view: &LinkView) -> Option<String> {
+pub(super) fn next(view: &LinkView, is_held: bool) -> Option<String> {
     let now = format!("`wskeeper reconnect {}/{}` tries now", view.endpoint, view.index);
     match (view.phase, view.next_attempt_at) {
         (Phase::Waiting, Some(_)) => Some(format!("It dials again at the time of nextAttemptAt; {now}.")),
         (Phase::Parked, Some(_)) => Some(format!("It probes at the time of nextAttemptAt; {now}.")),
+        (Phase::Waiting, None) if is_held => Some(format!("It dials once its server is back; {now}.")),
         (Phase::Waiting, None) => Some("It dials as soon as it is admitted.".into()),
         (Phase::Paused, _) => Some("It does not dial until it is resumed.".into()),
         (Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing, _) | (Phase::Parked, None) => None,

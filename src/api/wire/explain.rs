@@ -70,6 +70,12 @@ pub struct Standing {
     /// are back.
     #[serde(default)]
     pub down_since: Option<String>,
+    /// Then: the link that tries now, or that tried last, `NAME/INDEX`.
+    #[serde(default)]
+    pub awaits: Option<String>,
+    /// Then: when the next one tries, where none does now.
+    #[serde(default)]
+    pub next_look_at: Option<String>,
 }
 
 /// One attempt.

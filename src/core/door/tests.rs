@@ -38,7 +38,8 @@ impl Hall {
 
     fn ask(&mut self, ticket: u64, link: LinkId, addresses: &[u8]) {
         self.links.insert(ticket, link.clone());
-        self.door.ask(self.now, ticket, link, addresses.iter().copied().map(address).collect());
+        let addresses = addresses.iter().copied().map(address).collect();
+        self.door.ask(self.now, ticket, Knock { link, addresses, urgent: false });
     }
 
     fn granted(&mut self) -> Vec<(u64, SocketAddr)> {
@@ -179,6 +180,67 @@ fn a_look_that_is_abandoned_is_taken_over_by_the_next() {
 }
 
 #[test]
+fn a_look_that_is_withdrawn_before_it_begins_is_taken_over_at_once() {
+    let mut hall = Hall::new(2);
+    hall.ask(0, link("a", 0), &[1]);
+    hall.ask(1, link("b", 0), &[1]);
+    let busy = hall.granted();
+    hall.end(busy[0], Verdict::Failing(None));
+    hall.ask(2, link("b", 1), &[1]);
+    hall.ask(3, link("a", 1), &[1]);
+    hall.ask(4, link("a", 2), &[1]);
+    assert_eq!(hall.granted(), [(2, address(1))]);
+    hall.now += SHORTEST;
+    assert_eq!((hall.granted(), hall.door.awaited(4)), (vec![], Some((&link("a", 1), None))), "it is in line to look");
+    hall.door.withdraw(3);
+    assert_eq!((hall.granted(), hall.door.awaited(4)), (vec![], None), "and now the other one is");
+    hall.end(busy[1], Verdict::Up);
+    assert_eq!(hall.granted(), [(4, address(1))]);
+}
+
+#[test]
+fn retry_after_is_as_long_as_was_asked_and_never_shorter_than_the_door_has_it() {
+    for (asked, wait) in
+        [(Duration::ZERO, SHORTEST), (ms(1), SHORTEST), (Duration::from_mins(5), Duration::from_mins(5))]
+    {
+        let mut hall = Hall::new(1);
+        hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(asking(asked))));
+        hall.ask(1, link("a", 1), &[1]);
+        assert_eq!(hall.door.poll_timeout(hall.now), Some(hall.now + wait), "{asked:?}");
+        assert_eq!(hall.door.awaited(1), Some((&link("a", 0), Some(hall.now + wait))));
+    }
+}
+
+#[test]
+fn others_wait_no_longer_than_the_cap_whatever_a_server_asks_for() {
+    let mut hall = Hall::new(1);
+    let capped = RetryAfter::capped(Duration::from_hours(1), Duration::from_secs(2));
+    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(capped)));
+    hall.ask(1, link("a", 1), &[1]);
+    hall.now += Duration::from_secs(2);
+    assert_eq!(hall.granted(), [(1, address(1))]);
+}
+
+#[test]
+fn an_operators_word_is_not_held_and_what_it_finds_frees_all_others() {
+    let mut hall = Hall::new(4);
+    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(asking(Duration::from_hours(1)))));
+    for ticket in 1..4 {
+        hall.ask(ticket, link("a", u32::try_from(ticket).unwrap()), &[1]);
+    }
+    assert_eq!(hall.granted(), []);
+    hall.door.withdraw(2);
+    hall.links.insert(4, link("a", 2));
+    hall.door.ask(hall.now, 4, Knock { link: link("a", 2), addresses: vec![address(1)], urgent: true });
+    assert_eq!(hall.door.awaited(1), Some((&link("a", 2), None)), "it is the one that looks");
+    let looking = hall.granted();
+    assert_eq!((looking.as_slice(), hall.door.take_back()), ([(4, address(1))].as_slice(), vec![]));
+    hall.end(looking[0], Verdict::Up);
+    assert_eq!(hall.granted(), [(1, address(1)), (3, address(1))]);
+    assert_eq!(hall.door.take_back(), [link("a", 0)], "who was told to come later need not");
+}
+
+#[test]
 fn a_place_that_nobody_asks_about_is_forgotten() {
     let mut hall = Hall::new(1);
     for (ticket, at) in (0..50).zip(1..) {
@@ -226,7 +288,7 @@ fn storm(links: u32, policy: Policy, seed: u64) -> Storm {
             due.pop();
             let id = link("a", index);
             who.insert(next, (id.clone(), tried));
-            door.ask(now, next, id, vec![address(1)]);
+            door.ask(now, next, Knock { link: id, addresses: vec![address(1)], urgent: false });
             next += 1;
         }
         while let Some(&Reverse((at, ticket))) = ends.peek()

@@ -25,7 +25,7 @@ pub enum Verb {
     Reconnect,
     /// As `Close` with 1000; no more attempts until `resume`.
     Pause,
-    /// Leave `paused` or `parked` and dial.
+    /// Leave `paused` or `parked` and dial; a wait, for the backoff or at the door, is cut short.
     Resume,
     /// Open a new connection beside the current one, switch to it between messages, then close the old one. Where none is
     /// open, or the policy wants no two at a time, as a change that needs a new connection.
@@ -54,6 +54,8 @@ pub enum Input {
     Admitted,
     /// The connection is OPEN.
     Dialled(Box<Established>),
+    /// Another link has got in at the server that had asked this one to come later.
+    ServerBack,
     /// The attempt failed.
     DialFailed(Box<DialFailure>),
     /// Bytes arrived, a whole frame or not.
@@ -131,6 +133,8 @@ pub enum Command {
         lane: Lane,
         /// From 0.
         url: usize,
+        /// By an operator's word: it waits for admission alone, and not for another link to look whether the server is back.
+        urgent: bool,
     },
     /// The attempt has taken too long: drop it and feed `Input::DialFailed`, which says how far it came, in the same turn.
     GiveUp(Lane),

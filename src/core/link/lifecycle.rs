@@ -17,8 +17,8 @@ use crate::core::{
     backoff::{LEAST, LEAST_STABLE},
     clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
-    event::{DialFailure, Established, Event, RetryAfter},
-    phase::Reason,
+    event::{DialFailure, Established, Event, RetryAfter, Timings},
+    phase::{Phase, Reason},
     receipt::{Fate, State as Rung},
     timers::Timer,
 };
@@ -45,7 +45,16 @@ impl Link {
         self.enter(now, State::Dialing { queued: None }, reason, None, out);
         self.timers.set(Timer::Connect, now.later(self.policy.connect_timeout));
         out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url }));
-        out.push(Command::Dial { lane: Lane::Current, url });
+        out.push(Command::Dial { lane: Lane::Current, url, urgent: reason == Reason::Operator });
+    }
+
+    /// A wait that the server had asked for is over, but for the backoff's own.
+    pub(super) fn on_server_back(&mut self, now: Instant, out: &mut Commands) {
+        if matches!((&self.state, self.reason), (State::Waiting, Reason::RetryAfter))
+            && let Some(delay) = self.pace.end_rest(now)
+        {
+            self.enter(now, State::Waiting, Reason::Backoff, Some(delay), out);
+        }
     }
 
     pub(super) fn on_queued(&mut self, now: Instant, out: &mut Commands) {
@@ -120,15 +129,19 @@ impl Link {
         delay: Option<Duration>,
         out: &mut Commands,
     ) {
-        let from = self.phase;
         self.timers.clear();
-        self.phase = state.phase();
-        self.state = state;
-        self.reason = reason;
-        let (to, next_at) = (self.phase, delay.map(|delay| now.later(delay)));
-        if let Some(at) = next_at {
-            self.timers.set(Timer::Retry, at);
+        if let Some(delay) = delay {
+            self.timers.set(Timer::Retry, now.later(delay));
         }
+        let to = state.phase();
+        self.state = state;
+        self.tell_phase(now, to, reason, delay, out);
+    }
+
+    fn tell_phase(&mut self, now: Instant, to: Phase, reason: Reason, delay: Option<Duration>, out: &mut Commands) {
+        let from = std::mem::replace(&mut self.phase, to);
+        self.reason = reason;
+        let next_at = delay.map(|delay| now.later(delay));
         if from != to || next_at.is_some() {
             self.since = now;
             out.push(Command::Tell(Event::Phase { from, to, reason, next_at, delay }));
@@ -148,17 +161,16 @@ impl Link {
                 self.leave(now, Some(normal), Cause::Operator, Then::Redial(Reason::Operator), out);
             }
             Verb::Resume => match &mut self.state {
-                State::Paused | State::Parked => self.dial(now, Reason::Operator, out),
+                State::Paused | State::Parked | State::Waiting => self.dial(now, Reason::Operator, out),
+                State::Dialing { queued: Some(_) } => {
+                    self.leave(now, None, Cause::Operator, Then::Redial(Reason::Operator), out);
+                }
                 // Closed a moment ago by `close` or `pause`, and meant to go on now.
                 State::Closing(closing) if closing.ending.then == Then::Pause => {
                     closing.ending.then = Then::Redial(Reason::Operator);
                 }
-                State::Made
-                | State::Waiting
-                | State::Dialing { .. }
-                | State::Open(_)
-                | State::Closing(_)
-                | State::Stopped => {}
+                State::Made | State::Dialing { queued: None } | State::Open(_) | State::Closing(_) | State::Stopped => {
+                }
             },
             Verb::Rotate => self.on_renew(now, (Cause::Operator, Reason::Operator), out),
         }
@@ -166,14 +178,15 @@ impl Link {
 
     /// A new connection is wanted. Where none is open or under way, the next one will be new anyway.
     pub(super) fn on_renew(&mut self, now: Instant, (cause, reason): (Cause, Reason), out: &mut Commands) {
+        let urgent = reason == Reason::Operator;
         match &self.state {
-            State::Open(_) if self.policy.rotates => self.rotate(now, out),
+            State::Open(_) if self.policy.rotates => self.rotate(now, urgent, out),
             State::Open(_) | State::Dialing { .. } | State::Parked => {
                 let normal = CloseFrame { code: NORMAL, reason: "".into() };
                 self.leave(now, Some(normal), cause, Then::Redial(reason), out);
             }
             // What is beside would follow, and what it was to follow may be old by now.
-            State::Closing(_) if self.is_coming() => self.rotate(now, out),
+            State::Closing(_) if self.is_coming() => self.rotate(now, urgent, out),
             State::Made | State::Waiting | State::Closing(_) | State::Paused | State::Stopped => {}
         }
     }
@@ -199,12 +212,25 @@ impl Link {
                 }
             }
             State::Dialing { .. } => {
-                out.push(Command::Hangup(Lane::Current));
+                self.fail_attempt(now, cause, then, out);
                 self.go_on(now, then, out);
             }
             State::Made | State::Waiting | State::Parked | State::Paused => self.go_on(now, then, out),
             State::Stopped => {}
         }
+    }
+
+    /// What is closed while CONNECTING is failed: CLOSING, an `error`, and a `close` with 1006 (WHATWG §3.1).
+    fn fail_attempt(&mut self, now: Instant, cause: Cause, then: Then, out: &mut Commands) {
+        let is_queued = matches!(self.state, State::Dialing { queued: Some(_) });
+        let took = now.saturating_duration_since(self.since);
+        let timings = Timings { total: if is_queued { Duration::ZERO } else { took }, ..Timings::default() };
+        self.tell_phase(now, Phase::Closing, then.reason(), None, out);
+        out.push(Command::Hangup(Lane::Current));
+        let detail = "given up before it was open".into();
+        let failure = DialFailure { cause, status: None, retry_after: None, detail, timings };
+        self.last_close = Some(Arc::new((failure.closed(), now)));
+        out.push(Command::Tell(Event::DialFailed(Box::new(failure))));
     }
 
     /// The transport is gone and nothing is under way: what comes next.
@@ -235,12 +261,7 @@ impl Link {
         let State::Open(open) = &self.state else { return };
         let Open { generation, since, established } = open;
         let open = Open { generation: *generation, since: *since, established: Arc::clone(established) };
-        let reason = match ending.then {
-            Then::Outcome => Reason::Underway,
-            Then::Redial(reason) => reason,
-            Then::Pause => Reason::Operator,
-            Then::Stop(fate) => why_stopped(fate).1,
-        };
+        let reason = ending.then.reason();
         // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
         self.owes_ping = ending.owed.is_some() && !ending.cause.is_failure() && self.outbox.has_unproven();
         let closing = Closing { open, ending, sent_code: None, received: None };
@@ -288,6 +309,18 @@ impl Link {
             self.timers.set(Timer::Idle, heard.later(policy.heartbeat.idle));
         }
         self.policy = policy;
+    }
+}
+
+impl Then {
+    /// Why the link closes, as long as it does.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Outcome => Reason::Underway,
+            Self::Redial(reason) => reason,
+            Self::Pause => Reason::Operator,
+            Self::Stop(fate) => why_stopped(fate).1,
+        }
     }
 }
 

@@ -48,9 +48,17 @@ pub(super) struct Pace {
     now_spent: bool,
     /// Attempts at a next URL without a delay.
     urls_spent: usize,
-    /// URLs whose servers asked to be left alone until then. In a box: hardly any link has one.
-    #[allow(clippy::box_collection, reason = "a vector would take three words of every link")]
-    resting: Option<Box<Vec<(usize, Instant)>>>,
+    /// In a box: hardly any link has one.
+    resting: Option<Box<Resting>>,
+}
+
+/// What servers have asked for.
+#[derive(Debug)]
+struct Resting {
+    /// URLs that are to be left alone until then.
+    urls: Vec<(usize, Instant)>,
+    /// When the delay ends that the link would have had without that.
+    own: Instant,
 }
 
 impl Pace {
@@ -105,6 +113,9 @@ impl Pace {
             self.rest(now, now.later(chance.above(asked.span())));
         }
         let (delay, next) = self.delay(policy, now, action, closed, chance);
+        if let Some(resting) = &mut self.resting {
+            resting.own = now.later(delay);
+        }
         let first = match action {
             // What is tried once more is tried at the same server.
             Action::Now | Action::Refresh if !was_open => self.url,
@@ -177,7 +188,7 @@ impl Pace {
     fn choose(&mut self, urls: usize, first: usize, now: Instant, (next, delay): (Next, Duration)) -> (Next, Duration) {
         let at = now.later(delay);
         let back_at = |url: &usize| {
-            let resting = self.resting.iter().flat_map(|resting| resting.iter());
+            let resting = self.resting.iter().flat_map(|resting| resting.urls.iter());
             resting.filter(|(of, until)| of == url && *until > at).map(|(_, until)| *until).max()
         };
         let order = (0..urls).map(|step| (first + step) % urls);
@@ -193,8 +204,14 @@ impl Pace {
 
     /// The server of this URL wants to be left alone until then.
     fn rest(&mut self, now: Instant, until: Instant) {
-        let (url, resting) = (self.url, self.resting.get_or_insert_default());
-        resting.retain(|(of, until)| *of != url && *until > now);
-        resting.push((url, until));
+        let url = self.url;
+        let resting = self.resting.get_or_insert_with(|| Box::new(Resting { urls: Vec::new(), own: now }));
+        resting.urls.retain(|(of, until)| *of != url && *until > now);
+        resting.urls.push((url, until));
+    }
+
+    /// Another link has got in, so nobody need be left alone: what is left of the delay without that.
+    pub(super) fn end_rest(&mut self, now: Instant) -> Option<Duration> {
+        self.resting.take().map(|resting| resting.own.saturating_duration_since(now))
     }
 }

@@ -154,26 +154,28 @@ impl Link {
     }
 
     /// Begins one, or begins it again: what an attempt under way was to follow may be old by now.
-    pub(super) fn rotate(&mut self, now: Instant, out: &mut Commands) {
+    pub(super) fn rotate(&mut self, now: Instant, urgent: bool, out: &mut Commands) {
         let rotation = self.rotation.get_or_insert_with(|| Box::new(Rotation::new()));
         match rotation.stage {
             Stage::Standby { .. } | Stage::Leaving { .. } => rotation.wanted = true,
-            Stage::Waiting { .. } | Stage::Dialing { until: None, queued: None } => self.dial_beside(now, out),
+            Stage::Waiting { .. } | Stage::Dialing { until: None, queued: None } => {
+                self.dial_beside(now, urgent, out);
+            }
             Stage::Dialing { .. } => {
                 out.push(Command::Hangup(Lane::Beside));
-                self.dial_beside(now, out);
+                self.dial_beside(now, urgent, out);
             }
         }
     }
 
-    fn dial_beside(&mut self, now: Instant, out: &mut Commands) {
+    fn dial_beside(&mut self, now: Instant, urgent: bool, out: &mut Commands) {
         let Some(rotation) = self.rotation.as_deref_mut() else { return };
         rotation.wanted = false;
         rotation.attempt = rotation.attempt.saturating_add(1);
         let url = rotation.pace.begin(self.policy.urls);
         rotation.stage = Stage::Dialing { queued: None, until: Some(now.later(self.policy.connect_timeout)) };
         out.push(Command::Tell(Event::Rotating { attempt: rotation.attempt, url }));
-        out.push(Command::Dial { lane: Lane::Beside, url });
+        out.push(Command::Dial { lane: Lane::Beside, url, urgent });
     }
 
     /// A step of the rotation is due.
@@ -184,7 +186,7 @@ impl Link {
             return;
         };
         match &mut rotation.stage {
-            Stage::Waiting { .. } => self.dial_beside(now, out),
+            Stage::Waiting { .. } => self.dial_beside(now, false, out),
             Stage::Dialing { until, .. } => {
                 *until = None;
                 out.push(Command::GiveUp(Lane::Beside));
@@ -278,7 +280,7 @@ impl Link {
             (rotation.attempt, rotation.pace) = (0, Pace::default());
             self.rotation = Some(rotation);
         } else if again {
-            self.rotate(now, out);
+            self.rotate(now, false, out);
         }
     }
 

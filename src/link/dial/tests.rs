@@ -45,7 +45,17 @@ impl Gate for Counted {
         Box::pin(std::future::ready(Place::default()))
     }
 
-    fn admit(&self, _link: LinkId, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Box<Permit>> {
+    fn admit(&self, knock: Knock) -> BoxFuture<Box<Permit>> {
+        self.let_in(knock.addresses, false)
+    }
+
+    fn admit_extra(&self, _link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
+        self.let_in(vec![address], true)
+    }
+}
+
+impl Counted {
+    fn let_in(&self, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Box<Permit>> {
         self.asked.lock().unwrap().push((addresses.clone(), extra));
         let (places, held) = (Arc::clone(&self.places), Arc::clone(&self.held));
         let verdicts = Arc::clone(&self.verdicts);
@@ -66,6 +76,10 @@ fn id() -> LinkId {
     LinkId { endpoint: "feed".into(), index: 0 }
 }
 
+fn knock(addresses: Vec<SocketAddr>) -> Knock {
+    Knock { link: id(), addresses, urgent: false }
+}
+
 fn endpoint(toml: &str) -> Arc<Endpoint> {
     let loaded = config::parse_toml(&format!("[endpoints.feed]\n{toml}"), "test.toml").unwrap();
     Arc::clone(&loaded.config.endpoints["feed"])
@@ -81,7 +95,7 @@ async fn dial(toml: &str, gate: Arc<Counted>) -> (Result<Dialled<Transport>, Dia
     let endpoint = endpoint(toml);
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), gate);
     let (told, mut heard) = mpsc::channel(64);
-    let outcome = dialer.dial(0, telling(told)).await;
+    let outcome = dialer.dial(0, false, telling(told)).await;
     let mut progress = Vec::new();
     while let Some(step) = heard.recv().await {
         progress.push(step);
@@ -162,7 +176,7 @@ async fn a_dial_that_must_wait_says_so_first() {
     let (told, mut heard) = mpsc::channel(8);
     let endpoint = endpoint(&format!("url = 'ws://{address}'"));
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
-    let attempt = tokio::spawn(dialer.dial(0, telling(told)));
+    let attempt = tokio::spawn(dialer.dial(0, false, telling(told)));
     assert_eq!(heard.recv().await, Some(Progress::Resolving));
     assert_eq!(heard.recv().await, Some(Progress::Queued));
     gate.places.add_permits(1);
@@ -176,7 +190,7 @@ async fn a_dead_address_is_followed_by_the_next_at_once() {
     let gate = Counted::new(2);
     let first = dead().await;
     let (told, _heard) = mpsc::channel(8);
-    let won = race::race(&*gate, &id(), vec![first, live], PATIENCE, &telling(told)).await.ok().unwrap();
+    let won = race::race(&*gate, knock(vec![first, live]), PATIENCE, &telling(told)).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
     assert_eq!(*gate.asked.lock().unwrap(), [(vec![first, live], false), (vec![live], true)]);
     assert_eq!(gate.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
@@ -189,7 +203,7 @@ async fn a_silent_address_is_raced_by_the_next_after_250_ms() {
     let gate = Counted::new(2);
     let (told, _heard) = mpsc::channel(8);
     let addresses = vec![silent.address, live];
-    let won = race::race(&*gate, &id(), addresses.clone(), PATIENCE, &telling(told)).await.ok().unwrap();
+    let won = race::race(&*gate, knock(addresses.clone()), PATIENCE, &telling(told)).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
     assert_eq!(*gate.asked.lock().unwrap(), [(addresses, false), (vec![live], true)]);
     // The clock moves only while nothing else can: by the stagger, and nothing more.
@@ -227,7 +241,7 @@ async fn an_attempt_at_dead_addresses_names_each() {
     let (one, other) = (dead().await, dead().await);
     let gate = Counted::new(2);
     let (told, _heard) = mpsc::channel(8);
-    let lost = race::race(&*gate, &id(), vec![one, other], PATIENCE, &telling(told)).await.err().unwrap();
+    let lost = race::race(&*gate, knock(vec![one, other]), PATIENCE, &telling(told)).await.err().unwrap();
     assert!(lost.detail.contains(&one.to_string()) && lost.detail.contains(&other.to_string()), "{lost}");
     assert_eq!(gate.held.load(Ordering::SeqCst), 0);
     let (outcome, _) = dial(&format!("url = 'ws://{one}'"), gate).await;
@@ -241,7 +255,7 @@ async fn an_abandoned_attempt_gives_its_place_back() {
     let gate = Counted::new(1);
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
     let (told, mut heard) = mpsc::channel(8);
-    let mut attempt = dialer.dial(0, telling(told));
+    let mut attempt = dialer.dial(0, false, telling(told));
     loop {
         tokio::select! {
             outcome = &mut attempt => panic!("nobody answered, yet {outcome:?}"),
@@ -316,7 +330,7 @@ async fn silence_until_an_attempt_is_given_up_says_that_the_service_does_not_ans
         let gate = Counted::new(1);
         let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
         let (told, mut heard) = mpsc::channel(8);
-        let mut attempt = dialer.dial(0, telling(told));
+        let mut attempt = dialer.dial(0, false, telling(told));
         loop {
             tokio::select! {
                 outcome = &mut attempt => panic!("nobody answered, yet {outcome:?}"),

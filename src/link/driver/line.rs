@@ -203,8 +203,8 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Begins an attempt.
-    pub(super) fn dial(&mut self, now: Instant, lane: Lane, url: usize) {
-        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, url, now));
+    pub(super) fn dial(&mut self, now: Instant, lane: Lane, how: (usize, bool)) {
+        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, how, now));
     }
 
     /// The attempt has taken too long.

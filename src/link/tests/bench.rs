@@ -114,7 +114,7 @@ struct Cable {
 impl Dial for Cable {
     type Stream = DuplexStream;
 
-    fn dial(&self, _: usize, report: Report) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
+    fn dial(&self, _: usize, _: bool, report: Report) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
         self.dials.fetch_add(1, Ordering::Relaxed);
         let answer = *self.answer.lock().unwrap();
         let (peers, early) = (self.peers.clone(), self.early.clone());

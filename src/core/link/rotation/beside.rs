@@ -43,6 +43,7 @@ impl Link {
             | Input::Verb(_)
             | Input::Policy(_)
             | Input::Renew
+            | Input::ServerBack
             | Input::Beside(_)
             | Input::Stop(..)
             | Input::Acknowledged(_)
@@ -176,7 +177,7 @@ impl Link {
         } else if generation > self.generation {
             self.retry_beside(now, &closed, None);
         } else {
-            self.dial_beside(now, out);
+            self.dial_beside(now, false, out);
         }
         if generation < self.generation {
             self.last_close = Some(Arc::new((closed, now)));

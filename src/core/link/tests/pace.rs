@@ -173,6 +173,7 @@ proptest! {
     fn no_answers_and_no_rows_make_a_link_dial_more_often_than_its_backoff(
         policy in policy(),
         answers in vec(answer(), 1..6),
+        others_get_in in any::<bool>(),
     ) {
         let (most, time) = (most(&policy), watch(&policy.backoff));
         let mut bench = Bench::with(policy);
@@ -180,6 +181,9 @@ proptest! {
         let (end, mut dials) = (bench.now + time, 0);
         while dials <= most && bench.until_dial(end) {
             bench.meet(&answers[dials % answers.len()]);
+            if others_get_in {
+                bench.feed(Input::ServerBack);
+            }
             dials += 1;
         }
         prop_assert!(dials <= most, "{} attempts in {:?}, at most {}", dials, time, most);
@@ -241,6 +245,19 @@ fn retry_after_never_shortens_a_delay() {
         }
         assert!(bench.now - begin > Duration::from_mins(35), "{asked:?}: {:?}", bench.now - begin);
     }
+}
+
+#[test]
+fn a_server_that_lets_others_in_is_not_left_alone_for_longer_than_the_backoff_says() {
+    let mut bench = Bench::started();
+    bench.feed(refused(Some(503), Some(Duration::from_mins(5))));
+    assert_eq!(bench.link.reason(), Reason::RetryAfter);
+    bench.feed(Input::ServerBack);
+    let first = backoff::Policy::default().first;
+    assert_eq!(bench.link.reason(), Reason::Backoff);
+    assert!(bench.retry() <= first, "{:?}", bench.now);
+    bench.feed(refused(Some(500), None)).feed(Input::ServerBack);
+    assert!(bench.link.next_attempt_at().is_some_and(|at| at > bench.now), "nobody had asked it to wait");
 }
 
 #[test]
