@@ -34,15 +34,15 @@ async fn status(stream: &mut UnixStream) -> u16 {
 }
 
 /// Waits until so many of them have their answer; the others go on waiting, for as long as their connections are kept.
-async fn answered<'a, T>(
-    mut all: FuturesUnordered<BoxFuture<'a, T>>,
+async fn answered<T>(
+    mut all: FuturesUnordered<BoxFuture<'_, T>>,
     most: usize,
-) -> (Vec<T>, FuturesUnordered<BoxFuture<'a, T>>) {
+) -> (Vec<T>, FuturesUnordered<BoxFuture<'_, T>>) {
     let mut answers = Vec::new();
     while answers.len() < most {
         match timeout(PATIENCE, all.next()).await {
             Ok(answer) => answers.push(answer.unwrap()),
-            Err(_) => panic!("{} of {most} have their answer", answers.len()),
+            Err(late) => panic!("{} of {most} have their answer: {late}", answers.len()),
         }
     }
     (answers, all)

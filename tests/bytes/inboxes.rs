@@ -31,8 +31,8 @@ pub(crate) async fn flooding(messages: usize, bytes: usize) -> u16 {
 #[tokio::test]
 async fn full_inboxes_leave_room_for_what_is_sent() {
     let port = flooding(MESSAGES, BYTES).await;
-    let endpoints: String =
-        (0..ENDPOINTS).map(|index| format!("[endpoints.e{index}]\nurl = \"ws://127.0.0.1:{port}/\"\n")).collect();
+    let endpoint = |index| format!("[endpoints.e{index}]\nurl = \"ws://127.0.0.1:{port}/\"\n");
+    let endpoints = (0..ENDPOINTS).map(endpoint).collect::<Vec<_>>().concat();
     let sections = format!(
         "[limits]\nmemory = \"4MiB\"\n[admission]\nper_host = 16\n[endpoints.down]\nurl = \"ws://127.0.0.1:1/\"\n{endpoints}"
     );

@@ -63,8 +63,8 @@ async fn outlast_header_timeout(daemon: &Daemon) {
 
 /// An answer of several hundred kilobytes.
 async fn with_long_metrics(api: &str) -> Daemon {
-    let endpoints: String =
-        (0..150).map(|index| format!("[endpoints.endpoint-{index}]\nurl = \"ws://127.0.0.1:1/\"\n")).collect();
+    let endpoint = |index| format!("[endpoints.endpoint-{index}]\nurl = \"ws://127.0.0.1:1/\"\n");
+    let endpoints = (0..150).map(endpoint).collect::<Vec<_>>().concat();
     Daemon::start(&format!("{api}\n[limits]\nmemory = \"64MiB\"\n{endpoints}")).await
 }
 
