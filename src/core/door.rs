@@ -3,7 +3,7 @@
 //! While an address is down one link at a time looks whether it is back, with a whole upgrade, because a balancer accepts
 //! connections for servers that are gone. The other links wait, without an attempt, so their backoff does not grow; once the
 //! address is back they all go, as fast as the limits of admission let them; those that its server had asked to come later too. An
-//! operator's word is not held: that link looks itself.
+//! operator's word is not held: that link looks itself. Who was held and may go asks again first, with the addresses that its name has by then.
 //!
 //! What a reader would get wrong: there are two ways to be down. What TCP says speaks for the address, and so for everybody. What
 //! comes after it (a reset before the answer, silence, 502, 503) may be the fault of one service behind a shared address, so it
@@ -39,6 +39,8 @@ pub enum Verdict {
     Up,
     /// TCP does not reach it.
     Unreachable,
+    /// It was not tried: the name does not lead there any more.
+    Moved,
     /// TCP reaches it, and no answer comes, or one that says to come later: after this time, where it says so.
     Failing(Option<RetryAfter>),
 }
@@ -91,6 +93,8 @@ pub struct Door {
     outages: BTreeMap<Place, Outage>,
     /// Links that were asked to come later by a server that lets others in.
     back: Vec<LinkId>,
+    /// Tickets that are held no more, and are to ask again.
+    again: BTreeSet<u64>,
 }
 
 impl Door {
@@ -103,6 +107,7 @@ impl Door {
             held_count: 0,
             outages: BTreeMap::new(),
             back: Vec::new(),
+            again: BTreeSet::new(),
         }
     }
 
@@ -111,7 +116,7 @@ impl Door {
         self.admission.set_policy(policy, now);
     }
 
-    /// Asks to be let in. `ticket` must be larger than any before it.
+    /// Asks to be let in. `ticket` must be larger than any before it, or one that was told to ask again.
     pub fn ask(&mut self, now: Instant, ticket: u64, knock: Knock) {
         let Knock { link, addresses, urgent } = knock;
         self.requests.insert(ticket, Request { link, addresses, held: false });
@@ -126,6 +131,7 @@ impl Door {
     /// Leaves.
     pub fn withdraw(&mut self, ticket: u64) {
         self.admission.withdraw(ticket);
+        self.again.remove(&ticket);
         if let Some(request) = self.requests.remove(&ticket) {
             self.unhold(ticket, &request);
         }
@@ -149,13 +155,22 @@ impl Door {
         let own = (address, Some(Arc::clone(&link.endpoint)));
         match verdict {
             None => {}
-            Some(Verdict::Up) => self.reopen(now, [whole, own]),
+            Some(Verdict::Up) => {
+                self.reopen([whole, own]);
+                self.follow(link);
+            }
+            Some(Verdict::Moved) => self.let_all_go(&own),
             Some(Verdict::Unreachable) => self.shut(now, &whole, link, None),
             Some(Verdict::Failing(wait)) => {
-                self.reopen(now, [whole]);
+                self.reopen([whole]);
                 self.shut(now, &own, link, wait);
             }
         }
+    }
+
+    /// The next ticket that is to ask again, with the addresses that its name has now.
+    pub fn poll_again(&mut self) -> Option<u64> {
+        self.again.pop_first()
     }
 
     /// Takes the links that were asked to come later by a server that lets others in: their wait is over.
@@ -264,7 +279,7 @@ impl Door {
             first.sort_unstable();
             // An endpoint of its own trouble does not keep the others from looking.
             if let Some(ticket) = first.into_iter().find(|ticket| self.look(now, *ticket, false)) {
-                self.let_go(ticket);
+                self.let_in_line(ticket);
             }
         }
     }
@@ -301,15 +316,31 @@ impl Door {
         }
     }
 
-    fn reopen(&mut self, now: Instant, places: impl IntoIterator<Item = Place>) {
+    fn reopen(&mut self, places: impl IntoIterator<Item = Place>) {
         for place in places {
             if let Some(outage) = self.outages.remove(&place) {
                 self.back.extend(outage.put_off);
-                let tickets: BTreeSet<u64> = self.lines(&place).flatten().copied().collect();
-                for ticket in tickets {
-                    self.let_go(ticket);
-                    self.place(now, ticket, false);
-                }
+                self.let_all_go(&place);
+            }
+        }
+    }
+
+    /// A link has got in. Where it was the one that looked elsewhere, those of its endpoint that wait there go after it: their name
+    /// leads to where it is now.
+    fn follow(&mut self, link: &LinkId) {
+        let left = self.outages.iter().filter(|(_, outage)| outage.prober == *link && outage.looking.is_none());
+        let left: Vec<Place> = left.map(|((address, _), _)| (*address, Some(Arc::clone(&link.endpoint)))).collect();
+        for place in left {
+            self.let_all_go(&place);
+        }
+    }
+
+    fn let_all_go(&mut self, place: &Place) {
+        let tickets: BTreeSet<u64> = self.lines(place).flatten().copied().collect();
+        for ticket in tickets {
+            if let Some(request) = self.requests.remove(&ticket) {
+                self.unhold(ticket, &request);
+                self.again.insert(ticket);
             }
         }
     }
@@ -339,8 +370,8 @@ impl Door {
         }
     }
 
-    /// It is held no more.
-    fn let_go(&mut self, ticket: u64) {
+    /// It is held no more, and stands in line.
+    fn let_in_line(&mut self, ticket: u64) {
         let Some(mut request) = self.requests.remove(&ticket) else { return };
         self.unhold(ticket, &request);
         request.held = false;

@@ -12,7 +12,7 @@ use super::{
     BoxFuture, Dial, Dialled, Gate, Place, Progress, Report, Transport,
     aside::Aside,
     race::{self, Patience, Won},
-    resolve, tls,
+    tls,
     upgrade::{self, Agreed, UpgradeFault},
 };
 use crate::{
@@ -20,13 +20,14 @@ use crate::{
     core::{
         clock::Clock,
         close::Cause,
-        door::{Knock, Verdict},
+        door::Verdict,
         event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
     },
 };
 
 use ask::Ask;
 
+mod admitted;
 mod ask;
 
 /// Gives the endpoint's configuration as it is now.
@@ -206,19 +207,13 @@ impl Attempt {
     }
 
     async fn connect(&mut self, target: &Target) -> Result<Won, Setback> {
-        (self.report)(Progress::Resolving);
-        let began = Instant::now();
-        let found = resolve::resolve(&target.host, target.port, &self.aside).await;
-        self.timings.dns = Some(self.timings.dns.unwrap_or_default().saturating_add(began.elapsed()));
-        let addresses =
-            found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
-        let knock = Knock { link: self.id.clone(), addresses, urgent: self.urgent };
-        let outcome = race::race(&*self.gate, knock, self.patience(), &self.report).await;
-        let (admission, took) = match &outcome {
-            Ok(won) => (won.admission, won.took),
-            Err(lost) => (lost.admission, lost.took),
+        let admitted = self.admitted(target).await?;
+        (self.report)(Progress::Connecting);
+        let outcome = race::race(&*self.gate, &self.id, admitted, self.patience()).await;
+        let took = match &outcome {
+            Ok(won) => won.took,
+            Err(lost) => lost.took,
         };
-        self.timings.admission = Some(self.timings.admission.unwrap_or_default().saturating_add(admission));
         self.timings.tcp = Some(self.timings.tcp.unwrap_or_default().saturating_add(took));
         outcome.map_err(|lost| Setback::new(Cause::Connect, &lost))
     }

@@ -219,9 +219,9 @@ pub struct Dialled<S> {
 pub trait Gate: Send + Sync + 'static {
     /// Waits until `link` may prepare an attempt; it keeps the place until it is admitted. Dropping the future withdraws the request.
     fn approach(&self, link: LinkId) -> BoxFuture<Place>;
-    /// Waits until one of the addresses may be dialled, and says which; the first free one in order. Dropping the future withdraws the
-    /// request.
-    fn admit(&self, knock: Knock) -> BoxFuture<Box<Permit>>;
+    /// Waits until one of the addresses may be dialled, and says which; the first free one in order. `None`: all were down, and that has
+    /// changed; ask again, with the addresses that the name has by then. Dropping the future withdraws the request.
+    fn admit(&self, knock: Knock) -> BoxFuture<Option<Box<Permit>>>;
     /// Waits until a further address of an attempt already admitted (RFC 8305) may be dialled; it counts for its address only.
     /// Dropping the future withdraws the request.
     fn admit_extra(&self, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>>;

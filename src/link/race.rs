@@ -5,18 +5,14 @@
 
 use std::{fmt::Write as _, io, net::SocketAddr, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep_until},
 };
 
-use super::{Gate, Permit, Progress, Report, transport};
-use crate::core::{
-    clock::Clock,
-    door::{Knock, Verdict},
-    event::LinkId,
-};
+use super::{Gate, Permit, transport};
+use crate::core::{clock::Clock, door::Verdict, event::LinkId};
 
 /// The next address is tried when the last one has not answered for this long (RFC 8305 §8).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -33,13 +29,18 @@ pub(super) struct Patience {
     pub(super) silence: Duration,
 }
 
+/// Where an attempt may go.
+pub(super) struct Admitted {
+    pub(super) permit: Box<Permit>,
+    /// The other addresses, in order.
+    pub(super) others: Vec<SocketAddr>,
+}
+
 /// The connection made first.
 pub(super) struct Won {
     pub(super) tcp: TcpStream,
     pub(super) permit: Box<Permit>,
-    /// The wait for admission to the first address.
-    pub(super) admission: Duration,
-    /// From there until the connection.
+    /// From the permit for the first address until the connection.
     pub(super) took: Duration,
 }
 
@@ -48,28 +49,15 @@ pub(super) struct Won {
 #[error("{detail}")]
 pub(super) struct Lost {
     pub(super) detail: String,
-    pub(super) admission: Duration,
     pub(super) took: Duration,
 }
 
-/// Connects to one of the addresses, of which there is at least one.
-pub(super) async fn race(gate: &dyn Gate, knock: Knock, patience: Patience, report: &Report) -> Result<Won, Lost> {
-    let asked = Instant::now();
-    let (link, mut addresses) = (knock.link.clone(), knock.addresses.clone());
-    let first = admitted(gate, knock, report).await;
-    addresses.retain(|address| *address != first.address);
-    report(Progress::Connecting);
-    run(gate, &link, first, addresses, patience, asked.elapsed()).await
-}
-
 /// Connects to the first address, which has its permit, or one of the others.
-async fn run(
+pub(super) async fn race(
     gate: &dyn Gate,
     link: &LinkId,
-    first: Box<Permit>,
-    others: Vec<SocketAddr>,
+    Admitted { permit: first, others }: Admitted,
     patience: Patience,
-    admission: Duration,
 ) -> Result<Won, Lost> {
     let began = Instant::now();
     let mut rest = others.into_iter();
@@ -81,7 +69,7 @@ async fn run(
         let failed = tokio::select! {
             biased;
             Some(finished) = running.next(), if !running.is_empty() => match finished {
-                Ok((tcp, permit)) => return Ok(Won { tcp, permit, admission, took: began.elapsed() }),
+                Ok((tcp, permit)) => return Ok(Won { tcp, permit, took: began.elapsed() }),
                 Err(failed) => Some(failed),
             },
             () = sleep_until(next_at), if rest.len() > 0 => None,
@@ -93,22 +81,9 @@ async fn run(
             running.push(connect(Ask::Need(address), gate, link, patience));
             next_at = Instant::now().later(STAGGER);
         } else if running.is_empty() {
-            return Err(Lost { detail, admission, took: began.elapsed() });
+            return Err(Lost { detail, took: began.elapsed() });
         }
     }
-}
-
-/// The first permit; an attempt that gets it at once never shows as queued.
-async fn admitted(gate: &dyn Gate, knock: Knock, report: &Report) -> Box<Permit> {
-    let mut asking = gate.admit(knock);
-    let permit = if let Some(permit) = (&mut asking).now_or_never() {
-        permit
-    } else {
-        report(Progress::Queued);
-        asking.await
-    };
-    report(Progress::Admitted);
-    permit
 }
 
 /// Whether there is a permit yet.

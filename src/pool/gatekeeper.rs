@@ -64,8 +64,8 @@ struct Waiter {
 enum Reply {
     /// To prepare an attempt.
     Place(oneshot::Sender<Place>),
-    /// To dial.
-    Permit(oneshot::Sender<Box<Permit>>),
+    /// To dial, or to ask again.
+    Permit(oneshot::Sender<Option<Box<Permit>>>),
     /// To dial a further address.
     Extra(oneshot::Sender<Box<Permit>>),
 }
@@ -157,18 +157,26 @@ impl Gatekeeper {
     fn let_in(self: &Arc<Self>) -> (Option<std::time::Instant>, bool) {
         let now = Instant::now().into_std();
         let mut desk = self.desk();
+        while let Some(ticket) = desk.door.poll_again() {
+            if let Some(Waiter { reply: Reply::Permit(reply), .. }) = desk.waiting.remove(&ticket) {
+                // Who waited may have gone in this moment.
+                let _ = reply.send(None);
+            }
+        }
         while let Some((ticket, address)) = desk.door.poll_grant(now) {
             // A withdrawn ticket is withdrawn from the admission too, so each grant has its waiter.
             let Some(Waiter { link, reply }) = desk.waiting.remove(&ticket) else { continue };
-            let (reply, extra) = match reply {
-                Reply::Permit(reply) => (reply, false),
-                Reply::Extra(reply) => (reply, true),
-                Reply::Place(_) => continue,
-            };
+            let extra = matches!(reply, Reply::Extra(_));
             let keeper = Arc::clone(self);
             let release = Box::new(move |verdict| keeper.release(ticket, extra, verdict));
             desk.holders.insert(ticket, (link, address));
-            if let Err(mut unwanted) = reply.send(Permit::new(address, Some(release))) {
+            let permit = Permit::new(address, Some(release));
+            let unwanted = match reply {
+                Reply::Permit(reply) => reply.send(Some(permit)).err().flatten(),
+                Reply::Extra(reply) => reply.send(permit).err(),
+                Reply::Place(_) => Some(permit),
+            };
+            if let Some(mut unwanted) = unwanted {
                 unwanted.release = None;
                 desk.release(now, ticket, extra, None);
             }
@@ -277,7 +285,7 @@ impl Gate for PoolGate {
         Box::pin(answered(Ticket { number, keeper }, answer))
     }
 
-    fn admit(&self, knock: Knock) -> BoxFuture<Box<Permit>> {
+    fn admit(&self, knock: Knock) -> BoxFuture<Option<Box<Permit>>> {
         let link = knock.link.clone();
         self.ask(link, Reply::Permit, |door, ticket| door.ask(Instant::now().into_std(), ticket, knock))
     }
@@ -288,12 +296,12 @@ impl Gate for PoolGate {
 }
 
 impl PoolGate {
-    fn ask(
+    fn ask<T: Send + 'static>(
         &self,
         link: LinkId,
-        reply: fn(oneshot::Sender<Box<Permit>>) -> Reply,
+        reply: fn(oneshot::Sender<T>) -> Reply,
         ask: impl FnOnce(&mut Door, u64),
-    ) -> BoxFuture<Box<Permit>> {
+    ) -> BoxFuture<T> {
         let keeper = Arc::clone(&self.0);
         let (sender, answer) = oneshot::channel();
         let number = {

@@ -45,9 +45,10 @@ pub(super) async fn explain(
 
 fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
     let Explained { view, config, outage, standing, attempts } = explained;
+    let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view),
-        why: sentences::why(view),
+        why: sentences::why(view, is_held),
         ended: view.last_close.as_deref().map(|(closed, _)| sentences::ended(closed)),
         outage: outage.as_ref().map(|(since, lost)| wire::Outage {
             since: wire::time(*since),
@@ -55,7 +56,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         }),
         rule: sentences::rule(view, &config.link),
         admission: standing.as_ref().map(|standing| place(standing, sees)),
-        next: sentences::next(view, standing.as_ref().is_some_and(|standing| standing.down_since.is_some())),
+        next: sentences::next(view, is_held),
         advice: advice::advice(view, config, standing.as_ref()),
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
     }

@@ -13,9 +13,10 @@ use crate::{
 };
 
 /// `phaseReason` in plain words.
-pub(super) fn why(view: &LinkView) -> String {
+pub(super) fn why(view: &LinkView, is_held: bool) -> String {
     match view.reason {
         Reason::Starting => "It has just been made.".into(),
+        Reason::Admission if is_held => "Its server is down, and another link looks whether it is back.".into(),
         Reason::Admission => "It waits its turn: admission limits how many links dial at once.".into(),
         Reason::Underway => match view.phase {
             Phase::Ready => return well(view),

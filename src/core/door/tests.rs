@@ -28,21 +28,35 @@ struct Hall {
     door: Door,
     now: Instant,
     links: BTreeMap<u64, LinkId>,
+    /// What a name leads to for who asks again, where that is not what it was.
+    moved_to: Option<SocketAddr>,
+    asked: BTreeMap<u64, Vec<SocketAddr>>,
 }
 
 impl Hall {
     fn new(per_host: usize) -> Self {
         let now = crate::core::epoch();
-        Self { door: Door::new(Policy { per_host, total: 64, rate: None }, now), now, links: BTreeMap::new() }
+        Self {
+            door: Door::new(Policy { per_host, total: 64, rate: None }, now),
+            now,
+            links: BTreeMap::new(),
+            moved_to: None,
+            asked: BTreeMap::new(),
+        }
     }
 
     fn ask(&mut self, ticket: u64, link: LinkId, addresses: &[u8]) {
         self.links.insert(ticket, link.clone());
-        let addresses = addresses.iter().copied().map(address).collect();
+        let addresses: Vec<_> = addresses.iter().copied().map(address).collect();
+        self.asked.insert(ticket, addresses.clone());
         self.door.ask(self.now, ticket, Knock { link, addresses, urgent: false });
     }
 
     fn granted(&mut self) -> Vec<(u64, SocketAddr)> {
+        while let Some(ticket) = self.door.poll_again() {
+            let addresses = self.moved_to.map_or_else(|| self.asked[&ticket].clone(), |address| vec![address]);
+            self.door.ask(self.now, ticket, Knock { link: self.links[&ticket].clone(), addresses, urgent: false });
+        }
         let now = self.now;
         std::iter::from_fn(|| self.door.poll_grant(now)).collect()
     }
@@ -241,6 +255,39 @@ fn an_operators_word_is_not_held_and_what_it_finds_frees_all_others() {
 }
 
 #[test]
+fn when_the_name_has_moved_all_that_wait_follow_at_once() {
+    // Who finds out is the one that looked last, by its own backoff, or the one that is sent to look.
+    for finder in [Some(link("a", 0)), None] {
+        let mut hall = Hall::new(4);
+        hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(asking(Duration::from_mins(5)))));
+        for index in 1..120 {
+            hall.ask(index.into(), link("a", index), &[1]);
+        }
+        assert_eq!(hall.granted(), []);
+        hall.moved_to = Some(address(2));
+        if let Some(finder) = finder {
+            hall.learn(200, finder, 2, Verdict::Up);
+        } else {
+            hall.now += Duration::from_mins(5);
+            let looking = hall.granted();
+            assert_eq!(looking, [(1, address(1))]);
+            hall.end(looking[0], Verdict::Moved);
+        }
+        let mut all = BTreeSet::new();
+        loop {
+            let granted = hall.granted();
+            let Some(first) = granted.first() else { break };
+            assert!(granted.len() <= 4 && first.1 == address(2));
+            for grant in granted {
+                all.insert(grant.0);
+                hall.end(grant, Verdict::Up);
+            }
+        }
+        assert!(all.len() >= 118 && hall.door.waiting() == 0, "{}", all.len());
+    }
+}
+
+#[test]
 fn a_place_that_nobody_asks_about_is_forgotten() {
     let mut hall = Hall::new(1);
     for (ticket, at) in (0..50).zip(1..) {
@@ -272,6 +319,10 @@ fn storm(links: u32, policy: Policy, seed: u64) -> Storm {
     let (mut now, mut next, mut ready) = (start, 0, 0);
     let mut told = Storm { attempts: Vec::new(), while_down: 0, most: 0, all_ready: Duration::ZERO };
     while ready < links {
+        while let Some(ticket) = door.poll_again() {
+            let link = who[&ticket].0.clone();
+            door.ask(now, ticket, Knock { link, addresses: vec![address(1)], urgent: false });
+        }
         while let Some((ticket, at)) = door.poll_grant(now) {
             let is_up = now >= start + AWAY;
             told.attempts.push(now);

@@ -17,7 +17,11 @@ use tokio::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::*;
-use crate::{config, link::Permit};
+use crate::{
+    config,
+    core::door::Knock,
+    link::{Permit, race::Admitted},
+};
 
 mod secure;
 
@@ -45,8 +49,9 @@ impl Gate for Counted {
         Box::pin(std::future::ready(Place::default()))
     }
 
-    fn admit(&self, knock: Knock) -> BoxFuture<Box<Permit>> {
-        self.let_in(knock.addresses, false)
+    fn admit(&self, knock: Knock) -> BoxFuture<Option<Box<Permit>>> {
+        let permit = self.let_in(knock.addresses, false);
+        Box::pin(async { Some(permit.await) })
     }
 
     fn admit_extra(&self, _link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
@@ -76,8 +81,12 @@ fn id() -> LinkId {
     LinkId { endpoint: "feed".into(), index: 0 }
 }
 
-fn knock(addresses: Vec<SocketAddr>) -> Knock {
-    Knock { link: id(), addresses, urgent: false }
+/// Admitted to the first of these.
+async fn admitted(gate: &Counted, mut addresses: Vec<SocketAddr>) -> Admitted {
+    let knock = Knock { link: id(), addresses: addresses.clone(), urgent: false };
+    let permit = gate.admit(knock).await.unwrap();
+    addresses.retain(|address| *address != permit.address);
+    Admitted { permit, others: addresses }
 }
 
 fn endpoint(toml: &str) -> Arc<Endpoint> {
@@ -189,8 +198,7 @@ async fn a_dead_address_is_followed_by_the_next_at_once() {
     let (live, _server) = serve(vec![GOOD.into()]).await;
     let gate = Counted::new(2);
     let first = dead().await;
-    let (told, _heard) = mpsc::channel(8);
-    let won = race::race(&*gate, knock(vec![first, live]), PATIENCE, &telling(told)).await.ok().unwrap();
+    let won = race::race(&*gate, &id(), admitted(&gate, vec![first, live]).await, PATIENCE).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
     assert_eq!(*gate.asked.lock().unwrap(), [(vec![first, live], false), (vec![live], true)]);
     assert_eq!(gate.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
@@ -201,14 +209,51 @@ async fn a_silent_address_is_raced_by_the_next_after_250_ms() {
     let (live, _server) = serve(vec![GOOD.into()]).await;
     let silent = Silent::new();
     let gate = Counted::new(2);
-    let (told, _heard) = mpsc::channel(8);
     let addresses = vec![silent.address, live];
-    let won = race::race(&*gate, knock(addresses.clone()), PATIENCE, &telling(told)).await.ok().unwrap();
+    let won = race::race(&*gate, &id(), admitted(&gate, addresses.clone()).await, PATIENCE).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
     assert_eq!(*gate.asked.lock().unwrap(), [(addresses, false), (vec![live], true)]);
     // The clock moves only while nothing else can: by the stagger, and nothing more.
     assert!((250..260).contains(&won.took.as_millis()), "{:?}", won.took);
     assert_eq!(gate.held.load(Ordering::SeqCst), 1, "the silent one has given its place back");
+}
+
+/// Tells the first to ask again, lets the second in where the name does not lead any more, and the third where it leads.
+struct Moving(Mutex<usize>, Arc<Mutex<Vec<Option<Verdict>>>>);
+
+impl Gate for Moving {
+    fn approach(&self, _link: LinkId) -> BoxFuture<Place> {
+        Box::pin(std::future::ready(Place::default()))
+    }
+
+    fn admit(&self, knock: Knock) -> BoxFuture<Option<Box<Permit>>> {
+        let step = std::mem::replace(&mut *self.0.lock().unwrap(), usize::MAX).min(2);
+        *self.0.lock().unwrap() = step + 1;
+        let verdicts = Arc::clone(&self.1);
+        let found = knock.addresses.into_iter().find(SocketAddr::is_ipv4).unwrap();
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let address = if step == 1 { SocketAddr::from(([127, 9, 9, 9], 9)) } else { found };
+            let release = move |verdict| verdicts.lock().unwrap().push(verdict);
+            (step > 0).then(|| Permit::new(address, Some(Box::new(release))))
+        })
+    }
+
+    fn admit_extra(&self, _link: LinkId, _address: SocketAddr) -> BoxFuture<Box<Permit>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_waited_goes_where_the_name_leads_by_then() {
+    let (live, _server) = serve(vec![GOOD.into()]).await;
+    let endpoint = endpoint(&format!("url = 'ws://localhost:{}/'\nconnect_timeout = '1h'", live.port()));
+    let gate = Arc::new(Moving(Mutex::new(0), Arc::default()));
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+    let (told, _heard) = mpsc::channel(64);
+    let dialled = dialer.dial(0, false, telling(told)).await.unwrap();
+    assert_eq!(dialled.established.address, Some(live));
+    assert_eq!(*gate.1.lock().unwrap(), [Some(Verdict::Moved), Some(Verdict::Up)]);
 }
 
 /// An address that answers no dial: its queue of connections not yet accepted is full, and then Linux drops what comes.
@@ -240,8 +285,7 @@ impl Silent {
 async fn an_attempt_at_dead_addresses_names_each() {
     let (one, other) = (dead().await, dead().await);
     let gate = Counted::new(2);
-    let (told, _heard) = mpsc::channel(8);
-    let lost = race::race(&*gate, knock(vec![one, other]), PATIENCE, &telling(told)).await.err().unwrap();
+    let lost = race::race(&*gate, &id(), admitted(&gate, vec![one, other]).await, PATIENCE).await.err().unwrap();
     assert!(lost.detail.contains(&one.to_string()) && lost.detail.contains(&other.to_string()), "{lost}");
     assert_eq!(gate.held.load(Ordering::SeqCst), 0);
     let (outcome, _) = dial(&format!("url = 'ws://{one}'"), gate).await;
