@@ -27,6 +27,7 @@ use super::{
 use crate::{
     core::{
         clock::Clock,
+        link,
         message::{Kind, MessageId, Payload},
         receipt::{Receipt, State as Rung},
     },
@@ -189,8 +190,21 @@ pub(super) fn wanted(word: &str) -> Option<Rung> {
 
 /// Refuses to wait for `stored` where nothing is put on disk. An endpoint that is not there is for the send to refuse.
 pub(super) fn look_at_wait(pool: &Pool, endpoint: &str, wanted: Rung) -> Result<(), Problem> {
-    let is_durable = || pool.endpoint(endpoint).is_none_or(|view| view.config.link.outbox.durable);
-    if wanted == Rung::Stored && !is_durable() { Err(Problem::not_durable(endpoint)) } else { Ok(()) }
+    let asks = |can: fn(&link::Policy) -> bool| pool.endpoint(endpoint).is_none_or(|view| can(&view.config.link));
+    match wanted {
+        Rung::Stored if !asks(|link| link.outbox.durable) => Err(Problem::not_durable(endpoint)),
+        Rung::Confirmed if !asks(|link| link.heartbeat.pings() || link.outbox.ack.is_some()) => {
+            Err(Problem::not_confirmable(endpoint))
+        }
+        Rung::Queued
+        | Rung::Stored
+        | Rung::Written
+        | Rung::Confirmed
+        | Rung::Unknown
+        | Rung::Expired
+        | Rung::Dropped
+        | Rung::Dead => Ok(()),
+    }
 }
 
 /// A payload of this kind.

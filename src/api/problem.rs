@@ -86,6 +86,15 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "not-durable", "The endpoint keeps nothing on disk", detail)
     }
 
+    /// A proof is waited for that nothing asks the peer for.
+    pub fn not_confirmable(endpoint: &str) -> Self {
+        let detail = format!(
+            "no ping is sent to {endpoint:?} (heartbeat.ping = false), so nothing proves what its peer has read; wait for queued or \
+             written, or let the peer's application acknowledge messages (outbox.ack)"
+        );
+        Self::new(StatusCode::CONFLICT, "not-confirmable", "Messages of the endpoint are never confirmed", detail)
+    }
+
     /// The awaited state was not reached: in time, or ever.
     pub fn not_reached(receipt: &Receipt, wanted: &str) -> Self {
         let problem = if receipt.state.is_end() {

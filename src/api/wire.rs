@@ -240,7 +240,7 @@ pub enum Edge {
 pub struct HistoryEntry {
     /// When.
     pub at: String,
-    /// `phase`, `dial`, `dial_failed`, `open`, `close`, `heartbeat_timeout`, `chaos`, `panic`
+    /// `phase`, `dial`, `dial_failed`, `open`, `close`, `pong_refused`, `heartbeat_timeout`, `chaos`, `panic`
     pub event: String,
     /// The phase after it.
     pub phase: String,

@@ -40,6 +40,8 @@ fn value(key: &str) -> (&'static str, &'static str) {
         "url" => plain("\"ws://other\""),
         "urls" => plain("[\"ws://h\", \"ws://other\"]"),
         "abort_code" => plain("4000"),
+        "ping" => plain("false"),
+        "when_idle" => plain("\"in\""),
         "outcomes" => plain("[{ match = { code = 4000 }, then = \"park\" }]"),
         "outgoing" => ("\"/other\"", "endpoints.a.outbox.ack.incoming = \"/i\"\n"),
         "incoming" => ("\"/other\"", "endpoints.a.outbox.ack.outgoing = \"/o\"\n"),

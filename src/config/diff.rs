@@ -183,8 +183,9 @@ impl EndpointDiff {
             max_inbound: _,
         } = old;
         note!(self.live, new, { connect_timeout => "connect_timeout", close_timeout => "close_timeout" });
-        let heartbeat::Policy { idle, timeout, abort_code } = heartbeat;
+        let heartbeat::Policy { watch, idle, timeout, abort_code } = heartbeat;
         note!(self.live, new.heartbeat, {
+            watch => "heartbeat.ping",
             idle => "heartbeat.idle",
             timeout => "heartbeat.timeout",
             abort_code => "heartbeat.abort_code",

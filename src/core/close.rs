@@ -6,6 +6,10 @@ use std::fmt;
 
 /// What an end in order is closed with (RFC 6455 §7.4.1).
 pub const NORMAL: u16 = 1000;
+/// What a peer that breaks the protocol is told (RFC 6455 §7.4.1).
+pub const PROTOCOL_ERROR: u16 = 1002;
+/// A gateway had no answer from what is behind it; registered after the RFC.
+pub const BAD_GATEWAY: u16 = 1014;
 /// Close given without a code (RFC 6455 §7.1.5); never sent.
 pub const NO_STATUS: u16 = 1005;
 /// No Close frame was received (RFC 6455 §7.1.5); never sent.
@@ -189,13 +193,16 @@ impl CloseFrame {
         Ok(Some(Self { code: code.unwrap_or(1000), reason: reason.into() }))
     }
 
-    /// The code of the answer that tungstenite sends to it: the same, or 1002 where that one may not be sent.
+    /// The code of the answer to it: the same, or 1002 where that one may not be sent.
     pub const fn answer(&self) -> u16 {
-        match self.code {
-            1000..=1003 | 1007..=1013 | 3000..=4999 => self.code,
-            _ => 1002,
-        }
+        if may_be_sent(self.code) { self.code } else { PROTOCOL_ERROR }
     }
+}
+
+/// Whether a Close frame may have this code (RFC 6455 §7.4): one that the RFC or the registry defines for the wire, or one of the
+/// ranges for libraries and applications.
+pub const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 /// How a connection, or an attempt at one, ended.

@@ -245,6 +245,11 @@ pub enum Event {
         /// Round-trip time.
         rtt: Duration,
     },
+    /// A pong answered no ping of ours, though one is out: it is no proof.
+    PongRefused {
+        /// None was refused on this connection before.
+        first: bool,
+    },
     /// Nothing was heard in time after a ping; the connection is given up.
     HeartbeatTimeout {
         /// How long nothing was heard.
@@ -282,6 +287,7 @@ impl Event {
             | Self::Written(_)
             | Self::PingSent
             | Self::Pong { .. }
+            | Self::PongRefused { .. }
             | Self::HeartbeatTimeout { .. }
             | Self::Panicked { .. } => None,
         }
@@ -289,7 +295,8 @@ impl Event {
 
     /// Whether the link goes on as before: messages and control frames pass, and receipts follow them.
     pub const fn is_passing(&self) -> bool {
-        self.is_traffic() || matches!(self, Self::Receipts { .. } | Self::PingSent | Self::Pong { .. })
+        self.is_traffic()
+            || matches!(self, Self::Receipts { .. } | Self::PingSent | Self::Pong { .. } | Self::PongRefused { .. })
     }
 
     /// Whether it only says that messages passed: there may be very many, and nothing else that can be seen of a link changes.
@@ -307,6 +314,7 @@ impl Event {
             | Self::Receipts { .. }
             | Self::PingSent
             | Self::Pong { .. }
+            | Self::PongRefused { .. }
             | Self::HeartbeatTimeout { .. }
             | Self::Injected { .. }
             | Self::Panicked { .. } => false,

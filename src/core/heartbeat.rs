@@ -13,10 +13,55 @@ use bytes::Bytes;
 
 use super::chance::Chance;
 
+/// By what a peer that is gone is found out. What it does not take is watched in any case, and TCP watches too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Pings, and what arrives after them.
+    Pings(WhenIdle),
+    /// No ping: what arrives, for a peer that is never silent for long.
+    Silence,
+    /// No ping, and no word from a peer that may be silent: TCP alone.
+    Tcp,
+}
+
+impl Watch {
+    /// What is said of a peer of which nothing was heard in time.
+    pub(super) const fn silence(self) -> &'static str {
+        match self {
+            Self::Pings(_) => "nothing arrived in time after a ping",
+            Self::Silence | Self::Tcp => "nothing arrived for longer than heartbeat.idle and heartbeat.timeout",
+        }
+    }
+}
+
+/// Whose silence brings a ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenIdle {
+    /// Nothing has arrived.
+    In,
+    /// Nothing was sent: some servers end a connection on which they receive nothing.
+    Out,
+    /// Either.
+    Both,
+}
+
+impl WhenIdle {
+    /// The word used in configuration and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Both => "both",
+        }
+    }
+}
+
 /// When to ping and when to give up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// A ping is sent once nothing has arrived for this long. Worst-case detection is `idle + timeout`.
+    /// By what a peer that is gone is found out.
+    pub watch: Watch,
+    /// A ping is sent after so much silence. Worst-case detection is `idle + timeout`.
     pub idle: Duration,
     /// Nothing at all arriving for this long after the ping ends the connection.
     pub timeout: Duration,
@@ -26,7 +71,24 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(20), timeout: Duration::from_secs(10), abort_code: None }
+        Self {
+            watch: Watch::Pings(WhenIdle::Both),
+            idle: Duration::from_secs(20),
+            timeout: Duration::from_secs(10),
+            abort_code: None,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether pings may be sent, be it to ask for a proof.
+    pub const fn pings(&self) -> bool {
+        matches!(self.watch, Watch::Pings(_))
+    }
+
+    /// The longest that it takes to find out that the peer is gone.
+    pub const fn detection(&self) -> Duration {
+        self.idle.saturating_add(self.timeout)
     }
 }
 
@@ -44,6 +106,8 @@ struct Ping {
 #[derive(Debug, Default)]
 pub struct Pings {
     open: VecDeque<Ping>,
+    /// Pongs that answered none of them, while there was one.
+    refused: u32,
 }
 
 /// What a pong proved.
@@ -79,6 +143,21 @@ impl Pings {
         Some(Proof { rtt: now.saturating_duration_since(answered.at), fence: answered.fence })
     }
 
+    /// A pong answered no ping of ours. While one is out, that is no proof of it; else the peer is free to send some (RFC 6455
+    /// §5.5.3). Answers with whether it is the first that is refused on this connection.
+    pub fn refuse(&mut self) -> Option<bool> {
+        if self.open.is_empty() {
+            return None;
+        }
+        self.refused = self.refused.saturating_add(1);
+        Some(self.refused == 1)
+    }
+
+    /// How many were refused on this connection, while a ping waits for its pong; else all is well again.
+    pub fn refused(&self) -> u32 {
+        if self.open.is_empty() { 0 } else { self.refused }
+    }
+
     /// Whether a ping waits for its pong.
     pub fn is_outstanding(&self) -> bool {
         !self.open.is_empty()
@@ -86,7 +165,7 @@ impl Pings {
 
     /// The connection is gone.
     pub fn clear(&mut self) {
-        self.open = VecDeque::new();
+        *self = Self::default();
     }
 }
 
@@ -115,6 +194,17 @@ mod tests {
         assert_eq!(pings.pong(crate::core::epoch(), b""), None);
         assert_eq!(pings.pong(crate::core::epoch(), b"12345678"), None);
         assert_eq!(pings.pong(crate::core::epoch(), &[0; 125]), None);
+    }
+
+    #[test]
+    fn a_pong_that_answers_nothing_is_refused_while_a_ping_is_out() {
+        let (mut pings, mut chance) = (Pings::default(), Chance::new(1));
+        assert_eq!(pings.refuse(), None);
+        let ping = pings.ping(crate::core::epoch(), 1, &mut chance);
+        assert_eq!([pings.refuse(), pings.refuse()], [Some(true), Some(false)]);
+        assert_eq!(pings.refused(), 2);
+        assert!(pings.pong(crate::core::epoch(), &ping).is_some());
+        assert_eq!(pings.refused(), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::{
 
 use super::tail::{REPLACEMENT, Tail};
 use crate::core::{
-    close::{Cause, CloseFrame},
+    close::{self, Cause, CloseFrame},
     message::Payload,
 };
 
@@ -46,14 +46,31 @@ impl Arrival {
             Message::Text(text) => Self::Message(Payload::checked_text(text)),
             Message::Binary(bytes) => Self::Message(Payload::binary(bytes)),
             Message::Pong(payload) => Self::Pong(payload),
-            Message::Close(frame) => Self::Close(frame.map(|frame| {
+            Message::Close(None) => Self::Close(None),
+            Message::Close(Some(frame)) => {
                 let replaced = frame.code == CloseCode::Protocol && frame.reason.as_str() == REPLACEMENT;
                 let said = if replaced { tail.forbidden_close() } else { None };
-                said.unwrap_or_else(|| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
-            })),
+                Self::of_close(
+                    said.unwrap_or_else(|| CloseFrame {
+                        code: frame.code.into(),
+                        reason: frame.reason.as_str().into(),
+                    }),
+                )
+            }
             Message::Ping(payload) => Self::Pinged(payload),
             Message::Frame(_) => Self::Nothing,
         }
+    }
+
+    /// A Close whose code may not be on the wire breaks the protocol (RFC 6455 §7.4.1 and §7.4.2).
+    fn of_close(frame: CloseFrame) -> Self {
+        let CloseFrame { code, reason } = &frame;
+        if close::may_be_sent(*code) {
+            return Self::Close(Some(frame));
+        }
+        let detail =
+            format!("the peer sent a Close frame with code {code}, which no peer may send, and reason {reason:?}");
+        Self::Violation { code: close::PROTOCOL_ERROR, cause: Cause::Protocol, detail: detail.into() }
     }
 
     /// Why it could not go on reading.
@@ -93,5 +110,26 @@ impl Answer {
     /// As tungstenite answers a Close.
     pub(super) fn to_close(frame: Option<&CloseFrame>) -> Self {
         Self::Close(frame.map(|frame| CloseFrame { code: frame.answer(), reason: frame.reason.clone() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_codes_those_that_the_rfc_and_the_registry_give_to_the_wire_are_taken_and_answered_in_kind() {
+        // As Python's `websockets` has them: EXTERNAL_CLOSE_CODES and the ranges of RFC 6455 §7.4.2.
+        let external = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
+        for code in 0..=u16::MAX {
+            let frame = CloseFrame { code, reason: "".into() };
+            let is_allowed = external.contains(&code) || (3000..5000).contains(&code);
+            assert_eq!(frame.answer(), if is_allowed { code } else { 1002 });
+            match Arrival::of_close(frame) {
+                Arrival::Close(Some(frame)) => assert!(is_allowed && frame.code == code, "{code}"),
+                Arrival::Violation { code: 1002, cause: Cause::Protocol, .. } => assert!(!is_allowed, "{code}"),
+                other => panic!("{code}: {other:?}"),
+            }
+        }
     }
 }

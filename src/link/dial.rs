@@ -183,7 +183,7 @@ impl Attempt {
             self.timings.tls = Some(self.timings.tls.unwrap_or_default().saturating_add(began.elapsed()));
             permit.verdict = secured.as_ref().err().and_then(tls::TlsFault::verdict);
             let (stream, certificates) = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
-            (Transport::Tls(Box::new(stream)), certificates)
+            (Transport::secured(stream), certificates)
         } else {
             (Transport::Plain(won.tcp), Certificates::default())
         };
@@ -221,7 +221,8 @@ impl Attempt {
     fn patience(&self) -> Patience {
         let link = &self.endpoint.link;
         Patience {
-            unacknowledged: link.heartbeat.idle.saturating_add(link.heartbeat.timeout),
+            unacknowledged: link.heartbeat.detection(),
+            probe: (!link.heartbeat.pings()).then_some(link.heartbeat.idle),
             // Who drops an attempt need not say why. One that had half of its time and no answer says enough.
             silence: link.connect_timeout / 2,
         }

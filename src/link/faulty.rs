@@ -75,6 +75,11 @@ impl<S> Faulty<S> {
 }
 
 impl<S: Wire> Faulty<S> {
+    /// At most so many of the bytes that it took may not be with the kernel yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.stream.unsent()
+    }
+
     /// The connection is reset, now and for the peer too.
     pub(super) fn reset(&mut self) {
         self.stream.abort();

@@ -1,12 +1,28 @@
-//! Where frames begin and end in what arrives (RFC 6455 §5.2), so that a reader can be changed between two messages.
+//! Where frames begin and end in a stream (RFC 6455 §5.2): in what arrives, so that a reader can be changed between two messages;
+//! in what leaves, so that it is known what has left.
 //!
 //! What a reader would get wrong: this judges nothing. What breaks the protocol is tungstenite's to find; after it there is no
 //! place between two messages any more, or one that nobody looks for.
+
+/// Told of what a stream is made of. `first` is a frame's first byte.
+pub(super) trait Watcher {
+    /// A frame begins.
+    fn begins(&mut self, _first: u8) {}
+    /// A part of its body, its mask in front.
+    fn body(&mut self, _first: u8, _part: &[u8]) {}
+    /// It has ended, so many bytes into what is being followed.
+    fn ends(&mut self, _first: u8, _at: usize) {}
+}
+
+/// Nobody is told.
+impl Watcher for () {}
 
 /// How far the frames have come.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     at: At,
+    /// The first byte of the frame.
+    first: u8,
     /// The last data frame was not the last of its message.
     unfinished: bool,
 }
@@ -18,15 +34,16 @@ enum At {
     Start,
     /// Before the byte of the length.
     Length,
-    /// So many bytes of a longer length are to come.
-    Extended { left: u8, length: u64 },
-    /// So many bytes of the payload are to come.
-    Payload(u64),
+    /// So many bytes of a longer length are to come; `mask` is the length of the mask behind it.
+    Extended { left: u8, mask: u8, length: u64 },
+    /// So many bytes of the mask and the payload are to come.
+    Body(u64),
 }
 
 impl Frames {
     /// These bytes come next.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) {
+    pub(super) fn follow(&mut self, all: &[u8], watcher: &mut impl Watcher) {
+        let mut bytes = all;
         while let [byte, rest @ ..] = bytes {
             match &mut self.at {
                 At::Start => {
@@ -34,36 +51,44 @@ impl Frames {
                     if !is_control {
                         self.unfinished = !is_last;
                     }
+                    self.first = *byte;
+                    watcher.begins(*byte);
                     self.at = At::Length;
                 }
                 At::Length => {
+                    let mask = if byte & 0x80 == 0 { 0 } else { 4 };
                     self.at = match byte & 0x7f {
-                        126 => At::Extended { left: 2, length: 0 },
-                        127 => At::Extended { left: 8, length: 0 },
-                        length => At::Payload(length.into()),
+                        126 => At::Extended { left: 2, mask, length: 0 },
+                        127 => At::Extended { left: 8, mask, length: 0 },
+                        length => At::Body(u64::from(length) + u64::from(mask)),
                     }
                 }
-                At::Extended { left, length } => {
+                At::Extended { left, mask, length } => {
                     *length = *length << 8 | u64::from(*byte);
                     *left -= 1;
                     if *left == 0 {
-                        self.at = At::Payload(*length);
+                        self.at = At::Body(length.saturating_add(u64::from(*mask)));
                     }
                 }
-                At::Payload(left) => {
+                At::Body(left) => {
                     let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    let (part, rest) = bytes.split_at(taken);
                     *left -= taken as u64;
-                    bytes = &bytes[taken..];
-                    if *left == 0 {
-                        self.at = At::Start;
-                    }
+                    watcher.body(self.first, part);
+                    bytes = rest;
+                    self.end_frame(all.len() - bytes.len(), watcher);
                     continue;
                 }
             }
             bytes = rest;
-            if matches!(self.at, At::Payload(0)) {
-                self.at = At::Start;
-            }
+            self.end_frame(all.len() - bytes.len(), watcher);
+        }
+    }
+
+    fn end_frame(&mut self, at: usize, watcher: &mut impl Watcher) {
+        if matches!(self.at, At::Body(0)) {
+            self.at = At::Start;
+            watcher.ends(self.first, at);
         }
     }
 
@@ -114,7 +139,7 @@ mod tests {
         for piece in [1, 2, 3, 7, 1000, stream.len()] {
             let (mut frames, mut at) = (Frames::default(), 0);
             for bytes in stream.chunks(piece) {
-                frames.follow(bytes);
+                frames.follow(bytes, &mut ());
                 at += bytes.len();
                 assert_eq!(frames.is_between_messages(), ends.contains(&at), "at {at} in pieces of {piece}");
             }

@@ -8,12 +8,19 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{faulty::Faulty, frames::Frames, lent::Lent, tail::Tail};
+use super::{
+    Wire,
+    faulty::Faulty,
+    frames::Frames,
+    leaving::{Leaving, Left},
+    lent::Lent,
+    tail::Tail,
+};
 
 /// A stream that counts what passes.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
-    lent: Lent<Faulty<S>>,
+    lent: Lent<Leaving<S>>,
     /// Bytes that somebody else had read already.
     early: u64,
     tail: Tail,
@@ -24,7 +31,7 @@ pub(super) struct Metered<S> {
 impl<S> Metered<S> {
     /// `early` are bytes that somebody read already, and hands on himself.
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
-        let lent = Lent::new(Faulty::new(stream));
+        let lent = Lent::new(Leaving::new(Faulty::new(stream)));
         let mut metered = Self { lent, early: early.len() as u64, tail: Tail::default(), frames: Frames::default() };
         metered.hand_out(early);
         metered
@@ -62,7 +69,17 @@ impl<S> Metered<S> {
 
     /// The stream, for something to be made to go wrong with it.
     pub(super) fn faulty(&mut self) -> Option<&mut Faulty<S>> {
-        self.lent.stream()
+        self.lent.stream().map(Leaving::faulty)
+    }
+
+    /// What of our frames has left since this was last asked.
+    pub(super) fn left(&mut self) -> Left {
+        self.lent.stream().map(Leaving::left).unwrap_or_default()
+    }
+
+    /// Messages that have begun to leave, and have not left whole.
+    pub(super) fn begun(&mut self) -> usize {
+        self.lent.stream().map_or(0, |stream| stream.begun())
     }
 
     /// The end of what was handed out.
@@ -72,11 +89,11 @@ impl<S> Metered<S> {
 
     fn hand_out(&mut self, part: &[u8]) {
         self.tail.push(part);
-        self.frames.follow(part);
+        self.frames.follow(part, &mut ());
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: Wire> AsyncRead for Metered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.lent).poll_read(cx, buffer))?;
@@ -85,7 +102,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: Wire> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.lent).poll_write(cx, bytes)
     }

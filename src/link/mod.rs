@@ -10,6 +10,7 @@ mod dialing;
 mod driver;
 mod faulty;
 mod frames;
+mod leaving;
 mod lent;
 mod metered;
 mod orders;
@@ -193,6 +194,10 @@ pub type Report = Box<dyn Fn(Progress) + Send + Sync>;
 pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the coming drop reset the connection, so that the peer sees no orderly end.
     fn abort(&self);
+    /// At most so many of the bytes that it took may not be with the kernel yet.
+    fn unsent(&self) -> usize {
+        0
+    }
 }
 
 /// Makes connections.

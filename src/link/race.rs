@@ -25,6 +25,8 @@ const MOST_DETAIL: usize = 1000;
 pub(super) struct Patience {
     /// What was sent may stay unacknowledged for this long.
     pub(super) unacknowledged: Duration,
+    /// TCP asks a silent peer for a sign of life after so long, where nothing else does.
+    pub(super) probe: Option<Duration>,
     /// An address that has said nothing for this long when it is given up does not answer.
     pub(super) silence: Duration,
 }
@@ -96,7 +98,7 @@ async fn connect(
     ask: Ask,
     gate: &dyn Gate,
     link: &LinkId,
-    Patience { unacknowledged, silence }: Patience,
+    Patience { unacknowledged, probe, silence }: Patience,
 ) -> Result<(TcpStream, Box<Permit>), (SocketAddr, io::Error)> {
     let mut permit = match ask {
         Ask::Have(permit) => permit,
@@ -106,7 +108,7 @@ async fn connect(
     let tcp = TcpStream::connect(permit.address).await;
     permit.silence = None;
     permit.verdict = tcp.as_ref().err().and_then(verdict);
-    match tcp.and_then(|tcp| transport::prepare(&tcp, unacknowledged).map(|()| tcp)) {
+    match tcp.and_then(|tcp| transport::prepare(&tcp, unacknowledged, probe).map(|()| tcp)) {
         Ok(tcp) => Ok((tcp, permit)),
         Err(error) => Err((permit.address, error)),
     }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -31,9 +31,16 @@ use super::{
     Wire,
     arrival::{Answer, Arrival},
     faulty::Faulty,
+    leaving::Left,
     metered::Metered,
 };
-use crate::core::{chaos::Fault, close::CloseFrame, link::Frame, message::Kind, outbox};
+use crate::core::{
+    chaos::Fault,
+    close::{BAD_GATEWAY, CloseFrame},
+    link::Frame,
+    message::Kind,
+    outbox,
+};
 
 /// Read buffer of a connection that reads. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a new one,
 /// and then each message costs some allocations.
@@ -53,7 +60,6 @@ const WRITE_BUFFER: usize = outbox::FRAGMENT_MAX + (4 << 10);
 pub(super) struct Socket<S> {
     ws: WebSocketStream<Metered<S>>,
     heard_until: u64,
-    flushed_until: u64,
     moved_until: u64,
     /// What had arrived when the last ping was given.
     pinged_at: u64,
@@ -77,7 +83,7 @@ pub(super) struct Socket<S> {
     noted: Option<Box<Answer>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+impl<S: Wire> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
     pub(super) fn open(stream: S, early: Vec<u8>, max_inbound: usize) -> Box<Self> {
         let config = WebSocketConfig::default()
@@ -91,7 +97,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Box::new(Self {
             ws,
             heard_until: 0,
-            flushed_until: 0,
             moved_until: 0,
             pinged_at: 0,
             idle: true,
@@ -118,9 +123,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         std::mem::replace(&mut self.moved_until, written) != written
     }
 
-    /// Bytes that the stream took since everything was last known to have left.
-    pub(super) fn escaped(&self) -> u64 {
-        if self.unflushed { self.ws.get_ref().written() - self.flushed_until } else { 0 }
+    /// What of our frames has left since this was last asked.
+    pub(super) fn left(&mut self) -> Left {
+        self.ws.get_mut().left()
+    }
+
+    /// Messages that have begun to leave, and have not left whole.
+    pub(super) fn begun(&mut self) -> usize {
+        self.ws.get_mut().begun()
     }
 
     /// Why writing failed, once it has.
@@ -150,9 +160,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Gives a frame to the transport, after `poll_room`.
     pub(super) fn give(&mut self, frame: Frame) {
-        if !self.unflushed {
-            self.flushed_until = self.ws.get_ref().written();
-        }
         self.unflushed = true;
         self.said_close |= matches!(frame, Frame::Close(_));
         match frame {
@@ -168,10 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 self.idle = read - std::mem::replace(&mut self.pinged_at, read) < IDLE_BYTES;
                 self.start(Message::Ping(payload));
             }
-            Frame::Close(frame) => self.start(Message::Close(frame.map(|CloseFrame { code, reason }| WireClose {
-                code: code.into(),
-                reason: String::from(reason).into(),
-            }))),
+            Frame::Close(frame) => self.start(Message::Close(frame.as_ref().map(wire_close))),
         }
     }
 
@@ -232,7 +236,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Some(Ok(message)) => {
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
                 self.heard_close |= matches!(message, Message::Close(_));
-                Arrival::of(message, self.ws.get_ref().tail())
+                let arrival = Arrival::of(message, self.ws.get_ref().tail());
+                self.answer_in_kind(&arrival);
+                arrival
             }
             Some(Err(error)) => Arrival::of_error(&error),
         };
@@ -255,6 +261,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let stream = self.ws.get_mut().take();
         self.ws = at_once(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config.read_buffer_size(size))));
         true
+    }
+
+    /// tungstenite answers 1014 as a code that may not be sent, which it may (RFC 6455 §7.4.2: it is registered). Its answer waits in
+    /// it, and goes with it: another takes its place, while nothing else is in there, and answers as it would any other code.
+    fn answer_in_kind(&mut self, arrival: &Arrival) {
+        let Arrival::Close(Some(frame)) = arrival else { return };
+        if frame.code != BAD_GATEWAY || self.said_close || self.broken.is_some() || self.ws.get_ref().is_blocked() {
+            return;
+        }
+        let (frame, config) = (wire_close(frame), *self.ws.get_config());
+        let stream = self.ws.get_mut().take();
+        self.ws = at_once(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)));
+        self.rest = None;
+        self.start(Message::Close(Some(frame)));
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Box<str>> {
@@ -297,9 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn break_off(&mut self, error: &Error) {
         self.broken.get_or_insert_with(|| error.to_string().into());
     }
-}
 
-impl<S: Wire> Socket<S> {
     /// Puts a fault under the connection. Answers with the Close frame that the peer is to have sent, if it is to have.
     #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
     pub(super) fn inject(&mut self, fault: Fault) -> Option<Option<CloseFrame>> {
@@ -311,10 +329,7 @@ impl<S: Wire> Socket<S> {
                 self.noted = Some(Box::new(Answer::to_close(frame.as_ref())));
                 self.said_close = true;
                 // tungstenite would have answered by itself.
-                self.start(Message::Close(frame.as_ref().map(|frame| WireClose {
-                    code: frame.answer().into(),
-                    reason: String::from(&*frame.reason).into(),
-                })));
+                self.start(Message::Close(frame.as_ref().map(wire_close)));
                 self.owes_answer = true;
                 return Some(frame);
             }
@@ -325,6 +340,10 @@ impl<S: Wire> Socket<S> {
     fn faulty(&mut self, fault: impl FnOnce(&mut Faulty<S>)) {
         self.ws.get_mut().faulty().map(fault);
     }
+}
+
+fn wire_close(frame: &CloseFrame) -> WireClose {
+    WireClose { code: frame.answer().into(), reason: String::from(&*frame.reason).into() }
 }
 
 /// What a future gives that never waits: tungstenite's makers are such, and need a waker only to keep it.

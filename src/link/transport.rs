@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -27,7 +27,16 @@ pub enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// What TLS may take beyond what the kernel takes. With room for a long frame, so that it leaves by one write.
+const TLS_HOLDS: usize = 32 << 10;
+
 impl Transport {
+    /// A connection under TLS.
+    pub(super) fn secured(mut tls: TlsStream<TcpStream>) -> Self {
+        tls.get_mut().1.set_buffer_limit(Some(TLS_HOLDS));
+        Self::Tls(Box::new(tls))
+    }
+
     /// The socket itself.
     pub fn tcp(&self) -> &TcpStream {
         match self {
@@ -44,16 +53,38 @@ impl Wire for Transport {
     fn abort(&self) {
         let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
     }
+
+    fn unsent(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(tls) => {
+                if tls.get_ref().1.wants_write() {
+                    TLS_HOLDS
+                } else {
+                    0
+                }
+            }
+        }
+    }
 }
 
 /// The longest `TCP_USER_TIMEOUT`: the kernel takes milliseconds as a signed number of 32 bits.
 #[cfg(target_os = "linux")]
 const LONGEST_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
+/// Probes of TCP come so far apart at least, and at most: the kernel takes whole seconds, up to 32,767.
+const PROBES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(32_767));
+
 /// Sets what every connection needs: no delay for small frames, and on Linux a limit to how long written bytes may stay
-/// unacknowledged (`TCP_USER_TIMEOUT`), which backs up the heartbeat.
-pub(super) fn prepare(tcp: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
+/// unacknowledged (`TCP_USER_TIMEOUT`), which backs up the heartbeat. Where there is none, TCP probes a peer that has been silent
+/// for `probe`; what ends the connection is the same limit.
+pub(super) fn prepare(tcp: &TcpStream, unacknowledged: Duration, probe: Option<Duration>) -> io::Result<()> {
     tcp.set_nodelay(true)?;
+    if let Some(probe) = probe {
+        let (least, most) = PROBES;
+        let (idle, interval) = (probe.clamp(least, most), (unacknowledged / 4).clamp(least, most));
+        SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval))?;
+    }
     limit_unacknowledged(tcp, unacknowledged)
 }
 
@@ -129,8 +160,18 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn a_prepared_socket_neither_delays_nor_waits_for_ever() {
         let (near, _far) = pair().await;
-        prepare(near.tcp(), Duration::from_secs(30)).unwrap();
-        assert!(near.tcp().nodelay().unwrap());
+        prepare(near.tcp(), Duration::from_secs(30), None).unwrap();
+        assert!(near.tcp().nodelay().unwrap() && !SockRef::from(near.tcp()).keepalive().unwrap());
         assert_eq!(SockRef::from(near.tcp()).tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn what_the_kernel_takes_narrower_than_the_configuration_is_brought_within_it() {
+        let (near, _far) = pair().await;
+        for (limit, probe) in [(Duration::MAX, Duration::MAX), (Duration::from_millis(1), Duration::from_millis(1))] {
+            prepare(near.tcp(), limit, Some(probe)).unwrap();
+        }
+        assert!(SockRef::from(near.tcp()).keepalive().unwrap());
     }
 }

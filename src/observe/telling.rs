@@ -65,6 +65,7 @@ impl LinkMetrics {
                 self.ping_rtt.observe(rtt.as_secs_f64());
                 debug!(%link, rtt_ms = millis(*rtt), "pong received");
             }
+            Event::PongRefused { first } => self.on_pong_refused(link, *first),
             Event::HeartbeatTimeout { silent } => {
                 self.heartbeat_timeouts.inc();
                 warn!(%link, silent_ms = millis(*silent), "heartbeat timed out");
@@ -76,6 +77,15 @@ impl LinkMetrics {
                 self.panics.inc();
                 error!(%link, count, "link task panicked");
             }
+        }
+    }
+
+    fn on_pong_refused(&self, link: &LinkId, first: bool) {
+        self.pongs_refused.inc();
+        if first {
+            warn!(%link, "pong refused: it does not carry the payload of a ping of ours, so it proves nothing");
+        } else {
+            debug!(%link, "pong refused");
         }
     }
 
@@ -181,7 +191,8 @@ const fn is_by_policy(fate: Fate) -> bool {
         | Fate::Panicked
         | Fate::AckTimeout
         | Fate::Disk
-        | Fate::Crash => false,
+        | Fate::Crash
+        | Fate::Unproven => false,
     }
 }
 

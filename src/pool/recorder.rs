@@ -63,6 +63,8 @@ enum What {
     },
     Open(Arc<Established>),
     Closed(Box<(Closed, Millis)>),
+    /// A pong is no proof.
+    PongRefused,
     Silent(Millis),
     Injected(Box<Fault>),
     Panicked(u32),
@@ -131,6 +133,7 @@ impl Recorder {
                 | What::Rotated { .. }
                 | What::Open(_)
                 | What::Closed(_)
+                | What::PongRefused
                 | What::Silent(_)
                 | What::Injected(_)
                 | What::Panicked(_) => None,
@@ -165,6 +168,7 @@ impl Recorder {
                 | What::Rotating { .. }
                 | What::Rotated { .. }
                 | What::Closed(_)
+                | What::PongRefused
                 | What::Silent(_)
                 | What::Injected(_)
                 | What::Panicked(_) => {}
@@ -188,6 +192,7 @@ pub(super) fn is_transition(event: &Event) -> bool {
         | Event::HeartbeatTimeout { .. }
         | Event::Injected { .. }
         | Event::Panicked { .. } => true,
+        Event::PongRefused { first } => *first,
         Event::Messages { .. } | Event::Written(_) | Event::Receipts { .. } | Event::PingSent | Event::Pong { .. } => {
             false
         }
@@ -212,9 +217,13 @@ fn what(event: &Event) -> Option<What> {
         Event::HeartbeatTimeout { silent } => What::Silent((*silent).into()),
         Event::Injected { fault, .. } => What::Injected(Box::new(fault.clone())),
         Event::Panicked { count } => What::Panicked(*count),
-        Event::Messages { .. } | Event::Written(_) | Event::Receipts { .. } | Event::PingSent | Event::Pong { .. } => {
-            return None;
-        }
+        Event::PongRefused { first: true } => What::PongRefused,
+        Event::Messages { .. }
+        | Event::Written(_)
+        | Event::Receipts { .. }
+        | Event::PingSent
+        | Event::Pong { .. }
+        | Event::PongRefused { first: false } => return None,
     })
 }
 
@@ -260,6 +269,7 @@ impl Entry {
                 | What::Rotating { .. }
                 | What::Rotated { .. }
                 | What::Closed(_)
+                | What::PongRefused
                 | What::Silent(_)
                 | What::Injected(_)
                 | What::Panicked(_) => None,
@@ -292,6 +302,7 @@ impl Entry {
                 let text = format!("closed after {}: {code} {reason} ({cause}) {detail}", seconds(*age));
                 text.trim_end().to_owned()
             }
+            What::PongRefused => "a pong without the payload of our ping: it proves nothing".to_owned(),
             What::Silent(silent) => format!("nothing heard for {}", seconds(*silent)),
             What::Injected(fault) => injected(fault),
             What::Panicked(count) => format!("panic {count} of this link's task"),
@@ -310,6 +321,7 @@ impl What {
             Self::Rotated { .. } => "rotated",
             Self::Open(_) => "open",
             Self::Closed(_) => "close",
+            Self::PongRefused => "pong_refused",
             Self::Silent(_) => "heartbeat_timeout",
             Self::Injected(_) => "chaos",
             Self::Panicked(_) => "panic",

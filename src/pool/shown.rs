@@ -32,6 +32,7 @@ pub(super) struct Shown {
     next_attempt_at: Option<SystemTime>,
     last_inbound_at: Option<SystemTime>,
     rtt: Option<Duration>,
+    pongs_refused: u32,
     ruling: Option<(Row, u32)>,
     last_close: Option<Box<End>>,
     rotation: Option<Box<RotationView>>,
@@ -65,6 +66,7 @@ impl Shown {
             next_attempt_at: None,
             last_inbound_at: None,
             rtt: None,
+            pongs_refused: 0,
             ruling: None,
             last_close: None,
             rotation: None,
@@ -95,6 +97,7 @@ impl Shown {
         self.reason = link.reason();
         self.ruling = link.ruling();
         self.rtt = link.rtt();
+        self.pongs_refused = link.pongs_refused();
         self.last_inbound_at = link.last_heard().map(past);
         self.rotation = link.rotating().map(|rotating| {
             let next_attempt_at = rotating.next_at.map(|at| wall.later(at.saturating_duration_since(now)));
@@ -128,6 +131,7 @@ impl Shown {
             reason: self.reason,
             ruling: self.ruling,
             rtt: self.rtt,
+            pongs_refused: self.pongs_refused,
             last_close: self.last_close.as_deref().map(|(last, at)| Box::new((last.0.clone(), *at))),
             last_inbound_at: self.last_inbound_at,
             traffic,

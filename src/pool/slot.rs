@@ -290,6 +290,7 @@ impl Slot {
             | Event::Written(_)
             | Event::PingSent
             | Event::Pong { .. }
+            | Event::PongRefused { .. }
             | Event::HeartbeatTimeout { .. }
             | Event::Injected { .. }
             | Event::Panicked { .. } => {}

@@ -47,6 +47,7 @@ impl Counters {
             | Event::RotateFailed { .. }
             | Event::Rotated { .. }
             | Event::Receipts { .. }
+            | Event::PongRefused { .. }
             | Event::HeartbeatTimeout { .. }
             | Event::Injected { .. }
             | Event::Panicked { .. } => {}

@@ -60,6 +60,8 @@ pub struct LinkView {
     pub ruling: Option<(Row, u32)>,
     /// The last round-trip time measured.
     pub rtt: Option<Duration>,
+    /// Pongs without the payload of a ping of ours, where a ping is still not answered.
+    pub pongs_refused: u32,
     /// How the last connection or attempt ended.
     pub last_close: Option<Box<(Closed, SystemTime)>>,
     /// When anything last arrived.
@@ -105,7 +107,7 @@ pub struct Traffic {
 pub struct HistoryEntry {
     /// When.
     pub at: SystemTime,
-    /// `phase`, `dial`, `dial_failed`, `rotating`, `rotate_failed`, `rotated`, `open`, `close`, `heartbeat_timeout`, `chaos`, `panic`
+    /// `phase`, `dial`, `dial_failed`, `rotating`, `rotate_failed`, `rotated`, `open`, `close`, `pong_refused`, `heartbeat_timeout`, `chaos`, `panic`
     pub event: &'static str,
     /// The phase after it.
     pub phase: Phase,

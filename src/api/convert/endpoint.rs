@@ -8,7 +8,9 @@ use super::super::wire;
 use crate::{
     config::{self, FieldName, Template},
     core::{
-        backoff, heartbeat, inbox, link,
+        backoff,
+        heartbeat::{self, Watch},
+        inbox, link,
         outbox::{self, Ack, Delivery, OnFull, WhenDown},
         outcome::{Match, Rule},
         phase::Phase,
@@ -86,8 +88,19 @@ fn shown(endpoint: &config::Endpoint) -> wire::EndpointConfig {
 }
 
 fn beat(policy: &heartbeat::Policy) -> wire::Heartbeat {
-    let heartbeat::Policy { idle, timeout, abort_code } = policy;
-    wire::Heartbeat { idle_ms: millis(*idle), timeout_ms: millis(*timeout), abort_code: *abort_code }
+    let heartbeat::Policy { watch, idle, timeout, abort_code } = policy;
+    let (when_idle, timeout) = match watch {
+        Watch::Pings(when) => (when.as_str(), Some(*timeout)),
+        Watch::Silence => ("", Some(*timeout)),
+        Watch::Tcp => ("", None),
+    };
+    wire::Heartbeat {
+        ping: policy.pings(),
+        when_idle: when_idle.into(),
+        idle_ms: millis(*idle),
+        timeout_ms: timeout.map(millis),
+        abort_code: *abort_code,
+    }
 }
 
 fn reconnect(policy: &backoff::Policy, park_probe: Duration, retry_after_max: Duration) -> wire::Reconnect {

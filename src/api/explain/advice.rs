@@ -17,6 +17,7 @@ use crate::{
 pub(super) fn advice(view: &LinkView, config: &Endpoint, standing: Option<&StandingView>) -> Vec<String> {
     let mut advice = Vec::new();
     if view.phase == Phase::Ready {
+        advice.extend(about_pongs(view));
         return advice;
     }
     let stopped_by_hand = view.reason == Reason::Operator && view.phase == Phase::Paused;
@@ -34,6 +35,14 @@ pub(super) fn advice(view: &LinkView, config: &Endpoint, standing: Option<&Stand
     advice
 }
 
+fn about_pongs(view: &LinkView) -> Option<String> {
+    (view.pongs_refused > 0).then(|| {
+        "The peer, or something between, must answer a ping with its payload (RFC 6455 §5.5.3). Until it does, let its application \
+         acknowledge messages (outbox.ack), or do without a proof: delivery = \"at_most_once\"."
+            .into()
+    })
+}
+
 fn closed_for_good(view: &LinkView) -> bool {
     matches!(view.phase, Phase::Paused | Phase::Parked)
 }
@@ -48,7 +57,7 @@ fn about_pings(view: &LinkView, config: &Endpoint) -> Option<String> {
     (times >= 2).then(|| {
         format!(
             "It ended {times} times in a row right after our ping, which was not answered: some peers hang up on pings. It pings \
-             after {} of silence (heartbeat.idle).",
+             after {} of silence (heartbeat.idle); heartbeat.ping = false sends none.",
             words::span(config.link.heartbeat.idle)
         )
     })
@@ -164,6 +173,7 @@ mod tests {
             reason: Reason::Backoff,
             ruling: None,
             rtt: None,
+            pongs_refused: 0,
             last_close: Some(Box::new((closed, SystemTime::UNIX_EPOCH))),
             last_inbound_at: None,
             traffic: Traffic::default(),
@@ -208,6 +218,8 @@ mod tests {
     #[test]
     fn a_ready_link_gets_no_advice_about_its_past_and_a_paused_one_the_verb_that_wakes_it() {
         let ready = LinkView { phase: Phase::Ready, reason: Reason::Underway, ..down(Cause::Tls, 1006, None) };
+        let unproven = LinkView { pongs_refused: 1, ..ready.clone() };
+        assert!(advice(&unproven, &config(""), None).join("").contains("outbox.ack"));
         assert_eq!(advice(&ready, &config(""), None), Vec::<String>::new());
         let paused = LinkView { phase: Phase::Paused, reason: Reason::Operator, ..down(Cause::Tls, 1006, None) };
         assert_eq!(advice(&paused, &config(""), None), ["`wskeeper resume e/0` lets it dial again."]);

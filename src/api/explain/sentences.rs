@@ -63,6 +63,13 @@ pub(super) fn why(view: &LinkView, is_held: bool) -> String {
 
 /// What goes on beside a connection that is well.
 fn well(view: &LinkView) -> String {
+    if view.pongs_refused > 0 {
+        return format!(
+            "The connection is open, but {} came without the payload of our ping: that proves nothing, so nothing that is sent \
+             can be confirmed.",
+            words::count(view.pongs_refused.into(), "pong")
+        );
+    }
     let Some(rotation) = view.rotation.as_deref() else { return "All is well.".into() };
     let beside = match (rotation.stage, &rotation.failure) {
         ("leaving", None) => "An old connection is on its way out.".to_owned(),

@@ -122,7 +122,7 @@ class Links {
     get(`v1/endpoints/${encodeURIComponent(this.#endpoint)}`).then(({ config, totals }) => {
       facts.replaceChildren(
         fact(config.urls.length > 1 ? 'URLs' : 'URL', config.urls.join(' · ')),
-        fact('Heartbeat', `ping after ${duration(config.heartbeat.idleMs)}, lost ${duration(config.heartbeat.timeoutMs)} later`),
+        fact('Heartbeat', heartbeat(config.heartbeat)),
         fact('Reconnect', `first within ${duration(config.reconnect.firstMs)}, at most ${duration(config.reconnect.maxMs)}`),
         fact('Outbox', `${count(config.outbox.maxMessages)} messages, ${bytes(config.outbox.maxBytes)}, ${config.outbox.delivery.replaceAll('_', ' ')}, ${config.outbox.durability}`),
         fact('Consumers', count(totals.consumers)));
@@ -212,4 +212,10 @@ export function upcoming(link, now) {
   if (!link.nextAttemptAt) return '';
   const ms = Date.parse(link.nextAttemptAt) - now;
   return ms < 500 ? 'now' : `in ${duration(ms)}`;
+}
+
+/** What watches the peer, in short. */
+function heartbeat({ ping, idleMs, timeoutMs }) {
+  if (ping) return `ping after ${duration(idleMs)}, lost ${duration(timeoutMs)} later`;
+  return timeoutMs === null ? 'no ping, TCP watches' : `no ping, lost after ${duration(idleMs + timeoutMs)} of silence`;
 }

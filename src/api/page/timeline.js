@@ -6,7 +6,7 @@ import { clock, millis } from './words.js';
 const WORDS = {
   dial: 'dials', dial_failed: 'attempt failed', open: 'opened', close: 'closed',
   rotating: 'dials beside', rotate_failed: 'no new connection', rotated: 'rotated',
-  heartbeat_timeout: 'heartbeat timed out', chaos: 'broken on purpose', panic: 'task failed',
+  pong_refused: 'pong proved nothing', heartbeat_timeout: 'heartbeat timed out', chaos: 'broken on purpose', panic: 'task failed',
 };
 const STEPS = { dnsMs: 'DNS', tcpMs: 'TCP', tlsMs: 'TLS', upgradeMs: 'upgrade' };
 

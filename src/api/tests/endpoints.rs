@@ -59,7 +59,10 @@ tls = { cert = "chain.pem", key = "key.pem", server_name = "h.example" }
     let bench = Bench::new(text).await;
     let endpoint = bench.json("/v1/endpoints/feed").await;
     let config = &endpoint["config"];
-    assert_eq!(config["heartbeat"], json!({ "idleMs": 7000, "timeoutMs": 10_000, "abortCode": null }));
+    assert_eq!(
+        config["heartbeat"],
+        json!({ "ping": true, "whenIdle": "both", "idleMs": 7000, "timeoutMs": 10_000, "abortCode": null })
+    );
     assert_eq!(config["reconnect"]["firstMs"], 5000);
     assert_eq!((&config["outbox"]["maxMessageBytes"], &config["outbox"]["ttlMs"]), (&json!(10_240), &json!(2000)));
     assert_eq!(config["outbox"]["onFull"], "drop_oldest");

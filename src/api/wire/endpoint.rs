@@ -79,10 +79,14 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
+    /// Whether pings are sent.
+    pub ping: bool,
+    /// Whose silence brings a ping: `in`, `out` or `both`.
+    pub when_idle: String,
     /// A ping after so much silence.
     pub idle_ms: u64,
-    /// The end after so much more.
-    pub timeout_ms: u64,
+    /// The end after so much more; `null`: without pings, silence ends nothing.
+    pub timeout_ms: Option<u64>,
     /// Close code sent then; `null`: TCP is aborted.
     pub abort_code: Option<u16>,
 }

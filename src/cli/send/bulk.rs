@@ -261,7 +261,8 @@ async fn wanted(stop: &mut watch::Receiver<bool>) {
 
 /// Problems that the next line would meet too.
 fn is_final(problem: &Problem) -> bool {
-    let is_for_all = [":draining", ":not-durable"].iter().any(|name| problem.r#type.ends_with(name));
+    let is_for_all =
+        [":draining", ":not-durable", ":not-confirmable"].iter().any(|name| problem.r#type.ends_with(name));
     is_for_all || matches!(problem.status, 401 | 403 | 404)
 }
 

@@ -15,7 +15,8 @@ use crate::{
     config::{Endpoint, Tls},
     core::{
         backoff::{self, LEAST, LEAST_STABLE},
-        heartbeat, inbox, link,
+        heartbeat::{self, Watch, WhenIdle},
+        inbox, link,
         outbox::{self, Ack, Delivery, OnFull, WhenDown},
         outcome::Rule,
     },
@@ -122,6 +123,7 @@ fn is_name(name: &str) -> bool {
 fn finish(section: &Section<'_>, name: Arc<str>, draft: Draft) -> Endpoint {
     let urls = request::urls(section);
     request::look_at_credentials(section, &urls, &draft.request);
+    look_at_proofs(section, &draft);
     outcomes::look_at_urls(section, &draft.outcomes, urls.len());
     section.finish();
     let mut rules = draft.outcomes;
@@ -203,7 +205,9 @@ fn read(section: &Section<'_>, mut draft: Draft) -> Draft {
 fn heartbeat(section: &Section<'_>, policy: &mut heartbeat::Policy) {
     let wait = || Duration::from_millis(1)..=MAX_DURATION;
     policy.idle = section.duration("idle", wait()).unwrap_or(policy.idle);
-    policy.timeout = section.duration("timeout", wait()).unwrap_or(policy.timeout);
+    let timeout = section.duration("timeout", wait());
+    policy.timeout = timeout.unwrap_or(policy.timeout);
+    watch(section, timeout.is_some(), policy);
     if let Some(item) = section.get("abort_code")
         && let Some(code) = item.integer(1000..=4999).and_then(|code| u16::try_from(code).ok())
     {
@@ -217,6 +221,35 @@ fn heartbeat(section: &Section<'_>, policy: &mut heartbeat::Policy) {
         }
     }
     section.finish();
+}
+
+/// `ping` and `when_idle`. Without pings, silence ends a connection only where somebody says how long it may be.
+fn watch(section: &Section<'_>, limits_silence: bool, policy: &mut heartbeat::Policy) {
+    let words = [WhenIdle::In, WhenIdle::Out, WhenIdle::Both].map(|when| (when.as_str(), when));
+    let when = section.get("when_idle").and_then(|item| item.word(&words));
+    let pings = section.bool("ping").unwrap_or(policy.pings());
+    policy.watch = match (pings, policy.watch) {
+        (true, Watch::Pings(before)) => Watch::Pings(when.unwrap_or(before)),
+        (true, Watch::Silence | Watch::Tcp) => Watch::Pings(when.unwrap_or(WhenIdle::Both)),
+        (false, Watch::Silence) => Watch::Silence,
+        (false, Watch::Pings(_) | Watch::Tcp) if limits_silence => Watch::Silence,
+        (false, Watch::Pings(_) | Watch::Tcp) => Watch::Tcp,
+    };
+    if !pings && section.has("when_idle") {
+        section.warn("when_idle", "without pings (`ping = false`) it means nothing");
+    }
+}
+
+/// Without pings no peer proves what it has read, but by an acknowledgement of its application.
+fn look_at_proofs(section: &Section<'_>, draft: &Draft) {
+    let again = draft.outbox.delivery == Delivery::AtLeastOnce;
+    if again && !draft.heartbeat.pings() && draft.outbox.ack.is_none() {
+        section.section("heartbeat").fault(
+            "ping",
+            "at least once needs a proof that the peer has read a message, and without pings there is none",
+            "let the peer's application acknowledge messages (`outbox.ack`), leave `ping` true, or set delivery = \"at_most_once\"",
+        );
+    }
 }
 
 fn reconnect(section: &Section<'_>, draft: &mut Draft) {
@@ -341,7 +374,32 @@ fn message(section: &Section<'_>, key: &'static str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::parse_toml;
+    use crate::{
+        config::parse_toml,
+        core::heartbeat::{Watch, WhenIdle},
+    };
+
+    #[test]
+    fn without_pings_silence_ends_a_connection_only_where_its_length_is_written_down() {
+        let watch = |defaults: &str, own: &str| {
+            let text = format!("[defaults]\n{defaults}\n[endpoints.a]\nurl = \"ws://h\"\n{own}");
+            parse_toml(&text, "test.toml").expect("valid").config.endpoints["a"].link.heartbeat.watch
+        };
+        assert_eq!(watch("", ""), Watch::Pings(WhenIdle::Both));
+        assert_eq!(watch("heartbeat.when_idle = 'in'", "heartbeat.idle = '1s'"), Watch::Pings(WhenIdle::In));
+        assert_eq!(watch("heartbeat.timeout = '1s'", "heartbeat.ping = false"), Watch::Tcp);
+        assert_eq!(watch("", "heartbeat = { ping = false, timeout = '1s' }"), Watch::Silence);
+        assert_eq!(watch("heartbeat.ping = false", "heartbeat.timeout = '1s'"), Watch::Silence);
+        assert_eq!(watch("heartbeat.ping = false", "heartbeat.ping = true"), Watch::Pings(WhenIdle::Both));
+    }
+
+    #[test]
+    fn at_least_once_without_pings_needs_acknowledgements() {
+        let keys = "[endpoints.a]\nurl = \"ws://h\"\ndelivery = \"at_least_once\"\nheartbeat.ping = false\n";
+        assert!(parse_toml(keys, "test.toml").is_err());
+        let acked = format!("{keys}outbox.ack = {{ outgoing = \"/id\", incoming = \"/id\" }}");
+        assert!(parse_toml(&acked, "test.toml").is_ok());
+    }
 
     #[test]
     fn a_smaller_queue_takes_smaller_messages() {

@@ -3,10 +3,7 @@
 //! Two clocks judge the peer: *silence* (nothing heard, not even after a ping) and *stall* (what we gave the transport has
 //! not left it). The first is armed when a ping falls due, not when it leaves, so that a deaf peer is found out too.
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     Command, Commands, Frame, Lane, Link,
@@ -16,6 +13,7 @@ use crate::core::{
     clock::Clock,
     close::{Cause, CloseFrame, NORMAL},
     event::Event,
+    heartbeat::{Watch, WhenIdle},
     message::{MessageId, Payload},
     outbox::{Delivery, Ended},
     timers::Timer,
@@ -30,19 +28,81 @@ pub const SPACING: Duration = Duration::from_millis(10);
 impl Link {
     pub(super) fn on_heard(&mut self, now: Instant) {
         self.heard = Some(now);
-        if matches!(self.state, State::Open(_)) {
-            self.timers.set(Timer::Idle, now.later(self.policy.heartbeat.idle));
-            self.timers.stop(Timer::Pong);
-            self.owes_ping = false;
+        if !matches!(self.state, State::Open(_)) {
+            return;
+        }
+        self.timers.stop(Timer::Pong);
+        match self.policy.heartbeat.watch {
+            Watch::Pings(when) => {
+                // A ping that only asks whether the peer is there has its answer.
+                self.owes_ping &= when != WhenIdle::In;
+                self.expect_silence(now, when);
+            }
+            Watch::Silence => self.timers.set(Timer::Pong, now.later(self.policy.heartbeat.detection())),
+            Watch::Tcp => {}
         }
     }
 
-    pub(super) fn on_moved(&mut self, now: Instant) {
+    /// Something has left: the peer hears of us.
+    fn on_sent(&mut self, now: Instant) {
+        self.sent = Some(now);
+        if let (State::Open(_), Watch::Pings(when @ (WhenIdle::Out | WhenIdle::Both))) =
+            (&self.state, self.policy.heartbeat.watch)
+        {
+            self.expect_silence(now, when);
+        }
+    }
+
+    /// Arms the clock of the next ping by what was last heard and sent. While an answer is awaited, another clock watches what
+    /// arrives.
+    fn expect_silence(&mut self, now: Instant, when: WhenIdle) {
+        if self.owes_ping {
+            return;
+        }
+        let awaits = self.timers.get(Timer::Pong).is_some();
+        let (heard, sent) = (self.heard.unwrap_or(now), self.sent.unwrap_or(now));
+        let since = match when {
+            WhenIdle::In if awaits => return,
+            WhenIdle::In => heard,
+            WhenIdle::Both if !awaits => heard.min(sent),
+            WhenIdle::Out | WhenIdle::Both => sent,
+        };
+        self.timers.set(Timer::Idle, since.later(self.policy.heartbeat.idle));
+    }
+
+    /// Watches an open connection as the policy says, from what was last heard and sent.
+    pub(super) fn watch(&mut self, now: Instant) {
+        let heartbeat = &self.policy.heartbeat;
+        match heartbeat.watch {
+            Watch::Pings(when) => self.expect_silence(now, when),
+            Watch::Silence => {
+                let until = self.heard.unwrap_or(now).later(heartbeat.detection());
+                self.stop_pinging();
+                self.timers.set(Timer::Pong, until);
+            }
+            Watch::Tcp => self.stop_pinging(),
+        }
+    }
+
+    pub(super) fn stop_pinging(&mut self) {
+        self.owes_ping = false;
+        self.timers.stop(Timer::Idle);
+        self.timers.stop(Timer::Pong);
+    }
+
+    pub(super) fn on_left(&mut self, now: Instant, messages: usize, pings: u32, out: &mut Commands) {
         if self.timers.get(Timer::Stall).is_some() {
             self.timers.set(Timer::Stall, now.later(self.stall_timeout()));
         }
         if self.outbox.is_in_transit() {
             self.extend_standby(now);
+        }
+        self.depart(now, messages, pings.min(self.unflushed_pings), out);
+    }
+
+    pub(super) fn on_close_sent(&mut self, code: Option<u16>) {
+        if let State::Closing(closing) = &mut self.state {
+            closing.sent.get_or_insert(code);
         }
     }
 
@@ -73,7 +133,10 @@ impl Link {
     }
 
     pub(super) fn on_pong(&mut self, now: Instant, payload: &[u8], out: &mut Commands) {
-        let Some(proof) = self.pings.pong(now, payload) else { return };
+        let Some(proof) = self.pings.pong(now, payload) else {
+            out.extend(self.pings.refuse().map(|first| Command::Tell(Event::PongRefused { first })));
+            return;
+        };
         self.rtt = Some(proof.rtt);
         out.push(Command::Tell(Event::Pong { rtt: proof.rtt }));
         let mut confirmed = Vec::new();
@@ -82,21 +145,15 @@ impl Link {
     }
 
     pub(super) fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, out: &mut Commands) {
-        let answered_with = frame.as_ref().map(CloseFrame::answer);
         if matches!(self.state, State::Open(_)) {
             let ending = Ending { owed: None, cause: Cause::Remote, detail: "".into(), then: Then::Outcome };
             self.begin_close(now, ending, out);
-            if let State::Closing(closing) = &mut self.state {
-                closing.sent_code = answered_with;
-            }
         }
         let State::Closing(closing) = &mut self.state else { return };
         if closing.received.is_none() && !closing.ending.cause.is_failure() {
             closing.received = Some(frame);
-            // Both sides closed at once: the answer that tungstenite sends stands for the Close that we owe.
-            if closing.ending.owed.take().is_some() {
-                closing.sent_code = answered_with;
-            }
+            // Both sides closed at once: the answer that is made below stands for the Close that we owe.
+            closing.ending.owed = None;
         }
     }
 
@@ -114,9 +171,16 @@ impl Link {
 
     pub(super) fn on_flushed(&mut self, now: Instant, out: &mut Commands) {
         self.timers.stop(Timer::Stall);
-        out.extend((0..mem::take(&mut self.unflushed_pings)).map(|_| Command::Tell(Event::PingSent)));
+        self.depart(now, usize::MAX, self.unflushed_pings, out);
+    }
+
+    /// So much more of what was pulled has left.
+    fn depart(&mut self, now: Instant, messages: usize, pings: u32, out: &mut Commands) {
+        self.on_sent(now);
+        self.unflushed_pings -= pings;
+        out.extend((0..pings).map(|_| Command::Tell(Event::PingSent)));
         let (mut sent, mut ended) = (Vec::new(), Vec::new());
-        self.outbox.flushed(now, &mut sent, &mut ended);
+        self.outbox.left(now, messages, &mut sent, &mut ended);
         if !sent.is_empty() {
             self.extend_standby(now);
             out.push(Command::Tell(Event::Written(sent)));
@@ -129,9 +193,7 @@ impl Link {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
         match &mut self.state {
             State::Closing(closing) if !(self.owes_ping && closing.ending.owed.is_some()) => {
-                let frame = closing.ending.owed.take()?;
-                closing.sent_code = frame.as_ref().map(|frame| frame.code);
-                Some(Frame::Close(frame))
+                Some(Frame::Close(closing.ending.owed.take()?))
             }
             State::Closing(_) => Some(self.ping(now)),
             State::Open(_) => {
@@ -155,7 +217,8 @@ impl Link {
             return Some(Frame::Data(payload));
         }
         // Where nothing else is to leave now, one ping speaks for all of it.
-        let settles = is_held && self.outbox.has_unproven() && self.outbox.since_fence() > 0;
+        let settles =
+            is_held && self.policy.heartbeat.pings() && self.outbox.has_unproven() && self.outbox.since_fence() > 0;
         if !(pings || settles || self.wants_proof(now)) {
             return None;
         }
@@ -231,7 +294,7 @@ impl Link {
     /// Whether a message waits for its proof and no ping is on its way: one outstanding at a time clocks itself. Where it is
     /// too early for the next one, the timer is armed.
     fn wants_proof(&mut self, now: Instant) -> bool {
-        if !self.outbox.wants_confirmation() || self.pings.is_outstanding() {
+        if !self.outbox.wants_confirmation() || self.pings.is_outstanding() || !self.policy.heartbeat.pings() {
             return false;
         }
         let interval = self.policy.confirm_interval;
@@ -246,6 +309,6 @@ impl Link {
     }
 
     fn stall_timeout(&self) -> Duration {
-        self.policy.heartbeat.idle.saturating_add(self.policy.heartbeat.timeout)
+        self.policy.heartbeat.detection()
     }
 }

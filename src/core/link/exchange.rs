@@ -60,8 +60,16 @@ pub enum Input {
     DialFailed(Box<DialFailure>),
     /// Bytes arrived, a whole frame or not.
     Heard,
-    /// The transport took bytes of what it was given.
-    Moved,
+    /// The kernel has taken bytes, of what was pulled or of an answer made below; by it, so many more messages have left whole, and
+    /// so many pings.
+    Left {
+        /// Messages that have left whole.
+        messages: usize,
+        /// Pings that have.
+        pings: u32,
+    },
+    /// A Close frame has been handed to the kernel, ours or the answer to the peer's; with this code, if it has one.
+    CloseSent(Option<u16>),
     /// Whole messages or a control frame arrived.
     Received(Received),
     /// Everything pulled by `poll_transmit` so far has been handed to the kernel.
@@ -77,8 +85,8 @@ pub enum Input {
     },
     /// The transport is gone. Every open connection ends with it, also after `Command::Hangup`.
     Ended {
-        /// Bytes that the stream took since the last `Flushed`: frames that had not begun to leave may be sent again.
-        escaped: u64,
+        /// Messages that have begun to leave and have not left whole; those behind them may be sent again.
+        begun: usize,
         /// The error; empty for a plain end of stream.
         detail: Box<str>,
     },

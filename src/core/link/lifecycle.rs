@@ -88,9 +88,10 @@ impl Link {
 
     /// This connection is the current one from now on.
     pub(super) fn become_open(&mut self, now: Instant, open: Open, out: &mut Commands) {
-        self.heard = Some(now);
+        (self.heard, self.sent) = (Some(now), Some(now));
         self.enter(now, State::Open(open), Reason::Underway, None, out);
-        self.timers.set(Timer::Idle, now.later(self.policy.heartbeat.idle));
+        self.owes_ping = false;
+        self.watch(now);
         self.timers.set(Timer::Stable, now.later(self.policy.backoff.stable.max(LEAST_STABLE)));
     }
 
@@ -263,21 +264,24 @@ impl Link {
         let open = Open { generation: *generation, since: *since, established: Arc::clone(established) };
         let reason = ending.then.reason();
         // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
-        self.owes_ping = ending.owed.is_some() && !ending.cause.is_failure() && self.outbox.has_unproven();
-        let closing = Closing { open, ending, sent_code: None, received: None };
+        self.owes_ping = ending.owed.is_some()
+            && !ending.cause.is_failure()
+            && self.policy.heartbeat.pings()
+            && self.outbox.has_unproven();
+        let closing = Closing { open, ending, sent: None, received: None };
         self.enter(now, State::Closing(Box::new(closing)), reason, None, out);
         self.timers.set(Timer::Close, now.later(self.policy.close_timeout));
     }
 
     /// The connection's transport is gone.
-    pub(super) fn on_ended(&mut self, now: Instant, escaped: u64, detail: Box<str>, out: &mut Commands) {
+    pub(super) fn on_ended(&mut self, now: Instant, begun: usize, detail: Box<str>, out: &mut Commands) {
         if matches!(self.state, State::Open(_)) {
             let detail = if detail.is_empty() { "the peer ended TCP without a Close frame".into() } else { detail };
             self.begin_close(now, Ending { owed: None, cause: Cause::Reset, detail, then: Then::Outcome }, out);
         }
         let State::Closing(closing) = &self.state else { return };
         let (closed, then) = (closing.closed(), closing.ending.then);
-        let code = closed.was_clean.then_some(closed.code);
+        let code = closing.received.as_ref().map(|_| closed.code);
         let age = now.saturating_duration_since(closing.open.since);
         let event = Event::Closed { generation: self.generation, closed: Box::new(closed.clone()), age };
         out.push(Command::Tell(event));
@@ -288,7 +292,7 @@ impl Link {
             self.pace.set_url(0);
         }
         let mut lost = Vec::new();
-        let dead = self.outbox.lost(escaped, code, &mut lost);
+        let dead = self.outbox.lost(begun, code, &mut lost);
         self.tell_receipts(lost, out);
         if let Some(dead) = dead {
             // What the peer refused is out of its way.
@@ -300,15 +304,17 @@ impl Link {
         self.go_on(now, then, out);
     }
 
-    pub(super) fn on_policy(&mut self, policy: Arc<Policy>) {
+    pub(super) fn on_policy(&mut self, now: Instant, policy: Arc<Policy>) {
         if self.policy.backoff != policy.backoff {
             self.pace.restart_backoff();
         }
         self.outbox.set_policy(Arc::clone(&policy.outbox));
-        if let (State::Open(_), Some(heard)) = (&self.state, self.heard) {
-            self.timers.set(Timer::Idle, heard.later(policy.heartbeat.idle));
-        }
+        let is_watched_anew = self.policy.heartbeat != policy.heartbeat;
         self.policy = policy;
+        if is_watched_anew && matches!(self.state, State::Open(_)) {
+            self.stop_pinging();
+            self.watch(now);
+        }
     }
 }
 
@@ -339,6 +345,7 @@ fn why_stopped(fate: Fate) -> (Cause, Reason) {
         | Fate::Panicked
         | Fate::AckTimeout
         | Fate::Disk
-        | Fate::Crash => (Cause::Shutdown, Reason::Shutdown),
+        | Fate::Crash
+        | Fate::Unproven => (Cause::Shutdown, Reason::Shutdown),
     }
 }

@@ -125,6 +125,8 @@ pub struct Link {
     unflushed_pings: u32,
     rtt: Option<Duration>,
     heard: Option<Instant>,
+    /// When anything last left on the current connection.
+    sent: Option<Instant>,
     last_close: Option<Arc<(Closed, Instant)>>,
     rotation: Option<Box<Rotation>>,
 }
@@ -150,6 +152,7 @@ impl Link {
             unflushed_pings: 0,
             rtt: None,
             heard: None,
+            sent: None,
             last_close: None,
             rotation: None,
             policy,
@@ -174,15 +177,16 @@ impl Link {
             Input::Dialled(established) => self.on_dialled(now, established, &mut out),
             Input::DialFailed(failure) => self.on_dial_failed(now, failure, &mut out),
             Input::Heard => self.on_heard(now),
-            Input::Moved => self.on_moved(now),
+            Input::Left { messages, pings } => self.on_left(now, messages, pings, &mut out),
+            Input::CloseSent(code) => self.on_close_sent(code),
             Input::Received(Received::Messages(payloads)) => self.on_messages(payloads, &mut out),
             Input::Received(Received::Pong(payload)) => self.on_pong(now, &payload, &mut out),
             Input::Received(Received::Close(frame)) => self.on_close(now, frame, &mut out),
             Input::Flushed => self.on_flushed(now, &mut out),
             Input::Violation { code, cause, detail } => self.on_violation(now, code, cause, detail, &mut out),
-            Input::Ended { escaped, detail } => self.on_ended(now, escaped, detail, &mut out),
+            Input::Ended { begun, detail } => self.on_ended(now, begun, detail, &mut out),
             Input::Verb(verb) => self.on_verb(now, verb, &mut out),
-            Input::Policy(policy) => self.on_policy(policy),
+            Input::Policy(policy) => self.on_policy(now, policy),
             Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),
             Input::Beside(input) => self.on_beside(now, *input, &mut out),
             Input::Stop(within, fate) => self.on_stop(now, within, fate, &mut out),
@@ -213,7 +217,7 @@ impl Link {
                 Timer::Retry => self.dial(now, Reason::Underway, &mut out),
                 Timer::Connect => out.push(Command::GiveUp(Lane::Current)),
                 Timer::Idle => self.on_idle(now),
-                Timer::Pong => self.on_silence(now, "nothing arrived in time after a ping", &mut out),
+                Timer::Pong => self.on_silence(now, self.policy.heartbeat.watch.silence(), &mut out),
                 Timer::Stall => self.on_silence(now, "the peer takes nothing that is sent", &mut out),
                 Timer::Stable => self.on_stable(),
                 Timer::Close => out.push(Command::Hangup(Lane::Current)),
@@ -308,6 +312,11 @@ impl Link {
     /// The last round-trip time measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt
+    }
+
+    /// Pongs on this connection that answered no ping of ours, while one was out: none of them is a proof.
+    pub fn pongs_refused(&self) -> u32 {
+        self.pings.refused()
     }
 
     /// When anything last arrived on any connection.

@@ -128,11 +128,7 @@ impl Link {
     pub fn poll_transmit_beside(&mut self) -> Option<Frame> {
         match &mut self.rotation.as_deref_mut()?.stage {
             Stage::Waiting { .. } | Stage::Dialing { .. } | Stage::Standby { .. } => None,
-            Stage::Leaving { closing, .. } => {
-                let frame = closing.ending.owed.take()?;
-                closing.sent_code = frame.as_ref().map(|frame| frame.code);
-                Some(Frame::Close(frame))
-            }
+            Stage::Leaving { closing, .. } => Some(Frame::Close(closing.ending.owed.take()?)),
         }
     }
 
@@ -229,7 +225,7 @@ impl Link {
         let State::Open(_) = &self.state else { return };
         let State::Open(old) = mem::replace(&mut self.state, State::Waiting) else { return };
         let ending = Ending { owed: None, cause: Cause::Rotate, detail: "".into(), then: Then::Outcome };
-        let closing = Closing { open: old, ending, sent_code: None, received: None };
+        let closing = Closing { open: old, ending, sent: None, received: None };
         self.pings.clear();
         let overlap = self.policy.overlap;
         let leaving = Stage::Leaving { closing, lingers: true, until: Some(now.later(overlap)) };

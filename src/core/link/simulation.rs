@@ -57,7 +57,7 @@ impl World {
     fn calm(seed: u64) -> Self {
         // However late, a proof comes in time.
         let patient = Duration::from_hours(1);
-        let heartbeat = heartbeat::Policy { idle: patient, timeout: patient, abort_code: None };
+        let heartbeat = heartbeat::Policy { idle: patient, timeout: patient, ..heartbeat::Policy::default() };
         let mut world = Self::with(seed, Policy { close_timeout: patient, heartbeat, ..Policy::default() });
         world.calm = true;
         world
@@ -236,6 +236,12 @@ impl World {
                 assert_eq!(node.link.buffered_amount(), sum as u64, "bufferedAmount is the sum of what is held");
             }
             node.check_order(self.delivery);
+            let is_written = |(_, state): &(usize, receipt::State)| *state == receipt::State::Written;
+            let has_none = node.lines.iter().all(|line| !line.open);
+            assert!(
+                !(has_none && self.delivery == Delivery::AtMostOnce && node.held.values().any(is_written)),
+                "written, and no connection that could prove it"
+            );
             let resting = matches!(node.link.phase(), Phase::Paused);
             let waits = node.lines.iter().any(|line| line.asked.is_some() || line.open);
             assert!(resting || waits || node.link.poll_timeout().is_some(), "wedged: {:?}", node.link.phase());

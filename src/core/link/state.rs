@@ -62,8 +62,9 @@ pub(super) struct Open {
 pub(super) struct Closing {
     pub(super) open: Open,
     pub(super) ending: Ending,
-    /// The code of the Close frame that left.
-    pub(super) sent_code: Option<u16>,
+    /// The code of our Close frame, once that has left, be it only the answer to the peer's.
+    #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
+    pub(super) sent: Option<Option<u16>>,
     /// The first Close frame received.
     #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
     pub(super) received: Option<Option<CloseFrame>>,
@@ -91,9 +92,9 @@ impl Closing {
         Closed {
             code,
             reason,
-            was_clean: self.received.is_some(),
+            was_clean: self.received.is_some() && self.sent.is_some(),
             cause: self.ending.cause,
-            sent_code: self.sent_code,
+            sent_code: self.sent.flatten(),
             status: None,
             detail: self.ending.detail.clone(),
         }

@@ -12,6 +12,7 @@ use crate::core::{
 mod again;
 mod pace;
 mod rotation;
+mod watch;
 
 /// A link, a clock, and what the link has said.
 struct Bench {
@@ -150,7 +151,7 @@ fn close(code: u16) -> Input {
 }
 
 fn ended() -> Input {
-    Input::Ended { escaped: 0, detail: "".into() }
+    Input::Ended { begun: 0, detail: "".into() }
 }
 
 #[test]
@@ -267,40 +268,6 @@ fn the_backoff_starts_over_only_after_the_link_was_stable() {
 }
 
 #[test]
-fn silence_is_pinged_and_then_ends_the_connection() {
-    let mut bench = Bench::open();
-    bench.pass(Duration::from_secs(20));
-    assert!(matches!(bench.frames()[..], [Frame::Ping(_)]));
-    bench.pass(Duration::from_secs(10));
-    assert!(bench.said.contains(&Command::Hangup(Lane::Current)));
-    bench.feed(ended());
-    assert_eq!((bench.last_close().cause, bench.last_close().code), (Cause::PongTimeout, 1006));
-    assert_eq!(bench.link.phase(), Phase::Waiting);
-}
-
-#[test]
-fn any_byte_keeps_the_link_alive_even_without_a_pong() {
-    let mut bench = Bench::open();
-    for _ in 0..100 {
-        bench.pass(Duration::from_secs(25)).feed(Input::Heard);
-        let _ = bench.frames();
-        bench.feed(Input::Flushed);
-    }
-    assert_eq!(bench.link.phase(), Phase::Ready);
-}
-
-#[test]
-fn a_peer_that_talks_but_takes_nothing_is_found_out() {
-    let mut bench = Bench::open();
-    bench.send("stuck");
-    assert_eq!(bench.frames().len(), 1);
-    for _ in 0..10 {
-        bench.pass(Duration::from_secs(5)).feed(Input::Heard);
-    }
-    assert!(bench.said.contains(&Command::Hangup(Lane::Current)));
-}
-
-#[test]
 fn an_abort_code_is_sent_and_the_wait_for_its_answer_is_bounded() {
     let heartbeat = heartbeat::Policy { abort_code: Some(4000), ..heartbeat::Policy::default() };
     let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
@@ -314,8 +281,8 @@ fn an_abort_code_is_sent_and_the_wait_for_its_answer_is_bounded() {
 #[test]
 fn a_peers_close_is_clean_and_keeps_its_code() {
     let mut bench = Bench::open();
-    bench.feed(close(1011)).feed(Input::Violation { code: 1002, cause: Cause::Protocol, detail: "late".into() });
-    bench.feed(ended());
+    bench.feed(close(1011)).feed(Input::CloseSent(Some(1011)));
+    bench.feed(Input::Violation { code: 1002, cause: Cause::Protocol, detail: "late".into() }).feed(ended());
     let closed = bench.last_close();
     assert_eq!((closed.code, closed.was_clean, closed.cause), (1011, true, Cause::Remote));
     assert_eq!(closed.sent_code, Some(1011));
@@ -324,12 +291,38 @@ fn a_peers_close_is_clean_and_keeps_its_code() {
 #[test]
 fn a_close_without_a_body_is_1005_and_no_close_at_all_is_1006() {
     let mut bench = Bench::open();
-    bench.feed(Input::Received(Received::Close(None))).feed(ended());
+    bench.feed(Input::Received(Received::Close(None))).feed(Input::CloseSent(None)).feed(ended());
     assert_eq!((bench.last_close().code, bench.last_close().was_clean), (1005, true));
     let mut bench = Bench::open();
     bench.feed(ended());
     assert_eq!((bench.last_close().code, bench.last_close().was_clean), (1006, false));
     assert_eq!(bench.last_close().cause, Cause::Reset);
+}
+
+#[test]
+fn a_close_that_never_left_is_neither_clean_nor_told_as_sent() {
+    for word in [Some(close(1000)), None] {
+        let mut bench = Bench::open();
+        match word {
+            Some(received) => drop(bench.feed(received)),
+            None => drop(bench.feed(Input::Verb(Verb::Close(None)))),
+        }
+        let _ = bench.frames();
+        let got_none = bench.link.phase() == Phase::Closing;
+        bench.pass(Duration::from_secs(5)).feed(ended());
+        assert!(got_none && !bench.last_close().was_clean);
+        assert_eq!(bench.last_close().sent_code, None);
+    }
+}
+
+#[test]
+fn the_codes_of_both_sides_are_told_as_they_left_and_came() {
+    let mut bench = Bench::open();
+    bench.feed(Input::Verb(Verb::Pause));
+    let _ = bench.frames();
+    bench.feed(Input::CloseSent(Some(1000))).feed(close(1001)).feed(ended());
+    let closed = bench.last_close();
+    assert_eq!((closed.code, closed.sent_code, closed.was_clean), (1001, Some(1000), true));
 }
 
 #[test]
@@ -385,18 +378,32 @@ fn messages_wait_while_the_link_is_down_and_leave_in_order() {
 }
 
 #[test]
-fn a_pong_confirms_what_was_sent_before_its_ping() {
+fn each_write_that_the_kernel_takes_is_followed() {
     let mut bench = Bench::open();
-    let first = bench.send("first");
+    let ids = ["a", "bb", "ccc"].map(|word| bench.send(word));
     let _ = bench.frames();
-    bench.feed(Input::Flushed);
-    let frames = bench.frames();
-    let [Frame::Ping(nonce)] = &frames[..] else { panic!("a ping asks for proof: {frames:?}") };
-    let second = bench.send("second");
+    bench.feed(Input::Left { messages: 0, pings: 0 });
+    assert_eq!((bench.link.buffered_amount(), bench.link.queued_messages()), (6, 3));
+    bench.feed(Input::Left { messages: 2, pings: 0 });
+    assert_eq!((bench.link.buffered_amount(), bench.link.queued_messages()), (3, 1));
+    assert_eq!(bench.states(ids[1]), [receipt::State::Written]);
+    assert_eq!(bench.states(ids[2]), []);
+    bench.feed(Input::Ended { begun: 1, detail: "reset".into() });
+    assert!(ids.iter().all(|id| bench.states(*id).last() == Some(&receipt::State::Unknown)));
+}
+
+#[test]
+fn all_that_was_on_its_way_is_unknown_when_a_peer_that_reads_nothing_is_gone() {
+    let policy = Policy {
+        outbox: Arc::new(outbox::Policy { max_messages: 5000, ..outbox::Policy::default() }),
+        ..Policy::default()
+    };
+    let mut bench = Bench::with(policy);
+    bench.feed(Input::Start).feed(Input::Dialled(established()));
+    let ids: Vec<_> = (0..3000).map(|_| bench.send_unawaited("x")).collect();
     let _ = bench.frames();
-    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce.clone())));
-    assert_eq!(bench.states(first), [receipt::State::Written, receipt::State::Confirmed]);
-    assert_eq!(bench.states(second), [receipt::State::Written]);
+    bench.feed(Input::Left { messages: 2900, pings: 0 }).feed(Input::Ended { begun: 100, detail: "reset".into() });
+    assert!(ids.iter().all(|id| bench.states(*id).last() == Some(&receipt::State::Unknown)));
 }
 
 #[test]
@@ -411,7 +418,7 @@ fn what_had_begun_is_unknown_and_what_had_not_is_sent_again() {
         id
     });
     let _ = bench.frames();
-    bench.feed(Input::Ended { escaped: 1, detail: "reset".into() });
+    bench.feed(Input::Ended { begun: 1, detail: "reset".into() });
     assert_eq!(bench.states(ids[0]).last(), Some(&receipt::State::Unknown));
     assert_eq!(bench.states(ids[1]).last(), Some(&receipt::State::Unknown));
     bench.feed(Input::Verb(Verb::Reconnect)).feed(Input::Dialled(established()));
@@ -462,7 +469,7 @@ fn a_violation_fails_the_connection_with_its_code() {
     let mut bench = Bench::open();
     bench.feed(Input::Violation { code: 1009, cause: Cause::TooBig, detail: "64 MiB".into() });
     assert!(matches!(&bench.frames()[..], [Frame::Close(Some(frame))] if frame.code == 1009));
-    bench.feed(close(1009)).feed(ended());
+    bench.feed(Input::CloseSent(Some(1009))).feed(close(1009)).feed(ended());
     let closed = bench.last_close();
     assert_eq!((closed.code, closed.was_clean, closed.cause), (1006, false, Cause::TooBig));
     assert_eq!(closed.sent_code, Some(1009));

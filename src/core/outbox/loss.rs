@@ -4,7 +4,7 @@
 //! has refused it too often: a close with 1003, 1007, 1008 or 1009 is a strike against every message that may have brought it
 //! on. From then on the suspects leave one at a time, so that the next such close has only one of them to blame.
 
-use super::{Delivery, Ended, Held, InTransit, Outbox, wire_len};
+use super::{Delivery, Ended, Held, InTransit, Outbox};
 use crate::core::{
     message::Message,
     receipt::{Fate, State},
@@ -17,11 +17,10 @@ const STRIKES: u8 = 3;
 const BLAMING: [u16; 4] = [1003, 1007, 1008, 1009];
 
 impl Outbox {
-    /// The connection is gone after its stream took `escaped` bytes since the last flush; `code` is the peer's close code,
-    /// if it sent one. What had not begun to leave goes back to the head of the queue, in order. Control frames among the
-    /// bytes make `escaped` too large, which errs on the side of not sending twice. Answers with the message that is dead
-    /// now, if there is one.
-    pub fn lost(&mut self, escaped: u64, code: Option<u16>, ended: &mut Vec<Ended>) -> Option<Box<Message>> {
+    /// The connection is gone after the first `begun` of those in transit had begun to leave; `code` is the peer's close code, if
+    /// it sent one. What had not begun to leave goes back to the head of the queue, in order. Answers with the message that
+    /// is dead now, if there is one.
+    pub fn lost(&mut self, begun: usize, code: Option<u16>, ended: &mut Vec<Ended>) -> Option<Box<Message>> {
         let (mut back, mut suspects) = (Vec::new(), 0);
         for written in self.unconfirmed.drain() {
             match written.kept {
@@ -33,10 +32,8 @@ impl Outbox {
                 None => ended.push(Ended { id: written.id, state: State::Unknown, fate: Some(Fate::LinkLost) }),
             }
         }
-        let mut offset = 0;
-        for InTransit { place, pulled, mut held } in self.take_in_transit() {
-            let begun = offset < escaped;
-            offset += wire_len(held.message.payload.len());
+        for (index, InTransit { place, pulled, mut held }) in self.take_in_transit().into_iter().enumerate() {
+            let begun = index < begun;
             if held.acknowledged || (held.message.ack().is_none() && pulled <= self.confirmed) {
                 self.end_held(held, State::Confirmed, None, ended);
             } else if begun && self.policy.delivery == Delivery::AtMostOnce {

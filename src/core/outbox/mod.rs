@@ -1,7 +1,7 @@
 //! A link's ordered queue of accepted messages not yet handed to the network.
 //!
 //! ```text
-//! offer -> queued -> next -> in transit -> flushed -> unconfirmed -> confirm
+//! offer -> queued -> next -> in transit -> left -> unconfirmed -> confirm
 //!             ^                  |                        |
 //!             +----- lost: not begun, or at least once ---+---- lost, at most once: unknown
 //! ```
@@ -167,15 +167,17 @@ impl Outbox {
         Some(payload)
     }
 
-    /// Everything in transit has been handed to the kernel: `Written`, and to be confirmed.
-    pub fn flushed(&mut self, now: Instant, sent: &mut Vec<Sent>, ended: &mut Vec<Ended>) {
-        let all = self.take_in_transit();
-        sent.reserve(all.len());
-        ended.reserve(all.len());
-        for InTransit { place, pulled, mut held } in all {
+    /// So many of those in transit, at most all, have been handed to the kernel whole: `Written`, and to be confirmed.
+    pub fn left(&mut self, now: Instant, count: usize, sent: &mut Vec<Sent>, ended: &mut Vec<Ended>) {
+        let count = count.min(self.in_transit.len());
+        sent.reserve(count);
+        ended.reserve(count);
+        for _ in 0..count {
+            let Some(InTransit { place, pulled, mut held }) = self.in_transit.pop_front() else { break };
             let message = &held.message;
             let (id, bytes, wanted) = (message.id, message.payload.len(), message.wants_confirmation());
             self.bytes -= bytes as u64;
+            self.transit_bytes -= bytes as u64;
             sent.push(Sent {
                 kind: message.payload.kind(),
                 bytes,
@@ -190,10 +192,16 @@ impl Outbox {
             }
             let kept = (self.policy.delivery == Delivery::AtLeastOnce).then_some((place, held));
             let written = Written { pulled, id, wanted, kept };
-            match ack {
+            let given_up = match ack {
                 Some(key) => self.unconfirmed.push_keyed(now, key, written),
                 None => self.unconfirmed.push(written),
-            }
+            };
+            // Nobody would tell its end when the link is lost.
+            ended.extend(given_up.map(|id| Ended { id, state: State::Unknown, fate: Some(Fate::Unproven) }));
+        }
+        if self.in_transit.is_empty() {
+            // Ten thousand links must not each keep the room of their busiest moment.
+            self.in_transit = VecDeque::new();
         }
     }
 
@@ -395,15 +403,4 @@ impl Outbox {
         self.bytes -= message.payload.len() as u64;
         ended.push(Ended { id: message.id, state, fate });
     }
-}
-
-/// Bytes of a masked message on the wire (RFC 6455 §5.2), in frames of at most [`FRAGMENT_MAX`].
-fn wire_len(payload: usize) -> u64 {
-    let frame = |payload: usize| {
-        let header = if payload <= 125 { 2 } else { 4 };
-        (header + 4 + payload) as u64
-    };
-    let (full, rest) = (payload / FRAGMENT_MAX, payload % FRAGMENT_MAX);
-    let last = if rest > 0 || full == 0 { frame(rest) } else { 0 };
-    full as u64 * frame(FRAGMENT_MAX) + last
 }

@@ -47,16 +47,16 @@ impl Desk {
     }
 
     fn flush(&mut self) {
-        self.outbox.flushed(self.now, &mut self.sent, &mut self.told);
+        self.outbox.left(self.now, usize::MAX, &mut self.sent, &mut self.told);
     }
 
-    fn lose(&mut self, escaped: u64) {
-        self.outbox.lost(escaped, None, &mut self.told);
+    fn lose(&mut self, begun: usize) {
+        self.outbox.lost(begun, None, &mut self.told);
     }
 
     /// The peer closes the link with this code; answers with the message that is dead of it.
     fn close(&mut self, code: u16) -> Option<u128> {
-        self.outbox.lost(u64::MAX, Some(code), &mut self.told).map(|message| message.id.0)
+        self.outbox.lost(usize::MAX, Some(code), &mut self.told).map(|message| message.id.0)
     }
 
     fn confirm(&mut self, fence: u64) {
@@ -250,20 +250,18 @@ fn lower_limits_evict_nothing() {
 
 #[test]
 fn a_lost_link_leaves_unknown_what_had_begun_to_leave_and_sends_the_rest_again() {
-    // Frames on the wire: 6 + 10, 8 + 200, 3 · 8 + 70,000 in three fragments, 6 + 20.
     let sizes = [10, 200, 70_000, 20];
-    let cases = [(0, 0), (1, 1), (16, 1), (17, 2), (224, 2), (225, 3), (70_248, 3), (70_249, 4), (u64::MAX, 4)];
-    for (escaped, begun) in cases {
+    for begun in 0..=sizes.len() {
         let mut desk = Desk::new(Policy::default());
         (1..).zip(sizes).for_each(|(id, bytes)| desk.put(id, bytes).unwrap());
         desk.pull(4);
         desk.put(5, 50).unwrap();
-        desk.lose(escaped);
+        desk.lose(begun);
         let lost: Vec<_> = (1..=begun as u128).map(unknown).collect();
-        assert_eq!(desk.told(), lost, "{escaped}");
+        assert_eq!(desk.told(), lost, "{begun}");
         let left: Vec<_> = sizes[begun..].iter().copied().chain([50]).collect();
         assert_eq!(desk.outbox.buffered_amount(), left.iter().sum::<usize>() as u64);
-        assert_eq!(desk.pull(9), left, "{escaped}");
+        assert_eq!(desk.pull(9), left, "{begun}");
     }
 }
 
@@ -309,7 +307,7 @@ fn what_the_peer_has_proved_to_have_read_is_not_unknown_and_not_sent_again() {
     let fence = desk.outbox.fence();
     desk.pull(1);
     desk.confirm(fence);
-    desk.lose(16);
+    desk.lose(1);
     assert_eq!(desk.told(), [(1, State::Confirmed, None)]);
     assert_eq!(desk.pull(9), [10]);
 }
@@ -345,7 +343,7 @@ fn a_ping_is_wanted_for_a_waiter_or_for_many() {
     let fence = desk.outbox.fence();
     desk.confirm(fence);
     assert!(!desk.outbox.wants_confirmation());
-    for id in 0..unconfirmed::MOST as u128 / 2 {
+    for id in 0..unconfirmed::MANY as u128 {
         assert!(!desk.outbox.wants_confirmation());
         desk.put(id, 1).unwrap();
         desk.pull(1);
@@ -355,17 +353,31 @@ fn a_ping_is_wanted_for_a_waiter_or_for_many() {
 }
 
 #[test]
-fn past_its_bound_the_oldest_unconfirmed_stays_written() {
+fn what_the_bound_of_names_pushes_out_is_told_and_all_the_rest_is_unknown_when_the_link_is_lost() {
     let mut desk = Desk::new(Policy::default());
     for id in 0..=unconfirmed::MOST as u128 {
         desk.put(id, 1).unwrap();
         desk.pull(1);
         desk.flush();
     }
-    desk.told();
+    let ends: Vec<_> = desk.told().into_iter().filter(|(_, state, _)| *state != State::Written).collect();
+    assert_eq!(ends, [(0, State::Unknown, Some(Fate::Unproven))]);
     desk.lose(0);
     let told = desk.told();
     assert_eq!((told.len(), told[0]), (unconfirmed::MOST, unknown(1)));
+}
+
+#[test]
+fn what_has_left_counts_at_once_while_the_rest_is_on_its_way() {
+    let mut desk = Desk::new(Policy::default());
+    (1..=4).for_each(|id| desk.put(id, 10 * id as usize).unwrap());
+    desk.pull(3);
+    desk.outbox.left(desk.now, 2, &mut desk.sent, &mut desk.told);
+    assert_eq!(desk.told(), [1, 2].map(|id| (id, State::Written, None)));
+    assert_eq!((desk.outbox.buffered_amount(), desk.outbox.len(), desk.sent.len()), (70, 2, 2));
+    desk.lose(1);
+    assert_eq!(desk.told(), [1, 2, 3].map(unknown));
+    assert_eq!((desk.outbox.buffered_amount(), desk.pull(9)), (40, vec![40]));
 }
 
 #[test]

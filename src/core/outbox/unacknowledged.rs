@@ -17,6 +17,8 @@ pub(super) struct Unacknowledged(Option<Box<Places>>);
 struct Places {
     written: BTreeMap<u64, Waiting>,
     keys: BTreeSet<(Box<str>, u64)>,
+    /// What they take, without the messages that are kept.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,7 @@ impl Unacknowledged {
     /// A message was written; its acknowledgement will have this key.
     pub(super) fn push(&mut self, now: Instant, key: Box<str>, written: Written) {
         let places = self.0.get_or_insert_default();
+        places.bytes += cost(&key);
         places.keys.insert((key.clone(), written.pulled));
         places.written.insert(written.pulled, Waiting { since: now, key, written });
     }
@@ -41,8 +44,15 @@ impl Unacknowledged {
         self.remove(pulled)
     }
 
+    /// Takes the oldest of which only the name is kept.
+    pub(super) fn take_oldest_name(&mut self) -> Option<Written> {
+        let mut places = self.0.as_deref()?.written.iter();
+        let pulled = *places.find(|(_, waiting)| waiting.written.kept.is_none())?.0;
+        self.remove(pulled)
+    }
+
     /// Takes the oldest.
-    pub(super) fn take_oldest(&mut self) -> Option<Written> {
+    fn take_oldest(&mut self) -> Option<Written> {
         let pulled = *self.0.as_deref()?.written.first_key_value()?.0;
         self.remove(pulled)
     }
@@ -50,6 +60,7 @@ impl Unacknowledged {
     fn remove(&mut self, pulled: u64) -> Option<Written> {
         let places = self.0.as_deref_mut()?;
         let Waiting { key, written, .. } = places.written.remove(&pulled)?;
+        places.bytes -= cost(&key);
         places.keys.remove(&(key, pulled));
         if places.written.is_empty() {
             self.0 = None;
@@ -81,11 +92,17 @@ impl Unacknowledged {
         self.0.as_deref()?.written.last_key_value().map(|(_, waiting)| &waiting.written)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.as_deref().map_or(0, |places| places.written.len())
+    /// What they take, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_deref().map_or(0, |places| places.bytes)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
+}
+
+/// What a message takes while it waits: its place, its key twice, and the nodes of the trees.
+pub(super) fn cost(key: &str) -> usize {
+    2 * (size_of::<(u64, Waiting)>() + key.len())
 }

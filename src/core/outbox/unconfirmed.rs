@@ -1,17 +1,21 @@
 //! Messages written and not yet known to have been read by the peer, in the order of the stream.
 //!
-//! At most once, only their names are kept, and not more than [`MOST`] of those that a pong confirms and of those that an
-//! acknowledgement does: past that bound the oldest is forgotten and stays `written`. A ping is asked for at half of it, so this
-//! takes a peer that answers no ping while hundreds of messages leave. At least once, the messages themselves are kept, within the
-//! limits of the outbox, which count them.
+//! At most once, only their names are kept, and not more than [`MOST_BYTES`] of those that a pong confirms and of those that an
+//! acknowledgement does: past that bound the oldest is given up, and its receipt says so. A ping is asked for long before, so this
+//! takes a peer that proves nothing while tens of thousands of messages leave. At least once, the messages themselves are kept,
+//! within the limits of the outbox, which count them.
 
 use std::{collections::VecDeque, time::Instant};
 
 use super::{Ended, queue::Written, unacknowledged::Unacknowledged};
-use crate::core::receipt::State;
+use crate::core::{message::MessageId, receipt::State};
 
-/// Names kept at most.
-pub(super) const MOST: usize = 1024;
+/// What names may take.
+pub(super) const MOST_BYTES: usize = 4 << 20;
+/// Names that a pong confirms, kept at most.
+pub(super) const MOST: usize = MOST_BYTES / size_of::<Written>();
+/// So many without a proof are many.
+pub(super) const MANY: usize = 512;
 
 /// Written messages in the order of the stream.
 #[derive(Debug, Default)]
@@ -35,22 +39,25 @@ struct Tally {
 }
 
 impl Unconfirmed {
-    /// A message was written that a pong confirms.
-    pub(super) fn push(&mut self, written: Written) {
-        if written.kept.is_none() && self.written.len() >= MOST {
-            self.forget_oldest_name();
-        }
+    /// A message was written that a pong confirms. Answers with one that is given up for it.
+    pub(super) fn push(&mut self, written: Written) -> Option<MessageId> {
+        let is_full = written.kept.is_none() && self.written.len() >= MOST;
+        let given_up = if is_full { self.give_up_oldest_name() } else { None };
         self.tally.add(&written, true);
         self.written.push_back(written);
+        given_up
     }
 
-    /// A message was written that an acknowledgement with this key confirms.
-    pub(super) fn push_keyed(&mut self, now: Instant, key: Box<str>, written: Written) {
-        if written.kept.is_none() && self.unacknowledged.len() >= MOST {
-            self.unacknowledged.take_oldest();
+    /// A message was written that an acknowledgement with this key confirms. Answers with one that is given up for it.
+    pub(super) fn push_keyed(&mut self, now: Instant, key: Box<str>, written: Written) -> Option<MessageId> {
+        let is_full = written.kept.is_none() && self.unacknowledged.bytes() >= MOST_BYTES;
+        let given_up = if is_full { self.unacknowledged.take_oldest_name() } else { None };
+        if let Some(given_up) = &given_up {
+            self.tally.remove(given_up, false);
         }
         self.tally.add(&written, false);
         self.unacknowledged.push(now, key, written);
+        given_up.map(|written| written.id)
     }
 
     /// The peer has read the stream up to a place: ends what that confirms, in order.
@@ -121,14 +128,14 @@ impl Unconfirmed {
 
     /// Whether a caller waits for the proof of one, or many have none.
     pub(super) fn is_pressing(&self) -> bool {
-        self.tally.urgent > 0 || self.written.len() >= MOST / 2
+        self.tally.urgent > 0 || self.written.len() >= MANY
     }
 
-    fn forget_oldest_name(&mut self) {
-        let oldest = self.written.iter().position(|written| written.kept.is_none());
-        if let Some(forgotten) = oldest.and_then(|oldest| self.written.remove(oldest)) {
-            self.tally.remove(&forgotten, true);
-        }
+    fn give_up_oldest_name(&mut self) -> Option<MessageId> {
+        let oldest = self.written.iter().position(|written| written.kept.is_none())?;
+        let given_up = self.written.remove(oldest)?;
+        self.tally.remove(&given_up, true);
+        Some(given_up.id)
     }
 }
 
@@ -155,13 +162,12 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::message::MessageId;
 
     #[test]
     fn nothing_left_keeps_no_room() {
         let (mut unconfirmed, mut ended) = (Unconfirmed::default(), Vec::new());
         for pulled in 0..100 {
-            unconfirmed.push(Written { pulled, id: MessageId(pulled.into()), wanted: false, kept: None });
+            let _ = unconfirmed.push(Written { pulled, id: MessageId(pulled.into()), wanted: false, kept: None });
         }
         unconfirmed.confirm(98, &mut ended);
         assert!(unconfirmed.written.capacity() > 0);

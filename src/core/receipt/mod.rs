@@ -120,11 +120,13 @@ pub enum Fate {
     Disk,
     /// The daemon ended without a word while it was under way.
     Crash,
+    /// It was written, and too many after it without a proof of any: its own is no longer waited for.
+    Unproven,
 }
 
 impl Fate {
     /// Every fate.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Evicted,
         Self::Overflow,
         Self::Down,
@@ -138,6 +140,7 @@ impl Fate {
         Self::AckTimeout,
         Self::Disk,
         Self::Crash,
+        Self::Unproven,
     ];
 
     /// The word used as `reason` in JSON and in logs.
@@ -156,6 +159,7 @@ impl Fate {
             Self::AckTimeout => "ack_timeout",
             Self::Disk => "disk",
             Self::Crash => "crash",
+            Self::Unproven => "unproven",
         }
     }
 

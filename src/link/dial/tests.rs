@@ -94,7 +94,8 @@ fn endpoint(toml: &str) -> Arc<Endpoint> {
     Arc::clone(&loaded.config.endpoints["feed"])
 }
 
-const PATIENCE: Patience = Patience { unacknowledged: Duration::from_secs(30), silence: Duration::from_secs(5) };
+const PATIENCE: Patience =
+    Patience { unacknowledged: Duration::from_secs(30), probe: None, silence: Duration::from_secs(5) };
 
 fn telling(told: mpsc::Sender<Progress>) -> Report {
     Box::new(move |step| told.try_send(step).expect("there is room"))

@@ -15,7 +15,7 @@ use crate::{
         link::{Frame, Input, Lane, Received},
         message::Payload,
     },
-    link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, socket::Socket},
+    link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket},
 };
 
 /// An attempt, a connection, or neither.
@@ -41,8 +41,8 @@ impl<D: Dial> Driver<D> {
                 let was_broken = self.is_broken(lane);
                 loop {
                     moved |= self.poll_write(cx, now, lane);
-                    let left = self.poll_flush(cx, now, lane);
-                    moved |= left;
+                    let (left, any) = self.poll_flush(cx, now, lane);
+                    moved |= any;
                     // What has left makes way, for a ping that asks for its proof first of all.
                     if !left || self.again {
                         break;
@@ -108,21 +108,35 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
-        let Line::Open(socket) = self.line(lane) else { return false };
-        let left = socket.poll_flush(cx) == Poll::Ready(true);
+    /// Answers with whether all of ours has left by it, and whether anything has.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> (bool, bool) {
+        let Line::Open(socket) = self.line(lane) else { return (false, false) };
+        let all = socket.poll_flush(cx) == Poll::Ready(true);
         let (answer, moved) = (socket.answered(), socket.moved());
+        let left = if moved || all { socket.left() } else { Left::default() };
         if let (Some(answer), Some((link, tap)), Some(generation)) =
             (answer, self.host.watched(), self.generation(lane))
         {
             tap.answered(link, generation, *answer);
         }
-        if left {
+        if all {
             self.feed_line(now, lane, Input::Flushed);
         } else if moved {
-            self.feed_line(now, lane, Input::Moved);
+            self.tell_left(now, lane, left);
         }
-        left
+        self.tell_close(now, lane, left);
+        (all, all || moved)
+    }
+
+    fn tell_left(&mut self, now: Instant, lane: Lane, left: Left) {
+        let messages = usize::try_from(left.messages).unwrap_or(usize::MAX);
+        self.feed_line(now, lane, Input::Left { messages, pings: left.pings });
+    }
+
+    fn tell_close(&mut self, now: Instant, lane: Lane, left: Left) {
+        if let Some(code) = left.close {
+            self.feed_line(now, lane, Input::CloseSent(code));
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
@@ -215,11 +229,15 @@ impl<D: Dial> Driver<D> {
 
     /// Drops the line; an open one ends by it.
     pub(super) fn hang_up(&mut self, now: Instant, lane: Lane, detail: Box<str>) {
-        if let Line::Open(socket) = mem::replace(self.line(lane), Line::None) {
-            let escaped = socket.escaped();
+        if let Line::Open(mut socket) = mem::replace(self.line(lane), Line::None) {
+            let (left, begun) = (socket.left(), socket.begun());
             let detail = if detail.is_empty() { socket.broken().unwrap_or_default().into() } else { detail };
             drop(socket);
-            self.feed_line(now, lane, Input::Ended { escaped, detail });
+            if left != Left::default() {
+                self.tell_left(now, lane, left);
+                self.tell_close(now, lane, left);
+            }
+            self.feed_line(now, lane, Input::Ended { begun, detail });
         }
     }
 

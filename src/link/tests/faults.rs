@@ -9,6 +9,7 @@ use super::{
 use crate::core::{
     close::{Cause, Closed},
     event::Event,
+    heartbeat::{self, Watch, WhenIdle},
     link::Policy,
     message::Kind,
     phase::Phase,
@@ -91,22 +92,65 @@ async fn what_follows_a_breach_is_thrown_away_for_a_bounded_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_with_a_forbidden_code_is_answered_with_1002_and_kept_as_it_was() {
-    for code in [1006, 1005, 1015, 1014, 999, 2000, 5000] {
+async fn a_close_with_a_code_that_may_not_be_sent_breaks_the_protocol() {
+    for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
         let (mut bench, mut peer) = Bench::open().await;
         peer.close(code, "why").await;
         assert_eq!(peer.next_close().await, 1002);
         drop(peer);
         let closed = bench.closed().await;
-        assert_eq!((closed.code, &*closed.reason, closed.cause), (code, "why", Cause::Remote));
-        assert_eq!(closed.sent_code, Some(1002));
+        assert_eq!((closed.code, &*closed.reason, closed.cause), (1006, "", Cause::Protocol));
+        assert_eq!((closed.sent_code, closed.was_clean), (Some(1002), false));
+        assert!(closed.detail.contains(&format!("code {code},")) && closed.detail.contains("why"), "{}", closed.detail);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_with_a_code_that_may_be_sent_is_answered_in_kind() {
+    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999] {
+        let (mut bench, mut peer) = Bench::open().await;
+        peer.close(code, "why").await;
+        assert_eq!(peer.next_close().await, code);
+        drop(peer);
+        let closed = bench.closed().await;
+        assert_eq!((closed.code, &*closed.reason, closed.cause), (code, "why", Cause::Remote));
+        assert_eq!((closed.sent_code, closed.was_clean), (Some(code), true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_stays_closed_after_a_clean_close_comes_back_after_one_that_breaks_the_protocol() {
+    let text = "[endpoints.a]\nurl = 'ws://peer/'\nreconnect.on_clean_close = 'stay_closed'";
+    let config = crate::config::parse_toml(text, "test.toml").expect("valid").config;
+    let policy = Policy::clone(&config.endpoints["a"].link);
+    for code in [1005, 1006, 1015, 0, 999] {
+        let (mut bench, mut peer) = Bench::open_with(64 << 10, policy.clone()).await;
+        peer.close(code, "").await;
+        drop(peer);
+        let _again = bench.peer().await;
+    }
+    let (mut bench, mut peer) = Bench::open_with(64 << 10, policy).await;
+    peer.close(1000, "").await;
+    assert_eq!(peer.next_close().await, 1000);
+    drop(peer);
+    bench.phase(Phase::Paused).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_whose_answer_never_left_is_not_clean() {
+    let (mut bench, mut peer) = Bench::open_with(64, Policy::default()).await;
+    bench.send(payload(Kind::Text, vec![b'x'; 1000])).await;
+    peer.close(1000, "").await;
+    let closed = bench.closed().await;
+    assert_eq!((closed.code, closed.cause), (1000, Cause::Remote));
+    assert_eq!((closed.was_clean, closed.sent_code), (false, None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_after_a_close_overwrites_it() {
     let (mut bench, mut peer) = Bench::open().await;
     peer.raw(&[frame(0x88, &[0x03, 0xF3, b'o', b'k']), frame(0x81, b"late"), frame(0xFF, b"junk")].concat()).await;
+    assert_eq!(peer.next_close().await, 1011);
     drop(peer);
     let closed = bench.closed().await;
     assert_eq!((closed.code, &*closed.reason, closed.was_clean, closed.cause), (1011, "ok", true, Cause::Remote));
@@ -144,7 +188,8 @@ async fn a_silent_peer_is_found_out_in_idle_and_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn half_a_frame_is_a_sign_of_life() {
-    let (mut bench, mut peer) = Bench::open().await;
+    let heartbeat = heartbeat::Policy { watch: Watch::Pings(WhenIdle::In), ..heartbeat::Policy::default() };
+    let (mut bench, mut peer) = Bench::open_with(64 << 10, Policy { heartbeat, ..Policy::default() }).await;
     peer.raw(&frame(0x81, &[b'x'; 100])[..2]).await;
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_secs(15)).await;

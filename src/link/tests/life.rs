@@ -108,6 +108,34 @@ async fn a_message_cut_short_by_the_peers_close_is_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_write_that_is_taken_makes_room_though_the_outbox_is_never_empty() {
+    // On the wire 106 bytes each.
+    let (mut bench, mut peer) = Bench::open_with(1024, Policy::default()).await;
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        ids.push(bench.send(payload(Kind::Text, vec![b'0' + number; 100])).await);
+    }
+    bench.until("what fits has left", |seen| (seen.buffered == 3100).then_some(())).await;
+    bench.receipt(ids[8], State::Written).await;
+    peer.take(10 * 106).await;
+    bench.until("more has left", |seen| (seen.buffered == 2100).then_some(())).await;
+    drop(peer);
+    for id in &ids[..20] {
+        bench.receipt(*id, State::Unknown).await;
+    }
+    let mut peer = bench.peer().await;
+    for number in 20..40 {
+        assert_eq!(peer.next().await.expect("a message").1[0], b'0' + number);
+    }
+    bench.receipt(ids[39], State::Written).await;
+    let unknown = |event: &Event| match event {
+        Event::Receipts { reached, .. } => reached.iter().filter(|ended| ended.state == State::Unknown).count(),
+        _ => 0,
+    };
+    assert_eq!(bench.events().iter().map(unknown).sum::<usize>(), 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_had_not_begun_to_leave_goes_again_and_the_rest_does_not() {
     let (mut bench, mut peer) = Bench::open_with(64, Policy::default()).await;
     let begun = bench.send(payload(Kind::Text, vec![b'a'; 100])).await;

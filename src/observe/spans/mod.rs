@@ -87,6 +87,7 @@ impl Spans {
             | Event::Receipts { .. }
             | Event::PingSent
             | Event::Pong { .. }
+            | Event::PongRefused { .. }
             | Event::HeartbeatTimeout { .. }
             | Event::Injected { .. }
             | Event::Panicked { .. } => {}

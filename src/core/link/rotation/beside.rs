@@ -32,11 +32,16 @@ impl Link {
                 let owed = Some(Some(CloseFrame { code, reason: "".into() }));
                 self.leave_beside(now, Ending { owed, cause, detail, then: Then::Outcome }, out);
             }
-            Input::Ended { escaped: _, detail } => self.on_ended_beside(now, detail, out),
+            Input::CloseSent(code) => {
+                if let Some(Rotation { stage: Stage::Leaving { closing, .. }, .. }) = self.rotation.as_deref_mut() {
+                    closing.sent.get_or_insert(code);
+                }
+            }
+            Input::Ended { begun: _, detail } => self.on_ended_beside(now, detail, out),
             // Each stage has an end of its own, whatever is heard or taken; and the rest is of the link, not of one of its
             // connections.
             Input::Heard
-            | Input::Moved
+            | Input::Left { .. }
             | Input::Flushed
             | Input::Start
             | Input::Park(_)
@@ -113,7 +118,6 @@ impl Link {
             // No ping of ours is out on it.
             Received::Pong(_) => {}
             Received::Close(frame) => {
-                let answered_with = frame.as_ref().map(CloseFrame::answer);
                 self.leave_beside(
                     now,
                     Ending { owed: None, cause: Cause::Remote, detail: "".into(), then: Then::Outcome },
@@ -124,10 +128,8 @@ impl Link {
                 };
                 if closing.received.is_none() && !closing.ending.cause.is_failure() {
                     closing.received = Some(frame);
-                    // tungstenite's answer stands for a Close that we still owe; one that has left keeps its code.
-                    if closing.ending.owed.take().is_some() || closing.ending.cause == Cause::Remote {
-                        closing.sent_code = answered_with;
-                    }
+                    // The answer that is made below stands for a Close that we still owe.
+                    closing.ending.owed = None;
                 }
             }
         }
@@ -141,7 +143,7 @@ impl Link {
         rotation.stage = match stage {
             Stage::Standby { open, .. } => {
                 rotation.wanted = true;
-                let closing = Closing { open, ending, sent_code: None, received: None };
+                let closing = Closing { open, ending, sent: None, received: None };
                 Stage::Leaving { closing, lingers: false, until }
             }
             Stage::Leaving { closing, lingers: true, .. } => {

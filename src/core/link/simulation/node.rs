@@ -80,6 +80,14 @@ impl Node {
         (transport.pulled, transport.taken) = (0, 0);
     }
 
+    /// So many of the data frames that were pulled have left whole.
+    pub(super) fn leave(&mut self, lane: Lane, count: usize) {
+        let transport = &mut self.lines[lane as usize];
+        self.left.extend(transport.unflushed.drain(..count).map(|(number, _)| number));
+        let end = transport.unflushed.first().map_or(transport.pulled, |(_, begin)| *begin);
+        transport.taken = transport.taken.max(end);
+    }
+
     /// The connection is gone after so many bytes: what had not begun to leave never will.
     pub(super) fn cut(&mut self, lane: Lane, escaped: u64) {
         let transport = &mut self.lines[lane as usize];

@@ -20,11 +20,12 @@ impl World {
         if std::mem::take(&mut node.line(lane).open) {
             let Line { pulled, taken, .. } = *node.line(lane);
             let escaped = taken + bits % (pulled - taken + 1);
+            let begun = node.line(lane).unflushed.iter().filter(|(_, begin)| *begin < escaped).count();
             node.cut(lane, escaped);
             // Some of what was on the wire has arrived all the same.
             node.read(lane, some);
             *node.line(lane) = Line::default();
-            self.feed_line(index, lane, Input::Ended { escaped, detail: "".into() });
+            self.feed_line(index, lane, Input::Ended { begun, detail: "".into() });
         }
     }
 
@@ -87,6 +88,11 @@ impl World {
         if self.benign || self.one_in(2) {
             self.nodes[index].flush(lane);
             self.feed_line(index, lane, Input::Flushed);
+        } else if self.one_in(2) {
+            let waiting = self.nodes[index].line(lane).unflushed.len() as u64;
+            let messages = usize::try_from(self.chance.bits() % (waiting + 1)).expect("few");
+            self.nodes[index].leave(lane, messages);
+            self.feed_line(index, lane, Input::Left { messages, pings: 0 });
         }
         if self.one_in(3) {
             self.nodes[index].read(lane, 1);

@@ -38,7 +38,7 @@ impl Bench {
     /// The peer closes with this code; the link dials again and is open.
     fn closed_and_back(&mut self, code: u16) {
         self.feed(Input::Received(Received::Close(Some(CloseFrame { code, reason: "".into() }))));
-        self.feed(Input::Ended { escaped: 0, detail: "".into() });
+        self.feed(Input::Ended { begun: 0, detail: "".into() });
         self.pass(Duration::from_mins(5)).feed(Input::Dialled(established()));
     }
 

@@ -195,7 +195,7 @@ proptest! {
         answers in vec(answer(), 1..6),
     ) {
         let patient = Duration::from_hours(10_000);
-        let heartbeat = heartbeat::Policy { idle: patient, timeout: patient, abort_code: None };
+        let heartbeat = heartbeat::Policy { idle: patient, timeout: patient, ..heartbeat::Policy::default() };
         let (most, time) = (most(&policy), watch(&policy.backoff));
         let mut bench = Bench::with(Policy { heartbeat, ..policy });
         bench.feed(Input::Start).feed(Input::Dialled(established()));

@@ -73,7 +73,7 @@ fn the_new_connection_takes_over_and_the_old_one_is_closed_after_the_overlap() {
     let farewell = Frame::Close(Some(CloseFrame { code: NORMAL, reason: "".into() }));
     assert_eq!((bench.link.poll_transmit_beside(), bench.link.poll_transmit_beside()), (Some(farewell), None));
     bench.feed(beside(Input::Received(Received::Messages(vec!["last".into()]))));
-    bench.feed(beside(close(NORMAL))).feed(beside(ended()));
+    bench.feed(beside(Input::CloseSent(Some(NORMAL)))).feed(beside(close(NORMAL))).feed(beside(ended()));
     assert_eq!(bench.arrived(), [(1, "late".into()), (1, "last".into())]);
     assert_eq!(bench.ends(), [(1, NORMAL, Cause::Rotate)]);
     assert_eq!((bench.last_close().was_clean, bench.last_close().sent_code), (true, Some(NORMAL)));
@@ -169,7 +169,7 @@ fn an_old_connection_lost_while_a_new_one_stands_by_costs_nothing() {
     let id = bench.send("again");
     let _ = bench.frames();
     bench.feed(Input::Flushed).feed(beside(Input::Dialled(established())));
-    bench.feed(Input::Ended { escaped: 0, detail: "reset".into() });
+    bench.feed(Input::Ended { begun: 0, detail: "reset".into() });
     assert_eq!((bench.link.phase(), bench.link.generation(), bench.dials()), (Phase::Ready, 2, 2));
     assert_eq!(bench.frames(), [text("again")], "at least once, it goes out on the new one");
     bench.feed(Input::Flushed).prove();
@@ -219,7 +219,7 @@ fn a_long_message_on_its_way_gets_the_time_it_needs() {
     let _ = bench.frames();
     bench.feed(beside(Input::Dialled(established())));
     for _ in 0..10 {
-        bench.pass(Duration::from_secs(4)).feed(Input::Moved).feed(Input::Heard);
+        bench.pass(Duration::from_secs(4)).feed(Input::Left { messages: 0, pings: 0 }).feed(Input::Heard);
     }
     assert_eq!((bench.stage(), bench.link.phase()), (Some("standby"), Phase::Ready));
     bench.feed(Input::Flushed).prove();

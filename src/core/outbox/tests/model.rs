@@ -10,10 +10,10 @@ use super::*;
 enum Order {
     Offer { bytes: usize, key: Option<u8>, ttl: Option<u64>, ready: bool },
     Pull(usize),
-    Flush,
+    Leave(usize),
     Fence,
     Pong,
-    Lose(u64, Option<u16>),
+    Lose(usize, Option<u16>),
     Wait(u64),
     Conflate(bool),
     Clear,
@@ -25,10 +25,10 @@ fn order() -> impl Strategy<Value = Order> {
     prop_oneof![
         8 => offer,
         4 => (1_usize..4).prop_map(Order::Pull),
-        2 => Just(Order::Flush),
+        2 => prop::sample::select(vec![1, 2, usize::MAX]).prop_map(Order::Leave),
         1 => Just(Order::Fence),
         1 => Just(Order::Pong),
-        2 => (0_u64..200, prop::sample::select(vec![None, Some(1000), Some(1008)])).prop_map(|(escaped, code)| Order::Lose(escaped, code)),
+        2 => (0_usize..5, prop::sample::select(vec![None, Some(1000), Some(1008)])).prop_map(|(begun, code)| Order::Lose(begun, code)),
         2 => (1_u64..30).prop_map(Order::Wait),
         1 => any::<bool>().prop_map(Order::Conflate),
         1 => Just(Order::Clear),
@@ -181,8 +181,9 @@ impl Model {
             || self.is_blocked()
     }
 
-    fn flush(&mut self) {
-        for mut line in std::mem::take(&mut self.transit) {
+    fn leave(&mut self, count: usize) {
+        let count = count.min(self.transit.len());
+        for mut line in self.transit.drain(..count).collect::<Vec<_>>() {
             let proved = self.proved.contains(&line.id);
             self.end(line.id, if proved { State::Confirmed } else { State::Written });
             if !proved {
@@ -203,7 +204,7 @@ impl Model {
         }
     }
 
-    fn lose(&mut self, escaped: u64, code: Option<u16>) {
+    fn lose(&mut self, most: usize, code: Option<u16>) {
         self.covered.clear();
         let again = self.again();
         let (mut suspects, mut back) = (Vec::new(), Vec::new());
@@ -214,10 +215,8 @@ impl Model {
                 self.end(line.id, State::Unknown);
             }
         }
-        let mut offset = 0;
-        for line in std::mem::take(&mut self.transit) {
-            let begun = offset < escaped;
-            offset += 6 + line.bytes as u64;
+        for (index, line) in std::mem::take(&mut self.transit).into_iter().enumerate() {
+            let begun = index < most;
             match (self.proved.contains(&line.id), begun) {
                 (true, _) => self.end(line.id, State::Confirmed),
                 (false, true) if again => suspects.push(Line { sent: true, ..line }),
@@ -293,18 +292,18 @@ fn step(
                 model.transit.extend(line);
             }
         }
-        Order::Flush => {
-            outbox.flushed(*now, &mut Vec::new(), &mut told);
-            model.flush();
+        Order::Leave(count) => {
+            outbox.left(*now, count, &mut Vec::new(), &mut told);
+            model.leave(count);
         }
         Order::Fence => {
             model.covered = model.written.iter().chain(&model.transit).map(|line| line.id).collect();
         }
         Order::Pong => model.pong(),
-        Order::Lose(escaped, code) => {
-            let dead = outbox.lost(escaped, code, &mut told);
+        Order::Lose(begun, code) => {
+            let dead = outbox.lost(begun, code, &mut told);
             assert_eq!(dead.is_some(), told.iter().any(|ended| ended.state == State::Dead));
-            model.lose(escaped, code);
+            model.lose(begun, code);
         }
         Order::Wait(millis) => {
             *now += Duration::from_millis(millis);
@@ -374,12 +373,12 @@ proptest! {
     /// Whatever is lost and sent again, the peer never sees two messages of a link in the wrong order, nor one twice.
     #[test]
     fn order_is_kept_across_lost_links(
-        steps in prop::collection::vec((0_u8..6, 0_u64..60), 1..200),
+        steps in prop::collection::vec((0_u8..6, 0_usize..4), 1..200),
     ) {
         let now = crate::core::epoch();
         let (mut outbox, mut told) = (Outbox::new(Policy::default()), Vec::new());
         let (mut offered, mut wire, mut transit) = (0_u128, Vec::new(), Vec::new());
-        for (step, escaped) in steps {
+        for (step, some) in steps {
             match step {
                 0..3 => {
                     let message = Message {
@@ -394,14 +393,14 @@ proptest! {
                 }
                 3 => transit.extend(outbox.next(now).map(|payload| payload.bytes().clone())),
                 4 => {
-                    outbox.flushed(now, &mut Vec::new(), &mut told);
-                    wire.append(&mut transit);
+                    let left = some.min(transit.len());
+                    outbox.left(now, left, &mut Vec::new(), &mut told);
+                    wire.extend(transit.drain(..left));
                 }
                 _ => {
                     // The kernel took whole frames and a part of one more; the peer may have seen the whole ones.
-                    outbox.lost(escaped, None, &mut told);
-                    let whole = usize::try_from(escaped / 22).unwrap_or(0).min(transit.len());
-                    wire.extend(transit.drain(..).take(whole));
+                    outbox.lost(some, None, &mut told);
+                    wire.extend(transit.drain(..).take(some));
                 }
             }
         }
