@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use self::stored::Stored;
 
+pub use self::inboxes::Inboxes;
 pub use crate::core::entry::{Entry, Item};
 use crate::core::{
     budget::{Budget, Holder, Lease, Rank},
@@ -338,6 +339,7 @@ impl Drop for Reader {
     }
 }
 
+mod inboxes;
 mod stored;
 #[cfg(test)]
 mod tests;

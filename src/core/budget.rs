@@ -8,7 +8,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -21,7 +21,28 @@ pub struct Budget {
     arriving: AtomicU64,
     leaving: AtomicU64,
     history: AtomicU64,
-    holders: Mutex<Vec<Weak<dyn Holder>>>,
+    holders: Box<dyn Holders>,
+}
+
+/// All who hold history of one budget. Whoever makes the budget keeps them: the core has no locks.
+pub trait Holders: fmt::Debug + Send + Sync {
+    /// One more, for as long as it lives.
+    fn add(&self, holder: Weak<dyn Holder>);
+
+    /// Those that live.
+    fn all(&self) -> Vec<Arc<dyn Holder>>;
+}
+
+/// Nobody's history gives way.
+#[derive(Debug)]
+struct Nobody;
+
+impl Holders for Nobody {
+    fn add(&self, _holder: Weak<dyn Holder>) {}
+
+    fn all(&self) -> Vec<Arc<dyn Holder>> {
+        Vec::new()
+    }
 }
 
 /// Who holds history, and lets it go when room is needed.
@@ -45,10 +66,15 @@ pub enum Rank {
 }
 
 impl Budget {
-    /// A budget of `limit` bytes.
+    /// A budget of `limit` bytes, in which nothing gives way.
     pub fn new(limit: u64) -> Arc<Self> {
+        Self::with_holders(limit, Box::new(Nobody))
+    }
+
+    /// A budget of `limit` bytes, in which the history of these gives way.
+    pub fn with_holders(limit: u64, holders: Box<dyn Holders>) -> Arc<Self> {
         let [used, arriving, leaving, history] = [0; 4].map(AtomicU64::new);
-        Arc::new(Self { limit, used, arriving, leaving, history, holders: Mutex::default() })
+        Arc::new(Self { limit, used, arriving, leaving, history, holders })
     }
 
     /// Bytes held now.
@@ -68,9 +94,7 @@ impl Budget {
 
     /// From now on, this one's history is evicted when room is needed.
     pub fn register(&self, holder: Weak<dyn Holder>) {
-        let mut holders = self.holders();
-        holders.retain(|holder| holder.strong_count() > 0);
-        holders.push(holder);
+        self.holders.add(holder);
     }
 
     /// A share of `bytes` for what is accepted, or nothing where that would exceed the limit though no history is left.
@@ -123,12 +147,12 @@ impl Budget {
 
     /// What of it each holder is owed whatever the others do.
     fn fair_share(&self) -> u64 {
-        self.room_for_history() / (self.holders().len().max(1) as u64)
+        self.room_for_history() / (self.holders.all().len().max(1) as u64)
     }
 
     /// Has the largest holders let go of `bytes` together, as long as they hold more than `floor`.
     fn evict(&self, bytes: u64, floor: u64, may_wait: bool) {
-        let holders: Vec<_> = self.holders().iter().filter_map(Weak::upgrade).collect();
+        let holders = self.holders.all();
         let held = holders.iter().filter_map(|holder| Some((holder.held(may_wait)?, holder)));
         let mut held: Vec<_> = held.filter(|(bytes, _)| *bytes > floor).collect();
         held.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
@@ -136,10 +160,6 @@ impl Budget {
         for (_, holder) in held.iter().take_while(|(bytes, _)| *bytes > level) {
             holder.shrink(level, may_wait);
         }
-    }
-
-    fn holders(&self) -> std::sync::MutexGuard<'_, Vec<Weak<dyn Holder>>> {
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,9 +287,28 @@ impl Drop for Lease {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    #[derive(Debug, Default)]
+    struct Heaps(Mutex<Vec<Weak<dyn Holder>>>);
+
+    impl Holders for Heaps {
+        fn add(&self, holder: Weak<dyn Holder>) {
+            self.0.lock().unwrap().push(holder);
+        }
+
+        fn all(&self) -> Vec<Arc<dyn Holder>> {
+            self.0.lock().unwrap().iter().filter_map(Weak::upgrade).collect()
+        }
+    }
+
+    fn of(limit: u64) -> Arc<Budget> {
+        Budget::with_holders(limit, Box::<Heaps>::default())
+    }
 
     /// Holds history in one piece.
     #[derive(Debug)]
@@ -324,7 +363,7 @@ mod tests {
 
     #[test]
     fn what_arrives_gets_a_quarter_and_history_gives_way_to_it() {
-        let budget = Budget::new(100);
+        let budget = of(100);
         let heap = Heap::of(&budget, 75);
         let accepted = budget.reserve(25);
         let (mut body, mut other) = (budget.lease(Rank::Arriving), budget.lease(Rank::Arriving));
@@ -338,7 +377,7 @@ mod tests {
 
     #[test]
     fn what_is_accepted_takes_the_place_of_the_largest_history() {
-        let budget = Budget::new(100);
+        let budget = of(100);
         let (large, small) = (Heap::of(&budget, 60), Heap::of(&budget, 15));
         let shares = [25, 20, 20].map(|bytes| budget.reserve(bytes));
         assert!(shares.iter().all(Option::is_some));
@@ -350,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_holder_has_its_fair_share_from_those_who_hold_more() {
-        let budget = Budget::new(1024);
+        let budget = of(1024);
         let (greedy, modest) = (Heap::of(&budget, 700), Heap::of(&budget, 68));
         let late = Heap::of(&budget, 0);
         let mut lease = late.0.lock().unwrap();

@@ -203,7 +203,7 @@ fn what_was_put_back_is_read_again_or_is_a_gap() {
 
 #[test]
 fn full_inboxes_make_room_for_what_is_sent_and_readers_are_told() {
-    let budget = Budget::new(256 << 10);
+    let budget = Budget::with_holders(256 << 10, Box::<Inboxes>::default());
     let hubs: Vec<_> = (0..16).map(|_| Hub::new(inbox::Policy::default(), 1, &budget, 1)).collect();
     let mut reader = hubs[0].subscribe(From::Latest);
     for hub in &hubs {
@@ -218,7 +218,7 @@ fn full_inboxes_make_room_for_what_is_sent_and_readers_are_told() {
 
 #[test]
 fn a_flooded_inbox_takes_nothing_of_what_is_owed_to_another() {
-    let budget = Budget::new(64 << 10);
+    let budget = Budget::with_holders(64 << 10, Box::<Inboxes>::default());
     let policy = || inbox::Policy { max_messages: 1_000_000, max_bytes: 1 << 30, ..inbox::Policy::default() };
     let (quiet, late, loud) =
         (Hub::new(policy(), 1, &budget, 1), Hub::new(policy(), 1, &budget, 1), Hub::new(policy(), 1, &budget, 1));

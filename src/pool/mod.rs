@@ -35,7 +35,7 @@ use crate::{
         phase::Phase,
         receipt::{self, Receipt},
     },
-    hub::{self, Hub},
+    hub::{self, Hub, Inboxes},
     link::{Looker, Order},
     observe::{self, Families, Spans},
 };
@@ -121,7 +121,7 @@ impl Pool {
         seed: u64,
         spans: Option<Arc<Spans>>,
     ) -> Self {
-        let budget = Budget::new(config.limits.memory);
+        let budget = Budget::with_holders(config.limits.memory, Box::<Inboxes>::default());
         let first_cursor = first_cursor(SystemTime::now());
         let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families));
         let receipts = Receipts::new(config.limits.receipts);
