@@ -144,3 +144,33 @@ async fn receipts_of_an_idle_pool_are_forgotten_in_time() {
     tokio::time::sleep(keep + Duration::from_secs(30)).await;
     assert!(pool.receipt(receipt.id).is_none());
 }
+
+#[tokio::test]
+async fn what_is_paused_while_connecting_ends_as_browsers_have_it() {
+    // It accepts, and never answers the upgrade.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("ws://{}/", silent.local_addr().expect("it is bound"));
+    let config = config::parse_toml(&format!("[endpoints.e]\nurl = '{url}'"), "test.toml").expect("it is valid").config;
+    let families = Families::register(&Registry::new(), false).expect("metrics register");
+    let pool = Pool::start(Arc::new(config), families, 1).await;
+    let connecting = async {
+        while pool.link("e", 0).expect("it is configured").phase != Phase::Connecting {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, connecting).await.expect("it dials");
+    let mut events = pool.subscribe_all(hub::From::Latest);
+    pool.command("e", 0, Verb::Pause).await.expect("the link obeys");
+    let mut told = Vec::new();
+    while told.len() < 4 {
+        let next = events.next_within(PATIENCE).await.expect("there is more");
+        let hub::Next::Entry(entry) = next else { panic!("{next:?}") };
+        told.push(match &entry.item {
+            hub::Item::Phase { phase, .. } => phase.to_string(),
+            hub::Item::Error { cause, .. } => format!("error {cause}"),
+            hub::Item::Close(closed) => format!("close {} {} {}", closed.code, closed.was_clean, closed.cause),
+            item => panic!("{item:?}"),
+        });
+    }
+    assert_eq!(told, ["closing", "error operator", "close 1006 false operator", "paused"]);
+}
