@@ -22,7 +22,6 @@ use super::{
     messages::{TIMEOUT, data, name_of_send, ordering_key},
     problem::{Problem, unbuffered},
     query::Params,
-    wire,
 };
 use crate::{
     core::{budget::Rank, receipt::Receipt},
@@ -36,7 +35,8 @@ const CHUNK: usize = 256;
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// A line of a batch: a JSON string, or this.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Line {
     /// Text, or binary data in base64.
@@ -45,23 +45,23 @@ pub(super) struct Line {
     #[serde(default)]
     binary: bool,
     /// Ordering and conflation key.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(test, schema(value_type = Option<String>))]
     key: Option<Box<str>>,
     /// Not sent after this, such as `20s`.
     ttl: Option<String>,
     /// This link; none: the pool chooses.
     link: Option<u32>,
     /// A repeat within 10 minutes has the first one's receipt.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(test, schema(value_type = Option<String>))]
     idempotency_key: Option<Box<str>>,
 }
 
 /// `POST /v1/endpoints/{name}/messages:batch`: NDJSON in, a receipt or a problem a line out, in order.
-#[utoipa::path(post, path = "/v1/endpoints/{name}/messages:batch", tag = "messages", operation_id = "batch",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/endpoints/{name}/messages:batch", tag = "messages", operation_id = "batch",
     params(("name" = String, Path, description = "The endpoint."),
         ("on_full" = Option<String>, Query, description = "A line refused with 429: `next` goes on behind it (default), `stop` tries none of the lines behind it.")),
     request_body(content = Line, description = "A JSON string or an object a line.", content_type = "application/x-ndjson"),
-    responses((status = 200, description = "A receipt or a problem a line, in order.", body = wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "A receipt or a problem a line, in order.", body = super::wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn batch(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,

@@ -17,7 +17,6 @@ use super::{
     convert, json,
     links::number,
     problem::{Problem, answer},
-    wire,
 };
 use crate::core::chaos::Fault;
 
@@ -26,7 +25,8 @@ const STALL: Duration = Duration::from_secs(10);
 const STALL_MAX: Duration = Duration::from_hours(1);
 
 /// What is to go wrong.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChaosRequest {
     /// `drop`, `stall`, `half_open` or `close`
@@ -40,11 +40,11 @@ pub(super) struct ChaosRequest {
 }
 
 /// Breaks the connection on purpose; with `api.chaos = true` only.
-#[utoipa::path(post, path = "/v1/links/{name}/{index}/chaos", tag = "links", operation_id = "chaos",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/links/{name}/{index}/chaos", tag = "links", operation_id = "chaos",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
     request_body(content = ChaosRequest),
-    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "The link after it.", body = super::wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn inject(
     State(shared): State<Arc<Shared>>,
     Path((name, index)): Path<(String, String)>,

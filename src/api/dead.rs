@@ -23,11 +23,11 @@ use super::{
 use crate::{core::message::MessageId, pool::DeadLetter};
 
 /// `GET /v1/dead-letters`
-#[utoipa::path(get, path = "/v1/dead-letters", tag = "messages", operation_id = "deadLetters",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/dead-letters", tag = "messages", operation_id = "deadLetters",
     params(("endpoint" = Option<String>, Query, description = "Those of this endpoint."),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
         ("after" = Option<String>, Query, description = "Those after this id, as `next` says.")),
-    responses((status = 200, description = "In order of acceptance, without their data.", body = wire::List<wire::DeadLetter>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "In order of acceptance, without their data.", body = wire::List<wire::DeadLetter>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn letters(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -43,10 +43,10 @@ pub(super) async fn letters(
 }
 
 /// `GET /v1/dead-letters/{id}`
-#[utoipa::path(get, path = "/v1/dead-letters/{id}", tag = "messages", operation_id = "deadLetter",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/dead-letters/{id}", tag = "messages", operation_id = "deadLetter",
     params(("id" = String, Path, description = "As its receipt says."),
         ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`.")),
-    responses((status = 200, description = "With its data.", body = wire::DeadLetter), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "With its data.", body = wire::DeadLetter), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn letter(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -61,9 +61,9 @@ pub(super) async fn letter(
 }
 
 /// Sends a dead letter again, as a new message to the same endpoint and with the same key; accepted, the letter is gone.
-#[utoipa::path(post, path = "/v1/dead-letters/{id}/retry", tag = "messages", operation_id = "retryDeadLetter",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/dead-letters/{id}/retry", tag = "messages", operation_id = "retryDeadLetter",
     params(("id" = String, Path, description = "As its receipt says.")),
-    responses((status = 202, description = "Accepted; the receipt of the new message.", body = wire::Receipt), (status = "default", description = "A problem (RFC 9457); the letter is still there.", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 202, description = "Accepted; the receipt of the new message.", body = wire::Receipt), (status = "default", description = "A problem (RFC 9457); the letter is still there.", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -80,9 +80,9 @@ pub(super) async fn retry(
 }
 
 /// `DELETE /v1/dead-letters/{id}`
-#[utoipa::path(delete, path = "/v1/dead-letters/{id}", tag = "messages", operation_id = "dropDeadLetter",
+#[cfg_attr(test, utoipa::path(delete, path = "/v1/dead-letters/{id}", tag = "messages", operation_id = "dropDeadLetter",
     params(("id" = String, Path, description = "As its receipt says.")),
-    responses((status = 204, description = "It is gone."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 204, description = "It is gone."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn discard(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,

@@ -23,7 +23,6 @@ use super::{
     convert,
     problem::{Problem, unbuffered},
     query::Params,
-    wire,
 };
 use crate::core::budget::{Budget, Rank};
 
@@ -31,14 +30,14 @@ use crate::core::budget::{Budget, Rank};
 const RETRY: Duration = Duration::from_secs(1);
 
 /// `GET /v1/endpoints/{name}/events`
-#[utoipa::path(get, path = "/v1/endpoints/{name}/events", tag = "events", operation_id = "events",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/events", tag = "events", operation_id = "events",
     params(("name" = String, Path, description = "The endpoint."),
         ("from" = Option<String>, Query, description = "`latest` (unless given), `oldest`, or the last cursor seen."),
         ("types" = Option<String>, Query, description = "Only these, with commas between; a gap of the reader's own is always told."),
         ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`."),
         ("on_lag" = Option<String>, Query, description = "`gap` (unless given) or `close`: what happens to a reader that falls behind."),
         ("Last-Event-ID" = Option<String>, Header, description = "The last cursor seen; counts before `from`.")),
-    responses((status = 200, description = "Server-sent events; `data` is this JSON, `id` its cursor.", body = wire::Event, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "Server-sent events; `data` is this JSON, `id` its cursor.", body = super::wire::Event, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn endpoint(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -51,13 +50,13 @@ pub(super) async fn endpoint(
 }
 
 /// `GET /v1/events`
-#[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "poolEvents",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "poolEvents",
     params(("from" = Option<String>, Query, description = "`latest` (unless given), `oldest`, or the last cursor seen."),
         ("types" = Option<String>, Query, description = "Only these, with commas between; a gap of the reader's own is always told."),
         ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`."),
         ("on_lag" = Option<String>, Query, description = "`gap` (unless given) or `close`: what happens to a reader that falls behind."),
         ("Last-Event-ID" = Option<String>, Header, description = "The last cursor seen; counts before `from`.")),
-    responses((status = 200, description = "The same for the whole pool, without messages.", body = wire::Event, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "The same for the whole pool, without messages.", body = super::wire::Event, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn pool(
     State(shared): State<Arc<Shared>>,
     Extension(pass): Extension<Pass>,

@@ -27,11 +27,11 @@ use super::{
 use crate::link::{Direction, FrameKind, Looker, Sight, Tapped};
 
 /// `GET /v1/endpoints/{name}/frames`
-#[utoipa::path(get, path = "/v1/endpoints/{name}/frames", tag = "events", operation_id = "frames",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/frames", tag = "events", operation_id = "frames",
     params(("name" = String, Path, description = "The endpoint."),
         ("link" = Option<u32>, Query, description = "Only this link's frames."),
         ("payloads" = Option<bool>, Query, description = "`true` shows the first 4 KiB of each payload; it takes the scope `admin`.")),
-    responses((status = 200, description = "Server-sent events `frame`, and `gap` where the reader was too slow; `data` is this JSON.", body = wire::Frame, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "Server-sent events `frame`, and `gap` where the reader was too slow; `data` is this JSON.", body = wire::Frame, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn frames(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,

@@ -20,8 +20,8 @@ use super::{
 use crate::{config::Readiness, core::phase::Phase};
 
 /// `GET /livez`: the process answers, and those who hold the links do by the last look at them.
-#[utoipa::path(get, path = "/livez", tag = "daemon", operation_id = "live",
-    responses((status = 200, description = "Alive.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+#[cfg_attr(test, utoipa::path(get, path = "/livez", tag = "daemon", operation_id = "live",
+    responses((status = 200, description = "Alive.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     if let Some(wedged) = shared.pool.wedged() {
         return Err(Problem::new(
@@ -41,9 +41,9 @@ pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Result<Response, 
 }
 
 /// `GET /readyz`
-#[utoipa::path(get, path = "/readyz", tag = "daemon", operation_id = "ready",
+#[cfg_attr(test, utoipa::path(get, path = "/readyz", tag = "daemon", operation_id = "ready",
     params(("links" = Option<String>, Query, description = "Ask for the links of critical endpoints too; the value is ignored.")),
-    responses((status = 200, description = "Ready.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "Ready.", body = wire::Status), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let params = Params::read(query.as_deref(), &["links"])?;
     let mut reasons: Vec<Arc<str>> = Vec::new();

@@ -28,10 +28,10 @@ const LIMIT_MAX: usize = 10_000;
 type Answer = Result<Response, Problem>;
 
 /// `GET /v1/endpoints`
-#[utoipa::path(get, path = "/v1/endpoints", tag = "endpoints", operation_id = "endpoints",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints", tag = "endpoints", operation_id = "endpoints",
     params(("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
         ("after" = Option<String>, Query, description = "Those after this name, as `next` says.")),
-    responses((status = 200, description = "By name.", body = wire::List<wire::Endpoint>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "By name.", body = wire::List<wire::Endpoint>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn endpoints(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -55,9 +55,9 @@ pub(super) async fn endpoints(
 }
 
 /// `GET /v1/endpoints/{name}`
-#[utoipa::path(get, path = "/v1/endpoints/{name}", tag = "endpoints", operation_id = "endpoint",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}", tag = "endpoints", operation_id = "endpoint",
     params(("name" = String, Path, description = "The endpoint.")),
-    responses((status = 200, description = "Its configuration in force without what is secret, its links, and sums.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "Its configuration in force without what is secret, its links, and sums.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
     let links = Some(page(&shared, &|endpoint| endpoint == name, None, None, LIMIT));
@@ -65,12 +65,12 @@ pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path
 }
 
 /// `GET /v1/links`
-#[utoipa::path(get, path = "/v1/links", tag = "links", operation_id = "links",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/links", tag = "links", operation_id = "links",
     params(("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
         ("after" = Option<String>, Query, description = "Those after this link, as `next` says."),
         ("endpoint" = Option<String>, Query, description = "Those of this endpoint."),
         ("phase" = Option<String>, Query, description = "Those in this phase.")),
-    responses((status = 200, description = "By endpoint and index.", body = wire::List<wire::Link>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "By endpoint and index.", body = wire::List<wire::Link>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn links(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -98,27 +98,28 @@ fn page(
 }
 
 /// `GET /v1/links/{name}/{index}`
-#[utoipa::path(get, path = "/v1/links/{name}/{index}", tag = "links", operation_id = "link",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/links/{name}/{index}", tag = "links", operation_id = "link",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
-    responses((status = 200, description = "As it is now.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "As it is now.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn link(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
     let view = shared.pool.link(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
     Ok(answer(StatusCode::OK, &convert::link(&view)))
 }
 
 /// `GET /v1/links/{name}/{index}/history`
-#[utoipa::path(get, path = "/v1/links/{name}/{index}/history", tag = "links", operation_id = "history",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/links/{name}/{index}/history", tag = "links", operation_id = "history",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
-    responses((status = 200, description = "The flight recorder, oldest first.", body = wire::List<wire::HistoryEntry>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "The flight recorder, oldest first.", body = wire::List<wire::HistoryEntry>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn history(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
     let entries = shared.pool.history(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
     Ok(list(entries.iter().map(convert::history).collect(), None))
 }
 
 /// The body of `close`.
-#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct CloseRequest {
     /// 1000 or 3000 to 4999; none: a Close frame without a body.
@@ -128,11 +129,11 @@ pub(super) struct CloseRequest {
 }
 
 /// Closes the connection and stays `paused` until `resume`.
-#[utoipa::path(post, path = "/v1/links/{name}/{index}/close", tag = "links", operation_id = "close",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/links/{name}/{index}/close", tag = "links", operation_id = "close",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
     request_body(content = Option<CloseRequest>, description = "May be left out."),
-    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn close(
     State(shared): State<Arc<Shared>>,
     Path((name, index)): Path<(String, String)>,
@@ -143,10 +144,10 @@ pub(super) async fn close(
 }
 
 /// Closes the connection, if there is one, and dials again at once; a wait, for the backoff or at the door, is cut short.
-#[utoipa::path(post, path = "/v1/links/{name}/{index}/reconnect", tag = "links", operation_id = "reconnect",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/links/{name}/{index}/reconnect", tag = "links", operation_id = "reconnect",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
-    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn reconnect(
     State(shared): State<Arc<Shared>>,
     Path((name, index)): Path<(String, String)>,
@@ -155,28 +156,28 @@ pub(super) async fn reconnect(
 }
 
 /// Closes with 1000 and dials no more until `resume`.
-#[utoipa::path(post, path = "/v1/links/{name}/{index}/pause", tag = "links", operation_id = "pause",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/links/{name}/{index}/pause", tag = "links", operation_id = "pause",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
-    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn pause(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
     command(&shared, &name, &index, Verb::Pause).await
 }
 
 /// Leaves `paused` or `parked` and dials; a wait, for the backoff or at the door, is cut short.
-#[utoipa::path(post, path = "/v1/links/{name}/{index}/resume", tag = "links", operation_id = "resume",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/links/{name}/{index}/resume", tag = "links", operation_id = "resume",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
-    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "The link after it.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn resume(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
     command(&shared, &name, &index, Verb::Resume).await
 }
 
 /// Opens a new connection beside the current one, switches to it between messages, then closes the old one.
-#[utoipa::path(post, path = "/v1/links/{name}/{index}/rotate", tag = "links", operation_id = "rotate",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/links/{name}/{index}/rotate", tag = "links", operation_id = "rotate",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
-    responses((status = 200, description = "The link after it: the rotation has begun.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "The link after it: the rotation has begun.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn rotate(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
     command(&shared, &name, &index, Verb::Rotate).await
 }

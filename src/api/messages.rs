@@ -22,7 +22,6 @@ use super::{
     linger::Lingering,
     problem::{Problem, answer, in_json},
     query::Params,
-    wire,
 };
 use crate::{
     core::{
@@ -45,7 +44,7 @@ const NAME_MAX: usize = 255;
 const KEY_MAX: usize = 512;
 
 /// `POST /v1/endpoints/{name}/messages`
-#[utoipa::path(post, path = "/v1/endpoints/{name}/messages", tag = "messages", operation_id = "send",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/endpoints/{name}/messages", tag = "messages", operation_id = "send",
     params(("name" = String, Path, description = "The endpoint."),
         ("type" = Option<String>, Query, description = "`text` or `binary`, whatever the content type."),
         ("key" = Option<String>, Query, description = "Ordering and conflation key."),
@@ -56,8 +55,8 @@ const KEY_MAX: usize = 512;
         ("Idempotency-Key" = Option<String>, Header, description = "A repeat within 10 minutes has the first one's receipt.")),
     request_body(description = "The message as it is: text (`text/*`, any JSON, a form), or binary.",
         content((String = "text/plain"), (Object = "application/json"), ("application/octet-stream"))),
-    responses((status = 202, description = "Accepted.", body = wire::Receipt),
-        (status = 200, description = "The awaited state was reached.", body = wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 202, description = "Accepted.", body = super::wire::Receipt),
+        (status = 200, description = "The awaited state was reached.", body = super::wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn send(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -134,9 +133,9 @@ impl Wish {
 }
 
 /// `GET /v1/messages/{id}`
-#[utoipa::path(get, path = "/v1/messages/{id}", tag = "messages", operation_id = "receipt",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/messages/{id}", tag = "messages", operation_id = "receipt",
     params(("id" = String, Path, description = "As the receipt says.")),
-    responses((status = 200, description = "What became of it.", body = wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "What became of it.", body = super::wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn receipt(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,

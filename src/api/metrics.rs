@@ -17,7 +17,9 @@ use axum::{
 use http::{HeaderValue, header};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Shared, problem::Problem, wire};
+#[cfg(test)]
+use super::wire;
+use super::{Shared, problem::Problem};
 use crate::core::{
     budget::{Budget, Lease, Rank},
     clock::Clock,
@@ -110,8 +112,8 @@ fn spent() -> Duration {
 }
 
 /// `GET /metrics`, Prometheus text 0.0.4
-#[utoipa::path(get, path = "/metrics", tag = "daemon", operation_id = "metrics",
-    responses((status = 200, description = "Prometheus text 0.0.4.", body = String, content_type = "text/plain"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+#[cfg_attr(test, utoipa::path(get, path = "/metrics", tag = "daemon", operation_id = "metrics",
+    responses((status = 200, description = "Prometheus text 0.0.4.", body = String, content_type = "text/plain"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     let text = shared.scribe.text().await?;
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

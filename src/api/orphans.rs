@@ -23,8 +23,8 @@ use super::{
 };
 
 /// `GET /v1/store`
-#[utoipa::path(get, path = "/v1/store", tag = "daemon", operation_id = "store",
-    responses((status = 200, description = "How it is now.", body = wire::Store), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+#[cfg_attr(test, utoipa::path(get, path = "/v1/store", tag = "daemon", operation_id = "store",
+    responses((status = 200, description = "How it is now.", body = wire::Store), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn store(State(shared): State<Arc<Shared>>, Extension(grant): Extension<Grant>) -> Response {
     let view = shared.pool.store();
     let state = match &view {
@@ -50,8 +50,8 @@ pub(super) async fn store(State(shared): State<Arc<Shared>>, Extension(grant): E
 }
 
 /// `GET /v1/orphans`
-#[utoipa::path(get, path = "/v1/orphans", tag = "messages", operation_id = "orphans",
-    responses((status = 200, description = "By endpoint and link; all at once.", body = wire::List<wire::Orphans>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+#[cfg_attr(test, utoipa::path(get, path = "/v1/orphans", tag = "messages", operation_id = "orphans",
+    responses((status = 200, description = "By endpoint and link; all at once.", body = wire::List<wire::Orphans>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn list(State(shared): State<Arc<Shared>>, Extension(grant): Extension<Grant>) -> Response {
     let orphans = shared.pool.orphans();
     let items = orphans.iter().filter(|held| grant.sees(&held.endpoint)).map(convert::orphans).collect();
@@ -59,7 +59,8 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, Extension(grant): Ex
 }
 
 /// Where orphans are to go.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Home {
     /// The endpoint's name; it must be durable.
@@ -69,11 +70,11 @@ pub(super) struct Home {
 }
 
 /// Gives the messages to another link, behind what that one holds and in their order.
-#[utoipa::path(post, path = "/v1/orphans/{name}/{index}/move", tag = "messages", operation_id = "moveOrphans",
+#[cfg_attr(test, utoipa::path(post, path = "/v1/orphans/{name}/{index}/move", tag = "messages", operation_id = "moveOrphans",
     params(("name" = String, Path, description = "Whose they are."),
         ("index" = u32, Path, description = "Which link's.")),
     request_body(content = Home, description = "Where they go."),
-    responses((status = 200, description = "How many were moved.", body = wire::Count), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "How many were moved.", body = wire::Count), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn relocate(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -93,10 +94,10 @@ pub(super) async fn relocate(
 }
 
 /// Discards the messages; their receipts say `dropped`, `removed`.
-#[utoipa::path(delete, path = "/v1/orphans/{name}/{index}", tag = "messages", operation_id = "discardOrphans",
+#[cfg_attr(test, utoipa::path(delete, path = "/v1/orphans/{name}/{index}", tag = "messages", operation_id = "discardOrphans",
     params(("name" = String, Path, description = "Whose they are."),
         ("index" = u32, Path, description = "Which link's.")),
-    responses((status = 200, description = "How many were discarded.", body = wire::Count), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 200, description = "How many were discarded.", body = wire::Count), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn discard(
     State(shared): State<Arc<Shared>>,
     Path((name, index)): Path<(String, String)>,

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, header};
 
-use super::{problem::Problem, wire};
+use super::problem::Problem;
 
 /// Where the page's files are.
 pub(super) const PATH: &str = "/page/{file}";
@@ -61,8 +61,8 @@ pub(super) fn is_at(path: &str) -> bool {
 }
 
 /// `GET /`
-#[utoipa::path(get, path = "/", tag = "daemon", operation_id = "page",
-    responses((status = 200, description = "The status page, for people.", body = String, content_type = "text/html"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+#[cfg_attr(test, utoipa::path(get, path = "/", tag = "daemon", operation_id = "page",
+    responses((status = 200, description = "The status page, for people.", body = String, content_type = "text/html"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn page() -> Response {
     sealed(Html(include_str!("page/index.html")).into_response())
 }

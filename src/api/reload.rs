@@ -10,7 +10,6 @@ use http::StatusCode;
 use super::{
     Shared, convert,
     problem::{self, Problem},
-    wire,
 };
 use crate::config::Plan;
 
@@ -47,15 +46,15 @@ pub enum ReloadError {
 }
 
 /// `GET /v1/plan`
-#[utoipa::path(get, path = "/v1/plan", tag = "daemon", operation_id = "plan",
-    responses((status = 200, description = "What a reload would do, link by link.", body = wire::Plan), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+#[cfg_attr(test, utoipa::path(get, path = "/v1/plan", tag = "daemon", operation_id = "plan",
+    responses((status = 200, description = "What a reload would do, link by link.", body = super::wire::Plan), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn plan(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     answer(shared.reload.plan().await)
 }
 
 /// `POST /v1/reload`
-#[utoipa::path(post, path = "/v1/reload", tag = "daemon", operation_id = "reload",
-    responses((status = 200, description = "What was done, link by link.", body = wire::Plan), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+#[cfg_attr(test, utoipa::path(post, path = "/v1/reload", tag = "daemon", operation_id = "reload",
+    responses((status = 200, description = "What was done, link by link.", body = super::wire::Plan), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn reload(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     answer(shared.reload.reload().await)
 }

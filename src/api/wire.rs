@@ -17,7 +17,6 @@ use std::{
 
 use crate::core::clock;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 pub use daemon::{Access, Daemon, LastReload};
 pub use endpoint::{
@@ -29,7 +28,8 @@ pub use frame::Frame;
 pub use kept::{Count, DeadLetter, Orphans, Store};
 
 /// A part of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct List<T> {
     /// In order.
     pub items: Vec<T>,
@@ -38,7 +38,8 @@ pub struct List<T> {
 }
 
 /// A link as it is now.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
     /// The endpoint's name.
@@ -93,7 +94,8 @@ pub struct Link {
 }
 
 /// A rotation under way.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
     /// `waiting` for the next attempt, `dialing`, `standby` (the new connection is open, the old one is to prove what has been
@@ -110,7 +112,8 @@ pub struct Rotation {
 }
 
 /// How a connection or an attempt ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LastClose {
     /// From the Close frame received; 1005 it had none, 1006 there was no Close frame.
@@ -132,7 +135,8 @@ pub struct LastClose {
 }
 
 /// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Receipt {
     /// Names the message.
     pub id: String,
@@ -157,7 +161,8 @@ pub struct Receipt {
 }
 
 /// Something happened; which keys there are depends on `type`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Event {
     /// `open`, `message`, `error`, `close`, `phase`, `gap`
@@ -225,7 +230,8 @@ pub struct Event {
 }
 
 /// An end of a gap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Edge {
     /// A cursor.
@@ -235,7 +241,8 @@ pub enum Edge {
 }
 
 /// A line of the flight recorder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
     /// When.
@@ -257,7 +264,8 @@ pub struct HistoryEntry {
 }
 
 /// How long the steps of an attempt took; `null` for a step not reached or not needed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
     /// Name resolution.
@@ -275,7 +283,8 @@ pub struct Timings {
 }
 
 /// What a reload does to a link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Change {
     /// `NAME/INDEX`
     pub link: String,
@@ -286,7 +295,8 @@ pub struct Change {
 }
 
 /// What a reload does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Plan {
     /// Link by link, in order of endpoint and index.
@@ -300,7 +310,8 @@ pub struct Plan {
 }
 
 /// The daemon's own state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// `alive` or `ready`
@@ -317,7 +328,8 @@ pub struct Status {
 }
 
 /// What went wrong (RFC 9457). Further members depend on the type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `urn:wskeeper:problem:NAME`
     #[serde(rename = "type")]

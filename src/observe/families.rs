@@ -143,7 +143,7 @@ impl Families {
         let endpoint = Registrar { registry, base: &["endpoint"] };
         let daemon = Registrar { registry, base: &[] };
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(super::own::Own::new()?))?;
         Ok(Arc::new(Self {
             per_link,
             link: PerLink::register(&link)?,

@@ -6,6 +6,8 @@
 mod endpoint;
 mod families;
 mod handles;
+#[cfg(target_os = "linux")]
+mod own;
 mod render;
 mod series;
 mod spans;

@@ -39,7 +39,6 @@ use super::{
     places::Place,
     problem::Problem,
     query::Params,
-    wire,
 };
 use crate::{config, core::close::MAX_REASON_BYTES, link::Lent};
 
@@ -54,14 +53,14 @@ const READ_BUFFER: usize = 1 << 10;
 type Socket = WebSocketStream<Lent<TokioIo<Upgraded>>>;
 
 /// `GET /v1/endpoints/{name}/ws`
-#[utoipa::path(get, path = "/v1/endpoints/{name}/ws", tag = "events", operation_id = "socket",
+#[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/ws", tag = "events", operation_id = "socket",
     params(("name" = String, Path, description = "The endpoint."),
         ("link" = Option<u32>, Query, description = "This link only, both ways."),
         ("from" = Option<String>, Query, description = "`latest` (unless given), `oldest`, or the last cursor seen."),
         ("types" = Option<String>, Query, description = "Only these, with commas between; a gap of the reader's own is always told."),
         ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`."),
         ("on_lag" = Option<String>, Query, description = "`gap` (unless given) or `close`: what happens to a reader that falls behind.")),
-    responses((status = 101, description = "A WebSocket; with the subprotocol wskeeper.v1.json an envelope."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem)))]
+    responses((status = 101, description = "A WebSocket; with the subprotocol wskeeper.v1.json an envelope."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,

@@ -3,10 +3,10 @@
 //! `at` is the daemon's own clock: a reader elsewhere that shows how long ago something was must reckon from it.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// The daemon as it is now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Daemon {
     /// Its version.
@@ -26,7 +26,8 @@ pub struct Daemon {
 }
 
 /// How the last reading of the configuration went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LastReload {
     /// Whether it was applied. If not, the one before is in force.
@@ -36,7 +37,8 @@ pub struct LastReload {
 }
 
 /// What the caller's token allows; everything where no tokens are configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Access {
     /// Of `read`, `send`, `admin`.
     pub scopes: Vec<String>,

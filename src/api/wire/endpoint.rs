@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{Link, List};
 
 /// An endpoint: its configuration without what is secret, and sums over its links.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Endpoint {
     /// The name.
     pub name: String,
@@ -25,7 +25,8 @@ pub struct Endpoint {
 }
 
 /// An endpoint's configuration in force.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointConfig {
     /// `url` or `urls`, with references as they are written, without userinfo and query.
@@ -67,7 +68,8 @@ pub struct EndpointConfig {
 }
 
 /// A header as configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Header {
     /// Its name.
     pub name: String,
@@ -76,7 +78,8 @@ pub struct Header {
 }
 
 /// `heartbeat`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
     /// Whether pings are sent.
@@ -92,7 +95,8 @@ pub struct Heartbeat {
 }
 
 /// `reconnect`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Reconnect {
     /// The first retry comes within this.
@@ -112,7 +116,8 @@ pub struct Reconnect {
 }
 
 /// `rotation`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RotationKeys {
     /// A new connection may be open beside the old one.
@@ -122,7 +127,8 @@ pub struct RotationKeys {
 }
 
 /// A row of `outcomes`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Outcome {
     /// All that is not `null` must match.
     #[serde(rename = "match")]
@@ -134,7 +140,8 @@ pub struct Outcome {
 }
 
 /// What a row looks at.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Match {
     /// A close code, or a range such as `4000-4099`.
     pub code: Option<String>,
@@ -147,7 +154,8 @@ pub struct Match {
 }
 
 /// `outbox`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Outbox {
     /// Messages held at most, by each link.
@@ -177,7 +185,8 @@ pub struct Outbox {
 }
 
 /// `outbox.ack`: JSON pointers (RFC 6901) to the value that a message and its acknowledgement share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Ack {
     /// Into what is sent.
@@ -187,7 +196,8 @@ pub struct Ack {
 }
 
 /// `inbox`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Inbox {
     /// Messages kept at most.
@@ -201,7 +211,8 @@ pub struct Inbox {
 }
 
 /// `tls`; files are named, not shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// Authorities trusted instead of the platform's.
@@ -217,7 +228,8 @@ pub struct Tls {
 }
 
 /// `receipts`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Receipts {
     /// After a message's end.
@@ -225,7 +237,8 @@ pub struct Receipts {
 }
 
 /// Sums over an endpoint's links.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
     /// Links by phase; every phase is there.

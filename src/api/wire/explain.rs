@@ -1,12 +1,12 @@
 //! Why a link is where it is: facts for programs, and the same as sentences for people.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{LastClose, Link, Timings};
 
 /// Why a link is where it is, what comes next, what would help.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The link as it is now.
@@ -30,7 +30,8 @@ pub struct Explanation {
 }
 
 /// A time without a connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Outage {
     /// When it began.
     pub since: String,
@@ -39,7 +40,8 @@ pub struct Outage {
 }
 
 /// A row of the outcome table that decided.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Ruling {
     /// What the row looks at.
@@ -55,7 +57,8 @@ pub struct Ruling {
 }
 
 /// A place in the line for admission.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
     /// Attempts that come before it.
@@ -79,7 +82,8 @@ pub struct Standing {
 }
 
 /// One attempt.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// When it began.

@@ -1,10 +1,10 @@
 //! A frame as somebody who looks sees it go by.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// A frame that went by, or a gap; keys that it does not have are left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Frame {
     /// `frame` or `gap`

@@ -3,10 +3,10 @@
 //! A dead letter has its `data` where it is asked for alone; a list leaves it out.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// A message that its peer refused.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     /// Names the message, as its receipt does.
@@ -33,7 +33,8 @@ pub struct DeadLetter {
 }
 
 /// Stored messages of a link that the configuration has no more.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Orphans {
     /// Whose they are.
     pub endpoint: String,
@@ -46,14 +47,16 @@ pub struct Orphans {
 }
 
 /// How many messages an operator's word concerned.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Count {
     /// Messages moved or discarded.
     pub messages: u64,
 }
 
 /// How the store of durable outboxes and inboxes is, and what waits for an operator.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
     /// `unused` (no endpoint needs it), `ok`, or `failed`: durable messages are refused.

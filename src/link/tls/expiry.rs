@@ -3,13 +3,48 @@
 //! What is read here is for a metric only: whether a certificate is good was decided in the handshake. A peer's certificate
 //! is a stranger's bytes; one that cannot be read has no date, and is no failure.
 
+use std::time::Duration;
+
+use der::{
+    Decode, Reader, SliceReader, Tag,
+    asn1::{GeneralizedTime, UtcTime},
+};
 use rustls::pki_types::CertificateDer;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 /// When the first certificate of a chain expires, in seconds since 1970.
 pub(super) fn of(chain: &[CertificateDer<'_>]) -> Option<i64> {
-    let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+    let mut certificate = SliceReader::new(chain.first()?).ok()?;
+    let end = certificate.sequence(in_certificate).ok()?;
+    i64::try_from(end.as_secs()).ok()
+}
+
+/// RFC 5280 §4.1: what is signed, and the signature.
+fn in_certificate(certificate: &mut SliceReader<'_>) -> der::Result<Duration> {
+    let end = certificate.sequence(in_signed_part)?;
+    certificate.drain(certificate.remaining_len())?;
+    Ok(end)
+}
+
+fn in_signed_part(part: &mut SliceReader<'_>) -> der::Result<Duration> {
+    // The version, which the first one leaves out.
+    if Tag::peek(part)?.is_context_specific() {
+        part.tlv_bytes()?;
+    }
+    for _skipped in ["serialNumber", "signature", "issuer"] {
+        part.tlv_bytes()?;
+    }
+    let end = part.sequence(in_validity)?;
+    part.drain(part.remaining_len())?;
+    Ok(end)
+}
+
+fn in_validity(validity: &mut SliceReader<'_>) -> der::Result<Duration> {
+    let _not_before = validity.tlv_bytes()?;
+    if Tag::peek(validity)? == Tag::UtcTime {
+        Ok(UtcTime::decode(validity)?.to_unix_duration())
+    } else {
+        Ok(GeneralizedTime::decode(validity)?.to_unix_duration())
+    }
 }
 
 #[cfg(test)]
