@@ -344,7 +344,7 @@ def endpoint():
         series("Round trip", "From ping to pong. A rise comes before timeouts.", quantiles("ping_rtt_seconds"), "s", 12),
         series("Pings and timeouts", "A timeout is a connection given up, because nothing was heard after a ping.",
                [(f"sum(rate({select('pings_sent_total')}[$__rate_interval]))", "pings"), (f"sum(rate({select('heartbeat_timeouts_total')}[$__rate_interval]))", "timeouts"),
-                (f"sum(rate({select('pongs_refused_total')}[$__rate_interval])) > 0", "pongs refused"),
+                (f"sum(rate({select('pongs_refused_total')}[$__rate_interval]))", "pongs refused"),
                 (f"sum(rate({select('link_panics_total')}[$__rate_interval]))", "panics")], "ops", 12, colors={"timeouts": RED, "panics": PURPLE}),
         row("Messages"),
         series("Messages", "Received, and handed to the network.", [(rate("messages_total", "direction, type"), "{{direction}} {{type}}")], "ops"),

@@ -35,6 +35,8 @@ pub(super) enum Need {
     Read,
     /// Of all endpoints at once, and cannot be told apart.
     ReadAll,
+    /// The numbers of all endpoints: also for a token that is for none, as Prometheus has one.
+    Metrics,
     Send,
     /// Who may send may ask what became of it.
     ReadOrSend,
@@ -49,7 +51,7 @@ impl Need {
     pub(super) const fn scopes(self) -> &'static [&'static [Scope]] {
         match self {
             Self::Open | Self::Any => &[],
-            Self::Read | Self::ReadAll => &[&[Scope::Read]],
+            Self::Read | Self::ReadAll | Self::Metrics => &[&[Scope::Read]],
             Self::Send => &[&[Scope::Send]],
             Self::ReadOrSend => &[&[Scope::Read], &[Scope::Send]],
             Self::ReadAndSend => &[&[Scope::Read, Scope::Send]],
@@ -60,7 +62,7 @@ impl Need {
     /// Whether it concerns all endpoints at once.
     pub(super) const fn is_of_all(self) -> bool {
         match self {
-            Self::ReadAll | Self::AdminAll => true,
+            Self::ReadAll | Self::Metrics | Self::AdminAll => true,
             Self::Open | Self::Any | Self::Read | Self::Send | Self::ReadOrSend | Self::ReadAndSend | Self::Admin => {
                 false
             }
@@ -235,7 +237,8 @@ fn authorize(
     if let Some(endpoint) = endpoint.filter(|endpoint| !grant.sees(endpoint)) {
         return Err(forbidden(format!("the token {:?} is not for the endpoint {endpoint:?}", token.name)));
     }
-    if need.is_of_all() && grant.endpoints.is_some() {
+    let is_for_none = grant.endpoints.as_ref().is_some_and(|list| list.is_empty());
+    if need.is_of_all() && grant.endpoints.is_some() && !(need == Need::Metrics && is_for_none) {
         let detail = format!("this is of all endpoints, and the token {:?} is for some of them only", token.name);
         return Err(forbidden(detail));
     }

@@ -43,7 +43,7 @@ calls! {
     get "/" Open page::page,
     get "/livez" Open health::live,
     get "/readyz" Open health::ready,
-    get "/metrics" ReadAll metrics::metrics,
+    get "/metrics" Metrics metrics::metrics,
     get "/v1/openapi.json" Any openapi::document,
     get "/v1/daemon" Any daemon::daemon,
     get "/v1/endpoints" Read links::endpoints,

@@ -66,6 +66,10 @@ async fn buffered_amount_is_the_sum_of_what_is_held_at_each_step_up_to_the_limit
 async fn assert_held(daemon: &Daemon, bytes: usize) {
     let link = daemon.api.link("e/0").await;
     assert_eq!(link["bufferedAmount"], bytes, "{link}");
-    let metric = daemon.api.metric(BUFFERED).await.map(|value| value.to_string());
-    assert_eq!(metric, Some(bytes.to_string()));
+    // A text of metrics is shared by those who ask for it together, and may be of a moment ago.
+    until("the metric", || async {
+        let metric = daemon.api.metric(BUFFERED).await.map(|value| value.to_string());
+        if metric == Some(bytes.to_string()) { Ok(()) } else { Err(metric) }
+    })
+    .await;
 }

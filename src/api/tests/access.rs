@@ -157,3 +157,21 @@ async fn what_is_not_there_needs_a_token_too() {
         assert!(status == wanted || status == 403, "{method} {path}: {status}");
     }
 }
+
+/// As Prometheus has one.
+#[tokio::test]
+async fn a_token_for_no_endpoint_reads_metrics_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("metrics");
+    std::fs::write(&file, "of-prometheus").unwrap();
+    let file = file.display();
+    let token = format!("token = \"${{file:{file}}}\"\nscopes = [\"read\"]\nendpoints = []\n");
+    let endpoint = "[endpoints.a]\nurl = \"ws://127.0.0.1:1/\"\n";
+    let bench = Bench::new(&format!("[[api.tokens]]\nname = \"metrics\"\n{token}{endpoint}")).await;
+    for (path, wanted) in
+        [("/metrics", 200), ("/v1/links/a/0", 403), ("/v1/endpoints/a/events", 403), ("/v1/plan", 403)]
+    {
+        assert_eq!(ask(&bench, "get", path, Some("of-prometheus")).await.0, wanted, "{path}");
+    }
+    assert!(!ask(&bench, "get", "/v1/links", Some("of-prometheus")).await.1.contains("\"a\""));
+}
