@@ -68,7 +68,7 @@ test('ten thousand links', async (t) => {
 
   // Every waiting link changes its phase at once.
   await page.evaluate(() => scrollTo(0, 0));
-  daemon.configure('');
+  daemon.configure('', '', 'allow_empty = true');
   assert.equal((await fetch(`${daemon.url}v1/reload`, { method: 'POST' })).status, 200);
   await page.getByText('The configuration has no links.').waitFor();
   assert.deepEqual(page.faults, []);

@@ -82,8 +82,9 @@ export class Daemon {
     return daemon;
   }
 
-  configure(sections, keys = '') {
-    const head = `[api]\nlisten = "127.0.0.1:${this.port}"\n${keys}\n[log]\nlevel = "warn"\n`;
+  configure(sections, keys = '', top = '') {
+    const head = `${top}
+[api]\nlisten = "127.0.0.1:${this.port}"\n${keys}\n[log]\nlevel = "warn"\n`;
     writeFileSync(join(this.folder, 'wskeeper.toml'), head + sections);
   }
 

@@ -27,7 +27,7 @@ fn launch_with(sections: &str, socket: impl Into<OwnedFd>) -> Daemon {
 
 async fn get(port: u16, host: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-    let request = format!("GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /v1/daemon HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -82,7 +82,7 @@ async fn tokens_that_a_reload_takes_away_do_not_open_the_api_to_other_machines()
         answer
     };
     assert!(status("/v1/endpoints").await.starts_with("HTTP/1.1 401"));
-    daemon.configure("");
+    daemon.configure("[endpoints.e]\nurl = \"ws://127.0.0.1:1/\"");
     daemon.signal(nix::sys::signal::Signal::SIGHUP);
     until("the reload", || async { daemon.log().contains("configuration reloaded").then_some(()).ok_or("not yet") })
         .await;

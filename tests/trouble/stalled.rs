@@ -122,7 +122,7 @@ async fn faults_at_the_start_end_the_daemon_though_nobody_reads_them() {
     let (_reader, writer) = full_pipe();
     daemon.log_to(writer);
     daemon.launch();
-    assert_eq!(daemon.end().await.code(), Some(1));
+    assert_eq!(daemon.end().await.code(), Some(2));
 }
 
 #[tokio::test]

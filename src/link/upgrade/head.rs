@@ -81,6 +81,8 @@ pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Respon
     loop {
         while let Some((response, length)) = parse(&came)? {
             came.drain(..length);
+            // What is left lives as long as the connection; most often that is nothing.
+            came.shrink_to_fit();
             gone += length;
             let status = response.status();
             // RFC 9110 §15.2: interim answers that were not asked for are passed over.
