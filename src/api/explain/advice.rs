@@ -297,11 +297,13 @@ mod tests {
         let upgrade = |detail| plain(detailed(Cause::Upgrade, detail));
         let slow = "timed out while waiting for the answer to the upgrade";
         let ended = "the connection was closed by the server before the upgrade request was answered";
+        let long = "the head of the server's answer has more than 100 header lines";
         hold([
             ("does not take a WebSocket upgrade", plain(status(501)), plain(status(503))),
             ("does not take HTTP/1.1", plain(status(505)), plain(status(500))),
             ("does not speak WebSocket", upgrade("the server's 101 is not valid: x"), upgrade(slow)),
-            ("does not speak WebSocket", upgrade("the server did not speak HTTP/1.1"), upgrade(ended)),
+            ("does not speak WebSocket", upgrade("the server did not speak HTTP/1.1"), upgrade(long)),
+            ("sends more headers than are read", upgrade(long), upgrade(ended)),
             ("within connect_timeout, now", upgrade(slow), upgrade(ended)),
             ("hung up in place of an answer", upgrade(ended), upgrade(slow)),
         ]);

@@ -211,6 +211,10 @@ fn about_upgrade(detail: &str, url: &str) -> String {
              and the path; its log may say why."
         ),
         UpgradeTrouble::Request => "Write the URL so that it can be sent: percent-encode its path and query.".into(),
+        UpgradeTrouble::TooLong => format!(
+            "What answers at {url}, or a proxy before it, sends more headers than are read here: have it send fewer (cookies, \
+             tracing, policies)."
+        ),
         UpgradeTrouble::Answer => format!("What answers at {url} does not speak WebSocket: check host, port and path."),
     }
 }

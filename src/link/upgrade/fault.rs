@@ -13,6 +13,7 @@ use crate::{
 
 const REQUEST: &str = "the URL's";
 const HUNG_UP: &str = "the connection was";
+const TOO_LONG: &str = "the head of the server's answer";
 
 /// What kind of trouble a failure of the upgrade is that has no status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum UpgradeTrouble {
     Request,
     /// The connection ended before an answer.
     HungUp,
+    /// There was an answer, and its head has more bytes or lines than are read.
+    TooLong,
     /// There was an answer, and it is not that of a WebSocket server.
     Answer,
 }
@@ -32,6 +35,8 @@ impl UpgradeTrouble {
             Self::Request
         } else if detail.starts_with(HUNG_UP) {
             Self::HungUp
+        } else if detail.starts_with(TOO_LONG) {
+            Self::TooLong
         } else {
             Self::Answer
         }
@@ -53,10 +58,10 @@ pub(in crate::link) enum UpgradeFault {
     #[error("the server did not speak HTTP/1.1 ({0}): is this the right port, and the right one of ws and wss?")]
     NotHttp(String),
     /// The answer's head has no end.
-    #[error("the head of the server's answer is larger than 16 KiB")]
+    #[error("{} is larger than 16 KiB", TOO_LONG)]
     TooLarge,
     /// The answer's head has too many lines.
-    #[error("the server's answer has more than {} header lines", super::head::MOST_LINES)]
+    #[error("{} has more than {} header lines", TOO_LONG, super::head::MOST_LINES)]
     TooManyLines,
     /// The connection ended first.
     #[error("{} closed by the server before the upgrade request was answered", HUNG_UP)]
@@ -139,7 +144,8 @@ mod tests {
             (UpgradeFault::Ended, UpgradeTrouble::HungUp),
             (UpgradeFault::Broken("reset".into()), UpgradeTrouble::HungUp),
             (UpgradeFault::NotHttp("x".into()), UpgradeTrouble::Answer),
-            (UpgradeFault::TooLarge, UpgradeTrouble::Answer),
+            (UpgradeFault::TooLarge, UpgradeTrouble::TooLong),
+            (UpgradeFault::TooManyLines, UpgradeTrouble::TooLong),
             (UpgradeFault::Invalid("it is not HTTP/1.1"), UpgradeTrouble::Answer),
         ];
         for (fault, trouble) in table {
