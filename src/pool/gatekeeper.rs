@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::SystemTime,
 };
 
@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Inner, view::StandingView};
+use super::{endpoints::Endpoints, view::StandingView};
 use crate::{
     core::{
         admission::Policy,
@@ -37,8 +37,8 @@ pub(super) struct Gatekeeper {
     /// A rate limit holds someone back, or somebody waits to look after an address: `run` wakes when the moment has come.
     held_back: Notify,
     families: Arc<Families>,
-    /// Whose links it lets in.
-    pool: OnceLock<Weak<Inner>>,
+    /// Whose links it lets in, to tell them news.
+    endpoints: Weak<Endpoints>,
 }
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ enum Reply {
 }
 
 impl Gatekeeper {
-    pub(super) fn new(policy: Policy, families: Arc<Families>) -> Arc<Self> {
+    pub(super) fn new(policy: Policy, families: Arc<Families>, endpoints: Weak<Endpoints>) -> Arc<Self> {
         let desk = Desk {
             lobby: Lobby::new(policy.total),
             door: Door::new(policy, Instant::now().into_std()),
@@ -80,13 +80,7 @@ impl Gatekeeper {
             next_ticket: 0,
             awake_at: None,
         };
-        Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families, pool: OnceLock::new() })
-    }
-
-    /// Knows the links from now on, to tell them news.
-    pub(super) fn serve(&self, pool: Weak<Inner>) {
-        // There is one pool.
-        let _ = self.pool.set(pool);
+        Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families, endpoints })
     }
 
     pub(super) fn set_policy(self: &Arc<Self>, policy: Policy) {
@@ -195,8 +189,8 @@ impl Gatekeeper {
         };
         self.grant();
         for link in back {
-            let Some(pool) = self.pool.get().and_then(Weak::upgrade) else { return };
-            if let Some(slot) = pool.pod(&link.endpoint).and_then(|pod| pod.slot(link.index)) {
+            let Some(endpoints) = self.endpoints.upgrade() else { return };
+            if let Some(slot) = endpoints.slot(&link.endpoint, link.index) {
                 // One that has so much to do comes when it was told to.
                 let _ = slot.orders.try_send(Box::new(Order::ServerBack));
             }

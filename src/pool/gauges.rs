@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Pool, pod::Pod};
+use super::{handle::Pool, pod::Pod};
 use crate::{
     core::{link::Link, phase::Phase},
     observe::{EndpointGauges, StoreGauges},
@@ -16,8 +16,7 @@ impl Pool {
     /// Brings gauges that nothing pushes up to date; to be called before metrics are rendered.
     pub fn observe(&self) {
         let now = tokio::time::Instant::now().into_std();
-        // Senders need the list too.
-        let pods: Vec<_> = self.inner.pods().values().cloned().collect();
+        let pods = self.inner.endpoints.all();
         for pod in pods {
             pod.metrics.show(pod.gauges(now));
         }

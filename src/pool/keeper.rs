@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Inner, pod::Pod, spool::Spool};
+use super::{endpoints::Endpoints, pod::Pod, spool::Spool};
 use crate::{
     core::entry::{Entry, Item},
     hub::{Hub, Past},
@@ -34,40 +34,38 @@ const SEGMENT: usize = 256 << 10;
 /// in which the disk falls behind.
 const LEAP: u64 = 1_000_000_000;
 
-impl Inner {
-    /// What an earlier life has left of inboxes that nobody has taken up. One that is durable began before the store could be
-    /// opened: what it writes takes the place of what was there.
-    pub(super) fn drop_inboxes(&self) {
-        for name in self.spool.take_inboxes().into_keys() {
-            if !self.pod(&name).is_some_and(|pod| pod.config().inbox.durable) {
-                self.spool.forget_inbox(&name);
-            }
+/// What an earlier life has left of inboxes that nobody has taken up. One that is durable began before the store could be
+/// opened: what it writes takes the place of what was there.
+pub(super) fn drop_inboxes(spool: &Arc<Spool>, endpoints: &Endpoints) {
+    for name in spool.take_inboxes().into_keys() {
+        if !endpoints.get(&name).is_some_and(|pod| pod.config().inbox.durable) {
+            spool.forget_inbox(&name);
         }
     }
+}
 
-    /// Has a durable inbox written to disk. All up to `stored` is there.
-    pub(super) fn keep_inbox(&self, pod: &Pod, durable: bool, stored: u64) {
-        if durable {
-            let (inbox, spool) = (Arc::clone(&pod.sinks.inbox), Arc::clone(&self.spool));
-            pod.set_keeper(Keeper::start(Arc::clone(&pod.name), inbox, spool, Arc::clone(&pod.metrics), stored));
-        }
+/// Has a durable inbox written to disk. All up to `stored` is there.
+pub(super) fn keep_inbox(spool: &Arc<Spool>, pod: &Pod, durable: bool, stored: u64) {
+    if durable {
+        let (inbox, spool) = (Arc::clone(&pod.sinks.inbox), Arc::clone(spool));
+        pod.set_keeper(Keeper::start(Arc::clone(&pod.name), inbox, spool, Arc::clone(&pod.metrics), stored));
     }
+}
 
-    /// An inbox is not to be on disk any more.
-    pub(super) async fn forget_inbox(&self, pod: &Pod) {
-        if let Some(keeper) = pod.take_keeper() {
-            keeper.stop().await;
-            self.spool.forget_inbox(&pod.name);
-        }
+/// An inbox is not to be on disk any more.
+pub(super) async fn forget_inbox(spool: &Arc<Spool>, pod: &Pod) {
+    if let Some(keeper) = pod.take_keeper() {
+        keeper.stop().await;
+        spool.forget_inbox(&pod.name);
     }
+}
 
-    /// Follows a change of `inbox.durability`.
-    pub(super) async fn follow_inbox(&self, pod: &Pod, before: bool, after: bool) {
-        match (before, after) {
-            (false, true) => self.keep_inbox(pod, true, 0),
-            (true, false) => self.forget_inbox(pod).await,
-            (true, true) | (false, false) => {}
-        }
+/// Follows a change of `inbox.durability`.
+pub(super) async fn follow_inbox(spool: &Arc<Spool>, pod: &Pod, before: bool, after: bool) {
+    match (before, after) {
+        (false, true) => keep_inbox(spool, pod, true, 0),
+        (true, false) => forget_inbox(spool, pod).await,
+        (true, true) | (false, false) => {}
     }
 }
 

@@ -6,16 +6,14 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::time::Instant;
-
 use super::{
-    DeadLetter, Inner, Orphans, Page, Pod, Pool, Refused, Send, StoreView,
-    send::{ack_key, cost},
+    DeadLetter, Orphans, Page, Refused, Send, StoreView,
+    handle::{Inner, Pool},
 };
 use crate::{
     core::{
         clock::Clock,
-        message::{Extras, Message, MessageId},
+        message::MessageId,
         receipt::{Fate, Receipt, State},
     },
     link::Order,
@@ -71,7 +69,7 @@ impl Pool {
             patience: std::time::Duration::ZERO,
             payload,
         };
-        let outcome = self.inner.send(send).await;
+        let outcome = self.inner.sender.send(send).await;
         if outcome.is_ok() {
             self.drop_letter(id).await;
         }
@@ -105,11 +103,11 @@ impl Pool {
     async fn rehome(&self, from: (&str, u32), to: (&str, u32)) -> Result<u64, OrphanError> {
         let inner = &self.inner;
         // No other word, and no configuration that brings the link back, comes in between.
-        let _one_at_a_time = inner.applying.lock().await;
+        let _one_at_a_time = inner.supervisor.hold().await;
         let no_home = || OrphanError::NoHome(format!("{}/{}", to.0, to.1));
-        let pod = inner.pod(to.0).filter(|pod| pod.config().link.outbox.durable).ok_or_else(no_home)?;
+        let pod = inner.endpoints.get(to.0).filter(|pod| pod.config().link.outbox.durable).ok_or_else(no_home)?;
         let home = pod.slot(to.1).ok_or_else(no_home)?;
-        let records = inner.orphans_of(from)?;
+        let records = orphans_of(inner, from)?;
         let place = |(endpoint, link): (&str, u32)| (Arc::from(endpoint), link);
         inner.spool.carry_out(Op::Move { from: place(from), to: place(to) }).await?;
         inner.spool.forget(from);
@@ -117,7 +115,7 @@ impl Pool {
         home.set_durable();
         let messages = records.into_iter().map(|record| {
             inner.receipts.rehome(record.id, &home.id);
-            inner.restored(&pod, record)
+            inner.supervisor.restored(&pod, record)
         });
         // A task that has ended leaves them in the store, where the next one of that link finds them.
         let _ = home.orders.send(Box::new(Order::Restore(messages.collect()))).await;
@@ -132,8 +130,8 @@ impl Pool {
 
     async fn discard(&self, of: (&str, u32)) -> Result<u64, OrphanError> {
         let inner = &self.inner;
-        let _one_at_a_time = inner.applying.lock().await;
-        let records = inner.orphans_of(of)?;
+        let _one_at_a_time = inner.supervisor.hold().await;
+        let records = orphans_of(inner, of)?;
         let at = SystemTime::now();
         let keep_until = at.later(crate::core::receipt::CLAIM);
         inner.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
@@ -153,28 +151,8 @@ impl Pool {
     }
 }
 
-impl Inner {
-    fn orphans_of(&self, of: (&str, u32)) -> Result<Vec<Record>, OrphanError> {
-        self.spool.waiting_for(of).ok_or_else(|| OrphanError::None(format!("{}/{}", of.0, of.1)))
-    }
-
-    /// A stored message as an outbox takes it.
-    #[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
-    pub(super) fn restored(&self, pod: &Pod, record: Record) -> Box<Message> {
-        let (now, wall) = (Instant::now().into_std(), SystemTime::now());
-        self.receipts.set_keep(record.id, pod.config().receipts_keep);
-        let ack = ack_key(&pod.config(), &record.payload);
-        // What was accepted once is not refused for want of memory now.
-        let share = self.budget.reserve_beyond(cost(&record.payload, record.key.as_deref()));
-        let extras = Extras { key: record.key, ack, wants_confirmation: false };
-        Box::new(Message {
-            id: record.id,
-            expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(wall).unwrap_or_default())),
-            share,
-            extras: extras.boxed(),
-            payload: record.payload,
-        })
-    }
+fn orphans_of(inner: &Inner, of: (&str, u32)) -> Result<Vec<Record>, OrphanError> {
+    inner.spool.waiting_for(of).ok_or_else(|| OrphanError::None(format!("{}/{}", of.0, of.1)))
 }
 
 /// Does work that must not stop half-way, whoever waits for it. Rare, so that a task for it costs nothing.

@@ -11,7 +11,7 @@ use std::{
     cell::OnceCell,
     collections::BTreeMap,
     fmt,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Inner, Pool, Slot};
+use super::{
+    handle::{Inner, Pool},
+    slot::Slot,
+};
 use crate::{
     core::{
         event::LinkId,
@@ -208,7 +211,7 @@ impl Examiner {
         let (mut asked, mut number) = (Vec::new(), 0);
         let mut missed = BTreeMap::new();
         let known = OnceCell::new();
-        let pods: Vec<_> = inner.pods().values().cloned().collect();
+        let pods = inner.endpoints.all();
         for pod in pods {
             for task in pod.tasks().iter() {
                 let id = &task.slot.id;
@@ -240,12 +243,10 @@ impl Examiner {
 
 /// A change that is under way must take its next step in time.
 fn follow_step(inner: &Inner, last: Option<(u64, Instant)>, now: Instant) -> Result<Option<(u64, Instant)>, Wedged> {
-    if inner.applying.try_lock().is_ok() {
-        return Ok(None);
-    }
-    let step = inner.steps.load(Ordering::Relaxed);
+    let Some(step) = inner.supervisor.under_way() else { return Ok(None) };
     let Some((_, since)) = last.filter(|(seen, _)| *seen == step) else { return Ok(Some((step, now))) };
-    let longest = inner.pods().values().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
+    let longest =
+        inner.endpoints.running().values().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
     let still = now.saturating_duration_since(since);
     if still > STEP.saturating_add(longest) { Err(Wedged::Reload(still)) } else { Ok(Some((step, since))) }
 }

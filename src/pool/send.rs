@@ -4,8 +4,9 @@
 //! refusal takes it out again. What a reader would get wrong: nothing here decides. The link's task and the disk do, and tell
 //! the receipts; so a caller may go at any moment, and who repeats its idempotency key hears the same verdict.
 
+mod way;
+
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
     iter::Peekable,
     mem,
     pin::Pin,
@@ -16,36 +17,29 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
+use self::way::{Way, count};
 use super::{
-    Inner, Pod, Refused, Send, Slot,
-    receipts::{Entered, Entering, Hearing, Verdict},
+    Refused, Send,
+    endpoints::Endpoints,
+    receipts::{Entered, Entering, Hearing, Receipts, Verdict},
+    slot::Slot,
+    spool::Spool,
 };
 use crate::{
     config::Endpoint,
     core::{
-        budget::Share,
+        budget::{Budget, Share},
         message::{Extras, Message, MessageId, Payload},
         outbox::Refusal,
-        phase::Phase,
         receipt::{Receipt, State},
     },
     link::{self, Judge, Offer, Offered, Order, Pledge, Stop},
     observe,
+    store::Record,
 };
 
 /// What is kept beside a payload: the message's own fields, its places in queues, its receipt.
 const BESIDE: usize = 256;
-
-/// Where messages go.
-#[derive(Clone)]
-struct Way {
-    pod: Arc<Pod>,
-    config: Arc<Endpoint>,
-    slot: Arc<Slot>,
-    /// What the first of them asked for.
-    link: Option<u32>,
-    is_keyed: bool,
-}
 
 /// Messages that go one way, their receipts entered.
 #[derive(Default)]
@@ -77,7 +71,31 @@ struct Repeat {
     send: Box<Send>,
 }
 
-impl Inner {
+/// Who takes messages in.
+#[derive(Debug)]
+pub(super) struct Sender {
+    endpoints: Arc<Endpoints>,
+    receipts: Arc<Receipts>,
+    spool: Arc<Spool>,
+    budget: Arc<Budget>,
+}
+
+impl Sender {
+    pub(super) fn new(
+        endpoints: &Arc<Endpoints>,
+        receipts: &Arc<Receipts>,
+        spool: &Arc<Spool>,
+        budget: &Arc<Budget>,
+    ) -> Self {
+        Self {
+            endpoints: Arc::clone(endpoints),
+            receipts: Arc::clone(receipts),
+            spool: Arc::clone(spool),
+            budget: Arc::clone(budget),
+        }
+    }
+
+    /// Hands a message to a link's outbox.
     pub(super) async fn send(&self, send: Send) -> Result<Receipt, Refused> {
         let mut told = None;
         self.send_all(vec![send], Stop::Never, |outcome| told = Some(outcome)).await;
@@ -88,14 +106,14 @@ impl Inner {
     /// Sends several, in order, asking each link once for all that follow each other, and tells what became of `each`, in order,
     /// up to the one at which it is to stop.
     pub(super) async fn send_all(&self, sends: Vec<Send>, stop: Stop, mut each: impl FnMut(Result<Receipt, Refused>)) {
-        let mut told = Told { inner: self, each: &mut each, accepted: Vec::new(), stop, is_over: false };
+        let mut told = Told { sender: self, each: &mut each, accepted: Vec::new(), stop, is_over: false };
         // The patience of all of them ends at the same moment, so that none is let in behind one whose patience is over.
         let now = Instant::now();
         let mut sends = sends.into_iter().peekable();
         while !told.is_over
             && let Some(first) = sends.next()
         {
-            let way = match self.way(&first) {
+            let way = match Way::choose(&self.endpoints, &first) {
                 Ok(way) => way,
                 Err(refused) => {
                     told.outcome(Err(refused));
@@ -122,16 +140,6 @@ impl Inner {
             }
         }
         told.all().await;
-    }
-
-    /// Chooses the link.
-    fn way(&self, send: &Send) -> Result<Way, Refused> {
-        let pod = self.pod(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
-        let slot = choose(&pod, send.link, send.key.as_deref())
-            // At the end of a stop there are no links left: that is not the caller's mistake.
-            .map_err(|none| if self.is_draining() { Refused::Draining } else { none })
-            .inspect_err(|refused| count(&pod, refused))?;
-        Ok(Way { config: pod.config(), pod, slot, link: send.link, is_keyed: send.key.is_some() })
     }
 
     /// Enters the receipts of the messages that go the same way.
@@ -196,7 +204,7 @@ impl Inner {
 
     /// Whether the daemon can take so many bytes for this endpoint now; the share of its memory that they get.
     fn admit(&self, way: &Way, bytes: usize) -> Result<Share, Refused> {
-        if self.is_draining() {
+        if self.endpoints.is_draining() {
             return Err(Refused::Draining);
         }
         if way.config.link.outbox.durable
@@ -259,15 +267,6 @@ impl Inner {
 }
 
 impl Way {
-    /// Whether the message goes the same way.
-    fn is_of(&self, send: &Send) -> bool {
-        send.endpoint == self.pod.name
-            && match &send.key {
-                None if !self.is_keyed => send.link == self.link,
-                key => choose(&self.pod, send.link, key.as_deref()).is_ok_and(|slot| Arc::ptr_eq(&slot, &self.slot)),
-            }
-    }
-
     /// What became of a message, by the link's answer; none: its task has ended.
     fn outcome(
         &self,
@@ -282,28 +281,6 @@ impl Way {
             }
             Some(Err(refusal)) => Err(self.turned_away(&receipt, refusal)),
             None => Err(Refused::Draining).inspect_err(|refused| count(&self.pod, refused)),
-        }
-    }
-
-    /// The outbox's refusal, counted.
-    fn turned_away(&self, receipt: &Receipt, refusal: Refusal) -> Refused {
-        self.pod.metrics.refused(observe::Refused::Outbox(refusal));
-        self.refused(refusal, usize::try_from(receipt.bytes).unwrap_or(usize::MAX))
-    }
-
-    fn refused(&self, refusal: Refusal, bytes: usize) -> Refused {
-        let policy = &self.config.link.outbox;
-        let load = self.slot.load();
-        match refusal {
-            Refusal::TooBig => Refused::TooBig { bytes, limit: policy.max_message },
-            Refusal::Down => Refused::Down { link: self.slot.id.to_string(), phase: load.phase },
-            Refusal::Full | Refusal::Wait => Refused::Full {
-                link: self.slot.id.to_string(),
-                messages: usize::try_from(load.queued_messages).unwrap_or(usize::MAX),
-                bytes: load.buffered_amount,
-                max_messages: policy.max_messages,
-                max_bytes: policy.max_bytes,
-            },
         }
     }
 }
@@ -347,7 +324,7 @@ impl Run {
 
 /// Tells outcomes in order; what is not decided yet is told when it is.
 struct Told<'a, F> {
-    inner: &'a Inner,
+    sender: &'a Sender,
     each: &'a mut F,
     accepted: Vec<Result<Accepted, Refused>>,
     stop: Stop,
@@ -371,7 +348,7 @@ impl<F: FnMut(Result<Receipt, Refused>)> Told<'_, F> {
         self.is_over = outcome.as_ref().is_err_and(|refused| refused.ends(self.stop));
         match outcome {
             Ok(Accepted::Now { receipt, hearing: None }) if self.accepted.is_empty() => {
-                (self.each)(Ok(self.inner.taken(receipt)));
+                (self.each)(Ok(self.sender.taken(receipt)));
             }
             Err(refused) if self.accepted.is_empty() => (self.each)(Err(refused)),
             outcome => self.accepted.push(outcome),
@@ -381,7 +358,7 @@ impl<F: FnMut(Result<Receipt, Refused>)> Told<'_, F> {
     async fn all(&mut self) {
         for outcome in mem::take(&mut self.accepted) {
             (self.each)(match outcome {
-                Ok(accepted) => self.inner.heard(accepted).await,
+                Ok(accepted) => self.sender.heard(accepted).await,
                 Err(refused) => Err(refused),
             });
         }
@@ -402,13 +379,29 @@ async fn verdict(mut hearing: Hearing) -> Option<Verdict> {
 }
 
 /// What a message takes of the process's budget: all that is kept of it until it ends.
-pub(super) fn cost(payload: &Payload, key: Option<&str>) -> usize {
+fn cost(payload: &Payload, key: Option<&str>) -> usize {
     payload.len() + key.map_or(0, str::len) + BESIDE
 }
 
 /// The key by which the peer's application will acknowledge the message.
-pub(super) fn ack_key(config: &Endpoint, payload: &Payload) -> Option<Box<str>> {
+fn ack_key(config: &Endpoint, payload: &Payload) -> Option<Box<str>> {
     link::ack::key(payload, &config.link.outbox.ack.as_ref()?.outgoing)
+}
+
+/// A stored message as an outbox takes it. What was accepted once is not refused for want of memory now.
+#[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
+pub(super) fn restored(config: &Endpoint, record: Record, budget: &Arc<Budget>) -> Box<Message> {
+    let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+    let ack = ack_key(config, &record.payload);
+    let share = budget.reserve_beyond(cost(&record.payload, record.key.as_deref()));
+    let extras = Extras { key: record.key, ack, wants_confirmation: false };
+    Box::new(Message {
+        id: record.id,
+        expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(wall).unwrap_or_default())),
+        share,
+        extras: extras.boxed(),
+        payload: record.payload,
+    })
 }
 
 fn receipt(slot: &Slot, payload: &Payload, accepted_at: SystemTime) -> Receipt {
@@ -436,23 +429,6 @@ impl Refused {
     }
 }
 
-/// Counts a refusal that is not the outbox's.
-fn count(pod: &Pod, refused: &Refused) {
-    match refused {
-        Refused::Draining => pod.metrics.refused(observe::Refused::Draining),
-        Refused::Store(_) => pod.metrics.refused(observe::Refused::Store),
-        Refused::Budget { .. } => pod.metrics.refused(observe::Refused::Memory),
-        // The caller's mistake, or told by the outbox.
-        Refused::NoEndpoint(_)
-        | Refused::NoLink { .. }
-        | Refused::TooBig { .. }
-        | Refused::Full { .. }
-        | Refused::Down { .. }
-        // The first one is told of.
-        | Refused::Undecided => {}
-    }
-}
-
 /// Hands messages to their link; answers with what became of each. One whose task has ended drops them, and there is no answer.
 async fn hand_over(slot: &Slot, offers: Vec<Offer>, stop: Stop) -> Vec<Offered> {
     if offers.is_empty() {
@@ -463,34 +439,4 @@ async fn hand_over(slot: &Slot, offers: Vec<Offer>, stop: Stop) -> Vec<Offered> 
         Ok(()) => answer.await.unwrap_or_default(),
         Err(_) => Vec::new(),
     }
-}
-
-/// The link asked for, or the one of the key, or the ready one with the least bufferedAmount.
-fn choose(pod: &Pod, link: Option<u32>, key: Option<&str>) -> Result<Arc<Slot>, Refused> {
-    let links = pod.links();
-    let slot = match (link, key) {
-        (Some(index), _) => pod.slot(index),
-        (None, Some(key)) => key_hash(key)
-            .checked_rem(u64::from(links))
-            .and_then(|place| u32::try_from(place).ok())
-            .and_then(|place| pod.slot(place)),
-        (None, None) => pod.slot_with_least(|load| (rank(load.phase), load.buffered_amount)),
-    };
-    slot.ok_or_else(|| Refused::NoLink { endpoint: pod.name.to_string(), links })
-}
-
-/// Ready links come first, those on the way to it next, those at rest last.
-fn rank(phase: Phase) -> u8 {
-    match phase {
-        Phase::Ready => 0,
-        Phase::Opening | Phase::Connecting | Phase::Waiting | Phase::Closing => 1,
-        Phase::Parked | Phase::Paused => 2,
-    }
-}
-
-/// The same for the same key in every run: `DefaultHasher::new` has fixed keys.
-fn key_hash(key: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
 }

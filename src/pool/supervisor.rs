@@ -5,32 +5,43 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, PoisonError, atomic::Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::{FutureExt, future::join_all};
 use tokio::time::Instant;
 
 use super::{
-    Draining, Inner, Left, Orphans,
+    Draining, Left, Orphans,
+    dead::DeadLetters,
+    endpoints::Endpoints,
+    gatekeeper::PoolGate,
     keeper::{self, seal},
     pod::{Pod, Task},
+    receipts::Receipts,
+    send,
     slot::{Sinks, Slot},
-    spool::Reclaimed,
+    spool::{Reclaimed, Spool},
 };
 use crate::{
     config::{self, Action, Config, Endpoint, Loaded, Plan, Step},
     core::{
+        budget::Budget,
         clock::Clock,
         event::LinkId,
         link::{Input, Link},
+        message::Message,
         phase::Reason,
         receipt::{Fate, State},
     },
     hub::Hub,
     link::{self, Dialer, Inbound, Order},
-    store::Store,
+    observe::{Families, Spans},
+    store::{Record, Store},
 };
 
 /// Orders that may wait for a link's task: as many as it takes in one round.
@@ -41,28 +52,79 @@ const PANIC_WINDOW: Duration = Duration::from_mins(10);
 /// What a task gets to end beyond the time that its link has for closing.
 const GRACE: Duration = Duration::from_millis(500);
 
-impl Inner {
+/// Who starts, changes and ends links.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    parts: Parts,
+    /// One reload at a time, and no operator's change of the store beside it.
+    applying: tokio::sync::Mutex<()>,
+    /// Steps that reloads have taken.
+    steps: AtomicU64,
+    /// The least cursor with which an inbox of this run begins.
+    first_cursor: u64,
+    /// Chance, one number for each task of a link.
+    seed: AtomicU64,
+}
+
+/// What links are made with.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) spool: Arc<Spool>,
+    pub(super) dead: Arc<DeadLetters>,
+    pub(super) gate: Arc<PoolGate>,
+    pub(super) families: Arc<Families>,
+    pub(super) budget: Arc<Budget>,
+    /// The pool's own log: every endpoint's events but messages.
+    pub(super) log: Arc<Hub>,
+    /// Where spans go, if anywhere.
+    pub(super) spans: Option<Arc<Spans>>,
+}
+
+impl Supervisor {
+    /// Nobody's yet: [`Supervisor::apply`] makes the first links. `seed` fixes all chance.
+    pub(super) fn new(parts: Parts, first_cursor: u64, seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            applying: tokio::sync::Mutex::default(),
+            steps: AtomicU64::new(0),
+            first_cursor,
+            seed: AtomicU64::new(seed),
+        })
+    }
+
+    /// Keeps reloads, and other changes that must not meet one, from going on.
+    pub(super) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.applying.lock().await
+    }
+
+    /// The step that a change which is under way has reached; `None`: there is none.
+    pub(super) fn under_way(&self) -> Option<u64> {
+        self.applying.try_lock().is_err().then(|| self.steps.load(Ordering::Relaxed))
+    }
+
     /// What bringing the pool to `new` would do.
     pub(super) fn plan(&self, new: Loaded) -> Plan {
-        config::plan(&self.config(), new, self.spool.is_open())
+        config::plan(&self.parts.endpoints.config(), new, self.parts.spool.is_open())
     }
 
     /// Brings the pool to `new`: what is unchanged is left alone.
     pub(super) async fn apply(self: &Arc<Self>, new: Loaded) -> Result<Plan, Draining> {
         let _one_at_a_time = self.applying.lock().await;
-        if self.is_draining() {
+        if self.parts.endpoints.is_draining() {
             return Err(Draining);
         }
         self.step();
         let plan = self.plan(new);
-        self.gate.0.set_policy(plan.config.admission.clone());
+        self.parts.gate.0.set_policy(plan.config.admission.clone());
         self.open_store(&plan.config).await;
         self.hand_out().await;
         // At once: links that end wait for their peers.
         join_all(plan.steps.iter().map(|(name, step)| self.carry_out(name, step, plan.config.endpoints.get(name))))
             .await;
-        self.drop_inboxes();
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&plan.config);
+        keeper::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
+        self.parts.endpoints.set_config(Arc::clone(&plan.config));
         Ok(plan)
     }
 
@@ -77,7 +139,7 @@ impl Inner {
     }
 
     /// A change moves: the one who looks after the whole is told.
-    fn step(&self) {
+    pub(super) fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -85,22 +147,23 @@ impl Inner {
     async fn open_store(&self, config: &Config) {
         let needed = config.endpoints.values().any(|endpoint| endpoint.link.outbox.durable || endpoint.inbox.durable);
         if needed || Store::exists(&config.storage.dir) {
-            for letter in self.spool.open(&config.storage).await {
-                self.dead.bury(letter);
+            for letter in self.parts.spool.open(&config.storage).await {
+                self.parts.dead.bury(letter);
             }
         }
     }
 
     /// Stored messages of links that run already go to them: the store could not be opened when they started.
     async fn hand_out(&self) {
-        for Orphans { endpoint, link, .. } in self.spool.orphans() {
-            let Some((pod, slot)) = self.pod(&endpoint).and_then(|pod| Some((Arc::clone(&pod), pod.slot(link)?)))
+        for Orphans { endpoint, link, .. } in self.parts.spool.orphans() {
+            let Some((pod, slot)) =
+                self.parts.endpoints.get(&endpoint).and_then(|pod| Some((Arc::clone(&pod), pod.slot(link)?)))
             else {
                 continue;
             };
             slot.set_durable();
-            slot.crashed(self.spool.take_crashed(&slot.id));
-            let records = self.spool.take(&slot.id);
+            slot.crashed(self.parts.spool.take_crashed(&slot.id));
+            let records = self.parts.spool.take(&slot.id);
             let messages = records.into_iter().map(|record| self.restored(&pod, record));
             // A task that has ended leaves them in the store, where the next one of that link finds them.
             let _ = slot.orders.send(Box::new(Order::Restore(messages.collect()))).await;
@@ -109,31 +172,32 @@ impl Inner {
 
     fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let name = Arc::clone(&endpoint.name);
-        let kept = if endpoint.inbox.durable { self.spool.take_inbox(&name) } else { None }.unwrap_or_default();
+        let kept = if endpoint.inbox.durable { self.parts.spool.take_inbox(&name) } else { None }.unwrap_or_default();
         let heard_until = keeper::heard_until(&kept.entries);
         let (past, stored) = keeper::past(kept, self.next_cursor());
-        let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, &self.budget, past);
+        let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, &self.parts.budget, past);
         let sinks = Sinks {
             inbox,
-            log: Arc::clone(&self.log),
-            receipts: Arc::clone(&self.receipts),
-            spool: Arc::clone(&self.spool),
-            dead: Arc::clone(&self.dead),
+            log: Arc::clone(&self.parts.log),
+            receipts: Arc::clone(&self.parts.receipts),
+            spool: Arc::clone(&self.parts.spool),
+            dead: Arc::clone(&self.parts.dead),
             tap: Arc::default(),
-            spans: self.spans.clone(),
+            spans: self.parts.spans.clone(),
         };
-        let pod = Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.families.endpoint(&name), heard_until));
+        let pod =
+            Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.parts.families.endpoint(&name), heard_until));
         for index in 0..endpoint.links {
             self.add_link(&pod, endpoint, index);
         }
-        self.keep_inbox(&pod, endpoint.inbox.durable, stored);
-        self.pods().insert(name, pod);
+        keeper::keep_inbox(&self.parts.spool, &pod, endpoint.inbox.durable, stored);
+        self.parts.endpoints.insert(pod);
     }
 
     fn add_link(self: &Arc<Self>, pod: &Arc<Pod>, endpoint: &Arc<Endpoint>, index: u32) {
         let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
         let (orders, inbound) = link::orders(ORDERS);
-        let metrics = self.families.link(&endpoint.name, index);
+        let metrics = self.parts.families.link(&endpoint.name, index);
         let slot = Slot::new(id, endpoint, orders, metrics, Arc::clone(&pod.sinks));
         if let Some(at) = pod.heard_until.get(&index) {
             slot.was_heard_until(*at);
@@ -176,7 +240,7 @@ impl Inner {
     ) -> impl Future<Output = ()> + Send + use<'a> {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
         let link = self.link(pod, slot, seed);
-        let dialer = Dialer::new(slot.id.clone(), Arc::<Pod>::clone(pod), self.gate());
+        let dialer = Dialer::new(slot.id.clone(), Arc::<Pod>::clone(pod), Arc::<PoolGate>::clone(&self.parts.gate));
         let host: Arc<Slot> = Arc::clone(slot);
         let run = link::run(link, first, dialer, host, orders);
         #[cfg(any(test, debug_assertions))]
@@ -186,19 +250,19 @@ impl Inner {
 
     async fn on_panic(&self, slot: &Slot, panics: u32) {
         slot.panicked(panics);
-        let Reclaimed { mut waiting, unknown } = self.spool.reclaim(&slot.id, Fate::Panicked).await;
+        let Reclaimed { mut waiting, unknown } = self.parts.spool.reclaim(&slot.id, Fate::Panicked).await;
         slot.lost(&vec![State::Unknown; unknown.len()], Fate::Panicked);
         waiting.extend(unknown);
-        let ends = self.receipts.abandon(&slot.id.endpoint, slot.id.index, &waiting, Fate::Panicked);
+        let ends = self.parts.receipts.abandon(&slot.id.endpoint, slot.id.index, &waiting, Fate::Panicked);
         slot.lost(&ends, Fate::Panicked);
     }
 
     /// A new link, with what the store holds for it.
     fn link(&self, pod: &Pod, slot: &Slot, seed: u64) -> Box<Link> {
         let now = Instant::now().into_std();
-        slot.crashed(self.spool.take_crashed(&slot.id));
+        slot.crashed(self.parts.spool.take_crashed(&slot.id));
         let mut link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, now));
-        for record in self.spool.take(&slot.id) {
+        for record in self.parts.spool.take(&slot.id) {
             slot.set_durable();
             link.restore(now, self.restored(pod, record));
         }
@@ -206,11 +270,11 @@ impl Inner {
     }
 
     async fn remove_endpoint(&self, name: &str) {
-        let Some(pod) = self.pods().remove(name) else { return };
+        let Some(pod) = self.parts.endpoints.remove(name) else { return };
         let tasks = std::mem::take(&mut *pod.tasks());
         self.end_removed(tasks, pod.config().link.close_timeout).await;
         pod.sinks.inbox.close();
-        self.forget_inbox(&pod).await;
+        keeper::forget_inbox(&self.parts.spool, &pod).await;
     }
 
     /// Ends links that the configuration has no more. What the store holds for them waits for an operator's word.
@@ -218,7 +282,7 @@ impl Inner {
         let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
         end(tasks, within, Fate::Removed).await;
         for id in ids {
-            let messages = self.spool.reclaim(&id, Fate::Removed).await.waiting.len();
+            let messages = self.parts.spool.reclaim(&id, Fate::Removed).await.waiting.len();
             if messages > 0 {
                 tracing::warn!(link = %id, messages, "the link is gone; its stored messages are kept");
             }
@@ -226,11 +290,11 @@ impl Inner {
     }
 
     async fn change_endpoint(self: &Arc<Self>, new: &Arc<Endpoint>, step: &Step) {
-        let Some(pod) = self.pod(&new.name) else { return };
+        let Some(pod) = self.parts.endpoints.get(&new.name) else { return };
         let old = pod.config();
         pod.set_config(Arc::clone(new));
         pod.sinks.inbox.set_policy(new.inbox.clone(), new.links);
-        self.follow_inbox(&pod, old.inbox.durable, new.inbox.durable).await;
+        keeper::follow_inbox(&self.parts.spool, &pod, old.inbox.durable, new.inbox.durable).await;
         let keep = (step.after as usize).min(pod.tasks().len());
         let surplus = pod.tasks().split_off(keep);
         let renew = match step.kept {
@@ -252,11 +316,24 @@ impl Inner {
         }
     }
 
+    /// A stored message as an outbox takes it.
+    #[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
+    pub(super) fn restored(&self, pod: &Pod, record: Record) -> Box<Message> {
+        let config = pod.config();
+        self.parts.receipts.set_keep(record.id, config.receipts_keep);
+        send::restored(&config, record, &self.parts.budget)
+    }
+
+    /// The first cursor of an inbox that begins now: above those of one that had the endpoint's name before.
+    fn next_cursor(&self) -> u64 {
+        first_cursor(SystemTime::now()).max(self.first_cursor)
+    }
+
     /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left, by
     /// endpoint.
     pub(super) async fn shut_down(&self, deadline: Instant) -> Vec<Left> {
-        self.draining.store(true, Ordering::SeqCst);
-        let pods: Vec<_> = self.pods().values().cloned().collect();
+        self.parts.endpoints.drain();
+        let pods = self.parts.endpoints.all();
         let longest_close = pods.iter().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
         // Half of the time at most goes to closing.
         let left = deadline.saturating_duration_since(Instant::now());
@@ -279,19 +356,25 @@ impl Inner {
         end(tasks, within, Fate::Shutdown).await;
         for left in left.iter_mut().filter(|left| left.kept) {
             // The last pong may have confirmed some. A disk that hangs or fails leaves the count as it was.
-            let held = tokio::time::timeout_at(deadline.later(GRACE), self.spool.held(&left.endpoint)).await;
+            let held = tokio::time::timeout_at(deadline.later(GRACE), self.parts.spool.held(&left.endpoint)).await;
             left.messages = held.ok().flatten().unwrap_or(left.messages);
         }
         left.retain(|left| left.messages > 0);
         for pod in &pods {
             pod.sinks.inbox.close();
         }
-        self.log.close();
+        self.parts.log.close();
         // A disk that hangs must not hold up the end for ever; what it has said yes to is there.
         let sealed = seal(&pods, deadline.later(GRACE)).await;
-        let _ = tokio::time::timeout_at(deadline.later(GRACE), self.spool.close(sealed)).await;
+        let _ = tokio::time::timeout_at(deadline.later(GRACE), self.parts.spool.close(sealed)).await;
         left
     }
+}
+
+/// Cursors of this run start above every cursor of an earlier one, as long as no inbox took a million entries a second.
+pub(super) fn first_cursor(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default().saturating_mul(1000)
 }
 
 /// Stops tasks and waits for their ends; one that does not end in time is aborted.

@@ -4,20 +4,26 @@ mod acceptance;
 mod extremes;
 mod settings;
 
-use std::sync::atomic::Ordering;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
 
 use prometheus::Registry;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::{
     config,
     core::{
-        message::Payload,
-        phase::Reason,
-        receipt::{Fate, State},
+        link::Verb,
+        message::{MessageId, Payload},
+        phase::{Phase, Reason},
+        receipt::{Fate, Receipt, State},
     },
-    observe,
+    hub,
+    observe::{self, Families},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,7 +52,7 @@ async fn counted(registry: &Registry) -> Pool {
 
 /// The next `count` attempts of the faulty link panic, and it is told to begin one.
 async fn break_down(pool: &Pool, count: u32) {
-    pool.inner.pod("faulty").expect("it is configured").faults.store(count, Ordering::SeqCst);
+    pool.inner.endpoints.get("faulty").expect("it is configured").faults.store(count, Ordering::SeqCst);
     // The task panics before it can answer.
     let _ = pool.command("faulty", 0, Verb::Resume).await;
 }

@@ -15,7 +15,7 @@ fn knock(endpoint: &str, index: u32) -> Knock {
 #[tokio::test(start_paused = true)]
 async fn who_is_to_look_and_leaves_hands_that_on_at_once() {
     let families = Families::register(&Registry::new(), false).expect("metrics register");
-    let keeper = Gatekeeper::new(Policy { per_host: 2, total: 64, rate: None }, families);
+    let keeper = Gatekeeper::new(Policy { per_host: 2, total: 64, rate: None }, families, Weak::new());
     let gate = PoolGate(Arc::clone(&keeper));
     let mut failing = gate.admit(knock("a", 0)).now_or_never().flatten().expect("it is let in");
     let _busy = gate.admit(knock("b", 0)).now_or_never().expect("it is let in");

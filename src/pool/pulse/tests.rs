@@ -28,7 +28,7 @@ async fn pool(text: &str) -> Pool {
 
 /// Whether the links of the first endpoint all rest like that.
 fn all_of_a(pool: &Pool, so: impl Fn(Rest) -> bool) -> bool {
-    (0..3).all(|index| so(pool.inner.slot("a", index).expect("it is configured").rest()))
+    (0..3).all(|index| so(pool.inner.endpoints.slot("a", index).expect("it is configured").rest()))
 }
 
 fn a0() -> LinkId {
@@ -100,7 +100,7 @@ async fn of_many_links_each_is_asked_in_its_turn() {
         pool.command("a", index, Verb::Pause).await.expect("the link obeys");
     }
     // The last one hears nothing any more.
-    let last = pool.inner.slot("a", 299).expect("it is configured");
+    let last = pool.inner.endpoints.slot("a", 299).expect("it is configured");
     while last.orders.try_send(Box::new(Order::Disk)) {}
     let mut examiner = pool.examiner(TOLERANCE);
     let asked: Vec<usize> = [0; 4].map(|_| examiner.look_at_all(now()).expect("all rest").len()).into();
@@ -114,7 +114,7 @@ async fn of_many_links_each_is_asked_in_its_turn() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_has_ended_under_its_link_is_found() {
     let pool = pool(DOWN).await;
-    pool.inner.pod("a").expect("it is configured").tasks()[0].handle.abort();
+    pool.inner.endpoints.get("a").expect("it is configured").tasks()[0].handle.abort();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(pool.examiner(TOLERANCE).examine().await, Err(Wedged::Ended(a0())));
 }
@@ -130,11 +130,11 @@ async fn a_task_that_serves_all_links_and_has_ended_is_found() {
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_does_not_move_is_found_and_one_that_does_is_well() {
     let pool = pool(DOWN).await;
-    let held = pool.inner.applying.lock().await;
+    let held = pool.inner.supervisor.hold().await;
     let mut examiner = pool.examiner(TOLERANCE);
     for _ in 0..60 {
         assert_eq!(examiner.examine().await, Ok(()));
-        pool.inner.steps.fetch_add(1, Ordering::Relaxed);
+        pool.inner.supervisor.step();
         sleep(TOLERANCE).await;
     }
     let mut last = Ok(());

@@ -1,0 +1,90 @@
+//! Which endpoints there are: the configuration in force, and what runs of it.
+//!
+//! What a reader would get wrong: the two change one after the other while a reload is carried out, so an endpoint may run that
+//! the configuration does not name yet, or no longer.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{CommandError, pod::Pod, slot::Slot};
+use crate::config::Config;
+
+/// The endpoints of the pool, by name.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    config: RwLock<Arc<Config>>,
+    running: Mutex<BTreeMap<Arc<str>, Arc<Pod>>>,
+    draining: AtomicBool,
+}
+
+impl Endpoints {
+    /// None yet, whatever `config` names.
+    pub(super) fn new(config: &Config) -> Arc<Self> {
+        let empty = Config { endpoints: BTreeMap::new(), ..config.clone() };
+        Arc::new(Self {
+            config: RwLock::new(Arc::new(empty)),
+            running: Mutex::default(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_config(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Every endpoint in order of its name, as they are now.
+    pub(super) fn all(&self) -> Vec<Arc<Pod>> {
+        self.running().values().cloned().collect()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Arc<Pod>> {
+        self.running().get(name).cloned()
+    }
+
+    pub(super) fn insert(&self, pod: Arc<Pod>) {
+        self.running().insert(Arc::clone(&pod.name), pod);
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Option<Arc<Pod>> {
+        self.running().remove(name)
+    }
+
+    pub(super) fn slot(&self, endpoint: &str, index: u32) -> Option<Arc<Slot>> {
+        self.get(endpoint)?.slot(index)
+    }
+
+    /// A link that is told to do something.
+    pub(super) fn commanded(&self, endpoint: &str, index: u32) -> Result<Arc<Slot>, CommandError> {
+        self.slot(endpoint, index).ok_or_else(|| {
+            // At the end of a stop there are no links left.
+            if self.is_draining() {
+                CommandError::Draining
+            } else {
+                CommandError::NoLink(format!("{endpoint}/{index}"))
+            }
+        })
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// No message is taken from now on.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// The list itself, locked.
+    pub(super) fn running(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Pod>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,307 @@
+//! The handle through which everything else uses the pool.
+//!
+//! A [`Pool`] is cheap to clone. Reading (`links`, `receipt`) never waits for a link; asking (`send`, `command`) goes to the link's
+//! task as an order and comes back with its answer.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
+
+use super::{
+    CommandError, Draining, EndpointView, Explained, HistoryEntry, Left, LinkView, Page, Refused, Send, Totals,
+    dead::DeadLetters,
+    endpoints::Endpoints,
+    gatekeeper::{Gatekeeper, PoolGate},
+    pulse::Pulse,
+    receipts::Receipts,
+    send::Sender,
+    spool::Spool,
+    supervisor::{self, Parts, Supervisor},
+};
+use crate::{
+    config::{Config, Loaded, Plan},
+    core::{
+        budget::Budget,
+        chaos::Fault,
+        inbox,
+        link::Verb,
+        message::MessageId,
+        outbox::Refusal,
+        phase::Phase,
+        receipt::{self, Receipt},
+    },
+    hub::{self, Hub, Inboxes},
+    link::{Looker, Order, Stop},
+    observe::{self, Families, Spans},
+};
+
+/// A handle to the pool.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// The owners of all that the pool is, each with its own state.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) sender: Sender,
+    pub(super) supervisor: Arc<Supervisor>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) spool: Arc<Spool>,
+    pub(super) dead: Arc<DeadLetters>,
+    pub(super) gate: Arc<PoolGate>,
+    pub(super) families: Arc<Families>,
+    pub(super) budget: Arc<Budget>,
+    /// The pool's own log: every endpoint's events but messages.
+    log: Arc<Hub>,
+    /// Tasks that serve all links, by what they do.
+    pub(super) servants: [(&'static str, AbortHandle); 2],
+    /// The last look at the whole.
+    pub(super) pulse: Mutex<Option<Pulse>>,
+}
+
+/// Events that the pool's own log keeps.
+const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_message: 0, durable: false };
+
+impl Pool {
+    /// A pool that holds the links of `config`. `seed` fixes all its chance. To be called within a tokio runtime.
+    pub async fn start(config: Arc<Config>, families: Arc<Families>, seed: u64) -> Self {
+        Self::start_traced(config, families, seed, None).await
+    }
+
+    /// As [`Pool::start`], and tells of connections as spans.
+    pub async fn start_traced(
+        config: Arc<Config>,
+        families: Arc<Families>,
+        seed: u64,
+        spans: Option<Arc<Spans>>,
+    ) -> Self {
+        let budget = Budget::with_holders(config.limits.memory, Box::<Inboxes>::default());
+        let endpoints = Endpoints::new(&config);
+        let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families), Arc::downgrade(&endpoints));
+        let receipts = Receipts::new(config.limits.receipts);
+        let servants = [
+            ("lets links in", tokio::spawn(Arc::clone(&gate).run()).abort_handle()),
+            ("forgets receipts", tokio::spawn(Arc::clone(&receipts).run()).abort_handle()),
+        ];
+        let gate = Arc::new(PoolGate(gate));
+        let spool = Spool::new(Arc::clone(&receipts));
+        let dead = Arc::<DeadLetters>::default();
+        let first_cursor = supervisor::first_cursor(SystemTime::now());
+        let log = Hub::new(LOG, 1, &budget, first_cursor);
+        let supervisor = Supervisor::new(
+            Parts {
+                endpoints: Arc::clone(&endpoints),
+                receipts: Arc::clone(&receipts),
+                spool: Arc::clone(&spool),
+                dead: Arc::clone(&dead),
+                gate: Arc::clone(&gate),
+                families: Arc::clone(&families),
+                budget: Arc::clone(&budget),
+                log: Arc::clone(&log),
+                spans,
+            },
+            first_cursor,
+            seed,
+        );
+        let sender = Sender::new(&endpoints, &receipts, &spool, &budget);
+        // Nothing can drain a pool that nobody has yet.
+        let _ = supervisor.apply(Loaded { config: Config::clone(&config), warnings: Vec::new() }).await;
+        let inner = Inner {
+            endpoints,
+            sender,
+            supervisor,
+            receipts,
+            spool,
+            dead,
+            gate,
+            families,
+            budget,
+            log,
+            servants,
+            pulse: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What everything that waits in the process has a share of.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.inner.budget
+    }
+
+    /// The longest message that an endpoint takes; `None`: there is no such endpoint.
+    pub fn longest(&self, endpoint: &str) -> Option<usize> {
+        Some(self.inner.endpoints.get(endpoint)?.config().link.outbox.max_message)
+    }
+
+    /// Counts a message that was refused before it was read, for it is longer than that; says so.
+    pub fn too_long(&self, endpoint: &str, bytes: usize) -> Refused {
+        match self.inner.endpoints.get(endpoint) {
+            Some(pod) => {
+                pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
+                Refused::TooBig { bytes, limit: pod.config().link.outbox.max_message }
+            }
+            None => Refused::NoEndpoint(endpoint.to_owned()),
+        }
+    }
+
+    /// Every endpoint, by name.
+    pub fn endpoints(&self) -> Vec<EndpointView> {
+        self.inner.endpoints.running().values().map(|pod| pod.view()).collect()
+    }
+
+    /// Each endpoint's sums over its links.
+    pub fn totals(&self) -> Vec<Totals> {
+        self.inner.endpoints.running().values().map(|pod| pod.totals()).collect()
+    }
+
+    /// One endpoint.
+    pub fn endpoint(&self, name: &str) -> Option<EndpointView> {
+        Some(self.inner.endpoints.get(name)?.view())
+    }
+
+    /// Links in order of endpoint and index, those after `after`, at most `limit`, of the endpoints `wanted`.
+    pub fn links(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        phase: Option<Phase>,
+        after: Option<(&str, u32)>,
+        limit: usize,
+    ) -> Page<LinkView> {
+        let pods = self.inner.endpoints.all();
+        let mut found = pods
+            .iter()
+            .filter(|pod| wanted(&pod.name))
+            .flat_map(|pod| pod.slots())
+            .filter(|slot| after.is_none_or(|after| (&*slot.id.endpoint, slot.id.index) > after))
+            .map(|slot| slot.view())
+            .filter(|view| phase.is_none_or(|phase| view.phase == phase));
+        let items = found.by_ref().take(limit).collect();
+        Page { items, more: found.next().is_some() }
+    }
+
+    /// One link.
+    pub fn link(&self, endpoint: &str, index: u32) -> Option<LinkView> {
+        Some(self.inner.endpoints.slot(endpoint, index)?.view())
+    }
+
+    /// The flight recorder of a link, oldest first.
+    pub fn history(&self, endpoint: &str, index: u32) -> Option<Vec<HistoryEntry>> {
+        Some(self.inner.endpoints.slot(endpoint, index)?.history())
+    }
+
+    /// Why a link is where it is.
+    pub fn explain(&self, endpoint: &str, index: u32) -> Option<Explained> {
+        let pod = self.inner.endpoints.get(endpoint)?;
+        let slot = pod.slot(index)?;
+        let standing = self.inner.gate.0.standing(&slot.id);
+        Some(slot.explain(pod.config(), standing))
+    }
+
+    /// Hands a message to a link's outbox. `Ok` means accepted (or, with an idempotency key, accepted before).
+    pub async fn send(&self, send: Send) -> Result<Receipt, Refused> {
+        self.inner.sender.send(send).await
+    }
+
+    /// Sends several messages in order, at the cost of few questions, and tells what became of `each`, in order. Where `stop`
+    /// says so, none behind the one that it names is tried, and that one is told of last.
+    pub async fn send_all(&self, sends: Vec<Send>, stop: Stop, each: impl FnMut(Result<Receipt, Refused>)) {
+        self.inner.sender.send_all(sends, stop, each).await;
+    }
+
+    /// A receipt, while it is kept.
+    pub fn receipt(&self, id: MessageId) -> Option<Receipt> {
+        self.inner.receipts.get(id)
+    }
+
+    /// Waits until the message has reached `wanted` or can no longer, at most `patience`; answers with the receipt as it is
+    /// then.
+    pub async fn settle(&self, id: MessageId, wanted: receipt::State, patience: Duration) -> Option<Receipt> {
+        self.inner.receipts.settle(id, wanted, patience).await
+    }
+
+    /// Asks a link to do something; answers once the link has taken it.
+    pub async fn command(&self, endpoint: &str, index: u32, verb: Verb) -> Result<LinkView, CommandError> {
+        let slot = self.inner.endpoints.commanded(endpoint, index)?;
+        let phase = slot.view().phase;
+        if verb == Verb::Rotate && matches!(phase, Phase::Waiting | Phase::Paused | Phase::Closing) {
+            // Its next connection is a new one anyway.
+            return Err(CommandError::NoConnection { link: format!("{endpoint}/{index}"), phase });
+        }
+        let (reply, taken) = oneshot::channel();
+        slot.orders.send(Box::new(Order::Verb(verb, reply))).await.map_err(|_| CommandError::Draining)?;
+        taken.await.map_err(|_| CommandError::Draining)?;
+        Ok(slot.view())
+    }
+
+    /// Puts a fault under a link's connection; answers once it is there.
+    pub async fn inject(&self, endpoint: &str, index: u32, fault: Fault) -> Result<LinkView, CommandError> {
+        let slot = self.inner.endpoints.commanded(endpoint, index)?;
+        let (reply, taken) = oneshot::channel();
+        slot.orders.send(Box::new(Order::Inject(fault, reply))).await.map_err(|_| CommandError::Draining)?;
+        let view = match taken.await {
+            Ok(true) => return Ok(slot.view()),
+            Ok(false) => slot.view(),
+            Err(_) => return Err(CommandError::Draining),
+        };
+        Err(CommandError::NoConnection { link: format!("{endpoint}/{index}"), phase: view.phase })
+    }
+
+    /// Reads an endpoint's inbox.
+    pub fn subscribe(&self, endpoint: &str, from: hub::From) -> Option<hub::Reader> {
+        Some(self.inner.endpoints.get(endpoint)?.sinks.inbox.subscribe(from))
+    }
+
+    /// Looks at an endpoint's frames as they go by.
+    pub fn look(&self, endpoint: &str, payloads: bool) -> Option<Looker> {
+        Some(self.inner.endpoints.get(endpoint)?.sinks.tap.look(payloads))
+    }
+
+    /// Reads the pool's own log: all events but messages.
+    pub fn subscribe_all(&self, from: hub::From) -> hub::Reader {
+        self.inner.log.subscribe(from)
+    }
+
+    /// Counts that a consumer of this endpoint was told of a gap.
+    pub fn count_gap(&self, endpoint: &str, missed: Option<u64>) {
+        if let Some(pod) = self.inner.endpoints.get(endpoint) {
+            pod.metrics.gap(missed);
+        }
+    }
+
+    /// What following a new configuration would do.
+    pub fn plan(&self, new: Loaded) -> Plan {
+        self.inner.supervisor.plan(new)
+    }
+
+    /// Follows a new configuration, and answers with the plan that it carried out: untouched links keep their connections. To be
+    /// run to its end; half a plan leaves links that no configuration names.
+    pub async fn apply(&self, new: Loaded) -> Result<Plan, Draining> {
+        self.inner.supervisor.apply(new).await
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.endpoints.config()
+    }
+
+    /// Whether the daemon is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.inner.endpoints.is_draining()
+    }
+
+    /// Takes no new messages from now on.
+    pub fn drain(&self) {
+        self.inner.endpoints.drain();
+    }
+
+    /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left
+    /// unsent, by endpoint.
+    pub async fn shut_down(&self, deadline: Instant) -> Vec<Left> {
+        self.inner.supervisor.shut_down(deadline).await
+    }
+}

@@ -1,0 +1,114 @@
+//! Which link takes a message, and in whose name a refusal is told and counted.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use crate::{
+    config::Endpoint,
+    core::{outbox::Refusal, phase::Phase, receipt::Receipt},
+    observe,
+    pool::{Refused, Send, endpoints::Endpoints, pod::Pod, slot::Slot},
+};
+
+/// Where messages go.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) pod: Arc<Pod>,
+    pub(super) config: Arc<Endpoint>,
+    pub(super) slot: Arc<Slot>,
+    /// What the first of them asked for.
+    link: Option<u32>,
+    is_keyed: bool,
+}
+
+impl Way {
+    /// Chooses the link.
+    pub(super) fn choose(endpoints: &Endpoints, send: &Send) -> Result<Way, Refused> {
+        let pod = endpoints.get(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
+        let slot = choose(&pod, send.link, send.key.as_deref())
+            // At the end of a stop there are no links left: that is not the caller's mistake.
+            .map_err(|none| if endpoints.is_draining() { Refused::Draining } else { none })
+            .inspect_err(|refused| count(&pod, refused))?;
+        Ok(Way { config: pod.config(), pod, slot, link: send.link, is_keyed: send.key.is_some() })
+    }
+
+    /// Whether the message goes the same way.
+    pub(super) fn is_of(&self, send: &Send) -> bool {
+        send.endpoint == self.pod.name
+            && match &send.key {
+                None if !self.is_keyed => send.link == self.link,
+                key => choose(&self.pod, send.link, key.as_deref()).is_ok_and(|slot| Arc::ptr_eq(&slot, &self.slot)),
+            }
+    }
+
+    /// The outbox's refusal, counted.
+    pub(super) fn turned_away(&self, receipt: &Receipt, refusal: Refusal) -> Refused {
+        self.pod.metrics.refused(observe::Refused::Outbox(refusal));
+        self.refused(refusal, usize::try_from(receipt.bytes).unwrap_or(usize::MAX))
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal, bytes: usize) -> Refused {
+        let policy = &self.config.link.outbox;
+        let load = self.slot.load();
+        match refusal {
+            Refusal::TooBig => Refused::TooBig { bytes, limit: policy.max_message },
+            Refusal::Down => Refused::Down { link: self.slot.id.to_string(), phase: load.phase },
+            Refusal::Full | Refusal::Wait => Refused::Full {
+                link: self.slot.id.to_string(),
+                messages: usize::try_from(load.queued_messages).unwrap_or(usize::MAX),
+                bytes: load.buffered_amount,
+                max_messages: policy.max_messages,
+                max_bytes: policy.max_bytes,
+            },
+        }
+    }
+}
+
+/// Counts a refusal that is not the outbox's.
+pub(super) fn count(pod: &Pod, refused: &Refused) {
+    match refused {
+        Refused::Draining => pod.metrics.refused(observe::Refused::Draining),
+        Refused::Store(_) => pod.metrics.refused(observe::Refused::Store),
+        Refused::Budget { .. } => pod.metrics.refused(observe::Refused::Memory),
+        // The caller's mistake, or told by the outbox.
+        Refused::NoEndpoint(_)
+        | Refused::NoLink { .. }
+        | Refused::TooBig { .. }
+        | Refused::Full { .. }
+        | Refused::Down { .. }
+        // The first one is told of.
+        | Refused::Undecided => {}
+    }
+}
+
+/// The link asked for, or the one of the key, or the ready one with the least bufferedAmount.
+fn choose(pod: &Pod, link: Option<u32>, key: Option<&str>) -> Result<Arc<Slot>, Refused> {
+    let links = pod.links();
+    let slot = match (link, key) {
+        (Some(index), _) => pod.slot(index),
+        (None, Some(key)) => key_hash(key)
+            .checked_rem(u64::from(links))
+            .and_then(|place| u32::try_from(place).ok())
+            .and_then(|place| pod.slot(place)),
+        (None, None) => pod.slot_with_least(|load| (rank(load.phase), load.buffered_amount)),
+    };
+    slot.ok_or_else(|| Refused::NoLink { endpoint: pod.name.to_string(), links })
+}
+
+/// Ready links come first, those on the way to it next, those at rest last.
+fn rank(phase: Phase) -> u8 {
+    match phase {
+        Phase::Ready => 0,
+        Phase::Opening | Phase::Connecting | Phase::Waiting | Phase::Closing => 1,
+        Phase::Parked | Phase::Paused => 2,
+    }
+}
+
+/// The same for the same key in every run: `DefaultHasher::new` has fixed keys.
+fn key_hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
