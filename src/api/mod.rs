@@ -59,7 +59,7 @@ use places::Places;
 use serve::House;
 use tokens::Keys;
 
-pub use listen::{ListenError, Listener};
+pub use listen::{ListenError, Listener, SocketFile};
 pub use problem::Problem;
 pub use reload::{Planned, Planning, Reload, ReloadError};
 

@@ -55,7 +55,7 @@ pub use dial::{Dialer, Source};
 pub use dialing::timed_out;
 pub use driver::{Run, run};
 pub use lent::Lent;
-pub use orders::{Inbound, Orders, orders};
+pub use orders::{Ended, Inbound, Orders, orders};
 pub use pledge::{Judge, Pledge, Ruling};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use tls::TlsTrouble;

@@ -1,6 +1,6 @@
 //! The pool: every link of the configuration, and the handle through which everything else uses them.
 //!
-//! Who owns what, from below: a `slot` is a link's place, a `pod` an endpoint at work, [`endpoints`] the list of them; `receipts`, the
+//! Who owns what, from below: a `slot` is a link's place, a `pod` an endpoint at work, `endpoints` the list of them; `receipts`, the
 //! `spool` (what is on disk) and the `gatekeeper` (who may dial) each keep one kind of state. Above them two act: `send` takes messages
 //! in, and the `supervisor` starts, changes and ends links. The [`Pool`] is the handle to all; no file below it names it.
 
@@ -12,7 +12,8 @@ pub use self::{
     pulse::{Examiner, Wedged},
     spool::{Orphans, StoreView},
     view::{
-        AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, StandingView, Totals, Traffic,
+        AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, RotationView, StandingView,
+        Totals, Traffic,
     },
 };
 pub use crate::link::Stop;
