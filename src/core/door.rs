@@ -3,7 +3,9 @@
 //! While an address is down one link at a time looks whether it is back, with a whole upgrade, because a balancer accepts
 //! connections for servers that are gone. The other links wait, without an attempt, so their backoff does not grow; once the
 //! address is back they all go, as fast as the limits of admission let them; those that its server had asked to come later too. An
-//! operator's word is not held: that link looks itself. Who was held and may go asks again first, with the addresses that its name has by then.
+//! operator's word is not held: that link looks itself. Who was held and may go asks again first, with the addresses that its name has by
+//! then. And who has other URLs goes on to the next one instead of waiting, once round; then it is held where it is, until a link of its
+//! endpoint gets in anywhere.
 //!
 //! What a reader would get wrong: there are two ways to be down. What TCP says speaks for the address, and so for everybody. What
 //! comes after it (a reset before the answer, silence, 502, 503) may be the fault of one service behind a shared address, so it
@@ -17,20 +19,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lines::Lines;
+use outages::{Outages, Place};
+
 use super::{
     admission::{Admission, Policy},
-    clock::Clock,
     event::{LinkId, RetryAfter},
 };
 
-/// The first look at what has just gone down comes after this at the earliest, unless the link that saw it go looks itself.
-const SHORTEST: Duration = Duration::from_millis(100);
-/// Between two looks at what has long been down.
-const LONGEST: Duration = Duration::from_secs(5);
-/// Looks are so many to the age of an outage: it is known to be over within a fiftieth of it.
-const LOOKS: u32 = 50;
-/// What nobody has asked about for this long is forgotten.
-const STALE: Duration = Duration::from_mins(5);
+mod lines;
+mod outages;
 
 /// What an attempt says about where it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,23 +43,6 @@ pub enum Verdict {
     Failing(Option<RetryAfter>),
 }
 
-/// An address, for all endpoints or for one.
-type Place = (SocketAddr, Option<Arc<str>>);
-
-/// A place that is down.
-#[derive(Debug)]
-struct Outage {
-    since: Instant,
-    /// Who waits may not look before this.
-    next: Instant,
-    /// Who looks, or looked last: it follows its own backoff, as if it were alone.
-    prober: LinkId,
-    /// Whose look is under way.
-    looking: Option<u64>,
-    /// Who was asked to come later.
-    put_off: BTreeSet<LinkId>,
-}
-
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Knock {
@@ -71,6 +52,28 @@ pub struct Knock {
     pub addresses: Vec<SocketAddr>,
     /// By an operator's word: it is not held.
     pub urgent: bool,
+    /// Where else its link can go.
+    pub elsewhere: Elsewhere,
+}
+
+/// Whether a link has other URLs to go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It has none.
+    Nowhere,
+    /// It has, and has not asked there yet: instead of being held it is sent there.
+    Untried,
+    /// It has asked there, and is to be held here; when a link of its endpoint gets in anywhere it asks again.
+    Tried,
+}
+
+/// What is said to who waits no more, and is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Ask again, with the addresses that the name has now.
+    Again,
+    /// All that was asked for is down: ask at another URL.
+    Elsewhere,
 }
 
 /// A request that waits.
@@ -78,6 +81,7 @@ pub struct Knock {
 struct Request {
     link: LinkId,
     addresses: Vec<SocketAddr>,
+    elsewhere: Elsewhere,
     /// Before the door; else it stands in line for admission.
     held: bool,
 }
@@ -87,14 +91,12 @@ struct Request {
 pub struct Door {
     admission: Admission,
     requests: BTreeMap<u64, Request>,
-    /// Requests that are held, by each of their addresses and their endpoint.
-    held: BTreeMap<(SocketAddr, Arc<str>), BTreeSet<u64>>,
-    held_count: usize,
-    outages: BTreeMap<Place, Outage>,
+    held: Lines,
+    outages: Outages,
     /// Links that were asked to come later by a server that lets others in.
     back: Vec<LinkId>,
-    /// Tickets that are held no more, and are to ask again.
-    again: BTreeSet<u64>,
+    /// To be said to these tickets.
+    words: BTreeMap<u64, Word>,
 }
 
 impl Door {
@@ -103,11 +105,10 @@ impl Door {
         Self {
             admission: Admission::new(policy, now),
             requests: BTreeMap::new(),
-            held: BTreeMap::new(),
-            held_count: 0,
-            outages: BTreeMap::new(),
+            held: Lines::default(),
+            outages: Outages::default(),
             back: Vec::new(),
-            again: BTreeSet::new(),
+            words: BTreeMap::new(),
         }
     }
 
@@ -118,8 +119,8 @@ impl Door {
 
     /// Asks to be let in. `ticket` must be larger than any before it, or one that was told to ask again.
     pub fn ask(&mut self, now: Instant, ticket: u64, knock: Knock) {
-        let Knock { link, addresses, urgent } = knock;
-        self.requests.insert(ticket, Request { link, addresses, held: false });
+        let Knock { link, addresses, urgent, elsewhere } = knock;
+        self.requests.insert(ticket, Request { link, addresses, elsewhere, held: false });
         self.place(now, ticket, urgent);
     }
 
@@ -131,11 +132,11 @@ impl Door {
     /// Leaves.
     pub fn withdraw(&mut self, ticket: u64) {
         self.admission.withdraw(ticket);
-        self.again.remove(&ticket);
+        self.words.remove(&ticket);
         if let Some(request) = self.requests.remove(&ticket) {
-            self.unhold(ticket, &request);
+            self.held.remove(ticket, &request);
         }
-        self.stop_looking(ticket);
+        self.outages.stop_looking(ticket);
     }
 
     /// The next ticket that may dial, and where. Its place is taken until `release`.
@@ -149,7 +150,7 @@ impl Door {
     /// An attempt is over at one of its addresses.
     pub fn release(&mut self, now: Instant, grant: Grant<'_>, verdict: Option<Verdict>) {
         let Grant { ticket, link, address, extra } = grant;
-        self.stop_looking(ticket);
+        self.outages.stop_looking(ticket);
         self.admission.release(address, extra);
         let whole = (address, None);
         let own = (address, Some(Arc::clone(&link.endpoint)));
@@ -168,9 +169,9 @@ impl Door {
         }
     }
 
-    /// The next ticket that is to ask again, with the addresses that its name has now.
-    pub fn poll_again(&mut self) -> Option<u64> {
-        self.again.pop_first()
+    /// The next ticket that waits no more without being let in, and what it is told.
+    pub fn poll_word(&mut self) -> Option<(u64, Word)> {
+        self.words.pop_first()
     }
 
     /// Takes the links that were asked to come later by a server that lets others in: their wait is over.
@@ -180,7 +181,7 @@ impl Door {
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.admission.waiting() + self.held_count
+        self.admission.waiting() + self.held.count()
     }
 
     /// How many come before a ticket; `None`: it does not wait.
@@ -188,24 +189,20 @@ impl Door {
         let Some(request) = self.requests.get(&ticket).filter(|request| request.held) else {
             return self.admission.ahead(ticket);
         };
-        let lines = request
-            .addresses
-            .iter()
-            .filter_map(|address| self.held.get(&(*address, Arc::clone(&request.link.endpoint))));
-        lines.map(|line| line.range(..ticket).count()).min()
+        self.held.ahead(ticket, request)
     }
 
     /// Since when all that a ticket waits for has been down, where that is what it waits for.
     pub fn down_since(&self, ticket: u64) -> Option<Instant> {
-        let Request { link, addresses, held } = self.requests.get(&ticket)?;
-        let since = |address: &SocketAddr| self.outages_of(link, *address).map(|outage| outage.since).min();
+        let Request { link, addresses, held, .. } = self.requests.get(&ticket)?;
+        let since = |address: &SocketAddr| self.outages.of(link, *address).map(|outage| outage.since).min();
         held.then(|| addresses.iter().filter_map(since).min()).flatten()
     }
 
     /// Who is waited for by a ticket that is held: who looks now, or who did last and when the next look is due.
     pub fn awaited(&self, ticket: u64) -> Option<(&LinkId, Option<Instant>)> {
-        let Request { link, addresses, held: true } = self.requests.get(&ticket)? else { return None };
-        let outages = addresses.iter().flat_map(|address| self.outages_of(link, *address));
+        let Request { link, addresses, held: true, .. } = self.requests.get(&ticket)? else { return None };
+        let outages = addresses.iter().flat_map(|address| self.outages.of(link, *address));
         let next = outages.map(|outage| (outage.looking.is_none().then_some(outage.next), outage));
         next.min_by_key(|(next, _)| *next).map(|(next, outage)| (&outage.prober, next))
     }
@@ -227,55 +224,49 @@ impl Door {
 
     /// When to call `poll_grant` though nothing has happened.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let looks = self.outages.iter().filter(|(place, outage)| outage.looking.is_none() && self.has_held(place));
+        let looks = self.outages.to_look().filter(|(place, _)| self.held.has(place));
         // A look whose time has come waits for one that is under way elsewhere: its end is news.
-        let look = looks.map(|(_, outage)| outage.next).filter(|next| *next > now).min();
+        let look = looks.map(|(_, next)| next).filter(|next| *next > now).min();
         look.into_iter().chain(self.admission.poll_timeout(now)).min()
     }
 
     /// Puts a request where it belongs: in line for those of its addresses that are not known to be down, or, where all are,
-    /// before the door, unless it may look.
+    /// before the door, unless it may look or can go elsewhere.
     fn place(&mut self, now: Instant, ticket: u64, urgent: bool) {
-        let Some(Request { link, addresses, .. }) = self.requests.get(&ticket) else { return };
-        let up: Vec<_> = addresses.iter().copied().filter(|address| self.is_up(link, *address)).collect();
+        let Some(Request { link, addresses, elsewhere, .. }) = self.requests.get(&ticket) else { return };
+        let is_up = |address: &SocketAddr| self.outages.of(link, *address).next().is_none();
+        let (up, elsewhere): (Vec<_>, _) = (addresses.iter().copied().filter(is_up).collect(), *elsewhere);
         if !up.is_empty() {
             self.admission.ask(ticket, up, false);
             return;
         }
-        if !self.look(now, ticket, urgent) {
-            self.hold(ticket);
+        if self.look(now, ticket, urgent) {
+            return;
+        }
+        match elsewhere {
+            Elsewhere::Untried => self.dismiss(ticket, Word::Elsewhere),
+            Elsewhere::Nowhere | Elsewhere::Tried => self.hold(ticket),
         }
     }
 
     /// Lets a request look after its addresses, if it may look after one. An urgent one may, and is the one that looks from then on.
     fn look(&mut self, now: Instant, ticket: u64, urgent: bool) -> bool {
         let Some(Request { link, addresses, .. }) = self.requests.get(&ticket) else { return false };
-        let is_free = |outage: &Outage| outage.looking.is_none() && (outage.next <= now || outage.prober == *link);
-        let may_look = |outage: &Outage| urgent || is_free(outage);
-        let free: Vec<_> =
-            addresses.iter().copied().filter(|address| self.outages_of(link, *address).all(may_look)).collect();
+        let free = self.outages.for_look(now, link, addresses, urgent);
         if free.is_empty() {
             return false;
         }
-        let link = link.clone();
-        for address in &free {
-            for place in [(*address, None), (*address, Some(Arc::clone(&link.endpoint)))] {
-                if let Some(outage) = self.outages.get_mut(&place) {
-                    (outage.looking, outage.prober) = (Some(ticket), link.clone());
-                }
-            }
-        }
+        self.outages.look(ticket, link, &free);
         self.admission.ask(ticket, free, false);
         true
     }
 
     /// Sends one of those who wait to each place that is due for a look.
     fn send_to_look(&mut self, now: Instant) {
-        let is_due = |outage: &Outage| outage.looking.is_none() && outage.next <= now;
-        let due: Vec<Place> =
-            self.outages.iter().filter(|(_, outage)| is_due(outage)).map(|(place, _)| place.clone()).collect();
+        let due = self.outages.to_look().filter(|(_, next)| *next <= now);
+        let due: Vec<Place> = due.map(|(place, _)| place.clone()).collect();
         for place in due {
-            let mut first: Vec<u64> = self.lines(&place).filter_map(|line| line.first().copied()).collect();
+            let mut first: Vec<u64> = self.held.of(&place).filter_map(|line| line.first().copied()).collect();
             first.sort_unstable();
             // An endpoint of its own trouble does not keep the others from looking.
             if let Some(ticket) = first.into_iter().find(|ticket| self.look(now, *ticket, false)) {
@@ -285,21 +276,8 @@ impl Door {
     }
 
     fn shut(&mut self, now: Instant, place: &Place, link: &LinkId, wait: Option<RetryAfter>) {
-        self.forget_stale(now);
-        let is_new = !self.outages.contains_key(place);
-        let outage = self.outages.entry(place.clone()).or_insert_with(|| Outage {
-            since: now,
-            next: now,
-            prober: link.clone(),
-            looking: None,
-            put_off: BTreeSet::new(),
-        });
-        let spacing = (now.saturating_duration_since(outage.since) / LOOKS).clamp(SHORTEST, LONGEST);
-        outage.next = now.later(wait.map_or(spacing, |wait| wait.span().max(spacing)));
-        outage.prober = link.clone();
-        if wait.is_some() {
-            outage.put_off.insert(link.clone());
-        }
+        self.outages.forget_stale(now, |place| self.held.has(place));
+        let is_new = self.outages.shut(now, place, link, wait);
         if is_new {
             // Who stands in line for it already comes back before the door.
             let hit = |request: &Request| {
@@ -309,7 +287,7 @@ impl Door {
             let tickets: Vec<u64> =
                 self.requests.iter().filter(|(_, request)| hit(request)).map(|(ticket, _)| *ticket).collect();
             for ticket in tickets {
-                self.stop_looking(ticket);
+                self.outages.stop_looking(ticket);
                 self.admission.withdraw(ticket);
                 self.place(now, ticket, false);
             }
@@ -318,100 +296,50 @@ impl Door {
 
     fn reopen(&mut self, places: impl IntoIterator<Item = Place>) {
         for place in places {
-            if let Some(outage) = self.outages.remove(&place) {
-                self.back.extend(outage.put_off);
+            if let Some(put_off) = self.outages.reopen(&place) {
+                self.back.extend(put_off);
                 self.let_all_go(&place);
             }
         }
     }
 
     /// A link has got in. Where it was the one that looked elsewhere, those of its endpoint that wait there go after it: their name
-    /// leads to where it is now.
+    /// leads to where it is now. So do those that can go there by another URL.
     fn follow(&mut self, link: &LinkId) {
-        let left = self.outages.iter().filter(|(_, outage)| outage.prober == *link && outage.looking.is_none());
-        let left: Vec<Place> = left.map(|((address, _), _)| (*address, Some(Arc::clone(&link.endpoint)))).collect();
-        for place in left {
+        for place in self.outages.looked_at_by(link) {
             self.let_all_go(&place);
+        }
+        for ticket in self.held.with_other_urls(&link.endpoint) {
+            self.dismiss(ticket, Word::Again);
         }
     }
 
     fn let_all_go(&mut self, place: &Place) {
-        let tickets: BTreeSet<u64> = self.lines(place).flatten().copied().collect();
+        let tickets: BTreeSet<u64> = self.held.of(place).flatten().copied().collect();
         for ticket in tickets {
-            if let Some(request) = self.requests.remove(&ticket) {
-                self.unhold(ticket, &request);
-                self.again.insert(ticket);
-            }
+            self.dismiss(ticket, Word::Again);
         }
     }
 
-    /// Forgets what has been down and nobody waits for: addresses of names come and go.
-    fn forget_stale(&mut self, now: Instant) {
-        let stale = |outage: &Outage| outage.looking.is_none() && now.saturating_duration_since(outage.next) > STALE;
-        let places = self.outages.iter().filter(|(place, outage)| stale(outage) && !self.has_held(place));
-        let places: Vec<_> = places.map(|(place, _)| place.clone()).collect();
-        for place in places {
-            self.outages.remove(&place);
-        }
-    }
-
-    fn stop_looking(&mut self, ticket: u64) {
-        for outage in self.outages.values_mut().filter(|outage| outage.looking == Some(ticket)) {
-            outage.looking = None;
+    /// It waits no more.
+    fn dismiss(&mut self, ticket: u64, word: Word) {
+        if let Some(request) = self.requests.remove(&ticket) {
+            self.held.remove(ticket, &request);
+            self.words.insert(ticket, word);
         }
     }
 
     fn hold(&mut self, ticket: u64) {
         let Some(request) = self.requests.get_mut(&ticket) else { return };
         request.held = true;
-        self.held_count += 1;
-        for address in &request.addresses {
-            self.held.entry((*address, Arc::clone(&request.link.endpoint))).or_default().insert(ticket);
-        }
+        self.held.insert(ticket, request);
     }
 
     /// It is held no more, and stands in line.
     fn let_in_line(&mut self, ticket: u64) {
-        let Some(mut request) = self.requests.remove(&ticket) else { return };
-        self.unhold(ticket, &request);
+        let Some(request) = self.requests.get_mut(&ticket) else { return };
+        self.held.remove(ticket, request);
         request.held = false;
-        self.requests.insert(ticket, request);
-    }
-
-    fn unhold(&mut self, ticket: u64, request: &Request) {
-        self.held_count -= usize::from(request.held);
-        for address in request.addresses.iter().filter(|_| request.held) {
-            let key = (*address, Arc::clone(&request.link.endpoint));
-            if let Some(line) = self.held.get_mut(&key) {
-                line.remove(&ticket);
-                if line.is_empty() {
-                    self.held.remove(&key);
-                }
-            }
-        }
-    }
-
-    fn is_up(&self, link: &LinkId, address: SocketAddr) -> bool {
-        self.outages_of(link, address).next().is_none()
-    }
-
-    fn outages_of(&self, link: &LinkId, address: SocketAddr) -> impl Iterator<Item = &Outage> {
-        // Most of the time nothing is down, and nothing need be looked up.
-        let places = (!self.outages.is_empty()).then(|| [(address, None), (address, Some(Arc::clone(&link.endpoint)))]);
-        places.into_iter().flatten().filter_map(|place| self.outages.get(&place))
-    }
-
-    fn has_held(&self, place: &Place) -> bool {
-        self.lines(place).next().is_some()
-    }
-
-    /// The lines of those who are held and wait for this place.
-    fn lines<'a>(&'a self, (address, endpoint): &'a Place) -> impl Iterator<Item = &'a BTreeSet<u64>> {
-        let first = (*address, endpoint.clone().unwrap_or_default());
-        self.held
-            .range(first..)
-            .take_while(move |((of, by), _)| of == address && endpoint.as_ref().is_none_or(|endpoint| endpoint == by))
-            .map(|(_, line)| line)
     }
 }
 

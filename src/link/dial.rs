@@ -1,9 +1,10 @@
-//! One attempt from templates to an upgraded stream: secrets, DNS, admission, TCP, TLS, upgrade, redirects.
+//! One attempt from templates to an upgraded stream: secrets, DNS, admission, TCP, TLS, upgrade, redirects; at the next URL where the
+//! server of one is known to be down.
 //!
 //! Nothing is kept from one attempt to the next, so that renewed secrets, addresses and certificates are followed. The
 //! driver's clock limits an attempt by dropping its future; nothing here runs beyond that.
 
-use std::sync::Arc;
+use std::{io, net::SocketAddr, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -11,12 +12,12 @@ use tokio::time::Instant;
 use super::{
     BoxFuture, Dial, Dialled, Gate, Place, Progress, Report, Transport,
     aside::Aside,
-    race::{self, Patience, Won},
-    tls,
+    race::{self, Admitted, Patience, Won},
+    resolve, tls,
     upgrade::{self, Agreed, UpgradeFault},
 };
 use crate::{
-    config::{Endpoint, url::Target},
+    config::Endpoint,
     core::{
         clock::Clock,
         close::Cause,
@@ -38,6 +39,12 @@ pub trait Source: Send + Sync {
     /// Where its attempts do what may block.
     fn aside(&self) -> Aside {
         Aside::default()
+    }
+
+    /// The addresses of a host, as they are now; at least one.
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let (host, aside) = (host.to_owned(), self.aside());
+        Box::pin(async move { resolve::resolve(&host, port, &aside).await })
     }
 }
 
@@ -66,7 +73,7 @@ impl Dial for Dialer {
 
     fn dial(&self, url: usize, urgent: bool, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
         let (id, endpoint, gate) = (self.id.clone(), self.endpoint.endpoint(), Arc::clone(&self.gate));
-        let aside = self.endpoint.aside();
+        let source = Arc::clone(&self.endpoint);
         let began = Instant::now();
         // Thousands may wait here, and what they hold is paid for as long as the daemon runs: so they hold no more than this, and
         // the room for what follows is had when it is reached.
@@ -84,7 +91,10 @@ impl Dial for Dialer {
                 (place, Some(began.elapsed()))
             };
             let timings = Timings { admission, ..Timings::default() };
-            Box::pin(Attempt { id, endpoint, aside, gate, report, timings, began, place, urgent }.run(url)).await
+            let aside = source.aside();
+            let attempt =
+                Attempt { id, endpoint, source, aside, gate, report, timings, began, place, urgent, passed: Some(0) };
+            Box::pin(attempt.run(url)).await
         })
     }
 }
@@ -127,6 +137,7 @@ impl From<UpgradeFault> for Setback {
 struct Attempt {
     id: LinkId,
     endpoint: Arc<Endpoint>,
+    source: Arc<dyn Source>,
     aside: Aside,
     gate: Arc<dyn Gate>,
     report: Report,
@@ -135,6 +146,8 @@ struct Attempt {
     /// Among those who prepare an attempt.
     place: Place,
     urgent: bool,
+    /// URLs in a row whose servers are known to be down; `None`: the others do not matter any more.
+    passed: Option<usize>,
 }
 
 impl Attempt {
@@ -153,23 +166,35 @@ impl Attempt {
         }
     }
 
-    /// Dials, and again where a redirect leads.
-    async fn follow(&mut self, url: usize) -> Result<Dialled<Transport>, Setback> {
+    /// Dials, and again where a redirect leads; at the next URL where the server of one is known to be down.
+    async fn follow(&mut self, mut url: usize) -> Result<Dialled<Transport>, Setback> {
         let endpoint = Arc::clone(&self.endpoint);
-        let mut ask = ask::evaluate(endpoint, url, &self.aside).await?;
-        let mut left = self.endpoint.redirects;
+        let mut ask = ask::evaluate(Arc::clone(&endpoint), url, &self.aside).await?;
+        let mut left = endpoint.redirects;
         loop {
-            match self.once(&ask).await? {
+            let Some(admitted) = self.admitted(&ask.target).await? else {
+                url = (url + 1) % endpoint.urls.len().max(1);
+                (self.report)(Progress::PassedOver(url));
+                ask = ask::evaluate(Arc::clone(&endpoint), url, &self.aside).await?;
+                continue;
+            };
+            match self.once(&ask, admitted).await? {
                 Ok(dialled) => return Ok(dialled),
                 Err(fault) => ask = ask.redirected(fault, left)?,
             }
             left = left.saturating_sub(1);
+            // Where a redirect leads is the only way.
+            self.passed = None;
         }
     }
 
     /// One connection; the inner error is an answer that may be a redirect.
-    async fn once(&mut self, ask: &Ask) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
-        let won = self.connect(&ask.target).await;
+    async fn once(
+        &mut self,
+        ask: &Ask,
+        admitted: Admitted,
+    ) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
+        let won = self.connect(admitted).await;
         self.place = Place::default();
         let won = won?;
         let address = won.permit.address;
@@ -206,8 +231,7 @@ impl Attempt {
         }))
     }
 
-    async fn connect(&mut self, target: &Target) -> Result<Won, Setback> {
-        let admitted = self.admitted(target).await?;
+    async fn connect(&mut self, admitted: Admitted) -> Result<Won, Setback> {
         (self.report)(Progress::Connecting);
         let outcome = race::race(&*self.gate, &self.id, admitted, self.patience()).await;
         let took = match &outcome {

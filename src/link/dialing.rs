@@ -63,7 +63,7 @@ impl<S: Wire> Dialing<S> {
         let took = now.saturating_duration_since(self.since);
         let Timings { dns, admission, tcp, tls, upgrade, total } = &mut self.timings;
         let step = match self.stage {
-            Progress::Resolving => dns,
+            Progress::Resolving | Progress::PassedOver(_) => dns,
             Progress::Queued => admission,
             Progress::Admitted | Progress::Connecting => tcp,
             Progress::Securing => tls,
@@ -80,7 +80,7 @@ impl<S: Wire> Dialing<S> {
     pub(super) fn timed_out(mut self, now: Instant) -> DialFailure {
         self.enter(self.stage, now);
         let (cause, stage) = match self.stage {
-            Progress::Resolving => (Cause::Dns, "resolving the name"),
+            Progress::Resolving | Progress::PassedOver(_) => (Cause::Dns, "resolving the name"),
             Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting"),
             Progress::Securing => (Cause::Tls, "waiting for the TLS handshake"),
             Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade"),

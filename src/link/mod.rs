@@ -42,7 +42,7 @@ use tokio::{
 use crate::core::{
     chaos::Fault,
     clock::Clock,
-    door::{Knock, Verdict},
+    door::{Knock, Verdict, Word},
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
     message::{Message, MessageId},
@@ -185,6 +185,8 @@ pub enum Progress {
     Securing,
     /// It asks for the upgrade.
     Upgrading,
+    /// The server of its URL is known to be down, and it goes on with the URL of this index.
+    PassedOver(usize),
 }
 
 /// Where an attempt tells how far it has come, in the task that polls it.
@@ -224,9 +226,9 @@ pub struct Dialled<S> {
 pub trait Gate: Send + Sync + 'static {
     /// Waits until `link` may prepare an attempt; it keeps the place until it is admitted. Dropping the future withdraws the request.
     fn approach(&self, link: LinkId) -> BoxFuture<Place>;
-    /// Waits until one of the addresses may be dialled, and says which; the first free one in order. `None`: all were down, and that has
-    /// changed; ask again, with the addresses that the name has by then. Dropping the future withdraws the request.
-    fn admit(&self, knock: Knock) -> BoxFuture<Option<Box<Permit>>>;
+    /// Waits until one of the addresses may be dialled, and says which, the first free one in order; or until there is something else
+    /// to do. Dropping the future withdraws the request.
+    fn admit(&self, knock: Knock) -> BoxFuture<Result<Box<Permit>, Word>>;
     /// Waits until a further address of an attempt already admitted (RFC 8305) may be dialled; it counts for its address only.
     /// Dropping the future withdraws the request.
     fn admit_extra(&self, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>>;

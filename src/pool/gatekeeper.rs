@@ -19,7 +19,7 @@ use crate::{
     core::{
         admission::Policy,
         clock::Clock,
-        door::{Door, Grant, Knock, Verdict},
+        door::{Door, Grant, Knock, Verdict, Word},
         event::LinkId,
         lobby::Lobby,
     },
@@ -64,8 +64,8 @@ struct Waiter {
 enum Reply {
     /// To prepare an attempt.
     Place(oneshot::Sender<Place>),
-    /// To dial, or to ask again.
-    Permit(oneshot::Sender<Option<Box<Permit>>>),
+    /// To dial, or for something else to do.
+    Permit(oneshot::Sender<Result<Box<Permit>, Word>>),
     /// To dial a further address.
     Extra(oneshot::Sender<Box<Permit>>),
 }
@@ -151,12 +151,7 @@ impl Gatekeeper {
     fn let_in(self: &Arc<Self>) -> (Option<std::time::Instant>, bool) {
         let now = Instant::now().into_std();
         let mut desk = self.desk();
-        while let Some(ticket) = desk.door.poll_again() {
-            if let Some(Waiter { reply: Reply::Permit(reply), .. }) = desk.waiting.remove(&ticket) {
-                // Who waited may have gone in this moment.
-                let _ = reply.send(None);
-            }
-        }
+        Self::tell_words(&mut desk);
         while let Some((ticket, address)) = desk.door.poll_grant(now) {
             // A withdrawn ticket is withdrawn from the admission too, so each grant has its waiter.
             let Some(Waiter { link, reply }) = desk.waiting.remove(&ticket) else { continue };
@@ -166,7 +161,7 @@ impl Gatekeeper {
             desk.holders.insert(ticket, (link, address));
             let permit = Permit::new(address, Some(release));
             let unwanted = match reply {
-                Reply::Permit(reply) => reply.send(Some(permit)).err().flatten(),
+                Reply::Permit(reply) => reply.send(Ok(permit)).err().and_then(Result::ok),
                 Reply::Extra(reply) => reply.send(permit).err(),
                 Reply::Place(_) => Some(permit),
             };
@@ -179,6 +174,16 @@ impl Gatekeeper {
         let next = desk.door.poll_timeout(now);
         let before = std::mem::replace(&mut desk.awake_at, next);
         (next, next.is_some_and(|at| before.is_none_or(|before| at < before)))
+    }
+
+    /// Tells those who wait no more what to do instead.
+    fn tell_words(desk: &mut Desk) {
+        while let Some((ticket, word)) = desk.door.poll_word() {
+            if let Some(Waiter { reply: Reply::Permit(reply), .. }) = desk.waiting.remove(&ticket) {
+                // Who waited may have gone in this moment.
+                let _ = reply.send(Err(word));
+            }
+        }
     }
 
     fn release(self: &Arc<Self>, ticket: u64, extra: bool, verdict: Option<Verdict>) {
@@ -279,7 +284,7 @@ impl Gate for PoolGate {
         Box::pin(answered(Ticket { number, keeper }, answer))
     }
 
-    fn admit(&self, knock: Knock) -> BoxFuture<Option<Box<Permit>>> {
+    fn admit(&self, knock: Knock) -> BoxFuture<Result<Box<Permit>, Word>> {
         let link = knock.link.clone();
         self.ask(link, Reply::Permit, |door, ticket| door.ask(Instant::now().into_std(), ticket, knock))
     }

@@ -9,6 +9,14 @@ use std::{
     time::SystemTime,
 };
 
+#[cfg(test)]
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+#[cfg(test)]
+use tokio::sync::watch;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
@@ -16,6 +24,8 @@ use super::{
     slot::{Load, Sinks, Slot},
     view::{EndpointView, Totals},
 };
+#[cfg(test)]
+use crate::link::BoxFuture;
 use crate::{
     config::Endpoint,
     core::phase::Phase,
@@ -69,6 +79,24 @@ impl Source for Pod {
     fn aside(&self) -> Aside {
         self.aside.clone()
     }
+
+    #[cfg(test)]
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        if let Ok(ip) = host.parse() {
+            return Box::pin(std::future::ready(Ok(vec![SocketAddr::new(ip, port)])));
+        }
+        let mut name = NAME.with(watch::Sender::subscribe);
+        Box::pin(async move {
+            let found = name.wait_for(Option::is_some).await.map_err(io::Error::other)?;
+            Ok(found.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+        })
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Where every name leads in the tests of this thread; `None`: its resolver hangs.
+    pub(super) static NAME: watch::Sender<Option<IpAddr>> = watch::Sender::new(None);
 }
 
 impl Pod {

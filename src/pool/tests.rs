@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod extremes;
+mod failover;
 mod settings;
 
 use std::{

@@ -52,6 +52,8 @@ pub enum Input {
     Queued,
     /// The dial may go on.
     Admitted,
+    /// The server of its URL is known to be down, so the dial goes on with this one instead of waiting.
+    PassedOver(usize),
     /// The connection is OPEN.
     Dialled(Box<Established>),
     /// Another link has got in at the server that had asked this one to come later.

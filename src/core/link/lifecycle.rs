@@ -74,6 +74,13 @@ impl Link {
         }
     }
 
+    /// It is the same attempt, at another URL.
+    pub(super) fn on_passed_over(&mut self, url: usize) {
+        if matches!(self.state, State::Dialing { .. }) {
+            self.pace.set_url(url);
+        }
+    }
+
     pub(super) fn on_dialled(&mut self, now: Instant, established: Box<Established>, out: &mut Commands) {
         if !matches!(self.state, State::Dialing { .. }) {
             return;

@@ -173,6 +173,7 @@ impl Link {
             Input::Park(reason) => self.on_park(now, reason, &mut out),
             Input::Queued => self.on_queued(now, &mut out),
             Input::Admitted => self.on_admitted(now, &mut out),
+            Input::PassedOver(url) => self.on_passed_over(url),
             Input::ServerBack => self.on_server_back(now, &mut out),
             Input::Dialled(established) => self.on_dialled(now, established, &mut out),
             Input::DialFailed(failure) => self.on_dial_failed(now, failure, &mut out),

@@ -73,7 +73,7 @@ impl Pace {
         self.url
     }
 
-    /// The connection in use was made at this URL.
+    /// The connection in use was made at this URL, or the attempt under way is.
     pub(super) fn set_url(&mut self, url: usize) {
         self.url = url;
     }
@@ -116,25 +116,9 @@ impl Pace {
         if let Some(resting) = &mut self.resting {
             resting.own = now.later(delay);
         }
-        let first = match action {
-            // What is tried once more is tried at the same server.
-            Action::Now | Action::Refresh if !was_open => self.url,
-            Action::NextUrl => self.url + 1,
-            Action::Backoff
-            | Action::Now
-            | Action::Slow
-            | Action::Park
-            | Action::Refresh
-            | Action::StayClosed
-            | Action::Within(..)
-            | Action::RetryAfter => {
-                if was_open {
-                    0
-                } else {
-                    self.url + 1
-                }
-            }
-        };
+        // What is tried once more is tried at the same server; a `now` that is spent is no such try.
+        let once_more = action == Action::Refresh || next == Next::Wait(Reason::Immediate);
+        let first = if action == Action::NextUrl || !was_open { self.url + usize::from(!once_more) } else { 0 };
         self.choose(policy.urls.max(1), first, now, (next, delay))
     }
 

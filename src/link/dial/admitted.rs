@@ -1,30 +1,35 @@
 //! From a name to a permit for one of its addresses.
 //!
 //! A wait can be long, and names move meanwhile. So who has waited looks the name up again when it is let go, before it dials.
+//!
+//! What a reader would get wrong: others wait for the permit that is held meanwhile, so a resolver that hangs has a second, and then what
+//! was known has to do.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Attempt, Progress, Setback};
 use crate::{
     config::url::Target,
     core::{
         close::Cause,
-        door::{Knock, Verdict},
+        door::{Elsewhere, Knock, Verdict, Word},
     },
-    link::{Permit, race::Admitted, resolve},
+    link::{Permit, race::Admitted},
 };
 
 /// What was looked up this long ago is looked up again.
 const FRESH: Duration = Duration::from_secs(1);
+/// For who has a permit already, a resolver may take this long.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// A name that leads elsewhere each time is taken as it was after so many times.
 const MOVES: usize = 3;
 
 impl Attempt {
-    /// Waits for a permit for one of the addresses that the name has then.
-    pub(super) async fn admitted(&mut self, target: &Target) -> Result<Admitted, Setback> {
+    /// Waits for a permit for one of the addresses that the name has then. `None`: all of them are down, and it is to go to the next URL.
+    pub(super) async fn admitted(&mut self, target: &Target) -> Result<Option<Admitted>, Setback> {
         let found = self.look_up(target).await;
         let mut addresses =
             found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
@@ -32,25 +37,44 @@ impl Attempt {
         loop {
             let resolved = Instant::now();
             let answer = self.ask(&addresses).await;
-            if answer.is_none() || resolved.elapsed() >= FRESH {
-                // Where it is not found now, what was known is better than nothing.
-                addresses = self.look_up(target).await.unwrap_or(addresses);
+            if let Err(Word::Elsewhere) = answer {
+                self.passed = self.passed.map(|passed| passed + 1);
+                return Ok(None);
             }
-            let Some(mut permit) = answer else { continue };
+            // Where it is not found now, what was known is better than nothing.
+            let Ok(mut permit) = answer else {
+                // What was down need not be any more.
+                self.passed = self.passed.map(|_| 0);
+                addresses = self.look_up(target).await.unwrap_or(addresses);
+                continue;
+            };
+            if resolved.elapsed() >= FRESH {
+                let found = timeout(PATIENCE, self.look_up(target)).await;
+                addresses = found.ok().and_then(Result::ok).unwrap_or(addresses);
+            }
             if addresses.contains(&permit.address) || moves >= MOVES {
                 addresses.retain(|address| *address != permit.address);
-                return Ok(Admitted { permit, others: addresses });
+                return Ok(Some(Admitted { permit, others: addresses }));
             }
             moves += 1;
             permit.verdict = Some(Verdict::Moved);
         }
     }
 
-    /// Asks to dial one of these; `None`: it is to ask again.
-    async fn ask(&mut self, addresses: &[SocketAddr]) -> Option<Box<Permit>> {
+    fn elsewhere(&self) -> Elsewhere {
+        let others = self.endpoint.urls.len().saturating_sub(1);
+        match self.passed {
+            Some(passed) if passed < others => Elsewhere::Untried,
+            Some(_) if others > 0 => Elsewhere::Tried,
+            Some(_) | None => Elsewhere::Nowhere,
+        }
+    }
+
+    /// Asks to dial one of these.
+    async fn ask(&mut self, addresses: &[SocketAddr]) -> Result<Box<Permit>, Word> {
         let asked = Instant::now();
-        let knock = Knock { link: self.id.clone(), addresses: addresses.to_vec(), urgent: self.urgent };
-        let mut asking = self.gate.admit(knock);
+        let (link, addresses) = (self.id.clone(), addresses.to_vec());
+        let mut asking = self.gate.admit(Knock { link, addresses, urgent: self.urgent, elsewhere: self.elsewhere() });
         // An attempt that gets it at once never shows as queued.
         let answer = if let Some(answer) = (&mut asking).now_or_never() {
             answer
@@ -67,7 +91,7 @@ impl Attempt {
     async fn look_up(&mut self, target: &Target) -> io::Result<Vec<SocketAddr>> {
         (self.report)(Progress::Resolving);
         let began = Instant::now();
-        let found = resolve::resolve(&target.host, target.port, &self.aside).await;
+        let found = self.source.resolve(&target.host, target.port).await;
         self.timings.dns = Some(self.timings.dns.unwrap_or_default().saturating_add(began.elapsed()));
         found
     }

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::*;
 use crate::{
     config,
-    core::door::Knock,
+    core::door::{Elsewhere, Knock, Word},
     link::{Permit, race::Admitted},
 };
 
@@ -49,9 +49,9 @@ impl Gate for Counted {
         Box::pin(std::future::ready(Place::default()))
     }
 
-    fn admit(&self, knock: Knock) -> BoxFuture<Option<Box<Permit>>> {
+    fn admit(&self, knock: Knock) -> BoxFuture<Result<Box<Permit>, Word>> {
         let permit = self.let_in(knock.addresses, false);
-        Box::pin(async { Some(permit.await) })
+        Box::pin(async { Ok(permit.await) })
     }
 
     fn admit_extra(&self, _link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
@@ -83,7 +83,7 @@ fn id() -> LinkId {
 
 /// Admitted to the first of these.
 async fn admitted(gate: &Counted, mut addresses: Vec<SocketAddr>) -> Admitted {
-    let knock = Knock { link: id(), addresses: addresses.clone(), urgent: false };
+    let knock = Knock { link: id(), addresses: addresses.clone(), urgent: false, elsewhere: Elsewhere::Nowhere };
     let permit = gate.admit(knock).await.unwrap();
     addresses.retain(|address| *address != permit.address);
     Admitted { permit, others: addresses }
@@ -227,7 +227,7 @@ impl Gate for Moving {
         Box::pin(std::future::ready(Place::default()))
     }
 
-    fn admit(&self, knock: Knock) -> BoxFuture<Option<Box<Permit>>> {
+    fn admit(&self, knock: Knock) -> BoxFuture<Result<Box<Permit>, Word>> {
         let step = std::mem::replace(&mut *self.0.lock().unwrap(), usize::MAX).min(2);
         *self.0.lock().unwrap() = step + 1;
         let verdicts = Arc::clone(&self.1);
@@ -236,7 +236,7 @@ impl Gate for Moving {
             tokio::time::sleep(Duration::from_secs(2)).await;
             let address = if step == 1 { SocketAddr::from(([127, 9, 9, 9], 9)) } else { found };
             let release = move |verdict| verdicts.lock().unwrap().push(verdict);
-            (step > 0).then(|| Permit::new(address, Some(Box::new(release))))
+            if step == 0 { Err(Word::Again) } else { Ok(Permit::new(address, Some(Box::new(release)))) }
         })
     }
 
@@ -255,6 +255,53 @@ async fn who_has_waited_goes_where_the_name_leads_by_then() {
     let dialled = dialer.dial(0, false, telling(told)).await.unwrap();
     assert_eq!(dialled.established.address, Some(live));
     assert_eq!(*gate.1.lock().unwrap(), [Some(Verdict::Moved), Some(Verdict::Up)]);
+}
+
+/// Sends on who has not asked everywhere; the first who has is to ask again, and the next is let in.
+struct Sending(Mutex<Vec<(u16, Elsewhere)>>);
+
+impl Gate for Sending {
+    fn approach(&self, _link: LinkId) -> BoxFuture<Place> {
+        Box::pin(std::future::ready(Place::default()))
+    }
+
+    fn admit(&self, Knock { addresses, elsewhere, .. }: Knock) -> BoxFuture<Result<Box<Permit>, Word>> {
+        let mut asked = self.0.lock().unwrap();
+        asked.push((addresses[0].port(), elsewhere));
+        let tried = asked.iter().filter(|(_, elsewhere)| *elsewhere == Elsewhere::Tried).count();
+        Box::pin(std::future::ready(match elsewhere {
+            Elsewhere::Untried => Err(Word::Elsewhere),
+            Elsewhere::Tried if tried == 1 => Err(Word::Again),
+            Elsewhere::Tried | Elsewhere::Nowhere => Ok(Permit::new(addresses[0], None)),
+        }))
+    }
+
+    fn admit_extra(&self, _link: LinkId, _address: SocketAddr) -> BoxFuture<Box<Permit>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_goes_once_round_its_urls_and_after_news_once_more() {
+    use Elsewhere::{Nowhere, Tried, Untried};
+    let (elsewhere, _end) = serve(vec![GOOD.into()]).await;
+    let (live, _server) = serve(vec![redirect(&format!("ws://{elsewhere}/"))]).await;
+    let toml = format!("urls = ['ws://127.0.0.1:1/', 'ws://{live}/', 'ws://127.0.0.1:3/']\nredirects = 1");
+    let endpoint = endpoint(&toml);
+    let gate = Arc::new(Sending(Mutex::default()));
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+    let (told, mut heard) = mpsc::channel(64);
+    let dialled = dialer.dial(0, false, telling(told)).await.unwrap();
+    assert_eq!(dialled.established.address, Some(elsewhere));
+    let (one, two, three) = (1, live.port(), 3);
+    let round = [(one, Untried), (two, Untried), (three, Tried), (three, Untried), (one, Untried), (two, Tried)];
+    let hop = (elsewhere.port(), Nowhere);
+    assert_eq!(*gate.0.lock().unwrap(), round.into_iter().chain([hop]).collect::<Vec<_>>());
+    let mut passed = Vec::new();
+    while let Some(step) = heard.recv().await {
+        passed.extend(if let Progress::PassedOver(url) = step { Some(url) } else { None });
+    }
+    assert_eq!(passed, [1, 2, 0, 1]);
 }
 
 /// An address that answers no dial: its queue of connections not yet accepted is full, and then Linux drops what comes.

@@ -65,6 +65,7 @@ impl<D: Dial> Driver<D> {
             match step {
                 Progress::Queued => self.feed_line(now, lane, Input::Queued),
                 Progress::Admitted => self.feed_line(now, lane, Input::Admitted),
+                Progress::PassedOver(url) => self.feed_line(now, lane, Input::PassedOver(url)),
                 Progress::Resolving | Progress::Connecting | Progress::Securing | Progress::Upgrading => {}
             }
         }

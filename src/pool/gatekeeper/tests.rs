@@ -6,10 +6,11 @@ use futures_util::FutureExt as _;
 use prometheus::Registry;
 
 use super::*;
+use crate::core::door::Elsewhere;
 
 fn knock(endpoint: &str, index: u32) -> Knock {
     let link = LinkId { endpoint: endpoint.into(), index };
-    Knock { link, addresses: vec![SocketAddr::from(([127, 0, 0, 1], 9))], urgent: false }
+    Knock { link, addresses: vec![SocketAddr::from(([127, 0, 0, 1], 9))], urgent: false, elsewhere: Elsewhere::Nowhere }
 }
 
 #[tokio::test(start_paused = true)]
@@ -17,7 +18,7 @@ async fn who_is_to_look_and_leaves_hands_that_on_at_once() {
     let families = Families::register(&Registry::new(), false).expect("metrics register");
     let keeper = Gatekeeper::new(Policy { per_host: 2, total: 64, rate: None }, families, Weak::new());
     let gate = PoolGate(Arc::clone(&keeper));
-    let mut failing = gate.admit(knock("a", 0)).now_or_never().flatten().expect("it is let in");
+    let mut failing = gate.admit(knock("a", 0)).now_or_never().expect("it is let in").expect("to dial");
     let _busy = gate.admit(knock("b", 0)).now_or_never().expect("it is let in");
     failing.verdict = Some(Verdict::Failing(None));
     drop(failing);

@@ -25,6 +25,11 @@ impl Link {
         match input {
             Input::Queued => self.on_queued_beside(now),
             Input::Admitted => self.on_admitted_beside(now),
+            Input::PassedOver(url) => {
+                if let Some(rotation) = self.rotation.as_deref_mut().filter(|rotation| rotation.is_dialing()) {
+                    rotation.pace.set_url(url);
+                }
+            }
             Input::Dialled(established) => self.on_standby(now, established, out),
             Input::DialFailed(failure) => self.on_rotate_failed(now, failure, out),
             Input::Received(received) => self.on_received_beside(now, received, out),

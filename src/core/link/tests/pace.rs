@@ -174,12 +174,17 @@ proptest! {
         policy in policy(),
         answers in vec(answer(), 1..6),
         others_get_in in any::<bool>(),
+        passes_over in any::<bool>(),
     ) {
+        let urls = policy.urls;
         let (most, time) = (most(&policy), watch(&policy.backoff));
         let mut bench = Bench::with(policy);
         bench.feed(Input::Start);
         let (end, mut dials) = (bench.now + time, 0);
         while dials <= most && bench.until_dial(end) {
+            if passes_over {
+                bench.feed(Input::PassedOver((bench.link.url() + 1) % urls));
+            }
             bench.meet(&answers[dials % answers.len()]);
             if others_get_in {
                 bench.feed(Input::ServerBack);
@@ -295,6 +300,17 @@ fn next_url_goes_round_once_without_a_delay_and_goes_on_with_one() {
 }
 
 #[test]
+fn a_now_that_is_spent_keeps_nobody_from_the_next_url() {
+    let outcomes = rows(&[(1006, Action::Now)]);
+    let mut bench = Bench::with(Policy { outcomes, urls: 2, ..Policy::default() });
+    bench.feed(Input::Start);
+    for _ in 0..4 {
+        bench.feed(refused(None, None)).retry();
+    }
+    assert_eq!(bench.urls(), [0, 0, 1, 0, 1]);
+}
+
+#[test]
 fn after_a_connection_the_first_url_has_its_turn_again() {
     let mut bench = Bench::with(Policy { urls: 3, ..Policy::default() });
     bench.feed(Input::Start).feed(refused(None, None)).retry();
@@ -324,6 +340,18 @@ fn a_server_that_asks_to_come_later_keeps_nobody_from_the_next_url() {
     assert_eq!(bench.link.reason(), Reason::RetryAfter);
     assert!(bench.retry() > Duration::from_secs(80));
     assert_eq!(bench.urls(), [0, 1, 0]);
+}
+
+#[test]
+fn an_attempt_that_goes_on_at_the_next_url_is_the_same_attempt() {
+    let mut bench = Bench::with(Policy { urls: 3, ..Policy::default() });
+    bench.feed(Input::Start).feed(Input::Queued).feed(Input::Admitted).feed(Input::PassedOver(1));
+    assert_eq!((bench.link.url(), bench.link.attempt(), bench.dials()), (1, 1, 1));
+    bench.feed(refused(Some(503), Some(Duration::from_mins(5)))).retry();
+    bench.feed(refused(None, None)).retry();
+    assert_eq!(bench.urls(), [0, 2, 0], "what asked to be left alone is the second");
+    bench.feed(Input::Dialled(established())).feed(Input::PassedOver(1));
+    assert_eq!(bench.link.url(), 0, "it is open, and goes nowhere");
 }
 
 #[test]
