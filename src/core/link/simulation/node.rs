@@ -3,20 +3,34 @@
 //! What leaves a link is not yet read by its peer: it lies on the wire until the peer turns to it. So two connections race here
 //! as they do outside, and a message that overtakes another on a newer connection is seen.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+};
 
 use bytes::Bytes;
 
-use super::*;
+use super::{hosts::Mood, toll::Toll, *};
 
 /// An attempt or a connection.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Line {
     pub(super) dialing: bool,
+    /// At which URL.
+    pub(super) url: usize,
+    pub(super) urgent: bool,
+    /// URLs in a row whose servers were known to be down.
+    pub(super) passed: usize,
+    /// Times that the name led elsewhere.
+    pub(super) moves: usize,
+    /// The ticket that waits at the door.
     pub(super) asked: Option<u64>,
-    pub(super) place: bool,
+    /// The ticket that was let in, and where.
+    pub(super) place: Option<(u64, SocketAddr)>,
     pub(super) open: bool,
+    /// Of the server that opened it.
+    pub(super) mood: Option<Mood>,
     /// Wire bytes pulled since the last flush.
     pub(super) pulled: u64,
     /// Data frames pulled since then, by the number that is their text, and where on the wire each begins.
@@ -44,10 +58,11 @@ pub(super) struct Node {
     /// Messages that the disk has said it has.
     pub(super) stored: BTreeSet<u64>,
     pub(super) marked: BTreeSet<u64>,
+    pub(super) toll: Toll,
 }
 
 impl Node {
-    pub(super) fn new(link: Link) -> Self {
+    pub(super) fn new(link: Link, now: Instant) -> Self {
         Self {
             link,
             lines: Default::default(),
@@ -57,6 +72,7 @@ impl Node {
             disk: VecDeque::new(),
             stored: BTreeSet::new(),
             marked: BTreeSet::new(),
+            toll: Toll::new(now),
         }
     }
 

@@ -1,19 +1,8 @@
-//! What the world does to attempts and connections: it answers, refuses, reads, closes and cuts.
+//! What the world does to connections: it reads, answers, closes and cuts.
 
-use super::*;
+use super::{hosts::Mood, *};
 
 impl World {
-    pub(super) fn end_dial(&mut self, index: usize, lane: Lane) {
-        let transport = self.nodes[index].line(lane);
-        transport.dialing = false;
-        if let Some(ticket) = transport.asked.take() {
-            self.admission.withdraw(ticket);
-        }
-        if std::mem::take(&mut transport.place) {
-            self.admission.release(address(), false);
-        }
-    }
-
     pub(super) fn lose(&mut self, index: usize, lane: Lane) {
         let (bits, some) = (self.chance.bits(), (self.chance.bits() % 3) as usize);
         let node = &mut self.nodes[index];
@@ -26,31 +15,6 @@ impl World {
             node.read(lane, some);
             *node.line(lane) = Line::default();
             self.feed_line(index, lane, Input::Ended { begun, detail: "".into() });
-        }
-    }
-
-    /// What the world does to a link that dials.
-    pub(super) fn answer_dial(&mut self, index: usize, lane: Lane) {
-        if !self.nodes[index].line(lane).place || !(self.benign || self.one_in(2)) {
-            return;
-        }
-        self.end_dial(index, lane);
-        if self.calm || self.one_in(2) {
-            let established = Established {
-                url: "ws://peer/".into(),
-                address: None,
-                protocol: "".into(),
-                extensions: "".into(),
-                certificates: Certificates::default(),
-                timings: Steps::default(),
-            };
-            self.nodes[index].line(lane).open = true;
-            self.feed_line(index, lane, Input::Dialled(Box::new(established)));
-        } else {
-            let status = [None, Some(401), Some(404), Some(429), Some(503)][(self.chance.bits() % 5) as usize];
-            let asked = ASKED[(self.chance.bits() % 6) as usize].filter(|_| status.is_some());
-            let cause = if status.is_some() { Cause::Upgrade } else { Cause::Dns };
-            self.feed_line(index, lane, failed(cause, status, asked));
         }
     }
 
@@ -104,35 +68,36 @@ impl World {
                 self.feed_line(index, lane, Input::Received(Received::Pong(nonce)));
             }
         }
+        if let Some(mood) = self.nodes[index].line(lane).mood
+            && self.spoil(index, lane, mood)
+        {
+            return;
+        }
         let answers = self.nodes[index].line(lane).said_close && (self.benign || self.one_in(2));
-        if answers || (!self.calm && self.one_in(10)) {
+        if answers || (!self.is_quiet() && self.one_in(10)) {
             let code = [1000, 1001, 1008, 1011, 1012, 1013, 3000, 4401][(self.chance.bits() % 8) as usize];
             let frame = CloseFrame { code, reason: "".into() };
             self.feed_line(index, lane, Input::Received(Received::Close(Some(frame))));
         }
         let is_closing = lane == Lane::Current && self.nodes[index].link.phase() == Phase::Closing;
-        if (!self.calm && self.one_in(8)) || is_closing || answers {
+        if (!self.is_quiet() && self.one_in(8)) || is_closing || answers {
             self.lose(index, lane);
         }
     }
-}
 
-/// What servers ask for: nothing, what is of no use, what is of use, and what no clock can hold.
-const ASKED: [Option<Duration>; 6] = [
-    None,
-    Some(Duration::ZERO),
-    Some(Duration::from_secs(7)),
-    Some(Duration::from_hours(9)),
-    Some(Duration::from_secs(u64::MAX)),
-    Some(Duration::MAX),
-];
-
-pub(super) fn failed(cause: Cause, status: Option<u16>, asked: Option<Duration>) -> Input {
-    Input::DialFailed(Box::new(DialFailure {
-        cause,
-        status,
-        retry_after: asked.map(|asked| RetryAfter::capped(asked, Policy::default().retry_after_max)),
-        detail: "".into(),
-        timings: Timings::default(),
-    }))
+    /// Does what the mood of its server is to a connection that has just been opened. Answers whether that is its end.
+    fn spoil(&mut self, index: usize, lane: Lane, mood: Mood) -> bool {
+        let last = match mood {
+            Mood::Closes(code) => Input::Received(Received::Close(Some(CloseFrame { code, reason: "".into() }))),
+            Mood::Breaks => Input::Violation { code: 1002, cause: Cause::Protocol, detail: "".into() },
+            Mood::Resets => {
+                self.lose(index, lane);
+                return true;
+            }
+            Mood::Fickle | Mood::Well | Mood::Down | Mood::Silent | Mood::Refuses(_) => return false,
+        };
+        self.feed_line(index, lane, last);
+        self.lose(index, lane);
+        true
+    }
 }
