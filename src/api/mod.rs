@@ -17,7 +17,6 @@ mod events;
 mod explain;
 mod frames;
 mod health;
-mod json;
 mod lines;
 mod linger;
 mod links;
@@ -51,6 +50,7 @@ use http::{StatusCode, Uri};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    link::json,
     observe::{self, Families},
     pool::Pool,
 };

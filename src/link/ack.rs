@@ -4,11 +4,12 @@
 
 use serde_json::Value;
 
+use super::json;
 use crate::core::message::Payload;
 
 /// The string or number that `pointer` (RFC 6901) leads to; a number as it is written.
 pub fn key(payload: &Payload, pointer: &str) -> Option<Box<str>> {
-    let value: Value = serde_json::from_slice(payload.bytes()).ok()?;
+    let value: Value = json::read(payload.bytes()).ok()?;
     match value.pointer(pointer)? {
         Value::String(text) => Some(text.as_str().into()),
         Value::Number(number) => Some(number.to_string().into()),
@@ -32,5 +33,13 @@ mod tests {
         for text in [r#"{"id": null}"#, r#"{"id": {}}"#, "{}", "not json", ""] {
             assert_eq!(of(text, "/id"), None, "{text}");
         }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_anywhere_loses_no_key() {
+        assert_eq!(of(r#"{"id": 7, "text": "cut \ud83d"}"#, "/id").as_deref(), Some("7"));
+        // Ours and the peer's are read alike, so they still belong together.
+        assert_eq!(of(r#"{"id": "a\udc00"}"#, "/id").as_deref(), Some("a\u{fffd}"));
+        assert_eq!(of("\u{feff}{\"id\": 7}", "/id").as_deref(), Some("7"));
     }
 }

@@ -10,6 +10,7 @@ mod dialing;
 mod driver;
 mod faulty;
 mod frames;
+pub mod json;
 mod leaving;
 mod lent;
 mod metered;

@@ -1,6 +1,6 @@
 //! The door against worlds in which addresses go down and come back.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use proptest::prelude::*;
 

@@ -8,13 +8,17 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 
 /// Reads a value.
-pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
-    serde_json::from_slice(&mended(text))
+    // Most texts are whole, and need not be looked through for halves.
+    serde_json::from_slice(text).or_else(|error| match mended(text) {
+        Cow::Borrowed(_) => Err(error),
+        Cow::Owned(mended) => serde_json::from_slice(&mended),
+    })
 }
 
 /// What some editors and shells write before UTF-8 (RFC 8259 §8.1 lets a reader ignore it).
-pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
+pub const BOM: &[u8] = b"\xef\xbb\xbf";
 /// How long an escape of a code unit is.
 const ESCAPE: usize = 6;
 
