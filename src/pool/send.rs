@@ -4,6 +4,7 @@
 //! refusal takes it out again. What a reader would get wrong: nothing here decides. The link's task and the disk do, and tell
 //! the receipts; so a caller may go at any moment, and who repeats its idempotency key hears the same verdict.
 
+mod parts;
 mod way;
 
 use std::{
@@ -17,7 +18,11 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use self::way::{Way, count};
+pub(super) use self::parts::restored;
+use self::{
+    parts::{ack_key, cost, receipt},
+    way::{Way, count},
+};
 use super::{
     Refused, Send,
     endpoints::Endpoints,
@@ -26,20 +31,15 @@ use super::{
     spool::Spool,
 };
 use crate::{
-    config::Endpoint,
     core::{
         budget::{Budget, Share},
-        message::{Extras, Message, MessageId, Payload},
+        message::{Extras, Message},
         outbox::Refusal,
         receipt::{Receipt, State},
     },
-    link::{self, Judge, Offer, Offered, Order, Pledge, Stop},
+    link::{Judge, Offer, Offered, Order, Pledge, Stop},
     observe,
-    store::Record,
 };
-
-/// What is kept beside a payload: the message's own fields, its places in queues, its receipt.
-const BESIDE: usize = 256;
 
 /// Messages that go one way, their receipts entered.
 #[derive(Default)]
@@ -54,8 +54,8 @@ struct Run {
 enum Prepared {
     /// In `repeat` what it was made of, where it has an idempotency key.
     New { receipt: Receipt, message: Box<Message>, until: std::time::Instant, repeat: Option<Box<Send>> },
-    /// Its idempotency key has a message already.
-    Known(Box<Send>),
+    /// Its idempotency key has a message already. The share is for while it waits for the verdict on that.
+    Known(Box<Send>, Option<Share>),
 }
 
 enum Posted {
@@ -69,6 +69,8 @@ struct Repeat {
     first: Option<(Receipt, Option<Hearing>)>,
     /// What is sent where the first one is never tried.
     send: Box<Send>,
+    /// What it takes of the budget while it waits; `None`: there was no room.
+    share: Option<Share>,
 }
 
 /// Who takes messages in.
@@ -150,7 +152,8 @@ impl Sender {
         let mut next = Some(first);
         while let Some(send) = next {
             let one = if self.is_known(way, &send, &prepared) {
-                Ok(Prepared::Known(Box::new(send)))
+                let share = self.budget.reserve(cost(&send.payload, send.key.as_deref()));
+                Ok(Prepared::Known(Box::new(send), share))
             } else {
                 self.prepare(way, send, now.into_std(), wall)
             };
@@ -212,8 +215,11 @@ impl Sender {
         {
             return Err(Refused::Store(why));
         }
-        let full = || Refused::Budget { used: self.budget.used(), limit: self.budget.limit() };
-        self.budget.reserve(bytes).ok_or_else(full)
+        self.budget.reserve(bytes).ok_or_else(|| self.full())
+    }
+
+    fn full(&self) -> Refused {
+        Refused::Budget { used: self.budget.used(), limit: self.budget.limit() }
     }
 
     /// What a caller is told in the end.
@@ -225,12 +231,19 @@ impl Sender {
                 Some(verdict) => self.told(&way, receipt, verdict).await,
                 None => Err(Refused::Draining).inspect_err(|refused| count(&way.pod, refused)),
             },
-            Accepted::Before { repeat: Repeat { first: None, send }, .. } => self.send_anew(*send).await,
-            Accepted::Before { repeat: Repeat { first: Some((receipt, Some(hearing))), mut send }, way, now } => {
+            Accepted::Before { repeat: Repeat { first: None, send, share }, .. } => {
+                drop(share);
+                self.send_anew(*send).await
+            }
+            Accepted::Before { repeat: Repeat { share: None, .. }, way, .. } => {
+                Err(self.full()).inspect_err(|refused| count(&way.pod, refused))
+            }
+            Accepted::Before { repeat: Repeat { first: Some((receipt, Some(hearing))), mut send, share }, way, now } => {
                 let until = now.checked_add(send.patience).unwrap_or(now);
                 match tokio::time::timeout_at(until, verdict(hearing)).await {
                     Ok(Some(verdict)) => self.told(&way, receipt, verdict).await,
                     Ok(None) => {
+                        drop(share);
                         send.patience = until.saturating_duration_since(Instant::now());
                         self.send_anew(*send).await
                     }
@@ -289,7 +302,7 @@ impl Prepared {
     fn key(&self) -> Option<&str> {
         match self {
             Self::New { repeat, .. } => repeat.as_ref()?.idempotency_key.as_deref(),
-            Self::Known(send) => send.idempotency_key.as_deref(),
+            Self::Known(send, _) => send.idempotency_key.as_deref(),
         }
     }
 }
@@ -298,9 +311,9 @@ impl Run {
     fn enter(&mut self, way: &Way, one: Prepared, receipts: &mut Entering<'_>) {
         let (receipt, message, until, repeat) = match one {
             Prepared::New { receipt, message, until, repeat } => (receipt, message, until, repeat),
-            Prepared::Known(send) => {
+            Prepared::Known(send, share) => {
                 let first = send.idempotency_key.as_deref().and_then(|key| receipts.first_of(&way.pod.name, key));
-                return self.posted.push(Posted::Repeat(Repeat { first, send }));
+                return self.posted.push(Posted::Repeat(Repeat { first, send, share }));
             }
         };
         let id = receipt.id;
@@ -309,7 +322,7 @@ impl Run {
         let entered = receipts.enter(receipt.clone(), way.config.receipts_keep, key, is_awaited);
         match (entered, repeat) {
             (Entered::Repeat(first, hearing), Some(send)) => {
-                self.posted.push(Posted::Repeat(Repeat { first: Some((first, hearing)), send }));
+                self.posted.push(Posted::Repeat(Repeat { first: Some((first, hearing)), send, share: Some(message.share) }));
             }
             // Without a key there is no repeat.
             (Entered::Repeat(..), None) => {}
@@ -376,46 +389,6 @@ enum Accepted {
 /// The verdict, when there is one; `None`: the message was never tried.
 async fn verdict(mut hearing: Hearing) -> Option<Verdict> {
     hearing.wait_for(Option::is_some).await.ok()?.clone()
-}
-
-/// What a message takes of the process's budget: all that is kept of it until it ends.
-fn cost(payload: &Payload, key: Option<&str>) -> usize {
-    payload.len() + key.map_or(0, str::len) + BESIDE
-}
-
-/// The key by which the peer's application will acknowledge the message.
-fn ack_key(config: &Endpoint, payload: &Payload) -> Option<Box<str>> {
-    link::ack::key(payload, &config.link.outbox.ack.as_ref()?.outgoing)
-}
-
-/// A stored message as an outbox takes it. What was accepted once is not refused for want of memory now.
-#[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
-pub(super) fn restored(config: &Endpoint, record: Record, budget: &Arc<Budget>) -> Box<Message> {
-    let (now, wall) = (Instant::now().into_std(), SystemTime::now());
-    let ack = ack_key(config, &record.payload);
-    let share = budget.reserve_beyond(cost(&record.payload, record.key.as_deref()));
-    let extras = Extras { key: record.key, ack, wants_confirmation: false };
-    Box::new(Message {
-        id: record.id,
-        expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(wall).unwrap_or_default())),
-        share,
-        extras: extras.boxed(),
-        payload: record.payload,
-    })
-}
-
-fn receipt(slot: &Slot, payload: &Payload, accepted_at: SystemTime) -> Receipt {
-    Receipt {
-        id: MessageId(uuid::Uuid::now_v7().as_u128()),
-        endpoint: Arc::clone(&slot.id.endpoint),
-        link: slot.id.index,
-        state: State::Queued,
-        bytes: payload.len() as u64,
-        accepted_at,
-        updated_at: accepted_at,
-        generation: None,
-        fate: None,
-    }
 }
 
 impl Refused {

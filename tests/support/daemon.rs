@@ -169,7 +169,8 @@ impl Daemon {
         self.answers("/livez").await;
     }
 
-    fn id(&self) -> u32 {
+    /// Its process.
+    pub fn id(&self) -> u32 {
         self.child.as_ref().expect("a running daemon").id()
     }
 
