@@ -238,7 +238,11 @@ impl Sender {
             Accepted::Before { repeat: Repeat { share: None, .. }, way, .. } => {
                 Err(self.full()).inspect_err(|refused| count(&way.pod, refused))
             }
-            Accepted::Before { repeat: Repeat { first: Some((receipt, Some(hearing))), mut send, share }, way, now } => {
+            Accepted::Before {
+                repeat: Repeat { first: Some((receipt, Some(hearing))), mut send, share },
+                way,
+                now,
+            } => {
                 let until = now.checked_add(send.patience).unwrap_or(now);
                 match tokio::time::timeout_at(until, verdict(hearing)).await {
                     Ok(Some(verdict)) => self.told(&way, receipt, verdict).await,
@@ -322,7 +326,11 @@ impl Run {
         let entered = receipts.enter(receipt.clone(), way.config.receipts_keep, key, is_awaited);
         match (entered, repeat) {
             (Entered::Repeat(first, hearing), Some(send)) => {
-                self.posted.push(Posted::Repeat(Repeat { first: Some((first, hearing)), send, share: Some(message.share) }));
+                self.posted.push(Posted::Repeat(Repeat {
+                    first: Some((first, hearing)),
+                    send,
+                    share: Some(message.share),
+                }));
             }
             // Without a key there is no repeat.
             (Entered::Repeat(..), None) => {}

@@ -32,6 +32,8 @@ impl Signals {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
         let hangup = signal(SignalKind::hangup())?;
+        // A file that may not grow (RLIMIT_FSIZE) is a write that fails, and not the end.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         let (lever, signals) = Self::by_hand();
         tokio::spawn(listen(interrupt, terminate, hangup, lever));
         Ok(signals)

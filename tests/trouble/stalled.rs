@@ -1,13 +1,13 @@
 //! Somebody outside does not take what the daemon says, or does not give what it asks for: no link, no probe and no end waits for that.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::Write,
     os::{
         fd::OwnedFd,
         unix::{fs::MetadataExt, net::UnixDatagram},
     },
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -104,6 +104,71 @@ async fn a_journal_that_reads_nothing_holds_up_nothing() {
     daemon.set_variable("JOURNAL_STREAM", "1:1");
     all_goes_on(&mut daemon, &peer).await;
     assert!(!daemon.log().contains("cannot be reached"), "it logged to the journal");
+}
+
+/// Makes connections, and with them lines, until `is` says that it is enough.
+async fn talk(daemon: &Daemon, peer: &Raw, what: &str, is: impl AsyncFn() -> bool) {
+    let talking = async {
+        while !is().await {
+            let (mut stream, request) = peer.accept().await;
+            Raw::upgrade(&mut stream, &request).await.unwrap();
+            daemon.api.post("/v1/links/e/0/reconnect", &[], "").await.expect(200);
+        }
+    };
+    tokio::time::timeout(PATIENCE, talking).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+}
+
+/// The log's file takes no more, the daemon goes on and counts; there is room again, and the log says how much is missing.
+async fn a_full_disk_holds_up_nothing(daemon: &mut Daemon, peer: &Raw, log: impl Fn(&Daemon) -> PathBuf) {
+    daemon.launch();
+    daemon.ready().await;
+    let dropped =
+        async || daemon.api.metric("wskeeper_log_lines_dropped_total").await.is_some_and(|lines| lines > 20.0);
+    talk(daemon, peer, "lines that found no room", dropped).await;
+    for path in ["/livez", "/readyz"] {
+        daemon.api.get(path).await.expect(200);
+    }
+    let log = log(daemon);
+    let full = fs::metadata(&log).unwrap().len();
+    assert!((1..=ROOM).contains(&full), "{full}");
+    OpenOptions::new().write(true).open(&log).unwrap().set_len(0).unwrap();
+    let told = async || fs::read_to_string(&log).unwrap().contains("were dropped while the log was not read");
+    talk(daemon, peer, "what is missing", told).await;
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.end().await.success());
+}
+
+/// What the log may have, in bytes.
+const ROOM: u64 = 16 << 10;
+
+#[tokio::test]
+async fn a_log_on_a_disk_that_is_full_holds_up_nothing() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("skipped: only root may mount a small disk");
+        return;
+    }
+    let peer = Raw::listen().await;
+    let mut daemon = Daemon::made(&sections(&peer));
+    let disk = daemon.folder().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let log = disk.join("log");
+    let mount =
+        format!("mount -t tmpfs -o size={ROOM} none {} && exec \"$0\" \"$@\" 2>>{}", disk.display(), log.display());
+    daemon.run_under(&["unshare", "--mount", "sh", "-c", &mount]);
+    // The disk is in the daemon's own world.
+    let seen = |daemon: &Daemon| PathBuf::from(format!("/proc/{}/root{}", daemon.id(), log.display()));
+    a_full_disk_holds_up_nothing(&mut daemon, &peer, seen).await;
+}
+
+#[tokio::test]
+async fn a_log_that_may_not_grow_holds_up_nothing() {
+    let peer = Raw::listen().await;
+    let mut daemon = Daemon::made(&sections(&peer));
+    let log = daemon.folder().join("limited");
+    let file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+    daemon.log_to(file.into());
+    daemon.run_under(&["prlimit", &format!("--fsize={ROOM}")]);
+    a_full_disk_holds_up_nothing(&mut daemon, &peer, |_| log.clone()).await;
 }
 
 #[tokio::test]
