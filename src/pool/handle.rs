@@ -228,7 +228,7 @@ impl Pool {
     pub async fn command(&self, endpoint: &str, index: u32, verb: Verb) -> Result<LinkView, CommandError> {
         let slot = self.inner.endpoints.commanded(endpoint, index)?;
         let phase = slot.view().phase;
-        if verb == Verb::Rotate && matches!(phase, Phase::Waiting | Phase::Paused | Phase::Closing) {
+        if verb == Verb::Rotate && phase != Phase::Ready {
             // Its next connection is a new one anyway.
             return Err(CommandError::NoConnection { link: format!("{endpoint}/{index}"), phase });
         }

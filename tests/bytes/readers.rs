@@ -53,6 +53,30 @@ async fn readers_that_take_nothing_of_long_messages_are_counted_together() {
     }
 }
 
+/// Each ping has a pong, which waits until the client takes it.
+#[tokio::test]
+async fn a_client_that_pings_and_does_not_read_is_not_read_either() {
+    const CLIENTS: u64 = 20;
+    let daemon = Daemon::start("write_timeout = \"1s\"\n[endpoints.e]\nurl = \"ws://127.0.0.1:1/\"\n").await;
+    let before = daemon.peak_memory();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let pings = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'p'; 125]].concat().repeat(400);
+    let clients = (0..CLIENTS).map(async |_| {
+        let mut stream = UnixStream::connect(daemon.folder().join("api.sock")).await.unwrap();
+        let head = format!("GET /v1/endpoints/e/ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut sent = 0_u64;
+        while stream.write_all(&pings).await.is_ok() {
+            sent += pings.len() as u64;
+            assert!(sent < 64 << 20, "it is read for ever");
+        }
+    });
+    timeout(PATIENCE, futures_util::future::join_all(clients)).await.expect("each is cut off");
+    let held = daemon.peak_memory() - before;
+    assert!(held < CLIENTS * (512 << 10), "{held} bytes for {CLIENTS} clients");
+}
+
 /// Waits for as long as the header timeout: until a client that says nothing has been cut off for that.
 async fn outlast_header_timeout(daemon: &Daemon) {
     let mut silent = UnixStream::connect(daemon.folder().join("api.sock")).await.unwrap();

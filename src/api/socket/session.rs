@@ -145,19 +145,22 @@ impl Session {
             return Ok(Poll::Pending);
         }
         self.read(cx)?;
+        let has_more = self.owes;
         let was_deaf = !self.sends.has_room();
         self.answer(cx)?;
         let more = self.tell_events(cx)?;
         self.look_at_the_clock(cx)?;
         let flushed = self.poll_flush(cx)?;
         let hears_again = was_deaf && self.sends.has_room();
-        Ok(if more || hears_again { flushed } else { Poll::Pending })
+        Ok(if more || has_more || hears_again { flushed } else { Poll::Pending })
     }
 
-    /// Takes what the client has sent by now.
+    /// Takes what the client has sent by now, up to a ping: its pong must have left before there may be another, or a client that
+    /// does not read has as many as it likes wait here.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let mut heard = false;
-        while self.sends.has_room()
+        while !self.owes
+            && self.sends.has_room()
             && let Poll::Ready(arrived) = self.socket.poll_next_unpin(cx)
         {
             heard = true;
@@ -190,7 +193,12 @@ impl Session {
                 return Err(End::Farewell(1003, "with wskeeper.v1.json everything is text".into()));
             }
             Some(Ok(Message::Binary(bytes))) => self.terms.plain(Payload::binary(bytes)),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(()),
+            // The library has its pong ready.
+            Some(Ok(Message::Ping(_))) => {
+                self.owes = true;
+                return Ok(());
+            }
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => return Ok(()),
         };
         self.sends.push(request);
         Ok(())
