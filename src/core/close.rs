@@ -174,6 +174,11 @@ impl fmt::Display for BadClose {
 impl std::error::Error for BadClose {}
 
 impl CloseFrame {
+    /// That code, and no reason.
+    pub fn of(code: u16) -> Self {
+        Self { code, reason: "".into() }
+    }
+
     /// What a caller may ask for: code 1000 or 3000–4999, a reason of at most 123 bytes, a reason only with a code
     /// (a reason alone is sent with 1000). `None`: a Close frame without a body.
     pub fn from_caller(code: Option<u16>, reason: Option<&str>) -> Result<Option<Self>, BadClose> {

@@ -1,15 +1,12 @@
 //! One deadline per kind, in one table, each saying why it woke.
 //!
-//! A state of the link arms only its own timers: entering a state clears the table first, so that no timer of another
-//! state can revive a link that has stopped.
+//! The table is that of one connection. A stage of it arms only its own timers: what enters a stage clears the table first.
 
 use std::time::{Duration, Instant};
 
 /// What a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
-    /// The next attempt or probe.
-    Retry,
     /// The attempt has taken too long.
     Connect,
     /// Nothing has arrived for `idle`: ping.
@@ -18,24 +15,26 @@ pub enum Timer {
     Pong,
     /// What we gave the transport has not left it.
     Stall,
-    /// The link has been ready for `stable`.
+    /// The connection has been the current one for `stable`.
     Stable,
     /// The closing handshake has taken too long.
     Close,
     /// A ping may ask for the next confirmation.
     Confirm,
-    /// An acknowledgement has not come in time. Kept by the outbox, not in the table.
+    /// The next attempt or probe. Kept by the link, as those below are elsewhere: not in the table.
+    Retry,
+    /// An acknowledgement has not come in time. Kept by the outbox.
     Ack,
-    /// A queued message expires. Kept by the outbox, not in the table.
+    /// A queued message expires. Kept by the outbox.
     Expiry,
-    /// The next step of a rotation. Kept by it, not in the table.
+    /// The next step of a rotation. Kept by it.
     Rotate,
 }
 
 impl Timer {
     /// The timers of the table.
-    const TABLE: [Self; 8] =
-        [Self::Retry, Self::Connect, Self::Idle, Self::Pong, Self::Stall, Self::Stable, Self::Close, Self::Confirm];
+    const TABLE: [Self; 7] =
+        [Self::Connect, Self::Idle, Self::Pong, Self::Stall, Self::Stable, Self::Close, Self::Confirm];
 }
 
 /// The armed deadlines.
@@ -92,9 +91,16 @@ impl Timers {
     }
 
     /// The earliest deadline, and whose it is; of equal ones, the first of the table.
+    #[inline]
     pub fn next(&self) -> Option<(Instant, Timer)> {
-        let (at, timer) = self.at.into_iter().zip(Timer::TABLE).min_by_key(|(at, _)| *at)?;
-        Some((self.instant(at)?, timer))
+        let mut first = (Self::UNARMED, Timer::Connect);
+        for timer in Timer::TABLE {
+            let at = self.at[timer as usize];
+            if at < first.0 {
+                first = (at, timer);
+            }
+        }
+        Some((self.instant(first.0)?, first.1))
     }
 
     fn instant(&self, at: i64) -> Option<Instant> {
@@ -123,11 +129,11 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timers = Timers::default();
         timers.set(Timer::Close, at(1));
-        timers.set(Timer::Retry, at(2));
+        timers.set(Timer::Connect, at(2));
         timers.set(Timer::Idle, at(9));
         assert_eq!(timers.pop_due(at(0)), None);
         assert_eq!(timers.pop_due(at(3)), Some(Timer::Close));
-        assert_eq!(timers.pop_due(at(3)), Some(Timer::Retry));
+        assert_eq!(timers.pop_due(at(3)), Some(Timer::Connect));
         assert_eq!(timers.pop_due(at(3)), None);
         assert_eq!(timers.next(), Some((at(9), Timer::Idle)));
     }
@@ -150,7 +156,7 @@ mod tests {
         let mut timers = Timers::default();
         let deadlines = [
             (Timer::Idle, start),
-            (Timer::Retry, before),
+            (Timer::Connect, before),
             (Timer::Close, start + Duration::from_hours(24 * 365 * 20) + Duration::from_nanos(1)),
         ];
         for (timer, at) in deadlines {
@@ -159,6 +165,6 @@ mod tests {
         for (timer, at) in deadlines {
             assert_eq!(timers.get(timer), Some(at));
         }
-        assert_eq!(timers.next(), Some((deadlines[1].1, Timer::Retry)));
+        assert_eq!(timers.next(), Some((deadlines[1].1, Timer::Connect)));
     }
 }

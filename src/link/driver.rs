@@ -28,7 +28,7 @@ use super::{Dial, Host, Inbound, Order};
 use crate::core::{
     chaos::Fault,
     event::Event,
-    link::{Command, Commands, Input, Link, Received},
+    link::{Command, Commands, ConnectionInput, Input, Lane, Link, Received},
     receipt::Fate,
 };
 
@@ -226,7 +226,7 @@ impl<D: Dial> Driver<D> {
         let close = socket.inject(fault);
         self.host.tell(&self.link, event);
         if let Some(frame) = close {
-            self.feed(now, Input::Received(Received::Close(frame)));
+            self.feed_line(now, Lane::Current, ConnectionInput::Received(Received::Close(frame)));
         }
         true
     }

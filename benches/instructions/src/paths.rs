@@ -14,7 +14,7 @@ use instructions::core::{
     budget::{Budget, Rank, Share},
     event::{Certificates, Established, Steps},
     inbox::{self, Ring},
-    link::{Frame, Input, Link, Policy, Received},
+    link::{ConnectionInput, Frame, Input, Lane, Link, Policy, Received},
     message::{Message, MessageId, Payload},
     outbox::{self, Outbox},
     receipt::{Ledger, Receipt, State},
@@ -38,8 +38,8 @@ fn message_in(times: u32) {
     let (mut link, now) = open();
     let payload = payload();
     for _ in 0..times {
-        black_box(link.handle(now, Input::Heard));
-        black_box(link.handle(now, Input::Received(Received::Messages(vec![payload.clone()]))));
+        black_box(link.handle(now, on(ConnectionInput::Heard)));
+        black_box(link.handle(now, on(ConnectionInput::Received(Received::Messages(vec![payload.clone()])))));
     }
 }
 
@@ -47,8 +47,8 @@ fn messages_in(times: u32) {
     let (mut link, now) = open();
     let payload = payload();
     for _ in 0..times {
-        black_box(link.handle(now, Input::Heard));
-        black_box(link.handle(now, Input::Received(Received::Messages(vec![payload.clone(); 64]))));
+        black_box(link.handle(now, on(ConnectionInput::Heard)));
+        black_box(link.handle(now, on(ConnectionInput::Received(Received::Messages(vec![payload.clone(); 64])))));
     }
 }
 
@@ -68,10 +68,10 @@ fn send(times: u32, together: u32) {
             assert!(answer.is_ok());
             black_box(commands);
         }
-        while let Some(frame) = link.poll_transmit(now) {
+        while let Some(frame) = link.poll_transmit(now, Lane::Current) {
             black_box(frame);
         }
-        black_box(link.handle(now, Input::Flushed));
+        black_box(link.handle(now, on(ConnectionInput::Flushed)));
         black_box(link.poll_timeout());
     }
 }
@@ -83,12 +83,12 @@ fn heartbeat(times: u32) {
         while ping.is_none() {
             let (now, _) = link.poll_timeout().expect("an open link has a heartbeat");
             black_box(link.handle_timeout(now));
-            ping = link.poll_transmit(now).map(|frame| (now, frame));
+            ping = link.poll_transmit(now, Lane::Current).map(|frame| (now, frame));
         }
         let Some((now, Frame::Ping(nonce))) = ping else { panic!("an idle link sends pings only") };
-        black_box(link.handle(now, Input::Flushed));
-        black_box(link.handle(now, Input::Heard));
-        black_box(link.handle(now, Input::Received(Received::Pong(nonce))));
+        black_box(link.handle(now, on(ConnectionInput::Flushed)));
+        black_box(link.handle(now, on(ConnectionInput::Heard)));
+        black_box(link.handle(now, on(ConnectionInput::Received(Received::Pong(nonce)))));
     }
 }
 
@@ -145,6 +145,10 @@ fn ledger(times: u32) {
     (1_000..1_000 + times).for_each(&mut enter);
 }
 
+fn on(input: ConnectionInput) -> Input {
+    Input::Connection(Lane::Current, input)
+}
+
 fn open() -> (Link, Instant) {
     let now = now();
     let mut link = Link::new(Arc::new(Policy::default()), 7, now);
@@ -157,7 +161,7 @@ fn open() -> (Link, Instant) {
         timings: Steps::default(),
     };
     black_box(link.handle(now, Input::Start));
-    black_box(link.handle(now, Input::Dialled(Box::new(established))));
+    black_box(link.handle(now, on(ConnectionInput::Dialled(Box::new(established)))));
     (link, now)
 }
 

@@ -1,314 +1,366 @@
-//! The link on an open connection: what arrives, what leaves, and the clocks that traffic cannot hold up.
+//! One WebSocket as a value, from its dial to its end: what arrives, what leaves, the closing handshake, and the clocks that traffic
+//! cannot hold up.
+//!
+//! ```text
+//!         101         Close sent or received, silence         transport gone
+//! dialing ───► open ─────────────────────────────────► closing ─────────────► (ended)
+//!    └─ failed: (none)                                    ▲  transport gone
+//!                   └─────────────────────────────────────┘
+//! ```
+//! A link has one, and while it rotates two. What becomes of one is answered as a [`Change`]; what that means is the link's to say.
 //!
 //! Two clocks judge the peer: *silence* (nothing heard, not even after a ping) and *stall* (what we gave the transport has
 //! not left it). The first is armed when a ping falls due, not when it leaves, so that a deaf peer is found out too.
+//!
+//! What a reader would get wrong: messages leave on the current connection only. One beside it is read and closed, but neither
+//! sends nor is watched: each of its stages has an end of its own.
 
-use std::time::{Duration, Instant};
+mod heartbeat;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
-    Command, Commands, Frame, Lane, Link,
-    state::{Ending, State, Then},
+    Command, Commands, ConnectionInput, Frame, Lane, Policy, Received,
+    state::{Closing, Ending, Open},
 };
 use crate::core::{
+    chance::Chance,
     clock::Clock,
-    close::{Cause, CloseFrame, NORMAL},
-    event::Event,
-    heartbeat::{Watch, WhenIdle},
-    message::{MessageId, Payload},
-    outbox::{Delivery, Ended},
-    timers::Timer,
+    close::{Cause, CloseFrame, Closed},
+    event::{DialFailure, Established, Event},
+    heartbeat::Pings,
+    message::Payload,
+    outbox::{self, Outbox},
+    phase::Phase,
+    timers::{Timer, Timers},
 };
 
-/// On a busy link, the ping that asks for a proof waits until nothing else is to leave, or so many messages have left.
-const PROOF_AFTER: u64 = 256;
-/// Where no caller waits for a proof and there is room, pings that ask for one are at least this far apart. Both sides pay for
-/// each with a wake-up, and a peer nearby would answer ten thousand a second.
-pub const SPACING: Duration = Duration::from_millis(10);
+pub use heartbeat::SPACING;
 
-impl Link {
-    pub(super) fn on_heard(&mut self, now: Instant) {
-        self.heard = Some(now);
-        if !matches!(self.state, State::Open(_)) {
-            return;
+/// An attempt, or the connection that it made.
+#[derive(Debug)]
+pub(super) struct Connection {
+    lane: Lane,
+    stage: Stage,
+    timers: Timers,
+    pings: Pings,
+    owes_ping: bool,
+    unflushed_pings: u32,
+    /// When anything last left on it.
+    sent: Option<Instant>,
+}
+
+/// How far it has come. Each stage owns what exists only in it.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// An attempt is under way; while it is queued for admission its remaining time is kept here.
+    Dialing { queued: Option<Duration> },
+    /// OPEN.
+    Open(Open),
+    /// The closing handshake, or the wait for the transport's end. In a box: it does not last.
+    Closing(Box<Closing>),
+}
+
+/// What a link and its connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) policy: Arc<Policy>,
+    pub(super) chance: Chance,
+    pub(super) signs: Signs,
+    /// The number of the connection that was opened last.
+    pub(super) newest: u64,
+    /// What is to leave, on the current connection.
+    pub(super) outbox: Outbox,
+}
+
+/// What the peer was last seen to do, over all connections.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
+    pub(super) rtt: Option<Duration>,
+    pub(super) heard: Option<Instant>,
+    /// When the last ping left.
+    pinged: Option<Instant>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// The dial waits for admission.
+    Queued,
+    /// The dial goes on.
+    Admitted,
+    /// The dial goes on at this URL.
+    PassedOver(usize),
+    /// It is OPEN.
+    Opened,
+    /// It has been the current one for so long that what went before is over.
+    Stable,
+    /// There was none to be had.
+    Failed(Box<DialFailure>),
+    /// It is on its way to its end.
+    Closing,
+    /// The same without a handshake: it is to be hung up.
+    Aborted,
+    /// Its transport is gone.
+    Ended(Box<Ended>),
+}
+
+/// An end.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) generation: u64,
+    pub(super) closed: Closed,
+    pub(super) age: Duration,
+    /// It came without a closing handshake before it.
+    pub(super) was_open: bool,
+    /// The code of the peer's Close frame, where there was one.
+    pub(super) code: Option<u16>,
+    /// Messages that have begun to leave and have not left whole.
+    pub(super) begun: usize,
+}
+
+impl Connection {
+    /// An attempt that begins.
+    pub(super) fn dial(now: Instant, lane: Lane, policy: &Policy) -> Self {
+        let mut timers = Timers::default();
+        timers.set(Timer::Connect, now.later(policy.connect_timeout));
+        let stage = Stage::Dialing { queued: None };
+        Self { lane, stage, timers, pings: Pings::default(), owes_ping: false, unflushed_pings: 0, sent: None }
+    }
+
+    /// It is that one of the link's from now on; the driver is told by a `Command::Switch`.
+    pub(super) fn change_to(&mut self, lane: Lane) {
+        self.lane = lane;
+    }
+
+    pub(super) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match self.stage {
+            Stage::Dialing { queued: Some(_) } => Phase::Waiting,
+            Stage::Dialing { queued: None } => Phase::Connecting,
+            Stage::Open(_) => Phase::Ready,
+            Stage::Closing(_) => Phase::Closing,
         }
-        self.timers.stop(Timer::Pong);
-        match self.policy.heartbeat.watch {
-            Watch::Pings(when) => {
-                // A ping that only asks whether the peer is there has its answer.
-                self.owes_ping &= when != WhenIdle::In;
-                self.expect_silence(now, when);
+    }
+
+    /// Its number and what was agreed, once it is open.
+    pub(super) fn open(&self) -> Option<&Open> {
+        match &self.stage {
+            Stage::Dialing { .. } => None,
+            Stage::Open(open) => Some(open),
+            Stage::Closing(closing) => Some(&closing.open),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        self.phase() == Phase::Waiting
+    }
+
+    /// Something happened to it.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        input: ConnectionInput,
+        shared: &mut Shared,
+        out: &mut Commands,
+    ) -> Option<Change> {
+        match input {
+            ConnectionInput::Queued => return self.on_queued(now, &shared.policy),
+            ConnectionInput::Admitted => return self.on_admitted(now),
+            ConnectionInput::PassedOver(url) => return self.on_passed_over(url),
+            ConnectionInput::Dialled(established) => return self.on_dialled(now, established, shared, out),
+            ConnectionInput::DialFailed(failure) => return self.on_dial_failed(failure),
+            ConnectionInput::Heard => self.on_heard(now, shared),
+            ConnectionInput::Left { messages, pings } => self.on_left(now, messages, pings, shared, out),
+            ConnectionInput::CloseSent(code) => self.on_close_sent(code),
+            ConnectionInput::Received(Received::Messages(payloads)) => self.on_messages(payloads, out),
+            ConnectionInput::Received(Received::Pong(payload)) => self.on_pong(now, &payload, shared, out),
+            ConnectionInput::Received(Received::Close(frame)) => return self.on_close(now, frame, shared),
+            ConnectionInput::Flushed => self.on_flushed(now, shared, out),
+            ConnectionInput::Violation { code, cause, detail } => {
+                return self.on_violation(now, (code, cause, detail), shared, out);
             }
-            Watch::Silence => self.timers.set(Timer::Pong, now.later(self.policy.heartbeat.detection())),
-            Watch::Tcp => {}
+            ConnectionInput::Ended { begun, detail } => return self.on_ended(now, begun, detail, shared),
         }
+        None
     }
 
-    /// Something has left: the peer hears of us.
-    fn on_sent(&mut self, now: Instant) {
-        self.sent = Some(now);
-        if let (State::Open(_), Watch::Pings(when @ (WhenIdle::Out | WhenIdle::Both))) =
-            (&self.state, self.policy.heartbeat.watch)
-        {
-            self.expect_silence(now, when);
-        }
+    /// When to call `handle_timeout`, and why.
+    #[inline]
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.timers.next()
     }
 
-    /// Arms the clock of the next ping by what was last heard and sent. While an answer is awaited, another clock watches what
-    /// arrives.
-    fn expect_silence(&mut self, now: Instant, when: WhenIdle) {
-        if self.owes_ping {
-            return;
-        }
-        let awaits = self.timers.get(Timer::Pong).is_some();
-        let (heard, sent) = (self.heard.unwrap_or(now), self.sent.unwrap_or(now));
-        let since = match when {
-            WhenIdle::In if awaits => return,
-            WhenIdle::In => heard,
-            WhenIdle::Both if !awaits => heard.min(sent),
-            WhenIdle::Out | WhenIdle::Both => sent,
-        };
-        self.timers.set(Timer::Idle, since.later(self.policy.heartbeat.idle));
-    }
-
-    /// Watches an open connection as the policy says, from what was last heard and sent.
-    pub(super) fn watch(&mut self, now: Instant) {
-        let heartbeat = &self.policy.heartbeat;
-        match heartbeat.watch {
-            Watch::Pings(when) => self.expect_silence(now, when),
-            Watch::Silence => {
-                let until = self.heard.unwrap_or(now).later(heartbeat.detection());
-                self.stop_pinging();
-                self.timers.set(Timer::Pong, until);
+    /// Time passed: does what is due, up to the first change. To be called until there is none.
+    pub(super) fn handle_timeout(&mut self, now: Instant, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connect => out.push(Command::GiveUp(self.lane)),
+                Timer::Close => out.push(Command::Hangup(self.lane)),
+                Timer::Idle => self.on_idle(now, &shared.policy),
+                Timer::Pong => return Some(self.on_silence(now, shared.policy.heartbeat.watch.silence(), shared, out)),
+                Timer::Stall => return Some(self.on_silence(now, "the peer takes nothing that is sent", shared, out)),
+                Timer::Stable => return Some(Change::Stable),
+                // The ping is pulled, now that it may be. And the others are not of a connection.
+                Timer::Confirm | Timer::Retry | Timer::Ack | Timer::Expiry | Timer::Rotate => {}
             }
-            Watch::Tcp => self.stop_pinging(),
+        }
+        None
+    }
+
+    /// The next frame, pulled when the transport has room: Close before a heartbeat before data. A ping that only asks for a
+    /// proof comes behind the data. Where the stream `is_held`, no more of it leaves.
+    pub(super) fn poll_transmit(&mut self, now: Instant, is_held: bool, shared: &mut Shared) -> Option<Frame> {
+        match &mut self.stage {
+            Stage::Dialing { .. } => None,
+            Stage::Open(_) => {
+                let frame = self.next_while_open(now, is_held, shared)?;
+                self.timers.set_if_unarmed(Timer::Stall, now.later(shared.policy.heartbeat.detection()));
+                Some(frame)
+            }
+            Stage::Closing(closing) if !(self.owes_ping && closing.ending.owed.is_some()) => {
+                Some(Frame::Close(closing.ending.owed.take()?))
+            }
+            Stage::Closing(_) => Some(self.ping(now, shared)),
         }
     }
 
-    pub(super) fn stop_pinging(&mut self) {
-        self.owes_ping = false;
-        self.timers.stop(Timer::Idle);
-        self.timers.stop(Timer::Pong);
+    fn on_queued(&mut self, now: Instant, policy: &Policy) -> Option<Change> {
+        let Stage::Dialing { queued: queued @ None } = &mut self.stage else { return None };
+        let until = self.timers.stop(Timer::Connect);
+        *queued = Some(until.map_or(policy.connect_timeout, |at| at.saturating_duration_since(now)));
+        Some(Change::Queued)
     }
 
-    pub(super) fn on_left(&mut self, now: Instant, messages: usize, pings: u32, out: &mut Commands) {
-        if self.timers.get(Timer::Stall).is_some() {
-            self.timers.set(Timer::Stall, now.later(self.stall_timeout()));
-        }
-        if self.outbox.is_in_transit() {
-            self.extend_standby(now);
-        }
-        self.depart(now, messages, pings.min(self.unflushed_pings), out);
+    fn on_admitted(&mut self, now: Instant) -> Option<Change> {
+        let Stage::Dialing { queued: Some(left) } = self.stage else { return None };
+        self.stage = Stage::Dialing { queued: None };
+        self.timers.set(Timer::Connect, now.later(left));
+        Some(Change::Admitted)
     }
 
-    pub(super) fn on_close_sent(&mut self, code: Option<u16>) {
-        if let State::Closing(closing) = &mut self.state {
+    fn on_dialled(
+        &mut self,
+        now: Instant,
+        established: Box<Established>,
+        shared: &mut Shared,
+        out: &mut Commands,
+    ) -> Option<Change> {
+        let Stage::Dialing { .. } = self.stage else { return None };
+        shared.newest += 1;
+        let (generation, established) = (shared.newest, Arc::<Established>::from(established));
+        out.push(Command::Tell(Event::Opened { generation, established: Arc::clone(&established) }));
+        self.timers.clear();
+        self.stage = Stage::Open(Open { generation, established, since: now });
+        Some(Change::Opened)
+    }
+
+    fn on_passed_over(&self, url: usize) -> Option<Change> {
+        matches!(self.stage, Stage::Dialing { .. }).then_some(Change::PassedOver(url))
+    }
+
+    fn on_dial_failed(&self, failure: Box<DialFailure>) -> Option<Change> {
+        match self.stage {
+            Stage::Dialing { .. } => Some(Change::Failed(failure)),
+            Stage::Open(_) | Stage::Closing(_) => None,
+        }
+    }
+
+    fn on_close_sent(&mut self, code: Option<u16>) {
+        if let Stage::Closing(closing) = &mut self.stage {
             closing.sent.get_or_insert(code);
         }
     }
 
-    pub(super) fn on_idle(&mut self, now: Instant) {
-        self.owes_ping = true;
-        self.timers.set_if_unarmed(Timer::Pong, now.later(self.policy.heartbeat.timeout));
-    }
-
-    pub(super) fn on_silence(&mut self, now: Instant, detail: &str, out: &mut Commands) {
-        let silent = self.heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
-        out.push(Command::Tell(Event::HeartbeatTimeout { silent }));
-        let farewell = self.policy.heartbeat.abort_code.map(|code| Some(CloseFrame { code, reason: "".into() }));
-        let abort = farewell.is_none();
-        let ending = Ending { owed: farewell, cause: Cause::PongTimeout, detail: detail.into(), then: Then::Outcome };
-        self.begin_close(now, ending, out);
-        if abort {
-            // Without a Close frame there is no handshake to wait for.
-            self.timers.stop(Timer::Close);
-            out.push(Command::Hangup(Lane::Current));
-        }
-    }
-
-    pub(super) fn on_messages(&mut self, payloads: Vec<Payload>, out: &mut Commands) {
-        // WHATWG §4: a message that arrives while readyState is not OPEN is dropped.
-        if matches!(self.state, State::Open(_)) {
-            out.push(Command::Tell(Event::Messages { generation: self.generation, payloads }));
-        }
-    }
-
-    pub(super) fn on_pong(&mut self, now: Instant, payload: &[u8], out: &mut Commands) {
-        let Some(proof) = self.pings.pong(now, payload) else {
-            out.extend(self.pings.refuse().map(|first| Command::Tell(Event::PongRefused { first })));
-            return;
+    fn on_messages(&mut self, payloads: Vec<Payload>, out: &mut Commands) {
+        let open = match (&self.stage, self.lane) {
+            // An old one may say to its end what it has to say.
+            (Stage::Open(open), _) => open,
+            (Stage::Closing(closing), Lane::Beside) => &closing.open,
+            // WHATWG §4: a message that arrives while readyState is not OPEN is dropped.
+            (Stage::Closing(_), Lane::Current) | (Stage::Dialing { .. }, _) => return,
         };
-        self.rtt = Some(proof.rtt);
-        out.push(Command::Tell(Event::Pong { rtt: proof.rtt }));
-        let mut confirmed = Vec::new();
-        self.outbox.confirm(proof.fence, &mut confirmed);
-        self.tell_receipts(confirmed, out);
+        out.push(Command::Tell(Event::Messages { generation: open.generation, payloads }));
     }
 
-    pub(super) fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, out: &mut Commands) {
-        if matches!(self.state, State::Open(_)) {
-            let ending = Ending { owed: None, cause: Cause::Remote, detail: "".into(), then: Then::Outcome };
-            self.begin_close(now, ending, out);
-        }
-        let State::Closing(closing) = &mut self.state else { return };
-        if closing.received.is_none() && !closing.ending.cause.is_failure() {
+    fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, shared: &Shared) -> Option<Change> {
+        let change = self.close(now, Ending { owed: None, cause: Cause::Remote, detail: "".into() }, shared);
+        if let Stage::Closing(closing) = &mut self.stage
+            && closing.received.is_none()
+            && !closing.ending.cause.is_failure()
+        {
             closing.received = Some(frame);
             // Both sides closed at once: the answer that is made below stands for the Close that we owe.
             closing.ending.owed = None;
         }
+        change
     }
 
-    pub(super) fn on_violation(&mut self, now: Instant, code: u16, cause: Cause, detail: Box<str>, out: &mut Commands) {
-        match &self.state {
-            State::Open(_) => {
-                let frame = CloseFrame { code, reason: "".into() };
-                self.begin_close(now, Ending { owed: Some(Some(frame)), cause, detail, then: Then::Outcome }, out);
-            }
+    fn on_violation(
+        &mut self,
+        now: Instant,
+        (code, cause, detail): (u16, Cause, Box<str>),
+        shared: &Shared,
+        out: &mut Commands,
+    ) -> Option<Change> {
+        if let Stage::Closing(_) = self.stage {
             // It was about to end anyway, and what it sends can no longer be read.
-            State::Closing(_) => out.push(Command::Hangup(Lane::Current)),
-            State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {}
+            out.push(Command::Hangup(self.lane));
+        }
+        let owed = Some(Some(CloseFrame::of(code)));
+        self.close(now, Ending { owed, cause, detail }, shared)
+    }
+
+    /// Open → closing; otherwise nothing.
+    pub(super) fn close(&mut self, now: Instant, ending: Ending, shared: &Shared) -> Option<Change> {
+        let Stage::Open(Open { generation, established, since }) = &self.stage else { return None };
+        let open = Open { generation: *generation, established: Arc::clone(established), since: *since };
+        // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
+        self.owes_ping = ending.owed.is_some()
+            && !ending.cause.is_failure()
+            && shared.policy.heartbeat.pings()
+            && self.lane == Lane::Current
+            && shared.outbox.has_unproven();
+        self.stage = Stage::Closing(Box::new(Closing { open, ending, sent: None, received: None }));
+        self.timers.clear();
+        self.timers.set(Timer::Close, now.later(shared.policy.close_timeout));
+        Some(Change::Closing)
+    }
+
+    /// The closing handshake ends by then at the latest.
+    pub(super) fn close_by(&mut self, deadline: Instant) {
+        if let Stage::Closing(_) = self.stage {
+            let earlier = self.timers.get(Timer::Close).map_or(deadline, |at| at.min(deadline));
+            self.timers.set(Timer::Close, earlier);
         }
     }
 
-    pub(super) fn on_flushed(&mut self, now: Instant, out: &mut Commands) {
-        self.timers.stop(Timer::Stall);
-        self.depart(now, usize::MAX, self.unflushed_pings, out);
+    fn on_ended(&mut self, now: Instant, begun: usize, detail: Box<str>, shared: &Shared) -> Option<Change> {
+        let detail = if detail.is_empty() { "the peer ended TCP without a Close frame".into() } else { detail };
+        let was_open = self.is_open();
+        let _ = self.close(now, Ending { owed: None, cause: Cause::Reset, detail }, shared);
+        let Stage::Closing(closing) = &self.stage else { return None };
+        let closed = closing.closed();
+        let code = closing.received.as_ref().map(|_| closed.code);
+        let age = now.saturating_duration_since(closing.open.since);
+        Some(Change::Ended(Box::new(Ended { generation: closing.open.generation, closed, age, was_open, code, begun })))
     }
 
-    /// So much more of what was pulled has left.
-    fn depart(&mut self, now: Instant, messages: usize, pings: u32, out: &mut Commands) {
-        self.on_sent(now);
-        self.unflushed_pings -= pings;
-        out.extend((0..pings).map(|_| Command::Tell(Event::PingSent)));
-        let (mut sent, mut ended) = (Vec::new(), Vec::new());
-        self.outbox.left(now, messages, &mut sent, &mut ended);
-        if !sent.is_empty() {
-            self.extend_standby(now);
-            out.push(Command::Tell(Event::Written(sent)));
-        }
-        self.tell_receipts(ended, out);
-    }
-
-    /// The next frame, pulled when the transport has room: Close before a heartbeat before data. A ping that only asks for a
-    /// proof comes behind the data.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
-        match &mut self.state {
-            State::Closing(closing) if !(self.owes_ping && closing.ending.owed.is_some()) => {
-                Some(Frame::Close(closing.ending.owed.take()?))
-            }
-            State::Closing(_) => Some(self.ping(now)),
-            State::Open(_) => {
-                let frame = self.next_while_open(now)?;
-                self.timers.set_if_unarmed(Timer::Stall, now.later(self.stall_timeout()));
-                Some(frame)
-            }
-            State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {
-                None
-            }
-        }
-    }
-
-    fn next_while_open(&mut self, now: Instant) -> Option<Frame> {
-        let is_held = self.has_standby();
-        let pings = self.owes_ping || (self.outbox.since_fence() >= PROOF_AFTER && self.wants_proof(now));
-        if !pings
-            && !is_held
-            && let Some(payload) = self.outbox.next(now)
-        {
-            return Some(Frame::Data(payload));
-        }
-        // Where nothing else is to leave now, one ping speaks for all of it.
-        let settles =
-            is_held && self.policy.heartbeat.pings() && self.outbox.has_unproven() && self.outbox.since_fence() > 0;
-        if !(pings || settles || self.wants_proof(now)) {
-            return None;
-        }
-        self.timers.set_if_unarmed(Timer::Pong, now.later(self.policy.heartbeat.timeout));
-        Some(self.ping(now))
-    }
-
-    fn ping(&mut self, now: Instant) -> Frame {
-        self.owes_ping = false;
-        self.pinged = Some(now);
-        self.unflushed_pings += 1;
-        let fence = self.outbox.fence();
-        Frame::Ping(self.pings.ping(now, fence, &mut self.chance))
-    }
-
-    pub(super) fn expire(&mut self, now: Instant, out: &mut Commands) {
-        let mut ended = Vec::new();
-        self.outbox.expire(now, &mut ended);
-        self.tell_receipts(ended, out);
-    }
-
-    pub(super) fn tell_receipts(&self, reached: Vec<Ended>, out: &mut Commands) {
+    #[inline]
+    fn tell_receipts(&self, reached: Vec<outbox::Ended>, out: &mut Commands) {
         if !reached.is_empty() {
-            let generation = (self.generation > 0).then_some(self.generation);
+            let generation = self.open().map(|open| open.generation);
             out.push(Command::Tell(Event::Receipts { reached, generation }));
         }
-    }
-
-    pub(super) fn on_not_stored(&mut self, place: u64, id: MessageId, out: &mut Commands) {
-        let mut ended = Vec::new();
-        self.outbox.not_stored(place, id, &mut ended);
-        self.tell_receipts(ended, out);
-    }
-
-    pub(super) fn on_acknowledged(&mut self, key: &str, out: &mut Commands) {
-        let mut ended = Vec::new();
-        self.outbox.acknowledge(key, &mut ended);
-        self.tell_receipts(ended, out);
-    }
-
-    /// Looks for acknowledgements that have not come in time. At least once, the messages must go out again, in order, so the
-    /// connection ends; at most once, it is not known what became of them.
-    pub(super) fn miss_acks(&mut self, now: Instant, out: &mut Commands) {
-        let is_open = matches!(self.state, State::Open(_));
-        if !is_open || self.outbox.next_ack_deadline().is_none_or(|at| at > now) {
-            return;
-        }
-        match self.outbox.delivery() {
-            Delivery::AtMostOnce => {
-                let mut ended = Vec::new();
-                self.outbox.give_up_acks(now, &mut ended);
-                self.tell_receipts(ended, out);
-            }
-            Delivery::AtLeastOnce => {
-                let code = self.policy.heartbeat.abort_code.unwrap_or(NORMAL);
-                let owed = Some(Some(CloseFrame { code, reason: "no acknowledgement".into() }));
-                let detail = "a message was not acknowledged in time".into();
-                self.begin_close(now, Ending { owed, cause: Cause::Mute, detail, then: Then::Outcome }, out);
-            }
-        }
-    }
-
-    /// Asks for the marks that messages need before they leave, while they can leave.
-    pub(super) fn mark(&mut self, out: &mut Commands) {
-        if matches!(self.state, State::Open(_)) {
-            let ids = self.outbox.to_mark();
-            if !ids.is_empty() {
-                out.push(Command::Mark { ids: ids.into(), marked: true });
-            }
-        }
-    }
-
-    /// Whether a message waits for its proof and no ping is on its way: one outstanding at a time clocks itself. Where it is
-    /// too early for the next one, the timer is armed.
-    fn wants_proof(&mut self, now: Instant) -> bool {
-        if !self.outbox.wants_confirmation() || self.pings.is_outstanding() || !self.policy.heartbeat.pings() {
-            return false;
-        }
-        let interval = self.policy.confirm_interval;
-        let interval = if self.outbox.is_pressed_for_confirmation() { interval } else { interval.max(SPACING) };
-        match self.pinged.map(|at| at.later(interval)) {
-            Some(at) if at > now => {
-                self.timers.set(Timer::Confirm, at);
-                false
-            }
-            Some(_) | None => true,
-        }
-    }
-
-    fn stall_timeout(&self) -> Duration {
-        self.policy.heartbeat.detection()
     }
 }

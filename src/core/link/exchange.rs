@@ -48,6 +48,42 @@ pub enum Input {
     Start,
     /// The link's task runs, but is not to begin by itself for now, for this reason: rest, and probe slowly.
     Park(Reason),
+    /// This happened to one of its connections, or to the attempt at it.
+    Connection(Lane, ConnectionInput),
+    /// Another link has got in at the server that had asked this one to come later.
+    ServerBack,
+    /// An operator's word.
+    Verb(Verb),
+    /// The policy changed and applies to what comes.
+    Policy(Arc<Policy>),
+    /// Something changed that only a new connection can follow: rotate, or close and dial again, as the policy says.
+    Renew,
+    /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate, unless it is
+    /// on disk.
+    Stop(Duration, Fate),
+    /// The peer's application has acknowledged the message of this key.
+    Acknowledged(Box<str>),
+    /// The disk has the message of `Command::Keep`.
+    Stored {
+        /// Its place.
+        place: u64,
+        /// Its name.
+        id: MessageId,
+    },
+    /// The disk could not take it.
+    NotStored {
+        /// Its place.
+        place: u64,
+        /// Its name.
+        id: MessageId,
+    },
+    /// The disk has the marks of `Command::Mark`.
+    Marked(Box<[MessageId]>),
+}
+
+/// What happened to a connection, or to the attempt at it.
+#[derive(Debug)]
+pub enum ConnectionInput {
     /// The dial waits for admission; the attempt's clock stands still.
     Queued,
     /// The dial may go on.
@@ -56,8 +92,6 @@ pub enum Input {
     PassedOver(usize),
     /// The connection is OPEN.
     Dialled(Box<Established>),
-    /// Another link has got in at the server that had asked this one to come later.
-    ServerBack,
     /// The attempt failed.
     DialFailed(Box<DialFailure>),
     /// Bytes arrived, a whole frame or not.
@@ -92,35 +126,6 @@ pub enum Input {
         /// The error; empty for a plain end of stream.
         detail: Box<str>,
     },
-    /// An operator's word.
-    Verb(Verb),
-    /// The policy changed and applies to what comes.
-    Policy(Arc<Policy>),
-    /// Something changed that only a new connection can follow: rotate, or close and dial again, as the policy says.
-    Renew,
-    /// This happened to the connection beside the current one: what can happen to a dial or a connection, nothing else.
-    Beside(Box<Input>),
-    /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate, unless it is
-    /// on disk.
-    Stop(Duration, Fate),
-    /// The peer's application has acknowledged the message of this key.
-    Acknowledged(Box<str>),
-    /// The disk has the message of `Command::Keep`.
-    Stored {
-        /// Its place.
-        place: u64,
-        /// Its name.
-        id: MessageId,
-    },
-    /// The disk could not take it.
-    NotStored {
-        /// Its place.
-        place: u64,
-        /// Its name.
-        id: MessageId,
-    },
-    /// The disk has the marks of `Command::Mark`.
-    Marked(Box<[MessageId]>),
 }
 
 /// What arrived on an open connection. Pings are answered below (tungstenite), and show here as `Heard` only.

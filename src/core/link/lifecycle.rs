@@ -1,6 +1,6 @@
 //! The link between connections: attempts, what follows an end, an operator's words, the stop.
 //!
-//! `enter` is the only place where the state changes: it clears the timers, so each state arms only its own. And `dial` begins an
+//! Every change of the phase comes past `tell_phase`, which clears the link's timer: each phase arms only its own. And `dial` begins an
 //! attempt only for a start, an operator's word, a reload, or the timer that `follow` has armed with the delay of [`super::pace`].
 
 use std::{
@@ -10,17 +10,17 @@ use std::{
 
 use super::{
     Command, Commands, Lane, Link, Policy, Verb,
+    connection::{self, Change, Connection, Stage},
     pace::{self, Next},
-    state::{Closing, Ending, Open, State, Then},
+    state::{Ending, State, Then},
 };
 use crate::core::{
-    backoff::{LEAST, LEAST_STABLE},
+    backoff::LEAST,
     clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
-    event::{DialFailure, Established, Event, RetryAfter, Timings},
+    event::{DialFailure, Event, RetryAfter, Timings},
     phase::{Phase, Reason},
     receipt::{Fate, State as Rung},
-    timers::Timer,
 };
 
 impl Link {
@@ -32,7 +32,7 @@ impl Link {
 
     pub(super) fn on_park(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
         if matches!(self.state, State::Made) {
-            let delay = self.chance.above(self.policy.park_probe).max(LEAST);
+            let delay = self.shared.chance.above(self.shared.policy.park_probe).max(LEAST);
             self.enter(now, State::Parked, reason, Some(delay), out);
         }
     }
@@ -41,9 +41,8 @@ impl Link {
     pub(super) fn dial(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
         self.is_renewed();
         self.attempt = self.attempt.saturating_add(1);
-        let url = self.pace.begin(self.policy.urls);
-        self.enter(now, State::Dialing { queued: None }, reason, None, out);
-        self.timers.set(Timer::Connect, now.later(self.policy.connect_timeout));
+        let url = self.pace.begin(self.shared.policy.urls);
+        self.enter(now, State::Active(Connection::dial(now, Lane::Current, &self.shared.policy)), reason, None, out);
         out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url }));
         out.push(Command::Dial { lane: Lane::Current, url, urgent: reason == Reason::Operator });
     }
@@ -57,62 +56,41 @@ impl Link {
         }
     }
 
-    pub(super) fn on_queued(&mut self, now: Instant, out: &mut Commands) {
-        if matches!(self.state, State::Dialing { queued: None }) {
-            let left = self
-                .timers
-                .get(Timer::Connect)
-                .map_or(self.policy.connect_timeout, |at| at.saturating_duration_since(now));
-            self.enter(now, State::Dialing { queued: Some(left) }, Reason::Admission, None, out);
+    /// Something became of the current connection.
+    pub(super) fn on_change_current(&mut self, now: Instant, change: Change, out: &mut Commands) {
+        match change {
+            Change::Queued => self.tell_phase(now, Reason::Admission, None, out),
+            Change::Admitted => self.tell_phase(now, Reason::Underway, None, out),
+            // It is the same attempt, at another URL.
+            Change::PassedOver(url) => self.pace.set_url(url),
+            Change::Opened => {
+                self.generation = self.shared.newest;
+                self.take_over(now, out);
+            }
+            Change::Failed(failure) => self.on_dial_failed(now, failure, out),
+            Change::Stable => self.on_stable(),
+            Change::Closing | Change::Aborted => self.tell_phase(now, self.then.reason(), None, out),
+            Change::Ended(ended) => self.on_ended(now, *ended, out),
         }
     }
 
-    pub(super) fn on_admitted(&mut self, now: Instant, out: &mut Commands) {
-        if let State::Dialing { queued: Some(left) } = self.state {
-            self.enter(now, State::Dialing { queued: None }, Reason::Underway, None, out);
-            self.timers.set(Timer::Connect, now.later(left));
+    /// The current connection, which is open, carries messages from now on.
+    pub(super) fn take_over(&mut self, now: Instant, out: &mut Commands) {
+        self.then = Then::Outcome;
+        self.tell_phase(now, Reason::Underway, None, out);
+        if let Some((connection, shared)) = self.connection(Lane::Current) {
+            connection.take_over(now, shared);
         }
     }
 
-    /// It is the same attempt, at another URL.
-    pub(super) fn on_passed_over(&mut self, url: usize) {
-        if matches!(self.state, State::Dialing { .. }) {
-            self.pace.set_url(url);
-        }
-    }
-
-    pub(super) fn on_dialled(&mut self, now: Instant, established: Box<Established>, out: &mut Commands) {
-        if !matches!(self.state, State::Dialing { .. }) {
-            return;
-        }
-        self.newest += 1;
-        self.generation = self.newest;
-        let established = Arc::<Established>::from(established);
-        let told = Arc::clone(&established);
-        out.push(Command::Tell(Event::Opened { generation: self.generation, established: told }));
-        self.become_open(now, Open { generation: self.generation, established, since: now }, out);
-    }
-
-    /// This connection is the current one from now on.
-    pub(super) fn become_open(&mut self, now: Instant, open: Open, out: &mut Commands) {
-        (self.heard, self.sent) = (Some(now), Some(now));
-        self.enter(now, State::Open(open), Reason::Underway, None, out);
-        self.owes_ping = false;
-        self.watch(now);
-        self.timers.set(Timer::Stable, now.later(self.policy.backoff.stable.max(LEAST_STABLE)));
-    }
-
-    pub(super) fn on_dial_failed(&mut self, now: Instant, failure: Box<DialFailure>, out: &mut Commands) {
-        if !matches!(self.state, State::Dialing { .. }) {
-            return;
-        }
+    fn on_dial_failed(&mut self, now: Instant, failure: Box<DialFailure>, out: &mut Commands) {
         let (closed, retry_after) = (failure.closed(), failure.retry_after);
         self.last_close = Some(Arc::new((closed, now)));
         out.push(Command::Tell(Event::DialFailed(failure)));
         self.follow(now, retry_after, false, out);
     }
 
-    pub(super) fn on_stable(&mut self) {
+    fn on_stable(&mut self) {
         self.pace.start_over();
         self.attempt = 0;
     }
@@ -121,7 +99,7 @@ impl Link {
     fn follow(&mut self, now: Instant, retry_after: Option<RetryAfter>, was_open: bool, out: &mut Commands) {
         let Some(last) = self.last_close.clone() else { return };
         let ended = pace::Ended { closed: &last.0, retry_after, was_open };
-        match self.pace.after(&self.policy, now, ended, &mut self.chance) {
+        match self.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance) {
             (Next::Wait(reason), delay) => self.enter(now, State::Waiting, reason, Some(delay), out),
             (Next::Park(reason), delay) => self.enter(now, State::Parked, reason, Some(delay), out),
             (Next::StayClosed, _) => self.enter(now, State::Paused, Reason::StayClosed, None, out),
@@ -137,16 +115,18 @@ impl Link {
         delay: Option<Duration>,
         out: &mut Commands,
     ) {
-        self.timers.clear();
-        if let Some(delay) = delay {
-            self.timers.set(Timer::Retry, now.later(delay));
-        }
-        let to = state.phase();
         self.state = state;
-        self.tell_phase(now, to, reason, delay, out);
+        self.tell_phase(now, reason, delay, out);
+        self.retry = delay.map(|delay| now.later(delay));
     }
 
-    fn tell_phase(&mut self, now: Instant, to: Phase, reason: Reason, delay: Option<Duration>, out: &mut Commands) {
+    /// The state has changed, be it only that of the current connection.
+    fn tell_phase(&mut self, now: Instant, reason: Reason, delay: Option<Duration>, out: &mut Commands) {
+        self.retry = None;
+        self.tell_phase_as(now, self.state.phase(), reason, delay, out);
+    }
+
+    fn tell_phase_as(&mut self, now: Instant, to: Phase, reason: Reason, delay: Option<Duration>, out: &mut Commands) {
         let from = std::mem::replace(&mut self.phase, to);
         self.reason = reason;
         let next_at = delay.map(|delay| now.later(delay));
@@ -160,25 +140,18 @@ impl Link {
         self.pace.forget_row();
         match verb {
             Verb::Close(frame) => self.leave(now, frame, Cause::Operator, Then::Pause, out),
-            Verb::Pause => {
-                let normal = CloseFrame { code: NORMAL, reason: "".into() };
-                self.leave(now, Some(normal), Cause::Operator, Then::Pause, out);
-            }
+            Verb::Pause => self.leave(now, Some(CloseFrame::of(NORMAL)), Cause::Operator, Then::Pause, out),
             Verb::Reconnect => {
-                let normal = CloseFrame { code: NORMAL, reason: "".into() };
-                self.leave(now, Some(normal), Cause::Operator, Then::Redial(Reason::Operator), out);
+                self.leave(now, Some(CloseFrame::of(NORMAL)), Cause::Operator, Then::Redial(Reason::Operator), out);
             }
-            Verb::Resume => match &mut self.state {
+            Verb::Resume => match &self.state {
                 State::Paused | State::Parked | State::Waiting => self.dial(now, Reason::Operator, out),
-                State::Dialing { queued: Some(_) } => {
+                State::Active(connection) if connection.is_queued() => {
                     self.leave(now, None, Cause::Operator, Then::Redial(Reason::Operator), out);
                 }
                 // Closed a moment ago by `close` or `pause`, and meant to go on now.
-                State::Closing(closing) if closing.ending.then == Then::Pause => {
-                    closing.ending.then = Then::Redial(Reason::Operator);
-                }
-                State::Made | State::Dialing { queued: None } | State::Open(_) | State::Closing(_) | State::Stopped => {
-                }
+                State::Active(_) if self.then == Then::Pause => self.then = Then::Redial(Reason::Operator),
+                State::Made | State::Active(_) | State::Stopped => {}
             },
             Verb::Rotate => self.on_renew(now, (Cause::Operator, Reason::Operator), out),
         }
@@ -187,42 +160,48 @@ impl Link {
     /// A new connection is wanted. Where none is open or under way, the next one will be new anyway.
     pub(super) fn on_renew(&mut self, now: Instant, (cause, reason): (Cause, Reason), out: &mut Commands) {
         let urgent = reason == Reason::Operator;
-        match &self.state {
-            State::Open(_) if self.policy.rotates => self.rotate(now, urgent, out),
-            State::Open(_) | State::Dialing { .. } | State::Parked => {
-                let normal = CloseFrame { code: NORMAL, reason: "".into() };
-                self.leave(now, Some(normal), cause, Then::Redial(reason), out);
-            }
-            // What is beside would follow, and what it was to follow may be old by now.
-            State::Closing(_) if self.is_coming() => self.rotate(now, urgent, out),
-            State::Made | State::Waiting | State::Closing(_) | State::Paused | State::Stopped => {}
+        let is_renewed_by_leaving = match &self.state {
+            State::Active(connection) => match connection.stage() {
+                Stage::Open(_) if self.shared.policy.rotates => return self.rotate(now, urgent, out),
+                // What is beside would follow, and what it was to follow may be old by now.
+                Stage::Closing(_) if self.is_coming() => return self.rotate(now, urgent, out),
+                Stage::Open(_) | Stage::Dialing { .. } => true,
+                Stage::Closing(_) => false,
+            },
+            State::Parked => true,
+            State::Made | State::Waiting | State::Paused | State::Stopped => false,
+        };
+        if is_renewed_by_leaving {
+            self.leave(now, Some(CloseFrame::of(NORMAL)), cause, Then::Redial(reason), out);
         }
     }
 
     pub(super) fn on_stop(&mut self, now: Instant, within: Duration, fate: Fate, out: &mut Commands) {
-        let away = CloseFrame { code: GOING_AWAY, reason: "".into() };
-        self.leave(now, Some(away), why_stopped(fate).0, Then::Stop(fate), out);
-        if let State::Closing(_) = self.state {
-            let deadline = now.later(within.min(self.policy.close_timeout));
-            let earlier = self.timers.get(Timer::Close).map_or(deadline, |at| at.min(deadline));
-            self.timers.set(Timer::Close, earlier);
+        self.leave(now, Some(CloseFrame::of(GOING_AWAY)), why_stopped(fate).0, Then::Stop(fate), out);
+        let deadline = now.later(within.min(self.shared.policy.close_timeout));
+        if let Some(connection) = self.state.connection_mut() {
+            connection.close_by(deadline);
         }
     }
 
     /// Leaves whatever the link is at, for `then`; an open connection goes through the closing handshake first.
     fn leave(&mut self, now: Instant, frame: Option<CloseFrame>, cause: Cause, then: Then, out: &mut Commands) {
         self.dismiss(now, cause, out);
-        match &mut self.state {
-            State::Open(_) => self.begin_close(now, Ending { owed: Some(frame), cause, detail: "".into(), then }, out),
-            State::Closing(closing) => {
-                if !matches!(closing.ending.then, Then::Stop(_)) {
-                    closing.ending.then = then;
+        match &self.state {
+            State::Active(connection) => match connection.stage() {
+                Stage::Open(_) => {
+                    self.close(now, Ending { owed: Some(frame), cause, detail: "".into() }, then, out);
                 }
-            }
-            State::Dialing { .. } => {
-                self.fail_attempt(now, cause, then, out);
-                self.go_on(now, then, out);
-            }
+                Stage::Closing(_) => {
+                    if !matches!(self.then, Then::Stop(_)) {
+                        self.then = then;
+                    }
+                }
+                Stage::Dialing { .. } => {
+                    self.fail_attempt(now, cause, then, out);
+                    self.go_on(now, then, out);
+                }
+            },
             State::Made | State::Waiting | State::Parked | State::Paused => self.go_on(now, then, out),
             State::Stopped => {}
         }
@@ -230,10 +209,10 @@ impl Link {
 
     /// What is closed while CONNECTING is failed: CLOSING, an `error`, and a `close` with 1006 (WHATWG §3.1).
     fn fail_attempt(&mut self, now: Instant, cause: Cause, then: Then, out: &mut Commands) {
-        let is_queued = matches!(self.state, State::Dialing { queued: Some(_) });
+        let is_queued = self.state.connection().is_some_and(Connection::is_queued);
         let took = now.saturating_duration_since(self.since);
         let timings = Timings { total: if is_queued { Duration::ZERO } else { took }, ..Timings::default() };
-        self.tell_phase(now, Phase::Closing, then.reason(), None, out);
+        self.tell_phase_as(now, Phase::Closing, then.reason(), None, out);
         out.push(Command::Hangup(Lane::Current));
         let detail = "given up before it was open".into();
         let failure = DialFailure { cause, status: None, retry_after: None, detail, timings };
@@ -254,7 +233,7 @@ impl Link {
                 self.enter(now, State::Stopped, why_stopped(fate).1, None, out);
                 self.cut_beside(out);
                 let mut ended = Vec::new();
-                let marked = self.outbox.clear(Rung::Dropped, fate, &mut ended);
+                let marked = self.shared.outbox.clear(Rung::Dropped, fate, &mut ended);
                 self.tell_receipts(ended, out);
                 if !marked.is_empty() {
                     out.push(Command::Mark { ids: marked.into(), marked: false });
@@ -264,42 +243,29 @@ impl Link {
         }
     }
 
-    /// Open → closing.
-    pub(super) fn begin_close(&mut self, now: Instant, ending: Ending, out: &mut Commands) {
-        let State::Open(open) = &self.state else { return };
-        let Open { generation, since, established } = open;
-        let open = Open { generation: *generation, since: *since, established: Arc::clone(established) };
-        let reason = ending.then.reason();
-        // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
-        self.owes_ping = ending.owed.is_some()
-            && !ending.cause.is_failure()
-            && self.policy.heartbeat.pings()
-            && self.outbox.has_unproven();
-        let closing = Closing { open, ending, sent: None, received: None };
-        self.enter(now, State::Closing(Box::new(closing)), reason, None, out);
-        self.timers.set(Timer::Close, now.later(self.policy.close_timeout));
+    /// Closes the current connection, if it is open.
+    pub(super) fn close(&mut self, now: Instant, ending: Ending, then: Then, out: &mut Commands) {
+        let Some((connection, shared)) = self.connection(Lane::Current) else { return };
+        if let Some(change) = connection.close(now, ending, shared) {
+            self.then = then;
+            self.on_change_current(now, change, out);
+        }
     }
 
-    /// The connection's transport is gone.
-    pub(super) fn on_ended(&mut self, now: Instant, begun: usize, detail: Box<str>, out: &mut Commands) {
-        if matches!(self.state, State::Open(_)) {
-            let detail = if detail.is_empty() { "the peer ended TCP without a Close frame".into() } else { detail };
-            self.begin_close(now, Ending { owed: None, cause: Cause::Reset, detail, then: Then::Outcome }, out);
+    /// The current connection's transport is gone.
+    fn on_ended(&mut self, now: Instant, ended: connection::Ended, out: &mut Commands) {
+        let connection::Ended { generation, closed, age, was_open, code, begun } = ended;
+        let then = self.then;
+        if was_open {
+            self.tell_phase(now, then.reason(), None, out);
         }
-        let State::Closing(closing) = &self.state else { return };
-        let (closed, then) = (closing.closed(), closing.ending.then);
-        let code = closing.received.as_ref().map(|_| closed.code);
-        let age = now.saturating_duration_since(closing.open.since);
-        let event = Event::Closed { generation: self.generation, closed: Box::new(closed.clone()), age };
-        out.push(Command::Tell(event));
+        out.push(Command::Tell(Event::Closed { generation, closed: Box::new(closed.clone()), age }));
         self.last_close = Some(Arc::new((closed, now)));
-        self.pings.clear();
-        self.unflushed_pings = 0;
         if then != Then::Outcome {
             self.pace.set_url(0);
         }
         let mut lost = Vec::new();
-        let dead = self.outbox.lost(begun, code, &mut lost);
+        let dead = self.shared.outbox.lost(begun, code, &mut lost);
         self.tell_receipts(lost, out);
         if let Some(dead) = dead {
             // What the peer refused is out of its way.
@@ -312,15 +278,14 @@ impl Link {
     }
 
     pub(super) fn on_policy(&mut self, now: Instant, policy: Arc<Policy>) {
-        if self.policy.backoff != policy.backoff {
+        if self.shared.policy.backoff != policy.backoff {
             self.pace.restart_backoff();
         }
-        self.outbox.set_policy(Arc::clone(&policy.outbox));
-        let is_watched_anew = self.policy.heartbeat != policy.heartbeat;
-        self.policy = policy;
-        if is_watched_anew && matches!(self.state, State::Open(_)) {
-            self.stop_pinging();
-            self.watch(now);
+        self.shared.outbox.set_policy(Arc::clone(&policy.outbox));
+        let is_watched_anew = self.shared.policy.heartbeat != policy.heartbeat;
+        self.shared.policy = policy;
+        if let Some((connection, shared)) = self.connection(Lane::Current).filter(|_| is_watched_anew) {
+            connection.watch_anew(now, shared);
         }
     }
 }

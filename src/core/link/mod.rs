@@ -1,13 +1,13 @@
 //! One supervised link as a value: it changes only by `handle`, `handle_timeout`, `poll_transmit` and `offer`.
 //!
+//! It has one connection, or an attempt at one (`connection` has the picture of that), and between two of them this:
+//!
 //! ```text
-//!            Start            admitted          101              Close sent or received
-//! (made) ──────────► dialing ◄────────► queued ──────► open ───────────────────────────► closing
-//!                     ▲  │ failed                       │ transport gone                    │ transport gone
-//!                     │  └───────────────┬──────────────┴───────────────────┬──────────────┘
-//!                     │ retry      the outcome table                        │ an operator
-//!                     ├──────── waiting, parked                             │
-//!                     └──────────────────────────── resume ────────────── paused
+//!            Start                            failed, or the transport is gone
+//! (made) ──────────► active: a connection ────────────────────────────────────► the outcome table │ an operator
+//!                         ▲                                                            │          │
+//!                         ├──────────────────── retry ───────────────── waiting, parked◄          ▼
+//!                         └──────────────────── resume ───────────────────────────────────────  paused
 //! ```
 //! An open link can have another connection beside its own for a while: `rotation` has that picture.
 //!
@@ -15,6 +15,7 @@
 //! in at most the time it names.
 
 mod connection;
+mod delivery;
 mod exchange;
 mod lifecycle;
 mod pace;
@@ -35,19 +36,20 @@ use super::{
     chance::Chance,
     close::{Cause, Closed},
     event::Established,
-    heartbeat::{self, Pings},
+    heartbeat,
     message::Message,
     outbox::{self, Outbox},
     outcome::{Row, Rule},
     phase::{Phase, ReadyState, Reason},
-    timers::{Timer, Timers},
+    timers::Timer,
 };
+use connection::{Change, Connection, Shared, Signs, Stage};
 use pace::Pace;
 use rotation::Rotation;
-use state::State;
+use state::{State, Then};
 
 pub use connection::SPACING;
-pub use exchange::{Command, Commands, Frame, Input, Lane, Received, Verb};
+pub use exchange::{Command, Commands, ConnectionInput, Frame, Input, Lane, Received, Verb};
 pub use rotation::Rotating;
 
 /// Everything that steers a link. Built by the configuration, followed at once when it changes.
@@ -105,28 +107,18 @@ impl Default for Policy {
 /// A supervised link.
 #[derive(Debug)]
 pub struct Link {
-    policy: Arc<Policy>,
-    chance: Chance,
+    shared: Shared,
     state: State,
     phase: Phase,
     reason: Reason,
     since: Instant,
-    timers: Timers,
+    /// What follows the end of the current connection.
+    then: Then,
+    /// When the next attempt is made, where one is waited for.
+    retry: Option<Instant>,
     pace: Pace,
     attempt: u32,
     generation: u64,
-    /// The number of the connection that was opened last.
-    newest: u64,
-    outbox: Outbox,
-    pings: Pings,
-    owes_ping: bool,
-    /// When the last ping left.
-    pinged: Option<Instant>,
-    unflushed_pings: u32,
-    rtt: Option<Duration>,
-    heard: Option<Instant>,
-    /// When anything last left on the current connection.
-    sent: Option<Instant>,
     last_close: Option<Arc<(Closed, Instant)>>,
     rotation: Option<Box<Rotation>>,
 }
@@ -135,33 +127,30 @@ impl Link {
     /// A link that waits for `Input::Start` or `Input::Park`. `seed` fixes all its chance.
     pub fn new(policy: Arc<Policy>, seed: u64, now: Instant) -> Self {
         Self {
-            chance: Chance::new(seed),
+            shared: Shared {
+                chance: Chance::new(seed),
+                signs: Signs::default(),
+                newest: 0,
+                outbox: Outbox::new(Arc::clone(&policy.outbox)),
+                policy,
+            },
             state: State::Made,
             phase: Phase::Waiting,
             reason: Reason::Starting,
             since: now,
-            timers: Timers::default(),
+            then: Then::Outcome,
+            retry: None,
             pace: Pace::default(),
             attempt: 0,
             generation: 0,
-            newest: 0,
-            outbox: Outbox::new(Arc::clone(&policy.outbox)),
-            pings: Pings::default(),
-            owes_ping: false,
-            pinged: None,
-            unflushed_pings: 0,
-            rtt: None,
-            heard: None,
-            sent: None,
             last_close: None,
             rotation: None,
-            policy,
         }
     }
 
     /// Puts a message back that the disk kept, before the link starts.
     pub fn restore(&mut self, now: Instant, message: Box<Message>) {
-        self.outbox.restore(now, message);
+        self.shared.outbox.restore(now, message);
     }
 
     /// Something happened.
@@ -171,30 +160,16 @@ impl Link {
         match input {
             Input::Start => self.on_start(now, &mut out),
             Input::Park(reason) => self.on_park(now, reason, &mut out),
-            Input::Queued => self.on_queued(now, &mut out),
-            Input::Admitted => self.on_admitted(now, &mut out),
-            Input::PassedOver(url) => self.on_passed_over(url),
+            Input::Connection(lane, input) => self.on_connection(now, lane, input, &mut out),
             Input::ServerBack => self.on_server_back(now, &mut out),
-            Input::Dialled(established) => self.on_dialled(now, established, &mut out),
-            Input::DialFailed(failure) => self.on_dial_failed(now, failure, &mut out),
-            Input::Heard => self.on_heard(now),
-            Input::Left { messages, pings } => self.on_left(now, messages, pings, &mut out),
-            Input::CloseSent(code) => self.on_close_sent(code),
-            Input::Received(Received::Messages(payloads)) => self.on_messages(payloads, &mut out),
-            Input::Received(Received::Pong(payload)) => self.on_pong(now, &payload, &mut out),
-            Input::Received(Received::Close(frame)) => self.on_close(now, frame, &mut out),
-            Input::Flushed => self.on_flushed(now, &mut out),
-            Input::Violation { code, cause, detail } => self.on_violation(now, code, cause, detail, &mut out),
-            Input::Ended { begun, detail } => self.on_ended(now, begun, detail, &mut out),
             Input::Verb(verb) => self.on_verb(now, verb, &mut out),
             Input::Policy(policy) => self.on_policy(now, policy),
             Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),
-            Input::Beside(input) => self.on_beside(now, *input, &mut out),
             Input::Stop(within, fate) => self.on_stop(now, within, fate, &mut out),
             Input::Acknowledged(key) => self.on_acknowledged(&key, &mut out),
-            Input::Stored { place, id } => self.outbox.stored(place, id),
+            Input::Stored { place, id } => self.shared.outbox.stored(place, id),
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
-            Input::Marked(ids) => self.outbox.marked(&ids),
+            Input::Marked(ids) => self.shared.outbox.marked(&ids),
         }
         if self.rotation.is_some() {
             self.settle(now, &mut out);
@@ -213,18 +188,13 @@ impl Link {
             self.settle(now, &mut out);
             self.on_rotation_due(now, &mut out);
         }
-        while let Some(timer) = self.timers.pop_due(now) {
-            match timer {
-                Timer::Retry => self.dial(now, Reason::Underway, &mut out),
-                Timer::Connect => out.push(Command::GiveUp(Lane::Current)),
-                Timer::Idle => self.on_idle(now),
-                Timer::Pong => self.on_silence(now, self.policy.heartbeat.watch.silence(), &mut out),
-                Timer::Stall => self.on_silence(now, "the peer takes nothing that is sent", &mut out),
-                Timer::Stable => self.on_stable(),
-                Timer::Close => out.push(Command::Hangup(Lane::Current)),
-                // The ping is pulled, now that it may be.
-                Timer::Confirm | Timer::Ack | Timer::Expiry | Timer::Rotate => {}
-            }
+        if self.retry.is_some_and(|at| at <= now) {
+            self.dial(now, Reason::Underway, &mut out);
+        }
+        while let Some((connection, shared)) = self.connection(Lane::Current)
+            && let Some(change) = connection.handle_timeout(now, shared, &mut out)
+        {
+            self.on_change(now, Lane::Current, change, &mut out);
         }
         if self.rotation.is_some() {
             self.settle(now, &mut out);
@@ -234,10 +204,15 @@ impl Link {
 
     /// When to call `handle_timeout`, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        let expiry = self.outbox.next_expiry().map(|at| (at, Timer::Expiry));
-        let is_open = matches!(self.state, State::Open(_));
-        let ack = self.outbox.next_ack_deadline().filter(|_| is_open).map(|at| (at, Timer::Ack));
-        let first = self.timers.next().into_iter().chain(expiry).chain(ack).min();
+        let expiry = self.shared.outbox.next_expiry().map(|at| (at, Timer::Expiry));
+        let ack = self.shared.outbox.next_ack_deadline().filter(|_| self.state.is_open()).map(|at| (at, Timer::Ack));
+        let own = match &self.state {
+            State::Active(connection) => connection.poll_timeout(),
+            State::Made | State::Waiting | State::Parked | State::Paused | State::Stopped => {
+                self.retry.map(|at| (at, Timer::Retry))
+            }
+        };
+        let first = own.into_iter().chain(expiry).chain(ack).min();
         match self.rotation_due() {
             None => first,
             Some(at) => first.into_iter().chain([(at, Timer::Rotate)]).min(),
@@ -256,12 +231,20 @@ impl Link {
 
     /// The standard's number for the current connection.
     pub fn ready_state(&self) -> ReadyState {
-        match &self.state {
-            State::Dialing { .. } => ReadyState::Connecting,
-            State::Open(_) => ReadyState::Open,
-            State::Closing(_) => ReadyState::Closing,
-            State::Made | State::Waiting | State::Parked | State::Paused | State::Stopped => ReadyState::Closed,
+        match self.state.connection().map(Connection::stage) {
+            None => ReadyState::Closed,
+            Some(Stage::Dialing { .. }) => ReadyState::Connecting,
+            Some(Stage::Open(_)) => ReadyState::Open,
+            Some(Stage::Closing(_)) => ReadyState::Closing,
         }
+    }
+
+    /// The next frame of a connection, pulled when its transport has room. For one that is not the current one, a Close is all that
+    /// there may be.
+    pub fn poll_transmit(&mut self, now: Instant, lane: Lane) -> Option<Frame> {
+        let is_held = self.has_standby();
+        let (connection, shared) = self.connection(lane)?;
+        connection.poll_transmit(now, is_held, shared)
     }
 
     /// The current connection's number; 0 before the first.
@@ -276,7 +259,7 @@ impl Link {
 
     /// When it will dial or probe by itself.
     pub fn next_attempt_at(&self) -> Option<Instant> {
-        self.timers.get(Timer::Retry)
+        self.retry
     }
 
     /// The row of the outcome table that decided last, and how many ends in a row.
@@ -291,13 +274,7 @@ impl Link {
 
     /// What was agreed with the peer of the current connection.
     pub fn established(&self) -> Option<&Arc<Established>> {
-        match &self.state {
-            State::Open(open) => Some(&open.established),
-            State::Closing(closing) => Some(&closing.open.established),
-            State::Made | State::Waiting | State::Dialing { .. } | State::Parked | State::Paused | State::Stopped => {
-                None
-            }
-        }
+        Some(&self.state.connection()?.open()?.established)
     }
 
     /// The URL to use, or in use, by index.
@@ -312,47 +289,47 @@ impl Link {
 
     /// The last round-trip time measured.
     pub fn rtt(&self) -> Option<Duration> {
-        self.rtt
+        self.shared.signs.rtt
     }
 
     /// Pongs on this connection that answered no ping of ours, while one was out: none of them is a proof.
     pub fn pongs_refused(&self) -> u32 {
-        self.pings.refused()
+        self.state.connection().map_or(0, Connection::pongs_refused)
     }
 
     /// When anything last arrived on any connection.
     pub fn last_heard(&self) -> Option<Instant> {
-        self.heard
+        self.shared.signs.heard
     }
 
     /// Bytes accepted and not yet handed to the network.
     pub fn buffered_amount(&self) -> u64 {
-        self.outbox.buffered_amount()
+        self.shared.outbox.buffered_amount()
     }
 
     /// Messages accepted and not yet handed to the network.
     pub fn queued_messages(&self) -> usize {
-        self.outbox.len()
+        self.shared.outbox.len()
     }
 
     /// When the message was accepted, or read from the disk, that has been queued for the longest.
     pub fn oldest_queued_at(&self) -> Option<Instant> {
-        self.outbox.oldest_at()
+        self.shared.outbox.oldest_at()
     }
 
     /// Messages handed to the network and kept until they are confirmed.
     pub fn unconfirmed_messages(&self) -> usize {
-        self.outbox.unconfirmed()
+        self.shared.outbox.unconfirmed()
     }
 
     /// The largest message that may arrive.
     pub fn max_inbound(&self) -> usize {
-        self.policy.max_inbound
+        self.shared.policy.max_inbound
     }
 
     /// The limits of its queue.
     pub fn outbox_policy(&self) -> &outbox::Policy {
-        &self.policy.outbox
+        &self.shared.policy.outbox
     }
 
     /// Offers a message to the outbox. A refused message comes back with why. A stopped link takes none: nothing would
@@ -368,9 +345,40 @@ impl Link {
         let (mut out, mut ended) = (Commands::new(), Vec::new());
         let ready = self.state.is_open() || self.has_standby();
         let id = message.id;
-        let answer = self.outbox.offer(now, message, ready, &mut ended);
+        let answer = self.shared.outbox.offer(now, message, ready, &mut ended);
         self.tell_receipts(ended, &mut out);
-        out.extend(self.outbox.keep(id).map(|keep| Command::Keep(Box::new(keep))));
+        out.extend(self.shared.outbox.keep(id).map(|keep| Command::Keep(Box::new(keep))));
         (answer, out)
+    }
+
+    /// One of its connections, and what it shares with the link.
+    #[inline]
+    fn connection(&mut self, lane: Lane) -> Option<(&mut Connection, &mut Shared)> {
+        let connection = match lane {
+            Lane::Current => self.state.connection_mut()?,
+            Lane::Beside => self.rotation.as_deref_mut()?.connection_mut()?,
+        };
+        Some((connection, &mut self.shared))
+    }
+
+    fn on_connection(&mut self, now: Instant, lane: Lane, input: ConnectionInput, out: &mut Commands) {
+        if self.rotation.is_some() && !self.attends(now, lane, &input) {
+            return;
+        }
+        let Some((connection, shared)) = self.connection(lane) else { return };
+        if let Some(change) = connection.handle(now, input, shared, out) {
+            self.on_change(now, lane, change, out);
+        }
+    }
+
+    fn on_change(&mut self, now: Instant, lane: Lane, change: Change, out: &mut Commands) {
+        let is_aborted = matches!(change, Change::Aborted);
+        match lane {
+            Lane::Current => self.on_change_current(now, change, out),
+            Lane::Beside => self.on_change_beside(now, change, out),
+        }
+        if is_aborted {
+            out.push(Command::Hangup(lane));
+        }
     }
 }

@@ -1,60 +1,68 @@
 //! Rotation: a new connection is opened beside the current one, takes its place between two messages, and the old one is closed.
 //!
 //! ```text
-//!  Rotate             101             nothing is unproven           transport gone
-//! ────────► dialing ───────► standby ─────────────────────► leaving ──────────────► (none)
-//!            ▲   │ failed       │ closed or lost             ▲  │ another one is wanted
-//!            └─ waiting         └────────────────────────────┘  └────────► dialing, waiting
+//!  Rotate             101             nothing is unproven              overlap over            transport gone
+//! ────────► dialing ───────► standby ─────────────────────► lingering ─────────────► closing ────────────────► (none)
+//!            ▲   │ failed       │ closed or lost                                     ▲  │ another one is wanted
+//!            └─ waiting         └────────────────────────────────────────────────────┘  └────────► dialing, waiting
 //! ```
-//! `standby` is the new connection, `leaving` the old one, or a new one that came to nothing. There is one at a time, so a link
-//! has two connections at most. One that leaves is still read: what the peer had sent on it is not thrown away.
+//! `standby` is the new connection; `lingering` is the old one, which is still read: what the peer had sent on it is not thrown
+//! away. There is one of them at a time, so a link has two connections at most. Each is a connection as any other; what is here is
+//! which of the two is which, and when they change places. Nothing that happens to the one beside can harm the current one: a new one
+//! that comes to nothing is tried again, an old one goes.
 //!
 //! What a reader would get wrong: two connections race. So no message leaves on the new one before a pong has proved that the
 //! peer has read all that left on the old one; while that proof is awaited, messages queue. Thus nothing is ever unproven on
 //! the connection beside, and the outbox knows of one stream only. A peer that gives no proof in time has the old connection
 //! closed first, as any other is, with the new one in readiness.
 
-mod beside;
-
 use std::{
     mem,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    Command, Commands, Frame, Lane, Link,
-    pace::Pace,
-    state::{Closing, Ending, Open, State, Then},
+    Command, Commands, ConnectionInput, Lane, Link, Received,
+    connection::{Change, Connection, Ended, Stage},
+    pace::{self, Pace},
+    state::{Ending, State, Then},
 };
 use crate::core::{
     clock::Clock,
-    close::{Cause, CloseFrame, NORMAL},
-    event::Event,
+    close::{Cause, CloseFrame, Closed, NORMAL},
+    event::{Event, RetryAfter},
     phase::Reason,
-    timers::Timer,
 };
 
 /// A rotation under way. In a box: most links have none, most of the time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rotation {
-    stage: Stage,
-    /// A new connection is wanted once the one that leaves is gone.
+    /// None: the next attempt is waited for.
+    connection: Option<Connection>,
+    /// When its next step is due, where the connection itself has none: the next attempt, the end of the old one's time to prove what
+    /// has left on it, or that of the overlap.
+    at: Option<Instant>,
+    /// A new connection is wanted once the one that is there is gone.
     wanted: bool,
     pace: Pace,
     attempt: u32,
     failure: Option<Box<str>>,
 }
 
-#[derive(Debug)]
-enum Stage {
-    /// The next attempt is made then.
-    Waiting { at: Instant },
-    /// An attempt is under way until then; while it is queued for admission its remaining time is kept.
-    Dialing { queued: Option<Duration>, until: Option<Instant> },
-    /// The new connection is open; until then the old one has time to prove what has left on it.
-    Standby { open: Open, until: Option<Instant> },
-    /// Until the next step the connection is read, then it gets a Close frame, then it is cut.
-    Leaving { closing: Closing, lingers: bool, until: Option<Instant> },
+/// What there is beside the current connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// Nothing, until the next attempt.
+    Waiting,
+    /// An attempt.
+    Dialing,
+    /// The new connection; the old one is to prove what has left on it.
+    Standby,
+    /// The old one, still read.
+    Lingering,
+    /// The old one, or a new one that came to nothing, on its way out.
+    Closing,
 }
 
 /// A rotation as it can be seen.
@@ -74,33 +82,12 @@ pub struct Rotating<'a> {
 }
 
 impl Rotation {
-    fn new() -> Self {
-        Self {
-            // Replaced at once.
-            stage: Stage::Dialing { queued: None, until: None },
-            wanted: false,
-            pace: Pace::default(),
-            attempt: 0,
-            failure: None,
-        }
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        self.connection.as_mut()
     }
 
-    fn due(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Waiting { at } => Some(*at),
-            Stage::Dialing { until, .. } | Stage::Standby { until, .. } | Stage::Leaving { until, .. } => *until,
-        }
-    }
-
-    fn is_dialing(&self) -> bool {
-        matches!(self.stage, Stage::Dialing { .. })
-    }
-
-    fn open(&self) -> Option<&Open> {
-        match &self.stage {
-            Stage::Waiting { .. } | Stage::Dialing { .. } => None,
-            Stage::Standby { open, .. } | Stage::Leaving { closing: Closing { open, .. }, .. } => Some(open),
-        }
+    fn generation(&self) -> Option<u64> {
+        Some(self.connection.as_ref()?.open()?.generation)
     }
 }
 
@@ -108,59 +95,60 @@ impl Link {
     /// The rotation under way.
     pub fn rotating(&self) -> Option<Rotating<'_>> {
         let rotation = self.rotation.as_deref()?;
-        let (stage, next_at) = match &rotation.stage {
-            Stage::Waiting { at } => ("waiting", Some(*at)),
-            Stage::Dialing { .. } => ("dialing", None),
-            Stage::Standby { .. } => ("standby", None),
-            Stage::Leaving { .. } => ("leaving", None),
+        let (stage, next_at) = match self.beside()? {
+            Beside::Waiting => ("waiting", rotation.at),
+            Beside::Dialing => ("dialing", None),
+            Beside::Standby => ("standby", None),
+            Beside::Lingering | Beside::Closing => ("leaving", None),
         };
-        let generation = rotation.open().map(|open| open.generation);
-        let failure = rotation.failure.as_deref();
+        let (generation, failure) = (rotation.generation(), rotation.failure.as_deref());
         Some(Rotating { stage, attempt: rotation.attempt, next_at, generation, failure })
     }
 
     /// The number of the connection beside the current one.
     pub fn generation_beside(&self) -> Option<u64> {
-        Some(self.rotation.as_deref()?.open()?.generation)
+        self.rotation.as_deref()?.generation()
     }
 
-    /// The next frame for the connection beside the current one: a Close is all that it may get.
-    pub fn poll_transmit_beside(&mut self) -> Option<Frame> {
-        match &mut self.rotation.as_deref_mut()?.stage {
-            Stage::Waiting { .. } | Stage::Dialing { .. } | Stage::Standby { .. } => None,
-            Stage::Leaving { closing, .. } => Some(Frame::Close(closing.ending.owed.take()?)),
-        }
+    fn beside(&self) -> Option<Beside> {
+        let Some(connection) = &self.rotation.as_deref()?.connection else { return Some(Beside::Waiting) };
+        Some(match connection.stage() {
+            Stage::Dialing { .. } => Beside::Dialing,
+            Stage::Open(open) if open.generation > self.generation => Beside::Standby,
+            Stage::Open(_) => Beside::Lingering,
+            Stage::Closing(_) => Beside::Closing,
+        })
     }
 
     /// When its next step is due.
     #[inline]
     pub(super) fn rotation_due(&self) -> Option<Instant> {
-        self.rotation.as_deref()?.due()
+        let rotation = self.rotation.as_deref()?;
+        let connection = rotation.connection.as_ref().and_then(Connection::poll_timeout).map(|(at, _)| at);
+        connection.into_iter().chain(rotation.at).min()
     }
 
     /// Whether a new connection is open and waits for its turn.
     #[inline]
     pub(super) fn has_standby(&self) -> bool {
-        self.rotation.as_deref().is_some_and(|rotation| matches!(rotation.stage, Stage::Standby { .. }))
+        self.rotation.is_some() && self.beside() == Some(Beside::Standby)
     }
 
     /// Whether a new connection is being made, or open already.
     pub(super) fn is_coming(&self) -> bool {
-        self.has_standby() || self.rotation.as_deref().is_some_and(Rotation::is_dialing)
+        matches!(self.beside(), Some(Beside::Dialing | Beside::Standby))
     }
 
     /// Begins one, or begins it again: what an attempt under way was to follow may be old by now.
     pub(super) fn rotate(&mut self, now: Instant, urgent: bool, out: &mut Commands) {
-        let rotation = self.rotation.get_or_insert_with(|| Box::new(Rotation::new()));
-        match rotation.stage {
-            Stage::Standby { .. } | Stage::Leaving { .. } => rotation.wanted = true,
-            Stage::Waiting { .. } | Stage::Dialing { until: None, queued: None } => {
-                self.dial_beside(now, urgent, out);
-            }
-            Stage::Dialing { .. } => {
+        let rotation = self.rotation.get_or_insert_default();
+        match &rotation.connection {
+            Some(connection) if connection.open().is_some() => rotation.wanted = true,
+            Some(_) => {
                 out.push(Command::Hangup(Lane::Beside));
                 self.dial_beside(now, urgent, out);
             }
+            None => self.dial_beside(now, urgent, out),
         }
     }
 
@@ -168,148 +156,220 @@ impl Link {
         let Some(rotation) = self.rotation.as_deref_mut() else { return };
         rotation.wanted = false;
         rotation.attempt = rotation.attempt.saturating_add(1);
-        let url = rotation.pace.begin(self.policy.urls);
-        rotation.stage = Stage::Dialing { queued: None, until: Some(now.later(self.policy.connect_timeout)) };
+        let url = rotation.pace.begin(self.shared.policy.urls);
+        (rotation.connection, rotation.at) = (Some(Connection::dial(now, Lane::Beside, &self.shared.policy)), None);
         out.push(Command::Tell(Event::Rotating { attempt: rotation.attempt, url }));
         out.push(Command::Dial { lane: Lane::Beside, url, urgent });
     }
 
-    /// A step of the rotation is due.
-    pub(super) fn on_rotation_due(&mut self, now: Instant, out: &mut Commands) {
-        let close_timeout = self.policy.close_timeout;
-        let Some(rotation) = self.rotation.as_deref_mut().filter(|rotation| rotation.due().is_some_and(|at| at <= now))
-        else {
-            return;
-        };
-        match &mut rotation.stage {
-            Stage::Waiting { .. } => self.dial_beside(now, false, out),
-            Stage::Dialing { until, .. } => {
-                *until = None;
-                out.push(Command::GiveUp(Lane::Beside));
-            }
-            Stage::Standby { until, .. } => {
-                // An acknowledgement that does not come has an end of its own, later.
-                *until = self.outbox.next_ack_deadline().filter(|at| *at > now);
-                if until.is_some() {
-                    return;
+    /// While there are two connections, whether one attends to what happened to it.
+    pub(super) fn attends(&mut self, now: Instant, lane: Lane, input: &ConnectionInput) -> bool {
+        match lane {
+            Lane::Current => {
+                if matches!(input, ConnectionInput::Left { .. } | ConnectionInput::Flushed) {
+                    self.extend_standby(now);
                 }
-                let normal = CloseFrame { code: NORMAL, reason: "".into() };
-                let detail = "the peer did not prove in time what it had read".into();
-                let then = Then::Redial(Reason::Rotate);
-                self.begin_close(now, Ending { owed: Some(Some(normal)), cause: Cause::Rotate, detail, then }, out);
+                true
             }
-            Stage::Leaving { closing, lingers: lingers @ true, until } => {
-                *lingers = false;
-                *until = Some(now.later(close_timeout));
-                closing.ending.owed = Some(Some(CloseFrame { code: NORMAL, reason: "".into() }));
-            }
-            Stage::Leaving { until, .. } => {
-                *until = None;
-                out.push(Command::Hangup(Lane::Beside));
+            // Both tell; an old one may do so to its end, as long as the link itself is open.
+            Lane::Beside => {
+                !matches!(input, ConnectionInput::Received(Received::Messages(_)))
+                    || self.state.is_open()
+                    || self.has_standby()
             }
         }
     }
 
     /// The current connection took more of what has been given to it, so its proof may come later.
-    pub(super) fn extend_standby(&mut self, now: Instant) {
-        if let Some(Rotation { stage: Stage::Standby { until: Some(until), .. }, .. }) = self.rotation.as_deref_mut() {
-            *until = now.later(self.policy.close_timeout);
+    fn extend_standby(&mut self, now: Instant) {
+        if self.shared.outbox.is_in_transit()
+            && self.has_standby()
+            && let Some(Rotation { at: Some(at), .. }) = self.rotation.as_deref_mut()
+        {
+            *at = now.later(self.shared.policy.close_timeout);
         }
+    }
+
+    /// A step of the rotation is due.
+    pub(super) fn on_rotation_due(&mut self, now: Instant, out: &mut Commands) {
+        while let Some((connection, shared)) = self.connection(Lane::Beside)
+            && let Some(change) = connection.handle_timeout(now, shared, out)
+        {
+            self.on_change(now, Lane::Beside, change, out);
+        }
+        let Some(rotation) = self.rotation.as_deref_mut().filter(|rotation| rotation.at.is_some_and(|at| at <= now))
+        else {
+            return;
+        };
+        rotation.at = None;
+        match self.beside() {
+            Some(Beside::Waiting) => self.dial_beside(now, false, out),
+            Some(Beside::Standby) => self.close_unproven(now, out),
+            Some(Beside::Lingering) => self.close_beside(now, Cause::Rotate, out),
+            Some(Beside::Dialing | Beside::Closing) | None => {}
+        }
+    }
+
+    /// The old connection has not proved in time what has left on it: it is closed first.
+    fn close_unproven(&mut self, now: Instant, out: &mut Commands) {
+        // An acknowledgement that does not come has an end of its own, later.
+        let later = self.shared.outbox.next_ack_deadline().filter(|at| *at > now);
+        if let (Some(_), Some(rotation)) = (later, self.rotation.as_deref_mut()) {
+            rotation.at = later;
+            return;
+        }
+        let detail = "the peer did not prove in time what it had read".into();
+        let ending = Ending { owed: Some(Some(CloseFrame::of(NORMAL))), cause: Cause::Rotate, detail };
+        self.close(now, ending, Then::Redial(Reason::Rotate), out);
     }
 
     /// Lets the new connection take its place once nothing is unproven on the old one.
     pub(super) fn settle(&mut self, now: Instant, out: &mut Commands) {
-        if !self.has_standby() || self.outbox.has_unproven() {
+        if !self.has_standby() || self.shared.outbox.has_unproven() || !self.state.is_open() {
             return;
         }
-        let State::Open(_) = &self.state else { return };
-        let State::Open(old) = mem::replace(&mut self.state, State::Waiting) else { return };
-        let ending = Ending { owed: None, cause: Cause::Rotate, detail: "".into(), then: Then::Outcome };
-        let closing = Closing { open: old, ending, sent: None, received: None };
-        self.pings.clear();
-        let overlap = self.policy.overlap;
-        let leaving = Stage::Leaving { closing, lingers: true, until: Some(now.later(overlap)) };
-        self.take_place(now, Some(leaving), out);
+        let State::Active(mut old) = mem::replace(&mut self.state, State::Waiting) else { return };
+        old.step_aside();
+        self.take_place(now, Some(old), out);
     }
 
     /// The current connection is gone: what is beside takes its place, if it can. Answers whether it did.
     pub(super) fn adopt(&mut self, now: Instant, out: &mut Commands) -> bool {
-        match self.rotation.as_deref().map(|rotation| &rotation.stage) {
-            Some(Stage::Standby { .. }) => {
+        match self.beside() {
+            Some(Beside::Standby) => {
                 self.take_place(now, None, out);
                 true
             }
-            Some(Stage::Dialing { queued, until }) => {
-                let (queued, until) = (*queued, *until);
-                self.pace.set_url(self.rotation.take().map_or(0, |rotation| rotation.pace.url()));
+            Some(Beside::Dialing) => {
+                let Some(Rotation { connection: Some(mut attempt), pace, .. }) = self.rotation.take().map(|it| *it)
+                else {
+                    return false;
+                };
+                attempt.change_to(Lane::Current);
+                self.pace.set_url(pace.url());
                 self.attempt = self.attempt.saturating_add(1);
-                let reason = if queued.is_some() { Reason::Admission } else { Reason::Underway };
-                self.enter(now, State::Dialing { queued }, reason, None, out);
-                if let Some(until) = until {
-                    self.timers.set(Timer::Connect, until);
-                }
+                let reason = if attempt.is_queued() { Reason::Admission } else { Reason::Underway };
+                self.enter(now, State::Active(attempt), reason, None, out);
                 out.push(Command::Switch);
                 true
             }
-            Some(Stage::Waiting { .. }) => {
+            Some(Beside::Waiting) => {
                 self.rotation = None;
                 false
             }
-            Some(Stage::Leaving { .. }) | None => false,
+            Some(Beside::Lingering | Beside::Closing) | None => false,
         }
     }
 
-    /// The new connection becomes the current one; the old one, if it is there, leaves.
-    fn take_place(&mut self, now: Instant, leaving: Option<Stage>, out: &mut Commands) {
+    /// The new connection becomes the current one; the old one, if it is there, lingers.
+    fn take_place(&mut self, now: Instant, old: Option<Connection>, out: &mut Commands) {
         let Some(mut rotation) = self.rotation.take() else { return };
-        let stage = mem::replace(&mut rotation.stage, Stage::Waiting { at: now });
-        let Stage::Standby { open, .. } = stage else { return };
-        let (from, to) = (self.generation, open.generation);
-        self.generation = to;
+        let to = rotation.generation().unwrap_or_default();
+        let Some(new) = mem::replace(&mut rotation.connection, old) else { return };
+        let from = mem::replace(&mut self.generation, to);
         self.pace.set_url(rotation.pace.url());
-        self.become_open(now, open, out);
+        self.state = State::Active(new);
+        self.take_over(now, out);
         out.push(Command::Switch);
         out.push(Command::Tell(Event::Rotated { from, to }));
-        let again = rotation.wanted;
-        if let Some(stage) = leaving {
-            rotation.stage = stage;
+        if rotation.connection.is_some() {
+            rotation.at = Some(now.later(self.shared.policy.overlap));
             (rotation.attempt, rotation.pace) = (0, Pace::default());
             self.rotation = Some(rotation);
-        } else if again {
+        } else if rotation.wanted {
             self.rotate(now, false, out);
+        }
+    }
+
+    /// Something became of the connection, or the attempt, beside the current one.
+    pub(super) fn on_change_beside(&mut self, now: Instant, change: Change, out: &mut Commands) {
+        let is_new = self.generation_beside() > Some(self.generation);
+        let Some(rotation) = self.rotation.as_deref_mut() else { return };
+        match change {
+            Change::Queued | Change::Admitted | Change::Stable => {}
+            Change::PassedOver(url) => rotation.pace.set_url(url),
+            Change::Opened => {
+                rotation.failure = None;
+                rotation.at = Some(now.later(self.shared.policy.close_timeout));
+            }
+            Change::Failed(failure) => {
+                let delay = self.retry_beside(now, &failure.closed(), failure.retry_after);
+                out.push(Command::Tell(Event::RotateFailed { failure, delay }));
+            }
+            Change::Closing | Change::Aborted => {
+                rotation.at = None;
+                rotation.wanted |= is_new;
+            }
+            Change::Ended(ended) => {
+                rotation.wanted |= is_new && ended.was_open;
+                self.on_ended_beside(now, *ended, is_new, out);
+            }
+        }
+    }
+
+    /// The new connection was not to be had, or did not last: after a delay by the outcome table, another attempt. The wish
+    /// stays for as long as the current connection does, so where the table would park or stay closed it is asked for slowly.
+    fn retry_beside(&mut self, now: Instant, closed: &Closed, retry_after: Option<RetryAfter>) -> Option<Duration> {
+        if !self.state.is_open() {
+            self.rotation = None;
+            return None;
+        }
+        let rotation = self.rotation.as_deref_mut()?;
+        let ended = pace::Ended { closed, retry_after, was_open: false };
+        let (_, delay) = rotation.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance);
+        rotation.failure = Some(format!("{}: {}", closed.cause, closed.detail).into());
+        (rotation.connection, rotation.at) = (None, Some(now.later(delay)));
+        Some(delay)
+    }
+
+    fn on_ended_beside(&mut self, now: Instant, ended: Ended, is_new: bool, out: &mut Commands) {
+        let Ended { generation, closed, age, .. } = ended;
+        out.push(Command::Tell(Event::Closed { generation, closed: Box::new(closed.clone()), age }));
+        if !self.rotation.as_deref().is_some_and(|rotation| rotation.wanted) || !self.state.is_open() {
+            self.rotation = None;
+        } else if is_new {
+            self.retry_beside(now, &closed, None);
+        } else {
+            self.dial_beside(now, false, out);
+        }
+        if !is_new {
+            self.last_close = Some(Arc::new((closed, now)));
+        }
+    }
+
+    /// The connection beside comes to its end: a new one before its turn, or an old one that lingers.
+    fn close_beside(&mut self, now: Instant, cause: Cause, out: &mut Commands) {
+        let ending = Ending { owed: Some(Some(CloseFrame::of(NORMAL))), cause, detail: "".into() };
+        if let Some((connection, shared)) = self.connection(Lane::Beside)
+            && let Some(change) = connection.close(now, ending, shared)
+        {
+            self.on_change_beside(now, change, out);
         }
     }
 
     /// The link is to do something else: no new connection is wanted, and one beside is closed.
     pub(super) fn dismiss(&mut self, now: Instant, cause: Cause, out: &mut Commands) {
-        let Some(rotation) = self.rotation.as_deref_mut() else { return };
-        match &rotation.stage {
-            Stage::Waiting { .. } => self.rotation = None,
-            Stage::Dialing { .. } => {
+        match self.beside() {
+            Some(Beside::Waiting) => self.rotation = None,
+            Some(Beside::Dialing) => {
                 self.rotation = None;
                 out.push(Command::Hangup(Lane::Beside));
             }
-            Stage::Leaving { lingers: false, .. } => rotation.wanted = false,
-            Stage::Leaving { lingers: true, .. } | Stage::Standby { .. } => {
-                let lingered = matches!(rotation.stage, Stage::Leaving { .. });
-                let cause = if lingered { Cause::Rotate } else { cause };
-                let owed = Some(Some(CloseFrame { code: NORMAL, reason: "".into() }));
-                self.leave_beside(now, Ending { owed, cause, detail: "".into(), then: Then::Outcome }, out);
-                if let Some(rotation) = self.rotation.as_deref_mut() {
-                    rotation.wanted = false;
-                }
-            }
+            Some(Beside::Standby) => self.close_beside(now, cause, out),
+            Some(Beside::Lingering) => self.close_beside(now, Cause::Rotate, out),
+            Some(Beside::Closing) | None => {}
         }
+        self.is_renewed();
     }
 
     /// The link ends now, and with it what is beside.
     pub(super) fn cut_beside(&self, out: &mut Commands) {
-        if self.rotation.as_deref().is_some_and(|rotation| rotation.open().is_some()) {
+        if self.generation_beside().is_some() {
             out.push(Command::Hangup(Lane::Beside));
         }
     }
 
-    /// A connection is about to be dialled anyway: no other is wanted for that.
+    /// A connection is about to be dialled anyway, or none is to be: no other is wanted.
     pub(super) fn is_renewed(&mut self) {
         if let Some(rotation) = self.rotation.as_deref_mut() {
             rotation.wanted = false;

@@ -142,11 +142,8 @@ impl World {
         self.calm || self.hostile
     }
 
-    fn feed_line(&mut self, index: usize, lane: Lane, input: Input) {
-        match lane {
-            Lane::Current => self.feed(index, input),
-            Lane::Beside => self.feed(index, Input::Beside(Box::new(input))),
-        }
+    fn feed_line(&mut self, index: usize, lane: Lane, input: ConnectionInput) {
+        self.feed(index, Input::Connection(lane, input));
     }
 
     fn feed(&mut self, index: usize, input: Input) {
@@ -162,7 +159,7 @@ impl World {
                     assert!(!line.dialing && !line.open, "one dial and one connection at a time in each lane");
                     *line = Line { dialing: true, url, urgent, ..Line::default() };
                     self.knock(index, lane);
-                    self.feed_line(index, lane, Input::Queued);
+                    self.feed_line(index, lane, ConnectionInput::Queued);
                 }
                 Command::GiveUp(lane) => self.give_up(index, lane),
                 Command::Hangup(lane) => {

@@ -1,10 +1,8 @@
 //! Where a link is: each state owns what exists only in it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
+use super::connection::Connection;
 use crate::core::{
     close::{ABNORMAL, Cause, CloseFrame, Closed, NO_STATUS},
     event::Established,
@@ -18,12 +16,8 @@ pub(super) enum State {
     Made,
     /// The retry timer runs.
     Waiting,
-    /// An attempt is under way; while it is queued for admission its remaining time is kept here.
-    Dialing { queued: Option<Duration> },
-    /// OPEN and ready.
-    Open(Open),
-    /// The closing handshake, or the wait for the transport's end. In a box: it does not last.
-    Closing(Box<Closing>),
+    /// There is a connection, or an attempt at one.
+    Active(Connection),
     /// The retry timer runs, slowly.
     Parked,
     /// Until an operator's word.
@@ -33,17 +27,29 @@ pub(super) enum State {
 }
 
 impl State {
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        match self {
+            Self::Active(connection) => Some(connection),
+            Self::Made | Self::Waiting | Self::Parked | Self::Paused | Self::Stopped => None,
+        }
+    }
+
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match self {
+            Self::Active(connection) => Some(connection),
+            Self::Made | Self::Waiting | Self::Parked | Self::Paused | Self::Stopped => None,
+        }
+    }
+
     /// Whether it carries messages.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self, Self::Open(_))
+        self.connection().is_some_and(Connection::is_open)
     }
 
     pub(super) fn phase(&self) -> Phase {
         match self {
-            Self::Made | Self::Waiting | Self::Dialing { queued: Some(_) } => Phase::Waiting,
-            Self::Dialing { queued: None } => Phase::Connecting,
-            Self::Open(_) => Phase::Ready,
-            Self::Closing(_) => Phase::Closing,
+            Self::Active(connection) => connection.phase(),
+            Self::Made | Self::Waiting => Phase::Waiting,
             Self::Parked => Phase::Parked,
             Self::Paused | Self::Stopped => Phase::Paused,
         }
@@ -78,7 +84,6 @@ pub(super) struct Ending {
     pub(super) owed: Option<Option<CloseFrame>>,
     pub(super) cause: Cause,
     pub(super) detail: Box<str>,
-    pub(super) then: Then,
 }
 
 impl Closing {

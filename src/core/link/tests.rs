@@ -33,15 +33,21 @@ fn established() -> Box<Established> {
     })
 }
 
-fn refused(status: Option<u16>, asked: Option<Duration>) -> Input {
+fn refused(status: Option<u16>, asked: Option<Duration>) -> ConnectionInput {
     let retry_after = asked.map(|asked| RetryAfter::capped(asked, Policy::default().retry_after_max));
-    Input::DialFailed(Box::new(DialFailure {
+    ConnectionInput::DialFailed(Box::new(DialFailure {
         cause: if status.is_some() { Cause::Upgrade } else { Cause::Connect },
         status,
         retry_after,
         detail: "refused".into(),
         timings: Timings::default(),
     }))
+}
+
+impl From<ConnectionInput> for Input {
+    fn from(input: ConnectionInput) -> Self {
+        Self::Connection(Lane::Current, input)
+    }
 }
 
 impl Bench {
@@ -58,12 +64,13 @@ impl Bench {
 
     fn open() -> Self {
         let mut bench = Self::started();
-        bench.feed(Input::Dialled(established()));
+        bench.feed(ConnectionInput::Dialled(established()));
         bench
     }
 
-    fn feed(&mut self, input: Input) -> &mut Self {
-        let commands = self.link.handle(self.now, input);
+    /// What happens to a connection happens to the current one, where nothing else is said.
+    fn feed(&mut self, input: impl Into<Input>) -> &mut Self {
+        let commands = self.link.handle(self.now, input.into());
         self.said.extend(commands);
         self
     }
@@ -101,7 +108,7 @@ impl Bench {
     }
 
     fn frames(&mut self) -> Vec<Frame> {
-        std::iter::from_fn(|| self.link.poll_transmit(self.now)).collect()
+        std::iter::from_fn(|| self.link.poll_transmit(self.now, Lane::Current)).collect()
     }
 
     fn dials(&self) -> usize {
@@ -146,19 +153,19 @@ fn text(text: &str) -> Frame {
     Frame::Data(text.into())
 }
 
-fn close(code: u16) -> Input {
-    Input::Received(Received::Close(Some(CloseFrame { code, reason: "".into() })))
+fn close(code: u16) -> ConnectionInput {
+    ConnectionInput::Received(Received::Close(Some(CloseFrame { code, reason: "".into() })))
 }
 
-fn ended() -> Input {
-    Input::Ended { begun: 0, detail: "".into() }
+fn ended() -> ConnectionInput {
+    ConnectionInput::Ended { begun: 0, detail: "".into() }
 }
 
 #[test]
 fn a_started_link_dials_and_becomes_ready_with_generation_1() {
     let mut bench = Bench::started();
     assert_eq!((bench.link.phase(), bench.link.ready_state()), (Phase::Connecting, ReadyState::Connecting));
-    bench.feed(Input::Dialled(established()));
+    bench.feed(ConnectionInput::Dialled(established()));
     assert_eq!((bench.link.phase(), bench.link.ready_state()), (Phase::Ready, ReadyState::Open));
     assert_eq!(bench.link.generation(), 1);
 }
@@ -204,7 +211,7 @@ fn an_operators_word_cuts_every_wait_short() {
         waiting.feed(Input::Verb(verb.clone()));
         assert_eq!((waiting.link.phase(), waiting.said.contains(&urgent)), (Phase::Connecting, true), "{verb:?}");
         let mut held = Bench::started();
-        held.feed(Input::Queued).said.clear();
+        held.feed(ConnectionInput::Queued).said.clear();
         held.feed(Input::Verb(verb.clone()));
         assert_eq!((held.link.phase(), held.said.contains(&urgent)), (Phase::Connecting, true), "{verb:?}");
     }
@@ -213,9 +220,9 @@ fn an_operators_word_cuts_every_wait_short() {
 #[test]
 fn the_attempts_clock_stands_still_while_it_is_queued() {
     let mut bench = Bench::started();
-    bench.pass(Duration::from_secs(4)).feed(Input::Queued);
+    bench.pass(Duration::from_secs(4)).feed(ConnectionInput::Queued);
     assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Waiting, Reason::Admission));
-    bench.pass(Duration::from_hours(1)).feed(Input::Admitted).pass(Duration::from_secs(5));
+    bench.pass(Duration::from_hours(1)).feed(ConnectionInput::Admitted).pass(Duration::from_secs(5));
     assert!(!bench.said.contains(&Command::GiveUp(Lane::Current)));
     bench.pass(Duration::from_secs(2));
     assert!(bench.said.contains(&Command::GiveUp(Lane::Current)));
@@ -245,7 +252,7 @@ fn a_peer_that_accepts_and_hangs_up_is_dialled_less_and_less() {
     let end = bench.now + Duration::from_mins(10);
     while bench.now < end {
         if bench.link.phase() == Phase::Connecting {
-            bench.feed(Input::Dialled(established())).feed(ended());
+            bench.feed(ConnectionInput::Dialled(established())).feed(ended());
         }
         let wait = bench.link.next_attempt_at().map_or(Duration::from_secs(1), |at| at - bench.now);
         bench.pass(wait);
@@ -259,10 +266,10 @@ fn the_backoff_starts_over_only_after_the_link_was_stable() {
     for _ in 0..10 {
         bench.feed(refused(None, None)).pass(Duration::from_mins(1));
     }
-    bench.feed(Input::Dialled(established()));
+    bench.feed(ConnectionInput::Dialled(established()));
     assert!(bench.link.attempt() > 5);
     for _ in 0..3 {
-        bench.pass(Duration::from_secs(11)).feed(Input::Heard);
+        bench.pass(Duration::from_secs(11)).feed(ConnectionInput::Heard);
     }
     assert_eq!(bench.link.attempt(), 0);
 }
@@ -271,7 +278,7 @@ fn the_backoff_starts_over_only_after_the_link_was_stable() {
 fn an_abort_code_is_sent_and_the_wait_for_its_answer_is_bounded() {
     let heartbeat = heartbeat::Policy { abort_code: Some(4000), ..heartbeat::Policy::default() };
     let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-    bench.feed(Input::Start).feed(Input::Dialled(established())).pass(Duration::from_secs(31));
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).pass(Duration::from_secs(31));
     assert!(matches!(&bench.frames()[..], [Frame::Close(Some(frame))] if frame.code == 4000));
     assert!(!bench.said.contains(&Command::Hangup(Lane::Current)));
     bench.pass(Duration::from_secs(5));
@@ -281,8 +288,8 @@ fn an_abort_code_is_sent_and_the_wait_for_its_answer_is_bounded() {
 #[test]
 fn a_peers_close_is_clean_and_keeps_its_code() {
     let mut bench = Bench::open();
-    bench.feed(close(1011)).feed(Input::CloseSent(Some(1011)));
-    bench.feed(Input::Violation { code: 1002, cause: Cause::Protocol, detail: "late".into() }).feed(ended());
+    bench.feed(close(1011)).feed(ConnectionInput::CloseSent(Some(1011)));
+    bench.feed(ConnectionInput::Violation { code: 1002, cause: Cause::Protocol, detail: "late".into() }).feed(ended());
     let closed = bench.last_close();
     assert_eq!((closed.code, closed.was_clean, closed.cause), (1011, true, Cause::Remote));
     assert_eq!(closed.sent_code, Some(1011));
@@ -291,7 +298,7 @@ fn a_peers_close_is_clean_and_keeps_its_code() {
 #[test]
 fn a_close_without_a_body_is_1005_and_no_close_at_all_is_1006() {
     let mut bench = Bench::open();
-    bench.feed(Input::Received(Received::Close(None))).feed(Input::CloseSent(None)).feed(ended());
+    bench.feed(ConnectionInput::Received(Received::Close(None))).feed(ConnectionInput::CloseSent(None)).feed(ended());
     assert_eq!((bench.last_close().code, bench.last_close().was_clean), (1005, true));
     let mut bench = Bench::open();
     bench.feed(ended());
@@ -320,7 +327,7 @@ fn the_codes_of_both_sides_are_told_as_they_left_and_came() {
     let mut bench = Bench::open();
     bench.feed(Input::Verb(Verb::Pause));
     let _ = bench.frames();
-    bench.feed(Input::CloseSent(Some(1000))).feed(close(1001)).feed(ended());
+    bench.feed(ConnectionInput::CloseSent(Some(1000))).feed(close(1001)).feed(ended());
     let closed = bench.last_close();
     assert_eq!((closed.code, closed.sent_code, closed.was_clean), (1001, Some(1000), true));
 }
@@ -331,7 +338,7 @@ fn an_operators_close_goes_after_what_is_in_transit_and_ends_in_paused() {
     let frame = CloseFrame { code: 3000, reason: "tea".into() };
     bench.feed(Input::Verb(Verb::Close(Some(frame.clone()))));
     assert_eq!(bench.frames(), [Frame::Close(Some(frame))]);
-    bench.feed(Input::Received(Received::Messages(vec!["late".into()])));
+    bench.feed(ConnectionInput::Received(Received::Messages(vec!["late".into()])));
     bench.feed(close(3000)).feed(ended());
     assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Paused, Reason::Operator));
     assert_eq!(bench.link.poll_timeout(), None);
@@ -370,10 +377,10 @@ fn messages_wait_while_the_link_is_down_and_leave_in_order() {
     }
     assert_eq!(bench.link.buffered_amount(), 3);
     assert!(bench.frames().is_empty());
-    bench.feed(Input::Dialled(established()));
+    bench.feed(ConnectionInput::Dialled(established()));
     assert_eq!(bench.frames(), [text("a"), text("b"), text("c")]);
     assert_eq!(bench.link.buffered_amount(), 3, "not handed to the network yet");
-    bench.feed(Input::Flushed);
+    bench.feed(ConnectionInput::Flushed);
     assert_eq!(bench.link.buffered_amount(), 0);
 }
 
@@ -382,13 +389,13 @@ fn each_write_that_the_kernel_takes_is_followed() {
     let mut bench = Bench::open();
     let ids = ["a", "bb", "ccc"].map(|word| bench.send(word));
     let _ = bench.frames();
-    bench.feed(Input::Left { messages: 0, pings: 0 });
+    bench.feed(ConnectionInput::Left { messages: 0, pings: 0 });
     assert_eq!((bench.link.buffered_amount(), bench.link.queued_messages()), (6, 3));
-    bench.feed(Input::Left { messages: 2, pings: 0 });
+    bench.feed(ConnectionInput::Left { messages: 2, pings: 0 });
     assert_eq!((bench.link.buffered_amount(), bench.link.queued_messages()), (3, 1));
     assert_eq!(bench.states(ids[1]), [receipt::State::Written]);
     assert_eq!(bench.states(ids[2]), []);
-    bench.feed(Input::Ended { begun: 1, detail: "reset".into() });
+    bench.feed(ConnectionInput::Ended { begun: 1, detail: "reset".into() });
     assert!(ids.iter().all(|id| bench.states(*id).last() == Some(&receipt::State::Unknown)));
 }
 
@@ -399,10 +406,12 @@ fn all_that_was_on_its_way_is_unknown_when_a_peer_that_reads_nothing_is_gone() {
         ..Policy::default()
     };
     let mut bench = Bench::with(policy);
-    bench.feed(Input::Start).feed(Input::Dialled(established()));
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
     let ids: Vec<_> = (0..3000).map(|_| bench.send_unawaited("x")).collect();
     let _ = bench.frames();
-    bench.feed(Input::Left { messages: 2900, pings: 0 }).feed(Input::Ended { begun: 100, detail: "reset".into() });
+    bench
+        .feed(ConnectionInput::Left { messages: 2900, pings: 0 })
+        .feed(ConnectionInput::Ended { begun: 100, detail: "reset".into() });
     assert!(ids.iter().all(|id| bench.states(*id).last() == Some(&receipt::State::Unknown)));
 }
 
@@ -413,15 +422,15 @@ fn what_had_begun_is_unknown_and_what_had_not_is_sent_again() {
         let id = bench.send(word);
         if word == "written" {
             let _ = bench.frames();
-            bench.feed(Input::Flushed);
+            bench.feed(ConnectionInput::Flushed);
         }
         id
     });
     let _ = bench.frames();
-    bench.feed(Input::Ended { begun: 1, detail: "reset".into() });
+    bench.feed(ConnectionInput::Ended { begun: 1, detail: "reset".into() });
     assert_eq!(bench.states(ids[0]).last(), Some(&receipt::State::Unknown));
     assert_eq!(bench.states(ids[1]).last(), Some(&receipt::State::Unknown));
-    bench.feed(Input::Verb(Verb::Reconnect)).feed(Input::Dialled(established()));
+    bench.feed(Input::Verb(Verb::Reconnect)).feed(ConnectionInput::Dialled(established()));
     assert_eq!(bench.frames(), [text("unsent")]);
 }
 
@@ -467,9 +476,9 @@ fn a_stopped_link_dials_no_more_and_ends_in_time() {
 #[test]
 fn a_violation_fails_the_connection_with_its_code() {
     let mut bench = Bench::open();
-    bench.feed(Input::Violation { code: 1009, cause: Cause::TooBig, detail: "64 MiB".into() });
+    bench.feed(ConnectionInput::Violation { code: 1009, cause: Cause::TooBig, detail: "64 MiB".into() });
     assert!(matches!(&bench.frames()[..], [Frame::Close(Some(frame))] if frame.code == 1009));
-    bench.feed(Input::CloseSent(Some(1009))).feed(close(1009)).feed(ended());
+    bench.feed(ConnectionInput::CloseSent(Some(1009))).feed(close(1009)).feed(ended());
     let closed = bench.last_close();
     assert_eq!((closed.code, closed.was_clean, closed.cause), (1006, false, Cause::TooBig));
     assert_eq!(closed.sent_code, Some(1009));
@@ -489,10 +498,14 @@ fn a_close_of_ours_is_preceded_by_a_ping_that_proves_what_was_sent() {
     let id = bench.send("last words");
     let frames = bench.frames();
     assert_eq!(frames, [text("last words")]);
-    bench.feed(Input::Flushed).feed(Input::Stop(Duration::from_secs(5), Fate::Shutdown));
+    bench.feed(ConnectionInput::Flushed).feed(Input::Stop(Duration::from_secs(5), Fate::Shutdown));
     let frames = bench.frames();
     let [Frame::Ping(nonce), Frame::Close(Some(_))] = &frames[..] else { panic!("{frames:?}") };
-    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce.clone()))).feed(close(1001)).feed(ended());
+    bench
+        .feed(ConnectionInput::Flushed)
+        .feed(ConnectionInput::Received(Received::Pong(nonce.clone())))
+        .feed(close(1001))
+        .feed(ended());
     assert_eq!(bench.states(id), [receipt::State::Written, receipt::State::Confirmed]);
     assert!(bench.said.contains(&Command::Done));
 }

@@ -12,7 +12,7 @@ use std::{
 use super::{BATCH, Driver};
 use crate::{
     core::{
-        link::{Frame, Input, Lane, Received},
+        link::{ConnectionInput, Input, Lane, Received},
         message::Payload,
     },
     link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket},
@@ -63,9 +63,9 @@ impl<D: Dial> Driver<D> {
         self.again |= moved || attempt.is_ready();
         for step in steps {
             match step {
-                Progress::Queued => self.feed_line(now, lane, Input::Queued),
-                Progress::Admitted => self.feed_line(now, lane, Input::Admitted),
-                Progress::PassedOver(url) => self.feed_line(now, lane, Input::PassedOver(url)),
+                Progress::Queued => self.feed_line(now, lane, ConnectionInput::Queued),
+                Progress::Admitted => self.feed_line(now, lane, ConnectionInput::Admitted),
+                Progress::PassedOver(url) => self.feed_line(now, lane, ConnectionInput::PassedOver(url)),
                 Progress::Resolving | Progress::Connecting | Progress::Securing | Progress::Upgrading => {}
             }
         }
@@ -73,11 +73,11 @@ impl<D: Dial> Driver<D> {
             Poll::Pending => return moved,
             Poll::Ready(Ok(Dialled { stream, early, established })) => {
                 *self.line(lane) = Line::Open(Socket::open(stream, early, self.link.max_inbound()));
-                self.feed_line(now, lane, Input::Dialled(established));
+                self.feed_line(now, lane, ConnectionInput::Dialled(established));
             }
             Poll::Ready(Err(failure)) => {
                 *self.line(lane) = Line::None;
-                self.feed_line(now, lane, Input::DialFailed(Box::new(failure)));
+                self.feed_line(now, lane, ConnectionInput::DialFailed(Box::new(failure)));
             }
         }
         true
@@ -89,7 +89,7 @@ impl<D: Dial> Driver<D> {
             if socket.poll_room(cx).is_pending() {
                 return given > 0;
             }
-            let Some(frame) = self.next_frame(now, lane) else { return given > 0 };
+            let Some(frame) = self.link.poll_transmit(now, lane) else { return given > 0 };
             self.shown = false;
             if let (Some((link, tap)), Some(generation)) = (self.host.watched(), self.generation(lane)) {
                 tap.sent(link, generation, &frame);
@@ -100,13 +100,6 @@ impl<D: Dial> Driver<D> {
         }
         self.again = true;
         true
-    }
-
-    fn next_frame(&mut self, now: Instant, lane: Lane) -> Option<Frame> {
-        match lane {
-            Lane::Current => self.link.poll_transmit(now),
-            Lane::Beside => self.link.poll_transmit_beside(),
-        }
     }
 
     /// Answers with whether all of ours has left by it, and whether anything has.
@@ -121,7 +114,7 @@ impl<D: Dial> Driver<D> {
             tap.answered(link, generation, *answer);
         }
         if all {
-            self.feed_line(now, lane, Input::Flushed);
+            self.feed_line(now, lane, ConnectionInput::Flushed);
         } else if moved {
             self.tell_left(now, lane, left);
         }
@@ -131,12 +124,12 @@ impl<D: Dial> Driver<D> {
 
     fn tell_left(&mut self, now: Instant, lane: Lane, left: Left) {
         let messages = usize::try_from(left.messages).unwrap_or(usize::MAX);
-        self.feed_line(now, lane, Input::Left { messages, pings: left.pings });
+        self.feed_line(now, lane, ConnectionInput::Left { messages, pings: left.pings });
     }
 
     fn tell_close(&mut self, now: Instant, lane: Lane, left: Left) {
         if let Some(code) = left.close {
-            self.feed_line(now, lane, Input::CloseSent(code));
+            self.feed_line(now, lane, ConnectionInput::CloseSent(code));
         }
     }
 
@@ -169,7 +162,7 @@ impl<D: Dial> Driver<D> {
         let heard = socket.heard();
         self.look_at(lane, &arrival);
         if heard {
-            self.feed_line(now, lane, Input::Heard);
+            self.feed_line(now, lane, ConnectionInput::Heard);
         }
         Some(arrival)
     }
@@ -179,7 +172,7 @@ impl<D: Dial> Driver<D> {
             return;
         }
         let keys = self.acknowledged(&messages);
-        self.feed_line(now, lane, Input::Received(Received::Messages(messages)));
+        self.feed_line(now, lane, ConnectionInput::Received(Received::Messages(messages)));
         for key in keys {
             self.feed(now, Input::Acknowledged(key));
         }
@@ -190,10 +183,10 @@ impl<D: Dial> Driver<D> {
         match arrival {
             Arrival::Message(payload) => self.deliver(now, lane, vec![payload]),
             Arrival::Nothing | Arrival::Pinged(_) => {}
-            Arrival::Pong(payload) => self.feed_line(now, lane, Input::Received(Received::Pong(payload))),
-            Arrival::Close(frame) => self.feed_line(now, lane, Input::Received(Received::Close(frame))),
+            Arrival::Pong(payload) => self.feed_line(now, lane, ConnectionInput::Received(Received::Pong(payload))),
+            Arrival::Close(frame) => self.feed_line(now, lane, ConnectionInput::Received(Received::Close(frame))),
             Arrival::Violation { code, cause, detail } => {
-                self.feed_line(now, lane, Input::Violation { code, cause, detail });
+                self.feed_line(now, lane, ConnectionInput::Violation { code, cause, detail });
             }
             Arrival::Ended(detail) => self.hang_up(now, lane, detail),
         }
@@ -225,7 +218,7 @@ impl<D: Dial> Driver<D> {
     /// The attempt has taken too long.
     pub(super) fn give_up(&mut self, now: Instant, lane: Lane) {
         let Line::Dialing(dialing) = mem::replace(self.line(lane), Line::None) else { return };
-        self.feed_line(now, lane, Input::DialFailed(Box::new(dialing.timed_out(now))));
+        self.feed_line(now, lane, ConnectionInput::DialFailed(Box::new(dialing.timed_out(now))));
     }
 
     /// Drops the line; an open one ends by it.
@@ -238,7 +231,7 @@ impl<D: Dial> Driver<D> {
                 self.tell_left(now, lane, left);
                 self.tell_close(now, lane, left);
             }
-            self.feed_line(now, lane, Input::Ended { begun, detail });
+            self.feed_line(now, lane, ConnectionInput::Ended { begun, detail });
         }
     }
 
@@ -260,10 +253,7 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    fn feed_line(&mut self, now: Instant, lane: Lane, input: Input) {
-        match lane {
-            Lane::Current => self.feed(now, input),
-            Lane::Beside => self.feed(now, Input::Beside(Box::new(input))),
-        }
+    pub(super) fn feed_line(&mut self, now: Instant, lane: Lane, input: ConnectionInput) {
+        self.feed(now, Input::Connection(lane, input));
     }
 }

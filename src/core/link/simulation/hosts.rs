@@ -160,7 +160,7 @@ impl World {
                 line.passed += 1;
                 line.url = (line.url + 1) % urls;
                 let url = line.url;
-                self.feed_line(index, lane, Input::PassedOver(url));
+                self.feed_line(index, lane, ConnectionInput::PassedOver(url));
             }
         }
         self.knock(index, lane);
@@ -180,7 +180,7 @@ impl World {
         if lane == Lane::Current {
             self.nodes[index].toll.attempts += 1;
         }
-        self.feed_line(index, lane, Input::Admitted);
+        self.feed_line(index, lane, ConnectionInput::Admitted);
     }
 
     fn who(&self, ticket: u64) -> (usize, Lane) {
@@ -249,11 +249,11 @@ impl World {
         self.end_dial(index, lane, Some(Verdict::Up));
         let line = self.nodes[index].line(lane);
         (line.open, line.mood) = (true, Some(mood));
-        self.feed_line(index, lane, Input::Dialled(Box::new(established)));
+        self.feed_line(index, lane, ConnectionInput::Dialled(Box::new(established)));
     }
 
-    fn failed(&self, Refusal { cause, status, asked }: Refusal) -> Input {
-        Input::DialFailed(Box::new(DialFailure {
+    fn failed(&self, Refusal { cause, status, asked }: Refusal) -> ConnectionInput {
+        ConnectionInput::DialFailed(Box::new(DialFailure {
             cause,
             status,
             retry_after: asked.map(|asked| RetryAfter::capped(asked, self.policy.retry_after_max)),

@@ -14,7 +14,7 @@ impl World {
             // Some of what was on the wire has arrived all the same.
             node.read(lane, some);
             *node.line(lane) = Line::default();
-            self.feed_line(index, lane, Input::Ended { begun, detail: "".into() });
+            self.feed_line(index, lane, ConnectionInput::Ended { begun, detail: "".into() });
         }
     }
 
@@ -22,11 +22,7 @@ impl World {
     fn pull(&mut self, index: usize, lane: Lane) {
         loop {
             let node = &mut self.nodes[index];
-            let frame = match lane {
-                Lane::Current => node.link.poll_transmit(self.now),
-                Lane::Beside => node.link.poll_transmit_beside(),
-            };
-            let Some(frame) = frame else { return };
+            let Some(frame) = node.link.poll_transmit(self.now, lane) else { return };
             let transport = &mut node.lines[lane as usize];
             assert!(transport.open && !transport.said_close, "a frame left a connection that is not open");
             match frame {
@@ -51,21 +47,21 @@ impl World {
         self.pull(index, lane);
         if self.benign || self.one_in(2) {
             self.nodes[index].flush(lane);
-            self.feed_line(index, lane, Input::Flushed);
+            self.feed_line(index, lane, ConnectionInput::Flushed);
         } else if self.one_in(2) {
             let waiting = self.nodes[index].line(lane).unflushed.len() as u64;
             let messages = usize::try_from(self.chance.bits() % (waiting + 1)).expect("few");
             self.nodes[index].leave(lane, messages);
-            self.feed_line(index, lane, Input::Left { messages, pings: 0 });
+            self.feed_line(index, lane, ConnectionInput::Left { messages, pings: 0 });
         }
         if self.one_in(3) {
             self.nodes[index].read(lane, 1);
         }
         if self.benign || self.one_in(3) {
             self.nodes[index].read(lane, usize::MAX);
-            self.feed_line(index, lane, Input::Heard);
+            self.feed_line(index, lane, ConnectionInput::Heard);
             for nonce in std::mem::take(&mut self.nodes[index].line(lane).pings) {
-                self.feed_line(index, lane, Input::Received(Received::Pong(nonce)));
+                self.feed_line(index, lane, ConnectionInput::Received(Received::Pong(nonce)));
             }
         }
         if let Some(mood) = self.nodes[index].line(lane).mood
@@ -77,7 +73,7 @@ impl World {
         if answers || (!self.is_quiet() && self.one_in(10)) {
             let code = [1000, 1001, 1008, 1011, 1012, 1013, 3000, 4401][(self.chance.bits() % 8) as usize];
             let frame = CloseFrame { code, reason: "".into() };
-            self.feed_line(index, lane, Input::Received(Received::Close(Some(frame))));
+            self.feed_line(index, lane, ConnectionInput::Received(Received::Close(Some(frame))));
         }
         let is_closing = lane == Lane::Current && self.nodes[index].link.phase() == Phase::Closing;
         if (!self.is_quiet() && self.one_in(8)) || is_closing || answers {
@@ -88,8 +84,10 @@ impl World {
     /// Does what the mood of its server is to a connection that has just been opened. Answers whether that is its end.
     fn spoil(&mut self, index: usize, lane: Lane, mood: Mood) -> bool {
         let last = match mood {
-            Mood::Closes(code) => Input::Received(Received::Close(Some(CloseFrame { code, reason: "".into() }))),
-            Mood::Breaks => Input::Violation { code: 1002, cause: Cause::Protocol, detail: "".into() },
+            Mood::Closes(code) => {
+                ConnectionInput::Received(Received::Close(Some(CloseFrame { code, reason: "".into() })))
+            }
+            Mood::Breaks => ConnectionInput::Violation { code: 1002, cause: Cause::Protocol, detail: "".into() },
             Mood::Resets => {
                 self.lose(index, lane);
                 return true;

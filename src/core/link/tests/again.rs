@@ -15,7 +15,7 @@ fn again() -> Policy {
 
 fn open(policy: Policy) -> Bench {
     let mut bench = Bench::with(policy);
-    bench.feed(Input::Start).feed(Input::Dialled(established()));
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
     bench
 }
 
@@ -23,7 +23,7 @@ impl Bench {
     /// The data frames among those that leave now, as text; everything is flushed.
     fn texts(&mut self) -> Vec<String> {
         let frames = self.frames();
-        self.feed(Input::Flushed);
+        self.feed(ConnectionInput::Flushed);
         let text = |frame| match frame {
             Frame::Data(payload) => Some(String::from_utf8(payload.bytes().to_vec()).expect("text")),
             Frame::Ping(_) | Frame::Close(_) => None,
@@ -37,9 +37,9 @@ impl Bench {
 
     /// The peer closes with this code; the link dials again and is open.
     fn closed_and_back(&mut self, code: u16) {
-        self.feed(Input::Received(Received::Close(Some(CloseFrame { code, reason: "".into() }))));
-        self.feed(Input::Ended { begun: 0, detail: "".into() });
-        self.pass(Duration::from_mins(5)).feed(Input::Dialled(established()));
+        self.feed(ConnectionInput::Received(Received::Close(Some(CloseFrame { code, reason: "".into() }))));
+        self.feed(ConnectionInput::Ended { begun: 0, detail: "".into() });
+        self.pass(Duration::from_mins(5)).feed(ConnectionInput::Dialled(established()));
     }
 
     fn rung(&self, id: MessageId) -> Option<Rung> {
@@ -70,7 +70,7 @@ fn pings_for_a_confirmation_keep_their_distance() {
     bench.send("one");
     bench.texts();
     let Some(Frame::Ping(nonce)) = bench.frames().pop() else { panic!("a ping asks for the proof") };
-    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce)));
+    bench.feed(ConnectionInput::Flushed).feed(ConnectionInput::Received(Received::Pong(nonce)));
     bench.send("two");
     bench.texts();
     assert_eq!(bench.pings(), 0, "it is too early");
@@ -81,7 +81,7 @@ fn pings_for_a_confirmation_keep_their_distance() {
 /// Answers the ping that leaves now.
 fn pong(bench: &mut Bench) {
     let Some(Frame::Ping(nonce)) = bench.frames().pop() else { panic!("a ping asks for the proof") };
-    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce)));
+    bench.feed(ConnectionInput::Flushed).feed(ConnectionInput::Received(Received::Pong(nonce)));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn marks_are_asked_for_only_while_messages_can_leave() {
     let marks =
         |bench: &Bench| bench.said.iter().filter(|said| matches!(said, Command::Mark { marked: true, .. })).count();
     assert_eq!(marks(&bench), 0);
-    bench.feed(Input::Dialled(established()));
+    bench.feed(ConnectionInput::Dialled(established()));
     assert_eq!((marks(&bench), bench.texts().len()), (1, 0));
     bench.feed(Input::Marked([id].into()));
     assert_eq!(bench.texts(), ["one"]);

@@ -143,11 +143,13 @@ impl Bench {
     fn meet(&mut self, answer: &Answer) {
         match answer {
             Answer::Refuse(status, asked) => drop(self.feed(refused(*status, *asked))),
-            Answer::Close(code) => drop(self.feed(Input::Dialled(established())).feed(close(*code)).feed(ended())),
-            Answer::Reset => drop(self.feed(Input::Dialled(established())).feed(ended())),
+            Answer::Close(code) => {
+                self.feed(ConnectionInput::Dialled(established())).feed(close(*code)).feed(ended());
+            }
+            Answer::Reset => drop(self.feed(ConnectionInput::Dialled(established())).feed(ended())),
             Answer::Break => {
-                let broken = Input::Violation { code: 1002, cause: Cause::Protocol, detail: "".into() };
-                self.feed(Input::Dialled(established())).feed(broken).feed(ended());
+                let broken = ConnectionInput::Violation { code: 1002, cause: Cause::Protocol, detail: "".into() };
+                self.feed(ConnectionInput::Dialled(established())).feed(broken).feed(ended());
             }
         }
     }
@@ -183,7 +185,7 @@ proptest! {
         let (end, mut dials) = (bench.now + time, 0);
         while dials <= most && bench.until_dial(end) {
             if passes_over {
-                bench.feed(Input::PassedOver((bench.link.url() + 1) % urls));
+                bench.feed(ConnectionInput::PassedOver((bench.link.url() + 1) % urls));
             }
             bench.meet(&answers[dials % answers.len()]);
             if others_get_in {
@@ -203,22 +205,22 @@ proptest! {
         let heartbeat = heartbeat::Policy { idle: patient, timeout: patient, ..heartbeat::Policy::default() };
         let (most, time) = (most(&policy), watch(&policy.backoff));
         let mut bench = Bench::with(Policy { heartbeat, ..policy });
-        bench.feed(Input::Start).feed(Input::Dialled(established()));
+        bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
         // Never proved, so a new connection does not take its place.
         bench.send("unproven");
         let _ = bench.frames();
-        bench.feed(Input::Flushed).feed(Input::Verb(Verb::Rotate));
+        bench.feed(ConnectionInput::Flushed).feed(Input::Verb(Verb::Rotate));
         bench.said.retain(|said| matches!(said, Command::Dial { lane: Lane::Beside, .. }));
         let (end, mut dials) = (bench.now + time, 0);
         while dials <= most && bench.until_dial(end) {
-            let beside = |input| Input::Beside(Box::new(input));
+            let beside = |input| Input::Connection(Lane::Beside, input);
             match &answers[dials % answers.len()] {
                 Answer::Refuse(status, asked) => drop(bench.feed(beside(refused(*status, *asked)))),
                 Answer::Close(code) => {
-                    bench.feed(beside(Input::Dialled(established()))).feed(beside(close(*code))).feed(beside(ended()));
+                    bench.feed(beside(ConnectionInput::Dialled(established()))).feed(beside(close(*code))).feed(beside(ended()));
                 }
                 Answer::Reset | Answer::Break => {
-                    bench.feed(beside(Input::Dialled(established()))).feed(beside(ended()));
+                    bench.feed(beside(ConnectionInput::Dialled(established()))).feed(beside(ended()));
                 }
             }
             dials += 1;
@@ -277,9 +279,9 @@ fn now_is_granted_once_until_the_link_is_stable_whichever_rows_say_it() {
         assert_eq!(bench.link.reason(), Reason::Backoff);
         bench.retry();
     }
-    bench.feed(Input::Dialled(established()));
+    bench.feed(ConnectionInput::Dialled(established()));
     for _ in 0..4 {
-        bench.pass(Duration::from_secs(10)).feed(Input::Heard);
+        bench.pass(Duration::from_secs(10)).feed(ConnectionInput::Heard);
     }
     bench.feed(close(4002)).feed(ended());
     assert_eq!(bench.link.reason(), Reason::Immediate);
@@ -345,22 +347,26 @@ fn a_server_that_asks_to_come_later_keeps_nobody_from_the_next_url() {
 #[test]
 fn an_attempt_that_goes_on_at_the_next_url_is_the_same_attempt() {
     let mut bench = Bench::with(Policy { urls: 3, ..Policy::default() });
-    bench.feed(Input::Start).feed(Input::Queued).feed(Input::Admitted).feed(Input::PassedOver(1));
+    bench
+        .feed(Input::Start)
+        .feed(ConnectionInput::Queued)
+        .feed(ConnectionInput::Admitted)
+        .feed(ConnectionInput::PassedOver(1));
     assert_eq!((bench.link.url(), bench.link.attempt(), bench.dials()), (1, 1, 1));
     bench.feed(refused(Some(503), Some(Duration::from_mins(5)))).retry();
     bench.feed(refused(None, None)).retry();
     assert_eq!(bench.urls(), [0, 2, 0], "what asked to be left alone is the second");
-    bench.feed(Input::Dialled(established())).feed(Input::PassedOver(1));
+    bench.feed(ConnectionInput::Dialled(established())).feed(ConnectionInput::PassedOver(1));
     assert_eq!(bench.link.url(), 0, "it is open, and goes nowhere");
 }
 
 #[test]
 fn a_rotation_that_fails_tries_the_next_url() {
     let mut bench = Bench::with(Policy { urls: 3, ..Policy::default() });
-    bench.feed(Input::Start).feed(Input::Dialled(established())).feed(Input::Verb(Verb::Rotate));
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).feed(Input::Verb(Verb::Rotate));
     for _ in 0..2 {
-        bench.feed(Input::Beside(Box::new(refused(None, None))));
-        bench.pass(Duration::from_secs(5)).feed(Input::Heard);
+        bench.feed(Input::Connection(Lane::Beside, refused(None, None)));
+        bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Heard);
     }
     assert_eq!(bench.urls(), [0, 0, 1, 2]);
 }
@@ -370,10 +376,10 @@ fn a_new_connection_that_is_lost_before_its_turn_brings_no_attempt_without_a_del
     let mut bench = Bench::open();
     bench.send("unproven");
     let _ = bench.frames();
-    bench.feed(Input::Flushed).feed(Input::Verb(Verb::Rotate));
-    bench.feed(Input::Beside(Box::new(Input::Dialled(established()))));
+    bench.feed(ConnectionInput::Flushed).feed(Input::Verb(Verb::Rotate));
+    bench.feed(Input::Connection(Lane::Beside, ConnectionInput::Dialled(established())));
     bench.pass(Duration::from_secs(5));
     assert_eq!(bench.link.phase(), Phase::Closing, "the peer has proved nothing");
-    bench.feed(Input::Beside(Box::new(ended()))).feed(ended());
+    bench.feed(Input::Connection(Lane::Beside, ended())).feed(ended());
     assert_eq!((bench.link.phase(), bench.dials()), (Phase::Waiting, 2));
 }

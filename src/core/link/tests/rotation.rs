@@ -3,14 +3,14 @@
 use super::*;
 use crate::core::{close::NORMAL, message::Extras, outbox::Delivery};
 
-fn beside(input: Input) -> Input {
-    Input::Beside(Box::new(input))
+fn beside(input: ConnectionInput) -> Input {
+    Input::Connection(Lane::Beside, input)
 }
 
 /// An open link that has been asked to rotate, and dials beside.
 fn rotating(policy: Policy) -> Bench {
     let mut bench = Bench::with(policy);
-    bench.feed(Input::Start).feed(Input::Dialled(established())).feed(Input::Verb(Verb::Rotate));
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).feed(Input::Verb(Verb::Rotate));
     assert_eq!(bench.stage(), Some("dialing"));
     bench
 }
@@ -57,23 +57,26 @@ impl Bench {
             Frame::Data(_) | Frame::Close(_) => None,
         });
         let nonce = nonce.expect("a ping asks for the proof");
-        self.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce)))
+        self.feed(ConnectionInput::Flushed).feed(ConnectionInput::Received(Received::Pong(nonce)))
     }
 }
 
 #[test]
 fn the_new_connection_takes_over_and_the_old_one_is_closed_after_the_overlap() {
     let mut bench = rotating(Policy::default());
-    bench.feed(beside(Input::Dialled(established())));
+    bench.feed(beside(ConnectionInput::Dialled(established())));
     assert_eq!((bench.stage(), bench.link.generation(), bench.link.phase()), (Some("leaving"), 2, Phase::Ready));
     assert_eq!(bench.count(&Command::Switch), 1);
-    assert_eq!(bench.link.poll_transmit_beside(), None, "the old one is still read");
-    bench.feed(beside(Input::Received(Received::Messages(vec!["late".into()]))));
+    assert_eq!(bench.link.poll_transmit(bench.now, Lane::Beside), None, "the old one is still read");
+    bench.feed(beside(ConnectionInput::Received(Received::Messages(vec!["late".into()]))));
     bench.pass(Duration::from_secs(1));
     let farewell = Frame::Close(Some(CloseFrame { code: NORMAL, reason: "".into() }));
-    assert_eq!((bench.link.poll_transmit_beside(), bench.link.poll_transmit_beside()), (Some(farewell), None));
-    bench.feed(beside(Input::Received(Received::Messages(vec!["last".into()]))));
-    bench.feed(beside(Input::CloseSent(Some(NORMAL)))).feed(beside(close(NORMAL))).feed(beside(ended()));
+    assert_eq!(
+        (bench.link.poll_transmit(bench.now, Lane::Beside), bench.link.poll_transmit(bench.now, Lane::Beside)),
+        (Some(farewell), None)
+    );
+    bench.feed(beside(ConnectionInput::Received(Received::Messages(vec!["last".into()]))));
+    bench.feed(beside(ConnectionInput::CloseSent(Some(NORMAL)))).feed(beside(close(NORMAL))).feed(beside(ended()));
     assert_eq!(bench.arrived(), [(1, "late".into()), (1, "last".into())]);
     assert_eq!(bench.ends(), [(1, NORMAL, Cause::Rotate)]);
     assert_eq!((bench.last_close().was_clean, bench.last_close().sent_code), (true, Some(NORMAL)));
@@ -87,17 +90,17 @@ fn nothing_leaves_on_the_new_connection_before_the_old_one_has_proved_what_left_
     let mut bench = rotating(Policy::default());
     let first = bench.send("first");
     assert_eq!(bench.frames(), [text("first")]);
-    bench.feed(beside(Input::Dialled(established())));
+    bench.feed(beside(ConnectionInput::Dialled(established())));
     let second = bench.send("second");
     assert_eq!((bench.stage(), bench.link.generation()), (Some("standby"), 1));
     let frames = bench.frames();
     let [Frame::Ping(nonce)] = &frames[..] else { panic!("a ping, and no message: {frames:?}") };
-    bench.feed(Input::Flushed);
+    bench.feed(ConnectionInput::Flushed);
     assert_eq!((bench.frames(), bench.link.generation()), (vec![], 1), "one ping is enough");
-    bench.feed(Input::Received(Received::Pong(nonce.clone())));
+    bench.feed(ConnectionInput::Received(Received::Pong(nonce.clone())));
     assert_eq!(bench.states(first), [receipt::State::Written, receipt::State::Confirmed]);
     assert_eq!((bench.frames(), bench.link.generation()), (vec![text("second")], 2));
-    bench.feed(Input::Flushed).prove();
+    bench.feed(ConnectionInput::Flushed).prove();
     assert_eq!(bench.states(second), [receipt::State::Written, receipt::State::Confirmed]);
 }
 
@@ -106,13 +109,13 @@ fn a_pong_that_proves_less_than_all_does_not_switch() {
     let mut bench = rotating(Policy::default());
     bench.send("one");
     let _ = bench.frames();
-    bench.feed(Input::Flushed);
+    bench.feed(ConnectionInput::Flushed);
     let frames = bench.frames();
     let [Frame::Ping(early)] = &frames[..] else { panic!("{frames:?}") };
     bench.send("two");
     let _ = bench.frames();
-    bench.feed(Input::Flushed).feed(beside(Input::Dialled(established())));
-    bench.feed(Input::Received(Received::Pong(early.clone())));
+    bench.feed(ConnectionInput::Flushed).feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(ConnectionInput::Received(Received::Pong(early.clone())));
     assert_eq!(bench.stage(), Some("standby"));
     bench.prove();
     assert_eq!(bench.stage(), Some("leaving"));
@@ -132,16 +135,16 @@ fn a_refused_successor_leaves_the_link_as_it_was_and_is_tried_again() {
     assert_eq!((bench.dials_beside(), bench.stage()), (2, Some("dialing")));
     bench.feed(beside(refused(Some(503), Some(Duration::from_mins(1))))).pass(Duration::from_secs(59));
     assert_eq!(bench.dials_beside(), 2, "Retry-After is obeyed");
-    bench.feed(Input::Heard).pass(Duration::from_secs(8));
+    bench.feed(ConnectionInput::Heard).pass(Duration::from_secs(8));
     assert_eq!(bench.dials_beside(), 3);
 }
 
 #[test]
 fn a_successor_that_does_not_answer_is_given_up_in_time() {
     let mut bench = rotating(Policy::default());
-    bench.pass(Duration::from_secs(4)).feed(beside(Input::Queued)).pass(Duration::from_secs(10));
+    bench.pass(Duration::from_secs(4)).feed(beside(ConnectionInput::Queued)).pass(Duration::from_secs(10));
     assert_eq!(bench.count(&Command::GiveUp(Lane::Beside)), 0, "its clock stands still while it is queued");
-    bench.feed(beside(Input::Admitted)).feed(Input::Heard).pass(Duration::from_secs(6));
+    bench.feed(beside(ConnectionInput::Admitted)).feed(ConnectionInput::Heard).pass(Duration::from_secs(6));
     assert_eq!(bench.count(&Command::GiveUp(Lane::Beside)), 1);
     assert_eq!(bench.link.phase(), Phase::Ready);
 }
@@ -151,13 +154,16 @@ fn a_successor_lost_before_its_turn_is_made_again() {
     let mut bench = rotating(Policy::default());
     bench.send("held");
     let _ = bench.frames();
-    bench.feed(beside(Input::Dialled(established())));
+    bench.feed(beside(ConnectionInput::Dialled(established())));
     bench.feed(beside(close(1011))).feed(beside(ended()));
     assert_eq!((bench.ends(), bench.stage()), (vec![(2, 1011, Cause::Remote)], Some("waiting")));
     assert!(bench.link.last_close().is_none(), "it never was the link's connection");
     bench.send("goes on");
     assert!(bench.frames().contains(&text("goes on")));
-    bench.feed(Input::Flushed).pass(Duration::from_secs(5)).feed(beside(Input::Dialled(established())));
+    bench
+        .feed(ConnectionInput::Flushed)
+        .pass(Duration::from_secs(5))
+        .feed(beside(ConnectionInput::Dialled(established())));
     bench.prove();
     assert_eq!((bench.link.generation(), bench.stage()), (3, Some("leaving")));
 }
@@ -168,11 +174,11 @@ fn an_old_connection_lost_while_a_new_one_stands_by_costs_nothing() {
     let mut bench = rotating(policy);
     let id = bench.send("again");
     let _ = bench.frames();
-    bench.feed(Input::Flushed).feed(beside(Input::Dialled(established())));
-    bench.feed(Input::Ended { begun: 0, detail: "reset".into() });
+    bench.feed(ConnectionInput::Flushed).feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(ConnectionInput::Ended { begun: 0, detail: "reset".into() });
     assert_eq!((bench.link.phase(), bench.link.generation(), bench.dials()), (Phase::Ready, 2, 2));
     assert_eq!(bench.frames(), [text("again")], "at least once, it goes out on the new one");
-    bench.feed(Input::Flushed).prove();
+    bench.feed(ConnectionInput::Flushed).prove();
     assert_eq!(bench.states(id).last(), Some(&receipt::State::Confirmed));
     assert_eq!(bench.ends(), [(1, 1006, Cause::Reset)]);
 }
@@ -198,17 +204,17 @@ fn a_peer_that_gives_no_proof_has_its_connection_closed_first() {
     let mut bench = rotating(again());
     let id = bench.send("first");
     let _ = bench.frames();
-    bench.feed(Input::Flushed).feed(beside(Input::Dialled(established())));
+    bench.feed(ConnectionInput::Flushed).feed(beside(ConnectionInput::Dialled(established())));
     bench.send("second");
     assert!(matches!(bench.frames()[..], [Frame::Ping(_)]));
-    bench.feed(Input::Flushed).pass(Duration::from_secs(5));
+    bench.feed(ConnectionInput::Flushed).pass(Duration::from_secs(5));
     assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Closing, Reason::Rotate));
     assert!(matches!(&bench.frames()[..], [Frame::Ping(_), Frame::Close(Some(frame))] if frame.code == NORMAL));
     bench.feed(close(NORMAL)).feed(ended());
     assert_eq!((bench.link.phase(), bench.link.generation()), (Phase::Ready, 2));
     assert_eq!(bench.frames(), [text("first"), text("second")], "in order");
     assert_eq!((bench.ends(), bench.dials()), (vec![(1, NORMAL, Cause::Rotate)], 2));
-    bench.feed(Input::Flushed).prove();
+    bench.feed(ConnectionInput::Flushed).prove();
     assert_eq!(bench.states(id).last(), Some(&receipt::State::Confirmed));
 }
 
@@ -217,12 +223,15 @@ fn a_long_message_on_its_way_gets_the_time_it_needs() {
     let mut bench = rotating(Policy::default());
     bench.send("long");
     let _ = bench.frames();
-    bench.feed(beside(Input::Dialled(established())));
+    bench.feed(beside(ConnectionInput::Dialled(established())));
     for _ in 0..10 {
-        bench.pass(Duration::from_secs(4)).feed(Input::Left { messages: 0, pings: 0 }).feed(Input::Heard);
+        bench
+            .pass(Duration::from_secs(4))
+            .feed(ConnectionInput::Left { messages: 0, pings: 0 })
+            .feed(ConnectionInput::Heard);
     }
     assert_eq!((bench.stage(), bench.link.phase()), (Some("standby"), Phase::Ready));
-    bench.feed(Input::Flushed).prove();
+    bench.feed(ConnectionInput::Flushed).prove();
     assert_eq!(bench.stage(), Some("leaving"));
 }
 
@@ -231,7 +240,7 @@ fn a_second_word_while_it_rotates_is_followed_when_there_is_room() {
     let mut bench = rotating(Policy::default());
     bench.feed(Input::Renew);
     assert_eq!((bench.count(&Command::Hangup(Lane::Beside)), bench.dials_beside()), (1, 2), "what it dials may be old");
-    bench.feed(beside(Input::Dialled(established()))).feed(Input::Verb(Verb::Rotate));
+    bench.feed(beside(ConnectionInput::Dialled(established()))).feed(Input::Verb(Verb::Rotate));
     assert_eq!((bench.stage(), bench.dials_beside()), (Some("leaving"), 2), "there are two connections already");
     bench.pass(Duration::from_secs(1)).feed(beside(ended()));
     assert_eq!((bench.stage(), bench.dials_beside()), (Some("dialing"), 3));
@@ -246,8 +255,8 @@ fn what_an_operator_says_otherwise_ends_a_rotation() {
         let mut bench = rotating(Policy::default());
         bench.send("held");
         let _ = bench.frames();
-        bench.feed(beside(Input::Dialled(established()))).feed(Input::Verb(verb.clone()));
-        assert!(matches!(bench.link.poll_transmit_beside(), Some(Frame::Close(Some(_)))), "{verb:?}");
+        bench.feed(beside(ConnectionInput::Dialled(established()))).feed(Input::Verb(verb.clone()));
+        assert!(matches!(bench.link.poll_transmit(bench.now, Lane::Beside), Some(Frame::Close(Some(_)))), "{verb:?}");
         bench.feed(beside(close(NORMAL))).feed(beside(ended()));
         assert_eq!((bench.stage(), bench.dials_beside()), (None, 1), "{verb:?}");
         assert_eq!(bench.ends(), [(2, NORMAL, Cause::Operator)]);
@@ -257,8 +266,10 @@ fn what_an_operator_says_otherwise_ends_a_rotation() {
 #[test]
 fn a_stop_leaves_neither_connection_behind() {
     let mut bench = rotating(Policy::default());
-    bench.feed(beside(Input::Dialled(established()))).feed(Input::Stop(Duration::from_secs(1), Fate::Shutdown));
-    assert!(matches!(bench.link.poll_transmit_beside(), Some(Frame::Close(Some(_)))));
+    bench
+        .feed(beside(ConnectionInput::Dialled(established())))
+        .feed(Input::Stop(Duration::from_secs(1), Fate::Shutdown));
+    assert!(matches!(bench.link.poll_transmit(bench.now, Lane::Beside), Some(Frame::Close(Some(_)))));
     bench.feed(ended());
     let order = |wanted: &Command| bench.said.iter().position(|said| said == wanted).expect("said");
     assert!(order(&Command::Hangup(Lane::Beside)) < order(&Command::Done));
@@ -269,7 +280,7 @@ fn a_stop_leaves_neither_connection_behind() {
 #[test]
 fn where_two_connections_may_not_be_open_the_old_one_is_closed_first() {
     let mut bench = Bench::with(Policy { rotates: false, ..Policy::default() });
-    bench.feed(Input::Start).feed(Input::Dialled(established())).feed(Input::Verb(Verb::Rotate));
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).feed(Input::Verb(Verb::Rotate));
     assert_eq!((bench.stage(), bench.link.phase()), (None, Phase::Closing));
     bench.feed(ended());
     assert_eq!((bench.link.phase(), bench.last_close().cause), (Phase::Connecting, Cause::Operator));
@@ -291,10 +302,12 @@ fn a_successor_that_breaks_the_protocol_is_closed_with_its_code() {
     let mut bench = rotating(Policy::default());
     bench.send("held");
     let _ = bench.frames();
-    bench.feed(beside(Input::Dialled(established())));
-    bench.feed(beside(Input::Violation { code: 1002, cause: Cause::Protocol, detail: "bad".into() }));
-    assert!(matches!(bench.link.poll_transmit_beside(), Some(Frame::Close(Some(frame))) if frame.code == 1002));
-    bench.feed(beside(Input::Violation { code: 1002, cause: Cause::Protocol, detail: "worse".into() }));
+    bench.feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(beside(ConnectionInput::Violation { code: 1002, cause: Cause::Protocol, detail: "bad".into() }));
+    assert!(
+        matches!(bench.link.poll_transmit(bench.now, Lane::Beside), Some(Frame::Close(Some(frame))) if frame.code == 1002)
+    );
+    bench.feed(beside(ConnectionInput::Violation { code: 1002, cause: Cause::Protocol, detail: "worse".into() }));
     assert_eq!(bench.count(&Command::Hangup(Lane::Beside)), 1);
     bench.feed(beside(ended()));
     assert_eq!((bench.ends(), bench.stage()), (vec![(2, 1006, Cause::Protocol)], Some("waiting")));
@@ -303,8 +316,8 @@ fn a_successor_that_breaks_the_protocol_is_closed_with_its_code() {
 #[test]
 fn an_old_connection_that_does_not_answer_its_close_is_cut() {
     let mut bench = rotating(Policy::default());
-    bench.feed(beside(Input::Dialled(established()))).pass(Duration::from_secs(1));
-    assert!(bench.link.poll_transmit_beside().is_some());
+    bench.feed(beside(ConnectionInput::Dialled(established()))).pass(Duration::from_secs(1));
+    assert!(bench.link.poll_transmit(bench.now, Lane::Beside).is_some());
     bench.pass(Duration::from_secs(5));
     assert_eq!(bench.count(&Command::Hangup(Lane::Beside)), 1);
     bench.feed(beside(ended()));
@@ -316,7 +329,10 @@ fn a_reload_while_the_old_connection_closes_first_is_followed_too() {
     let mut bench = rotating(again());
     bench.send("unproven");
     let _ = bench.frames();
-    bench.feed(Input::Flushed).feed(beside(Input::Dialled(established()))).pass(Duration::from_secs(5));
+    bench
+        .feed(ConnectionInput::Flushed)
+        .feed(beside(ConnectionInput::Dialled(established())))
+        .pass(Duration::from_secs(5));
     assert_eq!(bench.link.phase(), Phase::Closing);
     bench.feed(Input::Renew).feed(ended());
     assert_eq!((bench.link.generation(), bench.stage(), bench.dials_beside()), (2, Some("dialing"), 2));
@@ -341,8 +357,8 @@ fn an_acknowledgement_is_waited_for_as_long_as_it_may_take() {
         };
         assert!(bench.link.offer(bench.now, Box::new(message)).0.is_ok());
         let _ = bench.frames();
-        bench.feed(Input::Flushed).feed(beside(Input::Dialled(established())));
-        bench.pass(Duration::from_secs(9)).feed(Input::Heard);
+        bench.feed(ConnectionInput::Flushed).feed(beside(ConnectionInput::Dialled(established())));
+        bench.pass(Duration::from_secs(9)).feed(ConnectionInput::Heard);
         assert_eq!((bench.stage(), bench.link.phase()), (Some("standby"), Phase::Ready));
         if comes {
             bench.feed(Input::Acknowledged("a".into()));

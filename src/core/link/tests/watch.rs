@@ -19,11 +19,11 @@ fn silence_is_pinged_and_then_ends_the_connection() {
 fn any_byte_keeps_the_link_alive_even_without_a_pong() {
     let heartbeat = heartbeat::Policy { watch: Watch::Pings(WhenIdle::In), ..heartbeat::Policy::default() };
     let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-    bench.feed(Input::Start).feed(Input::Dialled(established()));
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
     for _ in 0..100 {
-        bench.pass(Duration::from_secs(25)).feed(Input::Heard);
+        bench.pass(Duration::from_secs(25)).feed(ConnectionInput::Heard);
         let _ = bench.frames();
-        bench.feed(Input::Flushed);
+        bench.feed(ConnectionInput::Flushed);
     }
     assert_eq!(bench.link.phase(), Phase::Ready);
 }
@@ -33,15 +33,15 @@ fn a_peer_that_hears_nothing_for_long_is_pinged_whoever_it_is_that_talks() {
     for (when, pings) in [(WhenIdle::In, 0), (WhenIdle::Out, 4), (WhenIdle::Both, 4)] {
         let heartbeat = heartbeat::Policy { watch: Watch::Pings(when), ..heartbeat::Policy::default() };
         let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-        bench.feed(Input::Start).feed(Input::Dialled(established()));
+        bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
         let mut sent = 0;
         // The peer talks each second and answers no ping; that it talks keeps it alive.
         for _ in 0..99 {
-            bench.pass(Duration::from_secs(1)).feed(Input::Heard);
+            bench.pass(Duration::from_secs(1)).feed(ConnectionInput::Heard);
             let frames = bench.frames();
             if !frames.is_empty() {
                 sent += frames.len();
-                bench.feed(Input::Flushed);
+                bench.feed(ConnectionInput::Flushed);
             }
         }
         assert_eq!((sent, bench.link.phase()), (pings, Phase::Ready), "{when:?}");
@@ -54,7 +54,7 @@ fn only_a_peers_own_silence_ends_it_where_we_talk() {
     for _ in 0..29 {
         bench.send_unawaited("tick");
         let _ = bench.frames();
-        bench.feed(Input::Flushed).pass(Duration::from_secs(1));
+        bench.feed(ConnectionInput::Flushed).pass(Duration::from_secs(1));
     }
     assert_eq!(bench.link.phase(), Phase::Ready);
     bench.pass(Duration::from_secs(1));
@@ -66,10 +66,10 @@ fn without_pings_none_is_sent_and_silence_ends_only_what_it_is_said_to() {
     for (watch, ends) in [(Watch::Tcp, false), (Watch::Silence, true)] {
         let heartbeat = heartbeat::Policy { watch, ..heartbeat::Policy::default() };
         let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-        bench.feed(Input::Start).feed(Input::Dialled(established()));
+        bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
         let id = bench.send("wants a proof");
         assert_eq!(bench.frames().len(), 1);
-        bench.feed(Input::Flushed).pass(Duration::from_secs(29)).feed(Input::Heard);
+        bench.feed(ConnectionInput::Flushed).pass(Duration::from_secs(29)).feed(ConnectionInput::Heard);
         assert_eq!((bench.frames(), bench.states(id)), (vec![], vec![receipt::State::Written]));
         bench.pass(Duration::from_secs(29));
         assert_eq!((bench.frames(), bench.link.phase()), (vec![], Phase::Ready));
@@ -98,18 +98,18 @@ fn a_change_of_what_is_watched_is_followed_at_once() {
 #[test]
 fn a_pong_of_another_payload_is_told_and_proves_nothing() {
     let mut bench = Bench::open();
-    let wrong = || Input::Received(Received::Pong(bytes::Bytes::from_static(b"pong")));
+    let wrong = || ConnectionInput::Received(Received::Pong(bytes::Bytes::from_static(b"pong")));
     bench.feed(wrong());
     let id = bench.send("first");
     let _ = bench.frames();
-    bench.feed(Input::Flushed);
+    bench.feed(ConnectionInput::Flushed);
     let frames = bench.frames();
     let [Frame::Ping(nonce)] = &frames[..] else { panic!("{frames:?}") };
     bench.feed(wrong()).feed(wrong());
     let refused = bench.said.iter().filter(|said| matches!(said, Command::Tell(Event::PongRefused { .. }))).count();
     assert_eq!((refused, bench.link.pongs_refused()), (2, 2));
     assert_eq!(bench.states(id), [receipt::State::Written]);
-    bench.feed(Input::Received(Received::Pong(nonce.clone())));
+    bench.feed(ConnectionInput::Received(Received::Pong(nonce.clone())));
     assert_eq!(bench.link.pongs_refused(), 0, "all is well again");
 }
 
@@ -118,12 +118,12 @@ fn a_pong_confirms_what_was_sent_before_its_ping() {
     let mut bench = Bench::open();
     let first = bench.send("first");
     let _ = bench.frames();
-    bench.feed(Input::Flushed);
+    bench.feed(ConnectionInput::Flushed);
     let frames = bench.frames();
     let [Frame::Ping(nonce)] = &frames[..] else { panic!("a ping asks for proof: {frames:?}") };
     let second = bench.send("second");
     let _ = bench.frames();
-    bench.feed(Input::Flushed).feed(Input::Received(Received::Pong(nonce.clone())));
+    bench.feed(ConnectionInput::Flushed).feed(ConnectionInput::Received(Received::Pong(nonce.clone())));
     assert_eq!(bench.states(first), [receipt::State::Written, receipt::State::Confirmed]);
     assert_eq!(bench.states(second), [receipt::State::Written]);
 }
@@ -134,7 +134,7 @@ fn a_peer_that_talks_but_takes_nothing_is_found_out() {
     bench.send("stuck");
     assert_eq!(bench.frames().len(), 1);
     for _ in 0..10 {
-        bench.pass(Duration::from_secs(5)).feed(Input::Heard);
+        bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Heard);
     }
     assert!(bench.said.contains(&Command::Hangup(Lane::Current)));
 }

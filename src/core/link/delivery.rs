@@ -1,0 +1,72 @@
+//! What becomes of a link's messages, whichever connection carried them: told as receipts.
+
+use std::time::Instant;
+
+use super::{
+    Command, Commands, Link,
+    state::{Ending, Then},
+};
+use crate::core::{
+    close::{Cause, CloseFrame, NORMAL},
+    event::Event,
+    message::MessageId,
+    outbox::{Delivery, Ended},
+};
+
+impl Link {
+    pub(super) fn expire(&mut self, now: Instant, out: &mut Commands) {
+        let mut ended = Vec::new();
+        self.shared.outbox.expire(now, &mut ended);
+        self.tell_receipts(ended, out);
+    }
+
+    pub(super) fn tell_receipts(&self, reached: Vec<Ended>, out: &mut Commands) {
+        if !reached.is_empty() {
+            let generation = (self.generation > 0).then_some(self.generation);
+            out.push(Command::Tell(Event::Receipts { reached, generation }));
+        }
+    }
+
+    pub(super) fn on_not_stored(&mut self, place: u64, id: MessageId, out: &mut Commands) {
+        let mut ended = Vec::new();
+        self.shared.outbox.not_stored(place, id, &mut ended);
+        self.tell_receipts(ended, out);
+    }
+
+    pub(super) fn on_acknowledged(&mut self, key: &str, out: &mut Commands) {
+        let mut ended = Vec::new();
+        self.shared.outbox.acknowledge(key, &mut ended);
+        self.tell_receipts(ended, out);
+    }
+
+    /// Looks for acknowledgements that have not come in time. At least once, the messages must go out again, in order, so the
+    /// connection ends; at most once, it is not known what became of them.
+    pub(super) fn miss_acks(&mut self, now: Instant, out: &mut Commands) {
+        if !self.state.is_open() || self.shared.outbox.next_ack_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        match self.shared.outbox.delivery() {
+            Delivery::AtMostOnce => {
+                let mut ended = Vec::new();
+                self.shared.outbox.give_up_acks(now, &mut ended);
+                self.tell_receipts(ended, out);
+            }
+            Delivery::AtLeastOnce => {
+                let code = self.shared.policy.heartbeat.abort_code.unwrap_or(NORMAL);
+                let owed = Some(Some(CloseFrame { code, reason: "no acknowledgement".into() }));
+                let detail = "a message was not acknowledged in time".into();
+                self.close(now, Ending { owed, cause: Cause::Mute, detail }, Then::Outcome, out);
+            }
+        }
+    }
+
+    /// Asks for the marks that messages need before they leave, while they can leave.
+    pub(super) fn mark(&mut self, out: &mut Commands) {
+        if self.state.is_open() {
+            let ids = self.shared.outbox.to_mark();
+            if !ids.is_empty() {
+                out.push(Command::Mark { ids: ids.into(), marked: true });
+            }
+        }
+    }
+}
