@@ -170,6 +170,18 @@ fn the_link_that_looks_follows_its_own_backoff_as_if_it_were_alone() {
 }
 
 #[test]
+fn who_is_told_to_come_at_once_brings_no_look_without_a_pause() {
+    let mut hall = Hall::new(1);
+    hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(asking(Duration::ZERO))));
+    hall.ask(1, link("a", 1), &[1]);
+    assert_eq!(hall.granted(), []);
+    hall.now += SHORTEST - ms(1);
+    assert_eq!(hall.granted(), []);
+    hall.now += ms(1);
+    assert_eq!(hall.granted(), [(1, address(1))]);
+}
+
+#[test]
 fn who_is_told_when_to_come_again_speaks_for_the_others() {
     let mut hall = Hall::new(1);
     hall.learn(0, link("a", 0), 1, Verdict::Failing(Some(asking(Duration::from_secs(7)))));

@@ -322,6 +322,16 @@ fn after_a_connection_the_first_url_has_its_turn_again() {
 }
 
 #[test]
+fn what_an_operator_or_a_reload_orders_begins_with_the_first_url_again() {
+    for order in [Input::Verb(Verb::Reconnect), Input::Renew] {
+        let mut bench = Bench::with(Policy { urls: 3, rotates: false, ..Policy::default() });
+        bench.feed(Input::Start).feed(refused(None, None)).retry();
+        bench.feed(ConnectionInput::Dialled(established())).feed(order).feed(ended());
+        assert_eq!(bench.urls(), [0, 1, 0]);
+    }
+}
+
+#[test]
 fn a_server_that_asks_to_come_later_keeps_nobody_from_the_next_url() {
     let mut bench = Bench::with(Policy { urls: 2, ..Policy::default() });
     bench.feed(Input::Start).feed(refused(Some(503), Some(Duration::from_mins(4))));
@@ -366,6 +376,21 @@ fn a_rotation_that_fails_tries_the_next_url() {
     bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).feed(Input::Verb(Verb::Rotate));
     for _ in 0..2 {
         bench.feed(Input::Connection(Lane::Beside, refused(None, None)));
+        bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Heard);
+    }
+    assert_eq!(bench.urls(), [0, 0, 1, 2]);
+}
+
+#[test]
+fn a_new_connection_that_is_lost_before_its_turn_is_tried_at_the_next_url() {
+    let mut bench = Bench::with(Policy { urls: 3, ..Policy::default() });
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.send("unproven");
+    let _ = bench.frames();
+    bench.feed(ConnectionInput::Flushed).feed(Input::Verb(Verb::Rotate));
+    let beside = |input| Input::Connection(Lane::Beside, input);
+    for _ in 0..2 {
+        bench.feed(beside(ConnectionInput::Dialled(established()))).feed(beside(ended()));
         bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Heard);
     }
     assert_eq!(bench.urls(), [0, 0, 1, 2]);

@@ -105,6 +105,26 @@ fn nothing_leaves_on_the_new_connection_before_the_old_one_has_proved_what_left_
 }
 
 #[test]
+fn a_ping_of_the_old_connection_is_nothing_to_the_new_one() {
+    let mut bench = Bench::open();
+    bench.pass(Duration::from_secs(20));
+    let frames = bench.frames();
+    let [Frame::Ping(old)] = &frames[..] else { panic!("a ping for the silence: {frames:?}") };
+    bench.feed(ConnectionInput::Flushed).feed(Input::Verb(Verb::Rotate));
+    bench.feed(beside(ConnectionInput::Dialled(established())));
+    assert_eq!((bench.link.generation(), bench.stage()), (2, Some("leaving")), "nothing is to be proved");
+    let pong = |bytes: &'static [u8]| ConnectionInput::Received(Received::Pong(bytes::Bytes::from_static(bytes)));
+    bench.feed(beside(ConnectionInput::Received(Received::Pong(old.clone())))).feed(beside(pong(b"unsolicited")));
+    bench.feed(ConnectionInput::Received(Received::Pong(old.clone()))).feed(pong(b"unsolicited"));
+    let is_of_pong = |said: &&Command| matches!(said, Command::Tell(Event::Pong { .. } | Event::PongRefused { .. }));
+    assert_eq!((bench.said.iter().find(is_of_pong), bench.link.rtt()), (None, None));
+    let id = bench.send("on the new one");
+    assert_eq!(bench.frames().len(), 1);
+    bench.feed(ConnectionInput::Flushed).prove();
+    assert_eq!(bench.states(id), [receipt::State::Written, receipt::State::Confirmed]);
+}
+
+#[test]
 fn a_pong_that_proves_less_than_all_does_not_switch() {
     let mut bench = rotating(Policy::default());
     bench.send("one");
