@@ -98,7 +98,9 @@ fn serve(asked: &mpsc::Receiver<oneshot::Sender<Text>>, budget: &Arc<Budget>, mu
             has_room.then(|| (Bytes::from_owner(Written { text, _lease: lease }), until))
         });
         let text = kept.as_ref().map(|(text, _)| text.clone());
-        for who in std::iter::once(first).chain(asked.try_iter()) {
+        // All of them before the first is told: who asks again after an answer wants what has been counted since.
+        let all: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
+        for who in all {
             // Who has gone does not want it any more.
             let _ = who.send(text.clone());
         }
@@ -143,6 +145,18 @@ mod tests {
         let (texts, ()) = tokio::join!(all, open);
         assert!(texts.iter().all(|text| text.as_deref() == Ok(b"text 1")), "{texts:?}");
         assert_eq!(budget.used(), 6, "all of them have one text");
+    }
+
+    #[tokio::test]
+    async fn who_asks_again_after_an_answer_has_a_newer_text() {
+        let mut made = 0;
+        let scribe = Scribe::start(Budget::new(1 << 20), move || {
+            made += 1;
+            made.to_string()
+        });
+        for wanted in 1..=500 {
+            assert_eq!(scribe.text().await.as_deref(), Ok(wanted.to_string().as_bytes()));
+        }
     }
 
     #[tokio::test]

@@ -48,13 +48,17 @@ impl Pledge {
 
     /// Tells the ruling.
     pub fn rule(mut self, ruling: Ruling) {
-        let Some((judge, id)) = self.owed.take() else { return };
-        let is_told = match ruling {
+        let is_told = self.is_told(ruling);
+        if let Some((judge, id)) = self.owed.take().filter(|_| is_told) {
+            judge.ruled(id, ruling);
+        }
+    }
+
+    /// Whether anybody is told of this ruling.
+    pub fn is_told(&self, ruling: Ruling) -> bool {
+        match ruling {
             Ruling::Accepted | Ruling::Storing => self.is_awaited,
             Ruling::Refused(_) | Ruling::Forgotten => true,
-        };
-        if is_told {
-            judge.ruled(id, ruling);
         }
     }
 }

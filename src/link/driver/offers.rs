@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{Driver, WAITING_MAX};
 use crate::{
     core::{link::Command, outbox::Refusal},
-    link::{Dial, Offer, Offered, Ruling, Stop},
+    link::{Dial, Offer, Offered, Pledge, Ruling, Stop},
 };
 
 /// A message in line for room.
@@ -21,8 +21,15 @@ pub(super) struct Waiting {
     order: (u64, Stop),
 }
 
+/// What became of a message that does not wait. Nobody has been told yet.
+struct Decided {
+    answer: Result<(), Refusal>,
+    pledge: Pledge,
+    ruling: Ruling,
+}
+
 impl Waiting {
-    /// Who asked may have gone, and needs no answer then.
+    /// Nothing has changed by it. Who asked may have gone, and needs no answer then.
     fn refuse(self, refusal: Refusal) {
         self.offer.pledge.rule(Ruling::Refused(refusal));
         let _ = self.reply.send(Err(refusal));
@@ -39,14 +46,21 @@ impl<D: Dial> Driver<D> {
     ) {
         self.offered += 1;
         let mut is_over = false;
-        let mut answers = Vec::with_capacity(offers.len());
+        let (mut answers, mut rulings) = (Vec::with_capacity(offers.len()), Vec::new());
         for offer in offers {
             let answer = if is_over || self.waiting.len() >= WAITING_MAX {
-                offer.pledge.rule(Ruling::Refused(Refusal::Full));
+                rulings.push((offer.pledge, Ruling::Refused(Refusal::Full)));
                 Offered::Decided(Err(Refusal::Full))
             } else if self.waiting.is_empty() {
                 match self.offer(now, offer) {
-                    Ok(answer) => Offered::Decided(answer),
+                    Ok(Decided { answer, pledge, ruling }) => {
+                        if pledge.is_told(ruling) {
+                            rulings.push((pledge, ruling));
+                        } else {
+                            pledge.rule(ruling);
+                        }
+                        Offered::Decided(answer)
+                    }
                     Err(offer) => self.wait(offer, stop),
                 }
             } else {
@@ -55,13 +69,15 @@ impl<D: Dial> Driver<D> {
             is_over |= matches!(answer, Offered::Decided(Err(refusal)) if stop.is_at(refusal));
             answers.push(answer);
         }
+        // What has changed is counted before anybody is told.
         self.show(now);
+        rulings.into_iter().for_each(|(pledge, ruling): (Pledge, Ruling)| pledge.rule(ruling));
         // The caller may have gone.
         let _ = reply.send(answers);
     }
 
     /// Offers a message. One that must wait for room comes back.
-    fn offer(&mut self, now: Instant, offer: Offer) -> Result<Result<(), Refusal>, Offer> {
+    fn offer(&mut self, now: Instant, offer: Offer) -> Result<Decided, Offer> {
         let Offer { message, until, pledge } = offer;
         let (answer, commands) = self.link.offer(now, message);
         let is_stored = pledge.is_awaited() && commands.iter().any(|command| matches!(command, Command::Keep(_)));
@@ -69,16 +85,15 @@ impl<D: Dial> Driver<D> {
         self.execute(now, commands);
         let refusal = match answer {
             Ok(()) => {
-                pledge.rule(if is_stored { Ruling::Storing } else { Ruling::Accepted });
-                return Ok(Ok(()));
+                let ruling = if is_stored { Ruling::Storing } else { Ruling::Accepted };
+                return Ok(Decided { answer: Ok(()), pledge, ruling });
             }
             Err((message, Refusal::Wait)) if until > now => return Err(Offer { message, until, pledge }),
             // It was to wait, and its patience is over: there was no room in time.
             Err((_, Refusal::Wait)) => Refusal::Full,
             Err((_, refusal)) => refusal,
         };
-        pledge.rule(Ruling::Refused(refusal));
-        Ok(Err(refusal))
+        Ok(Decided { answer: Err(refusal), pledge, ruling: Ruling::Refused(refusal) })
     }
 
     fn wait(&mut self, offer: Offer, stop: Stop) -> Offered {
@@ -92,8 +107,9 @@ impl<D: Dial> Driver<D> {
         let before = self.waiting.len();
         while let Some(Waiting { offer, reply, order }) = self.waiting.pop_front() {
             match self.offer(now, offer) {
-                Ok(answer) => {
+                Ok(Decided { answer, pledge, ruling }) => {
                     self.show(now);
+                    pledge.rule(ruling);
                     let _ = reply.send(answer);
                     if answer.is_err_and(|refusal| order.1.is_at(refusal)) {
                         self.turn_away(|waiting| waiting.order.0 == order.0);
