@@ -19,10 +19,7 @@ use crate::core::clock;
 use serde::{Deserialize, Serialize};
 
 pub use daemon::{Access, Daemon, LastReload};
-pub use endpoint::{
-    Ack, Endpoint, EndpointConfig, Header, Heartbeat, Inbox, Match, Outbox, Outcome, Receipts, Reconnect, RotationKeys,
-    Tls, Totals,
-};
+pub use endpoint::{Endpoint, EndpointConfig, Totals};
 pub use explain::{Attempt, Explanation, Outage, Ruling, Standing};
 pub use frame::Frame;
 pub use kept::{Count, DeadLetter, Orphans, Store};

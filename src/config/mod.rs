@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,6 +22,10 @@ pub use field::FieldName;
 pub use plan::{Action, Change, Plan, Step, plan};
 pub use secret::Secret;
 pub use source::{Fingerprint, Sources};
+pub use table::{
+    Shown,
+    daemon::{Api, Limits, Log, Metrics, Storage},
+};
 pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod check;
@@ -39,6 +43,7 @@ mod secret;
 mod shown;
 mod source;
 pub mod subprotocol;
+pub(crate) mod table;
 pub mod template;
 pub mod url;
 pub mod watch;
@@ -104,7 +109,7 @@ fn parse(text: &str, name: &str, format: FileFormat) -> Result<Loaded, Faults> {
 }
 
 /// The whole configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// A reload follows each change of the files by itself.
     pub watch: bool,
@@ -144,6 +149,12 @@ pub enum Listen {
     },
 }
 
+impl Default for Listen {
+    fn default() -> Self {
+        Self::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)))
+    }
+}
+
 /// When `/readyz` says ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -151,35 +162,6 @@ pub enum Readiness {
     Process,
     /// And every `critical` endpoint has `min_ready` links ready.
     Links,
-}
-
-/// `[api]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Api {
-    /// `listen`
-    pub listen: Listen,
-    /// Operators may break connections on purpose.
-    pub chaos: bool,
-    /// `[[api.tokens]]`
-    pub tokens: Vec<Token>,
-    /// Host names beside the listener's own that a request may name.
-    pub allowed_hosts: Vec<String>,
-    /// Origins that a browser's page may come from.
-    pub allowed_origins: Vec<String>,
-    /// `readiness`
-    pub readiness: Readiness,
-    /// Largest request body.
-    pub max_body: usize,
-    /// Connections at once.
-    pub max_connections: usize,
-    /// A request's head must be complete within this, and a connection without a request is closed after it.
-    pub header_timeout: Duration,
-    /// A request's body, or a line of a batch, must be complete within this.
-    pub body_timeout: Duration,
-    /// A client that takes nothing for this long is cut off.
-    pub write_timeout: Duration,
-    /// Comments on quiet event streams come this often.
-    pub keepalive: Duration,
 }
 
 /// What a token allows.
@@ -219,40 +201,10 @@ pub enum LogFormat {
     Journald,
 }
 
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// A `tracing` filter: `info`, `wskeeper=debug,hyper=warn`.
-    pub level: String,
-    /// `format`
-    pub format: LogFormat,
-}
-
-/// `[metrics]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metrics {
-    /// Adds the label `link`.
-    pub per_link: bool,
-}
-
-/// `[limits]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of payload held in all outboxes and inboxes.
-    pub memory: u64,
-    /// Receipts kept.
-    pub receipts: usize,
-    /// From the stop signal to the last Close frame.
-    pub drain: Duration,
-}
-
-/// `[storage]`: where durable outboxes are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Storage {
-    /// The folder; one daemon at a time uses it.
-    pub dir: PathBuf,
-    /// What the store's file may grow to.
-    pub max_bytes: u64,
+impl LogFormat {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("pretty", Self::Pretty), ("json", Self::Json), ("journald", Self::Journald)];
 }
 
 /// `[tracing]`: spans of connections for OpenTelemetry.
@@ -292,17 +244,6 @@ pub struct Tls {
     pub insecure: bool,
 }
 
-impl Endpoint {
-    /// A URL as people see it: as it is dialled where it is known, else with its references. Empty where there is none.
-    pub fn shown_url(&self, index: usize) -> Arc<str> {
-        match (self.targets.get(index), self.urls.get(index)) {
-            (Some(Some(target)), _) => Arc::clone(&target.shown),
-            (_, Some(template)) => template.shown().into(),
-            (_, None) => "".into(),
-        }
-    }
-}
-
 /// `[endpoints.NAME]`
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -328,10 +269,53 @@ pub struct Endpoint {
     pub critical: bool,
     /// Links that must be ready then.
     pub min_ready: u32,
+    /// `reconnect.on_clean_close`; its rows stand at the end of `link.outcomes`.
+    pub stay_closed: bool,
     /// `connect_timeout`, `heartbeat`, `reconnect`, `outcomes`, `outbox`.
     pub link: Arc<link::Policy>,
     /// `inbox`
     pub inbox: inbox::Policy,
     /// How long receipts are kept after their end.
     pub receipts_keep: Duration,
+}
+
+/// The defaults, with no URL yet.
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            name: "".into(),
+            urls: Vec::new(),
+            targets: Vec::new(),
+            links: 1,
+            protocols: Vec::new(),
+            protocols_optional: false,
+            headers: Vec::new(),
+            redirects: 0,
+            tls: Tls::default(),
+            critical: false,
+            min_ready: 1,
+            stay_closed: false,
+            link: Arc::default(),
+            inbox: inbox::Policy::default(),
+            receipts_keep: Duration::from_mins(10),
+        }
+    }
+}
+
+impl Endpoint {
+    /// A URL as people see it: as it is dialled where it is known, else with its references. Empty where there is none.
+    pub fn shown_url(&self, index: usize) -> Arc<str> {
+        match (self.targets.get(index), self.urls.get(index)) {
+            (Some(Some(target)), _) => Arc::clone(&target.shown),
+            (_, Some(template)) => template.shown().into(),
+            (_, None) => "".into(),
+        }
+    }
+
+    /// Every key as people may see it, in the table's order.
+    pub fn shown(&self) -> Shown {
+        let mut members = table::endpoint::OWN.show(self);
+        members.extend(table::endpoint::ENDPOINT.show(self));
+        Shown::Members(members)
+    }
 }

@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn where_spans_go_stays_until_a_restart_too() {
+        let text = |port: u16| {
+            format!("tracing.otlp_endpoint = \"http://127.0.0.1:{port}\"\n[endpoints.a]\nurl = \"ws://h\"\n")
+        };
+        let first = plan(&loaded(&text(4317)).config, loaded(&text(4318)), true);
+        assert_eq!(first.restart, ["tracing"]);
+        assert_eq!(plan(&first.config, loaded(&text(4318)), true).restart, ["tracing"]);
+    }
+
+    #[test]
     fn a_store_that_could_not_be_opened_is_looked_for_elsewhere() {
         let old = loaded("storage.dir = \"/a\"\n[endpoints.a]\nurl = \"ws://h\"\n").config;
         let new = || loaded("storage.dir = \"/b\"\n[endpoints.a]\nurl = \"ws://h\"\n");

@@ -8,7 +8,7 @@ use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 use super::close::Cause;
 
 /// What a rule looks at; all parts given must match.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Match {
     /// Close code, 1005 and 1006 included.
     pub code: Option<RangeInclusive<u16>>,
@@ -26,6 +26,12 @@ pub trait Pattern: fmt::Debug + Send + Sync {
     fn is_match(&self, reason: &str) -> bool;
     /// The pattern as it was written.
     fn source(&self) -> &str;
+}
+
+impl PartialEq for dyn Pattern {
+    fn eq(&self, other: &dyn Pattern) -> bool {
+        self.source() == other.source()
+    }
 }
 
 /// What follows.
@@ -69,7 +75,7 @@ impl Action {
 }
 
 /// A row of the table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// What it looks at.
     pub when: Match,

@@ -2,42 +2,20 @@
 //!
 //! An address that other machines can reach demands tokens; it is refused here, before anything listens.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    MAX_DURATION,
     item::Item,
     section::{Section, suggestion},
 };
-use crate::config::{Api, Listen, Readiness, Scope, Token, template::Redaction};
+use crate::config::{Config, Listen, Scope, Token, template::Redaction};
 
 /// What fits `sun_path` with its closing NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
-pub(super) fn read(section: &Section<'_>, endpoints: &[&str]) -> Api {
-    let tokens = section.list("tokens").unwrap_or_default();
-    let tokens = tokens.iter().filter_map(|section| token(section, endpoints)).collect::<Vec<_>>();
-    let listen = listen(section);
-    let readiness = [("process", Readiness::Process), ("links", Readiness::Links)];
-    let api = Api {
-        chaos: section.bool("chaos").unwrap_or(false),
-        allowed_hosts: names(section, "allowed_hosts", host_problem),
-        allowed_origins: names(section, "allowed_origins", origin_problem),
-        readiness: section.get("readiness").and_then(|item| item.word(&readiness)).unwrap_or(Readiness::Process),
-        max_body: size(section, "max_body", 16 << 20),
-        max_connections: section.count("max_connections", 1..=1_000_000).unwrap_or(1024),
-        header_timeout: time(section, "header_timeout", Duration::from_secs(10)),
-        body_timeout: time(section, "body_timeout", Duration::from_secs(30)),
-        write_timeout: time(section, "write_timeout", Duration::from_mins(5)),
-        keepalive: time(section, "keepalive", Duration::from_secs(15)),
-        listen,
-        tokens,
-    };
+/// Rules of `[api]`.
+pub(in crate::config) fn rules(section: &Section<'_>, config: &mut Config) {
+    let api = &config.api;
     if let Listen::Tcp(address) = &api.listen
         && !address.ip().to_canonical().is_loopback()
         && !section.has("tokens")
@@ -55,27 +33,25 @@ pub(super) fn read(section: &Section<'_>, endpoints: &[&str]) -> Api {
         }
         seen.push(&token.name);
     }
-    section.finish();
-    api
 }
 
-fn size(section: &Section<'_>, key: &'static str, default: usize) -> usize {
-    let size = section.get(key).and_then(|item| item.size(1..=1 << 32));
-    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(default)
+/// `[[api.tokens]]`
+pub(in crate::config) fn tokens(section: &Section<'_>, tokens: &mut Vec<Token>) {
+    let list = section.list("tokens").unwrap_or_default();
+    tokens.extend(list.iter().filter_map(token));
 }
 
-fn time(section: &Section<'_>, key: &'static str, default: Duration) -> Duration {
-    section.duration(key, Duration::from_millis(1)..=MAX_DURATION).unwrap_or(default)
-}
-
-fn listen(section: &Section<'_>) -> Listen {
+/// `listen`, with `socket_mode` and `socket_group`
+pub(in crate::config) fn listen(section: &Section<'_>, listen: &mut Listen) {
     let mode = section.get("socket_mode").and_then(|item| mode(&item)).unwrap_or(0o660);
     let group = section.get("socket_group").and_then(|item| item.text().map(str::to_owned));
-    let default = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)));
-    let Some(item) = section.get("listen") else { return default };
-    let Some(text) = item.text() else { return default };
+    let Some(item) = section.get("listen") else { return };
+    let Some(text) = item.text() else { return };
     if let Some(path) = text.strip_prefix("unix:") {
-        return unix(&item, path, mode, group).unwrap_or(default);
+        if let Some(unix) = unix(&item, path, mode, group) {
+            *listen = unix;
+        }
+        return;
     }
     for key in ["socket_mode", "socket_group"] {
         if section.has(key) {
@@ -86,14 +62,13 @@ fn listen(section: &Section<'_>) -> Listen {
         Some(("localhost", port)) => format!("127.0.0.1:{port}").parse(),
         _ => text.parse(),
     };
-    let Ok(address) = address else {
-        item.fault(
+    match address {
+        Ok(address) => *listen = Listen::Tcp(address),
+        Err(_) => item.fault(
             "is not an address to listen on",
             "write an IP address with a port (\"127.0.0.1:7700\", \"[::1]:7700\") or \"unix:/PATH\"",
-        );
-        return default;
-    };
-    Listen::Tcp(address)
+        ),
+    }
 }
 
 fn unix(item: &Item<'_>, path: &str, mode: u32, group: Option<String>) -> Option<Listen> {
@@ -123,7 +98,7 @@ fn mode(item: &Item<'_>) -> Option<u32> {
     mode
 }
 
-fn token(section: &Section<'_>, endpoints: &[&str]) -> Option<Token> {
+fn token(section: &Section<'_>) -> Option<Token> {
     let name = section.get("name").map(|item| item.text().map(str::to_owned));
     let secret = section.get("token");
     let scopes = section.get("scopes");
@@ -139,7 +114,7 @@ fn token(section: &Section<'_>, endpoints: &[&str]) -> Option<Token> {
         }
     }
     // Each is read before any is asked for, so that one fault hides no other.
-    let endpoints = only.map(|item| only_endpoints(&item, endpoints));
+    let endpoints = only.map(|item| only_endpoints(&item));
     let secret = secret.and_then(|item| item.template_reference());
     let scopes = scopes.and_then(|item| scopes_of(&item));
     Some(Token {
@@ -177,30 +152,41 @@ fn scopes_of(item: &Item<'_>) -> Option<Vec<Scope>> {
     Some(scopes)
 }
 
-fn only_endpoints(item: &Item<'_>, endpoints: &[&str]) -> Option<Vec<Arc<str>>> {
+fn only_endpoints(item: &Item<'_>) -> Option<Vec<Arc<str>>> {
+    let endpoints = item.report.endpoints.borrow();
+    let names: Vec<&str> = endpoints.iter().map(|name| &**name).collect();
     let mut only = Vec::new();
     for item in item.list()? {
         let Some(name) = item.text() else { continue };
-        if endpoints.contains(&name) {
+        if names.contains(&name) {
             only.push(name.into());
         } else {
-            item.fault("no endpoint has this name", suggestion(name, endpoints));
+            item.fault("no endpoint has this name", suggestion(name, &names));
         }
     }
     Some(only)
 }
 
-fn names(section: &Section<'_>, key: &'static str, problem: fn(&str) -> Option<&'static str>) -> Vec<String> {
-    let Some(list) = section.get(key).and_then(|item| item.list()) else { return Vec::new() };
+/// `allowed_hosts`
+pub(in crate::config) fn hosts(item: &Item<'_>) -> Option<Vec<String>> {
+    names(item, host_problem)
+}
+
+/// `allowed_origins`
+pub(in crate::config) fn origins(item: &Item<'_>) -> Option<Vec<String>> {
+    names(item, origin_problem)
+}
+
+fn names(item: &Item<'_>, problem: fn(&str) -> Option<&'static str>) -> Option<Vec<String>> {
     let mut names = Vec::new();
-    for item in list {
+    for item in item.list()? {
         let Some(text) = item.text() else { continue };
         match problem(text) {
             Some(hint) => item.fault("cannot be compared with what a request says", hint),
             None => names.push(text.to_ascii_lowercase()),
         }
     }
-    names
+    Some(names)
 }
 
 fn host_problem(text: &str) -> Option<&'static str> {

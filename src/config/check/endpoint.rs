@@ -1,102 +1,49 @@
 //! `[defaults]` and `[endpoints.NAME]`.
 //!
-//! Both are read by the same function over a [`Draft`]: the built-in values lie under `[defaults]`, and those under each
-//! endpoint. A rule over two keys is tested only where one of them is written, so that it complains once.
+//! Both are read by the same rows of the table: the built-in values lie under `[defaults]`, and those under each endpoint. A rule
+//! over two keys is tested only where one of them is written, so that it complains once.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{
-    MAX_DURATION, MAX_SIZE, outcomes,
-    request::{self, Request},
-    section::Section,
-    tls,
-};
+use super::{item::Item, outcomes, request, section::Section};
 use crate::{
-    config::{Endpoint, Tls},
+    config::{
+        Endpoint,
+        table::{
+            endpoint::{ENDPOINT, OWN},
+            kinds::{Flag, Kind as _, Optional, Over, Part, Time, some_time},
+        },
+    },
     core::{
-        backoff::{self, LEAST, LEAST_STABLE},
-        heartbeat::{self, Watch, WhenIdle},
-        inbox, link,
-        outbox::{self, Ack, Delivery, OnFull, WhenDown},
-        outcome::Rule,
+        backoff::{LEAST, LEAST_STABLE},
+        heartbeat::{Watch, WhenIdle},
+        link,
+        outbox::{self, Ack, Delivery},
     },
 };
 
 /// The longest name of an endpoint, in bytes.
 const MAX_NAME: usize = 64;
 
-/// Of an outbox or an inbox.
-const DURABILITY: [(&str, bool); 2] = [("memory", false), ("disk", true)];
-
 /// How long an acknowledgement is waited for.
-const ACK_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// An endpoint before it has a URL.
-#[derive(Debug, Clone)]
-pub(super) struct Draft {
-    links: u32,
-    request: Request,
-    tls: Tls,
-    critical: bool,
-    min_ready: u32,
-    connect_timeout: Duration,
-    close_timeout: Duration,
-    park_probe: Duration,
-    retry_after_max: Duration,
-    stay_closed: bool,
-    heartbeat: heartbeat::Policy,
-    backoff: backoff::Policy,
-    outcomes: Vec<Rule>,
-    outbox: outbox::Policy,
-    confirm_interval: Duration,
-    rotates: bool,
-    overlap: Duration,
-    inbox: inbox::Policy,
-    receipts_keep: Duration,
-}
-
-impl Default for Draft {
-    fn default() -> Self {
-        Self {
-            links: 1,
-            request: Request::default(),
-            tls: Tls::default(),
-            critical: false,
-            min_ready: 1,
-            connect_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(5),
-            park_probe: Duration::from_mins(10),
-            retry_after_max: Duration::from_mins(5),
-            stay_closed: false,
-            heartbeat: heartbeat::Policy::default(),
-            backoff: backoff::Policy::default(),
-            outcomes: Vec::new(),
-            outbox: outbox::Policy::default(),
-            confirm_interval: Duration::ZERO,
-            rotates: true,
-            overlap: Duration::from_secs(1),
-            inbox: inbox::Policy::default(),
-            receipts_keep: Duration::from_mins(10),
-        }
-    }
-}
+const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// Reads `[defaults]`.
-pub(super) fn defaults(section: &Section<'_>) -> Draft {
-    let draft = read(section, Draft::default());
-    for key in ["url", "urls"] {
-        if section.has(key) {
-            section.fault(key, "cannot be a default", "give each endpoint a `url` or `urls` of its own");
+pub(super) fn defaults(section: &Section<'_>) -> Endpoint {
+    let mut endpoint = Endpoint::default();
+    ENDPOINT.read(section, &mut endpoint);
+    for key in OWN.keys {
+        section.expect(key.name());
+        if section.has(key.name()) {
+            section.fault(key.name(), "cannot be a default", "give each endpoint a `url` or `urls` of its own");
         }
     }
-    section.known("url");
-    section.known("urls");
     section.finish();
-    draft
+    endpoint
 }
 
 /// Reads `[endpoints.NAME]`, each over the defaults.
-pub(super) fn endpoints(section: &Section<'_>, defaults: &Draft) -> BTreeMap<Arc<str>, Arc<Endpoint>> {
+pub(super) fn endpoints(section: &Section<'_>, defaults: &Endpoint) -> BTreeMap<Arc<str>, Arc<Endpoint>> {
     let mut endpoints = BTreeMap::new();
     for (name, section) in section.named() {
         if !is_name(name) {
@@ -108,7 +55,9 @@ pub(super) fn endpoints(section: &Section<'_>, defaults: &Draft) -> BTreeMap<Arc
             );
         }
         let name: Arc<str> = name.into();
-        let endpoint = finish(&section, name.clone(), read(&section, defaults.clone()));
+        let mut endpoint = Endpoint { name: Arc::clone(&name), ..defaults.clone() };
+        ENDPOINT.read(&section, &mut endpoint);
+        finish(&section, &mut endpoint);
         endpoints.insert(name, Arc::new(endpoint));
     }
     endpoints
@@ -120,119 +69,79 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-fn finish(section: &Section<'_>, name: Arc<str>, draft: Draft) -> Endpoint {
-    let urls = request::urls(section);
-    request::look_at_credentials(section, &urls, &draft.request);
-    look_at_proofs(section, &draft);
-    outcomes::look_at_urls(section, &draft.outcomes, urls.len());
+fn finish(section: &Section<'_>, endpoint: &mut Endpoint) {
+    endpoint.urls = request::urls(section);
+    endpoint.targets = endpoint.urls.iter().map(request::target).collect();
+    request::look_at_credentials(section, endpoint);
+    look_at_proofs(section, &endpoint.link);
+    outcomes::look_at_urls(section, &endpoint.link.outcomes, endpoint.urls.len());
     section.finish();
-    let mut rules = draft.outcomes;
-    if draft.stay_closed {
-        rules.extend(outcomes::stay_closed());
-    }
-    let policy = link::Policy {
-        urls: urls.len(),
-        connect_timeout: draft.connect_timeout,
-        close_timeout: draft.close_timeout,
-        park_probe: draft.park_probe,
-        retry_after_max: draft.retry_after_max,
-        heartbeat: draft.heartbeat,
-        confirm_interval: draft.confirm_interval,
-        backoff: draft.backoff,
-        outcomes: rules,
-        outbox: Arc::new(draft.outbox),
-        rotates: draft.rotates,
-        overlap: draft.overlap,
-        max_inbound: draft.inbox.max_message,
-    };
-    Endpoint {
-        name,
-        targets: urls.iter().map(request::target).collect(),
-        urls,
-        links: draft.links,
-        protocols: draft.request.protocols,
-        protocols_optional: draft.request.protocols_optional,
-        headers: draft.request.headers,
-        redirects: draft.request.redirects,
-        tls: draft.tls,
-        critical: draft.critical,
-        min_ready: draft.min_ready,
-        link: Arc::new(policy),
-        inbox: draft.inbox,
-        receipts_keep: draft.receipts_keep,
+    let link = Arc::make_mut(&mut endpoint.link);
+    link.urls = endpoint.urls.len();
+    link.max_inbound = endpoint.inbox.max_message;
+    if endpoint.stay_closed {
+        link.outcomes.extend(outcomes::stay_closed());
     }
 }
 
-fn read(section: &Section<'_>, mut draft: Draft) -> Draft {
-    let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    draft.links = section.count("links", 1..=100_000).map_or(draft.links, small);
-    draft.critical = section.bool("critical").unwrap_or(draft.critical);
-    draft.min_ready = section.count("min_ready", 1..=100_000).map_or(draft.min_ready, small);
-    if draft.min_ready > draft.links && (section.has("min_ready") || section.has("links")) {
-        let problem = format!("{} of {} links can never be ready", draft.min_ready, draft.links);
-        section.fault("min_ready", problem, format!("write at most {}, or raise `links`", draft.links));
+/// Rules over keys of the endpoint itself.
+pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut Endpoint) {
+    let Endpoint { links, min_ready, .. } = endpoint;
+    if min_ready > links && (section.has("min_ready") || section.has("links")) {
+        let problem = format!("{min_ready} of {links} links can never be ready");
+        section.fault("min_ready", problem, format!("write at most {links}, or raise `links`"));
     }
-    let wait = || Duration::from_millis(1)..=MAX_DURATION;
-    draft.connect_timeout = section.duration("connect_timeout", wait()).unwrap_or(draft.connect_timeout);
-    draft.close_timeout = section.duration("close_timeout", wait()).unwrap_or(draft.close_timeout);
-    draft.request = request::read(section, draft.request);
-    draft.tls = tls::read(&section.section("tls"), draft.tls);
-    heartbeat(&section.section("heartbeat"), &mut draft.heartbeat);
-    reconnect(&section.section("reconnect"), &mut draft);
-    let rotation = section.section("rotation");
-    draft.rotates = rotation.bool("enabled").unwrap_or(draft.rotates);
-    draft.overlap = rotation.duration("overlap", Duration::ZERO..=MAX_DURATION).unwrap_or(draft.overlap);
-    rotation.finish();
-    if let Some(rules) = outcomes::read(section) {
-        draft.outcomes = rules;
-    }
-    promises(section, &mut draft);
     let queue = section.section("outbox");
-    promises(&queue, &mut draft);
     for key in ["delivery", "durability", "confirm_interval"] {
         if section.has(key) && queue.has(key) {
             queue.fault(key, "stands here and at the endpoint itself", "keep one of them");
         }
     }
-    outbox(&queue, &mut draft.outbox);
-    inbox(&section.section("inbox"), &mut draft.inbox);
-    let receipts = section.section("receipts");
-    draft.receipts_keep = receipts.duration("keep", Duration::ZERO..=MAX_DURATION).unwrap_or(draft.receipts_keep);
-    receipts.finish();
-    draft
 }
 
-fn heartbeat(section: &Section<'_>, policy: &mut heartbeat::Policy) {
-    let wait = || Duration::from_millis(1)..=MAX_DURATION;
-    policy.idle = section.duration("idle", wait()).unwrap_or(policy.idle);
-    let timeout = section.duration("timeout", wait());
-    policy.timeout = timeout.unwrap_or(policy.timeout);
-    watch(section, timeout.is_some(), policy);
-    if let Some(item) = section.get("abort_code")
-        && let Some(code) = item.integer(1000..=4999).and_then(|code| u16::try_from(code).ok())
-    {
-        if code == 1000 || (3000..=4999).contains(&code) {
-            policy.abort_code = Some(code);
-        } else {
-            item.fault(
-                format!("{code} is not a close code that may be sent"),
-                "write 1000 or a code from 3000 to 4999",
-            );
-        }
-    }
-    section.finish();
-}
+/// `heartbeat.timeout`: what it is matters only where silence ends a connection.
+pub(in crate::config) static TIMEOUT: Part<Endpoint, Optional<Time>> = Part {
+    read: |section, endpoint| {
+        some_time().read(section, "timeout", &mut Arc::make_mut(&mut endpoint.link).heartbeat.timeout);
+    },
+    is_same: |one, other| one.link.heartbeat.timeout == other.link.heartbeat.timeout,
+    of: |endpoint| match endpoint.link.heartbeat.watch {
+        Watch::Pings(_) | Watch::Silence => Some(endpoint.link.heartbeat.timeout),
+        Watch::Tcp => None,
+    },
+    kind: Optional(some_time()),
+};
 
-/// `ping` and `when_idle`. Without pings, silence ends a connection only where somebody says how long it may be.
-fn watch(section: &Section<'_>, limits_silence: bool, policy: &mut heartbeat::Policy) {
+/// `heartbeat.when_idle`
+pub(in crate::config) static WHEN_IDLE: Part<Endpoint, Over<String>> = Part {
+    read: |_, _| {},
+    is_same: |_, _| true,
+    of: |endpoint| match endpoint.link.heartbeat.watch {
+        Watch::Pings(when) => when.as_str().to_owned(),
+        Watch::Silence | Watch::Tcp => String::new(),
+    },
+    kind: Over(|_, _| {}),
+};
+
+/// `heartbeat.ping`, which reads `when_idle` with it.
+pub(in crate::config) static PING: Part<Endpoint, Flag> = Part {
+    read: watch,
+    is_same: |one, other| one.link.heartbeat.watch == other.link.heartbeat.watch,
+    of: |endpoint| endpoint.link.heartbeat.pings(),
+    kind: Flag,
+};
+
+/// Without pings, silence ends a connection only where somebody says how long it may be.
+fn watch(section: &Section<'_>, endpoint: &mut Endpoint) {
+    let policy = &mut Arc::make_mut(&mut endpoint.link).heartbeat;
     let words = [WhenIdle::In, WhenIdle::Out, WhenIdle::Both].map(|when| (when.as_str(), when));
     let when = section.get("when_idle").and_then(|item| item.word(&words));
-    let pings = section.bool("ping").unwrap_or(policy.pings());
+    let pings = section.get("ping").and_then(|item| item.bool()).unwrap_or(policy.pings());
     policy.watch = match (pings, policy.watch) {
         (true, Watch::Pings(before)) => Watch::Pings(when.unwrap_or(before)),
         (true, Watch::Silence | Watch::Tcp) => Watch::Pings(when.unwrap_or(WhenIdle::Both)),
         (false, Watch::Silence) => Watch::Silence,
-        (false, Watch::Pings(_) | Watch::Tcp) if limits_silence => Watch::Silence,
+        (false, Watch::Pings(_) | Watch::Tcp) if section.has("timeout") => Watch::Silence,
         (false, Watch::Pings(_) | Watch::Tcp) => Watch::Tcp,
     };
     if !pings && section.has("when_idle") {
@@ -240,10 +149,20 @@ fn watch(section: &Section<'_>, limits_silence: bool, policy: &mut heartbeat::Po
     }
 }
 
+/// `heartbeat.abort_code`
+pub(in crate::config) fn abort_code(item: &Item<'_>) -> Option<u16> {
+    let code = item.integer(1000..=4999).and_then(|code| u16::try_from(code).ok())?;
+    if code == 1000 || code >= 3000 {
+        return Some(code);
+    }
+    item.fault(format!("{code} is not a close code that may be sent"), "write 1000 or a code from 3000 to 4999");
+    None
+}
+
 /// Without pings no peer proves what it has read, but by an acknowledgement of its application.
-fn look_at_proofs(section: &Section<'_>, draft: &Draft) {
-    let again = draft.outbox.delivery == Delivery::AtLeastOnce;
-    if again && !draft.heartbeat.pings() && draft.outbox.ack.is_none() {
+fn look_at_proofs(section: &Section<'_>, policy: &link::Policy) {
+    let again = policy.outbox.delivery == Delivery::AtLeastOnce;
+    if again && !policy.heartbeat.pings() && policy.outbox.ack.is_none() {
         section.section("heartbeat").fault(
             "ping",
             "at least once needs a proof that the peer has read a message, and without pings there is none",
@@ -252,79 +171,54 @@ fn look_at_proofs(section: &Section<'_>, draft: &Draft) {
     }
 }
 
-fn reconnect(section: &Section<'_>, draft: &mut Draft) {
-    let policy = &mut draft.backoff;
-    let some = || Duration::from_millis(1)..=MAX_DURATION;
-    let any = || Duration::ZERO..=MAX_DURATION;
-    policy.first = section.duration("first", any()).unwrap_or(policy.first);
-    policy.initial = section.duration("initial", some()).unwrap_or(policy.initial);
-    policy.multiplier =
-        section.get("multiplier").and_then(|item| item.number(1.0..=1000.0)).unwrap_or(policy.multiplier);
-    policy.max = section.duration("max", some()).unwrap_or(policy.max);
-    policy.stable = section.duration("stable", any()).unwrap_or(policy.stable);
+/// Rules of `reconnect`.
+pub(in crate::config) fn reconnect(section: &Section<'_>, endpoint: &mut Endpoint) {
+    let policy = &endpoint.link.backoff;
     if policy.initial > policy.max && (section.has("initial") || section.has("max")) {
         let key = if section.has("initial") { "initial" } else { "max" };
         section.fault(key, "`initial` is longer than `max`", "write an `initial` of at most `max`");
     }
-    draft.park_probe = section.duration("park_probe", some()).unwrap_or(draft.park_probe);
-    draft.retry_after_max = section.duration("retry_after_max", any()).unwrap_or(draft.retry_after_max);
     let floors = [
-        ("initial", draft.backoff.initial, LEAST, "a delay is drawn up to 10ms at least"),
-        ("max", draft.backoff.max, LEAST, "a delay is drawn up to 10ms at least"),
-        ("stable", draft.backoff.stable, LEAST_STABLE, "a link is stable after 1s at the earliest"),
+        ("initial", policy.initial, LEAST, "a delay is drawn up to 10ms at least"),
+        ("max", policy.max, LEAST, "a delay is drawn up to 10ms at least"),
+        ("stable", policy.stable, LEAST_STABLE, "a link is stable after 1s at the earliest"),
     ];
     for (key, value, least, said) in floors {
         if section.has(key) && value < least {
             section.warn(key, said);
         }
     }
-    let choices = [("reconnect", false), ("stay_closed", true)];
-    draft.stay_closed = section.get("on_clean_close").and_then(|item| item.word(&choices)).unwrap_or(draft.stay_closed);
-    section.finish();
 }
 
-/// What is promised of a message: in `outbox`, or at the endpoint itself.
-fn promises(section: &Section<'_>, draft: &mut Draft) {
-    let policy = &mut draft.outbox;
-    let delivery = [("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)];
-    policy.delivery = section.get("delivery").and_then(|item| item.word(&delivery)).unwrap_or(policy.delivery);
-    policy.durable = section.get("durability").and_then(|item| item.word(&DURABILITY)).unwrap_or(policy.durable);
-    draft.confirm_interval =
-        section.duration("confirm_interval", Duration::ZERO..=MAX_DURATION).unwrap_or(draft.confirm_interval);
-}
-
-fn outbox(section: &Section<'_>, policy: &mut outbox::Policy) {
-    policy.max_messages = section.count("max_messages", 1..=100_000_000).unwrap_or(policy.max_messages);
-    policy.max_bytes = bytes(section, "max_bytes").unwrap_or(policy.max_bytes);
-    policy.max_message = message(section, "max_message").unwrap_or(policy.max_message);
-    policy.ttl = section.duration("ttl", Duration::from_millis(1)..=MAX_DURATION).or(policy.ttl);
-    let on_full = [
-        ("reject", OnFull::Reject),
-        ("drop_oldest", OnFull::DropOldest),
-        ("drop_newest", OnFull::DropNewest),
-        ("wait", OnFull::Wait),
-    ];
-    policy.on_full = section.get("on_full").and_then(|item| item.word(&on_full)).unwrap_or(policy.on_full);
-    let when_down = [("hold", WhenDown::Hold), ("reject", WhenDown::Reject), ("drop", WhenDown::Drop)];
-    policy.when_down = section.get("when_down").and_then(|item| item.word(&when_down)).unwrap_or(policy.when_down);
-    policy.conflate = section.bool("conflate").unwrap_or(policy.conflate);
-    acknowledgement(section, policy);
-    if policy.max_message as u64 > policy.max_bytes {
-        if section.has("max_message") {
-            section.fault(
-                "max_message",
-                "`max_message` is larger than `max_bytes`",
-                "no such message could be queued: make `max_bytes` as large",
-            );
-        } else {
-            // A smaller queue takes smaller messages; what is larger could never be queued.
-            policy.max_message = usize::try_from(policy.max_bytes).unwrap_or(policy.max_message);
-        }
+/// Rules of `outbox`.
+pub(in crate::config) fn outbox(section: &Section<'_>, endpoint: &mut Endpoint) {
+    let policy: &outbox::Policy = &endpoint.link.outbox;
+    if policy.max_message as u64 <= policy.max_bytes {
+        return;
     }
-    section.finish();
+    if section.has("max_message") {
+        section.fault(
+            "max_message",
+            "`max_message` is larger than `max_bytes`",
+            "no such message could be queued: make `max_bytes` as large",
+        );
+        return;
+    }
+    // A smaller queue takes smaller messages; what is larger could never be queued.
+    let largest = usize::try_from(policy.max_bytes).unwrap_or(policy.max_message);
+    Arc::make_mut(&mut Arc::make_mut(&mut endpoint.link).outbox).max_message = largest;
 }
 
-fn acknowledgement(outbox: &Section<'_>, policy: &mut outbox::Policy) {
+/// `outbox.ack_timeout`
+pub(in crate::config) static ACK_TIMEOUT: Part<Endpoint, Optional<Time>> = Part {
+    read: |_, _| {},
+    is_same: |_, _| true,
+    of: |endpoint| endpoint.link.outbox.ack.as_ref().map(|ack| ack.timeout),
+    kind: Optional(some_time()),
+};
+
+/// `outbox.ack`, with `ack_timeout`
+pub(in crate::config) fn ack(outbox: &Section<'_>, before: &mut Option<Ack>) {
     let section = outbox.section("ack");
     let pointer = |key| {
         let item = section.get(key)?;
@@ -334,11 +228,9 @@ fn acknowledgement(outbox: &Section<'_>, policy: &mut outbox::Policy) {
         }
         Some(Box::from(text))
     };
-    let timeout = outbox.duration("ack_timeout", Duration::from_millis(1)..=MAX_DURATION);
+    let timeout = outbox.get("ack_timeout").and_then(|item| some_time().item(&item));
     match (pointer("outgoing"), pointer("incoming")) {
-        (Some(outgoing), Some(incoming)) => {
-            policy.ack = Some(Ack { outgoing, incoming, timeout: ACK_TIMEOUT });
-        }
+        (Some(outgoing), Some(incoming)) => *before = Some(Ack { outgoing, incoming, timeout: ACK_WAIT }),
         (Some(_), None) if !section.has("incoming") => {
             section.fault("incoming", "is missing", "say where the key is in what arrives, as `/ack`");
         }
@@ -347,29 +239,12 @@ fn acknowledgement(outbox: &Section<'_>, policy: &mut outbox::Policy) {
         }
         (Some(_), None) | (None, Some(_) | None) => {}
     }
-    match (&mut policy.ack, timeout) {
+    match (before, timeout) {
         (Some(ack), Some(timeout)) => ack.timeout = timeout,
         (None, Some(_)) => outbox.warn("ack_timeout", "without `ack` there is nothing to wait for"),
         (Some(_) | None, None) => {}
     }
     section.finish();
-}
-
-/// `max_message` may exceed `max_bytes` here: the newest message is kept whatever its size.
-fn inbox(section: &Section<'_>, policy: &mut inbox::Policy) {
-    policy.durable = section.get("durability").and_then(|item| item.word(&DURABILITY)).unwrap_or(policy.durable);
-    policy.max_messages = section.count("max_messages", 1..=100_000_000).unwrap_or(policy.max_messages);
-    policy.max_bytes = bytes(section, "max_bytes").unwrap_or(policy.max_bytes);
-    policy.max_message = message(section, "max_message").unwrap_or(policy.max_message);
-    section.finish();
-}
-
-fn bytes(section: &Section<'_>, key: &'static str) -> Option<u64> {
-    section.get(key)?.size(1..=MAX_SIZE)
-}
-
-fn message(section: &Section<'_>, key: &'static str) -> Option<usize> {
-    section.get(key)?.size(1..=1 << 30).and_then(|size| usize::try_from(size).ok())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The tree of values becomes a `Config`, or all its faults.
 //!
-//! Nothing stops at the first fault: a bad value is reported and its default used, so that the rest is still looked at. The
+//! The table of keys is read row by row; what a row cannot say stands here: rules over several keys, and kinds of one key. Nothing stops at the first fault: a bad value is reported and its default used, so that the rest is still looked at. The
 //! result counts only if there is no fault at all.
 
 use std::{
@@ -12,21 +12,24 @@ use bytesize::ByteSize;
 use config::Value;
 use tracing_subscriber::filter::Targets;
 
-use self::section::{Report, Section};
-use super::{
-    Config, Limits, Log, LogFormat, Metrics, Storage,
-    fault::{Fault, Faults},
+use self::{
+    item::Item,
+    section::{Report, Section},
 };
-use crate::core::admission;
+use super::{
+    Config,
+    fault::{Fault, Faults},
+    table::daemon::DAEMON,
+};
 
-mod api;
-mod endpoint;
-mod item;
-mod outcomes;
-mod request;
-mod section;
-mod tls;
-mod tracing;
+pub(super) mod api;
+pub(super) mod endpoint;
+pub(super) mod item;
+pub(super) mod outcomes;
+pub(super) mod request;
+pub(super) mod section;
+pub(super) mod tls;
+pub(super) mod tracing;
 
 /// The longest duration that any key takes: what is longer is a mistake, and sums of these cannot overflow a clock.
 pub(crate) const MAX_DURATION: Duration = Duration::from_hours(8766);
@@ -58,91 +61,34 @@ fn read(report: &Report, root: &Value) -> Config {
     let root = Section::root(report, root);
     let defaults = endpoint::defaults(&root.section("defaults"));
     let endpoints = endpoint::endpoints(&root.section("endpoints"), &defaults);
-    let names: Vec<&str> = endpoints.keys().map(|name| &**name).collect();
-    let config = Config {
-        watch: root.bool("watch").unwrap_or(false),
-        allow_empty: root.bool("allow_empty").unwrap_or(false),
-        api: api::read(&root.section("api"), &names),
-        log: log(&root.section("log")),
-        metrics: metrics(&root.section("metrics")),
-        admission: admission(&root.section("admission")),
-        limits: limits(&root.section("limits")),
-        storage: storage(&root.section("storage")),
-        tracing: tracing::read(&root.section("tracing")),
-        endpoints,
-    };
+    report.endpoints.borrow_mut().extend(endpoints.keys().cloned());
+    let mut config = Config { endpoints, ..Config::default() };
+    DAEMON.read(&root, &mut config);
     root.finish();
     warn(report, &config);
     config
 }
 
-fn log(section: &Section<'_>) -> Log {
-    let mut log = Log { level: "info".into(), format: LogFormat::Auto };
-    if let Some(item) = section.get("level")
-        && let Some(text) = item.text()
-    {
-        match text.parse::<Targets>() {
-            Ok(_) if !text.trim().is_empty() => text.clone_into(&mut log.level),
-            Ok(_) | Err(_) => {
-                item.fault(
-                    "is not a log filter",
-                    "write a level (\"info\") or levels by target (\"info,wskeeper=debug\")",
-                );
-            }
-        }
+/// `log.level`
+pub(in crate::config) fn log_level(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if text.parse::<Targets>().is_ok() && !text.trim().is_empty() {
+        return Some(text.to_owned());
     }
-    let formats = [
-        ("auto", LogFormat::Auto),
-        ("pretty", LogFormat::Pretty),
-        ("json", LogFormat::Json),
-        ("journald", LogFormat::Journald),
-    ];
-    log.format = section.get("format").and_then(|item| item.word(&formats)).unwrap_or(log.format);
-    section.finish();
-    log
+    item.fault("is not a log filter", "write a level (\"info\") or levels by target (\"info,wskeeper=debug\")");
+    None
 }
 
-fn metrics(section: &Section<'_>) -> Metrics {
-    let per_link = section.bool("per_link").unwrap_or(false);
-    section.finish();
-    Metrics { per_link }
-}
-
-fn admission(section: &Section<'_>) -> admission::Policy {
-    let default = admission::Policy::default();
-    let policy = admission::Policy {
-        per_host: section.count("per_host", 1..=100_000).unwrap_or(default.per_host),
-        total: section.count("total", 1..=100_000).unwrap_or(default.total),
-        rate: section.get("rate").and_then(|item| item.number(0.001..=1_000_000.0)).or(default.rate),
-    };
+/// Rules of `[admission]`.
+pub(in crate::config) fn admission(section: &Section<'_>, config: &mut Config) {
+    let policy = &config.admission;
     if (section.has("per_host") || section.has("total")) && policy.per_host > policy.total {
         section.fault("per_host", "is larger than admission.total", "raise admission.total to it at least");
     }
-    section.finish();
-    policy
 }
 
-fn limits(section: &Section<'_>) -> Limits {
-    let limits = Limits {
-        memory: section.get("memory").and_then(|item| item.size(1 << 20..=MAX_SIZE)).unwrap_or(256 << 20),
-        receipts: section.count("receipts", 1..=100_000_000).unwrap_or(100_000),
-        drain: section.duration("drain", Duration::ZERO..=MAX_DURATION).unwrap_or(Duration::from_secs(10)),
-    };
-    section.finish();
-    limits
-}
-
-fn storage(section: &Section<'_>) -> Storage {
-    let storage = Storage {
-        dir: folder(section, "dir").unwrap_or_else(|| "/var/lib/wskeeper".into()),
-        max_bytes: section.get("max_bytes").and_then(|item| item.size(1 << 20..=MAX_SIZE)).unwrap_or(1 << 30),
-    };
-    section.finish();
-    storage
-}
-
-fn folder(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
-    let item = section.get(key)?;
+/// `storage.dir`
+pub(in crate::config) fn folder(item: &Item<'_>) -> Option<PathBuf> {
     let text = item.text()?;
     if text.is_empty() || text.contains('\0') || text.contains("${") {
         item.fault("is not a folder", "write its path; references are not evaluated here");

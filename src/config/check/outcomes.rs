@@ -31,8 +31,10 @@ impl Pattern for Expression {
 }
 
 /// The list, where it is written; rows with a fault are left out.
-pub(super) fn read(section: &Section<'_>) -> Option<Vec<Rule>> {
-    Some(section.list("outcomes")?.iter().filter_map(rule).collect())
+pub(in crate::config) fn read(section: &Section<'_>, rules: &mut Vec<Rule>) {
+    if let Some(list) = section.list("outcomes") {
+        *rules = list.iter().filter_map(rule).collect();
+    }
 }
 
 /// `on_clean_close = "stay_closed"` as rows. Only for what the peer closed: a Close that answers ours is no such end.

@@ -10,7 +10,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::{item::Item, section::Section};
 use crate::config::{
-    FieldName, subprotocol,
+    Endpoint, FieldName, subprotocol,
+    table::kinds::{Over, Part, Written},
     template::{Redaction, Template},
     url::Target,
 };
@@ -31,25 +32,13 @@ const OWNED: [&str; 9] = [
     "upgrade",
 ];
 
-/// The parts of an endpoint that make its request.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Request {
-    pub(super) protocols: Vec<Template>,
-    pub(super) protocols_optional: bool,
-    pub(super) headers: Vec<(FieldName, Template)>,
-    pub(super) redirects: u32,
-}
+/// `url`, which tells of `urls` too.
+pub(in crate::config) static URL: Part<Endpoint, Written> =
+    Part { read: |_, _| {}, is_same: |one, other| one.urls == other.urls, of: |_| (), kind: Written("") };
 
-pub(super) fn read(section: &Section<'_>, mut request: Request) -> Request {
-    if let Some(item) = section.get("protocols") {
-        request.protocols = protocols(&item);
-    }
-    request.protocols_optional = section.bool("protocols_optional").unwrap_or(request.protocols_optional);
-    let redirects = section.count("redirects", 0..=20).and_then(|count| u32::try_from(count).ok());
-    request.redirects = redirects.unwrap_or(request.redirects);
-    headers(&section.section("headers"), &mut request.headers);
-    request
-}
+/// `urls`, which shows `url` too.
+pub(in crate::config) static URLS: Part<Endpoint, Over<Vec<Template>>> =
+    Part { read: |_, _| {}, is_same: |_, _| true, of: |endpoint| endpoint.urls.clone(), kind: Over(|_, _| {}) };
 
 /// `url` or `urls`.
 pub(super) fn urls(section: &Section<'_>) -> Vec<Template> {
@@ -78,11 +67,11 @@ pub(super) fn target(template: &Template) -> Option<Arc<Target>> {
 }
 
 /// Warns of credentials that would go over the network in clear.
-pub(super) fn look_at_credentials(section: &Section<'_>, urls: &[Template], request: &Request) {
-    let authorized = request.headers.iter().any(|(name, _)| matches!(name.as_str(), "authorization" | "cookie"));
-    for template in urls {
+pub(super) fn look_at_credentials(section: &Section<'_>, endpoint: &Endpoint) {
+    let authorized = endpoint.headers.iter().any(|(name, _)| matches!(name.as_str(), "authorization" | "cookie"));
+    for template in &endpoint.urls {
         let Some(Ok(target)) = template.as_literal().map(|text| Target::parse(&text)) else { continue };
-        if target.basic_auth.is_some() && request.headers.iter().any(|(name, _)| **name == "authorization") {
+        if target.basic_auth.is_some() && endpoint.headers.iter().any(|(name, _)| **name == "authorization") {
             let hint = "keep one: the header, or user and password in the URL";
             section.fault("headers", "`Authorization` is given, and the URL brings credentials too", hint);
         }
@@ -121,9 +110,10 @@ fn url(item: &Item<'_>) -> Option<Template> {
     Some(template)
 }
 
-fn protocols(item: &Item<'_>) -> Vec<Template> {
+/// `protocols`
+pub(in crate::config) fn protocols(item: &Item<'_>) -> Option<Vec<Template>> {
     let mut protocols: Vec<Template> = Vec::new();
-    for item in item.list().unwrap_or_default() {
+    for item in item.list()? {
         let Some(template) = item.template() else { continue };
         look_at_files(&item, &template);
         let literal = template.as_literal();
@@ -138,12 +128,13 @@ fn protocols(item: &Item<'_>) -> Vec<Template> {
             protocols.push(template);
         }
     }
-    protocols
+    Some(protocols)
 }
 
-fn headers(section: &Section<'_>, headers: &mut Vec<(FieldName, Template)>) {
+/// `headers`, added up by name with those that are there.
+pub(in crate::config) fn headers(section: &Section<'_>, headers: &mut Vec<(FieldName, Template)>) {
     let mut seen: Vec<HeaderName> = Vec::new();
-    for (name, item) in section.entries() {
+    for (name, item) in section.section("headers").entries() {
         let Ok(name) = name.parse::<FieldName>() else {
             item.fault("is not a header's name", "use letters, digits and dashes");
             let _ = item.template();

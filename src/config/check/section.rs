@@ -1,14 +1,13 @@
 //! A table of the tree, read key by key; what is wrong goes to a [`Report`] and the default is used instead.
 //!
-//! A key becomes known by being read, so the code that reads the keys is the only list of them, and [`Section::finish`] can
+//! A key becomes known by a row of the table or by being read, so there is no other list of them, and [`Section::finish`] can
 //! tell which of those written are unknown.
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
-    ops::RangeInclusive,
     path::{Path, PathBuf},
-    time::Duration,
+    sync::Arc,
 };
 
 use config::{Map, Value, ValueKind};
@@ -25,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) warnings: RefCell<BTreeSet<String>>,
     /// Every key that was asked for, names replaced by `*`.
     pub(crate) keys: RefCell<BTreeSet<String>>,
+    /// Names of endpoints, once they are read.
+    pub(crate) endpoints: RefCell<Vec<Arc<str>>>,
 }
 
 impl Report {
@@ -129,21 +130,6 @@ impl<'a> Section<'a> {
         Some(item)
     }
 
-    /// A whole number that counts things.
-    pub(crate) fn count(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<usize> {
-        self.get(key)?.integer(range).and_then(|count| usize::try_from(count).ok())
-    }
-
-    /// A duration within a range.
-    pub(crate) fn duration(&self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
-        self.get(key)?.duration(range)
-    }
-
-    /// `true` or `false`.
-    pub(crate) fn bool(&self, key: &'static str) -> Option<bool> {
-        self.get(key)?.bool()
-    }
-
     /// Whether a key is there.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
@@ -160,9 +146,13 @@ impl<'a> Section<'a> {
         self.report.warn(&join(&self.path, key), problem);
     }
 
-    /// A key that is told of elsewhere.
-    pub(crate) fn known(&self, key: &'static str) {
-        self.known.borrow_mut().push(key);
+    /// A key that may be here, whoever reads it.
+    pub(crate) fn expect(&self, key: &'static str) {
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&key) {
+            known.push(key);
+            self.report.keys.borrow_mut().insert(join(&self.pattern, key));
+        }
     }
 
     /// Where the section is written.
@@ -185,8 +175,7 @@ impl<'a> Section<'a> {
     }
 
     fn look(&self, key: &'static str) -> Option<&'a Value> {
-        self.known.borrow_mut().push(key);
-        self.report.keys.borrow_mut().insert(join(&self.pattern, key));
+        self.expect(key);
         self.table?.get(key)
     }
 

@@ -6,13 +6,30 @@ use std::path::PathBuf;
 
 use rustls::pki_types::ServerName;
 
-use super::{request, section::Section};
-use crate::config::Tls;
+use super::{item::Item, request, section::Section};
+use crate::config::{
+    Endpoint,
+    table::kinds::{Over, Part},
+};
 
-pub(super) fn read(section: &Section<'_>, under: Tls) -> Tls {
-    let mut tls = under;
-    tls.ca = path(section, "ca").or(tls.ca);
-    let pair = (path(section, "cert"), path(section, "key"));
+/// `cert`, which reads `key` with it.
+pub(in crate::config) static CERT: Part<Endpoint, Over<Option<PathBuf>>> = Part {
+    read: client,
+    is_same: |one, other| one.tls.client == other.tls.client,
+    of: |endpoint| endpoint.tls.client.as_ref().map(|(cert, _)| cert.clone()),
+    kind: Over(|_, _| {}),
+};
+
+/// `key`
+pub(in crate::config) static KEY: Part<Endpoint, Over<Option<PathBuf>>> = Part {
+    read: |_, _| {},
+    is_same: |_, _| true,
+    of: |endpoint| endpoint.tls.client.as_ref().map(|(_, key)| key.clone()),
+    kind: Over(|_, _| {}),
+};
+
+fn client(section: &Section<'_>, endpoint: &mut Endpoint) {
+    let [cert, key] = ["cert", "key"].map(|key| section.get(key).and_then(|item| path(&item)));
     for (key, other) in [("cert", "key"), ("key", "cert")] {
         if section.has(key) && !section.has(other) {
             section.fault(
@@ -22,30 +39,33 @@ pub(super) fn read(section: &Section<'_>, under: Tls) -> Tls {
             );
         }
     }
-    if let (Some(cert), Some(key)) = pair {
+    if let (Some(cert), Some(key)) = (cert, key) {
         if let Some(warning) = request::secret_file_warning(&key) {
             section.warn("key", &warning);
         }
-        tls.client = Some((cert, key));
+        endpoint.tls.client = Some((cert, key));
     }
-    if let Some(item) = section.get("server_name")
-        && let Some(name) = item.text()
-    {
-        match ServerName::try_from(name) {
-            Ok(_) => tls.server_name = Some(name.to_owned()),
-            Err(_) => item.fault("is not a host name or address", "write the name that the server's certificate has"),
-        }
-    }
-    tls.insecure = section.bool("insecure").unwrap_or(tls.insecure);
-    if tls.insecure && section.has("insecure") {
-        section.warn("insecure", "any certificate is accepted, so anyone on the way can read and change what is sent");
-    }
-    section.finish();
-    tls
 }
 
-fn path(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
-    let item = section.get(key)?;
+/// `server_name`
+pub(in crate::config) fn server_name(item: &Item<'_>) -> Option<String> {
+    let name = item.text()?;
+    if ServerName::try_from(name).is_err() {
+        item.fault("is not a host name or address", "write the name that the server's certificate has");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// What is to be said of `insecure`.
+pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut Endpoint) {
+    if endpoint.tls.insecure && section.has("insecure") {
+        section.warn("insecure", "any certificate is accepted, so anyone on the way can read and change what is sent");
+    }
+}
+
+/// The path of a PEM file.
+pub(in crate::config) fn path(item: &Item<'_>) -> Option<PathBuf> {
     let text = item.text()?;
     if text.is_empty() || text.contains('\0') || text.contains("${") {
         item.fault("is not a path", "write the path of a PEM file; references are not evaluated here");
@@ -53,7 +73,8 @@ fn path(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
     }
     let path = item.report.folder_of(item.value.origin()).join(text);
     if !path.exists() {
-        section.warn(key, &format!("{} does not exist now; attempts fail until it does", path.display()));
+        let problem = format!("{} does not exist now; attempts fail until it does", path.display());
+        item.report.warn(&item.path, &problem);
     }
     Some(path)
 }

@@ -11,17 +11,18 @@ use crate::config::{Otlp, Tracing, template::Redaction};
 
 const FORM: &str = "write the collector's address: \"http://127.0.0.1:4318\"";
 
-pub(super) fn read(section: &Section<'_>) -> Tracing {
+/// All of `[tracing]`.
+pub(in crate::config) fn read(section: &Section<'_>, tracing: &mut Tracing) {
     let endpoint = section.get("otlp_endpoint").and_then(|item| endpoint(&item));
     let service_name = section.get("service_name").and_then(|item| item.text().map(str::to_owned));
-    let timeout = section.duration("timeout", Duration::from_millis(10)..=Duration::from_mins(1));
+    let within = Duration::from_millis(10)..=Duration::from_mins(1);
+    let timeout = section.get("timeout").and_then(|item| item.duration(within));
     let headers = section.section("headers");
     let headers = headers.entries().into_iter().filter_map(|(name, item)| header(name, &item)).collect();
     if section.has("headers") && !section.has("otlp_endpoint") {
         section.warn("headers", "has an effect only with tracing.otlp_endpoint");
     }
-    section.finish();
-    let otlp = endpoint.map(|(host, port, path)| Otlp {
+    tracing.otlp = endpoint.map(|(host, port, path)| Otlp {
         host,
         port,
         path,
@@ -29,7 +30,6 @@ pub(super) fn read(section: &Section<'_>) -> Tracing {
         service_name: service_name.unwrap_or_else(|| "wskeeper".into()),
         timeout: timeout.unwrap_or(Duration::from_secs(10)),
     });
-    Tracing { otlp }
 }
 
 /// Host, port, and the path of OTLP/HTTP below the one given.

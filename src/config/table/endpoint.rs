@@ -1,0 +1,256 @@
+//! Keys of an endpoint. Their defaults are those of the policies that the core has.
+//!
+//! What a reader would get wrong: `delivery`, `durability` and `confirm_interval` have two places, at the endpoint and in `outbox`,
+//! and one value; the rows in `outbox` are those that show it and tell of it.
+
+use super::{
+    kinds::{By, Flag, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
+    none, table,
+};
+use crate::{
+    config::{
+        Endpoint,
+        check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
+    },
+    core::outbox::{Delivery, OnFull, WhenDown},
+};
+
+const DELIVERY: Word<Delivery> =
+    Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);
+
+/// Of an outbox or an inbox.
+const DURABILITY: Word<bool> = Word(&[("memory", false), ("disk", true)]);
+
+const ON_FULL: Word<OnFull> = Word(&[
+    ("reject", OnFull::Reject),
+    ("drop_oldest", OnFull::DropOldest),
+    ("drop_newest", OnFull::DropNewest),
+    ("wait", OnFull::Wait),
+]);
+
+const WHEN_DOWN: Word<WhenDown> =
+    Word(&[("hold", WhenDown::Hold), ("reject", WhenDown::Reject), ("drop", WhenDown::Drop)]);
+
+table! {
+    /// Keys that each endpoint has for itself.
+    OWN of Endpoint, "" at (), rules none, {
+        /// ws, wss, http or https. Userinfo becomes Basic authentication and is never shown. References are evaluated at each attempt.
+        ///
+        /// Needed, and without a fragment.
+        /// > url = "wss://feed.example/v2"
+        url by request::URL, Rotate;
+        /// Instead of `url`: several, the first is the primary.
+        ///
+        /// Where the server of one is known to be down a link goes on to the next instead of waiting, once round.
+        /// > #: urls = ["wss://feed.example/v2", "wss://backup.example/v2"]
+        urls as "url" by request::URLS, Rotate;
+    }
+}
+
+table! {
+    /// Keys that `[defaults]` has too.
+    ENDPOINT of Endpoint, "" at (), rules check::rules, {
+        /// How many links to hold, 1 to 100000.
+        links: count(1..=100_000), Links;
+        /// Counts for `/readyz?links`, with `min_ready` links ready at least.
+        critical: Flag, Live;
+        /// Links that must be ready then; at most `links`.
+        min_ready: count(1..=100_000), Live;
+        /// The whole attempt: name, TCP, TLS, upgrade. Waiting for admission does not count.
+        connect_timeout (link.connect_timeout): some_time(), Live;
+        /// The closing handshake; then TCP is aborted.
+        close_timeout (link.close_timeout): some_time(), Live;
+        /// Subprotocols to offer, the most wanted first. The server must choose one of them, unless `protocols_optional` is true.
+        ///
+        /// Another choice, or none, fails the attempt.
+        protocols: By(request::protocols), Rotate;
+        /// A server that chooses none of them is accepted.
+        protocols_optional: Flag, Live;
+        /// Redirects to follow: same scheme or better, credentials dropped across origins.
+        ///
+        /// Another origin gets no userinfo, no headers but `Accept-Language`, `Cache-Control`, `Origin` and `User-Agent`, and nothing made
+        /// of a `${…}`, subprotocols too.
+        redirects: count(0..=20), Live;
+        /// Headers of the upgrade request. Those that the handshake sets itself are refused.
+        ///
+        /// They are spelled as they are written here. `Host` may be set; `User-Agent` is `wskeeper/VERSION` unless it is; `false` leaves out
+        /// one of `[defaults]`. What may be secret is shown as `***`.
+        /// > [endpoints.trades.headers]
+        /// > #: Authorization = "Bearer ${env:FEED_TOKEN}"
+        headers: Over(request::headers), Rotate;
+        tls: section TLS;
+        heartbeat: section HEARTBEAT;
+        reconnect: section RECONNECT;
+        rotation: section ROTATION;
+        /// Your own rows before the built-in ones; the first that matches decides what follows an end. `match` takes `code` (1008 or
+        /// "4000-4099"), `reason` (a regular expression), `status` (404 or "500-599") and `class` (dns, connect, tls, proxy, upgrade,
+        /// subprotocol, script, pong_timeout, mute, protocol, too_big, reset, secret). `then` is "backoff", "now", "slow", "park",
+        /// "refresh", "next_url" or "stay_closed"; with `after = N` only from the Nth such end in a row on.
+        ///
+        /// More below.
+        /// > #: [[endpoints.trades.outcomes]]
+        /// > #: then = "park"
+        /// > #: after = 3
+        /// > #: [endpoints.trades.outcomes.match]
+        /// > #: code = "4000-4099"
+        /// > #: reason = "(?i)banned"
+        /// > #: status = "500-599"
+        /// > #: class = "dns"
+        outcomes (link.outcomes): Over(outcomes::read), Live;
+        delivery (link.outbox.delivery) as "outbox.delivery": Unshown(DELIVERY), Live;
+        durability (link.outbox.durable) as "outbox.durability": Unshown(DURABILITY), Live;
+        confirm_interval (link.confirm_interval) as "outbox.confirm_interval": Unshown(any_time()), Live;
+        outbox: section OUTBOX;
+        inbox: section INBOX;
+        receipts: section RECEIPTS;
+    }
+}
+
+table! {
+    TLS of Endpoint, "tls." at (tls), rules tls::rules, {
+        /// A PEM file of authorities trusted instead of the platform's, read at each attempt. A relative path starts from the configuration file's folder.
+        /// > #: ca = "ca.pem"
+        ca: Optional(By(tls::path)), Rotate;
+        /// A client certificate chain, a PEM file too.
+        /// > #: cert = "client.pem"
+        cert by tls::CERT, Rotate;
+        /// Its key.
+        /// > #: key = "client.key"
+        key as "tls.cert" by tls::KEY, Rotate;
+        /// The name to verify, where it is not the URL's host.
+        /// > #: server_name = "feed.example"
+        server_name: Optional(By(tls::server_name)), Rotate;
+        /// Accepts any certificate. For tests only.
+        insecure: Flag, Rotate;
+    }
+}
+
+table! {
+    HEARTBEAT of Endpoint, "heartbeat." at (link.heartbeat), rules none, {
+        /// A ping once nothing has arrived, or nothing was sent, for so long.
+        idle: some_time(), Live;
+        /// The end if nothing at all arrives for so long after a ping.
+        ///
+        /// A pong must carry the payload of our ping to prove more than that something arrived.
+        timeout by check::TIMEOUT, Live;
+        /// Whose silence brings a ping: "in" (the peer's), "out" (ours: some servers end a connection on which they receive nothing) or "both".
+        when_idle as "heartbeat.ping" by check::WHEN_IDLE, Live;
+        /// false for peers that end a connection on any ping. Nothing is proved then: no message becomes `confirmed` without `outbox.ack`. TCP probes a
+        /// silent peer; where `timeout` is set, silence of `idle` + `timeout` ends the connection.
+        ///
+        /// None is ever sent then; "at_least_once" without `outbox.ack` is an error, and `wait=confirmed` is refused. TCP probes from the next
+        /// connection on, and `timeout` must be set beside it.
+        ping by check::PING, Live;
+        /// The Close code sent then (1000, or 3000 to 4999). Without it TCP is aborted after `close_timeout`.
+        /// > #: abort_code = 4000
+        abort_code: Optional(By(check::abort_code)), Live;
+    }
+}
+
+table! {
+    RECONNECT of Endpoint, "reconnect." at (link.backoff), rules check::reconnect, {
+        /// The first retry comes after a random time of up to this.
+        ///
+        /// No bound is taken as less than 10 ms.
+        first: any_time(), Live;
+        /// Later ones after a random time of up to initial, initial × multiplier, … and never more than max.
+        initial: some_time(), Live;
+        /// Growth of that bound; at least 1.
+        multiplier: Number(1.0..=1000.0), Live;
+        /// The bound's bound.
+        max: some_time(), Live;
+        /// Ready for so long, a link starts over with `first`.
+        ///
+        /// At least 1 s.
+        stable: any_time(), Live;
+        /// A parked link tries this often.
+        park_probe (link.park_probe): some_time(), Live;
+        /// A server's Retry-After is obeyed up to this.
+        ///
+        /// By all links of the endpoint. It makes a delay longer, never shorter; with `urls` the others are tried meanwhile.
+        retry_after_max (link.retry_after_max): any_time(), Live;
+        /// After a Close with 1000, 1001 or no code from the server: "reconnect" or "stay_closed".
+        ///
+        /// A link that stays closed does so until it is resumed. Rows of `outcomes` go first.
+        on_clean_close (stay_closed) as "outcomes": Unshown(Word(&[("reconnect", false), ("stay_closed", true)])), Live;
+    }
+}
+
+table! {
+    ROTATION of Endpoint, "rotation." at (link), rules none, {
+        /// A new connection that a change needs is opened before the old one is closed. Say false where the server takes one
+        /// connection of a client at a time; then the old one is closed first.
+        enabled (link.rotates): Flag, Live;
+        /// After the new one has taken over, the old one is read for so long: replies to what was sent on it come home.
+        ///
+        /// [Rotation](operate.md#rotation) says how.
+        overlap: any_time(), Live;
+    }
+}
+
+table! {
+    OUTBOX of Endpoint, "outbox." at (link.outbox), rules check::outbox, {
+        /// What follows the loss of a link for what was written on it: "at_most_once" never sends it again, and its receipt says
+        /// `unknown`; "at_least_once" keeps each message until the peer has proved that it read it, and else sends it again, in order,
+        /// on the next connection. docs/delivery.md says what each promises.
+        delivery: DELIVERY, Live;
+        /// "memory", or "disk": a message is accepted when it is on disk in storage.dir, and survives kill -9 and a power cut.
+        durability (link.outbox.durable): DURABILITY, Live;
+        /// Pings that ask the peer for its proof are at least so far apart. For peers that count control frames; those that are not urgent
+        /// are 10 ms apart in any case.
+        confirm_interval (link.confirm_interval): any_time(), Live;
+        /// Messages that a link holds, not yet sent.
+        max_messages: count(1..=100_000_000), Live;
+        /// Their bytes: the limit of bufferedAmount.
+        max_bytes: size(1..=MAX_SIZE), Live;
+        /// A larger message is refused.
+        ///
+        /// At most `max_bytes`, and by default no more than that.
+        max_message: size(1..=1 << 30), Live;
+        /// A message not sent within this expires. Without it none does.
+        /// > #: ttl = "1min"
+        ttl: Optional(some_time()), Live;
+        /// No room: "reject", "drop_oldest", "drop_newest", or "wait" (the caller waits, up to its timeout).
+        on_full: ON_FULL, Live;
+        /// Not ready: "hold", "reject" or "drop".
+        when_down: WHEN_DOWN, Live;
+        /// Keeps only the newest message of a key while it queues.
+        conflate: Flag, Live;
+        /// Lets the peer's application confirm messages instead of a pong: JSON pointers (RFC 6901) to the string or number that a message
+        /// and its acknowledgement share. A message without one is confirmed by a pong.
+        ///
+        /// A section: `outgoing` and `incoming`.
+        /// > #: [endpoints.trades.outbox.ack]
+        /// > #: outgoing = "/id"
+        /// > #: incoming = "/ack"
+        ack: Over(check::ack), Live;
+        /// With `ack`, an acknowledgement that has not come after this will not come.
+        ///
+        /// `"30s"` with `ack`. At least once the connection is closed and the message sent again, at most once it ends `unknown`.
+        /// > #: ack_timeout = "30s"
+        ack_timeout as "outbox.ack" by check::ACK_TIMEOUT, Live;
+    }
+}
+
+table! {
+    INBOX of Endpoint, "inbox." at (inbox), rules none, {
+        /// "memory", or "disk": what is kept is written to storage.dir too, and consumers go on by cursor after a restart of the daemon.
+        /// All inboxes together get half of storage.max_bytes there.
+        ///
+        /// [Inboxes](delivery.md#inboxes) says what it promises.
+        durability (inbox.durable): DURABILITY, Live;
+        /// Messages kept for consumers that are behind.
+        max_messages: count(1..=100_000_000), Live;
+        /// Their bytes.
+        max_bytes: size(1..=MAX_SIZE), Live;
+        /// A larger message that arrives fails the connection with 1009.
+        max_message: size(1..=1 << 30), Rotate;
+    }
+}
+
+table! {
+    RECEIPTS of Endpoint, "receipts." at (), rules none, {
+        /// How long a receipt can be looked up after its message has ended.
+        keep (receipts_keep): any_time(), Live;
+    }
+}

@@ -1,0 +1,164 @@
+//! How values are shown that look the same wherever they stand; what may be secret is left out here.
+
+use std::{ops::RangeInclusive, path::PathBuf};
+
+#[cfg(test)]
+use serde_json::{Value as Json, json};
+
+use super::Shown;
+use crate::{
+    config::{FieldName, Listen, Template},
+    core::{
+        outbox::Ack,
+        outcome::{Match, Rule},
+    },
+};
+
+/// A value that is shown in one way.
+pub(crate) trait Told: Clone + PartialEq {
+    /// As people may see it.
+    fn told(&self) -> Shown;
+    /// What OpenAPI says of it.
+    #[cfg(test)]
+    fn schema() -> Json;
+}
+
+/// Whole numbers, and the format that OpenAPI has for each.
+macro_rules! whole {
+    ($($type:ty, $format:expr;)*) => {$(
+        impl Told for $type {
+            fn told(&self) -> Shown {
+                Shown::Whole(u64::try_from(*self).unwrap_or(u64::MAX))
+            }
+
+            #[cfg(test)]
+            fn schema() -> Json {
+                let format: Option<&str> = $format;
+                let mut schema = json!({ "type": "integer", "minimum": 0 });
+                if let Some(format) = format {
+                    schema["format"] = format.into();
+                }
+                schema
+            }
+        }
+    )*};
+}
+
+whole! {
+    u16, Some("int32");
+    u32, Some("int32");
+    u64, Some("int64");
+    usize, None;
+}
+
+/// Texts, each with how it is shown.
+macro_rules! text {
+    ($($type:ty, $shown:expr;)*) => {$(
+        impl Told for $type {
+            fn told(&self) -> Shown {
+                let shown: fn(&Self) -> String = $shown;
+                Shown::Text(shown(self))
+            }
+
+            #[cfg(test)]
+            fn schema() -> Json {
+                json!({ "type": "string" })
+            }
+        }
+    )*};
+}
+
+text! {
+    String, String::clone;
+    Box<str>, |text| text.to_string();
+    PathBuf, |path| path.display().to_string();
+    // References as they are written, and of the rest what may be seen.
+    Template, |template| template.shown();
+    Listen, |listen| match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix { path, .. } => format!("unix:{}", path.display()),
+    };
+}
+
+impl<T: Told> Told for Vec<T> {
+    fn told(&self) -> Shown {
+        Shown::List(self.iter().map(T::told).collect())
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        json!({ "type": "array", "items": T::schema() })
+    }
+}
+
+impl<T: Told> Told for Option<T> {
+    fn told(&self) -> Shown {
+        self.as_ref().map_or(Shown::Null, T::told)
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        nullable(T::schema())
+    }
+}
+
+impl Told for (FieldName, Template) {
+    fn told(&self) -> Shown {
+        Shown::members([("name", Shown::Text(self.0.written().to_owned())), ("value", self.1.told())])
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        reference("Header")
+    }
+}
+
+impl Told for Ack {
+    fn told(&self) -> Shown {
+        Shown::members([("outgoing", self.outgoing.told()), ("incoming", self.incoming.told())])
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        reference("Ack")
+    }
+}
+
+impl Told for Rule {
+    fn told(&self) -> Shown {
+        let Self { when: Match { code, reason, status, class }, then, after } = self;
+        let text = |text: Option<String>| text.map_or(Shown::Null, Shown::Text);
+        let when = Shown::members([
+            ("code", text(code.as_ref().map(range))),
+            ("reason", text(reason.as_ref().map(|pattern| pattern.source().to_owned()))),
+            ("status", text(status.as_ref().map(range))),
+            ("class", text(class.map(|cause| cause.as_str().to_owned()))),
+        ]);
+        Shown::members([("match", when), ("then", Shown::Text(then.as_str().to_owned())), ("after", after.told())])
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        reference("Outcome")
+    }
+}
+
+fn range(range: &RangeInclusive<u16>) -> String {
+    let (from, to) = (range.start(), range.end());
+    if from == to { from.to_string() } else { format!("{from}-{to}") }
+}
+
+#[cfg(test)]
+fn reference(name: &str) -> Json {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// Of a value that may be absent.
+#[cfg(test)]
+pub(super) fn nullable(mut schema: Json) -> Json {
+    match schema.get("type").cloned() {
+        Some(kind) => schema["type"] = json!([kind, "null"]),
+        None => schema = json!({ "oneOf": [schema, { "type": "null" }] }),
+    }
+    schema
+}
