@@ -92,6 +92,11 @@ impl Frames {
         }
     }
 
+    /// Whether what comes next is of the body of a data frame.
+    pub(super) fn is_in_data(&self) -> bool {
+        matches!(self.at, At::Body(_)) && self.first & 0x08 == 0
+    }
+
     /// Whether all that arrived are whole messages.
     pub(super) fn is_between_messages(&self) -> bool {
         matches!(self.at, At::Start) && !self.unfinished

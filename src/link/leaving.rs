@@ -25,8 +25,11 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
+/// Set in the first byte of control frames.
+const CONTROL: u8 = 0x08;
+const MASK: usize = 4;
 /// Of a Close, the mask and the code.
-const CLOSE_START: usize = 4 + 2;
+const CLOSE_START: usize = MASK + 2;
 
 /// A stream, and what has left by it.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ struct Outgoing {
     taken: u64,
     /// Messages of which it took something, and that have not left whole.
     begun: u32,
+    /// Bytes that it took of the last of them, the mask of the frame under way included.
+    part: usize,
     left: Left,
     /// The stream may hold something back: what ends in what follows has not left yet.
     holds: bool,
@@ -85,6 +90,17 @@ impl<S> Leaving<S> {
     /// What has left since this was last asked.
     pub(super) fn left(&mut self) -> Left {
         std::mem::take(&mut self.outgoing.left)
+    }
+
+    /// Application bytes that have left of the next message that will have left whole.
+    pub(super) fn part(&self) -> usize
+    where
+        S: Wire,
+    {
+        // Of several that have begun the first has been taken whole, and is held back.
+        let taken = if self.outgoing.held.is_none() { self.outgoing.part } else { 0 };
+        let mask = if self.frames.is_in_data() { MASK } else { 0 };
+        taken.saturating_sub(mask + self.stream.unsent())
     }
 
     /// Messages that have begun to leave, and have not left whole.
@@ -121,7 +137,9 @@ impl Watcher for Outgoing {
     }
 
     fn body(&mut self, first: u8, part: &[u8]) {
-        if first & OPCODE == CLOSE {
+        if first & CONTROL == 0 {
+            self.part += part.len();
+        } else if first & OPCODE == CLOSE {
             let (start, length) = &mut self.close;
             for (place, byte) in start.iter_mut().skip((*length).into()).zip(part) {
                 *place = *byte;
@@ -139,8 +157,14 @@ impl Watcher for Outgoing {
             }
             PING => Part::Ping,
             PONG => return,
-            _ if first & FIN != 0 => Part::Message,
-            _ => return,
+            _ if first & FIN != 0 => {
+                self.part = 0;
+                Part::Message
+            }
+            _ => {
+                self.part = self.part.saturating_sub(MASK);
+                return;
+            }
         };
         if self.holds {
             self.held.get_or_insert_default().push_back((self.taken + at as u64, part));
@@ -282,6 +306,24 @@ mod tests {
         let messages = frame(0x81, b"1234").repeat(5);
         assert!(leaving.write_all(&messages).now_or_never().is_none());
         assert_eq!((leaving.left(), leaving.begun()), (left(2, 0, None), 1));
+        assert_eq!(leaving.part(), 0, "5 bytes of its frame are not yet its own");
+    }
+
+    #[tokio::test]
+    async fn of_a_message_under_way_the_part_that_has_left_is_known() {
+        let (mut peer, stream) = duplex(1 << 10);
+        let mut leaving = Leaving::new(Faulty::new(stream));
+        // A whole message; then one in two fragments, with a ping between them.
+        let stream = [frame(0x81, b"whole"), frame(0x02, b"abcdef"), frame(0x89, b"p"), frame(0x80, b"ghi")].concat();
+        let mut sent = 0;
+        let mut told = Vec::new();
+        for until in [11, 17, 19, 22, 23, 30, 36, 37, 38, 39] {
+            leaving.write_all(&stream[sent..until]).await.unwrap();
+            peer.read_exact(&mut vec![0; until - sent]).await.unwrap();
+            sent = until;
+            told.push(leaving.part());
+        }
+        assert_eq!(told, [0, 0, 2, 5, 6, 6, 6, 7, 8, 0]);
     }
 
     #[tokio::test]

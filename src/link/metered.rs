@@ -77,6 +77,14 @@ impl<S> Metered<S> {
         self.lent.stream().map(Leaving::left).unwrap_or_default()
     }
 
+    /// Application bytes that have left of the next message that will have left whole.
+    pub(super) fn part(&mut self) -> usize
+    where
+        S: Wire,
+    {
+        self.lent.stream().map_or(0, |stream| stream.part())
+    }
+
     /// Messages that have begun to leave, and have not left whole.
     pub(super) fn begun(&mut self) -> usize {
         self.lent.stream().map_or(0, |stream| stream.begun())

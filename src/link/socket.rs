@@ -128,6 +128,11 @@ impl<S: Wire> Socket<S> {
         self.ws.get_mut().left()
     }
 
+    /// Application bytes that have left of the next message that will have left whole.
+    pub(super) fn part(&mut self) -> usize {
+        self.ws.get_mut().part()
+    }
+
     /// Messages that have begun to leave, and have not left whole.
     pub(super) fn begun(&mut self) -> usize {
         self.ws.get_mut().begun()

@@ -9,6 +9,7 @@ mod support;
 mod chaos;
 mod explain;
 mod frames;
+mod slow;
 mod spans;
 mod stalled;
 mod storm;

@@ -181,7 +181,12 @@ impl Connection {
             ConnectionInput::Dialled(established) => return self.on_dialled(now, established, shared, out),
             ConnectionInput::DialFailed(failure) => return self.on_dial_failed(failure),
             ConnectionInput::Heard => self.on_heard(now, shared),
-            ConnectionInput::Left { messages, pings } => self.on_left(now, messages, pings, shared, out),
+            ConnectionInput::Left { messages, pings, part } => {
+                self.on_left(now, messages, pings, shared, out);
+                if self.lane == Lane::Current {
+                    shared.outbox.part_left(part);
+                }
+            }
             ConnectionInput::CloseSent(code) => self.on_close_sent(code),
             ConnectionInput::Received(Received::Messages(payloads)) => self.on_messages(payloads, out),
             ConnectionInput::Received(Received::Pong(payload)) => self.on_pong(now, &payload, shared, out),

@@ -103,6 +103,8 @@ pub enum ConnectionInput {
         messages: usize,
         /// Pings that have.
         pings: u32,
+        /// Application bytes that have left of the message behind those.
+        part: usize,
     },
     /// A Close frame has been handed to the kernel, ours or the answer to the peer's; with this code, if it has one.
     CloseSent(Option<u16>),

@@ -389,9 +389,9 @@ fn each_write_that_the_kernel_takes_is_followed() {
     let mut bench = Bench::open();
     let ids = ["a", "bb", "ccc"].map(|word| bench.send(word));
     let _ = bench.frames();
-    bench.feed(ConnectionInput::Left { messages: 0, pings: 0 });
+    bench.feed(ConnectionInput::Left { messages: 0, pings: 0, part: 0 });
     assert_eq!((bench.link.buffered_amount(), bench.link.queued_messages()), (6, 3));
-    bench.feed(ConnectionInput::Left { messages: 2, pings: 0 });
+    bench.feed(ConnectionInput::Left { messages: 2, pings: 0, part: 0 });
     assert_eq!((bench.link.buffered_amount(), bench.link.queued_messages()), (3, 1));
     assert_eq!(bench.states(ids[1]), [receipt::State::Written]);
     assert_eq!(bench.states(ids[2]), []);
@@ -410,7 +410,7 @@ fn all_that_was_on_its_way_is_unknown_when_a_peer_that_reads_nothing_is_gone() {
     let ids: Vec<_> = (0..3000).map(|_| bench.send_unawaited("x")).collect();
     let _ = bench.frames();
     bench
-        .feed(ConnectionInput::Left { messages: 2900, pings: 0 })
+        .feed(ConnectionInput::Left { messages: 2900, pings: 0, part: 0 })
         .feed(ConnectionInput::Ended { begun: 100, detail: "reset".into() });
     assert!(ids.iter().all(|id| bench.states(*id).last() == Some(&receipt::State::Unknown)));
 }

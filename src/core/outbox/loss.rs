@@ -22,6 +22,7 @@ impl Outbox {
     /// is dead now, if there is one.
     pub fn lost(&mut self, begun: usize, code: Option<u16>, ended: &mut Vec<Ended>) -> Option<Box<Message>> {
         let (mut back, mut suspects) = (Vec::new(), 0);
+        self.part = 0;
         for written in self.unconfirmed.drain() {
             match written.kept {
                 Some((place, held)) => {

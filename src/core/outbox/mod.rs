@@ -50,6 +50,8 @@ pub struct Outbox {
     bytes: u64,
     /// Application bytes in transit.
     transit_bytes: u64,
+    /// Those that have left, of the first message in transit.
+    part: u64,
     /// Messages accepted so far: the place of the next one in the queue.
     accepted: u64,
     /// Messages pulled so far: the place of the newest one in the stream. Never starts over, so a mark of an earlier
@@ -170,6 +172,7 @@ impl Outbox {
     /// So many of those in transit, at most all, have been handed to the kernel whole: `Written`, and to be confirmed.
     pub fn left(&mut self, now: Instant, count: usize, sent: &mut Vec<Sent>, ended: &mut Vec<Ended>) {
         let count = count.min(self.in_transit.len());
+        self.part = 0;
         sent.reserve(count);
         ended.reserve(count);
         for _ in 0..count {
@@ -203,6 +206,11 @@ impl Outbox {
             // Ten thousand links must not each keep the room of their busiest moment.
             self.in_transit = VecDeque::new();
         }
+    }
+
+    /// So many bytes of the first message in transit have been handed to the kernel. Its room is given back when all of it has.
+    pub fn part_left(&mut self, bytes: usize) {
+        self.part = self.in_transit.front().map_or(0, |first| bytes.min(first.held.message.payload.len()) as u64);
     }
 
     /// A mark for a ping that is sent now: it covers all that was pulled before it, written or still in transit.
@@ -311,7 +319,7 @@ impl Outbox {
 
     /// Bytes of application data accepted and not yet handed to the network (WHATWG WebSockets §3.1), framing not counted.
     pub fn buffered_amount(&self) -> u64 {
-        self.bytes
+        self.bytes - self.part
     }
 
     /// Messages accepted and not yet handed to the network.

@@ -375,6 +375,11 @@ fn what_has_left_counts_at_once_while_the_rest_is_on_its_way() {
     desk.outbox.left(desk.now, 2, &mut desk.sent, &mut desk.told);
     assert_eq!(desk.told(), [1, 2].map(|id| (id, State::Written, None)));
     assert_eq!((desk.outbox.buffered_amount(), desk.outbox.len(), desk.sent.len()), (70, 2, 2));
+    // Of the third, a part; nothing that comes to nothing is taken off twice.
+    desk.outbox.part_left(20);
+    assert_eq!((desk.outbox.buffered_amount(), desk.outbox.len()), (50, 2));
+    desk.outbox.part_left(31);
+    assert_eq!(desk.outbox.buffered_amount(), 40);
     desk.lose(1);
     assert_eq!(desk.told(), [1, 2, 3].map(unknown));
     assert_eq!((desk.outbox.buffered_amount(), desk.pull(9)), (40, vec![40]));

@@ -124,7 +124,8 @@ impl<D: Dial> Driver<D> {
 
     fn tell_left(&mut self, now: Instant, lane: Lane, left: Left) {
         let messages = usize::try_from(left.messages).unwrap_or(usize::MAX);
-        self.feed_line(now, lane, ConnectionInput::Left { messages, pings: left.pings });
+        let part = if let Line::Open(socket) = self.line(lane) { socket.part() } else { 0 };
+        self.feed_line(now, lane, ConnectionInput::Left { messages, pings: left.pings, part });
     }
 
     fn tell_close(&mut self, now: Instant, lane: Lane, left: Left) {

@@ -52,7 +52,7 @@ impl World {
             let waiting = self.nodes[index].line(lane).unflushed.len() as u64;
             let messages = usize::try_from(self.chance.bits() % (waiting + 1)).expect("few");
             self.nodes[index].leave(lane, messages);
-            self.feed_line(index, lane, ConnectionInput::Left { messages, pings: 0 });
+            self.feed_line(index, lane, ConnectionInput::Left { messages, pings: 0, part: 0 });
         }
         if self.one_in(3) {
             self.nodes[index].read(lane, 1);

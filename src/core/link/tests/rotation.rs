@@ -247,7 +247,7 @@ fn a_long_message_on_its_way_gets_the_time_it_needs() {
     for _ in 0..10 {
         bench
             .pass(Duration::from_secs(4))
-            .feed(ConnectionInput::Left { messages: 0, pings: 0 })
+            .feed(ConnectionInput::Left { messages: 0, pings: 0, part: 0 })
             .feed(ConnectionInput::Heard);
     }
     assert_eq!((bench.stage(), bench.link.phase()), (Some("standby"), Phase::Ready));
