@@ -10,10 +10,10 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::Instant};
 
 use crate::support::{PATIENCE, daemon::Daemon, free_port, until};
 

@@ -14,7 +14,7 @@ use super::{Elsewhere, Request, outages::Place};
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// By each of their addresses and their endpoint.
-    lines: BTreeMap<(SocketAddr, Arc<str>), BTreeSet<u64>>,
+    by_address: BTreeMap<(SocketAddr, Arc<str>), BTreeSet<u64>>,
     /// Those that have other URLs, by their endpoint.
     elsewhere: BTreeMap<Arc<str>, BTreeSet<u64>>,
     count: usize,
@@ -25,7 +25,7 @@ impl Lines {
     pub(super) fn insert(&mut self, ticket: u64, request: &Request) {
         let endpoint = &request.link.endpoint;
         for address in &request.addresses {
-            self.lines.entry((*address, Arc::clone(endpoint))).or_default().insert(ticket);
+            self.by_address.entry((*address, Arc::clone(endpoint))).or_default().insert(ticket);
         }
         if request.elsewhere == Elsewhere::Tried {
             self.elsewhere.entry(Arc::clone(endpoint)).or_default().insert(ticket);
@@ -40,7 +40,7 @@ impl Lines {
         }
         let endpoint = &request.link.endpoint;
         for address in &request.addresses {
-            leave(&mut self.lines, &(*address, Arc::clone(endpoint)), ticket);
+            leave(&mut self.by_address, &(*address, Arc::clone(endpoint)), ticket);
         }
         leave(&mut self.elsewhere, endpoint, ticket);
         self.count -= 1;
@@ -53,12 +53,12 @@ impl Lines {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0 && self.lines.is_empty() && self.elsewhere.is_empty()
+        self.count == 0 && self.by_address.is_empty() && self.elsewhere.is_empty()
     }
 
     /// How many come before this one, where it is nearest to the front.
     pub(super) fn ahead(&self, ticket: u64, request: &Request) -> Option<usize> {
-        let line = |address: &SocketAddr| self.lines.get(&(*address, Arc::clone(&request.link.endpoint)));
+        let line = |address: &SocketAddr| self.by_address.get(&(*address, Arc::clone(&request.link.endpoint)));
         request.addresses.iter().filter_map(line).map(|line| line.range(..ticket).count()).min()
     }
 
@@ -75,7 +75,7 @@ impl Lines {
     /// The lines of those who wait for this place.
     pub(super) fn of<'a>(&'a self, (address, endpoint): &'a Place) -> impl Iterator<Item = &'a BTreeSet<u64>> {
         let first = (*address, endpoint.clone().unwrap_or_default());
-        self.lines
+        self.by_address
             .range(first..)
             .take_while(move |((of, by), _)| of == address && endpoint.as_ref().is_none_or(|endpoint| endpoint == by))
             .map(|(_, line)| line)

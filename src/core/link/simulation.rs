@@ -37,6 +37,7 @@ const LINKS: usize = 4;
 const STEPS: usize = 300;
 const WORLDS: u64 = 1500;
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct World {
     chance: Chance,
     now: Instant,
@@ -131,6 +132,10 @@ impl World {
             world.feed(index, Input::Start);
         }
         world
+    }
+
+    fn any_url(&mut self) -> usize {
+        usize::try_from(self.chance.bits() % self.policy.urls as u64).expect("few")
     }
 
     fn one_in(&mut self, many: u64) -> bool {
@@ -286,7 +291,7 @@ impl World {
         self.pass();
         self.open_door();
         if !self.calm && self.one_in(40) {
-            let url = (self.chance.bits() % self.policy.urls as u64) as usize;
+            let url = self.any_url();
             if self.hostile {
                 self.change_mood(url);
             }

@@ -14,7 +14,7 @@ use super::{super::pod::NAME, *};
 const MUCH_LATER: &str = "Retry-After: 3600\r\n";
 
 /// A server that is busy, and counts those who come.
-async fn busy(line: &'static str, listener: TcpListener) -> Arc<AtomicUsize> {
+fn busy(line: &'static str, listener: TcpListener) -> Arc<AtomicUsize> {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     tokio::spawn(async move {
@@ -76,7 +76,7 @@ async fn links_held_by_a_server_that_asks_to_come_later_try_the_next_url() {
     const LINKS: u32 = 6;
     let (first, second) = (listen(1, 0).await, listen(1, 0).await);
     let urls = [&first, &second].map(port);
-    let calls = busy(MUCH_LATER, first).await;
+    let calls = busy(MUCH_LATER, first);
     well(second);
     let [first, second] = urls.map(|port| format!("ws://127.0.0.1:{port}/"));
     let pool = started(&format!("[endpoints.e]\nurls = ['{first}', '{second}']\nlinks = {LINKS}")).await;
@@ -94,7 +94,7 @@ async fn held(links: u32) -> (Pool, Arc<AtomicUsize>, TcpListener) {
     NAME.with(|name| name.send_replace(Some([127, 0, 0, 1].into())));
     let first = listen(1, 0).await;
     let port = port(&first);
-    let calls = busy("", first).await;
+    let calls = busy("", first);
     let pool = started(&format!("[endpoints.e]\nurl = 'ws://moving.example:{port}/'\nlinks = {links}")).await;
     let waiting = async {
         while pool.inner.gate.0.waiting().len() < links as usize * 3 / 4 || calls.load(Ordering::SeqCst) < 2 {

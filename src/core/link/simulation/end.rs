@@ -6,7 +6,7 @@ impl World {
     /// The world turns benign, or at least one server does: every link must come back by itself, or by a `resume` where it was paused.
     pub(super) fn recover(&mut self) {
         (self.calm, self.benign, self.hostile) = (true, true, false);
-        let (well, urls) = ((self.chance.bits() % self.policy.urls as u64) as usize, self.policy.urls);
+        let (well, urls) = (self.any_url(), self.policy.urls);
         for url in 0..urls {
             let bad = [Mood::Down, hosts::BUSY][(self.chance.bits() % 2) as usize];
             self.hosts.servers[url].mood = if url == well || self.one_in(2) { Mood::Well } else { bad };

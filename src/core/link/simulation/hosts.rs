@@ -152,14 +152,14 @@ impl World {
     fn follow(&mut self, ticket: u64, word: Word) {
         let (index, lane) = self.who(ticket);
         let urls = self.policy.urls;
-        let line = self.nodes[index].line(lane);
-        line.asked = None;
+        let transport = self.nodes[index].line(lane);
+        transport.asked = None;
         match word {
-            Word::Again => line.passed = 0,
+            Word::Again => transport.passed = 0,
             Word::Elsewhere => {
-                line.passed += 1;
-                line.url = (line.url + 1) % urls;
-                let url = line.url;
+                transport.passed += 1;
+                transport.url = (transport.url + 1) % urls;
+                let url = transport.url;
                 self.feed_line(index, lane, ConnectionInput::PassedOver(url));
             }
         }
@@ -168,11 +168,11 @@ impl World {
 
     fn let_in(&mut self, ticket: u64, address: SocketAddr) {
         let (index, lane) = self.who(ticket);
-        let line = self.nodes[index].line(lane);
-        line.asked = None;
-        line.place = Some((ticket, address));
-        if self.hosts.address(line.url) != address && line.moves < MOVES {
-            line.moves += 1;
+        let transport = self.nodes[index].line(lane);
+        transport.asked = None;
+        transport.place = Some((ticket, address));
+        if self.hosts.address(transport.url) != address && transport.moves < MOVES {
+            transport.moves += 1;
             self.give_back(index, lane, Some(Verdict::Moved));
             self.knock(index, lane);
             return;
@@ -196,9 +196,9 @@ impl World {
     }
 
     pub(super) fn end_dial(&mut self, index: usize, lane: Lane, verdict: Option<Verdict>) {
-        let line = self.nodes[index].line(lane);
-        line.dialing = false;
-        if let Some(ticket) = line.asked.take() {
+        let transport = self.nodes[index].line(lane);
+        transport.dialing = false;
+        if let Some(ticket) = transport.asked.take() {
             self.hosts.door.withdraw(ticket);
         }
         self.give_back(index, lane, verdict);
@@ -247,8 +247,8 @@ impl World {
             timings: Steps::default(),
         };
         self.end_dial(index, lane, Some(Verdict::Up));
-        let line = self.nodes[index].line(lane);
-        (line.open, line.mood) = (true, Some(mood));
+        let transport = self.nodes[index].line(lane);
+        (transport.open, transport.mood) = (true, Some(mood));
         self.feed_line(index, lane, ConnectionInput::Dialled(Box::new(established)));
     }
 
