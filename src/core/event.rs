@@ -1,5 +1,8 @@
 //! Everything that can be known about a link, told once: one `Event` becomes one log line, one metric, one line of the
 //! flight recorder and, where consumers care, one entry of the inbox.
+//!
+//! What a reader would get wrong: an event is to be looked at. What must become of messages and receipts hangs on none: that is a
+//! `link::Command`. So a new one is met by who looks at all of them, the log and the flight recorder, and by nobody else.
 
 use std::{
     fmt,
@@ -11,8 +14,7 @@ use std::{
 use super::{
     chaos::Fault,
     close::{ABNORMAL, Cause, Closed},
-    message::Payload,
-    outbox::{Ended, Sent},
+    outbox::Sent,
     phase::{Phase, Reason},
 };
 
@@ -222,22 +224,8 @@ pub enum Event {
         /// How long it was open.
         age: Duration,
     },
-    /// Messages arrived, in this order, at least one.
-    Messages {
-        /// The connection they arrived on.
-        generation: u64,
-        /// Their data.
-        payloads: Vec<Payload>,
-    },
     /// Messages were handed to the kernel in full, at least one.
     Written(Vec<Sent>),
-    /// Messages reached other states of their receipts, in this order, at least one.
-    Receipts {
-        /// Which, and what became of them.
-        reached: Vec<Ended>,
-        /// The connection concerned.
-        generation: Option<u64>,
-    },
     /// A ping left.
     PingSent,
     /// Its pong arrived.
@@ -270,55 +258,14 @@ pub enum Event {
 }
 
 impl Event {
-    /// The connection that it belongs to, where that is not simply the current one.
-    pub const fn generation(&self) -> Option<u64> {
-        match self {
-            Self::Opened { generation, .. }
-            | Self::Closed { generation, .. }
-            | Self::Messages { generation, .. }
-            | Self::Injected { generation, .. }
-            | Self::Rotated { to: generation, .. } => Some(*generation),
-            Self::Receipts { generation, .. } => *generation,
-            Self::Phase { .. }
-            | Self::Dialing { .. }
-            | Self::DialFailed(_)
-            | Self::Rotating { .. }
-            | Self::RotateFailed { .. }
-            | Self::Written(_)
-            | Self::PingSent
-            | Self::Pong { .. }
-            | Self::PongRefused { .. }
-            | Self::HeartbeatTimeout { .. }
-            | Self::Panicked { .. } => None,
-        }
-    }
-
-    /// Whether the link goes on as before: messages and control frames pass, and receipts follow them.
+    /// Whether the link goes on as before: messages and control frames pass.
     pub const fn is_passing(&self) -> bool {
-        self.is_traffic()
-            || matches!(self, Self::Receipts { .. } | Self::PingSent | Self::Pong { .. } | Self::PongRefused { .. })
+        self.is_traffic() || matches!(self, Self::PingSent | Self::Pong { .. } | Self::PongRefused { .. })
     }
 
     /// Whether it only says that messages passed: there may be very many, and nothing else that can be seen of a link changes.
     pub const fn is_traffic(&self) -> bool {
-        match self {
-            Self::Messages { .. } | Self::Written(_) => true,
-            Self::Phase { .. }
-            | Self::Dialing { .. }
-            | Self::DialFailed(_)
-            | Self::Rotating { .. }
-            | Self::RotateFailed { .. }
-            | Self::Rotated { .. }
-            | Self::Opened { .. }
-            | Self::Closed { .. }
-            | Self::Receipts { .. }
-            | Self::PingSent
-            | Self::Pong { .. }
-            | Self::PongRefused { .. }
-            | Self::HeartbeatTimeout { .. }
-            | Self::Injected { .. }
-            | Self::Panicked { .. } => false,
-        }
+        matches!(self, Self::Written(_))
     }
 }
 

@@ -245,7 +245,18 @@ impl<D: Dial> Driver<D> {
 
     fn execute(&mut self, now: Instant, commands: Commands) {
         for command in commands {
-            self.again |= !matches!(&command, Command::Tell(event) if event.is_passing());
+            self.again |= match &command {
+                Command::Tell(event) => !event.is_passing(),
+                Command::Deliver { .. } | Command::Settle { .. } => false,
+                Command::Dial { .. }
+                | Command::GiveUp(_)
+                | Command::Hangup(_)
+                | Command::Switch
+                | Command::Keep(_)
+                | Command::Mark { .. }
+                | Command::Bury(_)
+                | Command::Done => true,
+            };
             match command {
                 Command::Dial { lane, url, urgent } => self.dial(now, lane, (url, urgent)),
                 Command::GiveUp(lane) => self.give_up(now, lane),
@@ -257,6 +268,11 @@ impl<D: Dial> Driver<D> {
                         self.show(now);
                     }
                     self.host.tell(&self.link, event);
+                }
+                Command::Deliver { generation, payloads } => self.host.deliver(generation, payloads),
+                Command::Settle { reached, generation } => {
+                    self.show(now);
+                    self.host.settle(&self.link, reached, generation);
                 }
                 Command::Keep(keep) => self.host.keep(&keep, now),
                 Command::Mark { ids, marked } => self.host.mark(&ids, marked),

@@ -46,8 +46,8 @@ use crate::core::{
     door::{Knock, Verdict, Word},
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
-    message::{Message, MessageId},
-    outbox::{Keep, Refusal},
+    message::{Message, MessageId, Payload},
+    outbox::{self, Keep, Refusal},
     receipt::Fate,
 };
 
@@ -156,6 +156,10 @@ pub enum Offered {
 pub trait Host: Send + Sync + 'static {
     /// A fact, at the moment it became one. `link` is the state after it.
     fn tell(&self, link: &Link, event: Event);
+    /// Hands messages that arrived on this connection to consumers, in this order, at least one.
+    fn deliver(&self, generation: u64, payloads: Vec<Payload>);
+    /// Notes that messages reached other states of their receipts, in this order, at least one.
+    fn settle(&self, link: &Link, reached: Vec<outbox::Ended>, generation: Option<u64>);
     /// The state changed. Called before anyone is told of a change, and before any reply to an order of this turn is sent.
     fn show(&self, link: &Link, now: Instant);
     /// Begins to put a message on disk; the answer is announced by `Order::Disk`.

@@ -1,4 +1,4 @@
-//! An `Event` becomes a log line and a metric: here, in one exhaustive match, and nowhere else.
+//! An `Event` becomes a log line and a metric: here, in one exhaustive match, and nowhere else. So does what a link does for its messages.
 //!
 //! Lines have constant messages; what varies is in fields. What an operator should look at is `warn`, the life of a link is
 //! `info`, traffic is `debug`. What the operator's own policy drops (a full outbox, a newer key) is no surprise: `debug`.
@@ -11,7 +11,7 @@ use super::handles::LinkMetrics;
 use crate::core::{
     close::Closed,
     event::{DialFailure, Established, Event, LinkId, Timings},
-    message::MessageId,
+    message::{MessageId, Payload},
     outbox::{Ended, Sent},
     phase::{Phase, Reason},
     receipt::{Fate, State},
@@ -44,19 +44,7 @@ impl LinkMetrics {
                 self.connection_age.observe(age.as_secs_f64());
                 log_closed(link, *generation, closed, millis(*age));
             }
-            Event::Messages { generation, payloads } => {
-                self.on_received(payloads.iter().map(|payload| (payload.kind(), payload.len())));
-                for (kind, bytes) in payloads.iter().map(|payload| (payload.kind().as_str(), payload.len())) {
-                    debug!(%link, generation, kind, bytes, "message received");
-                }
-            }
             Event::Written(sent) => self.on_sent(link, sent),
-            Event::Receipts { reached, generation } => {
-                for Ended { id, state, fate } in reached {
-                    self.on_receipt(*state, *fate);
-                    log_receipt(link, *id, *state, (*fate, *generation));
-                }
-            }
             Event::PingSent => {
                 self.pings_sent.inc();
                 debug!(%link, "ping sent");
@@ -77,6 +65,22 @@ impl LinkMetrics {
                 self.panics.inc();
                 error!(%link, count, "link task panicked");
             }
+        }
+    }
+
+    /// Tells of messages that arrived, as they are handed to consumers.
+    pub fn tell_received(&self, link: &LinkId, generation: u64, payloads: &[Payload]) {
+        self.on_received(payloads.iter().map(|payload| (payload.kind(), payload.len())));
+        for (kind, bytes) in payloads.iter().map(|payload| (payload.kind().as_str(), payload.len())) {
+            debug!(%link, generation, kind, bytes, "message received");
+        }
+    }
+
+    /// Tells of new states of receipts, before those who wait for them know.
+    pub fn tell_receipts(&self, link: &LinkId, reached: &[Ended], generation: Option<u64>) {
+        for Ended { id, state, fate } in reached {
+            self.on_receipt(*state, *fate);
+            log_receipt(link, *id, *state, (*fate, generation));
         }
     }
 

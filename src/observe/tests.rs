@@ -117,7 +117,7 @@ fn attempts_are_counted_once_by_their_result() {
 #[test]
 fn messages_and_their_bytes_are_counted_by_direction_and_type() {
     let world = World::new(false);
-    world.tell(&Event::Messages { generation: 1, payloads: vec![Payload::from("grüße")] });
+    world.receive("grüße");
     world.tell(&Event::Written(vec![Sent { kind: Kind::Binary, bytes: 3, waited: Duration::from_millis(20) }]));
     for (direction, kind, messages, bytes) in
         [("in", "text", "1", "7"), ("in", "binary", "0", "0"), ("out", "binary", "1", "3"), ("out", "text", "0", "0")]
@@ -141,7 +141,7 @@ fn receipts_count_each_outcome_and_losses_their_reason() {
         (State::Expired, Some(Fate::Ttl)),
         (State::Dropped, Some(Fate::Evicted)),
     ] {
-        world.tell(&receipt(state, fate));
+        world.settle(state, fate);
     }
     for (outcome, count) in
         [("written", "2"), ("confirmed", "1"), ("unknown", "1"), ("expired", "1"), ("dropped", "1"), ("dead", "0")]
@@ -277,6 +277,14 @@ impl World {
         self.handles.tell(&self.id, event);
     }
 
+    fn receive(&self, text: &str) {
+        self.handles.tell_received(&self.id, 1, &[Payload::from(text)]);
+    }
+
+    fn settle(&self, state: State, fate: Option<Fate>) {
+        self.handles.tell_receipts(&self.id, &[Ended { id: MessageId(7), state, fate }], Some(1));
+    }
+
     fn text(&self) -> String {
         render(&self.registry)
     }
@@ -318,8 +326,4 @@ fn opened() -> Event {
         timings: Steps::default(),
     };
     Event::Opened { generation: 1, established: Arc::new(established) }
-}
-
-fn receipt(state: State, fate: Option<Fate>) -> Event {
-    Event::Receipts { reached: vec![Ended { id: MessageId(7), state, fate }], generation: Some(1) }
 }

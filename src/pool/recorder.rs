@@ -41,9 +41,12 @@ struct Entry {
     what: What,
 }
 
+/// What happened, and on which connection, where that is not simply the current one.
+pub(super) type Transition = (What, Option<u64>);
+
 /// What happened; what is long is in a box, because most is not.
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Phase {
         from: Phase,
         delay: Option<Millis>,
@@ -71,7 +74,7 @@ enum What {
 }
 
 #[derive(Debug)]
-struct Failed {
+pub(super) struct Failed {
     cause: Cause,
     status: Option<u16>,
     detail: Box<str>,
@@ -80,7 +83,7 @@ struct Failed {
 
 /// A duration of up to 49 days; a longer one stays there.
 #[derive(Debug, Clone, Copy)]
-struct Millis(u32);
+pub(super) struct Millis(u32);
 
 impl From<Duration> for Millis {
     fn from(duration: Duration) -> Self {
@@ -95,9 +98,8 @@ impl From<Millis> for Duration {
 }
 
 impl Recorder {
-    /// Remembers an event, where it is a transition; `shown` is the link after it.
-    pub(super) fn record(&mut self, event: &Event, at: SystemTime, shown: &Shown) {
-        let Some(what) = what(event) else { return };
+    /// Remembers a transition; `shown` is the link after it.
+    pub(super) fn record(&mut self, (what, generation): Transition, at: SystemTime, shown: &Shown) {
         if self.0.len() == HISTORY {
             self.0.pop_front();
         }
@@ -107,7 +109,7 @@ impl Recorder {
         }
         self.0.push_back(Entry {
             at: u64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or_default(),
-            generation: number(event.generation().unwrap_or(shown.generation())),
+            generation: number(generation.unwrap_or(shown.generation())),
             attempt: u16::try_from(shown.attempt()).unwrap_or(u16::MAX),
             phase: shown.phase(),
             reason: shown.reason(),
@@ -178,52 +180,30 @@ impl Recorder {
     }
 }
 
-/// Whether the recorder keeps it: traffic is not asked for its lock.
-pub(super) fn is_transition(event: &Event) -> bool {
-    match event {
-        Event::Phase { .. }
-        | Event::Dialing { .. }
-        | Event::DialFailed(_)
-        | Event::Rotating { .. }
-        | Event::RotateFailed { .. }
-        | Event::Rotated { .. }
-        | Event::Opened { .. }
-        | Event::Closed { .. }
-        | Event::HeartbeatTimeout { .. }
-        | Event::Injected { .. }
-        | Event::Panicked { .. } => true,
-        Event::PongRefused { first } => *first,
-        Event::Messages { .. } | Event::Written(_) | Event::Receipts { .. } | Event::PingSent | Event::Pong { .. } => {
-            false
-        }
-    }
-}
-
-fn what(event: &Event) -> Option<What> {
+/// An event as the recorder keeps it, with the connection that it belongs to, where that is not simply the current one. `None`: it is
+/// no transition, and need not ask for the recorder's lock.
+pub(super) fn transition(event: &Event) -> Option<Transition> {
+    let short = |url: usize| u16::try_from(url).unwrap_or(u16::MAX);
     Some(match event {
-        Event::Phase { from, delay, .. } => What::Phase { from: *from, delay: delay.map(Millis::from) },
-        Event::Dialing { url, .. } => What::Dial { url: u16::try_from(*url).unwrap_or(u16::MAX) },
-        Event::DialFailed(failure) => What::Failed(Box::new((&**failure).into())),
-        Event::Rotating { attempt, url } => What::Rotating {
-            attempt: u16::try_from(*attempt).unwrap_or(u16::MAX),
-            url: u16::try_from(*url).unwrap_or(u16::MAX),
-        },
-        Event::RotateFailed { failure, delay } => {
-            What::RotateFailed(Box::new(((&**failure).into(), delay.map(Millis::from))))
+        Event::Phase { from, delay, .. } => (What::Phase { from: *from, delay: delay.map(Millis::from) }, None),
+        Event::Dialing { url, .. } => (What::Dial { url: short(*url) }, None),
+        Event::DialFailed(failure) => (What::Failed(Box::new((&**failure).into())), None),
+        Event::Rotating { attempt, url } => {
+            (What::Rotating { attempt: u16::try_from(*attempt).unwrap_or(u16::MAX), url: short(*url) }, None)
         }
-        Event::Rotated { from, .. } => What::Rotated { from: number(*from) },
-        Event::Opened { established, .. } => What::Open(Arc::clone(established)),
-        Event::Closed { closed, age, .. } => What::Closed(Box::new((Closed::clone(closed), (*age).into()))),
-        Event::HeartbeatTimeout { silent } => What::Silent((*silent).into()),
-        Event::Injected { fault, .. } => What::Injected(Box::new(fault.clone())),
-        Event::Panicked { count } => What::Panicked(*count),
-        Event::PongRefused { first: true } => What::PongRefused,
-        Event::Messages { .. }
-        | Event::Written(_)
-        | Event::Receipts { .. }
-        | Event::PingSent
-        | Event::Pong { .. }
-        | Event::PongRefused { first: false } => return None,
+        Event::RotateFailed { failure, delay } => {
+            (What::RotateFailed(Box::new(((&**failure).into(), delay.map(Millis::from)))), None)
+        }
+        Event::Rotated { from, to } => (What::Rotated { from: number(*from) }, Some(*to)),
+        Event::Opened { generation, established } => (What::Open(Arc::clone(established)), Some(*generation)),
+        Event::Closed { generation, closed, age } => {
+            (What::Closed(Box::new((Closed::clone(closed), (*age).into()))), Some(*generation))
+        }
+        Event::HeartbeatTimeout { silent } => (What::Silent((*silent).into()), None),
+        Event::Injected { generation, fault } => (What::Injected(Box::new(fault.clone())), Some(*generation)),
+        Event::Panicked { count } => (What::Panicked(*count), None),
+        Event::PongRefused { first: true } => (What::PongRefused, None),
+        Event::Written(_) | Event::PingSent | Event::Pong { .. } | Event::PongRefused { first: false } => return None,
     })
 }
 

@@ -17,7 +17,7 @@ use super::{
     gauges::Vitals,
     pulse::Rest,
     receipts::{Receipts, Verdict},
-    recorder::{self, Recorder},
+    recorder::{self, Recorder, Transition},
     shown::Shown,
     spool::{Answer, Spool},
     traffic::Counters,
@@ -29,8 +29,8 @@ use crate::{
         close::Closed,
         event::{Certificates, Event, LinkId},
         link::{Input, Link},
-        message::{Message, MessageId},
-        outbox::{Delivery, Keep},
+        message::{Message, MessageId, Payload},
+        outbox::{Delivery, Ended, Keep},
         phase::{Phase, ReadyState},
         receipt::{Fate, State},
     },
@@ -186,7 +186,9 @@ impl Slot {
         seen.unconfirmed = 0;
         seen.vitals.oldest_queued = None;
         seen.rest = Rest::beginning();
-        seen.record(&event, SystemTime::now());
+        if let Some(transition) = recorder::transition(&event) {
+            seen.record(transition, SystemTime::now());
+        }
     }
 
     /// What takes the disk's answers to the link's task.
@@ -238,62 +240,30 @@ impl Slot {
         self.sinks.inbox.publish(&self.id, generation, at, [item]);
     }
 
+    /// Publishes the events that consumers read.
     fn publish_event(&self, link: &Link, at: SystemTime, event: &Event) {
-        match event {
-            Event::Opened { generation, established } => {
-                let item =
-                    Item::Open { protocol: established.protocol.clone(), extensions: established.extensions.clone() };
-                self.publish(*generation, at, item);
-                let (lost, heard_until) = {
-                    let mut seen = self.seen();
-                    (seen.lost.take(), seen.heard_until.take())
-                };
-                if let Some(from) = heard_until.or(lost.map(|lost| lost.0)) {
-                    self.publish(*generation, at, Item::LinkGap { from, to: at });
-                }
+        if let Event::Opened { generation, established } = event {
+            let item =
+                Item::Open { protocol: established.protocol.clone(), extensions: established.extensions.clone() };
+            self.publish(*generation, at, item);
+            let (lost, heard_until) = {
+                let mut seen = self.seen();
+                (seen.lost.take(), seen.heard_until.take())
+            };
+            if let Some(from) = heard_until.or(lost.map(|lost| lost.0)) {
+                self.publish(*generation, at, Item::LinkGap { from, to: at });
             }
-            Event::Closed { generation, closed, .. } => {
-                self.publish_end(*generation, at, closed, closed.cause.is_failure());
-                // An old connection that has been replaced is no loss.
-                if link.ready_state() != ReadyState::Open {
-                    self.seen().lost.get_or_insert_with(|| Box::new((at, Closed::clone(closed))));
-                }
+        } else if let Event::Closed { generation, closed, .. } = event {
+            self.publish_end(*generation, at, closed, closed.cause.is_failure());
+            // An old connection that has been replaced is no loss.
+            if link.ready_state() != ReadyState::Open {
+                self.seen().lost.get_or_insert_with(|| Box::new((at, Closed::clone(closed))));
             }
-            Event::DialFailed(failure) => {
-                // A connection that was never open is failed, whoever ended it.
-                self.publish_end(link.generation(), at, &failure.closed(), true);
-            }
-            Event::Phase { to, reason, .. } => {
-                self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
-            }
-            Event::Receipts { reached, generation } => {
-                let is_held = link.outbox_policy().delivery == Delivery::AtLeastOnce;
-                if !self.durable.load(Ordering::Relaxed) {
-                    self.sinks.receipts.advance(reached, at, *generation, is_held);
-                    return;
-                }
-                for one in reached {
-                    if is_held && one.state == State::Written {
-                        self.sinks.receipts.advance(slice::from_ref(one), at, *generation, is_held);
-                    } else {
-                        self.sinks.spool.settle(one.id, (one.state, one.fate), *generation);
-                    }
-                }
-            }
-            // Published where they can be moved.
-            Event::Messages { .. }
-            | Event::Dialing { .. }
-            // The connection that is there goes on: nothing for consumers.
-            | Event::Rotating { .. }
-            | Event::RotateFailed { .. }
-            | Event::Rotated { .. }
-            | Event::Written(_)
-            | Event::PingSent
-            | Event::Pong { .. }
-            | Event::PongRefused { .. }
-            | Event::HeartbeatTimeout { .. }
-            | Event::Injected { .. }
-            | Event::Panicked { .. } => {}
+        } else if let Event::DialFailed(failure) = event {
+            // A connection that was never open is failed, whoever ended it.
+            self.publish_end(link.generation(), at, &failure.closed(), true);
+        } else if let Event::Phase { to, reason, .. } = event {
+            self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
         }
     }
 
@@ -312,17 +282,36 @@ impl Host for Slot {
         let at = SystemTime::now();
         self.metrics.tell(&self.id, &event);
         self.traffic.count(&event);
-        if recorder::is_transition(&event) {
+        if let Some(transition) = recorder::transition(&event) {
             let mut seen = self.seen();
-            seen.record(&event, at);
+            seen.record(transition, at);
             if let Some(spans) = &self.sinks.spans {
                 spans.tell(&self.id, at, &event, (seen.shown.url(), seen.shown.attempt()));
             }
         }
-        if let Event::Messages { generation, payloads } = event {
-            self.sinks.inbox.publish(&self.id, generation, at, payloads.into_iter().map(Item::Message));
-        } else {
-            self.publish_event(link, at, &event);
+        self.publish_event(link, at, &event);
+    }
+
+    fn deliver(&self, generation: u64, payloads: Vec<Payload>) {
+        self.metrics.tell_received(&self.id, generation, &payloads);
+        self.traffic.received(&payloads);
+        let messages = payloads.into_iter().map(Item::Message);
+        self.sinks.inbox.publish(&self.id, generation, SystemTime::now(), messages);
+    }
+
+    fn settle(&self, link: &Link, reached: Vec<Ended>, generation: Option<u64>) {
+        let at = SystemTime::now();
+        self.metrics.tell_receipts(&self.id, &reached, generation);
+        let is_held = link.outbox_policy().delivery == Delivery::AtLeastOnce;
+        if !self.durable.load(Ordering::Relaxed) {
+            return self.sinks.receipts.advance(&reached, at, generation, is_held);
+        }
+        for one in &reached {
+            if is_held && one.state == State::Written {
+                self.sinks.receipts.advance(slice::from_ref(one), at, generation, is_held);
+            } else {
+                self.sinks.spool.settle(one.id, (one.state, one.fate), generation);
+            }
         }
     }
 
@@ -410,8 +399,8 @@ impl Drop for Slot {
 }
 
 impl Seen {
-    fn record(&mut self, event: &Event, at: SystemTime) {
-        self.recorder.record(event, at, &self.shown);
+    fn record(&mut self, transition: Transition, at: SystemTime) {
+        self.recorder.record(transition, at, &self.shown);
     }
 }
 

@@ -20,37 +20,27 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Counts messages received or written.
+    /// Counts messages received.
+    pub(super) fn received(&self, payloads: &[Payload]) {
+        let bytes = payloads.iter().map(Payload::len).sum();
+        add((&self.received_messages, payloads.len()), (&self.received_bytes, bytes));
+        self.pinged.store(false, Ordering::Relaxed);
+    }
+
+    /// Counts messages written, and ends that follow a ping.
     pub(super) fn count(&self, event: &Event) {
-        match event {
-            Event::Messages { payloads, .. } => {
-                let bytes = payloads.iter().map(Payload::len).sum();
-                add((&self.received_messages, payloads.len()), (&self.received_bytes, bytes));
-                self.pinged.store(false, Ordering::Relaxed);
-            }
-            Event::Written(sent) => {
-                let bytes = sent.iter().map(|sent| sent.bytes).sum();
-                add((&self.sent_messages, sent.len()), (&self.sent_bytes, bytes));
-            }
-            Event::PingSent => self.pinged.store(true, Ordering::Relaxed),
-            Event::Pong { .. } | Event::Opened { .. } => self.pinged.store(false, Ordering::Relaxed),
-            Event::Closed { closed, .. } => {
-                let is_after_ping = self.pinged.swap(false, Ordering::Relaxed)
-                    && matches!(closed.cause, Cause::Reset | Cause::Remote | Cause::Protocol);
-                let times = self.ended_after_ping.load(Ordering::Relaxed).saturating_add(1);
-                self.ended_after_ping.store(if is_after_ping { times } else { 0 }, Ordering::Relaxed);
-            }
-            Event::Phase { .. }
-            | Event::Dialing { .. }
-            | Event::DialFailed(_)
-            | Event::Rotating { .. }
-            | Event::RotateFailed { .. }
-            | Event::Rotated { .. }
-            | Event::Receipts { .. }
-            | Event::PongRefused { .. }
-            | Event::HeartbeatTimeout { .. }
-            | Event::Injected { .. }
-            | Event::Panicked { .. } => {}
+        if let Event::Written(sent) = event {
+            let bytes = sent.iter().map(|sent| sent.bytes).sum();
+            add((&self.sent_messages, sent.len()), (&self.sent_bytes, bytes));
+        } else if let Event::PingSent = event {
+            self.pinged.store(true, Ordering::Relaxed);
+        } else if let Event::Pong { .. } | Event::Opened { .. } = event {
+            self.pinged.store(false, Ordering::Relaxed);
+        } else if let Event::Closed { closed, .. } = event {
+            let is_after_ping = self.pinged.swap(false, Ordering::Relaxed)
+                && matches!(closed.cause, Cause::Reset | Cause::Remote | Cause::Protocol);
+            let times = self.ended_after_ping.load(Ordering::Relaxed).saturating_add(1);
+            self.ended_after_ping.store(if is_after_ping { times } else { 0 }, Ordering::Relaxed);
         }
     }
 

@@ -295,7 +295,7 @@ impl Connection {
             // WHATWG §4: a message that arrives while readyState is not OPEN is dropped.
             (Stage::Closing(_), Lane::Current) | (Stage::Dialing { .. }, _) => return,
         };
-        out.push(Command::Tell(Event::Messages { generation: open.generation, payloads }));
+        out.push(Command::Deliver { generation: open.generation, payloads });
     }
 
     fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, shared: &Shared) -> Option<Change> {
@@ -365,7 +365,7 @@ impl Connection {
     fn tell_receipts(&self, reached: Vec<outbox::Ended>, out: &mut Commands) {
         if !reached.is_empty() {
             let generation = self.open().map(|open| open.generation);
-            out.push(Command::Tell(Event::Receipts { reached, generation }));
+            out.push(Command::Settle { reached, generation });
         }
     }
 }

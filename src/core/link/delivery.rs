@@ -8,7 +8,6 @@ use super::{
 };
 use crate::core::{
     close::{Cause, CloseFrame, NORMAL},
-    event::Event,
     message::MessageId,
     outbox::{Delivery, Ended},
 };
@@ -23,7 +22,7 @@ impl Link {
     pub(super) fn tell_receipts(&self, reached: Vec<Ended>, out: &mut Commands) {
         if !reached.is_empty() {
             let generation = (self.generation > 0).then_some(self.generation);
-            out.push(Command::Tell(Event::Receipts { reached, generation }));
+            out.push(Command::Settle { reached, generation });
         }
     }
 

@@ -11,7 +11,7 @@ use crate::core::{
     close::{Cause, CloseFrame},
     event::{DialFailure, Established, Event},
     message::{Message, MessageId, Payload},
-    outbox::Keep,
+    outbox::{Ended, Keep},
     phase::Reason,
     receipt::Fate,
 };
@@ -161,6 +161,20 @@ pub enum Command {
     Switch,
     /// Tell the world.
     Tell(Event),
+    /// Hand messages that arrived to consumers, in this order, at least one.
+    Deliver {
+        /// The connection they arrived on.
+        generation: u64,
+        /// Their data.
+        payloads: Vec<Payload>,
+    },
+    /// Note that messages reached other states of their receipts, in this order, at least one.
+    Settle {
+        /// Which, and what became of them.
+        reached: Vec<Ended>,
+        /// The connection concerned.
+        generation: Option<u64>,
+    },
     /// Put this message on disk and answer with `Input::Stored` or `Input::NotStored`. Orders of one link stay in order.
     Keep(Box<Keep>),
     /// Note on disk that these may have begun to leave, and answer with `Input::Marked`; or take that note back.

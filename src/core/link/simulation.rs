@@ -172,7 +172,7 @@ impl World {
                     self.lose(index, lane);
                 }
                 Command::Switch => self.nodes[index].lines.swap(0, 1),
-                Command::Tell(Event::Receipts { reached, .. }) => {
+                Command::Settle { reached, .. } => {
                     for Ended { id, state, .. } in reached {
                         self.settle(index, id, state);
                     }
@@ -180,7 +180,7 @@ impl World {
                 Command::Tell(Event::Phase { delay: Some(delay), .. }) => {
                     assert!(delay <= Duration::from_mins(11), "delay {delay:?}");
                 }
-                Command::Tell(_) | Command::Done | Command::Bury(_) => {}
+                Command::Tell(_) | Command::Deliver { .. } | Command::Done | Command::Bury(_) => {}
                 Command::Keep(keep) => {
                     let answer = if self.one_in(8) {
                         Input::NotStored { place: keep.place, id: keep.id }

@@ -135,7 +135,7 @@ impl Bench {
         self.said
             .iter()
             .filter_map(|command| match command {
-                Command::Tell(Event::Receipts { reached, .. }) => Some(reached),
+                Command::Settle { reached, .. } => Some(reached),
                 _ => None,
             })
             .flatten()
@@ -342,7 +342,7 @@ fn an_operators_close_goes_after_what_is_in_transit_and_ends_in_paused() {
     bench.feed(close(3000)).feed(ended());
     assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Paused, Reason::Operator));
     assert_eq!(bench.link.poll_timeout(), None);
-    assert!(!bench.said.iter().any(|command| matches!(command, Command::Tell(Event::Messages { .. }))));
+    assert!(!bench.said.iter().any(|command| matches!(command, Command::Deliver { .. })));
     bench.feed(Input::Verb(Verb::Resume));
     assert_eq!(bench.link.phase(), Phase::Connecting);
 }

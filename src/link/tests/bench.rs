@@ -23,7 +23,7 @@ use crate::{
         event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
         link::{Input, Link, Policy, Verb},
         message::{Kind, Message, MessageId, Payload},
-        outbox::{Keep, Refusal},
+        outbox::{Ended, Keep, Refusal},
         phase::{Phase, Reason},
         receipt::{Fate, State},
     },
@@ -47,6 +47,8 @@ pub(super) enum Answer {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) events: Vec<Event>,
+    pub(super) delivered: Vec<Payload>,
+    pub(super) reached: Vec<Ended>,
     pub(super) phase: Option<Phase>,
     pub(super) buffered: u64,
 }
@@ -59,13 +61,13 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn note(&self, link: &Link, event: Option<Event>) {
-        let mut seen = self.seen.lock().unwrap();
-        seen.events.extend(event);
-        seen.phase = Some(link.phase());
-        seen.buffered = link.buffered_amount();
-        drop(seen);
+    fn note(&self, what: impl FnOnce(&mut Seen)) {
+        what(&mut self.seen.lock().unwrap());
         self.news.send_modify(|version| *version += 1);
+    }
+
+    fn follow(&self, link: &Link) {
+        self.note(|seen| (seen.phase, seen.buffered) = (Some(link.phase()), link.buffered_amount()));
     }
 }
 
@@ -91,11 +93,21 @@ impl Host for Recorder {
     }
 
     fn tell(&self, link: &Link, event: Event) {
-        self.note(link, Some(event));
+        self.note(|seen| seen.events.push(event));
+        self.follow(link);
+    }
+
+    fn deliver(&self, _: u64, payloads: Vec<Payload>) {
+        self.note(|seen| seen.delivered.extend(payloads));
+    }
+
+    fn settle(&self, link: &Link, reached: Vec<Ended>, _: Option<u64>) {
+        self.note(|seen| seen.reached.extend(reached));
+        self.follow(link);
     }
 
     fn show(&self, link: &Link, _: Instant) {
-        self.note(link, None);
+        self.follow(link);
     }
 }
 
@@ -259,32 +271,19 @@ impl Bench {
 
     /// What has arrived once there are `count` messages.
     pub(super) async fn messages(&mut self, count: usize) -> Vec<Payload> {
-        self.until("messages", |seen| {
-            let arrived: Vec<_> = seen
-                .events
-                .iter()
-                .filter_map(|event| match event {
-                    Event::Messages { payloads, .. } => Some(payloads.clone()),
-                    _ => None,
-                })
-                .flatten()
-                .collect();
-            (arrived.len() >= count).then_some(arrived)
-        })
-        .await
+        self.until("messages", |seen| (seen.delivered.len() >= count).then(|| seen.delivered.clone())).await
     }
 
     /// Waits until a message has this state.
     pub(super) async fn receipt(&mut self, id: MessageId, wanted: State) {
-        self.until(wanted.as_str(), |seen| {
-            seen.events.iter().find_map(|event| match event {
-                Event::Receipts { reached, .. } => {
-                    reached.iter().find(|reached| reached.id == id && reached.state == wanted).map(|_| ())
-                }
-                _ => None,
-            })
-        })
-        .await;
+        let is_it = |reached: &Ended| reached.id == id && reached.state == wanted;
+        self.until(wanted.as_str(), |seen| seen.reached.iter().any(is_it).then_some(())).await;
+    }
+
+    /// The states that messages have reached, and the messages that have arrived, in their order.
+    pub(super) fn told(&self) -> (Vec<Ended>, Vec<Payload>) {
+        let seen = self.recorder.seen.lock().unwrap();
+        (seen.reached.clone(), seen.delivered.clone())
     }
 
     pub(super) fn events(&self) -> Vec<Event> {

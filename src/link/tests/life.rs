@@ -130,11 +130,7 @@ async fn each_write_that_is_taken_makes_room_though_the_outbox_is_never_empty() 
         assert_eq!(peer.next().await.expect("a message").1[0], b'0' + number);
     }
     bench.receipt(ids[39], State::Written).await;
-    let unknown = |event: &Event| match event {
-        Event::Receipts { reached, .. } => reached.iter().filter(|ended| ended.state == State::Unknown).count(),
-        _ => 0,
-    };
-    assert_eq!(bench.events().iter().map(unknown).sum::<usize>(), 20);
+    assert_eq!(bench.told().0.iter().filter(|reached| reached.state == State::Unknown).count(), 20);
 }
 
 #[tokio::test(start_paused = true)]

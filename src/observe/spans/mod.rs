@@ -72,25 +72,12 @@ pub struct Spans {
 impl Spans {
     /// Tells a fact that came to be at this time; `url` is the one in use, `attempt` its number since the link was stable.
     pub fn tell(&self, link: &LinkId, at: SystemTime, event: &Event, (url, attempt): (&str, u32)) {
-        match event {
-            Event::DialFailed(failure) | Event::RotateFailed { failure, .. } => {
-                self.failed(link, at, failure, (url, attempt));
-            }
-            Event::Opened { generation, established } => self.opened(link, at, established, (*generation, attempt)),
-            Event::Closed { generation, closed, .. } => self.closed(&(link.clone(), *generation), at, closed),
-            Event::Phase { .. }
-            | Event::Dialing { .. }
-            | Event::Rotating { .. }
-            | Event::Rotated { .. }
-            | Event::Messages { .. }
-            | Event::Written(_)
-            | Event::Receipts { .. }
-            | Event::PingSent
-            | Event::Pong { .. }
-            | Event::PongRefused { .. }
-            | Event::HeartbeatTimeout { .. }
-            | Event::Injected { .. }
-            | Event::Panicked { .. } => {}
+        if let Event::DialFailed(failure) | Event::RotateFailed { failure, .. } = event {
+            self.failed(link, at, failure, (url, attempt));
+        } else if let Event::Opened { generation, established } = event {
+            self.opened(link, at, established, (*generation, attempt));
+        } else if let Event::Closed { generation, closed, .. } = event {
+            self.closed(&(link.clone(), *generation), at, closed);
         }
     }
 

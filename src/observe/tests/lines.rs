@@ -34,8 +34,8 @@ fn losses_and_parked_links_are_warnings_and_what_policy_drops_is_not() {
     let lines = logged("info", |world| {
         world.tell(&phase(Phase::Waiting, Phase::Parked));
         world.tell(&closed(1006, false, Cause::Reset));
-        world.tell(&receipt(State::Unknown, Some(Fate::LinkLost)));
-        world.tell(&receipt(State::Dropped, Some(Fate::Evicted)));
+        world.settle(State::Unknown, Some(Fate::LinkLost));
+        world.settle(State::Dropped, Some(Fate::Evicted));
         world.tell(&Event::HeartbeatTimeout { silent: Duration::from_secs(30) });
     });
     assert_eq!(lines.len(), 4, "{lines:?}");
@@ -45,7 +45,7 @@ fn losses_and_parked_links_are_warnings_and_what_policy_drops_is_not() {
 #[test]
 fn a_payload_is_logged_at_no_level() {
     let lines = logged("trace", |world| {
-        world.tell(&Event::Messages { generation: 1, payloads: vec![Payload::from("hush")] });
+        world.receive("hush");
         world.tell(&Event::PingSent);
     });
     assert_eq!(lines.len(), 2, "{lines:?}");

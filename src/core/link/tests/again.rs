@@ -44,7 +44,7 @@ impl Bench {
 
     fn rung(&self, id: MessageId) -> Option<Rung> {
         let of = |command: &Command| match command {
-            Command::Tell(Event::Receipts { reached, .. }) => {
+            Command::Settle { reached, .. } => {
                 reached.iter().rev().find(|reached| reached.id == id).map(|reached| reached.state)
             }
             _ => None,

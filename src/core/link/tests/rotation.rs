@@ -42,7 +42,7 @@ impl Bench {
     fn arrived(&self) -> Vec<(u64, String)> {
         let text = |payload: &crate::core::message::Payload| String::from_utf8_lossy(payload.bytes()).into_owned();
         let messages = |said: &Command| match said {
-            Command::Tell(Event::Messages { generation, payloads }) => {
+            Command::Deliver { generation, payloads } => {
                 payloads.iter().map(|payload| (*generation, text(payload))).collect()
             }
             _ => Vec::new(),
