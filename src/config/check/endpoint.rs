@@ -11,7 +11,8 @@ use crate::{
         Endpoint,
         table::{
             endpoint::{ENDPOINT, OWN},
-            kinds::{Flag, Kind as _, Optional, Over, Part, Time, some_time},
+            kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
+            value::Part,
         },
     },
     core::{
@@ -124,11 +125,11 @@ pub(in crate::config) static WHEN_IDLE: Part<Endpoint, Over<String>> = Part {
 };
 
 /// `heartbeat.ping`, which reads `when_idle` with it.
-pub(in crate::config) static PING: Part<Endpoint, Flag> = Part {
+pub(in crate::config) static PING: Part<Endpoint, By<bool>> = Part {
     read: watch,
     is_same: |one, other| one.link.heartbeat.watch == other.link.heartbeat.watch,
     of: |endpoint| endpoint.link.heartbeat.pings(),
-    kind: Flag,
+    kind: FLAG,
 };
 
 /// Without pings, silence ends a connection only where somebody says how long it may be.

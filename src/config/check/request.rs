@@ -11,7 +11,10 @@ use http::{HeaderName, HeaderValue};
 use super::{item::Item, section::Section};
 use crate::config::{
     Endpoint, FieldName, subprotocol,
-    table::kinds::{Over, Part, Written},
+    table::{
+        kinds::{Over, Written},
+        value::Part,
+    },
     template::{Redaction, Template},
     url::Target,
 };

@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use super::{item::Item, request, section::Section};
 use crate::config::{
     Endpoint,
-    table::kinds::{Over, Part},
+    table::{kinds::Over, value::Part},
 };
 
 /// `cert`, which reads `key` with it.

@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    kinds::{By, Flag, Hidden, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time, with_another},
+    kinds::{By, FLAG, Hidden, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
     none, section, table,
+    value::with_another,
 };
 use crate::config::{
     Config, Listen, LogFormat, Readiness, Token,
@@ -16,11 +17,11 @@ table! {
         /// Follow the file (or the folder it is in, where that was given) whenever its content has changed, as a reload would.
         ///
         /// Stands above all sections.
-        watch: Flag, Live;
+        watch: FLAG, Live;
         /// A reload that leaves no endpoint, or finds a file empty that was not, is refused unless this says that it is meant.
         ///
         /// Stands above all sections.
-        allow_empty: Flag, Live;
+        allow_empty: FLAG, Live;
         api: section API;
         log: section LOG;
         metrics: section METRICS;
@@ -61,7 +62,7 @@ section! {
         /// Lets admin tokens break connections on purpose (`wskeeper chaos`), to test what your programs make of it.
         ///
         /// Not for production.
-        chaos: bool = false, Flag, Live;
+        chaos: bool = false, FLAG, Live;
         /// Host names beside the listener's own that a request may name. A proxy in front needs its name here.
         allowed_hosts: Vec<String> = Vec::new(), By(check::api::hosts), Live;
         /// Origins whose pages may use the API from a browser (CORS): "https://board.example". Behind a proxy with TLS the status page's own is one.
@@ -105,7 +106,7 @@ section! {
     /// `[metrics]`
     struct Metrics, METRICS of Config, "metrics." at metrics, rules none, {
         /// Adds the label `link`. One series for each link and metric: dear with many links.
-        per_link: bool = false, Flag, Restart;
+        per_link: bool = false, FLAG, Restart;
     }
 }
 

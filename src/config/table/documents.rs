@@ -100,7 +100,7 @@ fn is_described<S>(key: &Key<S>) -> bool {
 
 fn default_of<S>(key: &Key<S>, default: &S) -> Option<String> {
     match &key.holds {
-        Holds::Value(value) => value.written(default),
+        Holds::Value(value) => value.describe(default).toml,
         Holds::Section(_) => None,
     }
 }

@@ -4,7 +4,7 @@
 //! and one value; the rows in `outbox` are those that show it and tell of it.
 
 use super::{
-    kinds::{By, Flag, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
+    kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
     none, table,
 };
 use crate::{
@@ -53,7 +53,7 @@ table! {
         /// How many links to hold, 1 to 100000.
         links: count(1..=100_000), Links;
         /// Counts for `/readyz?links`, with `min_ready` links ready at least.
-        critical: Flag, Live;
+        critical: FLAG, Live;
         /// Links that must be ready then; at most `links`.
         min_ready: count(1..=100_000), Live;
         /// The whole attempt: name, TCP, TLS, upgrade. Waiting for admission does not count.
@@ -65,7 +65,7 @@ table! {
         /// Another choice, or none, fails the attempt.
         protocols: By(request::protocols), Rotate;
         /// A server that chooses none of them is accepted.
-        protocols_optional: Flag, Live;
+        protocols_optional: FLAG, Live;
         /// Redirects to follow: same scheme or better, credentials dropped across origins.
         ///
         /// Another origin gets no userinfo, no headers but `Accept-Language`, `Cache-Control`, `Origin` and `User-Agent`, and nothing made
@@ -121,7 +121,7 @@ table! {
         /// > #: server_name = "feed.example"
         server_name: Optional(By(tls::server_name)), Rotate;
         /// Accepts any certificate. For tests only.
-        insecure: Flag, Rotate;
+        insecure: FLAG, Rotate;
     }
 }
 
@@ -180,7 +180,7 @@ table! {
     ROTATION of Endpoint, "rotation." at (link), rules none, {
         /// A new connection that a change needs is opened before the old one is closed. Say false where the server takes one
         /// connection of a client at a time; then the old one is closed first.
-        enabled (link.rotates): Flag, Live;
+        enabled (link.rotates): FLAG, Live;
         /// After the new one has taken over, the old one is read for so long: replies to what was sent on it come home.
         ///
         /// [Rotation](operate.md#rotation) says how.
@@ -215,7 +215,7 @@ table! {
         /// Not ready: "hold", "reject" or "drop".
         when_down: WHEN_DOWN, Live;
         /// Keeps only the newest message of a key while it queues.
-        conflate: Flag, Live;
+        conflate: FLAG, Live;
         /// Lets the peer's application confirm messages instead of a pong: JSON pointers (RFC 6901) to the string or number that a message
         /// and its acknowledgement share. A message without one is confirmed by a pong.
         ///

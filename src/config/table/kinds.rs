@@ -5,164 +5,60 @@
 use std::{marker::PhantomData, ops::RangeInclusive, time::Duration};
 
 #[cfg(test)]
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use super::{Shown, Value, told::Told};
+use super::{Shown, told::Told};
+#[cfg(test)]
+use super::{told::nullable, written};
 use crate::config::check::{MAX_DURATION, item::Item, section::Section};
 
 /// How values of one kind are read and shown.
 pub(crate) trait Kind: Sync {
     type Of: Clone + PartialEq;
+
     /// Reads it; a fault is reported, and gives `None`.
-    fn item(&self, item: &Item<'_>) -> Option<Self::Of>;
+    fn item(&self, _item: &Item<'_>) -> Option<Self::Of> {
+        None
+    }
+
     /// Reads it where it stands in its section, over what is there.
     fn read(&self, section: &Section<'_>, name: &'static str, value: &mut Self::Of) {
         if let Some(read) = section.get(name).and_then(|item| self.item(&item)) {
             *value = read;
         }
     }
-    fn show(&self, value: &Self::Of) -> Option<Shown>;
+
+    /// As people may see it; `None`: not at all, or with another key.
+    fn show(&self, _value: &Self::Of) -> Option<Shown> {
+        None
+    }
+
+    /// What names in JSON end with.
     fn unit(&self) -> &'static str {
         ""
     }
+
+    /// What documents say of it, and of this value where there is one.
     #[cfg(test)]
-    fn schema(&self) -> Option<Json>;
-    #[cfg(test)]
-    fn written(&self, value: &Self::Of) -> Option<String>;
-}
-
-/// A value of a kind at a place within an `S`.
-pub(crate) struct Field<S, K: Kind> {
-    pub(crate) get: fn(&S) -> &K::Of,
-    pub(crate) get_mut: fn(&mut S) -> &mut K::Of,
-    pub(crate) kind: K,
-}
-
-impl<S, K: Kind> Value<S> for Field<S, K> {
-    fn read(&self, section: &Section<'_>, name: &'static str, into: &mut S) {
-        self.kind.read(section, name, (self.get_mut)(into));
-    }
-
-    fn is_same(&self, one: &S, other: &S) -> bool {
-        (self.get)(one) == (self.get)(other)
-    }
-
-    fn keep(&self, new: &mut S, old: &S) {
-        (self.get_mut)(new).clone_from((self.get)(old));
-    }
-
-    fn show(&self, of: &S) -> Option<Shown> {
-        self.kind.show((self.get)(of))
-    }
-
-    fn unit(&self) -> &'static str {
-        self.kind.unit()
-    }
-
-    #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        self.kind.schema()
-    }
-
-    #[cfg(test)]
-    fn written(&self, of: &S) -> Option<String> {
-        self.kind.written((self.get)(of))
+    fn describe(&self, _value: Option<&Self::Of>) -> Described {
+        Described::default()
     }
 }
 
-/// A key that makes a value together with others: it is read and compared in a way of its own, and shown as what it gave.
-pub(crate) struct Part<S, K: Kind> {
-    pub(crate) read: fn(&Section<'_>, &mut S),
-    pub(crate) is_same: fn(&S, &S) -> bool,
-    pub(crate) of: fn(&S) -> K::Of,
-    pub(crate) kind: K,
+/// What documents say of a value.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Described {
+    /// In OpenAPI; `None` where it is not shown.
+    pub(crate) schema: Option<Json>,
+    /// In TOML; `None` where there is none by default.
+    pub(crate) toml: Option<String>,
 }
 
-/// A key that is read with another one, and is no value of its own. `default` is what the documents say, in TOML; empty for none.
-pub(crate) const fn with_another<S>(default: &'static str) -> Part<S, Written> {
-    Part { read: |_, _| {}, is_same: |_, _| true, of: |_| (), kind: Written(default) }
-}
-
-/// A default that only documents know.
-pub(crate) struct Written(
-    #[cfg_attr(not(test), allow(dead_code, reason = "documents are written by tests"))] pub(crate) &'static str,
-);
-
-impl Kind for Written {
-    type Of = ();
-
-    fn item(&self, _item: &Item<'_>) -> Option<()> {
-        None
-    }
-
-    fn show(&self, _value: &()) -> Option<Shown> {
-        None
-    }
-
-    #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        None
-    }
-
-    #[cfg(test)]
-    fn written(&self, _value: &()) -> Option<String> {
-        (!self.0.is_empty()).then(|| self.0.to_owned())
-    }
-}
-
-impl<S, K: Kind> Value<S> for Part<S, K> {
-    fn read(&self, section: &Section<'_>, _name: &'static str, into: &mut S) {
-        (self.read)(section, into);
-    }
-
-    fn is_same(&self, one: &S, other: &S) -> bool {
-        (self.is_same)(one, other)
-    }
-
-    // What needs a restart is a whole value.
-    fn keep(&self, _new: &mut S, _old: &S) {}
-
-    fn show(&self, of: &S) -> Option<Shown> {
-        self.kind.show(&(self.of)(of))
-    }
-
-    fn unit(&self) -> &'static str {
-        self.kind.unit()
-    }
-
-    #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        self.kind.schema()
-    }
-
-    #[cfg(test)]
-    fn written(&self, of: &S) -> Option<String> {
-        self.kind.written(&(self.of)(of))
-    }
-}
-
-/// `true` or `false`.
-pub(crate) struct Flag;
-
-impl Kind for Flag {
-    type Of = bool;
-
-    fn item(&self, item: &Item<'_>) -> Option<bool> {
-        item.bool()
-    }
-
-    fn show(&self, value: &bool) -> Option<Shown> {
-        Some(Shown::Bool(*value))
-    }
-
-    #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        Some(json!({ "type": "boolean" }))
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &bool) -> Option<String> {
-        Some(value.to_string())
+#[cfg(test)]
+impl Described {
+    fn of<T: Told>(value: Option<&T>) -> Self {
+        Self { schema: Some(T::schema()), toml: value.and_then(|value| written::told(&value.told())) }
     }
 }
 
@@ -202,14 +98,13 @@ impl<T: TryFrom<u64> + Told> Kind for Whole<T> {
     }
 
     #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        Some(T::schema())
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &T) -> Option<String> {
-        let Shown::Whole(whole) = value.told() else { return None };
-        Some(if self.is_size { format!("{:?}", super::written::size(whole)) } else { whole.to_string() })
+    fn describe(&self, value: Option<&T>) -> Described {
+        let size = |value: &T| match value.told() {
+            Shown::Whole(bytes) => Some(format!("{:?}", written::size(bytes))),
+            _ => None,
+        };
+        let described = Described::of(value);
+        if self.is_size { Described { toml: value.and_then(size), ..described } } else { described }
     }
 }
 
@@ -224,17 +119,12 @@ impl Kind for Number {
     }
 
     fn show(&self, value: &f64) -> Option<Shown> {
-        Some(Shown::Number(*value))
+        Some(value.told())
     }
 
     #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        Some(json!({ "type": "number", "format": "double" }))
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &f64) -> Option<String> {
-        Some(format!("{value:?}"))
+    fn describe(&self, value: Option<&f64>) -> Described {
+        Described::of(value)
     }
 }
 
@@ -267,13 +157,8 @@ impl Kind for Time {
     }
 
     #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        Some(u64::schema())
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &Duration) -> Option<String> {
-        Some(format!("{:?}", super::written::duration(*value)))
+    fn describe(&self, value: Option<&Duration>) -> Described {
+        Described { schema: Some(u64::schema()), toml: value.map(|value| format!("{:?}", written::duration(*value))) }
     }
 }
 
@@ -281,9 +166,9 @@ impl Kind for Time {
 pub(crate) struct Word<T: 'static>(pub(crate) &'static [(&'static str, T)]);
 
 impl<T: Copy + PartialEq + Sync> Word<T> {
-    fn word(&self, value: &T) -> &'static str {
+    fn word(&self, value: &T) -> String {
         // Every value of the type has its word.
-        self.0.iter().find(|(_, named)| named == value).map_or("", |(word, _)| word)
+        self.0.iter().find(|(_, named)| named == value).map_or("", |(word, _)| word).to_owned()
     }
 }
 
@@ -295,21 +180,16 @@ impl<T: Copy + PartialEq + Sync> Kind for Word<T> {
     }
 
     fn show(&self, value: &T) -> Option<Shown> {
-        Some(Shown::Text(self.word(value).to_owned()))
+        Some(self.word(value).told())
     }
 
     #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        Some(json!({ "type": "string" }))
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &T) -> Option<String> {
-        Some(format!("{:?}", self.word(value)))
+    fn describe(&self, value: Option<&T>) -> Described {
+        Described::of(value.map(|value| self.word(value)).as_ref())
     }
 }
 
-/// What may be absent: there is none by default.
+/// What may be absent.
 pub(crate) struct Optional<K>(pub(crate) K);
 
 impl<K: Kind> Kind for Optional<K> {
@@ -328,18 +208,21 @@ impl<K: Kind> Kind for Optional<K> {
     }
 
     #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        self.0.schema().map(super::told::nullable)
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &Self::Of) -> Option<String> {
-        self.0.written(value.as_ref()?)
+    fn describe(&self, value: Option<&Self::Of>) -> Described {
+        let described = self.0.describe(value.and_then(Option::as_ref));
+        Described { schema: described.schema.map(nullable), ..described }
     }
 }
 
 /// Read by a function of its own.
 pub(crate) struct By<T>(pub(crate) fn(&Item<'_>) -> Option<T>);
+
+/// `true` or `false`.
+pub(crate) const FLAG: By<bool> = By(flag);
+
+fn flag(item: &Item<'_>) -> Option<bool> {
+    item.bool()
+}
 
 impl<T: Told> Kind for By<T> {
     type Of = T;
@@ -353,13 +236,8 @@ impl<T: Told> Kind for By<T> {
     }
 
     #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        Some(T::schema())
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &T) -> Option<String> {
-        super::written::told(&value.told())
+    fn describe(&self, value: Option<&T>) -> Described {
+        Described::of(value)
     }
 }
 
@@ -368,10 +246,6 @@ pub(crate) struct Over<T>(pub(crate) fn(&Section<'_>, &mut T));
 
 impl<T: Told> Kind for Over<T> {
     type Of = T;
-
-    fn item(&self, _item: &Item<'_>) -> Option<T> {
-        None
-    }
 
     fn read(&self, section: &Section<'_>, _name: &'static str, value: &mut T) {
         (self.0)(section, value);
@@ -382,42 +256,19 @@ impl<T: Told> Kind for Over<T> {
     }
 
     #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        Some(T::schema())
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &T) -> Option<String> {
-        super::written::told(&value.told())
+    fn describe(&self, value: Option<&T>) -> Described {
+        Described::of(value)
     }
 }
 
-/// As [`Over`], and not shown, or shown by another key.
+/// As [`Over`], and never shown.
 pub(crate) struct Hidden<T>(pub(crate) fn(&Section<'_>, &mut T));
 
 impl<T: Clone + PartialEq> Kind for Hidden<T> {
     type Of = T;
 
-    fn item(&self, _item: &Item<'_>) -> Option<T> {
-        None
-    }
-
     fn read(&self, section: &Section<'_>, _name: &'static str, value: &mut T) {
         (self.0)(section, value);
-    }
-
-    fn show(&self, _value: &T) -> Option<Shown> {
-        None
-    }
-
-    #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        None
-    }
-
-    #[cfg(test)]
-    fn written(&self, _value: &T) -> Option<String> {
-        None
     }
 }
 
@@ -427,25 +278,26 @@ pub(crate) struct Unshown<K>(pub(crate) K);
 impl<K: Kind> Kind for Unshown<K> {
     type Of = K::Of;
 
-    fn item(&self, item: &Item<'_>) -> Option<Self::Of> {
-        self.0.item(item)
-    }
-
     fn read(&self, section: &Section<'_>, name: &'static str, value: &mut Self::Of) {
         self.0.read(section, name, value);
     }
 
-    fn show(&self, _value: &Self::Of) -> Option<Shown> {
-        None
+    #[cfg(test)]
+    fn describe(&self, value: Option<&Self::Of>) -> Described {
+        Described { schema: None, ..self.0.describe(value) }
     }
+}
+
+/// Nothing but a default that documents know.
+pub(crate) struct Written(
+    #[cfg_attr(not(test), allow(dead_code, reason = "documents are written by tests"))] pub(crate) &'static str,
+);
+
+impl Kind for Written {
+    type Of = ();
 
     #[cfg(test)]
-    fn schema(&self) -> Option<Json> {
-        None
-    }
-
-    #[cfg(test)]
-    fn written(&self, value: &Self::Of) -> Option<String> {
-        self.0.written(value)
+    fn describe(&self, _value: Option<&()>) -> Described {
+        Described { schema: None, toml: (!self.0.is_empty()).then(|| self.0.to_owned()) }
     }
 }

@@ -13,10 +13,12 @@ pub(crate) mod endpoint;
 pub(crate) mod kinds;
 mod shown;
 mod told;
+pub(crate) mod value;
 #[cfg(test)]
 pub(crate) mod written;
 
 pub use shown::Shown;
+use value::Value;
 
 /// What a reload does about a key whose value is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,25 +63,6 @@ pub(crate) struct Table<S: 'static> {
     pub(crate) keys: &'static [Key<S>],
     /// Rules over several keys, once all are read.
     pub(crate) rules: fn(&Section<'_>, &mut S),
-}
-
-/// A key's value within an `S`.
-pub(crate) trait Value<S>: Sync {
-    /// Reads it, over what is there.
-    fn read(&self, section: &Section<'_>, name: &'static str, into: &mut S);
-    fn is_same(&self, one: &S, other: &S) -> bool;
-    /// The old value stays in force.
-    fn keep(&self, new: &mut S, old: &S);
-    /// As people may see it; `None` where it is not shown, or shown with another key.
-    fn show(&self, of: &S) -> Option<Shown>;
-    /// What its name in JSON ends with.
-    fn unit(&self) -> &'static str;
-    /// What OpenAPI says of it.
-    #[cfg(test)]
-    fn schema(&self) -> Option<serde_json::Value>;
-    /// In TOML; `None` where there is none by default.
-    #[cfg(test)]
-    fn written(&self, of: &S) -> Option<String>;
 }
 
 impl<S> Key<S> {
@@ -188,7 +171,7 @@ macro_rules! table {
             reload: $crate::config::table::Reload::$reload,
             #[cfg(test)]
             text: &[$($text),*],
-            holds: $crate::config::table::Holds::Value(&$crate::config::table::kinds::Field {
+            holds: $crate::config::table::Holds::Value(&$crate::config::table::value::Field {
                 get: |whole: &$S| table!(@get whole $at $name $($($place)+)?),
                 get_mut: |whole: &mut $S| table!(@get_mut whole $at $name $($($place)+)?),
                 kind: $kind,

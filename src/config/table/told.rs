@@ -80,6 +80,28 @@ text! {
     };
 }
 
+impl Told for bool {
+    fn told(&self) -> Shown {
+        Shown::Bool(*self)
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
+}
+
+impl Told for f64 {
+    fn told(&self) -> Shown {
+        Shown::Number(*self)
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        json!({ "type": "number", "format": "double" })
+    }
+}
+
 impl<T: Told> Told for Vec<T> {
     fn told(&self) -> Shown {
         Shown::List(self.iter().map(T::told).collect())

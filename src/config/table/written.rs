@@ -90,7 +90,7 @@ fn members(table: &Table<Endpoint>, schemas: &mut Vec<(String, Json)>) -> Vec<(S
     let mut members = Vec::new();
     for key in table.keys {
         let schema = match &key.holds {
-            Holds::Value(value) => value.schema(),
+            Holds::Value(value) => value.describe(&Endpoint::default()).schema,
             Holds::Section(section) => {
                 // There is a `Rotation` already: one under way.
                 let name = if key.name() == "rotation" { "rotationKeys" } else { key.name() };
