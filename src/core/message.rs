@@ -161,6 +161,11 @@ impl Message {
         self.extras.as_deref()?.ack.as_deref()
     }
 
+    /// Someone waits for `confirmed` from now on.
+    pub fn want_confirmation(&mut self) {
+        self.extras.get_or_insert_default().wants_confirmation = true;
+    }
+
     /// Whether someone waits for `confirmed`.
     pub fn wants_confirmation(&self) -> bool {
         self.extras.as_deref().is_some_and(|extras| extras.wants_confirmation)

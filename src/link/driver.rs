@@ -211,6 +211,7 @@ impl<D: Dial> Driver<D> {
                 }
             }
             // It only wakes: answers are looked for in every turn.
+            Order::Want(id) => self.feed(now, Input::Want(id)),
             Order::Disk => {}
             Order::ServerBack => self.feed(now, Input::ServerBack),
             // Who asked may have lost patience.

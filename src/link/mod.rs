@@ -122,6 +122,8 @@ pub enum Order {
     },
     /// Take these behind what is queued: they are on disk already.
     Restore(Vec<Box<Message>>),
+    /// Someone waits for the proof of this message, which was accepted when nobody did.
+    Want(MessageId),
     /// The disk has answered: look at [`Host::answers`].
     Disk,
     /// Another link has got in at the server that had asked this one to come later.

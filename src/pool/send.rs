@@ -224,6 +224,19 @@ impl Sender {
 
     /// What a caller is told in the end.
     async fn heard(&self, accepted: Accepted) -> Result<Receipt, Refused> {
+        let wants_proof = accepted.repeats_and_wants_proof();
+        let outcome = self.decided(accepted).await;
+        if let (true, Ok(receipt)) = (wants_proof, &outcome)
+            && receipt.state < State::Confirmed
+            && let Some(slot) = self.endpoints.slot(&receipt.endpoint, receipt.link)
+        {
+            // A task that has ended has told the ends of its messages.
+            let _ = slot.orders.send(Box::new(Order::Want(receipt.id))).await;
+        }
+        outcome
+    }
+
+    async fn decided(&self, accepted: Accepted) -> Result<Receipt, Refused> {
         match accepted {
             Accepted::Now { receipt, hearing: None }
             | Accepted::Before { repeat: Repeat { first: Some((receipt, None)), .. }, .. } => Ok(self.taken(receipt)),
@@ -392,6 +405,16 @@ enum Accepted {
     Now { receipt: Receipt, hearing: Option<(Hearing, Way)> },
     /// It has what its first message has, or will have.
     Before { repeat: Repeat, way: Way, now: Instant },
+}
+
+impl Accepted {
+    /// Whether the caller waits for a proof, of which the first caller may have said nothing.
+    fn repeats_and_wants_proof(&self) -> bool {
+        match self {
+            Self::Now { .. } => false,
+            Self::Before { repeat, .. } => repeat.first.is_some() && repeat.send.wants_confirmation,
+        }
+    }
 }
 
 /// The verdict, when there is one; `None`: the message was never tried.

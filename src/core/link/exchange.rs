@@ -61,6 +61,8 @@ pub enum Input {
     /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate, unless it is
     /// on disk.
     Stop(Duration, Fate),
+    /// Someone waits for the proof of this message, which was accepted when nobody did.
+    Want(MessageId),
     /// The peer's application has acknowledged the message of this key.
     Acknowledged(Box<str>),
     /// The disk has the message of `Command::Keep`.

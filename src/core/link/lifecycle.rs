@@ -23,6 +23,10 @@ use crate::core::{
     receipt::{Fate, State as Rung},
 };
 
+/// What is left of a closing handshake once an operator wants the next connection: a round trip, and no wait for a peer that says
+/// nothing.
+const HURRIED: Duration = Duration::from_millis(250);
+
 impl Link {
     pub(super) fn on_start(&mut self, now: Instant, out: &mut Commands) {
         if matches!(self.state, State::Made) {
@@ -150,7 +154,9 @@ impl Link {
                     self.leave(now, None, Cause::Operator, Then::Redial(Reason::Operator), out);
                 }
                 // Closed a moment ago by `close` or `pause`, and meant to go on now.
-                State::Active(_) if self.then == Then::Pause => self.then = Then::Redial(Reason::Operator),
+                State::Active(_) if self.then == Then::Pause => {
+                    self.leave(now, None, Cause::Operator, Then::Redial(Reason::Operator), out);
+                }
                 State::Made | State::Active(_) | State::Stopped => {}
             },
             Verb::Rotate => self.on_renew(now, (Cause::Operator, Reason::Operator), out),
@@ -178,7 +184,11 @@ impl Link {
 
     pub(super) fn on_stop(&mut self, now: Instant, within: Duration, fate: Fate, out: &mut Commands) {
         self.leave(now, Some(CloseFrame::of(GOING_AWAY)), why_stopped(fate).0, Then::Stop(fate), out);
-        let deadline = now.later(within.min(self.shared.policy.close_timeout));
+        self.close_by(now.later(within.min(self.shared.policy.close_timeout)));
+    }
+
+    /// A closing handshake that is under way ends by then at the latest.
+    fn close_by(&mut self, deadline: Instant) {
         if let Some(connection) = self.state.connection_mut() {
             connection.close_by(deadline);
         }
@@ -195,6 +205,9 @@ impl Link {
                 Stage::Closing(_) => {
                     if !matches!(self.then, Then::Stop(_)) {
                         self.then = then;
+                    }
+                    if then == Then::Redial(Reason::Operator) {
+                        self.close_by(now.later(HURRIED));
                     }
                 }
                 Stage::Dialing { .. } => {

@@ -166,6 +166,7 @@ impl Link {
             Input::Policy(policy) => self.on_policy(now, policy),
             Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),
             Input::Stop(within, fate) => self.on_stop(now, within, fate, &mut out),
+            Input::Want(id) => self.shared.outbox.want(id),
             Input::Acknowledged(key) => self.on_acknowledged(&key, &mut out),
             Input::Stored { place, id } => self.shared.outbox.stored(place, id),
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),

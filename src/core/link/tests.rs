@@ -12,6 +12,7 @@ use crate::core::{
 mod again;
 mod pace;
 mod rotation;
+mod verbs;
 mod watch;
 
 /// A link, a clock, and what the link has said.
@@ -171,53 +172,6 @@ fn a_started_link_dials_and_becomes_ready_with_generation_1() {
 }
 
 #[test]
-fn what_is_closed_while_connecting_is_failed() {
-    let stop = Input::Stop(Duration::ZERO, Fate::Shutdown);
-    let verb = |verb| Input::Verb(verb);
-    for (input, cause, phase) in [
-        (verb(Verb::Close(None)), Cause::Operator, Phase::Paused),
-        (verb(Verb::Pause), Cause::Operator, Phase::Paused),
-        (verb(Verb::Reconnect), Cause::Operator, Phase::Connecting),
-        (verb(Verb::Rotate), Cause::Operator, Phase::Connecting),
-        (Input::Renew, Cause::Reload, Phase::Connecting),
-        (stop, Cause::Shutdown, Phase::Paused),
-    ] {
-        let mut bench = Bench::started();
-        bench.pass(Duration::from_secs(1)).said.clear();
-        bench.feed(input);
-        let told = bench.said.iter().filter_map(|command| match command {
-            Command::Tell(Event::Phase { to, .. }) => Some(to.to_string()),
-            Command::Tell(Event::DialFailed(failure)) => {
-                assert_eq!(failure.timings.total, Duration::from_secs(1));
-                Some(failure.cause.to_string())
-            }
-            Command::Hangup(Lane::Current) => Some("hangup".to_owned()),
-            _ => None,
-        });
-        let wanted = ["closing", "hangup", &cause.to_string(), &phase.to_string()].map(str::to_owned);
-        assert_eq!(told.collect::<Vec<_>>(), wanted);
-        let last = bench.last_close();
-        assert_eq!((last.code, last.was_clean, last.cause, last.sent_code), (1006, false, cause, None));
-        assert_eq!(bench.link.phase(), phase);
-    }
-}
-
-#[test]
-fn an_operators_word_cuts_every_wait_short() {
-    for verb in [Verb::Resume, Verb::Reconnect] {
-        let urgent = Command::Dial { lane: Lane::Current, url: 0, urgent: true };
-        let mut waiting = Bench::started();
-        waiting.feed(refused(Some(503), Some(Duration::from_mins(5)))).said.clear();
-        waiting.feed(Input::Verb(verb.clone()));
-        assert_eq!((waiting.link.phase(), waiting.said.contains(&urgent)), (Phase::Connecting, true), "{verb:?}");
-        let mut held = Bench::started();
-        held.feed(ConnectionInput::Queued).said.clear();
-        held.feed(Input::Verb(verb.clone()));
-        assert_eq!((held.link.phase(), held.said.contains(&urgent)), (Phase::Connecting, true), "{verb:?}");
-    }
-}
-
-#[test]
 fn the_attempts_clock_stands_still_while_it_is_queued() {
     let mut bench = Bench::started();
     bench.pass(Duration::from_secs(4)).feed(ConnectionInput::Queued);
@@ -330,21 +284,6 @@ fn the_codes_of_both_sides_are_told_as_they_left_and_came() {
     bench.feed(ConnectionInput::CloseSent(Some(1000))).feed(close(1001)).feed(ended());
     let closed = bench.last_close();
     assert_eq!((closed.code, closed.sent_code, closed.was_clean), (1001, Some(1000), true));
-}
-
-#[test]
-fn an_operators_close_goes_after_what_is_in_transit_and_ends_in_paused() {
-    let mut bench = Bench::open();
-    let frame = CloseFrame { code: 3000, reason: "tea".into() };
-    bench.feed(Input::Verb(Verb::Close(Some(frame.clone()))));
-    assert_eq!(bench.frames(), [Frame::Close(Some(frame))]);
-    bench.feed(ConnectionInput::Received(Received::Messages(vec!["late".into()])));
-    bench.feed(close(3000)).feed(ended());
-    assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Paused, Reason::Operator));
-    assert_eq!(bench.link.poll_timeout(), None);
-    assert!(!bench.said.iter().any(|command| matches!(command, Command::Deliver { .. })));
-    bench.feed(Input::Verb(Verb::Resume));
-    assert_eq!(bench.link.phase(), Phase::Connecting);
 }
 
 #[test]

@@ -230,6 +230,17 @@ impl Outbox {
         self.unconfirmed.confirm(self.confirmed, ended);
     }
 
+    /// Someone waits for the proof of this message from now on, wherever it is: the ping that asks for it may be due at once.
+    pub fn want(&mut self, id: MessageId) {
+        if !self.unconfirmed.want(id) {
+            let in_transit = self.in_transit.iter_mut().map(|transit| &mut transit.held);
+            let mut held = in_transit.chain(self.queue.iter_mut().map(|(_, held)| held));
+            if let Some(held) = held.find(|held| held.message.id == id) {
+                held.message.want_confirmation();
+            }
+        }
+    }
+
     /// The peer has acknowledged the message of this key. One that nobody waits for means nothing.
     pub fn acknowledge(&mut self, key: &str, ended: &mut Vec<Ended>) {
         if let Some(written) = self.unconfirmed.acknowledge(key) {

@@ -353,6 +353,28 @@ fn a_ping_is_wanted_for_a_waiter_or_for_many() {
 }
 
 #[test]
+fn a_proof_is_wanted_of_a_message_wherever_it_is() {
+    let mut desk = Desk::new(Policy::default());
+    for moment in 0..3 {
+        desk.put(moment, 1).unwrap();
+        let want = |desk: &mut Desk, now| {
+            if moment == now {
+                desk.outbox.want(MessageId(moment));
+            }
+        };
+        want(&mut desk, 0);
+        desk.pull(1);
+        want(&mut desk, 1);
+        desk.flush();
+        want(&mut desk, 2);
+        assert!(desk.outbox.is_pressed_for_confirmation(), "{moment}");
+        let fence = desk.outbox.fence();
+        desk.confirm(fence);
+        assert!(!desk.outbox.wants_confirmation(), "{moment}");
+    }
+}
+
+#[test]
 fn what_the_bound_of_names_pushes_out_is_told_and_all_the_rest_is_unknown_when_the_link_is_lost() {
     let mut desk = Desk::new(Policy::default());
     for id in 0..=unconfirmed::MOST as u128 {

@@ -60,6 +60,15 @@ impl Unconfirmed {
         given_up.map(|written| written.id)
     }
 
+    /// Someone waits for the proof of this message from now on; answers whether it is here.
+    pub(super) fn want(&mut self, id: MessageId) -> bool {
+        let Some(written) = self.written.iter_mut().rfind(|written| written.id == id) else { return false };
+        self.tally.remove(written, true);
+        written.wanted = true;
+        self.tally.add(written, true);
+        true
+    }
+
     /// The peer has read the stream up to a place: ends what that confirms, in order.
     pub(super) fn confirm(&mut self, up_to: u64, ended: &mut Vec<Ended>) {
         let confirmed = self.written.partition_point(|written| written.pulled <= up_to);
