@@ -9,8 +9,10 @@
 )]
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
+    ops::Range,
 };
 
 use config::{FileFormat, Map, Value, ValueKind};
@@ -95,6 +97,35 @@ fn in_toml(value: &DeValue<'_>, line: &impl Fn(usize) -> usize) -> Within {
             .map(|item| Place { line: line(item.span().start), within: in_toml(item.get_ref(), line) })
             .collect(),
     )
+}
+
+/// The text with each whole number that is too large for the parser written as one with an exponent, which takes no more room. So it is
+/// told of with its place and the range of its key, and not as a fault of the whole file.
+pub(crate) fn with_large_numbers(text: &str) -> Cow<'_, str> {
+    let mut large = Vec::new();
+    if let Ok(table) = DeTable::parse(text) {
+        find_large(&DeValue::Table(table.into_inner()), 0..0, &mut large);
+    }
+    let mut mended = Cow::Borrowed(text);
+    large.sort_unstable_by_key(|(at, _): &(Range<usize>, f64)| at.start);
+    for (at, number) in large.into_iter().rev() {
+        mended.to_mut().replace_range(at, &format!("{number:e}"));
+    }
+    mended
+}
+
+fn find_large(value: &DeValue<'_>, at: Range<usize>, found: &mut Vec<(Range<usize>, f64)>) {
+    match value {
+        DeValue::Integer(number) if i64::from_str_radix(number.as_str(), number.radix()).is_err() => {
+            let decimal = if number.radix() == 10 { number.as_str().parse().ok() } else { None };
+            found.push((at, decimal.unwrap_or(f64::INFINITY)));
+        }
+        DeValue::Table(table) => {
+            table.values().for_each(|value| find_large(value.get_ref(), value.span(), found));
+        }
+        DeValue::Array(list) => list.iter().for_each(|value| find_large(value.get_ref(), value.span(), found)),
+        _ => {}
+    }
 }
 
 /// A value's line is that of its start, and a key stands before it on the same one as a rule.
@@ -279,6 +310,18 @@ mod tests {
         let [one, two, f] = [vec!["0"], vec!["1"], vec!["1", "f"]].map(|rest| [&list[..], &rest].concat());
         let paths: [&[&str]; 9] = [&["a"], &["b"], &["b", "c"], &list, &one, &two, &f, &["b", "g", "0", "h"], &["i.j"]];
         assert_eq!(lines(text, FileFormat::Toml, &paths), [1, 3, 3, 4, 5, 6, 7, 12, 13]);
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_is_written_otherwise_and_nothing_else_is() {
+        let text = "a = 18446744073709551615 # 18446744073709551615\n[b]\nc = [1, 0xffffffffffffffffff,\n \"99999999999999999999\"]\n\
+            d = { e = -9_999_999_999_999_999_999 }\nf = 9223372036854775807\n";
+        let wanted = "a = 1.8446744073709552e19 # 18446744073709551615\n[b]\nc = [1, inf,\n \"99999999999999999999\"]\n\
+            d = { e = -1e19 }\nf = 9223372036854775807\n";
+        assert_eq!(with_large_numbers(text), wanted);
+        assert!(matches!(with_large_numbers("a = 1"), Cow::Borrowed(_)));
+        assert_eq!(with_large_numbers("a = "), "a = ");
+        assert_eq!(lines(text, FileFormat::Toml, &[&["a"], &["b", "d", "e"], &["b", "f"]]), [1, 5, 6]);
     }
 
     #[test]

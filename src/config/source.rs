@@ -4,6 +4,7 @@
 //! `[endpoints."feed.example"]` apart. A later file wins key by key; lists are replaced whole.
 
 use std::{
+    borrow::Cow,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
@@ -156,6 +157,7 @@ pub(crate) fn parse(text: &str, name: &str, format: FileFormat, faults: &mut Vec
         return empty();
     }
     let text = text.trim_start_matches('\u{feff}');
+    let text = &*if format == FileFormat::Toml { place::with_large_numbers(text) } else { Cow::Borrowed(text) };
     let complaint = match File::from_str(text, format).collect() {
         Ok(table) => {
             let mut root = Value::new(Some(&name.to_owned()), table);

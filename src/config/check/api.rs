@@ -190,6 +190,11 @@ fn names(item: &Item<'_>, problem: fn(&str) -> Option<&'static str>) -> Option<V
 }
 
 fn host_problem(text: &str) -> Option<&'static str> {
+    if text.contains('*') {
+        return Some(
+            "write each name that may be asked for, without `*`: that any may would open the API to pages of other sites",
+        );
+    }
     let host = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(text, |(host, _)| host);
     url::Host::parse(host).err().map(|_| "write a host name or address, with a port or without: \"keeper.example\"")
 }
@@ -200,4 +205,18 @@ fn origin_problem(text: &str) -> Option<&'static str> {
     (!same).then_some(
         "write scheme, host and port as a browser does: \"https://board.example\", \"http://localhost:8080\"",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse_toml;
+
+    #[test]
+    fn a_host_that_stands_for_many_is_refused_with_what_to_write() {
+        for host in ["*", "*.example", "*:7700"] {
+            let told = parse_toml(&format!("[api]\nallowed_hosts = [\"{host}\"]"), "f").unwrap_err().to_string();
+            assert!(told.contains("f:2: api.allowed_hosts[0]: ") && told.contains("without `*`"), "{told}");
+        }
+        assert!(parse_toml("[api]\nallowed_hosts = [\"a.example\", \"10.0.0.1:80\", \"[::1]\"]", "f").is_ok());
+    }
 }

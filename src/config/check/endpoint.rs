@@ -26,6 +26,9 @@ use crate::{
 /// The longest name of an endpoint, in bytes.
 const MAX_NAME: usize = 64;
 
+/// A heartbeat of less than this is most likely a slip of a unit.
+const SHORT: Duration = Duration::from_millis(100);
+
 /// How long an acknowledgement is waited for.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -172,6 +175,23 @@ fn look_at_proofs(section: &Section<'_>, policy: &link::Policy) {
     }
 }
 
+/// Rules of `heartbeat`.
+pub(in crate::config) fn heartbeat(section: &Section<'_>, endpoint: &mut Endpoint) {
+    let policy = &endpoint.link.heartbeat;
+    for (key, value, said) in [
+        ("idle", policy.idle, "so short a silence is common, and each brings a ping: write 100ms at least"),
+        (
+            "timeout",
+            policy.timeout,
+            "a peer that is well may answer later, and its connection is ended: write 100ms at least",
+        ),
+    ] {
+        if section.has(key) && value < SHORT {
+            section.warn(key, said);
+        }
+    }
+}
+
 /// Rules of `reconnect`.
 pub(in crate::config) fn reconnect(section: &Section<'_>, endpoint: &mut Endpoint) {
     let policy = &endpoint.link.backoff;
@@ -267,6 +287,17 @@ mod tests {
         assert_eq!(watch("", "heartbeat = { ping = false, timeout = '1s' }"), Watch::Silence);
         assert_eq!(watch("heartbeat.ping = false", "heartbeat.timeout = '1s'"), Watch::Silence);
         assert_eq!(watch("heartbeat.ping = false", "heartbeat.ping = true"), Watch::Pings(WhenIdle::Both));
+    }
+
+    #[test]
+    fn a_heartbeat_that_is_too_short_for_a_network_is_warned_of() {
+        let warned = |keys: &str| {
+            let text = format!("[endpoints.a]\nurl = \"ws://h\"\nheartbeat = {{ {keys} }}");
+            parse_toml(&text, "test.toml").expect("valid").warnings
+        };
+        let told = warned("idle = '1ms', timeout = '99ms'");
+        assert!(told.len() == 2 && told[0].starts_with("endpoints.a.heartbeat.idle: "), "{told:?}");
+        assert_eq!(warned("idle = '100ms', timeout = '100ms'"), Vec::<String>::new());
     }
 
     #[test]

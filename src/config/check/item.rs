@@ -58,6 +58,10 @@ impl<'a> Item<'a> {
     }
 
     pub(crate) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        if let Some(number) = self.beyond() {
+            self.fault(format!("{} is out of range", figure(number)), format!("write {}", between(&range)));
+            return None;
+        }
         let whole: Option<i128> = match (&self.value.kind, self.loose()) {
             (ValueKind::I64(value), _) => Some((*value).into()),
             (ValueKind::U64(value), _) => Some((*value).into()),
@@ -76,6 +80,15 @@ impl<'a> Item<'a> {
         fits
     }
 
+    /// A whole number that the file's parser had no room for.
+    fn beyond(&self) -> Option<f64> {
+        const ROOM: f64 = 9e18;
+        match &self.value.kind {
+            ValueKind::Float(number) if number.abs() > ROOM => Some(*number),
+            _ => None,
+        }
+    }
+
     pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
         #[allow(clippy::cast_precision_loss, reason = "a multiplier or a rate, not a count")]
         let number = match (&self.value.kind, self.loose()) {
@@ -85,12 +98,12 @@ impl<'a> Item<'a> {
             (_, Some(text)) => text.parse().ok(),
             _ => None,
         };
-        let hint = format!("write a number from {} to {}", range.start(), range.end());
+        let hint = format!("write a number from {} to {}", figure(*range.start()), figure(*range.end()));
         let Some(number) = number else { return self.wrong_type("a number", &hint) };
         if range.contains(&number) {
             return Some(number);
         }
-        self.fault(format!("{number} is out of range"), hint);
+        self.fault(format!("{} is out of range", figure(number)), hint);
         None
     }
 
@@ -128,6 +141,7 @@ impl<'a> Item<'a> {
             }
             ValueKind::I64(value) => u64::try_from(*value).ok(),
             ValueKind::U64(value) => Some(*value),
+            _ if self.beyond().is_some() => None,
             _ => return self.wrong_type("a size", FORM),
         };
         let fits = bytes.filter(|bytes| range.contains(bytes));
@@ -190,6 +204,12 @@ pub(crate) fn what(kind: &ValueKind) -> &'static str {
     }
 }
 
+/// A number in few characters: written out, the largest have three hundred.
+fn figure(number: f64) -> String {
+    let is_short = number == 0.0 || (1e-6..1e15).contains(&number.abs());
+    if is_short { number.to_string() } else { format!("{number:e}") }
+}
+
 fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
 }
@@ -201,4 +221,54 @@ fn between(range: &RangeInclusive<u64>) -> String {
 fn duration_hint(range: &RangeInclusive<Duration>) -> String {
     let text = |duration: &Duration| humantime::format_duration(*duration).to_string();
     format!("write a duration from {} to {}", text(range.start()), text(range.end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::figure;
+    use crate::config::{parse_json, parse_toml, parse_yaml};
+
+    #[test]
+    fn a_number_is_told_in_few_characters() {
+        for (number, wanted) in [
+            (1e308, "1e308"),
+            (1e-300, "1e-300"),
+            (-1e300, "-1e300"),
+            (0.001, "0.001"),
+            (1_000_000.0, "1000000"),
+            (0.0, "0"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(figure(number), wanted);
+        }
+    }
+
+    #[test]
+    fn a_number_that_no_parser_has_room_for_is_told_with_its_place_and_range_and_hides_no_other_fault() {
+        for number in ["18446744073709551615", "99999999999999999999999999", "-99999999999999999999999999"] {
+            let toml = format!(
+                "[endpoints.x]\nurl = \"ws://h\"\noutbox.max_messages = {number}\noutbox.max_bytes = {number}\nlinks = 0\n\
+                 reconnect.multiplier = {number}"
+            );
+            let json = format!(
+                "{{\"endpoints\": {{\"x\": {{\"url\": \"ws://h\",\n\n\"outbox\": {{\"max_messages\": {number}}}}}}}}}"
+            );
+            let yaml = format!("endpoints:\n  x: {{url: 'ws://h', outbox: {{max_messages:\n    {number}}}}}");
+            let told = [parse_toml(&toml, "f"), parse_json(&json, "f"), parse_yaml(&yaml, "f")];
+            for told in told.iter().map(|told| told.as_ref().unwrap_err().to_string()) {
+                let line = told.lines().find(|line| line.contains("max_messages")).unwrap_or_default();
+                assert!(
+                    line.contains("f:") && line.contains("out of range; write a whole number from 1 to 100000000"),
+                    "{told}"
+                );
+            }
+            let told = told[0].as_ref().unwrap_err().to_string();
+            for key in ["f:4: endpoints.x.outbox.max_bytes: the size is", "links: 0 is", "multiplier: ", "max_messages"]
+            {
+                assert!(told.contains(key), "{key}: {told}");
+            }
+            assert!(told.lines().all(|line| line.len() < 150), "{told}");
+        }
+    }
 }

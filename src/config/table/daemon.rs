@@ -64,6 +64,8 @@ section! {
         /// Not for production.
         chaos: bool = false, FLAG, Live;
         /// Host names beside the listener's own that a request may name. A proxy in front needs its name here.
+        ///
+        /// Each is written out: there is no `*`.
         allowed_hosts: Vec<String> = Vec::new(), By(check::api::hosts), Live;
         /// Origins whose pages may use the API from a browser (CORS): "https://board.example". Behind a proxy with TLS the status page's own is one.
         ///

@@ -126,7 +126,7 @@ table! {
 }
 
 table! {
-    HEARTBEAT of Endpoint, "heartbeat." at (link.heartbeat), rules none, {
+    HEARTBEAT of Endpoint, "heartbeat." at (link.heartbeat), rules check::heartbeat, {
         /// A ping once nothing has arrived, or nothing was sent, for so long.
         idle: some_time(), Live;
         /// The end if nothing at all arrives for so long after a ping.
