@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use http_body_util::BodyExt as _;
 
 use super::{Shared, links::no_endpoint, problem::Problem};
@@ -23,12 +23,20 @@ const BUFFER: usize = 8 << 10;
 /// A body that is copied.
 const SMALL: usize = BUFFER / 2;
 
-/// Refuses a body that is compressed (RFC 9110 §15.5.16): what arrives is sent as it is, and nobody could read it.
+/// Refuses a body that is compressed, whichever header says so (RFC 9110 §15.5.16, RFC 9112 §6.1): what arrives is sent as it is, and
+/// nobody could read it.
 pub(super) fn look_at_coding(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_plain = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|list| list.split(',').all(|word| matches!(word.trim(), "" | "identity" | "Identity")))
-    };
-    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+    // Chunked once is how a body is sent; twice, or after another coding, there is more to undo than is undone here.
+    let mut codings = words(headers, &header::TRANSFER_ENCODING).enumerate();
+    if !codings.all(|(place, word)| place == 0 && word.eq_ignore_ascii_case("chunked")) {
+        return Err(Problem::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "unsupported-transfer-coding",
+            "The transfer coding is not understood",
+            "send the body as it is: with a Content-Length, or with `Transfer-Encoding: chunked` alone",
+        ));
+    }
+    if words(headers, &header::CONTENT_ENCODING).all(|word| word.eq_ignore_ascii_case("identity")) {
         return Ok(());
     }
     Err(Problem::new(
@@ -38,6 +46,13 @@ pub(super) fn look_at_coding(headers: &HeaderMap) -> Result<(), Problem> {
         "send it without Content-Encoding; to send compressed data as it is, send it as application/octet-stream and say in \
          the data itself what it is",
     ))
+}
+
+/// The words of the lists in all headers of this name.
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    // What is no text is no word that is known.
+    let lists = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?"));
+    lists.flat_map(|list| list.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
 /// All of a body.
@@ -153,6 +168,34 @@ mod tests {
     use hyper::body::Frame;
 
     use super::*;
+
+    #[test]
+    fn a_coded_body_is_refused_whichever_header_says_so() {
+        let (te, ce) = (header::TRANSFER_ENCODING, header::CONTENT_ENCODING);
+        let look = |name: &HeaderName, values: &[&'static str]| {
+            let values = values.iter().map(|value| (name.clone(), http::HeaderValue::from_static(value)));
+            look_at_coding(&values.collect()).map_err(|problem| problem.json()["status"].as_u64().unwrap_or_default())
+        };
+        for values in [&[][..], &["chunked"], &["Chunked"], &[" chunked , "]] {
+            assert_eq!(look(&te, values), Ok(()), "{values:?}");
+        }
+        for values in [
+            &["gzip, chunked"][..],
+            &["gzip", "chunked"],
+            &["chunked, chunked"],
+            &["chunked", "chunked"],
+            &["identity, chunked"],
+            &["chunked;a=b"],
+        ] {
+            assert_eq!(look(&te, values), Err(501), "{values:?}");
+        }
+        for values in [&["identity"][..], &["IDENTITY"], &[""], &["identity, identity"]] {
+            assert_eq!(look(&ce, values), Ok(()), "{values:?}");
+        }
+        for values in [&["gzip"][..], &["identity", "br"], &["identity, zstd"]] {
+            assert_eq!(look(&ce, values), Err(415), "{values:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_small_body_holds_nothing_but_itself() {

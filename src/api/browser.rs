@@ -81,10 +81,23 @@ pub(super) fn preflight(head: &Parts) -> Response {
     response
 }
 
+/// The origin of the page that asks; of a request that names two, which is refused, none.
+#[derive(Debug)]
+pub(super) struct Asker(Option<HeaderValue>);
+
+impl Asker {
+    /// `None`: no page asks.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let first = origins.next()?;
+        Some(Self(origins.next().is_none().then(|| first.clone())))
+    }
+}
+
 /// Lets the browser show an answer, whatever it says, to a page of a declared origin; never to others.
-pub(super) fn mark(api: &Api, origin: HeaderValue, headers: &mut HeaderMap) {
+pub(super) fn mark(api: &Api, Asker(origin): Asker, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if is_declared(api, &origin) {
+    if let Some(origin) = origin.filter(|origin| is_declared(api, origin)) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(SHOWN));
     }
@@ -114,7 +127,10 @@ fn name_of(host: &str) -> Option<&str> {
         Some(inner) => inner.split_once(']').filter(|(name, _)| name.parse::<Ipv6Addr>().is_ok())?,
         None => host.find(':').map_or((host, ""), |at| host.split_at(at)),
     };
-    let is_port = |digits: &str| digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // None after the colon is the scheme's own.
+    let is_port = |digits: &str| {
+        digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok())
+    };
     let is_whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     (is_whole && !name.is_empty()).then_some(name)
 }
@@ -186,6 +202,12 @@ mod tests {
             ("[::1", 400),
             ("[localhost]:7700", 400),
             ("localhost:80@evil.example", 400),
+            ("localhost:65535", 200),
+            ("localhost:65536", 400),
+            ("localhost:99999", 400),
+            ("[::1]:99999", 400),
+            ("keeper.lan:99999", 400),
+            ("localhost:+80", 400),
             ("localhost:evil", 400),
             ("localhost:7700:7700", 400),
         ] {

@@ -69,7 +69,7 @@ calls! {
     get "/v1/orphans" Read orphans::list,
     delete "/v1/orphans/{name}/{index}" Admin orphans::discard,
     post "/v1/orphans/{name}/{index}/move" Admin orphans::relocate,
-    get "/v1/store" Read orphans::store,
+    get "/v1/store" ReadAll orphans::store,
     get "/v1/endpoints/{name}/events" Read events::endpoint,
     get "/v1/events" ReadAll events::pool,
     get "/v1/endpoints/{name}/frames" Read frames::frames,

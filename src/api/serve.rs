@@ -11,7 +11,7 @@ use axum::{
     response::IntoResponse,
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use http::{Request, Response, StatusCode, Version, header};
+use http::{Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -215,10 +215,10 @@ impl Connection {
 
 impl Door {
     async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
-        let origin = request.headers().get(header::ORIGIN).cloned();
+        let asker = browser::Asker::of(request.headers());
         let mut response = self.answer_any(request).await;
-        if let Some(origin) = origin {
-            browser::mark(&self.house.shared.pool.config().api, origin, response.headers_mut());
+        if let Some(asker) = asker {
+            browser::mark(&self.house.shared.pool.config().api, asker, response.headers_mut());
         }
         response
     }

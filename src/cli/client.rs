@@ -88,6 +88,14 @@ impl Client {
         self.read(&body)
     }
 
+    /// As [`Self::get`]; `None` where that is not for the token that is shown.
+    pub(crate) async fn get_if_allowed<T: DeserializeOwned>(&mut self, path: &str) -> Result<Option<T>, ClientError> {
+        match self.get(path).await {
+            Err(ClientError::Problem(problem)) if problem.is_forbidden() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     /// Reads a list to its end, page by page; `path` has a query already.
     pub(crate) async fn pages<T: DeserializeOwned>(&mut self, path: &str) -> Result<Vec<T>, ClientError> {
         let (mut items, mut after) = (Vec::new(), String::new());

@@ -39,7 +39,7 @@ pub(super) async fn run(args: args::Status, mut client: Client, output: &Output)
         links.retain(|link| args.shows(link.get("phase").and_then(Value::as_str).unwrap_or_default()));
         let endpoints: List<Value> = client.get("/v1/endpoints").await?;
         let daemon: Value = client.get(DAEMON).await?;
-        let store: Value = client.get(STORE).await?;
+        let store: Option<Value> = client.get_if_allowed(STORE).await?;
         let endpoints = endpoints.items;
         return Ok(output.line(json!({ "daemon": daemon, "store": store, "endpoints": endpoints, "links": links }))?);
     }
@@ -116,9 +116,9 @@ async fn drawn(
     let width = width.unwrap_or(usize::MAX);
     let daemon: Status = client.get(DAEMON).await?;
     let mut links: Vec<Link> = fetch(args, client).await?;
-    let stored: Store = client.get(STORE).await?;
+    let stored: Option<Store> = client.get_if_allowed(STORE).await?;
     let mut screen = table::summary(&daemon, &links, &client.address(), width);
-    let store = table::store(&stored, width, output);
+    let store = stored.map(|stored| table::store(&stored, width, output)).unwrap_or_default();
     // On a small screen some links say more.
     if height.is_none_or(|height| height >= screen.len() + store.len() + ROWS) {
         screen.extend(store);

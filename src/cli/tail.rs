@@ -144,7 +144,11 @@ fn note(kind: &str, data: &Value) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),
     };
-    let link = format!("{}/{}", text("endpoint"), text("link"));
+    let link = match text("link").as_str() {
+        // What a consumer lost is of all links of the endpoint.
+        "" => text("endpoint"),
+        index => format!("{}/{index}", text("endpoint")),
+    };
     let more = match kind {
         "open" => format!("connection {} is open", text("generation")),
         "close" => {
@@ -183,6 +187,8 @@ mod tests {
         assert_eq!(note("close", &close), "-- t/0 closed with 1006 (reset, not clean)");
         let gap = json!({"endpoint":"t","link":0,"kind":"lag","missed":3,"from":5,"to":7});
         assert_eq!(note("gap", &gap), "-- t/0 missed 3 events, 5 to 7");
+        let lag = json!({"endpoint":"t","link":null,"kind":"lag","missed":null,"from":9,"to":9});
+        assert_eq!(note("gap", &lag), "-- t missed events, 9 to 9");
         let phase = json!({"endpoint":"t","link":0,"phase":"waiting","phaseReason":"backoff"});
         assert_eq!(note("phase", &phase), "-- t/0 waiting (backoff)");
     }

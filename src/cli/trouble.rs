@@ -96,7 +96,7 @@ pub(super) async fn explained(problem: Problem, subject: &Subject, remote: &Remo
     if is_missing && let Some(said) = missing(subject, remote).await {
         return Failure::Failed(said);
     }
-    if problem.status == 403 && problem.is_ours() {
+    if problem.is_forbidden() {
         return Failure::Failed(format!("{problem}; give another with --token-file PATH or WSKEEPER_TOKEN"));
     }
     ClientError::Problem(problem).into()

@@ -3,19 +3,47 @@
 //! `JSON.stringify` of older engines, and Python's `json.dumps`, write half of a surrogate pair as an escape, which is no
 //! character and which a strict reader refuses. Here it becomes U+FFFD, as it does wherever text becomes UTF-8 (WHATWG Encoding).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde::de::DeserializeOwned;
 
 /// Reads a value.
-pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Complaint> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     // Most texts are whole, and need not be looked through for halves.
-    serde_json::from_slice(text).or_else(|error| match mended(text) {
+    let read = serde_json::from_slice(text).or_else(|error| match mended(text) {
         Cow::Borrowed(_) => Err(error),
         Cow::Owned(mended) => serde_json::from_slice(&mended),
-    })
+    });
+    read.map_err(Complaint)
 }
+
+/// Why a value cannot be read. What the library says of it, but in words of JSON: it names the types of this program.
+#[derive(Debug)]
+pub struct Complaint(serde_json::Error);
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = self.0.to_string();
+        // The last of them: what comes before may quote the text.
+        let Some((found, wanted)) = said.rsplit_once(EXPECTED) else { return f.write_str(&said) };
+        for (kind, has_name, word) in TYPES {
+            let Some(rest) = wanted.strip_prefix(kind) else { continue };
+            let rest = if has_name { rest.find(' ').map_or("", |at| &rest[at..]) } else { rest };
+            return write!(f, "{found}{EXPECTED}{word}{rest}");
+        }
+        f.write_str(&said)
+    }
+}
+
+const EXPECTED: &str = ", expected ";
+/// How the library calls a type, whether that is followed by its name, and how it is called here.
+const TYPES: [(&str, bool, &str); 4] = [
+    ("struct ", true, "an object"),
+    ("internally tagged enum ", true, "an object"),
+    ("u16", false, "a whole number from 0 to 65535"),
+    ("u32", false, "a whole number from 0 to 4294967295"),
+];
 
 /// What some editors and shells write before UTF-8 (RFC 8259 §8.1 lets a reader ignore it).
 pub const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -76,6 +104,30 @@ mod tests {
             ("\u{feff}\"x\"", "x"),
         ] {
             assert_eq!(text(json).as_deref(), Some(wanted), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_is_in_words_of_json() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Line {
+            #[allow(dead_code, reason = "it is read")]
+            data: String,
+            #[allow(dead_code, reason = "it is read")]
+            link: Option<u32>,
+        }
+        for (json, wanted) in [
+            ("1", "invalid type: integer `1`, expected an object at line 1 column 1"),
+            ("[]", "invalid length 0, expected an object with 2 elements at line 1 column 2"),
+            (r#"{"data":"","link":-1}"#, "integer `-1`, expected a whole number from 0 to 4294967295 at"),
+            (r#"{"data":"","link":", expected struct X"}"#, "expected struct X\", expected a whole number from 0"),
+            (r#"{"data":1}"#, "integer `1`, expected a string at"),
+            ("{}", "missing field `data` at"),
+            (r#"{"x":1}"#, "unknown field `x`, expected `data` or `link` at"),
+        ] {
+            let said = read::<Line>(json.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains(wanted), "{json}: {said}");
         }
     }
 

@@ -132,6 +132,35 @@ fn an_unknown_endpoint_or_link_is_an_error_of_every_verb_that_suggests_the_neare
 }
 
 #[test]
+fn a_refusal_that_no_token_would_change_asks_for_none() {
+    let api = Api::start(|_, _| refused(403, "chaos-off", "Fault injection is off", "it needs `api.chaos = true`"));
+    let output = api.run(&["chaos", "trades/0", "drop"]);
+    let text = stderr(&output);
+    assert!(output.status.code() == Some(1) && text.contains("api.chaos = true"), "{text}");
+    assert!(!text.contains("token"), "{text}");
+}
+
+#[test]
+fn a_token_for_some_endpoints_sees_them_without_what_is_of_all() {
+    let api = Api::start(|asked, _| match asked.line.as_str() {
+        "GET /v1/store" => refused(403, "forbidden", "The token does not allow this", "this is of all endpoints"),
+        "GET /livez" => ok(&json!({"status": "alive"})),
+        line if line.ends_with("/explain") => ok(&json!({"link": crate::link(0, "ready"), "why": "All is well."})),
+        "GET /v1/endpoints/trades" => ok(&json!({"config": {"outbox": {"durability": "disk"}}})),
+        line if line.starts_with("GET /v1/links?") => ok(&json!({"items": [crate::link(0, "ready")], "next": null})),
+        "GET /v1/links/trades/0" => ok(&crate::link(0, "ready")),
+        _ => ok(&json!({"items": [], "next": null})),
+    });
+    let shown = api.run(&["status"]);
+    assert!(shown.status.success() && stdout(&shown).contains("trades/0"), "{}", stderr(&shown));
+    let json: Value = serde_json::from_str(&stdout(&api.run(&["status", "--json"]))).unwrap();
+    assert_eq!((&json["store"], &json["links"][0]["index"]), (&Value::Null, &json!(0)));
+    let told = api.run(&["explain", "trades/0"]);
+    assert!(told.status.success(), "{}", stderr(&told));
+    assert!(stdout(&told).contains("Its messages are kept on disk."), "{}", stdout(&told));
+}
+
+#[test]
 fn status_shows_the_phases_that_are_asked_for_and_trouble_first() {
     let api = Api::start(|asked, _| match asked.line.as_str() {
         "GET /livez" => ok(&json!({"status": "alive"})),

@@ -142,7 +142,8 @@ export class Keeper {
   async #ask() {
     this.daemon = await get('v1/daemon');
     this.#skew = Date.parse(this.daemon.at) - Date.now();
-    this.store = await get('v1/store');
+    // The store is of all endpoints at once, and so not for a token that is for some.
+    this.store = this.daemon.access.endpoints ? null : await get('v1/store');
     this.#changed();
   }
 

@@ -3,11 +3,13 @@
 //! The calls come from the OpenAPI document, so that a new one is asked for too; what it must need is written here a second time,
 //! and one that this file has never heard of must need `read`, or `admin` where it is no `GET`.
 
+use std::sync::{Arc, atomic::AtomicBool};
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::bench::{Bench, PATIENCE};
+use super::bench::{Bench, PATIENCE, picky, until};
 
 /// Names that are words of paths, that have dots, and of which one begins another.
 const NAMES: [&str; 7] = ["ws", "messages", "events", "v1", "a", "a.b", "ab"];
@@ -48,7 +50,7 @@ fn wanted(method: &str, path: &str, token: Token) -> Option<(bool, bool)> {
         ("post", "/v1/endpoints/{name}/messages" | "/v1/endpoints/{name}/messages:batch") => token.has("send"),
         _ => token.has("admin"),
     };
-    Some((may, matches!(path, "/metrics" | "/v1/events" | "/v1/plan" | "/v1/reload")))
+    Some((may, matches!(path, "/metrics" | "/v1/events" | "/v1/plan" | "/v1/reload" | "/v1/store")))
 }
 
 async fn bench() -> (Bench, TempDir) {
@@ -126,6 +128,68 @@ async fn a_token_opens_what_its_scopes_and_endpoints_say_and_shows_no_other_endp
                 assert_eq!(status == 401, needs_token, "{method} {path} with {token:?}: {answer}");
             }
         }
+    }
+}
+
+/// What a token is answered to every call that only looks and has an end, without what the clock alone changes.
+async fn told(bench: &Bench, document: &Value, token: &str) -> Vec<(String, u16, Value)> {
+    let mut told = Vec::new();
+    for (route, methods) in document["paths"].as_object().unwrap() {
+        let is_stream = ["/events", "/frames", "/ws"].iter().any(|end| route.ends_with(end));
+        if methods.get("get").is_none() || is_stream || route == "/v1/openapi.json" || route == "/" {
+            continue;
+        }
+        let path = route.replace("{name}", "mine").replace("{index}", "0").replace("{id}", "1");
+        let (status, answer) = ask(bench, "get", &path, Some(token)).await;
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        let mut body = serde_json::from_str(body).unwrap_or_else(|_| Value::from(body));
+        if let Some(members) = body.as_object_mut() {
+            members.retain(|key, _| key != "at" && key != "uptimeSeconds");
+        }
+        told.push((path, status, body));
+    }
+    told
+}
+
+#[tokio::test]
+async fn nothing_that_a_kept_token_is_told_changes_by_what_happens_at_other_endpoints() {
+    let (folder, store) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let port = picky(Arc::new(AtomicBool::new(true))).await;
+    let mut text = String::new();
+    for (name, only) in [("all", ""), ("kept", "endpoints = [\"mine\"]\n")] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, format!("token-{name}")).unwrap();
+        let token = format!("name = \"{name}\"\ntoken = \"${{file:{}}}\"\n", file.display());
+        text.extend(["[[api.tokens]]\n", &token, "scopes = [\"read\", \"send\", \"admin\"]\n", only]);
+    }
+    let store = store.path().display();
+    text.extend([format!("[storage]\ndir = \"{store}\"\n[endpoints.mine]\nurl = \"ws://127.0.0.1:1/\"\n")]);
+    for (name, port) in [("down", 1), ("picky", port)] {
+        let again = "outbox = { delivery = \"at_least_once\", durability = \"disk\" }\nreconnect = { first = \"1ms\", max = \"1ms\", initial = \"1ms\" }";
+        text.extend([format!("[endpoints.{name}]\nurl = \"ws://127.0.0.1:{port}/\"\n{again}\n")]);
+    }
+    let bench = Bench::new(&text).await;
+    let (all, kept) = ("token-all", "token-kept");
+    ask(&bench, "post", "/v1/links/mine/0/pause", Some(all)).await;
+    until("a paused link", async || {
+        ask(&bench, "get", "/v1/links/mine/0", Some(all)).await.1.contains("\"paused\"").then_some(())
+    })
+    .await;
+    let (_, document) = ask(&bench, "get", "/v1/openapi.json", Some(all)).await;
+    let document: Value = serde_json::from_str(document.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let (before, of_all) = (told(&bench, &document, kept).await, told(&bench, &document, all).await);
+    for path in ["/v1/endpoints/down/messages", "/v1/endpoints/picky/messages"] {
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {all}\r\nConnection: close\r\n");
+        assert_eq!(bench.ask(&format!("{request}Content-Length: 3\r\n\r\nbad")).await.0, 202, "{path}");
+    }
+    until("a dead letter", async || {
+        ask(&bench, "get", "/v1/dead-letters", Some(all)).await.1.contains("picky").then_some(())
+    })
+    .await;
+    assert_ne!(told(&bench, &document, all).await, of_all, "who may see it all sees it");
+    for (before, after) in before.iter().zip(&told(&bench, &document, kept).await) {
+        assert_eq!(before, after);
     }
 }
 

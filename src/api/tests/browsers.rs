@@ -124,6 +124,37 @@ async fn a_compressed_body_is_415_wherever_it_comes() {
 }
 
 #[tokio::test]
+async fn a_body_in_another_transfer_coding_is_501_wherever_it_comes() {
+    let bench = Bench::new("[endpoints.feed]\nurl = \"ws://127.0.0.1:1/\"").await;
+    for path in [
+        "/v1/endpoints/feed/messages",
+        "/v1/endpoints/%66eed/messages",
+        "/v1/endpoints/feed/messages:batch",
+        "/v1/links/feed/0/close",
+        "/v1/orphans/feed/0/move",
+        "/v1/reload",
+    ] {
+        for coding in ["gzip, chunked", "x, chunked", "chunked, chunked"] {
+            let head_of = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\n");
+            let answer = head(&bench, &format!("{head_of}\r\n1\r\nx\r\n0\r\n\r\n")).await;
+            assert!(answer.starts_with("http/1.1 501 "), "{path} {coding}: {answer}");
+        }
+    }
+    assert_eq!(bench.json("/v1/links/feed/0").await["queuedMessages"], 0);
+}
+
+#[tokio::test]
+async fn a_request_of_two_origins_is_marked_for_none() {
+    let bench = Bench::new(FEED).await;
+    let (one, two) = (format!("Origin: {DESK}"), "Origin: https://evil.example");
+    for pair in [[one.as_str(), two], [two, one.as_str()], [one.as_str(), one.as_str()]] {
+        let answer = head(&bench, &request("GET", "/v1/links", &pair)).await;
+        assert!(answer.starts_with("http/1.1 403 ") && !answer.contains("access-control-"), "{pair:?}: {answer}");
+        assert!(answer.contains("\r\nvary: origin\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn probes_are_answered_by_whatever_name_and_a_request_with_two_names_is_not() {
     let bench = Bench::new("").await;
     for path in ["/livez", "/readyz"] {

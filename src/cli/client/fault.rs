@@ -83,6 +83,11 @@ impl Problem {
     pub(crate) fn is_ours(&self) -> bool {
         self.r#type.starts_with("urn:wskeeper:problem:")
     }
+
+    /// Whether another token may do what was asked for.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status == 403 && self.r#type == "urn:wskeeper:problem:forbidden"
+    }
 }
 
 impl fmt::Display for Problem {
