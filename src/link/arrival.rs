@@ -7,7 +7,10 @@ use tokio_tungstenite::tungstenite::{
     protocol::frame::coding::CloseCode,
 };
 
-use super::tail::{REPLACEMENT, Tail};
+use super::{
+    tail::{REPLACEMENT, Tail},
+    tls,
+};
 use crate::core::{
     close::{self, Cause, CloseFrame},
     message::Payload,
@@ -81,7 +84,7 @@ impl Arrival {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
                 Self::Ended("".into())
             }
-            Error::Io(error) => Self::Ended(error.to_string().into()),
+            Error::Io(error) => Self::Ended(tls::told(error).into()),
             Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(1009, Cause::TooBig),
             Error::Utf8(_) => violation(1007, Cause::Protocol),
             Error::Protocol(_) => violation(1002, Cause::Protocol),

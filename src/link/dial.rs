@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+pub use ask::{RedirectTrouble, redirected_to, was_read};
+
 use ask::Ask;
 
 mod admitted;
@@ -92,8 +94,20 @@ impl Dial for Dialer {
             };
             let timings = Timings { admission, ..Timings::default() };
             let aside = source.aside();
-            let attempt =
-                Attempt { id, endpoint, source, aside, gate, report, timings, began, place, urgent, passed: Some(0) };
+            let attempt = Attempt {
+                id,
+                endpoint,
+                source,
+                aside,
+                gate,
+                report,
+                timings,
+                began,
+                place,
+                urgent,
+                redirected: None,
+                passed: Some(0),
+            };
             Box::pin(attempt.run(url)).await
         })
     }
@@ -146,6 +160,8 @@ struct Attempt {
     /// Among those who prepare an attempt.
     place: Place,
     urgent: bool,
+    /// Where a redirect has led.
+    redirected: Option<Arc<str>>,
     /// URLs in a row whose servers are known to be down; `None`: the others do not matter any more.
     passed: Option<usize>,
 }
@@ -160,7 +176,10 @@ impl Attempt {
                 dialled.established.timings = self.timings.into();
                 Ok(dialled)
             }
-            Err(Setback { cause, status, retry_after, detail }) => {
+            Err(Setback { cause, status, retry_after, mut detail }) => {
+                if let Some(shown) = &self.redirected {
+                    detail = ask::after_redirect(&detail, shown);
+                }
                 Err(DialFailure { cause, status, retry_after, detail: detail.into(), timings: self.timings })
             }
         }
@@ -182,6 +201,7 @@ impl Attempt {
                 Ok(dialled) => return Ok(dialled),
                 Err(fault) => ask = ask.redirected(fault, left)?,
             }
+            self.redirected = Some(Arc::clone(&ask.target.shown));
             left = left.saturating_sub(1);
             // Where a redirect leads is the only way.
             self.passed = None;
@@ -201,20 +221,22 @@ impl Attempt {
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
         let mut permit = won.permit;
         permit.silence = Some((Instant::now().later(self.patience().silence), Verdict::Failing(None)));
-        let (stream, certificates) = if ask.target.tls {
+        let (stream, certificates, asked) = if ask.target.tls {
             (self.report)(Progress::Securing);
             let began = Instant::now();
             let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls, &self.aside).await;
             self.timings.tls = Some(self.timings.tls.unwrap_or_default().saturating_add(began.elapsed()));
             permit.verdict = secured.as_ref().err().and_then(tls::TlsFault::verdict);
-            let (stream, certificates) = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
-            (Transport::secured(stream), certificates)
+            let tls::Secured { stream, certificates, asked } =
+                secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
+            (Transport::secured(stream), certificates, asked)
         } else {
-            (Transport::Plain(won.tcp), Certificates::default())
+            (Transport::Plain(won.tcp), Certificates::default(), tls::Asked::No)
         };
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
         let agreed = upgrade::upgrade(stream, &ask.wish(&self.endpoint)).await;
+        let agreed = agreed.map_err(|fault| fault.after(asked));
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up));
         Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {

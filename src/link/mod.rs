@@ -52,14 +52,14 @@ use crate::core::{
 };
 
 pub use aside::Aside;
-pub use dial::{Dialer, Source};
+pub use dial::{Dialer, RedirectTrouble, Source, redirected_to, was_read};
 pub use dialing::timed_out;
 pub use driver::{Run, run};
 pub use lent::Lent;
 pub use orders::{Ended, Inbound, Orders, orders};
 pub use pledge::{Judge, Pledge, Ruling};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
-pub use tls::TlsTrouble;
+pub use tls::{Heard, TlsTrouble};
 pub use transport::{Transport, limit_unacknowledged};
 pub use upgrade::UpgradeTrouble;
 

@@ -33,6 +33,7 @@ use super::{
     faulty::Faulty,
     leaving::Left,
     metered::Metered,
+    tls,
 };
 use crate::core::{
     chaos::Fault,
@@ -289,7 +290,7 @@ impl<S: Wire> Socket<S> {
             match ready!(Pin::new(self.ws.get_mut()).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => return Poll::Ready("".into()),
                 Ok(()) => {}
-                Err(error) => return Poll::Ready(error.to_string().into()),
+                Err(error) => return Poll::Ready(tls::told(&error).into()),
             }
         }
         cx.waker().wake_by_ref();
@@ -320,7 +321,9 @@ impl<S: Wire> Socket<S> {
     }
 
     fn break_off(&mut self, error: &Error) {
-        self.broken.get_or_insert_with(|| error.to_string().into());
+        self.broken.get_or_insert_with(|| {
+            if let Error::Io(error) = error { tls::told(error) } else { error.to_string() }.into()
+        });
     }
 
     /// Puts a fault under the connection. Answers with the Close frame that the peer is to have sent, if it is to have.

@@ -10,13 +10,16 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, Error, RootCertStore,
+    AlertDescription, ClientConfig, Error, RootCertStore,
     client::{Resumption, WebPkiServerVerifier},
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem, pem::PemObject as _},
+    sign::CertifiedKey,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use identity::Identity;
 
 use super::aside::Aside;
 use crate::{
@@ -24,11 +27,15 @@ use crate::{
     core::{door::Verdict, event::Certificates},
 };
 
+pub use heard::Heard;
+pub(super) use identity::Asked;
 pub use words::TlsTrouble;
-pub(super) use words::plain;
+pub(super) use words::{plain, told, unanswered};
 
 mod blind;
 mod expiry;
+mod heard;
+mod identity;
 mod words;
 
 /// The largest PEM file that is read, in bytes: a bundle of all public authorities is a tenth of it.
@@ -54,12 +61,18 @@ pub(super) enum TlsFault {
     /// The host is no name to verify.
     #[error("the host is not a name that a certificate can be for: {0}")]
     Name(#[from] InvalidDnsNameError),
-    /// The peer ended the connection in the handshake.
+    /// The peer ended the connection in the handshake, without a word of TLS before.
     #[error("{}", words::ended())]
     Ended,
+    /// It did so when it had spoken TLS.
+    #[error("{}", words::ended_within())]
+    EndedWithin,
     /// The connection broke in the handshake.
-    #[error("the connection broke in the TLS handshake: {0}")]
+    #[error("{}", words::broken(.0))]
     Broken(String),
+    /// It ended when the peer had asked for a certificate of ours.
+    #[error("{0}")]
+    Unanswered(String),
     /// The handshake failed.
     #[error("{0}")]
     Handshake(String),
@@ -70,56 +83,66 @@ impl TlsFault {
     pub(super) fn verdict(&self) -> Option<Verdict> {
         match self {
             Self::File { .. } | Self::NoRoots | Self::Setup(_) | Self::Name(_) => None,
-            Self::Ended | Self::Broken(_) => Some(Verdict::Failing(None)),
-            Self::Handshake(_) => Some(Verdict::Up),
+            Self::Ended | Self::EndedWithin | Self::Broken(_) => Some(Verdict::Failing(None)),
+            Self::Unanswered(_) | Self::Handshake(_) => Some(Verdict::Up),
         }
     }
 }
 
-/// Makes `tcp` a TLS connection to `host`; answers with when the certificates shown in it expire, too.
-pub(super) async fn secure(
-    tcp: TcpStream,
-    host: &str,
-    tls: &Tls,
-    aside: &Aside,
-) -> Result<(TlsStream<TcpStream>, Certificates), TlsFault> {
+/// A connection under TLS.
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<Heard>,
+    /// When the certificates shown in it expire.
+    pub(super) certificates: Certificates,
+    /// In TLS 1.3 a server judges what it got only when the handshake is done here.
+    pub(super) asked: Asked,
+}
+
+/// Makes `tcp` a TLS connection to `host`.
+pub(super) async fn secure(tcp: TcpStream, host: &str, tls: &Tls, aside: &Aside) -> Result<Secured, TlsFault> {
     let name = ServerName::try_from(tls.server_name.as_deref().unwrap_or(host).to_owned())?;
     let tls = tls.clone();
     // It reads files, and the first time all of the platform's roots.
     let config = aside.run(move || config(&tls)).await;
-    let (config, client) = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| explain(&error))?;
+    let (config, identity, client) = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, Heard::new(tcp)).into_fallible();
+    let connected = connecting.await;
+    let asked = identity.asked();
+    let stream = connected.map_err(|(error, heard)| explain(&error, &heard, asked))?;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = Certificates { peer: expiry::of(chain), client };
-    Ok((stream, certificates))
+    Ok(Secured { stream, certificates, asked })
 }
 
-/// The settings of a connection, and when the certificate of ours in them expires.
-fn config(tls: &Tls) -> Result<(ClientConfig, Option<i64>), TlsFault> {
+/// The settings of a connection, what it shows of ourselves, and when that expires.
+fn config(tls: &Tls) -> Result<(ClientConfig, Arc<Identity>, Option<i64>), TlsFault> {
     let setup = |error: &Error| TlsFault::Setup(plain(error));
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| setup(&error))?;
     let builder = if tls.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(blind::Blind::new(provider)))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(blind::Blind::new(Arc::clone(&provider))))
     } else {
-        builder.with_webpki_verifier(verifier(tls, provider)?)
+        builder.with_webpki_verifier(verifier(tls, Arc::clone(&provider))?)
     };
-    let (mut config, client) = match &tls.client {
-        None => (builder.with_no_client_auth(), None),
+    let (shown, client) = match &tls.client {
+        None => (None, None),
         Some((chain, key)) => {
             let key_der =
                 PrivateKeyDer::from_pem_slice(&pem(key)?).map_err(|error| unusable(key, &error, "private key"))?;
             let chain = certificates(chain)?;
             let client = expiry::of(&chain);
-            (builder.with_client_auth_cert(chain, key_der).map_err(|error| setup(&error))?, client)
+            let shown = CertifiedKey::from_der(chain, key_der, &provider).map_err(|error| setup(&error))?;
+            (Some(Arc::new(shown)), client)
         }
     };
+    let identity = Arc::new(Identity::new(shown));
+    let mut config = builder.with_client_cert_resolver(Arc::clone(&identity) as _);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // A cache for sessions of a configuration that is used once would be 10 KB for each link.
     config.resumption = Resumption::disabled();
-    Ok((config, client))
+    Ok((config, identity, client))
 }
 
 fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TlsFault> {
@@ -181,10 +204,17 @@ fn unusable(path: &Path, error: &pem::Error, wanted: &str) -> TlsFault {
     TlsFault::File { path: path.to_owned(), problem }
 }
 
-fn explain(error: &io::Error) -> TlsFault {
+fn explain(error: &io::Error, heard: &Heard, asked: Asked) -> TlsFault {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        None if error.kind() == io::ErrorKind::UnexpectedEof => TlsFault::Ended,
-        None => TlsFault::Broken(error.to_string()),
+        None => match unanswered(asked) {
+            Some(said) => TlsFault::Unanswered(said),
+            None if error.kind() != io::ErrorKind::UnexpectedEof => TlsFault::Broken(told(error)),
+            None if heard.has_record() => TlsFault::EndedWithin,
+            None => TlsFault::Ended,
+        },
+        Some(Error::AlertReceived(AlertDescription::HandshakeFailure)) if asked == Asked::InVain => {
+            TlsFault::Handshake(words::refused_without())
+        }
         Some(tls) => TlsFault::Handshake(plain(tls)),
     }
 }

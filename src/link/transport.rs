@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::Wire;
+use super::{Wire, tls::Heard};
 
 /// A connection, with or without TLS.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Transport {
     /// Bytes as they are.
     Plain(TcpStream),
     /// Under TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Heard>>),
 }
 
 /// What TLS may take beyond what the kernel takes. With room for a long frame, so that it leaves by one write.
@@ -32,7 +32,7 @@ const TLS_HOLDS: usize = 32 << 10;
 
 impl Transport {
     /// A connection under TLS.
-    pub(super) fn secured(mut tls: TlsStream<TcpStream>) -> Self {
+    pub(super) fn secured(mut tls: TlsStream<Heard>) -> Self {
         tls.get_mut().1.set_buffer_limit(Some(TLS_HOLDS));
         Self::Tls(Box::new(tls))
     }
@@ -41,7 +41,7 @@ impl Transport {
     pub fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => tls.get_ref().0.tcp(),
         }
     }
 }

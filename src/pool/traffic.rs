@@ -2,10 +2,13 @@
 //!
 //! The link's task alone adds, and readers take no lock: the four numbers of one reading may be a message apart.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use super::view::Traffic;
-use crate::core::{close::Cause, event::Event, message::Payload};
+use crate::core::{clock, close::Cause, event::Event, message::Payload};
 
 /// The counters of one link.
 #[derive(Debug, Default)]
@@ -17,6 +20,9 @@ pub(super) struct Counters {
     /// A ping has left, and nothing has come since.
     pinged: AtomicBool,
     ended_after_ping: AtomicU32,
+    /// Pings without a pong, and when the first of them left, in milliseconds since 1970.
+    unanswered: AtomicU32,
+    unanswered_since: AtomicU64,
 }
 
 impl Counters {
@@ -34,24 +40,42 @@ impl Counters {
             add((&self.sent_messages, sent.len()), (&self.sent_bytes, bytes));
         } else if let Event::PingSent = event {
             self.pinged.store(true, Ordering::Relaxed);
-        } else if let Event::Pong { .. } | Event::Opened { .. } = event {
-            self.pinged.store(false, Ordering::Relaxed);
+            if self.unanswered.fetch_add(1, Ordering::Relaxed) == 0 {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.unanswered_since.store(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
+        } else if let Event::Pong { .. } = event {
+            // It answers pings: what ended after one before was not ended by it.
+            self.ended_after_ping.store(0, Ordering::Relaxed);
+            self.forget_pings();
+        } else if let Event::Opened { .. } = event {
+            self.forget_pings();
         } else if let Event::Closed { closed, .. } = event {
             let is_after_ping = self.pinged.swap(false, Ordering::Relaxed)
                 && matches!(closed.cause, Cause::Reset | Cause::Remote | Cause::Protocol);
             let times = self.ended_after_ping.load(Ordering::Relaxed).saturating_add(1);
             self.ended_after_ping.store(if is_after_ping { times } else { 0 }, Ordering::Relaxed);
+            self.forget_pings();
         }
+    }
+
+    fn forget_pings(&self) {
+        self.pinged.store(false, Ordering::Relaxed);
+        self.unanswered.store(0, Ordering::Relaxed);
     }
 
     /// What was counted so far.
     pub(super) fn read(&self) -> Traffic {
+        let unanswered_pings = self.unanswered.load(Ordering::Relaxed);
+        let since = Duration::from_millis(self.unanswered_since.load(Ordering::Relaxed));
         Traffic {
             received_messages: self.received_messages.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             sent_messages: self.sent_messages.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             ended_after_ping: self.ended_after_ping.load(Ordering::Relaxed),
+            unanswered_pings,
+            unanswered_since: (unanswered_pings > 0).then(|| clock::since_epoch(since)),
         }
     }
 }
@@ -63,8 +87,6 @@ fn add((messages, count): (&AtomicU64, usize), (bytes, len): (&AtomicU64, usize)
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::core::close::Closed;
 
@@ -97,5 +119,28 @@ mod tests {
         assert_eq!(after(&[Event::PingSent, closed(Cause::Reset)]), 1);
         assert_eq!(after(&[closed(Cause::Reset)]), 0, "there was no ping");
         assert_eq!(after(&[Event::PingSent, closed(Cause::Operator)]), 0, "it was ours");
+        assert_eq!(after(&[Event::PingSent, closed(Cause::Reset)]), 1);
+        assert_eq!(after(&[Event::PingSent, pong()]), 0, "it answers pings after all");
+    }
+
+    #[test]
+    fn pings_without_a_pong_are_counted_since_the_first_of_them() {
+        let counters = Counters::default();
+        let pings = |events: &[Event]| {
+            for event in events {
+                counters.count(event);
+            }
+            let Traffic { unanswered_pings, unanswered_since, .. } = counters.read();
+            assert_eq!(unanswered_since.is_some(), unanswered_pings > 0);
+            unanswered_pings
+        };
+        assert_eq!(pings(&[Event::PingSent]), 1);
+        counters.received(&[Payload::checked_text("x")]);
+        assert_eq!(pings(&[Event::PingSent]), 2, "a message is no pong");
+        let since = counters.read().unanswered_since;
+        assert_eq!(pings(&[Event::PingSent]), 3);
+        assert_eq!(counters.read().unanswered_since, since);
+        assert_eq!(pings(&[Event::Pong { rtt: Duration::ZERO }]), 0);
+        assert_eq!(pings(&[Event::PingSent, closed(Cause::Reset)]), 0, "it was of that connection");
     }
 }

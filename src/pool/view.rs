@@ -100,6 +100,10 @@ pub struct Traffic {
     pub sent_bytes: u64,
     /// Connections in a row that the peer ended after a ping, before it had answered or sent anything.
     pub ended_after_ping: u32,
+    /// Pings since the last pong, or since the connection began.
+    pub unanswered_pings: u32,
+    /// When the first of them left.
+    pub unanswered_since: Option<SystemTime>,
 }
 
 /// A line of the flight recorder.

@@ -6,13 +6,13 @@
 use crate::{
     config::{Endpoint, Template},
     core::close::{Cause, Closed},
-    link::{TlsTrouble, UpgradeTrouble, timed_out},
+    link::{RedirectTrouble, TlsTrouble, UpgradeTrouble, redirected_to, timed_out, was_read},
     observe::words,
     pool::LinkView,
 };
 
 /// So many ends of one kind in a row are no accident.
-const REPEATED: u32 = 3;
+pub(super) const REPEATED: u32 = 3;
 
 /// What to do about the way in which the last connection or attempt ended.
 pub(super) fn about_end(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<String> {
@@ -54,8 +54,13 @@ pub(super) fn about_end(view: &LinkView, closed: &Closed, config: &Endpoint) -> 
 
 /// What to do about an attempt that came to nothing.
 fn about_attempt(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<String> {
-    let url = &view.url;
+    let url = redirected_to(&closed.detail).unwrap_or(&view.url);
     match closed.cause {
+        Cause::Secret if was_read(&closed.detail) => Some(
+            "The reference was read; what it holds is not what it should be. Put the value right where it comes from; it is read \
+             again at each attempt."
+                .into(),
+        ),
         Cause::Secret => Some(
             "Check that the file, credential or variable exists and that the daemon's user may read it; \
              it is read again at each attempt."
@@ -72,8 +77,8 @@ fn about_attempt(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<
         Cause::Tls => Some(about_tls(&closed.detail, url, config)),
         Cause::Proxy => Some("Check the proxy's address and credentials.".into()),
         Cause::Upgrade => Some(match closed.status {
-            Some(status) => about_status(status, view, config),
-            None => about_upgrade(&closed.detail, url),
+            Some(status) => about_status(status, (url, &closed.detail), view, config),
+            None => about_upgrade(&closed.detail, url, config),
         }),
         Cause::Subprotocol => {
             let offered: Vec<_> = config.protocols.iter().map(Template::shown).collect();
@@ -150,7 +155,7 @@ pub(super) fn is_of_the_server(closed: &Closed) -> bool {
 }
 
 /// Ends of the same kind in a row.
-fn in_a_row(view: &LinkView) -> u32 {
+pub(super) fn in_a_row(view: &LinkView) -> u32 {
     view.ruling.map_or(view.attempt, |(_, in_a_row)| in_a_row)
 }
 
@@ -172,8 +177,13 @@ fn about_tls(detail: &str, url: &str, config: &Endpoint) -> String {
     match TlsTrouble::of(detail) {
         TlsTrouble::Certificate => about_certificate(config),
         TlsTrouble::NotTls => format!(
-            "No certificate was looked at, for nothing at the port of {url} spoke TLS: check host and port, or write ws:// \
-             where the server has none."
+            "No certificate was looked at, for what answered at the port of {url} does not speak TLS: check host and port. Where \
+             the server has none, ws:// is the scheme, and nothing is encrypted."
+        ),
+        TlsTrouble::Silent => format!(
+            "No certificate was looked at, and what closed the connection cannot be known from here: the server of {url} may take no \
+             TLS newer than 1.1 (1.2 or 1.3 is needed), want another name (tls.server_name), turn this machine away, or have no TLS \
+             at that port. Its log, or `openssl s_client -connect` with its host and port, says more."
         ),
         TlsTrouble::Client if config.tls.client.is_some() => {
             "Check the files of tls.cert and tls.key: that they belong together, are valid, and are of an authority that the \
@@ -204,11 +214,20 @@ fn about_certificate(config: &Endpoint) -> String {
     )
 }
 
-fn about_upgrade(detail: &str, url: &str) -> String {
+fn about_upgrade(detail: &str, url: &str, config: &Endpoint) -> String {
     match UpgradeTrouble::of(detail) {
+        UpgradeTrouble::HungUp if url.starts_with("wss:") => format!(
+            "The server of {url}, or a proxy before it, took TLS and hung up in place of an answer: check the path{}; its log may \
+             say why.",
+            if config.tls.client.is_some() {
+                ", and that it knows the client certificate (tls.cert, tls.key)"
+            } else {
+                ""
+            }
+        ),
         UpgradeTrouble::HungUp => format!(
-            "The server of {url}, or a proxy before it, hung up in place of an answer: check whether the port wants wss or ws, \
-             and the path; its log may say why."
+            "The server of {url}, or a proxy before it, hung up in place of an answer: check whether the port wants wss, and the \
+             path; its log may say why."
         ),
         UpgradeTrouble::Request => "Write the URL so that it can be sent: percent-encode its path and query.".into(),
         UpgradeTrouble::TooLong => format!(
@@ -219,19 +238,21 @@ fn about_upgrade(detail: &str, url: &str) -> String {
     }
 }
 
-fn about_status(status: u16, view: &LinkView, config: &Endpoint) -> String {
-    let url = &view.url;
+/// What to do about a status that came from this URL, with the rest of what is known of it.
+fn about_status(status: u16, (url, detail): (&str, &str), view: &LinkView, config: &Endpoint) -> String {
     match status {
-        401 | 403 | 407 => about_credentials(config),
+        401 | 403 => about_credentials(config),
+        407 => format!(
+            "Something between answers as a proxy, in place of the server of {url}, and asks for proxy authentication: set \
+             headers.Proxy-Authorization, or have it let this machine through."
+        ),
         404 | 410 => format!("The server knows no such path: check the path of {url}."),
         405 | 426 | 501 => format!(
             "The server does not take a WebSocket upgrade there: check host, port and path of {url}, and that a proxy between \
              passes `Upgrade` on."
         ),
         429 => "The server has had too many attempts from here: hold fewer `links`, or lower admission.rate.".into(),
-        300..=399 => {
-            format!("The server sends elsewhere: write the new URL, or raise `redirects`, now {}.", config.redirects)
-        }
+        300..=399 => about_redirect(detail, url, config),
         500 => {
             "The server failed on the request: its log says why. It may be the path, a header or a subprotocol.".into()
         }
@@ -250,6 +271,26 @@ fn about_status(status: u16, view: &LinkView, config: &Endpoint) -> String {
         511 => "The network wants a login first (a captive portal).".into(),
         506..=599 => "The server, or a proxy before it, cannot do what was asked: its log says why.".into(),
         _ => "The server does not like the request: check the URL, `headers` and `protocols`.".into(),
+    }
+}
+
+fn about_redirect(detail: &str, url: &str, config: &Endpoint) -> String {
+    match RedirectTrouble::of(detail) {
+        RedirectTrouble::TooMany => {
+            format!("The server sends elsewhere: write the new URL, or raise `redirects`, now {}.", config.redirects)
+        }
+        RedirectTrouble::Unsafe => {
+            "The server sends to a URL without TLS, which is never followed: that is for the people who run it to mend."
+                .into()
+        }
+        RedirectTrouble::Unusable => format!(
+            "The server of {url} sends to what no WebSocket can be opened at: check host, port and path, or have the people who run \
+             it mend that."
+        ),
+        RedirectTrouble::Nowhere => format!(
+            "The server of {url} answers with a redirect that cannot be followed: it does not say where to (Location), or its status \
+             is none of 301, 302, 303, 307 and 308. Check host, port and path."
+        ),
     }
 }
 
@@ -312,6 +353,12 @@ fn about_code(code: u16, view: &LinkView, config: &Endpoint) -> Option<String> {
         )
     };
     Some(match code {
+        1000 | 1001 | 1005 if times >= REPEATED => format!(
+            "The peer has closed in order {times} times in a row: it may want something that it does not get (a login, a subscription, \
+             a subprotocol), or be meant to be asked once (on_clean_close = \"stay_closed\"). `wskeeper tail {} --frames` shows what \
+             goes by.",
+            view.endpoint
+        ),
         1002 => {
             "The peer says that a frame broke the protocol: please report it, with `wskeeper tail --frames`.".into()
         }

@@ -5,7 +5,10 @@
 
 mod advice;
 mod ends;
+mod open;
 mod sentences;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -48,7 +51,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view),
-        why: sentences::why(view, is_held),
+        why: sentences::why(view, is_held, &config.link),
         ended: view.last_close.as_deref().map(|(closed, _)| sentences::ended(closed)),
         outage: outage.as_ref().map(|(since, lost)| wire::Outage {
             since: wire::time(*since),

@@ -1,25 +1,27 @@
 //! What is the case with a link, in plain words: one sentence for each phase and reason, each end, each rule.
 
+use super::open;
 use crate::{
     api::wire,
     core::{
-        close::Closed,
+        close::{Cause, Closed},
         link::Policy,
         outcome::Action,
         phase::{Phase, Reason},
     },
+    link::was_read,
     observe::{visible, words},
     pool::LinkView,
 };
 
 /// `phaseReason` in plain words.
-pub(super) fn why(view: &LinkView, is_held: bool) -> String {
+pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy) -> String {
     match view.reason {
         Reason::Starting => "It has just been made.".into(),
         Reason::Admission if is_held => "Its server is down, and another link looks whether it is back.".into(),
         Reason::Admission => "It waits its turn: admission limits how many links dial at once.".into(),
         Reason::Underway => match view.phase {
-            Phase::Ready => return well(view),
+            Phase::Ready => return open::trouble(view, policy).unwrap_or_else(|| well(view)),
             Phase::Closing => "The connection is being closed.",
             Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Parked | Phase::Paused => {
                 "An attempt is under way."
@@ -63,13 +65,6 @@ pub(super) fn why(view: &LinkView, is_held: bool) -> String {
 
 /// What goes on beside a connection that is well.
 fn well(view: &LinkView) -> String {
-    if view.pongs_refused > 0 {
-        return format!(
-            "The connection is open, but {} came without the payload of our ping: that proves nothing, so nothing that is sent \
-             can be confirmed.",
-            words::count(view.pongs_refused.into(), "pong")
-        );
-    }
     let Some(rotation) = view.rotation.as_deref() else { return "All is well.".into() };
     let beside = match (rotation.stage, &rotation.failure) {
         ("leaving", None) => "An old connection is on its way out.".to_owned(),
@@ -92,7 +87,12 @@ pub(super) fn ended(closed: &Closed) -> String {
     let clean = if *was_clean { "cleanly" } else { "not cleanly" };
     let reason = if reason.is_empty() { String::new() } else { format!(", reason {reason:?}") };
     let detail = if detail.is_empty() { String::new() } else { format!(": {}", visible(detail)) };
-    format!("It ended {clean}, with {code}{reason}: {}{detail}.", words::cause(*cause))
+    let cause = if *cause == Cause::Secret && was_read(&closed.detail) {
+        "the value of a reference cannot be used"
+    } else {
+        words::cause(*cause)
+    };
+    format!("It ended {clean}, with {code}{reason}: {cause}{detail}.")
 }
 
 /// The row of the outcome table that decided, where one had to.

@@ -20,6 +20,59 @@ use crate::{
 /// Headers that another origin may see, unless they are made of a secret.
 const HARMLESS: [HeaderName; 4] = [header::ACCEPT_LANGUAGE, header::CACHE_CONTROL, header::ORIGIN, header::USER_AGENT];
 
+/// How a failure begins of what was evaluated, and cannot be used.
+const EVALUATED: &str = "the evaluated ";
+/// What is said of a redirect that is one too many, and of one that is less safe.
+const TOO_MANY: &str = "no more redirects are allowed (`redirects`)";
+const UNSAFE: &str = "which would give up TLS";
+/// How one that is not followed begins.
+const REDIRECTS: &str = "the server redirects (status ";
+/// What stands before the URL in the failure of an attempt that was redirected.
+const REDIRECTED: &str = "; the URL's server had redirected to ";
+
+/// Whether a failure of secrets is of a value that was read and cannot be used, and not of one that could not be read.
+pub fn was_read(detail: &str) -> bool {
+    detail.starts_with(EVALUATED)
+}
+
+/// Where the server of the URL had redirected to, of which the failure then is.
+pub fn redirected_to(detail: &str) -> Option<&str> {
+    detail.rsplit_once(REDIRECTED).map(|(_, url)| url)
+}
+
+/// The failure of an attempt that had been redirected there.
+pub(super) fn after_redirect(detail: &str, shown: &str) -> String {
+    format!("{detail}{REDIRECTED}{shown}")
+}
+
+/// Why a redirect was not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectTrouble {
+    /// More than `redirects` allows.
+    TooMany,
+    /// It leads away from TLS.
+    Unsafe,
+    /// It leads to nothing that can be dialled.
+    Unusable,
+    /// It does not say where it leads, or its status is none that is followed.
+    Nowhere,
+}
+
+impl RedirectTrouble {
+    /// Reads it from the detail of a failure whose status is a redirect's.
+    pub fn of(detail: &str) -> Self {
+        if detail.contains(TOO_MANY) {
+            Self::TooMany
+        } else if detail.contains(UNSAFE) {
+            Self::Unsafe
+        } else if detail.starts_with(REDIRECTS) {
+            Self::Unusable
+        } else {
+            Self::Nowhere
+        }
+    }
+}
+
 /// An evaluated request.
 #[derive(Debug)]
 pub(super) struct Ask {
@@ -53,7 +106,9 @@ impl Ask {
             endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), secret(template)?))).collect();
         let protocols: Vec<Secret> = endpoint.protocols.iter().map(secret).collect::<Result<_, _>>()?;
         let texts: Vec<&str> = protocols.iter().map(Secret::expose).collect();
-        subprotocol::check(&texts).map_err(|fault| Setback::new(Cause::Secret, &fault))?;
+        subprotocol::check(&texts).map_err(|fault| {
+            Setback::new(Cause::Secret, &format!("{EVALUATED}subprotocols cannot be offered: {fault}"))
+        })?;
         let shown = endpoint
             .protocols
             .iter()
@@ -91,17 +146,17 @@ impl Ask {
         }
         let refused = |why: String| Setback {
             status: Some(status.as_u16()),
-            ..Setback::new(Cause::Upgrade, &format!("the server redirects (status {status}) {why}"))
+            ..Setback::new(Cause::Upgrade, &format!("{REDIRECTS}{status}) {why}"))
         };
         let mut url = self.target.url.join(location).map_err(|_| refused("to what is no URL".into()))?;
         url.set_fragment(None);
         let mut target =
             Target::parse(url.as_str()).map_err(|fault| refused(format!("to what cannot be used: {fault}")))?;
         if left == 0 {
-            return Err(refused(format!("to {}, and no more redirects are allowed (`redirects`)", target.shown)));
+            return Err(refused(format!("to {}, and {TOO_MANY}", target.shown)));
         }
         if self.target.tls && !target.tls {
-            return Err(refused(format!("to {}, which would give up TLS", target.shown)));
+            return Err(refused(format!("to {}, {UNSAFE}", target.shown)));
         }
         if target.same_origin(&self.target) {
             target.basic_auth.clone_from(&self.target.basic_auth);
@@ -132,7 +187,7 @@ fn target(endpoint: &Endpoint, url: usize) -> Result<Arc<Target>, Setback> {
     }
     let template = endpoint.urls.get(index).ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
     let target = Target::parse(secret(template)?.expose())
-        .map_err(|fault| Setback::new(Cause::Secret, &format!("the evaluated URL cannot be used: {fault}")))?;
+        .map_err(|fault| Setback::new(Cause::Secret, &format!("{EVALUATED}URL cannot be used: {fault}")))?;
     Ok(Arc::new(target))
 }
 

@@ -5,12 +5,17 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "the lists of faults are the library's, and open")]
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    io,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use rustls::{
     AlertDescription, CertificateError, Error, InconsistentKeys, PeerIncompatible,
     pki_types::{ServerName, UnixTime},
 };
+
+use super::identity::Asked;
 
 /// Names of a certificate that are shown.
 const MOST_NAMES: usize = 5;
@@ -19,6 +24,7 @@ const MOST_NAME: usize = 100;
 
 const CERTIFICATE: &str = "the server's certificate";
 const NOT_TLS: &str = "is this a TLS port?";
+const SILENT: &str = "without a word of TLS";
 const CLIENT: &str = "(tls.cert, tls.key)";
 pub(super) const UNUSABLE: &str = "cannot be used";
 
@@ -27,6 +33,8 @@ pub(super) const UNUSABLE: &str = "cannot be used";
 pub enum TlsTrouble {
     /// What answers there does not speak TLS.
     NotTls,
+    /// It ended before anything of TLS had come: whether it speaks TLS cannot be known.
+    Silent,
     /// The server's certificate is not good.
     Certificate,
     /// The server does not like the client's certificate, or that there is none.
@@ -46,6 +54,8 @@ impl TlsTrouble {
             Self::Client
         } else if detail.contains(NOT_TLS) {
             Self::NotTls
+        } else if detail.contains(SILENT) {
+            Self::Silent
         } else if detail.contains(CERTIFICATE) {
             Self::Certificate
         } else {
@@ -54,16 +64,56 @@ impl TlsTrouble {
     }
 }
 
-/// An end of TCP in the middle of the handshake.
+/// An end of TCP in the handshake, when nothing has come.
 pub(super) fn ended() -> String {
-    format!("the server closed the connection in the TLS handshake: {NOT_TLS} A server that has no TLS does so")
+    format!("the server closed the connection in the TLS handshake {SILENT}")
+}
+
+/// An end of TCP in the handshake, when some of it has come.
+pub(super) fn ended_within() -> &'static str {
+    "the server closed the connection in the middle of the TLS handshake and did not say why"
+}
+
+/// An error of TCP in the handshake.
+pub(super) fn broken(why: &str) -> String {
+    format!("the connection broke in the TLS handshake: {why}")
+}
+
+/// What is known of a connection that ended without a word when the server had asked for a certificate of ours.
+pub(in crate::link) fn unanswered(asked: Asked) -> Option<String> {
+    match asked {
+        Asked::No => None,
+        Asked::InVain => Some(format!(
+            "the server asked for a client certificate, got none, and hung up without a word: set one {CLIENT}"
+        )),
+        Asked::AndGot => Some(format!(
+            "the server asked for a client certificate, got ours, and hung up without a word: does it want another {CLIENT}?"
+        )),
+    }
+}
+
+/// TLS 1.2 has no alert of its own for a client that shows no certificate.
+pub(super) fn refused_without() -> String {
+    format!("the server asked for a client certificate, got none, and refused (handshake failure): set one {CLIENT}")
+}
+
+/// What an error of a connection says, with TLS or without: of the libraries' own words none.
+pub(in crate::link) fn told(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(tls) => plain(tls),
+        // Below it stands an address of the library's manual.
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the connection was ended without a word, where TLS has one for that (close_notify)".into()
+        }
+        None => error.to_string(),
+    }
 }
 
 /// What rustls says.
 pub(in crate::link) fn plain(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(fault) => certificate(fault),
-        Error::AlertReceived(alert) => told(*alert),
+        Error::AlertReceived(alert) => alerted(*alert),
         Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => {
             format!("what the server sent is not TLS: {NOT_TLS}")
         }
@@ -192,7 +242,7 @@ fn incompatible(lack: &PeerIncompatible) -> String {
 }
 
 /// The reason that the server gives for its refusal.
-fn told(alert: AlertDescription) -> String {
+fn alerted(alert: AlertDescription) -> String {
     let name = spelled(&format!("{alert:?}"));
     match alert {
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
@@ -244,7 +294,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn told(table: impl IntoIterator<Item = (Error, &'static str, TlsTrouble)>) {
+    fn hold(table: impl IntoIterator<Item = (Error, &'static str, TlsTrouble)>) {
         for (error, wanted, trouble) in table {
             let said = plain(&error);
             assert!(said.contains(wanted), "{error:?}: {said}");
@@ -278,13 +328,30 @@ mod tests {
             (other(Below::CaUsedAsEndEntity), "CA:TRUE"),
             (other(Below::TrailingData(1)), "(trailing data)"),
         ];
-        told(table.map(|(fault, wanted)| (Error::InvalidCertificate(fault), wanted, TlsTrouble::Certificate)));
+        hold(table.map(|(fault, wanted)| (Error::InvalidCertificate(fault), wanted, TlsTrouble::Certificate)));
+    }
+
+    #[test]
+    fn an_error_of_a_connection_is_told_without_the_library_s_words() {
+        let raw = io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/x#unexpected-eof",
+        );
+        let alert = io::Error::new(io::ErrorKind::InvalidData, Error::AlertReceived(AlertDescription::InternalError));
+        for (error, wanted) in [
+            (raw, "close_notify"),
+            (alert, "the server ended TLS (internal error)"),
+            (io::ErrorKind::ConnectionReset.into(), "connection reset"),
+        ] {
+            let said = told(&error);
+            assert!(said.contains(wanted) && !said.contains("://"), "{said}");
+        }
     }
 
     #[test]
     fn what_else_fails_is_told_in_plain_words_and_read_back() {
         let alert = Error::AlertReceived;
-        told([
+        hold([
             (alert(AlertDescription::CertificateRequired), "demands a client certificate", TlsTrouble::Client),
             (alert(AlertDescription::UnknownCA), "unknown ca", TlsTrouble::Client),
             (alert(AlertDescription::BadCertificate), "bad certificate", TlsTrouble::Client),
@@ -296,7 +363,15 @@ mod tests {
             (Error::InvalidMessage(InvalidMessage::InvalidContentType), "is not TLS", TlsTrouble::NotTls),
             (Error::InconsistentKeys(InconsistentKeys::KeyMismatch), "key is not that of", TlsTrouble::Client),
         ]);
-        assert_eq!(TlsTrouble::of(&ended()), TlsTrouble::NotTls);
+        assert_eq!(TlsTrouble::of(&ended()), TlsTrouble::Silent);
+        assert_eq!(TlsTrouble::of(ended_within()), TlsTrouble::Other);
+        assert_eq!(TlsTrouble::of(&broken("reset")), TlsTrouble::Other);
+        for (asked, word) in [(Asked::InVain, "got none"), (Asked::AndGot, "got ours")] {
+            let said = unanswered(asked).unwrap();
+            assert!(said.contains(word) && TlsTrouble::of(&said) == TlsTrouble::Client, "{said}");
+        }
+        assert_eq!(unanswered(Asked::No), None);
+        assert_eq!(TlsTrouble::of(&refused_without()), TlsTrouble::Client);
         assert_eq!(TlsTrouble::of("/etc/ca.pem cannot be used: it is a pipe"), TlsTrouble::Settings);
         assert_eq!(TlsTrouble::of("timed out while waiting for the TLS handshake"), TlsTrouble::Other);
     }

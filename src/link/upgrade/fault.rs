@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::{
     core::{close::Cause, door::Verdict, event::RetryAfter},
-    link::tls,
+    link::tls::{self, Asked},
 };
 
 const REQUEST: &str = "the URL's";
@@ -51,7 +51,7 @@ pub(in crate::link) enum UpgradeFault {
     RequestTarget,
     /// A header's evaluated value cannot be sent.
     #[error(
-        "the value of header {0} has a control character (a line break at the end of a secret?) and cannot be sent"
+        "the evaluated header {0} cannot be sent: it has a control character (a line break at the end of a secret?)"
     )]
     HeaderValue(Box<str>),
     /// The answer is no HTTP.
@@ -69,7 +69,7 @@ pub(in crate::link) enum UpgradeFault {
     /// The connection broke first.
     #[error("{begun} broken before the upgrade request was answered: {0}", begun = HUNG_UP)]
     Broken(String),
-    /// TLS ended by an alert. TLS 1.3 judges the client's certificate only after the client holds the handshake for done.
+    /// TLS ended, by an alert or when the server had asked for a certificate of ours. TLS 1.3 judges the client's certificate only after the client holds the handshake for done.
     #[error("{0}")]
     Alert(String),
     /// Another status than 101.
@@ -94,7 +94,17 @@ impl UpgradeFault {
     /// Sorts what ended the stream: TLS by an alert, or something below it.
     pub(super) fn from_io(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        tls.map_or_else(|| Self::Broken(error.to_string()), |tls| Self::Alert(tls::plain(tls)))
+        match tls {
+            Some(tls) => Self::Alert(tls::plain(tls)),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Ended,
+            None => Self::Broken(tls::told(error)),
+        }
+    }
+
+    /// The same, where the server may have asked for a certificate of ours: one that got none and hangs up wants one.
+    pub(in crate::link) fn after(self, asked: Asked) -> Self {
+        let may_be_that = asked == Asked::InVain && matches!(self, Self::Ended | Self::Broken(_));
+        tls::unanswered(asked).filter(|_| may_be_that).map_or(self, Self::Alert)
     }
 
     /// What it says of the address. A refusal is an answer, unless it says that the service is not there, or asks to come later.
@@ -136,6 +146,16 @@ impl UpgradeFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_hangs_up_after_it_asked_for_a_certificate_is_said_to_want_one() {
+        let ended = || UpgradeFault::from_io(&io::ErrorKind::UnexpectedEof.into());
+        assert_eq!(ended(), UpgradeFault::Ended);
+        assert_eq!(ended().after(Asked::No), UpgradeFault::Ended);
+        let fault = ended().after(Asked::InVain);
+        assert!(fault.cause() == Cause::Tls && fault.to_string().contains("tls.cert"), "{fault}");
+        assert_eq!(UpgradeFault::TooLarge.after(Asked::InVain), UpgradeFault::TooLarge);
+    }
 
     #[test]
     fn what_kind_of_trouble_it_is_can_be_read_from_its_words() {

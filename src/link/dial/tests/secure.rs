@@ -10,6 +10,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::link::TlsTrouble;
 
 /// The first moment of 2021, when an expired certificate of these tests did.
 const EXPIRED: i64 = 1_609_459_200;
@@ -77,6 +78,51 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         self.serve_with(certificate.der().clone(), key.serialize_der(), clients).await
+    }
+
+    /// Serves one connection, to a client with a certificate of this authority; any other it leaves without saying why.
+    async fn serve_silently(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> SocketAddr {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let mut tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+            // The alert that it would send is left in it.
+            loop {
+                let mut bytes = [0; 4096];
+                let read = tcp.read(&mut bytes).await.unwrap();
+                assert!(read > 0, "the client hung up first");
+                let mut rest = &bytes[..read];
+                while !rest.is_empty() {
+                    tls.read_tls(&mut rest).unwrap();
+                }
+                if tls.process_new_packets().is_err() {
+                    break;
+                }
+                let mut out = Vec::new();
+                while tls.wants_write() {
+                    tls.write_tls(&mut out).unwrap();
+                }
+                tcp.write_all(&out).await.unwrap();
+            }
+            tcp.shutdown().await.unwrap();
+            // A reset would overtake the end.
+            drop(tcp.read_to_end(&mut Vec::new()).await);
+        });
+        address
     }
 
     async fn serve_with(
@@ -197,6 +243,56 @@ async fn a_server_that_demands_a_certificate_of_ours_and_gets_none_is_a_failure_
     let authority = Authority::new("ours");
     let detail = fault(authority.serve_to_its_own().await, &format!("ca = '{}'", authority.file())).await;
     assert!(detail.contains("tls.cert") && detail.contains("demands a client certificate"), "{detail}");
+}
+
+/// Passes a connection on to a server until that says so much, then hangs up without a word: as Python's asyncio does where a
+/// handshake fails.
+async fn cut(server: SocketAddr, after: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(server).await.unwrap();
+        let (mut asks, mut says) = (near.split(), far.split());
+        let mut said = tokio::io::AsyncReadExt::take(&mut says.0, after as u64);
+        let up = tokio::io::copy(&mut asks.0, &mut says.1);
+        let down = async {
+            tokio::io::copy(&mut said, &mut asks.1).await.unwrap();
+            // All that the client still has to say is read, so that its end is no reset.
+            asks.1.shutdown().await.unwrap();
+        };
+        let _ = tokio::join!(up, down);
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_in_the_handshake_is_blamed_for_no_more_than_is_known() {
+    let authority = Authority::new("ours");
+    let ca = format!("ca = '{}'", authority.file());
+    for (after, word, trouble) in [
+        (0, "without a word of TLS", TlsTrouble::Silent),
+        (4, "without a word of TLS", TlsTrouble::Silent),
+        (5, "in the middle of the TLS handshake", TlsTrouble::Other),
+        (200, "in the middle of the TLS handshake", TlsTrouble::Other),
+    ] {
+        let address = cut(authority.serve("127.0.0.1", false).await, after).await;
+        let detail = fault(address, &ca).await;
+        assert!(detail.contains(word) && !detail.contains("://"), "{after}: {detail}");
+        assert_eq!(TlsTrouble::of(&detail), trouble, "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_when_it_gets_no_certificate_of_ours_is_said_to_have_asked() {
+    let authority = Authority::new("ours");
+    let ca = format!("ca = '{}'", authority.file());
+    for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
+        let address = authority.serve_silently(versions).await;
+        let detail = fault(address, &ca).await;
+        assert!(detail.contains("asked for a client certificate, got none"), "{versions:?}: {detail}");
+        assert!(detail.contains("tls.cert") && !detail.contains("://"), "{detail}");
+    }
 }
 
 #[tokio::test]
