@@ -61,7 +61,7 @@ async fn a_client_that_pings_and_does_not_read_is_not_read_either() {
     let before = daemon.peak_memory();
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let pings = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'p'; 125]].concat().repeat(400);
+    let pings = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat().repeat(400);
     let clients = (0..CLIENTS).map(async |_| {
         let mut stream = UnixStream::connect(daemon.folder().join("api.sock")).await.unwrap();
         let head = format!("GET /v1/endpoints/e/ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n");

@@ -71,7 +71,9 @@ impl<D: Dial> Driver<D> {
         }
         // What has changed is counted before anybody is told.
         self.show(now);
-        rulings.into_iter().for_each(|(pledge, ruling): (Pledge, Ruling)| pledge.rule(ruling));
+        for (pledge, ruling) in rulings {
+            pledge.rule(ruling);
+        }
         // The caller may have gone.
         let _ = reply.send(answers);
     }

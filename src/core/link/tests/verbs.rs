@@ -85,7 +85,9 @@ fn a_word_for_the_next_connection_leaves_a_close_in_progress_a_round_trip_and_no
     let mut bench = Bench::open();
     bench.feed(Input::Verb(Verb::Pause));
     bench.frames();
-    bench.pass(Policy::default().close_timeout - Duration::from_millis(100)).feed(Input::Verb(Verb::Resume));
+    bench
+        .pass(Policy::default().close_timeout.saturating_sub(Duration::from_millis(100)))
+        .feed(Input::Verb(Verb::Resume));
     bench.pass(Duration::from_millis(100));
     assert_eq!(bench.said.last(), Some(&Command::Hangup(Lane::Current)));
 }
