@@ -2,10 +2,10 @@
 //! cannot hold up.
 //!
 //! ```text
-//!         101         Close sent or received, silence         transport gone
-//! dialing ───► open ─────────────────────────────────► closing ─────────────► (ended)
-//!    └─ failed: (none)                                    ▲  transport gone
-//!                   └─────────────────────────────────────┘
+//!          101        Close sent or received, silence          transport gone
+//! dialing ─────► open ────────────────────────────────► closing ───────────────► (ended)
+//!    │ failed       │ transport gone                                                ▲
+//!    └──────────────┴───────────────────────────────────────────────────────────────┘
 //! ```
 //! A link has one, and while it rotates two. What becomes of one is answered as a [`Change`]; what that means is the link's to say.
 //!
@@ -43,8 +43,9 @@ pub use heartbeat::SPACING;
 /// An attempt, or the connection that it made.
 #[derive(Debug)]
 pub(super) struct Connection {
-    lane: Lane,
-    stage: Stage,
+    /// Which of the link's it is; where that changes, the driver is told by a `Command::Switch`.
+    pub(super) lane: Lane,
+    pub(super) stage: Stage,
     timers: Timers,
     pings: Pings,
     owes_ping: bool,
@@ -129,15 +130,6 @@ impl Connection {
         timers.set(Timer::Connect, now.later(policy.connect_timeout));
         let stage = Stage::Dialing { queued: None };
         Self { lane, stage, timers, pings: Pings::default(), owes_ping: false, unflushed_pings: 0, sent: None }
-    }
-
-    /// It is that one of the link's from now on; the driver is told by a `Command::Switch`.
-    pub(super) fn change_to(&mut self, lane: Lane) {
-        self.lane = lane;
-    }
-
-    pub(super) fn stage(&self) -> &Stage {
-        &self.stage
     }
 
     pub(super) fn phase(&self) -> Phase {

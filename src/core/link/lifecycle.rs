@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Command, Commands, Lane, Link, Policy, Verb,
-    connection::{self, Change, Connection, Stage},
+    connection::{self, Change, Connection},
     pace::{self, Next},
     state::{Ending, State, Then},
 };
@@ -19,7 +19,7 @@ use crate::core::{
     clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
     event::{DialFailure, Event, RetryAfter, Timings},
-    phase::{Phase, Reason},
+    phase::{Phase, ReadyState, Reason},
     receipt::{Fate, State as Rung},
 };
 
@@ -166,19 +166,14 @@ impl Link {
     /// A new connection is wanted. Where none is open or under way, the next one will be new anyway.
     pub(super) fn on_renew(&mut self, now: Instant, (cause, reason): (Cause, Reason), out: &mut Commands) {
         let urgent = reason == Reason::Operator;
-        let is_renewed_by_leaving = match &self.state {
-            State::Active(connection) => match connection.stage() {
-                Stage::Open(_) if self.shared.policy.rotates => return self.rotate(now, urgent, out),
-                // What is beside would follow, and what it was to follow may be old by now.
-                Stage::Closing(_) if self.is_coming() => return self.rotate(now, urgent, out),
-                Stage::Open(_) | Stage::Dialing { .. } => true,
-                Stage::Closing(_) => false,
-            },
-            State::Parked => true,
-            State::Made | State::Waiting | State::Paused | State::Stopped => false,
-        };
-        if is_renewed_by_leaving {
-            self.leave(now, Some(CloseFrame::of(NORMAL)), cause, Then::Redial(reason), out);
+        match (self.ready_state(), self.phase) {
+            (ReadyState::Open, _) if self.shared.policy.rotates => self.rotate(now, urgent, out),
+            // What is beside would follow, and what it was to follow may be old by now.
+            (ReadyState::Closing, _) if self.is_coming() => self.rotate(now, urgent, out),
+            (ReadyState::Open | ReadyState::Connecting, _) | (ReadyState::Closed, Phase::Parked) => {
+                self.leave(now, Some(CloseFrame::of(NORMAL)), cause, Then::Redial(reason), out);
+            }
+            (ReadyState::Closing | ReadyState::Closed, _) => {}
         }
     }
 
@@ -197,26 +192,22 @@ impl Link {
     /// Leaves whatever the link is at, for `then`; an open connection goes through the closing handshake first.
     fn leave(&mut self, now: Instant, frame: Option<CloseFrame>, cause: Cause, then: Then, out: &mut Commands) {
         self.dismiss(now, cause, out);
-        match &self.state {
-            State::Active(connection) => match connection.stage() {
-                Stage::Open(_) => {
-                    self.close(now, Ending { owed: Some(frame), cause, detail: "".into() }, then, out);
+        match self.ready_state() {
+            ReadyState::Open => self.close(now, Ending { owed: Some(frame), cause, detail: "".into() }, then, out),
+            ReadyState::Closing => {
+                if !matches!(self.then, Then::Stop(_)) {
+                    self.then = then;
                 }
-                Stage::Closing(_) => {
-                    if !matches!(self.then, Then::Stop(_)) {
-                        self.then = then;
-                    }
-                    if then == Then::Redial(Reason::Operator) {
-                        self.close_by(now.later(HURRIED));
-                    }
+                if then == Then::Redial(Reason::Operator) {
+                    self.close_by(now.later(HURRIED));
                 }
-                Stage::Dialing { .. } => {
-                    self.fail_attempt(now, cause, then, out);
-                    self.go_on(now, then, out);
-                }
-            },
-            State::Made | State::Waiting | State::Parked | State::Paused => self.go_on(now, then, out),
-            State::Stopped => {}
+            }
+            ReadyState::Connecting => {
+                self.fail_attempt(now, cause, then, out);
+                self.go_on(now, then, out);
+            }
+            ReadyState::Closed if matches!(self.state, State::Stopped) => {}
+            ReadyState::Closed => self.go_on(now, then, out),
         }
     }
 

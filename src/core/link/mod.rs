@@ -3,11 +3,11 @@
 //! It has one connection, or an attempt at one (`connection` has the picture of that), and between two of them this:
 //!
 //! ```text
-//!            Start                            failed, or the transport is gone
-//! (made) ──────────► active: a connection ────────────────────────────────────► the outcome table │ an operator
-//!                         ▲                                                            │          │
-//!                         ├──────────────────── retry ───────────────── waiting, parked◄          ▼
-//!                         └──────────────────── resume ───────────────────────────────────────  paused
+//!            Start              the transport is gone, or there was none to be had
+//! (made) ──────────► active ─────────────────────────────────────────────────────► the outcome table, an operator
+//!                      ▲                                                             │                   │
+//!                      ├──────────── retry ───────────── waiting, parked ◄───────────┤                   │
+//!                      └──────────── resume ──────────── paused ◄────────────────────┴───────────────────┘
 //! ```
 //! An open link can have another connection beside its own for a while: `rotation` has that picture.
 //!
@@ -232,7 +232,7 @@ impl Link {
 
     /// The standard's number for the current connection.
     pub fn ready_state(&self) -> ReadyState {
-        match self.state.connection().map(Connection::stage) {
+        match self.state.connection().map(|connection| &connection.stage) {
             None => ReadyState::Closed,
             Some(Stage::Dialing { .. }) => ReadyState::Connecting,
             Some(Stage::Open(_)) => ReadyState::Open,

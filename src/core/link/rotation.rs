@@ -112,7 +112,7 @@ impl Link {
 
     fn beside(&self) -> Option<Beside> {
         let Some(connection) = &self.rotation.as_deref()?.connection else { return Some(Beside::Waiting) };
-        Some(match connection.stage() {
+        Some(match &connection.stage {
             Stage::Dialing { .. } => Beside::Dialing,
             Stage::Open(open) if open.generation > self.generation => Beside::Standby,
             Stage::Open(_) => Beside::Lingering,
@@ -164,20 +164,12 @@ impl Link {
 
     /// While there are two connections, whether one attends to what happened to it.
     pub(super) fn attends(&mut self, now: Instant, lane: Lane, input: &ConnectionInput) -> bool {
-        match lane {
-            Lane::Current => {
-                if matches!(input, ConnectionInput::Left { .. } | ConnectionInput::Flushed) {
-                    self.extend_standby(now);
-                }
-                true
-            }
-            // Both tell; an old one may do so to its end, as long as the link itself is open.
-            Lane::Beside => {
-                !matches!(input, ConnectionInput::Received(Received::Messages(_)))
-                    || self.state.is_open()
-                    || self.has_standby()
-            }
+        if lane == Lane::Current && matches!(input, ConnectionInput::Left { .. } | ConnectionInput::Flushed) {
+            self.extend_standby(now);
         }
+        // Both tell; an old one may do so to its end, as long as the link itself is open.
+        let is_told = lane == Lane::Beside && matches!(input, ConnectionInput::Received(Received::Messages(_)));
+        !is_told || self.state.is_open() || self.has_standby()
     }
 
     /// The current connection took more of what has been given to it, so its proof may come later.
@@ -245,7 +237,7 @@ impl Link {
                 else {
                     return false;
                 };
-                attempt.change_to(Lane::Current);
+                attempt.lane = Lane::Current;
                 self.pace.set_url(pace.url());
                 self.attempt = self.attempt.saturating_add(1);
                 let reason = if attempt.is_queued() { Reason::Admission } else { Reason::Underway };

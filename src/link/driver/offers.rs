@@ -46,7 +46,8 @@ impl<D: Dial> Driver<D> {
     ) {
         self.offered += 1;
         let mut is_over = false;
-        let (mut answers, mut rulings) = (Vec::with_capacity(offers.len()), Vec::new());
+        let mut answers = Vec::with_capacity(offers.len());
+        let mut rulings: Vec<(Pledge, Ruling)> = Vec::new();
         for offer in offers {
             let answer = if is_over || self.waiting.len() >= WAITING_MAX {
                 rulings.push((offer.pledge, Ruling::Refused(Refusal::Full)));

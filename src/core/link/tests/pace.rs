@@ -322,6 +322,51 @@ fn after_a_connection_the_first_url_has_its_turn_again() {
 }
 
 #[test]
+fn a_link_that_has_been_stable_stays_where_it_is_and_has_forgotten_what_was_before() {
+    let mut bench = Bench::with(Policy { urls: 2, ..Policy::default() });
+    bench.feed(Input::Start).feed(refused(None, None)).retry();
+    assert_eq!(bench.link.ruling().map(|(_, times)| times), Some(1), "one row has decided once");
+    bench.feed(ConnectionInput::Dialled(established()));
+    while bench.link.attempt() > 0 {
+        bench.pass(Duration::from_secs(10)).feed(ConnectionInput::Heard);
+    }
+    assert_eq!((bench.link.url(), bench.link.ruling(), bench.link.phase()), (1, None, Phase::Ready));
+}
+
+#[test]
+fn a_backoff_of_another_policy_begins_with_its_first_delay() {
+    let mut bench = Bench::started();
+    let first = Duration::from_millis(20);
+    for _ in 0..8 {
+        bench.feed(refused(None, None)).retry();
+    }
+    for _ in 0..8 {
+        for multiplier in [2.0, 3.0] {
+            let backoff = backoff::Policy { first, multiplier, ..backoff::Policy::default() };
+            bench.feed(Input::Policy(Arc::new(Policy { backoff, ..Policy::default() }))).feed(refused(None, None));
+            assert!(bench.retry() <= first);
+        }
+    }
+}
+
+#[test]
+fn slow_is_from_half_of_the_longest_delay_to_all_of_it() {
+    let max = backoff::Policy::default().max;
+    let mut bench = Bench::with(Policy { outcomes: rows(&[(1006, Action::Slow)]), ..Policy::default() });
+    bench.feed(Input::Start);
+    for _ in 0..20 {
+        assert!((max / 2..=max).contains(&bench.feed(refused(None, None)).retry()));
+    }
+}
+
+#[test]
+fn of_what_a_server_asks_for_the_last_word_counts() {
+    let mut bench = Bench::started();
+    bench.feed(refused(Some(503), Some(Duration::from_mins(4)))).feed(Input::Verb(Verb::Resume));
+    assert!(bench.feed(refused(Some(503), Some(Duration::from_secs(20)))).retry() <= Duration::from_secs(40));
+}
+
+#[test]
 fn what_an_operator_or_a_reload_orders_begins_with_the_first_url_again() {
     for order in [Input::Verb(Verb::Reconnect), Input::Renew] {
         let mut bench = Bench::with(Policy { urls: 3, rotates: false, ..Policy::default() });
