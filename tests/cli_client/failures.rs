@@ -145,7 +145,9 @@ fn a_token_for_some_endpoints_sees_them_without_what_is_of_all() {
     let api = Api::start(|asked, _| match asked.line.as_str() {
         "GET /v1/store" => refused(403, "forbidden", "The token does not allow this", "this is of all endpoints"),
         "GET /livez" => ok(&json!({"status": "alive"})),
-        line if line.ends_with("/explain") => ok(&json!({"link": crate::link(0, "ready"), "why": "All is well."})),
+        line if line.ends_with("/explain") => ok(&json!({
+            "link": crate::link(0, "ready"), "why": "All is well.", "advice": [], "attempts": [],
+        })),
         "GET /v1/endpoints/trades" => ok(&json!({"config": {"outbox": {"durability": "disk"}}})),
         line if line.starts_with("GET /v1/links?") => ok(&json!({"items": [crate::link(0, "ready")], "next": null})),
         "GET /v1/links/trades/0" => ok(&crate::link(0, "ready")),
