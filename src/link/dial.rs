@@ -105,6 +105,7 @@ impl Dial for Dialer {
                 began,
                 place,
                 urgent,
+                asked: tls::Asked::No,
                 redirected: None,
                 passed: Some(0),
             };
@@ -160,6 +161,8 @@ struct Attempt {
     /// Among those who prepare an attempt.
     place: Place,
     urgent: bool,
+    /// Whether the last server asked for a certificate of ours.
+    asked: tls::Asked,
     /// Where a redirect has led.
     redirected: Option<Arc<str>>,
     /// URLs in a row whose servers are known to be down; `None`: the others do not matter any more.
@@ -177,6 +180,9 @@ impl Attempt {
                 Ok(dialled)
             }
             Err(Setback { cause, status, retry_after, mut detail }) => {
+                if status.is_some() && self.asked == tls::Asked::InVain {
+                    detail.push_str(tls::LACKING);
+                }
                 if let Some(shown) = &self.redirected {
                     detail = ask::after_redirect(&detail, shown);
                 }
@@ -221,7 +227,8 @@ impl Attempt {
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
         let mut permit = won.permit;
         permit.silence = Some((Instant::now().later(self.patience().silence), Verdict::Failing(None)));
-        let (stream, certificates, asked) = if ask.target.tls {
+        let (stream, certificates);
+        (stream, certificates, self.asked) = if ask.target.tls {
             (self.report)(Progress::Securing);
             let began = Instant::now();
             let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls, &self.aside).await;
@@ -236,7 +243,7 @@ impl Attempt {
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
         let agreed = upgrade::upgrade(stream, &ask.wish(&self.endpoint)).await;
-        let agreed = agreed.map_err(|fault| fault.after(asked));
+        let agreed = agreed.map_err(|fault| fault.after(self.asked));
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up));
         Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {

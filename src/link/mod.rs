@@ -59,7 +59,7 @@ pub use lent::Lent;
 pub use orders::{Ended, Inbound, Orders, orders};
 pub use pledge::{Judge, Pledge, Ruling};
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
-pub use tls::{Heard, TlsTrouble};
+pub use tls::{Heard, TlsTrouble, lacks_certificate};
 pub use transport::{Transport, limit_unacknowledged};
 pub use upgrade::UpgradeTrouble;
 

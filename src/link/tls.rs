@@ -29,8 +29,8 @@ use crate::{
 
 pub use heard::Heard;
 pub(super) use identity::Asked;
-pub use words::TlsTrouble;
-pub(super) use words::{plain, told, unanswered};
+pub(super) use words::{LACKING, plain, told, unanswered};
+pub use words::{TlsTrouble, lacks_certificate};
 
 mod blind;
 mod expiry;

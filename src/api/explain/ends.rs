@@ -6,7 +6,7 @@
 use crate::{
     config::{Endpoint, Template},
     core::close::{Cause, Closed},
-    link::{RedirectTrouble, TlsTrouble, UpgradeTrouble, redirected_to, timed_out, was_read},
+    link::{RedirectTrouble, TlsTrouble, UpgradeTrouble, lacks_certificate, redirected_to, timed_out, was_read},
     observe::words,
     pool::LinkView,
 };
@@ -241,6 +241,11 @@ fn about_upgrade(detail: &str, url: &str, config: &Endpoint) -> String {
 /// What to do about a status that came from this URL, with the rest of what is known of it.
 fn about_status(status: u16, (url, detail): (&str, &str), view: &LinkView, config: &Endpoint) -> String {
     match status {
+        400 | 401 | 403 | 495 | 496 if lacks_certificate(detail) => {
+            "The server asked for a client certificate and got none, which may be why: set tls.cert and tls.key to one that it accepts, \
+             and its key."
+                .into()
+        }
         401 | 403 => about_credentials(config),
         407 => format!(
             "Something between answers as a proxy, in place of the server of {url}, and asks for proxy authentication: set \

@@ -191,6 +191,23 @@ fn redirected(detail: &str) -> World {
 }
 
 #[test]
+fn a_server_that_asked_for_a_certificate_before_it_refused_may_have_wanted_it() {
+    let refused = |status, detail| {
+        let mut view = detailed(Cause::Upgrade, detail);
+        if let Some(last) = &mut view.last_close {
+            last.0.status = Some(status);
+        }
+        plain(view)
+    };
+    let asked = "the server answered the upgrade with status 400, not with 101; it had asked for a client certificate, and got none";
+    let plainly = "the server answered the upgrade with status 400, not with 101";
+    hold([
+        ("set tls.cert and tls.key", refused(400, asked), refused(400, plainly)),
+        ("set tls.cert and tls.key", refused(403, asked), refused(404, asked)),
+    ]);
+}
+
+#[test]
 fn what_is_said_of_a_redirect_is_true() {
     let redirects = |rest: &str| redirected(&format!("the server redirects (status 302) {rest}"));
     let limit = || redirects("to wss://b.example/, and no more redirects are allowed (`redirects`)");

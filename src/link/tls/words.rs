@@ -92,6 +92,14 @@ pub(in crate::link) fn unanswered(asked: Asked) -> Option<String> {
     }
 }
 
+/// Behind what a server answered that had asked for a certificate of ours in vain: it may be why.
+pub(in crate::link) const LACKING: &str = "; it had asked for a client certificate, and got none";
+
+/// Whether a failure is of a server that had asked for a certificate of ours in vain.
+pub fn lacks_certificate(detail: &str) -> bool {
+    detail.contains(LACKING)
+}
+
 /// TLS 1.2 has no alert of its own for a client that shows no certificate.
 pub(super) fn refused_without() -> String {
     format!("the server asked for a client certificate, got none, and refused (handshake failure): set one {CLIENT}")

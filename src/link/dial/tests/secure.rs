@@ -66,7 +66,7 @@ impl Authority {
     /// Serves one connection with the authority's own certificate.
     async fn serve_itself(&self) -> SocketAddr {
         let key = self.issuer.key().serialize_der();
-        self.serve_with(self.issuer.der().clone(), key, WebPkiClientVerifier::no_client_auth()).await
+        self.serve_with(self.issuer.der().clone(), key, WebPkiClientVerifier::no_client_auth(), GOOD).await
     }
 
     async fn serve_to(&self, name: &str, expired: bool, clients: Arc<dyn ClientCertVerifier>) -> SocketAddr {
@@ -77,7 +77,20 @@ impl Authority {
         }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        self.serve_with(certificate.der().clone(), key.serialize_der(), clients).await
+        self.serve_with(certificate.der().clone(), key.serialize_der(), clients, GOOD).await
+    }
+
+    /// Serves one connection: asks for a certificate of this authority and, as nginx does, refuses in HTTP whoever shows none.
+    async fn serve_refusing(&self) -> SocketAddr {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        self.serve_with(certificate.der().clone(), key.serialize_der(), clients.build().unwrap(), refusal).await
     }
 
     /// Serves one connection, to a client with a certificate of this authority; any other it leaves without saying why.
@@ -130,6 +143,7 @@ impl Authority {
         certificate: CertificateDer<'static>,
         key: Vec<u8>,
         clients: Arc<dyn ClientCertVerifier>,
+        says: &'static str,
     ) -> SocketAddr {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -145,7 +159,7 @@ impl Authority {
             let (tcp, _): (TcpStream, _) = listener.accept().await.unwrap();
             match acceptor.accept(tcp).into_fallible().await {
                 Ok(mut stream) => {
-                    answer(&mut stream, GOOD).await;
+                    answer(&mut stream, says).await;
                     let _ = stream.read_u8().await;
                 }
                 // Open until the client goes: a reset could overtake the alert.
@@ -293,6 +307,18 @@ async fn a_server_that_hangs_up_when_it_gets_no_certificate_of_ours_is_said_to_h
         assert!(detail.contains("asked for a client certificate, got none"), "{versions:?}: {detail}");
         assert!(detail.contains("tls.cert") && !detail.contains("://"), "{detail}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_in_http_says_that_a_certificate_was_asked_for() {
+    let authority = Authority::new("ours");
+    let ca = format!("ca = '{}'", authority.file());
+    let failure = secured(authority.serve_refusing().await, &ca).await.unwrap_err();
+    assert_eq!((failure.cause, failure.status), (Cause::Upgrade, Some(400)));
+    assert!(crate::link::lacks_certificate(&failure.detail), "{}", failure.detail);
+    let shown = format!("{ca}, {}", authority.client());
+    let failure = secured(authority.serve_refusing().await, &shown).await.unwrap_err();
+    assert!(!crate::link::lacks_certificate(&failure.detail), "{}", failure.detail);
 }
 
 #[tokio::test]
