@@ -132,7 +132,8 @@ fn name_of(host: &str) -> Option<&str> {
         digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok())
     };
     let is_whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-    (is_whole && !name.is_empty()).then_some(name)
+    let has_more = name.contains(['/', '?', '#', '\\', ' ', '\t']);
+    (is_whole && !has_more && !name.is_empty()).then_some(name)
 }
 
 fn is_own(name: &str, bound: IpAddr) -> bool {
@@ -208,6 +209,10 @@ mod tests {
             ("[::1]:99999", 400),
             ("keeper.lan:99999", 400),
             ("localhost:+80", 400),
+            ("localhost/evil", 400),
+            ("localhost?x", 400),
+            ("localhost#x", 400),
+            ("localhost evil", 400),
             ("localhost:evil", 400),
             ("localhost:7700:7700", 400),
         ] {
