@@ -22,10 +22,8 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{runtime::Runtime, time::Instant};
-use wskeeper::{
-    core::message::{MessageId, Payload},
-    store::{Op, Policy, Record, Store},
-};
+use wskeeper::store::{Op, Policy, Record, Store};
+use wskeeper_core::message::{MessageId, Payload};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -13,10 +13,10 @@ use std::{
 use prometheus::Registry;
 use tokio::{sync::watch, time::Instant};
 
+use crate::clock::Moment;
 use crate::{
     api::{Api, ListenError, Listener},
     config::{Config, Fingerprint, Sources},
-    core::clock::Clock,
     observe::{Exporter, Families},
     pool::{Left, Pool},
     process::{files, notify::Notify, pace, passed::Passed, signals::Signals},

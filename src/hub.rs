@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 use self::stored::Stored;
 
 pub use self::inboxes::Inboxes;
-pub use crate::core::entry::{Entry, Item};
-use crate::core::{
+pub use wskeeper_core::entry::{Entry, Item};
+use wskeeper_core::{
     budget::{Budget, Holder, Lease, Rank},
     event::LinkId,
     inbox::{self, Read, Ring},

@@ -12,7 +12,7 @@
 //! store    L2  accepted messages on disk, on an embedded engine
 //! process  L2  being a daemon: signals, logging, systemd
 //! config   L1  files and environment, checked
-//! core     L0  pure: no clock, no chance, no IO, no async
+//! clock    L0  the moments of the runtime
 //! ```
 //! **The layer rule:** a room may name rooms of lower layers, and none of its own layer or a higher one.
 //! `tests/architecture.rs` reads the sources and holds the rooms to it. `docs/architecture.md` says more.
@@ -23,8 +23,8 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
-pub mod core;
 pub mod hub;
 pub mod link;
 pub mod observe;

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use wskeeper::config::{self, Config, Listen, Loaded};
-use wskeeper::core::{close::Cause, outbox::OnFull, outcome::Action};
+use wskeeper_core::{close::Cause, outbox::OnFull, outcome::Action};
 
 fn toml(text: &str) -> Config {
     config::parse_toml(text, "test.toml").unwrap_or_else(|faults| panic!("{faults}")).config

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use wskeeper::core::chance::Chance;
+use wskeeper_core::chance::Chance;
 
 use super::results::Run;
 

@@ -23,10 +23,8 @@ use super::{
     problem::{Problem, unbuffered},
     query::Params,
 };
-use crate::{
-    core::{budget::Rank, receipt::Receipt},
-    pool::{Pool, Send, Stop},
-};
+use crate::pool::{Pool, Send, Stop};
+use wskeeper_core::{budget::Rank, receipt::Receipt};
 
 /// Lines of a batch that are offered together, at most: they share a question to their link, and a sync of the store.
 const CHUNK: usize = 256;

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use http_body_util::BodyExt as _;
 
 use super::{Shared, links::no_endpoint, problem::Problem};
-use crate::core::budget::{Budget, Rank};
+use wskeeper_core::budget::{Budget, Rank};
 
 /// What a connection is read into.
 const BUFFER: usize = 8 << 10;

@@ -19,10 +19,8 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
-use crate::core::{
-    budget::{Budget, Lease, Rank},
-    clock::Clock,
-};
+use crate::clock::Moment;
+use wskeeper_core::budget::{Budget, Lease, Rank};
 
 /// What an answer hands over at a time.
 const PIECE: usize = 16 << 10;

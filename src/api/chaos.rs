@@ -18,7 +18,7 @@ use super::{
     links::number,
     problem::{Problem, answer},
 };
-use crate::core::chaos::Fault;
+use wskeeper_core::chaos::Fault;
 
 /// How long a stall lasts where the caller does not say, and at most.
 const STALL: Duration = Duration::from_secs(10);

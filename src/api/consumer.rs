@@ -184,7 +184,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::core::event::LinkId;
+    use wskeeper_core::event::LinkId;
 
     fn wish(query: &str, last_seen: Option<&str>) -> Result<Wish, Problem> {
         let allowed = [&Wish::PARAMS[..], &["link"]].concat();

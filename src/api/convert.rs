@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 use super::wire;
 use crate::{
     config::{Change, Plan},
-    core::{
-        close::Closed,
-        event::Timings,
-        message::{Kind, Payload},
-        receipt::{Fate, Receipt},
-    },
     hub::{Entry, Item},
     pool::{DeadLetter, HistoryEntry, LinkView, Orphans},
+};
+use wskeeper_core::{
+    close::Closed,
+    event::Timings,
+    message::{Kind, Payload},
+    receipt::{Fate, Receipt},
 };
 
 pub(super) use endpoint::endpoint;
@@ -302,7 +302,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::core::{message::MessageId, receipt::State};
+    use wskeeper_core::{message::MessageId, receipt::State};
 
     #[test]
     fn a_receipt_is_written_as_the_document_says() {

@@ -20,7 +20,8 @@ use super::{
     query::Params,
     wire,
 };
-use crate::{core::message::MessageId, pool::DeadLetter};
+use crate::pool::DeadLetter;
+use wskeeper_core::message::MessageId;
 
 /// `GET /v1/dead-letters`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/dead-letters", tag = "messages", operation_id = "deadLetters",

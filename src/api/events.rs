@@ -24,7 +24,7 @@ use super::{
     problem::{Problem, unbuffered},
     query::Params,
 };
-use crate::core::budget::{Budget, Rank};
+use wskeeper_core::budget::{Budget, Rank};
 
 /// What a client waits before it connects again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -17,7 +17,8 @@ use super::{
     query::Params,
     wire,
 };
-use crate::{config::Readiness, core::phase::Phase};
+use crate::config::Readiness;
+use wskeeper_core::phase::Phase;
 
 /// `GET /livez`: the process answers, and those who hold the links do by the last look at them.
 #[cfg_attr(test, utoipa::path(get, path = "/livez", tag = "daemon", operation_id = "live",

@@ -7,7 +7,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{json::BOM, problem::Problem};
-use crate::core::{budget::Lease, clock::Clock};
+use crate::clock::Moment;
+use wskeeper_core::budget::Lease;
 
 /// What has arrived of a line is counted from here on.
 const SMALL: usize = 16 << 10;
@@ -124,7 +125,7 @@ async fn by<T>(until: Option<Instant>, future: impl Future<Output = T>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::budget::{Budget, Rank};
+    use wskeeper_core::budget::{Budget, Rank};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 

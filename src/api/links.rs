@@ -19,7 +19,7 @@ use super::{
     query::Params,
     wire,
 };
-use crate::core::{close::CloseFrame, link::Verb, phase::Phase};
+use wskeeper_core::{close::CloseFrame, link::Verb, phase::Phase};
 
 /// Items of a list where the caller names no limit, and at most.
 const LIMIT: usize = 1000;

@@ -23,14 +23,12 @@ use super::{
     problem::{Problem, answer, in_json},
     query::Params,
 };
-use crate::{
-    core::{
-        clock::Clock,
-        link,
-        message::{Kind, MessageId, Payload},
-        receipt::{Receipt, State as Rung},
-    },
-    pool::{Pool, Send},
+use crate::clock::Moment;
+use crate::pool::{Pool, Send};
+use wskeeper_core::{
+    link,
+    message::{Kind, MessageId, Payload},
+    receipt::{Receipt, State as Rung},
 };
 
 /// How long a caller waits who names no timeout, and at most.

@@ -37,7 +37,8 @@ use super::{
     stall::Stall,
     stopped,
 };
-use crate::{config, core::budget::Rank, process::files};
+use crate::{config, process::files};
+use wskeeper_core::budget::Rank;
 
 /// The largest head of a request.
 const HEAD_MAX: usize = 32 << 10;

@@ -15,8 +15,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::core::clock;
 use serde::{Deserialize, Serialize};
+use wskeeper_core::clock;
 
 pub use daemon::{Access, Daemon, LastReload};
 pub use endpoint::{Endpoint, EndpointConfig, Totals};

@@ -15,10 +15,10 @@ use std::{
 
 use crate::{
     api::Planned,
-    core::phase::Phase,
     pool::Pool,
     process::notify::{Notify, State},
 };
+use wskeeper_core::phase::Phase;
 
 /// The status is brought up to date this often, where it has changed.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -186,7 +186,8 @@ mod tests {
     use prometheus::Registry;
 
     use super::*;
-    use crate::{config, core::link::Verb, observe::Families};
+    use crate::{config, observe::Families};
+    use wskeeper_core::link::Verb;
 
     const TEXT: &str = "[defaults]\nlinks = 2\n[endpoints.a]\nurl = \"ws://127.0.0.1:9/\"";
 

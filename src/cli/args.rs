@@ -16,7 +16,7 @@ pub(crate) use value::LinkName;
 use value::{duration, from, link, period, phase};
 
 use super::echo;
-use crate::core::phase::Phase;
+use wskeeper_core::phase::Phase;
 
 mod chaos;
 mod kept;

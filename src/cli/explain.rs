@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     api::wire::{Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Store, Timings},
-    core::phase::Phase,
     observe::visible,
 };
+use wskeeper_core::phase::Phase;
 
 /// Lines of the flight recorder shown.
 const SHOWN: usize = 12;

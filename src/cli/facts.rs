@@ -4,7 +4,8 @@
 
 use std::time::SystemTime;
 
-use crate::{api::wire::Link, core::phase::Phase};
+use crate::api::wire::Link;
+use wskeeper_core::phase::Phase;
 
 /// `NAME/INDEX`.
 pub(super) fn name(link: &Link) -> String {

@@ -8,7 +8,8 @@ use super::{
     client::{Client, escape},
     output::Output,
 };
-use crate::{api::wire::Link, core::close::CloseFrame};
+use crate::api::wire::Link;
+use wskeeper_core::close::CloseFrame;
 
 /// `close`: refuses here what the daemon would refuse, as a usage error.
 pub(super) async fn close(args: &args::Close, mut client: Client, output: &Output) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 //! What a reader would get wrong: a phase is shown by its shape first; colour only repeats it.
 
 use super::output::Paint;
-use crate::core::phase::Phase;
+use wskeeper_core::phase::Phase;
 
 pub(super) use crate::observe::words::{between, bytes, cause, count, grouped, millis, span};
 

@@ -13,7 +13,7 @@ use std::{
 
 use ::config::FileFormat;
 
-use crate::core::{admission, inbox, link};
+use wskeeper_core::{admission, inbox, link};
 
 pub use check::keys;
 pub use emptied::emptied;

@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn admission(per_host: usize, total: usize, rate: Option<f64>) -> (Admission, Instant) {
-        let now = crate::core::epoch();
+        let now = crate::epoch();
         (Admission::new(Policy { per_host, total, rate }, now), now)
     }
 

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn no_span_is_too_long_to_be_added() {
-        let now = crate::core::epoch();
+        let now = crate::epoch();
         for span in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 62)] {
             assert_eq!(now.later(span), now + FAR);
             assert_eq!(now.later(span).later(span).later(span), now + FAR * 3);
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_span_of_use_is_added_as_it_is() {
-        let (now, span) = (crate::core::epoch(), Duration::new(86_400 * 366, 7));
+        let (now, span) = (crate::epoch(), Duration::new(86_400 * 366, 7));
         assert_eq!((now.later(span), now.later(span).earlier(span)), (now + span, now));
     }
 }

@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_pong_proves_its_ping_and_the_older_ones() {
-        let start = crate::core::epoch();
+        let start = crate::epoch();
         let (mut pings, mut chance) = (Pings::default(), Chance::new(1));
         let first = pings.ping(start, 1, &mut chance);
         let second = pings.ping(start + Duration::from_secs(1), 2, &mut chance);
@@ -191,19 +191,19 @@ mod tests {
     #[test]
     fn an_unsolicited_pong_proves_nothing() {
         let mut pings = Pings::default();
-        assert_eq!(pings.pong(crate::core::epoch(), b""), None);
-        assert_eq!(pings.pong(crate::core::epoch(), b"12345678"), None);
-        assert_eq!(pings.pong(crate::core::epoch(), &[0; 125]), None);
+        assert_eq!(pings.pong(crate::epoch(), b""), None);
+        assert_eq!(pings.pong(crate::epoch(), b"12345678"), None);
+        assert_eq!(pings.pong(crate::epoch(), &[0; 125]), None);
     }
 
     #[test]
     fn a_pong_that_answers_nothing_is_refused_while_a_ping_is_out() {
         let (mut pings, mut chance) = (Pings::default(), Chance::new(1));
         assert_eq!(pings.refuse(), None);
-        let ping = pings.ping(crate::core::epoch(), 1, &mut chance);
+        let ping = pings.ping(crate::epoch(), 1, &mut chance);
         assert_eq!([pings.refuse(), pings.refuse()], [Some(true), Some(false)]);
         assert_eq!(pings.refused(), 2);
-        assert!(pings.pong(crate::core::epoch(), &ping).is_some());
+        assert!(pings.pong(crate::epoch(), &ping).is_some());
         assert_eq!(pings.refused(), 0);
     }
 
@@ -211,7 +211,7 @@ mod tests {
     fn unanswered_pings_are_bounded() {
         let (mut pings, mut chance) = (Pings::default(), Chance::new(1));
         for fence in 0..100 {
-            let _ = pings.ping(crate::core::epoch(), fence, &mut chance);
+            let _ = pings.ping(crate::epoch(), fence, &mut chance);
         }
         assert_eq!(pings.open.len(), REMEMBERED);
     }

@@ -264,7 +264,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::budget::{Budget, Rank};
+    use crate::budget::{Budget, Rank};
 
     fn ring(max_messages: usize, max_bytes: u64) -> Ring<u64> {
         with(max_messages, max_bytes, &Budget::new(u64::MAX))

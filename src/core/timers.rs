@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn due_timers_come_in_the_order_of_their_deadlines_and_once() {
-        let start = crate::core::epoch();
+        let start = crate::epoch();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timers = Timers::default();
         timers.set(Timer::Close, at(1));
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn arming_twice_keeps_the_first_deadline_only_when_asked_to() {
-        let start = crate::core::epoch();
+        let start = crate::epoch();
         let mut timers = Timers::default();
         timers.set(Timer::Pong, start);
         timers.set_if_unarmed(Timer::Pong, start + Duration::from_secs(1));
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_deadline_comes_back_as_it_was_set_also_one_before_the_first() {
-        let before = crate::core::epoch();
+        let before = crate::epoch();
         let start = before + Duration::new(7, 13);
         let mut timers = Timers::default();
         let deadlines = [

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::core::budget::{Holder, Holders};
+use wskeeper_core::budget::{Holder, Holders};
 
 /// All inboxes of a budget.
 #[derive(Debug, Default)]

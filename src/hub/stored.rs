@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Entry, Item};
-use crate::core::{
+use wskeeper_core::{
     clock,
     close::Closed,
     event::LinkId,

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::json;
-use crate::core::message::Payload;
+use wskeeper_core::message::Payload;
 
 /// The string or number that `pointer` (RFC 6901) leads to; a number as it is written.
 pub fn key(payload: &Payload, pointer: &str) -> Option<Box<str>> {

@@ -11,7 +11,7 @@ use super::{
     tail::{REPLACEMENT, Tail},
     tls,
 };
-use crate::core::{
+use wskeeper_core::{
     close::{self, Cause, CloseFrame},
     message::Payload,
 };

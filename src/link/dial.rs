@@ -16,14 +16,12 @@ use super::{
     resolve, tls,
     upgrade::{self, Agreed, UpgradeFault},
 };
-use crate::{
-    config::Endpoint,
-    core::{
-        clock::Clock,
-        close::Cause,
-        door::Verdict,
-        event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
-    },
+use crate::clock::Moment;
+use crate::config::Endpoint;
+use wskeeper_core::{
+    close::Cause,
+    door::Verdict,
+    event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
 };
 
 pub use ask::{RedirectTrouble, redirected_to, was_read};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{BoxFuture, Dial, Dialled, Progress, Wire};
-use crate::core::{
+use wskeeper_core::{
     close::Cause,
     event::{DialFailure, Timings},
 };

@@ -25,7 +25,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use self::{line::Line, offers::Waiting};
 use super::{Dial, Host, Inbound, Order};
-use crate::core::{
+use wskeeper_core::{
     chaos::Fault,
     event::Event,
     link::{Command, Commands, ConnectionInput, Input, Lane, Link, Received},

@@ -40,9 +40,8 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::core::{
+use wskeeper_core::{
     chaos::Fault,
-    clock::Clock,
     door::{Knock, Verdict, Word},
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
@@ -62,16 +61,6 @@ pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use tls::{Heard, TlsTrouble, lacks_certificate};
 pub use transport::{Transport, limit_unacknowledged};
 pub use upgrade::UpgradeTrouble;
-
-impl Clock for tokio::time::Instant {
-    fn checked_later(self, span: Duration) -> Option<Self> {
-        self.checked_add(span)
-    }
-
-    fn checked_earlier(self, span: Duration) -> Option<Self> {
-        self.checked_sub(span)
-    }
-}
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::core::{message::MessageId, outbox::Refusal};
+use wskeeper_core::{message::MessageId, outbox::Refusal};
 
 /// What became of a message on offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use tokio::{
 };
 
 use super::{Gate, Permit, transport};
-use crate::core::{clock::Clock, door::Verdict, event::LinkId};
+use crate::clock::Moment;
+use wskeeper_core::{door::Verdict, event::LinkId};
 
 /// The next address is tried when the last one has not answered for this long (RFC 8305 §8).
 const STAGGER: Duration = Duration::from_millis(250);

@@ -35,7 +35,7 @@ use super::{
     metered::Metered,
     tls,
 };
-use crate::core::{
+use wskeeper_core::{
     chaos::Fault,
     close::{BAD_GATEWAY, CloseFrame},
     link::Frame,

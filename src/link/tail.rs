@@ -7,7 +7,7 @@ use std::str;
 
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::core::close::CloseFrame;
+use wskeeper_core::close::CloseFrame;
 
 /// The reason that tungstenite puts in place of a forbidden Close.
 pub(super) const REPLACEMENT: &str = "Protocol violation";

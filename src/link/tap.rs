@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::arrival::{Answer, Arrival};
-use crate::core::{
+use wskeeper_core::{
     close::CloseFrame,
     event::LinkId,
     link::Frame,

@@ -22,10 +22,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use identity::Identity;
 
 use super::aside::Aside;
-use crate::{
-    config::{Tls, file},
-    core::{door::Verdict, event::Certificates},
-};
+use crate::config::{Tls, file};
+use wskeeper_core::{door::Verdict, event::Certificates};
 
 pub use heard::Heard;
 pub(super) use identity::Asked;

@@ -14,7 +14,7 @@ use super::{
     families::{Families, whole},
     series::Taken,
 };
-use crate::core::{event::Certificates, outbox::Refusal};
+use wskeeper_core::{event::Certificates, outbox::Refusal};
 
 /// What an endpoint counts once, however many links it holds.
 #[derive(Debug)]

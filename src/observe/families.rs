@@ -18,7 +18,7 @@ use prometheus::{
 };
 
 use super::{endpoint::EndpointMetrics, handles::LinkMetrics};
-use crate::core::clock;
+use wskeeper_core::clock;
 
 const NAMESPACE: &str = "wskeeper";
 /// 5 ms to 30 s: a dial, TLS included.

@@ -14,7 +14,7 @@ use super::{
     families::{Families, Key},
     series::Taken,
 };
-use crate::core::{
+use wskeeper_core::{
     close::{ABNORMAL, Cause, Closed, NO_STATUS},
     message::Kind,
     phase::Phase,

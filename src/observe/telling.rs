@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use tracing::{debug, error, info, warn};
 
 use super::handles::LinkMetrics;
-use crate::core::{
+use wskeeper_core::{
     close::Closed,
     event::{DialFailure, Established, Event, LinkId, Timings},
     message::{MessageId, Payload},

@@ -8,7 +8,7 @@ use std::{
 use prometheus::Registry;
 
 use super::*;
-use crate::core::{
+use wskeeper_core::{
     close::{Cause, Closed},
     event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
     message::{Kind, MessageId, Payload},

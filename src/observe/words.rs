@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::core::close::Cause;
+use wskeeper_core::close::Cause;
 
 /// A span in its two largest units: `4s`, `2m 10s`, `3d 4h`.
 pub fn span(span: Duration) -> String {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::core::{message::Payload, phase::Phase};
+use wskeeper_core::{message::Payload, phase::Phase};
 
 /// Everything a caller says about a message.
 #[derive(Debug, Clone)]

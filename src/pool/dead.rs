@@ -10,12 +10,10 @@ use std::{
 };
 
 use super::Page;
-use crate::{
-    core::{
-        message::{MessageId, Payload},
-        receipt::Fate,
-    },
-    store,
+use crate::store;
+use wskeeper_core::{
+    message::{MessageId, Payload},
+    receipt::Fate,
 };
 
 /// Letters kept at most.

@@ -16,15 +16,15 @@ use tokio::{
 
 use super::{endpoints::Endpoints, view::StandingView};
 use crate::{
-    core::{
-        admission::Policy,
-        clock::Clock,
-        door::{Door, Grant, Knock, Verdict, Word},
-        event::LinkId,
-        lobby::Lobby,
-    },
     link::{BoxFuture, Gate, Order, Permit, Place},
     observe::Families,
+};
+use wskeeper_core::{
+    admission::Policy,
+    clock::Clock,
+    door::{Door, Grant, Knock, Verdict, Word},
+    event::LinkId,
+    lobby::Lobby,
 };
 
 /// Links named that hold a place.

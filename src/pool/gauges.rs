@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::{handle::Pool, pod::Pod};
 use crate::{
-    core::{link::Link, phase::Phase},
     observe::{EndpointGauges, StoreGauges},
     process::logging,
 };
+use wskeeper_core::{link::Link, phase::Phase};
 
 impl Pool {
     /// Brings gauges that nothing pushes up to date; to be called before metrics are rendered.
@@ -86,7 +86,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::link::{Input, Policy, Verb};
+    use wskeeper_core::link::{Input, Policy, Verb};
 
     #[test]
     fn a_link_is_not_ready_from_its_start_until_it_is_or_an_operator_pauses_it() {

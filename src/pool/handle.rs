@@ -23,19 +23,19 @@ use super::{
 };
 use crate::{
     config::{Config, Loaded, Plan},
-    core::{
-        budget::Budget,
-        chaos::Fault,
-        inbox,
-        link::Verb,
-        message::MessageId,
-        outbox::Refusal,
-        phase::Phase,
-        receipt::{self, Receipt},
-    },
     hub::{self, Hub, Inboxes},
     link::{Looker, Order, Stop},
     observe::{self, Families, Spans},
+};
+use wskeeper_core::{
+    budget::Budget,
+    chaos::Fault,
+    inbox,
+    link::Verb,
+    message::MessageId,
+    outbox::Refusal,
+    phase::Phase,
+    receipt::{self, Receipt},
 };
 
 /// A handle to the pool.

@@ -18,11 +18,11 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use super::{endpoints::Endpoints, pod::Pod, spool::Spool};
 use crate::{
-    core::entry::{Entry, Item},
     hub::{Hub, Past},
     observe::EndpointMetrics,
     store::{KeptInbox, Op, Segment},
 };
+use wskeeper_core::entry::{Entry, Item};
 
 /// So long entries gather before they are written together. A kill may cost a consumer's resumption this much and a sync.
 const LINGER: Duration = Duration::from_millis(50);
@@ -222,7 +222,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::core::{
+    use wskeeper_core::{
         close::{Cause, Closed},
         event::LinkId,
     };

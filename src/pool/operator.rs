@@ -11,13 +11,13 @@ use super::{
     handle::{Inner, Pool},
 };
 use crate::{
-    core::{
-        clock::Clock,
-        message::MessageId,
-        receipt::{Fate, Receipt, State},
-    },
     link::Order,
     store::{Op, Record, WriteError},
+};
+use wskeeper_core::{
+    clock::Clock,
+    message::MessageId,
+    receipt::{Fate, Receipt, State},
 };
 
 /// Why orphans were not moved or discarded.
@@ -133,7 +133,7 @@ impl Pool {
         let _one_at_a_time = inner.supervisor.hold().await;
         let records = orphans_of(inner, of)?;
         let at = SystemTime::now();
-        let keep_until = at.later(crate::core::receipt::CLAIM);
+        let keep_until = at.later(wskeeper_core::receipt::CLAIM);
         inner.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
         inner.spool.forget(of);
         for record in &records {

@@ -28,10 +28,10 @@ use super::{
 use crate::link::BoxFuture;
 use crate::{
     config::Endpoint,
-    core::phase::Phase,
     link::{Aside, Source},
     observe::EndpointMetrics,
 };
+use wskeeper_core::phase::Phase;
 
 /// An endpoint at work.
 #[derive(Debug)]

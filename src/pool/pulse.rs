@@ -25,14 +25,11 @@ use super::{
     handle::{Inner, Pool},
     slot::Slot,
 };
-use crate::{
-    core::{
-        event::LinkId,
-        link::Link,
-        phase::{Phase, Reason},
-    },
-    link::Order,
-    process::pace,
+use crate::{link::Order, process::pace};
+use wskeeper_core::{
+    event::LinkId,
+    link::Link,
+    phase::{Phase, Reason},
 };
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use crate::core::{
+use wskeeper_core::{
     clock::Clock,
     event::LinkId,
     message::MessageId,

@@ -13,7 +13,7 @@ use super::{
     shown::Shown,
     view::{AttemptEnd, AttemptView, HistoryEntry},
 };
-use crate::core::{
+use wskeeper_core::{
     chaos::Fault,
     clock,
     close::{Cause, Closed},

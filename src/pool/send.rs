@@ -31,14 +31,14 @@ use super::{
     spool::Spool,
 };
 use crate::{
-    core::{
-        budget::{Budget, Share},
-        message::{Extras, Message},
-        outbox::Refusal,
-        receipt::{Receipt, State},
-    },
     link::{Judge, Offer, Offered, Order, Pledge, Stop},
     observe,
+};
+use wskeeper_core::{
+    budget::{Budget, Share},
+    message::{Extras, Message},
+    outbox::Refusal,
+    receipt::{Receipt, State},
 };
 
 /// Messages that go one way, their receipts entered.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::view::{LinkView, RotationView, Traffic};
-use crate::core::{
+use wskeeper_core::{
     clock::Clock,
     close::Closed,
     event::{Certificates, Established, LinkId},

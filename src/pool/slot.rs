@@ -25,18 +25,18 @@ use super::{
 };
 use crate::{
     config::Endpoint,
-    core::{
-        close::Closed,
-        event::{Certificates, Event, LinkId},
-        link::{Input, Link},
-        message::{Message, MessageId, Payload},
-        outbox::{Delivery, Ended, Keep},
-        phase::{Phase, ReadyState},
-        receipt::{Fate, State},
-    },
     hub::{Hub, Item},
     link::{Host, Judge, Order, Orders, Ruling, Tap},
     observe::{LinkMetrics, Spans},
+};
+use wskeeper_core::{
+    close::Closed,
+    event::{Certificates, Event, LinkId},
+    link::{Input, Link},
+    message::{Message, MessageId, Payload},
+    outbox::{Delivery, Ended, Keep},
+    phase::{Phase, ReadyState},
+    receipt::{Fate, State},
 };
 
 /// Where the facts of an endpoint's links go.

@@ -15,15 +15,15 @@ use super::{
 };
 use crate::{
     config::Storage,
-    core::{
-        clock::Clock,
-        event::LinkId,
-        link::Input,
-        message::MessageId,
-        outbox::{Ended, Keep},
-        receipt::{CLAIM, FAR, Fate, Receipt, State},
-    },
     store::{self, KeptInbox, Op, Record, Settled, Store, WriteError},
+};
+use wskeeper_core::{
+    clock::Clock,
+    event::LinkId,
+    link::Input,
+    message::MessageId,
+    outbox::{Ended, Keep},
+    receipt::{CLAIM, FAR, Fate, Receipt, State},
 };
 
 /// The store as the pool uses it.

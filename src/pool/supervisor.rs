@@ -27,21 +27,21 @@ use super::{
     slot::{Sinks, Slot},
     spool::{Reclaimed, Spool},
 };
+use crate::clock::Moment;
 use crate::{
     config::{self, Action, Config, Endpoint, Loaded, Plan, Step},
-    core::{
-        budget::Budget,
-        clock::Clock,
-        event::LinkId,
-        link::{Input, Link},
-        message::Message,
-        phase::Reason,
-        receipt::{Fate, State},
-    },
     hub::Hub,
     link::{self, Dialer, Inbound, Order},
     observe::{Families, Spans},
     store::{Record, Store},
+};
+use wskeeper_core::{
+    budget::Budget,
+    event::LinkId,
+    link::{Input, Link},
+    message::Message,
+    phase::Reason,
+    receipt::{Fate, State},
 };
 
 /// Orders that may wait for a link's task: as many as it takes in one round.

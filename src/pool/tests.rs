@@ -16,15 +16,14 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::{
-    config,
-    core::{
-        link::Verb,
-        message::{MessageId, Payload},
-        phase::{Phase, Reason},
-        receipt::{Fate, Receipt, State},
-    },
-    hub,
+    config, hub,
     observe::{self, Families},
+};
+use wskeeper_core::{
+    link::Verb,
+    message::{MessageId, Payload},
+    phase::{Phase, Reason},
+    receipt::{Fate, Receipt, State},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

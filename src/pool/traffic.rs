@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::view::Traffic;
-use crate::core::{clock, close::Cause, event::Event, message::Payload};
+use wskeeper_core::{clock, close::Cause, event::Event, message::Payload};
 
 /// The counters of one link.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ fn add((messages, count): (&AtomicU64, usize), (bytes, len): (&AtomicU64, usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::close::Closed;
+    use wskeeper_core::close::Closed;
 
     fn closed(cause: Cause) -> Event {
         let closed = Closed {

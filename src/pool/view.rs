@@ -6,14 +6,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{
-    config::Endpoint,
-    core::{
-        close::{Cause, Closed},
-        event::{LinkId, Timings},
-        outcome::Row,
-        phase::{Phase, ReadyState, Reason},
-    },
+use crate::config::Endpoint;
+use wskeeper_core::{
+    close::{Cause, Closed},
+    event::{LinkId, Timings},
+    outcome::Row,
+    phase::{Phase, ReadyState, Reason},
 };
 
 /// A part of a list.

@@ -12,7 +12,7 @@ use super::{
     index::Place,
     row::{self, Unreadable, millis},
 };
-use crate::core::{
+use wskeeper_core::{
     message::MessageId,
     receipt::{Fate, Receipt, State},
 };

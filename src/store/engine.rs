@@ -25,7 +25,7 @@ use super::{
     open::{self, Opened},
     row::{self, Unreadable},
 };
-use crate::core::message::MessageId;
+use wskeeper_core::message::MessageId;
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;

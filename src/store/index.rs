@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{inbox::Spans, row::Unreadable};
-use crate::core::message::MessageId;
+use wskeeper_core::message::MessageId;
 
 /// Where a held message is.
 #[derive(Debug, Clone, Copy)]

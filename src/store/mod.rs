@@ -75,7 +75,7 @@ pub use self::{
     record::{DeadLetter, Done, KeptReceipt, Op, Record, Recovered, Settled},
     segment::{KeptInbox, Segment},
 };
-use crate::core::message::MessageId;
+use wskeeper_core::message::MessageId;
 
 /// Where the store is, and how much it may keep.
 #[derive(Debug, Clone, PartialEq, Eq)]

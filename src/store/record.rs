@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use super::{KeptInbox, Segment, WriteError};
-use crate::core::{
+use wskeeper_core::{
     message::{MessageId, Payload},
     receipt::{Fate, Receipt, State},
 };

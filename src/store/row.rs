@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rusqlite::{Row, Rows};
 
 use super::{DeadLetter, KeptReceipt, Record};
-use crate::core::{
+use wskeeper_core::{
     clock,
     message::{Kind, MessageId, Payload},
     receipt::{Fate, Receipt, State},

@@ -13,7 +13,7 @@ use std::{str, sync::Arc};
 use bytes::{Buf, BufMut, Bytes};
 
 use super::row::{kind as opcode, millis, payload, time};
-use crate::core::{
+use wskeeper_core::{
     close::{Cause, Closed},
     entry::{Entry, Item},
     event::LinkId,
@@ -149,7 +149,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::core::message::Payload;
+    use wskeeper_core::message::Payload;
 
     fn all() -> Vec<Item> {
         let closed = |sent_code| Closed {

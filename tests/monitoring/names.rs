@@ -5,10 +5,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use prometheus::Registry;
-use wskeeper::{
-    core::event::Certificates,
-    observe::{EndpointGauges, Families},
-};
+use wskeeper::observe::{EndpointGauges, Families};
+use wskeeper_core::event::Certificates;
 
 use crate::files::{Board, boards, metrics_in, names_in, read, rules, selectors_in};
 

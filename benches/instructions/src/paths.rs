@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use instructions::core::{
+use wskeeper_core::{
     budget::{Budget, Rank, Share},
     event::{Certificates, Established, Steps},
     inbox::{self, Ring},

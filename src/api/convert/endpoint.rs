@@ -3,10 +3,8 @@
 //! The configuration is shown as its table of keys says.
 
 use super::super::wire;
-use crate::{
-    core::phase::Phase,
-    pool::{EndpointView, Totals},
-};
+use crate::pool::{EndpointView, Totals};
+use wskeeper_core::phase::Phase;
 
 pub(in crate::api) fn endpoint(view: &EndpointView) -> wire::Endpoint {
     wire::Endpoint {

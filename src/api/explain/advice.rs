@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     config::Endpoint,
-    core::phase::{Phase, Reason},
     observe::words,
     pool::{LinkView, StandingView},
 };
+use wskeeper_core::phase::{Phase, Reason};
 
 /// Sentences, the most likely help first.
 pub(super) fn advice(view: &LinkView, config: &Endpoint, standing: Option<&StandingView>) -> Vec<String> {

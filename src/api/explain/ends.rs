@@ -5,11 +5,11 @@
 
 use crate::{
     config::{Endpoint, Template},
-    core::close::{Cause, Closed},
     link::{RedirectTrouble, TlsTrouble, UpgradeTrouble, lacks_certificate, redirected_to, timed_out, was_read},
     observe::words,
     pool::LinkView,
 };
+use wskeeper_core::close::{Cause, Closed};
 
 /// So many ends of one kind in a row are no accident.
 pub(super) const REPEATED: u32 = 3;

@@ -7,16 +7,11 @@
 use std::time::SystemTime;
 
 use super::{advice::about_pings, ends};
-use crate::{
-    api::wire,
-    config::Endpoint,
-    core::{
-        close::{Cause, Closed},
-        link::Policy,
-        outbox::Delivery,
-    },
-    observe::words,
-    pool::LinkView,
+use crate::{api::wire, config::Endpoint, observe::words, pool::LinkView};
+use wskeeper_core::{
+    close::{Cause, Closed},
+    link::Policy,
+    outbox::Delivery,
 };
 
 /// Twice may be chance, but costs little to be told.

@@ -3,15 +3,15 @@
 use super::open;
 use crate::{
     api::wire,
-    core::{
-        close::{Cause, Closed},
-        link::Policy,
-        outcome::Action,
-        phase::{Phase, Reason},
-    },
     link::was_read,
     observe::{visible, words},
     pool::LinkView,
+};
+use wskeeper_core::{
+    close::{Cause, Closed},
+    link::Policy,
+    outcome::Action,
+    phase::{Phase, Reason},
 };
 
 /// `phaseReason` in plain words.

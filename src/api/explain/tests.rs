@@ -5,12 +5,12 @@ use std::{sync::Arc, time::SystemTime};
 use super::{advice::advice, sentences};
 use crate::{
     config::{Endpoint, parse_toml},
-    core::{
-        close::{Cause, Closed},
-        outcome::Row,
-        phase::{Phase, ReadyState, Reason},
-    },
     pool::{LinkView, Traffic},
+};
+use wskeeper_core::{
+    close::{Cause, Closed},
+    outcome::Row,
+    phase::{Phase, ReadyState, Reason},
 };
 
 fn config(keys: &str) -> Endpoint {

@@ -9,10 +9,8 @@ use super::{
     super::{json, messages, problem::Problem},
     sends::Request,
 };
-use crate::{
-    core::{message::Payload, receipt::State as Rung},
-    pool::Send,
-};
+use crate::pool::Send;
+use wskeeper_core::{message::Payload, receipt::State as Rung};
 
 /// The longest `ref`, as JSON: it is kept until the answer.
 const REF_MAX: usize = 1024;

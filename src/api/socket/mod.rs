@@ -40,7 +40,8 @@ use super::{
     problem::Problem,
     query::Params,
 };
-use crate::{config, core::close::MAX_REASON_BYTES, link::Lent};
+use crate::{config, link::Lent};
+use wskeeper_core::close::MAX_REASON_BYTES;
 
 /// The longest that a send waits for room, and again for its state.
 const PATIENCE: Duration = Duration::from_mins(1);

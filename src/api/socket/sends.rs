@@ -22,10 +22,8 @@ use super::{
     super::{convert, messages::look_at_wait, problem::Problem},
     PATIENCE,
 };
-use crate::{
-    core::receipt::{Receipt, State as Rung},
-    pool::{Pool, Refused, Send, Stop},
-};
+use crate::pool::{Pool, Refused, Send, Stop};
+use wskeeper_core::receipt::{Receipt, State as Rung};
 
 /// Messages of one connection that wait for their turn, and their bytes.
 const AHEAD: usize = 64;
@@ -245,7 +243,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{config::parse_toml, core::message::Payload, observe::Families};
+    use crate::{config::parse_toml, observe::Families};
+    use wskeeper_core::message::Payload;
 
     const ROOMY: &str = "outbox.max_bytes = \"16MiB\"";
 

@@ -33,20 +33,20 @@ use super::{
     sends::{Request, Sends},
     stopping,
 };
+use crate::clock::Moment;
 use crate::{
     api::{
         access::Pass,
         consumer::{Consumer, PAUSE, Told, length},
         convert, stopped,
     },
-    core::{
-        budget::{Budget, Lease, Rank},
-        clock::Clock,
-        message::{Kind, Payload},
-        receipt::State as Rung,
-    },
     hub::{Entry, Item},
     pool::Send,
+};
+use wskeeper_core::{
+    budget::{Budget, Lease, Rank},
+    message::{Kind, Payload},
+    receipt::State as Rung,
 };
 
 /// A client from whom nothing is heard is pinged this often.

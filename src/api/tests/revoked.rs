@@ -14,7 +14,8 @@ use tokio_tungstenite::{
 };
 
 use super::bench::{Bench, PATIENCE, rest, until};
-use crate::{config::parse_toml, core::link::Verb};
+use crate::config::parse_toml;
+use wskeeper_core::link::Verb;
 
 /// Two endpoints, and these tokens: name, scopes, endpoints.
 fn text(folder: &Path, tokens: &[(&str, &str, &str)]) -> String {

@@ -6,10 +6,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::bench::{Bench, PATIENCE, echo, until};
-use crate::{
-    core::{link::Verb, phase::Phase},
-    hub::{From, Item, Next},
-};
+use crate::hub::{From, Item, Next};
+use wskeeper_core::{link::Verb, phase::Phase};
 
 const PATH: &str = "/v1/endpoints/feed/ws";
 const ENVELOPE: Option<&str> = Some("wskeeper.v1.json");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::phase::Phase;
+use wskeeper_core::phase::Phase;
 
 /// A link as written on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]

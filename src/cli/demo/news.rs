@@ -6,15 +6,13 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::{clock, traffic::Tally};
-use crate::{
-    cli::{
-        client::{Call, Client},
-        output::{Output, Paint},
-        sse::Parser,
-        words,
-    },
-    core::close::Cause,
+use crate::cli::{
+    client::{Call, Client},
+    output::{Output, Paint},
+    sse::Parser,
+    words,
 };
+use wskeeper_core::close::Cause;
 
 /// Prints news for ever; connects again where the stream ends.
 pub(super) async fn follow(port: u16, tally: &Tally, output: &Output) -> Infallible {

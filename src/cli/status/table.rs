@@ -15,9 +15,9 @@ use crate::{
         output::{Output, Paint, clipped, folded},
         words,
     },
-    core::phase::Phase,
     observe::visible,
 };
+use wskeeper_core::phase::Phase;
 
 /// Lines over the daemon and all links.
 pub(super) fn summary(daemon: &Status, links: &[Link], address: &str, width: usize) -> Vec<String> {

@@ -6,21 +6,19 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{item::Item, outcomes, request, section::Section};
-use crate::{
-    config::{
-        Endpoint,
-        table::{
-            endpoint::{ENDPOINT, OWN},
-            kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
-            value::Part,
-        },
+use crate::config::{
+    Endpoint,
+    table::{
+        endpoint::{ENDPOINT, OWN},
+        kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
+        value::Part,
     },
-    core::{
-        backoff::{LEAST, LEAST_STABLE},
-        heartbeat::{Watch, WhenIdle},
-        link,
-        outbox::{self, Ack, Delivery},
-    },
+};
+use wskeeper_core::{
+    backoff::{LEAST, LEAST_STABLE},
+    heartbeat::{Watch, WhenIdle},
+    link,
+    outbox::{self, Ack, Delivery},
 };
 
 /// The longest name of an endpoint, in bytes.
@@ -270,10 +268,8 @@ pub(in crate::config) fn ack(outbox: &Section<'_>, before: &mut Option<Ack>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        config::parse_toml,
-        core::heartbeat::{Watch, WhenIdle},
-    };
+    use crate::config::parse_toml;
+    use wskeeper_core::heartbeat::{Watch, WhenIdle};
 
     #[test]
     fn without_pings_silence_ends_a_connection_only_where_its_length_is_written_down() {

@@ -8,7 +8,7 @@ use super::{
     item::Item,
     section::{Section, suggestion},
 };
-use crate::core::{
+use wskeeper_core::{
     close::Cause,
     outcome::{Action, Match, Pattern, Rule},
 };

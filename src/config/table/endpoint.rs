@@ -7,13 +7,11 @@ use super::{
     kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
     none, table,
 };
-use crate::{
-    config::{
-        Endpoint,
-        check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
-    },
-    core::outbox::{Delivery, OnFull, WhenDown},
+use crate::config::{
+    Endpoint,
+    check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
 };
+use wskeeper_core::outbox::{Delivery, OnFull, WhenDown};
 
 const DELIVERY: Word<Delivery> =
     Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);

@@ -6,12 +6,10 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::Shown;
-use crate::{
-    config::{FieldName, Listen, Template},
-    core::{
-        outbox::Ack,
-        outcome::{Match, Rule},
-    },
+use crate::config::{FieldName, Listen, Template};
+use wskeeper_core::{
+    outbox::Ack,
+    outcome::{Match, Rule},
 };
 
 /// A value that is shown in one way.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::core::{
+use crate::{
     clock::Clock,
     event::{LinkId, RetryAfter},
 };

@@ -8,7 +8,7 @@ use super::{
     outages::{LONGEST, SHORTEST, STALE},
     *,
 };
-use crate::core::chance::Chance;
+use crate::chance::Chance;
 
 mod elsewhere;
 
@@ -44,7 +44,7 @@ struct Hall {
 
 impl Hall {
     fn new(per_host: usize) -> Self {
-        let now = crate::core::epoch();
+        let now = crate::epoch();
         Self {
             door: Door::new(Policy { per_host, total: 64, rate: None }, now),
             now,
@@ -331,7 +331,7 @@ struct Storm {
 /// 1 ms, and then it takes 5 ms to let one in. A refused link comes again after a random time that doubles.
 fn storm(links: u32, policy: Policy, seed: u64) -> Storm {
     const AWAY: Duration = Duration::from_secs(5);
-    let start = crate::core::epoch();
+    let start = crate::epoch();
     let (mut door, mut chance) = (Door::new(policy, start), Chance::new(seed));
     let mut due: BinaryHeap<Reverse<(Instant, u32, u32)>> =
         (0..links).map(|index| Reverse((start + chance.between(Duration::ZERO, AWAY), index, 0))).collect();

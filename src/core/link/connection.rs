@@ -26,7 +26,7 @@ use super::{
     Command, Commands, ConnectionInput, Frame, Lane, Policy, Received,
     state::{Closing, Ending, Open},
 };
-use crate::core::{
+use crate::{
     chance::Chance,
     clock::Clock,
     close::{Cause, CloseFrame, Closed},

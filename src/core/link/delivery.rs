@@ -6,7 +6,7 @@ use super::{
     Command, Commands, Link,
     state::{Ending, Then},
 };
-use crate::core::{
+use crate::{
     close::{Cause, CloseFrame, NORMAL},
     message::MessageId,
     outbox::{Delivery, Ended},

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::Policy;
-use crate::core::{
+use crate::{
     close::{Cause, CloseFrame},
     event::{DialFailure, Established, Event},
     message::{Message, MessageId, Payload},

@@ -14,7 +14,7 @@ use super::{
     pace::{self, Next},
     state::{Ending, State, Then},
 };
-use crate::core::{
+use crate::{
     backoff::LEAST,
     clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},

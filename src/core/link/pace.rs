@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::Policy;
-use crate::core::{
+use crate::{
     backoff::Backoff,
     chance::Chance,
     clock::Clock,

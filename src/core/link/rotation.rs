@@ -28,7 +28,7 @@ use super::{
     pace::{self, Pace},
     state::{Ending, State, Then},
 };
-use crate::core::{
+use crate::{
     clock::Clock,
     close::{Cause, CloseFrame, Closed, NORMAL},
     event::{Event, RetryAfter},

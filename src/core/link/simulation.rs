@@ -22,7 +22,7 @@ use self::{
     node::{Line, Node},
 };
 use super::*;
-use crate::core::{
+use crate::{
     admission,
     budget::Share,
     close::{Cause, CloseFrame},
@@ -93,7 +93,7 @@ impl World {
     }
 
     fn with(seed: u64, policy: Policy, mood: Mood) -> Self {
-        let now = crate::core::epoch();
+        let now = crate::epoch();
         let delivery = if seed.is_multiple_of(2) { Delivery::AtMostOnce } else { Delivery::AtLeastOnce };
         let durable = seed.is_multiple_of(3);
         let policy = Policy {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::connection::Connection;
-use crate::core::{
+use crate::{
     close::{ABNORMAL, Cause, CloseFrame, Closed, NO_STATUS},
     event::Established,
     phase::{Phase, Reason},

@@ -1,7 +1,7 @@
 //! The link with a clock in the test's hand: one behaviour a test.
 
 use super::*;
-use crate::core::{
+use crate::{
     budget::Share,
     close::{Cause, CloseFrame},
     event::{Certificates, DialFailure, Event, RetryAfter, Steps, Timings},
@@ -53,7 +53,7 @@ impl From<ConnectionInput> for Input {
 
 impl Bench {
     fn with(policy: Policy) -> Self {
-        let now = crate::core::epoch();
+        let now = crate::epoch();
         Self { link: Link::new(Arc::new(policy), 7, now), now, said: Vec::new(), next_id: 0 }
     }
 

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::{Delivery, Disk, Ended, Held, Outbox};
-use crate::core::{
+use crate::{
     message::{Message, MessageId, Payload},
     receipt::{Fate, State},
 };

@@ -5,7 +5,7 @@
 //! on. From then on the suspects leave one at a time, so that the next such close has only one of them to blame.
 
 use super::{Delivery, Ended, Held, InTransit, Outbox};
-use crate::core::{
+use crate::{
     message::Message,
     receipt::{Fate, State},
 };

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use crate::core::{
+use crate::{
     message::{Message, MessageId},
     records::Records,
 };

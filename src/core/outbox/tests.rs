@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::core::{
+use crate::{
     budget::{Budget, Share},
     message::Extras,
 };
@@ -26,7 +26,7 @@ struct Desk {
 
 impl Desk {
     fn new(policy: Policy) -> Self {
-        Self { outbox: Outbox::new(policy), now: crate::core::epoch(), told: Vec::new(), sent: Vec::new() }
+        Self { outbox: Outbox::new(policy), now: crate::epoch(), told: Vec::new(), sent: Vec::new() }
     }
 
     fn small(on_full: OnFull) -> Self {

@@ -8,7 +8,7 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::{Ended, queue::Written, unacknowledged::Unacknowledged};
-use crate::core::{message::MessageId, receipt::State};
+use crate::{message::MessageId, receipt::State};
 
 /// What names may take.
 pub(super) const MOST_BYTES: usize = 4 << 20;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Fate, Receipt, State, rest::Rest};
-use crate::core::{clock::Clock, message::MessageId, records::Records};
+use crate::{clock::Clock, message::MessageId, records::Records};
 
 /// A repeat of an idempotency key within this answers with the first message's receipt.
 pub const CLAIM: Duration = Duration::from_mins(10);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::core::message::MessageId;
+use crate::message::MessageId;
 
 /// Messages that are kept for about as long: their ends come in order, or nearly.
 #[derive(Debug)]

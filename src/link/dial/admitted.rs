@@ -13,11 +13,11 @@ use tokio::time::{Instant, timeout};
 use super::{Attempt, Progress, Setback};
 use crate::{
     config::url::Target,
-    core::{
-        close::Cause,
-        door::{Elsewhere, Knock, Verdict, Word},
-    },
     link::{Permit, race::Admitted},
+};
+use wskeeper_core::{
+    close::Cause,
+    door::{Elsewhere, Knock, Verdict, Word},
 };
 
 /// What was looked up this long ago is looked up again.

@@ -10,12 +10,12 @@ use http::{HeaderName, header};
 use super::Setback;
 use crate::{
     config::{Endpoint, FieldName, Secret, subprotocol, template::Template, url::Target},
-    core::close::Cause,
     link::{
         aside::Aside,
         upgrade::{UpgradeFault, Wish},
     },
 };
+use wskeeper_core::close::Cause;
 
 /// Headers that another origin may see, unless they are made of a secret.
 const HARMLESS: [HeaderName; 4] = [header::ACCEPT_LANGUAGE, header::CACHE_CONTROL, header::ORIGIN, header::USER_AGENT];

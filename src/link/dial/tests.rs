@@ -19,9 +19,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::*;
 use crate::{
     config,
-    core::door::{Elsewhere, Knock, Word},
     link::{Permit, race::Admitted},
 };
+use wskeeper_core::door::{Elsewhere, Knock, Word};
 
 mod redirects;
 mod secure;

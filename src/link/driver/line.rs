@@ -10,12 +10,10 @@ use std::{
 };
 
 use super::{BATCH, Driver};
-use crate::{
-    core::{
-        link::{ConnectionInput, Input, Lane, Received},
-        message::Payload,
-    },
-    link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket},
+use crate::link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket};
+use wskeeper_core::{
+    link::{ConnectionInput, Input, Lane, Received},
+    message::Payload,
 };
 
 /// An attempt, a connection, or neither.

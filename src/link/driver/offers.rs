@@ -8,10 +8,8 @@ use std::{mem, time::Instant};
 use tokio::sync::oneshot;
 
 use super::{Driver, WAITING_MAX};
-use crate::{
-    core::{link::Command, outbox::Refusal},
-    link::{Dial, Offer, Offered, Pledge, Ruling, Stop},
-};
+use crate::link::{Dial, Offer, Offered, Pledge, Ruling, Stop};
+use wskeeper_core::{link::Command, outbox::Refusal};
 
 /// A message in line for room.
 pub(super) struct Waiting {

@@ -16,20 +16,18 @@ use tokio::{
 };
 
 use super::peer::{PATIENCE, Peer};
-use crate::{
-    core::{
-        budget::Share,
-        close::{Cause, Closed},
-        event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
-        link::{Input, Link, Policy, Verb},
-        message::{Kind, Message, MessageId, Payload},
-        outbox::{Ended, Keep, Refusal},
-        phase::{Phase, Reason},
-        receipt::{Fate, State},
-    },
-    link::{
-        BoxFuture, Dial, Dialled, Host, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, orders, run,
-    },
+use crate::link::{
+    BoxFuture, Dial, Dialled, Host, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, orders, run,
+};
+use wskeeper_core::{
+    budget::Share,
+    close::{Cause, Closed},
+    event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
+    link::{Input, Link, Policy, Verb},
+    message::{Kind, Message, MessageId, Payload},
+    outbox::{Ended, Keep, Refusal},
+    phase::{Phase, Reason},
+    receipt::{Fate, State},
 };
 
 /// What the test's dialer does with an attempt.

@@ -6,7 +6,7 @@ use super::{
     bench::{Answer, Bench, payload},
     peer::frame,
 };
-use crate::core::{
+use wskeeper_core::{
     close::{Cause, Closed},
     event::Event,
     heartbeat::{self, Watch, WhenIdle},

@@ -6,17 +6,15 @@ use super::{
     bench::{Answer, Bench, payload},
     peer::frame,
 };
-use crate::{
-    core::{
-        close::Cause,
-        event::Event,
-        link::Policy,
-        message::{Kind, Payload},
-        outbox::FRAGMENT_MAX,
-        phase::Phase,
-        receipt::State,
-    },
-    link::Progress,
+use crate::link::Progress;
+use wskeeper_core::{
+    close::Cause,
+    event::Event,
+    link::Policy,
+    message::{Kind, Payload},
+    outbox::FRAGMENT_MAX,
+    phase::Phase,
+    receipt::State,
 };
 
 #[tokio::test(start_paused = true)]

@@ -6,16 +6,14 @@ use super::{
     bench::{Answer, Bench},
     peer::frame,
 };
-use crate::{
-    core::{
-        close::{Cause, CloseFrame},
-        link::{Policy, Verb},
-        message::Payload,
-        outbox::{self, OnFull, Refusal},
-        phase::{Phase, Reason},
-        receipt::{Fate, State},
-    },
-    link::{Order, Progress, driver::BATCH},
+use crate::link::{Order, Progress, driver::BATCH};
+use wskeeper_core::{
+    close::{Cause, CloseFrame},
+    link::{Policy, Verb},
+    message::Payload,
+    outbox::{self, OnFull, Refusal},
+    phase::{Phase, Reason},
+    receipt::{Fate, State},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);

@@ -6,17 +6,15 @@ use super::{
     bench::{Answer, Bench, payload},
     peer::Peer,
 };
-use crate::{
-    core::{
-        close::Cause,
-        event::Event,
-        link::{Policy, Verb},
-        message::{Kind, Payload},
-        outbox::FRAGMENT_MAX,
-        phase::Phase,
-        receipt::State,
-    },
-    link::Progress,
+use crate::link::Progress;
+use wskeeper_core::{
+    close::Cause,
+    event::Event,
+    link::{Policy, Verb},
+    message::{Kind, Payload},
+    outbox::FRAGMENT_MAX,
+    phase::Phase,
+    receipt::State,
 };
 
 impl Bench {

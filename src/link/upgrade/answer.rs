@@ -14,7 +14,7 @@ use http::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{UpgradeFault, Wish};
-use crate::core::event::RetryAfter;
+use wskeeper_core::event::RetryAfter;
 
 /// Which subprotocol was chosen, of an answer that is a valid 101.
 pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Result<Option<usize>, UpgradeFault> {

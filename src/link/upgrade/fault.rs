@@ -6,10 +6,8 @@ use std::io;
 
 use http::StatusCode;
 
-use crate::{
-    core::{close::Cause, door::Verdict, event::RetryAfter},
-    link::tls::{self, Asked},
-};
+use crate::link::tls::{self, Asked};
+use wskeeper_core::{close::Cause, door::Verdict, event::RetryAfter};
 
 const REQUEST: &str = "the URL's";
 const HUNG_UP: &str = "the connection was";

@@ -20,14 +20,11 @@ use tokio::{
 };
 
 use super::{QUEUE, Span, Spans, json};
-use crate::{
-    config::Otlp,
-    core::{
-        backoff::{Backoff, Policy},
-        chance::Chance,
-        clock::Clock,
-    },
-    observe::Families,
+use crate::clock::Moment;
+use crate::{config::Otlp, observe::Families};
+use wskeeper_core::{
+    backoff::{Backoff, Policy},
+    chance::Chance,
 };
 
 /// Spans of one request.

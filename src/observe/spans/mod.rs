@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::Families;
-use crate::core::{
+use wskeeper_core::{
     close::{Cause, Closed},
     event::{DialFailure, Established, Event, LinkId, Timings},
 };

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use prometheus::Registry;
 
 use super::*;
-use crate::core::door::Elsewhere;
+use wskeeper_core::door::Elsewhere;
 
 fn knock(endpoint: &str, index: u32) -> Knock {
     let link = LinkId { endpoint: endpoint.into(), index };

@@ -6,7 +6,8 @@ use prometheus::Registry;
 use tokio::{net::TcpListener, time::sleep};
 
 use super::*;
-use crate::{config, core::link::Verb, observe::Families};
+use crate::{config, observe::Families};
+use wskeeper_core::link::Verb;
 
 const TOLERANCE: Duration = Duration::from_secs(10);
 
@@ -186,7 +187,7 @@ async fn that_nobody_looks_any_more_is_found_too() {
 
 #[test]
 fn a_state_that_no_timer_will_ever_end_needs_a_reason() {
-    let then = crate::core::epoch();
+    let then = tokio::time::Instant::now().into_std();
     let verdict = |phase, reason, after| Rest { phase, reason, due: None, since: then }.judge(then + after, TOLERANCE);
     let long = TOLERANCE * 2;
     for phase in [Phase::Waiting, Phase::Connecting, Phase::Opening, Phase::Ready, Phase::Closing, Phase::Parked] {

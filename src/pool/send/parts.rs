@@ -6,16 +6,11 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use crate::{
-    config::Endpoint,
-    core::{
-        budget::Budget,
-        message::{Extras, Message, MessageId, Payload},
-        receipt::{Receipt, State},
-    },
-    link,
-    pool::slot::Slot,
-    store::Record,
+use crate::{config::Endpoint, link, pool::slot::Slot, store::Record};
+use wskeeper_core::{
+    budget::Budget,
+    message::{Extras, Message, MessageId, Payload},
+    receipt::{Receipt, State},
 };
 
 /// What is kept beside a payload: the message's own fields, its places in queues, its receipt.

@@ -7,10 +7,10 @@ use std::{
 
 use crate::{
     config::Endpoint,
-    core::{outbox::Refusal, phase::Phase, receipt::Receipt},
     observe,
     pool::{Refused, Send, endpoints::Endpoints, pod::Pod, slot::Slot},
 };
+use wskeeper_core::{outbox::Refusal, phase::Phase, receipt::Receipt};
 
 /// Where messages go.
 #[derive(Clone)]

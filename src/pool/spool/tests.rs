@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::core::message::Payload;
+use wskeeper_core::message::Payload;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

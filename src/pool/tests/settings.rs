@@ -7,7 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::core::close::Cause;
+use wskeeper_core::close::Cause;
 
 /// What belongs to a key at an end of its range, so that the whole makes sense. Of `links`, the upper end would be a hundred
 /// thousand connections.

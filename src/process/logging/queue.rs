@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::core::clock::Clock;
+use wskeeper_core::clock::Clock;
 
 /// Lines that may wait.
 const MOST_LINES: usize = 16_384;

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::*;
-use crate::core::{
+use wskeeper_core::{
     entry::{Entry, Item},
     event::LinkId,
     message::Payload,

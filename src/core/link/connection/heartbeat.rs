@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Change, Connection, Shared, Stage};
-use crate::core::{
+use crate::{
     backoff::LEAST_STABLE,
     clock::Clock,
     close::{Cause, CloseFrame},
@@ -21,7 +21,7 @@ pub const SPACING: Duration = Duration::from_millis(10);
 
 impl Connection {
     /// It is the current one from now on: messages leave on it, and it is watched.
-    pub(in crate::core::link) fn take_over(&mut self, now: Instant, shared: &mut Shared) {
+    pub(in crate::link) fn take_over(&mut self, now: Instant, shared: &mut Shared) {
         self.lane = Lane::Current;
         (shared.signs.heard, self.sent) = (Some(now), Some(now));
         self.watch(now, shared);
@@ -29,7 +29,7 @@ impl Connection {
     }
 
     /// It is the current one no more.
-    pub(in crate::core::link) fn step_aside(&mut self) {
+    pub(in crate::link) fn step_aside(&mut self) {
         self.lane = Lane::Beside;
         self.timers.clear();
         self.pings.clear();
@@ -37,7 +37,7 @@ impl Connection {
     }
 
     /// Watches it as a changed policy says, from what was last heard and sent.
-    pub(in crate::core::link) fn watch_anew(&mut self, now: Instant, shared: &Shared) {
+    pub(in crate::link) fn watch_anew(&mut self, now: Instant, shared: &Shared) {
         if self.is_open() {
             self.stop_pinging();
             self.watch(now, shared);
@@ -45,7 +45,7 @@ impl Connection {
     }
 
     /// Pongs that answered no ping of ours, while one was out.
-    pub(in crate::core::link) fn pongs_refused(&self) -> u32 {
+    pub(in crate::link) fn pongs_refused(&self) -> u32 {
         self.pings.refused()
     }
 

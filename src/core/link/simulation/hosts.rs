@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::core::door::{Door, Elsewhere, Grant, Knock, Verdict, Word};
+use crate::door::{Door, Elsewhere, Grant, Knock, Verdict, Word};
 
 /// An attempt that finds the name elsewhere asks again so many times.
 const MOVES: usize = 3;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::Policy;
-use crate::core::backoff::{self, LEAST};
+use crate::backoff::{self, LEAST};
 
 /// Attempts that chance may bring close together.
 const CLOSE: u32 = 8;

@@ -1,7 +1,7 @@
 //! The link at least once, with acknowledgements, and with a disk under it.
 
 use super::*;
-use crate::core::{
+use crate::{
     close::NORMAL,
     message::Extras,
     outbox::{Ack, Delivery},

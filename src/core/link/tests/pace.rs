@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::core::{
+use crate::{
     backoff::LEAST,
     outcome::{Action, Match},
 };

@@ -1,7 +1,7 @@
 //! The link while it rotates: who may send when, what a failure leaves as it was, and how the old connection goes.
 
 use super::*;
-use crate::core::{close::NORMAL, message::Extras, outbox::Delivery};
+use crate::{close::NORMAL, message::Extras, outbox::Delivery};
 
 fn beside(input: ConnectionInput) -> Input {
     Input::Connection(Lane::Beside, input)
@@ -40,7 +40,7 @@ impl Bench {
 
     /// The messages told so far, with their generation.
     fn arrived(&self) -> Vec<(u64, String)> {
-        let text = |payload: &crate::core::message::Payload| String::from_utf8_lossy(payload.bytes()).into_owned();
+        let text = |payload: &crate::message::Payload| String::from_utf8_lossy(payload.bytes()).into_owned();
         let messages = |said: &Command| match said {
             Command::Deliver { generation, payloads } => {
                 payloads.iter().map(|payload| (*generation, text(payload))).collect()

@@ -1,7 +1,7 @@
 //! What watches the peer, and what its pongs prove.
 
 use super::*;
-use crate::core::heartbeat::{Watch, WhenIdle};
+use crate::heartbeat::{Watch, WhenIdle};
 
 #[test]
 fn silence_is_pinged_and_then_ends_the_connection() {

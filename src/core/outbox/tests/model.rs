@@ -326,7 +326,7 @@ fn step(
 proptest! {
     #[test]
     fn the_outbox_does_as_its_model_does(policy in policy(), orders in prop::collection::vec(order(), 1..120)) {
-        let mut now = crate::core::epoch();
+        let mut now = crate::epoch();
         let budget = Budget::new(u64::MAX);
         let mut outbox = Outbox::new(policy.clone());
         let mut model = Model {
@@ -375,7 +375,7 @@ proptest! {
     fn order_is_kept_across_lost_links(
         steps in prop::collection::vec((0_u8..6, 0_usize..4), 1..200),
     ) {
-        let now = crate::core::epoch();
+        let now = crate::epoch();
         let (mut outbox, mut told) = (Outbox::new(Policy::default()), Vec::new());
         let (mut offered, mut wire, mut transit) = (0_u128, Vec::new(), Vec::new());
         for (step, some) in steps {

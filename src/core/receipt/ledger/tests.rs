@@ -26,7 +26,7 @@ fn advance(ledger: &mut Ledger, now: Instant, id: u128, state: State) -> bool {
 
 #[test]
 fn a_receipt_never_goes_back_and_never_leaves_its_end() {
-    let (mut ledger, now) = (Ledger::new(10), crate::core::epoch());
+    let (mut ledger, now) = (Ledger::new(10), crate::epoch());
     ledger.accept(now, receipt(1), KEEP, None);
     assert!(advance(&mut ledger, now, 1, State::Written));
     assert!(!advance(&mut ledger, now, 1, State::Queued));
@@ -37,7 +37,7 @@ fn a_receipt_never_goes_back_and_never_leaves_its_end() {
 
 #[test]
 fn what_rests_is_kept_for_its_time_and_what_may_change_for_ever() {
-    let (mut ledger, now) = (Ledger::new(10), crate::core::epoch());
+    let (mut ledger, now) = (Ledger::new(10), crate::epoch());
     ledger.accept(now, receipt(1), KEEP, None);
     ledger.accept(now, receipt(2), KEEP, None);
     advance(&mut ledger, now, 1, State::Confirmed);
@@ -51,7 +51,7 @@ fn what_rests_is_kept_for_its_time_and_what_may_change_for_ever() {
 
 #[test]
 fn a_receipt_is_kept_for_its_time_and_at_most_a_second_more() {
-    let (mut ledger, begun) = (Ledger::new(10), crate::core::epoch());
+    let (mut ledger, begun) = (Ledger::new(10), crate::epoch());
     let later = begun + Duration::from_millis(300);
     for (id, now) in [(1, begun), (2, later)] {
         ledger.accept(now, receipt(id), KEEP, None);
@@ -66,7 +66,7 @@ fn a_receipt_is_kept_for_its_time_and_at_most_a_second_more() {
 
 #[test]
 fn a_confirmation_within_the_second_moves_nothing() {
-    let (mut ledger, begun) = (Ledger::new(10), crate::core::epoch());
+    let (mut ledger, begun) = (Ledger::new(10), crate::epoch());
     ledger.accept(begun, receipt(1), KEEP, None);
     advance(&mut ledger, begun, 1, State::Written);
     let now = begun + Duration::from_millis(10);
@@ -80,7 +80,7 @@ fn a_confirmation_within_the_second_moves_nothing() {
 
 #[test]
 fn what_waits_for_its_proof_is_not_forgotten_however_much_rests() {
-    let (mut ledger, now) = (Ledger::new(2), crate::core::epoch());
+    let (mut ledger, now) = (Ledger::new(2), crate::epoch());
     for id in 1..=9 {
         ledger.accept(now, receipt(id), KEEP, None);
     }
@@ -97,7 +97,7 @@ fn what_waits_for_its_proof_is_not_forgotten_however_much_rests() {
 
 #[test]
 fn past_the_bound_the_longest_rested_goes_first() {
-    let (mut ledger, mut now) = (Ledger::new(3), crate::core::epoch());
+    let (mut ledger, mut now) = (Ledger::new(3), crate::epoch());
     for id in 1..=5 {
         ledger.accept(now, receipt(id), KEEP, None);
         advance(&mut ledger, now, id, State::Written);
@@ -110,7 +110,7 @@ fn past_the_bound_the_longest_rested_goes_first() {
 
 #[test]
 fn a_repeated_key_finds_the_first_message_for_ten_minutes() {
-    let (mut ledger, now) = (Ledger::new(10), crate::core::epoch());
+    let (mut ledger, now) = (Ledger::new(10), crate::epoch());
     let endpoint: Arc<str> = "feed".into();
     ledger.accept(now, receipt(1), KEEP * 9, Some("k"));
     assert_eq!(ledger.first_of(&endpoint, "k").map(|receipt| receipt.id), Some(MessageId(1)));
@@ -121,7 +121,7 @@ fn a_repeated_key_finds_the_first_message_for_ten_minutes() {
 
 #[test]
 fn a_receipt_is_kept_as_long_as_its_key_is_known() {
-    let (mut ledger, now) = (Ledger::new(10), crate::core::epoch());
+    let (mut ledger, now) = (Ledger::new(10), crate::epoch());
     let endpoint: Arc<str> = "feed".into();
     ledger.accept(now, receipt(1), Duration::ZERO, Some("k"));
     ledger.accept(now, receipt(2), Duration::ZERO, None);
@@ -136,7 +136,7 @@ fn a_receipt_is_kept_as_long_as_its_key_is_known() {
 
 #[test]
 fn refused_messages_push_out_no_key_and_leave_nothing_behind() {
-    let (mut ledger, now) = (Ledger::new(3), crate::core::epoch());
+    let (mut ledger, now) = (Ledger::new(3), crate::epoch());
     let endpoint: Arc<str> = "feed".into();
     ledger.accept(now, receipt(1), KEEP, Some("k"));
     for id in 2..100 {
@@ -150,7 +150,7 @@ fn refused_messages_push_out_no_key_and_leave_nothing_behind() {
 
 #[test]
 fn a_refused_message_leaves_the_key_to_the_one_that_has_it_now() {
-    let (mut ledger, now) = (Ledger::new(10), crate::core::epoch());
+    let (mut ledger, now) = (Ledger::new(10), crate::epoch());
     let endpoint: Arc<str> = "feed".into();
     ledger.accept(now, receipt(1), KEEP, Some("k"));
     ledger.expire(now + CLAIM);
@@ -166,7 +166,7 @@ proptest! {
         steps in prop::collection::vec((0_u128..12, 0_usize..9, 0_u64..400), 1..200),
         limit in 1_usize..6,
     ) {
-        let (mut ledger, mut now) = (Ledger::new(limit), crate::core::epoch());
+        let (mut ledger, mut now) = (Ledger::new(limit), crate::epoch());
         let mut held: BTreeMap<u128, State> = BTreeMap::new();
         for (id, step, seconds) in steps {
             let name = MessageId(id);
@@ -204,7 +204,7 @@ proptest! {
 
 #[test]
 fn a_refused_message_gives_its_key_back() {
-    let (mut ledger, now) = (Ledger::new(10), crate::core::epoch());
+    let (mut ledger, now) = (Ledger::new(10), crate::epoch());
     ledger.accept(now, receipt(1), KEEP, Some("k"));
     ledger.withdraw(MessageId(1));
     assert!(ledger.first_of(&"feed".into(), "k").is_none());

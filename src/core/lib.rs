@@ -4,6 +4,9 @@
 //! So each rule can be tested without a network and a whole pool can be simulated in milliseconds. The core names `std`,
 //! `bytes`, and (in `backoff` alone) the `backoff` crate; `tests/architecture.rs` holds it to that.
 
+#![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing and ignores the rest"))]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, reason = "a peer's number may be any: see `clock`"))]
+
 pub mod admission;
 pub mod backoff;
 pub mod budget;
