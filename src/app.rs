@@ -21,10 +21,10 @@ use crate::{
     pool::{Left, Pool},
     process::{files, notify::Notify, pace, passed::Passed, signals::Signals},
 };
-use herald::Herald;
+use notifier::Notifier;
 use reload::Reloader;
 
-mod herald;
+mod notifier;
 mod reload;
 #[cfg(debug_assertions)]
 mod wedge;
@@ -71,7 +71,7 @@ pub enum Error {
 /// Runs the daemon until it is asked to stop, and then until it has stopped.
 pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let Options { config, reload_from, socket, notify } = options;
-    let herald = Herald::new(notify);
+    let notifier = Notifier::new(notify);
     let listener = match socket {
         Some(socket) => Listener::passed(socket, &config.api)?,
         None => Listener::bind(&config.api.listen).await?,
@@ -85,20 +85,20 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
     families.reload_succeeded(SystemTime::now());
     pace::keep();
-    herald.starting(links).await;
+    notifier.starting(links).await;
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
     let pool = Pool::start_traced(Arc::clone(&config), Arc::clone(&families), seed, spans).await;
-    let reloader = Reloader::new(pool.clone(), Arc::clone(&families), reload_from, Arc::clone(&herald));
+    let reloader = Reloader::new(pool.clone(), Arc::clone(&families), reload_from, Arc::clone(&notifier));
     let (stop, stopping) = watch::channel(false);
     let api = Api { pool: pool.clone(), registry, families, reload: Arc::new(reloader.clone()) };
     let serving = tokio::spawn(api.serve(listener, stopping));
     #[cfg(debug_assertions)]
     wedge::listen(pool.clone());
-    herald.ready(&pool).await;
+    notifier.ready(&pool).await;
     let looking = tokio::spawn({
-        let (herald, pool) = (Arc::clone(&herald), pool.clone());
-        async move { herald.run(&pool).await }
+        let (notifier, pool) = (Arc::clone(&notifier), pool.clone());
+        async move { notifier.run(&pool).await }
     });
     let Signals { stop: mut asked, reload } = signals;
     tokio::select! {
@@ -107,7 +107,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     }
     let limit = pool.config().limits.drain;
     let deadline = Instant::now().later(limit);
-    drain(&pool, &herald, limit.saturating_sub(spans_share(exporter.is_some(), limit))).await;
+    drain(&pool, &notifier, limit.saturating_sub(spans_share(exporter.is_some(), limit))).await;
     stop.send_replace(true);
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
     let _ = serving.await;
@@ -135,12 +135,12 @@ fn spans_share(is_exporting: bool, limit: Duration) -> Duration {
     if is_exporting { LAST_SPANS.min(limit / 4) } else { Duration::ZERO }
 }
 
-async fn drain(pool: &Pool, herald: &Herald, within: Duration) {
+async fn drain(pool: &Pool, notifier: &Notifier, within: Duration) {
     let deadline = Instant::now().later(within);
     pool.drain();
     tracing::info!(deadline_s = within.as_secs_f64(), "wskeeper is draining: it takes no new messages");
     // Told first, but a service manager that takes nothing costs the links none of their time.
-    let ((), left) = tokio::join!(herald.stopping(pool, within), pool.shut_down(deadline));
+    let ((), left) = tokio::join!(notifier.stopping(pool, within), pool.shut_down(deadline));
     for Left { endpoint, messages, kept } in left {
         if kept {
             tracing::info!(%endpoint, messages, "messages were not sent before the deadline and are kept on disk");

@@ -18,7 +18,7 @@ use wskeeper_core::{
     close::Closed,
     event::Timings,
     message::{Kind, Payload},
-    receipt::{Fate, Receipt},
+    receipt::{EndReason, Receipt},
 };
 
 pub(super) use endpoint::endpoint;
@@ -111,7 +111,7 @@ pub(super) fn receipt(receipt: &Receipt) -> Told<'_> {
 impl Told<'_> {
     /// By hand: there is one for every message, and almost nothing in it could need an escape.
     pub(super) fn write(&self, json: &mut Vec<u8>) {
-        let Receipt { id, endpoint, link, state, bytes, accepted_at, updated_at, generation, fate } = self.0;
+        let Receipt { id, endpoint, link, state, bytes, accepted_at, updated_at, generation, end_reason } = self.0;
         let accepted = wire::time(*accepted_at);
         // What has just been accepted has seen no change.
         let changed = (updated_at != accepted_at).then(|| wire::time(*updated_at));
@@ -127,7 +127,7 @@ impl Told<'_> {
         put(json, &[b"\",\"generation\":"]);
         put_value(json, generation);
         put(json, &[b",\"reason\":"]);
-        put_value(json, &fate.map(Fate::as_str));
+        put_value(json, &end_reason.map(EndReason::as_str));
         json.push(b'}');
     }
 
@@ -165,7 +165,7 @@ pub(super) fn dead_letter(letter: &DeadLetter) -> wire::DeadLetter {
         key: letter.key.as_deref().map(str::to_owned),
         kind: letter.payload.kind().as_str().to_owned(),
         bytes: letter.payload.len() as u64,
-        reason: letter.fate.as_str().to_owned(),
+        reason: letter.end_reason.as_str().to_owned(),
         accepted_at: wire::time(letter.accepted_at),
         died_at: wire::time(letter.died_at),
         data: None,
@@ -307,9 +307,12 @@ mod tests {
     #[test]
     fn a_receipt_is_written_as_the_document_says() {
         let (accepted_at, updated_at) = (UNIX_EPOCH, UNIX_EPOCH + Duration::from_millis(1_767_225_600_250));
-        for (state, generation, fate) in [(State::Written, Some(3), None), (State::Expired, None, Some(Fate::Ttl))] {
+        for (state, generation, end_reason) in
+            [(State::Written, Some(3), None), (State::Expired, None, Some(EndReason::Ttl))]
+        {
             let (id, endpoint) = (MessageId(0xfe), "feed \"é\"".into());
-            let given = Receipt { id, endpoint, link: 7, state, bytes: 64, accepted_at, updated_at, generation, fate };
+            let given =
+                Receipt { id, endpoint, link: 7, state, bytes: 64, accepted_at, updated_at, generation, end_reason };
             let shown = wire::Receipt {
                 id: "000000000000000000000000000000fe".into(),
                 endpoint: "feed \"é\"".into(),
@@ -319,7 +322,7 @@ mod tests {
                 accepted_at: "1970-01-01T00:00:00.000Z".into(),
                 updated_at: "2026-01-01T00:00:00.250Z".into(),
                 generation,
-                reason: fate.map(|fate| fate.as_str().into()),
+                reason: end_reason.map(|end_reason| end_reason.as_str().into()),
             };
             assert_eq!(String::from_utf8(receipt(&given).json()).unwrap(), serde_json::to_string(&shown).unwrap());
             assert_eq!(serde_json::to_value(receipt(&given)).unwrap(), serde_json::to_value(&shown).unwrap());

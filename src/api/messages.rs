@@ -28,7 +28,7 @@ use crate::pool::{Pool, Send};
 use wskeeper_core::{
     link,
     message::{Kind, MessageId, Payload},
-    receipt::{Receipt, State as Rung},
+    receipt::{Receipt, State as ReceiptState},
 };
 
 /// How long a caller waits who names no timeout, and at most.
@@ -94,7 +94,7 @@ pub(super) async fn take(shared: &Shared, request: Request<Lingering>) -> Result
 /// What a request asks to be sent, and how far its caller waits.
 struct Wish {
     send: Send,
-    wanted: Rung,
+    wanted: ReceiptState,
     timeout: Duration,
 }
 
@@ -102,7 +102,8 @@ impl Wish {
     fn read(name: &str, query: Option<&str>, headers: &HeaderMap, body: Bytes) -> Result<Self, Problem> {
         let params = Params::read(query, &["type", "key", "ttl", "link", "wait", "timeout"])?;
         let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(headers), Ok)?;
-        let wanted = params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(Rung::Queued);
+        let wanted =
+            params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(ReceiptState::Queued);
         let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
         let idempotency_key = headers.get(&IDEMPOTENCY_KEY).map(idempotency_key).transpose()?;
         let send = Send {
@@ -111,7 +112,7 @@ impl Wish {
             key: params.get("key").map(ordering_key).transpose()?,
             ttl: params.duration("ttl")?,
             idempotency_key,
-            wants_confirmation: wanted == Rung::Confirmed,
+            wants_confirmation: wanted == ReceiptState::Confirmed,
             patience: timeout,
             payload: payload(kind, body)?,
         };
@@ -152,10 +153,10 @@ pub(super) async fn receipt(
 pub(super) async fn deliver(
     pool: &Pool,
     send: Send,
-    wanted: Rung,
+    wanted: ReceiptState,
     timeout: Duration,
 ) -> Result<(StatusCode, Receipt), Problem> {
-    if wanted == Rung::Queued {
+    if wanted == ReceiptState::Queued {
         return Ok((StatusCode::ACCEPTED, pool.send(send).await?));
     }
     Box::pin(deliver_and_wait(pool, send, wanted, timeout)).await
@@ -164,7 +165,7 @@ pub(super) async fn deliver(
 async fn deliver_and_wait(
     pool: &Pool,
     send: Send,
-    wanted: Rung,
+    wanted: ReceiptState,
     timeout: Duration,
 ) -> Result<(StatusCode, Receipt), Problem> {
     look_at_wait(pool, &send.endpoint, wanted)?;
@@ -180,27 +181,29 @@ async fn deliver_and_wait(
 }
 
 /// The states a caller may wait for.
-pub(super) fn wanted(word: &str) -> Option<Rung> {
-    let waited_for = |state: &Rung| matches!(state, Rung::Queued | Rung::Stored | Rung::Written | Rung::Confirmed);
-    Rung::from_word(word).filter(waited_for)
+pub(super) fn wanted(word: &str) -> Option<ReceiptState> {
+    let waited_for = |state: &ReceiptState| {
+        matches!(state, ReceiptState::Queued | ReceiptState::Stored | ReceiptState::Written | ReceiptState::Confirmed)
+    };
+    ReceiptState::from_word(word).filter(waited_for)
 }
 
 /// Refuses to wait for `stored` where nothing is put on disk. An endpoint that is not there is for the send to refuse.
-pub(super) fn look_at_wait(pool: &Pool, endpoint: &str, wanted: Rung) -> Result<(), Problem> {
+pub(super) fn look_at_wait(pool: &Pool, endpoint: &str, wanted: ReceiptState) -> Result<(), Problem> {
     let asks = |can: fn(&link::Policy) -> bool| pool.endpoint(endpoint).is_none_or(|view| can(&view.config.link));
     match wanted {
-        Rung::Stored if !asks(|link| link.outbox.durable) => Err(Problem::not_durable(endpoint)),
-        Rung::Confirmed if !asks(|link| link.heartbeat.pings() || link.outbox.ack.is_some()) => {
+        ReceiptState::Stored if !asks(|link| link.outbox.durable) => Err(Problem::not_durable(endpoint)),
+        ReceiptState::Confirmed if !asks(|link| link.heartbeat.pings() || link.outbox.ack.is_some()) => {
             Err(Problem::not_confirmable(endpoint))
         }
-        Rung::Queued
-        | Rung::Stored
-        | Rung::Written
-        | Rung::Confirmed
-        | Rung::Unknown
-        | Rung::Expired
-        | Rung::Dropped
-        | Rung::Dead => Ok(()),
+        ReceiptState::Queued
+        | ReceiptState::Stored
+        | ReceiptState::Written
+        | ReceiptState::Confirmed
+        | ReceiptState::Unknown
+        | ReceiptState::Expired
+        | ReceiptState::Dropped
+        | ReceiptState::Dead => Ok(()),
     }
 }
 
@@ -218,12 +221,14 @@ pub(super) fn kind_of_word(word: &str) -> Option<Kind> {
     [Kind::Text, Kind::Binary].into_iter().find(|kind| kind.as_str() == word)
 }
 
-fn has_reached(state: Rung, wanted: Rung) -> bool {
+fn has_reached(state: ReceiptState, wanted: ReceiptState) -> bool {
     match state {
-        Rung::Queued | Rung::Stored | Rung::Written | Rung::Confirmed => state >= wanted,
+        ReceiptState::Queued | ReceiptState::Stored | ReceiptState::Written | ReceiptState::Confirmed => {
+            state >= wanted
+        }
         // It was written before it became unknown.
-        Rung::Unknown => wanted <= Rung::Written,
-        Rung::Expired | Rung::Dropped | Rung::Dead => false,
+        ReceiptState::Unknown => wanted <= ReceiptState::Written,
+        ReceiptState::Expired | ReceiptState::Dropped | ReceiptState::Dead => false,
     }
 }
 
@@ -321,8 +326,8 @@ mod tests {
 
     #[test]
     fn written_counts_as_reached_also_for_a_message_that_became_unknown() {
-        assert!(has_reached(Rung::Unknown, Rung::Written));
-        assert!(!has_reached(Rung::Unknown, Rung::Confirmed));
-        assert!(!has_reached(Rung::Expired, Rung::Written));
+        assert!(has_reached(ReceiptState::Unknown, ReceiptState::Written));
+        assert!(!has_reached(ReceiptState::Unknown, ReceiptState::Confirmed));
+        assert!(!has_reached(ReceiptState::Expired, ReceiptState::Written));
     }
 }

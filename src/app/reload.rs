@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Origin, environment, herald::Herald, turned};
+use super::{Origin, environment, notifier::Notifier, turned};
 use crate::{
     api::{Planned, Planning, Reload, ReloadError},
     config::{self, Action, Config, Fingerprint, Loaded, Plan, Sources, watch::Watch},
@@ -48,7 +48,7 @@ pub(super) struct Reloader {
 struct Inner {
     pool: Pool,
     families: Arc<Families>,
-    herald: Arc<Herald>,
+    notifier: Arc<Notifier>,
     file: Option<File>,
     /// Whether the file is to be watched, as the configuration in force says.
     watching: watch::Sender<bool>,
@@ -68,7 +68,7 @@ struct File {
 type Filled = (Loaded, Vec<PathBuf>);
 
 impl Reloader {
-    pub(super) fn new(pool: Pool, families: Arc<Families>, from: Option<Origin>, herald: Arc<Herald>) -> Self {
+    pub(super) fn new(pool: Pool, families: Arc<Families>, from: Option<Origin>, notifier: Arc<Notifier>) -> Self {
         let file = from.map(|Origin { path, read, filled }| File {
             path,
             turn: tokio::sync::Mutex::default(),
@@ -76,7 +76,7 @@ impl Reloader {
             filled: Mutex::new(filled),
         });
         let watching = watch::Sender::new(pool.config().watch);
-        Self { inner: Arc::new(Inner { pool, families, herald, file, watching }) }
+        Self { inner: Arc::new(Inner { pool, families, notifier, file, watching }) }
     }
 
     /// Reloads for each signal, and for each change of the file while `watch` says so. Does not end; dropped, it leaves a
@@ -161,7 +161,7 @@ impl Inner {
         if self.pool.is_draining() {
             return Err(ReloadError::Draining);
         }
-        self.herald.reload(&self.pool, self.follow(loaded.and_then(|(_, loaded)| loaded), trigger)).await.map(Some)
+        self.notifier.reload(&self.pool, self.follow(loaded.and_then(|(_, loaded)| loaded), trigger)).await.map(Some)
     }
 
     async fn follow(&self, loaded: Result<Filled, ReloadError>, trigger: Trigger) -> Planned {

@@ -1,7 +1,7 @@
 //! `wskeeper plan` and `wskeeper reload`: what a reload would do, or did, in one form.
 //!
 //! What a reader would get wrong: links are lines only where something becomes of them, and neighbours of one endpoint with the
-//! same fate are one line; nobody reads 10,000.
+//! same end reason are one line; nobody reads 10,000.
 
 use http::Method;
 use serde_json::Value;
@@ -65,12 +65,12 @@ fn show(
     Ok(output.line(summary(done, &plan))?)
 }
 
-/// What changes: runs of links with one fate, then the daemon's own keys.
+/// What changes: runs of links with one end reason, then the daemon's own keys.
 fn rows(plan: &wire::Plan) -> Vec<[String; 3]> {
     let mut rows: Vec<[String; 3]> = Vec::new();
     let changes: Vec<_> = plan.changes.iter().filter(|change| change.action != Action::Unchanged.as_str()).collect();
-    let fate = |change: &wire::Change| (endpoint(change).to_owned(), change.action.clone(), change.why.clone());
-    for run in changes.chunk_by(|one, other| fate(one) == fate(other)) {
+    let end_reason = |change: &wire::Change| (endpoint(change).to_owned(), change.action.clone(), change.why.clone());
+    for run in changes.chunk_by(|one, other| end_reason(one) == end_reason(other)) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
         let links = match run.len() {
             1 => first.link.clone(),
@@ -93,7 +93,7 @@ fn endpoint(change: &wire::Change) -> &str {
     change.link.rsplit_once('/').map_or("", |(endpoint, _)| endpoint)
 }
 
-/// How many links of each fate, the hardest first.
+/// How many links of each end reason, the hardest first.
 fn summary(verb: &str, plan: &wire::Plan) -> String {
     let count = |action: Action| plan.changes.iter().filter(|change| change.action == action.as_str()).count();
     let told = |action: &Action| match count(*action) {

@@ -28,7 +28,7 @@ pub mod phase;
 pub mod receipt;
 pub mod timers;
 
-mod records;
+mod sorted_deque;
 
 /// Where the clock of a test starts.
 #[cfg(test)]

@@ -29,7 +29,7 @@ use wskeeper_core::{
     chaos::Fault,
     event::Event,
     link::{Command, Commands, ConnectionInput, Input, Lane, Link, Received},
-    receipt::Fate,
+    receipt::EndReason,
 };
 
 /// Rounds of one turn before other tasks get theirs.
@@ -167,7 +167,7 @@ impl<D: Dial> Driver<D> {
                 Poll::Ready(Some(order)) => self.obey(now, *order),
                 Poll::Ready(None) => {
                     // Nobody can order anything any more: the pool is gone without a word.
-                    self.feed(now, Input::Stop(std::time::Duration::ZERO, Fate::Shutdown));
+                    self.feed(now, Input::Stop(std::time::Duration::ZERO, EndReason::Shutdown));
                     return true;
                 }
             }
@@ -216,7 +216,7 @@ impl<D: Dial> Driver<D> {
             Order::ServerBack => self.feed(now, Input::ServerBack),
             // Who asked may have lost patience.
             Order::Answer(reply) => drop(reply.send(())),
-            Order::Stop(within, fate) => self.feed(now, Input::Stop(within, fate)),
+            Order::Stop(within, end_reason) => self.feed(now, Input::Stop(within, end_reason)),
         }
     }
 

@@ -13,14 +13,14 @@ use super::{
     faulty::Faulty,
     frames::Frames,
     leaving::{Leaving, Left},
-    lent::Lent,
+    pooled::PooledStream,
     tail::Tail,
 };
 
 /// A stream that counts what passes.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
-    lent: Lent<Leaving<S>>,
+    pooled: PooledStream<Leaving<S>>,
     /// Bytes that somebody else had read already.
     early: u64,
     tail: Tail,
@@ -31,8 +31,8 @@ pub(super) struct Metered<S> {
 impl<S> Metered<S> {
     /// `early` are bytes that somebody read already, and hands on himself.
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
-        let lent = Lent::new(Leaving::new(Faulty::new(stream)));
-        let mut metered = Self { lent, early: early.len() as u64, tail: Tail::default(), frames: Frames::default() };
+        let pooled = PooledStream::new(Leaving::new(Faulty::new(stream)));
+        let mut metered = Self { pooled, early: early.len() as u64, tail: Tail::default(), frames: Frames::default() };
         metered.hand_out(early);
         metered
     }
@@ -40,7 +40,7 @@ impl<S> Metered<S> {
     /// Moves the stream, and all that is known of it, to another reader. What is left fails.
     pub(super) fn take(&mut self) -> Self {
         Self {
-            lent: self.lent.take(),
+            pooled: self.pooled.take(),
             early: self.early,
             tail: std::mem::take(&mut self.tail),
             frames: std::mem::take(&mut self.frames),
@@ -49,32 +49,32 @@ impl<S> Metered<S> {
 
     /// Whether all that was handed out are whole messages, and nothing waits here in either direction.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.lent.is_empty() && self.frames.is_between_messages()
+        self.pooled.is_empty() && self.frames.is_between_messages()
     }
 
     /// Bytes that have arrived.
     pub(super) fn read(&self) -> u64 {
-        self.early + self.lent.read()
+        self.early + self.pooled.read()
     }
 
     /// Bytes that the stream has taken.
     pub(super) fn written(&self) -> u64 {
-        self.lent.written()
+        self.pooled.written()
     }
 
     /// Whether the stream would take no more when it was last asked to: there is no room until a flush.
     pub(super) fn is_blocked(&self) -> bool {
-        self.lent.is_blocked()
+        self.pooled.is_blocked()
     }
 
     /// The stream, for something to be made to go wrong with it.
     pub(super) fn faulty(&mut self) -> Option<&mut Faulty<S>> {
-        self.lent.stream().map(Leaving::faulty)
+        self.pooled.stream().map(Leaving::faulty)
     }
 
     /// What of our frames has left since this was last asked.
     pub(super) fn left(&mut self) -> Left {
-        self.lent.stream().map(Leaving::left).unwrap_or_default()
+        self.pooled.stream().map(Leaving::left).unwrap_or_default()
     }
 
     /// Application bytes that have left of the next message that will have left whole.
@@ -82,12 +82,12 @@ impl<S> Metered<S> {
     where
         S: Wire,
     {
-        self.lent.stream().map_or(0, |stream| stream.part())
+        self.pooled.stream().map_or(0, |stream| stream.part())
     }
 
     /// Messages that have begun to leave, and have not left whole.
     pub(super) fn begun(&mut self) -> usize {
-        self.lent.stream().map_or(0, |stream| stream.begun())
+        self.pooled.stream().map_or(0, |stream| stream.begun())
     }
 
     /// The end of what was handed out.
@@ -104,7 +104,7 @@ impl<S> Metered<S> {
 impl<S: Wire> AsyncRead for Metered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.lent).poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut self.pooled).poll_read(cx, buffer))?;
         self.hand_out(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -112,14 +112,14 @@ impl<S: Wire> AsyncRead for Metered<S> {
 
 impl<S: Wire> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.lent).poll_write(cx, bytes)
+        Pin::new(&mut self.pooled).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.lent).poll_flush(cx)
+        Pin::new(&mut self.pooled).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.lent).poll_shutdown(cx)
+        Pin::new(&mut self.pooled).poll_shutdown(cx)
     }
 }

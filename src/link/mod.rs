@@ -12,10 +12,10 @@ mod faulty;
 mod frames;
 pub mod json;
 mod leaving;
-mod lent;
 mod metered;
 mod orders;
 mod pledge;
+mod pooled;
 mod race;
 mod resolve;
 mod socket;
@@ -47,16 +47,16 @@ use wskeeper_core::{
     link::{Input, Link, Policy, Verb},
     message::{Message, MessageId, Payload},
     outbox::{self, Keep, Refusal},
-    receipt::Fate,
+    receipt::EndReason,
 };
 
 pub use aside::Aside;
 pub use dial::{Dialer, RedirectTrouble, Source, redirected_to, was_read};
 pub use dialing::timed_out;
 pub use driver::{Run, run};
-pub use lent::Lent;
 pub use orders::{Ended, Inbound, Orders, orders};
 pub use pledge::{Judge, Pledge, Ruling};
+pub use pooled::PooledStream;
 pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
 pub use tls::{Heard, TlsTrouble, lacks_certificate};
 pub use transport::{Transport, limit_unacknowledged};
@@ -119,8 +119,8 @@ pub enum Order {
     ServerBack,
     /// Say that the task runs.
     Answer(oneshot::Sender<()>),
-    /// Close with 1001 and end within this time; what is still queued then is dropped with this fate, unless it is on disk.
-    Stop(Duration, Fate),
+    /// Close with 1001 and end within this time; what is still queued then is dropped with this end reason, unless it is on disk.
+    Stop(Duration, EndReason),
 }
 
 /// A message on offer.

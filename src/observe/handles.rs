@@ -18,7 +18,7 @@ use wskeeper_core::{
     close::{ABNORMAL, Cause, Closed, NO_STATUS},
     message::Kind,
     phase::Phase,
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 /// Private close codes (3000–4999) told apart in each handle; further ones count as `other`.
@@ -59,7 +59,7 @@ pub struct LinkMetrics {
     outbox_limit_messages: IntGauge,
     pub(super) outbox_wait: Histogram,
     receipts: BTreeMap<State, IntCounter>,
-    lost: BTreeMap<Fate, IntCounter>,
+    lost: BTreeMap<EndReason, IntCounter>,
     pub(super) panics: IntCounter,
 }
 
@@ -104,7 +104,10 @@ impl LinkMetrics {
                 .filter(|state| is_outcome(*state))
                 .map(|state| (state, taken.take(&from.receipts, &[state.as_str()])))
                 .collect(),
-            lost: Fate::ALL.into_iter().map(|fate| (fate, taken.take(&from.messages_lost, &[fate.as_str()]))).collect(),
+            lost: EndReason::ALL
+                .into_iter()
+                .map(|end_reason| (end_reason, taken.take(&from.messages_lost, &[end_reason.as_str()])))
+                .collect(),
             panics: taken.take(&from.link_panics, &[]),
             families: Arc::clone(families),
             key,
@@ -171,11 +174,11 @@ impl LinkMetrics {
     }
 
     /// A message reached this state, also where no event of the link tells of it.
-    pub fn on_receipt(&self, state: State, fate: Option<Fate>) {
+    pub fn on_receipt(&self, state: State, end_reason: Option<EndReason>) {
         if let Some(outcome) = self.receipts.get(&state) {
             outcome.inc();
         }
-        if let Some(lost) = fate.and_then(|fate| self.lost.get(&fate)) {
+        if let Some(lost) = end_reason.and_then(|end_reason| self.lost.get(&end_reason)) {
             lost.inc();
         }
     }

@@ -14,7 +14,7 @@ use wskeeper_core::{
     message::{MessageId, Payload},
     outbox::{Ended, Sent},
     phase::{Phase, Reason},
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 impl LinkMetrics {
@@ -78,9 +78,9 @@ impl LinkMetrics {
 
     /// Tells of new states of receipts, before those who wait for them know.
     pub fn tell_receipts(&self, link: &LinkId, reached: &[Ended], generation: Option<u64>) {
-        for Ended { id, state, fate } in reached {
-            self.on_receipt(*state, *fate);
-            log_receipt(link, *id, *state, (*fate, generation));
+        for Ended { id, state, end_reason } in reached {
+            self.on_receipt(*state, *end_reason);
+            log_receipt(link, *id, *state, (*end_reason, generation));
         }
     }
 
@@ -168,14 +168,14 @@ fn log_closed(link: &LinkId, generation: u64, closed: &Closed, age_ms: u64) {
     }
 }
 
-fn log_receipt(link: &LinkId, id: MessageId, state: State, (fate, generation): (Option<Fate>, Option<u64>)) {
-    let reason = fate.map(Fate::as_str);
+fn log_receipt(link: &LinkId, id: MessageId, state: State, (end_reason, generation): (Option<EndReason>, Option<u64>)) {
+    let reason = end_reason.map(EndReason::as_str);
     match state {
         State::Queued | State::Stored | State::Written | State::Confirmed => {
             debug!(%link, %id, %state, generation, "message moved on");
         }
         State::Unknown | State::Expired | State::Dropped | State::Dead => {
-            if fate.is_some_and(is_by_policy) {
+            if end_reason.is_some_and(is_by_policy) {
                 debug!(%link, %id, %state, reason, "message dropped by policy");
             } else {
                 warn!(%link, %id, %state, reason, generation, "message lost");
@@ -185,18 +185,18 @@ fn log_receipt(link: &LinkId, id: MessageId, state: State, (fate, generation): (
 }
 
 /// Whether the endpoint's own settings asked for this end; such ends can come at the rate of traffic.
-const fn is_by_policy(fate: Fate) -> bool {
-    match fate {
-        Fate::Evicted | Fate::Overflow | Fate::Down | Fate::Conflated | Fate::Ttl => true,
-        Fate::LinkLost
-        | Fate::Removed
-        | Fate::Shutdown
-        | Fate::Poison
-        | Fate::Panicked
-        | Fate::AckTimeout
-        | Fate::Disk
-        | Fate::Crash
-        | Fate::Unproven => false,
+const fn is_by_policy(end_reason: EndReason) -> bool {
+    match end_reason {
+        EndReason::Evicted | EndReason::Overflow | EndReason::Down | EndReason::Conflated | EndReason::Ttl => true,
+        EndReason::LinkLost
+        | EndReason::Removed
+        | EndReason::Shutdown
+        | EndReason::Poison
+        | EndReason::Panicked
+        | EndReason::AckTimeout
+        | EndReason::Disk
+        | EndReason::Crash
+        | EndReason::Unproven => false,
     }
 }
 

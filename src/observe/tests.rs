@@ -14,7 +14,7 @@ use wskeeper_core::{
     message::{Kind, MessageId, Payload},
     outbox::{Ended, Refusal, Sent},
     phase::{Phase, Reason},
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 mod lines;
@@ -41,8 +41,8 @@ fn every_known_label_value_is_there_from_the_start_at_zero() {
     for outcome in ["written", "confirmed", "unknown", "expired", "dropped", "dead"] {
         assert!(text.contains(&format!("wskeeper_receipts_total{{endpoint=\"trades\",outcome=\"{outcome}\"}} 0")));
     }
-    for fate in Fate::ALL {
-        let reason = fate.as_str();
+    for end_reason in EndReason::ALL {
+        let reason = end_reason.as_str();
         assert!(text.contains(&format!("wskeeper_messages_lost_total{{endpoint=\"trades\",reason=\"{reason}\"}} 0")));
     }
 }
@@ -132,16 +132,16 @@ fn messages_and_their_bytes_are_counted_by_direction_and_type() {
 #[test]
 fn receipts_count_each_outcome_and_losses_their_reason() {
     let world = World::new(false);
-    for (state, fate) in [
+    for (state, end_reason) in [
         (State::Queued, None),
         (State::Written, None),
         (State::Confirmed, None),
         (State::Written, None),
-        (State::Unknown, Some(Fate::LinkLost)),
-        (State::Expired, Some(Fate::Ttl)),
-        (State::Dropped, Some(Fate::Evicted)),
+        (State::Unknown, Some(EndReason::LinkLost)),
+        (State::Expired, Some(EndReason::Ttl)),
+        (State::Dropped, Some(EndReason::Evicted)),
     ] {
-        world.settle(state, fate);
+        world.settle(state, end_reason);
     }
     for (outcome, count) in
         [("written", "2"), ("confirmed", "1"), ("unknown", "1"), ("expired", "1"), ("dropped", "1"), ("dead", "0")]
@@ -281,8 +281,8 @@ impl World {
         self.handles.tell_received(&self.id, 1, &[Payload::from(text)]);
     }
 
-    fn settle(&self, state: State, fate: Option<Fate>) {
-        self.handles.tell_receipts(&self.id, &[Ended { id: MessageId(7), state, fate }], Some(1));
+    fn settle(&self, state: State, end_reason: Option<EndReason>) {
+        self.handles.tell_receipts(&self.id, &[Ended { id: MessageId(7), state, end_reason }], Some(1));
     }
 
     fn text(&self) -> String {

@@ -13,7 +13,7 @@ use super::Page;
 use crate::store;
 use wskeeper_core::{
     message::{MessageId, Payload},
-    receipt::Fate,
+    receipt::EndReason,
 };
 
 /// Letters kept at most.
@@ -37,7 +37,7 @@ pub struct DeadLetter {
     /// When it was accepted.
     pub accepted_at: SystemTime,
     /// Why it is dead.
-    pub fate: Fate,
+    pub end_reason: EndReason,
     /// When that was.
     pub died_at: SystemTime,
 }
@@ -56,8 +56,17 @@ struct Letters {
 
 impl From<store::DeadLetter> for DeadLetter {
     fn from(letter: store::DeadLetter) -> Self {
-        let store::DeadLetter { id, endpoint, link, accepted_at, died_at, fate, key, payload } = letter;
-        Self { id, endpoint, link, key, payload, accepted_at, fate: fate.unwrap_or(Fate::Poison), died_at }
+        let store::DeadLetter { id, endpoint, link, accepted_at, died_at, end_reason, key, payload } = letter;
+        Self {
+            id,
+            endpoint,
+            link,
+            key,
+            payload,
+            accepted_at,
+            end_reason: end_reason.unwrap_or(EndReason::Poison),
+            died_at,
+        }
     }
 }
 
@@ -127,7 +136,7 @@ mod tests {
             key: None,
             payload: Payload::binary(vec![0; bytes]),
             accepted_at: SystemTime::UNIX_EPOCH,
-            fate: Fate::Poison,
+            end_reason: EndReason::Poison,
             died_at: SystemTime::UNIX_EPOCH,
         }
     }

@@ -11,14 +11,14 @@ use std::{
     },
 };
 
-use super::{CommandError, pod::Pod, slot::Slot};
+use super::{CommandError, runtime::EndpointRuntime, slot::Slot};
 use crate::config::Config;
 
 /// The endpoints of the pool, by name.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     config: RwLock<Arc<Config>>,
-    running: Mutex<BTreeMap<Arc<str>, Arc<Pod>>>,
+    running: Mutex<BTreeMap<Arc<str>, Arc<EndpointRuntime>>>,
     draining: AtomicBool,
 }
 
@@ -42,19 +42,19 @@ impl Endpoints {
     }
 
     /// Every endpoint in order of its name, as they are now.
-    pub(super) fn all(&self) -> Vec<Arc<Pod>> {
+    pub(super) fn all(&self) -> Vec<Arc<EndpointRuntime>> {
         self.running().values().cloned().collect()
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<Arc<Pod>> {
+    pub(super) fn get(&self, name: &str) -> Option<Arc<EndpointRuntime>> {
         self.running().get(name).cloned()
     }
 
-    pub(super) fn insert(&self, pod: Arc<Pod>) {
-        self.running().insert(Arc::clone(&pod.name), pod);
+    pub(super) fn insert(&self, runtime: Arc<EndpointRuntime>) {
+        self.running().insert(Arc::clone(&runtime.name), runtime);
     }
 
-    pub(super) fn remove(&self, name: &str) -> Option<Arc<Pod>> {
+    pub(super) fn remove(&self, name: &str) -> Option<Arc<EndpointRuntime>> {
         self.running().remove(name)
     }
 
@@ -84,7 +84,7 @@ impl Endpoints {
     }
 
     /// The list itself, locked.
-    pub(super) fn running(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Pod>>> {
+    pub(super) fn running(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<EndpointRuntime>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

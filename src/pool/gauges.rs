@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{handle::Pool, pod::Pod};
+use super::{handle::Pool, runtime::EndpointRuntime};
 use crate::{
     observe::{EndpointGauges, StoreGauges},
     process::logging,
@@ -16,9 +16,9 @@ impl Pool {
     /// Brings gauges that nothing pushes up to date; to be called before metrics are rendered.
     pub fn observe(&self) {
         let now = tokio::time::Instant::now().into_std();
-        let pods = self.inner.endpoints.all();
-        for pod in pods {
-            pod.metrics.show(pod.gauges(now));
+        let runtimes = self.inner.endpoints.all();
+        for runtime in runtimes {
+            runtime.metrics.show(runtime.gauges(now));
         }
         self.inner.families.log_lines_dropped(logging::dropped());
         self.inner.families.payload(self.inner.budget.used(), self.inner.budget.limit());
@@ -38,7 +38,7 @@ impl Pool {
     }
 }
 
-impl Pod {
+impl EndpointRuntime {
     fn gauges(&self, now: Instant) -> EndpointGauges {
         let config = self.config();
         let mut gauges = EndpointGauges {

@@ -15,11 +15,11 @@ use super::{
     dead::DeadLetters,
     endpoints::Endpoints,
     gatekeeper::{Gatekeeper, PoolGate},
-    pulse::Pulse,
     receipts::Receipts,
     send::Sender,
     spool::Spool,
     supervisor::{self, Parts, Supervisor},
+    watchdog::LastLook,
 };
 use crate::{
     config::{Config, Loaded, Plan},
@@ -61,7 +61,7 @@ pub(super) struct Inner {
     /// Tasks that serve all links, by what they do.
     pub(super) servants: [(&'static str, AbortHandle); 2],
     /// The last look at the whole.
-    pub(super) pulse: Mutex<Option<Pulse>>,
+    pub(super) watchdog: Mutex<Option<LastLook>>,
 }
 
 /// Events that the pool's own log keeps.
@@ -123,7 +123,7 @@ impl Pool {
             budget,
             log,
             servants,
-            pulse: Mutex::default(),
+            watchdog: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -141,9 +141,9 @@ impl Pool {
     /// Counts a message that was refused before it was read, for it is longer than that; says so.
     pub fn too_long(&self, endpoint: &str, bytes: usize) -> Refused {
         match self.inner.endpoints.get(endpoint) {
-            Some(pod) => {
-                pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
-                Refused::TooBig { bytes, limit: pod.config().link.outbox.max_message }
+            Some(runtime) => {
+                runtime.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
+                Refused::TooBig { bytes, limit: runtime.config().link.outbox.max_message }
             }
             None => Refused::NoEndpoint(endpoint.to_owned()),
         }
@@ -151,12 +151,12 @@ impl Pool {
 
     /// Every endpoint, by name.
     pub fn endpoints(&self) -> Vec<EndpointView> {
-        self.inner.endpoints.running().values().map(|pod| pod.view()).collect()
+        self.inner.endpoints.running().values().map(|runtime| runtime.view()).collect()
     }
 
     /// Each endpoint's sums over its links.
     pub fn totals(&self) -> Vec<Totals> {
-        self.inner.endpoints.running().values().map(|pod| pod.totals()).collect()
+        self.inner.endpoints.running().values().map(|runtime| runtime.totals()).collect()
     }
 
     /// One endpoint.
@@ -172,11 +172,11 @@ impl Pool {
         after: Option<(&str, u32)>,
         limit: usize,
     ) -> Page<LinkView> {
-        let pods = self.inner.endpoints.all();
-        let mut found = pods
+        let runtimes = self.inner.endpoints.all();
+        let mut found = runtimes
             .iter()
-            .filter(|pod| wanted(&pod.name))
-            .flat_map(|pod| pod.slots())
+            .filter(|runtime| wanted(&runtime.name))
+            .flat_map(|runtime| runtime.slots())
             .filter(|slot| after.is_none_or(|after| (&*slot.id.endpoint, slot.id.index) > after))
             .map(|slot| slot.view())
             .filter(|view| phase.is_none_or(|phase| view.phase == phase));
@@ -196,10 +196,10 @@ impl Pool {
 
     /// Why a link is where it is.
     pub fn explain(&self, endpoint: &str, index: u32) -> Option<Explained> {
-        let pod = self.inner.endpoints.get(endpoint)?;
-        let slot = pod.slot(index)?;
+        let runtime = self.inner.endpoints.get(endpoint)?;
+        let slot = runtime.slot(index)?;
         let standing = self.inner.gate.0.standing(&slot.id);
-        Some(slot.explain(pod.config(), standing))
+        Some(slot.explain(runtime.config(), standing))
     }
 
     /// Hands a message to a link's outbox. `Ok` means accepted (or, with an idempotency key, accepted before).
@@ -268,8 +268,8 @@ impl Pool {
 
     /// Counts that a consumer of this endpoint was told of a gap.
     pub fn count_gap(&self, endpoint: &str, missed: Option<u64>) {
-        if let Some(pod) = self.inner.endpoints.get(endpoint) {
-            pod.metrics.gap(missed);
+        if let Some(runtime) = self.inner.endpoints.get(endpoint) {
+            runtime.metrics.gap(missed);
         }
     }
 

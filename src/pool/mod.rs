@@ -1,6 +1,6 @@
 //! The pool: every link of the configuration, and the handle through which everything else uses them.
 //!
-//! Who owns what, from below: a `slot` is a link's place, a `pod` an endpoint at work, `endpoints` the list of them; `receipts`, the
+//! Who owns what, from below: a `slot` is a link's place, a `runtime` an endpoint at work, `endpoints` the list of them; `receipts`, the
 //! `spool` (what is on disk) and the `gatekeeper` (who may dial) each keep one kind of state. Above them two act: `send` takes messages
 //! in, and the `supervisor` starts, changes and ends links. The [`Pool`] is the handle to all; no file below it names it.
 
@@ -9,12 +9,12 @@ pub use self::{
     dead::DeadLetter,
     handle::Pool,
     operator::OrphanError,
-    pulse::{Examiner, Wedged},
     spool::{Orphans, StoreView},
     view::{
         AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, RotationView, StandingView,
         Totals, Traffic,
     },
+    watchdog::{Watchdog, Wedged},
 };
 pub use crate::link::Stop;
 
@@ -24,12 +24,11 @@ mod endpoints;
 mod gatekeeper;
 mod gauges;
 mod handle;
-mod keeper;
+mod inbox_writer;
 mod operator;
-mod pod;
-mod pulse;
 mod receipts;
 mod recorder;
+mod runtime;
 mod send;
 mod shown;
 mod slot;
@@ -39,5 +38,6 @@ mod supervisor;
 mod tests;
 mod traffic;
 mod view;
+mod watchdog;
 #[cfg(any(test, debug_assertions))]
 mod wedge;

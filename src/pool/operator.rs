@@ -17,7 +17,7 @@ use crate::{
 use wskeeper_core::{
     clock::Clock,
     message::MessageId,
-    receipt::{Fate, Receipt, State},
+    receipt::{EndReason, Receipt, State},
 };
 
 /// Why orphans were not moved or discarded.
@@ -105,8 +105,9 @@ impl Pool {
         // No other word, and no configuration that brings the link back, comes in between.
         let _one_at_a_time = inner.supervisor.hold().await;
         let no_home = || OrphanError::NoHome(format!("{}/{}", to.0, to.1));
-        let pod = inner.endpoints.get(to.0).filter(|pod| pod.config().link.outbox.durable).ok_or_else(no_home)?;
-        let home = pod.slot(to.1).ok_or_else(no_home)?;
+        let runtime =
+            inner.endpoints.get(to.0).filter(|runtime| runtime.config().link.outbox.durable).ok_or_else(no_home)?;
+        let home = runtime.slot(to.1).ok_or_else(no_home)?;
         let records = orphans_of(inner, from)?;
         let place = |(endpoint, link): (&str, u32)| (Arc::from(endpoint), link);
         inner.spool.carry_out(Op::Move { from: place(from), to: place(to) }).await?;
@@ -115,7 +116,7 @@ impl Pool {
         home.set_durable();
         let messages = records.into_iter().map(|record| {
             inner.receipts.rehome(record.id, &home.id);
-            inner.supervisor.restored(&pod, record)
+            inner.supervisor.restored(&runtime, record)
         });
         // A task that has ended leaves them in the store, where the next one of that link finds them.
         let _ = home.orders.send(Box::new(Order::Restore(messages.collect()))).await;
@@ -137,7 +138,7 @@ impl Pool {
         inner.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
         inner.spool.forget(of);
         for record in &records {
-            inner.receipts.end(record.id, at, State::Dropped, Some(Fate::Removed));
+            inner.receipts.end(record.id, at, State::Dropped, Some(EndReason::Removed));
         }
         let discarded = records.len() as u64;
         inner.families.orphans_discarded(discarded);

@@ -19,7 +19,7 @@ use wskeeper_core::{
     event::LinkId,
     message::MessageId,
     outbox::{Ended, Refusal},
-    receipt::{CLAIM, FAR, Fate, Ledger, Receipt, State},
+    receipt::{CLAIM, EndReason, FAR, Ledger, Receipt, State},
 };
 
 /// How often old receipts are looked for; a daemon in use forgets them by the way.
@@ -139,11 +139,11 @@ impl Receipts {
     pub(super) fn advance(&self, reached: &[Ended], at: SystemTime, generation: Option<u64>, is_held: bool) {
         let now = Instant::now().into_std();
         let mut book = self.book();
-        for Ended { id, state, fate } in reached {
+        for Ended { id, state, end_reason } in reached {
             let has_moved = if is_held && *state == State::Written {
                 book.ledger.advance_unproven(at, *id, generation)
             } else {
-                book.ledger.advance(now, at, *id, (*state, *fate), generation)
+                book.ledger.advance(now, at, *id, (*state, *end_reason), generation)
             };
             if has_moved && let Some(waiters) = book.waiting.get(id) {
                 waiters.send_replace(());
@@ -152,8 +152,8 @@ impl Receipts {
     }
 
     /// One message reached a state, and no link tells of it.
-    pub(super) fn end(&self, id: MessageId, at: SystemTime, state: State, fate: Option<Fate>) {
-        self.advance(&[Ended { id, state, fate }], at, None, false);
+    pub(super) fn end(&self, id: MessageId, at: SystemTime, state: State, end_reason: Option<EndReason>) {
+        self.advance(&[Ended { id, state, end_reason }], at, None, false);
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<Receipt> {
@@ -162,13 +162,13 @@ impl Receipts {
 
     /// Ends every message of a link whose task is gone, but for those `kept` on disk: what was held is lost with it. Answers
     /// with the ends.
-    pub(super) fn abandon(&self, endpoint: &str, link: u32, kept: &[MessageId], fate: Fate) -> Vec<State> {
+    pub(super) fn abandon(&self, endpoint: &str, link: u32, kept: &[MessageId], end_reason: EndReason) -> Vec<State> {
         let open = self.book().ledger.unsettled(endpoint, link);
         open.into_iter()
             .filter(|(id, _)| !kept.contains(id))
             .map(|(id, state)| {
                 let end = if state == State::Written { State::Unknown } else { State::Dropped };
-                self.end(id, SystemTime::now(), end, Some(fate));
+                self.end(id, SystemTime::now(), end, Some(end_reason));
                 end
             })
             .collect()
@@ -277,7 +277,7 @@ mod tests {
             accepted_at: at,
             updated_at: at,
             generation: None,
-            fate: None,
+            end_reason: None,
         };
         assert!(matches!(receipts.entering().enter(receipt, Duration::ZERO, None, false), Entered::First(None)));
         let mut waiting = Box::pin(receipts.settle(id, State::Written, Duration::from_mins(1)));

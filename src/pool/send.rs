@@ -176,7 +176,7 @@ impl Sender {
     /// Whether the idempotency key of a message has one already, or one that is about to be entered.
     fn is_known(&self, way: &Way, send: &Send, before: &[Prepared]) -> bool {
         send.idempotency_key.as_deref().is_some_and(|key| {
-            before.iter().any(|one| one.key() == Some(key)) || self.receipts.first_of(&way.pod.name, key).is_some()
+            before.iter().any(|one| one.key() == Some(key)) || self.receipts.first_of(&way.runtime.name, key).is_some()
         })
     }
 
@@ -184,12 +184,12 @@ impl Sender {
         let bytes = send.payload.len();
         // The outbox would say so too, but only when its turn has come.
         if bytes > way.config.link.outbox.max_message {
-            way.pod.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
+            way.runtime.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
             return Err(way.refused(Refusal::TooBig, bytes));
         }
         let share = self
             .admit(way, cost(&send.payload, send.key.as_deref()))
-            .inspect_err(|refused| count(&way.pod, refused))?;
+            .inspect_err(|refused| count(&way.runtime, refused))?;
         let receipt = receipt(&way.slot, &send.payload, wall);
         let repeat = send.idempotency_key.is_some().then(|| Box::new(send.clone()));
         let ack = ack_key(&way.config, &send.payload);
@@ -242,14 +242,14 @@ impl Sender {
             | Accepted::Before { repeat: Repeat { first: Some((receipt, None)), .. }, .. } => Ok(self.taken(receipt)),
             Accepted::Now { receipt, hearing: Some((hearing, way)) } => match verdict(hearing).await {
                 Some(verdict) => self.told(&way, receipt, verdict).await,
-                None => Err(Refused::Draining).inspect_err(|refused| count(&way.pod, refused)),
+                None => Err(Refused::Draining).inspect_err(|refused| count(&way.runtime, refused)),
             },
             Accepted::Before { repeat: Repeat { first: None, send, share }, .. } => {
                 drop(share);
                 self.send_anew(*send).await
             }
             Accepted::Before { repeat: Repeat { share: None, .. }, way, .. } => {
-                Err(self.full()).inspect_err(|refused| count(&way.pod, refused))
+                Err(self.full()).inspect_err(|refused| count(&way.runtime, refused))
             }
             Accepted::Before {
                 repeat: Repeat { first: Some((receipt, Some(hearing))), mut send, share },
@@ -286,7 +286,7 @@ impl Sender {
             }
             Verdict::Accepted => Ok(self.taken(receipt)),
             Verdict::Refused(refusal) => Err(way.turned_away(&receipt, refusal)),
-            Verdict::NotStored(why) => Err(Refused::Store(why)).inspect_err(|refused| count(&way.pod, refused)),
+            Verdict::NotStored(why) => Err(Refused::Store(why)).inspect_err(|refused| count(&way.runtime, refused)),
         }
     }
 
@@ -310,7 +310,7 @@ impl Way {
                 Ok(Accepted::Now { receipt, hearing: hearing.map(|hearing| (hearing, self.clone())) })
             }
             Some(Err(refusal)) => Err(self.turned_away(&receipt, refusal)),
-            None => Err(Refused::Draining).inspect_err(|refused| count(&self.pod, refused)),
+            None => Err(Refused::Draining).inspect_err(|refused| count(&self.runtime, refused)),
         }
     }
 }
@@ -329,7 +329,7 @@ impl Run {
         let (receipt, message, until, repeat) = match one {
             Prepared::New { receipt, message, until, repeat } => (receipt, message, until, repeat),
             Prepared::Known(send, share) => {
-                let first = send.idempotency_key.as_deref().and_then(|key| receipts.first_of(&way.pod.name, key));
+                let first = send.idempotency_key.as_deref().and_then(|key| receipts.first_of(&way.runtime.name, key));
                 return self.posted.push(Posted::Repeat(Repeat { first, send, share }));
             }
         };

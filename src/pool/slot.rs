@@ -15,13 +15,13 @@ use std::{
 use super::{
     dead::{DeadLetter, DeadLetters},
     gauges::Vitals,
-    pulse::Rest,
     receipts::{Receipts, Verdict},
     recorder::{self, Recorder, Transition},
     shown::Shown,
     spool::{Answer, Spool},
     traffic::Counters,
     view::{Explained, HistoryEntry, LinkView, StandingView},
+    watchdog::Rest,
 };
 use crate::{
     config::Endpoint,
@@ -36,7 +36,7 @@ use wskeeper_core::{
     message::{Message, MessageId, Payload},
     outbox::{Delivery, Ended, Keep},
     phase::{Phase, ReadyState},
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 /// Where the facts of an endpoint's links go.
@@ -158,9 +158,9 @@ impl Slot {
     }
 
     /// Counts messages whose ends no link can tell, because its task is gone.
-    pub(super) fn lost(&self, ends: &[State], fate: Fate) {
+    pub(super) fn lost(&self, ends: &[State], end_reason: EndReason) {
         for end in ends {
-            self.metrics.on_receipt(*end, Some(fate));
+            self.metrics.on_receipt(*end, Some(end_reason));
         }
     }
 
@@ -207,7 +207,7 @@ impl Slot {
             tracing::warn!(link = %self.id, messages, "messages were under way when the daemon ended: their receipts say unknown");
         }
         for _ in 0..messages {
-            self.lost(&[State::Unknown], Fate::Crash);
+            self.lost(&[State::Unknown], EndReason::Crash);
         }
     }
 
@@ -310,7 +310,7 @@ impl Host for Slot {
             if is_held && one.state == State::Written {
                 self.sinks.receipts.advance(slice::from_ref(one), at, generation, is_held);
             } else {
-                self.sinks.spool.settle(one.id, (one.state, one.fate), generation);
+                self.sinks.spool.settle(one.id, (one.state, one.end_reason), generation);
             }
         }
     }
@@ -365,7 +365,7 @@ impl Host for Slot {
             key,
             payload,
             accepted_at: self.sinks.receipts.get(id).map_or(died_at, |receipt| receipt.accepted_at),
-            fate: Fate::Poison,
+            end_reason: EndReason::Poison,
             died_at,
         };
         self.sinks.dead.bury(letter);

@@ -23,7 +23,7 @@ use wskeeper_core::{
     link::Input,
     message::MessageId,
     outbox::{Ended, Keep},
-    receipt::{CLAIM, FAR, Fate, Receipt, State},
+    receipt::{CLAIM, EndReason, FAR, Receipt, State},
 };
 
 /// The store as the pool uses it.
@@ -206,7 +206,7 @@ impl Spool {
     pub(super) fn settle(
         self: &Arc<Self>,
         id: MessageId,
-        (state, fate): (State, Option<Fate>),
+        (state, end_reason): (State, Option<EndReason>),
         generation: Option<u64>,
     ) {
         let at = SystemTime::now();
@@ -214,7 +214,7 @@ impl Spool {
         let settled = Settled {
             id,
             state,
-            fate,
+            end_reason,
             generation,
             updated_at: at,
             keep_until: at.later(keep.min(FAR)),
@@ -222,7 +222,7 @@ impl Spool {
         };
         let spool = Arc::clone(self);
         // Where the disk fails, the receipt still says what is true.
-        let done = move |_| spool.receipts.advance(&[Ended { id, state, fate }], at, generation, false);
+        let done = move |_| spool.receipts.advance(&[Ended { id, state, end_reason }], at, generation, false);
         self.submit(Op::Settle(Box::new(settled)), Box::new(done));
     }
 
@@ -238,14 +238,14 @@ impl Spool {
     }
 
     /// The task of a link is gone: what the store holds for it waits for another one, but for what may have begun to leave, at
-    /// most once, which ends `unknown` with this fate.
-    pub(super) async fn reclaim(self: &Arc<Self>, id: &LinkId, fate: Fate) -> Reclaimed {
+    /// most once, which ends `unknown` with this end reason.
+    pub(super) async fn reclaim(self: &Arc<Self>, id: &LinkId, end_reason: EndReason) -> Reclaimed {
         let Standing::Open(store) = self.standing() else { return Reclaimed::default() };
         match store.held(Arc::clone(&id.endpoint), id.index).await {
             Ok(records) => {
                 let (begun, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.marked);
                 for record in &begun {
-                    self.settle(record.id, (State::Unknown, Some(fate)), None);
+                    self.settle(record.id, (State::Unknown, Some(end_reason)), None);
                 }
                 let names = |records: &[Record]| records.iter().map(|record| record.id).collect();
                 let reclaimed = Reclaimed { waiting: names(&records), unknown: names(&begun) };
@@ -357,7 +357,7 @@ impl Spool {
                 accepted_at: record.accepted_at,
                 updated_at: record.accepted_at,
                 generation: None,
-                fate: None,
+                end_reason: None,
             };
             let claim = record.idempotency_key.clone().map(|key| (key, record.accepted_at.later(CLAIM)));
             self.receipts.restore(receipt.clone(), None, claim);
@@ -370,7 +370,7 @@ impl Spool {
         // They were under way, at most once, when the daemon ended without a word.
         for (Receipt { id, endpoint, link, .. }, generation) in unknown {
             *self.crashed.lock().unwrap_or_else(PoisonError::into_inner).entry((endpoint, link)).or_default() += 1;
-            self.settle(id, (State::Unknown, Some(Fate::Crash)), generation);
+            self.settle(id, (State::Unknown, Some(EndReason::Crash)), generation);
         }
     }
 

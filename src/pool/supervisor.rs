@@ -20,9 +20,9 @@ use super::{
     dead::DeadLetters,
     endpoints::Endpoints,
     gatekeeper::PoolGate,
-    keeper::{self, seal},
-    pod::{Pod, Task},
+    inbox_writer::{self, seal},
     receipts::Receipts,
+    runtime::{EndpointRuntime, Task},
     send,
     slot::{Sinks, Slot},
     spool::{Reclaimed, Spool},
@@ -41,7 +41,7 @@ use wskeeper_core::{
     link::{Input, Link},
     message::Message,
     phase::Reason,
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 /// Orders that may wait for a link's task: as many as it takes in one round.
@@ -123,7 +123,7 @@ impl Supervisor {
         // At once: links that end wait for their peers.
         join_all(plan.steps.iter().map(|(name, step)| self.carry_out(name, step, plan.config.endpoints.get(name))))
             .await;
-        keeper::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
+        inbox_writer::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
         self.parts.endpoints.set_config(Arc::clone(&plan.config));
         Ok(plan)
     }
@@ -156,15 +156,18 @@ impl Supervisor {
     /// Stored messages of links that run already go to them: the store could not be opened when they started.
     async fn hand_out(&self) {
         for Orphans { endpoint, link, .. } in self.parts.spool.orphans() {
-            let Some((pod, slot)) =
-                self.parts.endpoints.get(&endpoint).and_then(|pod| Some((Arc::clone(&pod), pod.slot(link)?)))
+            let Some((runtime, slot)) = self
+                .parts
+                .endpoints
+                .get(&endpoint)
+                .and_then(|runtime| Some((Arc::clone(&runtime), runtime.slot(link)?)))
             else {
                 continue;
             };
             slot.set_durable();
             slot.crashed(self.parts.spool.take_crashed(&slot.id));
             let records = self.parts.spool.take(&slot.id);
-            let messages = records.into_iter().map(|record| self.restored(&pod, record));
+            let messages = records.into_iter().map(|record| self.restored(&runtime, record));
             // A task that has ended leaves them in the store, where the next one of that link finds them.
             let _ = slot.orders.send(Box::new(Order::Restore(messages.collect()))).await;
         }
@@ -173,8 +176,8 @@ impl Supervisor {
     fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let name = Arc::clone(&endpoint.name);
         let kept = if endpoint.inbox.durable { self.parts.spool.take_inbox(&name) } else { None }.unwrap_or_default();
-        let heard_until = keeper::heard_until(&kept.entries);
-        let (past, stored) = keeper::past(kept, self.next_cursor());
+        let heard_until = inbox_writer::heard_until(&kept.entries);
+        let (past, stored) = inbox_writer::past(kept, self.next_cursor());
         let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, &self.parts.budget, past);
         let sinks = Sinks {
             inbox,
@@ -185,25 +188,29 @@ impl Supervisor {
             tap: Arc::default(),
             spans: self.parts.spans.clone(),
         };
-        let pod =
-            Arc::new(Pod::new(Arc::clone(endpoint), Arc::new(sinks), self.parts.families.endpoint(&name), heard_until));
+        let runtime = Arc::new(EndpointRuntime::new(
+            Arc::clone(endpoint),
+            Arc::new(sinks),
+            self.parts.families.endpoint(&name),
+            heard_until,
+        ));
         for index in 0..endpoint.links {
-            self.add_link(&pod, endpoint, index);
+            self.add_link(&runtime, endpoint, index);
         }
-        keeper::keep_inbox(&self.parts.spool, &pod, endpoint.inbox.durable, stored);
-        self.parts.endpoints.insert(pod);
+        inbox_writer::write_inbox(&self.parts.spool, &runtime, endpoint.inbox.durable, stored);
+        self.parts.endpoints.insert(runtime);
     }
 
-    fn add_link(self: &Arc<Self>, pod: &Arc<Pod>, endpoint: &Arc<Endpoint>, index: u32) {
+    fn add_link(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, endpoint: &Arc<Endpoint>, index: u32) {
         let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
         let (orders, inbound) = link::orders(ORDERS);
         let metrics = self.parts.families.link(&endpoint.name, index);
-        let slot = Slot::new(id, endpoint, orders, metrics, Arc::clone(&pod.sinks));
-        if let Some(at) = pod.heard_until.get(&index) {
+        let slot = Slot::new(id, endpoint, orders, metrics, Arc::clone(&runtime.sinks));
+        if let Some(at) = runtime.heard_until.get(&index) {
             slot.was_heard_until(*at);
         }
-        let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(pod), Arc::clone(&slot), inbound));
-        pod.tasks().push(Task { slot, handle });
+        let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(runtime), Arc::clone(&slot), inbound));
+        runtime.tasks().push(Task { slot, handle });
     }
 
     /// Runs a link's task, and runs it again when it panics. Not an `async fn`: that would hold all that it is given twice.
@@ -211,12 +218,17 @@ impl Supervisor {
         clippy::manual_async_fn,
         reason = "an async fn holds its arguments twice, and there may be ten thousand of them"
     )]
-    fn keep(self: Arc<Self>, pod: Arc<Pod>, slot: Arc<Slot>, mut orders: Inbound) -> impl Future<Output = ()> + Send {
+    fn keep(
+        self: Arc<Self>,
+        runtime: Arc<EndpointRuntime>,
+        slot: Arc<Slot>,
+        mut orders: Inbound,
+    ) -> impl Future<Output = ()> + Send {
         async move {
             let (mut panics, mut window) = (0, Instant::now());
             loop {
                 let first = if panics > PANIC_BUDGET { Input::Park(Reason::Panicked) } else { Input::Start };
-                let run = self.run(&pod, &slot, first, &mut orders);
+                let run = self.run(&runtime, &slot, first, &mut orders);
                 // What a panic may leave half-done is dropped with the link; slot, ledger and hubs recover from a poisoned lock.
                 if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
                     return;
@@ -233,56 +245,60 @@ impl Supervisor {
 
     fn run<'a>(
         self: &Arc<Self>,
-        pod: &Arc<Pod>,
+        runtime: &Arc<EndpointRuntime>,
         slot: &Arc<Slot>,
         first: Input,
         orders: &'a mut Inbound,
     ) -> impl Future<Output = ()> + Send + use<'a> {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-        let link = self.link(pod, slot, seed);
-        let dialer = Dialer::new(slot.id.clone(), Arc::<Pod>::clone(pod), Arc::<PoolGate>::clone(&self.parts.gate));
+        let link = self.link(runtime, slot, seed);
+        let dialer = Dialer::new(
+            slot.id.clone(),
+            Arc::<EndpointRuntime>::clone(runtime),
+            Arc::<PoolGate>::clone(&self.parts.gate),
+        );
         let host: Arc<Slot> = Arc::clone(slot);
         let run = link::run(link, first, dialer, host, orders);
         #[cfg(any(test, debug_assertions))]
-        let run = super::wedge::until_wedged(Arc::clone(pod), run);
+        let run = super::wedge::until_wedged(Arc::clone(runtime), run);
         run
     }
 
     async fn on_panic(&self, slot: &Slot, panics: u32) {
         slot.panicked(panics);
-        let Reclaimed { mut waiting, unknown } = self.parts.spool.reclaim(&slot.id, Fate::Panicked).await;
-        slot.lost(&vec![State::Unknown; unknown.len()], Fate::Panicked);
+        let Reclaimed { mut waiting, unknown } = self.parts.spool.reclaim(&slot.id, EndReason::Panicked).await;
+        slot.lost(&vec![State::Unknown; unknown.len()], EndReason::Panicked);
         waiting.extend(unknown);
-        let ends = self.parts.receipts.abandon(&slot.id.endpoint, slot.id.index, &waiting, Fate::Panicked);
-        slot.lost(&ends, Fate::Panicked);
+        let ends = self.parts.receipts.abandon(&slot.id.endpoint, slot.id.index, &waiting, EndReason::Panicked);
+        slot.lost(&ends, EndReason::Panicked);
     }
 
     /// A new link, with what the store holds for it.
-    fn link(&self, pod: &Pod, slot: &Slot, seed: u64) -> Box<Link> {
+    fn link(&self, runtime: &EndpointRuntime, slot: &Slot, seed: u64) -> Box<Link> {
         let now = Instant::now().into_std();
         slot.crashed(self.parts.spool.take_crashed(&slot.id));
-        let mut link = Box::new(Link::new(Arc::clone(&pod.config().link), seed, now));
+        let mut link = Box::new(Link::new(Arc::clone(&runtime.config().link), seed, now));
         for record in self.parts.spool.take(&slot.id) {
             slot.set_durable();
-            link.restore(now, self.restored(pod, record));
+            link.restore(now, self.restored(runtime, record));
         }
         link
     }
 
     async fn remove_endpoint(&self, name: &str) {
-        let Some(pod) = self.parts.endpoints.remove(name) else { return };
-        let tasks = std::mem::take(&mut *pod.tasks());
-        self.end_removed(tasks, pod.config().link.close_timeout).await;
-        pod.sinks.inbox.close();
-        keeper::forget_inbox(&self.parts.spool, &pod).await;
+        let Some(runtime) = self.parts.endpoints.remove(name) else { return };
+        let tasks = std::mem::take(&mut *runtime.tasks());
+        self.end_removed(tasks, runtime.config().link.close_timeout).await;
+        runtime.sinks.inbox.close();
+        inbox_writer::forget_inbox(&self.parts.spool, &runtime).await;
     }
 
     /// Ends links that the configuration has no more. What the store holds for them waits for an operator's word.
     async fn end_removed(&self, tasks: Vec<Task>, within: Duration) {
         let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
-        end(tasks, within, Fate::Removed).await;
+        end(tasks, within, EndReason::Removed).await;
         for id in ids {
-            let messages = self.parts.spool.reclaim(&id, Fate::Removed).await.waiting.len();
+            let messages = self.parts.spool.reclaim(&id, EndReason::Removed).await.waiting.len();
             if messages > 0 {
                 tracing::warn!(link = %id, messages, "the link is gone; its stored messages are kept");
             }
@@ -290,13 +306,13 @@ impl Supervisor {
     }
 
     async fn change_endpoint(self: &Arc<Self>, new: &Arc<Endpoint>, step: &Step) {
-        let Some(pod) = self.parts.endpoints.get(&new.name) else { return };
-        let old = pod.config();
-        pod.set_config(Arc::clone(new));
-        pod.sinks.inbox.set_policy(new.inbox.clone(), new.links);
-        keeper::follow_inbox(&self.parts.spool, &pod, old.inbox.durable, new.inbox.durable).await;
-        let keep = (step.after as usize).min(pod.tasks().len());
-        let surplus = pod.tasks().split_off(keep);
+        let Some(runtime) = self.parts.endpoints.get(&new.name) else { return };
+        let old = runtime.config();
+        runtime.set_config(Arc::clone(new));
+        runtime.sinks.inbox.set_policy(new.inbox.clone(), new.links);
+        inbox_writer::follow_inbox(&self.parts.spool, &runtime, old.inbox.durable, new.inbox.durable).await;
+        let keep = (step.after as usize).min(runtime.tasks().len());
+        let surplus = runtime.tasks().split_off(keep);
         let renew = match step.kept {
             Action::Rotate | Action::Reconnect => Some(true),
             Action::AppliedLive => Some(false),
@@ -304,7 +320,7 @@ impl Supervisor {
             Action::Unchanged | Action::Added | Action::Removed => None,
         };
         if let Some(renew) = renew {
-            for slot in pod.slots() {
+            for slot in runtime.slots() {
                 let policy = Arc::clone(&new.link);
                 // A task that has ended was told to: nothing is left to retune.
                 let _ = slot.orders.send(Box::new(Order::Retune { policy, renew })).await;
@@ -312,14 +328,14 @@ impl Supervisor {
         }
         self.end_removed(surplus, old.link.close_timeout).await;
         for index in step.before..step.after {
-            self.add_link(&pod, new, index);
+            self.add_link(&runtime, new, index);
         }
     }
 
     /// A stored message as an outbox takes it.
     #[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
-    pub(super) fn restored(&self, pod: &Pod, record: Record) -> Box<Message> {
-        let config = pod.config();
+    pub(super) fn restored(&self, runtime: &EndpointRuntime, record: Record) -> Box<Message> {
+        let config = runtime.config();
         self.parts.receipts.set_keep(record.id, config.receipts_keep);
         send::restored(&config, record, &self.parts.budget)
     }
@@ -333,39 +349,40 @@ impl Supervisor {
     /// endpoint.
     pub(super) async fn shut_down(&self, deadline: Instant) -> Vec<Left> {
         self.parts.endpoints.drain();
-        let pods = self.parts.endpoints.all();
-        let longest_close = pods.iter().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
+        let runtimes = self.parts.endpoints.all();
+        let longest_close =
+            runtimes.iter().map(|runtime| runtime.config().link.close_timeout).max().unwrap_or_default();
         // Half of the time at most goes to closing.
         let left = deadline.saturating_duration_since(Instant::now());
         let flush_until = deadline.earlier(longest_close.min(left / 2));
         // A reload that is under way makes links; none begins after it, because the pool drains.
         drop(tokio::time::timeout_at(flush_until, self.applying.lock()).await);
         let mut look = tokio::time::interval(Duration::from_millis(20));
-        while Instant::now() < flush_until && pods.iter().any(|pod| pod.can_flush(flush_until)) {
+        while Instant::now() < flush_until && runtimes.iter().any(|runtime| runtime.can_flush(flush_until)) {
             look.tick().await;
         }
         let mut left = Vec::new();
-        for pod in &pods {
-            let (messages, kept) = (pod.open_messages(), pod.config().link.outbox.durable);
+        for runtime in &runtimes {
+            let (messages, kept) = (runtime.open_messages(), runtime.config().link.outbox.durable);
             if messages > 0 {
-                left.push(Left { endpoint: Arc::clone(&pod.name), messages, kept });
+                left.push(Left { endpoint: Arc::clone(&runtime.name), messages, kept });
             }
         }
-        let tasks: Vec<_> = pods.iter().flat_map(|pod| std::mem::take(&mut *pod.tasks())).collect();
+        let tasks: Vec<_> = runtimes.iter().flat_map(|runtime| std::mem::take(&mut *runtime.tasks())).collect();
         let within = deadline.saturating_duration_since(Instant::now());
-        end(tasks, within, Fate::Shutdown).await;
+        end(tasks, within, EndReason::Shutdown).await;
         for left in left.iter_mut().filter(|left| left.kept) {
             // The last pong may have confirmed some. A disk that hangs or fails leaves the count as it was.
             let held = tokio::time::timeout_at(deadline.later(GRACE), self.parts.spool.held(&left.endpoint)).await;
             left.messages = held.ok().flatten().unwrap_or(left.messages);
         }
         left.retain(|left| left.messages > 0);
-        for pod in &pods {
-            pod.sinks.inbox.close();
+        for runtime in &runtimes {
+            runtime.sinks.inbox.close();
         }
         self.parts.log.close();
         // A disk that hangs must not hold up the end for ever; what it has said yes to is there.
-        let sealed = seal(&pods, deadline.later(GRACE)).await;
+        let sealed = seal(&runtimes, deadline.later(GRACE)).await;
         let _ = tokio::time::timeout_at(deadline.later(GRACE), self.parts.spool.close(sealed)).await;
         left
     }
@@ -378,11 +395,12 @@ pub(super) fn first_cursor(now: SystemTime) -> u64 {
 }
 
 /// Stops tasks and waits for their ends; one that does not end in time is aborted.
-async fn end(tasks: Vec<Task>, within: Duration, fate: Fate) {
+async fn end(tasks: Vec<Task>, within: Duration, end_reason: EndReason) {
     let deadline = Instant::now().later(within.saturating_add(GRACE));
     for task in &tasks {
         // A task that has ended needs no order, and one that takes none is aborted below.
-        let _ = tokio::time::timeout_at(deadline, task.slot.orders.send(Box::new(Order::Stop(within, fate)))).await;
+        let _ =
+            tokio::time::timeout_at(deadline, task.slot.orders.send(Box::new(Order::Stop(within, end_reason)))).await;
     }
     for mut task in tasks {
         if tokio::time::timeout_at(deadline, &mut task.handle).await.is_err() {

@@ -23,7 +23,7 @@ use wskeeper_core::{
     link::Verb,
     message::{MessageId, Payload},
     phase::{Phase, Reason},
-    receipt::{Fate, Receipt, State},
+    receipt::{EndReason, Receipt, State},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -131,7 +131,7 @@ async fn what_a_panicking_task_held_is_dropped_with_that_reason() {
     let receipt = pool.send(send("faulty")).await.expect("it is accepted");
     break_down(&pool, 1).await;
     let receipt = pool.settle(receipt.id, State::Confirmed, PATIENCE).await.expect("the receipt is kept");
-    assert_eq!((receipt.state, receipt.fate), (State::Dropped, Some(Fate::Panicked)));
+    assert_eq!((receipt.state, receipt.end_reason), (State::Dropped, Some(EndReason::Panicked)));
     assert_eq!(pool.link("faulty", 0).expect("it is configured").buffered_amount, 0);
     let metrics = observe::render(&registry);
     let lost = "wskeeper_messages_lost_total{endpoint=\"faulty\",reason=\"panicked\"} 1";

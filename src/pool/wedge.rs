@@ -7,7 +7,7 @@ use std::{
     task::Poll,
 };
 
-use super::{handle::Pool, pod::Pod};
+use super::{handle::Pool, runtime::EndpointRuntime};
 
 impl Pool {
     /// Holds what every look at the links needs, and never returns.
@@ -21,14 +21,14 @@ impl Pool {
 
     /// The tasks of the first endpoint's links rest from now on, and never wake.
     pub fn wedge_an_endpoint(&self) {
-        if let Some(pod) = self.inner.endpoints.running().values().next() {
-            pod.is_wedged.store(true, Ordering::SeqCst);
+        if let Some(runtime) = self.inner.endpoints.running().values().next() {
+            runtime.is_wedged.store(true, Ordering::SeqCst);
         }
     }
 }
 
 /// A link's task, until its endpoint is wedged.
-pub(super) async fn until_wedged<T>(pod: Arc<Pod>, task: impl Future<Output = T>) -> T {
+pub(super) async fn until_wedged<T>(runtime: Arc<EndpointRuntime>, task: impl Future<Output = T>) -> T {
     let mut task = pin!(task);
-    poll_fn(|cx| if pod.is_wedged.load(Ordering::SeqCst) { Poll::Pending } else { task.as_mut().poll(cx) }).await
+    poll_fn(|cx| if runtime.is_wedged.load(Ordering::SeqCst) { Poll::Pending } else { task.as_mut().poll(cx) }).await
 }

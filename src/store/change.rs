@@ -14,7 +14,7 @@ use super::{
 };
 use wskeeper_core::{
     message::MessageId,
-    receipt::{Fate, Receipt, State},
+    receipt::{EndReason, Receipt, State},
 };
 
 impl Engine {
@@ -37,7 +37,7 @@ impl Engine {
                     self.settle(&Settled {
                         id: *id,
                         state: State::Dropped,
-                        fate: Some(Fate::Removed),
+                        end_reason: Some(EndReason::Removed),
                         generation: None,
                         updated_at: *at,
                         keep_until: *keep_until,
@@ -132,7 +132,7 @@ impl Engine {
         let found = row::all(self.prepared(&sql)?.query([settled.id.0.to_be_bytes()])?, row::receipt)?.pop();
         let Some(mut kept) = found.filter(|kept| kept.receipt.state.can_become(settled.state)) else { return Ok(0) };
         kept.receipt.state = settled.state;
-        kept.receipt.fate = settled.fate;
+        kept.receipt.end_reason = settled.end_reason;
         kept.receipt.updated_at = settled.updated_at;
         kept.receipt.generation = settled.generation.or(kept.receipt.generation);
         kept.keep_until = keep_until(settled.keep_until, kept.claim.as_ref().map(|(_, until)| *until));
@@ -151,7 +151,7 @@ impl Engine {
             &*receipt.endpoint,
             receipt.link,
             receipt.state.as_str(),
-            receipt.fate.map(Fate::as_str),
+            receipt.end_reason.map(EndReason::as_str),
             receipt.bytes.cast_signed(),
             millis(receipt.accepted_at),
             millis(receipt.updated_at),
@@ -173,7 +173,7 @@ impl Engine {
             link: record.link,
             accepted_at: record.accepted_at,
             died_at: settled.updated_at,
-            fate: settled.fate,
+            end_reason: settled.end_reason,
             key: record.key,
             payload: record.payload,
         };
@@ -185,7 +185,7 @@ impl Engine {
             letter.link,
             millis(letter.accepted_at),
             millis(letter.died_at),
-            letter.fate.map(Fate::as_str),
+            letter.end_reason.map(EndReason::as_str),
             letter.key.as_deref(),
             row::kind(&letter.payload),
             &letter.payload.bytes()[..],
@@ -261,7 +261,7 @@ fn receipt_of(record: &Record, settled: &Settled) -> KeptReceipt {
             accepted_at: record.accepted_at,
             updated_at: settled.updated_at,
             generation: settled.generation,
-            fate: settled.fate,
+            end_reason: settled.end_reason,
         },
         keep_until: keep_until(settled.keep_until, claim.as_ref().map(|(_, until)| *until)),
         claim,

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use super::{KeptInbox, Segment, WriteError};
 use wskeeper_core::{
     message::{MessageId, Payload},
-    receipt::{Fate, Receipt, State},
+    receipt::{EndReason, Receipt, State},
 };
 
 /// An accepted message that has not ended.
@@ -41,7 +41,7 @@ pub struct Settled {
     /// `Written` or an end; [`State::Dead`] moves the payload to the dead letters.
     pub state: State,
     /// Why, where it was not sent.
-    pub fate: Option<Fate>,
+    pub end_reason: Option<EndReason>,
     /// The connection that it was written on.
     pub generation: Option<u64>,
     /// When the state was reached.
@@ -217,7 +217,7 @@ pub struct DeadLetter {
     /// When it was given up.
     pub died_at: SystemTime,
     /// Why.
-    pub fate: Option<Fate>,
+    pub end_reason: Option<EndReason>,
     /// Its ordering key.
     pub key: Option<Box<str>>,
     /// What it said.

@@ -16,7 +16,7 @@ use super::{DeadLetter, KeptReceipt, Record};
 use wskeeper_core::{
     clock,
     message::{Kind, MessageId, Payload},
-    receipt::{Fate, Receipt, State},
+    receipt::{EndReason, Receipt, State},
 };
 
 /// Why a row cannot be read.
@@ -85,7 +85,7 @@ pub(super) fn letter(row: &Row<'_>, names: &mut Names) -> Result<DeadLetter, Unr
         link: row.get(2)?,
         accepted_at: time(row.get(3)?),
         died_at: time(row.get(4)?),
-        fate: fate(row.get(5)?)?,
+        end_reason: end_reason(row.get(5)?)?,
         key: boxed(row.get(6)?),
         payload,
     };
@@ -103,7 +103,7 @@ pub(super) fn receipt(row: &Row<'_>, names: &mut Names) -> Result<KeptReceipt, U
             endpoint: names.get(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?),
             link: row.get(2)?,
             state: State::from_word(&state).ok_or_else(|| Unreadable::Damaged(format!("no state is `{state}`")))?,
-            fate: fate(row.get(4)?)?,
+            end_reason: end_reason(row.get(4)?)?,
             bytes: row.get::<_, i64>(5)?.cast_unsigned(),
             accepted_at: time(row.get(6)?),
             updated_at: time(row.get(7)?),
@@ -142,7 +142,7 @@ pub(super) fn letter_sum(letter: &DeadLetter) -> u32 {
     let mut sum = Sum::new(letter.id, &letter.endpoint, letter.link);
     sum.number(millis(letter.accepted_at));
     sum.number(millis(letter.died_at));
-    sum.text(letter.fate.map(Fate::as_str));
+    sum.text(letter.end_reason.map(EndReason::as_str));
     sum.text(letter.key.as_deref());
     sum.payload(&letter.payload)
 }
@@ -151,7 +151,7 @@ pub(super) fn receipt_sum(kept: &KeptReceipt) -> u32 {
     let receipt = &kept.receipt;
     let mut sum = Sum::new(receipt.id, &receipt.endpoint, receipt.link);
     sum.text(Some(receipt.state.as_str()));
-    sum.text(receipt.fate.map(Fate::as_str));
+    sum.text(receipt.end_reason.map(EndReason::as_str));
     sum.number(receipt.bytes.cast_signed());
     sum.number(millis(receipt.accepted_at));
     sum.number(millis(receipt.updated_at));
@@ -199,8 +199,8 @@ fn boxed(text: Option<String>) -> Option<Box<str>> {
     text.map(String::into_boxed_str)
 }
 
-fn fate(word: Option<String>) -> Result<Option<Fate>, Unreadable> {
-    word.map(|word| Fate::from_word(&word).ok_or_else(|| Unreadable::Damaged(format!("no reason is `{word}`"))))
+fn end_reason(word: Option<String>) -> Result<Option<EndReason>, Unreadable> {
+    word.map(|word| EndReason::from_word(&word).ok_or_else(|| Unreadable::Damaged(format!("no reason is `{word}`"))))
         .transpose()
 }
 

@@ -1,6 +1,6 @@
 //! A wire that loses things: a TCP relay on loopback that cuts, resets, slices and swallows at random places of the stream.
 //!
-//! A cut falls at any byte, so most of them leave a truncated frame. Whatever a connection's fate, its peer side ends when the
+//! A cut falls at any byte, so most of them leave a truncated frame. Whatever a connection's end reason, its peer side ends when the
 //! daemon's side does, so that a peer which serves one connection after the other sees them in the daemon's order.
 
 use std::{
@@ -39,7 +39,7 @@ struct State {
 
 /// What happens to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum EndReason {
     /// Nothing.
     Honest,
     /// Both sides end after so many bytes from the daemon.
@@ -82,18 +82,18 @@ impl Proxy {
 }
 
 impl State {
-    fn draw(&self) -> Fate {
+    fn draw(&self) -> EndReason {
         let at = |reach| HEAD + self.chance.below(reach);
         if !self.is_faulty.load(Ordering::Relaxed) {
-            return Fate::Honest;
+            return EndReason::Honest;
         }
         match self.chance.below(8) {
-            0 | 1 => Fate::Cut(at(1500)),
-            2 | 3 => Fate::Reset(at(1500)),
-            4 => Fate::BlackHole(at(1500)),
-            5 | 6 => Fate::Deaf(135 + self.chance.below(80)),
+            0 | 1 => EndReason::Cut(at(1500)),
+            2 | 3 => EndReason::Reset(at(1500)),
+            4 => EndReason::BlackHole(at(1500)),
+            5 | 6 => EndReason::Deaf(135 + self.chance.below(80)),
             // A long one.
-            _ => Fate::Cut(at(6000)),
+            _ => EndReason::Cut(at(6000)),
         }
     }
 
@@ -103,18 +103,18 @@ impl State {
 }
 
 async fn relay(daemon: TcpStream, peer: TcpStream, state: &State) {
-    let (fate, slices) = (state.draw(), state.chance.once_in(4));
+    let (end_reason, slices) = (state.draw(), state.chance.once_in(4));
     daemon.set_nodelay(true).unwrap();
     peer.set_nodelay(true).unwrap();
-    let resets = matches!(fate, Fate::Reset(_) | Fate::Deaf(_));
+    let resets = matches!(end_reason, EndReason::Reset(_) | EndReason::Deaf(_));
     if resets {
         // Closed with something unsent or unread it would be RST too; this makes sure of it.
         daemon.set_zero_linger().unwrap();
     }
-    let (up_limit, down_limit) = match fate {
-        Fate::Honest => (u64::MAX, u64::MAX),
-        Fate::Cut(at) | Fate::Reset(at) | Fate::BlackHole(at) => (at, u64::MAX),
-        Fate::Deaf(at) => (u64::MAX, at),
+    let (up_limit, down_limit) = match end_reason {
+        EndReason::Honest => (u64::MAX, u64::MAX),
+        EndReason::Cut(at) | EndReason::Reset(at) | EndReason::BlackHole(at) => (at, u64::MAX),
+        EndReason::Deaf(at) => (u64::MAX, at),
     };
     // Halves are kept to the end: one that is dropped tells the other side.
     let (mut from_daemon, mut to_daemon) = daemon.into_split();
@@ -125,7 +125,7 @@ async fn relay(daemon: TcpStream, peer: TcpStream, state: &State) {
     };
     if is_fault {
         state.strike();
-        if matches!(fate, Fate::BlackHole(_)) {
+        if matches!(end_reason, EndReason::BlackHole(_)) {
             swallow(&mut from_daemon).await;
         }
     }

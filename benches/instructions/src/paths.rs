@@ -135,7 +135,7 @@ fn ledger(times: u32) {
             accepted_at: at,
             updated_at: at,
             generation: None,
-            fate: None,
+            end_reason: None,
         };
         ledger.accept(now, receipt, Duration::from_mins(10), None);
         black_box(ledger.advance(now, at, id, (State::Written, None), Some(1)));

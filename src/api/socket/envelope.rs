@@ -10,7 +10,7 @@ use super::{
     sends::Request,
 };
 use crate::pool::Send;
-use wskeeper_core::{message::Payload, receipt::State as Rung};
+use wskeeper_core::{message::Payload, receipt::State as ReceiptState};
 
 /// The longest `ref`, as JSON: it is kept until the answer.
 const REF_MAX: usize = 1024;
@@ -43,9 +43,9 @@ fn is_short(reference: &Value) -> bool {
     }
 }
 
-fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(Send, Rung), Problem> {
+fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(Send, ReceiptState), Problem> {
     let wanted = match request.wait.as_deref() {
-        None => Rung::Queued,
+        None => ReceiptState::Queued,
         Some(word) => messages::wanted(word).ok_or_else(|| {
             Problem::bad_request(format!("wait {word:?} is not queued, stored, written or confirmed"))
         })?,
@@ -56,7 +56,7 @@ fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(S
         key: request.key.as_deref().map(messages::ordering_key).transpose()?,
         ttl,
         idempotency_key: request.idempotency_key.as_deref().map(messages::name_of_send).transpose()?,
-        wants_confirmation: wanted == Rung::Confirmed,
+        wants_confirmation: wanted == ReceiptState::Confirmed,
         ..message(messages::data(request.data, request.binary)?)
     };
     Ok((send, wanted))

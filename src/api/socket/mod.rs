@@ -40,7 +40,7 @@ use super::{
     problem::Problem,
     query::Params,
 };
-use crate::{config, link::Lent};
+use crate::{config, link::PooledStream};
 use wskeeper_core::close::MAX_REASON_BYTES;
 
 /// The longest that a send waits for room, and again for its state.
@@ -51,7 +51,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// tungstenite fills all of it with zeros before each read; the large buffer is the thread's.
 const READ_BUFFER: usize = 1 << 10;
 
-type Socket = WebSocketStream<Lent<TokioIo<Upgraded>>>;
+type Socket = WebSocketStream<PooledStream<TokioIo<Upgraded>>>;
 
 /// `GET /v1/endpoints/{name}/ws`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/ws", tag = "events", operation_id = "socket",
@@ -90,7 +90,7 @@ pub(super) async fn upgrade(
         let _place = place;
         // A client that goes away during its own handshake has asked for nothing.
         if let Ok(upgraded) = upgraded.await {
-            let stream = Lent::new(TokioIo::new(upgraded));
+            let stream = PooledStream::new(TokioIo::new(upgraded));
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
             Session::new(socket, terms, events, sends, &budget).serve(stop, pass).await;
         }

@@ -23,7 +23,7 @@ use super::{
     PATIENCE,
 };
 use crate::pool::{Pool, Refused, Send, Stop};
-use wskeeper_core::receipt::{Receipt, State as Rung};
+use wskeeper_core::receipt::{Receipt, State as ReceiptState};
 
 /// Messages of one connection that wait for their turn, and their bytes.
 const AHEAD: usize = 64;
@@ -37,7 +37,7 @@ pub(super) struct Request {
     /// What the client calls it.
     pub(super) reference: Option<Value>,
     /// What to send, and the state to answer at.
-    pub(super) send: Result<(Send, Rung), Problem>,
+    pub(super) send: Result<(Send, ReceiptState), Problem>,
 }
 
 /// What became of a request.
@@ -61,7 +61,7 @@ impl Outcome {
 type Settling = Pin<Box<dyn Future<Output = Outcome> + std::marker::Send>>;
 type Accepted = Result<Receipt, Refused>;
 /// What the client calls a message, and the state to answer at.
-type Asked = (Option<Value>, Rung);
+type Asked = (Option<Value>, ReceiptState);
 
 /// Messages that are being accepted, one after the other; the first may have to wait for room in the outbox.
 struct Sending {
@@ -231,7 +231,7 @@ fn bytes(request: &Request) -> usize {
     request.send.as_ref().map_or(0, |(send, _)| send.payload.len())
 }
 
-fn settle(pool: Pool, receipt: Receipt, reference: Option<Value>, wanted: Rung) -> Settling {
+fn settle(pool: Pool, receipt: Receipt, reference: Option<Value>, wanted: ReceiptState) -> Settling {
     Box::pin(async move {
         let settled = pool.settle(receipt.id, wanted, PATIENCE).await;
         Outcome { reference, receipt: Ok(settled.unwrap_or(receipt)) }
@@ -261,7 +261,7 @@ mod tests {
         Sends::new(Pool::start(Arc::new(config), families, 1).await, answers)
     }
 
-    fn request(bytes: usize, wanted: Rung) -> Request {
+    fn request(bytes: usize, wanted: ReceiptState) -> Request {
         let send = Send {
             endpoint: "e".into(),
             link: None,
@@ -278,10 +278,10 @@ mod tests {
     #[tokio::test]
     async fn messages_that_wait_for_their_turn_are_bounded_in_number_and_in_bytes() {
         let mut many = sends(ROOMY, true).await;
-        (0..AHEAD).for_each(|_| many.push(request(1, Rung::Queued)));
+        (0..AHEAD).for_each(|_| many.push(request(1, ReceiptState::Queued)));
         assert!(!many.has_room());
         let mut large = sends(ROOMY, true).await;
-        large.push(request(AHEAD_BYTES, Rung::Queued));
+        large.push(request(AHEAD_BYTES, ReceiptState::Queued));
         assert!(!large.has_room());
         assert!(large.next().await.receipt.is_ok());
         assert!(large.has_room());
@@ -292,7 +292,7 @@ mod tests {
         let mut sends = sends(ROOMY, true).await;
         let mut pushed = 0;
         while sends.has_room() {
-            sends.push(request(1, Rung::Written));
+            sends.push(request(1, ReceiptState::Written));
             pushed += 1;
             while !sends.is_accepted() {
                 // Nothing is written, so no outcome comes; the wait lets the link answer.
@@ -306,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn an_accepted_message_is_told_of_while_the_one_behind_it_waits_for_room() {
         let mut sends = sends("outbox = { max_messages = 1, on_full = \"wait\" }", true).await;
-        (0..2).for_each(|_| sends.push(request(1, Rung::Queued)));
+        (0..2).for_each(|_| sends.push(request(1, ReceiptState::Queued)));
         assert!(sends.next().await.receipt.is_ok());
         assert!(!sends.is_accepted());
         assert!(tokio::time::timeout(Duration::from_millis(1), sends.next()).await.is_err());
@@ -315,12 +315,12 @@ mod tests {
     #[tokio::test]
     async fn without_answers_nothing_goes_past_a_refused_message() {
         for (outbox, refused) in
-            [("outbox.max_message = 10", request(11, Rung::Queued)), (ROOMY, request(1, Rung::Stored))]
+            [("outbox.max_message = 10", request(11, ReceiptState::Queued)), (ROOMY, request(1, ReceiptState::Stored))]
         {
             let mut sends = sends(outbox, false).await;
-            sends.push(request(1, Rung::Queued));
+            sends.push(request(1, ReceiptState::Queued));
             sends.push(refused);
-            (0..3).for_each(|_| sends.push(request(1, Rung::Queued)));
+            (0..3).for_each(|_| sends.push(request(1, ReceiptState::Queued)));
             assert!(sends.next().await.receipt.is_err());
             sends.forget();
             sends.all_accepted().await;
@@ -332,7 +332,7 @@ mod tests {
     async fn with_answers_a_refusal_concerns_no_other_message() {
         let mut sends = sends("outbox.max_message = 10", true).await;
         for bytes in [1, 11, 1] {
-            sends.push(request(bytes, Rung::Queued));
+            sends.push(request(bytes, ReceiptState::Queued));
         }
         let mut outcomes = Vec::new();
         for _ in 0..3 {
@@ -345,8 +345,8 @@ mod tests {
     async fn what_was_refused_takes_no_room_from_what_comes() {
         let mut sends = sends(ROOMY, true).await;
         for _ in 0..3 {
-            sends.push(request(1, Rung::Queued));
-            sends.push(request(AHEAD_BYTES, Rung::Stored));
+            sends.push(request(1, ReceiptState::Queued));
+            sends.push(request(AHEAD_BYTES, ReceiptState::Stored));
             assert!(sends.next().await.receipt.is_ok());
             assert!(sends.next().await.receipt.is_err(), "nothing is put on disk");
             assert!(sends.has_room());

@@ -46,7 +46,7 @@ use crate::{
 use wskeeper_core::{
     budget::{Budget, Lease, Rank},
     message::{Kind, Payload},
-    receipt::State as Rung,
+    receipt::State as ReceiptState,
 };
 
 /// A client from whom nothing is heard is pinged this often.
@@ -314,7 +314,7 @@ impl Session {
 
 impl Terms {
     fn plain(&self, payload: Payload) -> Request {
-        Request { reference: None, send: Ok((self.message(payload), Rung::Queued)) }
+        Request { reference: None, send: Ok((self.message(payload), ReceiptState::Queued)) }
     }
 
     fn message(&self, payload: Payload) -> Send {

@@ -14,7 +14,7 @@ const DOWN: &str = "[endpoints.feed]\nurl = \"ws://127.0.0.1:1/\"\nlinks = 2";
 #[tokio::test]
 async fn livez_says_that_a_daemon_whose_links_are_all_down_is_alive() {
     let bench = Bench::new(DOWN).await;
-    assert_eq!(bench.pool.examiner(PATIENCE).examine().await, Ok(()));
+    assert_eq!(bench.pool.watchdog(PATIENCE).examine().await, Ok(()));
     let (status, body) = bench.get("/livez").await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["status"], "alive");
@@ -23,9 +23,9 @@ async fn livez_says_that_a_daemon_whose_links_are_all_down_is_alive() {
 #[tokio::test]
 async fn livez_answers_503_once_a_link_is_wedged_and_says_which() {
     let bench = Bench::new(DOWN).await;
-    let mut examiner = bench.pool.examiner(Duration::from_millis(50));
+    let mut watchdog = bench.pool.watchdog(Duration::from_millis(50));
     bench.pool.wedge_an_endpoint();
-    let found = examiner.examine().await.unwrap_err();
+    let found = watchdog.examine().await.unwrap_err();
     let (status, body) = bench.get("/livez").await;
     assert_eq!(status, 503, "{body}");
     let problem: Value = serde_json::from_str(&body).unwrap();
@@ -40,7 +40,7 @@ async fn livez_answers_503_once_a_link_is_wedged_and_says_which() {
 async fn livez_answers_503_once_nobody_looks_after_the_links() {
     let bench = Bench::new("").await;
     // The next look is due at once, and does not come.
-    assert_eq!(bench.pool.examiner(Duration::ZERO).examine().await, Ok(()));
+    assert_eq!(bench.pool.watchdog(Duration::ZERO).examine().await, Ok(()));
     let (status, body) = bench.get("/livez").await;
     assert_eq!(status, 503, "{body}");
     assert!(body.contains("the daemon has not looked after its links for"), "{body}");

@@ -13,7 +13,7 @@ use crate::{
     message::{Message, MessageId, Payload},
     outbox::{Ended, Keep},
     phase::Reason,
-    receipt::Fate,
+    receipt::EndReason,
 };
 
 /// What an operator, or a local program through the API, may ask of a link.
@@ -58,9 +58,9 @@ pub enum Input {
     Policy(Arc<Policy>),
     /// Something changed that only a new connection can follow: rotate, or close and dial again, as the policy says.
     Renew,
-    /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this fate, unless it is
+    /// Close with 1001, dial no more, end within this time; what is still queued then is dropped with this end reason, unless it is
     /// on disk.
-    Stop(Duration, Fate),
+    Stop(Duration, EndReason),
     /// Someone waits for the proof of this message, which was accepted when nobody did.
     Want(MessageId),
     /// The peer's application has acknowledged the message of this key.

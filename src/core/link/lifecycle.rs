@@ -20,7 +20,7 @@ use crate::{
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
     event::{DialFailure, Event, RetryAfter, Timings},
     phase::{Phase, ReadyState, Reason},
-    receipt::{Fate, State as Rung},
+    receipt::{EndReason, State as ReceiptState},
 };
 
 /// What is left of a closing handshake once an operator wants the next connection: a round trip, and no wait for a peer that says
@@ -177,8 +177,8 @@ impl Link {
         }
     }
 
-    pub(super) fn on_stop(&mut self, now: Instant, within: Duration, fate: Fate, out: &mut Commands) {
-        self.leave(now, Some(CloseFrame::of(GOING_AWAY)), why_stopped(fate).0, Then::Stop(fate), out);
+    pub(super) fn on_stop(&mut self, now: Instant, within: Duration, end_reason: EndReason, out: &mut Commands) {
+        self.leave(now, Some(CloseFrame::of(GOING_AWAY)), why_stopped(end_reason).0, Then::Stop(end_reason), out);
         self.close_by(now.later(within.min(self.shared.policy.close_timeout)));
     }
 
@@ -233,11 +233,11 @@ impl Link {
             Then::Outcome | Then::Redial(Reason::Rotate) => self.follow(now, None, true, out),
             Then::Redial(reason) => self.dial(now, reason, out),
             Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
-            Then::Stop(fate) => {
-                self.enter(now, State::Stopped, why_stopped(fate).1, None, out);
+            Then::Stop(end_reason) => {
+                self.enter(now, State::Stopped, why_stopped(end_reason).1, None, out);
                 self.cut_beside(out);
                 let mut ended = Vec::new();
-                let marked = self.shared.outbox.clear(Rung::Dropped, fate, &mut ended);
+                let marked = self.shared.outbox.clear(ReceiptState::Dropped, end_reason, &mut ended);
                 self.tell_receipts(ended, out);
                 if !marked.is_empty() {
                     out.push(Command::Mark { ids: marked.into(), marked: false });
@@ -301,27 +301,27 @@ impl Then {
             Self::Outcome => Reason::Underway,
             Self::Redial(reason) => reason,
             Self::Pause => Reason::Operator,
-            Self::Stop(fate) => why_stopped(fate).1,
+            Self::Stop(end_reason) => why_stopped(end_reason).1,
         }
     }
 }
 
 /// Who ends a link for good: a reload that has it no more, or the daemon's own end.
-fn why_stopped(fate: Fate) -> (Cause, Reason) {
-    match fate {
-        Fate::Removed => (Cause::Reload, Reason::Reload),
-        Fate::Shutdown
-        | Fate::Evicted
-        | Fate::Overflow
-        | Fate::Down
-        | Fate::Conflated
-        | Fate::Ttl
-        | Fate::LinkLost
-        | Fate::Poison
-        | Fate::Panicked
-        | Fate::AckTimeout
-        | Fate::Disk
-        | Fate::Crash
-        | Fate::Unproven => (Cause::Shutdown, Reason::Shutdown),
+fn why_stopped(end_reason: EndReason) -> (Cause, Reason) {
+    match end_reason {
+        EndReason::Removed => (Cause::Reload, Reason::Reload),
+        EndReason::Shutdown
+        | EndReason::Evicted
+        | EndReason::Overflow
+        | EndReason::Down
+        | EndReason::Conflated
+        | EndReason::Ttl
+        | EndReason::LinkLost
+        | EndReason::Poison
+        | EndReason::Panicked
+        | EndReason::AckTimeout
+        | EndReason::Disk
+        | EndReason::Crash
+        | EndReason::Unproven => (Cause::Shutdown, Reason::Shutdown),
     }
 }

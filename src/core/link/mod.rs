@@ -165,7 +165,7 @@ impl Link {
             Input::Verb(verb) => self.on_verb(now, verb, &mut out),
             Input::Policy(policy) => self.on_policy(now, policy),
             Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),
-            Input::Stop(within, fate) => self.on_stop(now, within, fate, &mut out),
+            Input::Stop(within, end_reason) => self.on_stop(now, within, end_reason, &mut out),
             Input::Want(id) => self.shared.outbox.want(id),
             Input::Acknowledged(key) => self.on_acknowledged(&key, &mut out),
             Input::Stored { place, id } => self.shared.outbox.stored(place, id),

@@ -30,7 +30,7 @@ use crate::{
     message::{Extras, MessageId},
     outbox::{Delivery, Ended},
     outcome::{Action, Match},
-    receipt::{self, Fate},
+    receipt::{self, EndReason},
 };
 
 const LINKS: usize = 4;

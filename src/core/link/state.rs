@@ -7,7 +7,7 @@ use crate::{
     close::{ABNORMAL, Cause, CloseFrame, Closed, NO_STATUS},
     event::Established,
     phase::{Phase, Reason},
-    receipt::Fate,
+    receipt::EndReason,
 };
 
 #[derive(Debug)]
@@ -116,5 +116,5 @@ pub(super) enum Then {
     /// Rest until an operator's word.
     Pause,
     /// The end.
-    Stop(Fate),
+    Stop(EndReason),
 }

@@ -6,7 +6,7 @@ use crate::{
     close::{Cause, CloseFrame},
     event::{Certificates, DialFailure, Event, RetryAfter, Steps, Timings},
     message::{Extras, MessageId},
-    receipt::{self, Fate},
+    receipt::{self, EndReason},
 };
 
 mod again;
@@ -376,7 +376,7 @@ fn what_had_begun_is_unknown_and_what_had_not_is_sent_again() {
 #[test]
 fn a_stopped_link_takes_no_message_that_nothing_would_end() {
     let mut bench = Bench::started();
-    bench.feed(Input::Stop(Duration::ZERO, Fate::Shutdown)).pass(Duration::ZERO);
+    bench.feed(Input::Stop(Duration::ZERO, EndReason::Shutdown)).pass(Duration::ZERO);
     assert!(bench.said.contains(&Command::Done));
     let late =
         Message { id: MessageId(9), payload: "late".into(), extras: None, expires_at: None, share: Share::default() };
@@ -400,7 +400,7 @@ fn a_stopped_link_dials_no_more_and_ends_in_time() {
         }
         let id = bench.send("left");
         let dials = bench.dials();
-        bench.feed(Input::Stop(Duration::from_secs(1), Fate::Shutdown));
+        bench.feed(Input::Stop(Duration::from_secs(1), EndReason::Shutdown));
         bench.pass(Duration::from_secs(1));
         if bench.said.contains(&Command::Hangup(Lane::Current)) && !bench.said.contains(&Command::Done) {
             bench.feed(ended());
@@ -437,7 +437,7 @@ fn a_close_of_ours_is_preceded_by_a_ping_that_proves_what_was_sent() {
     let id = bench.send("last words");
     let frames = bench.frames();
     assert_eq!(frames, [text("last words")]);
-    bench.feed(ConnectionInput::Flushed).feed(Input::Stop(Duration::from_secs(5), Fate::Shutdown));
+    bench.feed(ConnectionInput::Flushed).feed(Input::Stop(Duration::from_secs(5), EndReason::Shutdown));
     let frames = bench.frames();
     let [Frame::Ping(nonce), Frame::Close(Some(_))] = &frames[..] else { panic!("{frames:?}") };
     bench

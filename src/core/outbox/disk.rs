@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{Delivery, Disk, Ended, Held, Outbox};
 use crate::{
     message::{Message, MessageId, Payload},
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 /// Notes asked for ahead of the stream, so that they share a write to the disk.
@@ -59,7 +59,7 @@ impl Outbox {
         if self.queue.get(place).is_some_and(|held| held.message.id == id)
             && let Some(held) = self.queue.remove(place)
         {
-            self.drop_held(held, State::Dropped, Fate::Disk, ended);
+            self.drop_held(held, State::Dropped, EndReason::Disk, ended);
         }
     }
 

@@ -7,7 +7,7 @@
 use super::{Delivery, Ended, Held, InTransit, Outbox};
 use crate::{
     message::Message,
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 /// Strikes after which a message is dead.
@@ -30,7 +30,9 @@ impl Outbox {
                     back.push((place, held));
                     suspects += 1;
                 }
-                None => ended.push(Ended { id: written.id, state: State::Unknown, fate: Some(Fate::LinkLost) }),
+                None => {
+                    ended.push(Ended { id: written.id, state: State::Unknown, end_reason: Some(EndReason::LinkLost) });
+                }
             }
         }
         for (index, InTransit { place, pulled, mut held }) in self.take_in_transit().into_iter().enumerate() {
@@ -38,7 +40,7 @@ impl Outbox {
             if held.acknowledged || (held.message.ack().is_none() && pulled <= self.confirmed) {
                 self.end_held(held, State::Confirmed, None, ended);
             } else if begun && self.policy.delivery == Delivery::AtMostOnce {
-                self.drop_held(held, State::Unknown, Fate::LinkLost, ended);
+                self.drop_held(held, State::Unknown, EndReason::LinkLost, ended);
             } else {
                 held.sent |= begun;
                 back.push((place, held));
@@ -49,7 +51,7 @@ impl Outbox {
         // Newest first, so that among messages of one key that return together the newest one stays.
         for (place, held) in back.into_iter().rev() {
             if self.queue.newest_of(&held.message).is_some() {
-                self.drop_held(held, State::Dropped, Fate::Conflated, ended);
+                self.drop_held(held, State::Dropped, EndReason::Conflated, ended);
             } else {
                 self.queue.insert(place, held);
             }
@@ -87,7 +89,7 @@ impl Outbox {
         }
         let (_, held) = back.remove(last);
         self.bytes -= held.message.payload.len() as u64;
-        ended.push(Ended { id: held.message.id, state: State::Dead, fate: Some(Fate::Poison) });
+        ended.push(Ended { id: held.message.id, state: State::Dead, end_reason: Some(EndReason::Poison) });
         Some(held.message)
     }
 }

@@ -21,7 +21,7 @@ use self::{
 };
 use super::{
     message::{Kind, Message, MessageId, Payload},
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 pub use self::{
@@ -71,7 +71,7 @@ pub struct Ended {
     /// The state: `Written`, or an end.
     pub state: State,
     /// Why, where it was not sent or it is not known whether it arrived.
-    pub fate: Option<Fate>,
+    pub end_reason: Option<EndReason>,
 }
 
 /// A message that was handed to the network.
@@ -106,7 +106,7 @@ enum Verdict {
     /// Into the queue; the message that it replaces goes, and the oldest ones make room as far as they must.
     Queue,
     /// Accepted, and ended at once.
-    End(State, Fate),
+    End(State, EndReason),
     Refuse(Refusal),
 }
 
@@ -138,12 +138,14 @@ impl Outbox {
         }
         match self.judge(now, &message, ready) {
             Verdict::Refuse(refusal) => return Err((message, refusal)),
-            Verdict::End(state, fate) => ended.push(Ended { id: message.id, state, fate: Some(fate) }),
+            Verdict::End(state, end_reason) => {
+                ended.push(Ended { id: message.id, state, end_reason: Some(end_reason) });
+            }
             Verdict::Queue => {
                 self.conflate(&message, ended);
                 while !self.fits(message.payload.len(), 0, 0) {
                     let Some((_, oldest)) = self.queue.pop() else { break };
-                    self.drop_held(oldest, State::Dropped, Fate::Evicted, ended);
+                    self.drop_held(oldest, State::Dropped, EndReason::Evicted, ended);
                 }
                 self.accept(now, message);
             }
@@ -186,11 +188,11 @@ impl Outbox {
                 bytes,
                 waited: now.saturating_duration_since(held.accepted_at),
             });
-            ended.push(Ended { id, state: State::Written, fate: None });
+            ended.push(Ended { id, state: State::Written, end_reason: None });
             held.sent = true;
             let ack = held.message.ack().map(Into::into);
             if held.acknowledged || (ack.is_none() && pulled <= self.confirmed) {
-                ended.push(Ended { id, state: State::Confirmed, fate: None });
+                ended.push(Ended { id, state: State::Confirmed, end_reason: None });
                 continue;
             }
             let kept = (self.policy.delivery == Delivery::AtLeastOnce).then_some((place, held));
@@ -200,7 +202,7 @@ impl Outbox {
                 None => self.unconfirmed.push(written),
             };
             // Nobody would tell its end when the link is lost.
-            ended.extend(given_up.map(|id| Ended { id, state: State::Unknown, fate: Some(Fate::Unproven) }));
+            ended.extend(given_up.map(|id| Ended { id, state: State::Unknown, end_reason: Some(EndReason::Unproven) }));
         }
         if self.in_transit.is_empty() {
             // Ten thousand links must not each keep the room of their busiest moment.
@@ -244,7 +246,7 @@ impl Outbox {
     /// The peer has acknowledged the message of this key. One that nobody waits for means nothing.
     pub fn acknowledge(&mut self, key: &str, ended: &mut Vec<Ended>) {
         if let Some(written) = self.unconfirmed.acknowledge(key) {
-            ended.push(Ended { id: written.id, state: State::Confirmed, fate: None });
+            ended.push(Ended { id: written.id, state: State::Confirmed, end_reason: None });
         } else if let Some(transit) = self
             .in_transit
             .iter_mut()
@@ -265,7 +267,7 @@ impl Outbox {
     pub fn give_up_acks(&mut self, now: Instant, ended: &mut Vec<Ended>) {
         let Some(until) = self.policy.ack.as_ref().and_then(|ack| now.checked_sub(ack.timeout)) else { return };
         for written in self.unconfirmed.give_up(until) {
-            ended.push(Ended { id: written.id, state: State::Unknown, fate: Some(Fate::AckTimeout) });
+            ended.push(Ended { id: written.id, state: State::Unknown, end_reason: Some(EndReason::AckTimeout) });
         }
     }
 
@@ -302,7 +304,7 @@ impl Outbox {
     /// Ends the queued messages whose time to live has run out.
     pub fn expire(&mut self, now: Instant, ended: &mut Vec<Ended>) {
         while let Some(held) = self.queue.pop_expired(now) {
-            self.drop_held(held, State::Expired, Fate::Ttl, ended);
+            self.drop_held(held, State::Expired, EndReason::Ttl, ended);
         }
     }
 
@@ -313,11 +315,11 @@ impl Outbox {
 
     /// Ends everything queued, after [`Outbox::lost`]: the link is removed, or the daemon stops. What is on disk stays there,
     /// without an end; answers with those of it that are marked, which is to be taken back. What was written keeps its state.
-    pub fn clear(&mut self, state: State, fate: Fate, ended: &mut Vec<Ended>) -> Vec<MessageId> {
+    pub fn clear(&mut self, state: State, end_reason: EndReason, ended: &mut Vec<Ended>) -> Vec<MessageId> {
         let mut marked = Vec::new();
         while let Some((_, held)) = self.queue.pop() {
             match held.disk {
-                Disk::Free => self.drop_held(held, state, fate, ended),
+                Disk::Free => self.drop_held(held, state, end_reason, ended),
                 Disk::Storing | Disk::Stored => self.bytes -= held.message.payload.len() as u64,
                 Disk::Marking | Disk::Marked => {
                     self.bytes -= held.message.payload.len() as u64;
@@ -363,11 +365,11 @@ impl Outbox {
             match self.policy.when_down {
                 WhenDown::Hold => {}
                 WhenDown::Reject => return Verdict::Refuse(Refusal::Down),
-                WhenDown::Drop => return Verdict::End(State::Dropped, Fate::Down),
+                WhenDown::Drop => return Verdict::End(State::Dropped, EndReason::Down),
             }
         }
         if message.expires_at.is_some_and(|at| at <= now) {
-            return Verdict::End(State::Expired, Fate::Ttl);
+            return Verdict::End(State::Expired, EndReason::Ttl);
         }
         let (count, freed) = match self.queue.newest_of(message) {
             Some((_, older)) => (1, older.message.payload.len() as u64),
@@ -377,7 +379,7 @@ impl Outbox {
             return Verdict::Queue;
         }
         match self.policy.on_full {
-            OnFull::DropNewest => Verdict::End(State::Dropped, Fate::Overflow),
+            OnFull::DropNewest => Verdict::End(State::Dropped, EndReason::Overflow),
             OnFull::DropOldest if self.fits(bytes, self.queue.len(), self.bytes - self.transit_bytes) => Verdict::Queue,
             // Room that can never come is not waited for.
             OnFull::Wait if bytes as u64 <= self.policy.max_bytes => Verdict::Refuse(Refusal::Wait),
@@ -402,7 +404,7 @@ impl Outbox {
     fn conflate(&mut self, message: &Message, ended: &mut Vec<Ended>) {
         let older = self.queue.newest_of(message).map(|(place, _)| place);
         if let Some(held) = older.and_then(|place| self.queue.remove(place)) {
-            self.drop_held(held, State::Dropped, Fate::Conflated, ended);
+            self.drop_held(held, State::Dropped, EndReason::Conflated, ended);
         }
     }
 
@@ -412,14 +414,14 @@ impl Outbox {
     }
 
     /// Ends what was held, other than by having arrived.
-    fn drop_held(&mut self, held: Held, state: State, fate: Fate, ended: &mut Vec<Ended>) {
+    fn drop_held(&mut self, held: Held, state: State, end_reason: EndReason, ended: &mut Vec<Ended>) {
         let state = if held.sent { State::Unknown } else { state };
-        self.end_held(held, state, Some(fate), ended);
+        self.end_held(held, state, Some(end_reason), ended);
     }
 
-    fn end_held(&mut self, held: Held, state: State, fate: Option<Fate>, ended: &mut Vec<Ended>) {
+    fn end_held(&mut self, held: Held, state: State, end_reason: Option<EndReason>, ended: &mut Vec<Ended>) {
         let Held { message, .. } = held;
         self.bytes -= message.payload.len() as u64;
-        ended.push(Ended { id: message.id, state, fate });
+        ended.push(Ended { id: message.id, state, end_reason });
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     message::{Message, MessageId},
-    records::Records,
+    sorted_deque::SortedDeque,
 };
 
 /// A message and when it was accepted.
@@ -72,7 +72,7 @@ impl Written {
 /// Messages in order of their places.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    held: Records<u64, Held>,
+    held: SortedDeque<u64, Held>,
     /// The newest message of each key; empty while messages are not conflated.
     newest: BTreeMap<Box<str>, u64>,
     deadlines: BTreeSet<(Instant, u64)>,

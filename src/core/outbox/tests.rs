@@ -69,8 +69,8 @@ impl Desk {
     }
 
     /// What was told since the last look.
-    fn told(&mut self) -> Vec<(u128, State, Option<Fate>)> {
-        self.told.drain(..).map(|ended| (ended.id.0, ended.state, ended.fate)).collect()
+    fn told(&mut self) -> Vec<(u128, State, Option<EndReason>)> {
+        self.told.drain(..).map(|ended| (ended.id.0, ended.state, ended.end_reason)).collect()
     }
 }
 
@@ -85,8 +85,8 @@ fn message(id: u128, bytes: usize, key: Option<&str>) -> Box<Message> {
     })
 }
 
-fn unknown(id: u128) -> (u128, State, Option<Fate>) {
-    (id, State::Unknown, Some(Fate::LinkLost))
+fn unknown(id: u128) -> (u128, State, Option<EndReason>) {
+    (id, State::Unknown, Some(EndReason::LinkLost))
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_link_that_is_down_holds_rejects_or_drops() {
         assert_eq!((answer.map_err(|(_, refusal)| refusal), desk.outbox.len()), (expected, held));
         let told = desk.told();
         assert_eq!(told.is_empty(), when_down != WhenDown::Drop);
-        assert!(told.iter().all(|it| *it == (1, State::Dropped, Some(Fate::Down))));
+        assert!(told.iter().all(|it| *it == (1, State::Dropped, Some(EndReason::Down))));
     }
 }
 
@@ -134,8 +134,8 @@ fn a_full_outbox_does_as_its_policy_says() {
     let cases = [
         (OnFull::Reject, Err(Refusal::Full), vec![]),
         (OnFull::Wait, Err(Refusal::Wait), vec![]),
-        (OnFull::DropNewest, Ok(()), vec![(4, State::Dropped, Some(Fate::Overflow))]),
-        (OnFull::DropOldest, Ok(()), vec![(1, State::Dropped, Some(Fate::Evicted))]),
+        (OnFull::DropNewest, Ok(()), vec![(4, State::Dropped, Some(EndReason::Overflow))]),
+        (OnFull::DropOldest, Ok(()), vec![(1, State::Dropped, Some(EndReason::Evicted))]),
     ];
     for (on_full, expected, told) in cases {
         let mut desk = Desk::small(on_full);
@@ -151,7 +151,7 @@ fn as_many_of_the_oldest_go_as_the_bytes_ask_for() {
     desk.put(1, 40).unwrap();
     desk.put(2, 40).unwrap();
     desk.put(3, 90).unwrap();
-    assert_eq!(desk.told(), [1, 2].map(|id| (id, State::Dropped, Some(Fate::Evicted))));
+    assert_eq!(desk.told(), [1, 2].map(|id| (id, State::Dropped, Some(EndReason::Evicted))));
     assert_eq!(desk.outbox.buffered_amount(), 90);
 }
 
@@ -164,7 +164,7 @@ fn nothing_is_evicted_for_a_message_that_is_refused_all_the_same() {
     assert_eq!(desk.put(3, 50), Err(Refusal::Full));
     assert_eq!((desk.told(), desk.outbox.len()), (vec![], 2));
     assert_eq!(desk.put(4, 40), Ok(()));
-    assert_eq!(desk.told(), [(2, State::Dropped, Some(Fate::Evicted))]);
+    assert_eq!(desk.told(), [(2, State::Dropped, Some(EndReason::Evicted))]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_message_that_has_expired_already_takes_nobodys_room() {
     (1..=3).for_each(|id| desk.put(id, 10).unwrap());
     let late = Message { expires_at: Some(desk.now), ..*message(4, 10, None) };
     assert_eq!(desk.put_message(Box::new(late)), Ok(()));
-    assert_eq!((desk.told(), desk.outbox.len()), (vec![(4, State::Expired, Some(Fate::Ttl))], 3));
+    assert_eq!((desk.told(), desk.outbox.len()), (vec![(4, State::Expired, Some(EndReason::Ttl))], 3));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_message_expires_in_the_queue_and_not_in_transit() {
     desk.now += Duration::from_millis(1);
     assert!(desk.pull(1).is_empty());
     desk.wait(0);
-    assert_eq!(desk.told(), [2, 3].map(|id| (id, State::Expired, Some(Fate::Ttl))));
+    assert_eq!(desk.told(), [2, 3].map(|id| (id, State::Expired, Some(EndReason::Ttl))));
     assert_eq!((desk.outbox.next_expiry(), desk.outbox.buffered_amount()), (None, 1));
 }
 
@@ -212,7 +212,7 @@ fn only_the_newest_of_a_key_is_kept_and_goes_to_the_back() {
     desk.put_message(message(1, 11, Some("a"))).unwrap();
     desk.put_message(message(2, 12, Some("b"))).unwrap();
     desk.put_message(message(3, 13, Some("a"))).unwrap();
-    assert_eq!(desk.told(), [(1, State::Dropped, Some(Fate::Conflated))]);
+    assert_eq!(desk.told(), [(1, State::Dropped, Some(EndReason::Conflated))]);
     assert_eq!(desk.pull(9), [12, 13]);
 }
 
@@ -226,7 +226,7 @@ fn what_is_in_transit_is_not_conflated_until_it_comes_back() {
     desk.put_message(message(3, 13, Some("a"))).unwrap();
     assert_eq!((desk.told(), desk.outbox.len()), (vec![], 3));
     desk.lose(0);
-    assert_eq!(desk.told(), [2, 1].map(|id| (id, State::Dropped, Some(Fate::Conflated))));
+    assert_eq!(desk.told(), [2, 1].map(|id| (id, State::Dropped, Some(EndReason::Conflated))));
     assert_eq!(desk.pull(9), [13]);
 }
 
@@ -383,7 +383,7 @@ fn what_the_bound_of_names_pushes_out_is_told_and_all_the_rest_is_unknown_when_t
         desk.flush();
     }
     let ends: Vec<_> = desk.told().into_iter().filter(|(_, state, _)| *state != State::Written).collect();
-    assert_eq!(ends, [(0, State::Unknown, Some(Fate::Unproven))]);
+    assert_eq!(ends, [(0, State::Unknown, Some(EndReason::Unproven))]);
     desk.lose(0);
     let told = desk.told();
     assert_eq!((told.len(), told[0]), (unconfirmed::MOST, unknown(1)));
@@ -414,8 +414,8 @@ fn clearing_ends_what_is_queued() {
     desk.pull(2);
     desk.lose(1);
     assert_eq!(desk.told(), [unknown(1)]);
-    desk.outbox.clear(State::Dropped, Fate::Shutdown, &mut desk.told);
-    assert_eq!(desk.told(), [2, 3].map(|id| (id, State::Dropped, Some(Fate::Shutdown))));
+    desk.outbox.clear(State::Dropped, EndReason::Shutdown, &mut desk.told);
+    assert_eq!(desk.told(), [2, 3].map(|id| (id, State::Dropped, Some(EndReason::Shutdown))));
     assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (0, 0));
 }
 
@@ -432,7 +432,7 @@ fn a_share_of_the_budget_is_given_back_with_the_message() {
     assert_eq!(budget.used(), 30);
     desk.flush();
     assert_eq!(budget.used(), 20);
-    desk.outbox.clear(State::Dropped, Fate::Removed, &mut desk.told);
+    desk.outbox.clear(State::Dropped, EndReason::Removed, &mut desk.told);
     assert_eq!(budget.used(), 0);
 }
 

@@ -74,7 +74,7 @@ impl Unconfirmed {
         let confirmed = self.written.partition_point(|written| written.pulled <= up_to);
         ended.extend(self.written.drain(..confirmed).map(|written| {
             self.tally.remove(&written, true);
-            Ended { id: written.id, state: State::Confirmed, fate: None }
+            Ended { id: written.id, state: State::Confirmed, end_reason: None }
         }));
         if self.written.is_empty() {
             // Ten thousand links must not each keep the room of their busiest moment.

@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Fate, Receipt, State, rest::Rest};
-use crate::{clock::Clock, message::MessageId, records::Records};
+use super::{EndReason, Receipt, State, expiry::Expiry};
+use crate::{clock::Clock, message::MessageId, sorted_deque::SortedDeque};
 
 /// A repeat of an idempotency key within this answers with the first message's receipt.
 pub const CLAIM: Duration = Duration::from_mins(10);
@@ -49,8 +49,8 @@ struct Claim {
 pub struct Ledger {
     /// Receipts at rest kept at most.
     limit: usize,
-    records: Records<MessageId, Record>,
-    rest: Rest,
+    records: SortedDeque<MessageId, Record>,
+    rest: Expiry,
     /// How many are at rest.
     at_rest: usize,
     /// When the first came to rest.
@@ -64,8 +64,8 @@ impl Ledger {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
-            records: Records::default(),
-            rest: Rest::default(),
+            records: SortedDeque::default(),
+            rest: Expiry::default(),
             at_rest: 0,
             begun: None,
             claims: BTreeMap::new(),
@@ -144,11 +144,11 @@ impl Ledger {
         now: Instant,
         at: SystemTime,
         id: MessageId,
-        (state, fate): (State, Option<Fate>),
+        (state, end_reason): (State, Option<EndReason>),
         generation: Option<u64>,
     ) -> bool {
         let Some(record) = self.records.get_mut(id) else { return false };
-        if !record.receipt.step(at, (state, fate), generation) {
+        if !record.receipt.step(at, (state, end_reason), generation) {
             return false;
         }
         if state.is_end() || state == State::Written {
@@ -232,12 +232,17 @@ fn whole_second(begun: Instant, at: Instant) -> Instant {
 
 impl Receipt {
     /// Comes into a state. `false`: it cannot from where it is.
-    fn step(&mut self, at: SystemTime, (state, fate): (State, Option<Fate>), generation: Option<u64>) -> bool {
+    fn step(
+        &mut self,
+        at: SystemTime,
+        (state, end_reason): (State, Option<EndReason>),
+        generation: Option<u64>,
+    ) -> bool {
         if !self.state.can_become(state) {
             return false;
         }
         self.state = state;
-        self.fate = fate;
+        self.end_reason = end_reason;
         self.updated_at = at;
         if matches!(state, State::Written | State::Confirmed) {
             self.generation = generation;

@@ -2,8 +2,8 @@
 //!
 //! A receipt only ever climbs: the ledger refuses a state that is not further than the one reached.
 
+mod expiry;
 mod ledger;
-mod rest;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -93,7 +93,7 @@ impl fmt::Display for State {
 
 /// Why a message ended other than by being sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fate {
+pub enum EndReason {
     /// `on_full = "drop_oldest"`: it made room for a newer one.
     Evicted,
     /// `on_full = "drop_newest"`: there was no room for it.
@@ -124,8 +124,8 @@ pub enum Fate {
     Unproven,
 }
 
-impl Fate {
-    /// Every fate.
+impl EndReason {
+    /// Every end reason.
     pub const ALL: [Self; 14] = [
         Self::Evicted,
         Self::Overflow,
@@ -163,9 +163,9 @@ impl Fate {
         }
     }
 
-    /// Reads the word of [`Fate::as_str`].
+    /// Reads the word of [`EndReason::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|fate| fate.as_str() == word)
+        Self::ALL.into_iter().find(|end_reason| end_reason.as_str() == word)
     }
 }
 
@@ -189,5 +189,5 @@ pub struct Receipt {
     /// The connection that it was written on.
     pub generation: Option<u64>,
     /// Why it ended so, where it was not sent.
-    pub fate: Option<Fate>,
+    pub end_reason: Option<EndReason>,
 }

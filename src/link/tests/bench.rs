@@ -27,7 +27,7 @@ use wskeeper_core::{
     message::{Kind, Message, MessageId, Payload},
     outbox::{Ended, Keep, Refusal},
     phase::{Phase, Reason},
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 /// What the test's dialer does with an attempt.
@@ -337,7 +337,7 @@ impl Bench {
     }
 
     pub(super) async fn stop(&self, within: Duration) {
-        self.order(Order::Stop(within, Fate::Shutdown)).await;
+        self.order(Order::Stop(within, EndReason::Shutdown)).await;
     }
 
     /// The pool goes away without a word.

@@ -13,7 +13,7 @@ use wskeeper_core::{
     message::Payload,
     outbox::{self, OnFull, Refusal},
     phase::{Phase, Reason},
-    receipt::{Fate, State},
+    receipt::{EndReason, State},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -79,11 +79,11 @@ async fn a_stop_sends_1001_and_ends_in_the_time_it_names() {
 
 #[tokio::test(start_paused = true)]
 async fn a_link_that_a_reload_has_no_more_says_so_and_not_that_the_daemon_stops() {
-    for (fate, cause, reason) in
-        [(Fate::Removed, Cause::Reload, Reason::Reload), (Fate::Shutdown, Cause::Shutdown, Reason::Shutdown)]
+    for (end_reason, cause, reason) in
+        [(EndReason::Removed, Cause::Reload, Reason::Reload), (EndReason::Shutdown, Cause::Shutdown, Reason::Shutdown)]
     {
         let (mut bench, mut peer) = Bench::open().await;
-        bench.order(Order::Stop(Duration::from_secs(2), fate)).await;
+        bench.order(Order::Stop(Duration::from_secs(2), end_reason)).await;
         assert_eq!(peer.next_close().await, 1001);
         assert_eq!(bench.closed().await.cause, cause);
         let reasons = bench.phases().await;

@@ -34,8 +34,8 @@ fn losses_and_parked_links_are_warnings_and_what_policy_drops_is_not() {
     let lines = logged("info", |world| {
         world.tell(&phase(Phase::Waiting, Phase::Parked));
         world.tell(&closed(1006, false, Cause::Reset));
-        world.settle(State::Unknown, Some(Fate::LinkLost));
-        world.settle(State::Dropped, Some(Fate::Evicted));
+        world.settle(State::Unknown, Some(EndReason::LinkLost));
+        world.settle(State::Dropped, Some(EndReason::Evicted));
         world.tell(&Event::HeartbeatTimeout { silent: Duration::from_secs(30) });
     });
     assert_eq!(lines.len(), 4, "{lines:?}");

@@ -52,6 +52,6 @@ pub(super) fn receipt(slot: &Slot, payload: &Payload, accepted_at: SystemTime) -
         accepted_at,
         updated_at: accepted_at,
         generation: None,
-        fate: None,
+        end_reason: None,
     }
 }

@@ -8,14 +8,14 @@ use std::{
 use crate::{
     config::Endpoint,
     observe,
-    pool::{Refused, Send, endpoints::Endpoints, pod::Pod, slot::Slot},
+    pool::{Refused, Send, endpoints::Endpoints, runtime::EndpointRuntime, slot::Slot},
 };
 use wskeeper_core::{outbox::Refusal, phase::Phase, receipt::Receipt};
 
 /// Where messages go.
 #[derive(Clone)]
 pub(super) struct Way {
-    pub(super) pod: Arc<Pod>,
+    pub(super) runtime: Arc<EndpointRuntime>,
     pub(super) config: Arc<Endpoint>,
     pub(super) slot: Arc<Slot>,
     /// What the first of them asked for.
@@ -26,26 +26,28 @@ pub(super) struct Way {
 impl Way {
     /// Chooses the link.
     pub(super) fn choose(endpoints: &Endpoints, send: &Send) -> Result<Way, Refused> {
-        let pod = endpoints.get(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
-        let slot = choose(&pod, send.link, send.key.as_deref())
+        let runtime = endpoints.get(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
+        let slot = choose(&runtime, send.link, send.key.as_deref())
             // At the end of a stop there are no links left: that is not the caller's mistake.
             .map_err(|none| if endpoints.is_draining() { Refused::Draining } else { none })
-            .inspect_err(|refused| count(&pod, refused))?;
-        Ok(Way { config: pod.config(), pod, slot, link: send.link, is_keyed: send.key.is_some() })
+            .inspect_err(|refused| count(&runtime, refused))?;
+        Ok(Way { config: runtime.config(), runtime, slot, link: send.link, is_keyed: send.key.is_some() })
     }
 
     /// Whether the message goes the same way.
     pub(super) fn is_of(&self, send: &Send) -> bool {
-        send.endpoint == self.pod.name
+        send.endpoint == self.runtime.name
             && match &send.key {
                 None if !self.is_keyed => send.link == self.link,
-                key => choose(&self.pod, send.link, key.as_deref()).is_ok_and(|slot| Arc::ptr_eq(&slot, &self.slot)),
+                key => {
+                    choose(&self.runtime, send.link, key.as_deref()).is_ok_and(|slot| Arc::ptr_eq(&slot, &self.slot))
+                }
             }
     }
 
     /// The outbox's refusal, counted.
     pub(super) fn turned_away(&self, receipt: &Receipt, refusal: Refusal) -> Refused {
-        self.pod.metrics.refused(observe::Refused::Outbox(refusal));
+        self.runtime.metrics.refused(observe::Refused::Outbox(refusal));
         self.refused(refusal, usize::try_from(receipt.bytes).unwrap_or(usize::MAX))
     }
 
@@ -67,11 +69,11 @@ impl Way {
 }
 
 /// Counts a refusal that is not the outbox's.
-pub(super) fn count(pod: &Pod, refused: &Refused) {
+pub(super) fn count(runtime: &EndpointRuntime, refused: &Refused) {
     match refused {
-        Refused::Draining => pod.metrics.refused(observe::Refused::Draining),
-        Refused::Store(_) => pod.metrics.refused(observe::Refused::Store),
-        Refused::Budget { .. } => pod.metrics.refused(observe::Refused::Memory),
+        Refused::Draining => runtime.metrics.refused(observe::Refused::Draining),
+        Refused::Store(_) => runtime.metrics.refused(observe::Refused::Store),
+        Refused::Budget { .. } => runtime.metrics.refused(observe::Refused::Memory),
         // The caller's mistake, or told by the outbox.
         Refused::NoEndpoint(_)
         | Refused::NoLink { .. }
@@ -84,17 +86,17 @@ pub(super) fn count(pod: &Pod, refused: &Refused) {
 }
 
 /// The link asked for, or the one of the key, or the ready one with the least bufferedAmount.
-fn choose(pod: &Pod, link: Option<u32>, key: Option<&str>) -> Result<Arc<Slot>, Refused> {
-    let links = pod.links();
+fn choose(runtime: &EndpointRuntime, link: Option<u32>, key: Option<&str>) -> Result<Arc<Slot>, Refused> {
+    let links = runtime.links();
     let slot = match (link, key) {
-        (Some(index), _) => pod.slot(index),
+        (Some(index), _) => runtime.slot(index),
         (None, Some(key)) => key_hash(key)
             .checked_rem(u64::from(links))
             .and_then(|place| u32::try_from(place).ok())
-            .and_then(|place| pod.slot(place)),
-        (None, None) => pod.slot_with_least(|load| (rank(load.phase), load.buffered_amount)),
+            .and_then(|place| runtime.slot(place)),
+        (None, None) => runtime.slot_with_least(|load| (rank(load.phase), load.buffered_amount)),
     };
-    slot.ok_or_else(|| Refused::NoLink { endpoint: pod.name.to_string(), links })
+    slot.ok_or_else(|| Refused::NoLink { endpoint: runtime.name.to_string(), links })
 }
 
 /// Ready links come first, those on the way to it next, those at rest last.

@@ -35,14 +35,14 @@ async fn what_may_have_begun_to_leave_is_unknown_when_its_task_is_gone() {
         assert_eq!(spool.carry_out(Op::Append(record(id, 1, marked))).await, Ok(1));
     }
     let link = LinkId { endpoint: "feed".into(), index: 0 };
-    let reclaimed = spool.reclaim(&link, Fate::Panicked).await;
+    let reclaimed = spool.reclaim(&link, EndReason::Panicked).await;
     assert_eq!(reclaimed, Reclaimed { waiting: vec![MessageId(2)], unknown: vec![MessageId(1)] });
     let waiting: Vec<_> = spool.take(&link).iter().map(|record| record.id).collect();
     assert_eq!(waiting, [MessageId(2)]);
     spool.close(BTreeMap::new()).await;
     let again = open(folder.path()).await;
     let end = again.receipts.settle(MessageId(1), State::Confirmed, PATIENCE).await.unwrap();
-    assert_eq!((end.state, end.fate), (State::Unknown, Some(Fate::Panicked)));
+    assert_eq!((end.state, end.end_reason), (State::Unknown, Some(EndReason::Panicked)));
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ async fn a_dead_letter_that_is_retried_by_two_of_whom_one_hangs_up_is_sent_once_
             key: None,
             payload: Payload::binary("tick"),
             accepted_at: now,
-            fate: Fate::Poison,
+            end_reason: EndReason::Poison,
             died_at: now,
         });
         join(cut_off(pool.retry_dead_letter(id), cut), pool.retry_dead_letter(id)).await;

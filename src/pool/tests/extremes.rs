@@ -29,7 +29,7 @@ async fn a_message_that_may_wait_for_ever_is_there_after_a_restart() {
     // A message behind them pushes the oldest out, when the link has looked at all of them.
     pool.send(send("e")).await.expect("it is accepted");
     let evicted = pool.settle(receipts[0].id, State::Confirmed, PATIENCE).await.expect("the receipt is kept");
-    assert_eq!((evicted.state, evicted.fate), (State::Dropped, Some(Fate::Evicted)));
+    assert_eq!((evicted.state, evicted.end_reason), (State::Dropped, Some(EndReason::Evicted)));
     for receipt in &receipts[1..] {
         assert_eq!(pool.receipt(receipt.id).map(|receipt| receipt.state), Some(State::Stored), "{receipt:?}");
     }

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_tungstenite::accept_async;
 
-use super::{super::pod::NAME, *};
+use super::{super::runtime::NAME, *};
 
 const MUCH_LATER: &str = "Retry-After: 3600\r\n";
 

@@ -63,7 +63,7 @@ fn a_settled_message_leaves_and_its_receipt_stays() {
     assert_eq!(ids(&recovered), [2]);
     let [kept] = &recovered.receipts[..] else { panic!("{:?}", recovered.receipts) };
     assert_eq!((kept.receipt.id, kept.receipt.state), (MessageId(1), State::Confirmed));
-    assert_eq!((kept.receipt.bytes, kept.receipt.generation, kept.receipt.fate), (9, Some(7), None));
+    assert_eq!((kept.receipt.bytes, kept.receipt.generation, kept.receipt.end_reason), (9, Some(7), None));
     assert_eq!((kept.receipt.accepted_at, kept.receipt.updated_at, kept.keep_until), (at(1), at(2), at(1000)));
 }
 
@@ -138,7 +138,7 @@ fn messages_of_a_link_that_is_gone_move_or_are_dropped_by_word() {
     let places: Vec<_> = recovered.messages.iter().map(|r| (r.id.0, &*r.endpoint, r.link)).collect();
     assert_eq!(places, [(1, "new", 2), (2, "old", 0), (3, "new", 2)]);
     for kept in &recovered.receipts {
-        assert_eq!((kept.receipt.state, kept.receipt.fate), (State::Dropped, Some(Fate::Removed)));
+        assert_eq!((kept.receipt.state, kept.receipt.end_reason), (State::Dropped, Some(EndReason::Removed)));
     }
     assert_eq!(recovered.receipts.len(), 2);
 }
@@ -156,7 +156,7 @@ fn a_dead_letter_is_kept_listed_revived_and_removed() {
     assert_eq!(page[0].id, MessageId(2));
     assert!(block_on(store.dead(Some("other".into()), None, 9)).unwrap().is_empty());
     let letter = block_on(store.dead_letter(MessageId(2))).unwrap().unwrap();
-    assert_eq!((letter.fate, letter.payload), (Some(Fate::Poison), Payload::from("message 2")));
+    assert_eq!((letter.end_reason, letter.payload), (Some(EndReason::Poison), Payload::from("message 2")));
     let revive = |letter, id| Op::Revive { letter: MessageId(letter), record: Box::new(record(id)) };
     let told = write_all(&store, [revive(2, 4), revive(2, 5), Op::DropDead(MessageId(3)), Op::DropDead(MessageId(3))]);
     assert_eq!(told, [Ok(1), Ok(0), Ok(1), Ok(0)]);

@@ -21,7 +21,7 @@ use wskeeper_core::{
     entry::{Entry, Item},
     event::LinkId,
     message::Payload,
-    receipt::{Fate, Receipt, State},
+    receipt::{EndReason, Receipt, State},
 };
 
 /// A moment of the tests' own, far from now.
@@ -59,7 +59,7 @@ fn settled(id: u128, state: State) -> Settled {
     Settled {
         id: MessageId(id),
         state,
-        fate: None,
+        end_reason: None,
         generation: Some(7),
         updated_at: at(2),
         keep_until: at(1000),
@@ -72,7 +72,7 @@ fn settle(id: u128, state: State) -> Op {
 }
 
 fn dead(id: u128) -> Op {
-    Op::Settle(Box::new(Settled { fate: Some(Fate::Poison), ..settled(id, State::Dead) }))
+    Op::Settle(Box::new(Settled { end_reason: Some(EndReason::Poison), ..settled(id, State::Dead) }))
 }
 
 fn entry(endpoint: &str, cursor: u64) -> Entry {

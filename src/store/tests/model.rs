@@ -72,12 +72,12 @@ prop_compose! {
     fn any_settled()(
         id in 0_u128..40,
         state in prop::sample::select(State::ALL[2..].to_vec()),
-        fate in prop::option::of(prop::sample::select(Fate::ALL.to_vec())),
+        end_reason in prop::option::of(prop::sample::select(EndReason::ALL.to_vec())),
         generation in prop::option::of(any::<u64>()),
         keep in prop_oneof![3 => (0_u64..99).prop_map(at), 1 => Just(UNIX_EPOCH)],
         claim in prop::option::of((0_u64..99).prop_map(at)),
     ) -> Settled {
-        Settled { fate, generation, keep_until: keep, claim_until: claim, ..settled(id, state) }
+        Settled { end_reason, generation, keep_until: keep, claim_until: claim, ..settled(id, state) }
     }
 }
 
@@ -129,7 +129,7 @@ impl Model {
                 let gone: Vec<_> = self.messages.iter().filter(is_meant).map(|record| record.id.0).collect();
                 for id in &gone {
                     self.settle(&Settled {
-                        fate: Some(Fate::Removed),
+                        end_reason: Some(EndReason::Removed),
                         generation: None,
                         updated_at: *at,
                         keep_until: *keep_until,
@@ -207,7 +207,7 @@ impl Model {
                         accepted_at: record.accepted_at,
                         updated_at: settled.updated_at,
                         generation: None,
-                        fate: None,
+                        end_reason: None,
                     },
                     keep_until: settled.keep_until,
                     claim: record.idempotency_key.zip(settled.claim_until),
@@ -219,7 +219,7 @@ impl Model {
             },
         };
         kept.receipt.state = settled.state;
-        kept.receipt.fate = settled.fate;
+        kept.receipt.end_reason = settled.end_reason;
         kept.receipt.generation = settled.generation.or(kept.receipt.generation);
         kept.receipt.updated_at = settled.updated_at;
         kept.keep_until = settled.keep_until.max(kept.claim.as_ref().map_or(UNIX_EPOCH, |claim| claim.1));

@@ -36,7 +36,7 @@ impl World {
 
     pub(super) fn stop(&mut self) {
         for index in 0..LINKS {
-            self.feed(index, Input::Stop(Duration::from_secs(1), Fate::Shutdown));
+            self.feed(index, Input::Stop(Duration::from_secs(1), EndReason::Shutdown));
         }
         self.now += Duration::from_secs(1);
         self.pass();

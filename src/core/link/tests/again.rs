@@ -5,7 +5,7 @@ use crate::{
     close::NORMAL,
     message::Extras,
     outbox::{Ack, Delivery},
-    receipt::State as Rung,
+    receipt::State as ReceiptState,
 };
 
 fn again() -> Policy {
@@ -42,7 +42,7 @@ impl Bench {
         self.pass(Duration::from_mins(5)).feed(ConnectionInput::Dialled(established()));
     }
 
-    fn rung(&self, id: MessageId) -> Option<Rung> {
+    fn rung(&self, id: MessageId) -> Option<ReceiptState> {
         let of = |command: &Command| match command {
             Command::Settle { reached, .. } => {
                 reached.iter().rev().find(|reached| reached.id == id).map(|reached| reached.state)
@@ -60,7 +60,7 @@ fn what_no_pong_has_confirmed_goes_out_on_the_next_connection() {
     assert_eq!(bench.texts(), ["one"]);
     bench.closed_and_back(1001);
     assert_eq!(bench.texts(), ["one"]);
-    assert_eq!(bench.rung(id), Some(Rung::Written));
+    assert_eq!(bench.rung(id), Some(ReceiptState::Written));
     assert_eq!(bench.link.generation(), 2);
 }
 
@@ -95,7 +95,7 @@ fn a_proof_that_nobody_waits_for_is_asked_for_a_little_later() {
     assert_eq!(bench.pings(), 0, "it is too early");
     bench.pass(SPACING);
     pong(&mut bench);
-    assert_eq!(bench.rung(second), Some(Rung::Confirmed));
+    assert_eq!(bench.rung(second), Some(ReceiptState::Confirmed));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_proof_that_a_caller_waits_for_is_asked_for_at_once() {
         let awaited = bench.send(text);
         bench.texts();
         pong(&mut bench);
-        assert_eq!(bench.rung(awaited), Some(Rung::Confirmed), "{text}");
+        assert_eq!(bench.rung(awaited), Some(ReceiptState::Confirmed), "{text}");
     }
 }
 
@@ -132,7 +132,7 @@ fn a_missing_acknowledgement_ends_the_connection_and_the_message_goes_out_again(
     bench.closed_and_back(NORMAL);
     assert_eq!(bench.texts(), ["one"]);
     bench.feed(Input::Acknowledged("a".into()));
-    assert_eq!(bench.rung(MessageId(1)), Some(Rung::Confirmed));
+    assert_eq!(bench.rung(MessageId(1)), Some(ReceiptState::Confirmed));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_refused_message_is_buried_and_the_link_does_not_park_for_it() {
         bench.closed_and_back(1008);
     }
     let buried = bench.said.iter().filter(|command| matches!(command, Command::Bury(_))).count();
-    assert_eq!((buried, ids.map(|id| bench.rung(id))), (2, [Some(Rung::Dead); 2]));
+    assert_eq!((buried, ids.map(|id| bench.rung(id))), (2, [Some(ReceiptState::Dead); 2]));
     assert_eq!(bench.link.phase(), Phase::Ready);
 }
 

@@ -288,7 +288,7 @@ fn a_stop_leaves_neither_connection_behind() {
     let mut bench = rotating(Policy::default());
     bench
         .feed(beside(ConnectionInput::Dialled(established())))
-        .feed(Input::Stop(Duration::from_secs(1), Fate::Shutdown));
+        .feed(Input::Stop(Duration::from_secs(1), EndReason::Shutdown));
     assert!(matches!(bench.link.poll_transmit(bench.now, Lane::Beside), Some(Frame::Close(Some(_)))));
     bench.feed(ended());
     let order = |wanted: &Command| bench.said.iter().position(|said| said == wanted).expect("said");

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_is_closed_while_connecting_is_failed() {
-    let stop = Input::Stop(Duration::ZERO, Fate::Shutdown);
+    let stop = Input::Stop(Duration::ZERO, EndReason::Shutdown);
     let verb = |verb| Input::Verb(verb);
     for (input, cause, phase) in [
         (verb(Verb::Close(None)), Cause::Operator, Phase::Paused),

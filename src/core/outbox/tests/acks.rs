@@ -24,7 +24,7 @@ impl Desk {
     }
 }
 
-fn confirmed(id: u128) -> (u128, State, Option<Fate>) {
+fn confirmed(id: u128) -> (u128, State, Option<EndReason>) {
     (id, State::Confirmed, None)
 }
 
@@ -98,7 +98,7 @@ fn at_most_once_an_acknowledgement_that_does_not_come_leaves_the_message_unknown
     assert_eq!(desk.outbox.next_ack_deadline(), Some(since + Duration::from_millis(100)));
     desk.wait(50);
     desk.outbox.give_up_acks(desk.now, &mut desk.told);
-    assert_eq!(desk.told(), [(1, State::Unknown, Some(Fate::AckTimeout))]);
+    assert_eq!(desk.told(), [(1, State::Unknown, Some(EndReason::AckTimeout))]);
     assert_eq!(desk.outbox.next_ack_deadline(), Some(since + Duration::from_millis(150)));
 }
 
@@ -113,7 +113,7 @@ fn at_most_once_the_names_that_wait_are_bounded_and_what_is_pushed_out_is_told()
         desk.flush();
     }
     let ends: Vec<_> = desk.told().into_iter().filter(|(_, state, _)| *state != State::Written).collect();
-    assert_eq!(ends, [(0, State::Unknown, Some(Fate::Unproven))]);
+    assert_eq!(ends, [(0, State::Unknown, Some(EndReason::Unproven))]);
     desk.acknowledge(&long);
     assert_eq!(desk.told(), [confirmed(1)]);
 }

@@ -88,7 +88,7 @@ fn what_may_have_arrived_ends_unknown_and_never_expired_or_dropped() {
     desk.lose(1);
     assert_eq!(desk.told(), [], "it waits for the next connection");
     desk.wait(10);
-    assert_eq!(desk.told(), [(1, State::Unknown, Some(Fate::Ttl))]);
+    assert_eq!(desk.told(), [(1, State::Unknown, Some(EndReason::Ttl))]);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_message_that_the_peer_refuses_three_times_in_a_row_is_dead_and_the_rest_goe
     desk.told();
     assert_eq!(desk.pull(9), [2]);
     assert_eq!(desk.close(1009), Some(2));
-    assert_eq!(desk.told(), [(2, State::Dead, Some(Fate::Poison))]);
+    assert_eq!(desk.told(), [(2, State::Dead, Some(EndReason::Poison))]);
     assert_eq!(desk.pull(9), [3]);
     assert_eq!(desk.close(1007), None, "an innocent suspect starts from what it had");
     assert_eq!(desk.pull(9), [3]);

@@ -60,7 +60,7 @@ fn what_the_disk_refuses_was_not_accepted() {
     desk.outbox.not_stored(place, MessageId(9), &mut desk.told);
     assert_eq!(desk.told(), [], "an answer for another message of that place is for nobody");
     desk.outbox.not_stored(place, MessageId(1), &mut desk.told);
-    assert_eq!(desk.told(), [(1, State::Dropped, Some(Fate::Disk))]);
+    assert_eq!(desk.told(), [(1, State::Dropped, Some(EndReason::Disk))]);
     assert_eq!(desk.outbox.buffered_amount(), 0);
 }
 
@@ -80,7 +80,7 @@ fn what_is_on_disk_outlives_the_link_and_its_marks_are_taken_back() {
     let ids = desk.outbox.to_mark();
     desk.outbox.marked(&ids);
     desk.put_stored(2, 2);
-    let marked = desk.outbox.clear(State::Dropped, Fate::Shutdown, &mut desk.told);
+    let marked = desk.outbox.clear(State::Dropped, EndReason::Shutdown, &mut desk.told);
     assert_eq!(marked, [MessageId(1)]);
     assert_eq!(desk.told(), []);
     assert_eq!((desk.outbox.len(), desk.outbox.buffered_amount()), (0, 0));

@@ -316,7 +316,7 @@ fn step(
         }
         Order::Clear => {
             outbox.lost(0, None, &mut told);
-            outbox.clear(State::Dropped, Fate::Removed, &mut told);
+            outbox.clear(State::Dropped, EndReason::Removed, &mut told);
             model.clear();
         }
     }

@@ -14,7 +14,7 @@ fn receipt(id: u128) -> Receipt {
         accepted_at: SystemTime::UNIX_EPOCH,
         updated_at: SystemTime::UNIX_EPOCH,
         generation: None,
-        fate: None,
+        end_reason: None,
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
-    keeper::Keeper,
+    inbox_writer::InboxWriter,
     slot::{Load, Sinks, Slot},
     view::{EndpointView, Totals},
 };
@@ -35,7 +35,7 @@ use wskeeper_core::phase::Phase;
 
 /// An endpoint at work.
 #[derive(Debug)]
-pub(super) struct Pod {
+pub(super) struct EndpointRuntime {
     pub(super) name: Arc<str>,
     pub(super) sinks: Arc<Sinks>,
     pub(super) metrics: Arc<EndpointMetrics>,
@@ -51,7 +51,7 @@ pub(super) struct Pod {
     #[cfg(any(test, debug_assertions))]
     pub(super) is_wedged: std::sync::atomic::AtomicBool,
     /// Writes the inbox to disk, where it is durable.
-    keeper: Mutex<Option<Keeper>>,
+    inbox_writer: Mutex<Option<InboxWriter>>,
     /// So many attempts to come are to panic.
     #[cfg(test)]
     pub(super) faults: std::sync::atomic::AtomicU32,
@@ -64,7 +64,7 @@ pub(super) struct Task {
     pub(super) handle: JoinHandle<()>,
 }
 
-impl Source for Pod {
+impl Source for EndpointRuntime {
     /// As an attempt reads it, in the link's own task.
     fn endpoint(&self) -> Arc<Endpoint> {
         #[cfg(test)]
@@ -99,7 +99,7 @@ thread_local! {
     pub(super) static NAME: watch::Sender<Option<IpAddr>> = watch::Sender::new(None);
 }
 
-impl Pod {
+impl EndpointRuntime {
     pub(super) fn new(
         config: Arc<Endpoint>,
         sinks: Arc<Sinks>,
@@ -118,7 +118,7 @@ impl Pod {
             aside: Aside::default(),
             #[cfg(any(test, debug_assertions))]
             is_wedged: false.into(),
-            keeper: Mutex::default(),
+            inbox_writer: Mutex::default(),
             #[cfg(test)]
             faults: 0.into(),
         }
@@ -136,21 +136,21 @@ impl Pod {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_keeper(&self, keeper: Keeper) {
-        *self.keeper() = Some(keeper);
+    pub(super) fn set_inbox_writer(&self, inbox_writer: InboxWriter) {
+        *self.inbox_writer() = Some(inbox_writer);
     }
 
-    pub(super) fn take_keeper(&self) -> Option<Keeper> {
-        self.keeper().take()
+    pub(super) fn take_inbox_writer(&self) -> Option<InboxWriter> {
+        self.inbox_writer().take()
     }
 
-    fn keeper(&self) -> MutexGuard<'_, Option<Keeper>> {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inbox_writer(&self) -> MutexGuard<'_, Option<InboxWriter>> {
+        self.inbox_writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Entries of a durable inbox that are not on disk yet.
     pub(super) fn behind(&self) -> usize {
-        self.keeper().as_ref().map_or(0, |keeper| keeper.behind(&self.sinks.inbox))
+        self.inbox_writer().as_ref().map_or(0, |inbox_writer| inbox_writer.behind(&self.sinks.inbox))
     }
 
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {

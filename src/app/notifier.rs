@@ -5,7 +5,7 @@
 //!                            └─ STATUS=…, WATCHDOG=1 ──┘
 //! ```
 //! What a reader would get wrong: `WATCHDOG=1` is not a sign that time passes. It is sent after a look at every link and a
-//! round trip through some of their tasks ([`crate::pool::Examiner`]), and not at all where that look finds a fault.
+//! round trip through some of their tasks ([`crate::pool::Watchdog`]), and not at all where that look finds a fault.
 
 use std::{
     future::Future,
@@ -31,7 +31,7 @@ const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
 /// Tells the service manager.
 #[derive(Debug)]
-pub(super) struct Herald {
+pub(super) struct Notifier {
     notify: Notify,
     said: Mutex<Said>,
 }
@@ -45,7 +45,7 @@ struct Said {
     last: String,
 }
 
-impl Herald {
+impl Notifier {
     pub(super) fn new(notify: Notify) -> Arc<Self> {
         Arc::new(Self { notify, said: Mutex::default() })
     }
@@ -105,12 +105,12 @@ impl Herald {
 
     async fn look_after(&self, pool: &Pool) {
         let interval = self.notify.watchdog().map_or(LOOK, |within| within / 3);
-        let mut examiner = pool.examiner(interval.max(TOLERANCE_MIN));
+        let mut watchdog = pool.watchdog(interval.max(TOLERANCE_MIN));
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let wedged = examiner.examine().await.err();
+            let wedged = watchdog.examine().await.err();
             self.said().wedged = wedged.as_ref().map(ToString::to_string);
             match wedged {
                 None if self.notify.watchdog().is_some() => self.notify.tell(&[State::Watchdog]).await,
@@ -202,8 +202,8 @@ mod tests {
         pool
     }
 
-    /// A service manager, and a herald that tells it.
-    fn manager(folder: &Path) -> (UnixDatagram, Arc<Herald>) {
+    /// A service manager, and a notifier that tells it.
+    fn manager(folder: &Path) -> (UnixDatagram, Arc<Notifier>) {
         let path = folder.join("notify");
         let manager = UnixDatagram::bind(&path).expect("bound");
         manager.set_nonblocking(true).expect("a socket");
@@ -212,7 +212,7 @@ mod tests {
             "WATCHDOG_USEC" => Some("30000000".into()),
             _ => None,
         };
-        (manager, Herald::new(Notify::new(variable)))
+        (manager, Notifier::new(Notify::new(variable)))
     }
 
     fn heard(manager: &UnixDatagram) -> Vec<String> {
@@ -225,12 +225,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_watchdog_is_fed_while_all_is_well_and_not_once_a_task_is_wedged() {
         let folder = tempfile::tempdir().expect("a folder");
-        let ((manager, herald), pool) = (manager(folder.path()), pool(TEXT).await);
-        let _ = tokio::time::timeout(Duration::from_secs(35), herald.run(&pool)).await;
+        let ((manager, notifier), pool) = (manager(folder.path()), pool(TEXT).await);
+        let _ = tokio::time::timeout(Duration::from_secs(35), notifier.run(&pool)).await;
         let fed = heard(&manager).iter().filter(|message| *message == "WATCHDOG=1\n").count();
         assert_eq!(fed, 4, "at a third of WATCHDOG_USEC, and at once");
         pool.wedge_an_endpoint();
-        let _ = tokio::time::timeout(Duration::from_secs(35), herald.run(&pool)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(35), notifier.run(&pool)).await;
         let heard = heard(&manager);
         assert!(!heard.iter().any(|message| message.contains("WATCHDOG=1")), "{heard:?}");
         assert!(heard.iter().any(|message| message.starts_with("STATUS=wedged: the task of a/0 does not answer; ")));
@@ -239,8 +239,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_status_that_does_not_change_is_not_said_again() {
         let folder = tempfile::tempdir().expect("a folder");
-        let ((manager, herald), pool) = (manager(folder.path()), pool(TEXT).await);
-        let _ = tokio::time::timeout(Duration::from_mins(2), herald.refresh(&pool)).await;
+        let ((manager, notifier), pool) = (manager(folder.path()), pool(TEXT).await);
+        let _ = tokio::time::timeout(Duration::from_mins(2), notifier.refresh(&pool)).await;
         assert_eq!(heard(&manager), ["STATUS=0 of 2 links ready; 2 paused\n"]);
     }
 

@@ -18,12 +18,12 @@ struct Queue {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Rest {
+pub(super) struct Expiry {
     /// There are as many as there are settings of endpoints: a few.
     queues: Vec<Queue>,
 }
 
-impl Rest {
+impl Expiry {
     /// Notes a message that is kept for about `keep`, until `until`.
     pub(super) fn note(&mut self, keep: Duration, until: Instant, id: MessageId) {
         let ends = match self.queues.iter_mut().position(|queue| queue.keep == keep) {

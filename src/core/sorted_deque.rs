@@ -11,9 +11,9 @@ const HOLES: usize = 32;
 /// Room that is kept when nothing is left.
 const SPARE: usize = 4;
 
-/// Records by name. The first and the last are never holes.
+/// Records by name, in order. The first and the last are never holes.
 #[derive(Debug)]
-pub(super) struct Records<K, T> {
+pub(super) struct SortedDeque<K, T> {
     /// The names stand apart, close together: a search looks at little memory.
     names: VecDeque<K>,
     held: VecDeque<Option<T>>,
@@ -22,13 +22,13 @@ pub(super) struct Records<K, T> {
     near: Cell<usize>,
 }
 
-impl<K, T> Default for Records<K, T> {
+impl<K, T> Default for SortedDeque<K, T> {
     fn default() -> Self {
         Self { names: VecDeque::new(), held: VecDeque::new(), len: 0, near: Cell::default() }
     }
 }
 
-impl<K: Copy + Ord, T> Records<K, T> {
+impl<K: Copy + Ord, T> SortedDeque<K, T> {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -160,7 +160,7 @@ mod tests {
     proptest! {
         #[test]
         fn records_are_those_of_a_map(steps in prop::collection::vec((0_u64..96, 0_u8..6), 1..400)) {
-            let (mut records, mut model) = (Records::default(), BTreeMap::new());
+            let (mut records, mut model) = (SortedDeque::default(), BTreeMap::new());
             for (step, (name, what)) in steps.into_iter().enumerate() {
                 match what {
                     0 | 1 => prop_assert_eq!(records.insert(name, step), model.insert(name, step)),
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn nothing_left_keeps_no_room() {
-        let mut records = Records::default();
+        let mut records = SortedDeque::default();
         for id in 0..100 {
             records.insert(id, id);
         }
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn one_that_stays_for_ever_keeps_no_room_for_those_that_went() {
-        let mut records = Records::default();
+        let mut records = SortedDeque::default();
         (0..100_000).for_each(|id| {
             records.insert(id, id);
             if id > 0 {

@@ -29,7 +29,7 @@ thread_local! {
 
 /// A byte stream whose large buffers are lent by the thread. What is written must be flushed.
 #[derive(Debug)]
-pub struct Lent<S> {
+pub struct PooledStream<S> {
     /// `None` once it was moved to another reader.
     stream: Option<S>,
     /// Read and not yet asked for.
@@ -42,7 +42,7 @@ pub struct Lent<S> {
     written: u64,
 }
 
-impl<S> Lent<S> {
+impl<S> PooledStream<S> {
     /// Nothing is held until something is read or written.
     pub fn new(stream: S) -> Self {
         Self {
@@ -106,7 +106,7 @@ fn stream<S: Unpin>(stream: &mut Option<S>) -> io::Result<Pin<&mut S>> {
     stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PooledStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.ahead.is_empty() {
@@ -126,7 +126,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Lent<S> {
+impl<S: AsyncWrite + Unpin> PooledStream<S> {
     fn poll_give(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let given = stream(&mut self.stream)?.poll_write(cx, bytes);
         self.blocked = given.is_pending();
@@ -154,7 +154,7 @@ impl<S: AsyncWrite + Unpin> Lent<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PooledStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.gathered.len() + bytes.len() > GATHERED_MAX {
             ready!(self.poll_give_gathered(cx))?;
@@ -190,45 +190,45 @@ mod tests {
     #[tokio::test]
     async fn what_was_read_ahead_comes_in_order_before_the_stream_is_asked_again() {
         let (mut peer, stream) = duplex(SCRATCH);
-        let mut lent = Lent::new(stream);
+        let mut pooled = PooledStream::new(stream);
         let sent: Vec<u8> = (0..5_000_u32).map(|number| number.to_be_bytes()[3]).collect();
         peer.write_all(&sent).await.expect("there is room");
         let mut got = vec![0; 100];
-        lent.read_exact(&mut got).await.expect("it arrives");
-        assert_eq!(lent.read(), 5_000, "all that was there was taken at once");
+        pooled.read_exact(&mut got).await.expect("it arrives");
+        assert_eq!(pooled.read(), 5_000, "all that was there was taken at once");
         drop(peer);
-        lent.read_to_end(&mut got).await.expect("the stream ends in order");
+        pooled.read_to_end(&mut got).await.expect("the stream ends in order");
         assert_eq!(got, sent);
-        assert_eq!(lent.read(), 5_000);
+        assert_eq!(pooled.read(), 5_000);
     }
 
     #[tokio::test]
     async fn what_is_written_leaves_with_the_flush_and_counts_when_it_has_left() {
         let (mut peer, stream) = duplex(100);
-        let mut lent = Lent::new(stream);
+        let mut pooled = PooledStream::new(stream);
         for _ in 0..50 {
-            lent.write_all(b"four").await.expect("it waits here");
+            pooled.write_all(b"four").await.expect("it waits here");
         }
-        assert_eq!((lent.written(), lent.is_blocked()), (0, false));
-        assert!(lent.flush().now_or_never().is_none(), "only half of it fits");
-        assert_eq!((lent.written(), lent.is_blocked()), (100, true));
+        assert_eq!((pooled.written(), pooled.is_blocked()), (0, false));
+        assert!(pooled.flush().now_or_never().is_none(), "only half of it fits");
+        assert_eq!((pooled.written(), pooled.is_blocked()), (100, true));
         let mut got = vec![0; 200];
-        let (flushed, read) = tokio::join!(lent.flush(), peer.read_exact(&mut got));
+        let (flushed, read) = tokio::join!(pooled.flush(), peer.read_exact(&mut got));
         flushed.and(read).expect("all of it leaves");
-        assert_eq!((lent.written(), lent.is_blocked()), (200, false));
+        assert_eq!((pooled.written(), pooled.is_blocked()), (200, false));
         assert_eq!(got, b"four".repeat(50));
-        assert_eq!(lent.gathered.capacity(), 0, "an idle stream holds no buffer");
+        assert_eq!(pooled.gathered.capacity(), 0, "an idle stream holds no buffer");
     }
 
     #[tokio::test]
     async fn a_long_frame_comes_behind_what_was_gathered() {
         let (mut peer, stream) = duplex(1 << 20);
-        let mut lent = Lent::new(stream);
+        let mut pooled = PooledStream::new(stream);
         let long = vec![7; GATHERED_MAX + 1];
-        lent.write_all(b"first").await.expect("it waits here");
-        lent.write_all(&long).await.expect("there is room");
-        assert_eq!(lent.written(), 5 + long.len() as u64, "it would fill no buffer but its own");
-        drop(lent);
+        pooled.write_all(b"first").await.expect("it waits here");
+        pooled.write_all(&long).await.expect("there is room");
+        assert_eq!(pooled.written(), 5 + long.len() as u64, "it would fill no buffer but its own");
+        drop(pooled);
         let mut got = Vec::new();
         peer.read_to_end(&mut got).await.expect("the stream ends in order");
         assert_eq!(got, [b"first", &*long].concat());

@@ -39,9 +39,9 @@ fn a0() -> LinkId {
 #[tokio::test(start_paused = true)]
 async fn a_pool_whose_peers_are_all_away_is_well() {
     let pool = pool(DOWN).await;
-    let mut examiner = pool.examiner(TOLERANCE);
+    let mut watchdog = pool.watchdog(TOLERANCE);
     for _ in 0..100 {
-        assert_eq!(examiner.examine().await, Ok(()));
+        assert_eq!(watchdog.examine().await, Ok(()));
         sleep(TOLERANCE).await;
     }
     assert_eq!(pool.wedged(), None);
@@ -51,30 +51,30 @@ async fn a_pool_whose_peers_are_all_away_is_well() {
 async fn links_that_a_rate_holds_back_are_well_and_cost_nothing_until_its_moment() {
     // The clock moves only while every task rests: one that looks again and again would stop it here.
     let pool = pool(&format!("[admission]\nrate = 0.01\n{DOWN}")).await;
-    let mut examiner = pool.examiner(TOLERANCE);
+    let mut watchdog = pool.watchdog(TOLERANCE);
     for _ in 0..100 {
-        assert_eq!(examiner.examine().await, Ok(()));
+        assert_eq!(watchdog.examine().await, Ok(()));
         sleep(TOLERANCE).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_without_links_is_well() {
-    assert_eq!(pool("").await.examiner(TOLERANCE).examine().await, Ok(()));
+    assert_eq!(pool("").await.watchdog(TOLERANCE).examine().await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_link_that_lets_its_deadline_pass_is_found() {
     let pool = pool(DOWN).await;
-    let mut examiner = pool.examiner(TOLERANCE);
-    assert_eq!(examiner.examine().await, Ok(()));
+    let mut watchdog = pool.watchdog(TOLERANCE);
+    assert_eq!(watchdog.examine().await, Ok(()));
     // One that waits to be let in has no deadline that it could miss.
     while !all_of_a(&pool, |rest| rest.due.is_some()) {
         sleep(Duration::from_millis(1)).await;
     }
     pool.wedge_an_endpoint();
     sleep(Duration::from_mins(2)).await;
-    let found = examiner.examine().await;
+    let found = watchdog.examine().await;
     assert!(
         matches!(&found, Err(Wedged::Overdue(link, late)) if &*link.endpoint == "a" && *late > TOLERANCE),
         "{found:?}"
@@ -88,10 +88,10 @@ async fn a_paused_link_whose_task_does_not_answer_is_found() {
     for index in 0..3 {
         pool.command("a", index, Verb::Pause).await.expect("the link obeys");
     }
-    let mut examiner = pool.examiner(TOLERANCE);
-    assert_eq!(examiner.examine().await, Ok(()));
+    let mut watchdog = pool.watchdog(TOLERANCE);
+    assert_eq!(watchdog.examine().await, Ok(()));
     pool.wedge_an_endpoint();
-    assert_eq!(examiner.examine().await, Err(Wedged::Deaf(a0())));
+    assert_eq!(watchdog.examine().await, Err(Wedged::Deaf(a0())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,13 +103,13 @@ async fn of_many_links_each_is_asked_in_its_turn() {
     // The last one hears nothing any more.
     let last = pool.inner.endpoints.slot("a", 299).expect("it is configured");
     while last.orders.try_send(Box::new(Order::Disk)) {}
-    let mut examiner = pool.examiner(TOLERANCE);
-    let asked: Vec<usize> = [0; 4].map(|_| examiner.look_at_all(now()).expect("all rest").len()).into();
+    let mut watchdog = pool.watchdog(TOLERANCE);
+    let asked: Vec<usize> = [0; 4].map(|_| watchdog.look_at_all(now()).expect("all rest").len()).into();
     assert_eq!(asked, [128; 4], "without turns the first ones are asked again");
-    examiner.next = 256;
-    assert_eq!(examiner.look_at_all(now()).expect("all rest").len(), 44);
-    assert_eq!(examiner.examine().await, Ok(()));
-    assert_eq!(examiner.next, 0, "after the last come the first");
+    watchdog.next = 256;
+    assert_eq!(watchdog.look_at_all(now()).expect("all rest").len(), 44);
+    assert_eq!(watchdog.examine().await, Ok(()));
+    assert_eq!(watchdog.next, 0, "after the last come the first");
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn a_task_that_has_ended_under_its_link_is_found() {
     let pool = pool(DOWN).await;
     pool.inner.endpoints.get("a").expect("it is configured").tasks()[0].handle.abort();
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(pool.examiner(TOLERANCE).examine().await, Err(Wedged::Ended(a0())));
+    assert_eq!(pool.watchdog(TOLERANCE).examine().await, Err(Wedged::Ended(a0())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,27 +125,27 @@ async fn a_task_that_serves_all_links_and_has_ended_is_found() {
     let pool = pool(DOWN).await;
     pool.inner.servants[0].1.abort();
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(pool.examiner(TOLERANCE).examine().await, Err(Wedged::Servant("lets links in")));
+    assert_eq!(pool.watchdog(TOLERANCE).examine().await, Err(Wedged::Servant("lets links in")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_does_not_move_is_found_and_one_that_does_is_well() {
     let pool = pool(DOWN).await;
     let held = pool.inner.supervisor.hold().await;
-    let mut examiner = pool.examiner(TOLERANCE);
+    let mut watchdog = pool.watchdog(TOLERANCE);
     for _ in 0..60 {
-        assert_eq!(examiner.examine().await, Ok(()));
+        assert_eq!(watchdog.examine().await, Ok(()));
         pool.inner.supervisor.step();
         sleep(TOLERANCE).await;
     }
     let mut last = Ok(());
     for _ in 0..60 {
-        last = examiner.examine().await;
+        last = watchdog.examine().await;
         sleep(TOLERANCE).await;
     }
     assert!(matches!(last, Err(Wedged::Reload(_))), "{last:?}");
     drop(held);
-    assert_eq!(examiner.examine().await, Ok(()));
+    assert_eq!(watchdog.examine().await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +157,7 @@ async fn a_link_that_waits_for_admission_is_well_until_the_gatekeeper_forgets_it
         "[admission]\ntotal = 1\n[defaults]\nconnect_timeout = \"1h\"\nlinks = 2\n[endpoints.a]\nurl = \"ws://127.0.0.1:{port}/\""
     );
     let pool = pool(&text).await;
-    let mut examiner = pool.examiner(TOLERANCE);
+    let mut watchdog = pool.watchdog(TOLERANCE);
     let waits = |pool: &Pool| {
         let views: Vec<_> = (0..2).filter_map(|index| pool.link("a", index)).collect();
         views.iter().any(|view| view.reason == Reason::Admission)
@@ -167,19 +167,19 @@ async fn a_link_that_waits_for_admission_is_well_until_the_gatekeeper_forgets_it
     }
     for _ in 0..5 {
         sleep(TOLERANCE).await;
-        assert_eq!(examiner.examine().await, Ok(()));
+        assert_eq!(watchdog.examine().await, Ok(()));
     }
     assert!(waits(&pool), "the look was at a link that waits");
     pool.inner.gate.0.forget_all();
-    assert_eq!(examiner.examine().await, Ok(()), "it may have been let in this very moment");
-    assert!(matches!(examiner.examine().await, Err(Wedged::Forgotten(_))));
+    assert_eq!(watchdog.examine().await, Ok(()), "it may have been let in this very moment");
+    assert!(matches!(watchdog.examine().await, Err(Wedged::Forgotten(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn that_nobody_looks_any_more_is_found_too() {
     let pool = pool(DOWN).await;
     assert_eq!(pool.wedged(), None, "nobody has begun");
-    pool.examiner(TOLERANCE).examine().await.expect("all is well");
+    pool.watchdog(TOLERANCE).examine().await.expect("all is well");
     assert_eq!(pool.wedged(), None);
     sleep(TOLERANCE * 7).await;
     assert_eq!(pool.wedged().as_deref(), Some("the daemon has not looked after its links for 70 s"));

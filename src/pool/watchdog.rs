@@ -131,7 +131,7 @@ impl fmt::Display for Wedged {
 
 /// Looks at a pool again and again, and remembers where it was.
 #[derive(Debug)]
-pub struct Examiner {
+pub struct Watchdog {
     pool: Pool,
     tolerance: Duration,
     next: usize,
@@ -143,7 +143,7 @@ pub struct Examiner {
 
 /// The outcome of the last look.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct LastLook {
     at: Instant,
     /// A look must follow within this.
     within: Duration,
@@ -153,14 +153,14 @@ pub(super) struct Pulse {
 impl Pool {
     /// Somebody who looks whether the pool is well. What is late by less than `tolerance` is forgiven, and an answer waited
     /// for as long: a busy machine is no fault.
-    pub fn examiner(&self, tolerance: Duration) -> Examiner {
-        Examiner { pool: self.clone(), tolerance, next: 0, missed: BTreeMap::new(), step: None }
+    pub fn watchdog(&self, tolerance: Duration) -> Watchdog {
+        Watchdog { pool: self.clone(), tolerance, next: 0, missed: BTreeMap::new(), step: None }
     }
 
     /// What is wrong with the daemon itself by the last look, or that nobody looks any more. Before the first look all is well.
     pub fn wedged(&self) -> Option<String> {
-        let pulse = self.inner.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        let Pulse { at, within, wedged } = pulse.as_ref()?;
+        let watchdog = self.inner.watchdog.lock().unwrap_or_else(PoisonError::into_inner);
+        let LastLook { at, within, wedged } = watchdog.as_ref()?;
         let age = now().saturating_duration_since(*at);
         let is_stale = age > *within && !pace::resumed_within(*within);
         wedged
@@ -170,7 +170,7 @@ impl Pool {
     }
 }
 
-impl Examiner {
+impl Watchdog {
     /// Looks once.
     pub async fn examine(&mut self) -> Result<(), Wedged> {
         let outcome = loop {
@@ -183,8 +183,8 @@ impl Examiner {
             self.missed.clear();
             sleep(self.tolerance / 4).await;
         };
-        let pulse = Pulse { at: now(), within: self.tolerance * 6, wedged: outcome.clone().err() };
-        *self.pool.inner.pulse.lock().unwrap_or_else(PoisonError::into_inner) = Some(pulse);
+        let watchdog = LastLook { at: now(), within: self.tolerance * 6, wedged: outcome.clone().err() };
+        *self.pool.inner.watchdog.lock().unwrap_or_else(PoisonError::into_inner) = Some(watchdog);
         outcome
     }
 
@@ -208,9 +208,9 @@ impl Examiner {
         let (mut asked, mut number) = (Vec::new(), 0);
         let mut missed = BTreeMap::new();
         let known = OnceCell::new();
-        let pods = inner.endpoints.all();
-        for pod in pods {
-            for task in pod.tasks().iter() {
+        let runtimes = inner.endpoints.all();
+        for runtime in runtimes {
+            for task in runtime.tasks().iter() {
                 let id = &task.slot.id;
                 if task.handle.is_finished() {
                     return Err(Wedged::Ended(id.clone()));
@@ -243,7 +243,7 @@ fn follow_step(inner: &Inner, last: Option<(u64, Instant)>, now: Instant) -> Res
     let Some(step) = inner.supervisor.under_way() else { return Ok(None) };
     let Some((_, since)) = last.filter(|(seen, _)| *seen == step) else { return Ok(Some((step, now))) };
     let longest =
-        inner.endpoints.running().values().map(|pod| pod.config().link.close_timeout).max().unwrap_or_default();
+        inner.endpoints.running().values().map(|runtime| runtime.config().link.close_timeout).max().unwrap_or_default();
     let still = now.saturating_duration_since(since);
     if still > STEP.saturating_add(longest) { Err(Wedged::Reload(still)) } else { Ok(Some((step, since))) }
 }

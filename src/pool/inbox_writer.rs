@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{endpoints::Endpoints, pod::Pod, spool::Spool};
+use super::{endpoints::Endpoints, runtime::EndpointRuntime, spool::Spool};
 use crate::{
     hub::{Hub, Past},
     observe::EndpointMetrics,
@@ -38,57 +38,63 @@ const LEAP: u64 = 1_000_000_000;
 /// opened: what it writes takes the place of what was there.
 pub(super) fn drop_inboxes(spool: &Arc<Spool>, endpoints: &Endpoints) {
     for name in spool.take_inboxes().into_keys() {
-        if !endpoints.get(&name).is_some_and(|pod| pod.config().inbox.durable) {
+        if !endpoints.get(&name).is_some_and(|runtime| runtime.config().inbox.durable) {
             spool.forget_inbox(&name);
         }
     }
 }
 
 /// Has a durable inbox written to disk. All up to `stored` is there.
-pub(super) fn keep_inbox(spool: &Arc<Spool>, pod: &Pod, durable: bool, stored: u64) {
+pub(super) fn write_inbox(spool: &Arc<Spool>, runtime: &EndpointRuntime, durable: bool, stored: u64) {
     if durable {
-        let (inbox, spool) = (Arc::clone(&pod.sinks.inbox), Arc::clone(spool));
-        pod.set_keeper(Keeper::start(Arc::clone(&pod.name), inbox, spool, Arc::clone(&pod.metrics), stored));
+        let (inbox, spool) = (Arc::clone(&runtime.sinks.inbox), Arc::clone(spool));
+        runtime.set_inbox_writer(InboxWriter::start(
+            Arc::clone(&runtime.name),
+            inbox,
+            spool,
+            Arc::clone(&runtime.metrics),
+            stored,
+        ));
     }
 }
 
 /// An inbox is not to be on disk any more.
-pub(super) async fn forget_inbox(spool: &Arc<Spool>, pod: &Pod) {
-    if let Some(keeper) = pod.take_keeper() {
-        keeper.stop().await;
-        spool.forget_inbox(&pod.name);
+pub(super) async fn forget_inbox(spool: &Arc<Spool>, runtime: &EndpointRuntime) {
+    if let Some(inbox_writer) = runtime.take_inbox_writer() {
+        inbox_writer.stop().await;
+        spool.forget_inbox(&runtime.name);
     }
 }
 
 /// Follows a change of `inbox.durability`.
-pub(super) async fn follow_inbox(spool: &Arc<Spool>, pod: &Pod, before: bool, after: bool) {
+pub(super) async fn follow_inbox(spool: &Arc<Spool>, runtime: &EndpointRuntime, before: bool, after: bool) {
     match (before, after) {
-        (false, true) => keep_inbox(spool, pod, true, 0),
-        (true, false) => forget_inbox(spool, pod).await,
+        (false, true) => write_inbox(spool, runtime, true, 0),
+        (true, false) => forget_inbox(spool, runtime).await,
         (true, true) | (false, false) => {}
     }
 }
 
 /// Waits until the closed inboxes are on disk: the cursors of the last entries of those that are.
-pub(super) async fn seal(pods: &[Arc<Pod>], deadline: Instant) -> BTreeMap<Arc<str>, u64> {
+pub(super) async fn seal(runtimes: &[Arc<EndpointRuntime>], deadline: Instant) -> BTreeMap<Arc<str>, u64> {
     let mut sealed = BTreeMap::new();
-    for pod in pods {
-        let Some(mut keeper) = pod.take_keeper() else { continue };
-        let last = tokio::time::timeout_at(deadline, keeper.finish()).await;
-        sealed.extend(last.ok().flatten().map(|last| (Arc::clone(&pod.name), last)));
+    for runtime in runtimes {
+        let Some(mut inbox_writer) = runtime.take_inbox_writer() else { continue };
+        let last = tokio::time::timeout_at(deadline, inbox_writer.finish()).await;
+        sealed.extend(last.ok().flatten().map(|last| (Arc::clone(&runtime.name), last)));
     }
     sealed
 }
 
 /// The task that writes an inbox to disk.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct InboxWriter {
     /// Up to here all is on disk, or out of the window.
     stored: Arc<AtomicU64>,
     task: JoinHandle<Option<u64>>,
 }
 
-impl Keeper {
+impl InboxWriter {
     /// Writes what stands in the inbox after `stored`, and what comes.
     pub(super) fn start(
         endpoint: Arc<str>,
@@ -120,7 +126,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for InboxWriter {
     fn drop(&mut self) {
         self.task.abort();
     }
