@@ -132,6 +132,11 @@ fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
     );
     sentences.extend(next(facts, now));
     sentences.push(match link.queued_messages {
+        0 if facts.unconfirmed_messages > 0 => format!(
+            "Nothing is queued; {} that left and that the peer has not proved to have read {} the outbox.",
+            words::count(facts.unconfirmed_messages, "message"),
+            if facts.unconfirmed_messages == 1 { "counts in" } else { "count in" }
+        ),
         0 => "Nothing is queued.".to_owned(),
         messages => {
             let queued = words::count(messages, "message");
@@ -241,6 +246,17 @@ mod tests {
             next: Some("It dials again.".into()),
             ..Explanation::default()
         }
+    }
+
+    #[test]
+    fn what_has_left_and_is_not_proved_is_told_where_nothing_is_queued() {
+        let mut facts = waiting();
+        facts.link.queued_messages = 0;
+        let last = |facts: &Explanation| sentences(facts, now()).pop().unwrap_or_default();
+        assert_eq!(last(&facts), "Nothing is queued.");
+        facts.unconfirmed_messages = 3;
+        let told = "Nothing is queued; 3 messages that left and that the peer has not proved to have read count in the outbox.";
+        assert_eq!(last(&facts), told);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub const NORMAL: u16 = 1000;
 pub const PROTOCOL_ERROR: u16 = 1002;
 /// A gateway had no answer from what is behind it; registered after the RFC.
 pub const BAD_GATEWAY: u16 = 1014;
+/// Larger than can be taken.
+pub const TOO_BIG: u16 = 1009;
 /// Close given without a code (RFC 6455 §7.1.5); never sent.
 pub const NO_STATUS: u16 = 1005;
 /// No Close frame was received (RFC 6455 §7.1.5); never sent.

@@ -41,6 +41,7 @@ use tokio::{
 };
 
 use wskeeper_core::{
+    budget::Lease,
     chaos::Fault,
     door::{Knock, Verdict, Word},
     event::{DialFailure, Established, Event, LinkId},
@@ -162,6 +163,8 @@ pub trait Host: Send + Sync + 'static {
     fn answers(&self) -> Vec<Input>;
     /// Keeps a message that is dead.
     fn bury(&self, message: Box<Message>);
+    /// An empty share of the process's memory, for what arrives.
+    fn lease(&self) -> Lease;
     /// Where to tell of frames, while somebody looks at them. Asked for each frame.
     fn watched(&self) -> Option<(&LinkId, &Tap)>;
 }

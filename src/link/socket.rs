@@ -36,6 +36,7 @@ use super::{
     tls,
 };
 use wskeeper_core::{
+    budget::Lease,
     chaos::Fault,
     close::{BAD_GATEWAY, CloseFrame},
     link::Frame,
@@ -50,6 +51,8 @@ const READ_BUFFER: usize = 1 << 10;
 const IDLE_READ_BUFFER: usize = 64;
 /// A connection that reads less than this between two pings is idle.
 const IDLE_BYTES: u64 = 1 << 10;
+/// What has arrived of a message counts in the process's budget from here on.
+const SMALL: u64 = 16 << 10;
 /// Reads of one turn whose bytes are thrown away.
 const DISCARD_READS: usize = 16;
 /// What may pile up in tungstenite: one frame, and its own answers. Below it frames gather until a flush.
@@ -82,6 +85,10 @@ pub(super) struct Socket<S> {
     said_close: bool,
     /// The answer that may be waiting, while somebody looks at frames.
     noted: Option<Box<Answer>>,
+    /// Up to here what has been read belongs to frames that are done with.
+    whole_until: u64,
+    /// The share of the process's memory that a message has which is not whole, where that is much.
+    arriving: Option<Box<Lease>>,
 }
 
 impl<S: Wire> Socket<S> {
@@ -109,6 +116,8 @@ impl<S: Wire> Socket<S> {
             heard_close: false,
             said_close: false,
             noted: None,
+            whole_until: 0,
+            arriving: None,
         })
     }
 
@@ -242,6 +251,7 @@ impl<S: Wire> Socket<S> {
             Some(Ok(message)) => {
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
                 self.heard_close |= matches!(message, Message::Close(_));
+                self.is_done_with(&message);
                 let arrival = Arrival::of(message, self.ws.get_ref().tail());
                 self.answer_in_kind(&arrival);
                 arrival
@@ -250,6 +260,28 @@ impl<S: Wire> Socket<S> {
         };
         self.discarding |= matches!(arrival, Arrival::Violation { .. });
         Poll::Ready(arrival)
+    }
+
+    /// A control frame may stand between two fragments; a whole message ends what had begun.
+    fn is_done_with(&mut self, message: &Message) {
+        match message {
+            Message::Ping(payload) | Message::Pong(payload) => self.whole_until += 2 + payload.len() as u64,
+            Message::Text(_) | Message::Binary(_) | Message::Close(_) | Message::Frame(_) => {
+                self.whole_until = self.ws.get_ref().read();
+                self.arriving = None;
+            }
+        }
+    }
+
+    /// Bytes that have arrived of a message that is not whole, where they are many; what has a share has it on request.
+    pub(super) fn arriving(&mut self) -> Option<(u64, &mut Option<Box<Lease>>)> {
+        let begun = self.ws.get_ref().read().saturating_sub(self.whole_until);
+        (begun > SMALL && !self.discarding).then_some((begun, &mut self.arriving))
+    }
+
+    /// Nothing that comes is processed any more.
+    pub(super) fn discard(&mut self) {
+        self.discarding = true;
     }
 
     /// Gives the connection the read buffer that suits it, if this is a moment to change it: tungstenite keeps its buffer for life, so

@@ -30,6 +30,7 @@ use crate::{
     observe::{LinkMetrics, Spans},
 };
 use wskeeper_core::{
+    budget::{Budget, Lease, Rank},
     close::Closed,
     event::{Certificates, Event, LinkId},
     link::{Input, Link},
@@ -49,6 +50,7 @@ pub(super) struct Sinks {
     pub(super) dead: Arc<DeadLetters>,
     pub(super) tap: Arc<Tap>,
     pub(super) spans: Option<Arc<Spans>>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// One link's place.
@@ -172,7 +174,7 @@ impl Slot {
             (None, 0) => Some((seen.made, None)),
             (None, _) => None,
         };
-        Explained { view, config, outage, standing, attempts: seen.recorder.attempts() }
+        Explained { view, config, outage, standing, attempts: seen.recorder.attempts(), unconfirmed: seen.unconfirmed }
     }
 
     /// Tells of a fact that the link itself cannot tell: its task panicked.
@@ -369,6 +371,10 @@ impl Host for Slot {
             died_at,
         };
         self.sinks.dead.bury(letter);
+    }
+
+    fn lease(&self) -> Lease {
+        self.sinks.budget.lease(Rank::History)
     }
 
     fn watched(&self) -> Option<(&LinkId, &Tap)> {

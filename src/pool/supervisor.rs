@@ -187,6 +187,7 @@ impl Supervisor {
             dead: Arc::clone(&self.parts.dead),
             tap: Arc::default(),
             spans: self.parts.spans.clone(),
+            budget: Arc::clone(&self.parts.budget),
         };
         let runtime = Arc::new(EndpointRuntime::new(
             Arc::clone(endpoint),

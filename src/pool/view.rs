@@ -191,6 +191,8 @@ pub struct Explained {
     pub standing: Option<StandingView>,
     /// The last attempts, oldest first.
     pub attempts: Vec<AttemptView>,
+    /// Messages that have left and are kept, at least once, until the peer has proved that it has read them.
+    pub unconfirmed: u64,
 }
 
 /// Sums over an endpoint's links.

@@ -1,7 +1,7 @@
 //! Inbox history gives way to what is sent.
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpListener;
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 use tokio_tungstenite::{accept_async, tungstenite::Message};
 
 use crate::support::{daemon::Daemon, until};
@@ -26,6 +26,59 @@ pub(crate) async fn flooding(messages: usize, bytes: usize) -> u16 {
         }
     });
     port
+}
+
+/// The port of a peer that begins a message of so many bytes on each connection, and sends the last of them to nobody.
+async fn beginning(bytes: usize) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut socket = accept_async(stream).await.unwrap();
+                // Fragments of which none is the last.
+                let fragment = vec![0; 60_000];
+                let head = [&[0x02, 126][..], &60_000_u16.to_be_bytes()].concat();
+                let next = [&[0x00, 126][..], &60_000_u16.to_be_bytes()].concat();
+                for index in 0..bytes / fragment.len() {
+                    let head = if index == 0 { &head } else { &next };
+                    // The daemon may have had enough.
+                    if socket.get_mut().write_all(&[head, &fragment[..]].concat()).await.is_err() {
+                        return;
+                    }
+                }
+                while let Some(Ok(_)) = socket.next().await {}
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn messages_that_peers_do_not_end_take_what_history_may_and_nothing_of_what_is_sent() {
+    const LINKS: usize = 40;
+    let port = beginning(960_000).await;
+    let sections = format!(
+        "[limits]\nmemory = \"16MiB\"\n[admission]\nper_host = 16\n[endpoints.down]\nurl = \"ws://127.0.0.1:1/\"\n\
+         [endpoints.e]\nurl = \"ws://127.0.0.1:{port}/\"\nlinks = {LINKS}\n"
+    );
+    let daemon = Daemon::start(&sections).await;
+    let before = daemon.memory();
+    until("links that are refused the rest of a message", async || {
+        let links = daemon.api.get("/v1/links?limit=100").await.expect(200).json();
+        let items = links["items"].as_array().unwrap();
+        let is_refused = |link: &serde_json::Value| link["lastClose"]["sentCode"] == 1009;
+        if items.iter().any(is_refused) { Ok(()) } else { Err(items.len()) }
+    })
+    .await;
+    until("those that hold their part", async || {
+        let used = daemon.api.metric("wskeeper_payload_bytes").await.unwrap();
+        assert!(used <= 12_582_912.0, "{used}");
+        if used >= 8e6 { Ok(()) } else { Err(used) }
+    })
+    .await;
+    assert!(daemon.memory() < before + (16 << 20) + (40 << 20), "{} after {before}", daemon.memory());
+    daemon.api.send_binary("down", vec![0; 1_000_000]).await.expect(202);
 }
 
 #[tokio::test]

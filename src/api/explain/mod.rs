@@ -47,7 +47,7 @@ pub(super) async fn explain(
 }
 
 fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
-    let Explained { view, config, outage, standing, attempts } = explained;
+    let Explained { view, config, outage, standing, attempts, unconfirmed } = explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view),
@@ -62,6 +62,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         next: sentences::next(view, is_held),
         advice: advice::advice(view, config, standing.as_ref()),
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
+        unconfirmed_messages: *unconfirmed,
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Explanation {
     pub advice: Vec<String>,
     /// The last attempts, oldest first, as far as they are remembered.
     pub attempts: Vec<Attempt>,
+    /// Messages that have left and are kept, at least once, until the peer proves that it has read them. They count in the outbox.
+    #[serde(default)]
+    pub unconfirmed_messages: u64,
 }
 
 /// A time without a connection.

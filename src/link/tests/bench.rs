@@ -20,7 +20,7 @@ use crate::link::{
     BoxFuture, Dial, Dialled, Host, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, orders, run,
 };
 use wskeeper_core::{
-    budget::Share,
+    budget::{Budget, Lease, Rank, Share},
     close::{Cause, Closed},
     event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
     link::{Input, Link, Policy, Verb},
@@ -85,6 +85,10 @@ impl Host for Recorder {
     }
 
     fn bury(&self, _message: Box<Message>) {}
+
+    fn lease(&self) -> Lease {
+        Budget::new(u64::MAX).lease(Rank::History)
+    }
 
     fn watched(&self) -> Option<(&LinkId, &Tap)> {
         None
