@@ -69,7 +69,7 @@ fn inode(metadata: &std::fs::Metadata) -> Inode {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address is taken, or not this machine's.
-    #[error("api.listen: cannot listen on {address}: {error}")]
+    #[error("api.listen: cannot listen on {address}: {error}{}", remedy(error))]
     Tcp {
         /// As configured.
         address: SocketAddr,
@@ -140,6 +140,15 @@ impl Accepted {
 
 /// Connections that may wait to be accepted, where the system allows as many.
 const BACKLOG: u32 = 4096;
+
+/// What helps where the port is taken, as the end of a sentence.
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "; another daemon or the demo has it: stop it, or set api.listen (or WSKEEPER__API__LISTEN)"
+    } else {
+        ""
+    }
+}
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -356,10 +365,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_names_the_setting() {
+    async fn a_taken_port_names_the_setting_and_says_what_to_do() {
         let taken = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = taken.local_addr().expect("an address");
         let error = Listener::bind(&Listen::Tcp(address)).await.expect_err("taken");
-        assert!(error.to_string().starts_with("api.listen: cannot listen on 127.0.0.1:"));
+        let error = error.to_string();
+        assert!(error.starts_with("api.listen: cannot listen on 127.0.0.1:"), "{error}");
+        assert!(error.ends_with("stop it, or set api.listen (or WSKEEPER__API__LISTEN)"), "{error}");
     }
 }

@@ -111,6 +111,10 @@ impl<'a> Item<'a> {
         const FORM: &str = "write a number with its unit, such as \"500ms\", \"20s\", \"10min\" or \"1h\"";
         let ValueKind::String(text) = &self.value.kind else { return self.wrong_type("a duration", FORM) };
         let text = text.trim();
+        if text.split(|char: char| !char.is_alphabetic()).any(|unit| unit == "M") {
+            self.fault("the unit M stands for months", "write 5min for minutes");
+            return None;
+        }
         let parsed = if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) };
         match parsed {
             Ok(duration) if range.contains(&duration) => Some(duration),

@@ -10,11 +10,11 @@ use std::{
 
 use bytesize::ByteSize;
 use config::Value;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use self::{
     item::Item,
-    section::{Report, Section},
+    section::{Report, Section, suggestion},
 };
 use super::{
     Config,
@@ -72,11 +72,24 @@ fn read(report: &Report, root: &Value) -> Config {
 /// `log.level`
 pub(in crate::config) fn log_level(item: &Item<'_>) -> Option<String> {
     let text = item.text()?;
-    if text.parse::<Targets>().is_ok() && !text.trim().is_empty() {
-        return Some(text.to_owned());
+    if text.trim().is_empty() || text.parse::<Targets>().is_err() {
+        item.fault("is not a log filter", "write a level (\"info\") or levels by target (\"info,wskeeper=debug\")");
+        return None;
     }
-    item.fault("is not a log filter", "write a level (\"info\") or levels by target (\"info,wskeeper=debug\")");
-    None
+    // Targets takes a lone word that is no level for a target, and then everything else is silent.
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('='));
+    for word in words.filter(|word| word.parse::<LevelFilter>().is_err()) {
+        const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
+        let lower = word.to_lowercase();
+        let near = match LEVELS.iter().find(|level| lower.starts_with(**level)) {
+            Some(level) => format!("did you mean `{level}`?"),
+            None => suggestion(word, &LEVELS),
+        };
+        let near = Some(near).filter(|near| near.starts_with("did")).map(|near| format!("; {near}"));
+        item.fault("is not a level", format!("write error, warn, info or debug{}", near.unwrap_or_default()));
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 /// Rules of `[admission]`.

@@ -81,8 +81,8 @@ table! {
         reconnect: section RECONNECT;
         rotation: section ROTATION;
         /// Your own rows before the built-in ones; the first that matches decides what follows an end. `match` takes `code` (1008 or
-        /// "4000-4099"), `reason` (a regular expression), `status` (404 or "500-599") and `class` (dns, connect, tls, proxy, upgrade,
-        /// subprotocol, script, pong_timeout, mute, protocol, too_big, reset, secret). `then` is "backoff", "now", "slow", "park",
+        /// "4000-4099"), `reason` (a regular expression), `status` (404 or "500-599") and `class` (dns, connect, tls, upgrade,
+        /// subprotocol, pong_timeout, mute, protocol, too_big, reset, secret). `then` is "backoff", "now", "slow", "park",
         /// "refresh", "next_url" or "stay_closed"; with `after = N` only from the Nth such end in a row on.
         ///
         /// More below.
