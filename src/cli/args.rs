@@ -32,7 +32,7 @@ mod value;
     long_about = "wskeeper holds WebSocket client links open for other programs.\n\n\
         The daemon reads endpoints from a file, keeps a pool of links to them, pings idle links, queues what you send while \
         a link is down and reconnects with backoff. Programs talk to it on this machine by HTTP, server-sent events, a local \
-        WebSocket, or the verbs below, and never see a dropped link.",
+        WebSocket, or the verbs below, and never have to reconnect.",
     after_help = "\
 New here?
   wskeeper demo                  a daemon, a peer that misbehaves, traffic

@@ -109,7 +109,8 @@ fn headline(link: &Link, now: SystemTime) -> String {
 fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
     let link = &facts.link;
     let mut sentences = vec![facts.why.clone()];
-    if phase(link) == Some(Phase::Ready) {
+    let is_ready = phase(link) == Some(Phase::Ready);
+    if is_ready {
         let rtt = link.rtt_ms.map(|rtt| format!("; the last ping came back in {}", words::millis(rtt)));
         sentences.push(format!("Connection {} to {}{}.", link.generation, link.url, rtt.unwrap_or_default()));
         let heard = link.last_inbound_at.as_deref().and_then(moment);
@@ -120,7 +121,9 @@ fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
     sentences.extend(facts.outage.as_ref().map(|outage| down(outage, now)));
     if let (Some(ended), Some(close)) = (&facts.ended, &link.last_close) {
         let ago = moment(&close.at).map(|at| format!(", {} ago", words::between(at, now))).unwrap_or_default();
-        sentences.push(format!("The last connection or attempt{ago}: {}", visible(ended)));
+        let which =
+            if is_ready { "The connection or attempt before this one" } else { "The last connection or attempt" };
+        sentences.push(format!("{which}{ago}: {}", visible(ended)));
     }
     sentences.extend(facts.rule.as_ref().map(|rule| format!("The rule that decided is {}", visible(&rule.sentence))));
     sentences.extend(
@@ -141,10 +144,9 @@ fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
         messages => {
             let queued = words::count(messages, "message");
             let verb = if messages == 1 { "is" } else { "are" };
-            format!(
-                "{queued} ({}) {verb} queued and will be sent in order once it is ready.",
-                words::bytes(link.buffered_amount)
-            )
+            let then =
+                if is_ready { "being sent in order" } else { "queued and will be sent in order once it is ready" };
+            format!("{queued} ({}) {verb} {then}.", words::bytes(link.buffered_amount))
         }
     });
     sentences
@@ -167,11 +169,11 @@ fn down(outage: &Outage, now: SystemTime) -> String {
 
 fn next(facts: &Explanation, now: SystemTime) -> Option<String> {
     let at = facts.link.next_attempt_at.as_deref().and_then(moment);
-    let wait = at.map(|at| {
-        let left = at.duration_since(now).map_or_else(|_| "now".into(), |wait| format!("in {}", words::span(wait)));
-        format!(" That is {left}.")
-    });
-    facts.next.as_ref().map(|next| format!("{next}{}", wait.unwrap_or_default()))
+    let next = facts.next.as_ref()?;
+    let Some(at) = at else { return Some(next.clone()) };
+    let left = at.duration_since(now).map_or_else(|_| "now".into(), |wait| format!("in {}", words::span(wait)));
+    let (what, by_hand) = next.split_once(';').unwrap_or((next.trim_end_matches('.'), ""));
+    Some(if by_hand.is_empty() { format!("{what} {left}.") } else { format!("{what} {left};{by_hand}") })
 }
 
 fn tried(attempt: &Attempt, now: SystemTime) -> String {
@@ -243,7 +245,7 @@ mod tests {
             ended: Some("It ended.".into()),
             outage: Some(Outage { since: "2026-01-01T00:00:00Z".into(), lost: Some(lost) }),
             rule: Some(Ruling { sentence: "a rule.".into(), ..Ruling::default() }),
-            next: Some("It dials again.".into()),
+            next: Some("It dials again; `wskeeper reconnect trades/0` dials now.".into()),
             ..Explanation::default()
         }
     }
@@ -270,10 +272,18 @@ mod tests {
                 "It has had no connection for 1m, since 2026-01-01T00:00:00Z; that one ended with 1006 (reset).",
                 "The last connection or attempt, 10s ago: It ended.",
                 "The rule that decided is a rule.",
-                "It dials again. That is in 4s.",
+                "It dials again in 4s; `wskeeper reconnect trades/0` dials now.",
                 "1 message (10 B) is queued and will be sent in order once it is ready.",
             ]
         );
+    }
+
+    #[test]
+    fn a_ready_link_says_what_was_before_it_and_that_it_sends() {
+        let link = Link { phase: "ready".into(), next_attempt_at: None, ..waiting().link };
+        let said = sentences(&Explanation { link, next: None, ..waiting() }, now()).join("\n");
+        assert!(said.contains("The connection or attempt before this one, 10s ago: It ended."), "{said}");
+        assert!(said.contains("1 message (10 B) is being sent in order."), "{said}");
     }
 
     #[test]

@@ -13,5 +13,6 @@ pub(super) fn run(folder: Option<&Path>, output: &Output) -> Result<(), Failure>
         clap_mangen::Man::new(Cli::command()).render(&mut page)?;
         return Ok(output.raw(&page)?);
     };
+    std::fs::create_dir_all(folder)?;
     Ok(clap_mangen::generate_to(Cli::command(), folder)?)
 }

@@ -15,7 +15,11 @@ use crate::{
 pub(super) async fn run(args: args::Run, socket: Option<Passed>) -> Result<(), Failure> {
     let failed = |error: String| Failure::Failed(error);
     let sources = config::Sources::read(&args.config);
-    let loaded = sources.load(&app::environment()).map_err(|faults| Failure::Configuration(check::listed(&faults)))?;
+    let loaded = sources.load(&app::environment()).map_err(|faults| {
+        let remedy =
+            if args.config.exists() { "" } else { "\ngive the file, or a folder of files, with --config PATH" };
+        Failure::Configuration(format!("{}{remedy}", check::listed(&faults)))
+    })?;
     let _logging = logging::start(&loaded.config.log).map_err(|error| failed(error.to_string()))?;
     for warning in &loaded.warnings {
         tracing::warn!(warning, "the configuration has a doubtful setting");

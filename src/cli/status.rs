@@ -105,6 +105,11 @@ async fn fetch<T: DeserializeOwned>(args: &args::Status, client: &mut Client) ->
     Ok(links)
 }
 
+/// What the daemon says of itself; `null` where this token may not see it, or the daemon does not have it yet.
+async fn daemon_state(client: &mut Client) -> Value {
+    client.get_if_allowed("/v1/daemon").await.ok().flatten().unwrap_or_default()
+}
+
 /// The picture: what is true of all, then the links, those in trouble first; of a screen's height where there is one.
 async fn drawn(
     args: &args::Status,
@@ -118,6 +123,7 @@ async fn drawn(
     let mut links: Vec<Link> = fetch(args, client).await?;
     let stored: Option<Store> = client.get_if_allowed(STORE).await?;
     let mut screen = table::summary(&daemon, &links, &client.address(), width);
+    screen.extend(table::state(&daemon_state(client).await, SystemTime::now(), width, output));
     let store = stored.map(|stored| table::store(&stored, width, output)).unwrap_or_default();
     // On a small screen some links say more.
     if height.is_none_or(|height| height >= screen.len() + store.len() + ROWS) {

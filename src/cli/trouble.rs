@@ -34,6 +34,8 @@ const WORDS: [(&str, &str); 11] = [
     ),
 ];
 
+/// Where orphans are to go there is no link, or none that keeps its messages on disk.
+const NO_HOME: &str = "urn:wskeeper:problem:no-such-home";
 /// Names that are listed where none is near.
 const LISTED: usize = 5;
 
@@ -92,7 +94,7 @@ impl Subject {
 
 /// A refusal with what to do about it.
 pub(super) async fn explained(problem: Problem, subject: &Subject, remote: &Remote) -> Failure {
-    let is_missing = problem.status == 404 && problem.is_ours();
+    let is_missing = problem.status == 404 && problem.is_ours() || problem.r#type == NO_HOME;
     if is_missing && let Some(said) = missing(subject, remote).await {
         return Failure::Failed(said);
     }

@@ -63,7 +63,7 @@ pub const fn cause(cause: Cause) -> &'static str {
         Cause::Shutdown => "the daemon stopped",
         Cause::Secret => "a secret could not be read",
         Cause::Dns => "the host name could not be resolved",
-        Cause::Connect => "no address accepted the connection in time",
+        Cause::Connect => "no address accepted the connection",
         Cause::Tls => "the TLS handshake failed",
         Cause::Proxy => "the proxy refused",
         Cause::Upgrade => "the server refused the WebSocket upgrade",

@@ -74,7 +74,7 @@ fn every_verb_says_that_the_daemon_is_stopping() {
         refused(503, "draining", "The daemon is stopping", "the daemon is stopping; send again when it has started")
     });
     for verb in VERBS {
-        fails(&api, verb, &["The daemon is stopping"]);
+        fails(&api, verb, &["the daemon is stopping"]);
     }
 }
 

@@ -145,7 +145,13 @@ fn status_reads_every_page_and_shows_every_link() {
     assert!(text.contains("trades/0") && text.contains("● ready") && text.contains("1006 reset"), "{text}");
     assert_eq!(
         api.lines(),
-        ["GET /livez", "GET /v1/links?limit=1000", "GET /v1/links?limit=1000&after=trades%2F0", "GET /v1/store"]
+        [
+            "GET /livez",
+            "GET /v1/links?limit=1000",
+            "GET /v1/links?limit=1000&after=trades%2F0",
+            "GET /v1/store",
+            "GET /v1/daemon"
+        ]
     );
 }
 

@@ -101,7 +101,7 @@ fn about_admission(standing: &StandingView) -> String {
             }
         };
         return format!(
-            "Its server has been down for {}: one link at a time tries it, and when that one gets in all may follow.{next}",
+            "Its server has been down for {}: one link at a time tries it, and when that one gets in, those that wait with this reason may follow.{next}",
             words::span(since.elapsed().unwrap_or_default())
         );
     }

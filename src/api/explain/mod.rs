@@ -10,7 +10,7 @@ mod sentences;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Extension,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::Endpoint,
-    pool::{AttemptEnd, AttemptView, Explained, StandingView},
+    pool::{AttemptEnd, AttemptView, Explained, LinkView, StandingView},
 };
 
 /// Why a link is where it is, what comes next, what would help.
@@ -60,10 +60,21 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         rule: sentences::rule(view, &config.link),
         admission: standing.as_ref().map(|standing| place(standing, sees)),
         next: sentences::next(view, is_held),
-        advice: advice::advice(view, config, standing.as_ref()),
+        advice: advice::advice(&as_it_failed(explained), config, standing.as_ref()),
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
         unconfirmed_messages: *unconfirmed,
     }
+}
+
+/// The link with the URL that failed, where it has several: the one in use is the one that is dialled next.
+fn as_it_failed(explained: &Explained) -> Cow<'_, LinkView> {
+    let Explained { view, config, attempts, .. } = explained;
+    if config.urls.len() < 2 {
+        return Cow::Borrowed(view);
+    }
+    let failed = attempts.iter().rev().find(|attempt| attempt.end.is_some());
+    let url = failed.map_or_else(|| "the URL that failed".into(), |attempt| config.shown_url(attempt.url));
+    Cow::Owned(LinkView { url, ..view.clone() })
 }
 
 fn place(standing: &StandingView, sees: &dyn Fn(&str) -> bool) -> wire::Standing {

@@ -28,10 +28,14 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy) -> String {
             }
         }
         .into(),
-        Reason::Backoff => format!(
-            "It waits before it dials again; {} in a row did not last.",
-            words::count(view.attempt.into(), "attempt")
-        ),
+        Reason::Backoff => match view.attempt {
+            0 => "It waits before it dials again.".into(),
+            1 => "It waits before it dials again; the last attempt made no connection that lasted.".into(),
+            attempts => format!(
+                "It waits before it dials again; {} attempts in a row made no connection that lasted.",
+                words::grouped(attempts.into())
+            ),
+        },
         Reason::RetryAfter => "The server asked for this delay with Retry-After.".into(),
         Reason::ServiceRestart => {
             "The peer said that it restarts (1012); links come back spread over 5 to 30 s.".into()
@@ -92,7 +96,34 @@ pub(super) fn ended(closed: &Closed) -> String {
     } else {
         words::cause(*cause)
     };
+    if was_attempt(closed.cause) {
+        return format!("It failed: {cause}{detail}.");
+    }
     format!("It ended {clean}, with {code}{reason}: {cause}{detail}.")
+}
+
+/// Whether what ended had not been open yet.
+fn was_attempt(cause: Cause) -> bool {
+    match cause {
+        Cause::Secret
+        | Cause::Dns
+        | Cause::Connect
+        | Cause::Tls
+        | Cause::Proxy
+        | Cause::Upgrade
+        | Cause::Subprotocol => true,
+        Cause::Remote
+        | Cause::Operator
+        | Cause::Reload
+        | Cause::Rotate
+        | Cause::Shutdown
+        | Cause::Script
+        | Cause::PongTimeout
+        | Cause::Mute
+        | Cause::Protocol
+        | Cause::TooBig
+        | Cause::Reset => false,
+    }
 }
 
 /// The row of the outcome table that decided, where one had to.
@@ -138,12 +169,12 @@ fn nth(number: u32) -> String {
     format!("{number}{ending}")
 }
 
-/// What comes next by itself.
+/// What comes next by itself. Where it has a time, that goes before the semicolon.
 pub(super) fn next(view: &LinkView, is_held: bool) -> Option<String> {
-    let now = format!("`wskeeper reconnect {}/{}` tries now", view.endpoint, view.index);
+    let now = format!("`wskeeper reconnect {}/{}` dials now", view.endpoint, view.index);
     match (view.phase, view.next_attempt_at) {
-        (Phase::Waiting, Some(_)) => Some(format!("It dials again at the time of nextAttemptAt; {now}.")),
-        (Phase::Parked, Some(_)) => Some(format!("It probes at the time of nextAttemptAt; {now}.")),
+        (Phase::Waiting, Some(_)) => Some(format!("It dials again; {now}.")),
+        (Phase::Parked, Some(_)) => Some(format!("It probes; {now}.")),
         (Phase::Waiting, None) if is_held => Some(format!("It dials once its server is back; {now}.")),
         (Phase::Waiting, None) => Some("It dials as soon as it is admitted.".into()),
         (Phase::Paused, _) => Some("It does not dial until it is resumed.".into()),

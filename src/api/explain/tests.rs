@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{advice::advice, sentences};
+use super::{advice::advice, explanation, sentences};
 use crate::{
     config::{Endpoint, parse_toml},
-    pool::{LinkView, Traffic},
+    pool::{AttemptEnd, AttemptView, Explained, LinkView, Traffic},
 };
 use wskeeper_core::{
     close::{Cause, Closed},
@@ -330,6 +330,33 @@ fn what_is_said_of_what_repeats_is_true() {
         ("`urls` takes several", plain(repeated(status(503), 10)), plain(repeated(status(503), 9))),
         ("2 times in a row right after our ping", pinged(2), pinged(1)),
     ]);
+}
+
+#[test]
+fn what_never_opened_failed_and_did_not_end() {
+    let ended = |view: LinkView| sentences::ended(&view.last_close.unwrap().0);
+    assert_eq!(ended(down(Cause::Connect, 1006, None)), "It failed: no address accepted the connection.");
+    assert!(ended(remote(1013)).starts_with("It ended not cleanly, with 1013"));
+    let why = |attempt| sentences::why(&LinkView { attempt, ..status(503) }, false, &config("").link);
+    assert_eq!(why(0), "It waits before it dials again.");
+    assert!(why(1).ends_with("; the last attempt made no connection that lasted."));
+    assert!(why(7).ends_with("; 7 attempts in a row made no connection that lasted."));
+}
+
+#[test]
+fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
+    let text = "[endpoints.e]\nurls = [\"wss://a.example/\", \"wss://b.example/\"]";
+    let both = parse_toml(text, "test.toml").unwrap().config.endpoints["e"].clone();
+    let failed = AttemptEnd::Failed { cause: Cause::Connect, status: None, detail: "".into() };
+    let attempt =
+        |url, end| AttemptView { at: SystemTime::UNIX_EPOCH, attempt: 1, url, end, timings: None, then: None };
+    let said = |attempts| {
+        let view = LinkView { url: "wss://b.example/".into(), ..down(Cause::Connect, 1006, None) };
+        let explained = Explained { view, config: both.clone(), outage: None, standing: None, attempts };
+        explanation(&explained, &|_| true).advice.join(" ")
+    };
+    assert!(said(vec![attempt(0, Some(failed)), attempt(1, None)]).contains("the server of wss://a.example/ runs"));
+    assert!(said(Vec::new()).contains("the server of the URL that failed runs"));
 }
 
 #[test]

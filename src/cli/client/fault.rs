@@ -96,6 +96,9 @@ impl fmt::Display for Problem {
             ("", "") => write!(f, "the daemon answered with HTTP {}", self.status),
             (title, "") => write!(f, "{title} (HTTP {})", self.status),
             ("", detail) => write!(f, "{detail} (HTTP {})", self.status),
+            (title, detail) if self.is_ours() && detail.to_lowercase().contains(&title.to_lowercase()) => {
+                f.write_str(detail)
+            }
             (title, detail) if self.is_ours() => write!(f, "{title}: {detail}"),
             (title, detail) => write!(f, "{title}: {detail} (HTTP {})", self.status),
         }

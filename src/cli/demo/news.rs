@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, sync::atomic::Ordering, time::Duration};
 
+use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
@@ -60,15 +61,16 @@ fn story(kind: &str, data: &Value, seen: &mut BTreeMap<String, u64>, tally: &Tal
             }
             tally.reconnects.fetch_add(1, Ordering::Relaxed);
             Some((
-                format!("{link} is connected again, connection {generation}; what was queued goes out in order"),
+                format!("{link} is connected again (connection {generation}) and sends what was queued"),
                 Paint::Green,
             ))
         }
         "error" => {
             let cause = Cause::from_word(text(data, "cause")).map_or(text(data, "cause"), |cause| words::cause(cause));
-            let detail = Some(text(data, "detail")).filter(|detail| !detail.is_empty());
-            let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
-            Some((format!("{link} is down: {cause}{detail}"), Paint::Red))
+            let status = text(data, "detail").split_once("upgrade with status ").and_then(|(_, rest)| rest.get(..3));
+            let status = status.and_then(|status| status.parse::<StatusCode>().ok());
+            let cause = status.map_or_else(|| cause.to_owned(), |status| status.to_string());
+            Some((format!("{link} is down: {cause}"), Paint::Red))
         }
         "close" if Cause::from_word(text(data, "cause")).is_some_and(|cause| !cause.is_failure()) => {
             Some((format!("{link} was closed with {}", number("code").unwrap_or_default()), Paint::Yellow))
@@ -92,12 +94,12 @@ mod tests {
         let (tally, mut seen) = (Tally::default(), BTreeMap::new());
         let open = json!({"endpoint":"a","link":0,"generation":2,"cursor":5});
         let (text, _) = story("open", &open, &mut seen, &tally).unwrap();
-        assert!(text.starts_with("a/0 is connected again, connection 2"), "{text}");
+        assert!(text.starts_with("a/0 is connected again (connection 2)"), "{text}");
         assert!(story("open", &open, &mut seen, &tally).is_none());
         assert_eq!(tally.reconnects.load(Ordering::Relaxed), 1);
         assert!(story("phase", &json!({"endpoint":"a","link":0,"cursor":6}), &mut seen, &tally).is_none());
-        let error = json!({"endpoint":"a","link":0,"cursor":7,"cause":"upgrade","detail":"HTTP 503"});
+        let error = json!({"endpoint":"a","link":0,"cursor":7,"cause":"upgrade","detail":"the server answered the upgrade with status 503, not with 101"});
         let (text, _) = story("error", &error, &mut seen, &tally).unwrap();
-        assert_eq!(text, "a/0 is down: the server refused the WebSocket upgrade (HTTP 503)");
+        assert_eq!(text, "a/0 is down: 503 Service Unavailable");
     }
 }

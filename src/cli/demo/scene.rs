@@ -35,6 +35,7 @@ impl Scene {
             r#"
 [api]
 listen = "127.0.0.1:{port}"
+chaos = true
 [limits]
 drain = "1s"
 [defaults]
@@ -75,9 +76,12 @@ pub(super) fn introduction(program: &Path, port: u16, ends_by_itself: bool) -> S
         "\
 A wskeeper daemon is running, and holds three links to peers that misbehave:
   dropping/0   its peer resets every connection each 6 s
-  stalling/0   its peer goes silent 5 s after each connect; only a heartbeat finds out
+  stalling/0   its peer goes silent 5 s after it connects; a heartbeat finds out
   refusing/0   its peer answers 503 for 4 s of each 14 s
-A program sends a message to each of them every half second through the local HTTP API, and never has to know.
+A program sends a message to each of them every half second through the local
+HTTP API, and never has to reconnect. Each message gets a receipt: `confirmed`,
+its peer has read it; `unknown`, it was on the wire when the link was lost, and
+nothing tells whether the peer has read it.
 {end}
 
 See it in a browser: http://127.0.0.1:{port}/
@@ -86,6 +90,7 @@ Try in another terminal:
   {program} status --watch{api}
   {program} tail dropping{api}
   {program} explain stalling/0{api}
+  {program} chaos dropping/0 drop{api}
   curl -s http://127.0.0.1:{port}/v1/links/stalling/0/history
 "
     )
@@ -114,9 +119,11 @@ mod tests {
     fn the_introduction_names_things_to_try_that_reach_this_daemon_with_this_program() {
         let text = introduction(Path::new("/it's here/wskeeper"), 7701, false);
         assert!(text.contains("See it in a browser: http://127.0.0.1:7701/\n"), "{text}");
-        assert_eq!(text.matches("  '/it'\\''s here/wskeeper' ").count(), 3, "{text}");
+        assert_eq!(text.matches("  '/it'\\''s here/wskeeper' ").count(), 4, "{text}");
         let tries: Vec<&str> = text.split("Try in another terminal:\n").nth(1).unwrap().trim().lines().collect();
-        assert_eq!(tries.len(), 4);
+        assert_eq!(tries.len(), 5);
         assert!(tries.iter().all(|line| line.contains("127.0.0.1:7701")), "{text}");
+        let (told, _) = text.split_once("Try in").unwrap();
+        assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
     }
 }

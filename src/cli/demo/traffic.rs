@@ -71,8 +71,8 @@ impl Tally {
         let [sent, confirmed, unknown, other] = self.numbers();
         let open = sent.saturating_sub(confirmed + unknown + other);
         format!(
-            "\n{} sent in {}: {} confirmed by the peers, {} unknown (on the wire when a link was lost), {} still queued or under \
-             way, {} other; {} reconnects. None vanished.",
+            "\n{} sent in {}: {} confirmed by the peers,\n{} unknown (on the wire when a link was lost), {} still queued or under \
+             way,\n{} other; {} reconnects. None vanished.",
             words::count(sent, "message"),
             words::span(Duration::from_secs(self.started.elapsed().as_secs())),
             words::grouped(confirmed),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use comfy_table::{Attribute, Cell, Color};
+use serde_json::Value;
 
 use crate::{
     api::wire::{LastClose, Link, Status, Store},
@@ -35,6 +36,21 @@ pub(super) fn summary(daemon: &Status, links: &[Link], address: &str, width: usi
         words::bytes(buffered)
     );
     [first, second].iter().flat_map(|line| folded(line, width, 0)).collect()
+}
+
+/// Lines over a daemon that stops, or whose last reload was refused.
+pub(super) fn state(daemon: &Value, now: SystemTime, width: usize, output: &Output) -> Vec<String> {
+    let mut told = Vec::new();
+    if daemon.get("state").and_then(Value::as_str) == Some("draining") {
+        told.push("the daemon is draining: it takes no new messages, sends what it can, and stops".to_owned());
+    }
+    if daemon.pointer("/lastReload/ok").and_then(Value::as_bool) == Some(false) {
+        let applied = daemon.pointer("/lastReload/appliedAt").and_then(Value::as_str).and_then(moment);
+        let applied = applied.map(|at| format!(", applied {} ago,", words::between(at, now))).unwrap_or_default();
+        told.push(format!("the last reload was refused: the configuration before it{applied} is in force"));
+    }
+    let lines = told.iter().flat_map(|line| folded(line, width, 2));
+    lines.map(|line| output.paint(&line, Paint::Yellow)).collect()
 }
 
 /// How many links are in each phase that occurs.

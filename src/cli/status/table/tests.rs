@@ -58,6 +58,22 @@ fn the_summary_counts_only_phases_that_occur() {
 }
 
 #[test]
+fn a_daemon_that_stops_or_whose_reload_was_refused_says_so() {
+    let told = |state: &str, ok: bool| {
+        let daemon = serde_json::json!({"state": state, "lastReload": {"ok": ok, "appliedAt": "2020-01-01T00:00:00Z"}});
+        state_lines(&daemon).join("\n")
+    };
+    assert_eq!(told("running", true), "");
+    assert!(told("draining", true).starts_with("the daemon is draining: "));
+    assert!(told("running", false).starts_with("the last reload was refused: the configuration before it, applied "));
+    assert!(state_lines(&Value::Null).is_empty());
+}
+
+fn state_lines(daemon: &Value) -> Vec<String> {
+    state(daemon, now(), usize::MAX, &plain())
+}
+
+#[test]
 fn the_store_is_told_of_where_there_is_one_and_what_waits_where_there_is_any() {
     let unused = Store { state: "unused".into(), ..Store::default() };
     assert_eq!(store(&unused, usize::MAX, &plain()), [""; 0]);
