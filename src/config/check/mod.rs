@@ -69,6 +69,9 @@ fn read(report: &Report, root: &Value) -> Config {
     config
 }
 
+/// Levels that a release build tells anything at.
+const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
+
 /// `log.level`
 pub(in crate::config) fn log_level(item: &Item<'_>) -> Option<String> {
     let text = item.text()?;
@@ -77,19 +80,18 @@ pub(in crate::config) fn log_level(item: &Item<'_>) -> Option<String> {
         return None;
     }
     // Targets takes a lone word that is no level for a target, and then everything else is silent.
-    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('='));
-    for word in words.filter(|word| word.parse::<LevelFilter>().is_err()) {
-        const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
-        let lower = word.to_lowercase();
-        let near = match LEVELS.iter().find(|level| lower.starts_with(**level)) {
-            Some(level) => format!("did you mean `{level}`?"),
-            None => suggestion(word, &LEVELS),
-        };
-        let near = Some(near).filter(|near| near.starts_with("did")).map(|near| format!("; {near}"));
-        item.fault("is not a level", format!("write error, warn, info or debug{}", near.unwrap_or_default()));
-        return None;
-    }
-    Some(text.to_owned())
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('='));
+    let Some(word) = words.find(|word| word.parse::<LevelFilter>().is_err()) else { return Some(text.to_owned()) };
+    let lower = word.to_lowercase();
+    let near = match LEVELS.iter().find(|level| lower.starts_with(**level)) {
+        Some(level) => format!("; did you mean `{level}`?"),
+        None => match suggestion(word, &LEVELS) {
+            near if near.starts_with("did") => format!("; {near}"),
+            _ => String::new(),
+        },
+    };
+    item.fault("is not a level", format!("write error, warn, info or debug{near}"));
+    None
 }
 
 /// Rules of `[admission]`.
