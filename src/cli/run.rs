@@ -16,8 +16,7 @@ pub(super) async fn run(args: args::Run, socket: Option<Passed>) -> Result<(), F
     let failed = |error: String| Failure::Failed(error);
     let sources = config::Sources::read(&args.config);
     let loaded = sources.load(&app::environment()).map_err(|faults| {
-        let remedy =
-            if args.config.exists() { "" } else { "\ngive the file, or a folder of files, with --config PATH" };
+        let remedy = if args.config.exists() { "" } else { "\n(`run` takes it as --config PATH)" };
         Failure::Configuration(format!("{}{remedy}", check::listed(&faults)))
     })?;
     let _logging = logging::start(&loaded.config.log).map_err(|error| failed(error.to_string()))?;
