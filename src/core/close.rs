@@ -56,7 +56,7 @@ pub enum Cause {
     Mute,
     /// The peer broke RFC 6455.
     Protocol,
-    /// A message larger than `inbox.max_message` arrived.
+    /// A message larger than `inbox.max_message` arrived, or one for whose rest there was no room.
     TooBig,
     /// The TCP connection ended without a Close frame.
     Reset,
@@ -112,6 +112,26 @@ impl Cause {
     /// Reads the word of [`Cause::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+
+    /// Whether it ends attempts only: what ended had not been open.
+    pub const fn is_of_attempt(self) -> bool {
+        match self {
+            Self::Secret | Self::Dns | Self::Connect | Self::Tls | Self::Proxy | Self::Upgrade | Self::Subprotocol => {
+                true
+            }
+            Self::Remote
+            | Self::Operator
+            | Self::Reload
+            | Self::Rotate
+            | Self::Shutdown
+            | Self::Script
+            | Self::PongTimeout
+            | Self::Mute
+            | Self::Protocol
+            | Self::TooBig
+            | Self::Reset => false,
+        }
     }
 
     /// Whether the standard fires `error` before `close` for it: the connection was *failed* (WHATWG §4).

@@ -16,6 +16,13 @@ use wskeeper_core::{
     message::Payload,
 };
 
+const NO_ROOM: &str = "limits.memory has no room for the rest of a message";
+
+/// Whether the detail of an end says that there was no room for what arrived; else a message was larger than it may be.
+pub fn lacked_room(detail: &str) -> bool {
+    detail == NO_ROOM
+}
+
 /// What a read gave.
 #[derive(Debug)]
 pub(super) enum Arrival {
@@ -76,6 +83,11 @@ impl Arrival {
         Self::Violation { code: close::PROTOCOL_ERROR, cause: Cause::Protocol, detail: detail.into() }
     }
 
+    /// A message that has begun cannot be kept (RFC 6455 §7.4.1: 1009).
+    pub(super) fn without_room() -> Self {
+        Self::Violation { code: close::TOO_BIG, cause: Cause::TooBig, detail: NO_ROOM.into() }
+    }
+
     /// Why it could not go on reading.
     pub(super) fn of_error(error: &Error) -> Self {
         let violation = |code, cause| Self::Violation { code, cause, detail: error.to_string().into() };
@@ -85,9 +97,9 @@ impl Arrival {
                 Self::Ended("".into())
             }
             Error::Io(error) => Self::Ended(tls::told(error).into()),
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(1009, Cause::TooBig),
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(close::TOO_BIG, Cause::TooBig),
             Error::Utf8(_) => violation(1007, Cause::Protocol),
-            Error::Protocol(_) => violation(1002, Cause::Protocol),
+            Error::Protocol(_) => violation(close::PROTOCOL_ERROR, Cause::Protocol),
             // None of these comes from reading frames.
             Error::Tls(_)
             | Error::Capacity(CapacityError::TooManyHeaders)

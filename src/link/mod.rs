@@ -51,6 +51,7 @@ use wskeeper_core::{
     receipt::EndReason,
 };
 
+pub use arrival::lacked_room;
 pub use aside::Aside;
 pub use dial::{Dialer, RedirectTrouble, Source, redirected_to, was_read};
 pub use dialing::timed_out;

@@ -273,15 +273,25 @@ impl<S: Wire> Socket<S> {
         }
     }
 
-    /// Bytes that have arrived of a message that is not whole, where they are many; what has a share has it on request.
-    pub(super) fn arriving(&mut self) -> Option<(u64, &mut Option<Box<Lease>>)> {
+    /// Bytes that have arrived of a message that is not whole, where they are many.
+    pub(super) fn arriving(&self) -> Option<u64> {
         let begun = self.ws.get_ref().read().saturating_sub(self.whole_until);
-        (begun > SMALL && !self.discarding).then_some((begun, &mut self.arriving))
+        (begun > SMALL && !self.discarding).then_some(begun)
     }
 
-    /// Nothing that comes is processed any more.
-    pub(super) fn discard(&mut self) {
+    /// Gives so many bytes their share of the process's memory, as history has it: a `lease` where there is none yet. Where there is no
+    /// room, nothing that comes is processed any more.
+    pub(super) fn hold(&mut self, bytes: u64, lease: impl FnOnce() -> Lease) -> Option<Arrival> {
+        let share = self.arriving.get_or_insert_with(|| Box::new(lease()));
+        if share.resize(bytes) {
+            return None;
+        }
+        share.claim(bytes);
+        if share.resize(bytes) {
+            return None;
+        }
         self.discarding = true;
+        Some(Arrival::without_room())
     }
 
     /// Gives the connection the read buffer that suits it, if this is a moment to change it: tungstenite keeps its buffer for life, so

@@ -16,13 +16,13 @@ impl Pool {
     /// Brings gauges that nothing pushes up to date; to be called before metrics are rendered.
     pub fn observe(&self) {
         let now = tokio::time::Instant::now().into_std();
-        let runtimes = self.inner.endpoints.all();
+        let runtimes = self.inner.parts.endpoints.all();
         for runtime in runtimes {
             runtime.metrics.show(runtime.gauges(now));
         }
-        self.inner.families.log_lines_dropped(logging::dropped());
-        self.inner.families.payload(self.inner.budget.used(), self.inner.budget.limit());
-        let store = self.inner.spool.view().map(|view| {
+        self.inner.parts.families.log_lines_dropped(logging::dropped());
+        self.inner.parts.families.payload(self.inner.parts.budget.used(), self.inner.parts.budget.limit());
+        let store = self.inner.parts.spool.view().map(|view| {
             let status = view.status.unwrap_or_default();
             StoreGauges {
                 needed: true,
@@ -31,10 +31,10 @@ impl Pool {
                 limit_bytes: status.limit,
                 messages: status.messages as u64,
                 inbox_bytes: status.inbox_bytes,
-                orphans: self.inner.spool.orphans().iter().map(|orphans| orphans.messages).sum(),
+                orphans: self.inner.parts.spool.orphans().iter().map(|orphans| orphans.messages).sum(),
             }
         });
-        self.inner.families.store(store.unwrap_or_default(), self.inner.dead.len());
+        self.inner.parts.families.store(store.unwrap_or_default(), self.inner.parts.dead.len());
     }
 }
 

@@ -5,32 +5,24 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
     CommandError, Draining, EndpointView, Explained, HistoryEntry, Left, LinkView, Page, Refused, Send, Totals,
-    dead::DeadLetters,
-    endpoints::Endpoints,
-    gatekeeper::{Gatekeeper, PoolGate},
-    receipts::Receipts,
-    send::Sender,
-    spool::Spool,
-    supervisor::{self, Parts, Supervisor},
-    watchdog::LastLook,
+    parts::Parts, send::Sender, supervisor::Supervisor, watchdog::LastLook,
 };
 use crate::{
     config::{Config, Loaded, Plan},
-    hub::{self, Hub, Inboxes},
+    hub,
     link::{Looker, Order, Stop},
     observe::{self, Families, Spans},
 };
 use wskeeper_core::{
     budget::Budget,
     chaos::Fault,
-    inbox,
     link::Verb,
     message::MessageId,
     outbox::Refusal,
@@ -44,28 +36,17 @@ pub struct Pool {
     pub(super) inner: Arc<Inner>,
 }
 
-/// The owners of all that the pool is, each with its own state.
+/// What the pool keeps, and who acts on it.
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) parts: Arc<Parts>,
     pub(super) sender: Sender,
     pub(super) supervisor: Arc<Supervisor>,
-    pub(super) receipts: Arc<Receipts>,
-    pub(super) spool: Arc<Spool>,
-    pub(super) dead: Arc<DeadLetters>,
-    pub(super) gate: Arc<PoolGate>,
-    pub(super) families: Arc<Families>,
-    pub(super) budget: Arc<Budget>,
-    /// The pool's own log: every endpoint's events but messages.
-    log: Arc<Hub>,
     /// Tasks that serve all links, by what they do.
     pub(super) servants: [(&'static str, AbortHandle); 2],
     /// The last look at the whole.
     pub(super) watchdog: Mutex<Option<LastLook>>,
 }
-
-/// Events that the pool's own log keeps.
-const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_message: 0, durable: false };
 
 impl Pool {
     /// A pool that holds the links of `config`. `seed` fixes all its chance. To be called within a tokio runtime.
@@ -80,67 +61,31 @@ impl Pool {
         seed: u64,
         spans: Option<Arc<Spans>>,
     ) -> Self {
-        let budget = Budget::with_holders(config.limits.memory, Box::<Inboxes>::default());
-        let endpoints = Endpoints::new(&config);
-        let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families), Arc::downgrade(&endpoints));
-        let receipts = Receipts::new(config.limits.receipts);
+        let parts = Parts::new(&config, families, spans);
         let servants = [
-            ("lets links in", tokio::spawn(Arc::clone(&gate).run()).abort_handle()),
-            ("forgets receipts", tokio::spawn(Arc::clone(&receipts).run()).abort_handle()),
+            ("lets links in", tokio::spawn(Arc::clone(&parts.gate.0).run()).abort_handle()),
+            ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
         ];
-        let gate = Arc::new(PoolGate(gate));
-        let spool = Spool::new(Arc::clone(&receipts));
-        let dead = Arc::<DeadLetters>::default();
-        let first_cursor = supervisor::first_cursor(SystemTime::now());
-        let log = Hub::new(LOG, 1, &budget, first_cursor);
-        let supervisor = Supervisor::new(
-            Parts {
-                endpoints: Arc::clone(&endpoints),
-                receipts: Arc::clone(&receipts),
-                spool: Arc::clone(&spool),
-                dead: Arc::clone(&dead),
-                gate: Arc::clone(&gate),
-                families: Arc::clone(&families),
-                budget: Arc::clone(&budget),
-                log: Arc::clone(&log),
-                spans,
-            },
-            first_cursor,
-            seed,
-        );
-        let sender = Sender::new(&endpoints, &receipts, &spool, &budget);
+        let supervisor = Supervisor::new(Arc::clone(&parts), seed);
         // Nothing can drain a pool that nobody has yet.
         let _ = supervisor.apply(Loaded { config: Config::clone(&config), warnings: Vec::new() }).await;
-        let inner = Inner {
-            endpoints,
-            sender,
-            supervisor,
-            receipts,
-            spool,
-            dead,
-            gate,
-            families,
-            budget,
-            log,
-            servants,
-            watchdog: Mutex::default(),
-        };
-        Self { inner: Arc::new(inner) }
+        let sender = Sender::new(Arc::clone(&parts));
+        Self { inner: Arc::new(Inner { parts, sender, supervisor, servants, watchdog: Mutex::default() }) }
     }
 
     /// What everything that waits in the process has a share of.
     pub fn budget(&self) -> &Arc<Budget> {
-        &self.inner.budget
+        &self.inner.parts.budget
     }
 
     /// The longest message that an endpoint takes; `None`: there is no such endpoint.
     pub fn longest(&self, endpoint: &str) -> Option<usize> {
-        Some(self.inner.endpoints.get(endpoint)?.config().link.outbox.max_message)
+        Some(self.inner.parts.endpoints.get(endpoint)?.config().link.outbox.max_message)
     }
 
     /// Counts a message that was refused before it was read, for it is longer than that; says so.
     pub fn too_long(&self, endpoint: &str, bytes: usize) -> Refused {
-        match self.inner.endpoints.get(endpoint) {
+        match self.inner.parts.endpoints.get(endpoint) {
             Some(runtime) => {
                 runtime.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
                 Refused::TooBig { bytes, limit: runtime.config().link.outbox.max_message }
@@ -151,17 +96,17 @@ impl Pool {
 
     /// Every endpoint, by name.
     pub fn endpoints(&self) -> Vec<EndpointView> {
-        self.inner.endpoints.running().values().map(|runtime| runtime.view()).collect()
+        self.inner.parts.endpoints.running().values().map(|runtime| runtime.view()).collect()
     }
 
     /// Each endpoint's sums over its links.
     pub fn totals(&self) -> Vec<Totals> {
-        self.inner.endpoints.running().values().map(|runtime| runtime.totals()).collect()
+        self.inner.parts.endpoints.running().values().map(|runtime| runtime.totals()).collect()
     }
 
     /// One endpoint.
     pub fn endpoint(&self, name: &str) -> Option<EndpointView> {
-        Some(self.inner.endpoints.get(name)?.view())
+        Some(self.inner.parts.endpoints.get(name)?.view())
     }
 
     /// Links in order of endpoint and index, those after `after`, at most `limit`, of the endpoints `wanted`.
@@ -172,7 +117,7 @@ impl Pool {
         after: Option<(&str, u32)>,
         limit: usize,
     ) -> Page<LinkView> {
-        let runtimes = self.inner.endpoints.all();
+        let runtimes = self.inner.parts.endpoints.all();
         let mut found = runtimes
             .iter()
             .filter(|runtime| wanted(&runtime.name))
@@ -186,19 +131,19 @@ impl Pool {
 
     /// One link.
     pub fn link(&self, endpoint: &str, index: u32) -> Option<LinkView> {
-        Some(self.inner.endpoints.slot(endpoint, index)?.view())
+        Some(self.inner.parts.endpoints.slot(endpoint, index)?.view())
     }
 
     /// The flight recorder of a link, oldest first.
     pub fn history(&self, endpoint: &str, index: u32) -> Option<Vec<HistoryEntry>> {
-        Some(self.inner.endpoints.slot(endpoint, index)?.history())
+        Some(self.inner.parts.endpoints.slot(endpoint, index)?.history())
     }
 
     /// Why a link is where it is.
     pub fn explain(&self, endpoint: &str, index: u32) -> Option<Explained> {
-        let runtime = self.inner.endpoints.get(endpoint)?;
+        let runtime = self.inner.parts.endpoints.get(endpoint)?;
         let slot = runtime.slot(index)?;
-        let standing = self.inner.gate.0.standing(&slot.id);
+        let standing = self.inner.parts.gate.0.standing(&slot.id);
         Some(slot.explain(runtime.config(), standing))
     }
 
@@ -215,18 +160,18 @@ impl Pool {
 
     /// A receipt, while it is kept.
     pub fn receipt(&self, id: MessageId) -> Option<Receipt> {
-        self.inner.receipts.get(id)
+        self.inner.parts.receipts.get(id)
     }
 
     /// Waits until the message has reached `wanted` or can no longer, at most `patience`; answers with the receipt as it is
     /// then.
     pub async fn settle(&self, id: MessageId, wanted: receipt::State, patience: Duration) -> Option<Receipt> {
-        self.inner.receipts.settle(id, wanted, patience).await
+        self.inner.parts.receipts.settle(id, wanted, patience).await
     }
 
     /// Asks a link to do something; answers once the link has taken it.
     pub async fn command(&self, endpoint: &str, index: u32, verb: Verb) -> Result<LinkView, CommandError> {
-        let slot = self.inner.endpoints.commanded(endpoint, index)?;
+        let slot = self.inner.parts.endpoints.commanded(endpoint, index)?;
         let phase = slot.view().phase;
         if verb == Verb::Rotate && phase != Phase::Ready {
             // Its next connection is a new one anyway.
@@ -240,7 +185,7 @@ impl Pool {
 
     /// Puts a fault under a link's connection; answers once it is there.
     pub async fn inject(&self, endpoint: &str, index: u32, fault: Fault) -> Result<LinkView, CommandError> {
-        let slot = self.inner.endpoints.commanded(endpoint, index)?;
+        let slot = self.inner.parts.endpoints.commanded(endpoint, index)?;
         let (reply, taken) = oneshot::channel();
         slot.orders.send(Box::new(Order::Inject(fault, reply))).await.map_err(|_| CommandError::Draining)?;
         let view = match taken.await {
@@ -253,22 +198,22 @@ impl Pool {
 
     /// Reads an endpoint's inbox.
     pub fn subscribe(&self, endpoint: &str, from: hub::From) -> Option<hub::Reader> {
-        Some(self.inner.endpoints.get(endpoint)?.sinks.inbox.subscribe(from))
+        Some(self.inner.parts.endpoints.get(endpoint)?.sinks.inbox.subscribe(from))
     }
 
     /// Looks at an endpoint's frames as they go by.
     pub fn look(&self, endpoint: &str, payloads: bool) -> Option<Looker> {
-        Some(self.inner.endpoints.get(endpoint)?.sinks.tap.look(payloads))
+        Some(self.inner.parts.endpoints.get(endpoint)?.sinks.tap.look(payloads))
     }
 
     /// Reads the pool's own log: all events but messages.
     pub fn subscribe_all(&self, from: hub::From) -> hub::Reader {
-        self.inner.log.subscribe(from)
+        self.inner.parts.log.subscribe(from)
     }
 
     /// Counts that a consumer of this endpoint was told of a gap.
     pub fn count_gap(&self, endpoint: &str, missed: Option<u64>) {
-        if let Some(runtime) = self.inner.endpoints.get(endpoint) {
+        if let Some(runtime) = self.inner.parts.endpoints.get(endpoint) {
             runtime.metrics.gap(missed);
         }
     }
@@ -286,17 +231,17 @@ impl Pool {
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        self.inner.endpoints.config()
+        self.inner.parts.endpoints.config()
     }
 
     /// Whether the daemon is stopping.
     pub fn is_draining(&self) -> bool {
-        self.inner.endpoints.is_draining()
+        self.inner.parts.endpoints.is_draining()
     }
 
     /// Takes no new messages from now on.
     pub fn drain(&self) {
-        self.inner.endpoints.drain();
+        self.inner.parts.endpoints.drain();
     }
 
     /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left

@@ -26,6 +26,7 @@ mod gauges;
 mod handle;
 mod inbox_writer;
 mod operator;
+mod parts;
 mod receipts;
 mod recorder;
 mod runtime;

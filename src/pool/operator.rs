@@ -42,12 +42,12 @@ impl Pool {
         after: Option<MessageId>,
         limit: usize,
     ) -> Page<DeadLetter> {
-        self.inner.dead.list(wanted, after, limit)
+        self.inner.parts.dead.list(wanted, after, limit)
     }
 
     /// One dead letter.
     pub fn dead_letter(&self, id: MessageId) -> Option<DeadLetter> {
-        self.inner.dead.get(id)
+        self.inner.parts.dead.get(id)
     }
 
     /// Sends a dead letter again, as a new message to the same endpoint; accepted, the letter is gone.
@@ -57,7 +57,7 @@ impl Pool {
     }
 
     async fn retry(&self, id: MessageId) -> Option<Result<Receipt, Refused>> {
-        let DeadLetter { endpoint, key, payload, .. } = self.inner.dead.get(id)?;
+        let DeadLetter { endpoint, key, payload, .. } = self.inner.parts.dead.get(id)?;
         let send = Send {
             endpoint,
             link: None,
@@ -83,15 +83,15 @@ impl Pool {
     }
 
     async fn drop_letter(&self, id: MessageId) -> bool {
-        let dropped = self.inner.dead.remove(id).is_some();
+        let dropped = self.inner.parts.dead.remove(id).is_some();
         // One of a memory outbox is not in the store, and where the store fails it comes back with a restart.
-        let _ = self.inner.spool.carry_out(Op::DropDead(id)).await;
+        let _ = self.inner.parts.spool.carry_out(Op::DropDead(id)).await;
         dropped
     }
 
     /// Stored messages that wait for a link.
     pub fn orphans(&self) -> Vec<Orphans> {
-        self.inner.spool.orphans()
+        self.inner.parts.spool.orphans()
     }
 
     /// Gives a link's orphans to another link, behind what that one holds. Answers with how many.
@@ -105,17 +105,21 @@ impl Pool {
         // No other word, and no configuration that brings the link back, comes in between.
         let _one_at_a_time = inner.supervisor.hold().await;
         let no_home = || OrphanError::NoHome(format!("{}/{}", to.0, to.1));
-        let runtime =
-            inner.endpoints.get(to.0).filter(|runtime| runtime.config().link.outbox.durable).ok_or_else(no_home)?;
+        let runtime = inner
+            .parts
+            .endpoints
+            .get(to.0)
+            .filter(|runtime| runtime.config().link.outbox.durable)
+            .ok_or_else(no_home)?;
         let home = runtime.slot(to.1).ok_or_else(no_home)?;
         let records = orphans_of(inner, from)?;
         let place = |(endpoint, link): (&str, u32)| (Arc::from(endpoint), link);
-        inner.spool.carry_out(Op::Move { from: place(from), to: place(to) }).await?;
-        inner.spool.forget(from);
+        inner.parts.spool.carry_out(Op::Move { from: place(from), to: place(to) }).await?;
+        inner.parts.spool.forget(from);
         let moved = records.len() as u64;
         home.set_durable();
         let messages = records.into_iter().map(|record| {
-            inner.receipts.rehome(record.id, &home.id);
+            inner.parts.receipts.rehome(record.id, &home.id);
             inner.supervisor.restored(&runtime, record)
         });
         // A task that has ended leaves them in the store, where the next one of that link finds them.
@@ -135,25 +139,25 @@ impl Pool {
         let records = orphans_of(inner, of)?;
         let at = SystemTime::now();
         let keep_until = at.later(wskeeper_core::receipt::CLAIM);
-        inner.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
-        inner.spool.forget(of);
+        inner.parts.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
+        inner.parts.spool.forget(of);
         for record in &records {
-            inner.receipts.end(record.id, at, State::Dropped, Some(EndReason::Removed));
+            inner.parts.receipts.end(record.id, at, State::Dropped, Some(EndReason::Removed));
         }
         let discarded = records.len() as u64;
-        inner.families.orphans_discarded(discarded);
+        inner.parts.families.orphans_discarded(discarded);
         tracing::info!(endpoint = of.0, link = of.1, messages = discarded, "orphans discarded");
         Ok(discarded)
     }
 
     /// How the store is; `None`: no endpoint needs one.
     pub fn store(&self) -> Option<StoreView> {
-        self.inner.spool.view()
+        self.inner.parts.spool.view()
     }
 }
 
 fn orphans_of(inner: &Inner, of: (&str, u32)) -> Result<Vec<Record>, OrphanError> {
-    inner.spool.waiting_for(of).ok_or_else(|| OrphanError::None(format!("{}/{}", of.0, of.1)))
+    inner.parts.spool.waiting_for(of).ok_or_else(|| OrphanError::None(format!("{}/{}", of.0, of.1)))
 }
 
 /// Does work that must not stop half-way, whoever waits for it. Rare, so that a task for it costs nothing.

@@ -4,7 +4,7 @@
 //! refusal takes it out again. What a reader would get wrong: nothing here decides. The link's task and the disk do, and tell
 //! the receipts; so a caller may go at any moment, and who repeats its idempotency key hears the same verdict.
 
-mod parts;
+mod message;
 mod way;
 
 use std::{
@@ -18,24 +18,23 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-pub(super) use self::parts::restored;
+pub(super) use self::message::restored;
 use self::{
-    parts::{ack_key, cost, receipt},
+    message::{ack_key, cost, receipt},
     way::{Way, count},
 };
 use super::{
     Refused, Send,
-    endpoints::Endpoints,
-    receipts::{Entered, Entering, Hearing, Receipts, Verdict},
+    parts::Parts,
+    receipts::{Entered, Entering, Hearing, Verdict},
     slot::Slot,
-    spool::Spool,
 };
 use crate::{
     link::{Judge, Offer, Offered, Order, Pledge, Stop},
     observe,
 };
 use wskeeper_core::{
-    budget::{Budget, Share},
+    budget::Share,
     message::{Extras, Message},
     outbox::Refusal,
     receipt::{Receipt, State},
@@ -76,25 +75,12 @@ struct Repeat {
 /// Who takes messages in.
 #[derive(Debug)]
 pub(super) struct Sender {
-    endpoints: Arc<Endpoints>,
-    receipts: Arc<Receipts>,
-    spool: Arc<Spool>,
-    budget: Arc<Budget>,
+    parts: Arc<Parts>,
 }
 
 impl Sender {
-    pub(super) fn new(
-        endpoints: &Arc<Endpoints>,
-        receipts: &Arc<Receipts>,
-        spool: &Arc<Spool>,
-        budget: &Arc<Budget>,
-    ) -> Self {
-        Self {
-            endpoints: Arc::clone(endpoints),
-            receipts: Arc::clone(receipts),
-            spool: Arc::clone(spool),
-            budget: Arc::clone(budget),
-        }
+    pub(super) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts }
     }
 
     /// Hands a message to a link's outbox.
@@ -115,7 +101,7 @@ impl Sender {
         while !told.is_over
             && let Some(first) = sends.next()
         {
-            let way = match Way::choose(&self.endpoints, &first) {
+            let way = match Way::choose(&self.parts.endpoints, &first) {
                 Ok(way) => way,
                 Err(refused) => {
                     told.outcome(Err(refused));
@@ -152,7 +138,7 @@ impl Sender {
         let mut next = Some(first);
         while let Some(send) = next {
             let one = if self.is_known(way, &send, &prepared) {
-                let share = self.budget.reserve(cost(&send.payload, send.key.as_deref()));
+                let share = self.parts.budget.reserve(cost(&send.payload, send.key.as_deref()));
                 Ok(Prepared::Known(Box::new(send), share))
             } else {
                 self.prepare(way, send, now.into_std(), wall)
@@ -166,7 +152,7 @@ impl Sender {
             }
             next = rest.next_if(|send| way.is_of(send));
         }
-        let mut receipts = self.receipts.entering();
+        let mut receipts = self.parts.receipts.entering();
         for one in prepared {
             run.enter(way, one, &mut receipts);
         }
@@ -176,7 +162,8 @@ impl Sender {
     /// Whether the idempotency key of a message has one already, or one that is about to be entered.
     fn is_known(&self, way: &Way, send: &Send, before: &[Prepared]) -> bool {
         send.idempotency_key.as_deref().is_some_and(|key| {
-            before.iter().any(|one| one.key() == Some(key)) || self.receipts.first_of(&way.runtime.name, key).is_some()
+            before.iter().any(|one| one.key() == Some(key))
+                || self.parts.receipts.first_of(&way.runtime.name, key).is_some()
         })
     }
 
@@ -207,19 +194,19 @@ impl Sender {
 
     /// Whether the daemon can take so many bytes for this endpoint now; the share of its memory that they get.
     fn admit(&self, way: &Way, bytes: usize) -> Result<Share, Refused> {
-        if self.endpoints.is_draining() {
+        if self.parts.endpoints.is_draining() {
             return Err(Refused::Draining);
         }
         if way.config.link.outbox.durable
-            && let Some(why) = self.spool.closed()
+            && let Some(why) = self.parts.spool.closed()
         {
             return Err(Refused::Store(why));
         }
-        self.budget.reserve(bytes).ok_or_else(|| self.full())
+        self.parts.budget.reserve(bytes).ok_or_else(|| self.full())
     }
 
     fn full(&self) -> Refused {
-        Refused::Budget { used: self.budget.used(), limit: self.budget.limit() }
+        Refused::Budget { used: self.parts.budget.used(), limit: self.parts.budget.limit() }
     }
 
     /// What a caller is told in the end.
@@ -228,7 +215,7 @@ impl Sender {
         let outcome = self.decided(accepted).await;
         if let (true, Ok(receipt)) = (wants_proof, &outcome)
             && receipt.state < State::Confirmed
-            && let Some(slot) = self.endpoints.slot(&receipt.endpoint, receipt.link)
+            && let Some(slot) = self.parts.endpoints.slot(&receipt.endpoint, receipt.link)
         {
             // A task that has ended has told the ends of its messages.
             let _ = slot.orders.send(Box::new(Order::Want(receipt.id))).await;
@@ -282,7 +269,7 @@ impl Sender {
         match verdict {
             // One that ended at once is shown when the disk knows of it.
             Verdict::Accepted if way.config.link.outbox.durable => {
-                Ok(self.receipts.settle(receipt.id, State::Stored, Duration::MAX).await.unwrap_or(receipt))
+                Ok(self.parts.receipts.settle(receipt.id, State::Stored, Duration::MAX).await.unwrap_or(receipt))
             }
             Verdict::Accepted => Ok(self.taken(receipt)),
             Verdict::Refused(refusal) => Err(way.turned_away(&receipt, refusal)),
@@ -292,7 +279,7 @@ impl Sender {
 
     /// The receipt as it is by now, for it may have moved on already.
     fn taken(&self, receipt: Receipt) -> Receipt {
-        self.receipts.get(receipt.id).unwrap_or(receipt)
+        self.parts.receipts.get(receipt.id).unwrap_or(receipt)
     }
 }
 

@@ -17,26 +17,22 @@ use tokio::time::Instant;
 
 use super::{
     Draining, Left, Orphans,
-    dead::DeadLetters,
-    endpoints::Endpoints,
     gatekeeper::PoolGate,
     inbox_writer::{self, seal},
-    receipts::Receipts,
+    parts::Parts,
     runtime::{EndpointRuntime, Task},
     send,
     slot::{Sinks, Slot},
-    spool::{Reclaimed, Spool},
+    spool::Reclaimed,
 };
 use crate::clock::Moment;
 use crate::{
     config::{self, Action, Config, Endpoint, Loaded, Plan, Step},
     hub::Hub,
     link::{self, Dialer, Inbound, Order},
-    observe::{Families, Spans},
     store::{Record, Store},
 };
 use wskeeper_core::{
-    budget::Budget,
     event::LinkId,
     link::{Input, Link},
     message::Message,
@@ -55,41 +51,22 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Who starts, changes and ends links.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    parts: Parts,
+    parts: Arc<Parts>,
     /// One reload at a time, and no operator's change of the store beside it.
     applying: tokio::sync::Mutex<()>,
     /// Steps that reloads have taken.
     steps: AtomicU64,
-    /// The least cursor with which an inbox of this run begins.
-    first_cursor: u64,
     /// Chance, one number for each task of a link.
     seed: AtomicU64,
 }
 
-/// What links are made with.
-#[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) endpoints: Arc<Endpoints>,
-    pub(super) receipts: Arc<Receipts>,
-    pub(super) spool: Arc<Spool>,
-    pub(super) dead: Arc<DeadLetters>,
-    pub(super) gate: Arc<PoolGate>,
-    pub(super) families: Arc<Families>,
-    pub(super) budget: Arc<Budget>,
-    /// The pool's own log: every endpoint's events but messages.
-    pub(super) log: Arc<Hub>,
-    /// Where spans go, if anywhere.
-    pub(super) spans: Option<Arc<Spans>>,
-}
-
 impl Supervisor {
     /// Nobody's yet: [`Supervisor::apply`] makes the first links. `seed` fixes all chance.
-    pub(super) fn new(parts: Parts, first_cursor: u64, seed: u64) -> Arc<Self> {
+    pub(super) fn new(parts: Arc<Parts>, seed: u64) -> Arc<Self> {
         Arc::new(Self {
             parts,
             applying: tokio::sync::Mutex::default(),
             steps: AtomicU64::new(0),
-            first_cursor,
             seed: AtomicU64::new(seed),
         })
     }
@@ -343,7 +320,7 @@ impl Supervisor {
 
     /// The first cursor of an inbox that begins now: above those of one that had the endpoint's name before.
     fn next_cursor(&self) -> u64 {
-        first_cursor(SystemTime::now()).max(self.first_cursor)
+        first_cursor(SystemTime::now()).max(self.parts.first_cursor)
     }
 
     /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left, by

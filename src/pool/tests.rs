@@ -52,7 +52,7 @@ async fn counted(registry: &Registry) -> Pool {
 
 /// The next `count` attempts of the faulty link panic, and it is told to begin one.
 async fn break_down(pool: &Pool, count: u32) {
-    pool.inner.endpoints.get("faulty").expect("it is configured").faults.store(count, Ordering::SeqCst);
+    pool.inner.parts.endpoints.get("faulty").expect("it is configured").faults.store(count, Ordering::SeqCst);
     // The task panics before it can answer.
     let _ = pool.command("faulty", 0, Verb::Resume).await;
 }

@@ -208,7 +208,7 @@ impl Watchdog {
         let (mut asked, mut number) = (Vec::new(), 0);
         let mut missed = BTreeMap::new();
         let known = OnceCell::new();
-        let runtimes = inner.endpoints.all();
+        let runtimes = inner.parts.endpoints.all();
         for runtime in runtimes {
             for task in runtime.tasks().iter() {
                 let id = &task.slot.id;
@@ -220,7 +220,7 @@ impl Watchdog {
                     Verdict::Well => {}
                     Verdict::Overdue(late) => return Err(Wedged::Overdue(id.clone(), late)),
                     Verdict::Adrift => return Err(Wedged::Adrift(id.clone(), rest.phase, rest.reason)),
-                    Verdict::AsksToBeLetIn if known.get_or_init(|| inner.gate.0.waiting()).contains(id) => {}
+                    Verdict::AsksToBeLetIn if known.get_or_init(|| inner.parts.gate.0.waiting()).contains(id) => {}
                     // It may have been let in this very moment: then it has moved by the next look.
                     Verdict::AsksToBeLetIn if self.missed.get(id) != Some(&rest.since) => {
                         missed.insert(id.clone(), rest.since);
@@ -242,8 +242,14 @@ impl Watchdog {
 fn follow_step(inner: &Inner, last: Option<(u64, Instant)>, now: Instant) -> Result<Option<(u64, Instant)>, Wedged> {
     let Some(step) = inner.supervisor.under_way() else { return Ok(None) };
     let Some((_, since)) = last.filter(|(seen, _)| *seen == step) else { return Ok(Some((step, now))) };
-    let longest =
-        inner.endpoints.running().values().map(|runtime| runtime.config().link.close_timeout).max().unwrap_or_default();
+    let longest = inner
+        .parts
+        .endpoints
+        .running()
+        .values()
+        .map(|runtime| runtime.config().link.close_timeout)
+        .max()
+        .unwrap_or_default();
     let still = now.saturating_duration_since(since);
     if still > STEP.saturating_add(longest) { Err(Wedged::Reload(still)) } else { Ok(Some((step, since))) }
 }

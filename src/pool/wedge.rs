@@ -13,7 +13,7 @@ impl Pool {
     /// Holds what every look at the links needs, and never returns.
     #[cfg(debug_assertions)]
     pub fn wedge_the_supervisor(&self) {
-        let _held = self.inner.endpoints.running();
+        let _held = self.inner.parts.endpoints.running();
         loop {
             std::thread::park();
         }
@@ -21,7 +21,7 @@ impl Pool {
 
     /// The tasks of the first endpoint's links rest from now on, and never wake.
     pub fn wedge_an_endpoint(&self) {
-        if let Some(runtime) = self.inner.endpoints.running().values().next() {
+        if let Some(runtime) = self.inner.parts.endpoints.running().values().next() {
             runtime.is_wedged.store(true, Ordering::SeqCst);
         }
     }

@@ -5,7 +5,9 @@
 
 use crate::{
     config::{Endpoint, Template},
-    link::{RedirectTrouble, TlsTrouble, UpgradeTrouble, lacks_certificate, redirected_to, timed_out, was_read},
+    link::{
+        RedirectTrouble, TlsTrouble, UpgradeTrouble, lacked_room, lacks_certificate, redirected_to, timed_out, was_read,
+    },
     observe::words,
     pool::LinkView,
 };
@@ -30,6 +32,11 @@ pub(super) fn about_end(view: &LinkView, closed: &Closed, config: &Endpoint) -> 
         | Cause::Upgrade
         | Cause::Subprotocol => {
             return about_attempt(view, closed, config);
+        }
+        Cause::TooBig if lacked_room(&closed.detail) => {
+            "What waits in the daemon has used up limits.memory: raise it, or lower inbox.max_message and inbox.max_bytes where peers \
+             send more than is needed."
+                .into()
         }
         Cause::TooBig => format!(
             "Raise inbox.max_message, now {}, if the peer may send messages of that size.",

@@ -71,23 +71,9 @@ fn unanswered(view: &LinkView, policy: &Policy) -> Option<(u32, SystemTime)> {
 fn short_lives(view: &LinkView) -> Option<(&Closed, u32)> {
     let (closed, _) = view.last_close.as_deref()?;
     let times = ends::in_a_row(view);
-    let is_of_a_connection = match closed.cause {
-        Cause::Remote | Cause::Reset | Cause::PongTimeout | Cause::Mute | Cause::Protocol | Cause::TooBig => true,
-        Cause::Secret
-        | Cause::Dns
-        | Cause::Connect
-        | Cause::Tls
-        | Cause::Proxy
-        | Cause::Upgrade
-        | Cause::Subprotocol
-        | Cause::Script
-        | Cause::Operator
-        | Cause::Reload
-        | Cause::Rotate
-        | Cause::Shutdown => false,
-    };
+    let is_ours = matches!(closed.cause, Cause::Operator | Cause::Reload | Cause::Rotate | Cause::Shutdown);
     let is_stable = view.attempt <= ends::REPEATED;
-    (is_of_a_connection && !is_stable && times >= ends::REPEATED).then_some((closed, times))
+    (!is_ours && !closed.cause.is_of_attempt() && !is_stable && times >= ends::REPEATED).then_some((closed, times))
 }
 
 fn about_proofs(view: &LinkView, config: &Endpoint) -> String {

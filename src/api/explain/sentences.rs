@@ -3,7 +3,7 @@
 use super::open;
 use crate::{
     api::wire,
-    link::was_read,
+    link::{lacked_room, was_read},
     observe::{visible, words},
     pool::LinkView,
 };
@@ -93,37 +93,15 @@ pub(super) fn ended(closed: &Closed) -> String {
     let detail = if detail.is_empty() { String::new() } else { format!(": {}", visible(detail)) };
     let cause = if *cause == Cause::Secret && was_read(&closed.detail) {
         "the value of a reference cannot be used"
+    } else if lacked_room(&closed.detail) {
+        "a message could not be kept"
     } else {
         words::cause(*cause)
     };
-    if was_attempt(closed.cause) {
+    if closed.cause.is_of_attempt() {
         return format!("It failed: {cause}{detail}.");
     }
     format!("It ended {clean}, with {code}{reason}: {cause}{detail}.")
-}
-
-/// Whether what ended had not been open yet.
-fn was_attempt(cause: Cause) -> bool {
-    match cause {
-        Cause::Secret
-        | Cause::Dns
-        | Cause::Connect
-        | Cause::Tls
-        | Cause::Proxy
-        | Cause::Upgrade
-        | Cause::Subprotocol => true,
-        Cause::Remote
-        | Cause::Operator
-        | Cause::Reload
-        | Cause::Rotate
-        | Cause::Shutdown
-        | Cause::Script
-        | Cause::PongTimeout
-        | Cause::Mute
-        | Cause::Protocol
-        | Cause::TooBig
-        | Cause::Reset => false,
-    }
 }
 
 /// The row of the outcome table that decided, where one had to.

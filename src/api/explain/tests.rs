@@ -72,6 +72,12 @@ fn every_failure_has_its_advice_and_none_shows_a_secret() {
 #[test]
 fn advice_names_the_setting_with_its_value() {
     assert!(told(Cause::TooBig, 1006, None, "inbox = { max_message = \"2MiB\" }").contains("now 2.0 MiB"));
+    let no_room = detailed(Cause::TooBig, "limits.memory has no room for the rest of a message");
+    let told_of = advice(&no_room, &config(""), None).join(" ");
+    assert!(told_of.contains("limits.memory: raise it") && !told_of.contains("now 1.0 MiB"), "{told_of}");
+    let (closed, _) = no_room.last_close.as_deref().expect("it ended");
+    let ended = sentences::ended(closed);
+    assert!(ended.contains("could not be kept") && !ended.contains("larger than"), "{ended}");
     assert!(told(Cause::Remote, 1009, None, "outbox = { max_message = \"64KiB\" }").contains("now 64.0 KiB"));
     let expired = detailed(Cause::Tls, "the server's certificate has expired");
     let told_of = advice(&expired, &config("tls = { server_name = \"inner\" }"), None).join(" ");

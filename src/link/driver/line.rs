@@ -5,6 +5,7 @@
 
 use std::{
     mem,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -12,7 +13,6 @@ use std::{
 use super::{BATCH, Driver};
 use crate::link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket};
 use wskeeper_core::{
-    close::{Cause, TOO_BIG},
     link::{ConnectionInput, Input, Lane, Received},
     message::Payload,
 };
@@ -156,26 +156,16 @@ impl<D: Dial> Driver<D> {
         true
     }
 
-    /// What has arrived of a message that is not whole has its share of the process's memory, as history has; where there is none the
-    /// connection fails, and nobody else's does.
+    /// What has arrived of a message that is not whole has its share of the process's memory; where there is none the connection fails,
+    /// and nobody else's does.
     fn count_arriving(&mut self, now: Instant, lane: Lane) {
         let Line::Open(socket) = self.line(lane) else { return };
-        let Some((begun, share)) = socket.arriving() else { return };
-        let share = share.take();
-        let mut share = share.unwrap_or_else(|| Box::new(self.host.lease()));
-        let mut has_room = share.resize(begun);
-        if !has_room {
-            share.claim(begun);
-            has_room = share.resize(begun);
-        }
-        let Line::Open(socket) = self.line(lane) else { return };
-        if let Some((_, held)) = socket.arriving() {
-            *held = Some(share);
-        }
-        if !has_room {
-            socket.discard();
-            let detail = "limits.memory has no room for the rest of a message".into();
-            self.follow(now, lane, Arrival::Violation { code: TOO_BIG, cause: Cause::TooBig, detail });
+        let Some(bytes) = socket.arriving() else { return };
+        let host = Arc::clone(&self.host);
+        if let Line::Open(socket) = self.line(lane)
+            && let Some(refusal) = socket.hold(bytes, || host.lease())
+        {
+            self.follow(now, lane, refusal);
         }
     }
 

@@ -70,7 +70,7 @@ async fn held(pool: &Pool) -> u64 {
 }
 
 fn is_free(pool: &Pool, key: &str) -> bool {
-    pool.inner.receipts.first_of(&"e".into(), key).is_none()
+    pool.inner.parts.receipts.first_of(&"e".into(), key).is_none()
 }
 
 /// What one heard who was not cut off is what all hear.
@@ -195,7 +195,7 @@ async fn a_dead_letter_that_is_retried_by_two_of_whom_one_hangs_up_is_sent_once_
     for (number, cut) in (1..).zip(cuts()) {
         let id = MessageId(number);
         let now = SystemTime::now();
-        pool.inner.dead.bury(DeadLetter {
+        pool.inner.parts.dead.bury(DeadLetter {
             id,
             endpoint: "e".into(),
             link: 0,

@@ -29,7 +29,7 @@ async fn pool(text: &str) -> Pool {
 
 /// Whether the links of the first endpoint all rest like that.
 fn all_of_a(pool: &Pool, so: impl Fn(Rest) -> bool) -> bool {
-    (0..3).all(|index| so(pool.inner.endpoints.slot("a", index).expect("it is configured").rest()))
+    (0..3).all(|index| so(pool.inner.parts.endpoints.slot("a", index).expect("it is configured").rest()))
 }
 
 fn a0() -> LinkId {
@@ -101,7 +101,7 @@ async fn of_many_links_each_is_asked_in_its_turn() {
         pool.command("a", index, Verb::Pause).await.expect("the link obeys");
     }
     // The last one hears nothing any more.
-    let last = pool.inner.endpoints.slot("a", 299).expect("it is configured");
+    let last = pool.inner.parts.endpoints.slot("a", 299).expect("it is configured");
     while last.orders.try_send(Box::new(Order::Disk)) {}
     let mut watchdog = pool.watchdog(TOLERANCE);
     let asked: Vec<usize> = [0; 4].map(|_| watchdog.look_at_all(now()).expect("all rest").len()).into();
@@ -115,7 +115,7 @@ async fn of_many_links_each_is_asked_in_its_turn() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_has_ended_under_its_link_is_found() {
     let pool = pool(DOWN).await;
-    pool.inner.endpoints.get("a").expect("it is configured").tasks()[0].handle.abort();
+    pool.inner.parts.endpoints.get("a").expect("it is configured").tasks()[0].handle.abort();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(pool.watchdog(TOLERANCE).examine().await, Err(Wedged::Ended(a0())));
 }
@@ -170,7 +170,7 @@ async fn a_link_that_waits_for_admission_is_well_until_the_gatekeeper_forgets_it
         assert_eq!(watchdog.examine().await, Ok(()));
     }
     assert!(waits(&pool), "the look was at a link that waits");
-    pool.inner.gate.0.forget_all();
+    pool.inner.parts.gate.0.forget_all();
     assert_eq!(watchdog.examine().await, Ok(()), "it may have been let in this very moment");
     assert!(matches!(watchdog.examine().await, Err(Wedged::Forgotten(_))));
 }

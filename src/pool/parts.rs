@@ -1,0 +1,62 @@
+//! What a pool keeps, each part in its own room: made once, and shared by those who act on it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{
+    dead::DeadLetters,
+    endpoints::Endpoints,
+    gatekeeper::{Gatekeeper, PoolGate},
+    receipts::Receipts,
+    spool::Spool,
+    supervisor,
+};
+use crate::{
+    config::Config,
+    hub::{Hub, Inboxes},
+    observe::{Families, Spans},
+};
+use wskeeper_core::{budget::Budget, inbox};
+
+/// The parts of a pool.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) spool: Arc<Spool>,
+    pub(super) dead: Arc<DeadLetters>,
+    pub(super) gate: Arc<PoolGate>,
+    pub(super) families: Arc<Families>,
+    pub(super) budget: Arc<Budget>,
+    /// The pool's own log: every endpoint's events but messages.
+    pub(super) log: Arc<Hub>,
+    /// Where spans go, if anywhere.
+    pub(super) spans: Option<Arc<Spans>>,
+    /// The least cursor with which an inbox of this run begins.
+    pub(super) first_cursor: u64,
+}
+
+/// Events that the pool's own log keeps.
+const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_message: 0, durable: false };
+
+impl Parts {
+    /// Those of a pool without endpoints yet, whatever `config` names.
+    pub(super) fn new(config: &Config, families: Arc<Families>, spans: Option<Arc<Spans>>) -> Arc<Self> {
+        let budget = Budget::with_holders(config.limits.memory, Box::<Inboxes>::default());
+        let endpoints = Endpoints::new(config);
+        let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families), Arc::downgrade(&endpoints));
+        let receipts = Receipts::new(config.limits.receipts);
+        let first_cursor = supervisor::first_cursor(SystemTime::now());
+        Arc::new(Self {
+            endpoints,
+            spool: Spool::new(Arc::clone(&receipts)),
+            receipts,
+            dead: Arc::default(),
+            gate: Arc::new(PoolGate(gate)),
+            families,
+            log: Hub::new(LOG, 1, &budget, first_cursor),
+            budget,
+            spans,
+            first_cursor,
+        })
+    }
+}
