@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use super::{Shared, body, browser, openapi, page, problem::Problem, tokens::Ruling, wire};
-use crate::config::{Api, Config, Scope, Secret};
+use crate::config::{Api, Scope, Secret};
 
 /// Without tokens, everyone may do everything.
 static ALL: LazyLock<Arc<[Scope]>> = LazyLock::new(|| [Scope::Read, Scope::Send, Scope::Admin].into());
@@ -146,9 +146,8 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, n
 
 /// Looks at a request that a router has found the route of. Some are answered at once.
 async fn enter(shared: &Shared, head: &mut Parts) -> Result<Option<Response>, Problem> {
-    let config = shared.pool.config();
-    browser::look(&config.api, shared.bound, head)?;
     if browser::is_preflight(head) {
+        browser::look(&shared.pool.config().api, shared.bound, head)?;
         return Ok(Some(browser::preflight(head)));
     }
     let route = head.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
@@ -158,36 +157,35 @@ async fn enter(shared: &Shared, head: &mut Parts) -> Result<Option<Response>, Pr
         None => Need::Any,
     };
     let endpoint = route.and_then(|route| endpoint_of(route, head.uri.path()));
-    if need != Need::Open {
-        let grant = permit(shared, &config, &head.headers, need, endpoint.as_deref()).await?;
+    if let Some(grant) = admit(shared, head, need, endpoint.as_deref()).await? {
         let given = bearer(&head.headers).map(Secret::new);
         let asked = Arc::new((need, endpoint.map(|endpoint| endpoint.into_owned().into()), given));
         let (bound, rulings) = (shared.bound, shared.keys.rulings());
         head.extensions.insert(Pass { asked, needs_admin: false, bound, rulings });
         head.extensions.insert(grant);
     }
-    body::look_at_coding(&head.headers)?;
     Ok(None)
 }
 
-/// The same for a send whose route is known.
-pub(super) async fn admit_send(shared: &Shared, head: &Parts, endpoint: &str) -> Result<(), Problem> {
-    let config = shared.pool.config();
-    browser::look(&config.api, shared.bound, head)?;
-    permit(shared, &config, &head.headers, Need::Send, Some(endpoint)).await?;
-    body::look_at_coding(&head.headers)
-}
-
-async fn permit(
+/// Whether a request may come in that needs this; `None`: nobody is asked who comes.
+pub(super) async fn admit(
     shared: &Shared,
-    config: &Arc<Config>,
-    headers: &HeaderMap,
+    head: &Parts,
     need: Need,
     endpoint: Option<&str>,
-) -> Result<Grant, Problem> {
-    let secrets = if config.api.tokens.is_empty() { None } else { Some(shared.keys.secrets(config).await) };
-    let secrets = secrets.as_deref().unwrap_or_default();
-    authorize(&config.api, shared.bound, secrets, bearer(headers), need, endpoint)
+) -> Result<Option<Grant>, Problem> {
+    let config = shared.pool.config();
+    let api = &config.api;
+    browser::look(api, shared.bound, head)?;
+    let grant = if need == Need::Open {
+        None
+    } else {
+        let secrets = if api.tokens.is_empty() { None } else { Some(shared.keys.secrets(&config).await) };
+        let secrets = secrets.as_deref().unwrap_or_default();
+        Some(authorize(api, shared.bound, secrets, bearer(&head.headers), need, endpoint)?)
+    };
+    body::look_at_coding(&head.headers)?;
+    Ok(grant)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

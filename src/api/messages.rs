@@ -1,14 +1,14 @@
 //! Sending a message, and what became of it.
 //!
-//! The body of a send is the message as it is. Almost every request is one, so it is found before the router looks for it:
-//! [`take`] is what [`send`] is, without what a router does for it.
+//! The body of a send is the message as it is. What a reader would get wrong: almost every request is a send, so it is found before
+//! the router looks for it ([`sent_to`]); both then ask `access` the same, and call [`take`].
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
-    body::{Body, Bytes},
-    extract::{Path, RawQuery, State},
+    body::{Body, Bytes, HttpBody},
+    extract::{Path, State},
     response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,10 +16,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 
 use super::{
     Shared,
-    access::{self, Grant},
+    access::Grant,
     body::message,
     convert,
-    linger::Lingering,
     problem::{Problem, answer, in_json},
     query::Params,
 };
@@ -57,35 +56,33 @@ const KEY_MAX: usize = 512;
         (status = 200, description = "The awaited state was reached.", body = super::wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn send(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
+    Path(name): Path<Arc<str>>,
+    request: axum::extract::Request,
 ) -> Result<Response, Problem> {
-    let body = message(body, &shared, &name).await?;
-    let wish = Wish::read(&name, query.as_deref(), &headers, body)?;
-    Ok(wish.fulfil(&shared.pool, headers).await?.map(Body::from))
-}
-
-/// Whether [`send`] is asked for, in the plain form that almost all callers use.
-pub(super) fn is_send<B>(request: &Request<B>) -> bool {
-    request.method() == Method::POST && addressee(request.uri().path()).is_some()
-}
-
-/// The endpoint that a message is sent to, where its name needs no decoding.
-fn addressee(path: &str) -> Option<&str> {
-    let name = path.strip_prefix("/v1/endpoints/")?.strip_suffix("/messages")?;
-    (!name.is_empty() && !name.contains(['/', '%'])).then_some(name)
-}
-
-/// As [`send`], without what a router does for it: futures in boxes, and services that are cloned.
-pub(super) async fn take(shared: &Shared, request: Request<Lingering>) -> Result<Response<Bytes>, Problem> {
     let (head, body) = request.into_parts();
-    let name = addressee(head.uri.path()).unwrap_or_default();
-    access::admit_send(shared, &head, name).await?;
-    let body = message(body, shared, name).await?;
+    Ok(take(&shared, name, head, body).await?.map(Body::from))
+}
+
+/// The endpoint that a request sends a message to, in the plain form that almost all callers use: its name needs no decoding.
+pub(super) fn sent_to<B>(request: &Request<B>) -> Option<Arc<str>> {
+    let name = request.uri().path().strip_prefix("/v1/endpoints/")?.strip_suffix("/messages")?;
+    let is_plain = request.method() == Method::POST && !name.is_empty() && !name.contains(['/', '%']);
+    is_plain.then(|| name.into())
+}
+
+/// Takes a message whose sender was let in.
+pub(super) async fn take<B>(
+    shared: &Shared,
+    name: Arc<str>,
+    head: Parts,
+    body: B,
+) -> Result<http::Response<Bytes>, Problem>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
+    let body = message(body, shared, &name).await?;
     let Parts { uri, headers, .. } = head;
-    let wish = Wish::read(addressee(uri.path()).unwrap_or_default(), uri.query(), &headers, body)?;
+    let wish = Wish::read(name, uri.query(), &headers, body)?;
     // The head is a part of the connection's buffer, which serves again only when nobody holds a part of it.
     drop(uri);
     wish.fulfil(&shared.pool, headers).await
@@ -99,7 +96,7 @@ struct Wish {
 }
 
 impl Wish {
-    fn read(name: &str, query: Option<&str>, headers: &HeaderMap, body: Bytes) -> Result<Self, Problem> {
+    fn read(endpoint: Arc<str>, query: Option<&str>, headers: &HeaderMap, body: Bytes) -> Result<Self, Problem> {
         let params = Params::read(query, &["type", "key", "ttl", "link", "wait", "timeout"])?;
         let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(headers), Ok)?;
         let wanted =
@@ -107,7 +104,7 @@ impl Wish {
         let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
         let idempotency_key = headers.get(&IDEMPOTENCY_KEY).map(idempotency_key).transpose()?;
         let send = Send {
-            endpoint: name.into(),
+            endpoint,
             link: params.parse("link", "the number of a link")?,
             key: params.get("key").map(ordering_key).transpose()?,
             ttl: params.duration("ttl")?,
@@ -120,7 +117,7 @@ impl Wish {
     }
 
     /// Sends; the map of the request's headers has room for those of the answer.
-    async fn fulfil(self, pool: &Pool, mut headers: HeaderMap) -> Result<Response<Bytes>, Problem> {
+    async fn fulfil(self, pool: &Pool, mut headers: HeaderMap) -> Result<http::Response<Bytes>, Problem> {
         headers.clear();
         let (status, receipt) = deliver(pool, self.send, self.wanted, self.timeout).await?;
         let location = [b"/v1/messages/", &receipt.id.digits()[..]].concat();

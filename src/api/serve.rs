@@ -7,7 +7,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, HttpBody as _},
+    body::{Body, Bytes, HttpBody as _},
     response::IntoResponse,
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
@@ -27,7 +27,9 @@ use tokio_util::either::Either;
 use tower::ServiceExt;
 
 use super::{
-    Listener, Problem, Shared, browser,
+    Listener, Problem, Shared,
+    access::{self, Need},
+    browser,
     busy::{Answer, Busy, Visits},
     linger::Lingering,
     listen::Accepted,
@@ -232,8 +234,8 @@ impl Door {
         }
         let response = match &self.place {
             None if !ALWAYS.contains(&request.uri().path()) => full().into_response(),
-            // What is asked most is found before the router looks for it.
-            Some(_) if messages::is_send(&request) => match messages::take(&self.house.shared, request).await {
+            // What is asked most is found before the router looks for it: a router needs futures in boxes, and clones its services.
+            Some(_) if let Some(endpoint) = messages::sent_to(&request) => match self.send(endpoint, request).await {
                 Ok(response) => return response.map(|bytes| Answer::whole(bytes, busy)),
                 Err(problem) => problem.into_response(),
             },
@@ -247,6 +249,14 @@ impl Door {
             }
         };
         self.counted(response, busy)
+    }
+
+    /// As the router does it, with its layers.
+    async fn send(&self, endpoint: Arc<str>, request: Request<Lingering>) -> Result<Response<Bytes>, Problem> {
+        let shared = &self.house.shared;
+        let (head, body) = request.into_parts();
+        access::admit(shared, &head, Need::Send, Some(&endpoint)).await?;
+        messages::take(shared, endpoint, head, body).await
     }
 
     /// A long answer needs room; what is shared has it already.
