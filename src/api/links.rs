@@ -143,7 +143,7 @@ pub(super) async fn close(
     command(&shared, &name, &index, Verb::Close(frame)).await
 }
 
-/// Closes the connection, if there is one, and dials again at once; a wait, for the backoff or at the door, is cut short.
+/// Closes the connection, if there is one, and dials again at once; a wait, for the backoff or for admission, is cut short.
 #[cfg_attr(test, utoipa::path(post, path = "/v1/links/{name}/{index}/reconnect", tag = "links", operation_id = "reconnect",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
@@ -164,7 +164,7 @@ pub(super) async fn pause(State(shared): State<Arc<Shared>>, Path((name, index))
     command(&shared, &name, &index, Verb::Pause).await
 }
 
-/// Leaves `paused` or `parked` and dials; a wait, for the backoff or at the door, is cut short.
+/// Leaves `paused` or `parked` and dials; a wait, for the backoff or for admission, is cut short.
 #[cfg_attr(test, utoipa::path(post, path = "/v1/links/{name}/{index}/resume", tag = "links", operation_id = "resume",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),

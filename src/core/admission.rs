@@ -1,143 +1,213 @@
-//! Who may dial now: limits over the whole pool, so that a start-up or a storm is spread.
+//! Who may dial, where and when: limits over the whole pool, and before them what is known of addresses that are down.
 //!
-//! A ticket is an attempt that has resolved its addresses. It waits in a line for each of them and is granted the first
-//! that has a place; so a blocked address holds up nobody who can go elsewhere, and ten thousand tickets for one address
-//! cost a grant no more than one does.
+//! `limits` spreads attempts (how many to an address, altogether, a second). `outages` is a circuit breaker: while an address is
+//! down one link at a time probes it with a whole upgrade, because a balancer accepts connections for servers that are gone. The
+//! other links are `held` without an attempt, so their backoff does not grow. Once the address is back they all go, as fast as the
+//! limits let them; so do those that its server had asked to come later. A link with an operator's order is not held: it probes
+//! itself. A link that was held asks again before it dials, with the addresses that its name has by then. A link with other URLs
+//! goes on to the next one instead of being held, once round; then it is held until a link of its endpoint gets in anywhere.
+//! `prepare` limits how many links of an endpoint evaluate secrets and look up names before they come here.
+//!
+//! What a reader would get wrong: there are two ways to be down. What TCP says speaks for the address, and so for all endpoints.
+//! What comes after it (a reset before the answer, silence, 502, 503) may be the fault of one service behind a shared address, so
+//! it speaks for the endpoint at that address only. An answer that refuses one link (401, 404) speaks for neither: the server is there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Instant,
 };
 
-use super::clock::Clock;
+use held::Held;
+use limits::Limits;
+use outages::{Outages, Scope};
 
-/// The pool's limits on attempts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
-    /// Connections CONNECTING to one IP address and port (RFC 6455 §4.1 demands 1).
-    pub per_host: usize,
-    /// Connections CONNECTING altogether.
-    pub total: usize,
-    /// New attempts a second, evenly spaced; `None`: no limit.
-    pub rate: Option<f64>,
+use super::event::{LinkId, RetryAfter};
+
+pub use limits::Policy;
+
+pub mod prepare;
+
+mod held;
+mod limits;
+mod outages;
+
+/// What an attempt says about where it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It answers, be it with a refusal.
+    Up,
+    /// TCP does not reach it.
+    Unreachable,
+    /// It was not tried: the name does not lead there any more.
+    Moved,
+    /// TCP reaches it, and no answer comes, or one that says to come later: after this time, where it says so.
+    Failing(Option<RetryAfter>),
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self { per_host: 1, total: 64, rate: None }
-    }
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// By whom.
+    pub link: LinkId,
+    /// To be let in at one of these, the first that is free.
+    pub addresses: Vec<SocketAddr>,
+    /// By an operator's dismissal: it is not held.
+    pub urgent: bool,
+    /// Where else its link can go.
+    pub elsewhere: Elsewhere,
 }
 
-/// However low the rate, the next attempt is let go after this.
-const LONGEST: Duration = Duration::from_hours(1);
+/// Whether a link has other URLs to go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It has none.
+    Nowhere,
+    /// It has, and has not asked there yet: instead of being held it is sent there.
+    Untried,
+    /// It has asked there, and is to be held here; when a link of its endpoint gets in anywhere it asks again.
+    Tried,
+}
 
+/// Why a request waits no more without being let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dismissal {
+    /// Ask again, with the addresses that the name has now.
+    Again,
+    /// All that was asked for is down: ask at another URL.
+    Elsewhere,
+}
+
+/// A request that waits.
 #[derive(Debug)]
-struct Request {
+struct Waiting {
+    link: LinkId,
     addresses: Vec<SocketAddr>,
-    extra: bool,
+    elsewhere: Elsewhere,
+    /// By an outage; else it stands in line for the limits.
+    held: bool,
 }
 
-/// The lines, and who is CONNECTING.
+/// Admission of all links of a pool.
 #[derive(Debug)]
 pub struct Admission {
-    policy: Policy,
-    requests: BTreeMap<u64, Request>,
-    /// Tickets in line, first come first served, by address and by whether they are extra.
-    lines: BTreeMap<(SocketAddr, bool), BTreeSet<u64>>,
-    /// The head of each line whose address has a place, by whether the line is of extra tickets.
-    heads: BTreeMap<bool, BTreeSet<(u64, SocketAddr)>>,
-    busy: BTreeMap<SocketAddr, usize>,
-    connecting: usize,
-    /// The rate allows no attempt before this.
-    not_before: Instant,
+    limits: Limits,
+    requests: BTreeMap<u64, Waiting>,
+    held: Held,
+    outages: Outages,
+    /// Links that were asked to come later by a server that lets others in.
+    back: Vec<LinkId>,
+    /// To be said to these tickets.
+    dismissals: BTreeMap<u64, Dismissal>,
 }
 
 impl Admission {
-    /// Nobody waits, nobody dials.
+    /// Nobody waits, and nothing is known to be down.
     pub fn new(policy: Policy, now: Instant) -> Self {
         Self {
-            policy,
+            limits: Limits::new(policy, now),
             requests: BTreeMap::new(),
-            lines: BTreeMap::new(),
-            heads: BTreeMap::new(),
-            busy: BTreeMap::new(),
-            connecting: 0,
-            not_before: now,
+            held: Held::default(),
+            outages: Outages::default(),
+            back: Vec::new(),
+            dismissals: BTreeMap::new(),
         }
     }
 
     /// Follows new limits; who is CONNECTING stays so.
     pub fn set_policy(&mut self, policy: Policy, now: Instant) {
-        self.policy = policy;
-        self.not_before = self.not_before.min(now.later(self.spacing()));
-        let addresses: BTreeSet<_> = self.lines.keys().map(|(address, _)| *address).collect();
-        for address in addresses {
-            self.update(address, |_| {});
-        }
+        self.limits.set_policy(policy, now);
     }
 
-    /// Stands in line. `extra`: one more address of an attempt already admitted (RFC 8305), which counts for its address
-    /// alone. `ticket` must be larger than any before it.
-    pub fn ask(&mut self, ticket: u64, addresses: Vec<SocketAddr>, extra: bool) {
-        for address in &addresses {
-            self.update(*address, |lines| {
-                lines.entry((*address, extra)).or_default().insert(ticket);
-            });
-        }
-        self.requests.insert(ticket, Request { addresses, extra });
+    /// Asks to be let in. `ticket` must be larger than any before it, or one that was told to ask again.
+    pub fn ask(&mut self, now: Instant, ticket: u64, request: Request) {
+        let Request { link, addresses, urgent, elsewhere } = request;
+        self.requests.insert(ticket, Waiting { link, addresses, elsewhere, held: false });
+        self.enqueue(now, ticket, urgent);
     }
 
-    /// Leaves the line.
+    /// Asks for a further address of an attempt already let in (RFC 8305). It is not held: its attempt is the one that looks.
+    pub fn ask_extra(&mut self, ticket: u64, addresses: Vec<SocketAddr>) {
+        self.limits.ask(ticket, addresses, true);
+    }
+
+    /// Leaves.
     pub fn withdraw(&mut self, ticket: u64) {
-        let Some(request) = self.requests.remove(&ticket) else { return };
-        for address in request.addresses {
-            self.update(address, |lines| leave(lines, (address, request.extra), ticket));
+        self.limits.withdraw(ticket);
+        self.dismissals.remove(&ticket);
+        if let Some(request) = self.requests.remove(&ticket) {
+            self.held.remove(ticket, &request);
         }
+        self.outages.stop_probing(ticket);
     }
 
     /// The next ticket that may dial, and where. Its place is taken until `release`.
     pub fn poll_grant(&mut self, now: Instant) -> Option<(u64, SocketAddr)> {
-        let attempt = self.head(false).filter(|_| self.may_begin(now));
-        let (ticket, _) = self.head(true).into_iter().chain(attempt).min()?;
-        let request = self.requests.get(&ticket)?;
-        let extra = request.extra;
-        let address = request.addresses.iter().copied().find(|address| self.has_place(*address))?;
-        self.withdraw(ticket);
-        self.update(address, |_| {});
-        *self.busy.entry(address).or_default() += 1;
-        self.update(address, |_| {});
-        if !extra {
-            self.connecting += 1;
-            self.not_before = self.not_before.max(now).later(self.spacing());
-        }
+        self.send_to_probe(now);
+        let (ticket, address) = self.limits.poll_grant(now)?;
+        self.requests.remove(&ticket);
         Some((ticket, address))
     }
 
-    /// Gives a place back.
-    pub fn release(&mut self, address: SocketAddr, extra: bool) {
-        if let Some(count) = self.busy.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.busy.remove(&address);
+    /// An attempt is over at one of its addresses.
+    pub fn release(&mut self, now: Instant, grant: Grant<'_>, verdict: Option<Verdict>) {
+        let Grant { ticket, link, address, extra } = grant;
+        self.outages.stop_probing(ticket);
+        self.limits.release(address, extra);
+        let whole = (address, None);
+        let own = (address, Some(Arc::clone(&link.endpoint)));
+        match verdict {
+            None => {}
+            Some(Verdict::Up) => {
+                self.reopen([whole, own]);
+                self.follow(link);
+            }
+            Some(Verdict::Moved) => self.let_all_go(&own),
+            Some(Verdict::Unreachable) => self.shut(now, &whole, link, None),
+            Some(Verdict::Failing(wait)) => {
+                self.reopen([whole]);
+                self.shut(now, &own, link, wait);
             }
         }
-        if !extra {
-            self.connecting = self.connecting.saturating_sub(1);
-        }
-        self.update(address, |_| {});
     }
 
-    /// How many stand in line.
+    /// The next ticket that waits no more without being let in, and what it is told.
+    pub fn poll_dismissal(&mut self) -> Option<(u64, Dismissal)> {
+        self.dismissals.pop_first()
+    }
+
+    /// Takes the links that were asked to come later by a server that lets others in: their wait is over.
+    pub fn take_back(&mut self) -> Vec<LinkId> {
+        std::mem::take(&mut self.back)
+    }
+
+    /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.requests.len()
+        self.limits.waiting() + self.held.count()
     }
 
-    /// How many stand before a ticket in the shortest of its lines; `None`: it stands in none.
+    /// How many come before a ticket; `None`: it does not wait.
     pub fn ahead(&self, ticket: u64) -> Option<usize> {
-        let Request { addresses, extra } = self.requests.get(&ticket)?;
-        let lines = addresses.iter().filter_map(|address| self.lines.get(&(*address, *extra)));
-        lines.map(|line| line.range(..ticket).count()).min()
+        let Some(request) = self.requests.get(&ticket).filter(|request| request.held) else {
+            return self.limits.ahead(ticket);
+        };
+        self.held.ahead(ticket, request)
+    }
+
+    /// Since when all that a ticket waits for has been down, where that is what it waits for.
+    pub fn down_since(&self, ticket: u64) -> Option<Instant> {
+        let Waiting { link, addresses, held, .. } = self.requests.get(&ticket)?;
+        let since = |address: &SocketAddr| self.outages.of(link, *address).map(|outage| outage.since).min();
+        held.then(|| addresses.iter().filter_map(since).min()).flatten()
+    }
+
+    /// Who is waited for by a ticket that is held: who looks now, or who did last and when the next look is due.
+    pub fn awaited(&self, ticket: u64) -> Option<(&LinkId, Option<Instant>)> {
+        let Waiting { link, addresses, held: true, .. } = self.requests.get(&ticket)? else { return None };
+        let outages = addresses.iter().flat_map(|address| self.outages.of(link, *address));
+        let next = outages.map(|outage| (outage.probing.is_none().then_some(outage.next), outage));
+        next.min_by_key(|(next, _)| *next).map(|(next, outage)| (&outage.prober, next))
     }
 
     /// The addresses that a ticket waits for.
@@ -147,232 +217,147 @@ impl Admission {
 
     /// Attempts under way.
     pub fn connecting(&self) -> usize {
-        self.connecting
+        self.limits.connecting()
     }
 
     /// When the rate lets the next one go, where the rate alone holds it back.
+    pub fn held_by_rate(&self, now: Instant) -> Option<Instant> {
+        self.limits.poll_timeout(now)
+    }
+
+    /// When to call `poll_grant` though nothing has happened.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let held_back = self.not_before > now && self.connecting < self.policy.total && self.head(false).is_some();
-        held_back.then_some(self.not_before)
+        let looks = self.outages.to_probe().filter(|(scope, _)| self.held.has(scope));
+        // A look whose time has come waits for one that is under way elsewhere: its end is news.
+        let look = looks.map(|(_, next)| next).filter(|next| *next > now).min();
+        look.into_iter().chain(self.limits.poll_timeout(now)).min()
     }
 
-    fn may_begin(&self, now: Instant) -> bool {
-        self.connecting < self.policy.total && self.not_before <= now
-    }
-
-    fn has_place(&self, address: SocketAddr) -> bool {
-        self.busy.get(&address).is_none_or(|count| *count < self.policy.per_host)
-    }
-
-    fn head(&self, extra: bool) -> Option<(u64, SocketAddr)> {
-        self.heads.get(&extra)?.first().copied()
-    }
-
-    fn spacing(&self) -> Duration {
-        let spacing = |rate: f64| Duration::try_from_secs_f64(rate.recip()).unwrap_or(LONGEST).min(LONGEST);
-        self.policy.rate.map_or(Duration::ZERO, spacing)
-    }
-
-    /// Changes the lines of an address and brings their heads up to date.
-    fn update(&mut self, address: SocketAddr, change: impl FnOnce(&mut Lines)) {
-        for extra in [false, true] {
-            if let Some(head) = self.lines.get(&(address, extra)).and_then(BTreeSet::first) {
-                self.heads.entry(extra).or_default().remove(&(*head, address));
-            }
-        }
-        change(&mut self.lines);
-        if !self.has_place(address) {
+    /// Puts a request where it belongs: in line for those of its addresses that are not known to be down, or, where all are,
+    /// before the admission, unless it may look or can go elsewhere.
+    fn enqueue(&mut self, now: Instant, ticket: u64, urgent: bool) {
+        let Some(Waiting { link, addresses, elsewhere, .. }) = self.requests.get(&ticket) else { return };
+        let is_up = |address: &SocketAddr| self.outages.of(link, *address).next().is_none();
+        let (up, elsewhere): (Vec<_>, _) = (addresses.iter().copied().filter(is_up).collect(), *elsewhere);
+        if !up.is_empty() {
+            self.limits.ask(ticket, up, false);
             return;
         }
-        for extra in [false, true] {
-            if let Some(head) = self.lines.get(&(address, extra)).and_then(BTreeSet::first) {
-                self.heads.entry(extra).or_default().insert((*head, address));
+        if self.probe(now, ticket, urgent) {
+            return;
+        }
+        match elsewhere {
+            Elsewhere::Untried => self.dismiss(ticket, Dismissal::Elsewhere),
+            Elsewhere::Nowhere | Elsewhere::Tried => self.hold(ticket),
+        }
+    }
+
+    /// Lets a request look after its addresses, if it may look after one. An urgent one may, and is the one that looks from then on.
+    fn probe(&mut self, now: Instant, ticket: u64, urgent: bool) -> bool {
+        let Some(Waiting { link, addresses, .. }) = self.requests.get(&ticket) else { return false };
+        let free = self.outages.for_probe(now, link, addresses, urgent);
+        if free.is_empty() {
+            return false;
+        }
+        self.outages.probe(ticket, link, &free);
+        self.limits.ask(ticket, free, false);
+        true
+    }
+
+    /// Sends one of those who wait to each scope that is due for a look.
+    fn send_to_probe(&mut self, now: Instant) {
+        let due = self.outages.to_probe().filter(|(_, next)| *next <= now);
+        let due: Vec<Scope> = due.map(|(scope, _)| scope.clone()).collect();
+        for scope in due {
+            let mut first: Vec<u64> = self.held.of(&scope).filter_map(|line| line.first().copied()).collect();
+            first.sort_unstable();
+            // An endpoint of its own trouble does not keep the others from probing.
+            if let Some(ticket) = first.into_iter().find(|ticket| self.probe(now, *ticket, false)) {
+                self.let_in_line(ticket);
             }
         }
+    }
+
+    fn shut(&mut self, now: Instant, scope: &Scope, link: &LinkId, wait: Option<RetryAfter>) {
+        self.outages.forget_stale(now, |scope| self.held.has(scope));
+        let is_new = self.outages.shut(now, scope, link, wait);
+        if is_new {
+            // Who stands in line for it already comes back before the admission.
+            let hit = |request: &Waiting| {
+                let of_endpoint = scope.1.as_ref().is_none_or(|endpoint| *endpoint == request.link.endpoint);
+                !request.held && of_endpoint && request.addresses.contains(&scope.0)
+            };
+            let tickets: Vec<u64> =
+                self.requests.iter().filter(|(_, request)| hit(request)).map(|(ticket, _)| *ticket).collect();
+            for ticket in tickets {
+                self.outages.stop_probing(ticket);
+                self.limits.withdraw(ticket);
+                self.enqueue(now, ticket, false);
+            }
+        }
+    }
+
+    fn reopen(&mut self, scopes: impl IntoIterator<Item = Scope>) {
+        for scope in scopes {
+            if let Some(put_off) = self.outages.reopen(&scope) {
+                self.back.extend(put_off);
+                self.let_all_go(&scope);
+            }
+        }
+    }
+
+    /// A link has got in. Where it was the one that looked elsewhere, those of its endpoint that wait there go after it: their name
+    /// leads to where it is now. So do those that can go there by another URL.
+    fn follow(&mut self, link: &LinkId) {
+        for scope in self.outages.probed_by(link) {
+            self.let_all_go(&scope);
+        }
+        for ticket in self.held.with_other_urls(&link.endpoint) {
+            self.dismiss(ticket, Dismissal::Again);
+        }
+    }
+
+    fn let_all_go(&mut self, scope: &Scope) {
+        let tickets: BTreeSet<u64> = self.held.of(scope).flatten().copied().collect();
+        for ticket in tickets {
+            self.dismiss(ticket, Dismissal::Again);
+        }
+    }
+
+    /// It waits no more.
+    fn dismiss(&mut self, ticket: u64, dismissal: Dismissal) {
+        if let Some(request) = self.requests.remove(&ticket) {
+            self.held.remove(ticket, &request);
+            self.dismissals.insert(ticket, dismissal);
+        }
+    }
+
+    fn hold(&mut self, ticket: u64) {
+        let Some(request) = self.requests.get_mut(&ticket) else { return };
+        request.held = true;
+        self.held.insert(ticket, request);
+    }
+
+    /// It is held no more, and stands in line.
+    fn let_in_line(&mut self, ticket: u64) {
+        let Some(request) = self.requests.get_mut(&ticket) else { return };
+        self.held.remove(ticket, request);
+        request.held = false;
     }
 }
 
-type Lines = BTreeMap<(SocketAddr, bool), BTreeSet<u64>>;
-
-fn leave(lines: &mut Lines, line: (SocketAddr, bool), ticket: u64) {
-    if let Some(tickets) = lines.get_mut(&line) {
-        tickets.remove(&ticket);
-        if tickets.is_empty() {
-            lines.remove(&line);
-        }
-    }
+/// What was granted to whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant<'a> {
+    /// The ticket.
+    pub ticket: u64,
+    /// Whose it was.
+    pub link: &'a LinkId,
+    /// Where.
+    pub address: SocketAddr,
+    /// A further address of an attempt.
+    pub extra: bool,
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn address(last: u8) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, last], 80))
-    }
-
-    fn admission(per_host: usize, total: usize, rate: Option<f64>) -> (Admission, Instant) {
-        let now = crate::epoch();
-        (Admission::new(Policy { per_host, total, rate }, now), now)
-    }
-
-    #[test]
-    fn one_address_is_dialled_by_one_at_a_time_in_order() {
-        let (mut admission, now) = admission(1, 64, None);
-        for ticket in 0..3 {
-            admission.ask(ticket, vec![address(1)], false);
-        }
-        for ticket in 0..3 {
-            assert_eq!(admission.poll_grant(now), Some((ticket, address(1))));
-            assert_eq!(admission.poll_grant(now), None);
-            admission.release(address(1), false);
-        }
-        assert_eq!(admission.waiting(), 0);
-    }
-
-    #[test]
-    fn a_blocked_address_holds_up_nobody_who_can_go_elsewhere() {
-        let (mut admission, now) = admission(1, 64, None);
-        admission.ask(0, vec![address(1)], false);
-        admission.ask(1, vec![address(1)], false);
-        admission.ask(2, vec![address(2)], false);
-        admission.ask(3, vec![address(1), address(3)], false);
-        assert_eq!(admission.poll_grant(now), Some((0, address(1))));
-        assert_eq!(admission.poll_grant(now), Some((2, address(2))));
-        assert_eq!(admission.poll_grant(now), Some((3, address(3))));
-        assert_eq!(admission.poll_grant(now), None);
-    }
-
-    #[test]
-    fn a_further_address_of_an_attempt_counts_for_the_address_alone() {
-        let (mut admission, now) = admission(1, 1, None);
-        admission.ask(0, vec![address(1)], false);
-        admission.ask(1, vec![address(2)], false);
-        assert_eq!(admission.poll_grant(now), Some((0, address(1))));
-        assert_eq!(admission.poll_grant(now), None);
-        admission.ask(2, vec![address(3)], true);
-        assert_eq!(admission.poll_grant(now), Some((2, address(3))));
-    }
-
-    #[test]
-    fn a_rate_spaces_attempts_and_says_when_the_next_may_go() {
-        let (mut admission, now) = admission(9, 9, Some(2.0));
-        for ticket in 0..3 {
-            admission.ask(ticket, vec![address(1)], false);
-        }
-        assert!(admission.poll_grant(now).is_some());
-        assert_eq!(admission.poll_grant(now), None);
-        let next = now + Duration::from_millis(500);
-        assert_eq!(admission.poll_timeout(now), Some(next));
-        assert!(admission.poll_grant(next).is_some());
-        assert_eq!(admission.poll_grant(next), None);
-    }
-
-    #[test]
-    fn further_addresses_of_others_do_not_overtake_for_ever() {
-        let (mut admission, now) = admission(1, 64, None);
-        admission.ask(0, vec![address(1)], true);
-        assert_eq!(admission.poll_grant(now), Some((0, address(1))));
-        admission.ask(1, vec![address(1)], false);
-        admission.ask(2, vec![address(1)], true);
-        admission.release(address(1), true);
-        assert_eq!(admission.poll_grant(now), Some((1, address(1))));
-    }
-
-    #[test]
-    fn a_rate_that_is_nearly_nothing_still_lets_one_go() {
-        let (mut admission, now) = admission(9, 9, Some(1e-300));
-        admission.ask(0, vec![address(1)], false);
-        admission.ask(1, vec![address(1)], false);
-        assert!(admission.poll_grant(now).is_some());
-        assert_eq!(admission.poll_timeout(now), Some(now + LONGEST));
-    }
-
-    #[test]
-    fn ten_thousand_tickets_for_one_address_cost_a_grant_no_more_than_few() {
-        let (mut admission, now) = admission(1, 64, None);
-        for ticket in 0..10_000 {
-            admission.ask(ticket, vec![address(1), address(2)], false);
-        }
-        // Quadratic work would take minutes here.
-        for ticket in 0..10_000 {
-            let (granted, place) = admission.poll_grant(now).unwrap();
-            assert_eq!(granted, ticket);
-            admission.release(place, false);
-        }
-        assert!(admission.lines.is_empty() && admission.busy.is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn no_rate_is_ever_exceeded_and_the_deadline_is_exact(
-            rate in 0.5_f64..50.0,
-            waits in prop::collection::vec(0_u64..300, 1..80),
-        ) {
-            let (mut admission, mut now) = admission(1000, 1000, Some(rate));
-            let (mut granted, spacing) = (Vec::new(), admission.spacing());
-            for (ticket, wait) in (0..).zip(waits) {
-                admission.ask(ticket, vec![address(1)], false);
-                granted.extend(admission.poll_grant(now).map(|_| now));
-                prop_assert_eq!(admission.poll_grant(now), None);
-                let next = admission.poll_timeout(now);
-                prop_assert_eq!(next.is_some(), admission.waiting() > 0);
-                prop_assert!(next.is_none_or(|at| at > now));
-                now += Duration::from_millis(wait);
-            }
-            loop {
-                granted.extend(std::iter::from_fn(|| admission.poll_grant(now)).map(|_| now));
-                let Some(at) = admission.poll_timeout(now) else { break };
-                now = at;
-            }
-            prop_assert_eq!(admission.waiting(), 0);
-            prop_assert!(granted.windows(2).all(|pair| pair[1] - pair[0] >= spacing));
-        }
-
-        #[test]
-        fn no_limit_is_ever_exceeded_and_nobody_starves(
-            per_host in 1_usize..4,
-            total in 1_usize..6,
-            steps in prop::collection::vec((0_u8..4, prop::collection::vec(1_u8..5, 1..3)), 1..300),
-        ) {
-            let (mut admission, now) = admission(per_host, total, None);
-            let mut held: Vec<(SocketAddr, bool)> = Vec::new();
-            let mut asked: BTreeMap<u64, bool> = BTreeMap::new();
-            let grant = |admission: &mut Admission, held: &mut Vec<_>, asked: &mut BTreeMap<u64, bool>| {
-                while let Some((ticket, address)) = admission.poll_grant(now) {
-                    held.push((address, asked.remove(&ticket).unwrap()));
-                    for place in held.iter() {
-                        assert!(held.iter().filter(|other| other.0 == place.0).count() <= per_host);
-                    }
-                    assert!(held.iter().filter(|place| !place.1).count() <= total);
-                }
-            };
-            for (ticket, (step, hosts)) in (0_u64..).zip(steps) {
-                match step {
-                    0 if !held.is_empty() => {
-                        let (address, extra) = held.swap_remove(hosts[0] as usize % held.len());
-                        admission.release(address, extra);
-                    }
-                    1 if !asked.is_empty() => {
-                        let gone = *asked.keys().next().unwrap();
-                        asked.remove(&gone);
-                        admission.withdraw(gone);
-                    }
-                    _ => {
-                        asked.insert(ticket, step == 3);
-                        admission.ask(ticket, hosts.into_iter().map(address).collect(), step == 3);
-                    }
-                }
-                grant(&mut admission, &mut held, &mut asked);
-            }
-            while let Some((address, extra)) = held.pop() {
-                admission.release(address, extra);
-                grant(&mut admission, &mut held, &mut asked);
-            }
-            prop_assert!(asked.is_empty(), "left waiting: {:?}", asked);
-            prop_assert_eq!(admission.waiting(), 0);
-        }
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{
-    BoxFuture, Dial, Dialled, Gate, Place, Progress, Report, Transport,
+    Admit, BoxFuture, Dial, Dialled, PreparePermit, Progress, Report, Transport,
     aside::Aside,
     race::{self, Admitted, Patience, Won},
     resolve, tls,
@@ -19,8 +19,8 @@ use super::{
 use crate::clock::Moment;
 use crate::config::Endpoint;
 use wskeeper_core::{
+    admission::Verdict,
     close::Cause,
-    door::Verdict,
     event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
 };
 
@@ -58,13 +58,13 @@ impl<F: Fn() -> Arc<Endpoint> + Send + Sync> Source for F {
 pub struct Dialer {
     id: LinkId,
     endpoint: Arc<dyn Source>,
-    gate: Arc<dyn Gate>,
+    admission: Arc<dyn Admit>,
 }
 
 impl Dialer {
     /// A dialer for one link. `endpoint` is asked at each attempt, for the configuration may have changed.
-    pub fn new(id: LinkId, endpoint: Arc<dyn Source>, gate: Arc<dyn Gate>) -> Self {
-        Self { id, endpoint, gate }
+    pub fn new(id: LinkId, endpoint: Arc<dyn Source>, admission: Arc<dyn Admit>) -> Self {
+        Self { id, endpoint, admission }
     }
 }
 
@@ -72,36 +72,36 @@ impl Dial for Dialer {
     type Stream = Transport;
 
     fn dial(&self, url: usize, urgent: bool, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
-        let (id, endpoint, gate) = (self.id.clone(), self.endpoint.endpoint(), Arc::clone(&self.gate));
+        let (id, endpoint, admission) = (self.id.clone(), self.endpoint.endpoint(), Arc::clone(&self.admission));
         let source = Arc::clone(&self.endpoint);
         let began = Instant::now();
         // Thousands may wait here, and what they hold is paid for as long as the daemon runs: so they hold no more than this, and
         // the room for what follows is had when it is reached.
         Box::pin(async move {
-            let mut approach = gate.approach(id.clone());
-            let (place, admission) = if urgent {
-                // The places may be held by those who wait for the server to come back.
-                (Place::default(), None)
-            } else if let Some(place) = (&mut approach).now_or_never() {
-                (place, None)
+            let mut asking = admission.prepare(id.clone());
+            let (permit, waited) = if urgent {
+                // The permits may be held by those who wait for the server to come back.
+                (PreparePermit::default(), None)
+            } else if let Some(permit) = (&mut asking).now_or_never() {
+                (permit, None)
             } else {
                 report(Progress::Queued);
-                let place = approach.await;
+                let permit = asking.await;
                 report(Progress::Admitted);
-                (place, Some(began.elapsed()))
+                (permit, Some(began.elapsed()))
             };
-            let timings = Timings { admission, ..Timings::default() };
+            let timings = Timings { admission: waited, ..Timings::default() };
             let aside = source.aside();
             let attempt = Attempt {
                 id,
                 endpoint,
                 source,
                 aside,
-                gate,
+                admission,
                 report,
                 timings,
                 began,
-                place,
+                prepare: permit,
                 urgent,
                 asked: tls::Asked::No,
                 redirected: None,
@@ -152,12 +152,12 @@ struct Attempt {
     endpoint: Arc<Endpoint>,
     source: Arc<dyn Source>,
     aside: Aside,
-    gate: Arc<dyn Gate>,
+    admission: Arc<dyn Admit>,
     report: Report,
     timings: Timings,
     began: Instant,
-    /// Among those who prepare an attempt.
-    place: Place,
+    /// Given back once it is admitted.
+    prepare: PreparePermit,
     urgent: bool,
     /// Whether the last server asked for a certificate of ours.
     asked: tls::Asked,
@@ -219,7 +219,7 @@ impl Attempt {
         admitted: Admitted,
     ) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
         let won = self.connect(admitted).await;
-        self.place = Place::default();
+        self.prepare = PreparePermit::default();
         let won = won?;
         let address = won.permit.address;
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
@@ -260,7 +260,7 @@ impl Attempt {
 
     async fn connect(&mut self, admitted: Admitted) -> Result<Won, Setback> {
         (self.report)(Progress::Connecting);
-        let outcome = race::race(&*self.gate, &self.id, admitted, self.patience()).await;
+        let outcome = race::race(&*self.admission, &self.id, admitted, self.patience()).await;
         let took = match &outcome {
             Ok(won) => won.took,
             Err(lost) => lost.took,

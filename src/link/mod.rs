@@ -41,9 +41,9 @@ use tokio::{
 };
 
 use wskeeper_core::{
+    admission::{Dismissal, Request, Verdict},
     budget::Lease,
     chaos::Fault,
-    door::{Knock, Verdict, Word},
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
     message::{Message, MessageId, Payload},
@@ -223,23 +223,23 @@ pub struct Dialled<S> {
 }
 
 /// Lets attempts begin. The pool's limits stand behind it.
-pub trait Gate: Send + Sync + 'static {
-    /// Waits until `link` may prepare an attempt; it keeps the place until it is admitted. Dropping the future withdraws the request.
-    fn approach(&self, link: LinkId) -> BoxFuture<Place>;
+pub trait Admit: Send + Sync + 'static {
+    /// Waits until `link` may prepare an attempt; it keeps the permit until it is admitted. Dropping the future withdraws the request.
+    fn prepare(&self, link: LinkId) -> BoxFuture<PreparePermit>;
     /// Waits until one of the addresses may be dialled, and says which, the first free one in order; or until there is something else
     /// to do. Dropping the future withdraws the request.
-    fn admit(&self, knock: Knock) -> BoxFuture<Result<Box<Permit>, Word>>;
+    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>>;
     /// Waits until a further address of an attempt already admitted (RFC 8305) may be dialled; it counts for its address only.
     /// Dropping the future withdraws the request.
     fn admit_extra(&self, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>>;
 }
 
-/// A place among those of an endpoint who prepare an attempt; dropping it lets the next one go on.
+/// Permission to prepare an attempt, one of so many of an endpoint; dropping it lets the next one go on.
 #[derive(Default)]
-pub struct Place(Option<Box<dyn FnOnce() + Send>>);
+pub struct PreparePermit(Option<Box<dyn FnOnce() + Send>>);
 
-impl Place {
-    /// A place that is given back by `leave`.
+impl PreparePermit {
+    /// Permission that is given back by `leave`.
     pub fn new(leave: Box<dyn FnOnce() + Send>) -> Self {
         Self(Some(leave))
     }
@@ -250,13 +250,13 @@ impl Place {
     }
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for PreparePermit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Place")
+        f.write_str("PreparePermit")
     }
 }
 
-impl Drop for Place {
+impl Drop for PreparePermit {
     fn drop(&mut self) {
         if let Some(leave) = self.0.take() {
             leave();

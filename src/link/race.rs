@@ -11,9 +11,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Gate, Permit, transport};
+use super::{Admit, Permit, transport};
 use crate::clock::Moment;
-use wskeeper_core::{door::Verdict, event::LinkId};
+use wskeeper_core::{admission::Verdict, event::LinkId};
 
 /// The next address is tried when the last one has not answered for this long (RFC 8305 §8).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -57,7 +57,7 @@ pub(super) struct Lost {
 
 /// Connects to the first address, which has its permit, or one of the others.
 pub(super) async fn race(
-    gate: &dyn Gate,
+    admission: &dyn Admit,
     link: &LinkId,
     Admitted { permit: first, others }: Admitted,
     patience: Patience,
@@ -65,7 +65,7 @@ pub(super) async fn race(
     let began = Instant::now();
     let mut rest = others.into_iter();
     let mut running = FuturesUnordered::new();
-    running.push(connect(Ask::Have(first), gate, link, patience));
+    running.push(connect(Ask::Have(first), admission, link, patience));
     let mut next_at = began.later(STAGGER);
     let mut detail = String::new();
     loop {
@@ -81,7 +81,7 @@ pub(super) async fn race(
             note(&mut detail, address, &error);
         }
         if let Some(address) = rest.next() {
-            running.push(connect(Ask::Need(address), gate, link, patience));
+            running.push(connect(Ask::Need(address), admission, link, patience));
             next_at = Instant::now().later(STAGGER);
         } else if running.is_empty() {
             return Err(Lost { detail, took: began.elapsed() });
@@ -97,13 +97,13 @@ enum Ask {
 
 async fn connect(
     ask: Ask,
-    gate: &dyn Gate,
+    admission: &dyn Admit,
     link: &LinkId,
     Patience { unacknowledged, probe, silence }: Patience,
 ) -> Result<(TcpStream, Box<Permit>), (SocketAddr, io::Error)> {
     let mut permit = match ask {
         Ask::Have(permit) => permit,
-        Ask::Need(address) => gate.admit_extra(link.clone(), address).await,
+        Ask::Need(address) => admission.admit_extra(link.clone(), address).await,
     };
     permit.silence = Some((Instant::now().later(silence), Verdict::Unreachable));
     let tcp = TcpStream::connect(permit.address).await;

@@ -23,7 +23,7 @@ use identity::Identity;
 
 use super::aside::Aside;
 use crate::config::{Tls, file};
-use wskeeper_core::{door::Verdict, event::Certificates};
+use wskeeper_core::{admission::Verdict, event::Certificates};
 
 pub use heard::Heard;
 pub(super) use identity::Asked;

@@ -63,7 +63,7 @@ impl Pool {
     ) -> Self {
         let parts = Parts::new(&config, families, spans);
         let servants = [
-            ("lets links in", tokio::spawn(Arc::clone(&parts.gate.0).run()).abort_handle()),
+            ("lets links in", tokio::spawn(Arc::clone(&parts.admission.0).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
         ];
         let supervisor = Supervisor::new(Arc::clone(&parts), seed);
@@ -143,7 +143,7 @@ impl Pool {
     pub fn explain(&self, endpoint: &str, index: u32) -> Option<Explained> {
         let runtime = self.inner.parts.endpoints.get(endpoint)?;
         let slot = runtime.slot(index)?;
-        let standing = self.inner.parts.gate.0.standing(&slot.id);
+        let standing = self.inner.parts.admission.0.standing(&slot.id);
         Some(slot.explain(runtime.config(), standing))
     }
 

@@ -1,7 +1,7 @@
 //! The pool: every link of the configuration, and the handle through which everything else uses them.
 //!
 //! Who owns what, from below: a `slot` is a link's place, a `runtime` an endpoint at work, `endpoints` the list of them; `receipts`, the
-//! `spool` (what is on disk) and the `gatekeeper` (who may dial) each keep one kind of state. Above them two act: `send` takes messages
+//! `spool` (what is on disk) and the `admission` (who may dial) each keep one kind of state. Above them two act: `send` takes messages
 //! in, and the `supervisor` starts, changes and ends links. The [`Pool`] is the handle to all; no file below it names it.
 
 pub use self::{
@@ -18,10 +18,10 @@ pub use self::{
 };
 pub use crate::link::Stop;
 
+mod admission;
 mod asked;
 mod dead;
 mod endpoints;
-mod gatekeeper;
 mod gauges;
 mod handle;
 mod inbox_writer;

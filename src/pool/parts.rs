@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
+    admission::{AdmissionControl, SharedAdmission},
     dead::DeadLetters,
     endpoints::Endpoints,
-    gatekeeper::{Gatekeeper, PoolGate},
     receipts::Receipts,
     spool::Spool,
     supervisor,
@@ -24,7 +24,7 @@ pub(super) struct Parts {
     pub(super) receipts: Arc<Receipts>,
     pub(super) spool: Arc<Spool>,
     pub(super) dead: Arc<DeadLetters>,
-    pub(super) gate: Arc<PoolGate>,
+    pub(super) admission: Arc<SharedAdmission>,
     pub(super) families: Arc<Families>,
     pub(super) budget: Arc<Budget>,
     /// The pool's own log: every endpoint's events but messages.
@@ -43,7 +43,8 @@ impl Parts {
     pub(super) fn new(config: &Config, families: Arc<Families>, spans: Option<Arc<Spans>>) -> Arc<Self> {
         let budget = Budget::with_holders(config.limits.memory, Box::<Inboxes>::default());
         let endpoints = Endpoints::new(config);
-        let gate = Gatekeeper::new(config.admission.clone(), Arc::clone(&families), Arc::downgrade(&endpoints));
+        let admission =
+            AdmissionControl::new(config.admission.clone(), Arc::clone(&families), Arc::downgrade(&endpoints));
         let receipts = Receipts::new(config.limits.receipts);
         let first_cursor = supervisor::first_cursor(SystemTime::now());
         Arc::new(Self {
@@ -51,7 +52,7 @@ impl Parts {
             spool: Spool::new(Arc::clone(&receipts)),
             receipts,
             dead: Arc::default(),
-            gate: Arc::new(PoolGate(gate)),
+            admission: Arc::new(SharedAdmission(admission)),
             families,
             log: Hub::new(LOG, 1, &budget, first_cursor),
             budget,

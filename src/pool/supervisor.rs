@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     Draining, Left, Orphans,
-    gatekeeper::PoolGate,
+    admission::SharedAdmission,
     inbox_writer::{self, seal},
     parts::Parts,
     runtime::{EndpointRuntime, Task},
@@ -94,7 +94,7 @@ impl Supervisor {
         }
         self.step();
         let plan = self.plan(new);
-        self.parts.gate.0.set_policy(plan.config.admission.clone());
+        self.parts.admission.0.set_policy(plan.config.admission.clone());
         self.open_store(&plan.config).await;
         self.hand_out().await;
         // At once: links that end wait for their peers.
@@ -233,7 +233,7 @@ impl Supervisor {
         let dialer = Dialer::new(
             slot.id.clone(),
             Arc::<EndpointRuntime>::clone(runtime),
-            Arc::<PoolGate>::clone(&self.parts.gate),
+            Arc::<SharedAdmission>::clone(&self.parts.admission),
         );
         let host: Arc<Slot> = Arc::clone(slot);
         let run = link::run(link, first, dialer, host, orders);

@@ -92,7 +92,7 @@ enum Verdict {
     Well,
     Overdue(Duration),
     Adrift,
-    /// Well, as long as the gatekeeper knows of it.
+    /// Well, as long as admission knows of it.
     AsksToBeLetIn,
 }
 
@@ -135,7 +135,7 @@ pub struct Watchdog {
     pool: Pool,
     tolerance: Duration,
     next: usize,
-    /// Links that the gatekeeper did not know of at the last look, and since when they wait.
+    /// Links that admission did not know of at the last look, and since when they wait.
     missed: BTreeMap<LinkId, Instant>,
     /// The last step of a change that is under way, and when it was first seen.
     step: Option<(u64, Instant)>,
@@ -220,7 +220,7 @@ impl Watchdog {
                     Verdict::Well => {}
                     Verdict::Overdue(late) => return Err(Wedged::Overdue(id.clone(), late)),
                     Verdict::Adrift => return Err(Wedged::Adrift(id.clone(), rest.phase, rest.reason)),
-                    Verdict::AsksToBeLetIn if known.get_or_init(|| inner.parts.gate.0.waiting()).contains(id) => {}
+                    Verdict::AsksToBeLetIn if known.get_or_init(|| inner.parts.admission.0.waiting()).contains(id) => {}
                     // It may have been let in this very moment: then it has moved by the next look.
                     Verdict::AsksToBeLetIn if self.missed.get(id) != Some(&rest.since) => {
                         missed.insert(id.clone(), rest.since);

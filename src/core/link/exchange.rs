@@ -25,7 +25,7 @@ pub enum Verb {
     Reconnect,
     /// As `Close` with 1000; no more attempts until `resume`.
     Pause,
-    /// Leave `paused` or `parked` and dial; a wait, for the backoff or at the door, is cut short.
+    /// Leave `paused` or `parked` and dial; a wait, for the backoff or for admission, is cut short.
     Resume,
     /// Open a new connection beside the current one, switch to it between messages, then close the old one. Where none is
     /// open, or the policy wants no two at a time, as a change that needs a new connection.

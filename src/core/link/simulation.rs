@@ -1,4 +1,4 @@
-//! Whole pools in faulty worlds: links, their door and peers that refuse, drop, stall and answer, all from one seed.
+//! Whole pools in faulty worlds: links, admission and peers that refuse, drop, stall and answer, all from one seed.
 //!
 //! The promises of a link are checked at every step of every world. A failure names its seed, and one seed is one story.
 //!
@@ -246,7 +246,7 @@ impl World {
         let limit = self.now + Duration::from_millis(1 + self.chance.bits() % 4000);
         let deadlines = self.nodes.iter().filter_map(|node| node.link.poll_timeout()).map(|(at, _)| at);
         self.now = deadlines
-            .chain(self.hosts.door.poll_timeout(self.now))
+            .chain(self.hosts.admission.poll_timeout(self.now))
             .min()
             .map_or(limit, |at| at.min(limit))
             .max(self.now);
@@ -265,7 +265,7 @@ impl World {
         let places = self.nodes.iter().flat_map(|node| &node.lines).filter_map(|line| line.place);
         let mut addresses = BTreeSet::new();
         assert!(places.into_iter().all(|(_, address)| addresses.insert(address)), "admission");
-        assert!(self.hosts.door.waiting() == 0 || self.hosts.has_news_to_come(self.now), "held for ever");
+        assert!(self.hosts.admission.waiting() == 0 || self.hosts.has_news_to_come(self.now), "held for ever");
         for node in &self.nodes {
             node.toll.check(&self.policy, self.now);
             let held = node.held.values().filter(|(_, state)| *state == receipt::State::Queued);

@@ -16,8 +16,8 @@ use crate::{
     link::{Permit, race::Admitted},
 };
 use wskeeper_core::{
+    admission::{Dismissal, Elsewhere, Request, Verdict},
     close::Cause,
-    door::{Elsewhere, Knock, Verdict, Word},
 };
 
 /// What was looked up this long ago is looked up again.
@@ -37,7 +37,7 @@ impl Attempt {
         loop {
             let resolved = Instant::now();
             let answer = self.ask(&addresses).await;
-            if let Err(Word::Elsewhere) = answer {
+            if let Err(Dismissal::Elsewhere) = answer {
                 self.passed = self.passed.map(|passed| passed + 1);
                 return Ok(None);
             }
@@ -71,10 +71,11 @@ impl Attempt {
     }
 
     /// Asks to dial one of these.
-    async fn ask(&mut self, addresses: &[SocketAddr]) -> Result<Box<Permit>, Word> {
+    async fn ask(&mut self, addresses: &[SocketAddr]) -> Result<Box<Permit>, Dismissal> {
         let asked = Instant::now();
         let (link, addresses) = (self.id.clone(), addresses.to_vec());
-        let mut asking = self.gate.admit(Knock { link, addresses, urgent: self.urgent, elsewhere: self.elsewhere() });
+        let mut asking =
+            self.admission.admit(Request { link, addresses, urgent: self.urgent, elsewhere: self.elsewhere() });
         // An attempt that gets it at once never shows as queued.
         let answer = if let Some(answer) = (&mut asking).now_or_never() {
             answer

@@ -21,7 +21,7 @@ use crate::{
     config,
     link::{Permit, race::Admitted},
 };
-use wskeeper_core::door::{Elsewhere, Knock, Word};
+use wskeeper_core::admission::{Dismissal, Elsewhere, Request};
 
 mod redirects;
 mod secure;
@@ -45,13 +45,13 @@ impl Counted {
     }
 }
 
-impl Gate for Counted {
-    fn approach(&self, _link: LinkId) -> BoxFuture<Place> {
-        Box::pin(std::future::ready(Place::default()))
+impl Admit for Counted {
+    fn prepare(&self, _link: LinkId) -> BoxFuture<PreparePermit> {
+        Box::pin(std::future::ready(PreparePermit::default()))
     }
 
-    fn admit(&self, knock: Knock) -> BoxFuture<Result<Box<Permit>, Word>> {
-        let permit = self.let_in(knock.addresses, false);
+    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
+        let permit = self.let_in(request.addresses, false);
         Box::pin(async { Ok(permit.await) })
     }
 
@@ -83,9 +83,9 @@ fn id() -> LinkId {
 }
 
 /// Admitted to the first of these.
-async fn admitted(gate: &Counted, mut addresses: Vec<SocketAddr>) -> Admitted {
-    let knock = Knock { link: id(), addresses: addresses.clone(), urgent: false, elsewhere: Elsewhere::Nowhere };
-    let permit = gate.admit(knock).await.unwrap();
+async fn admitted(admission: &Counted, mut addresses: Vec<SocketAddr>) -> Admitted {
+    let request = Request { link: id(), addresses: addresses.clone(), urgent: false, elsewhere: Elsewhere::Nowhere };
+    let permit = admission.admit(request).await.unwrap();
     addresses.retain(|address| *address != permit.address);
     Admitted { permit, others: addresses }
 }
@@ -102,9 +102,9 @@ fn telling(told: mpsc::Sender<Progress>) -> Report {
     Box::new(move |step| told.try_send(step).expect("there is room"))
 }
 
-async fn dial(toml: &str, gate: Arc<Counted>) -> (Result<Dialled<Transport>, DialFailure>, Vec<Progress>) {
+async fn dial(toml: &str, admission: Arc<Counted>) -> (Result<Dialled<Transport>, DialFailure>, Vec<Progress>) {
     let endpoint = endpoint(toml);
-    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), gate);
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), admission);
     let (told, mut heard) = mpsc::channel(64);
     let outcome = dialer.dial(0, false, telling(told)).await;
     let mut progress = Vec::new();
@@ -169,28 +169,28 @@ async fn serve(answers: Vec<String>) -> (SocketAddr, tokio::task::JoinHandle<Vec
 #[tokio::test]
 async fn an_uncontended_dial_is_never_queued_and_gives_its_place_back() {
     let (address, _server) = serve(vec![GOOD.into()]).await;
-    let gate = Counted::new(1);
-    let (outcome, progress) = dial(&format!("url = 'ws://{address}/v2?key=k3y'"), Arc::clone(&gate)).await;
+    let admission = Counted::new(1);
+    let (outcome, progress) = dial(&format!("url = 'ws://{address}/v2?key=k3y'"), Arc::clone(&admission)).await;
     let established = outcome.unwrap().established;
     assert_eq!(&*established.url, format!("ws://{address}/v2"));
     assert_eq!(established.address, Some(address));
     let timings = Timings::from(established.timings);
     assert!(timings.upgrade.is_some() && timings.tls.is_none());
     assert_eq!(progress, [Progress::Resolving, Progress::Admitted, Progress::Connecting, Progress::Upgrading]);
-    assert_eq!(gate.held.load(Ordering::SeqCst), 0);
+    assert_eq!(admission.held.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
 async fn a_dial_that_must_wait_says_so_first() {
     let (address, _server) = serve(vec![GOOD.into()]).await;
-    let gate = Counted::new(0);
+    let admission = Counted::new(0);
     let (told, mut heard) = mpsc::channel(8);
     let endpoint = endpoint(&format!("url = 'ws://{address}'"));
-    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
     let attempt = tokio::spawn(dialer.dial(0, false, telling(told)));
     assert_eq!(heard.recv().await, Some(Progress::Resolving));
     assert_eq!(heard.recv().await, Some(Progress::Queued));
-    gate.places.add_permits(1);
+    admission.places.add_permits(1);
     assert_eq!(heard.recv().await, Some(Progress::Admitted));
     attempt.await.unwrap().unwrap();
 }
@@ -198,46 +198,48 @@ async fn a_dial_that_must_wait_says_so_first() {
 #[tokio::test]
 async fn a_dead_address_is_followed_by_the_next_at_once() {
     let (live, _server) = serve(vec![GOOD.into()]).await;
-    let gate = Counted::new(2);
+    let admission = Counted::new(2);
     let first = dead().await;
-    let won = race::race(&*gate, &id(), admitted(&gate, vec![first, live]).await, PATIENCE).await.ok().unwrap();
+    let won =
+        race::race(&*admission, &id(), admitted(&admission, vec![first, live]).await, PATIENCE).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
-    assert_eq!(*gate.asked.lock().unwrap(), [(vec![first, live], false), (vec![live], true)]);
-    assert_eq!(gate.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
+    assert_eq!(*admission.asked.lock().unwrap(), [(vec![first, live], false), (vec![live], true)]);
+    assert_eq!(admission.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_address_is_raced_by_the_next_after_250_ms() {
     let (live, _server) = serve(vec![GOOD.into()]).await;
     let silent = Silent::new();
-    let gate = Counted::new(2);
+    let admission = Counted::new(2);
     let addresses = vec![silent.address, live];
-    let won = race::race(&*gate, &id(), admitted(&gate, addresses.clone()).await, PATIENCE).await.ok().unwrap();
+    let won =
+        race::race(&*admission, &id(), admitted(&admission, addresses.clone()).await, PATIENCE).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
-    assert_eq!(*gate.asked.lock().unwrap(), [(addresses, false), (vec![live], true)]);
+    assert_eq!(*admission.asked.lock().unwrap(), [(addresses, false), (vec![live], true)]);
     // The clock moves only while nothing else can: by the stagger, and nothing more.
     assert!((250..260).contains(&won.took.as_millis()), "{:?}", won.took);
-    assert_eq!(gate.held.load(Ordering::SeqCst), 1, "the silent one has given its place back");
+    assert_eq!(admission.held.load(Ordering::SeqCst), 1, "the silent one has given its place back");
 }
 
 /// Tells the first to ask again, lets the second in where the name does not lead any more, and the third where it leads.
 struct Moving(Mutex<usize>, Arc<Mutex<Vec<Option<Verdict>>>>);
 
-impl Gate for Moving {
-    fn approach(&self, _link: LinkId) -> BoxFuture<Place> {
-        Box::pin(std::future::ready(Place::default()))
+impl Admit for Moving {
+    fn prepare(&self, _link: LinkId) -> BoxFuture<PreparePermit> {
+        Box::pin(std::future::ready(PreparePermit::default()))
     }
 
-    fn admit(&self, knock: Knock) -> BoxFuture<Result<Box<Permit>, Word>> {
+    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
         let step = std::mem::replace(&mut *self.0.lock().unwrap(), usize::MAX).min(2);
         *self.0.lock().unwrap() = step + 1;
         let verdicts = Arc::clone(&self.1);
-        let found = knock.addresses.into_iter().find(SocketAddr::is_ipv4).unwrap();
+        let found = request.addresses.into_iter().find(SocketAddr::is_ipv4).unwrap();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
             let address = if step == 1 { SocketAddr::from(([127, 9, 9, 9], 9)) } else { found };
             let release = move |verdict| verdicts.lock().unwrap().push(verdict);
-            if step == 0 { Err(Word::Again) } else { Ok(Permit::new(address, Some(Box::new(release)))) }
+            if step == 0 { Err(Dismissal::Again) } else { Ok(Permit::new(address, Some(Box::new(release)))) }
         })
     }
 
@@ -250,29 +252,29 @@ impl Gate for Moving {
 async fn who_has_waited_goes_where_the_name_leads_by_then() {
     let (live, _server) = serve(vec![GOOD.into()]).await;
     let endpoint = endpoint(&format!("url = 'ws://localhost:{}/'\nconnect_timeout = '1h'", live.port()));
-    let gate = Arc::new(Moving(Mutex::new(0), Arc::default()));
-    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+    let admission = Arc::new(Moving(Mutex::new(0), Arc::default()));
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
     let (told, _heard) = mpsc::channel(64);
     let dialled = dialer.dial(0, false, telling(told)).await.unwrap();
     assert_eq!(dialled.established.address, Some(live));
-    assert_eq!(*gate.1.lock().unwrap(), [Some(Verdict::Moved), Some(Verdict::Up)]);
+    assert_eq!(*admission.1.lock().unwrap(), [Some(Verdict::Moved), Some(Verdict::Up)]);
 }
 
 /// Sends on who has not asked everywhere; the first who has is to ask again, and the next is let in.
 struct Sending(Mutex<Vec<(u16, Elsewhere)>>);
 
-impl Gate for Sending {
-    fn approach(&self, _link: LinkId) -> BoxFuture<Place> {
-        Box::pin(std::future::ready(Place::default()))
+impl Admit for Sending {
+    fn prepare(&self, _link: LinkId) -> BoxFuture<PreparePermit> {
+        Box::pin(std::future::ready(PreparePermit::default()))
     }
 
-    fn admit(&self, Knock { addresses, elsewhere, .. }: Knock) -> BoxFuture<Result<Box<Permit>, Word>> {
+    fn admit(&self, Request { addresses, elsewhere, .. }: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
         let mut asked = self.0.lock().unwrap();
         asked.push((addresses[0].port(), elsewhere));
         let tried = asked.iter().filter(|(_, elsewhere)| *elsewhere == Elsewhere::Tried).count();
         Box::pin(std::future::ready(match elsewhere {
-            Elsewhere::Untried => Err(Word::Elsewhere),
-            Elsewhere::Tried if tried == 1 => Err(Word::Again),
+            Elsewhere::Untried => Err(Dismissal::Elsewhere),
+            Elsewhere::Tried if tried == 1 => Err(Dismissal::Again),
             Elsewhere::Tried | Elsewhere::Nowhere => Ok(Permit::new(addresses[0], None)),
         }))
     }
@@ -289,15 +291,15 @@ async fn an_attempt_goes_once_round_its_urls_and_after_news_once_more() {
     let (live, _server) = serve(vec![redirect(&format!("ws://{elsewhere}/"))]).await;
     let toml = format!("urls = ['ws://127.0.0.1:1/', 'ws://{live}/', 'ws://127.0.0.1:3/']\nredirects = 1");
     let endpoint = endpoint(&toml);
-    let gate = Arc::new(Sending(Mutex::default()));
-    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+    let admission = Arc::new(Sending(Mutex::default()));
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
     let (told, mut heard) = mpsc::channel(64);
     let dialled = dialer.dial(0, false, telling(told)).await.unwrap();
     assert_eq!(dialled.established.address, Some(elsewhere));
     let (one, two, three) = (1, live.port(), 3);
     let round = [(one, Untried), (two, Untried), (three, Tried), (three, Untried), (one, Untried), (two, Tried)];
     let hop = (elsewhere.port(), Nowhere);
-    assert_eq!(*gate.0.lock().unwrap(), round.into_iter().chain([hop]).collect::<Vec<_>>());
+    assert_eq!(*admission.0.lock().unwrap(), round.into_iter().chain([hop]).collect::<Vec<_>>());
     let mut passed = Vec::new();
     while let Some(step) = heard.recv().await {
         passed.extend(if let Progress::PassedOver(url) = step { Some(url) } else { None });
@@ -333,11 +335,12 @@ impl Silent {
 #[tokio::test]
 async fn an_attempt_at_dead_addresses_names_each() {
     let (one, other) = (dead().await, dead().await);
-    let gate = Counted::new(2);
-    let lost = race::race(&*gate, &id(), admitted(&gate, vec![one, other]).await, PATIENCE).await.err().unwrap();
+    let admission = Counted::new(2);
+    let lost =
+        race::race(&*admission, &id(), admitted(&admission, vec![one, other]).await, PATIENCE).await.err().unwrap();
     assert!(lost.detail.contains(&one.to_string()) && lost.detail.contains(&other.to_string()), "{lost}");
-    assert_eq!(gate.held.load(Ordering::SeqCst), 0);
-    let (outcome, _) = dial(&format!("url = 'ws://{one}'"), gate).await;
+    assert_eq!(admission.held.load(Ordering::SeqCst), 0);
+    let (outcome, _) = dial(&format!("url = 'ws://{one}'"), admission).await;
     assert_eq!(outcome.unwrap_err().cause, Cause::Connect);
 }
 
@@ -345,8 +348,8 @@ async fn an_attempt_at_dead_addresses_names_each() {
 async fn an_abandoned_attempt_gives_its_place_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = endpoint(&format!("url = 'ws://{}'", listener.local_addr().unwrap()));
-    let gate = Counted::new(1);
-    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+    let admission = Counted::new(1);
+    let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
     let (told, mut heard) = mpsc::channel(8);
     let mut attempt = dialer.dial(0, false, telling(told));
     loop {
@@ -355,9 +358,9 @@ async fn an_abandoned_attempt_gives_its_place_back() {
             step = heard.recv() => if step == Some(Progress::Upgrading) { break },
         }
     }
-    assert_eq!(gate.held.load(Ordering::SeqCst), 1, "the place is held until the peer has answered");
+    assert_eq!(admission.held.load(Ordering::SeqCst), 1, "the place is held until the peer has answered");
     drop(attempt);
-    assert_eq!(gate.held.load(Ordering::SeqCst), 0);
+    assert_eq!(admission.held.load(Ordering::SeqCst), 0);
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();
@@ -365,13 +368,13 @@ async fn an_abandoned_attempt_gives_its_place_back() {
 
 #[tokio::test]
 async fn a_missing_secret_is_named_before_anything_is_dialled() {
-    let gate = Counted::new(1);
+    let admission = Counted::new(1);
     let toml = "url = 'ws://127.0.0.1:9'\nheaders.authorization = 'Bearer ${env:WSKEEPER_NOT_SET}'";
-    let (outcome, progress) = dial(toml, Arc::clone(&gate)).await;
+    let (outcome, progress) = dial(toml, Arc::clone(&admission)).await;
     let failure = outcome.unwrap_err();
     assert_eq!(failure.cause, Cause::Secret);
     assert!(failure.detail.contains("${env:WSKEEPER_NOT_SET}"), "{}", failure.detail);
-    assert!(progress.is_empty() && gate.asked.lock().unwrap().is_empty());
+    assert!(progress.is_empty() && admission.asked.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -406,13 +409,13 @@ async fn an_attempt_says_what_it_has_learned_of_the_address() {
         (String::new(), Verdict::Failing(None)),
     ] {
         let (address, _server) = serve(vec![answer.clone()]).await;
-        let gate = Counted::new(1);
-        drop(dial(&format!("url = 'ws://{address}'"), Arc::clone(&gate)).await);
-        assert_eq!(*gate.verdicts.lock().unwrap(), [Some(verdict)], "{answer:?}");
+        let admission = Counted::new(1);
+        drop(dial(&format!("url = 'ws://{address}'"), Arc::clone(&admission)).await);
+        assert_eq!(*admission.verdicts.lock().unwrap(), [Some(verdict)], "{answer:?}");
     }
-    let gate = Counted::new(1);
-    drop(dial(&format!("url = 'ws://{}'", dead().await), Arc::clone(&gate)).await);
-    assert_eq!(*gate.verdicts.lock().unwrap(), [Some(Verdict::Unreachable)]);
+    let admission = Counted::new(1);
+    drop(dial(&format!("url = 'ws://{}'", dead().await), Arc::clone(&admission)).await);
+    assert_eq!(*admission.verdicts.lock().unwrap(), [Some(Verdict::Unreachable)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -420,8 +423,9 @@ async fn silence_until_an_attempt_is_given_up_says_that_the_service_does_not_ans
     for (patience, verdict) in [(1, None), (6, Some(Verdict::Failing(None)))] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = endpoint(&format!("url = 'ws://{}'", listener.local_addr().unwrap()));
-        let gate = Counted::new(1);
-        let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&gate) as Arc<dyn Gate>);
+        let admission = Counted::new(1);
+        let dialer =
+            Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
         let (told, mut heard) = mpsc::channel(8);
         let mut attempt = dialer.dial(0, false, telling(told));
         loop {
@@ -431,7 +435,7 @@ async fn silence_until_an_attempt_is_given_up_says_that_the_service_does_not_ans
             }
         }
         assert!(tokio::time::timeout(Duration::from_secs(patience), attempt).await.is_err());
-        assert_eq!(*gate.verdicts.lock().unwrap(), [verdict]);
+        assert_eq!(*admission.verdicts.lock().unwrap(), [verdict]);
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use http::StatusCode;
 
 use crate::link::tls::{self, Asked};
-use wskeeper_core::{close::Cause, door::Verdict, event::RetryAfter};
+use wskeeper_core::{admission::Verdict, close::Cause, event::RetryAfter};
 
 const REQUEST: &str = "the URL's";
 const HUNG_UP: &str = "the connection was";

@@ -97,7 +97,8 @@ async fn held(links: u32) -> (Pool, Arc<AtomicUsize>, TcpListener) {
     let calls = busy("", first);
     let pool = started(&format!("[endpoints.e]\nurl = 'ws://moving.example:{port}/'\nlinks = {links}")).await;
     let waiting = async {
-        while pool.inner.parts.gate.0.waiting().len() < links as usize * 3 / 4 || calls.load(Ordering::SeqCst) < 2 {
+        while pool.inner.parts.admission.0.waiting().len() < links as usize * 3 / 4 || calls.load(Ordering::SeqCst) < 2
+        {
             sleep(Duration::from_millis(10)).await;
         }
     };
@@ -116,7 +117,7 @@ async fn links_held_while_their_name_moves_follow_it_at_once() {
     NAME.with(|name| name.send_replace(Some([127, 0, 0, 2].into())));
     let before = calls.load(Ordering::SeqCst);
     let took = until_ready(&pool, LINKS).await;
-    // The door sends somebody to look every five seconds at least.
+    // Admission sends somebody to look every five seconds at least.
     assert!(took <= Duration::from_secs(6), "{took:?}");
     assert_eq!(calls.load(Ordering::SeqCst), before, "nobody goes where the name led");
 }

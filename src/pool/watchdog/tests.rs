@@ -149,7 +149,7 @@ async fn a_reload_that_does_not_move_is_found_and_one_that_does_is_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_that_waits_for_admission_is_well_until_the_gatekeeper_forgets_it() {
+async fn a_link_that_waits_for_admission_is_well_until_admission_forgets_it() {
     // It accepts, and never answers the upgrade.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let port = silent.local_addr().expect("an address").port();
@@ -170,7 +170,7 @@ async fn a_link_that_waits_for_admission_is_well_until_the_gatekeeper_forgets_it
         assert_eq!(watchdog.examine().await, Ok(()));
     }
     assert!(waits(&pool), "the look was at a link that waits");
-    pool.inner.parts.gate.0.forget_all();
+    pool.inner.parts.admission.0.forget_all();
     assert_eq!(watchdog.examine().await, Ok(()), "it may have been let in this very moment");
     assert!(matches!(watchdog.examine().await, Err(Wedged::Forgotten(_))));
 }

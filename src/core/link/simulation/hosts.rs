@@ -1,11 +1,11 @@
-//! The servers of a world, and the door before them: what the dialer does between `Command::Dial` and a connection is done here.
+//! The servers of a world, and admission before them: what the dialer does between `Command::Dial` and a connection is done here.
 //!
 //! A server keeps to its mood for a while, for it is the steady ones that make a link run in circles.
 
 use std::net::SocketAddr;
 
 use super::*;
-use crate::door::{Door, Elsewhere, Grant, Knock, Verdict, Word};
+use crate::admission::{Admission, Dismissal, Elsewhere, Grant, Request, Verdict};
 
 /// An attempt that finds the name elsewhere asks again so many times.
 const MOVES: usize = 3;
@@ -78,17 +78,17 @@ pub(super) struct Server {
     host: u8,
 }
 
-/// All servers, and the door.
+/// All servers, and admission.
 pub(super) struct Hosts {
     pub(super) servers: Vec<Server>,
-    pub(super) door: Door,
+    pub(super) admission: Admission,
     tickets: u64,
 }
 
 impl Hosts {
     pub(super) fn new(urls: usize, mood: Mood, now: Instant) -> Self {
         let servers = (0_u8..).take(urls).map(|host| Server { mood, host: host * 80 }).collect();
-        Self { servers, door: Door::new(admission::Policy::default(), now), tickets: 0 }
+        Self { servers, admission: Admission::new(admission::Policy::default(), now), tickets: 0 }
     }
 
     fn address(&self, url: usize) -> SocketAddr {
@@ -97,7 +97,7 @@ impl Hosts {
 
     /// Whether links that are held will be let go.
     pub(super) fn has_news_to_come(&self, now: Instant) -> bool {
-        self.door.connecting() > 0 || self.door.poll_timeout(now).is_some()
+        self.admission.connecting() > 0 || self.admission.poll_timeout(now).is_some()
     }
 
     /// The name leads elsewhere from now on.
@@ -126,18 +126,18 @@ impl World {
         };
         self.nodes[index].line(lane).asked = Some(ticket);
         let addresses = vec![self.hosts.address(url)];
-        self.hosts.door.ask(self.now, ticket, Knock { link: id(index), addresses, urgent, elsewhere });
+        self.hosts.admission.ask(self.now, ticket, Request { link: id(index), addresses, urgent, elsewhere });
     }
 
-    /// Lets in whom the door lets in, and tells the others what it has to say.
+    /// Lets in whom admission lets in, and tells the others what it has to say.
     pub(super) fn open_door(&mut self) {
         for _ in 0..ROUNDS {
-            if let Some((ticket, word)) = self.hosts.door.poll_word() {
-                self.follow(ticket, word);
-            } else if let Some((ticket, address)) = self.hosts.door.poll_grant(self.now) {
+            if let Some((ticket, dismissal)) = self.hosts.admission.poll_dismissal() {
+                self.follow(ticket, dismissal);
+            } else if let Some((ticket, address)) = self.hosts.admission.poll_grant(self.now) {
                 self.let_in(ticket, address);
             } else {
-                let back = self.hosts.door.take_back();
+                let back = self.hosts.admission.take_back();
                 if back.is_empty() {
                     return;
                 }
@@ -149,14 +149,14 @@ impl World {
         panic!("who is let go comes back without an end");
     }
 
-    fn follow(&mut self, ticket: u64, word: Word) {
+    fn follow(&mut self, ticket: u64, word: Dismissal) {
         let (index, lane) = self.who(ticket);
         let urls = self.policy.urls;
         let transport = self.nodes[index].line(lane);
         transport.asked = None;
         match word {
-            Word::Again => transport.passed = 0,
-            Word::Elsewhere => {
+            Dismissal::Again => transport.passed = 0,
+            Dismissal::Elsewhere => {
                 transport.passed += 1;
                 transport.url = (transport.url + 1) % urls;
                 let url = transport.url;
@@ -191,7 +191,7 @@ impl World {
     fn give_back(&mut self, index: usize, lane: Lane, verdict: Option<Verdict>) {
         if let Some((ticket, address)) = self.nodes[index].line(lane).place.take() {
             let link = id(index);
-            self.hosts.door.release(self.now, Grant { ticket, link: &link, address, extra: false }, verdict);
+            self.hosts.admission.release(self.now, Grant { ticket, link: &link, address, extra: false }, verdict);
         }
     }
 
@@ -199,7 +199,7 @@ impl World {
         let transport = self.nodes[index].line(lane);
         transport.dialing = false;
         if let Some(ticket) = transport.asked.take() {
-            self.hosts.door.withdraw(ticket);
+            self.hosts.admission.withdraw(ticket);
         }
         self.give_back(index, lane, verdict);
     }

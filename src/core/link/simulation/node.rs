@@ -24,7 +24,7 @@ pub(super) struct Line {
     pub(super) passed: usize,
     /// Times that the name led elsewhere.
     pub(super) moves: usize,
-    /// The ticket that waits at the door.
+    /// The ticket that waits for admission.
     pub(super) asked: Option<u64>,
     /// The ticket that was let in, and where.
     pub(super) place: Option<(u64, SocketAddr)>,

@@ -1,6 +1,6 @@
-//! What is known to be down, and who looks whether it is back.
+//! What is known to be down, and who probes whether it is back.
 //!
-//! A look is one link's, and takes every place that it would find out about: the address, and its endpoint at the address.
+//! A probe is one link's, and takes each scope that it would find out about: the address, and its endpoint at the address.
 
 use std::{
     collections::BTreeMap,
@@ -24,48 +24,48 @@ pub(super) const LOOKS: u32 = 50;
 pub(super) const STALE: Duration = Duration::from_mins(5);
 
 /// An address, for all endpoints or for one.
-pub(super) type Place = (SocketAddr, Option<Arc<str>>);
+pub(super) type Scope = (SocketAddr, Option<Arc<str>>);
 
-/// A place that is down.
+/// A scope that is down.
 #[derive(Debug)]
 pub(super) struct Outage {
     pub(super) since: Instant,
     /// Who waits may not look before this.
     pub(super) next: Instant,
-    /// Who looks, or looked last: it follows its own backoff, as if it were alone.
+    /// Who probes, or did last: it follows its own backoff, as if it were alone.
     pub(super) prober: LinkId,
-    /// Whose look is under way.
-    pub(super) looking: Option<u64>,
+    /// Whose probe is under way.
+    pub(super) probing: Option<u64>,
     /// Who was asked to come later, and when.
     put_off: BTreeMap<LinkId, Instant>,
 }
 
 impl Outage {
-    fn may_be_looked_at(&self, now: Instant, link: &LinkId) -> bool {
+    fn may_be_probed(&self, now: Instant, link: &LinkId) -> bool {
         let is_put_off = || self.put_off.get(link).is_some_and(|until| *until > now);
-        self.looking.is_none() && (self.next <= now || self.prober == *link && !is_put_off())
+        self.probing.is_none() && (self.next <= now || self.prober == *link && !is_put_off())
     }
 }
 
 /// All that is down.
 #[derive(Debug, Default)]
-pub(super) struct Outages(BTreeMap<Place, Outage>);
+pub(super) struct Outages(BTreeMap<Scope, Outage>);
 
 impl Outages {
     /// What keeps a link from an address.
     pub(super) fn of(&self, link: &LinkId, address: SocketAddr) -> impl Iterator<Item = &Outage> {
         // Most of the time nothing is down, and nothing need be looked up.
-        let places = (!self.0.is_empty()).then(|| places(link, address));
-        places.into_iter().flatten().filter_map(|place| self.0.get(&place))
+        let scopes = (!self.0.is_empty()).then(|| scopes(link, address));
+        scopes.into_iter().flatten().filter_map(|scope| self.0.get(&scope))
     }
 
     /// Where nobody looks, and when somebody who waits may.
-    pub(super) fn to_look(&self) -> impl Iterator<Item = (&Place, Instant)> {
-        self.0.iter().filter(|(_, outage)| outage.looking.is_none()).map(|(place, outage)| (place, outage.next))
+    pub(super) fn to_probe(&self) -> impl Iterator<Item = (&Scope, Instant)> {
+        self.0.iter().filter(|(_, outage)| outage.probing.is_none()).map(|(scope, outage)| (scope, outage.next))
     }
 
     /// Those of the addresses that a link may look after; an urgent one may look after all.
-    pub(super) fn for_look(
+    pub(super) fn for_probe(
         &self,
         now: Instant,
         link: &LinkId,
@@ -73,34 +73,34 @@ impl Outages {
         urgent: bool,
     ) -> Vec<SocketAddr> {
         let may =
-            |address: &SocketAddr| self.of(link, *address).all(|outage| urgent || outage.may_be_looked_at(now, link));
+            |address: &SocketAddr| self.of(link, *address).all(|outage| urgent || outage.may_be_probed(now, link));
         addresses.iter().copied().filter(may).collect()
     }
 
     /// A link looks after these addresses, and is the one that looks from then on.
-    pub(super) fn look(&mut self, ticket: u64, link: &LinkId, addresses: &[SocketAddr]) {
-        for place in addresses.iter().flat_map(|address| places(link, *address)) {
-            if let Some(outage) = self.0.get_mut(&place) {
-                (outage.looking, outage.prober) = (Some(ticket), link.clone());
+    pub(super) fn probe(&mut self, ticket: u64, link: &LinkId, addresses: &[SocketAddr]) {
+        for scope in addresses.iter().flat_map(|address| scopes(link, *address)) {
+            if let Some(outage) = self.0.get_mut(&scope) {
+                (outage.probing, outage.prober) = (Some(ticket), link.clone());
             }
         }
     }
 
-    /// The look of this ticket is over, or will not be.
-    pub(super) fn stop_looking(&mut self, ticket: u64) {
-        for outage in self.0.values_mut().filter(|outage| outage.looking == Some(ticket)) {
-            outage.looking = None;
+    /// The probe of this ticket is over, or will not be.
+    pub(super) fn stop_probing(&mut self, ticket: u64) {
+        for outage in self.0.values_mut().filter(|outage| outage.probing == Some(ticket)) {
+            outage.probing = None;
         }
     }
 
-    /// A link has found a place down, and was asked to come later than this. Answers whether that is news.
-    pub(super) fn shut(&mut self, now: Instant, place: &Place, link: &LinkId, wait: Option<RetryAfter>) -> bool {
-        let is_new = !self.0.contains_key(place);
-        let outage = self.0.entry(place.clone()).or_insert_with(|| Outage {
+    /// A link has found a scope down, and was asked to come later than this. Answers whether that is news.
+    pub(super) fn shut(&mut self, now: Instant, scope: &Scope, link: &LinkId, wait: Option<RetryAfter>) -> bool {
+        let is_new = !self.0.contains_key(scope);
+        let outage = self.0.entry(scope.clone()).or_insert_with(|| Outage {
             since: now,
             next: now,
             prober: link.clone(),
-            looking: None,
+            probing: None,
             put_off: BTreeMap::new(),
         });
         let spacing = (now.saturating_duration_since(outage.since) / LOOKS).clamp(SHORTEST, LONGEST);
@@ -112,21 +112,21 @@ impl Outages {
         is_new
     }
 
-    /// A place is back, if it was down: who was asked to come later.
-    pub(super) fn reopen(&mut self, place: &Place) -> Option<impl Iterator<Item = LinkId> + use<>> {
-        self.0.remove(place).map(|outage| outage.put_off.into_keys())
+    /// A scope is back, if it was down: who was asked to come later.
+    pub(super) fn reopen(&mut self, scope: &Scope) -> Option<impl Iterator<Item = LinkId> + use<>> {
+        self.0.remove(scope).map(|outage| outage.put_off.into_keys())
     }
 
     /// Where a link was the last that looked, as its endpoint sees it.
-    pub(super) fn looked_at_by(&self, link: &LinkId) -> Vec<Place> {
-        let left = self.0.iter().filter(|(_, outage)| outage.prober == *link && outage.looking.is_none());
+    pub(super) fn probed_by(&self, link: &LinkId) -> Vec<Scope> {
+        let left = self.0.iter().filter(|(_, outage)| outage.prober == *link && outage.probing.is_none());
         left.map(|((address, _), _)| (*address, Some(Arc::clone(&link.endpoint)))).collect()
     }
 
     /// Forgets what has been down and nobody waits for: addresses of names come and go.
-    pub(super) fn forget_stale(&mut self, now: Instant, is_awaited: impl Fn(&Place) -> bool) {
-        let is_stale = |outage: &Outage| outage.looking.is_none() && now.saturating_duration_since(outage.next) > STALE;
-        self.0.retain(|place, outage| !is_stale(outage) || is_awaited(place));
+    pub(super) fn forget_stale(&mut self, now: Instant, is_awaited: impl Fn(&Scope) -> bool) {
+        let is_stale = |outage: &Outage| outage.probing.is_none() && now.saturating_duration_since(outage.next) > STALE;
+        self.0.retain(|scope, outage| !is_stale(outage) || is_awaited(scope));
     }
 
     /// How many there are.
@@ -137,6 +137,6 @@ impl Outages {
 }
 
 /// What speaks for a link at an address.
-fn places(link: &LinkId, address: SocketAddr) -> [Place; 2] {
+fn scopes(link: &LinkId, address: SocketAddr) -> [Scope; 2] {
     [(address, None), (address, Some(Arc::clone(&link.endpoint)))]
 }

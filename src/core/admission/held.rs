@@ -1,4 +1,4 @@
-//! Those who are held before the door, in line for each of their addresses.
+//! Those who are held before the admission, in line for each of their addresses.
 //!
 //! One waits in as many lines as it has addresses: it leaves all of them at once.
 
@@ -8,11 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Elsewhere, Request, outages::Place};
+use super::{Elsewhere, Waiting, outages::Scope};
 
 /// Requests that are held.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct Held {
     /// By each of their addresses and their endpoint.
     by_address: BTreeMap<(SocketAddr, Arc<str>), BTreeSet<u64>>,
     /// Those that have other URLs, by their endpoint.
@@ -20,9 +20,9 @@ pub(super) struct Lines {
     count: usize,
 }
 
-impl Lines {
+impl Held {
     /// Holds a request.
-    pub(super) fn insert(&mut self, ticket: u64, request: &Request) {
+    pub(super) fn insert(&mut self, ticket: u64, request: &Waiting) {
         let endpoint = &request.link.endpoint;
         for address in &request.addresses {
             self.by_address.entry((*address, Arc::clone(endpoint))).or_default().insert(ticket);
@@ -34,7 +34,7 @@ impl Lines {
     }
 
     /// Holds it no more, if it did.
-    pub(super) fn remove(&mut self, ticket: u64, request: &Request) {
+    pub(super) fn remove(&mut self, ticket: u64, request: &Waiting) {
         if !request.held {
             return;
         }
@@ -57,7 +57,7 @@ impl Lines {
     }
 
     /// How many come before this one, where it is nearest to the front.
-    pub(super) fn ahead(&self, ticket: u64, request: &Request) -> Option<usize> {
+    pub(super) fn ahead(&self, ticket: u64, request: &Waiting) -> Option<usize> {
         let line = |address: &SocketAddr| self.by_address.get(&(*address, Arc::clone(&request.link.endpoint)));
         request.addresses.iter().filter_map(line).map(|line| line.range(..ticket).count()).min()
     }
@@ -67,13 +67,13 @@ impl Lines {
         self.elsewhere.get(endpoint).map(|tickets| tickets.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Whether somebody waits for this place.
-    pub(super) fn has(&self, place: &Place) -> bool {
-        self.of(place).next().is_some()
+    /// Whether somebody waits for this scope.
+    pub(super) fn has(&self, scope: &Scope) -> bool {
+        self.of(scope).next().is_some()
     }
 
-    /// The lines of those who wait for this place.
-    pub(super) fn of<'a>(&'a self, (address, endpoint): &'a Place) -> impl Iterator<Item = &'a BTreeSet<u64>> {
+    /// The lines of those who wait for this scope.
+    pub(super) fn of<'a>(&'a self, (address, endpoint): &'a Scope) -> impl Iterator<Item = &'a BTreeSet<u64>> {
         let first = (*address, endpoint.clone().unwrap_or_default());
         self.by_address
             .range(first..)

@@ -1,4 +1,4 @@
-//! The pool's door, asked by every dial: the core's rules behind a lock, with a oneshot for each that waits.
+//! Admission of the whole pool, asked by every dial: the core's rules behind a lock, with a oneshot for each that waits.
 //!
 //! A grant whose dial has gone away meanwhile is given back at once, so that nothing leaks through a cancelled attempt.
 
@@ -16,15 +16,13 @@ use tokio::{
 
 use super::{endpoints::Endpoints, view::StandingView};
 use crate::{
-    link::{BoxFuture, Gate, Order, Permit, Place},
+    link::{Admit, BoxFuture, Order, Permit, PreparePermit},
     observe::Families,
 };
 use wskeeper_core::{
-    admission::Policy,
+    admission::{Admission, Dismissal, Grant, Policy, Request, Verdict, prepare::PrepareLimit},
     clock::Clock,
-    door::{Door, Grant, Knock, Verdict, Word},
     event::LinkId,
-    lobby::Lobby,
 };
 
 /// Links named that hold a place.
@@ -32,8 +30,8 @@ const HOLDERS_SHOWN: usize = 8;
 
 /// Admission over the whole pool.
 #[derive(Debug)]
-pub(super) struct Gatekeeper {
-    desk: Mutex<Desk>,
+pub(super) struct AdmissionControl {
+    state: Mutex<State>,
     /// A rate limit holds someone back, or somebody waits to look after an address: `run` wakes when the moment has come.
     held_back: Notify,
     families: Arc<Families>,
@@ -42,9 +40,9 @@ pub(super) struct Gatekeeper {
 }
 
 #[derive(Debug)]
-struct Desk {
-    lobby: Lobby,
-    door: Door,
+struct State {
+    prepare: PrepareLimit,
+    admission: Admission,
     waiting: BTreeMap<u64, Waiter>,
     /// Who is CONNECTING, and where.
     holders: BTreeMap<u64, (LinkId, SocketAddr)>,
@@ -63,31 +61,31 @@ struct Waiter {
 #[derive(Debug)]
 enum Reply {
     /// To prepare an attempt.
-    Place(oneshot::Sender<Place>),
+    Prepare(oneshot::Sender<PreparePermit>),
     /// To dial, or for something else to do.
-    Permit(oneshot::Sender<Result<Box<Permit>, Word>>),
+    Permit(oneshot::Sender<Result<Box<Permit>, Dismissal>>),
     /// To dial a further address.
     Extra(oneshot::Sender<Box<Permit>>),
 }
 
-impl Gatekeeper {
+impl AdmissionControl {
     pub(super) fn new(policy: Policy, families: Arc<Families>, endpoints: Weak<Endpoints>) -> Arc<Self> {
-        let desk = Desk {
-            lobby: Lobby::new(policy.total),
-            door: Door::new(policy, Instant::now().into_std()),
+        let state = State {
+            prepare: PrepareLimit::new(policy.total),
+            admission: Admission::new(policy, Instant::now().into_std()),
             waiting: BTreeMap::new(),
             holders: BTreeMap::new(),
             next_ticket: 0,
             awake_at: None,
         };
-        Arc::new(Self { desk: Mutex::new(desk), held_back: Notify::new(), families, endpoints })
+        Arc::new(Self { state: Mutex::new(state), held_back: Notify::new(), families, endpoints })
     }
 
     pub(super) fn set_policy(self: &Arc<Self>, policy: Policy) {
-        let mut desk = self.desk();
-        desk.lobby.set_limit(policy.total);
-        desk.door.set_policy(policy, Instant::now().into_std());
-        drop(desk);
+        let mut state = self.state();
+        state.prepare.set_limit(policy.total);
+        state.admission.set_policy(policy, Instant::now().into_std());
+        drop(state);
         self.grant();
     }
 
@@ -105,36 +103,36 @@ impl Gatekeeper {
 
     /// The links that wait to be let in.
     pub(super) fn waiting(&self) -> BTreeSet<LinkId> {
-        self.desk().waiting.values().map(|waiter| waiter.link.clone()).collect()
+        self.state().waiting.values().map(|waiter| waiter.link.clone()).collect()
     }
 
     /// Loses every request, as a fault would.
     #[cfg(test)]
     pub(super) fn forget_all(&self) {
-        let forgotten = std::mem::take(&mut self.desk().waiting);
+        let forgotten = std::mem::take(&mut self.state().waiting);
         // Their tickets must not be answered.
         std::mem::forget(forgotten);
     }
 
     /// Where a link stands in line; `None`: it does not wait. Looks at everybody who does, so for people only.
     pub(super) fn standing(&self, link: &LinkId) -> Option<StandingView> {
-        let desk = self.desk();
+        let state = self.state();
         let is_extra = |waiter: &Waiter| matches!(waiter.reply, Reply::Extra(_));
-        let (ticket, _) = desk.waiting.iter().find(|(_, waiter)| waiter.link == *link && !is_extra(waiter))?;
-        let wanted = desk.door.addresses(*ticket);
-        let holders = desk.holders.values().filter(|(_, address)| wanted.contains(address));
+        let (ticket, _) = state.waiting.iter().find(|(_, waiter)| waiter.link == *link && !is_extra(waiter))?;
+        let wanted = state.admission.addresses(*ticket);
+        let holders = state.holders.values().filter(|(_, address)| wanted.contains(address));
         let holders: Vec<_> = holders.map(|(link, _)| link.clone()).take(HOLDERS_SHOWN).collect();
         let now = Instant::now().into_std();
-        let down = desk.door.down_since(*ticket).map(|since| now.saturating_duration_since(since));
+        let down = state.admission.down_since(*ticket).map(|since| now.saturating_duration_since(since));
         let down_since = down.map(|down| SystemTime::now().earlier(down));
-        let held_by_rate = down.is_none() && desk.door.held_by_rate(now).is_some();
+        let held_by_rate = down.is_none() && state.admission.held_by_rate(now).is_some();
         Some(StandingView {
-            ahead: desk.door.ahead(*ticket).or_else(|| desk.lobby.ahead(&link.endpoint, *ticket))?,
+            ahead: state.admission.ahead(*ticket).or_else(|| state.prepare.ahead(&link.endpoint, *ticket))?,
             held_by_rate: held_by_rate && holders.is_empty(),
             holders,
-            connecting: desk.door.connecting(),
+            connecting: state.admission.connecting(),
             down_since,
-            awaited: desk.door.awaited(*ticket).map(|(link, at)| {
+            awaited: state.admission.awaited(*ticket).map(|(link, at)| {
                 (link.clone(), at.map(|at| SystemTime::now().later(at.saturating_duration_since(now))))
             }),
         })
@@ -150,47 +148,47 @@ impl Gatekeeper {
     /// Grants what can be granted. Answers with when to look again though nothing has happened, and whether that is sooner than it was.
     fn let_in(self: &Arc<Self>) -> (Option<std::time::Instant>, bool) {
         let now = Instant::now().into_std();
-        let mut desk = self.desk();
-        Self::tell_words(&mut desk);
-        while let Some((ticket, address)) = desk.door.poll_grant(now) {
-            // A withdrawn ticket is withdrawn from the admission too, so each grant has its waiter.
-            let Some(Waiter { link, reply }) = desk.waiting.remove(&ticket) else { continue };
+        let mut state = self.state();
+        Self::dismiss(&mut state);
+        while let Some((ticket, address)) = state.admission.poll_grant(now) {
+            // A withdrawn ticket is withdrawn from admission too, so each grant has its waiter.
+            let Some(Waiter { link, reply }) = state.waiting.remove(&ticket) else { continue };
             let extra = matches!(reply, Reply::Extra(_));
-            let keeper = Arc::clone(self);
-            let release = Box::new(move |verdict| keeper.release(ticket, extra, verdict));
-            desk.holders.insert(ticket, (link, address));
+            let control = Arc::clone(self);
+            let release = Box::new(move |verdict| control.release(ticket, extra, verdict));
+            state.holders.insert(ticket, (link, address));
             let permit = Permit::new(address, Some(release));
             let unwanted = match reply {
                 Reply::Permit(reply) => reply.send(Ok(permit)).err().and_then(Result::ok),
                 Reply::Extra(reply) => reply.send(permit).err(),
-                Reply::Place(_) => Some(permit),
+                Reply::Prepare(_) => Some(permit),
             };
             if let Some(mut unwanted) = unwanted {
                 unwanted.release = None;
-                desk.release(now, ticket, extra, None);
+                state.release(now, ticket, extra, None);
             }
         }
-        self.families.admission_waiting(desk.door.waiting() + desk.lobby.waiting());
-        let next = desk.door.poll_timeout(now);
-        let before = std::mem::replace(&mut desk.awake_at, next);
+        self.families.admission_waiting(state.admission.waiting() + state.prepare.waiting());
+        let next = state.admission.poll_timeout(now);
+        let before = std::mem::replace(&mut state.awake_at, next);
         (next, next.is_some_and(|at| before.is_none_or(|before| at < before)))
     }
 
     /// Tells those who wait no more what to do instead.
-    fn tell_words(desk: &mut Desk) {
-        while let Some((ticket, word)) = desk.door.poll_word() {
-            if let Some(Waiter { reply: Reply::Permit(reply), .. }) = desk.waiting.remove(&ticket) {
+    fn dismiss(state: &mut State) {
+        while let Some((ticket, dismissal)) = state.admission.poll_dismissal() {
+            if let Some(Waiter { reply: Reply::Permit(reply), .. }) = state.waiting.remove(&ticket) {
                 // Who waited may have gone in this moment.
-                let _ = reply.send(Err(word));
+                let _ = reply.send(Err(dismissal));
             }
         }
     }
 
     fn release(self: &Arc<Self>, ticket: u64, extra: bool, verdict: Option<Verdict>) {
         let back = {
-            let mut desk = self.desk();
-            desk.release(Instant::now().into_std(), ticket, extra, verdict);
-            desk.door.take_back()
+            let mut state = self.state();
+            state.release(Instant::now().into_std(), ticket, extra, verdict);
+            state.admission.take_back()
         };
         self.grant();
         for link in back {
@@ -204,49 +202,49 @@ impl Gatekeeper {
 
     /// Somebody who prepared an attempt is past it: others go on.
     fn leave(self: &Arc<Self>, endpoint: &Arc<str>) {
-        let mut desk = self.desk();
+        let mut state = self.state();
         let mut leaving = 1;
         while leaving > 0 {
             leaving -= 1;
-            for ticket in desk.lobby.leave(endpoint) {
-                let Some(Waiter { reply: Reply::Place(reply), .. }) = desk.waiting.remove(&ticket) else { continue };
-                if let Err(mut unwanted) = reply.send(self.place(endpoint)) {
+            for ticket in state.prepare.leave(endpoint) {
+                let Some(Waiter { reply: Reply::Prepare(reply), .. }) = state.waiting.remove(&ticket) else { continue };
+                if let Err(mut unwanted) = reply.send(self.prepare_permit(endpoint)) {
                     // Who waited has gone in this moment.
                     unwanted.forget();
                     leaving += 1;
                 }
             }
         }
-        self.families.admission_waiting(desk.door.waiting() + desk.lobby.waiting());
+        self.families.admission_waiting(state.admission.waiting() + state.prepare.waiting());
     }
 
-    fn place(self: &Arc<Self>, endpoint: &Arc<str>) -> Place {
-        let (keeper, endpoint) = (Arc::clone(self), Arc::clone(endpoint));
-        Place::new(Box::new(move || keeper.leave(&endpoint)))
+    fn prepare_permit(self: &Arc<Self>, endpoint: &Arc<str>) -> PreparePermit {
+        let (control, endpoint) = (Arc::clone(self), Arc::clone(endpoint));
+        PreparePermit::new(Box::new(move || control.leave(&endpoint)))
     }
 
     fn withdraw(self: &Arc<Self>, ticket: u64) {
-        let mut desk = self.desk();
-        if let Some(waiter) = desk.waiting.remove(&ticket) {
+        let mut state = self.state();
+        if let Some(waiter) = state.waiting.remove(&ticket) {
             match waiter.reply {
-                Reply::Place(_) => desk.lobby.withdraw(&waiter.link.endpoint, ticket),
-                Reply::Permit(_) | Reply::Extra(_) => desk.door.withdraw(ticket),
+                Reply::Prepare(_) => state.prepare.withdraw(&waiter.link.endpoint, ticket),
+                Reply::Permit(_) | Reply::Extra(_) => state.admission.withdraw(ticket),
             }
-            drop(desk);
+            drop(state);
             // Who was to look instead of the others may have gone: another one is to.
             self.grant();
         }
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Desk {
+impl State {
     fn release(&mut self, now: std::time::Instant, ticket: u64, extra: bool, verdict: Option<Verdict>) {
         if let Some((link, address)) = self.holders.remove(&ticket) {
-            self.door.release(now, Grant { ticket, link: &link, address, extra }, verdict);
+            self.admission.release(now, Grant { ticket, link: &link, address, extra }, verdict);
         }
     }
 }
@@ -254,72 +252,72 @@ impl Desk {
 /// A request that waits; dropping it withdraws it.
 struct Ticket {
     number: u64,
-    keeper: Arc<Gatekeeper>,
+    control: Arc<AdmissionControl>,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.keeper.withdraw(self.number);
+        self.control.withdraw(self.number);
     }
 }
 
-/// The pool's gate as the link room sees it.
+/// Admission as a link sees it.
 #[derive(Debug, Clone)]
-pub(super) struct PoolGate(pub(super) Arc<Gatekeeper>);
+pub(super) struct SharedAdmission(pub(super) Arc<AdmissionControl>);
 
-impl Gate for PoolGate {
-    fn approach(&self, link: LinkId) -> BoxFuture<Place> {
-        let keeper = Arc::clone(&self.0);
-        let mut desk = keeper.desk();
-        let number = desk.next_ticket;
-        desk.next_ticket += 1;
-        if desk.lobby.enter(&link.endpoint, number) {
-            drop(desk);
-            return Box::pin(std::future::ready(keeper.place(&link.endpoint)));
+impl Admit for SharedAdmission {
+    fn prepare(&self, link: LinkId) -> BoxFuture<PreparePermit> {
+        let control = Arc::clone(&self.0);
+        let mut state = control.state();
+        let number = state.next_ticket;
+        state.next_ticket += 1;
+        if state.prepare.enter(&link.endpoint, number) {
+            drop(state);
+            return Box::pin(std::future::ready(control.prepare_permit(&link.endpoint)));
         }
         let (reply, answer) = oneshot::channel();
-        desk.waiting.insert(number, Waiter { link, reply: Reply::Place(reply) });
-        self.0.families.admission_waiting(desk.door.waiting() + desk.lobby.waiting());
-        drop(desk);
-        Box::pin(answered(Ticket { number, keeper }, answer))
+        state.waiting.insert(number, Waiter { link, reply: Reply::Prepare(reply) });
+        self.0.families.admission_waiting(state.admission.waiting() + state.prepare.waiting());
+        drop(state);
+        Box::pin(answered(Ticket { number, control }, answer))
     }
 
-    fn admit(&self, knock: Knock) -> BoxFuture<Result<Box<Permit>, Word>> {
-        let link = knock.link.clone();
-        self.ask(link, Reply::Permit, |door, ticket| door.ask(Instant::now().into_std(), ticket, knock))
+    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
+        let link = request.link.clone();
+        self.ask(link, Reply::Permit, |admission, ticket| admission.ask(Instant::now().into_std(), ticket, request))
     }
 
     fn admit_extra(&self, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
-        self.ask(link, Reply::Extra, |door, ticket| door.ask_extra(ticket, vec![address]))
+        self.ask(link, Reply::Extra, |admission, ticket| admission.ask_extra(ticket, vec![address]))
     }
 }
 
-impl PoolGate {
+impl SharedAdmission {
     fn ask<T: Send + 'static>(
         &self,
         link: LinkId,
         reply: fn(oneshot::Sender<T>) -> Reply,
-        ask: impl FnOnce(&mut Door, u64),
+        ask: impl FnOnce(&mut Admission, u64),
     ) -> BoxFuture<T> {
-        let keeper = Arc::clone(&self.0);
+        let control = Arc::clone(&self.0);
         let (sender, answer) = oneshot::channel();
         let number = {
-            let mut desk = keeper.desk();
-            let number = desk.next_ticket;
-            desk.next_ticket += 1;
-            ask(&mut desk.door, number);
-            desk.waiting.insert(number, Waiter { link, reply: reply(sender) });
+            let mut state = control.state();
+            let number = state.next_ticket;
+            state.next_ticket += 1;
+            ask(&mut state.admission, number);
+            state.waiting.insert(number, Waiter { link, reply: reply(sender) });
             number
         };
-        keeper.grant();
-        Box::pin(answered(Ticket { number, keeper }, answer))
+        control.grant();
+        Box::pin(answered(Ticket { number, control }, answer))
     }
 }
 
 async fn answered<T>(_ticket: Ticket, answer: oneshot::Receiver<T>) -> T {
     match answer.await {
         Ok(answer) => answer,
-        // The keeper lives as long as its tickets, and a waiter is only ever removed to be answered or withdrawn.
+        // The control lives as long as its tickets, and a waiter is only ever removed to be answered or withdrawn.
         Err(_) => std::future::pending().await,
     }
 }
