@@ -1,7 +1,8 @@
 //! Sending a message, and what became of it.
 //!
-//! The body of a send is the message as it is. What a reader would get wrong: almost every request is a send, so it is found before
-//! the router looks for it ([`sent_to`]); both then ask `access` the same, and call [`take`].
+//! The body of a send is the message as it is. What a reader would get wrong: a send does not always come by
+//! way of the router. Almost every request is one, so [`sent_to`] recognises the plain form first. Either way it passes
+//! `access::admit` once, and then [`take`].
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
@@ -70,7 +71,7 @@ pub(super) fn sent_to<B>(request: &Request<B>) -> Option<Arc<str>> {
     is_plain.then(|| name.into())
 }
 
-/// Takes a message whose sender was let in.
+/// Takes the message of a request that `access::admit` has let in.
 pub(super) async fn take<B>(
     shared: &Shared,
     name: Arc<str>,

@@ -234,7 +234,7 @@ impl Door {
         }
         let response = match &self.place {
             None if !ALWAYS.contains(&request.uri().path()) => full().into_response(),
-            // What is asked most is found before the router looks for it: a router needs futures in boxes, and clones its services.
+            // What is asked most is found before the router looks for it: axum's router boxes futures and clones services.
             Some(_) if let Some(endpoint) = messages::sent_to(&request) => match self.send(endpoint, request).await {
                 Ok(response) => return response.map(|bytes| Answer::whole(bytes, busy)),
                 Err(problem) => problem.into_response(),
@@ -251,7 +251,7 @@ impl Door {
         self.counted(response, busy)
     }
 
-    /// As the router does it, with its layers.
+    /// What the router and its layer of access do for a send.
     async fn send(&self, endpoint: Arc<str>, request: Request<Lingering>) -> Result<Response<Bytes>, Problem> {
         let shared = &self.house.shared;
         let (head, body) = request.into_parts();

@@ -53,7 +53,7 @@ pub struct Request {
     pub link: LinkId,
     /// To be let in at one of these, the first that is free.
     pub addresses: Vec<SocketAddr>,
-    /// By an operator's dismissal: it is not held.
+    /// By an operator's order: it is not held.
     pub urgent: bool,
     /// Where else its link can go.
     pub elsewhere: Elsewhere,
@@ -127,7 +127,7 @@ impl Admission {
         self.enqueue(now, ticket, urgent);
     }
 
-    /// Asks for a further address of an attempt already let in (RFC 8305). It is not held: its attempt is the one that looks.
+    /// Asks for a further address of an attempt already let in (RFC 8305). It is not held: its attempt is the probe.
     pub fn ask_extra(&mut self, ticket: u64, addresses: Vec<SocketAddr>) {
         self.limits.ask(ticket, addresses, true);
     }
@@ -202,7 +202,7 @@ impl Admission {
         held.then(|| addresses.iter().filter_map(since).min()).flatten()
     }
 
-    /// Who is waited for by a ticket that is held: who looks now, or who did last and when the next look is due.
+    /// Who is waited for by a ticket that is held: who probes now, or who did last and when the next probe is due.
     pub fn awaited(&self, ticket: u64) -> Option<(&LinkId, Option<Instant>)> {
         let Waiting { link, addresses, held: true, .. } = self.requests.get(&ticket)? else { return None };
         let outages = addresses.iter().flat_map(|address| self.outages.of(link, *address));
@@ -227,14 +227,14 @@ impl Admission {
 
     /// When to call `poll_grant` though nothing has happened.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let looks = self.outages.to_probe().filter(|(scope, _)| self.held.has(scope));
-        // A look whose time has come waits for one that is under way elsewhere: its end is news.
-        let look = looks.map(|(_, next)| next).filter(|next| *next > now).min();
-        look.into_iter().chain(self.limits.poll_timeout(now)).min()
+        let probes = self.outages.to_probe().filter(|(scope, _)| self.held.has(scope));
+        // A probe whose time has come waits for one that is under way elsewhere: its end is news.
+        let probe = probes.map(|(_, next)| next).filter(|next| *next > now).min();
+        probe.into_iter().chain(self.limits.poll_timeout(now)).min()
     }
 
-    /// Puts a request where it belongs: in line for those of its addresses that are not known to be down, or, where all are,
-    /// before the admission, unless it may look or can go elsewhere.
+    /// Puts a request where it belongs: in line for those of its addresses that are not known to be down. Where all are, it is held,
+    /// unless it may probe or can go elsewhere.
     fn enqueue(&mut self, now: Instant, ticket: u64, urgent: bool) {
         let Some(Waiting { link, addresses, elsewhere, .. }) = self.requests.get(&ticket) else { return };
         let is_up = |address: &SocketAddr| self.outages.of(link, *address).next().is_none();
@@ -252,7 +252,7 @@ impl Admission {
         }
     }
 
-    /// Lets a request look after its addresses, if it may look after one. An urgent one may, and is the one that looks from then on.
+    /// Lets a request probe those of its addresses that it may. An urgent one may probe all, and is the prober from then on.
     fn probe(&mut self, now: Instant, ticket: u64, urgent: bool) -> bool {
         let Some(Waiting { link, addresses, .. }) = self.requests.get(&ticket) else { return false };
         let free = self.outages.for_probe(now, link, addresses, urgent);
@@ -264,7 +264,7 @@ impl Admission {
         true
     }
 
-    /// Sends one of those who wait to each scope that is due for a look.
+    /// Sends one of those that are held to each scope that is due for a probe.
     fn send_to_probe(&mut self, now: Instant) {
         let due = self.outages.to_probe().filter(|(_, next)| *next <= now);
         let due: Vec<Scope> = due.map(|(scope, _)| scope.clone()).collect();
@@ -282,7 +282,7 @@ impl Admission {
         self.outages.forget_stale(now, |scope| self.held.has(scope));
         let is_new = self.outages.shut(now, scope, link, wait);
         if is_new {
-            // Who stands in line for it already comes back before the admission.
+            // Requests that stand in line for it already are held from now on.
             let hit = |request: &Waiting| {
                 let of_endpoint = scope.1.as_ref().is_none_or(|endpoint| *endpoint == request.link.endpoint);
                 !request.held && of_endpoint && request.addresses.contains(&scope.0)
@@ -306,7 +306,7 @@ impl Admission {
         }
     }
 
-    /// A link has got in. Where it was the one that looked elsewhere, those of its endpoint that wait there go after it: their name
+    /// A link has got in. Where it was the prober elsewhere, those of its endpoint that wait there go after it: their name
     /// leads to where it is now. So do those that can go there by another URL.
     fn follow(&mut self, link: &LinkId) {
         for scope in self.outages.probed_by(link) {

@@ -32,7 +32,7 @@ const HOLDERS_SHOWN: usize = 8;
 #[derive(Debug)]
 pub(super) struct AdmissionControl {
     state: Mutex<State>,
-    /// A rate limit holds someone back, or somebody waits to look after an address: `run` wakes when the moment has come.
+    /// A rate limit holds someone back, or a link waits to probe an address: `run` wakes when the moment has come.
     held_back: Notify,
     families: Arc<Families>,
     /// Whose links it lets in, to tell them news.
@@ -231,7 +231,7 @@ impl AdmissionControl {
                 Reply::Permit(_) | Reply::Extra(_) => state.admission.withdraw(ticket),
             }
             drop(state);
-            // Who was to look instead of the others may have gone: another one is to.
+            // The prober may have gone: another one is to probe.
             self.grant();
         }
     }
@@ -317,7 +317,7 @@ impl SharedAdmission {
 async fn answered<T>(_ticket: Ticket, answer: oneshot::Receiver<T>) -> T {
     match answer.await {
         Ok(answer) => answer,
-        // The control lives as long as its tickets, and a waiter is only ever removed to be answered or withdrawn.
+        // Admission lives as long as its tickets, and a waiter is only ever removed to be answered or withdrawn.
         Err(_) => std::future::pending().await,
     }
 }

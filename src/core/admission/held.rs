@@ -1,4 +1,4 @@
-//! Those who are held before the admission, in line for each of their addresses.
+//! Requests that outages hold back, in line for each of their addresses.
 //!
 //! One waits in as many lines as it has addresses: it leaves all of them at once.
 

@@ -33,7 +33,7 @@ impl Default for Policy {
 const LONGEST: Duration = Duration::from_hours(1);
 
 #[derive(Debug)]
-struct Request {
+struct Queued {
     addresses: Vec<SocketAddr>,
     extra: bool,
 }
@@ -42,7 +42,7 @@ struct Request {
 #[derive(Debug)]
 pub(super) struct Limits {
     policy: Policy,
-    requests: BTreeMap<u64, Request>,
+    requests: BTreeMap<u64, Queued>,
     /// Tickets in line, first come first served, by address and by whether they are extra.
     lines: BTreeMap<(SocketAddr, bool), BTreeSet<u64>>,
     /// The head of each line whose address has a place, by whether the line is of extra tickets.
@@ -85,7 +85,7 @@ impl Limits {
                 lines.entry((*address, extra)).or_default().insert(ticket);
             });
         }
-        self.requests.insert(ticket, Request { addresses, extra });
+        self.requests.insert(ticket, Queued { addresses, extra });
     }
 
     /// Leaves the line.
@@ -135,7 +135,7 @@ impl Limits {
 
     /// How many stand before a ticket in the shortest of its lines; `None`: it stands in none.
     pub(super) fn ahead(&self, ticket: u64) -> Option<usize> {
-        let Request { addresses, extra } = self.requests.get(&ticket)?;
+        let Queued { addresses, extra } = self.requests.get(&ticket)?;
         let lines = addresses.iter().filter_map(|address| self.lines.get(&(*address, *extra)));
         lines.map(|line| line.range(..ticket).count()).min()
     }

@@ -14,23 +14,23 @@ use crate::{
     event::{LinkId, RetryAfter},
 };
 
-/// The first look at what has just gone down comes after this at the earliest, unless the link that saw it go looks itself.
+/// The first probe of what has just gone down comes after this at the earliest, unless the link that saw it go probes itself.
 pub(super) const SHORTEST: Duration = Duration::from_millis(100);
-/// Between two looks at what has long been down.
+/// Between two probes of what has long been down.
 pub(super) const LONGEST: Duration = Duration::from_secs(5);
-/// Looks are so many to the age of an outage: it is known to be over within a fiftieth of it.
-pub(super) const LOOKS: u32 = 50;
+/// Probes are so many to the age of an outage: it is known to be over within a fiftieth of it.
+pub(super) const PROBES: u32 = 50;
 /// What nobody has asked about for this long is forgotten.
 pub(super) const STALE: Duration = Duration::from_mins(5);
 
 /// An address, for all endpoints or for one.
 pub(super) type Scope = (SocketAddr, Option<Arc<str>>);
 
-/// A scope that is down.
+/// An outage of a scope.
 #[derive(Debug)]
 pub(super) struct Outage {
     pub(super) since: Instant,
-    /// Who waits may not look before this.
+    /// A link that is held may not probe before this.
     pub(super) next: Instant,
     /// Who probes, or did last: it follows its own backoff, as if it were alone.
     pub(super) prober: LinkId,
@@ -59,12 +59,12 @@ impl Outages {
         scopes.into_iter().flatten().filter_map(|scope| self.0.get(&scope))
     }
 
-    /// Where nobody looks, and when somebody who waits may.
+    /// Scopes that nobody probes, and when a link that is held may.
     pub(super) fn to_probe(&self) -> impl Iterator<Item = (&Scope, Instant)> {
         self.0.iter().filter(|(_, outage)| outage.probing.is_none()).map(|(scope, outage)| (scope, outage.next))
     }
 
-    /// Those of the addresses that a link may look after; an urgent one may look after all.
+    /// Those of the addresses that a link may probe; an urgent one may probe all.
     pub(super) fn for_probe(
         &self,
         now: Instant,
@@ -77,7 +77,7 @@ impl Outages {
         addresses.iter().copied().filter(may).collect()
     }
 
-    /// A link looks after these addresses, and is the one that looks from then on.
+    /// A link probes these addresses, and is their prober from then on.
     pub(super) fn probe(&mut self, ticket: u64, link: &LinkId, addresses: &[SocketAddr]) {
         for scope in addresses.iter().flat_map(|address| scopes(link, *address)) {
             if let Some(outage) = self.0.get_mut(&scope) {
@@ -103,7 +103,7 @@ impl Outages {
             probing: None,
             put_off: BTreeMap::new(),
         });
-        let spacing = (now.saturating_duration_since(outage.since) / LOOKS).clamp(SHORTEST, LONGEST);
+        let spacing = (now.saturating_duration_since(outage.since) / PROBES).clamp(SHORTEST, LONGEST);
         outage.next = now.later(wait.map_or(spacing, |wait| wait.span().max(spacing)));
         outage.prober = link.clone();
         if let Some(wait) = wait {
@@ -117,7 +117,7 @@ impl Outages {
         self.0.remove(scope).map(|outage| outage.put_off.into_keys())
     }
 
-    /// Where a link was the last that looked, as its endpoint sees it.
+    /// Where a link was the last to probe, as its endpoint sees it.
     pub(super) fn probed_by(&self, link: &LinkId) -> Vec<Scope> {
         let left = self.0.iter().filter(|(_, outage)| outage.prober == *link && outage.probing.is_none());
         left.map(|((address, _), _)| (*address, Some(Arc::clone(&link.endpoint)))).collect()

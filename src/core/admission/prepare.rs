@@ -3,7 +3,7 @@
 //! Ten thousand may be due in one moment, and admission lets in some dozens at a time. So only so many of an endpoint evaluate their
 //! secrets and look names up; the others wait with nothing in their hands, and what is evaluated is not stale when it is used.
 //!
-//! What a reader would get wrong: this limits no attempts. `Admission` does; who leaves the limit asks it.
+//! What a reader would get wrong: this limits no attempts. `Admission` does; a link that has prepared asks it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

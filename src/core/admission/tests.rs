@@ -97,19 +97,19 @@ fn while_an_address_is_down_one_link_at_a_time_looks_and_the_rest_follow_once_it
         trial.end(grant, Verdict::Unreachable);
     }
     assert_eq!((trial.granted().len(), trial.admission.waiting()), (0, 96), "those in line are held from then on");
-    for look in 4..20 {
-        let at = trial.admission.poll_timeout(trial.now).expect("somebody is to look");
+    for probe in 4..20 {
+        let at = trial.admission.poll_timeout(trial.now).expect("somebody is to probe");
         assert!(at > trial.now && at <= trial.now + LONGEST);
         trial.now = at;
-        let looking = trial.granted();
-        assert_eq!(looking, [(look, address(1))]);
+        let probing = trial.granted();
+        assert_eq!(probing, [(probe, address(1))]);
         trial.now += ms(10);
         assert_eq!(trial.granted(), [], "one at a time");
-        trial.end(looking[0], Verdict::Unreachable);
+        trial.end(probing[0], Verdict::Unreachable);
     }
-    trial.now = trial.admission.poll_timeout(trial.now).expect("somebody is to look");
-    let looking = trial.granted();
-    trial.end(looking[0], Verdict::Up);
+    trial.now = trial.admission.poll_timeout(trial.now).expect("somebody is to probe");
+    let probing = trial.granted();
+    trial.end(probing[0], Verdict::Up);
     let mut all = 0;
     loop {
         let granted = trial.granted();
@@ -206,8 +206,8 @@ fn a_look_that_is_abandoned_is_taken_over_by_the_next() {
     trial.ask(1, link("a", 1), &[1]);
     trial.ask(2, link("a", 2), &[1]);
     trial.now += SHORTEST;
-    let looking = trial.granted();
-    assert_eq!(looking, [(1, address(1))]);
+    let probing = trial.granted();
+    assert_eq!(probing, [(1, address(1))]);
     let who = link("a", 1);
     trial.admission.release(trial.now, Grant { ticket: 1, link: &who, address: address(1), extra: false }, None);
     assert_eq!(trial.granted(), [(2, address(1))]);
@@ -230,7 +230,7 @@ fn a_look_that_is_withdrawn_before_it_begins_is_taken_over_at_once() {
     assert_eq!(
         (trial.granted(), trial.admission.awaited(4)),
         (vec![], Some((&link("a", 1), None))),
-        "it is in line to look"
+        "it is in line to probe"
     );
     trial.admission.withdraw(3);
     assert_eq!((trial.granted(), trial.admission.awaited(4)), (vec![], None), "and now the other one is");
@@ -272,17 +272,17 @@ fn an_operators_word_is_not_held_and_what_it_finds_frees_all_others() {
     trial.admission.withdraw(2);
     trial.links.insert(4, link("a", 2));
     trial.admission.ask(trial.now, 4, Request { urgent: true, ..request(link("a", 2), vec![address(1)]) });
-    assert_eq!(trial.admission.awaited(1), Some((&link("a", 2), None)), "it is the one that looks");
-    let looking = trial.granted();
-    assert_eq!((looking.as_slice(), trial.admission.take_back()), ([(4, address(1))].as_slice(), vec![]));
-    trial.end(looking[0], Verdict::Up);
+    assert_eq!(trial.admission.awaited(1), Some((&link("a", 2), None)), "it is the prober");
+    let probing = trial.granted();
+    assert_eq!((probing.as_slice(), trial.admission.take_back()), ([(4, address(1))].as_slice(), vec![]));
+    trial.end(probing[0], Verdict::Up);
     assert_eq!(trial.granted(), [(1, address(1)), (3, address(1))]);
     assert_eq!(trial.admission.take_back(), [link("a", 0)], "who was told to come later need not");
 }
 
 #[test]
 fn when_the_name_has_moved_all_that_wait_follow_at_once() {
-    // Who finds out is the one that looked last, by its own backoff, or the one that is sent to look.
+    // Who finds out is the last prober, by its own backoff, or the one that is sent to probe.
     for finder in [Some(link("a", 0)), None] {
         let mut trial = Trial::new(4);
         trial.learn(0, link("a", 0), 1, Verdict::Failing(Some(asking(Duration::from_mins(5)))));
@@ -295,9 +295,9 @@ fn when_the_name_has_moved_all_that_wait_follow_at_once() {
             trial.learn(200, finder, 2, Verdict::Up);
         } else {
             trial.now += Duration::from_mins(5);
-            let looking = trial.granted();
-            assert_eq!(looking, [(1, address(1))]);
-            trial.end(looking[0], Verdict::Moved);
+            let probing = trial.granted();
+            assert_eq!(probing, [(1, address(1))]);
+            trial.end(probing[0], Verdict::Moved);
         }
         let mut all = BTreeSet::new();
         loop {
@@ -393,7 +393,7 @@ fn storm(links: u32, policy: Policy, seed: u64) -> Storm {
 fn ten_thousand_links_come_back_at_the_limit_with_hardly_an_attempt_too_many() {
     let told = storm(10_000, Policy { per_host: 64, total: 64, rate: None }, 1);
     assert!(told.attempts.len() <= 10_500 && told.while_down <= 500, "{} {}", told.attempts.len(), told.while_down);
-    // At the limit it takes 10,000 / 64 * 5 ms; the rest is the time until somebody looked.
+    // At the limit it takes 10,000 / 64 * 5 ms; the rest is the time until somebody probed.
     assert!(told.all_ready <= ms(785) + ms(260), "{:?}", told.all_ready);
     assert!(told.most <= 64, "{}", told.most);
 }

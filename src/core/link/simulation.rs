@@ -289,7 +289,7 @@ impl World {
 
     fn step(&mut self) {
         self.pass();
-        self.open_door();
+        self.let_in_all();
         if !self.calm && self.one_in(40) {
             let url = self.any_url();
             if self.hostile {
@@ -320,7 +320,7 @@ impl World {
                 self.send(index);
             }
         }
-        self.open_door();
+        self.let_in_all();
         self.check();
     }
 

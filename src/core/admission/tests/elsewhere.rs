@@ -33,9 +33,9 @@ fn who_stands_in_line_when_the_server_goes_down_goes_elsewhere_too() {
         trial.ask_with(ticket, link("a", index), 1, Elsewhere::Untried);
     }
     trial.ask_with(3, link("a", 3), 1, Elsewhere::Tried);
-    let looking = trial.granted();
-    assert_eq!(looking, [(0, address(1))]);
-    trial.end(looking[0], Verdict::Failing(Some(asking(LONG))));
+    let probing = trial.granted();
+    assert_eq!(probing, [(0, address(1))]);
+    trial.end(probing[0], Verdict::Failing(Some(asking(LONG))));
     assert_eq!(trial.dismissals(), [(1, Dismissal::Elsewhere), (2, Dismissal::Elsewhere)]);
     assert_eq!((trial.granted(), trial.admission.waiting()), (vec![], 1));
 }

@@ -129,8 +129,8 @@ impl World {
         self.hosts.admission.ask(self.now, ticket, Request { link: id(index), addresses, urgent, elsewhere });
     }
 
-    /// Lets in whom admission lets in, and tells the others what it has to say.
-    pub(super) fn open_door(&mut self) {
+    /// Lets in the links that admission lets in, and tells the others what to do instead.
+    pub(super) fn let_in_all(&mut self) {
         for _ in 0..ROUNDS {
             if let Some((ticket, dismissal)) = self.hosts.admission.poll_dismissal() {
                 self.follow(ticket, dismissal);
@@ -149,12 +149,12 @@ impl World {
         panic!("who is let go comes back without an end");
     }
 
-    fn follow(&mut self, ticket: u64, word: Dismissal) {
+    fn follow(&mut self, ticket: u64, dismissal: Dismissal) {
         let (index, lane) = self.who(ticket);
         let urls = self.policy.urls;
         let transport = self.nodes[index].line(lane);
         transport.asked = None;
-        match word {
+        match dismissal {
             Dismissal::Again => transport.passed = 0,
             Dismissal::Elsewhere => {
                 transport.passed += 1;
