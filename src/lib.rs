@@ -12,6 +12,7 @@
 //! store    L2  accepted messages on disk, on an embedded engine
 //! process  L2  being a daemon: signals, logging, systemd
 //! config   L1  files and environment, checked
+//! client   L1  HTTP as a client: of the daemon's own API, of a collector
 //! clock    L0  the moments of the runtime
 //! ```
 //! **The layer rule:** a room may name rooms of lower layers, and none of its own layer or a higher one.
@@ -23,6 +24,7 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod hub;

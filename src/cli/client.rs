@@ -1,4 +1,4 @@
-//! A small HTTP client of the daemon's local API, over TCP or a unix socket.
+//! The daemon's local API, asked by HTTP.
 //!
 //! What a reader would get wrong: one connection is kept between requests and made anew when the daemon has closed it, but
 //! a request whose answer was lost is never repeated by itself: a message might be sent twice.
@@ -9,19 +9,19 @@ mod place;
 use std::{io, sync::OnceLock};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{SendRequest, handshake},
-};
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::fault::{ClientError, Problem, problem};
-use self::place::{Place, Stream, Target, target, usual};
+use self::place::{Target, target, usual};
 use super::args::Remote;
-use crate::api::wire::List;
+use crate::{
+    api::wire::List,
+    client::{Answer, Connection, Error, Server},
+};
+
+/// The longest answer that is read: a page of a list, or a dead letter in base64, with room.
+const LONGEST: usize = 256 << 20;
 
 /// A request to come.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub(crate) struct Client {
     /// Which of them answered.
     found: OnceLock<usize>,
     token: Option<String>,
-    idle: Option<SendRequest<Full<Bytes>>>,
+    idle: Option<Connection>,
 }
 
 /// Nobody listens there: a stopped service leaves its socket behind.
@@ -68,7 +68,7 @@ impl Client {
 
     /// A client of a daemon on this TCP port of the loopback address.
     pub(crate) fn local(port: u16) -> Self {
-        let targets = vec![Target::Tcp(Place::plain("127.0.0.1", port))];
+        let targets = vec![Server::plain("127.0.0.1", port).into()];
         Self { targets, found: OnceLock::new(), token: None, idle: None }
     }
 
@@ -133,25 +133,25 @@ impl Client {
         method: Method,
         call: Call<'_>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let mut sender = self.sender().await?;
+        let mut connection = self.connection().await?;
         let request = self.request(method, call)?;
-        let response = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| self.lost(&error))?.to_bytes();
-        self.idle = Some(sender);
+        let answer = connection.send(request).await.map_err(|error| self.lost(error))?;
+        let status = answer.status();
+        let body = answer.whole(LONGEST).await.map_err(|error| self.lost(error))?;
+        self.idle = Some(connection);
         Ok((status, body))
     }
 
     /// An answer whose body is read as it comes, on a connection of its own.
-    pub(crate) async fn stream(&self, call: Call<'_>) -> Result<Response<Incoming>, ClientError> {
-        let mut sender = self.connect().await?;
+    pub(crate) async fn stream(&self, call: Call<'_>) -> Result<Answer, ClientError> {
+        let mut connection = self.reach().await?;
         let request = self.request(Method::GET, call)?;
-        let response = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
-        let status = response.status();
+        let answer = connection.send(request).await.map_err(|error| self.lost(error))?;
+        let status = answer.status();
         if status.is_success() {
-            return Ok(response);
+            return Ok(answer);
         }
-        let body = response.into_body().collect().await.map_err(|error| self.lost(&error))?.to_bytes();
+        let body = answer.whole(LONGEST).await.map_err(|error| self.lost(error))?;
         Err(ClientError::Problem(problem(status, &body)))
     }
 
@@ -161,54 +161,43 @@ impl Client {
             .map_err(|error| ClientError::Answer { target: self.address(), error: error.to_string() })
     }
 
-    async fn sender(&mut self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+    async fn connection(&mut self) -> Result<Connection, ClientError> {
         if let Some(mut idle) = self.idle.take()
-            && idle.ready().await.is_ok()
+            && idle.is_ready().await
         {
             return Ok(idle);
         }
-        self.connect().await
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-        let stream = self.reach().await?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| self.lost(&error))?;
-        // Its errors are seen by the request under way.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(sender)
+        self.reach().await
     }
 
     /// A connection to the first that is there.
-    async fn reach(&self) -> Result<Stream, ClientError> {
+    async fn reach(&self) -> Result<Connection, ClientError> {
         let mut tried = Vec::new();
         let is_wanted = |at: &usize| self.found.get().is_none_or(|found| found == at);
         for (at, target) in self.targets.iter().enumerate().filter(|(at, _)| is_wanted(at)) {
-            match target.open().await {
-                Ok(stream) => {
+            let error = match Connection::open(&target.server, None).await {
+                Ok(connection) => {
                     let _ = self.found.set(at);
-                    return Ok(stream);
+                    return Ok(connection);
                 }
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    return Err(ClientError::Denied(target.to_string()));
-                }
-                Err(error) => {
-                    tried.push(format!("{target} ({error})"));
-                    if !is_nobody(&error) {
-                        break;
-                    }
-                }
+                Err(Error::Unreachable(error)) => error,
+                Err(error) => return Err(self.lost(error)),
+            };
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                return Err(ClientError::Denied(target.to_string()));
+            }
+            tried.push(format!("{target} ({error})"));
+            if !is_nobody(&error) {
+                break;
             }
         }
         Err(ClientError::Unreachable(tried.join(", ")))
     }
 
-    fn request(&self, method: Method, call: Call<'_>) -> Result<Request<Full<Bytes>>, ClientError> {
-        let (host, prefix) = match self.target() {
-            Target::Tcp(place) => (place.authority(), place.prefix.as_str()),
-            Target::Unix(_) => ("localhost".into(), ""),
-        };
+    fn request(&self, method: Method, call: Call<'_>) -> Result<Request<Bytes>, ClientError> {
+        let Target { server, prefix } = self.target();
         let uri = format!("{prefix}{}", call.path);
-        let mut request = Request::builder().method(method).uri(uri).header(header::HOST, host);
+        let mut request = Request::builder().method(method).uri(uri).header(header::HOST, server.authority());
         if let Some(token) = &self.token
             && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
         {
@@ -221,15 +210,20 @@ impl Client {
         let body = match call.body {
             Some((kind, body)) => {
                 request = request.header(header::CONTENT_TYPE, kind);
-                Full::new(body)
+                body
             }
-            None => Full::default(),
+            None => Bytes::new(),
         };
         request.body(body).map_err(|error| ClientError::Answer { target: self.address(), error: error.to_string() })
     }
 
-    fn lost(&self, error: &hyper::Error) -> ClientError {
-        ClientError::Lost { target: self.address(), error: error.to_string() }
+    pub(super) fn lost(&self, error: Error) -> ClientError {
+        let target = self.address();
+        match error {
+            Error::Unreachable(error) => ClientError::Unreachable(format!("{target} ({error})")),
+            Error::Lost(error) => ClientError::Lost { target, error: error.to_string() },
+            Error::Late | Error::TooLong(_) => ClientError::Answer { target, error: format!("it {error}") },
+        }
     }
 }
 
@@ -249,8 +243,8 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let tcp = Target::Tcp(Place::plain("127.0.0.1", port));
-        let targets = vec![Target::Unix(folder.path().join("none.sock")), Target::Unix(stale), tcp];
+        let tcp = Server::plain("127.0.0.1", port).into();
+        let targets = vec![Server::Unix(folder.path().join("none.sock")).into(), Server::Unix(stale).into(), tcp];
         let client = Client { targets, found: OnceLock::new(), token: None, idle: None };
         client.reach().await.unwrap();
         assert_eq!(client.address(), format!("http://127.0.0.1:{port}"));

@@ -32,7 +32,6 @@ mod orphans;
 mod output;
 mod plan;
 mod run;
-mod secure;
 mod send;
 mod sse;
 mod status;

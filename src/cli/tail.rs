@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::{
@@ -62,26 +61,23 @@ impl Tail<'_> {
         if !self.seen.is_empty() {
             headers.push(("last-event-id", self.seen.clone()));
         }
-        let response = client.stream(Call { path: &path, headers, ..Call::default() }).await?;
+        let mut answer = client.stream(Call { path: &path, headers, ..Call::default() }).await?;
         *was_connected = true;
         if std::mem::take(&mut self.is_away) {
             self.output.note("-- the daemon is back", Paint::Dim);
         }
-        let lost = |error: String| ClientError::Lost { target: client.address(), error };
-        let mut body = response.into_body();
         let mut parser = Parser::default();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| lost(error.to_string()))?;
-            let Some(chunk) = frame.data_ref() else { continue };
+        while let Some(chunk) = answer.next().await {
+            let chunk = chunk.map_err(|error| client.lost(error))?;
             let mut events = Vec::new();
-            parser.feed(chunk, |event| events.push(event))?;
+            parser.feed(&chunk, |event| events.push(event))?;
             for event in events {
                 if self.show(&event)? {
                     return Ok(());
                 }
             }
         }
-        Err(lost("the event stream ended.".into()).into())
+        Err(ClientError::Lost { target: client.address(), error: "the event stream ended.".into() }.into())
     }
 
     /// Prints an event; whether it was the last one wanted.

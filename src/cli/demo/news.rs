@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::atomic::Ordering, time::Duration};
 
 use http::StatusCode;
-use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::{clock, traffic::Tally};
@@ -21,12 +20,10 @@ pub(super) async fn follow(port: u16, tally: &Tally, output: &Output) -> Infalli
     let mut seen = BTreeMap::new();
     loop {
         let call = Call { path: "/v1/events?from=oldest", ..Call::default() };
-        if let Ok(response) = client.stream(call).await {
-            let mut body = response.into_body();
+        if let Ok(mut answer) = client.stream(call).await {
             let mut parser = Parser::default();
-            while let Some(Ok(frame)) = body.frame().await {
-                let Some(chunk) = frame.data_ref() else { continue };
-                let read = parser.feed(chunk, |event| {
+            while let Some(Ok(chunk)) = answer.next().await {
+                let read = parser.feed(&chunk, |event| {
                     let data = serde_json::from_str(&event.data).unwrap_or_default();
                     if let Some((text, paint)) = story(&event.kind, &data, &mut seen, tally) {
                         let text = format!("{}  {}", clock(tally.started.elapsed()), output.paint(&text, paint));

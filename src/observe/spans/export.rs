@@ -5,15 +5,12 @@
 //!
 //! What a reader would get wrong: a batch whose answer was lost is sent again, so a collector may get a span twice, under the same id.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
 use tokio::{
-    net::TcpStream,
     sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout, timeout_at},
@@ -21,7 +18,11 @@ use tokio::{
 
 use super::{QUEUE, Span, Spans, json};
 use crate::clock::Moment;
-use crate::{config::Otlp, observe::Families};
+use crate::{
+    client::{Connection, Error, Server},
+    config::Otlp,
+    observe::Families,
+};
 use wskeeper_core::{
     backoff::{Backoff, Policy},
     chance::Chance,
@@ -47,21 +48,17 @@ const ANSWER: usize = 64 << 10;
 enum ExportError {
     #[error("a header's secret cannot be used: {0}")]
     Header(String),
-    #[error("the collector is not reached: {0}")]
-    Connect(#[from] io::Error),
-    #[error("the collector hung up: {0}")]
-    Http(#[from] hyper::Error),
+    #[error("the collector {0}")]
+    Unanswered(#[from] Error),
     #[error("the collector answered with HTTP {0}")]
     Status(http::StatusCode),
-    #[error("the collector did not answer in time")]
-    Late,
 }
 
 impl ExportError {
     /// Whether the same batch may be taken later: by OTLP's own list of statuses, and whenever there was no answer.
     fn is_passing(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Http(_) | Self::Late | Self::Header(_) => true,
+            Self::Unanswered(_) | Self::Header(_) => true,
             Self::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
         }
     }
@@ -154,8 +151,7 @@ impl Courier {
         let policy = Policy { first: FIRST_PAUSE, max: LONGEST_PAUSE, ..Policy::default() };
         let mut backoff = Backoff::default();
         loop {
-            let outcome = timeout(self.otlp.timeout, self.post(body.clone())).await.unwrap_or(Err(ExportError::Late));
-            let error = match outcome {
+            let error = match self.post(body.clone()).await {
                 Err(error) if error.is_passing() => error,
                 outcome => return outcome,
             };
@@ -181,31 +177,33 @@ impl Courier {
 
     /// Answers with how many spans the collector rejected.
     async fn post(&self, body: Bytes) -> Result<u64, ExportError> {
-        let otlp = Arc::clone(&self.otlp);
+        let (otlp, until) = (Arc::clone(&self.otlp), Instant::now().later(self.otlp.timeout));
         // One reading at a time: where a file hangs, the next try waits for it in vain, and holds no further thread.
-        let reading = Arc::clone(&self.reading).acquire_owned().await.ok();
-        let headers = tokio::task::spawn_blocking(move || {
-            let _held = reading;
-            evaluate(&otlp)
-        });
-        let headers = headers.await;
-        let headers = headers.map_err(|error| ExportError::Header(error.to_string()))??;
-        let stream = TcpStream::connect((self.otlp.host.as_str(), self.otlp.port)).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
-        let mut request = Request::new(Full::new(body));
+        let reading = Arc::clone(&self.reading);
+        let headers = async {
+            let held = reading.acquire_owned().await.ok();
+            let evaluating = tokio::task::spawn_blocking(move || {
+                let _held = held;
+                evaluate(&otlp)
+            });
+            evaluating.await.map_err(|error| ExportError::Header(error.to_string()))?
+        };
+        let headers = timeout_at(until, headers).await.map_err(|_| Error::Late)??;
+        let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = self.otlp.path.parse().map_err(|_| ExportError::Header("the path".into()))?;
         *request.headers_mut() = headers;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let answer =
-            Limited::new(response.into_body(), ANSWER).collect().await.map(http_body_util::Collected::to_bytes);
-        connection.abort();
+        let collector = Server::plain(&self.otlp.host, self.otlp.port);
+        let answer = Connection::open(&collector, Some(until)).await?.send(request).await?;
+        let status = answer.status();
+        let answer = match answer.whole(ANSWER).await {
+            Err(Error::Late) => return Err(Error::Late.into()),
+            answer => answer.unwrap_or_default(),
+        };
         if !status.is_success() {
             return Err(ExportError::Status(status));
         }
-        let answer: Json = serde_json::from_slice(&answer.unwrap_or_default()).unwrap_or_default();
+        let answer: Json = serde_json::from_slice(&answer).unwrap_or_default();
         let rejected = &answer["partialSuccess"]["rejectedSpans"];
         Ok(rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or(0))
     }

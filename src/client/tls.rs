@@ -1,4 +1,4 @@
-//! TLS to a daemon's API behind a proxy, by the platform's authorities.
+//! TLS to a server, by the platform's authorities.
 //!
 //! What a reader would get wrong: `SSL_CERT_FILE` and `SSL_CERT_DIR` count in place of the platform's, as for other programs.
 
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Makes `tcp` a TLS connection to `host`.
-pub(crate) async fn secure(tcp: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+pub(super) async fn secure(tcp: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
