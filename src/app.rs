@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::{
     api::{Api, ListenError, Listener},
     config::{Config, Fingerprint, Sources},
-    observe::{Exporter, Families},
+    observe::{Exporter, Families, Telling},
     pool::{Left, Pool},
     process::{files, notify::Notify, pace, passed::Passed, signals::Signals},
 };
@@ -88,7 +88,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     notifier.starting(links).await;
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
-    let pool = Pool::start_traced(Arc::clone(&config), Arc::clone(&families), seed, spans).await;
+    let pool = Pool::start(Arc::clone(&config), Telling::new(Arc::clone(&families), spans), seed).await;
     let reloader = Reloader::new(pool.clone(), Arc::clone(&families), reload_from, Arc::clone(&notifier));
     let (stop, stopping) = watch::channel(false);
     let api = Api { pool: pool.clone(), registry, families, reload: Arc::new(reloader.clone()) };

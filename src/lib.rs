@@ -13,6 +13,7 @@
 //! process  L2  being a daemon: signals, logging, systemd
 //! config   L1  files and environment, checked
 //! client   L1  HTTP as a client: of the daemon's own API, of a collector
+//! observer L0  who is told what the pool does: traits
 //! clock    L0  the moments of the runtime
 //! ```
 //! **The layer rule:** a room may name rooms of lower layers, and none of its own layer or a higher one.
@@ -30,6 +31,7 @@ pub mod config;
 pub mod hub;
 pub mod link;
 pub mod observe;
+pub mod observer;
 pub mod pool;
 pub mod process;
 pub mod store;

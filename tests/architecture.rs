@@ -13,6 +13,7 @@ use std::{
 /// Rooms by layer. Those of layer 2 are strangers to each other, as all rooms of one layer are.
 const LAYERS: &[(&str, u8)] = &[
     ("clock", 0),
+    ("observer", 0),
     ("client", 1),
     ("config", 1),
     ("link", 2),

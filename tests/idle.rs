@@ -20,7 +20,7 @@ use support::{free_port, until};
 use tokio::net::TcpStream;
 use wskeeper::{
     config,
-    observe::{Families, render},
+    observe::{Families, Telling, render},
     pool::Pool,
 };
 
@@ -67,7 +67,7 @@ async fn a_link_keeps_little_while_it_is_idle_and_while_its_server_is_down() {
         })
         .await;
     };
-    let pool = Pool::start(Arc::new(loaded(9, 20).config), Arc::clone(&families), 1).await;
+    let pool = Pool::start(Arc::new(loaded(9, 20).config), Telling::new(Arc::clone(&families), None), 1).await;
     let pongs = "wskeeper_ping_rtt_seconds_count{endpoint=\"idle\"}";
     at_least(pongs, 40.0).await;
 

@@ -53,6 +53,7 @@ use crate::{
     link::json,
     observe::{self, Families},
     pool::Pool,
+    process::logging,
 };
 use metrics::Scribe;
 use places::Places;
@@ -99,9 +100,11 @@ impl Api {
         let config = self.pool.config();
         let places = Places::new(config.api.max_connections, Arc::clone(&self.families));
         let scribe = Scribe::start(Arc::clone(self.pool.budget()), {
-            let (pool, registry, counter) = (self.pool.clone(), self.registry, places.counter());
+            let (pool, families) = (self.pool.clone(), Arc::clone(&self.families));
+            let (registry, counter) = (self.registry, places.counter());
             move || {
                 pool.observe();
+                families.log_lines_dropped(logging::dropped());
                 counter.observe();
                 observe::render(&registry)
             }

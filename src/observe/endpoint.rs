@@ -3,10 +3,7 @@
 //! Counters are pushed as things happen; gauges are set at each scrape from what the pool shows ([`EndpointGauges`]), so that
 //! they cost a message nothing.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{Gauge, IntCounter, IntGauge};
 
@@ -14,6 +11,7 @@ use super::{
     families::{Families, whole},
     series::Taken,
 };
+use crate::observer::{EndpointGauges, EndpointObserver, Refused};
 use wskeeper_core::{event::Certificates, outbox::Refusal};
 
 /// What an endpoint counts once, however many links it holds.
@@ -22,7 +20,7 @@ pub struct EndpointMetrics {
     families: Arc<Families>,
     name: Arc<str>,
     taken: Taken,
-    refused: [IntCounter; Refused::ALL.len()],
+    refused: [IntCounter; REASONS.len()],
     inbox_cursor: IntGauge,
     inbox_unstored: IntGauge,
     inbox_refused: IntCounter,
@@ -35,44 +33,12 @@ pub struct EndpointMetrics {
     missed: IntCounter,
 }
 
-/// An endpoint as it is at a scrape.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EndpointGauges {
-    /// The newest cursor of its inbox.
-    pub inbox_cursor: u64,
-    /// Entries of a durable inbox that are not on disk yet.
-    pub unstored: u64,
-    /// Local consumers of it.
-    pub consumers: u64,
-    /// How long the message has been queued that has been for the longest.
-    pub oldest_message: Duration,
-    /// How long the link has not been ready that has not for the longest, those aside that an operator paused.
-    pub longest_not_ready: Duration,
-    /// Ready links that it needs, where it is critical.
-    pub min_ready: u32,
-    /// Of its links' certificates those that expire first.
-    pub certificates: Certificates,
-}
-
-/// Why a message was refused, as a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// The outbox said so.
-    Outbox(Refusal),
-    /// `limits.memory` is used up.
-    Memory,
-    /// A durable outbox, and the store cannot take the message.
-    Store,
-    /// The daemon is stopping.
-    Draining,
-}
-
 impl EndpointMetrics {
     pub(super) fn new(families: &Arc<Families>, name: Arc<str>) -> Self {
         let mut taken = Taken::new(vec![name.to_string()]);
         let from = &families.endpoint;
         Self {
-            refused: Refused::ALL.map(|reason| taken.take(&from.outbox_refused, &[reason.as_str()])),
+            refused: REASONS.map(|reason| taken.take(&from.outbox_refused, &[label(reason)])),
             inbox_cursor: taken.take(&from.inbox_cursor, &[]),
             inbox_unstored: taken.take(&from.inbox_unstored, &[]),
             inbox_refused: taken.take(&from.inbox_refused, &[]),
@@ -88,9 +54,11 @@ impl EndpointMetrics {
             taken,
         }
     }
+}
 
-    /// A message was not accepted; its sender was told.
-    pub fn refused(&self, reason: Refused) {
+#[deny(clippy::missing_trait_methods, reason = "each is to be told")]
+impl EndpointObserver for EndpointMetrics {
+    fn refused(&self, reason: Refused) {
         let [too_big, full, down, memory, store, draining] = &self.refused;
         match reason {
             Refused::Outbox(Refusal::TooBig) => too_big,
@@ -104,8 +72,7 @@ impl EndpointMetrics {
         .inc();
     }
 
-    /// The endpoint as it is now.
-    pub fn show(&self, now: EndpointGauges) {
+    fn show(&self, now: EndpointGauges) {
         let EndpointGauges {
             inbox_cursor,
             unstored,
@@ -124,13 +91,11 @@ impl EndpointMetrics {
         self.expiry.lock().unwrap_or_else(PoisonError::into_inner).show(&self.families, certificates);
     }
 
-    /// The store refused to write entries of the inbox.
-    pub fn inbox_refused(&self) {
+    fn inbox_refused(&self) {
         self.inbox_refused.inc();
     }
 
-    /// A consumer was told of a gap of this many entries; `None` where nobody knows how many.
-    pub fn gap(&self, missed: Option<u64>) {
+    fn gap(&self, missed: Option<u64>) {
         self.gaps.inc();
         self.missed.inc_by(missed.unwrap_or_default());
     }
@@ -147,26 +112,24 @@ impl Drop for EndpointMetrics {
     }
 }
 
-impl Refused {
-    /// One of each label.
-    const ALL: [Self; 6] = [
-        Self::Outbox(Refusal::TooBig),
-        Self::Outbox(Refusal::Full),
-        Self::Outbox(Refusal::Down),
-        Self::Memory,
-        Self::Store,
-        Self::Draining,
-    ];
+/// One of each label.
+const REASONS: [Refused; 6] = [
+    Refused::Outbox(Refusal::TooBig),
+    Refused::Outbox(Refusal::Full),
+    Refused::Outbox(Refusal::Down),
+    Refused::Memory,
+    Refused::Store,
+    Refused::Draining,
+];
 
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Outbox(Refusal::TooBig) => "too_big",
-            Self::Outbox(Refusal::Full | Refusal::Wait) => "full",
-            Self::Outbox(Refusal::Down) => "down",
-            Self::Memory => "memory",
-            Self::Store => "store",
-            Self::Draining => "draining",
-        }
+const fn label(reason: Refused) -> &'static str {
+    match reason {
+        Refused::Outbox(Refusal::TooBig) => "too_big",
+        Refused::Outbox(Refusal::Full | Refusal::Wait) => "full",
+        Refused::Outbox(Refusal::Down) => "down",
+        Refused::Memory => "memory",
+        Refused::Store => "store",
+        Refused::Draining => "draining",
     }
 }
 

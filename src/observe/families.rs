@@ -18,6 +18,7 @@ use prometheus::{
 };
 
 use super::{endpoint::EndpointMetrics, handles::LinkMetrics};
+use crate::observer::StoreGauges;
 use wskeeper_core::clock;
 
 const NAMESPACE: &str = "wskeeper";
@@ -86,25 +87,6 @@ pub(super) struct PerEndpoint {
     pub(super) links_longest_not_ready: GaugeVec,
     pub(super) links_min_ready: IntGaugeVec,
     pub(super) certificate_not_after: IntGaugeVec,
-}
-
-/// The store of durable outboxes, in numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StoreGauges {
-    /// An endpoint needs it, or an earlier life has left one.
-    pub needed: bool,
-    /// It takes messages.
-    pub up: bool,
-    /// Bytes of the file that hold something.
-    pub bytes: u64,
-    /// What it may grow to.
-    pub limit_bytes: u64,
-    /// Messages that have not ended.
-    pub messages: u64,
-    /// Bytes of durable inboxes.
-    pub inbox_bytes: u64,
-    /// Messages whose link is not in the configuration.
-    pub orphans: u64,
 }
 
 /// Metrics of the process.

@@ -53,10 +53,10 @@ pub struct LinkMetrics {
     pub(super) heartbeat_timeouts: IntCounter,
     received: Traffic,
     written: Traffic,
-    buffered_amount: IntGauge,
-    outbox_limit_bytes: IntGauge,
-    outbox_messages: IntGauge,
-    outbox_limit_messages: IntGauge,
+    pub(super) buffered_amount: IntGauge,
+    pub(super) outbox_limit_bytes: IntGauge,
+    pub(super) outbox_messages: IntGauge,
+    pub(super) outbox_limit_messages: IntGauge,
     pub(super) outbox_wait: Histogram,
     receipts: BTreeMap<State, IntCounter>,
     lost: BTreeMap<EndReason, IntCounter>,
@@ -115,28 +115,6 @@ impl LinkMetrics {
         }
     }
 
-    /// A link exists from now on, in this phase, with an outbox of these limits.
-    pub fn link_added(&self, phase: Phase) {
-        self.phase(phase).inc();
-    }
-
-    /// A link in this phase is gone.
-    pub fn link_removed(&self, phase: Phase) {
-        self.phase(phase).dec();
-    }
-
-    /// What the outbox holds changed by this much.
-    pub fn buffered(&self, delta_bytes: i64, delta_messages: i64) {
-        self.buffered_amount.add(delta_bytes);
-        self.outbox_messages.add(delta_messages);
-    }
-
-    /// What the outboxes may hold changed by this much: a link came, went, or follows other limits.
-    pub fn outbox_limits(&self, delta_bytes: i64, delta_messages: i64) {
-        self.outbox_limit_bytes.add(delta_bytes);
-        self.outbox_limit_messages.add(delta_messages);
-    }
-
     pub(super) fn phase(&self, phase: Phase) -> &IntGauge {
         let [waiting, connecting, opening, ready, closing, parked, paused] = &self.phases;
         match phase {
@@ -173,8 +151,7 @@ impl LinkMetrics {
         self.written.count(messages);
     }
 
-    /// A message reached this state, also where no event of the link tells of it.
-    pub fn on_receipt(&self, state: State, end_reason: Option<EndReason>) {
+    pub(super) fn on_receipt(&self, state: State, end_reason: Option<EndReason>) {
         if let Some(outcome) = self.receipts.get(&state) {
             outcome.inc();
         }

@@ -6,6 +6,7 @@
 mod endpoint;
 mod families;
 mod handles;
+mod observer;
 #[cfg(target_os = "linux")]
 mod own;
 mod render;
@@ -16,9 +17,10 @@ mod telling;
 mod tests;
 pub mod words;
 
-pub use endpoint::{EndpointGauges, EndpointMetrics, Refused};
-pub use families::{Families, StoreGauges};
+pub use endpoint::EndpointMetrics;
+pub use families::Families;
 pub use handles::LinkMetrics;
+pub use observer::Telling;
 pub use render::{CONTENT_TYPE, render};
 pub use spans::{Exporter, Spans};
 pub use telling::visible;

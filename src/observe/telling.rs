@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use tracing::{debug, error, info, warn};
 
 use super::handles::LinkMetrics;
+use crate::observer::LinkObserver;
 use wskeeper_core::{
     close::Closed,
     event::{DialFailure, Established, Event, LinkId, Timings},
@@ -17,9 +18,27 @@ use wskeeper_core::{
     receipt::{EndReason, State},
 };
 
-impl LinkMetrics {
-    /// Tells a fact about the link of this name: one line, one metric.
-    pub fn tell(&self, link: &LinkId, event: &Event) {
+#[deny(clippy::missing_trait_methods, reason = "each is to be told")]
+impl LinkObserver for LinkMetrics {
+    fn link_added(&self, phase: Phase) {
+        self.phase(phase).inc();
+    }
+
+    fn link_removed(&self, phase: Phase) {
+        self.phase(phase).dec();
+    }
+
+    fn buffered(&self, delta_bytes: i64, delta_messages: i64) {
+        self.buffered_amount.add(delta_bytes);
+        self.outbox_messages.add(delta_messages);
+    }
+
+    fn outbox_limits(&self, delta_bytes: i64, delta_messages: i64) {
+        self.outbox_limit_bytes.add(delta_bytes);
+        self.outbox_limit_messages.add(delta_messages);
+    }
+
+    fn tell(&self, link: &LinkId, event: &Event) {
         match event {
             Event::Phase { from, to, reason, next_at: _, delay } => {
                 self.phase(*from).dec();
@@ -68,22 +87,26 @@ impl LinkMetrics {
         }
     }
 
-    /// Tells of messages that arrived, as they are handed to consumers.
-    pub fn tell_received(&self, link: &LinkId, generation: u64, payloads: &[Payload]) {
+    fn tell_received(&self, link: &LinkId, generation: u64, payloads: &[Payload]) {
         self.on_received(payloads.iter().map(|payload| (payload.kind(), payload.len())));
         for (kind, bytes) in payloads.iter().map(|payload| (payload.kind().as_str(), payload.len())) {
             debug!(%link, generation, kind, bytes, "message received");
         }
     }
 
-    /// Tells of new states of receipts, before those who wait for them know.
-    pub fn tell_receipts(&self, link: &LinkId, reached: &[Ended], generation: Option<u64>) {
+    fn tell_receipts(&self, link: &LinkId, reached: &[Ended], generation: Option<u64>) {
         for Ended { id, state, end_reason } in reached {
             self.on_receipt(*state, *end_reason);
             log_receipt(link, *id, *state, (*end_reason, generation));
         }
     }
 
+    fn lost(&self, state: State, end_reason: EndReason) {
+        self.on_receipt(state, Some(end_reason));
+    }
+}
+
+impl LinkMetrics {
     fn on_pong_refused(&self, link: &LinkId, first: bool) {
         self.pongs_refused.inc();
         if first {

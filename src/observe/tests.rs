@@ -8,6 +8,7 @@ use std::{
 use prometheus::Registry;
 
 use super::*;
+use crate::observer::{EndpointGauges, EndpointObserver as _, LinkObserver as _, Refused};
 use wskeeper_core::{
     close::{Cause, Closed},
     event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},

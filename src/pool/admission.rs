@@ -17,7 +17,7 @@ use tokio::{
 use super::{endpoints::Endpoints, view::StandingView};
 use crate::{
     link::{Admit, BoxFuture, Order, Permit, PreparePermit},
-    observe::Families,
+    observer::Observer,
 };
 use wskeeper_core::{
     admission::{Admission, Dismissal, Grant, Policy, Request, Verdict, prepare::PrepareLimit},
@@ -34,7 +34,7 @@ pub(super) struct AdmissionControl {
     state: Mutex<State>,
     /// A rate limit holds someone back, or a link waits to probe an address: `run` wakes when the moment has come.
     held_back: Notify,
-    families: Arc<Families>,
+    observer: Arc<dyn Observer>,
     /// Whose links it lets in, to tell them news.
     endpoints: Weak<Endpoints>,
 }
@@ -69,7 +69,7 @@ enum Reply {
 }
 
 impl AdmissionControl {
-    pub(super) fn new(policy: Policy, families: Arc<Families>, endpoints: Weak<Endpoints>) -> Arc<Self> {
+    pub(super) fn new(policy: Policy, observer: Arc<dyn Observer>, endpoints: Weak<Endpoints>) -> Arc<Self> {
         let state = State {
             prepare: PrepareLimit::new(policy.total),
             admission: Admission::new(policy, Instant::now().into_std()),
@@ -78,7 +78,7 @@ impl AdmissionControl {
             next_ticket: 0,
             awake_at: None,
         };
-        Arc::new(Self { state: Mutex::new(state), held_back: Notify::new(), families, endpoints })
+        Arc::new(Self { state: Mutex::new(state), held_back: Notify::new(), observer, endpoints })
     }
 
     pub(super) fn set_policy(self: &Arc<Self>, policy: Policy) {
@@ -168,7 +168,7 @@ impl AdmissionControl {
                 state.release(now, ticket, extra, None);
             }
         }
-        self.families.admission_waiting(state.admission.waiting() + state.prepare.waiting());
+        self.observer.admission_waiting(state.admission.waiting() + state.prepare.waiting());
         let next = state.admission.poll_timeout(now);
         let before = std::mem::replace(&mut state.awake_at, next);
         (next, next.is_some_and(|at| before.is_none_or(|before| at < before)))
@@ -215,7 +215,7 @@ impl AdmissionControl {
                 }
             }
         }
-        self.families.admission_waiting(state.admission.waiting() + state.prepare.waiting());
+        self.observer.admission_waiting(state.admission.waiting() + state.prepare.waiting());
     }
 
     fn prepare_permit(self: &Arc<Self>, endpoint: &Arc<str>) -> PreparePermit {
@@ -277,7 +277,7 @@ impl Admit for SharedAdmission {
         }
         let (reply, answer) = oneshot::channel();
         state.waiting.insert(number, Waiter { link, reply: Reply::Prepare(reply) });
-        self.0.families.admission_waiting(state.admission.waiting() + state.prepare.waiting());
+        self.0.observer.admission_waiting(state.admission.waiting() + state.prepare.waiting());
         drop(state);
         Box::pin(answered(Ticket { number, control }, answer))
     }

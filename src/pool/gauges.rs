@@ -6,10 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{handle::Pool, runtime::EndpointRuntime};
-use crate::{
-    observe::{EndpointGauges, StoreGauges},
-    process::logging,
-};
+use crate::observer::{EndpointGauges, StoreGauges};
 use wskeeper_core::{link::Link, phase::Phase};
 
 impl Pool {
@@ -18,10 +15,9 @@ impl Pool {
         let now = tokio::time::Instant::now().into_std();
         let runtimes = self.inner.parts.endpoints.all();
         for runtime in runtimes {
-            runtime.metrics.show(runtime.gauges(now));
+            runtime.observer.show(runtime.gauges(now));
         }
-        self.inner.parts.families.log_lines_dropped(logging::dropped());
-        self.inner.parts.families.payload(self.inner.parts.budget.used(), self.inner.parts.budget.limit());
+        self.inner.parts.observer.payload(self.inner.parts.budget.used(), self.inner.parts.budget.limit());
         let store = self.inner.parts.spool.view().map(|view| {
             let status = view.status.unwrap_or_default();
             StoreGauges {
@@ -34,7 +30,7 @@ impl Pool {
                 orphans: self.inner.parts.spool.orphans().iter().map(|orphans| orphans.messages).sum(),
             }
         });
-        self.inner.parts.families.store(store.unwrap_or_default(), self.inner.parts.dead.len());
+        self.inner.parts.observer.store(store.unwrap_or_default(), self.inner.parts.dead.len());
     }
 }
 

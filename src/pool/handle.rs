@@ -18,7 +18,7 @@ use crate::{
     config::{Config, Loaded, Plan},
     hub,
     link::{Looker, Order, Stop},
-    observe::{self, Families, Spans},
+    observer::{self, Observer},
 };
 use wskeeper_core::{
     budget::Budget,
@@ -49,19 +49,10 @@ pub(super) struct Inner {
 }
 
 impl Pool {
-    /// A pool that holds the links of `config`. `seed` fixes all its chance. To be called within a tokio runtime.
-    pub async fn start(config: Arc<Config>, families: Arc<Families>, seed: u64) -> Self {
-        Self::start_traced(config, families, seed, None).await
-    }
-
-    /// As [`Pool::start`], and tells of connections as spans.
-    pub async fn start_traced(
-        config: Arc<Config>,
-        families: Arc<Families>,
-        seed: u64,
-        spans: Option<Arc<Spans>>,
-    ) -> Self {
-        let parts = Parts::new(&config, families, spans);
+    /// A pool that holds the links of `config`, and tells `observer` what it does. `seed` fixes all its chance. To be called within a
+    /// tokio runtime.
+    pub async fn start(config: Arc<Config>, observer: Arc<dyn Observer>, seed: u64) -> Self {
+        let parts = Parts::new(&config, observer);
         let servants = [
             ("lets links in", tokio::spawn(Arc::clone(&parts.admission.0).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
@@ -87,7 +78,7 @@ impl Pool {
     pub fn too_long(&self, endpoint: &str, bytes: usize) -> Refused {
         match self.inner.parts.endpoints.get(endpoint) {
             Some(runtime) => {
-                runtime.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
+                runtime.observer.refused(observer::Refused::Outbox(Refusal::TooBig));
                 Refused::TooBig { bytes, limit: runtime.config().link.outbox.max_message }
             }
             None => Refused::NoEndpoint(endpoint.to_owned()),
@@ -214,7 +205,7 @@ impl Pool {
     /// Counts that a consumer of this endpoint was told of a gap.
     pub fn count_gap(&self, endpoint: &str, missed: Option<u64>) {
         if let Some(runtime) = self.inner.parts.endpoints.get(endpoint) {
-            runtime.metrics.gap(missed);
+            runtime.observer.gap(missed);
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::{endpoints::Endpoints, runtime::EndpointRuntime, spool::Spool};
 use crate::{
     hub::{Hub, Past},
-    observe::EndpointMetrics,
+    observer::EndpointObserver,
     store::{KeptInbox, Op, Segment},
 };
 use wskeeper_core::entry::{Entry, Item};
@@ -52,7 +52,7 @@ pub(super) fn write_inbox(spool: &Arc<Spool>, runtime: &EndpointRuntime, durable
             Arc::clone(&runtime.name),
             inbox,
             spool,
-            Arc::clone(&runtime.metrics),
+            Arc::clone(&runtime.observer),
             stored,
         ));
     }
@@ -100,11 +100,11 @@ impl InboxWriter {
         endpoint: Arc<str>,
         inbox: Arc<Hub>,
         spool: Arc<Spool>,
-        metrics: Arc<EndpointMetrics>,
+        observer: Arc<dyn EndpointObserver>,
         stored: u64,
     ) -> Self {
         let stored = Arc::new(AtomicU64::new(stored));
-        let work = Work { endpoint, inbox, spool, metrics, stored: Arc::clone(&stored), is_refused: false };
+        let work = Work { endpoint, inbox, spool, observer, stored: Arc::clone(&stored), is_refused: false };
         Self { stored, task: tokio::spawn(work.run()) }
     }
 
@@ -136,7 +136,7 @@ struct Work {
     endpoint: Arc<str>,
     inbox: Arc<Hub>,
     spool: Arc<Spool>,
-    metrics: Arc<EndpointMetrics>,
+    observer: Arc<dyn EndpointObserver>,
     stored: Arc<AtomicU64>,
     is_refused: bool,
 }
@@ -178,7 +178,7 @@ impl Work {
                     }
                 }
                 Err(error) => {
-                    self.metrics.inbox_refused();
+                    self.observer.inbox_refused();
                     if !std::mem::replace(&mut self.is_refused, true) {
                         let endpoint = &self.endpoint;
                         tracing::warn!(%endpoint, %error, "the inbox is kept in memory only: after a restart its consumers have a gap");

@@ -145,7 +145,7 @@ impl Pool {
             inner.parts.receipts.end(record.id, at, State::Dropped, Some(EndReason::Removed));
         }
         let discarded = records.len() as u64;
-        inner.parts.families.orphans_discarded(discarded);
+        inner.parts.observer.orphans_discarded(discarded);
         tracing::info!(endpoint = of.0, link = of.1, messages = discarded, "orphans discarded");
         Ok(discarded)
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::Config,
     hub::{Hub, Inboxes},
-    observe::{Families, Spans},
+    observer::Observer,
 };
 use wskeeper_core::{budget::Budget, inbox};
 
@@ -25,12 +25,10 @@ pub(super) struct Parts {
     pub(super) spool: Arc<Spool>,
     pub(super) dead: Arc<DeadLetters>,
     pub(super) admission: Arc<SharedAdmission>,
-    pub(super) families: Arc<Families>,
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) budget: Arc<Budget>,
     /// The pool's own log: every endpoint's events but messages.
     pub(super) log: Arc<Hub>,
-    /// Where spans go, if anywhere.
-    pub(super) spans: Option<Arc<Spans>>,
     /// The least cursor with which an inbox of this run begins.
     pub(super) first_cursor: u64,
 }
@@ -40,11 +38,11 @@ const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_me
 
 impl Parts {
     /// Those of a pool without endpoints yet, whatever `config` names.
-    pub(super) fn new(config: &Config, families: Arc<Families>, spans: Option<Arc<Spans>>) -> Arc<Self> {
+    pub(super) fn new(config: &Config, observer: Arc<dyn Observer>) -> Arc<Self> {
         let budget = Budget::with_holders(config.limits.memory, Box::<Inboxes>::default());
         let endpoints = Endpoints::new(config);
         let admission =
-            AdmissionControl::new(config.admission.clone(), Arc::clone(&families), Arc::downgrade(&endpoints));
+            AdmissionControl::new(config.admission.clone(), Arc::clone(&observer), Arc::downgrade(&endpoints));
         let receipts = Receipts::new(config.limits.receipts);
         let first_cursor = supervisor::first_cursor(SystemTime::now());
         Arc::new(Self {
@@ -53,10 +51,9 @@ impl Parts {
             receipts,
             dead: Arc::default(),
             admission: Arc::new(SharedAdmission(admission)),
-            families,
+            observer,
             log: Hub::new(LOG, 1, &budget, first_cursor),
             budget,
-            spans,
             first_cursor,
         })
     }

@@ -29,7 +29,7 @@ use crate::link::BoxFuture;
 use crate::{
     config::Endpoint,
     link::{Aside, Source},
-    observe::EndpointMetrics,
+    observer::EndpointObserver,
 };
 use wskeeper_core::phase::Phase;
 
@@ -38,7 +38,7 @@ use wskeeper_core::phase::Phase;
 pub(super) struct EndpointRuntime {
     pub(super) name: Arc<str>,
     pub(super) sinks: Arc<Sinks>,
-    pub(super) metrics: Arc<EndpointMetrics>,
+    pub(super) observer: Arc<dyn EndpointObserver>,
     /// When an earlier life of the daemon heard its links last, as far as a durable inbox tells.
     pub(super) heard_until: BTreeMap<u32, SystemTime>,
     config: RwLock<Arc<Endpoint>>,
@@ -103,14 +103,14 @@ impl EndpointRuntime {
     pub(super) fn new(
         config: Arc<Endpoint>,
         sinks: Arc<Sinks>,
-        metrics: Arc<EndpointMetrics>,
+        observer: Arc<dyn EndpointObserver>,
         heard_until: BTreeMap<u32, SystemTime>,
     ) -> Self {
         let name = Arc::clone(&config.name);
         Self {
             name,
             sinks,
-            metrics,
+            observer,
             heard_until,
             config: RwLock::new(config),
             tasks: Mutex::new(Vec::new()),

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     link::{Judge, Offer, Offered, Order, Pledge, Stop},
-    observe,
+    observer,
 };
 use wskeeper_core::{
     budget::Share,
@@ -171,7 +171,7 @@ impl Sender {
         let bytes = send.payload.len();
         // The outbox would say so too, but only when its turn has come.
         if bytes > way.config.link.outbox.max_message {
-            way.runtime.metrics.refused(observe::Refused::Outbox(Refusal::TooBig));
+            way.runtime.observer.refused(observer::Refused::Outbox(Refusal::TooBig));
             return Err(way.refused(Refusal::TooBig, bytes));
         }
         let share = self

@@ -27,7 +27,7 @@ use crate::{
     config::Endpoint,
     hub::{Hub, Item},
     link::{Host, Judge, Order, Orders, Ruling, Tap},
-    observe::{LinkMetrics, Spans},
+    observer::{Attempt, LinkObserver, Observer},
 };
 use wskeeper_core::{
     budget::{Budget, Lease, Rank},
@@ -49,7 +49,7 @@ pub(super) struct Sinks {
     pub(super) spool: Arc<Spool>,
     pub(super) dead: Arc<DeadLetters>,
     pub(super) tap: Arc<Tap>,
-    pub(super) spans: Option<Arc<Spans>>,
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) budget: Arc<Budget>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Sinks {
 pub(super) struct Slot {
     pub(super) id: LinkId,
     pub(super) orders: Orders,
-    metrics: Arc<LinkMetrics>,
+    observer: Arc<dyn LinkObserver>,
     sinks: Arc<Sinks>,
     seen: Mutex<Seen>,
     traffic: Counters,
@@ -101,11 +101,11 @@ impl Slot {
         id: LinkId,
         config: &Endpoint,
         orders: Orders,
-        metrics: Arc<LinkMetrics>,
+        observer: Arc<dyn LinkObserver>,
         sinks: Arc<Sinks>,
     ) -> Arc<Self> {
         let shown = Shown::beginning(config.shown_url(0));
-        metrics.link_added(shown.phase());
+        observer.link_added(shown.phase());
         let seen = Seen {
             rest: Rest::beginning(),
             unconfirmed: 0,
@@ -120,7 +120,7 @@ impl Slot {
         Arc::new_cyclic(|me| Self {
             id,
             orders,
-            metrics,
+            observer,
             sinks,
             seen: Mutex::new(seen),
             traffic: Counters::default(),
@@ -162,7 +162,7 @@ impl Slot {
     /// Counts messages whose ends no link can tell, because its task is gone.
     pub(super) fn lost(&self, ends: &[State], end_reason: EndReason) {
         for end in ends {
-            self.metrics.on_receipt(*end, Some(end_reason));
+            self.observer.lost(*end, end_reason);
         }
     }
 
@@ -180,10 +180,10 @@ impl Slot {
     /// Tells of a fact that the link itself cannot tell: its task panicked.
     pub(super) fn panicked(&self, count: u32) {
         let event = Event::Panicked { count };
-        self.metrics.tell(&self.id, &event);
+        self.observer.tell(&self.id, &event);
         let mut seen = self.seen();
         let (bytes, messages) = (signed(seen.shown.buffered_amount()), signed(seen.shown.queued_messages()));
-        self.metrics.buffered(-bytes, -messages);
+        self.observer.buffered(-bytes, -messages);
         seen.shown.forget_queued();
         seen.unconfirmed = 0;
         seen.vitals.oldest_queued = None;
@@ -282,20 +282,19 @@ impl Slot {
 impl Host for Slot {
     fn tell(&self, link: &Link, event: Event) {
         let at = SystemTime::now();
-        self.metrics.tell(&self.id, &event);
+        self.observer.tell(&self.id, &event);
         self.traffic.count(&event);
         if let Some(transition) = recorder::transition(&event) {
             let mut seen = self.seen();
             seen.record(transition, at);
-            if let Some(spans) = &self.sinks.spans {
-                spans.tell(&self.id, at, &event, (seen.shown.url(), seen.shown.attempt()));
-            }
+            let attempt = Attempt { url: seen.shown.url(), number: seen.shown.attempt() };
+            self.sinks.observer.transition(&self.id, at, &event, attempt);
         }
         self.publish_event(link, at, &event);
     }
 
     fn deliver(&self, generation: u64, payloads: Vec<Payload>) {
-        self.metrics.tell_received(&self.id, generation, &payloads);
+        self.observer.tell_received(&self.id, generation, &payloads);
         self.traffic.received(&payloads);
         let messages = payloads.into_iter().map(Item::Message);
         self.sinks.inbox.publish(&self.id, generation, SystemTime::now(), messages);
@@ -303,7 +302,7 @@ impl Host for Slot {
 
     fn settle(&self, link: &Link, reached: Vec<Ended>, generation: Option<u64>) {
         let at = SystemTime::now();
-        self.metrics.tell_receipts(&self.id, &reached, generation);
+        self.observer.tell_receipts(&self.id, &reached, generation);
         let is_held = link.outbox_policy().delivery == Delivery::AtLeastOnce;
         if !self.durable.load(Ordering::Relaxed) {
             return self.sinks.receipts.advance(&reached, at, generation, is_held);
@@ -326,12 +325,12 @@ impl Host for Slot {
             signed(messages) - signed(seen.shown.queued_messages()),
         );
         if delta != (0, 0) {
-            self.metrics.buffered(delta.0, delta.1);
+            self.observer.buffered(delta.0, delta.1);
         }
         let policy = link.outbox_policy();
         let limits = (signed(policy.max_bytes), signed(policy.max_messages as u64));
         if limits != seen.limits {
-            self.metrics.outbox_limits(limits.0 - seen.limits.0, limits.1 - seen.limits.1);
+            self.observer.outbox_limits(limits.0 - seen.limits.0, limits.1 - seen.limits.1);
             seen.limits = limits;
         }
         seen.unconfirmed = link.unconfirmed_messages() as u64;
@@ -398,9 +397,9 @@ impl Judge for Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.metrics.link_removed(seen.shown.phase());
-        self.metrics.buffered(-signed(seen.shown.buffered_amount()), -signed(seen.shown.queued_messages()));
-        self.metrics.outbox_limits(-seen.limits.0, -seen.limits.1);
+        self.observer.link_removed(seen.shown.phase());
+        self.observer.buffered(-signed(seen.shown.buffered_amount()), -signed(seen.shown.queued_messages()));
+        self.observer.outbox_limits(-seen.limits.0, -seen.limits.1);
     }
 }
 

@@ -163,13 +163,13 @@ impl Supervisor {
             spool: Arc::clone(&self.parts.spool),
             dead: Arc::clone(&self.parts.dead),
             tap: Arc::default(),
-            spans: self.parts.spans.clone(),
+            observer: Arc::clone(&self.parts.observer),
             budget: Arc::clone(&self.parts.budget),
         };
         let runtime = Arc::new(EndpointRuntime::new(
             Arc::clone(endpoint),
             Arc::new(sinks),
-            self.parts.families.endpoint(&name),
+            self.parts.observer.endpoint(&name),
             heard_until,
         ));
         for index in 0..endpoint.links {
@@ -182,8 +182,8 @@ impl Supervisor {
     fn add_link(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, endpoint: &Arc<Endpoint>, index: u32) {
         let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
         let (orders, inbound) = link::orders(ORDERS);
-        let metrics = self.parts.families.link(&endpoint.name, index);
-        let slot = Slot::new(id, endpoint, orders, metrics, Arc::clone(&runtime.sinks));
+        let observer = self.parts.observer.link(&endpoint.name, index);
+        let slot = Slot::new(id, endpoint, orders, observer, Arc::clone(&runtime.sinks));
         if let Some(at) = runtime.heard_until.get(&index) {
             slot.was_heard_until(*at);
         }

@@ -5,7 +5,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use prometheus::Registry;
-use wskeeper::observe::{EndpointGauges, Families};
+use wskeeper::{
+    observe::Families,
+    observer::{EndpointGauges, EndpointObserver as _},
+};
 use wskeeper_core::event::Certificates;
 
 use crate::files::{Board, boards, metrics_in, names_in, read, rules, selectors_in};

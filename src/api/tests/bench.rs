@@ -28,7 +28,7 @@ use tokio_tungstenite::{
 use crate::{
     api::{Api, Listener, Planning, Reload, ReloadError},
     config::{Listen, parse_toml},
-    observe::Families,
+    observe::{Families, Telling},
     pool::Pool,
 };
 
@@ -62,7 +62,7 @@ impl Bench {
         let config = parse_toml(&format!("[api]\n{text}"), "test.toml").unwrap().config;
         let registry = Registry::new();
         let families = Families::register(&registry, false).unwrap();
-        let pool = Pool::start(Arc::new(config), Arc::clone(&families), 1).await;
+        let pool = Pool::start(Arc::new(config), Telling::new(Arc::clone(&families), None), 1).await;
         let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
         let Listener::Tcp(tcp) = &listener else { panic!("no TCP") };
         let port = tcp.local_addr().unwrap().port();

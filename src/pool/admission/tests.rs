@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use prometheus::Registry;
 
 use super::*;
+use crate::observer::Silent;
 use wskeeper_core::admission::Elsewhere;
 
 fn request(endpoint: &str, index: u32) -> Request {
@@ -20,8 +20,7 @@ fn request(endpoint: &str, index: u32) -> Request {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_to_look_and_leaves_hands_that_on_at_once() {
-    let families = Families::register(&Registry::new(), false).expect("metrics register");
-    let control = AdmissionControl::new(Policy { per_host: 2, total: 64, rate: None }, families, Weak::new());
+    let control = AdmissionControl::new(Policy { per_host: 2, total: 64, rate: None }, Arc::new(Silent), Weak::new());
     let gate = SharedAdmission(Arc::clone(&control));
     let mut failing = gate.admit(request("a", 0)).now_or_never().expect("it is let in").expect("to dial");
     let _busy = gate.admit(request("b", 0)).now_or_never().expect("it is let in");

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config::Endpoint,
-    observe,
+    observer,
     pool::{Refused, Send, endpoints::Endpoints, runtime::EndpointRuntime, slot::Slot},
 };
 use wskeeper_core::{outbox::Refusal, phase::Phase, receipt::Receipt};
@@ -47,7 +47,7 @@ impl Way {
 
     /// The outbox's refusal, counted.
     pub(super) fn turned_away(&self, receipt: &Receipt, refusal: Refusal) -> Refused {
-        self.runtime.metrics.refused(observe::Refused::Outbox(refusal));
+        self.runtime.observer.refused(observer::Refused::Outbox(refusal));
         self.refused(refusal, usize::try_from(receipt.bytes).unwrap_or(usize::MAX))
     }
 
@@ -71,9 +71,9 @@ impl Way {
 /// Counts a refusal that is not the outbox's.
 pub(super) fn count(runtime: &EndpointRuntime, refused: &Refused) {
     match refused {
-        Refused::Draining => runtime.metrics.refused(observe::Refused::Draining),
-        Refused::Store(_) => runtime.metrics.refused(observe::Refused::Store),
-        Refused::Budget { .. } => runtime.metrics.refused(observe::Refused::Memory),
+        Refused::Draining => runtime.observer.refused(observer::Refused::Draining),
+        Refused::Store(_) => runtime.observer.refused(observer::Refused::Store),
+        Refused::Budget { .. } => runtime.observer.refused(observer::Refused::Memory),
         // The caller's mistake, or told by the outbox.
         Refused::NoEndpoint(_)
         | Refused::NoLink { .. }

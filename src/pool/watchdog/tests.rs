@@ -6,7 +6,10 @@ use prometheus::Registry;
 use tokio::{net::TcpListener, time::sleep};
 
 use super::*;
-use crate::{config, observe::Families};
+use crate::{
+    config,
+    observe::{Families, Telling},
+};
 use wskeeper_core::link::Verb;
 
 const TOLERANCE: Duration = Duration::from_secs(10);
@@ -24,7 +27,7 @@ const DOWN: &str = r#"
 async fn pool(text: &str) -> Pool {
     let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
     let families = Families::register(&Registry::new(), false).expect("metrics register");
-    Pool::start(Arc::new(config), families, 1).await
+    Pool::start(Arc::new(config), Telling::new(families, None), 1).await
 }
 
 /// Whether the links of the first endpoint all rest like that.
