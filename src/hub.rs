@@ -2,7 +2,8 @@
 //!
 //! The one thing a reader would get wrong: a slow subscriber costs nobody anything. It holds a cursor, not a queue; when the
 //! ring has moved past it, it is told of the gap and goes on. Waking one that is awake costs next to nothing. The disk of a durable inbox is such a subscriber: what it has not
-//! written when the ring moves on is not in the retained window any more, so it need not be written.
+//! written when the ring moves on is not in the retained window any more, so it need not be written. Messages that arrived together
+//! are one thing in the ring; entries are made of them for those who read one by one.
 
 use std::{
     future::poll_fn,
@@ -17,11 +18,12 @@ use tokio::sync::Notify;
 use self::stored::Stored;
 
 pub use self::inboxes::Inboxes;
-pub use wskeeper_core::entry::{Entry, Item};
+pub use wskeeper_core::entry::{Arrived, Entry, Item, Stretch};
 use wskeeper_core::{
     budget::{Budget, Holder, Lease, Rank},
     event::LinkId,
     inbox::{self, Read, Ring},
+    run::Run,
 };
 
 /// Where a subscriber starts.
@@ -37,9 +39,9 @@ pub enum From {
 
 /// What a subscriber reads next.
 #[derive(Debug)]
-pub enum Next {
-    /// An entry.
-    Entry(Arc<Entry>),
+pub enum Next<T = Arc<Entry>> {
+    /// An entry, or several for who reads so.
+    Entry(T),
     /// Entries were lost to this reader, which goes on after them.
     Gap {
         /// How many; `None`: unknown, because it reaches into an earlier run of the daemon.
@@ -70,7 +72,7 @@ pub struct Unstored {
     /// Nothing is missing between this number and the first entry.
     pub after: u64,
     /// Oldest first, at least one.
-    pub entries: Vec<Arc<Entry>>,
+    pub entries: Vec<Stretch>,
     /// The oldest number in the window: nothing before it need be on disk.
     pub oldest: u64,
 }
@@ -105,8 +107,7 @@ impl Hub {
         let mut ring = Ring::new(policy, others(links), 1, lease(budget));
         for (after, entry) in past.entries {
             ring.jump(entry.cursor, after);
-            let (message, cost) = (entry.item.message_len(), stored::cost(&entry.item));
-            ring.push(entry.into(), message, cost);
+            push(&mut ring, entry.into());
         }
         ring.jump(past.first, past.after);
         Self::with(durable, ring, budget)
@@ -127,18 +128,24 @@ impl Hub {
         state.ring.set_policy(policy, others(links));
     }
 
-    /// Adds entries and wakes subscribers. Never waits. A closed hub takes nothing.
-    pub fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, items: impl IntoIterator<Item = Item>) {
+    /// Adds an entry and wakes subscribers. Never waits. A closed hub takes nothing.
+    pub fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, item: Item) {
+        self.add(|cursor| Entry { cursor, at, link: link.clone(), generation, item }.into());
+    }
+
+    /// Adds messages that arrived together, as [`Hub::publish`] adds an entry.
+    pub fn deliver(&self, link: &LinkId, generation: u64, at: SystemTime, run: Run) {
+        self.add(|cursor| Stored::Arrived(Arc::new(Arrived { cursor, at, link: link.clone(), generation, run })));
+    }
+
+    fn add(&self, make: impl FnOnce(u64) -> Stored) {
         let durable = {
             let mut state = self.state();
             if state.closed {
                 return;
             }
-            for item in items {
-                state.ring.push_made(item.message_len(), stored::cost(&item), |cursor, gone| {
-                    Stored::renewed(gone, Entry { cursor, at, link: link.clone(), generation, item })
-                });
-            }
+            let next = state.ring.newest() + 1;
+            push(&mut state.ring, make(next));
             state.durable
         };
         self.ring_bells();
@@ -152,18 +159,19 @@ impl Hub {
         self.state().ring.newest()
     }
 
-    /// Entries after `cursor` for the disk, of about `max_bytes` at most, one at least.
+    /// Entries after `cursor` for the disk, of about `max_bytes` at most; at least one, and what arrived together stays together.
     pub fn unstored(&self, cursor: u64, max_bytes: usize) -> Option<Unstored> {
         let state = self.state();
         let oldest = state.ring.oldest();
         let (after, run) = state.ring.run_after(cursor)?;
         let mut room = max_bytes;
-        let fits = |entry: &Arc<Entry>| {
+        let fits = |stretch: &Stretch| {
             let goes_on = room > 0;
-            room = room.saturating_sub(entry.item.message_len().unwrap_or_default() + ENTRY);
+            let count = usize::try_from(stretch.count()).unwrap_or(usize::MAX);
+            room = room.saturating_sub(stretch.message_bytes().saturating_add(count.saturating_mul(ENTRY)));
             goes_on
         };
-        let entries = run.map(|(cursor, stored)| stored.entry(cursor)).take_while(fits).collect();
+        let entries = run.map(|(cursor, stored)| stored.stretch(cursor)).take_while(fits).collect();
         Some(Unstored { after, entries, oldest })
     }
 
@@ -248,6 +256,15 @@ impl Hub {
     }
 }
 
+/// Adds what comes next, under the number that it has.
+fn push(ring: &mut Ring<Stored>, stored: Stored) {
+    let cost = stored.cost();
+    match stored.messages() {
+        Some((count, bytes)) => ring.push_messages(stored, count, bytes, cost),
+        None => ring.push(stored, cost),
+    };
+}
+
 fn lease(budget: &Arc<Budget>) -> Lease {
     budget.lease(Rank::History)
 }
@@ -258,6 +275,19 @@ const ENTRY: usize = 32;
 /// Entries other than messages that an inbox of so many links keeps: a storm must not push out what it explains.
 fn others(links: u32) -> usize {
     (links as usize).saturating_mul(2).max(1024)
+}
+
+/// How much of what stands at a cursor is read at once. Answers with the number of the last entry that was.
+type Take<T> = fn(&Stored, u64) -> (T, u64);
+
+fn one(stored: &Stored, cursor: u64) -> (Arc<Entry>, u64) {
+    (stored.entry(cursor), cursor)
+}
+
+fn all(stored: &Stored, cursor: u64) -> (Stretch, u64) {
+    let stretch = stored.stretch(cursor);
+    let last = stretch.last();
+    (stretch, last)
 }
 
 /// A subscriber: a cursor into a hub.
@@ -280,8 +310,17 @@ impl Reader {
 
     /// The same, for a task that waits for other things too.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.poll(cx, one)
+    }
+
+    /// The same, but messages that arrived together are read together.
+    pub fn poll_next_stretch(&mut self, cx: &mut Context<'_>) -> Poll<Next<Stretch>> {
+        self.poll(cx, all)
+    }
+
+    fn poll<T>(&mut self, cx: &mut Context<'_>, take: Take<T>) -> Poll<Next<T>> {
         for is_armed in [false, true] {
-            match self.look() {
+            match self.look(take) {
                 (Some(next), _) => return Poll::Ready(next),
                 (None, true) => return Poll::Ready(Next::Closed),
                 // What comes after this look rings.
@@ -299,11 +338,11 @@ impl Reader {
 
     /// The next entry or gap if there is one now.
     pub fn try_next(&mut self) -> Option<Next> {
-        self.look().0
+        self.look(one).0
     }
 
-    /// The same, and whether nothing more will come.
-    fn look(&mut self) -> (Option<Next>, bool) {
+    /// What comes next, if it is there, and whether nothing more will come.
+    fn look<T>(&mut self, take: Take<T>) -> (Option<Next<T>>, bool) {
         if std::mem::take(&mut self.is_strange) {
             return (Some(Next::Gap { missed: None, from: self.cursor, to: self.cursor }), false);
         }
@@ -311,8 +350,9 @@ impl Reader {
         let next = match state.ring.read(self.cursor) {
             Read::CaughtUp => None,
             Read::Entry(cursor, stored) => {
-                self.before = std::mem::replace(&mut self.cursor, cursor);
-                Some(Next::Entry(stored.entry(cursor)))
+                let (taken, last) = take(stored, cursor);
+                self.before = std::mem::replace(&mut self.cursor, last);
+                Some(Next::Entry(taken))
             }
             Read::Gap { from, to, missed } => {
                 self.cursor = to;
@@ -322,7 +362,7 @@ impl Reader {
         (next, state.closed)
     }
 
-    /// The entry read last is read again, if it is still there: it cannot be told now, and who keeps it meanwhile holds its bytes.
+    /// What was read last is read again, if it is still there: it cannot be told now, and who keeps it meanwhile holds its bytes.
     pub fn put_back(&mut self) {
         self.cursor = self.before;
     }

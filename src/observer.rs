@@ -12,10 +12,10 @@ use std::{
 
 use wskeeper_core::{
     event::{Certificates, Event, LinkId},
-    message::Payload,
     outbox::{Ended, Refusal},
     phase::Phase,
     receipt::{EndReason, State},
+    run::Run,
 };
 
 /// Who is told of a pool.
@@ -64,7 +64,7 @@ pub trait LinkObserver: fmt::Debug + Send + Sync {
     fn tell(&self, _link: &LinkId, _event: &Event) {}
 
     /// Messages arrived, and are about to be handed to consumers.
-    fn tell_received(&self, _link: &LinkId, _generation: u64, _payloads: &[Payload]) {}
+    fn tell_received(&self, _link: &LinkId, _generation: u64, _messages: &Run) {}
 
     /// Receipts reach new states, before those who wait for them know.
     fn tell_receipts(&self, _link: &LinkId, _reached: &[Ended], _generation: Option<u64>) {}

@@ -18,21 +18,30 @@ use super::{
     wire,
 };
 use crate::{
-    hub::{Entry, From, Item, Next, Reader},
+    hub::{Arrived, Entry, From, Item, Next, Reader, Stretch},
     pool::Pool,
 };
 
 /// What a consumer that is told something long waits for room.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
-/// What an entry takes while it is told: a message, and its text in JSON. Nothing where it is little.
+/// What is little takes nothing while it is told.
+const SMALL: usize = 16 << 10;
+
+/// What an entry takes while it is told: a message, and its text in JSON.
 pub(super) fn length(entry: &Entry) -> u64 {
-    const SMALL: usize = 16 << 10;
     entry.item.message_len().filter(|bytes| *bytes > SMALL).map_or(0, |bytes| 2 * bytes as u64)
 }
 
+/// The same for messages that are told as they came.
+pub(super) fn frames_length(arrived: &Arrived) -> u64 {
+    let length = arrived.run.frames().len();
+    if length > SMALL { length as u64 } else { 0 }
+}
+
+const MESSAGE: &str = "message";
 /// Types of events, as `?types=` names them.
-const TYPES: [&str; 6] = ["open", "message", "error", "close", "phase", "gap"];
+const TYPES: [&str; 6] = ["open", MESSAGE, "error", "close", "phase", "gap"];
 
 /// How a consumer wants to read.
 #[derive(Debug, Clone)]
@@ -73,11 +82,12 @@ impl Wish {
     }
 
     fn takes(&self, entry: &Entry) -> bool {
-        self.link.is_none_or(|link| link == entry.link.index)
-            && self.types.as_ref().is_none_or(|types| {
-                let kind = kind(&entry.item);
-                kind == "gap" || types.iter().any(|word| word == kind)
-            })
+        self.takes_kind(entry.link.index, kind(&entry.item))
+    }
+
+    fn takes_kind(&self, index: u32, kind: &str) -> bool {
+        self.link.is_none_or(|link| link == index)
+            && self.types.as_ref().is_none_or(|types| kind == "gap" || types.iter().any(|word| word == kind))
     }
 }
 
@@ -96,7 +106,7 @@ fn from_cursor(cursor: &str) -> Option<From> {
 const fn kind(item: &Item) -> &'static str {
     match item {
         Item::Open { .. } => "open",
-        Item::Message(_) => "message",
+        Item::Message(_) => MESSAGE,
         Item::Error { .. } => "error",
         Item::Close(_) => "close",
         Item::Phase { .. } => "phase",
@@ -106,9 +116,9 @@ const fn kind(item: &Item) -> &'static str {
 
 /// What a consumer is told next.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum Told<T = Arc<Entry>> {
     /// It asked for this.
-    Entry(Arc<Entry>),
+    Entry(T),
     /// It lost this, and goes on after it.
     Gap(wire::Event),
     /// It lost this, and wanted to be ended then.
@@ -153,7 +163,22 @@ impl Consumer {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         loop {
             let next = ready!(self.reader.poll_next(cx));
-            if let Some(told) = self.tell(next) {
+            if let Some(told) = self.tell(next, |wish, entry| wish.takes(entry)) {
+                return Poll::Ready(told);
+            }
+        }
+    }
+
+    /// The same without what is no message, and messages that arrived together at once.
+    pub(super) fn poll_next_messages(&mut self, cx: &mut Context<'_>) -> Poll<Told<Arc<Arrived>>> {
+        loop {
+            let next = match ready!(self.reader.poll_next_stretch(cx)) {
+                Next::Entry(Stretch::Entry(_)) => continue,
+                Next::Entry(Stretch::Arrived(arrived)) => Next::Entry(arrived),
+                Next::Gap { missed, from, to } => Next::Gap { missed, from, to },
+                Next::Closed => Next::Closed,
+            };
+            if let Some(told) = self.tell(next, |wish, arrived| wish.takes_kind(arrived.link.index, MESSAGE)) {
                 return Poll::Ready(told);
             }
         }
@@ -164,10 +189,10 @@ impl Consumer {
         self.reader.put_back();
     }
 
-    fn tell(&self, next: Next) -> Option<Told> {
+    fn tell<T>(&self, next: Next<T>, takes: impl Fn(&Wish, &T) -> bool) -> Option<Told<T>> {
         match next {
             Next::Closed => Some(Told::Gone),
-            Next::Entry(entry) => self.wish.takes(&entry).then_some(Told::Entry(entry)),
+            Next::Entry(entry) => takes(&self.wish, &entry).then_some(Told::Entry(entry)),
             Next::Gap { missed, from, to } => {
                 if let Some(name) = &self.endpoint {
                     self.pool.count_gap(name, missed);

@@ -5,8 +5,11 @@
 //!
 //! Numbers may jump where a run of the daemon follows another one: what lies between was never given, or is not known any
 //! more. Each entry says after which number nothing is missing before it, and who has seen less is told of a gap.
+//!
+//! What a reader would get wrong: messages that arrived together are one item with as many numbers. The limits count each of them,
+//! so an item may go in part, and its memory follows when that is worth it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use super::budget::Lease;
 
@@ -29,10 +32,19 @@ impl Default for Policy {
     }
 }
 
+/// What the log keeps: one thing, or messages that follow each other.
+pub trait Parts {
+    /// Application bytes of the message at this place.
+    fn message_len(&self, place: usize) -> u64;
+    /// The first `gone` messages are not wanted any more. Where letting their memory go is worth it, does so: what the rest, whose
+    /// places begin at 0 again, takes of the budget.
+    fn shed(&mut self, gone: usize) -> Option<u64>;
+}
+
 /// What stands after a cursor.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read<'a, T> {
-    /// The next entry and its number.
+    /// The number of the next entry, and what it is in.
     Entry(u64, &'a T),
     /// Entries that are no longer kept.
     Gap {
@@ -49,14 +61,23 @@ pub enum Read<'a, T> {
 
 #[derive(Debug)]
 struct Kept<T> {
+    /// Of the first entry that is left of it, and of the last.
     number: u64,
-    /// Who has read up to here misses nothing before this entry.
+    last: u64,
+    /// Who has read up to here misses nothing before it.
     after: u64,
     item: T,
-    /// Its application bytes, for a message.
-    message: Option<u64>,
     /// What it takes of the process's budget.
     cost: u64,
+    /// Messages of it that are not wanted any more, and are there.
+    gone: u32,
+    is_message: bool,
+}
+
+impl<T> Kept<T> {
+    fn count(&self) -> usize {
+        usize::try_from(self.last + 1 - self.number).unwrap_or(usize::MAX)
+    }
 }
 
 /// The log.
@@ -73,12 +94,13 @@ pub struct Ring<T> {
     dropped: u64,
     counted_from: u64,
     messages: usize,
+    others: usize,
     bytes: u64,
     cost: u64,
     lease: Lease,
 }
 
-impl<T> Ring<T> {
+impl<T: Parts> Ring<T> {
     /// An empty log whose first entry will have the number `first`, at least 1. `lease` is empty, too.
     pub fn new(policy: Policy, max_others: usize, first: u64, lease: Lease) -> Self {
         let first = first.max(1);
@@ -91,6 +113,7 @@ impl<T> Ring<T> {
             dropped: first - 1,
             counted_from: first,
             messages: 0,
+            others: 0,
             bytes: 0,
             cost: 0,
             lease,
@@ -109,33 +132,40 @@ impl<T> Ring<T> {
         self.after = after.min(self.next - 1);
     }
 
-    /// Adds an entry and gives its number; `message` is the number of its application bytes, if it is a message, and `cost`
-    /// what it takes of the budget. The oldest entries go until it fits.
-    pub fn push(&mut self, item: T, message: Option<usize>, cost: u64) -> u64 {
-        self.push_made(message, cost, |_, _| item)
+    /// Adds what is no message and gives its number; `cost` is what it takes of the budget. The oldest entries go until it fits.
+    pub fn push(&mut self, item: T, cost: u64) -> u64 {
+        while self.others > 0 && self.others >= self.max_others {
+            self.drop_oldest();
+        }
+        self.others += 1;
+        let number = self.keep(item, 1, cost, false);
+        self.take_share();
+        number
     }
 
-    /// The same for an entry that is made when its number is known; if others went for it, the last of them is at hand, to be
-    /// made into it.
-    pub fn push_made(&mut self, message: Option<usize>, cost: u64, make: impl FnOnce(u64, Option<T>) -> T) -> u64 {
-        let bytes = message.map(|bytes| bytes as u64);
-        let mut gone = self.make_room(bytes);
-        // Where as much goes as comes, the budget is not asked.
-        if self.cost + cost != self.lease.bytes() && !self.lease.resize(self.cost + cost) {
-            gone = self.find_room(cost).or(gone);
-        }
-        self.cost += cost;
-        self.messages += usize::from(bytes.is_some());
-        self.bytes += bytes.unwrap_or_default();
-        let (number, after) = (self.next, self.after);
+    /// Adds messages that arrived together, so many with so many application bytes, and gives the number of the first. The oldest
+    /// entries go until they fit, and of these messages the first, if they are too many.
+    pub fn push_messages(&mut self, item: T, count: usize, bytes: u64, cost: u64) -> u64 {
+        let number = self.keep(item, count, cost, true);
+        self.messages += count;
+        self.bytes += bytes;
+        self.make_room();
+        self.take_share();
+        number
+    }
+
+    fn keep(&mut self, item: T, count: usize, cost: u64, is_message: bool) -> u64 {
         if self.kept.len() == self.kept.capacity() {
             // By doubling, but not beyond what may ever be held.
             let most = self.max_others.saturating_add(self.policy.max_messages).saturating_add(1);
             let more = self.kept.len().max(4).min(most.saturating_sub(self.kept.len())).max(1);
             self.kept.reserve_exact(more);
         }
-        self.kept.push_back(Kept { number, after, item: make(number, gone), message: bytes, cost });
-        (self.next, self.after) = (number + 1, number);
+        let (number, after) = (self.next, self.after);
+        let last = number + (count as u64).max(1) - 1;
+        self.kept.push_back(Kept { number, last, after, item, cost, gone: 0, is_message });
+        self.cost += cost;
+        (self.next, self.after) = (last + 1, last);
         number
     }
 
@@ -146,7 +176,7 @@ impl<T> Ring<T> {
 
     /// Lets the oldest go until the others take at most this much of the budget.
     pub fn shrink(&mut self, cost: u64) {
-        while self.cost > cost && self.drop_oldest().is_some() {}
+        while self.cost > cost && self.drop_oldest() {}
         // Fewer bytes are always to be had.
         let _ = self.lease.resize(self.cost.min(self.lease.bytes()));
     }
@@ -154,6 +184,9 @@ impl<T> Ring<T> {
     /// What stands after `cursor`.
     pub fn read(&self, cursor: u64) -> Read<'_, T> {
         let next = self.kept.get(self.place_after(cursor));
+        if let Some(kept) = next.filter(|kept| kept.number <= cursor) {
+            return Read::Entry(cursor + 1, &kept.item);
+        }
         let (after, number) = next.map_or((self.after, self.next), |kept| (kept.after, kept.number));
         // A cursor within a jump was never given, as far as is known here.
         let to = if cursor < after { after } else { number - 1 };
@@ -168,12 +201,20 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Entries after `cursor` that follow each other without a jump, oldest first, with the number that they come after.
+    /// Items after `cursor` whose entries follow each other without a jump, oldest first, each with the number of its first entry
+    /// that is meant; and the number that all of them come after.
     pub fn run_after(&self, cursor: u64) -> Option<(u64, impl Iterator<Item = (u64, &T)>)> {
         let place = self.place_after(cursor);
         let first = self.kept.get(place)?;
-        let run = self.kept.iter().skip(place).zip(first.number..).take_while(|(kept, number)| kept.number == *number);
-        Some((first.after, run.map(|(kept, number)| (number, &kept.item))))
+        let begins = first.number.max(cursor + 1);
+        let after = if first.number <= cursor { cursor } else { first.after };
+        let mut next = first.number;
+        let follows = move |kept: &&Kept<T>| {
+            let expected = mem::replace(&mut next, kept.last + 1);
+            kept.number == expected
+        };
+        let run = self.kept.iter().skip(place).take_while(follows);
+        Some((after, run.map(move |kept| (kept.number.max(begins), &kept.item))))
     }
 
     /// The number of the newest entry; of the one before the first where there was none yet.
@@ -193,198 +234,110 @@ impl<T> Ring<T> {
 
     /// How many entries stand after `cursor`.
     pub fn count_after(&self, cursor: u64) -> usize {
-        self.kept.len() - self.place_after(cursor)
+        let unread = |kept: &Kept<T>| kept.last + 1 - kept.number.max(cursor + 1);
+        let sum = self.kept.iter().skip(self.place_after(cursor)).map(unread).sum::<u64>();
+        usize::try_from(sum).unwrap_or(usize::MAX)
     }
 
     fn place_after(&self, cursor: u64) -> usize {
-        let Some(first) = self.kept.front().filter(|first| first.number <= cursor) else { return 0 };
-        // Where there was no jump, the place follows from the number; where it is behind the last, there is none.
-        let guess = usize::try_from(cursor - first.number).map_or(usize::MAX, |before| before.saturating_add(1));
-        let is_next = |place: &usize| self.kept.get(*place).is_some_and(|kept| kept.number == cursor + 1);
         match self.kept.back() {
-            Some(last) if last.number <= cursor => self.kept.len(),
-            Some(_) | None => {
-                Some(guess).filter(is_next).unwrap_or_else(|| self.kept.partition_point(|kept| kept.number <= cursor))
-            }
+            Some(last) if last.last <= cursor => self.kept.len(),
+            // Who is not behind reads the newest.
+            Some(last) if last.number <= cursor + 1 => self.kept.len() - 1,
+            Some(_) | None => self.kept.partition_point(|kept| kept.last <= cursor),
         }
     }
 
-    /// Answers with the last that went for it.
-    fn make_room(&mut self, message: Option<u64>) -> Option<T> {
-        let others = |ring: &Self| ring.kept.len() - ring.messages;
-        let mut gone = None;
-        match message {
-            Some(bytes) => {
-                while self.messages > 0
-                    && (self.messages >= self.policy.max_messages
-                        || self.bytes.saturating_add(bytes) > self.policy.max_bytes)
-                {
-                    gone = self.drop_oldest();
-                }
+    /// Lets the oldest go until the messages are within their limits; the newest is kept in any case.
+    fn make_room(&mut self) {
+        let (most, most_bytes) = (self.policy.max_messages, self.policy.max_bytes);
+        let is_over = |messages, bytes| messages > 1 && (messages > most || bytes > most_bytes);
+        while is_over(self.messages, self.bytes)
+            && let Some(oldest) = self.kept.front()
+        {
+            if !oldest.is_message {
+                self.drop_oldest();
+                continue;
             }
-            None => {
-                while others(self) > 0 && others(self) >= self.max_others {
-                    gone = self.drop_oldest();
-                }
+            let (count, gone) = (oldest.count(), oldest.gone as usize);
+            let mut places = 0;
+            while places < count && is_over(self.messages, self.bytes) {
+                self.bytes -= oldest.item.message_len(gone + places);
+                self.messages -= 1;
+                places += 1;
             }
+            self.forget_oldest(places);
         }
-        gone
+    }
+
+    /// So many entries of the oldest item are counted no more.
+    fn forget_oldest(&mut self, count: usize) {
+        let Some(oldest) = self.kept.front_mut() else { return };
+        if oldest.number != self.dropped + 1 {
+            self.counted_from = oldest.number;
+        }
+        if count >= oldest.count() {
+            self.dropped = oldest.last;
+            self.cost -= oldest.cost;
+            self.kept.pop_front();
+            return;
+        }
+        oldest.number += count as u64;
+        self.dropped = oldest.number - 1;
+        oldest.after = self.dropped;
+        // An item has fewer messages than there are numbers of 32 bits.
+        oldest.gone = oldest.gone.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        if let Some(cost) = oldest.item.shed(oldest.gone as usize) {
+            self.cost = self.cost - oldest.cost + cost;
+            (oldest.cost, oldest.gone) = (cost, 0);
+        }
+    }
+
+    /// Gives the budget its due: as a rule as much goes as comes, and it is not asked.
+    fn take_share(&mut self) {
+        if self.cost != self.lease.bytes() && !self.lease.resize(self.cost) {
+            self.find_room();
+        }
     }
 
     /// The budget is used up: others let go what is more than their share, or the oldest go here; the newest is kept in any case.
     #[cold]
-    fn find_room(&mut self, cost: u64) -> Option<T> {
-        let mut gone = None;
-        self.lease.claim(self.cost + cost);
-        while !self.lease.resize(self.cost + cost) {
-            let Some(oldest) = self.drop_oldest() else {
-                self.lease.resize_beyond(cost);
-                break;
-            };
-            gone = Some(oldest);
+    fn find_room(&mut self) {
+        self.lease.claim(self.cost);
+        while !self.lease.resize(self.cost) {
+            if self.kept.len() > 1 {
+                self.drop_oldest();
+                continue;
+            }
+            match self.kept.front() {
+                Some(newest) if newest.count() > 1 => self.drop_messages(newest.count() - 1),
+                Some(_) | None => {
+                    self.lease.resize_beyond(self.cost);
+                    break;
+                }
+            }
         }
-        gone
     }
 
-    fn drop_oldest(&mut self) -> Option<T> {
-        let gone = self.kept.pop_front()?;
-        if gone.number != self.dropped + 1 {
-            self.counted_from = gone.number;
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.kept.front() else { return false };
+        if oldest.is_message {
+            self.drop_messages(oldest.count());
+        } else {
+            self.others -= 1;
+            self.forget_oldest(1);
         }
-        self.dropped = gone.number;
-        self.messages -= usize::from(gone.message.is_some());
-        self.bytes -= gone.message.unwrap_or_default();
-        self.cost -= gone.cost;
-        Some(gone.item)
+        true
+    }
+
+    fn drop_messages(&mut self, count: usize) {
+        let Some(oldest) = self.kept.front() else { return };
+        let places = oldest.gone as usize..oldest.gone as usize + count;
+        self.bytes -= places.map(|place| oldest.item.message_len(place)).sum::<u64>();
+        self.messages -= count;
+        self.forget_oldest(count);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::budget::{Budget, Rank};
-
-    fn ring(max_messages: usize, max_bytes: u64) -> Ring<u64> {
-        with(max_messages, max_bytes, &Budget::new(u64::MAX))
-    }
-
-    fn with(max_messages: usize, max_bytes: u64, budget: &std::sync::Arc<Budget>) -> Ring<u64> {
-        let policy = Policy { max_messages, max_bytes, ..Policy::default() };
-        Ring::new(policy, 4, 1, budget.lease(Rank::History))
-    }
-
-    #[test]
-    fn the_newest_message_is_kept_whatever_its_size() {
-        let mut ring = ring(10, 100);
-        ring.push(1, Some(50), 50);
-        ring.push(2, Some(1000), 1000);
-        assert_eq!(ring.read(0), Read::Gap { from: 1, to: 1, missed: Some(1) });
-        assert_eq!(ring.read(1), Read::Entry(2, &2));
-    }
-
-    #[test]
-    fn a_used_up_budget_costs_the_inbox_its_oldest_first() {
-        let budget = Budget::new(16);
-        let mut ring = with(10, 100, &budget);
-        for item in 1..=5 {
-            ring.push(item, Some(4), 6);
-        }
-        assert_eq!((ring.oldest(), budget.used()), (4, 12));
-        ring.shrink(11);
-        assert_eq!((ring.oldest(), budget.used()), (5, 6));
-        ring.push(6, Some(100), 100);
-        assert_eq!((ring.oldest(), budget.used()), (6, 100), "the newest is kept");
-        drop(ring);
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn a_jump_is_a_gap_for_those_who_may_have_missed_something_in_it() {
-        let mut ring = ring(10, 100);
-        ring.push(1, Some(1), 1);
-        // A clean end: nothing came after 1.
-        ring.jump(100, 1);
-        ring.push(100, Some(1), 1);
-        assert_eq!(ring.read(1), Read::Entry(100, &100));
-        assert_eq!(ring.read(99), Read::Entry(100, &100));
-        // Nobody here has given this number.
-        assert_eq!(ring.read(50), Read::Gap { from: 51, to: 99, missed: None });
-        // A crash: nobody knows what came after 100.
-        ring.jump(200, 199);
-        assert_eq!(ring.read(100), Read::Gap { from: 101, to: 199, missed: None });
-        assert_eq!(ring.read(150), Read::Gap { from: 151, to: 199, missed: None });
-        assert_eq!(ring.read(199), Read::CaughtUp);
-        ring.push(200, Some(1), 1);
-        assert_eq!(ring.read(150), Read::Gap { from: 151, to: 199, missed: None });
-        assert_eq!(ring.read(199), Read::Entry(200, &200));
-        let numbers =
-            |cursor| ring.run_after(cursor).map(|(after, run)| (after, run.map(|(n, _)| n).collect::<Vec<_>>()));
-        assert_eq!(numbers(0), Some((0, vec![1])));
-        assert_eq!(numbers(1), Some((1, vec![100])));
-        assert_eq!(numbers(100), Some((199, vec![200])));
-        assert_eq!(numbers(200), None);
-    }
-
-    #[test]
-    fn a_gap_that_reaches_over_a_jump_is_not_counted() {
-        let mut ring = ring(1, 100);
-        ring.jump(10, 9);
-        for number in [10, 11, 12] {
-            ring.push(number, Some(1), 1);
-        }
-        assert_eq!(ring.read(3), Read::Gap { from: 4, to: 11, missed: None });
-        assert_eq!(ring.read(9), Read::Gap { from: 10, to: 11, missed: Some(2) });
-        ring.jump(20, 12);
-        ring.push(20, Some(1), 1);
-        assert_eq!(ring.read(11), Read::Gap { from: 12, to: 12, missed: Some(1) });
-        assert_eq!(ring.read(12), Read::Entry(20, &20));
-    }
-
-    #[test]
-    fn numbers_are_never_given_twice() {
-        let mut ring = ring(10, 100);
-        ring.jump(50, 49);
-        ring.push(50, Some(1), 1);
-        ring.jump(7, 6);
-        assert_eq!(ring.push(51, Some(1), 1), 51);
-    }
-
-    proptest! {
-        #[test]
-        fn what_a_reader_sees_and_its_gaps_are_all_there_was(
-            pushes in prop::collection::vec(prop::option::of(0_usize..60), 1..200),
-            reads in prop::collection::vec(any::<bool>(), 1..200),
-        ) {
-            let mut ring = ring(8, 200);
-            let (mut cursor, mut seen, mut missed) = (0, 0, 0);
-            let mut take = |ring: &Ring<u64>, cursor: &mut u64| match ring.read(*cursor) {
-                Read::Entry(number, item) => {
-                    assert_eq!(number, *item);
-                    assert_eq!(number, *cursor + 1);
-                    *cursor = number;
-                    seen += 1;
-                    true
-                }
-                Read::Gap { from, to, missed: told } => {
-                    assert_eq!((from, told), (*cursor + 1, Some(to - *cursor)));
-                    missed += to - from + 1;
-                    *cursor = to;
-                    true
-                }
-                Read::CaughtUp => false,
-            };
-            for (index, push) in pushes.iter().enumerate() {
-                let number = ring.push(index as u64 + 1, *push, 1);
-                prop_assert_eq!(number, index as u64 + 1);
-                prop_assert!(ring.messages <= 8 && (ring.bytes <= 200 || ring.messages == 1));
-                if reads[index % reads.len()] {
-                    take(&ring, &mut cursor);
-                }
-            }
-            while take(&ring, &mut cursor) {}
-            prop_assert_eq!(seen + missed, pushes.len() as u64);
-        }
-    }
-}
+mod tests;

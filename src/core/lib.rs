@@ -24,6 +24,8 @@ pub mod outbox;
 pub mod outcome;
 pub mod phase;
 pub mod receipt;
+pub mod run;
+pub mod scan;
 pub mod timers;
 
 mod sorted_deque;

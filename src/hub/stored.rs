@@ -1,4 +1,4 @@
-//! An entry as a hub keeps it.
+//! Entries as a hub keeps them: messages that arrived together as one.
 //!
 //! An inbox keeps what a link came into last, so there are two such entries for each link, and most say no more than a word:
 //! those stand in the ring itself, and become an [`Entry`] when somebody reads them.
@@ -8,39 +8,29 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::{Entry, Item};
+use super::{Arrived, Entry, Item, Stretch};
 use wskeeper_core::{
     clock,
     close::Closed,
     event::LinkId,
+    inbox::Parts,
     phase::{Phase, Reason},
 };
 
-/// An entry, whole or in brief.
+/// An entry, whole or in brief, or messages.
 #[derive(Debug)]
 pub(super) enum Stored {
     Whole(Arc<Entry>),
     Brief(Brief),
-}
-
-/// What an entry takes of the process's budget: its text or data, and what it is kept in.
-pub(super) fn cost(item: &Item) -> u64 {
-    let text = match item {
-        Item::Phase { .. } => return BRIEF,
-        Item::Open { protocol, extensions } if protocol.is_empty() && extensions.is_empty() => return BRIEF,
-        Item::Open { protocol, extensions } => protocol.len() + extensions.len(),
-        Item::Message(payload) => payload.len(),
-        Item::Error { detail, .. } => detail.len(),
-        Item::Close(closed) => size_of::<Closed>() + closed.reason.len(),
-        Item::LinkGap { .. } => 0,
-    };
-    WHOLE + text as u64
+    Arrived(Arc<Arrived>),
 }
 
 /// A place in the ring, with its numbers.
 const BRIEF: u64 = 40 + size_of::<Stored>() as u64;
 /// The same and an entry beside it.
 const WHOLE: u64 = BRIEF + 16 + size_of::<Entry>() as u64;
+/// The same and messages beside it.
+const ARRIVED: u64 = BRIEF + 16 + size_of::<Arrived>() as u64;
 
 /// An entry of a few words.
 #[derive(Debug)]
@@ -63,9 +53,13 @@ enum What {
 impl From<Entry> for Stored {
     fn from(entry: Entry) -> Self {
         let what = match &entry.item {
+            Item::Message(payload) => {
+                let Entry { cursor, at, link, generation, .. } = entry;
+                return Self::Arrived(Arc::new(Arrived { cursor, at, link, generation, run: payload.into() }));
+            }
             Item::Open { protocol, extensions } if protocol.is_empty() && extensions.is_empty() => Some(What::Open),
             Item::Phase { phase, reason } => Some(What::Phase(*phase, *reason)),
-            Item::Open { .. } | Item::Message(_) | Item::Error { .. } | Item::Close(_) | Item::LinkGap { .. } => None,
+            Item::Open { .. } | Item::Error { .. } | Item::Close(_) | Item::LinkGap { .. } => None,
         };
         let nanos = || u64::try_from(entry.at.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok();
         match what.and_then(|what| Some((what, nanos()?))) {
@@ -79,21 +73,37 @@ impl From<Entry> for Stored {
 }
 
 impl Stored {
-    /// An entry in the place of one that has gone, if nobody reads that one any more: under way, an inbox allocates nothing.
-    pub(super) fn renewed(gone: Option<Self>, entry: Entry) -> Self {
-        if let (Some(Self::Whole(mut old)), Item::Message(_)) = (gone, &entry.item)
-            && let Some(place) = Arc::get_mut(&mut old)
-        {
-            *place = entry;
-            return Self::Whole(old);
+    /// How many messages it is, and their application bytes.
+    pub(super) fn messages(&self) -> Option<(usize, u64)> {
+        match self {
+            Self::Arrived(arrived) => Some((arrived.run.count(), arrived.run.message_bytes())),
+            Self::Whole(_) | Self::Brief(_) => None,
         }
-        entry.into()
     }
 
-    /// As it was stored under this cursor.
+    /// What it takes of the process's budget: its text or data, and what it is kept in.
+    pub(super) fn cost(&self) -> u64 {
+        match self {
+            Self::Whole(entry) => WHOLE + text_len(&entry.item) as u64,
+            Self::Brief(_) => BRIEF,
+            Self::Arrived(arrived) => ARRIVED + arrived.run.held() as u64,
+        }
+    }
+
+    /// From the entry of this number on.
+    pub(super) fn stretch(&self, cursor: u64) -> Stretch {
+        match self {
+            Self::Arrived(arrived) if arrived.cursor == cursor => Stretch::Arrived(Arc::clone(arrived)),
+            Self::Arrived(arrived) => Stretch::Arrived(Arc::new(arrived.starting_at(cursor))),
+            Self::Whole(_) | Self::Brief(_) => Stretch::Entry(self.entry(cursor)),
+        }
+    }
+
+    /// The entry of this number.
     pub(super) fn entry(&self, cursor: u64) -> Arc<Entry> {
         let Brief { endpoint, index, what, generation, at } = match self {
             Self::Whole(entry) => return Arc::clone(entry),
+            Self::Arrived(arrived) => return Arc::new(arrived.entry(cursor)),
             Self::Brief(brief) => brief,
         };
         let item = match *what {
@@ -107,6 +117,36 @@ impl Stored {
             generation: *generation,
             item,
         })
+    }
+}
+
+impl Parts for Stored {
+    fn message_len(&self, place: usize) -> u64 {
+        match self {
+            Self::Arrived(arrived) => arrived.run.len_of(place),
+            Self::Whole(_) | Self::Brief(_) => 0,
+        }
+    }
+
+    fn shed(&mut self, gone: usize) -> Option<u64> {
+        let Self::Arrived(arrived) = self else { return None };
+        if !arrived.run.is_wasteful_without(gone) {
+            return None;
+        }
+        let rest = arrived.starting_at(arrived.cursor + gone as u64);
+        *arrived = Arc::new(Arrived { run: rest.run.detached(), ..rest });
+        Some(self.cost())
+    }
+}
+
+/// Bytes of what it says.
+fn text_len(item: &Item) -> usize {
+    match item {
+        Item::Open { protocol, extensions } => protocol.len() + extensions.len(),
+        Item::Message(payload) => payload.len(),
+        Item::Error { detail, .. } => detail.len(),
+        Item::Close(closed) => size_of::<Closed>() + closed.reason.len(),
+        Item::Phase { .. } | Item::LinkGap { .. } => 0,
     }
 }
 

@@ -1,5 +1,10 @@
 //! Hubs and their readers, the disk among them.
 
+use bytes::Bytes;
+use futures_util::task::noop_waker_ref;
+use proptest::prelude::*;
+use wskeeper_core::run::Marks;
+
 use super::*;
 
 fn hub(max_messages: usize, first: u64) -> Arc<Hub> {
@@ -9,7 +14,7 @@ fn hub(max_messages: usize, first: u64) -> Arc<Hub> {
 
 fn publish(hub: &Hub, text: &str) -> u64 {
     let link = LinkId { endpoint: "test".into(), index: 0 };
-    hub.publish(&link, 1, SystemTime::UNIX_EPOCH, [Item::Message(text.into())]);
+    hub.deliver(&link, 1, SystemTime::UNIX_EPOCH, text.into());
     hub.cursor()
 }
 
@@ -163,7 +168,7 @@ fn the_disk_reads_what_it_has_not_in_runs_of_bounded_size() {
         publish(&hub, word);
     }
     let cursors = |unstored: Option<Unstored>| {
-        unstored.map(|found| (found.after, found.oldest, found.entries.iter().map(|e| e.cursor).collect::<Vec<_>>()))
+        unstored.map(|found| (found.after, found.oldest, found.entries.iter().map(Stretch::first).collect::<Vec<_>>()))
     };
     assert_eq!(cursors(hub.unstored(0, 1 << 20)), Some((100, 101, vec![101, 102, 103])));
     assert_eq!(cursors(hub.unstored(101, 1)), Some((101, 101, vec![102])));
@@ -231,4 +236,91 @@ fn a_flooded_inbox_takes_nothing_of_what_is_owed_to_another() {
     assert_eq!((0..12).filter(|_| matches!(reader.try_next(), Some(Next::Entry(_)))).count(), 12);
     assert!(quiet.subscribe(From::Oldest).try_next().is_some_and(|next| matches!(next, Next::Entry(_))));
     assert!(budget.history() <= 48 << 10);
+}
+
+/// These texts as they would arrive together.
+fn run(texts: &[String]) -> Run {
+    let (mut bytes, mut marks) = (Vec::new(), Marks::default());
+    for text in texts {
+        let one = Run::from(text.as_str());
+        marks.push(bytes.len() + one.frames().len() - text.len(), text.len(), wskeeper_core::message::Kind::Text);
+        bytes.extend(one.frames());
+    }
+    let room = bytes.len();
+    marks.take(bytes.into(), room)
+}
+
+/// All that a reader is told now, one by one; of a gap, its numbers.
+fn told(reader: &mut Reader) -> Vec<(u64, Option<String>)> {
+    let mut told = Vec::new();
+    while let Some(next) = reader.try_next() {
+        match next {
+            Next::Entry(entry) => told.push((entry.cursor, Some(text(Some(Next::Entry(entry)))))),
+            Next::Gap { from, to, missed } => {
+                assert_eq!(missed, Some(to + 1 - from));
+                told.extend((from..=to).map(|number| (number, None)));
+            }
+            Next::Closed => panic!("it is open"),
+        }
+    }
+    told
+}
+
+/// The same for one who reads together what arrived together.
+fn told_together(reader: &mut Reader) -> (Vec<(u64, Option<String>)>, Vec<Bytes>) {
+    let mut cx = Context::from_waker(noop_waker_ref());
+    let (mut told, mut frames) = (Vec::new(), Vec::new());
+    while let Poll::Ready(next) = reader.poll_next_stretch(&mut cx) {
+        match next {
+            Next::Entry(stretch) => {
+                let texts = stretch.entries().map(|entry| (entry.cursor, Some(text(Some(Next::Entry(entry))))));
+                told.extend(texts);
+                let Stretch::Arrived(arrived) = stretch else { panic!("all are messages") };
+                frames.push(arrived.run.frames());
+            }
+            Next::Gap { from, to, .. } => told.extend((from..=to).map(|number| (number, None))),
+            Next::Closed => panic!("it is open"),
+        }
+    }
+    (told, frames)
+}
+
+/// All that the disk is told after a number, and what it need not keep.
+fn told_to_disk(hub: &Hub, stored: u64) -> Option<(u64, u64, Vec<Entry>)> {
+    let Unstored { after, entries, oldest } = hub.unstored(stored, usize::MAX)?;
+    Some((after, oldest, entries.iter().flat_map(Stretch::entries).map(|entry| Entry::clone(&entry)).collect()))
+}
+
+proptest! {
+    #[test]
+    fn whoever_reads_however_is_told_the_same_as_if_each_message_had_come_alone(
+        steps in prop::collection::vec((prop::collection::vec("[a-z]{0,40}", 1..12), any::<[bool; 3]>()), 1..40),
+    ) {
+        let (together, single) = (hub(8, 1), hub(8, 1));
+        let link = LinkId { endpoint: "test".into(), index: 0 };
+        let [mut one, mut all] = [(); 2].map(|()| together.subscribe(From::Oldest));
+        let [mut as_one, mut as_all] = [(); 2].map(|()| single.subscribe(From::Oldest));
+        let mut stored = 0;
+        for (texts, [reads_one, reads_all, stores]) in steps {
+            together.deliver(&link, 1, SystemTime::UNIX_EPOCH, run(&texts));
+            for text in &texts {
+                publish(&single, text);
+            }
+            prop_assert_eq!(together.cursor(), single.cursor());
+            if reads_one {
+                prop_assert_eq!(told(&mut one), told(&mut as_one));
+            }
+            if reads_all {
+                let (told_now, frames) = told_together(&mut all);
+                let expected = told_now.iter().filter_map(|(_, text)| Some(Run::from(text.as_deref()?).frames()));
+                prop_assert_eq!(frames.concat(), expected.collect::<Vec<_>>().concat());
+                prop_assert_eq!(told_now, told(&mut as_all));
+            }
+            if stores {
+                prop_assert_eq!(told_to_disk(&together, stored), told_to_disk(&single, stored));
+                stored = together.cursor();
+            }
+            prop_assert_eq!(together.count_after(stored), single.count_after(stored));
+        }
+    }
 }

@@ -5,11 +5,10 @@
 use serde_json::Value;
 
 use super::json;
-use wskeeper_core::message::Payload;
 
 /// The string or number that `pointer` (RFC 6901) leads to; a number as it is written.
-pub fn key(payload: &Payload, pointer: &str) -> Option<Box<str>> {
-    let value: Value = json::read(payload.bytes()).ok()?;
+pub fn key(message: &[u8], pointer: &str) -> Option<Box<str>> {
+    let value: Value = json::read(message).ok()?;
     match value.pointer(pointer)? {
         Value::String(text) => Some(text.as_str().into()),
         Value::Number(number) => Some(number.to_string().into()),
@@ -22,7 +21,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str, pointer: &str) -> Option<String> {
-        key(&Payload::from(text), pointer).map(String::from)
+        key(text.as_bytes(), pointer).map(String::from)
     }
 
     #[test]

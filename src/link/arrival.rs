@@ -14,6 +14,7 @@ use super::{
 use wskeeper_core::{
     close::{self, Cause, CloseFrame},
     message::Payload,
+    run::Run,
 };
 
 const NO_ROOM: &str = "limits.memory has no room for the rest of a message";
@@ -26,8 +27,8 @@ pub fn lacked_room(detail: &str) -> bool {
 /// What a read gave.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// A data message.
-    Message(Payload),
+    /// Data messages.
+    Messages(Run),
     /// A pong with its payload.
     Pong(Bytes),
     /// A Close frame.
@@ -53,8 +54,8 @@ impl Arrival {
     /// What tungstenite read. Of a Close with a code that it does not allow, `tail` says what was on the wire.
     pub(super) fn of(message: Message, tail: &Tail) -> Self {
         match message {
-            Message::Text(text) => Self::Message(Payload::checked_text(text)),
-            Message::Binary(bytes) => Self::Message(Payload::binary(bytes)),
+            Message::Text(text) => Self::Messages((&Payload::checked_text(text)).into()),
+            Message::Binary(bytes) => Self::Messages((&Payload::binary(bytes)).into()),
             Message::Pong(payload) => Self::Pong(payload),
             Message::Close(None) => Self::Close(None),
             Message::Close(Some(frame)) => {

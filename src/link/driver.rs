@@ -34,8 +34,10 @@ use wskeeper_core::{
 
 /// Rounds of one turn before other tasks get theirs.
 const ROUNDS: usize = 16;
-/// Orders, frames out and frames in taken in one round.
+/// Orders, frames out and arrivals taken in one round.
 pub(super) const BATCH: usize = 128;
+/// Bytes of messages taken in one round, but for the last that came together.
+pub(super) const BATCH_BYTES: u64 = 256 << 10;
 /// Messages that may wait for room in one outbox.
 const WAITING_MAX: usize = 1024;
 
@@ -270,7 +272,7 @@ impl<D: Dial> Driver<D> {
                     }
                     self.host.tell(&self.link, event);
                 }
-                Command::Deliver { generation, payloads } => self.host.deliver(generation, payloads),
+                Command::Deliver { generation, run } => self.host.deliver(generation, run),
                 Command::Settle { reached, generation } => {
                     self.show(now);
                     self.host.settle(&self.link, reached, generation);

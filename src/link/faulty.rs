@@ -38,6 +38,12 @@ impl<S> Faulty<S> {
         Self { stream, fault: None }
     }
 
+    /// The stream itself.
+    #[cfg(test)]
+    pub(super) fn inner(&self) -> &S {
+        &self.stream
+    }
+
     /// Nothing moves for this long.
     pub(super) fn stall(&mut self, lasting: Duration) {
         self.fall_ill(Ailment::Stalled(Box::pin(sleep(lasting))));

@@ -1,5 +1,5 @@
-//! Where frames begin and end in a stream (RFC 6455 §5.2): in what arrives, so that a reader can be changed between two messages;
-//! in what leaves, so that it is known what has left.
+//! Where frames begin and end in a stream (RFC 6455 §5.2): in what a reader of frames is given of what arrives, so that others may
+//! read between two messages; in what leaves, so that it is known what has left.
 //!
 //! What a reader would get wrong: this judges nothing. What breaks the protocol is tungstenite's to find; after it there is no
 //! place between two messages any more, or one that nobody looks for.
@@ -13,9 +13,6 @@ pub(super) trait Watcher {
     /// It has ended, so many bytes into what is being followed.
     fn ends(&mut self, _first: u8, _at: usize) {}
 }
-
-/// Nobody is told.
-impl Watcher for () {}
 
 /// How far the frames have come.
 #[derive(Debug, Default)]
@@ -97,7 +94,17 @@ impl Frames {
         matches!(self.at, At::Body(_)) && self.first & 0x08 == 0
     }
 
-    /// Whether all that arrived are whole messages.
+    /// So many bytes that come next are of the frame under way, or of the one that begins with them.
+    pub(super) fn next_part(&self) -> usize {
+        match self.at {
+            At::Start => 2,
+            At::Length => 1,
+            At::Extended { left, .. } => left.into(),
+            At::Body(left) => usize::try_from(left).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Whether all that came are whole messages.
     pub(super) fn is_between_messages(&self) -> bool {
         matches!(self.at, At::Start) && !self.unfinished
     }
@@ -124,6 +131,8 @@ mod tests {
         frame
     }
 
+    impl Watcher for () {}
+
     #[test]
     fn only_after_each_whole_message_is_a_place_between_two_however_it_comes_in_pieces() {
         // Text, a ping without payload, and a binary message in two fragments around a pong.
@@ -149,5 +158,14 @@ mod tests {
                 assert_eq!(frames.is_between_messages(), ends.contains(&at), "at {at} in pieces of {piece}");
             }
         }
+        let (mut frames, mut rest) = (Frames::default(), &stream[..]);
+        let mut seen = 0;
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(frames.next_part());
+            frames.follow(part, &mut ());
+            rest = behind;
+            seen += usize::from(frames.is_between_messages());
+        }
+        assert_eq!(seen, ends.len(), "no part reaches into the next frame");
     }
 }

@@ -1,4 +1,7 @@
-//! The stream under a link's WebSocket: what passes is counted, and what was handed out is looked at.
+//! The stream under a link's WebSocket: what passes is counted, and whole messages are taken from it before the WebSocket sees them.
+//!
+//! What a reader would get wrong: the WebSocket is given one frame at a time, however much is there. So between two messages it
+//! holds nothing, and whole messages can be looked for again.
 
 use std::{
     io,
@@ -13,7 +16,7 @@ use super::{
     faulty::Faulty,
     frames::Frames,
     leaving::{Leaving, Left},
-    pooled::PooledStream,
+    pooled::{Found, PooledStream},
     tail::Tail,
 };
 
@@ -21,40 +24,40 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Metered<S> {
     pooled: PooledStream<Leaving<S>>,
-    /// Bytes that somebody else had read already.
-    early: u64,
     tail: Tail,
     /// Of what was handed out.
     frames: Frames,
 }
 
 impl<S> Metered<S> {
-    /// `early` are bytes that somebody read already, and hands on himself.
+    /// `early` are bytes that somebody read already.
     pub(super) fn new(stream: S, early: &[u8]) -> Self {
-        let pooled = PooledStream::new(Leaving::new(Faulty::new(stream)));
-        let mut metered = Self { pooled, early: early.len() as u64, tail: Tail::default(), frames: Frames::default() };
-        metered.hand_out(early);
-        metered
+        let pooled = PooledStream::with_early(Leaving::new(Faulty::new(stream)), early);
+        Self { pooled, tail: Tail::default(), frames: Frames::default() }
     }
 
     /// Moves the stream, and all that is known of it, to another reader. What is left fails.
     pub(super) fn take(&mut self) -> Self {
         Self {
             pooled: self.pooled.take(),
-            early: self.early,
             tail: std::mem::take(&mut self.tail),
             frames: std::mem::take(&mut self.frames),
         }
     }
 
-    /// Whether all that was handed out are whole messages, and nothing waits here in either direction.
+    /// Whether all that was handed out are whole messages.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.pooled.is_empty() && self.frames.is_between_messages()
+        self.frames.is_between_messages()
+    }
+
+    /// What has been read and belongs to nothing yet that was taken or handed out.
+    pub(super) fn ahead(&self) -> &[u8] {
+        self.pooled.ahead()
     }
 
     /// Bytes that have arrived.
     pub(super) fn read(&self) -> u64 {
-        self.early + self.pooled.read()
+        self.pooled.read()
     }
 
     /// Bytes that the stream has taken.
@@ -90,22 +93,31 @@ impl<S> Metered<S> {
         self.pooled.stream().map_or(0, |stream| stream.begun())
     }
 
-    /// The end of what was handed out.
+    /// The last Close that was handed out.
     pub(super) fn tail(&self) -> &Tail {
         &self.tail
     }
+}
 
-    fn hand_out(&mut self, part: &[u8]) {
-        self.tail.push(part);
-        self.frames.follow(part, &mut ());
+impl<S: Wire> Metered<S> {
+    /// Whole messages that are there by now, at most `max` bytes long each; between two messages.
+    pub(super) fn poll_messages(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<Found>> {
+        self.pooled.poll_messages(cx, max)
+    }
+
+    /// Reads what nobody looks at: how much.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.pooled.poll_discard(cx)
     }
 }
 
 impl<S: Wire> AsyncRead for Metered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { pooled, tail, frames } = &mut *self;
+        ready!(pooled.poll_fill(cx))?;
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.pooled).poll_read(cx, buffer))?;
-        self.hand_out(&buffer.filled()[before..]);
+        pooled.serve(frames.next_part(), buffer);
+        frames.follow(&buffer.filled()[before..], tail);
         Poll::Ready(Ok(()))
     }
 }

@@ -46,9 +46,10 @@ use wskeeper_core::{
     chaos::Fault,
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, Verb},
-    message::{Message, MessageId, Payload},
+    message::{Message, MessageId},
     outbox::{self, Keep, Refusal},
     receipt::EndReason,
+    run::Run as Messages,
 };
 
 pub use arrival::lacked_room;
@@ -149,8 +150,8 @@ pub enum Offered {
 pub trait Host: Send + Sync + 'static {
     /// A fact, at the moment it became one. `link` is the state after it.
     fn tell(&self, link: &Link, event: Event);
-    /// Hands messages that arrived on this connection to consumers, in this order, at least one.
-    fn deliver(&self, generation: u64, payloads: Vec<Payload>);
+    /// Hands messages that arrived together on this connection to consumers.
+    fn deliver(&self, generation: u64, messages: Messages);
     /// Notes that messages reached other states of their receipts, in this order, at least one.
     fn settle(&self, link: &Link, reached: Vec<outbox::Ended>, generation: Option<u64>);
     /// The state changed. Called before anyone is told of a change, and before any reply to an order of this turn is sent.

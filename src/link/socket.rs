@@ -11,7 +11,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Sink, Stream};
-use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -33,6 +32,7 @@ use super::{
     faulty::Faulty,
     leaving::Left,
     metered::Metered,
+    pooled::Found,
     tls,
 };
 use wskeeper_core::{
@@ -44,17 +44,15 @@ use wskeeper_core::{
     outbox,
 };
 
-/// Read buffer of a connection that reads. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a new one,
-/// and then each message costs some allocations.
-const READ_BUFFER: usize = 1 << 10;
-/// Read buffer of one that is idle, of which there may be ten thousand: enough for a pong.
-const IDLE_READ_BUFFER: usize = 64;
-/// A connection that reads less than this between two pings is idle.
-const IDLE_BYTES: u64 = 1 << 10;
+/// tungstenite's read buffer: enough for a pong, for whole messages do not reach it.
+const READ_BUFFER: usize = 64;
+/// Where messages come in fragments. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a new one, and
+/// then each message costs some allocations.
+const FRAGMENTS_BUFFER: usize = 1 << 10;
 /// What has arrived of a message counts in the process's budget from here on.
 const SMALL: u64 = 16 << 10;
 /// Reads of one turn whose bytes are thrown away.
-const DISCARD_READS: usize = 16;
+const DISCARD_READS: usize = 2;
 /// What may pile up in tungstenite: one frame, and its own answers. Below it frames gather until a flush.
 const WRITE_BUFFER: usize = outbox::FRAGMENT_MAX + (4 << 10);
 
@@ -65,10 +63,6 @@ pub(super) struct Socket<S> {
     ws: WebSocketStream<Metered<S>>,
     heard_until: u64,
     moved_until: u64,
-    /// What had arrived when the last ping was given.
-    pinged_at: u64,
-    /// Little arrived between the last two pings.
-    idle: bool,
     /// Frames of ours are below us and not known to have left.
     unflushed: bool,
     /// What is left of a message that leaves in fragments.
@@ -93,21 +87,19 @@ pub(super) struct Socket<S> {
 
 impl<S: Wire> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
-    pub(super) fn open(stream: S, early: Vec<u8>, max_inbound: usize) -> Box<Self> {
+    pub(super) fn open(stream: S, early: &[u8], max_inbound: usize) -> Box<Self> {
         let config = WebSocketConfig::default()
-            .read_buffer_size(IDLE_READ_BUFFER)
+            .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(max_inbound))
             .max_frame_size(Some(max_inbound));
-        let metered = Metered::new(stream, &early);
-        let ws = at_once(WebSocketStream::from_partially_read(metered, early, Role::Client, Some(config)));
+        let metered = Metered::new(stream, early);
+        let ws = at_once(WebSocketStream::from_raw_socket(metered, Role::Client, Some(config)));
         Box::new(Self {
             ws,
             heard_until: 0,
             moved_until: 0,
-            pinged_at: 0,
-            idle: true,
             unflushed: false,
             rest: None,
             owes_answer: false,
@@ -185,11 +177,7 @@ impl<S: Wire> Socket<S> {
                 };
                 self.give_fragment(code, payload.bytes().clone());
             }
-            Frame::Ping(payload) => {
-                let read = self.ws.get_ref().read();
-                self.idle = read - std::mem::replace(&mut self.pinged_at, read) < IDLE_BYTES;
-                self.start(Message::Ping(payload));
-            }
+            Frame::Ping(payload) => self.start(Message::Ping(payload)),
             Frame::Close(frame) => self.start(Message::Close(frame.as_ref().map(wire_close))),
         }
     }
@@ -242,11 +230,10 @@ impl<S: Wire> Socket<S> {
         if self.discarding {
             return self.poll_discard(cx).map(Arrival::Ended);
         }
-        let mut next = Pin::new(&mut self.ws).poll_next(cx);
-        if next.is_pending() && self.refit() {
-            next = Pin::new(&mut self.ws).poll_next(cx);
+        if let Some(arrival) = ready!(self.poll_messages(cx)) {
+            return Poll::Ready(arrival);
         }
-        let arrival = match ready!(next) {
+        let arrival = match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
             None => Arrival::Ended("".into()),
             Some(Ok(message)) => {
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
@@ -262,15 +249,38 @@ impl<S: Wire> Socket<S> {
         Poll::Ready(arrival)
     }
 
+    /// Whole messages, or the end, without tungstenite; nothing where the next frame is one for it. After a Close it has all.
+    fn poll_messages(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arrival>> {
+        if self.heard_close || !self.ws.get_ref().is_between_messages() {
+            return Poll::Ready(None);
+        }
+        let max = self.ws.get_config().max_message_size.unwrap_or(usize::MAX);
+        Poll::Ready(match ready!(self.ws.get_mut().poll_messages(cx, max)) {
+            Ok(Found::Messages(run)) => {
+                self.is_done();
+                Some(Arrival::Messages(run))
+            }
+            Ok(Found::Other) => {
+                self.prepare_for_fragments();
+                None
+            }
+            Ok(Found::End) => Some(Arrival::Ended("".into())),
+            Err(error) => Some(Arrival::of_error(&Error::Io(error))),
+        })
+    }
+
     /// A control frame may stand between two fragments; a whole message ends what had begun.
     fn is_done_with(&mut self, message: &Message) {
         match message {
             Message::Ping(payload) | Message::Pong(payload) => self.whole_until += 2 + payload.len() as u64,
-            Message::Text(_) | Message::Binary(_) | Message::Close(_) | Message::Frame(_) => {
-                self.whole_until = self.ws.get_ref().read();
-                self.arriving = None;
-            }
+            Message::Text(_) | Message::Binary(_) | Message::Close(_) | Message::Frame(_) => self.is_done(),
         }
+    }
+
+    fn is_done(&mut self) {
+        let stream = self.ws.get_ref();
+        self.whole_until = stream.read() - stream.ahead().len() as u64;
+        self.arriving = None;
     }
 
     /// Bytes that have arrived of a message that is not whole, where they are many.
@@ -294,21 +304,22 @@ impl<S: Wire> Socket<S> {
         Some(Arrival::without_room())
     }
 
-    /// Gives the connection the read buffer that suits it, if this is a moment to change it: tungstenite keeps its buffer for life, so
-    /// it is made anew, between two messages, while it holds nothing. Answers with whether it has been.
-    fn refit(&mut self) -> bool {
-        self.idle &= self.ws.get_ref().read() - self.pinged_at < IDLE_BYTES;
-        let size = if self.idle { IDLE_READ_BUFFER } else { READ_BUFFER };
+    /// tungstenite keeps its read buffer for life. One that is to put fragments together is made anew, once, between two messages,
+    /// while it holds nothing; else the small one has to do.
+    fn prepare_for_fragments(&mut self) {
+        let begins_one = |first: &u8| first & 0x88 == 0;
         let config = *self.ws.get_config();
-        let is_busy =
-            self.unflushed || self.owes_answer || self.rest.is_some() || !self.ws.get_ref().is_between_messages();
+        let is_busy = self.unflushed || self.owes_answer || self.rest.is_some();
         let is_ending = self.said_close || self.heard_close || self.broken.is_some();
-        if config.read_buffer_size == size || is_busy || is_ending {
-            return false;
+        if config.read_buffer_size == FRAGMENTS_BUFFER
+            || is_busy
+            || is_ending
+            || !self.ws.get_ref().ahead().first().is_some_and(begins_one)
+        {
+            return;
         }
-        let stream = self.ws.get_mut().take();
-        self.ws = at_once(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config.read_buffer_size(size))));
-        true
+        let (stream, config) = (self.ws.get_mut().take(), config.read_buffer_size(FRAGMENTS_BUFFER));
+        self.ws = at_once(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)));
     }
 
     /// tungstenite answers 1014 as a code that may not be sent, which it may (RFC 6455 §7.4.2: it is registered). Its answer waits in
@@ -326,12 +337,10 @@ impl<S: Wire> Socket<S> {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Box<str>> {
-        let mut scratch = [0; 2048];
         for _ in 0..DISCARD_READS {
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(self.ws.get_mut()).poll_read(cx, &mut buffer)) {
-                Ok(()) if buffer.filled().is_empty() => return Poll::Ready("".into()),
-                Ok(()) => {}
+            match ready!(self.ws.get_mut().poll_discard(cx)) {
+                Ok(0) => return Poll::Ready("".into()),
+                Ok(_) => {}
                 Err(error) => return Poll::Ready(tls::told(&error).into()),
             }
         }
@@ -347,7 +356,7 @@ impl<S: Wire> Socket<S> {
                 self.said_close = true;
                 Answer::to_close(frame.as_ref())
             }
-            Arrival::Message(_)
+            Arrival::Messages(_)
             | Arrival::Pong(_)
             | Arrival::Close(_)
             | Arrival::Nothing
@@ -405,3 +414,6 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
-//! The last bytes that arrived, so that a Close frame with a forbidden code can be reported as the peer sent it.
+//! The last Close frame that arrived, so that one with a forbidden code can be reported as the peer sent it.
 //!
 //! Real servers put 1006 into Close frames. tungstenite answers that with 1002, rightly, and then hands out its own answer
-//! in place of what was received. The Close is the last frame of its direction, so the tail of the stream still has it.
+//! in place of what was received.
 
 use std::str;
 
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::frames::Watcher;
 use wskeeper_core::close::CloseFrame;
 
 /// The reason that tungstenite puts in place of a forbidden Close.
@@ -14,43 +15,32 @@ pub(super) const REPLACEMENT: &str = "Protocol violation";
 
 /// First byte of a Close frame: FIN and opcode 8.
 const CLOSE: u8 = 0x88;
-/// The longest Close frame from a server: two bytes of header, no mask, 125 bytes of body.
-const LONGEST: usize = 2 + 125;
+/// The longest body of a control frame (RFC 6455 §5.5).
+const LONGEST: usize = 125;
 
-/// The last bytes of a stream, from the first on that may begin a Close frame. Where none may, it holds no memory.
+/// The body of the Close frame that came last. Until one comes, it holds no memory.
 #[derive(Debug, Default)]
 pub(super) struct Tail(Vec<u8>);
 
+impl Watcher for Tail {
+    fn begins(&mut self, first: u8) {
+        if first == CLOSE {
+            self.0.clear();
+        }
+    }
+
+    fn body(&mut self, first: u8, part: &[u8]) {
+        if first == CLOSE {
+            let room = LONGEST - self.0.len();
+            self.0.extend_from_slice(&part[..part.len().min(room)]);
+        }
+    }
+}
+
 impl Tail {
-    /// Remembers what arrived.
-    pub(super) fn push(&mut self, arrived: &[u8]) {
-        let arrived = &arrived[arrived.len().saturating_sub(LONGEST)..];
-        let too_old = (self.0.len() + arrived.len()).saturating_sub(LONGEST);
-        self.begin_at(too_old);
-        let begins = if self.0.is_empty() { arrived.iter().position(|byte| *byte == CLOSE) } else { Some(0) };
-        if let Some(start) = begins {
-            self.0.extend_from_slice(&arrived[start..]);
-        } else if self.0.capacity() > 0 {
-            self.0 = Vec::new();
-        }
-    }
-
-    /// Forgets what stands before the first byte from `start` on that may begin a Close frame.
-    fn begin_at(&mut self, start: usize) {
-        if start > 0 {
-            let begins =
-                self.0[start..].iter().position(|byte| *byte == CLOSE).map_or(self.0.len(), |ahead| start + ahead);
-            self.0.drain(..begins);
-        }
-    }
-
-    /// The Close frame at the very end, if its code is one that may not be sent.
+    /// The last Close, if its code is one that may not be sent.
     pub(super) fn forbidden_close(&self) -> Option<CloseFrame> {
-        let bytes = &self.0;
-        (0..bytes.len()).rev().find_map(|start| match &bytes[start..] {
-            [CLOSE, len, body @ ..] if usize::from(*len) == body.len() => forbidden(body),
-            _ => None,
-        })
+        forbidden(&self.0)
     }
 }
 
@@ -63,7 +53,7 @@ fn forbidden(body: &[u8]) -> Option<CloseFrame> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::frames::Frames, *};
 
     fn close(code: u16, reason: &str) -> Vec<u8> {
         let mut frame = vec![CLOSE, u8::try_from(2 + reason.len()).unwrap()];
@@ -73,9 +63,9 @@ mod tests {
     }
 
     fn said(pieces: &[&[u8]]) -> Option<(u16, String)> {
-        let mut tail = Tail::default();
+        let (mut frames, mut tail) = (Frames::default(), Tail::default());
         for piece in pieces {
-            tail.push(piece);
+            frames.follow(piece, &mut tail);
         }
         tail.forbidden_close().map(|frame| (frame.code, frame.reason.into()))
     }
@@ -84,27 +74,27 @@ mod tests {
     fn a_forbidden_code_is_found_behind_other_frames_and_in_pieces() {
         let frame = close(1006, "abnormal");
         let told = Some((1006, "abnormal".to_owned()));
+        let others = [&[0x82, 3, CLOSE, 2, 3][..], &[0x89, 2, CLOSE, 1]].concat();
         assert_eq!(said(&[&frame]), told);
-        assert_eq!(said(&[&[7; 5000], &frame]), told);
         for at in 0..frame.len() {
-            assert_eq!(said(&[&[CLOSE; 300], &frame[..at], &frame[at..]]), told, "cut at {at}");
+            assert_eq!(said(&[&others, &frame[..at], &frame[at..]]), told, "cut at {at}");
         }
         assert_eq!(said(&[&close(999, &"x".repeat(123))]), Some((999, "x".repeat(123))));
     }
 
     #[test]
-    fn a_stream_without_a_byte_that_may_begin_a_close_costs_no_memory() {
-        let mut tail = Tail::default();
-        for piece in [&[1; 300][..], &[CLOSE, 2, 3], &[4; 200]] {
-            tail.push(piece);
-        }
+    fn what_is_no_close_costs_no_memory_and_one_that_is_too_long_no_more_than_a_close() {
+        let (mut frames, mut tail) = (Frames::default(), Tail::default());
+        frames.follow(&[0x82, 3, CLOSE, 2, 3], &mut tail);
         assert_eq!(tail.0.capacity(), 0);
+        frames.follow(&[&[CLOSE, 126, 2, 0][..], &[7; 512]].concat(), &mut tail);
+        assert_eq!(tail.0.len(), LONGEST);
     }
 
     #[test]
     fn an_allowed_code_and_no_close_at_all_are_left_alone() {
         assert_eq!(said(&[&close(1002, REPLACEMENT)]), None);
-        assert_eq!(said(&[&[CLOSE; 127]]), None);
+        assert_eq!(said(&[&[0x82, 3, CLOSE, 2, 3]]), None);
         assert_eq!(said(&[]), None);
     }
 }

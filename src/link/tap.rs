@@ -131,7 +131,9 @@ impl Tap {
     /// Something was read: a frame, or what is none.
     pub(super) fn arrived(&self, link: &LinkId, generation: u64, arrival: &Arrival) {
         let frame = match arrival {
-            Arrival::Message(payload) => data(payload),
+            Arrival::Messages(run) => {
+                return run.payloads().for_each(|payload| self.tell(link, generation, Direction::In, data(&payload)));
+            }
             Arrival::Pong(payload) => (FrameKind::Pong, payload.clone()),
             Arrival::Close(frame) => close(frame.as_ref()),
             Arrival::Pinged(payload) => (FrameKind::Ping, payload.clone()),

@@ -19,6 +19,7 @@ use wskeeper_core::{
     message::Kind,
     phase::Phase,
     receipt::{EndReason, State},
+    run::Run,
 };
 
 /// Private close codes (3000–4999) told apart in each handle; further ones count as `other`.
@@ -143,8 +144,11 @@ impl LinkMetrics {
             .inc();
     }
 
-    pub(super) fn on_received(&self, messages: impl Iterator<Item = (Kind, usize)>) {
-        self.received.count(messages);
+    pub(super) fn on_received(&self, messages: &Run) {
+        for kind in [Kind::Text, Kind::Binary] {
+            let sum = messages.sum(kind);
+            self.received.add(kind, (sum.messages.into(), sum.bytes.into()));
+        }
     }
 
     pub(super) fn on_written(&self, messages: impl Iterator<Item = (Kind, usize)>) {
@@ -196,11 +200,18 @@ impl Traffic {
             *count += 1;
             *sum += bytes as u64;
         }
-        for ((messages, bytes), (count, sum)) in [(&self.text, text), (&self.binary, binary)] {
-            if count > 0 {
-                messages.inc_by(count);
-                bytes.inc_by(sum);
-            }
+        self.add(Kind::Text, text);
+        self.add(Kind::Binary, binary);
+    }
+
+    fn add(&self, kind: Kind, (count, sum): (u64, u64)) {
+        let (messages, bytes) = match kind {
+            Kind::Text => &self.text,
+            Kind::Binary => &self.binary,
+        };
+        if count > 0 {
+            messages.inc_by(count);
+            bytes.inc_by(sum);
         }
     }
 }

@@ -5,17 +5,18 @@
 
 use std::borrow::Cow;
 
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::handles::LinkMetrics;
 use crate::observer::LinkObserver;
 use wskeeper_core::{
     close::Closed,
     event::{DialFailure, Established, Event, LinkId, Timings},
-    message::{MessageId, Payload},
+    message::MessageId,
     outbox::{Ended, Sent},
     phase::{Phase, Reason},
     receipt::{EndReason, State},
+    run::Run,
 };
 
 #[deny(clippy::missing_trait_methods, reason = "each is to be told")]
@@ -87,10 +88,12 @@ impl LinkObserver for LinkMetrics {
         }
     }
 
-    fn tell_received(&self, link: &LinkId, generation: u64, payloads: &[Payload]) {
-        self.on_received(payloads.iter().map(|payload| (payload.kind(), payload.len())));
-        for (kind, bytes) in payloads.iter().map(|payload| (payload.kind().as_str(), payload.len())) {
-            debug!(%link, generation, kind, bytes, "message received");
+    fn tell_received(&self, link: &LinkId, generation: u64, messages: &Run) {
+        self.on_received(messages);
+        if enabled!(Level::DEBUG) {
+            for (kind, bytes) in messages.messages().map(|(kind, bytes)| (kind.as_str(), bytes.len())) {
+                debug!(%link, generation, kind, bytes, "message received");
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::observer::{EndpointGauges, EndpointObserver as _, LinkObserver as _, 
 use wskeeper_core::{
     close::{Cause, Closed},
     event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
-    message::{Kind, MessageId, Payload},
+    message::{Kind, MessageId},
     outbox::{Ended, Refusal, Sent},
     phase::{Phase, Reason},
     receipt::{EndReason, State},
@@ -279,7 +279,7 @@ impl World {
     }
 
     fn receive(&self, text: &str) {
-        self.handles.tell_received(&self.id, 1, &[Payload::from(text)]);
+        self.handles.tell_received(&self.id, 1, &text.into());
     }
 
     fn settle(&self, state: State, end_reason: Option<EndReason>) {

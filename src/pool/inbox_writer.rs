@@ -18,7 +18,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use super::{endpoints::Endpoints, runtime::EndpointRuntime, spool::Spool};
 use crate::{
-    hub::{Hub, Past},
+    hub::{Hub, Past, Stretch},
     observer::EndpointObserver,
     store::{KeptInbox, Op, Segment},
 };
@@ -163,7 +163,7 @@ impl Work {
     async fn write_all(&mut self) -> bool {
         let mut stored = self.stored.load(Ordering::Relaxed);
         while let Some(unstored) = self.inbox.unstored(stored, SEGMENT) {
-            stored = unstored.entries.last().map_or(stored, |entry| entry.cursor);
+            stored = unstored.entries.last().map_or(stored, Stretch::last);
             let segment = Segment {
                 endpoint: Arc::clone(&self.endpoint),
                 after: unstored.after,

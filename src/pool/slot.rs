@@ -34,10 +34,11 @@ use wskeeper_core::{
     close::Closed,
     event::{Certificates, Event, LinkId},
     link::{Input, Link},
-    message::{Message, MessageId, Payload},
+    message::{Message, MessageId},
     outbox::{Delivery, Ended, Keep},
     phase::{Phase, ReadyState},
     receipt::{EndReason, State},
+    run::Run,
 };
 
 /// Where the facts of an endpoint's links go.
@@ -236,10 +237,8 @@ impl Slot {
 
     /// Publishes what consumers read; `generation` is the connection it belongs to.
     fn publish(&self, generation: u64, at: SystemTime, item: Item) {
-        if !matches!(item, Item::Message(_)) {
-            self.sinks.log.publish(&self.id, generation, at, [item.clone()]);
-        }
-        self.sinks.inbox.publish(&self.id, generation, at, [item]);
+        self.sinks.log.publish(&self.id, generation, at, item.clone());
+        self.sinks.inbox.publish(&self.id, generation, at, item);
     }
 
     /// Publishes the events that consumers read.
@@ -293,11 +292,10 @@ impl Host for Slot {
         self.publish_event(link, at, &event);
     }
 
-    fn deliver(&self, generation: u64, payloads: Vec<Payload>) {
-        self.observer.tell_received(&self.id, generation, &payloads);
-        self.traffic.received(&payloads);
-        let messages = payloads.into_iter().map(Item::Message);
-        self.sinks.inbox.publish(&self.id, generation, SystemTime::now(), messages);
+    fn deliver(&self, generation: u64, messages: Run) {
+        self.observer.tell_received(&self.id, generation, &messages);
+        self.traffic.received(&messages);
+        self.sinks.inbox.deliver(&self.id, generation, SystemTime::now(), messages);
     }
 
     fn settle(&self, link: &Link, reached: Vec<Ended>, generation: Option<u64>) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::view::Traffic;
-use wskeeper_core::{clock, close::Cause, event::Event, message::Payload};
+use wskeeper_core::{clock, close::Cause, event::Event, run::Run};
 
 /// The counters of one link.
 #[derive(Debug, Default)]
@@ -27,9 +27,9 @@ pub(super) struct Counters {
 
 impl Counters {
     /// Counts messages received.
-    pub(super) fn received(&self, payloads: &[Payload]) {
-        let bytes = payloads.iter().map(Payload::len).sum();
-        add((&self.received_messages, payloads.len()), (&self.received_bytes, bytes));
+    pub(super) fn received(&self, messages: &Run) {
+        let bytes = usize::try_from(messages.message_bytes()).unwrap_or(usize::MAX);
+        add((&self.received_messages, messages.count()), (&self.received_bytes, bytes));
         self.pinged.store(false, Ordering::Relaxed);
     }
 
@@ -135,7 +135,7 @@ mod tests {
             unanswered_pings
         };
         assert_eq!(pings(&[Event::PingSent]), 1);
-        counters.received(&[Payload::checked_text("x")]);
+        counters.received(&"x".into());
         assert_eq!(pings(&[Event::PingSent]), 2, "a message is no pong");
         let since = counters.read().unanswered_since;
         assert_eq!(pings(&[Event::PingSent]), 3);

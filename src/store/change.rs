@@ -92,7 +92,7 @@ impl Engine {
                 record.key.as_deref(),
                 record.idempotency_key.as_deref(),
                 record.marked,
-                row::kind(&record.payload),
+                row::kind(record.payload.kind()),
                 &record.payload.bytes()[..],
                 sum,
             ],
@@ -187,7 +187,7 @@ impl Engine {
             millis(letter.died_at),
             letter.end_reason.map(EndReason::as_str),
             letter.key.as_deref(),
-            row::kind(&letter.payload),
+            row::kind(letter.payload.kind()),
             &letter.payload.bytes()[..],
             row::letter_sum(&letter),
         ])?;

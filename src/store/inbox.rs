@@ -22,6 +22,7 @@ use super::{
     row::{self, Unreadable},
     segment,
 };
+use wskeeper_core::entry::Stretch;
 
 const TABLE: &str = "CREATE TABLE inbox(
     seq INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, after INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
@@ -104,7 +105,7 @@ impl Engine {
         {
             self.drop_segment(row)?;
         }
-        let Some(first) = segment.entries.first().map(|entry| entry.cursor) else { return Ok(Ok(0)) };
+        let Some(first) = segment.entries.first().map(Stretch::first) else { return Ok(Ok(0)) };
         if !self.index.spans.is_made {
             self.db.execute_batch(TABLE)?;
             open::set_inboxes(&self.db, true)?;
@@ -119,7 +120,7 @@ impl Engine {
         if !self.finds_room(cost)? {
             return Ok(Err(self.full()?));
         }
-        let (row, count) = (self.index.take_next(), segment.entries.len() as u64);
+        let (row, count) = (self.index.take_next(), segment.count());
         let sum = row::segment_sum(endpoint, [segment.after, first, count], &text);
         self.prepared("INSERT INTO inbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
             row,

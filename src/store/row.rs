@@ -215,8 +215,8 @@ pub(super) fn payload(bytes: &[u8], kind: u8) -> Result<Payload, Unreadable> {
 }
 
 /// The opcode (RFC 6455 §5.2).
-pub(super) fn kind(payload: &Payload) -> u8 {
-    match payload.kind() {
+pub(super) fn kind(kind: Kind) -> u8 {
+    match kind {
         Kind::Text => 1,
         Kind::Binary => 2,
     }
@@ -252,7 +252,7 @@ impl Sum {
     }
 
     fn payload(mut self, payload: &Payload) -> u32 {
-        self.0.update(&[kind(payload)]);
+        self.0.update(&[kind(payload.kind())]);
         self.0.update(payload.bytes());
         self.0.finalize()
     }

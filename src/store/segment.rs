@@ -1,4 +1,5 @@
-//! Entries of a durable inbox as they stand on disk: some that follow each other are one segment, which is one row.
+//! Entries of a durable inbox as they stand on disk: some that follow each other are one segment, which is one row. Messages that
+//! arrived together are one entry each there.
 //!
 //! ```text
 //! entry = link u32, generation u64, at i64 (ms since 1970), kind u8, fields u8, field*      (big-endian)
@@ -8,14 +9,14 @@
 //! whose kind or word this version does not know is no damage. A later version may have had it; it is left out, and consumers
 //! are told of a gap.
 
-use std::{str, sync::Arc};
+use std::{str, sync::Arc, time::SystemTime};
 
 use bytes::{Buf, BufMut, Bytes};
 
 use super::row::{kind as opcode, millis, payload, time};
 use wskeeper_core::{
     close::{Cause, Closed},
-    entry::{Entry, Item},
+    entry::{Entry, Item, Stretch},
     event::LinkId,
     phase::{Phase, Reason},
 };
@@ -28,7 +29,7 @@ pub struct Segment {
     /// Nothing is missing between this number and the first entry.
     pub after: u64,
     /// They follow each other without a jump.
-    pub entries: Vec<Arc<Entry>>,
+    pub entries: Vec<Stretch>,
     /// What has a smaller number need not be on disk any more.
     pub oldest: u64,
 }
@@ -36,7 +37,12 @@ pub struct Segment {
 impl Segment {
     /// Bytes of messages in it.
     pub(super) fn payload_len(&self) -> usize {
-        self.entries.iter().filter_map(|entry| entry.item.message_len()).sum()
+        self.entries.iter().map(Stretch::message_bytes).sum()
+    }
+
+    /// How many entries.
+    pub(super) fn count(&self) -> u64 {
+        self.entries.iter().map(Stretch::count).sum()
     }
 }
 
@@ -50,21 +56,36 @@ pub struct KeptInbox {
 }
 
 /// Writes entries.
-pub(super) fn encode(entries: &[Arc<Entry>]) -> Vec<u8> {
+pub(super) fn encode(entries: &[Stretch]) -> Vec<u8> {
     let mut text = Vec::new();
-    for entry in entries {
-        let (kind, fields) = fields(&entry.item);
-        text.put_u32(entry.link.index);
-        text.put_u64(entry.generation);
-        text.put_i64(millis(entry.at));
-        text.put_u8(kind);
-        text.put_u8(fields.len().try_into().unwrap_or(u8::MAX));
-        for field in fields {
-            text.put_u32(field.len().try_into().unwrap_or(u32::MAX));
-            text.put_slice(&field);
+    for stretch in entries {
+        match stretch {
+            Stretch::Entry(entry) => {
+                let (kind, fields) = fields(&entry.item);
+                let fields: Vec<&[u8]> = fields.iter().map(|field| &field[..]).collect();
+                put(&mut text, (&entry.link, entry.generation, entry.at), kind, &fields);
+            }
+            Stretch::Arrived(arrived) => {
+                for (kind, bytes) in arrived.run.messages() {
+                    let opcode = i64::from(opcode(kind)).to_be_bytes();
+                    put(&mut text, (&arrived.link, arrived.generation, arrived.at), MESSAGE, &[&opcode, bytes]);
+                }
+            }
         }
     }
     text
+}
+
+fn put(text: &mut Vec<u8>, (link, generation, at): (&LinkId, u64, SystemTime), kind: u8, fields: &[&[u8]]) {
+    text.put_u32(link.index);
+    text.put_u64(generation);
+    text.put_i64(millis(at));
+    text.put_u8(kind);
+    text.put_u8(fields.len().try_into().unwrap_or(u8::MAX));
+    for field in fields {
+        text.put_u32(field.len().try_into().unwrap_or(u32::MAX));
+        text.put_slice(field);
+    }
 }
 
 /// Reads what [`encode`] wrote; `None` in the place of an entry that this version does not know. `None` altogether: this is
@@ -98,7 +119,7 @@ fn fields(item: &Item) -> (u8, Vec<Bytes>) {
     let number = |number: i64| Bytes::copy_from_slice(&number.to_be_bytes());
     match item {
         Item::Open { protocol, extensions } => (OPEN, vec![text(protocol), text(extensions)]),
-        Item::Message(payload) => (MESSAGE, vec![number(opcode(payload).into()), payload.bytes().clone()]),
+        Item::Message(payload) => (MESSAGE, vec![number(opcode(payload.kind()).into()), payload.bytes().clone()]),
         Item::Error { cause, detail } => (ERROR, vec![text(cause.as_str()), text(detail)]),
         Item::Close(closed) => {
             let Closed { code, reason, was_clean, cause, sent_code, status, detail } = &**closed;
@@ -174,10 +195,10 @@ mod tests {
         ]
     }
 
-    fn entries(items: Vec<Item>) -> Vec<Arc<Entry>> {
+    fn entries(items: Vec<Item>) -> Vec<Stretch> {
         let link = LinkId { endpoint: "feed".into(), index: 3 };
         let at = UNIX_EPOCH + Duration::from_millis(1234);
-        let entry = |(cursor, item)| Arc::new(Entry { cursor, at, link: link.clone(), generation: 8, item });
+        let entry = |(cursor, item)| Entry { cursor, at, link: link.clone(), generation: 8, item }.into();
         (70..).zip(items).map(entry).collect()
     }
 
@@ -185,7 +206,8 @@ mod tests {
     fn every_kind_of_entry_comes_back_as_it_was() {
         let written = entries(all());
         let read = decode(&encode(&written), &"feed".into(), 70, written.len() as u64).unwrap();
-        assert_eq!(read, written.iter().map(|entry| Some(Entry::clone(entry))).collect::<Vec<_>>());
+        let entries = written.iter().flat_map(Stretch::entries);
+        assert_eq!(read, entries.map(|entry| Some(Entry::clone(&entry))).collect::<Vec<_>>());
     }
 
     #[test]

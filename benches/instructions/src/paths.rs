@@ -13,42 +13,56 @@ use bytes::Bytes;
 use wskeeper_core::{
     budget::{Budget, Rank, Share},
     event::{Certificates, Established, Steps},
-    inbox::{self, Ring},
+    inbox::{self, Parts, Ring},
     link::{ConnectionInput, Frame, Input, Lane, Link, Policy, Received},
     message::{Message, MessageId, Payload},
     outbox::{self, Outbox},
     receipt::{Ledger, Receipt, State},
+    run::{Marks, Run},
+    scan::{Behind, scan},
 };
 
 type Walk = fn(u32);
 
 /// Each by its name.
-pub(crate) const PATHS: [(&str, Walk); 8] = [
+pub(crate) const PATHS: [(&str, Walk); 10] = [
+    ("64 messages are found", found),
     ("link takes a message in", message_in),
     ("link takes 64 messages in", messages_in),
     ("link sends a message", message_out),
     ("link sends 64 messages", messages_out),
     ("link pings and hears a pong", heartbeat),
-    ("inbox takes an entry", inbox),
+    ("inbox takes a message", inbox_message),
+    ("inbox takes 64 messages", inbox_messages),
     ("outbox queues and settles", outbox),
     ("ledger enters and settles", ledger),
 ];
 
-fn message_in(times: u32) {
-    let (mut link, now) = open();
-    let payload = payload();
+/// In what was read, which is little: it is copied.
+fn found(times: u32) {
+    let frames = run(64).frames();
+    let mut marks = Marks::default();
     for _ in 0..times {
-        black_box(link.handle(now, on(ConnectionInput::Heard)));
-        black_box(link.handle(now, on(ConnectionInput::Received(Received::Messages(vec![payload.clone()])))));
+        let (end, behind) = scan(black_box(&frames), 1 << 20, &mut marks);
+        assert_eq!(behind, Behind::Part(0));
+        black_box(marks.take(Bytes::copy_from_slice(&frames[..end]), end));
     }
 }
 
+fn message_in(times: u32) {
+    receive(times, 1);
+}
+
 fn messages_in(times: u32) {
+    receive(times, 64);
+}
+
+fn receive(times: u32, together: usize) {
     let (mut link, now) = open();
-    let payload = payload();
+    let run = run(together);
     for _ in 0..times {
         black_box(link.handle(now, on(ConnectionInput::Heard)));
-        black_box(link.handle(now, on(ConnectionInput::Received(Received::Messages(vec![payload.clone(); 64])))));
+        black_box(link.handle(now, on(ConnectionInput::Received(Received::Messages(run.clone())))));
     }
 }
 
@@ -92,18 +106,43 @@ fn heartbeat(times: u32) {
     }
 }
 
-/// A full window: each entry takes the place of the oldest.
-fn inbox(times: u32) {
+fn inbox_message(times: u32) {
+    inbox(times, 1);
+}
+
+fn inbox_messages(times: u32) {
+    inbox(times, 64);
+}
+
+/// What a ring keeps.
+struct Kept(Run);
+
+impl Parts for Kept {
+    fn message_len(&self, place: usize) -> u64 {
+        self.0.len_of(place)
+    }
+
+    fn shed(&mut self, _: usize) -> Option<u64> {
+        None
+    }
+}
+
+/// A full window: each takes the place of the oldest.
+fn inbox(times: u32, together: usize) {
     let budget = Budget::new(1 << 30);
     let policy = inbox::Policy::default();
-    let full = policy.max_messages;
+    let full = policy.max_messages / together;
     let mut ring = Ring::new(policy, 16, 1, budget.lease(Rank::History));
-    let payload = payload();
+    let run = run(together);
+    let mut push = || {
+        let (count, bytes, cost) = (run.count(), run.message_bytes(), run.held() as u64);
+        ring.push_messages(Kept(run.clone()), count, bytes, cost)
+    };
     for _ in 0..full {
-        ring.push(payload.clone(), Some(payload.len()), payload.len() as u64);
+        push();
     }
     for _ in 0..times {
-        black_box(ring.push(payload.clone(), Some(payload.len()), payload.len() as u64));
+        black_box(push());
     }
 }
 
@@ -173,6 +212,18 @@ fn message(id: u32) -> Box<Message> {
         expires_at: None,
         share: Share::default(),
     })
+}
+
+/// So many messages that came together.
+fn run(count: usize) -> Run {
+    let (mut bytes, mut marks) = (Vec::new(), Marks::default());
+    for _ in 0..count {
+        let frame = Run::from(&payload()).frames();
+        marks.push(bytes.len() + frame.len() - payload().len(), payload().len(), payload().kind());
+        bytes.extend(frame);
+    }
+    let room = bytes.len();
+    marks.take(bytes.into(), room)
 }
 
 fn payload() -> Payload {

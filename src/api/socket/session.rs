@@ -22,10 +22,6 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{
     Error, Message,
     error::{CapacityError, ProtocolError},
-    protocol::frame::{
-        Frame,
-        coding::{Data, OpCode},
-    },
 };
 
 use super::{
@@ -37,15 +33,14 @@ use crate::clock::Moment;
 use crate::{
     api::{
         access::Pass,
-        consumer::{Consumer, PAUSE, Told, length},
+        consumer::{Consumer, PAUSE, Told, frames_length, length},
         convert, stopped,
     },
-    hub::{Entry, Item},
     pool::Send,
 };
 use wskeeper_core::{
     budget::{Budget, Lease, Rank},
-    message::{Kind, Payload},
+    message::Payload,
     receipt::State as ReceiptState,
 };
 
@@ -54,8 +49,9 @@ const PING: Duration = Duration::from_secs(30);
 /// A client from whom nothing was heard for this long is given up. Long, because one that sleeps for a minute or two is owed
 /// its gap and not a new connection.
 const SILENCE: Duration = Duration::from_mins(5);
-/// Events passed on before anything else has its turn.
+/// Events passed on before anything else has its turn; so many bytes of messages that come together are as good as one.
 const AT_ONCE: usize = 256;
+const AS_ONE: usize = 16 << 10;
 /// What has arrived counts in the budget from here on.
 const SMALL: u64 = 16 << 10;
 /// Rounds of one turn before other tasks get theirs.
@@ -224,7 +220,8 @@ impl Session {
 
     /// Passes on what the hub has by now; says whether there may be more.
     fn tell_events(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        for _ in 0..AT_ONCE {
+        let mut told = 0;
+        while told < AT_ONCE {
             if self.poll_room(cx)?.is_pending() {
                 return Ok(false);
             }
@@ -234,36 +231,59 @@ impl Session {
                 return Ok(false);
             }
             self.pause = None;
-            match self.events.poll_next(cx) {
-                Poll::Ready(Told::Entry(entry)) if !self.has_room_for(&entry) => {
-                    self.events.put_back();
-                    self.pause = Some(Box::pin(sleep_until(Instant::now().later(PAUSE))));
-                }
-                Poll::Ready(told) => self.tell(told)?,
+            match if self.terms.envelope { self.tell_event(cx)? } else { self.tell_messages(cx)? } {
+                Poll::Ready(count) => told += count,
                 Poll::Pending => return Ok(false),
             }
         }
         Ok(true)
     }
 
-    /// Takes a share of the budget for a long one, until it has left.
-    fn has_room_for(&mut self, entry: &Entry) -> bool {
-        let length = length(entry);
+    /// Passes on the next event in its envelope: one.
+    fn tell_event(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, End> {
+        let (event, is_last) = match self.events.poll_next(cx) {
+            Poll::Ready(Told::Gone) => return Err(gone()),
+            Poll::Ready(Told::Entry(entry)) if !self.has_room_for(length(&entry)) => return Ok(self.wait_for_room()),
+            Poll::Ready(Told::Entry(entry)) => (convert::event(&entry, self.events.binary()), false),
+            Poll::Ready(Told::Gap(event)) => (event, false),
+            Poll::Ready(Told::Lagged(event)) => (event, true),
+            Poll::Pending => return Ok(Poll::Pending),
+        };
+        self.feed(Message::text(json!(event).to_string()))?;
+        if is_last { Err(behind()) } else { Ok(Poll::Ready(1)) }
+    }
+
+    /// Passes on the next messages as they came, past tungstenite, which holds nothing of a message here: what it writes by itself
+    /// are whole control frames.
+    fn tell_messages(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, End> {
+        match self.events.poll_next_messages(cx) {
+            Poll::Ready(Told::Gone) => Err(gone()),
+            Poll::Ready(Told::Entry(arrived)) if !self.has_room_for(frames_length(&arrived)) => {
+                Ok(self.wait_for_room())
+            }
+            Poll::Ready(Told::Entry(arrived)) => {
+                let frames = arrived.run.frames();
+                let count = 1 + frames.len() / AS_ONE;
+                self.owes = true;
+                self.socket.get_mut().give(frames);
+                Ok(Poll::Ready(count))
+            }
+            Poll::Ready(Told::Gap(_)) => Ok(Poll::Ready(1)),
+            Poll::Ready(Told::Lagged(_)) => Err(behind()),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    /// Takes a share of the budget for something long, until it has left.
+    fn has_room_for(&mut self, length: u64) -> bool {
         length == 0 || self.leaving.resize(self.leaving.bytes() + length)
     }
 
-    fn tell(&mut self, told: Told) -> Result<(), End> {
-        let (event, is_last) = match told {
-            Told::Gone => return Err(End::Farewell(1001, "the endpoint is gone".into())),
-            Told::Entry(entry) if self.terms.envelope => (convert::event(&entry, self.events.binary()), false),
-            Told::Entry(entry) => return plain(&entry).map_or(Ok(()), |message| self.feed(message)),
-            Told::Gap(event) => (event, false),
-            Told::Lagged(event) => (event, true),
-        };
-        if self.terms.envelope {
-            self.feed(Message::text(json!(event).to_string()))?;
-        }
-        if is_last { Err(End::Farewell(4408, "fell behind; resume with ?from=".into())) } else { Ok(()) }
+    /// What was read last is told later.
+    fn wait_for_room(&mut self) -> Poll<usize> {
+        self.events.put_back();
+        self.pause = Some(Box::pin(sleep_until(Instant::now().later(PAUSE))));
+        Poll::Ready(0)
     }
 
     /// Pings a client from whom nothing is heard, and gives it up in the end.
@@ -290,7 +310,10 @@ impl Session {
 
     /// Whether one more message may be fed.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
-        Ok(self.socket.poll_ready_unpin(cx).map_err(|_| End::Gone)?)
+        if self.socket.poll_ready_unpin(cx).map_err(|_| End::Gone)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        Ok(self.socket.get_mut().poll_room(cx).map_err(|_| End::Gone)?)
     }
 
     /// Writes, now or with the flush that follows; a client that takes nothing is cut off below, after `api.write_timeout`.
@@ -331,15 +354,12 @@ impl Terms {
     }
 }
 
-fn plain(entry: &Entry) -> Option<Message> {
-    match &entry.item {
-        Item::Message(payload) => Some(match payload.kind() {
-            // A raw frame: the text was found to be UTF-8 when it arrived.
-            Kind::Text => Message::Frame(Frame::message(payload.bytes().clone(), OpCode::Data(Data::Text), true)),
-            Kind::Binary => Message::binary(payload.bytes().clone()),
-        }),
-        Item::Open { .. } | Item::Error { .. } | Item::Close(_) | Item::Phase { .. } | Item::LinkGap { .. } => None,
-    }
+fn gone() -> End {
+    End::Farewell(1001, "the endpoint is gone".into())
+}
+
+fn behind() -> End {
+    End::Farewell(4408, "fell behind; resume with ?from=".into())
 }
 
 /// What a client is told of its own fault, unless the connection is simply gone.

@@ -32,9 +32,9 @@ use crate::{
     close::{Cause, CloseFrame, Closed},
     event::{DialFailure, Established, Event},
     heartbeat::Pings,
-    message::Payload,
     outbox::{self, Outbox},
     phase::Phase,
+    run::Run,
     timers::{Timer, Timers},
 };
 
@@ -180,7 +180,7 @@ impl Connection {
                 }
             }
             ConnectionInput::CloseSent(code) => self.on_close_sent(code),
-            ConnectionInput::Received(Received::Messages(payloads)) => self.on_messages(payloads, out),
+            ConnectionInput::Received(Received::Messages(run)) => self.on_messages(run, out),
             ConnectionInput::Received(Received::Pong(payload)) => self.on_pong(now, &payload, shared, out),
             ConnectionInput::Received(Received::Close(frame)) => return self.on_close(now, frame, shared),
             ConnectionInput::Flushed => self.on_flushed(now, shared, out),
@@ -279,7 +279,7 @@ impl Connection {
         }
     }
 
-    fn on_messages(&mut self, payloads: Vec<Payload>, out: &mut Commands) {
+    fn on_messages(&mut self, run: Run, out: &mut Commands) {
         let open = match (&self.stage, self.lane) {
             // An old one may say to its end what it has to say.
             (Stage::Open(open), _) => open,
@@ -287,7 +287,7 @@ impl Connection {
             // WHATWG §4: a message that arrives while readyState is not OPEN is dropped.
             (Stage::Closing(_), Lane::Current) | (Stage::Dialing { .. }, _) => return,
         };
-        out.push(Command::Deliver { generation: open.generation, payloads });
+        out.push(Command::Deliver { generation: open.generation, run });
     }
 
     fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, shared: &Shared) -> Option<Change> {

@@ -14,6 +14,7 @@ use crate::{
     outbox::{Ended, Keep},
     phase::Reason,
     receipt::EndReason,
+    run::Run,
 };
 
 /// What an operator, or a local program through the API, may ask of a link.
@@ -135,8 +136,8 @@ pub enum ConnectionInput {
 /// What arrived on an open connection. Pings are answered below (tungstenite), and show here as `Heard` only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
-    /// Data messages that arrived together, in their order, at least one.
-    Messages(Vec<Payload>),
+    /// Data messages that arrived together.
+    Messages(Run),
     /// A pong with its payload.
     Pong(Bytes),
     /// A Close frame; the reply is sent below (tungstenite).
@@ -163,12 +164,12 @@ pub enum Command {
     Switch,
     /// Tell the world.
     Tell(Event),
-    /// Hand messages that arrived to consumers, in this order, at least one.
+    /// Hand messages that arrived to consumers.
     Deliver {
         /// The connection they arrived on.
         generation: u64,
-        /// Their data.
-        payloads: Vec<Payload>,
+        /// The messages.
+        run: Run,
     },
     /// Note that messages reached other states of their receipts, in this order, at least one.
     Settle {

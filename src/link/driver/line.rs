@@ -10,11 +10,11 @@ use std::{
     time::Instant,
 };
 
-use super::{BATCH, Driver};
+use super::{BATCH, BATCH_BYTES, Driver};
 use crate::link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket};
 use wskeeper_core::{
     link::{ConnectionInput, Input, Lane, Received},
-    message::Payload,
+    run::Run,
 };
 
 /// An attempt, a connection, or neither.
@@ -71,7 +71,7 @@ impl<D: Dial> Driver<D> {
         match attempt {
             Poll::Pending => return moved,
             Poll::Ready(Ok(Dialled { stream, early, established })) => {
-                *self.line(lane) = Line::Open(Socket::open(stream, early, self.link.max_inbound()));
+                *self.line(lane) = Line::Open(Socket::open(stream, &early, self.link.max_inbound()));
                 self.feed_line(now, lane, ConnectionInput::Dialled(established));
             }
             Poll::Ready(Err(failure)) => {
@@ -134,24 +134,25 @@ impl<D: Dial> Driver<D> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
-        // What arrives together is told together.
-        let mut messages = Vec::new();
+        let mut bytes = 0;
         for taken in 0..BATCH {
             match self.poll_arrival(cx, now, lane) {
-                Some(Poll::Ready(Arrival::Message(payload))) => messages.push(payload),
-                Some(Poll::Ready(other)) => {
-                    self.deliver(now, lane, mem::take(&mut messages));
-                    self.follow(now, lane, other);
+                Some(Poll::Ready(arrival)) => {
+                    if let Arrival::Messages(run) = &arrival {
+                        bytes += run.message_bytes();
+                    }
+                    self.follow(now, lane, arrival);
                 }
                 Some(Poll::Pending) => {
-                    self.deliver(now, lane, messages);
                     self.count_arriving(now, lane);
                     return taken > 0;
                 }
                 None => break,
             }
+            if bytes >= BATCH_BYTES {
+                break;
+            }
         }
-        self.deliver(now, lane, messages);
         self.again = true;
         true
     }
@@ -181,21 +182,17 @@ impl<D: Dial> Driver<D> {
         Some(arrival)
     }
 
-    fn deliver(&mut self, now: Instant, lane: Lane, messages: Vec<Payload>) {
-        if messages.is_empty() {
-            return;
-        }
-        let keys = self.acknowledged(&messages);
-        self.feed_line(now, lane, ConnectionInput::Received(Received::Messages(messages)));
+    fn deliver(&mut self, now: Instant, lane: Lane, run: Run) {
+        let keys = self.acknowledged(&run);
+        self.feed_line(now, lane, ConnectionInput::Received(Received::Messages(run)));
         for key in keys {
             self.feed(now, Input::Acknowledged(key));
         }
     }
 
-    /// Feeds what is no message.
     fn follow(&mut self, now: Instant, lane: Lane, arrival: Arrival) {
         match arrival {
-            Arrival::Message(payload) => self.deliver(now, lane, vec![payload]),
+            Arrival::Messages(run) => self.deliver(now, lane, run),
             Arrival::Nothing | Arrival::Pinged(_) => {}
             Arrival::Pong(payload) => self.feed_line(now, lane, ConnectionInput::Received(Received::Pong(payload))),
             Arrival::Close(frame) => self.feed_line(now, lane, ConnectionInput::Received(Received::Close(frame))),
@@ -219,9 +216,9 @@ impl<D: Dial> Driver<D> {
     }
 
     /// The keys of the messages that these acknowledge.
-    fn acknowledged(&self, messages: &[Payload]) -> Vec<Box<str>> {
+    fn acknowledged(&self, run: &Run) -> Vec<Box<str>> {
         let Some(ack) = &self.link.outbox_policy().ack else { return Vec::new() };
-        messages.iter().filter_map(|payload| ack::key(payload, &ack.incoming)).collect()
+        run.messages().filter_map(|(_, bytes)| ack::key(bytes, &ack.incoming)).collect()
     }
 
     /// Begins an attempt.

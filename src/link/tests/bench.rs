@@ -28,6 +28,7 @@ use wskeeper_core::{
     outbox::{Ended, Keep, Refusal},
     phase::{Phase, Reason},
     receipt::{EndReason, State},
+    run::Run as Messages,
 };
 
 /// What the test's dialer does with an attempt.
@@ -99,8 +100,8 @@ impl Host for Recorder {
         self.follow(link);
     }
 
-    fn deliver(&self, _: u64, payloads: Vec<Payload>) {
-        self.note(|seen| seen.delivered.extend(payloads));
+    fn deliver(&self, _: u64, messages: Messages) {
+        self.note(|seen| seen.delivered.extend(messages.payloads()));
     }
 
     fn settle(&self, link: &Link, reached: Vec<Ended>, _: Option<u64>) {

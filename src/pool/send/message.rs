@@ -23,7 +23,7 @@ pub(super) fn cost(payload: &Payload, key: Option<&str>) -> usize {
 
 /// The key by which the peer's application will acknowledge the message.
 pub(super) fn ack_key(config: &Endpoint, payload: &Payload) -> Option<Box<str>> {
-    link::ack::key(payload, &config.link.outbox.ack.as_ref()?.outgoing)
+    link::ack::key(payload.bytes(), &config.link.outbox.ack.as_ref()?.outgoing)
 }
 
 /// A stored message as an outbox takes it. What was accepted once is not refused for want of memory now.

@@ -172,7 +172,7 @@ fn a_segment_that_never_fits_is_refused_and_costs_no_other() {
     let (store, _) = Store::open(&policy).unwrap();
     write(&store, arrived("feed", 9, &[10], 0)).unwrap();
     let huge = Entry { item: Item::Message(Payload::binary(vec![7; 600 << 10])), ..entry("desk", 1) };
-    let segment = Segment { endpoint: "desk".into(), after: 0, entries: vec![Arc::new(huge)], oldest: 0 };
+    let segment = Segment { endpoint: "desk".into(), after: 0, entries: vec![huge.into()], oldest: 0 };
     let told = write_all(&store, [Op::Arrived(Box::new(segment)), append(1)]);
     assert!(matches!(told[..], [Err(WriteError::Full(_)), Ok(1)]), "{told:?}");
     drop(store);
@@ -207,7 +207,7 @@ fn long(endpoint: &str, cursor: u64) -> Op {
     Op::Arrived(Box::new(Segment {
         endpoint: endpoint.into(),
         after: cursor - 1,
-        entries: vec![Arc::new(entry)],
+        entries: vec![entry.into()],
         oldest: 0,
     }))
 }

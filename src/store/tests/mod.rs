@@ -83,7 +83,7 @@ fn entry(endpoint: &str, cursor: u64) -> Entry {
 
 /// Entries of an inbox with these cursors; what is before `oldest` need not be kept.
 fn arrived(endpoint: &str, after: u64, cursors: &[u64], oldest: u64) -> Op {
-    let entries = cursors.iter().map(|cursor| Arc::new(entry(endpoint, *cursor))).collect();
+    let entries = cursors.iter().map(|cursor| entry(endpoint, *cursor).into()).collect();
     Op::Arrived(Box::new(Segment { endpoint: endpoint.into(), after, entries, oldest }))
 }
 

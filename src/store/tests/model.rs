@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
+use wskeeper_core::entry::Stretch;
 
 const MAX_DEAD: usize = 3;
 const LINKS: [&str; 2] = ["feed", "desk"];
@@ -144,7 +145,7 @@ impl Model {
             }
             Op::DropDead(id) => self.drop_dead(id.0),
             Op::Arrived(segment) => {
-                let is_over = |old: &Segment| old.entries.last().unwrap().cursor < segment.oldest;
+                let is_over = |old: &Segment| old.entries.last().unwrap().last() < segment.oldest;
                 self.segments.retain(|old| old.endpoint != segment.endpoint || !is_over(old));
                 self.segments.extend((!segment.entries.is_empty()).then(|| Segment::clone(segment)));
                 segment.entries.len() as u64
@@ -162,7 +163,7 @@ impl Model {
         let Op::Arrived(mut segment) = op else { return op };
         segment.oldest = (self.cursor + 1).saturating_sub(segment.oldest);
         segment.after += self.cursor;
-        let numbered = |old: &Arc<Entry>| Arc::new(entry(&segment.endpoint, old.cursor + self.cursor));
+        let numbered = |old: &Stretch| entry(&segment.endpoint, old.first() + self.cursor).into();
         segment.entries = segment.entries.iter().map(numbered).collect();
         self.cursor += 9;
         Op::Arrived(segment)
@@ -173,8 +174,8 @@ impl Model {
         for segment in &self.segments {
             let kept = &mut inboxes.entry(Arc::clone(&segment.endpoint)).or_default().entries;
             let mut after = segment.after;
-            for entry in &segment.entries {
-                kept.push((after, Entry::clone(entry)));
+            for entry in segment.entries.iter().flat_map(Stretch::entries) {
+                kept.push((after, Entry::clone(&entry)));
                 after = entry.cursor;
             }
         }

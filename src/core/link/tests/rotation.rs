@@ -40,10 +40,10 @@ impl Bench {
 
     /// The messages told so far, with their generation.
     fn arrived(&self) -> Vec<(u64, String)> {
-        let text = |payload: &crate::message::Payload| String::from_utf8_lossy(payload.bytes()).into_owned();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let messages = |said: &Command| match said {
-            Command::Deliver { generation, payloads } => {
-                payloads.iter().map(|payload| (*generation, text(payload))).collect()
+            Command::Deliver { generation, run } => {
+                run.messages().map(|(_, bytes)| (*generation, text(bytes))).collect()
             }
             _ => Vec::new(),
         };
@@ -68,14 +68,14 @@ fn the_new_connection_takes_over_and_the_old_one_is_closed_after_the_overlap() {
     assert_eq!((bench.stage(), bench.link.generation(), bench.link.phase()), (Some("leaving"), 2, Phase::Ready));
     assert_eq!(bench.count(&Command::Switch), 1);
     assert_eq!(bench.link.poll_transmit(bench.now, Lane::Beside), None, "the old one is still read");
-    bench.feed(beside(ConnectionInput::Received(Received::Messages(vec!["late".into()]))));
+    bench.feed(beside(ConnectionInput::Received(Received::Messages("late".into()))));
     bench.pass(Duration::from_secs(1));
     let farewell = Frame::Close(Some(CloseFrame { code: NORMAL, reason: "".into() }));
     assert_eq!(
         (bench.link.poll_transmit(bench.now, Lane::Beside), bench.link.poll_transmit(bench.now, Lane::Beside)),
         (Some(farewell), None)
     );
-    bench.feed(beside(ConnectionInput::Received(Received::Messages(vec!["last".into()]))));
+    bench.feed(beside(ConnectionInput::Received(Received::Messages("last".into()))));
     bench.feed(beside(ConnectionInput::CloseSent(Some(NORMAL)))).feed(beside(close(NORMAL))).feed(beside(ended()));
     assert_eq!(bench.arrived(), [(1, "late".into()), (1, "last".into())]);
     assert_eq!(bench.ends(), [(1, NORMAL, Cause::Rotate)]);

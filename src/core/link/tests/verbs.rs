@@ -55,7 +55,7 @@ fn an_operators_close_goes_after_what_is_in_transit_and_ends_in_paused() {
     let frame = CloseFrame { code: 3000, reason: "tea".into() };
     bench.feed(Input::Verb(Verb::Close(Some(frame.clone()))));
     assert_eq!(bench.frames(), [Frame::Close(Some(frame))]);
-    bench.feed(ConnectionInput::Received(Received::Messages(vec!["late".into()])));
+    bench.feed(ConnectionInput::Received(Received::Messages("late".into())));
     bench.feed(close(3000)).feed(ended());
     assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Paused, Reason::Operator));
     assert_eq!(bench.link.poll_timeout(), None);

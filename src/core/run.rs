@@ -1,0 +1,320 @@
+//! Data messages that arrived together, in the bytes in which they came: one buffer, and a mark for each message.
+//!
+//! The bytes are whole, unmasked frames (RFC 6455 §5.2), one for each message and nothing between them: what a server sends. So
+//! any part of a run can be handed to a local client as it is. A message that came in fragments, or alone, is a run of one.
+//!
+//! What a reader would get wrong: a run that was cut holds the memory of all that it was cut from, until it is detached.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::message::{Kind, Payload};
+
+/// Where a message's payload stands in the bytes, and its kind.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    start: u32,
+    /// With [`TEXT`] where it is text.
+    len: u32,
+}
+
+/// No message is so long: `inbox.max_message` is at most 1 GiB.
+const TEXT: u32 = 1 << 31;
+
+impl Mark {
+    const fn kind(self) -> Kind {
+        if self.len & TEXT == 0 { Kind::Binary } else { Kind::Text }
+    }
+
+    const fn len(self) -> usize {
+        (self.len & !TEXT) as usize
+    }
+
+    const fn end(self) -> usize {
+        self.start as usize + self.len()
+    }
+}
+
+/// How many messages, and their application bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Messages.
+    pub messages: u32,
+    /// Bytes of them, without framing.
+    pub bytes: u32,
+}
+
+impl Sum {
+    const fn add(&mut self, bytes: u32) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// The sums of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sums {
+    text: Sum,
+    binary: Sum,
+}
+
+impl Sums {
+    const fn add(&mut self, mark: Mark) {
+        let bytes = mark.len & !TEXT;
+        match mark.kind() {
+            Kind::Text => self.text.add(bytes),
+            Kind::Binary => self.binary.add(bytes),
+        }
+    }
+}
+
+/// Messages that arrived together, at least one.
+#[derive(Debug, Clone)]
+pub struct Run {
+    bytes: Bytes,
+    marks: Arc<[Mark]>,
+    /// Messages at the front of `marks` that it was cut off from.
+    skipped: u32,
+    /// Bytes of memory that `bytes` keeps.
+    room: u32,
+    sums: Sums,
+}
+
+impl PartialEq for Run {
+    /// The same messages, however they came.
+    fn eq(&self, other: &Self) -> bool {
+        self.messages().eq(other.messages())
+    }
+}
+
+impl Eq for Run {}
+
+impl From<&Payload> for Run {
+    /// A message that did not come as one frame, or alone.
+    fn from(payload: &Payload) -> Self {
+        let mut bytes = BytesMut::with_capacity(payload.len() + 10);
+        bytes.put_u8(match payload.kind() {
+            Kind::Text => 0x81,
+            Kind::Binary => 0x82,
+        });
+        match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+            (Ok(short @ ..126), _) => bytes.put_u8(short),
+            (_, Ok(long)) => {
+                bytes.put_u8(126);
+                bytes.put_u16(long);
+            }
+            (_, Err(_)) => {
+                bytes.put_u8(127);
+                bytes.put_u64(payload.len() as u64);
+            }
+        }
+        let mut marks = Marks::default();
+        marks.push(bytes.len(), payload.len(), payload.kind());
+        bytes.extend_from_slice(payload.bytes());
+        let room = bytes.capacity();
+        marks.take(bytes.freeze(), room)
+    }
+}
+
+impl From<&str> for Run {
+    fn from(text: &str) -> Self {
+        (&Payload::from(text)).into()
+    }
+}
+
+impl Run {
+    fn marks(&self) -> &[Mark] {
+        &self.marks[self.skipped as usize..]
+    }
+
+    /// Where its first frame begins.
+    fn start(&self) -> usize {
+        self.marks[..self.skipped as usize].last().map_or(0, |mark| mark.end())
+    }
+
+    /// How many messages.
+    pub fn count(&self) -> usize {
+        self.marks.len() - self.skipped as usize
+    }
+
+    /// Their application bytes.
+    pub fn message_bytes(&self) -> u64 {
+        u64::from(self.sums.text.bytes) + u64::from(self.sums.binary.bytes)
+    }
+
+    /// How many of this kind, with how many bytes.
+    pub fn sum(&self, kind: Kind) -> Sum {
+        match kind {
+            Kind::Text => self.sums.text,
+            Kind::Binary => self.sums.binary,
+        }
+    }
+
+    /// The messages.
+    pub fn messages(&self) -> impl Iterator<Item = (Kind, &[u8])> {
+        self.marks().iter().map(|mark| (mark.kind(), &self.bytes[mark.start as usize..mark.end()]))
+    }
+
+    /// The messages, each for itself; none of them is copied.
+    pub fn payloads(&self) -> impl Iterator<Item = Payload> {
+        (0..self.count()).map(|place| self.payload(place))
+    }
+
+    /// The message at this place.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn payload(&self, place: usize) -> Payload {
+        let mark = self.marks()[place];
+        let bytes = self.bytes.slice(mark.start as usize..mark.end());
+        match mark.kind() {
+            Kind::Text => Payload::checked_text(bytes),
+            Kind::Binary => Payload::binary(bytes),
+        }
+    }
+
+    /// Application bytes of the message at this place.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn len_of(&self, place: usize) -> u64 {
+        self.marks()[place].len() as u64
+    }
+
+    /// All of it as frames of a server.
+    pub fn frames(&self) -> Bytes {
+        self.bytes.slice(self.start()..)
+    }
+
+    /// Bytes of memory that it holds, alone or with others that it was cut from.
+    pub fn held(&self) -> usize {
+        self.room as usize + size_of_val(&*self.marks)
+    }
+
+    /// The same without the first `count` messages; at least one stays.
+    #[must_use]
+    pub fn skip(&self, count: usize) -> Self {
+        let skipped = (self.skipped as usize + count).min(self.marks.len() - 1);
+        let mut sums = Sums::default();
+        self.marks[skipped..].iter().for_each(|mark| sums.add(*mark));
+        let (bytes, marks) = (self.bytes.clone(), Arc::clone(&self.marks));
+        // No more than there are marks, whose places fit.
+        Self { bytes, marks, skipped: u32::try_from(skipped).unwrap_or(u32::MAX), room: self.room, sums }
+    }
+
+    /// The same in memory of its own, as much as it needs.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let start = self.start();
+        let bytes = Bytes::copy_from_slice(&self.bytes[start..]);
+        let mut marks = Marks::default();
+        for mark in self.marks() {
+            marks.push(mark.start as usize - start, mark.len(), mark.kind());
+        }
+        let room = bytes.len();
+        marks.take(bytes, room)
+    }
+
+    /// Whether it holds at least twice what it would need without the first `count` messages.
+    pub fn is_wasteful_without(&self, count: usize) -> bool {
+        let skipped = (self.skipped as usize + count).min(self.marks.len() - 1);
+        let start = self.marks[..skipped].last().map_or(0, |mark| mark.end());
+        2 * (self.bytes.len() - start + size_of_val(&self.marks[skipped..])) <= self.held()
+    }
+}
+
+/// The marks of a run whose bytes are being looked through.
+#[derive(Debug, Default)]
+pub struct Marks {
+    marks: Vec<Mark>,
+    sums: Sums,
+}
+
+impl Marks {
+    /// The payload of the next message stands there. Frames follow each other from the first byte on.
+    pub fn push(&mut self, start: usize, len: usize, kind: Kind) {
+        let small = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        let text = match kind {
+            Kind::Text => TEXT,
+            Kind::Binary => 0,
+        };
+        let mark = Mark { start: small(start), len: small(len) & !TEXT | text };
+        self.sums.add(mark);
+        self.marks.push(mark);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// The run, with its bytes from the first frame to the last, which keep so much memory. Its marks are copied, and ready for the
+    /// next one.
+    pub fn take(&mut self, bytes: Bytes, room: usize) -> Run {
+        let run = Run {
+            bytes,
+            marks: self.marks.as_slice().into(),
+            skipped: 0,
+            room: u32::try_from(room).unwrap_or(u32::MAX),
+            sums: self.sums,
+        };
+        self.marks.clear();
+        self.sums = Sums::default();
+        run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text and binary in turn, of these lengths.
+    fn run(lens: &[usize]) -> Run {
+        let (mut bytes, mut marks) = (BytesMut::new(), Marks::default());
+        for (place, len) in lens.iter().enumerate() {
+            let payload = vec![b'a' + u8::try_from(place % 26).unwrap(); *len];
+            let payload = if place % 2 == 0 { Payload::checked_text(payload) } else { Payload::binary(payload) };
+            let one = Run::from(&payload);
+            marks.push(bytes.len() + one.frames().len() - len, *len, payload.kind());
+            bytes.extend_from_slice(&one.frames());
+        }
+        let room = bytes.capacity();
+        marks.take(bytes.freeze(), room)
+    }
+
+    #[test]
+    fn the_frame_of_one_message_has_the_shortest_length_that_there_is() {
+        for (len, head) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let run = run(&[len]);
+            assert_eq!((run.frames().len(), run.len_of(0)), (head + len, len as u64));
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_cut_run_are_its_last_messages_and_their_frames_also_in_memory_of_their_own() {
+        let lens = [3, 0, 200, 70_000, 9];
+        let whole = run(&lens);
+        let all: Vec<_> = whole.payloads().collect();
+        for skipped in 0..lens.len() {
+            for part in [
+                whole.skip(skipped),
+                whole.skip(skipped).detached(),
+                whole.skip(skipped / 2).skip(skipped - skipped / 2),
+            ] {
+                assert_eq!(part.payloads().collect::<Vec<_>>(), all[skipped..]);
+                assert_eq!(part.frames(), run_of(&all[skipped..]));
+                assert_eq!(part.message_bytes(), lens[skipped..].iter().sum::<usize>() as u64);
+                let counted = part.sum(Kind::Text).messages + part.sum(Kind::Binary).messages;
+                assert_eq!((counted as usize, part.count()), (lens.len() - skipped, lens.len() - skipped));
+            }
+        }
+        assert_eq!(whole.skip(99).count(), 1, "at least one stays");
+        assert!(whole.is_wasteful_without(4) && whole.skip(3).is_wasteful_without(1));
+        assert!(!whole.is_wasteful_without(2) && !whole.skip(4).detached().is_wasteful_without(0));
+    }
+
+    fn run_of(payloads: &[Payload]) -> Vec<u8> {
+        payloads.iter().flat_map(|payload| Run::from(payload).frames()).collect()
+    }
+}

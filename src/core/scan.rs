@@ -1,0 +1,144 @@
+//! Finds whole messages of one frame each in what a server has sent, where they stand.
+//!
+//! What a reader would get wrong: this judges nothing. Whatever is unusual in any way (RFC 6455 §5.2: another opcode, a reserved
+//! bit, a mask, a fragment, a length that could be shorter or is too long, text that is no UTF-8) is left to a reader of frames, and
+//! so is all that stands behind it.
+
+use std::str;
+
+use super::{message::Kind, run::Marks};
+
+/// What stands behind the messages that were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// The beginning of a frame, or nothing. So long the frame will be; 0 where that is not known yet.
+    Part(usize),
+    /// Something for a reader of frames.
+    Other,
+}
+
+/// Marks the messages at the front of `bytes`, at most `max` bytes long each. Answers with the end of the last one.
+pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
+    let mut at = 0;
+    loop {
+        let (kind, head, len) = match head(&bytes[at..]) {
+            Head::Data(kind, head, len) if len <= max => (kind, head, len),
+            Head::Part => return (at, Behind::Part(0)),
+            Head::Data(..) | Head::Other => return (at, Behind::Other),
+        };
+        let start = at + head;
+        // No longer than `max` and a head: no overflow.
+        let Some(payload) = bytes.get(start..start + len) else { return (at, Behind::Part(head + len)) };
+        if kind == Kind::Text && !is_text(payload) {
+            return (at, Behind::Other);
+        }
+        marks.push(start, len, kind);
+        at = start + len;
+    }
+}
+
+enum Head {
+    /// Of a message: its kind, its own length, and that of the payload.
+    Data(Kind, usize, usize),
+    /// There is too little of it.
+    Part,
+    Other,
+}
+
+fn head(bytes: &[u8]) -> Head {
+    let [first, second, rest @ ..] = bytes else { return Head::Part };
+    let kind = match first {
+        0x81 => Kind::Text,
+        0x82 => Kind::Binary,
+        _ => return Head::Other,
+    };
+    match (second, rest) {
+        (0..126, _) => Head::Data(kind, 2, usize::from(*second)),
+        (126, [high, low, ..]) => match u16::from_be_bytes([*high, *low]) {
+            0..126 => Head::Other,
+            len => Head::Data(kind, 4, usize::from(len)),
+        },
+        (127, _) => match rest.first_chunk().map(|len| u64::from_be_bytes(*len)) {
+            Some(0..=0xFFFF) => Head::Other,
+            Some(len) => usize::try_from(len).map_or(Head::Other, |len| Head::Data(kind, 10, len)),
+            None => Head::Part,
+        },
+        (126, _) => Head::Part,
+        (128.., _) => Head::Other,
+    }
+}
+
+/// Most text is ASCII, which is found out several times as fast.
+fn is_text(payload: &[u8]) -> bool {
+    payload.is_ascii() || str::from_utf8(payload).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{message::Payload, run::Run};
+
+    fn found(bytes: &[u8], max: usize) -> (Vec<Payload>, usize, Behind) {
+        let mut marks = Marks::default();
+        let (end, behind) = scan(bytes, max, &mut marks);
+        let bytes = Bytes::copy_from_slice(&bytes[..end]);
+        let payloads = if marks.is_empty() { Vec::new() } else { marks.take(bytes, end).payloads().collect() };
+        (payloads, end, behind)
+    }
+
+    fn frame(payload: &Payload) -> Vec<u8> {
+        Run::from(payload).frames().into()
+    }
+
+    #[test]
+    fn whole_messages_are_found_and_how_long_the_next_will_be() {
+        for len in [0, 125, 126, 65_535, 65_536] {
+            let (text, binary) = (Payload::checked_text(vec![b'x'; len]), Payload::binary(vec![0xFF; len]));
+            let (first, second) = (frame(&text), frame(&binary));
+            let all = [&first[..], &second].concat();
+            assert_eq!(found(&all, len), (vec![text.clone(), binary], all.len(), Behind::Part(0)));
+            let cut = &all[..all.len() - 1];
+            let whole = if len == 0 { 0 } else { second.len() };
+            assert_eq!(found(cut, len), (vec![text], first.len(), Behind::Part(whole)));
+        }
+    }
+
+    #[test]
+    fn what_is_unusual_in_any_way_is_left_alone_with_all_behind_it() {
+        let ok = frame(&"ok".into());
+        let unusual: [&[u8]; 13] = [
+            &[0x01, 1, b'a'],
+            &[0x80, 1, b'a'],
+            &[0x83, 1, b'a'],
+            &[0xC1, 1, b'a'],
+            &[0xA2, 1, b'a'],
+            &[0x88, 0],
+            &[0x89, 0],
+            &[0x8A, 0],
+            &[0x81, 0x81, 1, 2, 3, 4, 0x60],
+            &[0x81, 2, 0xC3, 0x28],
+            &[0x82, 126, 0, 125],
+            &[0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
+            &[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        for bytes in unusual {
+            let all = [&ok, bytes, &ok[..]].concat();
+            assert_eq!(found(&all, 1 << 20), (vec!["ok".into()], ok.len(), Behind::Other), "{bytes:?}");
+        }
+        assert_eq!(found(&[0x82, 3], 2).2, Behind::Other, "it is too long");
+        assert_eq!(found(&[0x82, 2], 2).2, Behind::Part(4));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_can_make_it_panic_and_what_it_finds_has_no_other_form(
+            bytes in prop::collection::vec(prop_oneof![Just(0x81), Just(0x82), 0_u8..8, Just(126), any::<u8>()], 0..200)
+        ) {
+            let (payloads, end, _) = found(&bytes, 64);
+            prop_assert_eq!(payloads.iter().flat_map(frame).collect::<Vec<_>>(), &bytes[..end]);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Messages read without a reader of frames: by what [`scan`] finds in all that is there.
+//!
+//! A chunk that is at least half full becomes the memory of its messages, and the thread takes another; else they are copied. What
+//! a reader would get wrong: a frame that has begun waits here until it is whole, unless it is found to be none of ours before.
+
+use std::{
+    io, mem,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
+
+use super::{CHUNK, PooledStream, READING, Reading, stream};
+use wskeeper_core::{
+    run::{Marks, Run},
+    scan::{Behind, scan},
+};
+
+/// What was found.
+#[derive(Debug)]
+pub(in super::super) enum Found {
+    /// Whole messages, as many as were there.
+    Messages(Run),
+    /// Something for a reader of frames.
+    Other,
+    /// The end of the stream.
+    End,
+}
+
+impl<S: AsyncRead + Unpin> PooledStream<S> {
+    /// Whole messages that are there by now, at most `max` bytes long each; where a frame begins.
+    pub(in super::super) fn poll_messages(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<Found>> {
+        READING.with_borrow_mut(|Reading { chunk, marks }| {
+            loop {
+                let mut frame = 0;
+                if !self.ahead.is_empty() {
+                    let (end, behind) = scan(&self.ahead, max, marks);
+                    match behind {
+                        _ if !marks.is_empty() => return Poll::Ready(Ok(Found::Messages(self.split(end, marks)))),
+                        Behind::Other => return Poll::Ready(Ok(Found::Other)),
+                        Behind::Part(length) => frame = length,
+                    }
+                }
+                let is_long = frame > CHUNK / 2;
+                let read = if is_long { self.poll_long(cx, frame) } else { self.poll_chunk(cx, chunk, CHUNK) };
+                if ready!(read)? == 0 {
+                    return Poll::Ready(Ok(Found::End));
+                }
+                if is_long {
+                    continue;
+                }
+                let (end, _) = scan(chunk, max, marks);
+                self.ahead = (&chunk[end..]).into();
+                if !marks.is_empty() {
+                    return Poll::Ready(Ok(Found::Messages(cut(chunk, end, marks))));
+                }
+            }
+        })
+    }
+
+    /// Reads more of a frame of this length, which is as long as a chunk or longer, where it will stay.
+    fn poll_long(&mut self, cx: &mut Context<'_>, frame: usize) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Err(error));
+        }
+        if self.ahead.capacity() < frame {
+            let mut whole = BytesMut::with_capacity(frame);
+            whole.extend_from_slice(&self.ahead);
+            self.ahead = whole;
+        }
+        let read = ready!(poll_read_buf(stream(&mut self.stream)?, cx, &mut self.ahead))?;
+        self.read += read as u64;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Takes messages that were read ahead, up to `end`: a long one as it is.
+    fn split(&mut self, end: usize, marks: &mut Marks) -> Run {
+        if end == self.ahead.len() && end > CHUNK / 2 {
+            let room = self.ahead.capacity();
+            return marks.take(mem::take(&mut self.ahead).freeze(), room);
+        }
+        let bytes = Bytes::copy_from_slice(&self.ahead[..end]);
+        self.advance(end);
+        marks.take(bytes, end)
+    }
+}
+
+/// Takes messages from the front of a chunk.
+fn cut(chunk: &mut BytesMut, end: usize, marks: &mut Marks) -> Run {
+    if end < CHUNK / 2 {
+        return marks.take(Bytes::copy_from_slice(&chunk[..end]), end);
+    }
+    chunk.truncate(end);
+    let chunk = mem::take(chunk);
+    let room = chunk.capacity();
+    marks.take(chunk.freeze(), room)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, pin::Pin};
+
+    use futures_util::task::noop_waker_ref;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+    use wskeeper_core::message::Payload;
+
+    /// Gives these, one a read, and then nothing for now.
+    struct Records(VecDeque<Vec<u8>>);
+
+    impl AsyncRead for Records {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let Some(record) = self.0.front_mut() else { return Poll::Pending };
+            let part: Vec<u8> = record.drain(..record.len().min(buffer.remaining())).collect();
+            buffer.put_slice(&part);
+            if record.is_empty() {
+                self.0.pop_front();
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn message(length: usize) -> Vec<u8> {
+        Run::from(&Payload::binary(vec![7; length])).frames().into()
+    }
+
+    /// Of each run, how many messages it has and what it holds beside their marks.
+    fn runs(records: impl IntoIterator<Item = Vec<u8>>) -> Vec<(usize, usize)> {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut pooled = PooledStream::new(Records(records.into_iter().collect()));
+        let mut runs = Vec::new();
+        while let Poll::Ready(Ok(Found::Messages(run))) = pooled.poll_messages(&mut cx, usize::MAX) {
+            runs.push((run.count(), run.held() - 8 * run.count()));
+        }
+        assert_eq!(pooled.ahead.capacity(), 0, "nothing is kept between two messages");
+        runs
+    }
+
+    #[test]
+    fn what_a_stream_gives_a_little_at_a_time_is_one_run_of_as_much_memory_as_it_needs() {
+        let records: Vec<_> = (0..1000).map(|_| message(20)).collect();
+        assert_eq!(runs(records), [(1000, 22_000)]);
+        assert_eq!(runs([vec![0x82], vec![1], vec![7, 0x82, 0]]), [(2, 5)]);
+    }
+
+    #[test]
+    fn a_chunk_that_is_at_least_half_full_is_kept_as_it_is() {
+        let flood = message(62).repeat(3 * CHUNK / 64);
+        assert_eq!(runs([flood]), [(CHUNK / 64, CHUNK); 3]);
+    }
+
+    #[test]
+    fn a_long_message_stays_where_it_was_read_and_those_beside_it_do_not_hold_it() {
+        let long = message(3 * CHUNK);
+        let whole = long.len();
+        let all = [message(8), long, message(9)].concat();
+        assert_eq!(runs([all]), [(1, 10), (1, whole), (1, 11)]);
+    }
+}

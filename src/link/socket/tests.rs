@@ -1,0 +1,292 @@
+//! What arrives is what tungstenite alone makes of the same bytes, whatever they are and however they come in pieces.
+//!
+//! What a reader would get wrong: nothing is compared after a Close or a violation, for what comes then is not processed.
+
+use std::{collections::VecDeque, io};
+
+use futures_util::task::noop_waker_ref;
+use proptest::prelude::*;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{super::tail::REPLACEMENT, *};
+use wskeeper_core::{close, message::Payload, run::Run};
+
+/// Gives its bytes piece by piece, with pauses or without, and then its end.
+#[derive(Debug, Clone)]
+struct Script {
+    pieces: VecDeque<Vec<u8>>,
+    end: Option<io::ErrorKind>,
+    pauses: bool,
+    is_awake: bool,
+    written: Vec<u8>,
+}
+
+impl AsyncRead for Script {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { pieces, end, pauses, is_awake, .. } = &mut *self;
+        *is_awake = !*is_awake;
+        if *pauses && *is_awake {
+            return Poll::Pending;
+        }
+        match (pieces.front_mut(), *end) {
+            (Some(piece), _) => {
+                let part: Vec<u8> = piece.drain(..piece.len().min(buffer.remaining())).collect();
+                if piece.is_empty() {
+                    pieces.pop_front();
+                }
+                buffer.put_slice(&part);
+                Poll::Ready(Ok(()))
+            }
+            (None, Some(kind)) => Poll::Ready(Err(kind.into())),
+            (None, None) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.written.extend(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Wire for Script {
+    fn abort(&self) {}
+}
+
+/// What one of the two has told.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Message(Payload),
+    Ping(Bytes),
+    Pong(Bytes),
+    Close(Option<CloseFrame>),
+    /// With a code that no peer may send.
+    Forbidden,
+    Violation(u16, Box<str>),
+    Ended(Box<str>),
+}
+
+impl Told {
+    fn is_last(&self) -> bool {
+        !matches!(self, Self::Message(_) | Self::Ping(_) | Self::Pong(_))
+    }
+
+    fn of(arrival: Arrival) -> Vec<Self> {
+        match arrival {
+            Arrival::Messages(run) => {
+                let frames: Vec<u8> = run.payloads().flat_map(|payload| Run::from(&payload).frames()).collect();
+                assert_eq!(run.frames(), frames, "they are frames as a local client takes them");
+                run.payloads().map(Self::Message).collect()
+            }
+            Arrival::Pong(payload) => vec![Self::Pong(payload)],
+            Arrival::Pinged(payload) => vec![Self::Ping(payload)],
+            Arrival::Close(frame) => vec![Self::Close(frame)],
+            Arrival::Nothing => vec![],
+            Arrival::Violation { detail, .. } if detail.contains("no peer may send") => vec![Self::Forbidden],
+            Arrival::Violation { code, detail, .. } => vec![Self::Violation(code, detail)],
+            Arrival::Ended(detail) => vec![Self::Ended(detail)],
+        }
+    }
+
+    /// What tungstenite says, without our words for it.
+    fn of_oracle(read: Option<Result<Message, Error>>) -> Self {
+        match read {
+            None => Self::Ended("".into()),
+            Some(Ok(Message::Text(text))) => Self::Message(Payload::checked_text(text)),
+            Some(Ok(Message::Binary(bytes))) => Self::Message(Payload::binary(bytes)),
+            Some(Ok(Message::Ping(payload))) => Self::Ping(payload),
+            Some(Ok(Message::Pong(payload))) => Self::Pong(payload),
+            Some(Ok(Message::Close(Some(frame)))) if frame.reason.as_str() == REPLACEMENT => Self::Forbidden,
+            Some(Ok(Message::Close(Some(frame)))) if !close::may_be_sent(frame.code.into()) => Self::Forbidden,
+            Some(Ok(Message::Close(frame))) => Self::Close(
+                frame.map(|frame| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }),
+            ),
+            Some(Ok(Message::Frame(_))) => panic!("tungstenite reads messages"),
+            Some(Err(error)) => Self::of(Arrival::of_error(&error)).remove(0),
+        }
+    }
+}
+
+/// All that a socket tells, and the frames that it has written, unmasked.
+fn ours(script: Script, early: &[u8], max: usize) -> (Vec<Told>, Vec<(u8, Vec<u8>)>) {
+    let mut cx = Context::from_waker(noop_waker_ref());
+    let mut socket = Socket::open(script, early, max);
+    let mut told = Vec::new();
+    while !told.last().is_some_and(Told::is_last) {
+        if let Poll::Ready(arrival) = socket.poll_arrival(&mut cx) {
+            told.extend(Told::of(arrival));
+        }
+        assert!(socket.poll_flush(&mut cx).is_ready());
+    }
+    let written = socket.ws.get_mut().faulty().expect("the stream is there").inner().written.clone();
+    (told, frames(&written))
+}
+
+fn oracle(script: Script, max: usize) -> (Vec<Told>, Vec<(u8, Vec<u8>)>) {
+    let mut cx = Context::from_waker(noop_waker_ref());
+    let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
+    let mut ws = at_once(WebSocketStream::from_raw_socket(script, Role::Client, Some(config)));
+    let mut told = Vec::new();
+    while !told.last().is_some_and(Told::is_last) {
+        if let Poll::Ready(read) = Pin::new(&mut ws).poll_next(&mut cx) {
+            told.push(Told::of_oracle(read));
+        }
+        // After the end there is nothing to flush to.
+        let _ = Pin::new(&mut ws).poll_flush(&mut cx);
+    }
+    (told, frames(&ws.get_ref().written))
+}
+
+/// Control frames of a client, which are all short.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while let [first, length, m0, m1, m2, m3, rest @ ..] = bytes {
+        let (payload, behind) = rest.split_at(usize::from(length & 0x7F));
+        let mask = [m0, m1, m2, m3];
+        frames.push((*first, payload.iter().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()));
+        bytes = behind;
+    }
+    frames
+}
+
+/// A frame whose length takes so many bytes more than one, 2 or 8, where it needs fewer.
+fn frame(first: u8, payload: &[u8], at_least: usize) -> Vec<u8> {
+    let len = payload.len();
+    let mut bytes = vec![first];
+    if len < 126 && at_least == 0 {
+        bytes.push(u8::try_from(len).unwrap());
+    } else if u16::try_from(len).is_ok() && at_least <= 2 {
+        bytes.push(126);
+        bytes.extend(u16::try_from(len).unwrap().to_be_bytes());
+    } else {
+        bytes.push(127);
+        bytes.extend((len as u64).to_be_bytes());
+    }
+    bytes.extend(payload);
+    bytes
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        6 => prop::collection::vec(b' '..=b'~', 0..20),
+        3 => "\\PC{0,40}".prop_map(String::into_bytes),
+        1 => prop_oneof![Just(125), Just(126), Just(127), Just(500)].prop_map(|len| vec![b'x'; len]),
+    ]
+}
+
+fn long() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![Just(65_535), Just(65_536), Just(66_000), Just(150_000), Just(300_000)].prop_map(|len| vec![b'y'; len])
+}
+
+fn control() -> impl Strategy<Value = Vec<u8>> {
+    (prop_oneof![Just(0x89), Just(0x8A)], prop::collection::vec(any::<u8>(), 0..6))
+        .prop_map(|(first, payload)| frame(first, &payload, 0))
+}
+
+fn fragments() -> impl Strategy<Value = Vec<u8>> {
+    let part = (prop_oneof![4 => text(), 1 => Just(vec![b'z'; 5_000])], prop::option::of(control()));
+    (prop_oneof![Just(1_u8), Just(2)], prop::collection::vec(part, 2..5)).prop_map(|(opcode, parts)| {
+        let last = parts.len() - 1;
+        let frames = parts.iter().enumerate().map(|(place, (payload, between))| {
+            let first = if place == 0 { opcode } else { 0 } | if place == last { 0x80 } else { 0 };
+            [frame(first, payload, 0), between.clone().filter(|_| place < last).unwrap_or_default()].concat()
+        });
+        frames.collect::<Vec<_>>().concat()
+    })
+}
+
+/// What a peer should not say.
+fn unusual() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        (any::<u8>(), text()).prop_map(|(first, payload)| frame(first, &payload, 0)),
+        (text(), prop_oneof![Just(2_usize), Just(8)]).prop_map(|(text, length)| frame(0x81, &text, length)),
+        prop::collection::vec(any::<u8>(), 0..12).prop_map(|bytes| frame(0x81, &bytes, 0)),
+        text().prop_map(|text| {
+            let mut bytes = frame(0x81, &[&[1, 2, 3, 4], &text[..text.len().min(100)]].concat(), 0);
+            bytes[1] = (bytes[1] - 4) | 0x80;
+            bytes
+        }),
+        (prop_oneof![Just(0x81), Just(0x82), Just(0x88)], any::<u64>())
+            .prop_map(|(first, len)| { [&[first, 127][..], &len.to_be_bytes()].concat() }),
+        (any::<u16>(), text()).prop_map(|(code, reason)| frame(0x88, &[&code.to_be_bytes()[..], &reason].concat(), 0)),
+        prop::collection::vec(any::<u8>(), 0..20),
+    ]
+}
+
+fn close() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(vec![0x88, 0]),
+        prop_oneof![Just(1000_u16), Just(1006), Just(3000), Just(999)].prop_map(|code| frame(
+            0x88,
+            &[&code.to_be_bytes()[..], b"why"].concat(),
+            0
+        )),
+    ]
+}
+
+fn stream() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![Just(0x81), Just(0x82)];
+    let said = prop_oneof![
+        12 => (kind, text()).prop_map(|(first, payload)| frame(first, &payload, 0)),
+        4 => control(),
+        3 => fragments(),
+        1 => long().prop_map(|payload| frame(0x81, &payload, 0)),
+        1 => Just(frame(0x82, b"a price of something", 0).repeat(5_000)),
+        1 => unusual(),
+    ];
+    let last = prop_oneof![Just(vec![]), close(), unusual()];
+    (prop::collection::vec(said, 0..20), last, text())
+        .prop_map(|(said, last, behind)| [said.concat(), last, frame(0x81, &behind, 0)].concat())
+}
+
+/// Lengths of pieces; those of a stream that is longer begin again.
+fn cuts() -> impl Strategy<Value = Vec<usize>> {
+    let cut = prop_oneof![4 => 1_usize..20, 4 => 20_usize..5_000, 2 => Just(70_000), 2 => Just(400_000)];
+    prop::collection::vec(cut, 1..8)
+}
+
+fn pieces(mut bytes: &[u8], cuts: &[usize]) -> VecDeque<Vec<u8>> {
+    let mut pieces = VecDeque::new();
+    // Not hundreds of thousands of them.
+    let least = bytes.len() / 2_000 + 1;
+    for cut in cuts.iter().cycle() {
+        if bytes.is_empty() {
+            break;
+        }
+        let (piece, rest) = bytes.split_at(bytes.len().min(least.max(*cut)));
+        pieces.push_back(piece.to_vec());
+        bytes = rest;
+    }
+    pieces
+}
+
+proptest! {
+    #[test]
+    fn what_arrives_is_what_tungstenite_alone_makes_of_it(
+        bytes in stream(),
+        cuts in cuts(),
+        pauses in any::<bool>(),
+        early in 0_usize..40,
+        max in prop_oneof![Just(100_usize), Just(70_000), Just(1 << 20)],
+        end in prop_oneof![3 => Just(None), 1 => Just(Some(io::ErrorKind::ConnectionReset))],
+    ) {
+        let script = |bytes: &[u8]| Script { pieces: pieces(bytes, &cuts), end, pauses, is_awake: false, written: Vec::new() };
+        let early = early.min(bytes.len());
+        let (told, written) = ours(script(&bytes[early..]), &bytes[..early], max);
+        let (expected, answers) = oracle(script(&bytes), max);
+        prop_assert_eq!(&told, &expected);
+        // 1014 is answered in kind, which tungstenite alone does not.
+        if !matches!(told.last(), Some(Told::Close(Some(CloseFrame { code: 1014, .. })))) {
+            prop_assert_eq!(written, answers);
+        }
+    }
+}
