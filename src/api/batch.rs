@@ -23,7 +23,10 @@ use super::{
     problem::{Problem, unbuffered},
     query::Params,
 };
-use crate::pool::{Pool, Send, Stop};
+use crate::{
+    config::text,
+    pool::{Pool, Send, Stop},
+};
 use wskeeper_core::{budget::Rank, receipt::Receipt};
 
 /// Lines of a batch that are offered together, at most: they share a question to their link, and a sync of the store.
@@ -175,7 +178,7 @@ fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
     } else {
         json::read(line).map_err(|error| bad(&error))?
     };
-    let ttl = line.ttl.as_deref().map(humantime::parse_duration).transpose().map_err(|error| bad(&error))?;
+    let ttl = line.ttl.as_deref().map(text::duration).transpose().map_err(|error| bad(&error))?;
     Ok(Send {
         endpoint: Arc::clone(endpoint),
         link: line.link,

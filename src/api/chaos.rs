@@ -18,6 +18,7 @@ use super::{
     links::number,
     problem::{Problem, answer},
 };
+use crate::config::text;
 use wskeeper_core::chaos::Fault;
 
 /// How long a stall lasts where the caller does not say, and at most.
@@ -73,7 +74,7 @@ fn fault(request: &ChaosRequest) -> Result<Fault, Problem> {
         "drop" => Ok(Fault::Drop),
         "half_open" => Ok(Fault::HalfOpen),
         "close" => Fault::close(*code, reason.as_deref()).map_err(|error| Problem::bad_request(error.to_string())),
-        "stall" => match r#for.as_deref().map_or(Ok(STALL), humantime::parse_duration) {
+        "stall" => match r#for.as_deref().map_or(Ok(STALL), text::duration) {
             Ok(lasting) if lasting <= STALL_MAX => Ok(Fault::Stall(lasting)),
             Ok(_) | Err(_) => Err(Problem::bad_request("`for` is not a duration such as \"10s\", at most \"1h\"")),
         },

@@ -3,6 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use super::problem::Problem;
+use crate::config::text;
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Params {
 
     /// A duration such as `20s`.
     pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, Problem> {
-        self.with(key, "a duration such as 500ms or 20s", |text| humantime::parse_duration(text).ok())
+        self.with(key, "a duration such as 500ms, 20s or 5min", |text| text::duration(text).ok())
     }
 }
 
@@ -77,7 +78,7 @@ mod tests {
             let params = Params::read(Some(&raw), &["ttl", "n"]).expect("both are known");
             if let Ok(Some(duration)) = params.duration("ttl") {
                 proptest::prop_assert!(duration.as_nanos() == 0 || text.contains(|char: char| ('1'..='9').contains(&char)));
-                proptest::prop_assert_eq!(humantime::parse_duration(&text).ok(), Some(duration));
+                proptest::prop_assert_eq!(text::duration(&text).ok(), Some(duration));
             }
             if let Ok(Some(number)) = params.parse::<u32>("n", "a number") {
                 proptest::prop_assert_eq!(text.trim_start_matches('+').trim_start_matches('0').parse::<u128>().unwrap_or(0), u128::from(number));

@@ -45,6 +45,7 @@ mod source;
 pub mod subprotocol;
 pub(crate) mod table;
 pub mod template;
+pub mod text;
 pub mod url;
 pub mod watch;
 

@@ -17,11 +17,12 @@ use std::{
     time::Duration,
 };
 
-use tracing_subscriber::{
-    Layer, Registry, filter::Targets, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
-};
+use tracing_subscriber::{Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{
+    Log, LogFormat,
+    text::{NoFilter, log_filter},
+};
 use journal::{Entries, Journal};
 use queue::{Queue, Sink};
 
@@ -41,8 +42,8 @@ pub enum Error {
         place: &'static str,
         /// As written.
         filter: String,
-        /// What the parser says.
-        error: String,
+        /// What is wrong with it.
+        error: NoFilter,
     },
     /// Another part of the program has set up logging before.
     #[error("logging has been set up before")]
@@ -78,11 +79,7 @@ pub fn start(log: &Log) -> Result<Logging, Error> {
         Ok(filter) if !filter.is_empty() => (FILTER_VARIABLE, filter),
         Ok(_) | Err(_) => ("log.level", log.level.clone()),
     };
-    let filter: Targets = filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| Error::Filter {
-        place,
-        filter: filter.clone(),
-        error: error.to_string(),
-    })?;
+    let filter = log_filter(&filter).map_err(|error| Error::Filter { place, filter, error })?;
     let wanted = chosen(log.format, env::var_os("JOURNAL_STREAM").is_some(), io::stderr().is_terminal());
     let queue = Arc::<Queue>::default();
     let (output, sink, warning) = output(wanted, &queue);

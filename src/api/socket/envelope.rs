@@ -9,7 +9,7 @@ use super::{
     super::{json, messages, problem::Problem},
     sends::Request,
 };
-use crate::pool::Send;
+use crate::{config::text, pool::Send};
 use wskeeper_core::{message::Payload, receipt::State as ReceiptState};
 
 /// The longest `ref`, as JSON: it is kept until the answer.
@@ -50,7 +50,7 @@ fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(S
             Problem::bad_request(format!("wait {word:?} is not queued, stored, written or confirmed"))
         })?,
     };
-    let ttl = request.ttl.as_deref().map(humantime::parse_duration).transpose();
+    let ttl = request.ttl.as_deref().map(text::duration).transpose();
     let ttl = ttl.map_err(|error| Problem::bad_request(format!("ttl: {error}")))?;
     let send = Send {
         key: request.key.as_deref().map(messages::ordering_key).transpose()?,

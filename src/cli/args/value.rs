@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::text;
 use wskeeper_core::phase::Phase;
 
 /// A link as written on the command line.
@@ -32,7 +33,7 @@ pub(super) fn link(text: &str) -> Result<LinkName, String> {
 
 /// `500ms`, `20s`, `2m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}: write a duration as 500ms, 20s or 2m"))
+    text::duration(text).map_err(|error| format!("{error}: write a duration as 500ms, 20s or 2m"))
 }
 
 /// A duration that is longer than nothing.

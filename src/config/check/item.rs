@@ -9,9 +9,14 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use bytesize::ByteSize;
 use config::{Value, ValueKind};
+use humantime::DurationError;
 
 use super::section::{Report, suggestion};
-use crate::config::{environment, template::Template};
+use crate::config::{
+    environment,
+    template::Template,
+    text::{self, NoDuration},
+};
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -110,15 +115,13 @@ impl<'a> Item<'a> {
     pub(crate) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         const FORM: &str = "write a number with its unit, such as \"500ms\", \"20s\", \"10min\" or \"1h\"";
         let ValueKind::String(text) = &self.value.kind else { return self.wrong_type("a duration", FORM) };
-        let text = text.trim();
-        if text.split(|char: char| !char.is_alphabetic()).any(|unit| unit == "M") {
-            self.fault("the unit M stands for months", "write 5min for minutes");
-            return None;
-        }
-        let parsed = if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) };
-        match parsed {
+        match text::duration(text) {
             Ok(duration) if range.contains(&duration) => Some(duration),
-            Err(humantime::DurationError::NumberOverflow) => {
+            Err(NoDuration::Months) => {
+                self.fault("the unit M stands for months", "write 5min for minutes");
+                None
+            }
+            Err(NoDuration::Form(DurationError::NumberOverflow)) => {
                 self.fault("the duration is too long or too fine", duration_hint(&range));
                 None
             }
@@ -126,7 +129,7 @@ impl<'a> Item<'a> {
                 self.fault(format!("{} is out of range", humantime::format_duration(duration)), duration_hint(&range));
                 None
             }
-            Err(_) => {
+            Err(NoDuration::Form(_)) => {
                 self.fault("is not a duration", FORM);
                 None
             }

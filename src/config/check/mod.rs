@@ -10,16 +10,16 @@ use std::{
 
 use bytesize::ByteSize;
 use config::Value;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use self::{
     item::Item,
-    section::{Report, Section, suggestion},
+    section::{Report, Section},
 };
 use super::{
     Config,
     fault::{Fault, Faults},
     table::daemon::DAEMON,
+    text::{NoFilter, log_filter},
 };
 
 pub(super) mod api;
@@ -69,28 +69,18 @@ fn read(report: &Report, root: &Value) -> Config {
     config
 }
 
-/// Levels that a release build tells anything at.
-const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
-
 /// `log.level`
 pub(in crate::config) fn log_level(item: &Item<'_>) -> Option<String> {
     let text = item.text()?;
-    if text.trim().is_empty() || text.parse::<Targets>().is_err() {
-        item.fault("is not a log filter", "write a level (\"info\") or levels by target (\"info,wskeeper=debug\")");
-        return None;
+    match log_filter(text) {
+        Ok(_) => return Some(text.to_owned()),
+        Err(NoFilter::Level { near, .. }) => {
+            item.fault("is not a level", format!("write error, warn, info or debug{near}"));
+        }
+        Err(NoFilter::Empty | NoFilter::Form(_)) => {
+            item.fault("is not a log filter", "write a level (\"info\") or levels by target (\"info,wskeeper=debug\")");
+        }
     }
-    // Targets takes a lone word that is no level for a target, and then everything else is silent.
-    let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('='));
-    let Some(word) = words.find(|word| word.parse::<LevelFilter>().is_err()) else { return Some(text.to_owned()) };
-    let lower = word.to_lowercase();
-    let near = match LEVELS.iter().find(|level| lower.starts_with(**level)) {
-        Some(level) => format!("; did you mean `{level}`?"),
-        None => match suggestion(word, &LEVELS) {
-            near if near.starts_with("did") => format!("; {near}"),
-            _ => String::new(),
-        },
-    };
-    item.fault("is not a level", format!("write error, warn, info or debug{near}"));
     None
 }
 
