@@ -304,7 +304,7 @@ proptest! {
 #[test]
 fn what_has_arrived_of_a_message_that_is_not_whole_is_known_whatever_came_before_it() {
     let mut cx = Context::from_waker(noop_waker_ref());
-    let part = &frame(0x82, &[7; 50_000], 0)[..20_000];
+    let part = &frame(0x82, &vec![7; 50_000], 0)[..20_000];
     for before in [
         frame(0x81, b"whole", 0).repeat(9_000),
         frame(0x89, b"", 0),
