@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::clock::Moment;
 use crate::{
     api::{Api, ListenError, Listener},
-    config::{Config, Fingerprint, Sources},
+    config::{Config, Fingerprint, InForce, Sources},
     observe::{Exporter, Families, Telling},
     pool::{Left, Pool},
     process::{files, notify::Notify, pace, passed::Passed, signals::Signals},
@@ -88,10 +88,13 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     notifier.starting(links).await;
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
-    let pool = Pool::start(Arc::clone(&config), Telling::new(Arc::clone(&families), spans), seed).await;
-    let reloader = Reloader::new(pool.clone(), Arc::clone(&families), reload_from, Arc::clone(&notifier));
+    let pool = Pool::start(config.settings(), Telling::new(Arc::clone(&families), spans), seed).await;
+    let config = InForce::new(config);
+    let reloader =
+        Reloader::new((pool.clone(), config.clone()), Arc::clone(&families), reload_from, Arc::clone(&notifier));
     let (stop, stopping) = watch::channel(false);
-    let api = Api { pool: pool.clone(), registry, families, reload: Arc::new(reloader.clone()) };
+    let api =
+        Api { pool: pool.clone(), config: config.clone(), registry, families, reload: Arc::new(reloader.clone()) };
     let serving = tokio::spawn(api.serve(listener, stopping));
     #[cfg(debug_assertions)]
     wedge::listen(pool.clone());
@@ -105,7 +108,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
         () = turned(&mut asked, true) => {}
         () = reloader.follow(reload) => {}
     }
-    let limit = pool.config().limits.drain;
+    let limit = config.get().limits.drain;
     let deadline = Instant::now().later(limit);
     drain(&pool, &notifier, limit.saturating_sub(spans_share(exporter.is_some(), limit))).await;
     stop.send_replace(true);

@@ -28,6 +28,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod endpoint;
 pub mod hub;
 pub mod link;
 pub mod observe;

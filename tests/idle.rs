@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use wskeeper::{
     config,
     observe::{Families, Telling, render},
-    pool::Pool,
+    pool::{Follow, Pool},
 };
 
 #[global_allocator]
@@ -56,7 +56,7 @@ async fn a_link_keeps_little_while_it_is_idle_and_while_its_server_is_down() {
              [endpoints.idle]\nurl = 'ws://127.0.0.1:{port}/'\nlinks = {idle}\n\
              [endpoints.down]\nurl = 'ws://127.0.0.1:{nobody}/'\nlinks = {down}\n"
         );
-        config::parse_toml(&text, "test.toml").expect("the configuration is valid")
+        config::parse_toml(&text, "test.toml").expect("the configuration is valid").config.settings()
     };
     let at_least = async |metric: &str, least: f64| {
         until(metric, async || {
@@ -67,17 +67,17 @@ async fn a_link_keeps_little_while_it_is_idle_and_while_its_server_is_down() {
         })
         .await;
     };
-    let pool = Pool::start(Arc::new(loaded(9, 20).config), Telling::new(Arc::clone(&families), None), 1).await;
+    let pool = Pool::start(loaded(9, 20), Telling::new(Arc::clone(&families), None), 1).await;
     let pongs = "wskeeper_ping_rtt_seconds_count{endpoint=\"idle\"}";
     at_least(pongs, 40.0).await;
 
     let before = live();
-    pool.apply(loaded(LINKS + 9, 20)).await.expect("it does not drain");
+    pool.apply(loaded(LINKS + 9, 20), &|_, _| Follow::Unchanged).await.expect("it does not drain");
     at_least(pongs, f64::from(6 * LINKS)).await;
     let idle = (live() - before) / LINKS as usize;
 
     let before = live();
-    pool.apply(loaded(LINKS + 9, LINKS + 20)).await.expect("it does not drain");
+    pool.apply(loaded(LINKS + 9, LINKS + 20), &|_, _| Follow::Unchanged).await.expect("it does not drain");
     at_least("wskeeper_admission_waiting", f64::from(LINKS)).await;
     let waiting = (live() - before) / LINKS as usize;
 

@@ -20,7 +20,10 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use super::{Shared, body, browser, openapi, page, problem::Problem, tokens::Ruling, wire};
-use crate::config::{Api, Scope, Secret};
+use crate::{
+    config::{Api, Scope},
+    endpoint::Secret,
+};
 
 /// Without tokens, everyone may do everything.
 static ALL: LazyLock<Arc<[Scope]>> = LazyLock::new(|| [Scope::Read, Scope::Send, Scope::Admin].into());
@@ -147,7 +150,7 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, n
 /// Looks at a request that a router has found the route of. Some are answered at once.
 async fn enter(shared: &Shared, head: &mut Parts) -> Result<Option<Response>, Problem> {
     if browser::is_preflight(head) {
-        browser::look(&shared.pool.config().api, shared.bound, head)?;
+        browser::look(&shared.config.get().api, shared.bound, head)?;
         return Ok(Some(browser::preflight(head)));
     }
     let route = head.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
@@ -174,7 +177,7 @@ pub(super) async fn admit(
     need: Need,
     endpoint: Option<&str>,
 ) -> Result<Option<Grant>, Problem> {
-    let config = shared.pool.config();
+    let config = shared.config.get();
     let api = &config.api;
     browser::look(api, shared.bound, head)?;
     let grant = if need == Need::Open {

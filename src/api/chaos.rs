@@ -51,7 +51,7 @@ pub(super) async fn inject(
     Path((name, index)): Path<(String, String)>,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
-    if !shared.pool.config().api.chaos {
+    if !shared.config.get().api.chaos {
         let detail = "faults are injected only where the configuration says `api.chaos = true`";
         return Err(Problem::new(StatusCode::FORBIDDEN, "chaos-off", "Fault injection is off", detail));
     }

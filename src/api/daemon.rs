@@ -14,7 +14,7 @@ use super::{Shared, access::Grant, problem::answer, wire};
     responses((status = 200, description = "As it is now.", body = wire::Daemon), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn daemon(State(shared): State<Arc<Shared>>, Extension(grant): Extension<Grant>) -> Response {
     let (ok, applied_at) = shared.families.last_reload();
-    let keepalive = shared.pool.config().api.keepalive;
+    let keepalive = shared.config.get().api.keepalive;
     let body = wire::Daemon {
         version: env!("CARGO_PKG_VERSION").into(),
         state: if shared.pool.is_draining() { "draining" } else { "running" }.into(),

@@ -93,7 +93,7 @@ fn stream(shared: &Shared, consumer: Consumer, pass: Pass) -> Response {
         let frame = Frame::default().id(event.cursor.to_string()).event(&event.kind).json_data(&event);
         Some((frame, goes_on.then_some((consumer, pass, budget))))
     });
-    let keepalive = KeepAlive::new().interval(shared.pool.config().api.keepalive);
+    let keepalive = KeepAlive::new().interval(shared.config.get().api.keepalive);
     unbuffered(Sse::new(first.chain(events)).keep_alive(keepalive).into_response())
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn frames(
             let event = Line::default().event(&frame.kind).json_data(&frame);
             Some((event, (looker, stop, pass)))
         });
-    let keepalive = KeepAlive::new().interval(shared.pool.config().api.keepalive);
+    let keepalive = KeepAlive::new().interval(shared.config.get().api.keepalive);
     Ok(unbuffered(Sse::new(first.chain(sights)).keep_alive(keepalive).into_response()))
 }
 

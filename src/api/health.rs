@@ -52,7 +52,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
         reasons.push("the daemon is stopping".into());
     }
     reasons.extend(shared.pool.store().and_then(|store| store.failure));
-    let config = shared.pool.config();
+    let config = shared.config.get();
     if params.get("links").is_some() || config.api.readiness == Readiness::Links {
         for view in shared.pool.endpoints().iter().filter(|view| view.config.critical) {
             let place = Phase::ALL.iter().position(|phase| *phase == Phase::Ready);

@@ -50,6 +50,7 @@ use http::{StatusCode, Uri};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    config::InForce,
     link::json,
     observe::{self, Families},
     pool::Pool,
@@ -69,6 +70,8 @@ pub use reload::{Planned, Planning, Reload, ReloadError};
 pub struct Api {
     /// The links.
     pub pool: Pool,
+    /// What is in force of the configuration.
+    pub config: InForce,
     /// What `/metrics` shows.
     pub registry: prometheus::Registry,
     /// What is counted of the API itself.
@@ -80,6 +83,7 @@ pub struct Api {
 /// What every handler sees.
 struct Shared {
     pool: Pool,
+    config: InForce,
     scribe: Scribe,
     families: Arc<Families>,
     reload: Arc<dyn Reload>,
@@ -97,7 +101,7 @@ struct Shared {
 impl Api {
     /// Serves until `stop` turns true; then no connection is accepted any more, and what is open gets a moment to end.
     pub async fn serve(self, listener: Listener, stop: watch::Receiver<bool>) {
-        let config = self.pool.config();
+        let config = self.config.get();
         let places = Places::new(config.api.max_connections, Arc::clone(&self.families));
         let scribe = Scribe::start(Arc::clone(self.pool.budget()), {
             let (pool, families) = (self.pool.clone(), Arc::clone(&self.families));
@@ -111,6 +115,7 @@ impl Api {
         });
         let shared = Shared {
             pool: self.pool,
+            config: self.config,
             scribe,
             families: self.families,
             reload: self.reload,
@@ -125,7 +130,7 @@ impl Api {
         let house = House { router: router(Arc::clone(&shared), config.api.max_body), shared: Arc::clone(&shared) };
         tokio::select! {
             () = serve::serve(listener, house, places, &config.api, stop) => {}
-            () = shared.keys.look_after(&shared.pool) => {}
+            () = shared.keys.look_after(&shared.config) => {}
         }
     }
 }

@@ -221,7 +221,7 @@ impl Door {
         let asker = browser::Asker::of(request.headers());
         let mut response = self.answer_any(request).await;
         if let Some(asker) = asker {
-            browser::mark(&self.house.shared.pool.config().api, asker, response.headers_mut());
+            browser::mark(&self.house.shared.config.get().api, asker, response.headers_mut());
         }
         response
     }

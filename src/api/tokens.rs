@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Secret, Token},
-    pool::Pool,
+    config::{Config, InForce, Token},
+    endpoint::Secret,
 };
 
 /// How long a secret counts without being read again.
@@ -68,7 +68,7 @@ impl Keys {
     }
 
     /// Looks after the tokens of streams. Never ends.
-    pub(super) async fn look_after(&self, pool: &Pool) {
+    pub(super) async fn look_after(&self, in_force: &InForce) {
         loop {
             sleep(LOOK).await;
             if self.ruling.receiver_count() == 0 {
@@ -76,7 +76,7 @@ impl Keys {
                 self.ruling.send_replace(None);
                 continue;
             }
-            let config = pool.config();
+            let config = in_force.get();
             let looked = timeout(LOOK, self.secrets(&config)).await;
             let Some(secrets) = looked.ok().or_else(|| self.carried_over(&config)) else { continue };
             self.ruling.send_if_modified(|ruling| {

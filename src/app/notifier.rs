@@ -197,7 +197,7 @@ mod tests {
     async fn pool(text: &str) -> Pool {
         let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
         let families = Families::register(&Registry::new(), false).expect("metrics register");
-        let pool = Pool::start(Arc::new(config), Telling::new(families, None), 1).await;
+        let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
         for index in 0..2 {
             // Where there is no such link, there is nothing to pause.
             let _ = pool.command("a", index, Verb::Pause).await;

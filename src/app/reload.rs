@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Origin, environment, notifier::Notifier, turned};
 use crate::{
     api::{Planned, Planning, Reload, ReloadError},
-    config::{self, Action, Config, Fingerprint, Loaded, Plan, Sources, watch::Watch},
+    config::{self, Action, Config, Fingerprint, InForce, Loaded, Plan, Sources, watch::Watch},
     observe::Families,
     pool::{Draining, Pool},
 };
@@ -47,6 +47,7 @@ pub(super) struct Reloader {
 
 struct Inner {
     pool: Pool,
+    config: InForce,
     families: Arc<Families>,
     notifier: Arc<Notifier>,
     file: Option<File>,
@@ -68,15 +69,20 @@ struct File {
 type Filled = (Loaded, Vec<PathBuf>);
 
 impl Reloader {
-    pub(super) fn new(pool: Pool, families: Arc<Families>, from: Option<Origin>, notifier: Arc<Notifier>) -> Self {
+    pub(super) fn new(
+        (pool, config): (Pool, InForce),
+        families: Arc<Families>,
+        from: Option<Origin>,
+        notifier: Arc<Notifier>,
+    ) -> Self {
         let file = from.map(|Origin { path, read, filled }| File {
             path,
             turn: tokio::sync::Mutex::default(),
             read: Mutex::new(read),
             filled: Mutex::new(filled),
         });
-        let watching = watch::Sender::new(pool.config().watch);
-        Self { inner: Arc::new(Inner { pool, families, notifier, file, watching }) }
+        let watching = watch::Sender::new(config.get().watch);
+        Self { inner: Arc::new(Inner { pool, config, families, notifier, file, watching }) }
     }
 
     /// Reloads for each signal, and for each change of the file while `watch` says so. Does not end; dropped, it leaves a
@@ -129,8 +135,8 @@ impl Reload for Reloader {
         Box::pin(async move {
             let file = inner.file()?;
             let _turn = file.turn.lock().await;
-            let (_, loaded) = file.load(inner.pool.config()).await?;
-            Ok(inner.pool.plan(loaded?.0))
+            let (_, loaded) = file.load(inner.config.get()).await?;
+            Ok(inner.plan(loaded?.0))
         })
     }
 
@@ -151,7 +157,7 @@ impl Inner {
     async fn reload(&self, trigger: Trigger) -> Result<Option<Plan>, ReloadError> {
         let file = self.file()?;
         let _turn = file.turn.lock().await;
-        let loaded = file.load(self.pool.config()).await;
+        let loaded = file.load(self.config.get()).await;
         if let Ok((read, _)) = &loaded {
             if trigger == Trigger::Watch && *read == file.read() {
                 return Ok(None);
@@ -164,10 +170,22 @@ impl Inner {
         self.notifier.reload(&self.pool, self.follow(loaded.and_then(|(_, loaded)| loaded), trigger)).await.map(Some)
     }
 
+    /// What bringing the daemon to `new` would do. To be asked in one's turn.
+    fn plan(&self, new: Loaded) -> Plan {
+        config::plan(&self.config.get(), new, self.pool.has_store())
+    }
+
+    async fn apply(&self, new: Loaded) -> Result<Plan, Draining> {
+        let plan = self.plan(new);
+        self.pool.apply(plan.config.settings(), &|_, new| plan.follow(&new.name)).await?;
+        self.config.set(Arc::clone(&plan.config));
+        Ok(plan)
+    }
+
     async fn follow(&self, loaded: Result<Filled, ReloadError>, trigger: Trigger) -> Planned {
         let outcome = match loaded {
             Ok((loaded, filled)) => {
-                let applied = self.pool.apply(loaded).await.map_err(|Draining| ReloadError::Draining);
+                let applied = self.apply(loaded).await.map_err(|Draining| ReloadError::Draining);
                 if let (Ok(_), Some(file)) = (&applied, &self.file) {
                     *file.filled.lock().unwrap_or_else(PoisonError::into_inner) = filled;
                 }

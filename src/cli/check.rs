@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     app,
-    config::{self, Config, Faults, Listen, Template},
+    config::{self, Config, Faults, Listen},
+    endpoint::Template,
 };
 
 /// Validates; nothing is connected, opened or evaluated.

@@ -4,9 +4,10 @@
 //! because that one stays in force.
 
 use super::{
-    Config, Endpoint,
+    Config,
     table::{Reload, daemon::DAEMON, endpoint},
 };
+use crate::endpoint::Endpoint;
 
 /// Which keys outside of `[endpoints]` changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,20 +13,22 @@ use std::{
 
 use ::config::FileFormat;
 
-use wskeeper_core::{admission, inbox, link};
+use crate::{
+    endpoint::{Endpoint, Template},
+    pool, store,
+};
+use wskeeper_core::admission;
 
 pub use check::keys;
 pub use emptied::emptied;
 pub use fault::{Fault, Faults};
-pub use field::FieldName;
+pub use in_force::InForce;
 pub use plan::{Action, Change, Plan, Step, plan};
-pub use secret::Secret;
 pub use source::{Fingerprint, Sources};
 pub use table::{
     Shown,
     daemon::{Api, Limits, Log, Metrics, Storage},
 };
-pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod check;
 #[cfg(test)]
@@ -35,18 +37,12 @@ mod diff;
 mod emptied;
 mod environment;
 mod fault;
-mod field;
-pub mod file;
+mod in_force;
 mod place;
 mod plan;
-mod secret;
-mod shown;
 mod source;
-pub mod subprotocol;
 pub(crate) mod table;
-pub mod template;
 pub mod text;
-pub mod url;
 pub mod watch;
 
 /// A configuration, and what about it may not be meant.
@@ -132,6 +128,19 @@ pub struct Config {
     pub tracing: Tracing,
     /// `[endpoints.NAME]`, each with `[defaults]` under it.
     pub endpoints: BTreeMap<Arc<str>, Arc<Endpoint>>,
+}
+
+impl Config {
+    /// What of it is the pool's.
+    pub fn settings(&self) -> pool::Settings {
+        pool::Settings {
+            admission: self.admission.clone(),
+            memory: self.limits.memory,
+            receipts: self.limits.receipts,
+            store: Some(store::Policy::new(&self.storage.dir, self.storage.max_bytes)),
+            endpoints: self.endpoints.clone(),
+        }
+    }
 }
 
 /// Where the local API listens.
@@ -232,91 +241,9 @@ pub struct Otlp {
     pub timeout: Duration,
 }
 
-/// `tls`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// PEM file of certificate authorities trusted *instead of* the platform's; read at each attempt.
-    pub ca: Option<PathBuf>,
-    /// Client certificate chain and key, PEM; read at each attempt.
-    pub client: Option<(PathBuf, PathBuf)>,
-    /// The name to verify and send as SNI, where it is not the URL's host.
-    pub server_name: Option<String>,
-    /// Accept any certificate. For tests only.
-    pub insecure: bool,
-}
-
-/// `[endpoints.NAME]`
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// The name.
-    pub name: Arc<str>,
-    /// `url` or `urls`; at least one.
-    pub urls: Vec<Template>,
-    /// Where each leads; `None` where something is left to be evaluated.
-    pub targets: Vec<Option<Arc<url::Target>>>,
-    /// How many links to hold.
-    pub links: u32,
-    /// Subprotocols offered, in order.
-    pub protocols: Vec<Template>,
-    /// A server that chooses none of them is accepted.
-    pub protocols_optional: bool,
-    /// Headers of the upgrade request.
-    pub headers: Vec<(FieldName, Template)>,
-    /// Redirects followed.
-    pub redirects: u32,
-    /// `tls`
-    pub tls: Tls,
-    /// Counts for `/readyz?links`.
-    pub critical: bool,
-    /// Links that must be ready then.
-    pub min_ready: u32,
-    /// `reconnect.on_clean_close`; its rows stand at the end of `link.outcomes`.
-    pub stay_closed: bool,
-    /// `connect_timeout`, `heartbeat`, `reconnect`, `outcomes`, `outbox`.
-    pub link: Arc<link::Policy>,
-    /// `inbox`
-    pub inbox: inbox::Policy,
-    /// How long receipts are kept after their end.
-    pub receipts_keep: Duration,
-}
-
-/// The defaults, with no URL yet.
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self {
-            name: "".into(),
-            urls: Vec::new(),
-            targets: Vec::new(),
-            links: 1,
-            protocols: Vec::new(),
-            protocols_optional: false,
-            headers: Vec::new(),
-            redirects: 0,
-            tls: Tls::default(),
-            critical: false,
-            min_ready: 1,
-            stay_closed: false,
-            link: Arc::default(),
-            inbox: inbox::Policy::default(),
-            receipts_keep: Duration::from_mins(10),
-        }
-    }
-}
-
-impl Endpoint {
-    /// A URL as people see it: as it is dialled where it is known, else with its references. Empty where there is none.
-    pub fn shown_url(&self, index: usize) -> Arc<str> {
-        match (self.targets.get(index), self.urls.get(index)) {
-            (Some(Some(target)), _) => Arc::clone(&target.shown),
-            (_, Some(template)) => template.shown().into(),
-            (_, None) => "".into(),
-        }
-    }
-
-    /// Every key as people may see it, in the table's order.
-    pub fn shown(&self) -> Shown {
-        let mut members = table::endpoint::OWN.show(self);
-        members.extend(table::endpoint::ENDPOINT.show(self));
-        Shown::Members(members)
-    }
+/// Every key of an endpoint as people may see it, in the table's order.
+pub fn shown(endpoint: &Endpoint) -> Shown {
+    let mut members = table::endpoint::OWN.show(endpoint);
+    members.extend(table::endpoint::ENDPOINT.show(endpoint));
+    Shown::Members(members)
 }

@@ -6,7 +6,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Config, Endpoint, Loaded, diff};
+use super::{Config, Loaded, diff};
+use crate::{endpoint::Endpoint, pool::Follow};
 
 /// What becomes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,11 +110,6 @@ fn step(old: Option<&Arc<Endpoint>>, new: Option<&Arc<Endpoint>>) -> Step {
 }
 
 impl Step {
-    /// Whether nothing becomes of any link.
-    pub fn is_unchanged(&self) -> bool {
-        self.kept == Action::Unchanged && self.before == self.after
-    }
-
     /// What becomes of the link at this place, and why.
     fn of(&self, index: u32) -> (Action, Vec<&'static str>) {
         match (index < self.before, index < self.after) {
@@ -137,6 +133,16 @@ impl Step {
 }
 
 impl Plan {
+    /// What links of this endpoint that stay do.
+    pub fn follow(&self, endpoint: &str) -> Follow {
+        match self.steps.get(endpoint).map(|step| step.kept) {
+            Some(Action::Rotate | Action::Reconnect) => Follow::Renew,
+            Some(Action::AppliedLive) => Follow::Live,
+            // Those two are not of links that are there before and after.
+            Some(Action::Unchanged | Action::Added | Action::Removed) | None => Follow::Unchanged,
+        }
+    }
+
     /// Link by link, in order of endpoint and index.
     pub fn changes(&self) -> impl Iterator<Item = Change> {
         self.steps.iter().flat_map(|(endpoint, step)| {

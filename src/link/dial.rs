@@ -17,7 +17,7 @@ use super::{
     upgrade::{self, Agreed, UpgradeFault},
 };
 use crate::clock::Moment;
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 use wskeeper_core::{
     admission::Verdict,
     close::Cause,

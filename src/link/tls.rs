@@ -22,7 +22,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use identity::Identity;
 
 use super::aside::Aside;
-use crate::config::{Tls, file};
+use crate::endpoint::{Tls, file};
 use wskeeper_core::{admission::Verdict, event::Certificates};
 
 pub use heard::Heard;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
-use crate::config::{FieldName, Secret, url::Target};
+use crate::endpoint::{FieldName, Secret, url::Target};
 
 pub(super) use fault::UpgradeFault;
 pub use fault::UpgradeTrouble;

@@ -1,46 +1,26 @@
-//! Which endpoints there are: the configuration in force, and what runs of it.
+//! Which endpoints there are.
 //!
-//! What a reader would get wrong: the two change one after the other while a reload is carried out, so an endpoint may run that
-//! the configuration does not name yet, or no longer.
+//! What a reader would get wrong: while a reload is carried out they change one by one, so what runs may be some of the old and some of
+//! the new.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use super::{CommandError, runtime::EndpointRuntime, slot::Slot};
-use crate::config::Config;
 
 /// The endpoints of the pool, by name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Endpoints {
-    config: RwLock<Arc<Config>>,
     running: Mutex<BTreeMap<Arc<str>, Arc<EndpointRuntime>>>,
     draining: AtomicBool,
 }
 
 impl Endpoints {
-    /// None yet, whatever `config` names.
-    pub(super) fn new(config: &Config) -> Arc<Self> {
-        let empty = Config { endpoints: BTreeMap::new(), ..config.clone() };
-        Arc::new(Self {
-            config: RwLock::new(Arc::new(empty)),
-            running: Mutex::default(),
-            draining: AtomicBool::new(false),
-        })
-    }
-
-    pub(super) fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn set_config(&self, config: Arc<Config>) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
-    }
-
     /// Every endpoint in order of its name, as they are now.
     pub(super) fn all(&self) -> Vec<Arc<EndpointRuntime>> {
         self.running().values().cloned().collect()

@@ -11,11 +11,11 @@ use std::{
 use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
-    CommandError, Draining, EndpointView, Explained, HistoryEntry, Left, LinkView, Page, Refused, Send, Totals,
-    parts::Parts, send::Sender, supervisor::Supervisor, watchdog::LastLook,
+    CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, Send,
+    Settings, Totals, parts::Parts, send::Sender, supervisor::Supervisor, watchdog::LastLook,
 };
 use crate::{
-    config::{Config, Loaded, Plan},
+    endpoint::Endpoint,
     hub,
     link::{Looker, Order, Stop},
     observer::{self, Observer},
@@ -49,17 +49,17 @@ pub(super) struct Inner {
 }
 
 impl Pool {
-    /// A pool that holds the links of `config`, and tells `observer` what it does. `seed` fixes all its chance. To be called within a
+    /// A pool that holds the links of `settings`, and tells `observer` what it does. `seed` fixes all its chance. To be called within a
     /// tokio runtime.
-    pub async fn start(config: Arc<Config>, observer: Arc<dyn Observer>, seed: u64) -> Self {
-        let parts = Parts::new(&config, observer);
+    pub async fn start(settings: Settings, observer: Arc<dyn Observer>, seed: u64) -> Self {
+        let parts = Parts::new(&settings, observer);
         let servants = [
             ("lets links in", tokio::spawn(Arc::clone(&parts.admission.0).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
         ];
         let supervisor = Supervisor::new(Arc::clone(&parts), seed);
         // Nothing can drain a pool that nobody has yet.
-        let _ = supervisor.apply(Loaded { config: Config::clone(&config), warnings: Vec::new() }).await;
+        let _ = supervisor.apply(settings, &|_, _| Follow::Unchanged).await;
         let sender = Sender::new(Arc::clone(&parts));
         Self { inner: Arc::new(Inner { parts, sender, supervisor, servants, watchdog: Mutex::default() }) }
     }
@@ -209,20 +209,19 @@ impl Pool {
         }
     }
 
-    /// What following a new configuration would do.
-    pub fn plan(&self, new: Loaded) -> Plan {
-        self.inner.supervisor.plan(new)
+    /// Follows new settings: endpoints come and go, and so do links of those that stay; what the others of their links do, `follow` says
+    /// of the old and the new endpoint. To be run to its end; half of a change leaves links that no settings name.
+    pub async fn apply(
+        &self,
+        new: Settings,
+        follow: &(dyn Fn(&Endpoint, &Endpoint) -> Follow + Sync),
+    ) -> Result<(), Draining> {
+        self.inner.supervisor.apply(new, follow).await
     }
 
-    /// Follows a new configuration, and answers with the plan that it carried out: untouched links keep their connections. To be
-    /// run to its end; half a plan leaves links that no configuration names.
-    pub async fn apply(&self, new: Loaded) -> Result<Plan, Draining> {
-        self.inner.supervisor.apply(new).await
-    }
-
-    /// The configuration in force.
-    pub fn config(&self) -> Arc<Config> {
-        self.inner.parts.endpoints.config()
+    /// Whether there is an open store, which stays where it is until the pool ends.
+    pub fn has_store(&self) -> bool {
+        self.inner.parts.spool.is_open()
     }
 
     /// Whether the daemon is stopping.

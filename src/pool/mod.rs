@@ -9,6 +9,7 @@ pub use self::{
     dead::DeadLetter,
     handle::Pool,
     operator::OrphanError,
+    settings::{Follow, Settings},
     spool::{Orphans, StoreView},
     view::{
         AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, RotationView, StandingView,
@@ -31,6 +32,7 @@ mod receipts;
 mod recorder;
 mod runtime;
 mod send;
+mod settings;
 mod shown;
 mod slot;
 mod spool;

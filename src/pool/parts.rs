@@ -7,11 +7,11 @@ use super::{
     dead::DeadLetters,
     endpoints::Endpoints,
     receipts::Receipts,
+    settings::Settings,
     spool::Spool,
     supervisor,
 };
 use crate::{
-    config::Config,
     hub::{Hub, Inboxes},
     observer::Observer,
 };
@@ -37,13 +37,13 @@ pub(super) struct Parts {
 const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_message: 0, durable: false };
 
 impl Parts {
-    /// Those of a pool without endpoints yet, whatever `config` names.
-    pub(super) fn new(config: &Config, observer: Arc<dyn Observer>) -> Arc<Self> {
-        let budget = Budget::with_holders(config.limits.memory, Box::<Inboxes>::default());
-        let endpoints = Endpoints::new(config);
+    /// Those of a pool without endpoints yet, whatever `settings` name.
+    pub(super) fn new(settings: &Settings, observer: Arc<dyn Observer>) -> Arc<Self> {
+        let budget = Budget::with_holders(settings.memory, Box::<Inboxes>::default());
+        let endpoints = Arc::<Endpoints>::default();
         let admission =
-            AdmissionControl::new(config.admission.clone(), Arc::clone(&observer), Arc::downgrade(&endpoints));
-        let receipts = Receipts::new(config.limits.receipts);
+            AdmissionControl::new(settings.admission.clone(), Arc::clone(&observer), Arc::downgrade(&endpoints));
+        let receipts = Receipts::new(settings.receipts);
         let first_cursor = supervisor::first_cursor(SystemTime::now());
         Arc::new(Self {
             endpoints,

@@ -27,7 +27,7 @@ use super::{
 #[cfg(test)]
 use crate::link::BoxFuture;
 use crate::{
-    config::Endpoint,
+    endpoint::Endpoint,
     link::{Aside, Source},
     observer::EndpointObserver,
 };

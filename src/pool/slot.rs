@@ -24,7 +24,7 @@ use super::{
     watchdog::Rest,
 };
 use crate::{
-    config::Endpoint,
+    endpoint::Endpoint,
     hub::{Hub, Item},
     link::{Host, Judge, Order, Orders, Ruling, Tap},
     observer::{Attempt, LinkObserver, Observer},

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,
 };
@@ -13,10 +14,7 @@ use super::{
     dead::DeadLetter,
     receipts::{Receipts, Verdict},
 };
-use crate::{
-    config::Storage,
-    store::{self, KeptInbox, Op, Record, Settled, Store, WriteError},
-};
+use crate::store::{self, KeptInbox, Op, Record, Settled, Store, WriteError};
 use wskeeper_core::{
     clock::Clock,
     event::LinkId,
@@ -97,11 +95,14 @@ impl Spool {
     }
 
     /// Opens the store, if it is not open. Answers with its dead letters.
-    pub(super) async fn open(self: &Arc<Self>, storage: &Storage) -> Vec<DeadLetter> {
+    pub(super) async fn open(self: &Arc<Self>, policy: Option<&store::Policy>) -> Vec<DeadLetter> {
         if self.is_open() {
             return Vec::new();
         }
-        let policy = store::Policy::new(&storage.dir, storage.max_bytes);
+        let Some(policy) = policy.cloned() else {
+            return self.failed(&io::Error::other("no place is given for it"));
+        };
+        let dir = policy.dir.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&policy)).await;
         let (store, recovered) = match opened {
             Ok(Ok(opened)) => opened,
@@ -109,7 +110,7 @@ impl Spool {
             Err(error) => return self.failed(&error),
         };
         tracing::info!(
-            dir = %storage.dir.display(),
+            dir = %dir.display(),
             messages = recovered.messages.len(),
             receipts = recovered.receipts.len(),
             "the store is open"

@@ -12,11 +12,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::{FutureExt, future::join_all};
+use futures_util::{
+    FutureExt,
+    future::{join, join_all},
+};
 use tokio::time::Instant;
 
 use super::{
-    Draining, Left, Orphans,
+    Draining, Follow, Left, Orphans, Settings,
     admission::SharedAdmission,
     inbox_writer::{self, seal},
     parts::Parts,
@@ -27,7 +30,7 @@ use super::{
 };
 use crate::clock::Moment;
 use crate::{
-    config::{self, Action, Config, Endpoint, Loaded, Plan, Step},
+    endpoint::Endpoint,
     hub::Hub,
     link::{self, Dialer, Inbound, Order},
     store::{Record, Store},
@@ -81,36 +84,42 @@ impl Supervisor {
         self.applying.try_lock().is_err().then(|| self.steps.load(Ordering::Relaxed))
     }
 
-    /// What bringing the pool to `new` would do.
-    pub(super) fn plan(&self, new: Loaded) -> Plan {
-        config::plan(&self.parts.endpoints.config(), new, self.parts.spool.is_open())
-    }
-
     /// Brings the pool to `new`: what is unchanged is left alone.
-    pub(super) async fn apply(self: &Arc<Self>, new: Loaded) -> Result<Plan, Draining> {
+    pub(super) async fn apply(
+        self: &Arc<Self>,
+        new: Settings,
+        follow: &(dyn Fn(&Endpoint, &Endpoint) -> Follow + Sync),
+    ) -> Result<(), Draining> {
         let _one_at_a_time = self.applying.lock().await;
         if self.parts.endpoints.is_draining() {
             return Err(Draining);
         }
         self.step();
-        let plan = self.plan(new);
-        self.parts.admission.0.set_policy(plan.config.admission.clone());
-        self.open_store(&plan.config).await;
+        self.parts.admission.0.set_policy(new.admission.clone());
+        self.open_store(&new).await;
         self.hand_out().await;
+        let old = self.parts.endpoints.all();
+        let gone = old.iter().map(|runtime| &runtime.name).filter(|name| !new.endpoints.contains_key(*name));
         // At once: links that end wait for their peers.
-        join_all(plan.steps.iter().map(|(name, step)| self.carry_out(name, step, plan.config.endpoints.get(name))))
-            .await;
+        join(
+            join_all(gone.map(|name| self.remove_endpoint(name))),
+            join_all(new.endpoints.values().map(|endpoint| self.bring_to(endpoint, follow))),
+        )
+        .await;
         inbox_writer::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
-        self.parts.endpoints.set_config(Arc::clone(&plan.config));
-        Ok(plan)
+        Ok(())
     }
 
-    async fn carry_out(self: &Arc<Self>, name: &str, step: &Step, endpoint: Option<&Arc<Endpoint>>) {
-        match endpoint {
-            Some(endpoint) if step.before == 0 => self.add_endpoint(endpoint),
-            Some(endpoint) if !step.is_unchanged() => self.change_endpoint(endpoint, step).await,
-            Some(_) => {}
-            None => self.remove_endpoint(name).await,
+    async fn bring_to(self: &Arc<Self>, new: &Arc<Endpoint>, follow: &(dyn Fn(&Endpoint, &Endpoint) -> Follow + Sync)) {
+        match self.parts.endpoints.get(&new.name) {
+            None => self.add_endpoint(new),
+            Some(runtime) => {
+                let old = runtime.config();
+                let follow = follow(&old, new);
+                if follow != Follow::Unchanged || old.links != new.links {
+                    self.change_endpoint(&runtime, new, follow).await;
+                }
+            }
         }
         self.step();
     }
@@ -121,10 +130,10 @@ impl Supervisor {
     }
 
     /// Opens the store where an endpoint needs it, or an earlier life has left one.
-    async fn open_store(&self, config: &Config) {
-        let needed = config.endpoints.values().any(|endpoint| endpoint.link.outbox.durable || endpoint.inbox.durable);
-        if needed || Store::exists(&config.storage.dir) {
-            for letter in self.parts.spool.open(&config.storage).await {
+    async fn open_store(&self, new: &Settings) {
+        let needed = new.endpoints.values().any(|endpoint| endpoint.link.outbox.durable || endpoint.inbox.durable);
+        if needed || new.store.as_ref().is_some_and(|store| Store::exists(&store.dir)) {
+            for letter in self.parts.spool.open(new.store.as_ref()).await {
                 self.parts.dead.bury(letter);
             }
         }
@@ -269,6 +278,7 @@ impl Supervisor {
         self.end_removed(tasks, runtime.config().link.close_timeout).await;
         runtime.sinks.inbox.close();
         inbox_writer::forget_inbox(&self.parts.spool, &runtime).await;
+        self.step();
     }
 
     /// Ends links that the configuration has no more. What the store holds for them waits for an operator's word.
@@ -283,19 +293,17 @@ impl Supervisor {
         }
     }
 
-    async fn change_endpoint(self: &Arc<Self>, new: &Arc<Endpoint>, step: &Step) {
-        let Some(runtime) = self.parts.endpoints.get(&new.name) else { return };
+    async fn change_endpoint(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, new: &Arc<Endpoint>, follow: Follow) {
         let old = runtime.config();
         runtime.set_config(Arc::clone(new));
         runtime.sinks.inbox.set_policy(new.inbox.clone(), new.links);
-        inbox_writer::follow_inbox(&self.parts.spool, &runtime, old.inbox.durable, new.inbox.durable).await;
-        let keep = (step.after as usize).min(runtime.tasks().len());
+        inbox_writer::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
+        let keep = (new.links as usize).min(runtime.tasks().len());
         let surplus = runtime.tasks().split_off(keep);
-        let renew = match step.kept {
-            Action::Rotate | Action::Reconnect => Some(true),
-            Action::AppliedLive => Some(false),
-            // Those two are not of links that are there before and after.
-            Action::Unchanged | Action::Added | Action::Removed => None,
+        let renew = match follow {
+            Follow::Renew => Some(true),
+            Follow::Live => Some(false),
+            Follow::Unchanged => None,
         };
         if let Some(renew) = renew {
             for slot in runtime.slots() {
@@ -305,8 +313,8 @@ impl Supervisor {
             }
         }
         self.end_removed(surplus, old.link.close_timeout).await;
-        for index in step.before..step.after {
-            self.add_link(&runtime, new, index);
+        for index in old.links..new.links {
+            self.add_link(runtime, new, index);
         }
     }
 

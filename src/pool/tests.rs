@@ -43,7 +43,7 @@ async fn pool() -> Pool {
 async fn counted(registry: &Registry) -> Pool {
     let config = config::parse_toml(TEXT, "test.toml").expect("the configuration is valid").config;
     let families = Families::register(registry, false).expect("metrics register");
-    let pool = Pool::start(Arc::new(config), Telling::new(families, None), 1).await;
+    let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
     for endpoint in ["faulty", "sound"] {
         pool.command(endpoint, 0, Verb::Pause).await.expect("the link obeys");
     }
@@ -88,7 +88,7 @@ async fn links_that_are_as_good_as_each_other_take_turns() {
     let text = "[endpoints.many]\nurl = 'ws://127.0.0.1:9/'\nlinks = 3";
     let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
     let families = Families::register(&Registry::new(), false).expect("metrics register");
-    let pool = Pool::start(Arc::new(config), Telling::new(families, None), 1).await;
+    let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
     for link in 0..3 {
         pool.command("many", link, Verb::Pause).await.expect("the link obeys");
     }
@@ -146,7 +146,7 @@ async fn receipts_of_an_idle_pool_are_forgotten_in_time() {
     let receipt = pool.send(dropped).await.expect("it is accepted");
     let end = pool.settle(receipt.id, State::Confirmed, PATIENCE).await.expect("the receipt is kept");
     assert_eq!(end.state, State::Expired);
-    let keep = pool.config().endpoints["sound"].receipts_keep;
+    let keep = pool.endpoint("sound").expect("it is configured").config.receipts_keep;
     tokio::time::sleep(keep + Duration::from_secs(30)).await;
     assert!(pool.receipt(receipt.id).is_none());
 }
@@ -158,7 +158,7 @@ async fn what_is_paused_while_connecting_ends_as_browsers_have_it() {
     let url = format!("ws://{}/", silent.local_addr().expect("it is bound"));
     let config = config::parse_toml(&format!("[endpoints.e]\nurl = '{url}'"), "test.toml").expect("it is valid").config;
     let families = Families::register(&Registry::new(), false).expect("metrics register");
-    let pool = Pool::start(Arc::new(config), Telling::new(families, None), 1).await;
+    let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
     let connecting = async {
         while pool.link("e", 0).expect("it is configured").phase != Phase::Connecting {
             tokio::task::yield_now().await;

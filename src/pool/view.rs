@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 use wskeeper_core::{
     close::{Cause, Closed},
     event::{LinkId, Timings},

@@ -3,13 +3,16 @@
 //! The configuration is shown as its table of keys says.
 
 use super::super::wire;
-use crate::pool::{EndpointView, Totals};
+use crate::{
+    config,
+    pool::{EndpointView, Totals},
+};
 use wskeeper_core::phase::Phase;
 
 pub(in crate::api) fn endpoint(view: &EndpointView) -> wire::Endpoint {
     wire::Endpoint {
         name: view.config.name.to_string(),
-        config: wire::EndpointConfig(view.config.shown()),
+        config: wire::EndpointConfig(config::shown(&view.config)),
         totals: totals(&view.totals),
         links: None,
     }

@@ -10,7 +10,7 @@ use super::{
     open,
 };
 use crate::{
-    config::Endpoint,
+    endpoint::Endpoint,
     observe::words,
     pool::{LinkView, StandingView},
 };

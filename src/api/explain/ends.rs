@@ -4,7 +4,7 @@
 //! connection carried a message, say) is not claimed, and what comforts ("it dials again by itself") is not said of what repeats.
 
 use crate::{
-    config::{Endpoint, Template},
+    endpoint::{Endpoint, Template},
     link::{
         RedirectTrouble, TlsTrouble, UpgradeTrouble, lacked_room, lacks_certificate, redirected_to, timed_out, was_read,
     },

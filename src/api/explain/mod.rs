@@ -28,7 +28,7 @@ use super::{
     wire,
 };
 use crate::{
-    config::Endpoint,
+    endpoint::Endpoint,
     pool::{AttemptEnd, AttemptView, Explained, LinkView, StandingView},
 };
 

@@ -7,7 +7,7 @@
 use std::time::SystemTime;
 
 use super::{advice::about_pings, ends};
-use crate::{api::wire, config::Endpoint, observe::words, pool::LinkView};
+use crate::{api::wire, endpoint::Endpoint, observe::words, pool::LinkView};
 use wskeeper_core::{
     close::{Cause, Closed},
     link::Policy,

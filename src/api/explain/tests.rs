@@ -4,7 +4,8 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::{advice::advice, explanation, sentences};
 use crate::{
-    config::{Endpoint, parse_toml},
+    config::parse_toml,
+    endpoint::Endpoint,
     pool::{AttemptEnd, AttemptView, Explained, LinkView, Traffic},
 };
 use wskeeper_core::{

@@ -40,7 +40,7 @@ use super::{
     problem::Problem,
     query::Params,
 };
-use crate::{config, link::PooledStream};
+use crate::{endpoint::Endpoint, link::PooledStream};
 use wskeeper_core::close::MAX_REASON_BYTES;
 
 /// The longest that a send waits for room, and again for its state.
@@ -98,7 +98,7 @@ pub(super) async fn upgrade(
     Ok(response)
 }
 
-fn limits(endpoint: &config::Endpoint, envelope: bool) -> WebSocketConfig {
+fn limits(endpoint: &Endpoint, envelope: bool) -> WebSocketConfig {
     let longest = endpoint.link.outbox.max_message;
     // Base64 and escapes make an envelope longer than its message.
     let longest = if envelope { longest.saturating_mul(2).saturating_add(4096) } else { longest };

@@ -261,7 +261,7 @@ mod tests {
         let text = format!("[endpoints.e]\nurl = \"ws://127.0.0.1:1/\"\n{outbox}");
         let config = parse_toml(&text, "test.toml").unwrap().config;
         let families = Families::register(&prometheus::Registry::new(), false).unwrap();
-        Sends::new(Pool::start(Arc::new(config), Telling::new(families, None), 1).await, answers)
+        Sends::new(Pool::start(config.settings(), Telling::new(families, None), 1).await, answers)
     }
 
     fn request(bytes: usize, wanted: ReceiptState) -> Request {

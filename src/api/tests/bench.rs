@@ -27,7 +27,7 @@ use tokio_tungstenite::{
 
 use crate::{
     api::{Api, Listener, Planning, Reload, ReloadError},
-    config::{Listen, parse_toml},
+    config::{InForce, Listen, Loaded, parse_toml, plan},
     observe::{Families, Telling},
     pool::Pool,
 };
@@ -51,6 +51,7 @@ impl Reload for NoFile {
 /// A served API.
 pub(super) struct Bench {
     pub(super) pool: Pool,
+    config: InForce,
     pub(super) port: u16,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -62,14 +63,22 @@ impl Bench {
         let config = parse_toml(&format!("[api]\n{text}"), "test.toml").unwrap().config;
         let registry = Registry::new();
         let families = Families::register(&registry, false).unwrap();
-        let pool = Pool::start(Arc::new(config), Telling::new(Arc::clone(&families), None), 1).await;
+        let pool = Pool::start(config.settings(), Telling::new(Arc::clone(&families), None), 1).await;
         let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
         let Listener::Tcp(tcp) = &listener else { panic!("no TCP") };
         let port = tcp.local_addr().unwrap().port();
         let (stop, stopping) = watch::channel(false);
-        let api = Api { pool: pool.clone(), registry, families, reload: Arc::new(NoFile) };
+        let config = InForce::new(Arc::new(config));
+        let api = Api { pool: pool.clone(), config: config.clone(), registry, families, reload: Arc::new(NoFile) };
         let serving = tokio::spawn(api.serve(listener, stopping));
-        Self { pool, port, stop, serving }
+        Self { pool, config, port, stop, serving }
+    }
+
+    /// Follows another configuration.
+    pub(super) async fn apply(&self, loaded: Loaded) {
+        let plan = plan(&self.config.get(), loaded, self.pool.has_store());
+        self.pool.apply(plan.config.settings(), &|_, new| plan.follow(&new.name)).await.unwrap();
+        self.config.set(plan.config);
     }
 
     /// A connection that has said nothing.

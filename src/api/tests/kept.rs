@@ -90,7 +90,7 @@ async fn a_letter_that_is_refused_when_sent_again_stays() {
     let (bench, _refuses) = refused().await;
     bench.call("POST", "/v1/endpoints/feed/messages", "bad").await;
     let id = dead(&bench, 1).await["items"][0]["id"].as_str().unwrap().to_owned();
-    bench.pool.apply(parse_toml("", "test.toml").unwrap()).await.unwrap();
+    bench.apply(parse_toml("", "test.toml").unwrap()).await;
     let (status, problem) = bench.call("POST", &format!("{DEAD}/{id}/retry"), "").await;
     assert_eq!((status, &parsed(&problem)["type"]), (404, &json!("urn:wskeeper:problem:not-found")), "{problem}");
     dead(&bench, 1).await;
@@ -111,7 +111,7 @@ async fn orphans_are_listed_moved_and_discarded() {
         assert_eq!(bench.call("POST", "/v1/endpoints/gone/messages", body).await.0, 202);
     }
     assert_eq!(bench.json("/v1/orphans").await, json!({ "items": [], "next": null }));
-    bench.pool.apply(parse_toml(&durable(folder.path(), &["home"]), "test.toml").unwrap()).await.unwrap();
+    bench.apply(parse_toml(&durable(folder.path(), &["home"]), "test.toml").unwrap()).await;
     let orphans = bench.json("/v1/orphans").await;
     assert_eq!(orphans["items"], json!([{ "endpoint": "gone", "link": 0, "messages": 2, "bytes": 7 }]));
     let store = bench.json("/v1/store").await;
@@ -127,7 +127,7 @@ async fn orphans_are_listed_moved_and_discarded() {
     })
     .await;
     assert_eq!(bench.call("DELETE", "/v1/orphans/gone/0", "").await.0, 404);
-    bench.pool.apply(parse_toml(&durable(folder.path(), &[]), "test.toml").unwrap()).await.unwrap();
+    bench.apply(parse_toml(&durable(folder.path(), &[]), "test.toml").unwrap()).await;
     assert_eq!(bench.call("DELETE", "/v1/orphans/home/0", "").await, (200, "{\"messages\":2}".to_owned()));
     assert_eq!(bench.json("/v1/store").await["messages"], 0);
 }
@@ -177,7 +177,7 @@ async fn a_store_that_can_be_opened_again_gives_its_messages_to_links_that_run()
     let second = Bench::new(&text).await;
     assert_eq!(second.json("/v1/store").await["state"], "failed");
     lock.unlock().unwrap();
-    second.pool.apply(parse_toml(&text, "test.toml").unwrap()).await.unwrap();
+    second.apply(parse_toml(&text, "test.toml").unwrap()).await;
     assert_eq!(second.json("/v1/store").await["state"], "ok");
     until("the message at its link", async || {
         (second.json("/v1/links/disk/0").await["queuedMessages"] == 1).then_some(())

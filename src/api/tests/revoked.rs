@@ -44,7 +44,7 @@ async fn bench() -> (Bench, TempDir) {
 }
 
 async fn apply(bench: &Bench, text: &str) {
-    bench.pool.apply(parse_toml(&format!("[api]\n{text}"), "test.toml").unwrap()).await.unwrap();
+    bench.apply(parse_toml(&format!("[api]\n{text}"), "test.toml").unwrap()).await;
 }
 
 /// A stream that has begun to be answered.

@@ -8,7 +8,10 @@ use super::{
     item::Item,
     section::{Section, suggestion},
 };
-use crate::config::{Config, Listen, Scope, Token, template::Redaction};
+use crate::{
+    config::{Config, Listen, Scope, Token},
+    endpoint::template::Redaction,
+};
 
 /// What fits `sun_path` with its closing NUL.
 const MAX_SOCKET_PATH: usize = 107;
@@ -126,7 +129,7 @@ fn token(section: &Section<'_>) -> Option<Token> {
 }
 
 impl Item<'_> {
-    fn template_reference(&self) -> Option<crate::config::Template> {
+    fn template_reference(&self) -> Option<crate::endpoint::Template> {
         let template = self.template()?.with_redaction(Redaction::Literals);
         if !template.is_reference() {
             self.fault(

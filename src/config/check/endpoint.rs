@@ -6,13 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{item::Item, outcomes, request, section::Section};
-use crate::config::{
-    Endpoint,
-    table::{
+use crate::{
+    config::table::{
         endpoint::{ENDPOINT, OWN},
         kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
         value::Part,
     },
+    endpoint::Endpoint,
 };
 use wskeeper_core::{
     backoff::{LEAST, LEAST_STABLE},

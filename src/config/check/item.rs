@@ -12,10 +12,12 @@ use config::{Value, ValueKind};
 use humantime::DurationError;
 
 use super::section::{Report, suggestion};
-use crate::config::{
-    environment,
-    template::Template,
-    text::{self, NoDuration},
+use crate::{
+    config::{
+        environment,
+        text::{self, NoDuration},
+    },
+    endpoint::template::Template,
 };
 
 /// A value and its place.

@@ -9,14 +9,16 @@ use config::ValueKind;
 use http::{HeaderName, HeaderValue};
 
 use super::{item::Item, section::Section};
-use crate::config::{
-    Endpoint, FieldName, subprotocol,
-    table::{
+use crate::{
+    config::table::{
         kinds::{Over, Written},
         value::Part,
     },
-    template::{Redaction, Template},
-    url::Target,
+    endpoint::{
+        Endpoint, FieldName, subprotocol,
+        template::{Redaction, Template},
+        url::Target,
+    },
 };
 
 /// Headers that are no secret in themselves and help people when shown.

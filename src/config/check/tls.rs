@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use rustls::pki_types::ServerName;
 
 use super::{item::Item, request, section::Section};
-use crate::config::{
-    Endpoint,
-    table::{kinds::Over, value::Part},
+use crate::{
+    config::table::{kinds::Over, value::Part},
+    endpoint::Endpoint,
 };
 
 /// `cert`, which reads `key` with it.

@@ -12,7 +12,7 @@ use super::{
     daemon::DAEMON,
     endpoint::{ENDPOINT, OWN},
 };
-use crate::config::{Config, Endpoint};
+use crate::{config::Config, endpoint::Endpoint};
 
 const ANEW: &str = "WSKEEPER_WRITE_DOCS=1 cargo test --lib config";
 

@@ -7,9 +7,9 @@ use super::{
     kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
     none, table,
 };
-use crate::config::{
-    Endpoint,
-    check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
+use crate::{
+    config::check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
+    endpoint::Endpoint,
 };
 use wskeeper_core::outbox::{Delivery, OnFull, WhenDown};
 

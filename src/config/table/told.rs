@@ -6,7 +6,10 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::Shown;
-use crate::config::{FieldName, Listen, Template};
+use crate::{
+    config::Listen,
+    endpoint::{FieldName, Template},
+};
 use wskeeper_core::{
     outbox::Ack,
     outcome::{Match, Rule},

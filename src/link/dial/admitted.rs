@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Attempt, Progress, Setback};
 use crate::{
-    config::url::Target,
+    endpoint::url::Target,
     link::{Permit, race::Admitted},
 };
 use wskeeper_core::{

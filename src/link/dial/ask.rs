@@ -9,7 +9,7 @@ use http::{HeaderName, header};
 
 use super::Setback;
 use crate::{
-    config::{Endpoint, FieldName, Secret, subprotocol, template::Template, url::Target},
+    endpoint::{Endpoint, FieldName, Secret, subprotocol, template::Template, url::Target},
     link::{
         aside::Aside,
         upgrade::{UpgradeFault, Wish},

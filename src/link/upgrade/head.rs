@@ -12,7 +12,7 @@ use httparse::{ParserConfig, Status};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{UpgradeFault, Wish};
-use crate::config::Secret;
+use crate::endpoint::Secret;
 
 /// The head of an answer may have this many bytes, with all interim answers before it.
 const MOST_BYTES: usize = 16 << 10;

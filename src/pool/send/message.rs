@@ -6,7 +6,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use crate::{config::Endpoint, link, pool::slot::Slot, store::Record};
+use crate::{endpoint::Endpoint, link, pool::slot::Slot, store::Record};
 use wskeeper_core::{
     budget::Budget,
     message::{Extras, Message, MessageId, Payload},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::Endpoint,
+    endpoint::Endpoint,
     observer,
     pool::{Refused, Send, endpoints::Endpoints, runtime::EndpointRuntime, slot::Slot},
 };

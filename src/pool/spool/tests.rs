@@ -23,7 +23,7 @@ fn record(id: u128, bytes: usize, marked: bool) -> Box<Record> {
 
 async fn open(folder: &std::path::Path) -> Arc<Spool> {
     let spool = Spool::new(Receipts::new(10));
-    spool.open(&Storage { dir: folder.to_owned(), max_bytes: 1 << 20 }).await;
+    spool.open(Some(&store::Policy::new(folder, 1 << 20))).await;
     spool
 }
 

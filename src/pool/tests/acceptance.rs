@@ -53,7 +53,7 @@ async fn resting(storage: &str, outbox: &str) -> Pool {
     let text = format!("{storage}\n[endpoints.e]\nurl = 'ws://127.0.0.1:9/'\noutbox = {{ {outbox} }}");
     let config = config::parse_toml(&text, "test.toml").expect("the configuration is valid").config;
     let families = Families::register(&Registry::new(), false).expect("metrics register");
-    let pool = Pool::start(Arc::new(config), Telling::new(families, None), 1).await;
+    let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
     pool.command("e", 0, Verb::Pause).await.expect("the link obeys");
     pool
 }

@@ -12,7 +12,7 @@ async fn durable(folder: &std::path::Path) -> Pool {
     );
     let config = config::parse_toml(&text, "test.toml").expect("the configuration is valid").config;
     let families = Families::register(&Registry::new(), false).expect("metrics register");
-    Pool::start(Arc::new(config), Telling::new(families, None), 1).await
+    Pool::start(config.settings(), Telling::new(families, None), 1).await
 }
 
 #[tokio::test]

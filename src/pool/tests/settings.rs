@@ -116,7 +116,7 @@ async fn a_link_opens_with_every_setting_at_both_ends_of_what_it_may_be() {
                 panic!("{key} = {value} is refused, though its own hint says that it may be so");
             };
             let families = Families::register(&Registry::new(), false).expect("metrics register");
-            let pool = Pool::start(Arc::new(loaded.config), Telling::new(families, None), 1).await;
+            let pool = Pool::start(loaded.config.settings(), Telling::new(families, None), 1).await;
             opens(&pool, &format!("{key} = {value}")).await;
             tried.push((short.to_owned(), end));
         }

@@ -27,7 +27,7 @@ const DOWN: &str = r#"
 async fn pool(text: &str) -> Pool {
     let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
     let families = Families::register(&Registry::new(), false).expect("metrics register");
-    Pool::start(Arc::new(config), Telling::new(families, None), 1).await
+    Pool::start(config.settings(), Telling::new(families, None), 1).await
 }
 
 /// Whether the links of the first endpoint all rest like that.

@@ -115,7 +115,7 @@ impl Template {
     }
 
     /// The text between references, unescaped.
-    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(&**text),
             Part::Reference(_) => None,
@@ -123,7 +123,7 @@ impl Template {
     }
 
     /// The whole text, where there is nothing to evaluate.
-    pub(crate) fn as_literal(&self) -> Option<String> {
+    pub fn as_literal(&self) -> Option<String> {
         (!self.has_references()).then(|| self.literals().collect())
     }
 }
@@ -136,7 +136,7 @@ impl fmt::Debug for Template {
 
 /// A piece of a template.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(super) enum Part {
     /// As written, unescaped.
     Text(Box<str>),
     /// To be evaluated.
@@ -145,9 +145,9 @@ pub(crate) enum Part {
 
 /// `${KIND:NAME}`.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Reference {
+pub(super) struct Reference {
     /// With its `${` and `}`.
-    pub(crate) written: Box<str>,
+    pub(super) written: Box<str>,
     kind: ReferenceKind,
 }
 

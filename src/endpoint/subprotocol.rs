@@ -26,7 +26,7 @@ pub fn check<T: AsRef<str>>(protocols: &[T]) -> Result<(), SubprotocolFault> {
 }
 
 /// Whether every character may stand in a token.
-pub(crate) fn is_text(text: &str) -> bool {
+pub fn is_text(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte))
 }
 

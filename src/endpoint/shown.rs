@@ -11,7 +11,7 @@ const HIDDEN: &str = "***";
 const SCHEMES: [&str; 5] = ["Bearer ", "Basic ", "Token ", "Digest ", "ApiKey "];
 
 /// References as written, all other text hidden.
-pub(crate) fn literals(parts: &[Part]) -> String {
+pub(super) fn literals(parts: &[Part]) -> String {
     let mut shown = String::new();
     for part in parts {
         match part {
@@ -32,7 +32,7 @@ pub(crate) fn literals(parts: &[Part]) -> String {
 }
 
 /// A URL without userinfo, query and fragment.
-pub(crate) fn url(parts: &[Part]) -> String {
+pub(super) fn url(parts: &[Part]) -> String {
     // A reference may hold `/`, `?` and `@` of its own, so it is one piece here, never looked into.
     let pieces: Vec<Piece<'_>> = parts.iter().flat_map(pieces).collect();
     let end = pieces.iter().position(|piece| matches!(piece, Piece::Char('?' | '#'))).unwrap_or(pieces.len());

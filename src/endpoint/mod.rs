@@ -1,0 +1,102 @@
+//! An endpoint as a pool holds it: where its links lead, with what, and how they behave.
+//!
+//! Nothing here says how that is written down: whoever makes an [`Endpoint`] has read it from somewhere, or has it in code. What a
+//! reader would get wrong: secrets stay [`Template`]s, which are evaluated at each attempt and never shown.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use wskeeper_core::{inbox, link};
+
+pub use field::FieldName;
+pub use secret::Secret;
+pub use template::{Redaction, SecretError, Template, TemplateFault};
+
+mod field;
+pub mod file;
+mod secret;
+mod shown;
+pub mod subprotocol;
+pub mod template;
+pub mod url;
+
+/// `tls`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of certificate authorities trusted *instead of* the platform's; read at each attempt.
+    pub ca: Option<PathBuf>,
+    /// Client certificate chain and key, PEM; read at each attempt.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// The name to verify and send as SNI, where it is not the URL's host.
+    pub server_name: Option<String>,
+    /// Accept any certificate. For tests only.
+    pub insecure: bool,
+}
+
+/// `[endpoints.NAME]`
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The name.
+    pub name: Arc<str>,
+    /// `url` or `urls`; at least one.
+    pub urls: Vec<Template>,
+    /// Where each leads; `None` where something is left to be evaluated.
+    pub targets: Vec<Option<Arc<url::Target>>>,
+    /// How many links to hold.
+    pub links: u32,
+    /// Subprotocols offered, in order.
+    pub protocols: Vec<Template>,
+    /// A server that chooses none of them is accepted.
+    pub protocols_optional: bool,
+    /// Headers of the upgrade request.
+    pub headers: Vec<(FieldName, Template)>,
+    /// Redirects followed.
+    pub redirects: u32,
+    /// `tls`
+    pub tls: Tls,
+    /// Counts for `/readyz?links`.
+    pub critical: bool,
+    /// Links that must be ready then.
+    pub min_ready: u32,
+    /// `reconnect.on_clean_close`; its rows stand at the end of `link.outcomes`.
+    pub stay_closed: bool,
+    /// `connect_timeout`, `heartbeat`, `reconnect`, `outcomes`, `outbox`.
+    pub link: Arc<link::Policy>,
+    /// `inbox`
+    pub inbox: inbox::Policy,
+    /// How long receipts are kept after their end.
+    pub receipts_keep: Duration,
+}
+
+/// The defaults, with no URL yet.
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            name: "".into(),
+            urls: Vec::new(),
+            targets: Vec::new(),
+            links: 1,
+            protocols: Vec::new(),
+            protocols_optional: false,
+            headers: Vec::new(),
+            redirects: 0,
+            tls: Tls::default(),
+            critical: false,
+            min_ready: 1,
+            stay_closed: false,
+            link: Arc::default(),
+            inbox: inbox::Policy::default(),
+            receipts_keep: Duration::from_mins(10),
+        }
+    }
+}
+
+impl Endpoint {
+    /// A URL as people see it: as it is dialled where it is known, else with its references. Empty where there is none.
+    pub fn shown_url(&self, index: usize) -> Arc<str> {
+        match (self.targets.get(index), self.urls.get(index)) {
+            (Some(Some(target)), _) => Arc::clone(&target.shown),
+            (_, Some(template)) => template.shown().into(),
+            (_, None) => "".into(),
+        }
+    }
+}
