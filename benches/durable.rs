@@ -22,8 +22,8 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{runtime::Runtime, time::Instant};
-use wskeeper::store::{Op, Policy, Record, Store};
 use wskeeper_core::message::{MessageId, Payload};
+use wskeeper_link::store::{Op, Policy, Record, Store};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -150,7 +150,7 @@ impl Durable {
                     while !is_over.load(Ordering::Relaxed) {
                         store.write(message(next.fetch_add(1, Ordering::Relaxed))).await?;
                     }
-                    Ok::<_, wskeeper::store::WriteError>(())
+                    Ok::<_, wskeeper_link::store::WriteError>(())
                 })
             })
             .collect();

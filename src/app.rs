@@ -13,19 +13,24 @@ use std::{
 use prometheus::Registry;
 use tokio::{sync::watch, time::Instant};
 
-use crate::clock::Moment;
 use crate::{
     api::{Api, ListenError, Listener},
     config::{Config, Fingerprint, InForce, Sources},
     observe::{Exporter, Families, Telling},
-    pool::{Left, Pool},
-    process::{files, notify::Notify, pace, passed::Passed, signals::Signals},
+    process::{files, notify::Notify, passed::Passed, signals::Signals},
 };
 use notifier::Notifier;
 use reload::Reloader;
+use wskeeper_link::clock::Moment;
+use wskeeper_link::{
+    pace,
+    pool::{Left, Pool},
+};
 
 mod notifier;
 mod reload;
+#[cfg(test)]
+mod settings;
 #[cfg(debug_assertions)]
 mod wedge;
 

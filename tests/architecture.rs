@@ -10,22 +10,38 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Rooms by layer. Those of layer 2 are strangers to each other, as all rooms of one layer are.
-const LAYERS: &[(&str, u8)] = &[
-    ("clock", 0),
-    ("observer", 0),
-    ("client", 1),
-    ("config", 1),
-    ("link", 2),
-    ("hub", 2),
-    ("observe", 2),
-    ("process", 2),
-    ("store", 2),
-    ("pool", 3),
-    ("api", 4),
-    ("app", 5),
-    ("cli", 6),
+/// The rooms of a package by layer. Rooms of one layer are strangers to each other.
+struct Package {
+    root: &'static str,
+    layers: &'static [(&'static str, u8)],
+}
+
+const PACKAGES: [Package; 2] = [
+    Package {
+        root: "src",
+        layers: &[("client", 1), ("config", 1), ("observe", 2), ("process", 2), ("api", 3), ("app", 4), ("cli", 5)],
+    },
+    Package {
+        root: "src/link",
+        layers: &[
+            ("clock", 0),
+            ("observer", 0),
+            ("pace", 0),
+            ("endpoint", 1),
+            ("link", 2),
+            ("hub", 2),
+            ("store", 2),
+            ("pool", 3),
+        ],
+    },
 ];
+/// Packages below the daemon's own.
+const BELOW: [&str; 2] = ["src/core", "src/link"];
+/// Folders of a package that use it from outside.
+const OUTSIDE: [&str; 2] = ["examples", "tests"];
+/// What a program that embeds links must not have to build.
+const DAEMON: [&str; 9] =
+    ["wskeeper", "axum", "clap", "config", "hyper", "hyper-util", "prometheus", "tower", "tracing-subscriber"];
 /// What the core must not know.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -57,20 +73,32 @@ const MAX_LINES: usize = 500;
 
 #[test]
 fn a_room_names_rooms_of_lower_layers_only() {
-    let layers: BTreeMap<&str, u8> = LAYERS.iter().copied().collect();
     let mut faults = Vec::new();
-    for (path, text) in sources("src").into_iter().filter(|(path, _)| !path.starts_with("src/core")) {
-        let Some((room, layer)) = room_of(&path).and_then(|room| Some((room.clone(), *layers.get(room.as_str())?)))
-        else {
-            assert!(is_root(&path), "{} is in no room that LAYERS knows", path.display());
-            continue;
+    for Package { root, layers } in PACKAGES {
+        let layers: BTreeMap<&str, u8> = layers.iter().copied().collect();
+        let sources = sources(root);
+        // What only its tests compile is no room of it, and stands on all.
+        let lib = sources.iter().filter(|(path, _)| *path == Path::new(root).join("lib.rs")).cloned();
+        let aside =
+            [modules_for_tests(&lib.collect::<Vec<_>>()), OUTSIDE.map(|name| Path::new(root).join(name)).into()];
+        let is_other = |path: &Path| {
+            BELOW.iter().any(|below| *below != root && path.starts_with(below))
+                || aside.iter().flatten().any(|other| path.starts_with(other))
         };
-        for (number, named) in rooms_named(&text) {
-            match layers.get(named.as_str()) {
-                None => {}
-                Some(other) if named == room || *other < layer => {}
-                Some(other) => {
-                    faults.push(format!("{}:{number}: {room} (L{layer}) names {named} (L{other})", path.display()));
+        for (path, text) in sources.into_iter().filter(|(path, _)| !is_other(path)) {
+            let Some((room, layer)) =
+                room_of(root, &path).and_then(|room| Some((room.clone(), *layers.get(room.as_str())?)))
+            else {
+                assert!(is_root(root, &path), "{} is in no room that PACKAGES knows", path.display());
+                continue;
+            };
+            for (number, named) in rooms_named(&text) {
+                match layers.get(named.as_str()) {
+                    None => {}
+                    Some(other) if named == room || *other < layer => {}
+                    Some(other) => {
+                        faults.push(format!("{}:{number}: {room} (L{layer}) names {named} (L{other})", path.display()));
+                    }
                 }
             }
         }
@@ -99,6 +127,22 @@ fn the_core_is_pure() {
     let named: Vec<&str> = named.lines().filter_map(|line| Some(line.split_once(" =")?.0)).collect();
     assert_eq!(named, CORE_CRATES);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn links_bring_nothing_of_a_daemon() {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let packages: Vec<(&str, Vec<&str>)> = lock.split("[[package]]").filter_map(locked).collect();
+    let (mut brought, mut next) = (Vec::new(), vec!["wskeeper-link"]);
+    while let Some(name) = next.pop() {
+        if !brought.contains(&name) {
+            brought.push(name);
+            next.extend(packages.iter().filter(|(package, _)| *package == name).flat_map(|(_, needs)| needs));
+        }
+    }
+    assert!(brought.contains(&"tungstenite") && brought.contains(&"rustls"), "{brought:?}");
+    let faults: Vec<&&str> = DAEMON.iter().filter(|name| brought.contains(name)).collect();
+    assert!(faults.is_empty(), "wskeeper-link brings {faults:?}: cargo tree -p wskeeper-link -i NAME");
 }
 
 #[test]
@@ -166,7 +210,15 @@ fn sources(root: &str) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// The files of modules that only tests compile: `#[cfg(test)]` and then `mod name;`.
+/// A package of the lock file and those that it needs, for tests too.
+fn locked(section: &str) -> Option<(&str, Vec<&str>)> {
+    let name = section.split_once("name = \"")?.1.split('"').next()?;
+    let needs =
+        section.split_once("dependencies = [").map_or("", |(_, rest)| rest.split(']').next().unwrap_or_default());
+    let needs = needs.lines().filter_map(|line| line.trim().strip_prefix('"')?.split([' ', '"']).next());
+    Some((name, needs.collect()))
+}
+
 /// Shell scripts, and what they source.
 fn scripts() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -201,6 +253,7 @@ fn early_readers(path: &Path, text: &str) -> Vec<String> {
     early.map(|(number, line)| format!("{}:{}: {}", path.display(), number + 1, line.trim())).collect()
 }
 
+/// The files of modules that only tests compile: `#[cfg(test)]` and then `mod name;`.
 fn modules_for_tests(files: &[(PathBuf, String)]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (path, text) in files {
@@ -218,13 +271,13 @@ fn modules_for_tests(files: &[(PathBuf, String)]) -> Vec<PathBuf> {
     found
 }
 
-fn room_of(path: &Path) -> Option<String> {
-    let first = path.strip_prefix("src").ok()?.components().next()?;
+fn room_of(root: &str, path: &Path) -> Option<String> {
+    let first = path.strip_prefix(root).ok()?.components().next()?;
     Some(Path::new(first.as_os_str()).file_stem()?.to_string_lossy().into_owned())
 }
 
-fn is_root(path: &Path) -> bool {
-    ["src/lib.rs", "src/main.rs"].iter().any(|root| path == Path::new(root))
+fn is_root(root: &str, path: &Path) -> bool {
+    ["lib.rs", "main.rs"].iter().any(|file| path == Path::new(root).join(file))
 }
 
 /// The rooms that the text names by `crate::…`, with the line; also those of a tree of imports.

@@ -323,7 +323,7 @@ fn the_environment_wins_and_finds_names_whatever_their_case() {
     assert_eq!((trades.links, trades.critical, config.endpoints.len()), (4, true, 2));
     assert!((trades.link.backoff.multiplier - 1.5).abs() < f64::EPSILON);
     assert_eq!(trades.headers[0].1.source(), "123");
-    assert_eq!(trades.protocols.iter().map(wskeeper::endpoint::Template::source).collect::<Vec<_>>(), ["a", "B"]);
+    assert_eq!(trades.protocols.iter().map(wskeeper_link::endpoint::Template::source).collect::<Vec<_>>(), ["a", "B"]);
     assert_eq!(trades.link.outbox.on_full, OnFull::Wait);
     assert_eq!(config.api.max_body, 1024);
 }

@@ -1,10 +1,8 @@
 //! Whatever stands in a configuration, loading it gives a `Config` or faults, and never a panic.
 
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use wskeeper::{
-    config::{parse_json, parse_toml, parse_yaml},
-    endpoint::url::Target,
-};
+use wskeeper::config::{parse_json, parse_toml, parse_yaml};
+use wskeeper_link::endpoint::url::Target;
 
 const WHOLE: &str = include_str!("../config/wskeeper.toml");
 

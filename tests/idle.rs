@@ -21,8 +21,8 @@ use tokio::net::TcpStream;
 use wskeeper::{
     config,
     observe::{Families, Telling, render},
-    pool::{Follow, Pool},
 };
+use wskeeper_link::pool::{Follow, Pool};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

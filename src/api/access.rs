@@ -20,10 +20,8 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use super::{Shared, body, browser, openapi, page, problem::Problem, tokens::Ruling, wire};
-use crate::{
-    config::{Api, Scope},
-    endpoint::Secret,
-};
+use crate::config::{Api, Scope};
+use wskeeper_link::endpoint::Secret;
 
 /// Without tokens, everyone may do everything.
 static ALL: LazyLock<Arc<[Scope]>> = LazyLock::new(|| [Scope::Read, Scope::Send, Scope::Admin].into());

@@ -23,11 +23,9 @@ use super::{
     problem::{Problem, unbuffered},
     query::Params,
 };
-use crate::{
-    config::text,
-    pool::{Pool, Send, Stop},
-};
+use crate::config::text;
 use wskeeper_core::{budget::Rank, receipt::Receipt};
+use wskeeper_link::pool::{Pool, Send, Stop};
 
 /// Lines of a batch that are offered together, at most: they share a question to their link, and a sync of the store.
 const CHUNK: usize = 256;

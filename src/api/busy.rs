@@ -19,8 +19,8 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
-use crate::clock::Moment;
 use wskeeper_core::budget::{Budget, Lease, Rank};
+use wskeeper_link::clock::Moment;
 
 /// What an answer hands over at a time.
 const PIECE: usize = 16 << 10;

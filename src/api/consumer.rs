@@ -17,7 +17,7 @@ use super::{
     query::Params,
     wire,
 };
-use crate::{
+use wskeeper_link::{
     hub::{Arrived, Entry, From, Item, Next, Reader, Stretch},
     pool::Pool,
 };

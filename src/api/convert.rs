@@ -9,16 +9,16 @@ use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::wire;
-use crate::{
-    config::{Change, Plan},
-    hub::{Entry, Item},
-    pool::{DeadLetter, HistoryEntry, LinkView, Orphans},
-};
+use crate::config::{Change, Plan};
 use wskeeper_core::{
     close::Closed,
     event::Timings,
     message::{Kind, Payload},
     receipt::{EndReason, Receipt},
+};
+use wskeeper_link::{
+    hub::{Entry, Item},
+    pool::{DeadLetter, HistoryEntry, LinkView, Orphans},
 };
 
 pub(super) use endpoint::endpoint;

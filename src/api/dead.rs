@@ -20,8 +20,8 @@ use super::{
     query::Params,
     wire,
 };
-use crate::pool::DeadLetter;
 use wskeeper_core::message::MessageId;
+use wskeeper_link::pool::DeadLetter;
 
 /// `GET /v1/dead-letters`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/dead-letters", tag = "messages", operation_id = "deadLetters",

@@ -24,7 +24,7 @@ use super::{
     query::Params,
     stopped, wire,
 };
-use crate::link::{Direction, FrameKind, Looker, Sight, Tapped};
+use wskeeper_link::link::{Direction, FrameKind, Looker, Sight, Tapped};
 
 /// `GET /v1/endpoints/{name}/frames`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/frames", tag = "events", operation_id = "frames",

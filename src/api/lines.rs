@@ -7,8 +7,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{json::BOM, problem::Problem};
-use crate::clock::Moment;
 use wskeeper_core::budget::Lease;
+use wskeeper_link::clock::Moment;
 
 /// What has arrived of a line is counted from here on.
 const SMALL: usize = 16 << 10;

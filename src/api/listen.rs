@@ -17,9 +17,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::{
     config::{self, Listen},
-    link::limit_unacknowledged,
     process::passed::Passed,
 };
+use wskeeper_link::link::limit_unacknowledged;
 
 /// A client that has said nothing for this long is probed.
 const PROBE: Duration = Duration::from_mins(1);

@@ -23,13 +23,13 @@ use super::{
     problem::{Problem, answer, in_json},
     query::Params,
 };
-use crate::clock::Moment;
-use crate::pool::{Pool, Send};
 use wskeeper_core::{
     link,
     message::{Kind, MessageId, Payload},
     receipt::{Receipt, State as ReceiptState},
 };
+use wskeeper_link::clock::Moment;
+use wskeeper_link::pool::{Pool, Send};
 
 /// How long a caller waits who names no timeout, and at most.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);

@@ -20,8 +20,8 @@ use tokio::{sync::oneshot, time::Instant};
 #[cfg(test)]
 use super::wire;
 use super::{Shared, problem::Problem};
-use crate::clock::Moment;
 use wskeeper_core::budget::{Budget, Lease, Rank};
+use wskeeper_link::clock::Moment;
 
 /// How long a text serves that took the processor as long as this; another is made anew.
 const FRESH: Duration = Duration::from_secs(1);

@@ -51,15 +51,14 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     config::InForce,
-    link::json,
     observe::{self, Families},
-    pool::Pool,
     process::logging,
 };
 use metrics::Scribe;
 use places::Places;
 use serve::House;
 use tokens::Keys;
+use wskeeper_link::{link::json, pool::Pool};
 
 pub use listen::{ListenError, Listener, SocketFile};
 pub use problem::Problem;

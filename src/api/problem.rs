@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{convert, wire};
-use crate::pool::{CommandError, OrphanError, Refused};
 use wskeeper_core::receipt::Receipt;
+use wskeeper_link::pool::{CommandError, OrphanError, Refused};
 
 /// Before a problem's name in its `type`.
 pub(super) const TYPE: &str = "urn:wskeeper:problem:";

@@ -12,10 +12,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{
-    config::{Config, InForce, Token},
-    endpoint::Secret,
-};
+use crate::config::{Config, InForce, Token};
+use wskeeper_link::endpoint::Secret;
 
 /// How long a secret counts without being read again.
 const FRESH: Duration = Duration::from_millis(500);

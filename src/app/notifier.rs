@@ -5,7 +5,7 @@
 //!                            └─ STATUS=…, WATCHDOG=1 ──┘
 //! ```
 //! What a reader would get wrong: `WATCHDOG=1` is not a sign that time passes. It is sent after a look at every link and a
-//! round trip through some of their tasks ([`crate::pool::Watchdog`]), and not at all where that look finds a fault.
+//! round trip through some of their tasks ([`wskeeper_link::pool::Watchdog`]), and not at all where that look finds a fault.
 
 use std::{
     future::Future,
@@ -15,10 +15,10 @@ use std::{
 
 use crate::{
     api::Planned,
-    pool::Pool,
     process::notify::{Notify, State},
 };
 use wskeeper_core::phase::Phase;
+use wskeeper_link::pool::Pool;
 
 /// The status is brought up to date this often, where it has changed.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -17,8 +17,8 @@ use crate::{
     api::{Planned, Planning, Reload, ReloadError},
     config::{self, Action, Config, Fingerprint, InForce, Loaded, Plan, Sources, watch::Watch},
     observe::Families,
-    pool::{Draining, Pool},
 };
+use wskeeper_link::pool::{Draining, Pool};
 
 /// Who asks for a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::pool::Pool;
+use wskeeper_link::pool::Pool;
 
 /// Waits for the signal from now on.
 pub(super) fn listen(pool: Pool) {

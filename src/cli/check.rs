@@ -8,8 +8,8 @@ use super::{
 use crate::{
     app,
     config::{self, Config, Faults, Listen},
-    endpoint::Template,
 };
+use wskeeper_link::endpoint::Template;
 
 /// Validates; nothing is connected, opened or evaluated.
 pub(super) fn run(args: &args::Check, output: &Output) -> Result<(), Failure> {

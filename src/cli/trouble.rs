@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn no_route_that_the_daemon_names_in_a_refusal_reaches_a_person_at_the_command_line() {
         let mut found = Vec::new();
-        for room in ["api", "pool", "store"] {
+        for room in ["api", "link/pool", "link/store"] {
             sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), &mut found);
         }
         let mut routes = 0;

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::clock::Moment;
+use wskeeper_link::clock::Moment;
 
 const REQUEST: &str = "POST /path?a=b HTTP/1.1\r\nhost: here\r\ncontent-length: 5\r\n\r\nhello";
 

@@ -7,7 +7,7 @@ use super::{
     Config,
     table::{Reload, daemon::DAEMON, endpoint},
 };
-use crate::endpoint::Endpoint;
+use wskeeper_link::endpoint::Endpoint;
 
 /// Which keys outside of `[endpoints]` changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,11 +13,11 @@ use std::{
 
 use ::config::FileFormat;
 
-use crate::{
+use wskeeper_core::admission;
+use wskeeper_link::{
     endpoint::{Endpoint, Template},
     pool, store,
 };
-use wskeeper_core::admission;
 
 pub use check::keys;
 pub use emptied::emptied;

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Config, Loaded, diff};
-use crate::{endpoint::Endpoint, pool::Follow};
+use wskeeper_link::{endpoint::Endpoint, pool::Follow};
 
 /// What becomes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

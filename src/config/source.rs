@@ -13,7 +13,7 @@ use std::{
 use config::{ConfigError, File, FileFormat, Map, Source as _, Value, ValueKind};
 
 use super::{fault::Fault, place};
-use crate::endpoint::file;
+use wskeeper_link::endpoint::file;
 
 /// The largest configuration file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;

@@ -11,8 +11,8 @@ use super::{
     families::{Families, whole},
     series::Taken,
 };
-use crate::observer::{EndpointGauges, EndpointObserver, Refused};
 use wskeeper_core::{event::Certificates, outbox::Refusal};
+use wskeeper_link::observer::{EndpointGauges, EndpointObserver, Refused};
 
 /// What an endpoint counts once, however many links it holds.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use prometheus::{
 };
 
 use super::{endpoint::EndpointMetrics, handles::LinkMetrics};
-use crate::observer::StoreGauges;
 use wskeeper_core::clock;
+use wskeeper_link::observer::StoreGauges;
 
 const NAMESPACE: &str = "wskeeper";
 /// 5 ms to 30 s: a dial, TLS included.

@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{Families, Spans};
-use crate::observer::{Attempt, EndpointObserver, LinkObserver, Observer, StoreGauges};
 use wskeeper_core::event::{Event, LinkId};
+use wskeeper_link::observer::{Attempt, EndpointObserver, LinkObserver, Observer, StoreGauges};
 
 /// The daemon's observer of its pool.
 #[derive(Debug)]

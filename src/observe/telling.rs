@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::handles::LinkMetrics;
-use crate::observer::LinkObserver;
 use wskeeper_core::{
     close::Closed,
     event::{DialFailure, Established, Event, LinkId, Timings},
@@ -18,6 +17,7 @@ use wskeeper_core::{
     receipt::{EndReason, State},
     run::Run,
 };
+use wskeeper_link::observer::LinkObserver;
 
 #[deny(clippy::missing_trait_methods, reason = "each is to be told")]
 impl LinkObserver for LinkMetrics {

@@ -8,7 +8,6 @@ use std::{
 use prometheus::Registry;
 
 use super::*;
-use crate::observer::{EndpointGauges, EndpointObserver as _, LinkObserver as _, Refused};
 use wskeeper_core::{
     close::{Cause, Closed},
     event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
@@ -17,6 +16,7 @@ use wskeeper_core::{
     phase::{Phase, Reason},
     receipt::{EndReason, State},
 };
+use wskeeper_link::observer::{EndpointGauges, EndpointObserver as _, LinkObserver as _, Refused};
 
 mod lines;
 mod reference;

@@ -53,6 +53,8 @@ pub enum Error {
     Thread(io::Error),
 }
 
+/// Rooms of `wskeeper-link` that filters may name as rooms of the daemon, `wskeeper::pool=debug`.
+const ROOMS_OF_LINK: [&str; 4] = ["hub", "link", "pool", "store"];
 /// The lines of this process.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 /// At the end, a reader that reads nothing for so long is not waited for.
@@ -79,7 +81,7 @@ pub fn start(log: &Log) -> Result<Logging, Error> {
         Ok(filter) if !filter.is_empty() => (FILTER_VARIABLE, filter),
         Ok(_) | Err(_) => ("log.level", log.level.clone()),
     };
-    let filter = log_filter(&filter).map_err(|error| Error::Filter { place, filter, error })?;
+    let filter = log_filter(&by_package(&filter)).map_err(|error| Error::Filter { place, filter, error })?;
     let wanted = chosen(log.format, env::var_os("JOURNAL_STREAM").is_some(), io::stderr().is_terminal());
     let queue = Arc::<Queue>::default();
     let (output, sink, warning) = output(wanted, &queue);
@@ -94,6 +96,17 @@ pub fn start(log: &Log) -> Result<Logging, Error> {
         tracing::warn!(error, "the journal cannot be reached, logging to stderr");
     }
     Ok(Logging(()))
+}
+
+/// The filter with rooms that are in a package of their own named as the code names them.
+fn by_package(filter: &str) -> String {
+    let directive = |directive: &str| {
+        let rest = directive.trim().strip_prefix("wskeeper::");
+        let moved =
+            rest.filter(|rest| rest.split(['=', ':', '[']).next().is_some_and(|room| ROOMS_OF_LINK.contains(&room)));
+        moved.map_or_else(|| directive.to_owned(), |rest| format!("wskeeper_link::{rest}"))
+    };
+    filter.split(',').map(directive).collect::<Vec<_>>().join(",")
 }
 
 /// Lines that were dropped because the log was not read.
@@ -282,6 +295,22 @@ mod tests {
         assert_eq!(line["endpoint"], "trades");
         assert_eq!(line["link"], 1);
         assert!(line["timestamp"].is_string() && line["target"].is_string());
+    }
+
+    #[test]
+    fn a_filter_finds_the_rooms_of_all_packages() {
+        let debug = |filter: &str, target: &str| {
+            log_filter(&by_package(filter)).unwrap().would_enable(target, &tracing::Level::DEBUG)
+        };
+        assert!(
+            debug("info,wskeeper=debug", "wskeeper::observe") && debug("wskeeper=debug", "wskeeper_link::pool::spool")
+        );
+        assert!(debug("info, wskeeper::pool=debug", "wskeeper_link::pool::spool"));
+        assert!(debug("wskeeper::store::writer=debug,warn", "wskeeper_link::store::writer"));
+        assert!(debug("wskeeper::link=trace", "wskeeper_link::link::dial"));
+        assert!(!debug("info,wskeeper::pool=debug", "wskeeper_link::store::writer"));
+        assert!(debug("info,wskeeper::observe=debug", "wskeeper::observe::telling"));
+        assert!(!debug("info,wskeeper::observe=debug", "wskeeper_link::pool"));
     }
 
     #[test]

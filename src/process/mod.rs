@@ -3,6 +3,5 @@
 pub mod files;
 pub mod logging;
 pub mod notify;
-pub mod pace;
 pub mod passed;
 pub mod signals;

@@ -5,11 +5,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use prometheus::Registry;
-use wskeeper::{
-    observe::Families,
-    observer::{EndpointGauges, EndpointObserver as _},
-};
+use wskeeper::observe::Families;
 use wskeeper_core::event::Certificates;
+use wskeeper_link::observer::{EndpointGauges, EndpointObserver as _};
 
 use crate::files::{Board, boards, metrics_in, names_in, read, rules, selectors_in};
 

@@ -3,11 +3,9 @@
 //! The configuration is shown as its table of keys says.
 
 use super::super::wire;
-use crate::{
-    config,
-    pool::{EndpointView, Totals},
-};
+use crate::config;
 use wskeeper_core::phase::Phase;
+use wskeeper_link::pool::{EndpointView, Totals};
 
 pub(in crate::api) fn endpoint(view: &EndpointView) -> wire::Endpoint {
     wire::Endpoint {

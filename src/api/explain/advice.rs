@@ -9,12 +9,12 @@ use super::{
     ends::{about_end, is_of_the_server},
     open,
 };
-use crate::{
+use crate::observe::words;
+use wskeeper_core::phase::{Phase, Reason};
+use wskeeper_link::{
     endpoint::Endpoint,
-    observe::words,
     pool::{LinkView, StandingView},
 };
-use wskeeper_core::phase::{Phase, Reason};
 
 /// Sentences, the most likely help first.
 pub(super) fn advice(view: &LinkView, config: &Endpoint, standing: Option<&StandingView>) -> Vec<String> {

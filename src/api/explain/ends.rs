@@ -3,15 +3,15 @@
 //! What a reader would get wrong: a sentence is said only where it is known to be true. What is not known (whether the last
 //! connection carried a message, say) is not claimed, and what comforts ("it dials again by itself") is not said of what repeats.
 
-use crate::{
+use crate::observe::words;
+use wskeeper_core::close::{Cause, Closed};
+use wskeeper_link::{
     endpoint::{Endpoint, Template},
     link::{
         RedirectTrouble, TlsTrouble, UpgradeTrouble, lacked_room, lacks_certificate, redirected_to, timed_out, was_read,
     },
-    observe::words,
     pool::LinkView,
 };
-use wskeeper_core::close::{Cause, Closed};
 
 /// So many ends of one kind in a row are no accident.
 pub(super) const REPEATED: u32 = 3;

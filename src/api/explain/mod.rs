@@ -27,7 +27,7 @@ use super::{
     problem::{Problem, answer},
     wire,
 };
-use crate::{
+use wskeeper_link::{
     endpoint::Endpoint,
     pool::{AttemptEnd, AttemptView, Explained, LinkView, StandingView},
 };

@@ -7,12 +7,13 @@
 use std::time::SystemTime;
 
 use super::{advice::about_pings, ends};
-use crate::{api::wire, endpoint::Endpoint, observe::words, pool::LinkView};
+use crate::{api::wire, observe::words};
 use wskeeper_core::{
     close::{Cause, Closed},
     link::Policy,
     outbox::Delivery,
 };
+use wskeeper_link::{endpoint::Endpoint, pool::LinkView};
 
 /// Twice may be chance, but costs little to be told.
 const NOT_CHANCE: u32 = 2;

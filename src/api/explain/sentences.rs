@@ -3,15 +3,17 @@
 use super::open;
 use crate::{
     api::wire,
-    link::{lacked_room, was_read},
     observe::{visible, words},
-    pool::LinkView,
 };
 use wskeeper_core::{
     close::{Cause, Closed},
     link::Policy,
     outcome::Action,
     phase::{Phase, Reason},
+};
+use wskeeper_link::{
+    link::{lacked_room, was_read},
+    pool::LinkView,
 };
 
 /// `phaseReason` in plain words.

@@ -3,15 +3,15 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{advice::advice, explanation, sentences};
-use crate::{
-    config::parse_toml,
-    endpoint::Endpoint,
-    pool::{AttemptEnd, AttemptView, Explained, LinkView, Traffic},
-};
+use crate::config::parse_toml;
 use wskeeper_core::{
     close::{Cause, Closed},
     outcome::Row,
     phase::{Phase, ReadyState, Reason},
+};
+use wskeeper_link::{
+    endpoint::Endpoint,
+    pool::{AttemptEnd, AttemptView, Explained, LinkView, Traffic},
 };
 
 fn config(keys: &str) -> Endpoint {

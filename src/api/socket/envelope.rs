@@ -9,8 +9,9 @@ use super::{
     super::{json, messages, problem::Problem},
     sends::Request,
 };
-use crate::{config::text, pool::Send};
+use crate::config::text;
 use wskeeper_core::{message::Payload, receipt::State as ReceiptState};
+use wskeeper_link::pool::Send;
 
 /// The longest `ref`, as JSON: it is kept until the answer.
 const REF_MAX: usize = 1024;

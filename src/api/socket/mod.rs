@@ -40,8 +40,8 @@ use super::{
     problem::Problem,
     query::Params,
 };
-use crate::{endpoint::Endpoint, link::PooledStream};
 use wskeeper_core::close::MAX_REASON_BYTES;
+use wskeeper_link::{endpoint::Endpoint, link::PooledStream};
 
 /// The longest that a send waits for room, and again for its state.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -22,8 +22,8 @@ use super::{
     super::{convert, messages::look_at_wait, problem::Problem},
     PATIENCE,
 };
-use crate::pool::{Pool, Refused, Send, Stop};
 use wskeeper_core::receipt::{Receipt, State as ReceiptState};
+use wskeeper_link::pool::{Pool, Refused, Send, Stop};
 
 /// Messages of one connection that wait for their turn, and their bytes.
 const AHEAD: usize = 64;

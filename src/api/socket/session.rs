@@ -29,20 +29,17 @@ use super::{
     sends::{Request, Sends},
     stopping,
 };
-use crate::clock::Moment;
-use crate::{
-    api::{
-        access::Pass,
-        consumer::{Consumer, PAUSE, Told, frames_length, length},
-        convert, stopped,
-    },
-    pool::Send,
+use crate::api::{
+    access::Pass,
+    consumer::{Consumer, PAUSE, Told, frames_length, length},
+    convert, stopped,
 };
 use wskeeper_core::{
     budget::{Budget, Lease, Rank},
     message::Payload,
     receipt::State as ReceiptState,
 };
+use wskeeper_link::{clock::Moment, pool::Send};
 
 /// A client from whom nothing is heard is pinged this often.
 const PING: Duration = Duration::from_secs(30);

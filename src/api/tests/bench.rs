@@ -29,8 +29,8 @@ use crate::{
     api::{Api, Listener, Planning, Reload, ReloadError},
     config::{InForce, Listen, Loaded, parse_toml, plan},
     observe::{Families, Telling},
-    pool::Pool,
 };
+use wskeeper_link::pool::Pool;
 
 /// How long a test waits for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

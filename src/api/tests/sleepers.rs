@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::bench::{Bench, PATIENCE, echo, until};
-use crate::pool::Send;
 use wskeeper_core::message::Payload;
+use wskeeper_link::pool::Send;
 
 /// Sends so much that no socket can hold it, and waits until it has come back.
 async fn flood(bench: &Bench, messages: usize) {

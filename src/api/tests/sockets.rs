@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::bench::{Bench, PATIENCE, echo, until};
-use crate::hub::{From, Item, Next};
 use wskeeper_core::{link::Verb, phase::Phase};
+use wskeeper_link::hub::{From, Item, Next};
 
 const PATH: &str = "/v1/endpoints/feed/ws";
 const ENVELOPE: Option<&str> = Some("wskeeper.v1.json");

@@ -30,7 +30,7 @@ use super::{
     Closing, Faults, Refusal, Shared,
     fact::{Fact, What},
 };
-use crate::clock::Moment;
+use wskeeper_link::clock::Moment;
 
 /// A client that does not finish its upgrade, or its closing handshake, is let go after this.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,10 +8,8 @@ use super::{
     item::Item,
     section::{Section, suggestion},
 };
-use crate::{
-    config::{Config, Listen, Scope, Token},
-    endpoint::template::Redaction,
-};
+use crate::config::{Config, Listen, Scope, Token};
+use wskeeper_link::endpoint::template::Redaction;
 
 /// What fits `sun_path` with its closing NUL.
 const MAX_SOCKET_PATH: usize = 107;
@@ -129,7 +127,7 @@ fn token(section: &Section<'_>) -> Option<Token> {
 }
 
 impl Item<'_> {
-    fn template_reference(&self) -> Option<crate::endpoint::Template> {
+    fn template_reference(&self) -> Option<wskeeper_link::endpoint::Template> {
         let template = self.template()?.with_redaction(Redaction::Literals);
         if !template.is_reference() {
             self.fault(

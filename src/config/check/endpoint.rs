@@ -6,13 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{item::Item, outcomes, request, section::Section};
-use crate::{
-    config::table::{
-        endpoint::{ENDPOINT, OWN},
-        kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
-        value::Part,
-    },
-    endpoint::Endpoint,
+use crate::config::table::{
+    endpoint::{ENDPOINT, OWN},
+    kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
+    value::Part,
 };
 use wskeeper_core::{
     backoff::{LEAST, LEAST_STABLE},
@@ -20,6 +17,7 @@ use wskeeper_core::{
     link,
     outbox::{self, Ack, Delivery},
 };
+use wskeeper_link::endpoint::Endpoint;
 
 /// The longest name of an endpoint, in bytes.
 const MAX_NAME: usize = 64;

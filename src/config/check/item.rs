@@ -12,13 +12,11 @@ use config::{Value, ValueKind};
 use humantime::DurationError;
 
 use super::section::{Report, suggestion};
-use crate::{
-    config::{
-        environment,
-        text::{self, NoDuration},
-    },
-    endpoint::template::Template,
+use crate::config::{
+    environment,
+    text::{self, NoDuration},
 };
+use wskeeper_link::endpoint::template::Template;
 
 /// A value and its place.
 #[derive(Debug, Clone)]

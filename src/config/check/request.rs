@@ -9,16 +9,14 @@ use config::ValueKind;
 use http::{HeaderName, HeaderValue};
 
 use super::{item::Item, section::Section};
-use crate::{
-    config::table::{
-        kinds::{Over, Written},
-        value::Part,
-    },
-    endpoint::{
-        Endpoint, FieldName, subprotocol,
-        template::{Redaction, Template},
-        url::Target,
-    },
+use crate::config::table::{
+    kinds::{Over, Written},
+    value::Part,
+};
+use wskeeper_link::endpoint::{
+    Endpoint, FieldName, subprotocol,
+    template::{Redaction, Template},
+    url::Target,
 };
 
 /// Headers that are no secret in themselves and help people when shown.

@@ -7,10 +7,8 @@ use std::path::PathBuf;
 use rustls::pki_types::ServerName;
 
 use super::{item::Item, request, section::Section};
-use crate::{
-    config::table::{kinds::Over, value::Part},
-    endpoint::Endpoint,
-};
+use crate::config::table::{kinds::Over, value::Part};
+use wskeeper_link::endpoint::Endpoint;
 
 /// `cert`, which reads `key` with it.
 pub(in crate::config) static CERT: Part<Endpoint, Over<Option<PathBuf>>> = Part {

@@ -7,10 +7,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{item::Item, section::Section};
-use crate::{
-    config::{Otlp, Tracing},
-    endpoint::template::Redaction,
-};
+use crate::config::{Otlp, Tracing};
+use wskeeper_link::endpoint::template::Redaction;
 
 const FORM: &str = "write the collector's address: \"http://127.0.0.1:4318\"";
 
@@ -49,7 +47,7 @@ fn endpoint(item: &Item<'_>) -> Option<(String, u16, String)> {
     found
 }
 
-fn header(name: &str, item: &Item<'_>) -> Option<(HeaderName, crate::endpoint::Template)> {
+fn header(name: &str, item: &Item<'_>) -> Option<(HeaderName, wskeeper_link::endpoint::Template)> {
     let Ok(name) = HeaderName::try_from(name) else {
         item.fault("is not a header's name", "write it as HTTP does: \"X-Api-Key\"");
         let _ = item.template();

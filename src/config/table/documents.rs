@@ -12,7 +12,8 @@ use super::{
     daemon::DAEMON,
     endpoint::{ENDPOINT, OWN},
 };
-use crate::{config::Config, endpoint::Endpoint};
+use crate::config::Config;
+use wskeeper_link::endpoint::Endpoint;
 
 const ANEW: &str = "WSKEEPER_WRITE_DOCS=1 cargo test --lib config";
 

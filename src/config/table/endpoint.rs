@@ -7,11 +7,9 @@ use super::{
     kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
     none, table,
 };
-use crate::{
-    config::check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
-    endpoint::Endpoint,
-};
+use crate::config::check::{MAX_SIZE, endpoint as check, outcomes, request, tls};
 use wskeeper_core::outbox::{Delivery, OnFull, WhenDown};
+use wskeeper_link::endpoint::Endpoint;
 
 const DELIVERY: Word<Delivery> =
     Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);

@@ -6,14 +6,12 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::Shown;
-use crate::{
-    config::Listen,
-    endpoint::{FieldName, Template},
-};
+use crate::config::Listen;
 use wskeeper_core::{
     outbox::Ack,
     outcome::{Match, Rule},
 };
+use wskeeper_link::endpoint::{FieldName, Template};
 
 /// A value that is shown in one way.
 pub(crate) trait Told: Clone + PartialEq {

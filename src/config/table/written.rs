@@ -11,7 +11,7 @@ use super::{
     endpoint::{ENDPOINT, OWN},
     told::Told as _,
 };
-use crate::endpoint::Endpoint;
+use wskeeper_link::endpoint::Endpoint;
 
 pub(super) fn duration(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());

@@ -17,7 +17,6 @@ use tokio::{
 };
 
 use super::{QUEUE, Span, Spans, json};
-use crate::clock::Moment;
 use crate::{
     client::{Connection, Error, Server},
     config::Otlp,
@@ -27,6 +26,7 @@ use wskeeper_core::{
     backoff::{Backoff, Policy},
     chance::Chance,
 };
+use wskeeper_link::clock::Moment;
 
 /// Spans of one request.
 const BATCH: usize = 512;

@@ -18,8 +18,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::*;
 use crate::{
-    config,
     link::{Permit, race::Admitted},
+    written,
 };
 use wskeeper_core::admission::{Dismissal, Elsewhere, Request};
 
@@ -91,8 +91,8 @@ async fn admitted(admission: &Counted, mut addresses: Vec<SocketAddr>) -> Admitt
 }
 
 fn endpoint(toml: &str) -> Arc<Endpoint> {
-    let loaded = config::parse_toml(&format!("[endpoints.feed]\n{toml}"), "test.toml").unwrap();
-    Arc::clone(&loaded.config.endpoints["feed"])
+    let settings = written::settings(&format!("[endpoints.feed]\n{toml}"));
+    Arc::clone(&settings.endpoints["feed"])
 }
 
 const PATIENCE: Patience =

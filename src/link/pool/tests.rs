@@ -3,21 +3,20 @@
 mod acceptance;
 mod extremes;
 mod failover;
-mod settings;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
-use prometheus::Registry;
 use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::{
-    config, hub,
-    observe::{self, Families, Telling},
+    hub,
+    observer::{LinkObserver, Observer, Silent},
+    written,
 };
 use wskeeper_core::{
     link::Verb,
@@ -36,14 +35,29 @@ const TEXT: &str = r#"
     url = "ws://127.0.0.1:9/"
 "#;
 
-async fn pool() -> Pool {
-    counted(&Registry::new()).await
+/// Notes what was lost.
+#[derive(Debug, Default, Clone)]
+struct Losses(Arc<Mutex<Vec<(State, EndReason)>>>);
+
+impl Observer for Losses {
+    fn link(&self, _endpoint: &Arc<str>, _index: u32) -> Arc<dyn LinkObserver> {
+        Arc::new(self.clone())
+    }
 }
 
-async fn counted(registry: &Registry) -> Pool {
-    let config = config::parse_toml(TEXT, "test.toml").expect("the configuration is valid").config;
-    let families = Families::register(registry, false).expect("metrics register");
-    let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
+impl LinkObserver for Losses {
+    fn lost(&self, state: State, end_reason: EndReason) {
+        self.0.lock().expect("nobody panics").push((state, end_reason));
+    }
+}
+
+async fn pool() -> Pool {
+    told(Arc::new(Silent)).await
+}
+
+async fn told(observer: Arc<dyn Observer>) -> Pool {
+    let settings = written::settings(TEXT);
+    let pool = Pool::start(settings, observer, 1).await;
     for endpoint in ["faulty", "sound"] {
         pool.command(endpoint, 0, Verb::Pause).await.expect("the link obeys");
     }
@@ -86,9 +100,8 @@ fn send(endpoint: &str) -> Send {
 #[tokio::test]
 async fn links_that_are_as_good_as_each_other_take_turns() {
     let text = "[endpoints.many]\nurl = 'ws://127.0.0.1:9/'\nlinks = 3";
-    let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
-    let families = Families::register(&Registry::new(), false).expect("metrics register");
-    let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
+    let settings = written::settings(text);
+    let pool = Pool::start(settings, Arc::new(Silent), 1).await;
     for link in 0..3 {
         pool.command("many", link, Verb::Pause).await.expect("the link obeys");
     }
@@ -126,16 +139,14 @@ async fn a_link_that_panics_too_often_is_parked_and_can_be_resumed() {
 
 #[tokio::test]
 async fn what_a_panicking_task_held_is_dropped_with_that_reason() {
-    let registry = Registry::new();
-    let pool = counted(&registry).await;
+    let losses = Arc::new(Losses::default());
+    let pool = told(Arc::<Losses>::clone(&losses)).await;
     let receipt = pool.send(send("faulty")).await.expect("it is accepted");
     break_down(&pool, 1).await;
     let receipt = pool.settle(receipt.id, State::Confirmed, PATIENCE).await.expect("the receipt is kept");
     assert_eq!((receipt.state, receipt.end_reason), (State::Dropped, Some(EndReason::Panicked)));
     assert_eq!(pool.link("faulty", 0).expect("it is configured").buffered_amount, 0);
-    let metrics = observe::render(&registry);
-    let lost = "wskeeper_messages_lost_total{endpoint=\"faulty\",reason=\"panicked\"} 1";
-    assert!(metrics.contains(lost), "the loss is counted: {metrics}");
+    assert_eq!(*losses.0.lock().expect("nobody panics"), [(State::Dropped, EndReason::Panicked)], "the loss is told");
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,9 +167,8 @@ async fn what_is_paused_while_connecting_ends_as_browsers_have_it() {
     // It accepts, and never answers the upgrade.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!("ws://{}/", silent.local_addr().expect("it is bound"));
-    let config = config::parse_toml(&format!("[endpoints.e]\nurl = '{url}'"), "test.toml").expect("it is valid").config;
-    let families = Families::register(&Registry::new(), false).expect("metrics register");
-    let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
+    let settings = written::settings(&format!("[endpoints.e]\nurl = '{url}'"));
+    let pool = Pool::start(settings, Arc::new(Silent), 1).await;
     let connecting = async {
         while pool.link("e", 0).expect("it is configured").phase != Phase::Connecting {
             tokio::task::yield_now().await;

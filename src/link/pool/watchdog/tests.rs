@@ -2,14 +2,10 @@
 //!
 //! The clock is paused, so that a deadline that passed long ago costs no time.
 
-use prometheus::Registry;
 use tokio::{net::TcpListener, time::sleep};
 
 use super::*;
-use crate::{
-    config,
-    observe::{Families, Telling},
-};
+use crate::{observer::Silent, written};
 use wskeeper_core::link::Verb;
 
 const TOLERANCE: Duration = Duration::from_secs(10);
@@ -25,9 +21,8 @@ const DOWN: &str = r#"
 "#;
 
 async fn pool(text: &str) -> Pool {
-    let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
-    let families = Families::register(&Registry::new(), false).expect("metrics register");
-    Pool::start(config.settings(), Telling::new(families, None), 1).await
+    let settings = written::settings(text);
+    Pool::start(settings, Arc::new(Silent), 1).await
 }
 
 /// Whether the links of the first endpoint all rest like that.

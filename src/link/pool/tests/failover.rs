@@ -49,9 +49,8 @@ fn port(listener: &TcpListener) -> u16 {
 }
 
 async fn started(text: &str) -> Pool {
-    let config = config::parse_toml(text, "test.toml").expect("the configuration is valid").config;
-    let families = Families::register(&Registry::new(), false).expect("metrics register");
-    Pool::start(config.settings(), Telling::new(families, None), 1).await
+    let settings = written::settings(text);
+    Pool::start(settings, Arc::new(Silent), 1).await
 }
 
 fn in_phase(pool: &Pool, links: u32, phase: Phase) -> u32 {

@@ -121,8 +121,8 @@ async fn a_close_with_a_code_that_may_be_sent_is_answered_in_kind() {
 #[tokio::test(start_paused = true)]
 async fn a_link_that_stays_closed_after_a_clean_close_comes_back_after_one_that_breaks_the_protocol() {
     let text = "[endpoints.a]\nurl = 'ws://peer/'\nreconnect.on_clean_close = 'stay_closed'";
-    let config = crate::config::parse_toml(text, "test.toml").expect("valid").config;
-    let policy = Policy::clone(&config.endpoints["a"].link);
+    let settings = crate::written::settings(text);
+    let policy = Policy::clone(&settings.endpoints["a"].link);
     for code in [1005, 1006, 1015, 0, 999] {
         let (mut bench, mut peer) = Bench::open_with(64 << 10, policy.clone()).await;
         peer.close(code, "").await;

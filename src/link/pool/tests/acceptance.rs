@@ -51,9 +51,8 @@ async fn cut_off<T>(future: impl Future<Output = T>, cut: Cut) -> Option<T> {
 /// A pool with one endpoint `e`, whose link rests, so that what it takes stays.
 async fn resting(storage: &str, outbox: &str) -> Pool {
     let text = format!("{storage}\n[endpoints.e]\nurl = 'ws://127.0.0.1:9/'\noutbox = {{ {outbox} }}");
-    let config = config::parse_toml(&text, "test.toml").expect("the configuration is valid").config;
-    let families = Families::register(&Registry::new(), false).expect("metrics register");
-    let pool = Pool::start(config.settings(), Telling::new(families, None), 1).await;
+    let settings = written::settings(&text);
+    let pool = Pool::start(settings, Arc::new(Silent), 1).await;
     pool.command("e", 0, Verb::Pause).await.expect("the link obeys");
     pool
 }
@@ -136,7 +135,7 @@ async fn a_refusal_is_the_same_for_all_and_leaves_the_key_free() {
 #[tokio::test]
 async fn what_the_disk_refuses_is_refused_for_all_and_does_not_stand_in_the_way_of_the_next() {
     let folder = tempfile::tempdir().expect("a folder");
-    let storage = format!("[storage]\ndir = '{}'\nmax_bytes = '1MiB'", folder.path().display());
+    let storage = format!("[storage]\ndir = '{}'\nmax_bytes = 1048576", folder.path().display());
     let pool = resting(&storage, "durability = 'disk'").await;
     let large = |key: &str| Send { payload: Payload::binary(vec![0; (1 << 20) - 1]), ..keyed(key) };
     for cut in cuts() {

@@ -25,7 +25,7 @@ use super::{
     handle::{Inner, Pool},
     slot::Slot,
 };
-use crate::{link::Order, process::pace};
+use crate::{link::Order, pace};
 use wskeeper_core::{
     event::LinkId,
     link::Link,

@@ -10,9 +10,8 @@ async fn durable(folder: &std::path::Path) -> Pool {
         "[storage]\ndir = '{folder}'\n[endpoints.e]\nurl = 'ws://127.0.0.1:9/'\n\
          outbox = {{ durability = 'disk', on_full = 'drop_oldest', max_messages = 4 }}"
     );
-    let config = config::parse_toml(&text, "test.toml").expect("the configuration is valid").config;
-    let families = Families::register(&Registry::new(), false).expect("metrics register");
-    Pool::start(config.settings(), Telling::new(families, None), 1).await
+    let settings = written::settings(&text);
+    Pool::start(settings, Arc::new(Silent), 1).await
 }
 
 #[tokio::test]

@@ -2,12 +2,21 @@
 //!
 //! The ends come from the faults that a number beyond them gets, so a new key is looked at without being named here.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpListener;
+use prometheus::Registry;
+use tokio::{net::TcpListener, time::timeout};
 
-use super::*;
+use crate::{
+    config,
+    observe::{Families, Telling},
+};
 use wskeeper_core::close::Cause;
+use wskeeper_link::pool::Pool;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What belongs to a key at an end of its range, so that the whole makes sense. Of `links`, the upper end would be a hundred
 /// thousand connections.
