@@ -32,6 +32,7 @@ const PACKAGES: [Package; 2] = [
             ("hub", 2),
             ("store", 2),
             ("pool", 3),
+            ("embed", 4),
         ],
     },
 ];

@@ -1,13 +1,14 @@
 //! wskeeper's links as a library: WebSocket client connections that are held open for you.
 //!
 //! A [`Pool`](pool::Pool) holds links to [endpoints](endpoint::Endpoint): it dials, pings, reconnects with backoff, queues what is sent
-//! while a link is down, and tells by a receipt what became of each message.
+//! while a link is down, and tells by a receipt what became of each message. `examples/embed.rs` is a whole program.
 //!
 //! What it promises: a message whose receipt says `confirmed` was read by the peer; one that says `written` has left, and no
 //! more is known; no message is lost without its receipt saying so. Outboxes and inboxes can be kept on disk. Every queue has a bound.
 //!
 //! # The rooms
 //! ```text
+//! embed     L4  for programs: a builder, an endpoint by name, a message waited for
 //! pool      L3  the handle, the supervisor, a slot per link
 //! link      L2  drives one core link over tokio: the loop, the dial, the socket
 //! hub       L2  inbox rings made shareable
@@ -22,7 +23,10 @@
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing and ignores the rest"))]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, reason = "a peer's number may be any: see `clock`"))]
 
+pub use wskeeper_core as core;
+
 pub mod clock;
+pub mod embed;
 pub mod endpoint;
 pub mod hub;
 pub mod link;

@@ -71,16 +71,13 @@ fn is_name(name: &str) -> bool {
 
 fn finish(section: &Section<'_>, endpoint: &mut Endpoint) {
     endpoint.urls = request::urls(section);
-    endpoint.targets = endpoint.urls.iter().map(request::target).collect();
     request::look_at_credentials(section, endpoint);
     look_at_proofs(section, &endpoint.link);
     outcomes::look_at_urls(section, &endpoint.link.outcomes, endpoint.urls.len());
     section.finish();
-    let link = Arc::make_mut(&mut endpoint.link);
-    link.urls = endpoint.urls.len();
-    link.max_inbound = endpoint.inbox.max_message;
+    endpoint.agree();
     if endpoint.stay_closed {
-        link.outcomes.extend(outcomes::stay_closed());
+        Arc::make_mut(&mut endpoint.link).outcomes.extend(outcomes::stay_closed());
     }
 }
 

@@ -3,7 +3,7 @@
 //! A text without references is judged here and now; one with references only as far as it is written, and again by the
 //! dialler once it is evaluated.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use config::ValueKind;
 use http::{HeaderName, HeaderValue};
@@ -62,11 +62,6 @@ pub(super) fn urls(section: &Section<'_>) -> Vec<Template> {
         items.extend(list);
     }
     items.iter().filter_map(url).collect()
-}
-
-/// Where a URL leads, if that is known before it is evaluated.
-pub(super) fn target(template: &Template) -> Option<Arc<Target>> {
-    Target::parse(&template.as_literal()?).ok().map(Arc::new)
 }
 
 /// Warns of credentials that would go over the network in clear.

@@ -91,6 +91,24 @@ impl Default for Endpoint {
 }
 
 impl Endpoint {
+    /// The defaults, with this URL.
+    pub fn new(name: &str, url: &str) -> Result<Self, url::UrlFault> {
+        url::Target::parse(url)?;
+        let mut endpoint = Self { name: name.into(), ..Self::default() };
+        endpoint.urls.push(Template::literal(url).with_redaction(Redaction::Url));
+        endpoint.agree();
+        Ok(endpoint)
+    }
+
+    /// What follows from other fields is made so: where URLs lead, how many there are, the longest message that may arrive.
+    pub fn agree(&mut self) {
+        let target = |url: &Template| url::Target::parse(&url.as_literal()?).ok().map(Arc::new);
+        self.targets = self.urls.iter().map(target).collect();
+        let link = Arc::make_mut(&mut self.link);
+        link.urls = self.urls.len();
+        link.max_inbound = self.inbox.max_message;
+    }
+
     /// A URL as people see it: as it is dialled where it is known, else with its references. Empty where there is none.
     pub fn shown_url(&self, index: usize) -> Arc<str> {
         match (self.targets.get(index), self.urls.get(index)) {
