@@ -69,7 +69,7 @@ const IMPURE: &[&str] = &[
     "Mutex",
 ];
 /// Crates that the core may name beside `std`.
-const CORE_CRATES: [&str; 2] = ["backoff", "bytes"];
+const CORE_CRATES: [&str; 4] = ["backoff", "bytes", "regex", "serde_json"];
 const MAX_LINES: usize = 500;
 
 #[test]

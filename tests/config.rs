@@ -404,7 +404,7 @@ fn rows_of_outcomes_are_built_and_staying_closed_comes_after_them() {
     );
     let rules = &config.endpoints["a"].link.outcomes;
     assert_eq!(rules[0].when.code, Some(4000..=4099));
-    assert!(rules[0].when.reason.as_ref().unwrap().is_match("You are BANNED"));
+    assert!(rules[0].when.reason.as_ref().unwrap().is_match(b"You are BANNED"));
     assert_eq!((rules[1].when.status.clone(), rules[1].then, rules[1].after), (Some(503..=503), Action::Slow, 3));
     assert_eq!(rules[2].when.class, Some(Cause::Dns));
     let closed: Vec<_> = rules[3..].iter().map(|rule| (rule.when.code.clone(), rule.then)).collect();

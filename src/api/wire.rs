@@ -95,7 +95,8 @@ pub struct Link {
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
-    /// `waiting` for the next attempt, `dialing`, `standby` (the new connection is open, the old one is to prove what has been
+    /// `waiting` for the next attempt, `dialing`, `opening` (the session of the new connection is not ready yet), `standby` (it is
+    /// ready, the old one is to prove what has been
     /// read), `leaving` (the old one is on its way out)
     pub stage: String,
     /// Attempts so far.

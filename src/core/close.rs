@@ -48,8 +48,8 @@ pub enum Cause {
     Upgrade,
     /// The server chose a subprotocol that was not offered, or none.
     Subprotocol,
-    /// The opening script failed.
-    Script,
+    /// The session failed: what follows the opening, by the configuration.
+    Session,
     /// Nothing was heard in time after a ping.
     PongTimeout,
     /// No matching data for too long.
@@ -77,7 +77,7 @@ impl Cause {
         Self::Proxy,
         Self::Upgrade,
         Self::Subprotocol,
-        Self::Script,
+        Self::Session,
         Self::PongTimeout,
         Self::Mute,
         Self::Protocol,
@@ -100,7 +100,7 @@ impl Cause {
             Self::Proxy => "proxy",
             Self::Upgrade => "upgrade",
             Self::Subprotocol => "subprotocol",
-            Self::Script => "script",
+            Self::Session => "session",
             Self::PongTimeout => "pong_timeout",
             Self::Mute => "mute",
             Self::Protocol => "protocol",
@@ -125,7 +125,7 @@ impl Cause {
             | Self::Reload
             | Self::Rotate
             | Self::Shutdown
-            | Self::Script
+            | Self::Session
             | Self::PongTimeout
             | Self::Mute
             | Self::Protocol
@@ -145,7 +145,7 @@ impl Cause {
             | Self::Proxy
             | Self::Upgrade
             | Self::Subprotocol
-            | Self::Script
+            | Self::Session
             | Self::PongTimeout
             | Self::Mute
             | Self::Protocol
@@ -247,6 +247,8 @@ pub struct Closed {
     pub sent_code: Option<u16>,
     /// The HTTP status of a refused upgrade.
     pub status: Option<u16>,
+    /// What a session calls the failure, where one failed.
+    pub label: Option<Box<str>>,
     /// A sentence for people: the error of the transport, the HTTP status. Never a secret, never a metric label.
     pub detail: Box<str>,
 }

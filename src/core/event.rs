@@ -14,6 +14,7 @@ use std::{
 use super::{
     chaos::Fault,
     close::{ABNORMAL, Cause, Closed},
+    message::Kind,
     outbox::Sent,
     phase::{Phase, Reason},
 };
@@ -157,6 +158,7 @@ impl DialFailure {
             cause: self.cause,
             sent_code: None,
             status: self.status,
+            label: None,
             detail: self.detail.clone(),
         }
     }
@@ -224,6 +226,22 @@ pub enum Event {
         /// How long it was open.
         age: Duration,
     },
+    /// The session of a connection is ready: from now on it may carry messages.
+    SessionReady {
+        /// The connection.
+        generation: u64,
+        /// How long that took.
+        took: Duration,
+        /// Steps that ran.
+        steps: u32,
+    },
+    /// What a timer of the session waited for has come, or has not come in time.
+    Keepalive {
+        /// It has.
+        answered: bool,
+    },
+    /// Messages that consumers do not see, for a rule of the session says so: their type and size, at least one.
+    Hidden(Vec<(Kind, usize)>),
     /// Messages were handed to the kernel in full, at least one.
     Written(Vec<Sent>),
     /// A ping left.
@@ -260,7 +278,15 @@ pub enum Event {
 impl Event {
     /// Whether the link goes on as before: messages and control frames pass.
     pub const fn is_passing(&self) -> bool {
-        self.is_traffic() || matches!(self, Self::PingSent | Self::Pong { .. } | Self::PongRefused { .. })
+        self.is_traffic()
+            || matches!(
+                self,
+                Self::PingSent
+                    | Self::Pong { .. }
+                    | Self::PongRefused { .. }
+                    | Self::Keepalive { answered: true }
+                    | Self::Hidden(_)
+            )
     }
 
     /// Whether it only says that messages passed: there may be very many, and nothing else that can be seen of a link changes.

@@ -3,9 +3,9 @@
 //! An endpoint's own rows stand before the built-in ones; the first that matches decides. Nothing else in wskeeper looks
 //! at a close code or an HTTP status to decide anything.
 
-use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
-use super::close::Cause;
+use super::{close::Cause, session::Expression};
 
 /// What a rule looks at; all parts given must match.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,25 +13,13 @@ pub struct Match {
     /// Close code, 1005 and 1006 included.
     pub code: Option<RangeInclusive<u16>>,
     /// Text found in the Close frame's reason.
-    pub reason: Option<Arc<dyn Pattern>>,
+    pub reason: Option<Expression>,
     /// HTTP status of a refused upgrade.
     pub status: Option<RangeInclusive<u16>>,
     /// Failure class.
     pub class: Option<Cause>,
-}
-
-/// A pattern over a close reason. The configuration brings a regular expression; the core needs only the answer.
-pub trait Pattern: fmt::Debug + Send + Sync {
-    /// Whether the reason matches.
-    fn is_match(&self, reason: &str) -> bool;
-    /// The pattern as it was written.
-    fn source(&self) -> &str;
-}
-
-impl PartialEq for dyn Pattern {
-    fn eq(&self, other: &dyn Pattern) -> bool {
-        self.source() == other.source()
-    }
+    /// What a session calls its failure.
+    pub label: Option<Box<str>>,
 }
 
 /// What follows.
@@ -83,6 +71,8 @@ pub struct Rule {
     pub then: Action,
     /// Only from this many such ends in a row on; exponential backoff before. 1: at once.
     pub after: u32,
+    /// Variables that a session keeps over a reconnect and is not to keep over this end.
+    pub forget: Box<[Box<str>]>,
 }
 
 /// How something ended, as far as the table cares.
@@ -96,6 +86,8 @@ pub struct End<'a> {
     pub status: Option<u16>,
     /// What ended it.
     pub cause: Cause,
+    /// What a session calls it.
+    pub label: Option<&'a str>,
 }
 
 /// Names the row that decided, so that ends in a row can be counted.
@@ -207,6 +199,7 @@ impl Match {
             self.reason.as_ref().map(|pattern| format!("reason like {:?}", pattern.source())),
             range("HTTP status", &self.status),
             self.class.map(|class| format!("class {class}")),
+            self.label.as_ref().map(|label| format!("label {label:?}")),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         if parts.is_empty() { "everything".into() } else { parts.join(", ") }
@@ -214,9 +207,10 @@ impl Match {
 
     fn is_met(&self, end: End<'_>) -> bool {
         self.code.as_ref().is_none_or(|codes| codes.contains(&end.code))
-            && self.reason.as_ref().is_none_or(|pattern| pattern.is_match(end.reason))
+            && self.reason.as_ref().is_none_or(|pattern| pattern.is_match(end.reason.as_bytes()))
             && self.status.as_ref().is_none_or(|range| end.status.is_some_and(|status| range.contains(&status)))
             && self.class.is_none_or(|class| class == end.cause)
+            && self.label.as_ref().is_none_or(|label| end.label == Some(label))
     }
 }
 
@@ -224,6 +218,8 @@ impl Match {
 enum Key {
     Codes(&'static [u16]),
     Statuses(&'static [u16]),
+    /// A session's own word.
+    Label(&'static str),
 }
 
 impl Key {
@@ -231,6 +227,7 @@ impl Key {
         let (what, numbers) = match self {
             Self::Codes(codes) => ("close code", codes),
             Self::Statuses(statuses) => ("HTTP status", statuses),
+            Self::Label(label) => return format!("class session, label {label:?}"),
         };
         let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
         format!("{what} {}", numbers.join(" or "))
@@ -240,6 +237,7 @@ impl Key {
         match self {
             Self::Codes(codes) => end.cause == Cause::Remote && codes.contains(&end.code),
             Self::Statuses(statuses) => end.status.is_some_and(|status| statuses.contains(&status)),
+            Self::Label(label) => end.cause == Cause::Session && end.label == Some(label),
         }
     }
 }
@@ -252,9 +250,12 @@ struct BuiltIn {
 }
 
 /// The built-in table (contract, section 4). What no row names is followed by exponential backoff, clean closes included.
-static BUILT_IN: [BuiltIn; 6] = [
+static BUILT_IN: [BuiltIn; 9] = [
     BuiltIn { key: Key::Statuses(&[401, 403]), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Codes(&[4401, 4403]), then: Action::Refresh, after: 1 },
+    BuiltIn { key: Key::Label("unauthorized"), then: Action::Refresh, after: 1 },
+    BuiltIn { key: Key::Label("rejected"), then: Action::Park, after: 5 },
+    BuiltIn { key: Key::Label("park"), then: Action::Park, after: 1 },
     BuiltIn { key: Key::Statuses(&[404, 410]), then: Action::Park, after: 5 },
     BuiltIn { key: Key::Codes(&[1002, 1003, 1007, 1008, 1010]), then: Action::Park, after: 5 },
     BuiltIn { key: Key::Statuses(&[429, 503]), then: Action::RetryAfter, after: 1 },
@@ -270,31 +271,19 @@ mod tests {
     use super::*;
 
     fn closed(code: u16) -> End<'static> {
-        End { code, reason: "", status: None, cause: Cause::Remote }
+        End { code, reason: "", status: None, cause: Cause::Remote, label: None }
     }
 
     fn refused(status: u16) -> End<'static> {
-        End { code: 1006, reason: "", status: Some(status), cause: Cause::Upgrade }
+        End { code: 1006, reason: "", status: Some(status), cause: Cause::Upgrade, label: None }
     }
 
     fn decide(end: End<'_>) -> Action {
         Streak::default().decide(&[], end).0
     }
 
-    #[derive(Debug)]
-    struct Contains(&'static str);
-
-    impl Pattern for Contains {
-        fn is_match(&self, reason: &str) -> bool {
-            reason.contains(self.0)
-        }
-        fn source(&self) -> &str {
-            self.0
-        }
-    }
-
     fn rule(when: Match, then: Action, after: u32) -> Rule {
-        Rule { when, then, after }
+        Rule { when, then, after, forget: [].into() }
     }
 
     #[test]
@@ -344,7 +333,7 @@ mod tests {
 
     #[test]
     fn our_own_verdict_on_the_peer_is_not_the_peers_refusal() {
-        let end = End { code: 1002, reason: "", status: None, cause: Cause::Protocol };
+        let end = End { code: 1002, reason: "", status: None, cause: Cause::Protocol, label: None };
         let mut streak = Streak::default();
         assert!((0..9).all(|_| streak.decide(&[], end).0 == Action::Backoff));
     }
@@ -360,7 +349,11 @@ mod tests {
     fn the_endpoints_own_rows_come_first_and_all_their_parts_must_match() {
         let own = [
             rule(
-                Match { code: Some(4000..=4099), reason: Some(Arc::new(Contains("bye"))), ..Match::default() },
+                Match {
+                    code: Some(4000..=4099),
+                    reason: Some(Expression::literal("bye").unwrap()),
+                    ..Match::default()
+                },
                 Action::StayClosed,
                 1,
             ),
@@ -372,7 +365,7 @@ mod tests {
         let mut streak = Streak::default();
         assert_eq!(streak.decide(&own, bye).0, Action::StayClosed);
         assert_eq!(streak.decide(&own, closed(4001)).0, Action::Slow);
-        let dns = End { code: 1006, reason: "", status: None, cause: Cause::Dns };
+        let dns = End { code: 1006, reason: "", status: None, cause: Cause::Dns, label: None };
         assert_eq!(streak.decide(&own, dns).0, Action::NextUrl);
         assert_eq!(streak.decide(&own, refused(401)).0, Action::Backoff);
         assert_eq!(streak.decide(&own, refused(404)).0, Action::Park);

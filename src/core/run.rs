@@ -216,6 +216,21 @@ impl Run {
         marks.take(bytes, room)
     }
 
+    /// The same without the messages of which this says so, by their places; `None` where none stays. What stays is copied.
+    pub fn without(&self, leaves: &[bool]) -> Option<Self> {
+        let (mut bytes, mut marks) = (BytesMut::new(), Marks::default());
+        let mut start = self.start();
+        for (place, mark) in self.marks().iter().enumerate() {
+            if !leaves.get(place).is_some_and(|leaves| *leaves) {
+                marks.push(bytes.len() + mark.start as usize - start, mark.len(), mark.kind());
+                bytes.extend_from_slice(&self.bytes[start..mark.end()]);
+            }
+            start = mark.end();
+        }
+        let room = bytes.capacity();
+        (!marks.is_empty()).then(|| marks.take(bytes.freeze(), room))
+    }
+
     /// Whether it holds at least twice what it would need without the first `count` messages.
     pub fn is_wasteful_without(&self, count: usize) -> bool {
         let skipped = (self.skipped as usize + count).min(self.marks.len() - 1);
@@ -289,6 +304,16 @@ mod tests {
             let run = run(&[len]);
             assert_eq!((run.frames().len(), run.len_of(0)), (head + len, len as u64));
         }
+    }
+
+    #[test]
+    fn what_is_taken_out_of_a_run_leaves_the_others_whole() {
+        let whole = run(&[3, 0, 200, 9]);
+        let all: Vec<_> = whole.payloads().collect();
+        let left = whole.skip(1).without(&[false, true, false]).unwrap();
+        assert_eq!(left.payloads().collect::<Vec<_>>(), [all[1].clone(), all[3].clone()]);
+        assert_eq!((left.message_bytes(), left.frames().len()), (9, 13));
+        assert!(whole.without(&[true; 4]).is_none() && whole.without(&[]) == Some(whole));
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub enum Timer {
     Close,
     /// A ping may ask for the next confirmation.
     Confirm,
-    /// The next attempt or probe. Kept by the link, as those below are elsewhere: not in the table.
+    /// Something of the session is due. Kept by it: not in the table, as those below.
+    Session,
+    /// The next attempt or probe. Kept by the link.
     Retry,
     /// An acknowledgement has not come in time. Kept by the outbox.
     Ack,

@@ -79,6 +79,7 @@ fn endpoint(name: &str, keys: &Table) -> Endpoint {
                     },
                     then: Action::StayClosed,
                     after: 1,
+                    forget: [].into(),
                 }));
             }
             (other, _) => panic!("{other} is not for tests"),

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use prometheus::{Histogram, IntCounter, IntGauge};
@@ -20,6 +20,7 @@ use wskeeper_core::{
     phase::Phase,
     receipt::{EndReason, State},
     run::Run,
+    session::KEEPALIVE,
 };
 
 /// Private close codes (3000–4999) told apart in each handle; further ones count as `other`.
@@ -52,6 +53,8 @@ pub struct LinkMetrics {
     pub(super) ping_rtt: Histogram,
     pub(super) pongs_refused: IntCounter,
     pub(super) heartbeat_timeouts: IntCounter,
+    /// From the first session on: most endpoints have none.
+    session: OnceLock<Box<SessionMetrics>>,
     received: Traffic,
     written: Traffic,
     pub(super) buffered_amount: IntGauge,
@@ -93,6 +96,7 @@ impl LinkMetrics {
             ping_rtt: taken.take(&from.ping_rtt, &[]),
             pongs_refused: taken.take(&from.pongs_refused, &[]),
             heartbeat_timeouts: taken.take(&from.heartbeat_timeouts, &[]),
+            session: OnceLock::new(),
             received: Traffic::new(&mut taken, families, "in"),
             written: Traffic::new(&mut taken, families, "out"),
             buffered_amount: taken.take(&from.buffered_amount, &[]),
@@ -134,6 +138,9 @@ impl LinkMetrics {
     }
 
     pub(super) fn on_closed(&self, closed: &Closed) {
+        if closed.cause == Cause::Session && closed.label.as_deref() != Some(KEEPALIVE) {
+            self.session().steps_failed.inc();
+        }
         let mut seen = self.closes.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Code::of(closed.code, &seen), closed.was_clean, closed.cause);
         seen.entry(key)
@@ -144,11 +151,22 @@ impl LinkMetrics {
             .inc();
     }
 
+    pub(super) fn session(&self) -> &SessionMetrics {
+        self.session.get_or_init(|| {
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            Box::new(SessionMetrics::new(&mut taken, &self.families))
+        })
+    }
+
     pub(super) fn on_received(&self, messages: &Run) {
         for kind in [Kind::Text, Kind::Binary] {
             let sum = messages.sum(kind);
             self.received.add(kind, (sum.messages.into(), sum.bytes.into()));
         }
+    }
+
+    pub(super) fn on_hidden_messages(&self, messages: impl Iterator<Item = (Kind, usize)>) {
+        self.received.count(messages);
     }
 
     pub(super) fn on_written(&self, messages: impl Iterator<Item = (Kind, usize)>) {
@@ -170,6 +188,29 @@ impl Drop for LinkMetrics {
         let this: *const Self = self;
         let taken = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.families.release_link(&self.key, this, || taken.give_back());
+    }
+}
+
+/// What sessions count.
+#[derive(Debug)]
+pub(super) struct SessionMetrics {
+    pub(super) steps_ok: IntCounter,
+    pub(super) steps_failed: IntCounter,
+    pub(super) duration: Histogram,
+    pub(super) keepalives_answered: IntCounter,
+    pub(super) keepalives_missed: IntCounter,
+}
+
+impl SessionMetrics {
+    fn new(taken: &mut Taken, families: &Families) -> Self {
+        let from = &families.link;
+        Self {
+            steps_ok: taken.take(&from.session_steps, &["ok"]),
+            steps_failed: taken.take(&from.session_steps, &["failed"]),
+            duration: taken.take(&from.session_duration, &[]),
+            keepalives_answered: taken.take(&from.keepalives, &["answered"]),
+            keepalives_missed: taken.take(&from.keepalives, &["missed"]),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::handles::LinkMetrics;
 use wskeeper_core::{
     close::Closed,
     event::{DialFailure, Established, Event, LinkId, Timings},
-    message::MessageId,
+    message::{Kind, MessageId},
     outbox::{Ended, Sent},
     phase::{Phase, Reason},
     receipt::{EndReason, State},
@@ -64,6 +64,20 @@ impl LinkObserver for LinkMetrics {
                 self.connection_age.observe(age.as_secs_f64());
                 log_closed(link, *generation, closed, millis(*age));
             }
+            Event::SessionReady { generation, took, steps } => {
+                self.session().steps_ok.inc_by((*steps).into());
+                self.session().duration.observe(took.as_secs_f64());
+                info!(%link, generation, took_ms = millis(*took), steps, "session ready");
+            }
+            Event::Keepalive { answered: true } => {
+                self.session().keepalives_answered.inc();
+                debug!(%link, "keepalive answered");
+            }
+            Event::Keepalive { answered: false } => {
+                self.session().keepalives_missed.inc();
+                warn!(%link, "keepalive missed");
+            }
+            Event::Hidden(hidden) => self.on_hidden(link, hidden),
             Event::Written(sent) => self.on_sent(link, sent),
             Event::PingSent => {
                 self.pings_sent.inc();
@@ -116,6 +130,14 @@ impl LinkMetrics {
             warn!(%link, "pong refused: it does not carry the payload of a ping of ours, so it proves nothing");
         } else {
             debug!(%link, "pong refused");
+        }
+    }
+
+    /// They arrived as others do, and no consumer sees them.
+    fn on_hidden(&self, link: &LinkId, hidden: &[(Kind, usize)]) {
+        self.on_hidden_messages(hidden.iter().copied());
+        for (kind, bytes) in hidden {
+            debug!(%link, kind = kind.as_str(), bytes, "message hidden by the session");
         }
     }
 
@@ -185,10 +207,10 @@ fn log_opened(link: &LinkId, generation: u64, established: &Established) {
 }
 
 fn log_closed(link: &LinkId, generation: u64, closed: &Closed, age_ms: u64) {
-    let Closed { code, reason, was_clean, cause, sent_code, status: _, detail } = closed;
-    let (reason, detail) = (&*visible(reason), &*visible(detail));
+    let Closed { code, reason, was_clean, cause, sent_code, status: _, label, detail } = closed;
+    let (reason, detail, label) = (&*visible(reason), &*visible(detail), label.as_deref());
     if cause.is_failure() || !was_clean {
-        warn!(%link, generation, code, reason, clean = was_clean, %cause, sent_code, detail, age_ms, "connection lost");
+        warn!(%link, generation, code, reason, clean = was_clean, %cause, label, sent_code, detail, age_ms, "connection lost");
     } else {
         info!(%link, generation, code, reason, clean = was_clean, %cause, sent_code, detail, age_ms, "connection closed");
     }

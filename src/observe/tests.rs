@@ -302,7 +302,16 @@ fn phase(from: Phase, to: Phase) -> Event {
 }
 
 fn closed(code: u16, was_clean: bool, cause: Cause) -> Event {
-    let closed = Closed { code, reason: "".into(), was_clean, cause, sent_code: None, status: None, detail: "".into() };
+    let closed = Closed {
+        code,
+        reason: "".into(),
+        was_clean,
+        cause,
+        sent_code: None,
+        status: None,
+        label: None,
+        detail: "".into(),
+    };
     Event::Closed { generation: 1, closed: Box::new(closed), age: Duration::from_secs(90) }
 }
 

@@ -68,7 +68,7 @@ pub const fn cause(cause: Cause) -> &'static str {
         Cause::Proxy => "the proxy refused",
         Cause::Upgrade => "the server refused the WebSocket upgrade",
         Cause::Subprotocol => "no subprotocol was agreed",
-        Cause::Script => "the opening script failed",
+        Cause::Session => "the session failed",
         Cause::PongTimeout => "nothing was heard after a ping",
         Cause::Mute => "no data came for too long",
         Cause::Protocol => "the peer broke the WebSocket protocol",

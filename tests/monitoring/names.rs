@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use prometheus::Registry;
 use wskeeper::observe::Families;
-use wskeeper_core::event::Certificates;
-use wskeeper_link::observer::{EndpointGauges, EndpointObserver as _};
+use wskeeper_core::event::{Certificates, Event, LinkId};
+use wskeeper_link::observer::{EndpointGauges, EndpointObserver as _, LinkObserver as _};
 
 use crate::files::{Board, boards, metrics_in, names_in, read, rules, selectors_in};
 
@@ -71,7 +71,10 @@ fn registered() -> BTreeSet<String> {
     let registry = Registry::new();
     let families = Families::register(&registry, false).unwrap();
     let name: Arc<str> = "e".into();
-    let (_link, endpoint) = (families.link(&name, 0), families.endpoint(&name));
+    let (link, endpoint) = (families.link(&name, 0), families.endpoint(&name));
+    // Endpoints without a session have no such series.
+    let id = LinkId { endpoint: name, index: 0 };
+    link.tell(&id, &Event::Keepalive { answered: true });
     let certificates = Certificates { peer: Some(1), client: Some(1) };
     endpoint.show(EndpointGauges { certificates, ..EndpointGauges::default() });
     registry.gather().iter().map(|family| family.name().to_owned()).collect()

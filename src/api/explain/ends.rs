@@ -4,7 +4,10 @@
 //! connection carried a message, say) is not claimed, and what comforts ("it dials again by itself") is not said of what repeats.
 
 use crate::observe::words;
-use wskeeper_core::close::{Cause, Closed};
+use wskeeper_core::{
+    close::{Cause, Closed},
+    session::KEEPALIVE,
+};
 use wskeeper_link::{
     endpoint::{Endpoint, Template},
     link::{
@@ -48,15 +51,39 @@ pub(super) fn about_end(view: &LinkView, closed: &Closed, config: &Endpoint) -> 
             words::span(config.link.heartbeat.idle),
             words::span(config.link.heartbeat.timeout)
         ),
+        Cause::Mute if closed.label.is_some() => {
+            "The peer has fallen silent, though the connection is there: look at its application, and at session.mute.".into()
+        }
         Cause::Mute => "The peer's application acknowledges nothing: look there, and at outbox.ack.".into(),
         Cause::Protocol => "The peer broke the WebSocket protocol: that is for the people who run it to mend. \
                             `wskeeper tail --frames` shows what comes."
             .into(),
         Cause::Reset => about_reset(view),
-        Cause::Script => "Compare the opening script with what the peer answers.".into(),
+        Cause::Session => about_session(closed.label.as_deref()),
         Cause::Remote => return about_code(closed.code, view, config),
         Cause::Operator | Cause::Reload | Cause::Rotate | Cause::Shutdown => return None,
     })
+}
+
+/// What to do about a session that has ended its connection.
+fn about_session(label: Option<&str>) -> String {
+    match label {
+        Some("unauthorized") => {
+            "The peer takes the login for wrong: put the credentials right that the session sends. They are read again at each attempt."
+        }
+        Some("timeout") => {
+            "The peer did not say in time what the session waits for. `wskeeper tail --frames` shows what comes; compare it with the \
+             matchers of session.open, and look whether session.timeout is long enough."
+        }
+        Some(KEEPALIVE) => {
+            "The peer did not answer the session's own heartbeat: look at its application, and at the `expect` of session.every."
+        }
+        Some("loop") => "The peer lets the session begin again and again: look at what leads to `restart`.",
+        Some("value") => "A timer's interval is a variable that the peer has not set: look at what is to extract it.",
+        Some("overflow" | "too_big") => "The session keeps or sends more than it may: look at what the peer makes it send.",
+        Some(_) | None => "Compare the session's steps and rules with what the peer says.",
+    }
+    .into()
 }
 
 /// What to do about an attempt that came to nothing.
@@ -99,7 +126,7 @@ fn about_attempt(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<
         | Cause::Mute
         | Cause::Protocol
         | Cause::Reset
-        | Cause::Script
+        | Cause::Session
         | Cause::Remote
         | Cause::Operator
         | Cause::Reload
@@ -127,7 +154,7 @@ fn about_slowness(cause: Cause, config: &Endpoint) -> Option<String> {
         | Cause::Connect
         | Cause::Proxy
         | Cause::Subprotocol
-        | Cause::Script
+        | Cause::Session
         | Cause::PongTimeout
         | Cause::Mute
         | Cause::Protocol
@@ -151,7 +178,7 @@ pub(super) fn is_of_the_server(closed: &Closed) -> bool {
         Cause::Remote => matches!(closed.code, 1001 | 1006 | 1011..=1014),
         Cause::Secret
         | Cause::Subprotocol
-        | Cause::Script
+        | Cause::Session
         | Cause::Protocol
         | Cause::TooBig
         | Cause::Operator

@@ -10,6 +10,7 @@ use wskeeper_core::{
     link::Policy,
     outcome::Action,
     phase::{Phase, Reason},
+    session::Waits,
 };
 use wskeeper_link::{
     link::{lacked_room, was_read},
@@ -25,9 +26,8 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy) -> String {
         Reason::Underway => match view.phase {
             Phase::Ready => return open::trouble(view, policy).unwrap_or_else(|| well(view)),
             Phase::Closing => "The connection is being closed.",
-            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Parked | Phase::Paused => {
-                "An attempt is under way."
-            }
+            Phase::Opening => return opening(view),
+            Phase::Waiting | Phase::Connecting | Phase::Parked | Phase::Paused => "An attempt is under way.",
         }
         .into(),
         Reason::Backoff => match view.attempt {
@@ -69,6 +69,17 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy) -> String {
     }
 }
 
+/// Where its session waits.
+fn opening(view: &LinkView) -> String {
+    let Some(Waits { step, of, act }) = view.waits else {
+        return "The connection is open, and its session begins.".into();
+    };
+    format!(
+        "The connection is open, and its session is not ready: it waits at open[{step}], step {} of {of} (`{act}`).",
+        u32::from(step).saturating_add(1)
+    )
+}
+
 /// What goes on beside a connection that is well.
 fn well(view: &LinkView) -> String {
     let Some(rotation) = view.rotation.as_deref() else { return "All is well.".into() };
@@ -82,6 +93,7 @@ fn well(view: &LinkView) -> String {
             visible(failure),
             words::count(rotation.attempt.into(), "attempt")
         ),
+        ("opening", None) => "A new connection is open, which is to take over when its session is ready.".to_owned(),
         (_, None) => "A new connection is being made, which is to take over.".to_owned(),
     };
     format!("All is well. {beside}")
@@ -89,7 +101,7 @@ fn well(view: &LinkView) -> String {
 
 /// How a connection or an attempt ended.
 pub(super) fn ended(closed: &Closed) -> String {
-    let Closed { code, reason, was_clean, cause, sent_code: _, status: _, detail } = closed;
+    let Closed { code, reason, was_clean, cause, sent_code: _, status: _, label, detail } = closed;
     let clean = if *was_clean { "cleanly" } else { "not cleanly" };
     let reason = if reason.is_empty() { String::new() } else { format!(", reason {reason:?}") };
     let detail = if detail.is_empty() { String::new() } else { format!(": {}", visible(detail)) };
@@ -100,10 +112,11 @@ pub(super) fn ended(closed: &Closed) -> String {
     } else {
         words::cause(*cause)
     };
+    let label = label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
     if closed.cause.is_of_attempt() {
         return format!("It failed: {cause}{detail}.");
     }
-    format!("It ended {clean}, with {code}{reason}: {cause}{detail}.")
+    format!("It ended {clean}, with {code}{reason}: {cause}{label}{detail}.")
 }
 
 /// The row of the outcome table that decided, where one had to.

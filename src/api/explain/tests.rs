@@ -21,8 +21,16 @@ fn config(keys: &str) -> Endpoint {
 }
 
 fn down(cause: Cause, code: u16, status: Option<u16>) -> LinkView {
-    let closed =
-        Closed { code, reason: "".into(), was_clean: false, cause, sent_code: None, status, detail: "".into() };
+    let closed = Closed {
+        code,
+        reason: "".into(),
+        was_clean: false,
+        cause,
+        sent_code: None,
+        status,
+        label: None,
+        detail: "".into(),
+    };
     LinkView {
         endpoint: Arc::from("e"),
         index: 0,
@@ -45,6 +53,7 @@ fn down(cause: Cause, code: u16, status: Option<u16>) -> LinkView {
         last_inbound_at: None,
         traffic: Traffic::default(),
         rotation: None,
+        waits: None,
     }
 }
 

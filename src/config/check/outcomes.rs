@@ -1,8 +1,6 @@
 //! `outcomes`: the endpoint's own rows of the table that says what follows a close.
 
-use std::{ops::RangeInclusive, sync::Arc};
-
-use regex_lite::{Regex, RegexBuilder};
+use std::ops::RangeInclusive;
 
 use super::{
     item::Item,
@@ -10,25 +8,9 @@ use super::{
 };
 use wskeeper_core::{
     close::Cause,
-    outcome::{Action, Match, Pattern, Rule},
+    outcome::{Action, Match, Rule},
+    session::Expression,
 };
-
-/// The compiled size that a reason's expression may have, in bytes.
-const MAX_EXPRESSION: usize = 1 << 20;
-
-/// A regular expression over a close reason.
-#[derive(Debug)]
-struct Expression(Regex);
-
-impl Pattern for Expression {
-    fn is_match(&self, reason: &str) -> bool {
-        self.0.is_match(reason)
-    }
-
-    fn source(&self) -> &str {
-        self.0.as_str()
-    }
-}
 
 /// The list, where it is written; rows with a fault are left out.
 pub(in crate::config) fn read(section: &Section<'_>, rules: &mut Vec<Rule>) {
@@ -43,6 +25,7 @@ pub(super) fn stay_closed() -> impl Iterator<Item = Rule> {
         when: Match { code: Some(code..=code), class: Some(Cause::Remote), ..Match::default() },
         then: Action::StayClosed,
         after: 1,
+        forget: [].into(),
     })
 }
 
@@ -85,7 +68,7 @@ fn rule(section: &Section<'_>) -> Option<Rule> {
         }
         return None;
     }
-    Some(Rule { when, then: then?, after: u32::try_from(after?).ok()? })
+    Some(Rule { when, then: then?, after: u32::try_from(after?).ok()?, forget: [].into() })
 }
 
 fn when(section: &Section<'_>) -> Match {
@@ -94,6 +77,7 @@ fn when(section: &Section<'_>) -> Match {
         reason: section.get("reason").and_then(|item| expression(&item)),
         status: section.get("status").and_then(|item| range(&item, 100..=599, "500-599")),
         class: section.get("class").and_then(|item| class(&item)),
+        label: None,
     };
     section.finish();
     if section.has("code") && section.has("status") {
@@ -125,17 +109,13 @@ fn range(item: &Item<'_>, within: RangeInclusive<u16>, example: &str) -> Option<
     fits
 }
 
-fn expression(item: &Item<'_>) -> Option<Arc<dyn Pattern>> {
-    match RegexBuilder::new(item.text()?).size_limit(MAX_EXPRESSION).build() {
-        Ok(regex) => Some(Arc::new(Expression(regex))),
-        Err(error) => {
-            item.fault(
-                format!("is not a regular expression: {error}"),
-                "write one that Rust's `regex-lite` crate reads",
-            );
-            None
-        }
-    }
+fn expression(item: &Item<'_>) -> Option<Expression> {
+    let read = Expression::parse(item.text()?);
+    read.map_err(|error| {
+        let hint = "write one that Rust's `regex` crate reads, without Unicode's classes";
+        item.fault(format!("is not a regular expression: {error}"), hint);
+    })
+    .ok()
 }
 
 fn class(item: &Item<'_>) -> Option<Cause> {

@@ -147,7 +147,7 @@ impl Told for Ack {
 
 impl Told for Rule {
     fn told(&self) -> Shown {
-        let Self { when: Match { code, reason, status, class }, then, after } = self;
+        let Self { when: Match { code, reason, status, class, label: _ }, then, after, forget: _ } = self;
         let text = |text: Option<String>| text.map_or(Shown::Null, Shown::Text);
         let when = Shown::members([
             ("code", text(code.as_ref().map(range))),

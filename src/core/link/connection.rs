@@ -4,6 +4,7 @@
 //! ```text
 //!          101        Close sent or received, silence          transport gone
 //! dialing ─────► open ────────────────────────────────► closing ───────────────► (ended)
+//!             (opening, where there is a session, then ready)
 //!    │ failed       │ transport gone                                                ▲
 //!    └──────────────┴───────────────────────────────────────────────────────────────┘
 //! ```
@@ -16,6 +17,7 @@
 //! sends nor is watched: each of its stages has an end of its own.
 
 mod heartbeat;
+mod session;
 
 use std::{
     sync::Arc,
@@ -35,6 +37,7 @@ use crate::{
     outbox::{self, Outbox},
     phase::Phase,
     run::Run,
+    session::Kept,
     timers::{Timer, Timers},
 };
 
@@ -52,6 +55,8 @@ pub(super) struct Connection {
     unflushed_pings: u32,
     /// When anything last left on it.
     sent: Option<Instant>,
+    /// In a box: most have none.
+    session: Option<Box<session::Running>>,
 }
 
 /// How far it has come. Each stage owns what exists only in it.
@@ -75,6 +80,8 @@ pub(super) struct Shared {
     pub(super) newest: u64,
     /// What is to leave, on the current connection.
     pub(super) outbox: Outbox,
+    /// What sessions leave to those that follow.
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 /// What the peer was last seen to do, over all connections.
@@ -95,8 +102,12 @@ pub(super) enum Change {
     Admitted,
     /// The dial goes on at this URL.
     PassedOver(usize),
-    /// It is OPEN.
+    /// It is OPEN, and its session has begun.
+    Opening,
+    /// It is OPEN, and may carry messages.
     Opened,
+    /// The peer wants another one to take its place.
+    Rotate,
     /// It has been the current one for so long that what went before is over.
     Stable,
     /// There was none to be had.
@@ -129,14 +140,16 @@ impl Connection {
         let mut timers = Timers::default();
         timers.set(Timer::Connect, now.later(policy.connect_timeout));
         let stage = Stage::Dialing { queued: None };
-        Self { lane, stage, timers, pings: Pings::default(), owes_ping: false, unflushed_pings: 0, sent: None }
+        let pings = Pings::default();
+        Self { lane, stage, timers, pings, owes_ping: false, unflushed_pings: 0, sent: None, session: None }
     }
 
     pub(super) fn phase(&self) -> Phase {
         match self.stage {
             Stage::Dialing { queued: Some(_) } => Phase::Waiting,
             Stage::Dialing { queued: None } => Phase::Connecting,
-            Stage::Open(_) => Phase::Ready,
+            Stage::Open(_) if self.is_ready() => Phase::Ready,
+            Stage::Open(_) => Phase::Opening,
             Stage::Closing(_) => Phase::Closing,
         }
     }
@@ -170,17 +183,19 @@ impl Connection {
             ConnectionInput::Queued => return self.on_queued(now, &shared.policy),
             ConnectionInput::Admitted => return self.on_admitted(now),
             ConnectionInput::PassedOver(url) => return self.on_passed_over(url),
+            ConnectionInput::Session(start) => self.prepare(start),
             ConnectionInput::Dialled(established) => return self.on_dialled(now, established, shared, out),
             ConnectionInput::DialFailed(failure) => return self.on_dial_failed(failure),
             ConnectionInput::Heard => self.on_heard(now, shared),
             ConnectionInput::Left { messages, pings, part } => {
+                let (messages, part) = self.of_outbox(messages, part);
                 self.on_left(now, messages, pings, shared, out);
                 if self.lane == Lane::Current {
                     shared.outbox.part_left(part);
                 }
             }
             ConnectionInput::CloseSent(code) => self.on_close_sent(code),
-            ConnectionInput::Received(Received::Messages(run)) => self.on_messages(run, out),
+            ConnectionInput::Received(Received::Messages(run)) => return self.on_messages(now, run, shared, out),
             ConnectionInput::Received(Received::Pong(payload)) => self.on_pong(now, &payload, shared, out),
             ConnectionInput::Received(Received::Close(frame)) => return self.on_close(now, frame, shared),
             ConnectionInput::Flushed => self.on_flushed(now, shared, out),
@@ -195,7 +210,11 @@ impl Connection {
     /// When to call `handle_timeout`, and why.
     #[inline]
     pub(super) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        self.timers.next()
+        let own = self.timers.next();
+        match self.session_due() {
+            None => own,
+            Some(at) => own.into_iter().chain([(at, Timer::Session)]).min(),
+        }
     }
 
     /// Time passed: does what is due, up to the first change. To be called until there is none.
@@ -209,15 +228,18 @@ impl Connection {
                 Timer::Stall => return Some(self.on_silence(now, "the peer takes nothing that is sent", shared, out)),
                 Timer::Stable => return Some(Change::Stable),
                 // The ping is pulled, now that it may be. And the others are not of a connection.
-                Timer::Confirm | Timer::Retry | Timer::Ack | Timer::Expiry | Timer::Rotate => {}
+                Timer::Confirm | Timer::Session | Timer::Retry | Timer::Ack | Timer::Expiry | Timer::Rotate => {}
             }
         }
-        None
+        self.on_session_due(now, shared, out)
     }
 
     /// The next frame, pulled when the transport has room: Close before a heartbeat before data. A ping that only asks for a
     /// proof comes behind the data. Where the stream `is_held`, no more of it leaves.
     pub(super) fn poll_transmit(&mut self, now: Instant, is_held: bool, shared: &mut Shared) -> Option<Frame> {
+        if self.is_leaving() {
+            return self.next_of_session();
+        }
         match &mut self.stage {
             Stage::Dialing { .. } => None,
             Stage::Open(_) => {
@@ -259,7 +281,7 @@ impl Connection {
         out.push(Command::Tell(Event::Opened { generation, established: Arc::clone(&established) }));
         self.timers.clear();
         self.stage = Stage::Open(Open { generation, established, since: now });
-        Some(Change::Opened)
+        Some(self.begin_session(now, generation, shared))
     }
 
     fn on_passed_over(&self, url: usize) -> Option<Change> {
@@ -279,19 +301,23 @@ impl Connection {
         }
     }
 
-    fn on_messages(&mut self, run: Run, out: &mut Commands) {
+    fn on_messages(&mut self, now: Instant, run: Run, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
+        let run = if self.session.is_some() { self.show_session(now, run, shared, out) } else { Some(run) };
+        let Some(run) = run else { return self.conclude(now, shared, out) };
         let open = match (&self.stage, self.lane) {
             // An old one may say to its end what it has to say.
             (Stage::Open(open), _) => open,
             (Stage::Closing(closing), Lane::Beside) => &closing.open,
             // WHATWG §4: a message that arrives while readyState is not OPEN is dropped.
-            (Stage::Closing(_), Lane::Current) | (Stage::Dialing { .. }, _) => return,
+            (Stage::Closing(_), Lane::Current) | (Stage::Dialing { .. }, _) => return None,
         };
         out.push(Command::Deliver { generation: open.generation, run });
+        self.conclude(now, shared, out)
     }
 
-    fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, shared: &Shared) -> Option<Change> {
-        let change = self.close(now, Ending { owed: None, cause: Cause::Remote, detail: "".into() }, shared);
+    fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, shared: &mut Shared) -> Option<Change> {
+        let change =
+            self.close(now, Ending { owed: None, cause: Cause::Remote, label: None, detail: "".into() }, shared);
         if let Stage::Closing(closing) = &mut self.stage
             && closing.received.is_none()
             && !closing.ending.cause.is_failure()
@@ -307,7 +333,7 @@ impl Connection {
         &mut self,
         now: Instant,
         (code, cause, detail): (u16, Cause, Box<str>),
-        shared: &Shared,
+        shared: &mut Shared,
         out: &mut Commands,
     ) -> Option<Change> {
         if let Stage::Closing(_) = self.stage {
@@ -315,11 +341,11 @@ impl Connection {
             out.push(Command::Hangup(self.lane));
         }
         let owed = Some(Some(CloseFrame::of(code)));
-        self.close(now, Ending { owed, cause, detail }, shared)
+        self.close(now, Ending { owed, cause, label: None, detail }, shared)
     }
 
     /// Open → closing; otherwise nothing.
-    pub(super) fn close(&mut self, now: Instant, ending: Ending, shared: &Shared) -> Option<Change> {
+    pub(super) fn close(&mut self, now: Instant, ending: Ending, shared: &mut Shared) -> Option<Change> {
         let Stage::Open(Open { generation, established, since }) = &self.stage else { return None };
         let open = Open { generation: *generation, established: Arc::clone(established), since: *since };
         // A last ping before our Close: its pong tells what the peer has read, where the end would leave it unknown.
@@ -327,7 +353,11 @@ impl Connection {
             && !ending.cause.is_failure()
             && shared.policy.heartbeat.pings()
             && self.lane == Lane::Current
+            && self.is_ready()
             && shared.outbox.has_unproven();
+        if self.session.is_some() && ending.owed.is_some() && !ending.cause.is_failure() {
+            self.leave_session(now, shared);
+        }
         self.stage = Stage::Closing(Box::new(Closing { open, ending, sent: None, received: None }));
         self.timers.clear();
         self.timers.set(Timer::Close, now.later(shared.policy.close_timeout));
@@ -342,10 +372,11 @@ impl Connection {
         }
     }
 
-    fn on_ended(&mut self, now: Instant, begun: usize, detail: Box<str>, shared: &Shared) -> Option<Change> {
+    fn on_ended(&mut self, now: Instant, begun: usize, detail: Box<str>, shared: &mut Shared) -> Option<Change> {
+        let (begun, _) = self.of_outbox(begun, 0);
         let detail = if detail.is_empty() { "the peer ended TCP without a Close frame".into() } else { detail };
         let was_open = self.is_open();
-        let _ = self.close(now, Ending { owed: None, cause: Cause::Reset, detail }, shared);
+        let _ = self.close(now, Ending { owed: None, cause: Cause::Reset, label: None, detail }, shared);
         let Stage::Closing(closing) = &self.stage else { return None };
         let closed = closing.closed();
         let code = closing.received.as_ref().map(|_| closed.code);

@@ -41,7 +41,7 @@ impl Link {
     /// Looks for acknowledgements that have not come in time. At least once, the messages must go out again, in order, so the
     /// connection ends; at most once, it is not known what became of them.
     pub(super) fn miss_acks(&mut self, now: Instant, out: &mut Commands) {
-        if !self.state.is_open() || self.shared.outbox.next_ack_deadline().is_none_or(|at| at > now) {
+        if !self.state.is_ready() || self.shared.outbox.next_ack_deadline().is_none_or(|at| at > now) {
             return;
         }
         match self.shared.outbox.delivery() {
@@ -54,14 +54,14 @@ impl Link {
                 let code = self.shared.policy.heartbeat.abort_code.unwrap_or(NORMAL);
                 let owed = Some(Some(CloseFrame { code, reason: "no acknowledgement".into() }));
                 let detail = "a message was not acknowledged in time".into();
-                self.close(now, Ending { owed, cause: Cause::Mute, detail }, Then::Outcome, out);
+                self.close(now, Ending { owed, cause: Cause::Mute, label: None, detail }, Then::Outcome, out);
             }
         }
     }
 
     /// Asks for the marks that messages need before they leave, while they can leave.
     pub(super) fn mark(&mut self, out: &mut Commands) {
-        if self.state.is_open() {
+        if self.state.is_ready() {
             let ids = self.shared.outbox.to_mark();
             if !ids.is_empty() {
                 out.push(Command::Mark { ids: ids.into(), marked: true });

@@ -15,6 +15,7 @@ use crate::{
     phase::Reason,
     receipt::EndReason,
     run::Run,
+    session::Start,
 };
 
 /// What an operator, or a local program through the API, may ask of a link.
@@ -93,6 +94,8 @@ pub enum ConnectionInput {
     Admitted,
     /// The server of its URL is known to be down, so the dial goes on with this one instead of waiting.
     PassedOver(usize),
+    /// What is to be done on the connection before it is ready, and while it is. Comes before `Dialled`.
+    Session(Box<Start>),
     /// The connection is OPEN.
     Dialled(Box<Established>),
     /// The attempt failed.
@@ -201,6 +204,8 @@ pub type Commands = Vec<Command>;
 pub enum Frame {
     /// A data message.
     Data(Payload),
+    /// A data message of the session's, which may hold secrets: not to be shown.
+    Session(Payload),
     /// A ping with its payload.
     Ping(Bytes),
     /// A Close frame, with or without a body. Nothing follows it.

@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
     event::{DialFailure, Event, RetryAfter, Timings},
+    outcome::Row,
     phase::{Phase, ReadyState, Reason},
     receipt::{EndReason, State as ReceiptState},
 };
@@ -67,14 +68,28 @@ impl Link {
             Change::Admitted => self.tell_phase(now, Reason::Underway, None, out),
             // It is the same attempt, at another URL.
             Change::PassedOver(url) => self.pace.set_url(url),
+            Change::Opening => {
+                self.follow_generation();
+                // Whoever asked for it: a session that fails is followed as the table says, not by the same wish again.
+                self.then = Then::Outcome;
+                self.tell_phase(now, Reason::Underway, None, out);
+            }
             Change::Opened => {
-                self.generation = self.shared.newest;
+                self.follow_generation();
                 self.take_over(now, out);
             }
+            Change::Rotate => self.on_renew(now, (Cause::Rotate, Reason::Rotate), out),
             Change::Failed(failure) => self.on_dial_failed(now, failure, out),
             Change::Stable => self.on_stable(),
             Change::Closing | Change::Aborted => self.tell_phase(now, self.then.reason(), None, out),
             Change::Ended(ended) => self.on_ended(now, *ended, out),
+        }
+    }
+
+    /// The current connection is an open one: its number is the link's.
+    pub(super) fn follow_generation(&mut self) {
+        if let Some(open) = self.state.connection().and_then(Connection::open) {
+            self.generation = open.generation;
         }
     }
 
@@ -103,10 +118,21 @@ impl Link {
     fn follow(&mut self, now: Instant, retry_after: Option<RetryAfter>, was_open: bool, out: &mut Commands) {
         let Some(last) = self.last_close.clone() else { return };
         let ended = pace::Ended { closed: &last.0, retry_after, was_open };
-        match self.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance) {
+        let next = self.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance);
+        self.forget_kept(self.pace.ruling());
+        match next {
             (Next::Wait(reason), delay) => self.enter(now, State::Waiting, reason, Some(delay), out),
             (Next::Park(reason), delay) => self.enter(now, State::Parked, reason, Some(delay), out),
             (Next::StayClosed, _) => self.enter(now, State::Paused, Reason::StayClosed, None, out),
+        }
+    }
+
+    /// What the row that decided says is to be forgotten of a session.
+    pub(super) fn forget_kept(&mut self, ruling: Option<(Row, u32)>) {
+        if let (Some(kept), Some((Row::Own(index), _))) = (&mut self.shared.kept, ruling)
+            && let Some(rule) = self.shared.policy.outcomes.get(index as usize)
+        {
+            kept.forget(&rule.forget);
         }
     }
 
@@ -167,7 +193,7 @@ impl Link {
     pub(super) fn on_renew(&mut self, now: Instant, (cause, reason): (Cause, Reason), out: &mut Commands) {
         let urgent = reason == Reason::Operator;
         match (self.ready_state(), self.phase) {
-            (ReadyState::Open, _) if self.shared.policy.rotates => self.rotate(now, urgent, out),
+            (ReadyState::Open, Phase::Ready) if self.shared.policy.rotates => self.rotate(now, urgent, out),
             // What is beside would follow, and what it was to follow may be old by now.
             (ReadyState::Closing, _) if self.is_coming() => self.rotate(now, urgent, out),
             (ReadyState::Open | ReadyState::Connecting, _) | (ReadyState::Closed, Phase::Parked) => {
@@ -193,7 +219,9 @@ impl Link {
     fn leave(&mut self, now: Instant, frame: Option<CloseFrame>, cause: Cause, then: Then, out: &mut Commands) {
         self.dismiss(now, cause, out);
         match self.ready_state() {
-            ReadyState::Open => self.close(now, Ending { owed: Some(frame), cause, detail: "".into() }, then, out),
+            ReadyState::Open => {
+                self.close(now, Ending { owed: Some(frame), cause, label: None, detail: "".into() }, then, out);
+            }
             ReadyState::Closing => {
                 if !matches!(self.then, Then::Stop(_)) {
                     self.then = then;

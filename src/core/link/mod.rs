@@ -41,6 +41,7 @@ use super::{
     outbox::{self, Outbox},
     outcome::{Row, Rule},
     phase::{Phase, ReadyState, Reason},
+    session::{Kept, Waits},
     timers::Timer,
 };
 use connection::{Change, Connection, Shared, Signs, Stage};
@@ -132,6 +133,7 @@ impl Link {
                 signs: Signs::default(),
                 newest: 0,
                 outbox: Outbox::new(Arc::clone(&policy.outbox)),
+                kept: None,
                 policy,
             },
             state: State::Made,
@@ -206,7 +208,7 @@ impl Link {
     /// When to call `handle_timeout`, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let expiry = self.shared.outbox.next_expiry().map(|at| (at, Timer::Expiry));
-        let ack = self.shared.outbox.next_ack_deadline().filter(|_| self.state.is_open()).map(|at| (at, Timer::Ack));
+        let ack = self.shared.outbox.next_ack_deadline().filter(|_| self.state.is_ready()).map(|at| (at, Timer::Ack));
         let own = match &self.state {
             State::Active(connection) => connection.poll_timeout(),
             State::Made | State::Waiting | State::Parked | State::Paused | State::Stopped => {
@@ -278,6 +280,25 @@ impl Link {
         Some(&self.state.connection()?.open()?.established)
     }
 
+    /// Where the session of the current connection waits, until it is ready.
+    pub fn session_waits(&self) -> Option<Waits> {
+        self.state.connection()?.waits()
+    }
+
+    /// Whether a session runs on this connection that is not ready yet.
+    pub fn is_opening(&self, lane: Lane) -> bool {
+        let connection = match lane {
+            Lane::Current => self.state.connection(),
+            Lane::Beside => self.rotation.as_deref().and_then(Rotation::connection),
+        };
+        connection.is_some_and(|connection| connection.phase() == Phase::Opening)
+    }
+
+    /// What sessions have left to those that follow.
+    pub fn kept(&self) -> Option<&Kept> {
+        self.shared.kept.as_deref()
+    }
+
     /// The URL to use, or in use, by index.
     pub fn url(&self) -> usize {
         self.pace.url()
@@ -344,7 +365,7 @@ impl Link {
             return (Err((message, outbox::Refusal::Down)), Commands::new());
         }
         let (mut out, mut ended) = (Commands::new(), Vec::new());
-        let ready = self.state.is_open() || self.has_standby();
+        let ready = self.state.is_ready() || self.has_standby();
         let id = message.id;
         let answer = self.shared.outbox.offer(now, message, ready, &mut ended);
         self.tell_receipts(ended, &mut out);

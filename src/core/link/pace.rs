@@ -107,7 +107,8 @@ impl Pace {
         chance: &mut Chance,
     ) -> (Next, Duration) {
         let Ended { closed, retry_after, was_open } = ended;
-        let end = End { code: closed.code, reason: &closed.reason, status: closed.status, cause: closed.cause };
+        let Closed { code, reason, status, cause, label, .. } = closed;
+        let end = End { code: *code, reason, status: *status, cause: *cause, label: label.as_deref() };
         let (action, _) = self.streak.decide(&policy.outcomes, end);
         if let (Action::RetryAfter, Some(asked)) = (action, retry_after) {
             self.rest(now, now.later(chance.above(asked.span())));
@@ -157,9 +158,11 @@ impl Pace {
             Action::Within(low, high) => (own.max(chance.between(low, high)), Next::Wait(Reason::ServiceRestart)),
             Action::StayClosed => (own.max(chance.above(policy.park_probe)), Next::StayClosed),
             Action::Park => {
-                let reason = match (closed.status, closed.code) {
-                    (Some(401 | 403), _) | (None, 4401 | 4403) => Reason::Unauthorized,
-                    (Some(_) | None, _) => Reason::Refused,
+                let reason = match (closed.status, closed.code, closed.label.as_deref()) {
+                    (Some(401 | 403), ..) | (None, 4401 | 4403, _) | (None, _, Some("unauthorized")) => {
+                        Reason::Unauthorized
+                    }
+                    (Some(_) | None, ..) => Reason::Refused,
                 };
                 (own.max(chance.above(policy.park_probe)), Next::Park(reason))
             }

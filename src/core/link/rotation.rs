@@ -1,7 +1,7 @@
 //! Rotation: a new connection is opened beside the current one, takes its place between two messages, and the old one is closed.
 //!
 //! ```text
-//!  Rotate             101             nothing is unproven              overlap over            transport gone
+//!  Rotate      101, session ready      nothing is unproven              overlap over            transport gone
 //! ────────► dialing ───────► standby ─────────────────────► lingering ─────────────► closing ────────────────► (none)
 //!            ▲   │ failed       │ closed or lost                                     ▲  │ another one is wanted
 //!            └─ waiting         └────────────────────────────────────────────────────┘  └────────► dialing, waiting
@@ -57,6 +57,8 @@ enum Beside {
     Waiting,
     /// An attempt.
     Dialing,
+    /// The new connection, whose session is not ready yet.
+    Opening,
     /// The new connection; the old one is to prove what has left on it.
     Standby,
     /// The old one, still read.
@@ -68,8 +70,8 @@ enum Beside {
 /// A rotation as it can be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotating<'a> {
-    /// `waiting` for the next attempt, `dialing`, `standby` (the new connection is open, the old one is to prove what has left
-    /// on it) or `leaving` (the old one is on its way out).
+    /// `waiting` for the next attempt, `dialing`, `opening` (the session of the new connection is not ready yet), `standby` (the new
+    /// connection is ready, the old one is to prove what has left on it) or `leaving` (the old one is on its way out).
     pub stage: &'static str,
     /// Attempts so far.
     pub attempt: u32,
@@ -82,6 +84,10 @@ pub struct Rotating<'a> {
 }
 
 impl Rotation {
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+
     pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
         self.connection.as_mut()
     }
@@ -98,6 +104,7 @@ impl Link {
         let (stage, next_at) = match self.beside()? {
             Beside::Waiting => ("waiting", rotation.at),
             Beside::Dialing => ("dialing", None),
+            Beside::Opening => ("opening", None),
             Beside::Standby => ("standby", None),
             Beside::Lingering | Beside::Closing => ("leaving", None),
         };
@@ -114,7 +121,8 @@ impl Link {
         let Some(connection) = &self.rotation.as_deref()?.connection else { return Some(Beside::Waiting) };
         Some(match &connection.stage {
             Stage::Dialing { .. } => Beside::Dialing,
-            Stage::Open(open) if open.generation > self.generation => Beside::Standby,
+            Stage::Open(open) if open.generation > self.generation && connection.is_ready() => Beside::Standby,
+            Stage::Open(open) if open.generation > self.generation => Beside::Opening,
             Stage::Open(_) => Beside::Lingering,
             Stage::Closing(_) => Beside::Closing,
         })
@@ -136,7 +144,7 @@ impl Link {
 
     /// Whether a new connection is being made, or open already.
     pub(super) fn is_coming(&self) -> bool {
-        matches!(self.beside(), Some(Beside::Dialing | Beside::Standby))
+        matches!(self.beside(), Some(Beside::Dialing | Beside::Opening | Beside::Standby))
     }
 
     /// Begins one, or begins it again: what an attempt under way was to follow may be old by now.
@@ -169,7 +177,7 @@ impl Link {
         }
         // Both tell; an old one may do so to its end, as long as the link itself is open.
         let is_told = lane == Lane::Beside && matches!(input, ConnectionInput::Received(Received::Messages(_)));
-        !is_told || self.state.is_open() || self.has_standby()
+        !is_told || self.state.is_ready() || self.is_coming()
     }
 
     /// The current connection took more of what has been given to it, so its proof may come later.
@@ -198,7 +206,7 @@ impl Link {
             Some(Beside::Waiting) => self.dial_beside(now, false, out),
             Some(Beside::Standby) => self.close_unproven(now, out),
             Some(Beside::Lingering) => self.close_beside(now, Cause::Rotate, out),
-            Some(Beside::Dialing | Beside::Closing) | None => {}
+            Some(Beside::Dialing | Beside::Opening | Beside::Closing) | None => {}
         }
     }
 
@@ -211,13 +219,13 @@ impl Link {
             return;
         }
         let detail = "the peer did not prove in time what it had read".into();
-        let ending = Ending { owed: Some(Some(CloseFrame::of(NORMAL))), cause: Cause::Rotate, detail };
+        let ending = Ending { owed: Some(Some(CloseFrame::of(NORMAL))), cause: Cause::Rotate, label: None, detail };
         self.close(now, ending, Then::Redial(Reason::Rotate), out);
     }
 
     /// Lets the new connection take its place once nothing is unproven on the old one.
     pub(super) fn settle(&mut self, now: Instant, out: &mut Commands) {
-        if !self.has_standby() || self.shared.outbox.has_unproven() || !self.state.is_open() {
+        if !self.has_standby() || self.shared.outbox.has_unproven() || !self.state.is_ready() {
             return;
         }
         let State::Active(mut old) = mem::replace(&mut self.state, State::Waiting) else { return };
@@ -232,16 +240,18 @@ impl Link {
                 self.take_place(now, None, out);
                 true
             }
-            Some(Beside::Dialing) => {
+            Some(Beside::Dialing | Beside::Opening) => {
                 let Some(Rotation { connection: Some(mut attempt), pace, .. }) = self.rotation.take().map(|it| *it)
                 else {
                     return false;
                 };
                 attempt.lane = Lane::Current;
+                self.then = Then::Outcome;
                 self.pace.set_url(pace.url());
                 self.attempt = self.attempt.saturating_add(1);
                 let reason = if attempt.is_queued() { Reason::Admission } else { Reason::Underway };
                 self.enter(now, State::Active(attempt), reason, None, out);
+                self.follow_generation();
                 out.push(Command::Switch);
                 true
             }
@@ -278,7 +288,7 @@ impl Link {
         let is_new = self.generation_beside() > Some(self.generation);
         let Some(rotation) = self.rotation.as_deref_mut() else { return };
         match change {
-            Change::Queued | Change::Admitted | Change::Stable => {}
+            Change::Queued | Change::Admitted | Change::Opening | Change::Rotate | Change::Stable => {}
             Change::PassedOver(url) => rotation.pace.set_url(url),
             Change::Opened => {
                 rotation.failure = None;
@@ -302,22 +312,24 @@ impl Link {
     /// The new connection was not to be had, or did not last: after a delay by the outcome table, another attempt. The wish
     /// stays for as long as the current connection does, so where the table would park or stay closed it is asked for slowly.
     fn retry_beside(&mut self, now: Instant, closed: &Closed, retry_after: Option<RetryAfter>) -> Option<Duration> {
-        if !self.state.is_open() {
+        if !self.state.is_ready() {
             self.rotation = None;
             return None;
         }
         let rotation = self.rotation.as_deref_mut()?;
         let ended = pace::Ended { closed, retry_after, was_open: false };
         let (_, delay) = rotation.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance);
+        let ruling = rotation.pace.ruling();
         rotation.failure = Some(format!("{}: {}", closed.cause, closed.detail).into());
         (rotation.connection, rotation.at) = (None, Some(now.later(delay)));
+        self.forget_kept(ruling);
         Some(delay)
     }
 
     fn on_ended_beside(&mut self, now: Instant, ended: Ended, is_new: bool, out: &mut Commands) {
         let Ended { generation, closed, age, .. } = ended;
         out.push(Command::Tell(Event::Closed { generation, closed: Box::new(closed.clone()), age }));
-        if !self.rotation.as_deref().is_some_and(|rotation| rotation.wanted) || !self.state.is_open() {
+        if !self.rotation.as_deref().is_some_and(|rotation| rotation.wanted) || !self.state.is_ready() {
             self.rotation = None;
         } else if is_new {
             self.retry_beside(now, &closed, None);
@@ -331,7 +343,7 @@ impl Link {
 
     /// The connection beside comes to its end: a new one before its turn, or an old one that lingers.
     fn close_beside(&mut self, now: Instant, cause: Cause, out: &mut Commands) {
-        let ending = Ending { owed: Some(Some(CloseFrame::of(NORMAL))), cause, detail: "".into() };
+        let ending = Ending { owed: Some(Some(CloseFrame::of(NORMAL))), cause, label: None, detail: "".into() };
         if let Some((connection, shared)) = self.connection(Lane::Beside)
             && let Some(change) = connection.close(now, ending, shared)
         {
@@ -347,7 +359,7 @@ impl Link {
                 self.rotation = None;
                 out.push(Command::Hangup(Lane::Beside));
             }
-            Some(Beside::Standby) => self.close_beside(now, cause, out),
+            Some(Beside::Opening | Beside::Standby) => self.close_beside(now, cause, out),
             Some(Beside::Lingering) => self.close_beside(now, Cause::Rotate, out),
             Some(Beside::Closing) | None => {}
         }

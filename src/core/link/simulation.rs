@@ -59,7 +59,7 @@ struct World {
 fn rows(kind: u64) -> Vec<Rule> {
     let closed = |code| Match { code: Some(code), ..Match::default() };
     let refused = Match { status: Some(500..=599), ..Match::default() };
-    let row = |when, then| Rule { when, then, after: 1 };
+    let row = |when, then| Rule { when, then, after: 1, forget: [].into() };
     match kind {
         0 | 1 => Vec::new(),
         2 => vec![row(closed(1000..=4999), Action::NextUrl), row(refused, Action::NextUrl)],

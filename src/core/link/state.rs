@@ -42,8 +42,8 @@ impl State {
     }
 
     /// Whether it carries messages.
-    pub(super) fn is_open(&self) -> bool {
-        self.connection().is_some_and(Connection::is_open)
+    pub(super) fn is_ready(&self) -> bool {
+        self.connection().is_some_and(Connection::is_ready)
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -83,6 +83,8 @@ pub(super) struct Ending {
     #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
     pub(super) owed: Option<Option<CloseFrame>>,
     pub(super) cause: Cause,
+    /// What a session calls it.
+    pub(super) label: Option<Box<str>>,
     pub(super) detail: Box<str>,
 }
 
@@ -101,6 +103,7 @@ impl Closing {
             cause: self.ending.cause,
             sent_code: self.sent.flatten(),
             status: None,
+            label: self.ending.label.clone(),
             detail: self.ending.detail.clone(),
         }
     }

@@ -12,6 +12,7 @@ use crate::{
 mod again;
 mod pace;
 mod rotation;
+mod session;
 mod verbs;
 mod watch;
 

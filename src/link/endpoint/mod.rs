@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use wskeeper_core::{inbox, link};
+use wskeeper_core::{inbox, link, session};
 
 pub use field::FieldName;
 pub use secret::Secret;
@@ -65,6 +65,17 @@ pub struct Endpoint {
     pub inbox: inbox::Policy,
     /// How long receipts are kept after their end.
     pub receipts_keep: Duration,
+    /// What connections run from OPEN on.
+    pub session: Option<Arc<Session>>,
+}
+
+/// A session, and what an attempt reads for it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Session {
+    /// What connections run.
+    pub plan: Arc<session::Plan>,
+    /// Its references to secrets, each by its place in the plan (`session::Source::Secret`).
+    pub secrets: Box<[Template]>,
 }
 
 /// The defaults, with no URL yet.
@@ -86,6 +97,7 @@ impl Default for Endpoint {
             link: Arc::default(),
             inbox: inbox::Policy::default(),
             receipts_keep: Duration::from_mins(10),
+            session: None,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Strings with secrets in them: `${env:NAME}`, `${file:PATH}`, `${credential:NAME}`, evaluated at each attempt.
+//! Strings with secrets in them: `${env:NAME}`, `${file:PATH}`, `${credential:NAME}`, evaluated at each attempt; in some also
+//! `${var:NAME|DEFAULT}`, a variable of the session that the link keeps.
 //!
 //! The source text may hold a secret too, written in clear by someone in a hurry. So [`Template::shown`] and `Debug`
 //! follow a [`Redaction`], and only [`Template::source`] gives the text as written.
@@ -45,6 +46,15 @@ impl Template {
 
     /// Reads the references in `source`. A relative `${file:…}` is sought in `folder`.
     pub fn parse(source: &str, folder: &Path) -> Result<Self, TemplateFault> {
+        let template = Self::parse_with_variables(source, folder)?;
+        match template.variables().count() {
+            0 => Ok(template),
+            1.. => Err(TemplateFault { problem: "${var:…} has no value here".into(), hint: KINDS.into() }),
+        }
+    }
+
+    /// As [`Template::parse`], where variables of a session have values too.
+    pub fn parse_with_variables(source: &str, folder: &Path) -> Result<Self, TemplateFault> {
         Ok(Self { source: source.into(), parts: parts(source, folder)?.into(), redaction: Redaction::Open })
     }
 
@@ -61,11 +71,24 @@ impl Template {
 
     /// Evaluates every reference now, with another environment.
     pub fn evaluate_with(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+        self.evaluate_by(environment, &|_| None)
+    }
+
+    /// As [`Template::evaluate`], with the variables of a session as they are.
+    pub fn evaluate_for(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+        self.evaluate_by(&|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()), variables)
+    }
+
+    fn evaluate_by(
+        &self,
+        environment: &dyn Fn(&str) -> Option<String>,
+        variables: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Secret, SecretError> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Reference(reference) => text.push_str(&reference.evaluate(environment)?),
+                Part::Reference(reference) => text.push_str(&reference.evaluate(environment, variables)?),
             }
         }
         Ok(Secret::new(text))
@@ -95,7 +118,7 @@ impl Template {
         self.parts.iter().any(|part| match part {
             Part::Reference(Reference { kind, .. }) => match kind {
                 ReferenceKind::File(_) | ReferenceKind::Credential(_) => true,
-                ReferenceKind::Env(_) => false,
+                ReferenceKind::Env(_) | ReferenceKind::Var(..) => false,
             },
             Part::Text(_) => false,
         })
@@ -110,6 +133,14 @@ impl Template {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.parts.iter().filter_map(|part| match part {
             Part::Reference(Reference { kind: ReferenceKind::File(path), .. }) => Some(path.as_path()),
+            Part::Reference(_) | Part::Text(_) => None,
+        })
+    }
+
+    /// The variables of a session that it refers to.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Reference(Reference { kind: ReferenceKind::Var(name, _), .. }) => Some(&**name),
             Part::Reference(_) | Part::Text(_) => None,
         })
     }
@@ -156,10 +187,16 @@ enum ReferenceKind {
     Env(Box<str>),
     File(PathBuf),
     Credential(Box<str>),
+    /// With what stands for one that is not set.
+    Var(Box<str>, Option<Box<str>>),
 }
 
 impl Reference {
-    fn evaluate(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, SecretError> {
+    fn evaluate(
+        &self,
+        environment: &dyn Fn(&str) -> Option<String>,
+        variables: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<String, SecretError> {
         let value = match &self.kind {
             ReferenceKind::Env(name) => environment(name)
                 .ok_or_else(|| format!("the environment has no variable {name}: set it for the daemon")),
@@ -170,6 +207,9 @@ impl Reference {
                     "CREDENTIALS_DIRECTORY is not set: give the unit LoadCredential={name}:PATH, or use ${{file:PATH}}"
                 )),
             },
+            ReferenceKind::Var(name, default) => variables(name)
+                .or_else(|| default.as_deref().map(str::to_owned))
+                .ok_or_else(|| format!("the variable {name} is not set: write `${{var:{name}|DEFAULT}}`")),
         };
         value.map_err(|problem| SecretError { reference: self.written.to_string(), problem })
     }
@@ -227,17 +267,17 @@ fn parts(source: &str, folder: &Path) -> Result<Vec<Part>, TemplateFault> {
     Ok(parts)
 }
 
+const KINDS: &str = "use ${env:NAME}, ${file:PATH} or ${credential:NAME}, or write `$${` for the two characters `${`";
+
 fn reference(written: &str, folder: &Path) -> Result<Reference, TemplateFault> {
-    const KINDS: &str =
-        "use ${env:NAME}, ${file:PATH} or ${credential:NAME}, or write `$${` for the two characters `${`";
     let fault = |problem: String, hint: &str| TemplateFault { problem, hint: hint.into() };
     let inner = &written[2..written.len() - 1];
     let Some((kind, name)) = inner.split_once(':') else {
         return Err(fault("a reference does not say where its value is".into(), KINDS));
     };
     let kind = match kind {
-        "exec" | "var" => return Err(fault(format!("${{{kind}:…}} is not supported in this version"), KINDS)),
-        "env" | "file" | "credential" if name.is_empty() => {
+        "exec" => return Err(fault("${exec:…} is not supported in this version".into(), KINDS)),
+        "env" | "file" | "credential" | "var" if name.is_empty() => {
             return Err(fault(format!("${{{kind}:}} names nothing"), KINDS));
         }
         _ if name.contains('\0') => return Err(fault("a reference holds a NUL character".into(), KINDS)),
@@ -245,6 +285,11 @@ fn reference(written: &str, folder: &Path) -> Result<Reference, TemplateFault> {
             return Err(fault("a variable's name cannot contain `=`".into(), "use ${env:NAME}"));
         }
         "env" => ReferenceKind::Env(name.into()),
+        "var" => match name.split_once('|') {
+            Some(("", _)) => return Err(fault("${var:} names nothing".into(), "use ${var:NAME|DEFAULT}")),
+            Some((name, default)) => ReferenceKind::Var(name.into(), Some(default.into())),
+            None => ReferenceKind::Var(name.into(), None),
+        },
         "file" => ReferenceKind::File(folder.join(name)),
         "credential" if name.contains('/') || name == "." || name == ".." => {
             return Err(fault("a credential has a name, not a path".into(), "use ${file:PATH} for a path"));

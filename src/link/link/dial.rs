@@ -22,6 +22,7 @@ use wskeeper_core::{
     admission::Verdict,
     close::Cause,
     event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
+    session::Kept,
 };
 
 pub use ask::{RedirectTrouble, redirected_to, was_read};
@@ -71,7 +72,12 @@ impl Dialer {
 impl Dial for Dialer {
     type Stream = Transport;
 
-    fn dial(&self, url: usize, urgent: bool, report: Report) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
+    fn dial(
+        &self,
+        (url, urgent): (usize, bool),
+        kept: Option<Kept>,
+        report: Report,
+    ) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
         let (id, endpoint, admission) = (self.id.clone(), self.endpoint.endpoint(), Arc::clone(&self.admission));
         let source = Arc::clone(&self.endpoint);
         let began = Instant::now();
@@ -106,6 +112,7 @@ impl Dial for Dialer {
                 asked: tls::Asked::No,
                 redirected: None,
                 passed: Some(0),
+                kept,
             };
             Box::pin(attempt.run(url)).await
         })
@@ -165,6 +172,8 @@ struct Attempt {
     redirected: Option<Arc<str>>,
     /// URLs in a row whose servers are known to be down; `None`: the others do not matter any more.
     passed: Option<usize>,
+    /// What sessions have left.
+    kept: Option<Kept>,
 }
 
 impl Attempt {
@@ -192,17 +201,17 @@ impl Attempt {
     /// Dials, and again where a redirect leads; at the next URL where the server of one is known to be down.
     async fn follow(&mut self, mut url: usize) -> Result<Dialled<Transport>, Setback> {
         let endpoint = Arc::clone(&self.endpoint);
-        let mut ask = ask::evaluate(Arc::clone(&endpoint), url, &self.aside).await?;
+        let mut ask = self.evaluate(url).await?;
         let mut left = endpoint.redirects;
         loop {
             let Some(admitted) = self.admitted(&ask.target).await? else {
                 url = (url + 1) % endpoint.urls.len().max(1);
                 (self.report)(Progress::PassedOver(url));
-                ask = ask::evaluate(Arc::clone(&endpoint), url, &self.aside).await?;
+                ask = self.evaluate(url).await?;
                 continue;
             };
             match self.once(&ask, admitted).await? {
-                Ok(dialled) => return Ok(dialled),
+                Ok(dialled) => return Ok(Dialled { session: ask.session, ..dialled }),
                 Err(fault) => ask = ask.redirected(fault, left)?,
             }
             self.redirected = Some(Arc::clone(&ask.target.shown));
@@ -210,6 +219,10 @@ impl Attempt {
             // Where a redirect leads is the only way.
             self.passed = None;
         }
+    }
+
+    async fn evaluate(&mut self, url: usize) -> Result<Box<Ask>, Setback> {
+        ask::evaluate((Arc::clone(&self.endpoint), self.id.index), url, self.kept.clone(), &self.aside).await
     }
 
     /// One connection; the inner error is an answer that may be a redirect.
@@ -255,6 +268,7 @@ impl Attempt {
                 certificates,
                 timings: Steps::default(),
             }),
+            session: None,
         }))
     }
 

@@ -13,6 +13,7 @@ use super::{BoxFuture, Dial, Dialled, Progress, Wire};
 use wskeeper_core::{
     close::Cause,
     event::{DialFailure, Timings},
+    session::Kept,
 };
 
 /// What the detail of an attempt begins with that took too long.
@@ -38,14 +39,16 @@ pub(super) struct Dialing<S> {
 
 impl<S: Wire> Dialing<S> {
     /// Begins one. In a box: there is none on most links, most of the time.
-    pub(super) fn begin<D: Dial<Stream = S>>(dialer: &D, (url, urgent): (usize, bool), now: Instant) -> Box<Self> {
+    pub(super) fn begin<D: Dial<Stream = S>>(
+        dialer: &D,
+        to: (usize, bool),
+        kept: Option<Kept>,
+        now: Instant,
+    ) -> Box<Self> {
         let told = Arc::<Mutex<Vec<Progress>>>::default();
         let log = Arc::clone(&told);
-        let attempt = dialer.dial(
-            url,
-            urgent,
-            Box::new(move |step| log.lock().unwrap_or_else(PoisonError::into_inner).push(step)),
-        );
+        let attempt =
+            dialer.dial(to, kept, Box::new(move |step| log.lock().unwrap_or_else(PoisonError::into_inner).push(step)));
         Box::new(Self { attempt, told, stage: Progress::Resolving, since: now, timings: Timings::default() })
     }
 

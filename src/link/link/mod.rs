@@ -50,6 +50,7 @@ use wskeeper_core::{
     outbox::{self, Keep, Refusal},
     receipt::EndReason,
     run::Run as Messages,
+    session::{Kept, Start},
 };
 
 pub use arrival::lacked_room;
@@ -208,8 +209,14 @@ pub trait Dial: Send + 'static {
     /// The byte stream under the WebSocket.
     type Stream: Wire;
     /// Begins an attempt at the URL of this index; one that is urgent does not wait for others to look whether the server is back.
+    /// `kept` is what sessions have left.
     /// Dropping the future abandons it.
-    fn dial(&self, url: usize, urgent: bool, report: Report) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
+    fn dial(
+        &self,
+        to: (usize, bool),
+        kept: Option<Kept>,
+        report: Report,
+    ) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
 }
 
 /// A stream after a successful upgrade.
@@ -221,6 +228,8 @@ pub struct Dialled<S> {
     pub early: Vec<u8>,
     /// What was agreed.
     pub established: Box<Established>,
+    /// What is to follow, where a session does.
+    pub session: Option<Box<Start>>,
 }
 
 /// Lets attempts begin. The pool's limits stand behind it.

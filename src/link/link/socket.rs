@@ -170,7 +170,7 @@ impl<S: Wire> Socket<S> {
         self.unflushed = true;
         self.said_close |= matches!(frame, Frame::Close(_));
         match frame {
-            Frame::Data(payload) => {
+            Frame::Data(payload) | Frame::Session(payload) => {
                 let code = match payload.kind() {
                     Kind::Text => Data::Text,
                     Kind::Binary => Data::Binary,

@@ -1,7 +1,8 @@
 //! A look at an endpoint's traffic, frame by frame, for a person who wonders what is on the wire.
 //!
 //! Nobody looks, most of the time: then a frame costs one relaxed load. Who looks is never waited for: the ring is bounded, and
-//! a looker that is too slow is told how many frames went by. Payloads stay out of it unless a looker asks for them.
+//! a looker that is too slow is told how many frames went by. Payloads stay out of it unless a looker asks for them, and those of a
+//! session's own messages in any case: there are secrets in them.
 
 use std::{
     sync::{
@@ -73,7 +74,7 @@ pub struct Tapped {
     pub kind: FrameKind,
     /// Bytes of its payload.
     pub bytes: usize,
-    /// Its first 4 KiB, where somebody wanted payloads.
+    /// Its first 4 KiB, where somebody wanted payloads and may see this one.
     pub start: Option<Bytes>,
 }
 
@@ -120,26 +121,28 @@ impl Tap {
 
     /// A frame was handed to the socket. As with all of these, ask [`Tap::is_watched`] first.
     pub(super) fn sent(&self, link: &LinkId, generation: u64, frame: &Frame) {
-        let frame = match frame {
-            Frame::Data(payload) => data(payload),
-            Frame::Ping(payload) => (FrameKind::Ping, payload.clone()),
-            Frame::Close(frame) => close(frame.as_ref()),
+        let (frame, may_show) = match frame {
+            Frame::Data(payload) => (data(payload), true),
+            Frame::Session(payload) => (data(payload), false),
+            Frame::Ping(payload) => ((FrameKind::Ping, payload.clone()), true),
+            Frame::Close(frame) => (close(frame.as_ref()), true),
         };
-        self.tell(link, generation, Direction::Out, frame);
+        self.tell((link, generation), (Direction::Out, may_show), frame);
     }
 
-    /// Something was read: a frame, or what is none.
-    pub(super) fn arrived(&self, link: &LinkId, generation: u64, arrival: &Arrival) {
+    /// Something was read: a frame, or what is none. What answers a login `is_of_session`.
+    pub(super) fn arrived(&self, link: &LinkId, generation: u64, arrival: &Arrival, is_of_session: bool) {
         let frame = match arrival {
             Arrival::Messages(run) => {
-                return run.payloads().for_each(|payload| self.tell(link, generation, Direction::In, data(&payload)));
+                let tell = |payload| self.tell((link, generation), (Direction::In, !is_of_session), data(&payload));
+                return run.payloads().for_each(tell);
             }
             Arrival::Pong(payload) => (FrameKind::Pong, payload.clone()),
             Arrival::Close(frame) => close(frame.as_ref()),
             Arrival::Pinged(payload) => (FrameKind::Ping, payload.clone()),
             Arrival::Nothing | Arrival::Violation { .. } | Arrival::Ended(_) => return,
         };
-        self.tell(link, generation, Direction::In, frame);
+        self.tell((link, generation), (Direction::In, !is_of_session), frame);
     }
 
     /// An answer made below has left.
@@ -148,11 +151,16 @@ impl Tap {
             Answer::Pong(payload) => (FrameKind::Pong, payload),
             Answer::Close(frame) => close(frame.as_ref()),
         };
-        self.tell(link, generation, Direction::Out, frame);
+        self.tell((link, generation), (Direction::Out, true), frame);
     }
 
-    fn tell(&self, link: &LinkId, generation: u64, direction: Direction, (kind, payload): (FrameKind, Bytes)) {
-        let wanted = self.level.load(Ordering::Relaxed) == PAYLOADS;
+    fn tell(
+        &self,
+        (link, generation): (&LinkId, u64),
+        (direction, may_show): (Direction, bool),
+        (kind, payload): (FrameKind, Bytes),
+    ) {
+        let wanted = may_show && self.level.load(Ordering::Relaxed) == PAYLOADS;
         // Copied: a looker holds up no buffer of a connection.
         let start = wanted.then(|| Bytes::copy_from_slice(&payload[..payload.len().min(SHOWN)]));
         let (link, at, bytes) = (link.clone(), SystemTime::now(), payload.len());
@@ -261,6 +269,18 @@ mod tests {
         let _ = seen(&mut looker).await;
         send(&tap, "secret");
         assert_eq!(seen(&mut looker).await.start, None);
+    }
+
+    #[tokio::test]
+    async fn a_message_of_the_sessions_is_seen_and_what_it_says_is_not() {
+        let tap = Arc::new(Tap::default());
+        let mut looker = tap.look(true);
+        tap.sent(&link(), 1, &Frame::Session(Payload::from("secret")));
+        tap.arrived(&link(), 1, &Arrival::Messages("token!".into()), true);
+        for _ in 0..2 {
+            let frame = seen(&mut looker).await;
+            assert_eq!((frame.bytes, &frame.kind, &frame.start), (6, &FrameKind::Text, &None));
+        }
     }
 
     #[tokio::test]

@@ -251,6 +251,7 @@ mod tests {
             cause: Cause::Reset,
             sent_code: None,
             status: None,
+            label: None,
             detail,
         }))
     }

@@ -65,7 +65,11 @@ pub(super) enum What {
         from: u32,
     },
     Open(Arc<Established>),
+    /// Its session is ready, after so long.
+    SessionReady(Millis),
     Closed(Box<(Closed, Millis)>),
+    /// What a timer of the session waited for.
+    KeepaliveMissed,
     /// A pong is no proof.
     PongRefused,
     Silent(Millis),
@@ -134,6 +138,8 @@ impl Recorder {
                 | What::RotateFailed(_)
                 | What::Rotated { .. }
                 | What::Open(_)
+                | What::SessionReady(_)
+                | What::KeepaliveMissed
                 | What::Closed(_)
                 | What::PongRefused
                 | What::Silent(_)
@@ -169,6 +175,8 @@ impl Recorder {
                 | What::Dial { .. }
                 | What::Rotating { .. }
                 | What::Rotated { .. }
+                | What::SessionReady(_)
+                | What::KeepaliveMissed
                 | What::Closed(_)
                 | What::PongRefused
                 | What::Silent(_)
@@ -199,11 +207,18 @@ pub(super) fn transition(event: &Event) -> Option<Transition> {
         Event::Closed { generation, closed, age } => {
             (What::Closed(Box::new((Closed::clone(closed), (*age).into()))), Some(*generation))
         }
+        Event::SessionReady { generation, took, steps: _ } => (What::SessionReady((*took).into()), Some(*generation)),
+        Event::Keepalive { answered: false } => (What::KeepaliveMissed, None),
         Event::HeartbeatTimeout { silent } => (What::Silent((*silent).into()), None),
         Event::Injected { generation, fault } => (What::Injected(Box::new(fault.clone())), Some(*generation)),
         Event::Panicked { count } => (What::Panicked(*count), None),
         Event::PongRefused { first: true } => (What::PongRefused, None),
-        Event::Written(_) | Event::PingSent | Event::Pong { .. } | Event::PongRefused { first: false } => return None,
+        Event::Keepalive { answered: true }
+        | Event::Hidden(_)
+        | Event::Written(_)
+        | Event::PingSent
+        | Event::Pong { .. }
+        | Event::PongRefused { first: false } => return None,
     })
 }
 
@@ -248,6 +263,8 @@ impl Entry {
                 | What::Dial { .. }
                 | What::Rotating { .. }
                 | What::Rotated { .. }
+                | What::SessionReady(_)
+                | What::KeepaliveMissed
                 | What::Closed(_)
                 | What::PongRefused
                 | What::Silent(_)
@@ -277,9 +294,12 @@ impl Entry {
                 let address = opened.address.map(|address| format!(" at {address}")).unwrap_or_default();
                 format!("open: {}{address}", opened.url)
             }
+            What::SessionReady(took) => format!("the session is ready after {}", seconds(*took)),
+            What::KeepaliveMissed => "what a timer of the session waits for did not come in time".to_owned(),
             What::Closed(closed) => {
-                let (Closed { code, reason, cause, detail, .. }, age) = &**closed;
-                let text = format!("closed after {}: {code} {reason} ({cause}) {detail}", seconds(*age));
+                let (Closed { code, reason, cause, label, detail, .. }, age) = &**closed;
+                let label = label.as_ref().map(|label| format!(" {label}")).unwrap_or_default();
+                let text = format!("closed after {}: {code} {reason} ({cause}{label}) {detail}", seconds(*age));
                 text.trim_end().to_owned()
             }
             What::PongRefused => "a pong without the payload of our ping: it proves nothing".to_owned(),
@@ -300,6 +320,8 @@ impl What {
             Self::RotateFailed(_) => "rotate_failed",
             Self::Rotated { .. } => "rotated",
             Self::Open(_) => "open",
+            Self::SessionReady(_) => "session_ready",
+            Self::KeepaliveMissed => "keepalive_missed",
             Self::Closed(_) => "close",
             Self::PongRefused => "pong_refused",
             Self::Silent(_) => "heartbeat_timeout",

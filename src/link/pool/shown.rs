@@ -15,6 +15,7 @@ use wskeeper_core::{
     link::{Link, Rotating},
     outcome::Row,
     phase::{Phase, ReadyState, Reason},
+    session::Waits,
 };
 
 /// The last state shown.
@@ -35,7 +36,16 @@ pub(super) struct Shown {
     pongs_refused: u32,
     ruling: Option<(Row, u32)>,
     last_close: Option<Box<End>>,
-    rotation: Option<Box<RotationView>>,
+    /// In one box, for most links have neither.
+    passing: Option<Box<Passing>>,
+}
+
+/// What does not last.
+#[derive(Debug)]
+struct Passing {
+    rotation: Option<RotationView>,
+    /// Where the session of the current connection waits.
+    waits: Option<Waits>,
 }
 
 /// How the last connection or attempt ended, as the link keeps it, and when by the wall clock.
@@ -69,7 +79,7 @@ impl Shown {
             pongs_refused: 0,
             ruling: None,
             last_close: None,
-            rotation: None,
+            passing: None,
         }
     }
 
@@ -99,11 +109,13 @@ impl Shown {
         self.rtt = link.rtt();
         self.pongs_refused = link.pongs_refused();
         self.last_inbound_at = link.last_heard().map(past);
-        self.rotation = link.rotating().map(|rotating| {
+        let rotation = link.rotating().map(|rotating| {
             let next_attempt_at = rotating.next_at.map(|at| wall.later(at.saturating_duration_since(now)));
             let Rotating { stage, attempt, next_at: _, generation, failure } = rotating;
-            Box::new(RotationView { stage, attempt, next_attempt_at, generation, failure: failure.map(Box::from) })
+            RotationView { stage, attempt, next_attempt_at, generation, failure: failure.map(Box::from) }
         });
+        let waits = link.session_waits();
+        self.passing = (rotation.is_some() || waits.is_some()).then(|| Box::new(Passing { rotation, waits }));
     }
 
     /// The link's task is gone, and what it had queued.
@@ -135,7 +147,8 @@ impl Shown {
             last_close: self.last_close.as_deref().map(|(last, at)| Box::new((last.0.clone(), *at))),
             last_inbound_at: self.last_inbound_at,
             traffic,
-            rotation: self.rotation.clone(),
+            rotation: self.passing.as_ref().and_then(|passing| passing.rotation.clone().map(Box::new)),
+            waits: self.passing.as_ref().and_then(|passing| passing.waits),
         }
     }
 

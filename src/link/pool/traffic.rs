@@ -98,6 +98,7 @@ mod tests {
             cause,
             sent_code: None,
             status: None,
+            label: None,
             detail: "".into(),
         };
         Event::Closed { generation: 1, closed: Box::new(closed), age: Duration::ZERO }

@@ -12,6 +12,7 @@ use wskeeper_core::{
     event::{LinkId, Timings},
     outcome::Row,
     phase::{Phase, ReadyState, Reason},
+    session::Waits,
 };
 
 /// A part of a list.
@@ -68,12 +69,14 @@ pub struct LinkView {
     pub traffic: Traffic,
     /// A new connection is to take the place of this one, or an old one is on its way out.
     pub rotation: Option<Box<RotationView>>,
+    /// Where the session of its connection waits, until it is ready.
+    pub waits: Option<Waits>,
 }
 
 /// A rotation under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RotationView {
-    /// `waiting`, `dialing`, `standby`, `leaving`
+    /// `waiting`, `dialing`, `opening`, `standby`, `leaving`
     pub stage: &'static str,
     /// Attempts so far.
     pub attempt: u32,
@@ -109,7 +112,7 @@ pub struct Traffic {
 pub struct HistoryEntry {
     /// When.
     pub at: SystemTime,
-    /// `phase`, `dial`, `dial_failed`, `rotating`, `rotate_failed`, `rotated`, `open`, `close`, `pong_refused`, `heartbeat_timeout`, `chaos`, `panic`
+    /// `phase`, `dial`, `dial_failed`, `rotating`, `rotate_failed`, `rotated`, `open`, `session_ready`, `keepalive_missed`, `close`, `pong_refused`, `heartbeat_timeout`, `chaos`, `panic`
     pub event: &'static str,
     /// The phase after it.
     pub phase: Phase,

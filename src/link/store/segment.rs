@@ -122,11 +122,14 @@ fn fields(item: &Item) -> (u8, Vec<Bytes>) {
         Item::Message(payload) => (MESSAGE, vec![number(opcode(payload.kind()).into()), payload.bytes().clone()]),
         Item::Error { cause, detail } => (ERROR, vec![text(cause.as_str()), text(detail)]),
         Item::Close(closed) => {
-            let Closed { code, reason, was_clean, cause, sent_code, status, detail } = &**closed;
+            let Closed { code, reason, was_clean, cause, sent_code, status, label, detail } = &**closed;
             let maybe = |code: &Option<u16>| code.map(|code| number(code.into())).unwrap_or_default();
             let (code, clean) = (number((*code).into()), number((*was_clean).into()));
             let (sent, status) = (maybe(sent_code), maybe(status));
-            (CLOSE, vec![code, text(reason), clean, text(cause.as_str()), sent, status, text(detail)])
+            let mut fields = vec![code, text(reason), clean, text(cause.as_str()), sent, status, text(detail)];
+            // Where there is none, an entry is as versions without sessions wrote and read it.
+            fields.extend(label.as_deref().map(text));
+            (CLOSE, fields)
         }
         Item::Phase { phase, reason } => (PHASE, vec![text(phase.as_str()), text(reason.as_str())]),
         Item::LinkGap { from, to } => (LINK_GAP, vec![number(millis(*from)), number(millis(*to))]),
@@ -142,15 +145,21 @@ fn item(kind: u8, fields: &[&[u8]]) -> Option<Item> {
         (ERROR, [cause, detail]) => {
             Item::Error { cause: Cause::from_word(str::from_utf8(cause).ok()?)?, detail: boxed(detail)? }
         }
-        (CLOSE, [code, reason, clean, cause, sent, status, detail]) => Item::Close(Box::new(Closed {
-            code: number(code)?.try_into().ok()?,
-            reason: boxed(reason)?,
-            was_clean: number(clean)? != 0,
-            cause: Cause::from_word(str::from_utf8(cause).ok()?)?,
-            sent_code: maybe(sent)?,
-            status: maybe(status)?,
-            detail: boxed(detail)?,
-        })),
+        (CLOSE, [code, reason, clean, cause, sent, status, detail, label @ ..]) if label.len() <= 1 => {
+            Item::Close(Box::new(Closed {
+                code: number(code)?.try_into().ok()?,
+                reason: boxed(reason)?,
+                was_clean: number(clean)? != 0,
+                cause: Cause::from_word(str::from_utf8(cause).ok()?)?,
+                sent_code: maybe(sent)?,
+                status: maybe(status)?,
+                label: match label {
+                    [label] => Some(boxed(label)?),
+                    _ => None,
+                },
+                detail: boxed(detail)?,
+            }))
+        }
         (PHASE, [phase, reason]) => Item::Phase {
             phase: Phase::from_word(str::from_utf8(phase).ok()?)?,
             reason: Reason::from_word(str::from_utf8(reason).ok()?)?,
@@ -180,6 +189,7 @@ mod tests {
             cause: Cause::Reset,
             sent_code,
             status: sent_code.map(|_| 503),
+            label: sent_code.map(|_| "unauthorized".into()),
             detail: "reset by peer".into(),
         };
         vec![

@@ -45,6 +45,7 @@ const REFERENCE: &str = include_str!("../../../docs/metrics.md");
 fn gathered(per_link: bool) -> Vec<prometheus::proto::MetricFamily> {
     let world = World::new(per_link);
     let certificates = Certificates { peer: Some(1), client: Some(1) };
+    world.handles.session();
     world.endpoint.show(EndpointGauges { certificates, ..EndpointGauges::default() });
     world.registry.gather()
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Change, Connection, Shared, Stage};
+use super::{Change, Connection, Shared};
 use crate::{
     backoff::LEAST_STABLE,
     clock::Clock,
@@ -25,6 +25,7 @@ impl Connection {
         self.lane = Lane::Current;
         (shared.signs.heard, self.sent) = (Some(now), Some(now));
         self.watch(now, shared);
+        self.session_takes_over(now, shared);
         self.timers.set(Timer::Stable, now.later(shared.policy.backoff.stable.max(LEAST_STABLE)));
     }
 
@@ -34,11 +35,12 @@ impl Connection {
         self.timers.clear();
         self.pings.clear();
         self.owes_ping = false;
+        self.session_steps_aside();
     }
 
     /// Watches it as a changed policy says, from what was last heard and sent.
     pub(in crate::link) fn watch_anew(&mut self, now: Instant, shared: &Shared) {
-        if self.is_open() {
+        if self.is_ready() {
             self.stop_pinging();
             self.watch(now, shared);
         }
@@ -89,7 +91,7 @@ impl Connection {
             return;
         }
         shared.signs.heard = Some(now);
-        if !self.is_open() {
+        if !self.is_ready() {
             return;
         }
         self.timers.stop(Timer::Pong);
@@ -109,18 +111,11 @@ impl Connection {
         self.timers.set_if_unarmed(Timer::Pong, now.later(policy.heartbeat.timeout));
     }
 
-    pub(super) fn on_silence(&mut self, now: Instant, detail: &str, shared: &Shared, out: &mut Commands) -> Change {
+    pub(super) fn on_silence(&mut self, now: Instant, detail: &str, shared: &mut Shared, out: &mut Commands) -> Change {
         let silent = shared.signs.heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
         out.push(Command::Tell(Event::HeartbeatTimeout { silent }));
         let owed = shared.policy.heartbeat.abort_code.map(|code| Some(CloseFrame::of(code)));
-        let abort = owed.is_none();
-        let _ = self.close(now, Ending { owed, cause: Cause::PongTimeout, detail: detail.into() }, shared);
-        if !abort {
-            return Change::Closing;
-        }
-        // Without a Close frame there is no handshake to wait for.
-        self.timers.stop(Timer::Close);
-        Change::Aborted
+        self.end(now, Ending { owed, cause: Cause::PongTimeout, label: None, detail: detail.into() }, shared)
     }
 
     pub(super) fn on_pong(&mut self, now: Instant, payload: &[u8], shared: &mut Shared, out: &mut Commands) {
@@ -151,14 +146,15 @@ impl Connection {
 
     pub(super) fn on_flushed(&mut self, now: Instant, shared: &mut Shared, out: &mut Commands) {
         self.timers.stop(Timer::Stall);
+        self.forget_given();
         self.depart(now, usize::MAX, self.unflushed_pings, shared, out);
     }
 
     /// So much more of what was pulled has left: the peer hears of us.
     fn depart(&mut self, now: Instant, messages: usize, pings: u32, shared: &mut Shared, out: &mut Commands) {
         self.sent = Some(now);
-        if let (Stage::Open(_), Lane::Current, Watch::Pings(when @ (WhenIdle::Out | WhenIdle::Both))) =
-            (&self.stage, self.lane, shared.policy.heartbeat.watch)
+        if let (true, Lane::Current, Watch::Pings(when @ (WhenIdle::Out | WhenIdle::Both))) =
+            (self.is_ready(), self.lane, shared.policy.heartbeat.watch)
         {
             self.expect_silence(now, when, shared);
         }
@@ -177,7 +173,12 @@ impl Connection {
 
     #[inline]
     pub(super) fn next_while_open(&mut self, now: Instant, is_held: bool, shared: &mut Shared) -> Option<Frame> {
-        if self.lane == Lane::Beside {
+        if !self.owes_ping
+            && let Some(frame) = self.next_of_session()
+        {
+            return Some(frame);
+        }
+        if self.lane == Lane::Beside || !self.is_ready() {
             return None;
         }
         let pings = self.owes_ping || (shared.outbox.since_fence() >= PROOF_AFTER && self.wants_proof(now, shared));
@@ -185,6 +186,7 @@ impl Connection {
             && !is_held
             && let Some(payload) = shared.outbox.next(now)
         {
+            self.note_given();
             return Some(Frame::Data(payload));
         }
         // Where nothing else is to leave now, one ping speaks for all of it.

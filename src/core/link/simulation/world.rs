@@ -35,6 +35,7 @@ impl World {
                     assert!(!needs_mark || node.marked.contains(&number), "{number} left before it was marked");
                     node.pull(number, payload.len() as u64 + 6);
                 }
+                Frame::Session(_) => {}
                 Frame::Ping(nonce) => transport.pings.push(nonce),
                 Frame::Close(_) => transport.said_close = true,
             }

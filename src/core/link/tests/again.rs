@@ -26,7 +26,7 @@ impl Bench {
         self.feed(ConnectionInput::Flushed);
         let text = |frame| match frame {
             Frame::Data(payload) => Some(String::from_utf8(payload.bytes().to_vec()).expect("text")),
-            Frame::Ping(_) | Frame::Close(_) => None,
+            Frame::Session(_) | Frame::Ping(_) | Frame::Close(_) => None,
         };
         frames.into_iter().filter_map(text).collect()
     }

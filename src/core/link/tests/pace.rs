@@ -77,7 +77,8 @@ fn row() -> impl Strategy<Value = Rule> {
     ];
     (range(), range(), class, then.prop_map_any(), 1_u32..4).prop_map(
         |(code, status, class, then, after): (Option<RangeInclusive<u16>>, _, _, _, _)| Rule {
-            when: Match { code, status, class, reason: None },
+            forget: [].into(),
+            when: Match { code, status, class, reason: None, label: None },
             then,
             after,
         },
@@ -231,6 +232,7 @@ proptest! {
 
 fn rows(rows: &[(u16, Action)]) -> Vec<Rule> {
     let rule = |(code, then): &(u16, Action)| Rule {
+        forget: [].into(),
         when: Match { code: Some(*code..=*code), ..Match::default() },
         then: *then,
         after: 1,

@@ -54,7 +54,7 @@ impl Bench {
     fn prove(&mut self) -> &mut Self {
         let nonce = self.frames().into_iter().rev().find_map(|frame| match frame {
             Frame::Ping(nonce) => Some(nonce),
-            Frame::Data(_) | Frame::Close(_) => None,
+            Frame::Data(_) | Frame::Session(_) | Frame::Close(_) => None,
         });
         let nonce = nonce.expect("a ping asks for the proof");
         self.feed(ConnectionInput::Flushed).feed(ConnectionInput::Received(Received::Pong(nonce)))

@@ -46,10 +46,23 @@ fn bad_references_are_refused_with_what_would_be_right() {
     assert!(refused("${TOKEN}").contains("${env:NAME}"));
     assert!(refused("${env:}").contains("names nothing"));
     assert!(refused("${exec:vault}").contains("not supported in this version"));
-    assert!(refused("${var:x}").contains("not supported in this version"));
+    assert!(refused("${var:x}").contains("has no value here"));
     assert!(refused("${vault:x}").contains("unknown kind"));
     assert!(refused("${credential:../x}").contains("not a path"));
     assert!(refused("${env:A=B}").contains("`=`"));
+}
+
+#[test]
+fn a_variable_of_the_session_has_its_value_or_its_default_and_is_seen_as_its_reference() {
+    let folder = Path::new("");
+    let url =
+        Template::parse_with_variables("${var:resume|wss://h/}?v=1", folder).unwrap().with_redaction(Redaction::Url);
+    assert_eq!(url.evaluate().unwrap().expose(), "wss://h/?v=1");
+    assert_eq!(url.evaluate_for(&|name| Some(format!("ws://{name}/"))).unwrap().expose(), "ws://resume/?v=1");
+    assert!(!url.shown().contains("v=1") && url.variables().eq(["resume"]), "{}", url.shown());
+    let bare = Template::parse_with_variables("${var:resume}", folder).unwrap();
+    assert!(bare.evaluate().unwrap_err().to_string().contains("not set"));
+    assert!(Template::parse_with_variables("${var:|x}", folder).is_err());
 }
 
 #[test]

@@ -3,19 +3,26 @@
 //! Across origins everything that may be a credential stays behind, and it stays behind for the rest of the attempt: all
 //! headers but a few, and whatever is made of a secret, subprotocols too.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use http::{HeaderName, header};
+use tokio::time::Instant;
 
 use super::Setback;
 use crate::{
-    endpoint::{Endpoint, FieldName, Secret, subprotocol, template::Template, url::Target},
+    endpoint::{Endpoint, FieldName, Secret, Session, subprotocol, template::Template, url::Target},
     link::{
         aside::Aside,
         upgrade::{UpgradeFault, Wish},
     },
 };
-use wskeeper_core::close::Cause;
+use wskeeper_core::{
+    close::Cause,
+    session::{Kept, Start},
+};
 
 /// Headers that another origin may see, unless they are made of a secret.
 const HARMLESS: [HeaderName; 4] = [header::ACCEPT_LANGUAGE, header::CACHE_CONTROL, header::ORIGIN, header::USER_AGENT];
@@ -25,6 +32,8 @@ const EVALUATED: &str = "the evaluated ";
 /// What is said of a redirect that is one too many, and of one that is less safe.
 const TOO_MANY: &str = "no more redirects are allowed (`redirects`)";
 const UNSAFE: &str = "which would give up TLS";
+/// What is said of one that leads where the secrets of a session must not go.
+const FOREIGN: &str = "another origin, where the secrets of the session do not go";
 /// How one that is not followed begins.
 const REDIRECTS: &str = "the server redirects (status ";
 /// What stands before the URL in the failure of an attempt that was redirected.
@@ -83,25 +92,55 @@ pub(super) struct Ask {
     shown: Vec<String>,
     /// Headers and protocols that another origin may see.
     open: (Vec<HeaderName>, Vec<bool>),
+    /// What follows the upgrade.
+    pub(super) session: Option<Box<Start>>,
 }
 
 /// Evaluates the endpoint's templates; where they read files, which may block, on a thread where that is allowed.
-pub(super) async fn evaluate(endpoint: Arc<Endpoint>, url: usize, aside: &Aside) -> Result<Box<Ask>, Setback> {
-    if !reads_files(&endpoint) {
-        return Ask::evaluate(&endpoint, url).map(Box::new);
+pub(super) async fn evaluate(
+    (endpoint, link): (Arc<Endpoint>, u32),
+    url: usize,
+    kept: Option<Kept>,
+    aside: &Aside,
+) -> Result<Box<Ask>, Setback> {
+    // By the runtime's clock, which a thread aside does not have.
+    let at = Instant::now().into_std();
+    let reads = reads_files(&endpoint);
+    let evaluate = move || {
+        let mut ask = Ask::evaluate(&endpoint, url, kept.as_ref())?;
+        ask.session =
+            endpoint.session.as_deref().map(|session| start(session, (&endpoint.name, link), at)).transpose()?;
+        Ok(Box::new(ask))
+    };
+    if !reads {
+        return evaluate();
     }
-    let evaluated = aside.run(move || Ask::evaluate(&endpoint, url).map(Box::new)).await;
+    let evaluated = aside.run(evaluate).await;
     evaluated.unwrap_or_else(|_| Err(Setback::new(Cause::Secret, "the secrets were not read: the daemon is stopping")))
 }
 
 fn reads_files(endpoint: &Endpoint) -> bool {
     let headers = endpoint.headers.iter().map(|(_, value)| value);
-    endpoint.urls.iter().chain(headers).chain(&endpoint.protocols).any(Template::reads_files)
+    let secrets = endpoint.session.iter().flat_map(|session| &session.secrets);
+    endpoint.urls.iter().chain(headers).chain(&endpoint.protocols).chain(secrets).any(Template::reads_files)
+}
+
+/// A session with all that it needs from outside.
+fn start(session: &Session, (endpoint, link): (&Arc<str>, u32), at: std::time::Instant) -> Result<Box<Start>, Setback> {
+    let value = |template| Ok(secret(template)?.expose().into());
+    Ok(Box::new(Start {
+        plan: Arc::clone(&session.plan),
+        secrets: session.secrets.iter().map(value).collect::<Result<_, Setback>>()?,
+        wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        at,
+        endpoint: Arc::clone(endpoint),
+        link,
+    }))
 }
 
 impl Ask {
-    fn evaluate(endpoint: &Endpoint, url: usize) -> Result<Self, Setback> {
-        let target = target(endpoint, url)?;
+    fn evaluate(endpoint: &Endpoint, url: usize, kept: Option<&Kept>) -> Result<Self, Setback> {
+        let target = target(endpoint, url, kept)?;
         let headers: Result<_, Setback> =
             endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), secret(template)?))).collect();
         let protocols: Vec<Secret> = endpoint.protocols.iter().map(secret).collect::<Result<_, _>>()?;
@@ -119,7 +158,7 @@ impl Ask {
         let open_headers = harmless.map(|(name, _)| (**name).clone()).collect();
         let open_protocols = endpoint.protocols.iter().map(|template| !template.has_references()).collect();
         let open = (open_headers, open_protocols);
-        Ok(Self { target, headers: headers?, shown: shown.collect(), protocols, open })
+        Ok(Self { target, headers: headers?, shown: shown.collect(), protocols, open, session: None })
     }
 
     /// The request of the upgrade.
@@ -161,6 +200,9 @@ impl Ask {
         if target.same_origin(&self.target) {
             target.basic_auth.clone_from(&self.target.basic_auth);
         } else {
+            if self.session.as_ref().is_some_and(|session| !session.secrets.is_empty()) {
+                return Err(refused(format!("to {}, {FOREIGN}", target.shown)));
+            }
             target.basic_auth = None;
             self.leave_credentials();
         }
@@ -180,13 +222,15 @@ impl Ask {
 }
 
 /// Where the URL of this index leads; without such a one, the first.
-fn target(endpoint: &Endpoint, url: usize) -> Result<Arc<Target>, Setback> {
+fn target(endpoint: &Endpoint, url: usize, kept: Option<&Kept>) -> Result<Arc<Target>, Setback> {
     let index = if url < endpoint.urls.len() { url } else { 0 };
     if let Some(Some(known)) = endpoint.targets.get(index) {
         return Ok(Arc::clone(known));
     }
     let template = endpoint.urls.get(index).ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
-    let target = Target::parse(secret(template)?.expose())
+    let variable = |name: &str| kept?.text(name);
+    let text = template.evaluate_for(&variable).map_err(|error| Setback::new(Cause::Secret, &error))?;
+    let target = Target::parse(text.expose())
         .map_err(|fault| Setback::new(Cause::Secret, &format!("{EVALUATED}URL cannot be used: {fault}")))?;
     Ok(Arc::new(target))
 }

@@ -70,8 +70,11 @@ impl<D: Dial> Driver<D> {
         }
         match attempt {
             Poll::Pending => return moved,
-            Poll::Ready(Ok(Dialled { stream, early, established })) => {
+            Poll::Ready(Ok(Dialled { stream, early, established, session })) => {
                 *self.line(lane) = Line::Open(Socket::open(stream, &early, self.link.max_inbound()));
+                if let Some(start) = session {
+                    self.feed_line(now, lane, ConnectionInput::Session(start));
+                }
                 self.feed_line(now, lane, ConnectionInput::Dialled(established));
             }
             Poll::Ready(Err(failure)) => {
@@ -208,7 +211,7 @@ impl<D: Dial> Driver<D> {
         let generation = self.generation(lane);
         if let (Some((link, tap)), Some(generation), Poll::Ready(arrival)) = (self.host.watched(), generation, arrival)
         {
-            tap.arrived(link, generation, arrival);
+            tap.arrived(link, generation, arrival, self.link.is_opening(lane));
             if let Line::Open(socket) = self.line(lane) {
                 socket.note_answer_to(arrival);
             }
@@ -223,7 +226,7 @@ impl<D: Dial> Driver<D> {
 
     /// Begins an attempt.
     pub(super) fn dial(&mut self, now: Instant, lane: Lane, how: (usize, bool)) {
-        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, how, now));
+        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, how, self.link.kept().cloned(), now));
     }
 
     /// The attempt has taken too long.

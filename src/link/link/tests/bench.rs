@@ -29,6 +29,7 @@ use wskeeper_core::{
     phase::{Phase, Reason},
     receipt::{EndReason, State},
     run::Run as Messages,
+    session::{Kept, Plan, Start},
 };
 
 /// What the test's dialer does with an attempt.
@@ -124,21 +125,28 @@ struct Cable {
     dials: Arc<AtomicUsize>,
     peers: mpsc::Sender<DuplexStream>,
     early: Vec<u8>,
+    session: Option<Arc<Plan>>,
 }
 
 impl Dial for Cable {
     type Stream = DuplexStream;
 
-    fn dial(&self, _: usize, _: bool, report: Report) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
+    fn dial(
+        &self,
+        _: (usize, bool),
+        _: Option<Kept>,
+        report: Report,
+    ) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
         self.dials.fetch_add(1, Ordering::Relaxed);
         let answer = *self.answer.lock().unwrap();
         let (peers, early) = (self.peers.clone(), self.early.clone());
+        let session = self.session.clone().map(|plan| Box::new(start(plan)));
         Box::pin(async move {
             match answer {
                 Answer::Accept(room) => {
                     let (stream, peer) = duplex(room);
                     let _ = peers.send(peer).await;
-                    Ok(Dialled { stream, early, established: Box::new(established()) })
+                    Ok(Dialled { stream, early, established: Box::new(established()), session })
                 }
                 Answer::Hang(step) => {
                     report(step);
@@ -153,6 +161,17 @@ impl Dial for Cable {
                 }),
             }
         })
+    }
+}
+
+fn start(plan: Arc<Plan>) -> Start {
+    Start {
+        plan,
+        secrets: ["hunter2".into()].into(),
+        wall: Duration::from_secs(1),
+        at: tokio::time::Instant::now().into_std(),
+        endpoint: "e".into(),
+        link: 0,
     }
 }
 
@@ -185,12 +204,21 @@ impl Bench {
     }
 
     pub(super) fn with(answer: Answer, policy: Policy, early: Vec<u8>) -> Self {
+        Self::start(answer, policy, early, None)
+    }
+
+    /// A link whose connections run this plan.
+    pub(super) fn with_session(plan: Plan, policy: Policy) -> Self {
+        Self::start(Answer::Accept(64 << 10), policy, Vec::new(), Some(Arc::new(plan)))
+    }
+
+    fn start(answer: Answer, policy: Policy, early: Vec<u8>, session: Option<Arc<Plan>>) -> Self {
         let (orders, mut inbox) = orders(4);
         let (tell, peers) = mpsc::channel(64);
         let (news, listener) = watch::channel(0);
         let recorder = Arc::new(Recorder { seen: Mutex::default(), answers: Mutex::default(), news });
         let (answer, dials) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
-        let wire = Cable { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early };
+        let wire = Cable { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early, session };
         let link = Link::new(Arc::new(policy), 7, tokio::time::Instant::now().into_std());
         let host: Arc<dyn Host> = recorder.clone();
         let task = tokio::spawn(async move { run(Box::new(link), Input::Start, wire, host, &mut inbox).await });

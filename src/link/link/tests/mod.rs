@@ -8,3 +8,4 @@ mod life;
 mod orders;
 mod peer;
 mod rotation;
+mod session;

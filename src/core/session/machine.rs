@@ -1,0 +1,499 @@
+//! The machine: a plan that runs on one connection.
+//!
+//! Messages and time go in; messages to send, verdicts and deadlines come out. What it decides is a [`Verdict`], and the connection's to
+//! carry out. After an [`Verdict::End`] it does nothing more.
+//!
+//! What a reader would get wrong: verdicts wait until they are asked for, and while one waits the machine is due at once. One message may
+//! bring two: it was the last that `open` waited for, and a rule wants another connection.
+
+mod keeping;
+mod leaving;
+mod run;
+
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use self::{
+    keeping::Keeping,
+    leaving::Leaving,
+    run::{Pause, Run},
+};
+use super::{
+    Do, Kept, Plan, Rule, Send, Start, Then, Var, When,
+    json::Value,
+    matcher::{Matcher, Message},
+    render::Scene,
+    variables::Variables,
+};
+use crate::{chance::Chance, clock::Clock, close::Cause, message::Payload};
+
+/// Steps that may run in one `open`, again after a `restart` included.
+pub const STEPS_MAX: u32 = 64;
+/// Messages of a session that may wait to leave.
+pub const QUEUE_MAX: usize = 256;
+/// Their bytes.
+pub const QUEUE_BYTES_MAX: usize = 1 << 20;
+/// What a session calls it that an answer to a timer did not come.
+pub const KEEPALIVE: &str = "keepalive";
+/// A variable makes no interval shorter than this.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Nor longer.
+const INTERVAL_MAX: Duration = Duration::from_hours(24 * 366);
+
+/// What the connection knows, for what is done now.
+#[derive(Debug)]
+pub struct Outside<'a> {
+    /// The moment.
+    pub now: Instant,
+    /// The first delay before a `restart`.
+    pub pace: Duration,
+    /// For so long it must have been the current connection before a peer may have it replaced: else one that asks each time would make
+    /// the link dial without end.
+    pub stable: Duration,
+    /// When anything last arrived.
+    pub heard: Option<Instant>,
+    /// When anything last left.
+    pub sent: Option<Instant>,
+    /// Of names and first moments.
+    pub chance: &'a mut Chance,
+}
+
+/// What is to become of the connection.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// `open` is over.
+    Ready {
+        /// How long it took.
+        took: Duration,
+        /// Steps that ran.
+        steps: u32,
+    },
+    /// What a timer waited for has come.
+    Answered,
+    /// Another connection is to take its place. Said of the current one only.
+    Rotate,
+    /// It is over.
+    End(Box<Failure>),
+}
+
+/// Why a session ends its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the outcome table calls it.
+    pub label: Box<str>,
+    /// A sentence for people; holds no secret and no variable.
+    pub detail: Box<str>,
+    /// `Session`, or `Mute`.
+    pub cause: Cause,
+    /// The close code that was asked for.
+    pub code: Option<u16>,
+    /// The peer was not heard: as where a pong does not come.
+    pub is_silence: bool,
+}
+
+impl Failure {
+    fn of(label: &str, detail: impl Into<Box<str>>) -> Self {
+        Self { label: label.into(), detail: detail.into(), cause: Cause::Session, code: None, is_silence: false }
+    }
+}
+
+/// Where an opening waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// The place of the step in `open`, from 0.
+    pub step: u16,
+    /// How many there are.
+    pub of: u16,
+    /// What it does.
+    pub act: &'static str,
+}
+
+/// A session on one connection.
+pub struct Session {
+    start: Start,
+    generation: u64,
+    variables: Variables,
+    /// One that the link keeps has changed.
+    changed: bool,
+    /// The peer has asked for another connection.
+    wants_rotation: bool,
+    seq: u64,
+    stage: Stage,
+    queue: VecDeque<Payload>,
+    queued: usize,
+    verdicts: VecDeque<Verdict>,
+    /// Since when a verdict waits.
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Opening(Opening),
+    Ready(Box<Keeping>),
+    Leaving(Leaving),
+    Ended,
+}
+
+#[derive(Debug)]
+struct Opening {
+    run: Run,
+    began: Instant,
+    until: Instant,
+    steps: u32,
+    restarts: u32,
+}
+
+impl Session {
+    /// Begins on a connection of this number, and runs up to the first step that waits.
+    pub fn begin(start: Start, generation: u64, kept: Option<&Kept>, outside: &mut Outside<'_>) -> Self {
+        let plan = Arc::clone(&start.plan);
+        let until = outside.now.later(plan.timeout);
+        let opening = Opening { run: Run::default(), began: outside.now, until, steps: 0, restarts: 0 };
+        let mut session = Self {
+            variables: Variables::new(&plan.names),
+            start,
+            generation,
+            changed: false,
+            wants_rotation: false,
+            seq: 0,
+            stage: Stage::Opening(opening),
+            queue: VecDeque::new(),
+            queued: 0,
+            verdicts: VecDeque::new(),
+            due: None,
+        };
+        let begun = session.recall(kept).and_then(|()| session.advance_open(outside));
+        session.settle(outside.now, begun);
+        session
+    }
+
+    /// Whether `open` is over, and the connection not.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready(_))
+    }
+
+    /// Where the opening waits.
+    pub fn waits(&self) -> Option<Waits> {
+        let Stage::Opening(opening) = &self.stage else { return None };
+        let (step, open) = (opening.run.at, &self.start.plan.open);
+        let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        let act = open.get(step).map_or("", |step| step.act.as_str());
+        Some(Waits { step: short(step), of: short(open.len()), act })
+    }
+
+    /// A message arrived. Answers whether consumers are not to see it.
+    pub fn handle(&mut self, payload: &Payload, outside: &mut Outside<'_>) -> bool {
+        if matches!(self.stage, Stage::Ended) {
+            return false;
+        }
+        let plan = Arc::clone(&self.start.plan);
+        let message = Message::new(payload, plan.max_json);
+        let mut hide = false;
+        let handled = self.look(&plan, &message, &mut hide, outside);
+        self.settle(outside.now, handled);
+        hide
+    }
+
+    fn look(&mut self, plan: &Plan, message: &Message<'_>, hide: &mut bool, outside: &mut Outside<'_>) -> Step {
+        if let Stage::Leaving(_) = self.stage {
+            return self.look_for_leave(plan, message, outside);
+        }
+        self.look_for_open(plan, message, hide, outside)?;
+        self.look_for_timers(plan, message, hide, outside)?;
+        let is_met = |rule: &&Rule| self.is_met(&rule.matcher, message, outside.now);
+        if let Some(rule) = plan.on.candidates(message).find(is_met) {
+            *hide |= rule.act.hide;
+            self.apply(&rule.matcher, &rule.act, message, outside)?;
+            self.conclude(&rule.act.then, message, outside)?;
+        }
+        Ok(())
+    }
+
+    /// What `open` waits for may have come.
+    fn look_for_open(
+        &mut self,
+        plan: &Plan,
+        message: &Message<'_>,
+        hide: &mut bool,
+        outside: &mut Outside<'_>,
+    ) -> Step {
+        let Stage::Opening(opening) = &self.stage else { return Ok(()) };
+        let Some(rule) = self.matching(opening.run.alternatives(&plan.open), message, outside.now) else {
+            return Ok(());
+        };
+        *hide |= rule.act.hide;
+        if !matches!(rule.act.then, Then::Fail(_)) {
+            self.apply(&rule.matcher, &rule.act, message, outside)?;
+        }
+        self.conclude(&rule.act.then, message, outside)?;
+        if let (Stage::Opening(opening), Then::GoOn | Then::Rotate) = (&mut self.stage, &rule.act.then) {
+            opening.run.step_done();
+            self.advance_open(outside)?;
+        }
+        Ok(())
+    }
+
+    fn matching<'r>(&self, rules: &'r [Rule], message: &Message<'_>, now: Instant) -> Option<&'r Rule> {
+        rules.iter().find(|rule| self.is_met(&rule.matcher, message, now))
+    }
+
+    fn is_met(&self, matcher: &Matcher, message: &Message<'_>, now: Instant) -> bool {
+        matcher.is_met(message, &mut Scene::still(&self.start, &self.variables, self.generation, now))
+    }
+
+    /// Time passed: does what is due.
+    pub fn handle_timeout(&mut self, outside: &mut Outside<'_>) {
+        let plan = Arc::clone(&self.start.plan);
+        let passed = match &self.stage {
+            Stage::Opening(_) => self.on_opening_due(&plan, outside),
+            Stage::Ready(_) => self.on_keeping_due(&plan, outside),
+            Stage::Leaving(_) => self.on_leaving_due(&plan, outside),
+            Stage::Ended => Ok(()),
+        };
+        self.settle(outside.now, passed);
+    }
+
+    fn on_opening_due(&mut self, plan: &Plan, outside: &mut Outside<'_>) -> Step {
+        let Stage::Opening(opening) = &mut self.stage else { return Ok(()) };
+        let (now, at) = (outside.now, opening.run.at);
+        if opening.until <= now {
+            let act = plan.open.get(at).map_or("", |step| step.act.as_str());
+            let detail = format!("open took longer than {:?}, and had come to open[{at}] ({act})", plan.timeout);
+            return Err(Failure::of("timeout", detail));
+        }
+        match opening.run.pause {
+            Pause::Expect(until) if until <= now => {
+                Err(Failure::of("timeout", format!("what open[{at}] waits for did not come in time")))
+            }
+            Pause::Wait(until) if until <= now => {
+                opening.run.step_done();
+                self.advance_open(outside)
+            }
+            Pause::Restart(until) if until <= now => {
+                opening.run = Run::default();
+                self.advance_open(outside)
+            }
+            Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_) => Ok(()),
+        }
+    }
+
+    /// When to call `handle_timeout`.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let next = match &self.stage {
+            Stage::Opening(opening) => {
+                Some(opening.run.pause.until().map_or(opening.until, |at| at.min(opening.until)))
+            }
+            Stage::Ready(keeping) => keeping.next(self.wants_rotation),
+            Stage::Leaving(leaving) => Some(leaving.due()),
+            Stage::Ended => None,
+        };
+        self.due.into_iter().chain(next).min()
+    }
+
+    /// What is to become of the connection, in order.
+    pub fn poll_verdict(&mut self) -> Option<Verdict> {
+        let verdict = self.verdicts.pop_front();
+        if self.verdicts.is_empty() {
+            self.due = None;
+        }
+        verdict
+    }
+
+    /// The next message to leave.
+    pub fn poll_transmit(&mut self) -> Option<Payload> {
+        let payload = self.queue.pop_front()?;
+        self.queued = self.queued.saturating_sub(payload.len());
+        Some(payload)
+    }
+
+    /// Whether a message waits to leave.
+    pub fn has_messages(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Writes down what the link keeps, where that has changed, or in any case.
+    pub fn remember(&mut self, kept: &mut Option<Box<Kept>>, anyway: bool) {
+        let plan = &self.start.plan;
+        if plan.keep.is_empty() || !(mem::take(&mut self.changed) || anyway) {
+            return;
+        }
+        let kept = kept.get_or_insert_default();
+        for var in &plan.keep {
+            kept.put(plan.names.name(*var), self.variables.get(*var));
+        }
+    }
+
+    fn recall(&mut self, kept: Option<&Kept>) -> Step {
+        let plan = Arc::clone(&self.start.plan);
+        for var in &plan.keep {
+            if let Some(value) = kept.and_then(|kept| kept.get(plan.names.name(*var))) {
+                self.set(*var, value.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a match brings but for its verdict.
+    fn apply(&mut self, matcher: &Matcher, act: &Do, message: &Message<'_>, outside: &mut Outside<'_>) -> Step {
+        for (var, value) in matcher.groups(message) {
+            self.set(var, value)?;
+        }
+        for (var, pointer) in &act.extract {
+            if let Some(value) = message.json().and_then(|document| pointer.first(document)).filter(|it| !it.is_null())
+            {
+                self.set(*var, value)?;
+            }
+        }
+        self.set_all(&act.set, outside)?;
+        act.forget.iter().for_each(|var| self.forget(*var));
+        match &act.send {
+            Some(send) => self.send(send, outside),
+            None => Ok(()),
+        }
+    }
+
+    fn conclude(&mut self, then: &Then, message: &Message<'_>, outside: &mut Outside<'_>) -> Step {
+        match then {
+            Then::GoOn => Ok(()),
+            Then::Ready => {
+                self.be_ready(outside.now);
+                Ok(())
+            }
+            Then::Restart => {
+                self.restart(outside);
+                Ok(())
+            }
+            Then::Rotate => {
+                self.wants_rotation = true;
+                Ok(())
+            }
+            Then::Reconnect(code) => {
+                let failure = Failure::of("reconnect", "the session asks for another connection");
+                Err(Failure { code: *code, ..failure })
+            }
+            Then::Park => Err(Failure::of("park", format!("the peer said: {}", self.words(message)))),
+            Then::Fail(label) => Err(Failure::of(label, format!("the peer said: {}", self.words(message)))),
+        }
+    }
+
+    /// `open` begins again, later and later.
+    fn restart(&mut self, outside: &Outside<'_>) {
+        let Stage::Opening(opening) = &mut self.stage else { return };
+        let delay = outside.pace.saturating_mul(1 << opening.restarts.min(16));
+        opening.restarts = opening.restarts.saturating_add(1);
+        opening.run.pause = Pause::Restart(outside.now.later(delay));
+    }
+
+    fn be_ready(&mut self, now: Instant) {
+        let Stage::Opening(opening) = &self.stage else { return };
+        let (took, steps) = (now.saturating_duration_since(opening.began), opening.steps);
+        self.stage = Stage::Ready(Box::default());
+        self.decide(now, Verdict::Ready { took, steps });
+    }
+
+    fn decide(&mut self, now: Instant, verdict: Verdict) {
+        // Who asks for the same again before it was heard asks for one.
+        if self.verdicts.back() != Some(&verdict) {
+            self.verdicts.push_back(verdict);
+        }
+        self.due.get_or_insert(now);
+    }
+
+    fn settle(&mut self, now: Instant, step: Step) {
+        let was_leaving = matches!(self.stage, Stage::Leaving(_));
+        if let Err(failure) = step {
+            self.stage = Stage::Ended;
+            self.drop_messages();
+            // What ends anyway needs no other reason.
+            if !was_leaving {
+                self.decide(now, Verdict::End(Box::new(failure)));
+            }
+        }
+    }
+
+    fn drop_messages(&mut self) {
+        (self.queue, self.queued) = (VecDeque::new(), 0);
+    }
+
+    fn send(&mut self, send: &Send, outside: &mut Outside<'_>) -> Step {
+        let made = self.scene(outside).message(send);
+        let payload =
+            made.map_err(|_| Failure::of("too_big", "a message that the session makes is too large to send"))?;
+        self.queued = self.queued.saturating_add(payload.len());
+        self.queue.push_back(payload);
+        if self.queue.len() > QUEUE_MAX || self.queued > QUEUE_BYTES_MAX {
+            let detail = "the peer asks for more messages of the session than it takes";
+            return Err(Failure::of("overflow", detail));
+        }
+        Ok(())
+    }
+
+    fn scene<'a>(&'a mut self, outside: &'a mut Outside<'_>) -> Scene<'a> {
+        Scene {
+            start: &self.start,
+            variables: &self.variables,
+            generation: self.generation,
+            now: outside.now,
+            fresh: Some((&mut self.seq, outside.chance)),
+            seq: None,
+            uuid: None,
+        }
+    }
+
+    fn set_all(&mut self, set: &[(Var, super::Json)], outside: &mut Outside<'_>) -> Step {
+        let mut scene = self.scene(outside);
+        let values: Vec<Value> = set.iter().map(|(_, json)| scene.json(json)).collect();
+        set.iter().zip(values).try_for_each(|((var, _), value)| self.set(*var, value))
+    }
+
+    fn set(&mut self, var: Var, value: Value) -> Step {
+        self.changed |= self.start.plan.keeps(var);
+        let set = self.variables.set(var, value);
+        set.map_err(|_| Failure::of("overflow", "the variables of the session hold more than 64 KiB"))
+    }
+
+    fn forget(&mut self, var: Var) {
+        self.changed |= self.start.plan.keeps(var);
+        self.variables.forget(var);
+    }
+
+    fn holds(&self, when: Option<When>) -> bool {
+        when.is_none_or(|when| self.variables.get(when.var).is_some() == when.is_set)
+    }
+
+    /// What a peer said, for people: no secret, no variable, not long.
+    fn words(&self, message: &Message<'_>) -> String {
+        const LOOKED_AT: usize = 2 << 10;
+        const SHOWN: usize = 200;
+        let bytes = message.payload.bytes();
+        let mut text = String::from_utf8_lossy(bytes.get(..LOOKED_AT).unwrap_or(bytes)).into_owned();
+        let mut hidden: Vec<&str> =
+            self.start.secrets.iter().map(|secret| &**secret).chain(self.variables.texts()).collect();
+        // The longest first: one may be a part of another.
+        hidden.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
+        for secret in hidden.into_iter().filter(|secret| secret.trim().len() > 2) {
+            text = text.replace(secret, "***");
+            let escaped = Value::from(secret).to_string();
+            text = text.replace(escaped.trim_matches('"'), "***");
+        }
+        let mut shown: String =
+            text.trim().chars().take(SHOWN).map(|char| if char.is_control() { ' ' } else { char }).collect();
+        if text.trim().chars().count() > SHOWN {
+            shown.push('…');
+        }
+        shown
+    }
+}
+
+/// Done, or the end.
+type Step = Result<(), Failure>;
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("start", &self.start).field("stage", &self.stage).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! Steps that run one after the other: those of `open`, and those of a timer.
+//!
+//! What a reader would get wrong: a run that waits stands at the step that waits; `step_done` is said by whoever saw that the wait is over.
+
+use std::time::Instant;
+
+use super::{Failure, Outside, STEPS_MAX, Session, Stage};
+use crate::{
+    clock::Clock,
+    session::{Act, Rule, plan},
+};
+
+/// How far it has come.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    /// The step that is next, or that waits.
+    pub(super) at: usize,
+    pub(super) pause: Pause,
+}
+
+/// What it waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Pause {
+    #[default]
+    None,
+    /// A message, until then.
+    Expect(Instant),
+    /// That moment.
+    Wait(Instant),
+    /// That moment, to begin again.
+    Restart(Instant),
+}
+
+impl Pause {
+    pub(super) fn until(self) -> Option<Instant> {
+        match self {
+            Self::None => None,
+            Self::Expect(at) | Self::Wait(at) | Self::Restart(at) => Some(at),
+        }
+    }
+}
+
+impl Run {
+    /// What it waits for, where that is a message.
+    pub(super) fn alternatives<'s>(&self, steps: &'s [plan::Step]) -> &'s [Rule] {
+        match (self.pause, steps.get(self.at).map(|step| &step.act)) {
+            (Pause::Expect(_), Some(Act::Expect { alternatives, .. })) => alternatives,
+            (Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_), _) => &[],
+        }
+    }
+
+    pub(super) fn step_done(&mut self) {
+        (self.at, self.pause) = (self.at.saturating_add(1), Pause::None);
+    }
+}
+
+impl Session {
+    /// Runs `open` up to the next step that waits, or to its end.
+    pub(super) fn advance_open(&mut self, outside: &mut Outside<'_>) -> super::Step {
+        let Stage::Opening(opening) = &mut self.stage else { return Ok(()) };
+        let (mut run, left) = (std::mem::take(&mut opening.run), STEPS_MAX.saturating_sub(opening.steps));
+        let plan = std::sync::Arc::clone(&self.start.plan);
+        let ran = self.advance(&mut run, &plan.open, left, outside);
+        let is_over = run.at >= plan.open.len();
+        if let Stage::Opening(opening) = &mut self.stage {
+            opening.run = run;
+            opening.steps = opening.steps.saturating_add(*ran.as_ref().unwrap_or(&0));
+        }
+        ran?;
+        if is_over {
+            self.be_ready(outside.now);
+        }
+        Ok(())
+    }
+
+    /// Runs steps until one waits, `left` at most. Answers how many ran.
+    pub(super) fn advance(
+        &mut self,
+        run: &mut Run,
+        steps: &[plan::Step],
+        left: u32,
+        outside: &mut Outside<'_>,
+    ) -> Result<u32, Failure> {
+        let mut ran = 0_u32;
+        while let Some(step) = steps.get(run.at) {
+            if !self.holds(step.when) {
+                run.step_done();
+                continue;
+            }
+            if ran >= left {
+                return Err(Failure::of("loop", format!("open has run {STEPS_MAX} steps and came to no end")));
+            }
+            ran = ran.saturating_add(1);
+            match &step.act {
+                Act::Send(send) => self.send(send, outside)?,
+                Act::Set(set) => self.set_all(set, outside)?,
+                Act::Forget(forget) => forget.iter().for_each(|var| self.forget(*var)),
+                Act::Wait(span) => {
+                    run.pause = Pause::Wait(outside.now.later(*span));
+                    return Ok(ran);
+                }
+                Act::Expect { timeout, .. } => {
+                    run.pause = Pause::Expect(outside.now.later(*timeout));
+                    return Ok(ran);
+                }
+            }
+            run.step_done();
+        }
+        Ok(ran)
+    }
+}

@@ -1,0 +1,47 @@
+//! What a link does between OPEN and `ready`, and by itself while it is ready: a login, a heartbeat of the application's, an answer to
+//! each envelope, a resume. It is data, a [`Plan`], and a machine that runs it on **one connection**, a [`Session`].
+//!
+//! ```text
+//!  101        the last step of `open`, or `ready`           it is the current connection       another one is
+//! ─────► opening ──────────────────────────────► ready ─────────────────────────────────► keeping ──────────► ready
+//!           │ ▲ restart, after a delay                   rules look at each message;   timers and `mute` run too
+//!           └─┘
+//! ```
+//! The successor in a rotation runs the same machine as the current connection does, and takes over once it is ready. Rules look at every
+//! message from OPEN on, on either side; timers and `mute` belong to the current connection alone.
+//!
+//! Nothing here reads a clock, a file or chance. What comes from outside arrives with [`Start`]: the values of the references, as they
+//! were read for this attempt, and what the wall clock said. Three lifetimes of variables: those of a message (`${seq}`, `${uuid}`: one of
+//! each in one message), those of a connection, and the names in `keep`, which the link keeps in [`Kept`] for the connections that
+//! follow. Only the current connection writes there, so that a successor that comes to nothing leaves no trace.
+//!
+//! All is bounded, whatever a peer does: steps in one `open` ([`STEPS_MAX`]) and the pace of a `restart`, messages that wait to leave
+//! ([`QUEUE_MAX`]), what variables hold ([`VARIABLES_MAX`]), the distance of timers ([`INTERVAL_MIN`]), and work for one message, which is
+//! looked at once by each rule and parsed once at most.
+//!
+//! What a reader would get wrong: an alternative of an `expect` that matches takes nothing from the rules. They look at the same message,
+//! for the first event of a gateway may be its answer to a login as well.
+
+mod expression;
+mod index;
+mod json;
+mod machine;
+mod matcher;
+mod plan;
+mod render;
+mod template;
+#[cfg(test)]
+pub(crate) mod tests;
+mod variables;
+
+pub use expression::Expression;
+pub use index::Rules;
+pub use json::{Pointer, Value};
+pub use machine::{
+    Failure, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, Session, Verdict, Waits,
+};
+pub use matcher::{Matcher, Wanted};
+pub use plan::{Act, Do, Every, First, Interval, Mute, Plan, Rule, Step, Then, When};
+pub use render::Start;
+pub use template::{Body, BytesPart, Json, Send, Source, Text, TextPart};
+pub use variables::{Kept, Names, VARIABLES_MAX, Var};

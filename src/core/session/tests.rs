@@ -1,0 +1,387 @@
+//! A session with a clock in the test's hand: one behaviour a test, and what holds whatever a peer says.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    chance::Chance,
+    close::Cause,
+    message::{Kind, Payload},
+};
+
+struct Bench {
+    session: Session,
+    now: Instant,
+    chance: Chance,
+    kept: Option<Box<Kept>>,
+    said: Vec<Verdict>,
+    sent: Vec<String>,
+}
+
+fn pointer(source: &str) -> Pointer {
+    Pointer::parse(source).unwrap()
+}
+
+fn json(at: &str, value: impl Into<Value>) -> Matcher {
+    Matcher { json: [Wanted { at: pointer(at), value: Json::Literal(value.into()) }].into(), ..Matcher::default() }
+}
+
+fn send(text: &str) -> Send {
+    Send { body: Body::Text(Text::literal(text)), kind: Kind::Text }
+}
+
+fn step(act: Act) -> Step {
+    Step { when: None, act }
+}
+
+fn expect(alternatives: Vec<Rule>) -> Step {
+    step(Act::Expect { alternatives: alternatives.into(), timeout: Duration::from_secs(10) })
+}
+
+fn rule(matcher: Matcher, act: Do) -> Rule {
+    Rule { matcher, act }
+}
+
+fn then(then: Then) -> Do {
+    Do { then, ..Do::default() }
+}
+
+/// A gateway: hello, a resume or a login, and what follows it.
+pub(crate) fn gateway() -> Plan {
+    let mut names = Names::default();
+    let (sid, seq, beat) = (names.intern("sid").unwrap(), names.intern("seq").unwrap(), names.intern("beat").unwrap());
+    let when = |is_set| Some(When { var: sid, is_set });
+    let extract = |var, at: &str| Do { extract: [(var, pointer(at))].into(), ..Do::default() };
+    let member = |name: &str, json: Json| (Box::from(name), json);
+    let resume = Json::Object(
+        [member("op", Json::Literal(6.into())), member("sid", Json::Value(Source::Var(sid, None)))].into(),
+    );
+    let resume = Send { body: Body::Json(resume), kind: Kind::Text };
+    let login = [TextPart::Literal("login ".into()), TextPart::Value(Source::Secret(0))];
+    let login = Send { body: Body::Text(Text(login.into())), kind: Kind::Text };
+    let beats = Send {
+        body: Body::Text(Text([TextPart::Literal("beat ".into()), TextPart::Value(Source::Var(seq, None))].into())),
+        kind: Kind::Text,
+    };
+    Plan {
+        names,
+        keep: [sid, seq].into(),
+        open: [
+            expect(vec![rule(json("/op", 10), extract(beat, "/beat"))]),
+            Step { when: when(true), act: Act::Send(resume.into()) },
+            Step { when: when(false), act: Act::Send(login.into()) },
+            expect(vec![
+                rule(json("/t", "READY"), extract(sid, "/sid")),
+                rule(json("/t", "RESUMED"), Do::default()),
+                rule(json("/op", 9), Do { forget: [sid].into(), ..then(Then::Restart) }),
+                rule(json("/t", "NO"), then(Then::Fail("unauthorized".into()))),
+            ]),
+        ]
+        .into(),
+        timeout: Duration::from_secs(30),
+        on: Rules::new(
+            [
+                rule(Matcher { has: [pointer("/s")].into(), ..Matcher::default() }, extract(seq, "/s")),
+                rule(json("/op", 1), Do { send: Some(Box::new(send("here"))), hide: true, ..Do::default() }),
+                rule(json("/op", 7), then(Then::Rotate)),
+            ]
+            .into(),
+        ),
+        every: [Every {
+            every: Interval::Var(beat, Duration::from_millis(1)),
+            first: First::After,
+            when_idle: None,
+            steps: [
+                step(Act::Send(beats.into())),
+                expect(vec![rule(json("/op", 11), Do { hide: true, ..Do::default() })]),
+            ]
+            .into(),
+        }]
+        .into(),
+        mute: None,
+        leave: [step(Act::Send(Box::new(send("bye")))), expect(vec![rule(json("/op", 12), Do::default())])].into(),
+        max_json: 1 << 20,
+    }
+}
+
+impl Bench {
+    fn begin(plan: &Plan, kept: Option<Box<Kept>>) -> Self {
+        let now = crate::epoch();
+        let start = Start {
+            plan: Arc::new(plan.clone()),
+            secrets: ["hunter2".into()].into(),
+            wall: Duration::from_secs(1),
+            at: now,
+            endpoint: "e".into(),
+            link: 0,
+        };
+        let mut chance = Chance::new(7);
+        let mut outside = Outside {
+            now,
+            pace: Duration::from_secs(1),
+            stable: Duration::from_secs(30),
+            heard: None,
+            sent: None,
+            chance: &mut chance,
+        };
+        let session = Session::begin(start, 1, kept.as_deref(), &mut outside);
+        let mut bench = Self { session, now, chance, kept, said: Vec::new(), sent: Vec::new() };
+        bench.note();
+        bench
+    }
+
+    fn act<R>(&mut self, act: impl FnOnce(&mut Session, &mut Outside<'_>) -> R) -> R {
+        let mut outside = Outside {
+            now: self.now,
+            pace: Duration::from_secs(1),
+            stable: Duration::from_secs(30),
+            heard: None,
+            sent: None,
+            chance: &mut self.chance,
+        };
+        let answer = act(&mut self.session, &mut outside);
+        self.note();
+        answer
+    }
+
+    fn note(&mut self) {
+        self.session.remember(&mut self.kept, false);
+        self.said.extend(std::iter::from_fn(|| self.session.poll_verdict()));
+        let text = |payload: Payload| String::from_utf8_lossy(payload.bytes()).into_owned();
+        self.sent.extend(std::iter::from_fn(|| self.session.poll_transmit()).map(text));
+    }
+
+    fn hear(&mut self, text: &str) -> bool {
+        self.act(|session, outside| session.handle(&text.into(), outside))
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.session.poll_timeout().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            self.act(Session::handle_timeout);
+            assert!(self.session.poll_timeout().is_none_or(|next| next > self.now), "a deadline stayed due");
+        }
+        self.now = end;
+    }
+
+    fn log_in(&mut self) {
+        self.hear(r#"{"op":10,"beat":1000}"#);
+        self.hear(r#"{"t":"READY","sid":"x","s":1}"#);
+        self.act(Session::take_over);
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        self.said.iter().find_map(|verdict| match verdict {
+            Verdict::End(failure) => Some(&**failure),
+            Verdict::Ready { .. } | Verdict::Answered | Verdict::Rotate => None,
+        })
+    }
+}
+
+#[test]
+fn steps_run_in_order_and_the_session_is_ready_after_the_last() {
+    let mut bench = Bench::begin(&gateway(), None);
+    assert_eq!((bench.sent.len(), bench.session.is_ready()), (0, false));
+    assert_eq!(bench.session.waits(), Some(Waits { step: 0, of: 4, act: "expect" }));
+    bench.hear(r#"{"op":10,"beat":1000}"#);
+    assert_eq!((bench.sent.as_slice(), bench.session.is_ready()), (&["login hunter2".to_owned()][..], false));
+    bench.hear(r#"{"t":"READY","sid":"x","s":1}"#);
+    assert!(bench.session.is_ready());
+    assert_eq!(bench.said, [Verdict::Ready { took: Duration::ZERO, steps: 3 }]);
+}
+
+#[test]
+fn what_is_kept_resumes_the_next_connection_and_nothing_else_survives() {
+    let plan = gateway();
+    let mut first = Bench::begin(&plan, None);
+    first.log_in();
+    first.hear(r#"{"s":5}"#);
+    let kept = first.kept.take().unwrap();
+    assert_eq!((kept.get("sid"), kept.get("seq"), kept.get("beat")), (Some(&"x".into()), Some(&5.into()), None));
+    let mut next = Bench::begin(&plan, Some(kept));
+    next.hear(r#"{"op":10,"beat":1000}"#);
+    assert_eq!(next.sent, [r#"{"op":6,"sid":"x"}"#]);
+}
+
+#[test]
+fn a_restart_is_slowed_and_bounded() {
+    let mut bench = Bench::begin(&gateway(), None);
+    for _ in 0..2000 {
+        bench.hear(r#"{"op":10,"beat":1000}"#);
+        bench.hear(r#"{"op":9}"#);
+        bench.pass(Duration::from_millis(1));
+    }
+    assert_eq!(bench.sent.len(), 2, "after two seconds of refusals: {:?}", bench.sent);
+    for _ in 0..200 {
+        bench.hear(r#"{"op":10,"beat":1000}"#);
+        bench.hear(r#"{"op":9}"#);
+        bench.pass(Duration::from_secs(1));
+    }
+    assert!(bench.sent.len() < 10 && bench.failure().is_some_and(|failure| &*failure.label == "timeout"));
+}
+
+#[test]
+fn a_refusal_says_the_peers_words_and_no_secret() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.hear(r#"{"op":10}"#);
+    bench.hear("{\"t\":\"NO\",\"why\":\"hunter2 is wrong\"}");
+    let failure = bench.failure().unwrap();
+    assert_eq!((&*failure.label, failure.cause), ("unauthorized", Cause::Session));
+    assert_eq!(&*failure.detail, "the peer said: {\"t\":\"NO\",\"why\":\"*** is wrong\"}");
+}
+
+#[test]
+fn what_does_not_come_in_time_ends_the_opening() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.pass(Duration::from_secs(10));
+    assert!(bench.failure().is_some_and(|failure| failure.detail.contains("open[0]")), "{:?}", bench.said);
+}
+
+#[test]
+fn a_timer_sends_and_a_missing_answer_ends_the_connection() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.log_in();
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.sent.last().map(String::as_str), Some("beat 1"));
+    assert!(bench.hear(r#"{"op":11}"#), "it is hidden");
+    assert_eq!(bench.said.last(), Some(&Verdict::Answered));
+    bench.pass(Duration::from_secs(12));
+    assert!(bench.failure().is_some_and(|failure| &*failure.label == "keepalive" && failure.is_silence));
+}
+
+#[test]
+fn timers_run_on_the_current_connection_alone() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.hear(r#"{"op":10,"beat":1000}"#);
+    bench.hear(r#"{"t":"READY","sid":"x"}"#);
+    bench.pass(Duration::from_mins(1));
+    assert_eq!(bench.sent.len(), 1);
+    bench.act(Session::take_over);
+    bench.act(|session, _| session.step_aside());
+    bench.pass(Duration::from_mins(1));
+    assert_eq!(bench.sent.len(), 1);
+}
+
+#[test]
+fn a_farewell_waits_for_its_answer_and_not_for_long() {
+    let left = |answer: Option<&str>, time| {
+        let mut bench = Bench::begin(&gateway(), None);
+        bench.log_in();
+        bench.act(|session, outside| session.leave(Duration::from_secs(2), outside));
+        assert_eq!((bench.sent.last().map(String::as_str), bench.session.is_leaving()), (Some("bye"), true));
+        answer.map(|answer| bench.hear(answer));
+        bench.pass(time);
+        assert!(bench.failure().is_none());
+        !bench.session.is_leaving()
+    };
+    assert!(left(Some(r#"{"op":12}"#), Duration::ZERO));
+    assert!(!left(Some(r#"{"op":1}"#), Duration::from_secs(1)));
+    assert!(left(None, Duration::from_secs(2)));
+}
+
+#[test]
+fn who_is_not_ready_says_no_farewell() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.act(|session, outside| session.leave(Duration::from_secs(2), outside));
+    assert_eq!((bench.sent.len(), bench.session.is_leaving(), bench.session.poll_timeout()), (0, false, None));
+}
+
+#[test]
+fn a_peer_that_asks_for_another_connection_waits_until_this_one_is_stable() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.hear(r#"{"op":10,"beat":1000000}"#);
+    bench.hear(r#"{"t":"READY","sid":"x"}"#);
+    bench.act(Session::take_over);
+    bench.hear(r#"{"op":7}"#);
+    bench.pass(Duration::from_secs(29));
+    assert!(!bench.said.contains(&Verdict::Rotate));
+    bench.hear(r#"{"op":7}"#);
+    bench.pass(Duration::from_secs(9));
+    assert_eq!(bench.said.iter().filter(|verdict| **verdict == Verdict::Rotate).count(), 1);
+}
+
+#[test]
+fn a_flood_that_asks_for_answers_ends_the_connection_and_grows_nothing() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.log_in();
+    let mut chance = Chance::new(1);
+    let now = bench.now;
+    for _ in 0..=QUEUE_MAX {
+        let mut outside =
+            Outside { now, pace: Duration::ZERO, stable: Duration::ZERO, heard: None, sent: None, chance: &mut chance };
+        bench.session.handle(&r#"{"op":1}"#.into(), &mut outside);
+    }
+    assert!(matches!(bench.session.poll_verdict(), Some(Verdict::End(failure)) if &*failure.label == "overflow"));
+    assert_eq!(bench.session.poll_transmit(), None);
+}
+
+#[test]
+fn a_pointer_goes_into_lists_members_and_strings() {
+    let document = json::parse(br#"{"a":[{"b":1},{"b":"{\"c\":2}"}]}"#).unwrap();
+    let any = |at: &str, wanted: Value| pointer(at).any(&document, |value| json::is_same(value, &wanted));
+    assert!(any("/a/*/b", 1.0.into()) && any("/a/1/b!/c", 2.into()) && !any("/a/01/b", 1.into()));
+    assert_eq!((Pointer::parse("a"), Pointer::parse("/~2")), (None, None));
+}
+
+#[test]
+fn binary_messages_are_made_from_parts_and_matched_by_bytes() {
+    let parts = [
+        BytesPart::Fixed([0x10].as_slice().into()),
+        BytesPart::VarLen([BytesPart::Prefixed(Text::literal("MQTT"))].into()),
+    ];
+    let plan = Plan {
+        open: [step(Act::Send(Box::new(Send { body: Body::Bytes(parts.into()), kind: Kind::Binary })))].into(),
+        timeout: Duration::from_secs(1),
+        ..Plan::default()
+    };
+    let bench = Bench::begin(&plan, None);
+    assert_eq!(bench.sent, ["\u{10}\u{6}\0\u{4}MQTT"]);
+    let expression = Expression::parse(r"^\x20\x02.\x00").unwrap();
+    assert!(expression.is_match(&[0x20, 2, 0xff, 0]) && !expression.is_match(&[0x20, 2, 0xff, 1]));
+    assert!(Expression::literal("gü.").unwrap().is_match("a gü. b".as_bytes()));
+}
+
+fn any_message() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..12_i64, 0..2000_i64).prop_map(|(op, beat)| format!(r#"{{"op":{op},"beat":{beat},"s":{beat}}}"#)),
+        prop::sample::select(vec![r#"{"t":"READY","sid":"x"}"#, r#"{"t":"RESUMED"}"#, "no json", "{"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_peer_says_and_when_all_is_bounded(story in prop::collection::vec((any_message(), 0..3000_u64), 0..200)) {
+        let mut bench = Bench::begin(&gateway(), None);
+        let (mut readies, mut took_over) = (0, false);
+        for (message, millis) in story {
+            bench.hear(&message);
+            if bench.session.is_ready() && !took_over {
+                took_over = true;
+                bench.act(Session::take_over);
+            }
+            let before = bench.sent.len();
+            bench.pass(Duration::from_millis(millis));
+            prop_assert!(bench.sent.len() - before <= 1 + usize::try_from(millis / 100).unwrap_or(0), "timers are bounded");
+        }
+        readies += bench.said.iter().filter(|verdict| matches!(verdict, Verdict::Ready { .. })).count();
+        prop_assert!(readies <= 1);
+        prop_assert_eq!(took_over, readies == 1);
+    }
+
+    #[test]
+    fn rules_that_are_looked_up_are_those_that_would_be_tried(ops in prop::collection::vec(0..20_i64, 0..40), at in 0..20_i64) {
+        let rules = Rules::new(ops.iter().map(|op| rule(json("/op", *op), Do::default())).collect());
+        let text = format!(r#"{{"op":{at}.0}}"#);
+        let payload = Payload::from(text.as_str());
+        let message = matcher::Message::new(&payload, 1 << 20);
+        let found = rules.candidates(&message).filter(|rule| rule.matcher == json("/op", at)).count();
+        prop_assert_eq!(found, ops.iter().filter(|op| **op == at).count());
+    }
+}

@@ -1,0 +1,143 @@
+//! Variables: their names in a plan, their values on a connection, and what the link keeps of them.
+//!
+//! Values come from the peer or from secrets, so `Debug` shows none. What a reader would get wrong: a [`Var`] is a place in the plan that
+//! made it; what outlives the connection goes by name, for the next one may have another plan.
+
+use std::fmt;
+
+use super::json::{self, Value};
+
+/// What the variables of one connection may hold together, in bytes.
+pub const VARIABLES_MAX: usize = 64 << 10;
+
+/// A variable of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Var(u16);
+
+/// The variables of a plan, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names(Vec<Box<str>>);
+
+impl Names {
+    /// The variable of this name; a new one where there is none yet. `None`: there are too many.
+    pub fn intern(&mut self, name: &str) -> Option<Var> {
+        if let Some(known) = self.find(name) {
+            return Some(known);
+        }
+        let next = u16::try_from(self.0.len()).ok()?;
+        self.0.push(name.into());
+        Some(Var(next))
+    }
+
+    /// The variable of this name.
+    pub fn find(&self, name: &str) -> Option<Var> {
+        let at = self.0.iter().position(|known| **known == *name)?;
+        u16::try_from(at).ok().map(Var)
+    }
+
+    /// Its name.
+    pub fn name(&self, var: Var) -> &str {
+        self.0.get(usize::from(var.0)).map_or("", |name| name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Their values on one connection.
+#[derive(Default)]
+pub(super) struct Variables {
+    values: Vec<Option<Value>>,
+    weight: usize,
+}
+
+/// They hold too much.
+#[derive(Debug)]
+pub(super) struct TooMuch;
+
+impl Variables {
+    pub(super) fn new(names: &Names) -> Self {
+        Self { values: vec![None; names.len()], weight: 0 }
+    }
+
+    pub(super) fn get(&self, var: Var) -> Option<&Value> {
+        self.values.get(usize::from(var.0))?.as_ref()
+    }
+
+    pub(super) fn set(&mut self, var: Var, value: Value) -> Result<(), TooMuch> {
+        let weight = json::weight(&value);
+        self.forget(var);
+        let sum = self.weight.saturating_add(weight);
+        if sum > VARIABLES_MAX {
+            return Err(TooMuch);
+        }
+        if let Some(place) = self.values.get_mut(usize::from(var.0)) {
+            (*place, self.weight) = (Some(value), sum);
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self, var: Var) {
+        if let Some(old) = self.values.get_mut(usize::from(var.0)).and_then(Option::take) {
+            self.weight = self.weight.saturating_sub(json::weight(&old));
+        }
+    }
+
+    /// Texts among them, for what must not show them.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().flatten().filter_map(Value::as_str)
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} variables", self.values.iter().flatten().count())
+    }
+}
+
+/// What a link keeps of its variables from one connection to the next.
+#[derive(Clone, Default, PartialEq)]
+pub struct Kept(Vec<(Box<str>, Value)>);
+
+impl Kept {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of this name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
+    }
+
+    /// The value of this name in a text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(|value| json::text(value).into_owned())
+    }
+
+    /// Lets go of these.
+    pub fn forget(&mut self, names: &[Box<str>]) {
+        self.0.retain(|(known, _)| !names.contains(known));
+    }
+
+    pub(super) fn put(&mut self, name: &str, value: Option<&Value>) {
+        let at = self.0.iter().position(|(known, _)| **known == *name);
+        match (at.and_then(|at| self.0.get_mut(at)), value) {
+            (Some((_, old)), Some(new)) => old.clone_from(new),
+            (None, Some(new)) => self.0.push((name.into(), new.clone())),
+            (Some(_) | None, None) => self.0.retain(|(known, _)| **known != *name),
+        }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
