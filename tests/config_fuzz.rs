@@ -19,6 +19,27 @@ fn look(text: &str) {
     }
 }
 
+/// The examples of the document about sessions, as one configuration.
+fn sessions() -> String {
+    let blocks = include_str!("../docs/sessions.md").split("```toml\n").skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+}
+
+fn mutated(text: &str, cuts: &[(proptest::sample::Index, usize, String)]) -> String {
+    let mut text: Vec<char> = text.chars().collect();
+    for (at, length, new) in cuts {
+        let at = at.index(text.len());
+        let end = (at + length).min(text.len());
+        text.splice(at..end, new.chars());
+    }
+    text.into_iter().collect()
+}
+
+#[test]
+fn the_sessions_that_are_mutated_are_valid() {
+    assert!(parse_toml(&sessions(), "f.toml").is_ok_and(|loaded| loaded.config.endpoints.len() == 5));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: Some(Box::new(REGRESSIONS)), ..ProptestConfig::default() })]
 
@@ -36,13 +57,14 @@ proptest! {
     fn a_mutated_configuration_is_read_or_refused(
         cuts in proptest::collection::vec((any::<proptest::sample::Index>(), 0_usize..12, "[\\[\\]{}=\"'.,#$:0-9a-z\\n -]{0,6}"), 1..6)
     ) {
-        let mut text: Vec<char> = WHOLE.replace("\n#: ", "\n").chars().collect();
-        for (at, length, new) in cuts {
-            let at = at.index(text.len());
-            let end = (at + length).min(text.len());
-            text.splice(at..end, new.chars());
-        }
-        look(&text.into_iter().collect::<String>());
+        look(&mutated(&WHOLE.replace("\n#: ", "\n"), &cuts));
+    }
+
+    #[test]
+    fn a_mutated_session_is_read_or_refused(
+        cuts in proptest::collection::vec((any::<proptest::sample::Index>(), 0_usize..12, "[\\[\\]{}=\"'.,$:|!/*~0-9a-z\\n -]{0,6}"), 1..6)
+    ) {
+        look(&mutated(&sessions(), &cuts));
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) enum Verb {
     Demo(Demo),
     /// Validate a configuration and list every fault with its place
     Check(Check),
+    /// List the presets, or print one: logins, heartbeats and outcomes of services
+    Presets(Presets),
     /// Show what the links are doing
     Status(Status),
     /// Say why a link is where it is, and what comes next
@@ -157,6 +159,21 @@ not be meant is told on stderr as a warning, and the exit code stays 0.
 pub(crate) struct Check {
     /// Configuration file or folder
     pub(crate) path: PathBuf,
+}
+
+/// `presets`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A preset is a set of keys that lies under those of an endpoint: `preset = \"nats\"`. It brings no URL and no secret. Its \
+comments say which values it needs, what ends with a connection, and where its facts are documented. docs/sessions.md teaches \
+the language; docs/presets has a page of each.
+
+  wskeeper presets
+  wskeeper presets nats
+  wskeeper presets mqtt > mine.toml     to begin a session of your own")]
+pub(crate) struct Presets {
+    /// Print this one as TOML
+    pub(crate) name: Option<String>,
 }
 
 /// `status`

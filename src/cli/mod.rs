@@ -31,6 +31,7 @@ mod operate;
 mod orphans;
 mod output;
 mod plan;
+mod presets;
 mod run;
 mod send;
 mod sse;
@@ -110,6 +111,7 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
     let mut builder = match verb {
         Verb::Run(_) | Verb::Demo(_) => tokio::runtime::Builder::new_multi_thread(),
         Verb::Check(_)
+        | Verb::Presets(_)
         | Verb::Status(_)
         | Verb::Explain(_)
         | Verb::Send(_)
@@ -164,6 +166,7 @@ async fn perform(
         }
         Verb::Demo(args) => demo::run(args, output).await,
         Verb::Check(args) => check::run(&args, output),
+        Verb::Presets(args) => presets::run(&args, output),
         Verb::Status(args) => status::run(args, client()?, output).await,
         Verb::Explain(args) => explain::run(&args.link, client()?, output).await,
         Verb::Send(args) => send::run(args, client()?, output).await,

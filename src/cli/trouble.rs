@@ -83,6 +83,7 @@ impl Subject {
             Verb::Run(_)
             | Verb::Demo(_)
             | Verb::Check(_)
+            | Verb::Presets(_)
             | Verb::Plan(_)
             | Verb::Reload(_)
             | Verb::Echo(_)

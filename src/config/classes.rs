@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 19] = [
+const VALUES: [&str; 23] = [
     "true",
     "false",
     "2",
@@ -26,6 +26,10 @@ const VALUES: [&str; 19] = [
     "{ X-A = \"b\" }",
     "{ outgoing = \"/o\", incoming = \"/i\" }",
     "[{ match = { code = 4000 }, then = \"park\" }]",
+    "[{ send = \"a\" }]",
+    "[{ match = { text = \"a\" }, hide = true }]",
+    "[{ every = \"1s\", send = \"a\" }]",
+    "{ after = \"1s\" }",
     "[{ name = \"t\", token = \"${env:T}\", scopes = [\"read\"] }]",
 ];
 
@@ -38,6 +42,7 @@ fn around(path: &str) -> &'static str {
         "tls.cert" => "endpoints.a.tls.key = \"/k\"\n",
         "tls.key" => "endpoints.a.tls.cert = \"/c\"\n",
         "outbox.ack_timeout" => "endpoints.a.outbox.ack = { outgoing = \"/o\", incoming = \"/i\" }\n",
+        "session.keep" => "endpoints.a.session.open = [{ set = { other = 1 } }]\n",
         "min_ready" => "endpoints.a.links = 2\n",
         _ => "",
     }

@@ -40,6 +40,8 @@ mod fault;
 mod in_force;
 mod place;
 mod plan;
+pub mod preset;
+pub mod session;
 mod source;
 pub(crate) mod table;
 pub mod text;

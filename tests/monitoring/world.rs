@@ -34,6 +34,11 @@ stable = "5s"
 park_probe = "2s"
 "#;
 
+/// A session on every connection, with a heartbeat that the peer echoes.
+const SESSION: &str = r#"[endpoints.flapping.session]
+open = [{ send = "hello" }]
+every = [{ every = "100ms", send = "beat", expect = { text = "beat" }, hide = true }]"#;
+
 impl World {
     /// One whose links are where they should be.
     pub async fn start() -> Self {
@@ -58,7 +63,7 @@ impl World {
                 &url(0),
                 "links = 3\ncritical = true\nmin_ready = 2\n[endpoints.trades.inbox]\nmax_messages = 16",
             ),
-            endpoint("flapping", &url(1), ""),
+            endpoint("flapping", &url(1), SESSION),
             endpoint("silent", &url(2), "[endpoints.silent.heartbeat]\nidle = \"300ms\"\ntimeout = \"300ms\""),
             endpoint("refused", &url(3), "[endpoints.refused.outbox]\nmax_messages = 2"),
             endpoint("reset", &url(4), "links = 2"),

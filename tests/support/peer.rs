@@ -35,6 +35,22 @@ pub enum Recipe {
     Node,
     /// mosquitto with a listener of protocol `websockets`.
     Mosquitto,
+    /// mosquitto that knows one user.
+    GuardedMosquitto {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// nats-server that knows one user, and tells what it hears.
+    Nats {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// The server of the npm package `graphql-ws`.
+    GraphqlWs,
     /// nginx with TLS in front of a port; certificate and key are PEM.
     Nginx {
         /// Where it proxies to.
@@ -64,7 +80,9 @@ impl fmt::Debug for Recipe {
         f.write_str(match self {
             Self::Python => "python3 with websockets",
             Self::Node => "node with ws",
-            Self::Mosquitto => "mosquitto",
+            Self::Mosquitto | Self::GuardedMosquitto { .. } => "mosquitto",
+            Self::Nats { .. } => "nats-server",
+            Self::GraphqlWs => "node with graphql-ws",
             Self::Nginx { .. } | Self::Front { .. } => "nginx",
         })
     }
@@ -76,7 +94,9 @@ impl Recipe {
         match self {
             Self::Python => Some(base.join("python/bin/python")).filter(|path| path.exists()),
             Self::Node => installed("node").filter(|_| base.join("node/node_modules/ws").exists()),
-            Self::Mosquitto => installed("mosquitto"),
+            Self::Mosquitto | Self::GuardedMosquitto { .. } => installed("mosquitto"),
+            Self::Nats { .. } => Some(base.join("python/bin/nats-server")).filter(|path| path.exists()),
+            Self::GraphqlWs => installed("node").filter(|_| base.join("node/node_modules/graphql-ws").exists()),
             Self::Nginx { .. } | Self::Front { .. } => installed("nginx"),
         }
     }
@@ -100,6 +120,14 @@ impl Recipe {
                 );
                 fs::write(&config, text).unwrap();
                 command.arg("-c").arg(config)
+            }
+            Self::GuardedMosquitto { user, password } => {
+                command.arg("-c").arg(guarded_mosquitto(port, folder, user, password))
+            }
+            Self::Nats { user, password } => command.arg("-c").arg(nats(port, folder, user, password)),
+            Self::GraphqlWs => {
+                let modules = program_base().join("node/node_modules");
+                command.env("NODE_PATH", modules).arg(peers.join("graphql.js")).arg(port.to_string())
             }
             Self::Nginx { upstream, cert, key, clients } => {
                 fs::write(folder.join("cert.pem"), cert).unwrap();
@@ -177,6 +205,11 @@ impl Peer {
         until("the end of the peer", || async { child.borrow_mut().try_wait().unwrap().ok_or("it runs") }).await;
     }
 
+    /// What it has told since it was started.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// SIGSTOP, SIGCONT: a peer that is there and does nothing.
     pub fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("a running peer");
@@ -194,6 +227,32 @@ impl Drop for Peer {
             }
         }
     }
+}
+
+/// The configuration file of a mosquitto that knows one user.
+fn guarded_mosquitto(port: u16, folder: &Path, user: &str, password: &str) -> PathBuf {
+    let (config, known) = (folder.join("mosquitto.conf"), folder.join("known"));
+    let made = Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&known).args([user, password]).status();
+    assert!(made.unwrap().success(), "mosquitto_passwd");
+    let text = format!(
+        "user root\nlistener 0 {}\nlistener {port} 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\n\
+         allow_anonymous false\npassword_file {}\npersistence false\nlog_type all\n",
+        folder.join("plain.sock").display(),
+        known.display()
+    );
+    fs::write(&config, text).unwrap();
+    config
+}
+
+/// The configuration file of a nats-server that knows one user.
+fn nats(port: u16, folder: &Path, user: &str, password: &str) -> PathBuf {
+    let config = folder.join("nats.conf");
+    let text = format!(
+        "host: 127.0.0.1\nport: -1\nwebsocket {{ host: 127.0.0.1, port: {port}, no_tls: true }}\n\
+         authorization {{ user: {user:?}, password: {password:?} }}\nping_interval: \"500ms\"\ndebug: true\ntrace: true\n"
+    );
+    fs::write(&config, text).unwrap();
+    config
 }
 
 fn front_config(port: u16, tls: u16, socket: &Path, folder: &Path) -> String {

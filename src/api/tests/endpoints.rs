@@ -6,10 +6,11 @@ use super::bench::Bench;
 use crate::config;
 
 /// Keys that stand under another name.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 9] = [
     ("url", "/urls"),
     ("reconnect.on_clean_close", "/outcomes"),
     ("headers.*", "/headers"),
+    ("session.values.*", "/session/values"),
     ("delivery", "/outbox/delivery"),
     ("durability", "/outbox/durability"),
     ("confirm_interval", "/outbox/confirmInterval"),
@@ -70,7 +71,7 @@ tls = { cert = "chain.pem", key = "key.pem", server_name = "h.example" }
     let rows = config["outcomes"].as_array().unwrap();
     assert_eq!(
         rows[0],
-        json!({ "match": { "code": "4000-4099", "reason": "bye", "status": null, "class": null }, "then": "park", "after": 3 })
+        json!({ "match": { "code": "4000-4099", "reason": "bye", "status": null, "class": null, "label": null }, "then": "park", "after": 3, "forget": [] })
     );
     assert_eq!((&rows[1]["match"]["class"], &rows[1]["then"]), (&json!("remote"), &json!("stay_closed")));
     let links: Vec<&Value> = endpoint["links"]["items"].as_array().unwrap().iter().map(|link| &link["index"]).collect();

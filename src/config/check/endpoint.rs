@@ -5,17 +5,22 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{item::Item, outcomes, request, section::Section};
-use crate::config::table::{
-    endpoint::{ENDPOINT, OWN},
-    kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
-    value::Part,
+use super::{item::Item, outcomes, request, section::Section, session};
+use crate::config::{
+    preset,
+    session::keys,
+    table::{
+        endpoint::{ENDPOINT, OWN},
+        kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
+        value::Part,
+    },
 };
 use wskeeper_core::{
     backoff::{LEAST, LEAST_STABLE},
     heartbeat::{Watch, WhenIdle},
     link,
     outbox::{self, Ack, Delivery},
+    outcome::Rule,
 };
 use wskeeper_link::endpoint::Endpoint;
 
@@ -39,6 +44,7 @@ pub(super) fn defaults(section: &Section<'_>) -> Endpoint {
         }
     }
     section.finish();
+    let _ = session::compile(section, keys(&endpoint), false);
     endpoint
 }
 
@@ -56,11 +62,25 @@ pub(super) fn endpoints(section: &Section<'_>, defaults: &Endpoint) -> BTreeMap<
         }
         let name: Arc<str> = name.into();
         let mut endpoint = Endpoint { name: Arc::clone(&name), ..defaults.clone() };
+        let rows = lay_preset(&section, &mut endpoint);
         ENDPOINT.read(&section, &mut endpoint);
+        Arc::make_mut(&mut endpoint.link).outcomes.extend(rows);
         finish(&section, &mut endpoint);
         endpoints.insert(name, Arc::new(endpoint));
     }
     endpoints
+}
+
+/// Reads the keys of the endpoint's preset over the defaults. Answers with its rows of `outcomes`, which stand behind those of the endpoint.
+fn lay_preset(section: &Section<'_>, endpoint: &mut Endpoint) -> Vec<Rule> {
+    let named = section.get("preset").and_then(|item| preset::read(&item));
+    let Some(preset) = named.or(keys(endpoint).preset) else { return Vec::new() };
+    let tree = preset.tree();
+    let keys = Section::root(section.report, &tree);
+    let rows = std::mem::take(&mut Arc::make_mut(&mut endpoint.link).outcomes);
+    ENDPOINT.read(&keys, endpoint);
+    keys.finish();
+    std::mem::replace(&mut Arc::make_mut(&mut endpoint.link).outcomes, rows)
 }
 
 fn is_name(name: &str) -> bool {
@@ -74,6 +94,9 @@ fn finish(section: &Section<'_>, endpoint: &mut Endpoint) {
     request::look_at_credentials(section, endpoint);
     look_at_proofs(section, &endpoint.link);
     outcomes::look_at_urls(section, &endpoint.link.outcomes, endpoint.urls.len());
+    endpoint.session = session::compile(section, &keys(endpoint).clone(), true);
+    request::look_at_variables(section, endpoint);
+    outcomes::look_at_forgotten(section, &endpoint.link.outcomes, endpoint.session.as_deref());
     section.finish();
     endpoint.agree();
     if endpoint.stay_closed {

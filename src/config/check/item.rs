@@ -5,7 +5,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "kinds of a foreign crate: every one that is not read is refused")]
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use bytesize::ByteSize;
 use config::{Value, ValueKind};
@@ -16,7 +16,7 @@ use crate::config::{
     environment,
     text::{self, NoDuration},
 };
-use wskeeper_link::endpoint::template::Template;
+use wskeeper_link::endpoint::template::{Template, TemplateFault};
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -187,8 +187,17 @@ impl<'a> Item<'a> {
 
     /// A string with references.
     pub(crate) fn template(&self) -> Option<Template> {
+        self.template_by(Template::parse)
+    }
+
+    /// As `template`, where variables of the session have values too.
+    pub(crate) fn template_with_variables(&self) -> Option<Template> {
+        self.template_by(Template::parse_with_variables)
+    }
+
+    fn template_by(&self, parse: fn(&str, &Path) -> Result<Template, TemplateFault>) -> Option<Template> {
         let folder = self.report.folder_of(self.value.origin());
-        match Template::parse(self.text()?, &folder) {
+        match parse(self.text()?, &folder) {
             Ok(template) => Some(template),
             Err(fault) => {
                 self.fault(fault.problem, fault.hint);

@@ -28,6 +28,7 @@ pub(super) mod item;
 pub(super) mod outcomes;
 pub(super) mod request;
 pub(super) mod section;
+pub(super) mod session;
 pub(super) mod tls;
 pub(super) mod tracing;
 
@@ -51,7 +52,7 @@ pub(crate) fn check(root: &Value, folder: &Path, faults: Vec<Fault>) -> Result<(
 pub fn keys() -> Vec<String> {
     let report = Report::default();
     let mut faults = Vec::new();
-    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]";
+    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[endpoints.x.session.values]";
     let root = super::source::parse(sample, "sample", config::FileFormat::Toml, &mut faults);
     read(&report, &root);
     report.keys.into_inner().into_iter().collect()

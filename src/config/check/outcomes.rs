@@ -5,12 +5,14 @@ use std::ops::RangeInclusive;
 use super::{
     item::Item,
     section::{Section, suggestion},
+    session,
 };
 use wskeeper_core::{
     close::Cause,
     outcome::{Action, Match, Rule},
     session::Expression,
 };
+use wskeeper_link::endpoint::Session;
 
 /// The list, where it is written; rows with a fault are left out.
 pub(in crate::config) fn read(section: &Section<'_>, rules: &mut Vec<Rule>) {
@@ -25,8 +27,20 @@ pub(super) fn stay_closed() -> impl Iterator<Item = Rule> {
         when: Match { code: Some(code..=code), class: Some(Cause::Remote), ..Match::default() },
         then: Action::StayClosed,
         after: 1,
-        forget: [].into(),
+        forget: Box::default(),
     })
+}
+
+/// What an end forgets is something that the session keeps.
+pub(super) fn look_at_forgotten(section: &Section<'_>, rules: &[Rule], session: Option<&Session>) {
+    let kept = |name: &str| session.is_some_and(|session| session.keeps(name));
+    for name in rules.iter().flat_map(|rule| &rule.forget).filter(|name| section.has("outcomes") && !kept(name)) {
+        section.fault(
+            "outcomes",
+            format!("a row forgets `{name}`, which no connection leaves to the next"),
+            "list it in session.keep, or leave it out",
+        );
+    }
 }
 
 /// `next_url` needs a next URL.
@@ -54,21 +68,24 @@ fn rule(section: &Section<'_>) -> Option<Rule> {
     let when = when(&matching);
     let then = section.get("then").and_then(|item| item.word(&WORDS));
     let after = section.get("after").map_or(Some(1), |item| item.integer(1..=1_000_000));
+    let forget = section.get("forget").and_then(|item| item.list()).unwrap_or_default();
+    let forget = forget.iter().filter_map(|item| item.text().map(Into::into)).collect();
     section.finish();
     if !section.has("then") {
         section.fault("then", "is missing", "say what follows, such as \"park\"");
     }
-    if when.code.is_none() && when.reason.is_none() && when.status.is_none() && when.class.is_none() {
-        if !["code", "reason", "status", "class"].iter().any(|key| matching.has(key)) {
+    let Match { code, reason, status, class, label } = &when;
+    if code.is_none() && reason.is_none() && status.is_none() && class.is_none() && label.is_none() {
+        if !["code", "reason", "status", "class", "label"].iter().any(|key| matching.has(key)) {
             section.fault(
                 "match",
                 "matches every end",
-                "give it at least one of `code`, `reason`, `status` and `class`",
+                "give it at least one of `code`, `reason`, `status`, `class` and `label`",
             );
         }
         return None;
     }
-    Some(Rule { when, then: then?, after: u32::try_from(after?).ok()?, forget: [].into() })
+    Some(Rule { when, then: then?, after: u32::try_from(after?).ok()?, forget })
 }
 
 fn when(section: &Section<'_>) -> Match {
@@ -77,9 +94,16 @@ fn when(section: &Section<'_>) -> Match {
         reason: section.get("reason").and_then(|item| expression(&item)),
         status: section.get("status").and_then(|item| range(&item, 100..=599, "500-599")),
         class: section.get("class").and_then(|item| class(&item)),
-        label: None,
+        label: section.get("label").and_then(|item| session::label(&item)),
     };
     section.finish();
+    if when.label.is_some() && when.class.is_some_and(|class| class != Cause::Session && class != Cause::Mute) {
+        section.fault(
+            "class",
+            "only the end of a session has a label, so the row matches nothing",
+            "write \"session\"",
+        );
+    }
     if section.has("code") && section.has("status") {
         section.fault(
             "status",

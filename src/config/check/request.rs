@@ -64,6 +64,16 @@ pub(super) fn urls(section: &Section<'_>) -> Vec<Template> {
     items.iter().filter_map(url).collect()
 }
 
+/// A URL is made before there is a connection, so its variables are those that the link keeps.
+pub(super) fn look_at_variables(section: &Section<'_>, endpoint: &Endpoint) {
+    let kept = |name: &str| endpoint.session.as_deref().is_some_and(|session| session.keeps(name));
+    for name in endpoint.urls.iter().flat_map(Template::variables).filter(|name| !kept(name)) {
+        let key = if section.has("urls") { "urls" } else { "url" };
+        let problem = format!("no connection leaves the variable `{name}` to the next");
+        section.fault(key, problem, "list it in session.keep, where something must set it");
+    }
+}
+
 /// Warns of credentials that would go over the network in clear.
 pub(super) fn look_at_credentials(section: &Section<'_>, endpoint: &Endpoint) {
     let authorized = endpoint.headers.iter().any(|(name, _)| matches!(name.as_str(), "authorization" | "cookie"));
@@ -91,7 +101,7 @@ pub(super) fn look_at_files(item: &Item<'_>, template: &Template) {
 /// What is to be said of a file that holds a secret.
 pub(super) fn secret_file_warning(path: &Path) -> Option<String> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.permissions().mode() & 0o004 != 0 => {
+        Ok(_) if is_open_to_all(path) => {
             Some(format!("every user of this machine may read {}: chmod o-r it", path.display()))
         }
         Ok(_) => None,
@@ -99,8 +109,13 @@ pub(super) fn secret_file_warning(path: &Path) -> Option<String> {
     }
 }
 
+/// Whether every user of this machine may read a file.
+pub(super) fn is_open_to_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
 fn url(item: &Item<'_>) -> Option<Template> {
-    let template = item.template()?.with_redaction(Redaction::Url);
+    let template = item.template_with_variables()?.with_redaction(Redaction::Url);
     look_at_files(item, &template);
     if let Some(Err(fault)) = template.as_literal().map(|text| Target::parse(&text)) {
         item.fault(fault.to_string(), "write it like \"wss://feed.example/v2\"");

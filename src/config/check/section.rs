@@ -88,6 +88,11 @@ impl<'a> Section<'a> {
         Section::new(self.report, join(&self.path, key), join(&self.pattern, key), value)
     }
 
+    /// A value as a section. What is in it is free of form, so its keys are none of those that `keys` lists.
+    pub(crate) fn of(item: &Item<'a>) -> Self {
+        Self::new(item.report, item.path.clone(), "…".into(), Some(item.value))
+    }
+
     /// The sections within this one whose names are the operator's, in order of name.
     pub(crate) fn named(&self) -> Vec<(&'a str, Section<'a>)> {
         self.pairs()
@@ -128,6 +133,11 @@ impl<'a> Section<'a> {
             return None;
         }
         Some(item)
+    }
+
+    /// The names of the keys that are there.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.pairs().into_iter().map(|(name, _)| name)
     }
 
     /// Whether a key is there.
@@ -202,7 +212,7 @@ pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
 }
 
 /// A key's path; names that have a dot are quoted, as in TOML.
-fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-' | '*'));
     let key = if plain { key.to_owned() } else { format!("{key:?}") };
     if path.is_empty() { key } else { format!("{path}.{key}") }

@@ -7,7 +7,10 @@ use super::{
     kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
     none, table,
 };
-use crate::config::check::{MAX_SIZE, endpoint as check, outcomes, request, tls};
+use crate::config::{
+    check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
+    table::session,
+};
 use wskeeper_core::outbox::{Delivery, OnFull, WhenDown};
 use wskeeper_link::endpoint::Endpoint;
 
@@ -46,6 +49,11 @@ table! {
 table! {
     /// Keys that `[defaults]` has too.
     ENDPOINT of Endpoint, "" at (), rules check::rules, {
+        /// Lays a shipped set of keys under those of the endpoint: the login, heartbeat and outcomes of a service.
+        ///
+        /// `wskeeper presets` lists them, `wskeeper presets NAME` prints one; [docs/presets](presets/README.md) has a page of each.
+        /// > #: preset = "nats"
+        preset by session::PRESET, Rotate;
         /// How many links to hold, 1 to 100000.
         links: count(1..=100_000), Links;
         /// Counts for `/readyz?links`, with `min_ready` links ready at least.
@@ -75,23 +83,27 @@ table! {
         /// > #: Authorization = "Bearer ${env:FEED_TOKEN}"
         headers: Over(request::headers), Rotate;
         tls: section TLS;
+        session: section SESSION;
         heartbeat: section HEARTBEAT;
         reconnect: section RECONNECT;
         rotation: section ROTATION;
         /// Your own rows before the built-in ones; the first that matches decides what follows an end. `match` takes `code` (1008 or
         /// "4000-4099"), `reason` (a regular expression), `status` (404 or "500-599") and `class` (dns, connect, tls, upgrade,
-        /// subprotocol, pong_timeout, mute, protocol, too_big, reset, secret). `then` is "backoff", "now", "slow", "park",
+        /// subprotocol, session, pong_timeout, mute, protocol, too_big, reset, secret) and `label` (what a session calls its failure).
+        /// `then` is "backoff", "now", "slow", "park",
         /// "refresh", "next_url" or "stay_closed"; with `after = N` only from the Nth such end in a row on.
         ///
-        /// More below.
+        /// `forget = ["NAME", …]` lets go of variables that the session keeps. More below.
         /// > #: [[endpoints.trades.outcomes]]
         /// > #: then = "park"
         /// > #: after = 3
+        /// > #: forget = ["id"]
         /// > #: [endpoints.trades.outcomes.match]
         /// > #: code = "4000-4099"
         /// > #: reason = "(?i)banned"
         /// > #: status = "500-599"
         /// > #: class = "dns"
+        /// > #: label = "unauthorized"
         outcomes (link.outcomes): Over(outcomes::read), Live;
         delivery (link.outbox.delivery) as "outbox.delivery": Unshown(DELIVERY), Live;
         durability (link.outbox.durable) as "outbox.durability": Unshown(DURABILITY), Live;
@@ -118,6 +130,51 @@ table! {
         server_name: Optional(By(tls::server_name)), Rotate;
         /// Accepts any certificate. For tests only.
         insecure: FLAG, Rotate;
+    }
+}
+
+table! {
+    SESSION of Endpoint, "session." at (), rules none, {
+        /// What is done from OPEN to `ready`, in order. Each step is one of `send`, `expect`, `set`, `forget` and `wait`, and may have
+        /// `when = "NAME"` or "!NAME" (the variable is set, or not). docs/sessions.md teaches it.
+        ///
+        /// Messages of the outbox wait until the last step is done.
+        /// > #: open = [{ send = "hello" }, { expect = { text = "welcome" } }]
+        open by session::OPEN, Rotate;
+        /// Rules that look at every message that arrives: the first whose `match` holds acts.
+        ///
+        /// It may `extract`, `set` and `forget` variables, `send`, `hide` the message from consumers, and say what becomes of the connection:
+        /// `then` or `fail`.
+        /// > #: on = [{ match = { text = "ping" }, send = "pong", hide = true }]
+        on by session::ON, Rotate;
+        /// Timers from `ready` on: `every`, `first` ("after", "now", "random"), `when_idle` ("in", "out", "both"), and `send` with an optional
+        /// `expect`, or `steps`.
+        ///
+        /// An answer that does not come within the `timeout` of its `expect` ends the connection with label `keepalive`.
+        /// > #: every = [{ every = "30s", send = "ping", expect = { text = "pong" }, hide = true }]
+        every by session::EVERY, Rotate;
+        /// No message that matches for so long: the probe is sent, and after as long again the link is lost.
+        ///
+        /// A section: `after`, `match` and `probe`. Without `match` any message counts; without `probe` the link is lost at once.
+        /// > #: mute = { after = "1min", match = { text = "tick" }, probe = "ping" }
+        mute by session::MUTE, Rotate;
+        /// Steps before an orderly close: an operator's, a stop's, that of the old connection after a rotation.
+        ///
+        /// They get half of `close_timeout`.
+        /// > #: leave = [{ send = "bye" }]
+        leave by session::LEAVE, Rotate;
+        /// Variables that the link keeps over a reconnect.
+        /// > #: keep = ["id"]
+        keep by session::KEEP, Rotate;
+        /// The whole of `open` must end within this.
+        timeout by session::TIMEOUT, Rotate;
+        /// A longer message is not looked at as JSON.
+        max_json by session::MAX_JSON, Rotate;
+        /// What `${value:NAME}` stands for in the session: texts with references, evaluated at each attempt. Presets are given their
+        /// secrets by it; of them references are shown.
+        /// > [endpoints.trades.session.values]
+        /// > #: token = "${file:token}"
+        values by session::VALUES, Rotate;
     }
 }
 

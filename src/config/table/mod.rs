@@ -11,6 +11,7 @@ pub(crate) mod daemon;
 mod documents;
 pub(crate) mod endpoint;
 pub(crate) mod kinds;
+mod session;
 mod shown;
 mod told;
 pub(crate) mod value;

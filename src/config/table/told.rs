@@ -1,12 +1,16 @@
 //! How values are shown that look the same wherever they stand; what may be secret is left out here.
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
 
 #[cfg(test)]
 use serde_json::{Value as Json, json};
 
 use super::Shown;
-use crate::config::Listen;
+use crate::config::{
+    Listen,
+    preset::Preset,
+    session::{Names, Part, Steps, Written},
+};
 use wskeeper_core::{
     outbox::Ack,
     outcome::{Match, Rule},
@@ -79,6 +83,50 @@ text! {
     };
 }
 
+impl Told for &'static Preset {
+    fn told(&self) -> Shown {
+        Shown::Text(self.name.to_owned())
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        json!({ "type": "string" })
+    }
+}
+
+/// What is written in a session, and the schema of that.
+macro_rules! written {
+    ($($type:ty, $schema:expr;)*) => {$(
+        impl Told for $type {
+            fn told(&self) -> Shown {
+                self.0.shown()
+            }
+
+            #[cfg(test)]
+            fn schema() -> Json {
+                $schema
+            }
+        }
+    )*};
+}
+
+written! {
+    Steps, json!({ "type": "array", "items": { "type": "object" } });
+    Part, json!({ "type": "object" });
+    Names, json!({ "type": "array", "items": { "type": "string" } });
+}
+
+impl Told for BTreeMap<String, Written> {
+    fn told(&self) -> Shown {
+        Shown::Members(self.iter().map(|(name, value)| (name.clone(), Shown::Text(value.references()))).collect())
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
 impl Told for bool {
     fn told(&self) -> Shown {
         Shown::Bool(*self)
@@ -147,15 +195,22 @@ impl Told for Ack {
 
 impl Told for Rule {
     fn told(&self) -> Shown {
-        let Self { when: Match { code, reason, status, class, label: _ }, then, after, forget: _ } = self;
+        let Self { when: Match { code, reason, status, class, label }, then, after, forget } = self;
         let text = |text: Option<String>| text.map_or(Shown::Null, Shown::Text);
         let when = Shown::members([
             ("code", text(code.as_ref().map(range))),
             ("reason", text(reason.as_ref().map(|pattern| pattern.source().to_owned()))),
             ("status", text(status.as_ref().map(range))),
             ("class", text(class.map(|cause| cause.as_str().to_owned()))),
+            ("label", text(label.as_ref().map(ToString::to_string))),
         ]);
-        Shown::members([("match", when), ("then", Shown::Text(then.as_str().to_owned())), ("after", after.told())])
+        let forget = forget.iter().map(Told::told).collect();
+        Shown::members([
+            ("match", when),
+            ("then", Shown::Text(then.as_str().to_owned())),
+            ("after", after.told()),
+            ("forget", Shown::List(forget)),
+        ])
     }
 
     #[cfg(test)]

@@ -69,6 +69,7 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
                 ("match", reference, "All that is not `null` must match."),
                 ("then", text(), "`backoff`, `now`, `slow`, `park`, `refresh`, `next_url`, `stay_closed`"),
                 ("after", u32::schema(), "From this many such ends in a row on."),
+                ("forget", json!({ "type": "array", "items": text() }), "Variables of the session that are let go of."),
             ],
         ),
         row(
@@ -79,6 +80,7 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
                 ("reason", perhaps(), "A regular expression over the close reason."),
                 ("status", perhaps(), "An HTTP status, or a range."),
                 ("class", perhaps(), "A failure class; `remote`: the server closed."),
+                ("label", perhaps(), "What a session calls its failure."),
             ],
         ),
     ]);

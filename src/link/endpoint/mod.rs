@@ -3,7 +3,7 @@
 //! Nothing here says how that is written down: whoever makes an [`Endpoint`] has read it from somewhere, or has it in code. What a
 //! reader would get wrong: secrets stay [`Template`]s, which are evaluated at each attempt and never shown.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{any::Any, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use wskeeper_core::{inbox, link, session};
 
@@ -67,15 +67,61 @@ pub struct Endpoint {
     pub receipts_keep: Duration,
     /// What connections run from OPEN on.
     pub session: Option<Arc<Session>>,
+    /// What whoever made it keeps with it.
+    pub notes: Notes,
+}
+
+/// What whoever made an endpoint keeps with it, such as how it was written down. Nothing here looks at it.
+#[derive(Clone, Default)]
+pub struct Notes(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Notes {
+    /// Of this type, if there are any.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.as_ref()?.downcast_ref()
+    }
+
+    /// To be changed, without a change to those of other endpoints that share them.
+    #[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "they were made a line above")]
+    pub fn get_mut<T: Any + Clone + Default + Send + Sync>(&mut self) -> &mut T {
+        if self.0.as_mut().and_then(Arc::get_mut).is_none_or(|notes| !notes.is::<T>()) {
+            self.0 = Some(Arc::new(self.get::<T>().cloned().unwrap_or_default()));
+        }
+        self.0
+            .as_mut()
+            .and_then(Arc::get_mut)
+            .and_then(|notes| notes.downcast_mut())
+            .expect("they are ours alone, and a T")
+    }
+}
+
+impl fmt::Debug for Notes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Notes" } else { "none" })
+    }
 }
 
 /// A session, and what an attempt reads for it.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Session {
     /// What connections run.
     pub plan: Arc<session::Plan>,
     /// Its references to secrets, each by its place in the plan (`session::Source::Secret`).
     pub secrets: Box<[Template]>,
+}
+
+impl Session {
+    /// Whether the link keeps the variable of this name over a reconnect.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.plan.keep.iter().any(|var| self.plan.names.name(*var) == name)
+    }
+}
+
+/// A plan may hold what was written in clear.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({} steps, {:?})", self.plan.open.len(), self.secrets)
+    }
 }
 
 /// The defaults, with no URL yet.
@@ -98,6 +144,7 @@ impl Default for Endpoint {
             inbox: inbox::Policy::default(),
             receipts_keep: Duration::from_mins(10),
             session: None,
+            notes: Notes::default(),
         }
     }
 }

@@ -235,8 +235,17 @@ pub struct TemplateFault {
     pub hint: String,
 }
 
-fn parts(source: &str, folder: &Path) -> Result<Vec<Part>, TemplateFault> {
-    let mut parts = Vec::new();
+/// A piece of a text: as written and unescaped, or a reference with its `${` and `}`.
+pub enum Scanned<'s> {
+    /// A text.
+    Text(String),
+    /// A reference.
+    Reference(&'s str),
+}
+
+/// Finds the references in a text. There is one piece at least.
+pub fn scan(source: &str) -> Result<Vec<Scanned<'_>>, TemplateFault> {
+    let mut found = Vec::new();
     let mut text = String::new();
     let mut rest = source;
     while let Some(at) = rest.find("${") {
@@ -255,16 +264,24 @@ fn parts(source: &str, folder: &Path) -> Result<Vec<Part>, TemplateFault> {
         };
         text.push_str(before);
         if !text.is_empty() {
-            parts.push(Part::Text(std::mem::take(&mut text).into()));
+            found.push(Scanned::Text(std::mem::take(&mut text)));
         }
-        parts.push(Part::Reference(reference(&from[..=end], folder)?));
+        found.push(Scanned::Reference(&from[..=end]));
         rest = &from[end + 1..];
     }
     text.push_str(rest);
-    if !text.is_empty() || parts.is_empty() {
-        parts.push(Part::Text(text.into()));
+    if !text.is_empty() || found.is_empty() {
+        found.push(Scanned::Text(text));
     }
-    Ok(parts)
+    Ok(found)
+}
+
+fn parts(source: &str, folder: &Path) -> Result<Vec<Part>, TemplateFault> {
+    let part = |scanned| match scanned {
+        Scanned::Text(text) => Ok(Part::Text(text.into())),
+        Scanned::Reference(written) => Ok(Part::Reference(reference(written, folder)?)),
+    };
+    scan(source)?.into_iter().map(part).collect()
 }
 
 const KINDS: &str = "use ${env:NAME}, ${file:PATH} or ${credential:NAME}, or write `$${` for the two characters `${`";

@@ -1,0 +1,40 @@
+//! The keys of a session as the table of keys reads them: what is written, and where.
+
+#![allow(clippy::unnecessary_wraps, reason = "the table of keys calls them so")]
+
+use std::collections::BTreeMap;
+
+use crate::config::{
+    check::{item::Item, section::Section},
+    session::{Names, Part, Steps, Written},
+};
+
+fn written(item: &Item<'_>) -> Written {
+    Written { path: item.path.clone(), value: item.value.clone() }
+}
+
+/// `open`, `on`, `every`
+pub(in crate::config) fn list(item: &Item<'_>) -> Option<Steps> {
+    Some(Steps(written(item)))
+}
+
+/// `mute`
+pub(in crate::config) fn part(item: &Item<'_>) -> Option<Part> {
+    Some(Part(written(item)))
+}
+
+/// `keep`
+pub(in crate::config) fn names(item: &Item<'_>) -> Option<Names> {
+    Some(Names(written(item)))
+}
+
+/// `values`, added up by name with those that are there.
+pub(in crate::config) fn values(section: &Section<'_>, values: &mut BTreeMap<String, Written>) {
+    for (name, item) in section.section("values").entries() {
+        if super::is_name(name) {
+            values.insert(name.to_owned(), written(&item));
+        } else {
+            item.fault("is not a value's name", "use letters, digits and `_`, and begin with none of the digits");
+        }
+    }
+}

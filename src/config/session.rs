@@ -1,0 +1,197 @@
+//! A session: its keys as they are written, and the plan that is made of them.
+//!
+//! What a reader would get wrong: the keys of an endpoint lie over those of its preset and of `[defaults]` one by one, so a key keeps the
+//! place where it was written, and the plan is made once all of them are known.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "kinds of a foreign crate: of most only one matters")]
+
+use std::{collections::BTreeMap, fmt, path::Path, sync::LazyLock, time::Duration};
+
+use config::{Value, ValueKind};
+use wskeeper_link::endpoint::{
+    Endpoint,
+    template::{Scanned, scan},
+};
+
+use super::{preset::Preset, table::Shown};
+
+/// What stands for text that is not shown.
+const HIDDEN: &str = "***";
+
+/// Keys whose texts may be secret, or hold what is.
+const SECRET: [&str; 4] = ["send", "probe", "set", "values"];
+
+/// A value and its place.
+#[derive(Clone)]
+pub struct Written {
+    pub(crate) path: String,
+    pub(crate) value: Value,
+}
+
+/// Two are the same where the same is written, wherever that is; but a relative path starts from its file's folder.
+impl PartialEq for Written {
+    fn eq(&self, other: &Self) -> bool {
+        let folder = |value: &Value| value.origin().and_then(|file| Path::new(file).parent()).map(Path::to_owned);
+        is_same(&self.value, &other.value) && folder(&self.value) == folder(&other.value)
+    }
+}
+
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (&one.kind, &other.kind) {
+        (ValueKind::Table(one), ValueKind::Table(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| is_same(value, other)))
+        }
+        (ValueKind::Array(one), ValueKind::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
+        }
+        (one, other) => one == other,
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.shown())
+    }
+}
+
+impl Written {
+    /// As people may see it: structure, numbers and references, and texts where none is a secret.
+    pub(crate) fn shown(&self) -> Shown {
+        shown(&self.value, false)
+    }
+
+    /// As people may see it where all of it may be secret: references, and `***` for all else.
+    pub(crate) fn references(&self) -> String {
+        let value = match &self.value.kind {
+            ValueKind::Table(table) => table.get("template").unwrap_or(&self.value),
+            _ => &self.value,
+        };
+        match &value.kind {
+            ValueKind::String(text) => references(text),
+            _ => HIDDEN.to_owned(),
+        }
+    }
+}
+
+fn shown(value: &Value, hides: bool) -> Shown {
+    match &value.kind {
+        ValueKind::Nil => Shown::Null,
+        ValueKind::Boolean(value) => Shown::Bool(*value),
+        ValueKind::I64(number) => u64::try_from(*number).map_or_else(|_| Shown::Text(number.to_string()), Shown::Whole),
+        ValueKind::U64(number) => Shown::Whole(*number),
+        ValueKind::I128(number) => Shown::Text(number.to_string()),
+        ValueKind::U128(number) => Shown::Text(number.to_string()),
+        ValueKind::Float(number) => Shown::Number(*number),
+        ValueKind::String(text) if hides => Shown::Text(references(text)),
+        ValueKind::String(text) => Shown::Text(text.clone()),
+        ValueKind::Array(list) => Shown::List(list.iter().map(|value| shown(value, hides)).collect()),
+        ValueKind::Table(table) => {
+            let mut members: Vec<_> = table.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            let member = |(name, value): (&String, &Value)| {
+                let is_open = hides && name == "opcode";
+                (name.clone(), shown(value, (hides && !is_open) || SECRET.contains(&name.as_str())))
+            };
+            Shown::Members(members.into_iter().map(member).collect())
+        }
+    }
+}
+
+/// References as they are written, all other text hidden.
+fn references(text: &str) -> String {
+    let piece = |piece: Scanned<'_>| match piece {
+        Scanned::Text(text) if text.is_empty() => String::new(),
+        Scanned::Text(_) => HIDDEN.to_owned(),
+        // What stands in for a variable that is not set is text too.
+        Scanned::Reference(written) => match written.split_once('|') {
+            Some((name, _)) => format!("{name}|{HIDDEN}}}"),
+            None => written.to_owned(),
+        },
+    };
+    scan(text).map_or_else(|_| HIDDEN.to_owned(), |pieces| pieces.into_iter().map(piece).collect())
+}
+
+/// `[endpoints.NAME.session]`, and `preset`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keys {
+    /// `preset`
+    pub preset: Option<&'static Preset>,
+    /// `open`
+    pub open: Option<Steps>,
+    /// `on`
+    pub on: Option<Steps>,
+    /// `every`
+    pub every: Option<Steps>,
+    /// `mute`
+    pub mute: Option<Part>,
+    /// `leave`
+    pub leave: Option<Steps>,
+    /// `keep`
+    pub keep: Option<Names>,
+    /// `values`
+    pub values: BTreeMap<String, Written>,
+    /// `timeout`
+    pub timeout: Duration,
+    /// `max_json`
+    pub max_json: usize,
+}
+
+/// A list of steps, rules or timers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Steps(pub Written);
+
+/// A section of a session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part(pub Written);
+
+/// A list of names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Names(pub Written);
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            preset: None,
+            open: None,
+            on: None,
+            every: None,
+            mute: None,
+            leave: None,
+            keep: None,
+            values: BTreeMap::new(),
+            timeout: Duration::from_secs(30),
+            max_json: 1 << 20,
+        }
+    }
+}
+
+/// The keys of an endpoint.
+pub fn keys(endpoint: &Endpoint) -> &Keys {
+    static NONE: LazyLock<Keys> = LazyLock::new(Keys::default);
+    endpoint.notes.get().unwrap_or(&NONE)
+}
+
+/// The keys of an endpoint, to be changed.
+pub(crate) fn keys_mut(endpoint: &mut Endpoint) -> &mut Keys {
+    endpoint.notes.get_mut()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        let text = "a = { match = { text = \"hi\" }, send = { json = { op = 2, token = \"s3cret${file:t}\" }, opcode = \"text\" } }";
+        let mut faults = Vec::new();
+        let root = super::super::source::parse(text, "f", config::FileFormat::Toml, &mut faults);
+        let written = Written { path: "a".into(), value: root };
+        let shown = format!("{written:?}");
+        assert!(!shown.contains("s3cret") && shown.contains("***${file:t}"), "{shown}");
+        for open in ["hi", "opcode", "\"text\"", "2"] {
+            assert!(shown.contains(open), "{open}: {shown}");
+        }
+        assert_eq!(references("${var:a|s3cret} x ${seq}"), "${var:a|***}***${seq}");
+    }
+}

@@ -1,0 +1,127 @@
+//! Presets of channels and brokers against stand-ins: Phoenix, Pusher, STOMP, `SignalR`.
+
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::{
+    explained_when_parked, is_down,
+    stand::{Stand, text},
+    support::daemon::Daemon,
+    with_preset,
+};
+
+/// Stops the stand-in, sends a text, and starts it again: what the new connection heard, up to that text.
+async fn heard_after_a_restart(stand: &mut Stand, daemon: &Daemon) -> Vec<String> {
+    let before = daemon.api.link("e/0").await["generation"].as_u64().unwrap();
+    stand.stop().await;
+    daemon.api.link_until("e/0", "down", is_down).await;
+    daemon.api.send_text("e", "queued").await.expect(202);
+    stand.restart().await;
+    daemon.api.ready_after("e/0", before).await;
+    stand.last("the queued one", |heard| heard.iter().any(|heard| heard == "queued")).await
+}
+
+/// What consumers get to see first when `sent` is sent.
+async fn answer(daemon: &Daemon, sent: &str) -> String {
+    let mut events = daemon.api.events("e", "from=latest&types=message").await;
+    daemon.api.send_text("e", sent).await.expect(202);
+    String::from_utf8_lossy(&events.next_of("message").await.payload().0).into_owned()
+}
+
+#[tokio::test]
+async fn phoenix_beats_and_hides_the_replies() {
+    let channels = |heard: Option<&str>| match heard {
+        None => Vec::new(),
+        Some(beat) if beat.contains("heartbeat") => {
+            vec![text(r#"[null,"wskeeper","phoenix","phx_reply",{"status":"ok","response":{}}]"#)]
+        }
+        Some(other) => vec![text(&format!(r#"[null,null,"room:1","news",{{"text":"{other}"}}]"#))],
+    };
+    let mut stand = Stand::start("", channels).await;
+    let url = format!("ws://127.0.0.1:{}/socket/websocket?vsn=2.0.0", stand.port);
+    // As often as in the preset would be too seldom to wait for.
+    let every = r#"session.every = [{ every = "100ms", send = '[null,"wskeeper","phoenix","heartbeat",{}]', expect = { json = { "/1" = "wskeeper", "/2" = "phoenix", "/3" = "phx_reply" } }, hide = true }]"#;
+    let daemon = Daemon::start(&with_preset("phoenix", &url, every)).await;
+    daemon.api.ready_after("e/0", 0).await;
+    let is_beat = |text: &&String| *text == r#"[null,"wskeeper","phoenix","heartbeat",{}]"#;
+    stand.last("two heartbeats", |heard| heard.iter().filter(is_beat).count() >= 2).await;
+    assert_eq!(answer(&daemon, "hello").await, r#"[null,null,"room:1","news",{"text":"hello"}]"#);
+    heard_after_a_restart(&mut stand, &daemon).await;
+}
+
+#[tokio::test]
+async fn pusher_is_ready_when_it_is_established_and_pings_when_it_is_quiet() {
+    let channels = |heard: Option<&str>| match heard {
+        None => vec![text(
+            r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":1}"}"#,
+        )],
+        Some(ping) if ping.contains("pusher:ping") => vec![text(r#"{"event":"pusher:pong","data":"{}"}"#)],
+        Some(other) => vec![text(r#"{"event":"pusher:ping","data":"{}"}"#), text(other)],
+    };
+    let mut stand = Stand::start("", channels).await;
+    let url = format!("ws://127.0.0.1:{}/app/key?protocol=7", stand.port);
+    let daemon = Daemon::start(&with_preset("pusher", &url, "")).await;
+    daemon.api.ready_after("e/0", 0).await;
+    stand.last("a ping", |heard| heard.iter().any(|heard| heard == r#"{"data":{},"event":"pusher:ping"}"#)).await;
+    assert_eq!(answer(&daemon, "hello").await, "hello", "the ping is hidden");
+    stand.last("a pong", |heard| heard.iter().any(|heard| heard == r#"{"data":{},"event":"pusher:pong"}"#)).await;
+    let heard = heard_after_a_restart(&mut stand, &daemon).await;
+    assert_eq!(heard.first().map(String::as_str), Some("queued"), "{heard:?}");
+}
+
+fn broker(heard: Option<&str>) -> Vec<Message> {
+    match heard {
+        Some(connect) if connect.starts_with("CONNECT\n") && connect.contains("\npasscode:right\n") => {
+            vec![text("CONNECTED\nversion:1.2\nserver:stand/1\nheart-beat:0,10000\n\n\0")]
+        }
+        Some(connect) if connect.starts_with("CONNECT\n") => {
+            vec![text("ERROR\nmessage:Bad CONNECT\ncontent-type:text/plain\n\nAccess refused for user 'keeper'\n\0")]
+        }
+        Some("queued") | None => Vec::new(),
+        Some(other) => vec![text("\n"), text(&format!("MESSAGE\n\n{other}\0"))],
+    }
+}
+
+fn stomp(port: u16, password: &str) -> String {
+    let values = format!("session.values = {{ user = \"keeper\", pass = \"{password}\" }}");
+    with_preset("stomp", &format!("ws://127.0.0.1:{port}/ws"), &values)
+}
+
+#[tokio::test]
+async fn stomp_logs_in_before_anything_else_after_a_restart_too() {
+    let mut stand = Stand::start("v12.stomp", broker).await;
+    let daemon = Daemon::start(&stomp(stand.port, "right")).await;
+    daemon.api.ready_after("e/0", 0).await;
+    assert_eq!(answer(&daemon, "hello").await, "MESSAGE\n\nhello\0", "CONNECTED and heart-beats are hidden");
+    let heard = heard_after_a_restart(&mut stand, &daemon).await;
+    let connect = "CONNECT\naccept-version:1.2\nhost:/\nlogin:keeper\npasscode:right\nheart-beat:10000,0\n\n\0";
+    assert_eq!(heard, [connect, "queued"]);
+}
+
+#[tokio::test]
+async fn stomp_refuses_a_wrong_password_in_its_own_words() {
+    let stand = Stand::start("v12.stomp", broker).await;
+    let mut daemon = Daemon::made(&stomp(stand.port, "s3cret-wrong"));
+    daemon.launch();
+    daemon.alive().await;
+    let explained = explained_when_parked(&daemon).await;
+    assert!(explained.contains("Access refused for user"), "{explained}");
+    assert!(!explained.contains("s3cret-wrong") && !daemon.log().contains("s3cret-wrong"), "{explained}");
+}
+
+#[tokio::test]
+async fn signalr_shakes_hands_and_follows_a_close() {
+    let hub = |heard: Option<&str>| match heard {
+        None => Vec::new(),
+        Some("{\"protocol\":\"json\",\"version\":1}\u{1e}") => vec![text("{}\u{1e}"), text("{\"type\":6}\u{1e}")],
+        Some("leave") => vec![text("{\"type\":7,\"allowReconnect\":true}\u{1e}")],
+        Some(other) => vec![text(&format!("{{\"type\":1,\"target\":\"news\",\"arguments\":[\"{other}\"]}}\u{1e}"))],
+    };
+    let mut stand = Stand::start("", hub).await;
+    let daemon = Daemon::start(&with_preset("signalr", &format!("ws://127.0.0.1:{}/hub", stand.port), "")).await;
+    let link = daemon.api.ready_after("e/0", 0).await;
+    assert!(answer(&daemon, "hello").await.contains("hello"), "the handshake and pings are hidden");
+    daemon.api.send_text("e", "leave").await.expect(202);
+    daemon.api.ready_after("e/0", link["generation"].as_u64().unwrap()).await;
+    let heard = heard_after_a_restart(&mut stand, &daemon).await;
+    assert_eq!(heard, ["{\"protocol\":\"json\",\"version\":1}\u{1e}", "queued"]);
+}

@@ -1,0 +1,117 @@
+//! A stand-in for a service: what it answers to each message is said by a function, and what it heard is kept, connection by connection.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    handshake::server::{ErrorResponse, Request, Response},
+    http::HeaderValue,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+
+use crate::support::until;
+
+/// What a connection says to what it hears; to nothing at its beginning.
+pub type Answer = Arc<dyn Fn(Option<&str>) -> Vec<Message> + Send + Sync>;
+
+/// A service.
+pub struct Stand {
+    /// Where it listens.
+    pub port: u16,
+    protocol: &'static str,
+    answer: Answer,
+    heard: Arc<Mutex<Vec<Vec<String>>>>,
+    running: JoinSet<()>,
+}
+
+impl Stand {
+    /// Starts one that chooses this subprotocol, or none where it is empty.
+    pub async fn start(
+        protocol: &'static str,
+        answer: impl Fn(Option<&str>) -> Vec<Message> + Send + Sync + 'static,
+    ) -> Self {
+        let mut stand =
+            Self { port: 0, protocol, answer: Arc::new(answer), heard: Arc::default(), running: JoinSet::new() };
+        stand.restart().await;
+        stand
+    }
+
+    /// Ends it, and all its connections without a word.
+    pub async fn stop(&mut self) {
+        self.running.shutdown().await;
+    }
+
+    /// Starts it again where it was.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        let port = self.port;
+        let listener = until("a port", || TcpListener::bind(("127.0.0.1", port))).await;
+        self.port = listener.local_addr().unwrap().port();
+        let (protocol, answer, heard) = (self.protocol, Arc::clone(&self.answer), Arc::clone(&self.heard));
+        self.running.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve(stream, protocol, Arc::clone(&answer), Arc::clone(&heard)));
+            }
+        });
+    }
+
+    /// What it heard, connection by connection.
+    pub fn heard(&self) -> Vec<Vec<String>> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// What it heard on the last connection, once that is as `is` wants it.
+    pub async fn last(&self, what: &str, is: impl Fn(&[String]) -> bool) -> Vec<String> {
+        until(what, || async {
+            let last = self.heard().pop().unwrap_or_default();
+            if is(&last) { Ok(last) } else { Err(self.heard()) }
+        })
+        .await
+    }
+}
+
+async fn serve(stream: TcpStream, protocol: &'static str, answer: Answer, heard: Arc<Mutex<Vec<Vec<String>>>>) {
+    #[allow(clippy::result_large_err, reason = "the library's type")]
+    let choose = |_: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        if !protocol.is_empty() {
+            response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
+        }
+        Ok(response)
+    };
+    let Ok(mut socket) = tokio_tungstenite::accept_hdr_async(stream, choose).await else { return };
+    let place = {
+        let mut heard = heard.lock().unwrap();
+        heard.push(Vec::new());
+        heard.len() - 1
+    };
+    let mut said = answer(None);
+    loop {
+        for message in said.drain(..) {
+            if socket.send(message).await.is_err() {
+                return;
+            }
+        }
+        let Some(Ok(message)) = socket.next().await else { return };
+        if message.is_text() || message.is_binary() {
+            let text = String::from_utf8_lossy(&message.into_data()).into_owned();
+            heard.lock().unwrap()[place].push(text.clone());
+            said = answer(Some(&text));
+        }
+    }
+}
+
+/// A text.
+pub fn text(text: &str) -> Message {
+    Message::text(text)
+}
+
+/// A Close.
+pub fn close(code: u16, reason: &str) -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::from(code), reason: reason.into() }))
+}
