@@ -64,6 +64,7 @@ impl Outbox {
     }
 
     /// Messages that may leave soon and are to be marked on disk first.
+    #[inline]
     pub fn to_mark(&mut self) -> Vec<MessageId> {
         let mut ids = Vec::new();
         if self.policy.delivery == Delivery::AtLeastOnce

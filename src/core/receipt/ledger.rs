@@ -79,11 +79,13 @@ impl Ledger {
     }
 
     /// Enters an accepted message, kept for `keep` after it has come to rest.
+    #[inline]
     pub fn accept(&mut self, now: Instant, receipt: Receipt, keep: Duration, key: Option<&str>) {
         self.restore(receipt, keep, None, key.map(|key| (key.into(), now.later(CLAIM))));
     }
 
     /// Enters a message of an earlier life: at rest until `until`, or not at rest.
+    #[inline]
     pub fn restore(
         &mut self,
         receipt: Receipt,

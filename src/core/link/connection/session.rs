@@ -85,6 +85,7 @@ impl Connection {
     }
 
     /// Whether messages may leave on it, once it is the current one.
+    #[inline]
     pub(in crate::link) fn is_ready(&self) -> bool {
         self.is_open() && self.session().is_none_or(Session::is_ready)
     }
@@ -139,6 +140,7 @@ impl Connection {
     }
 
     /// Shows it what arrived, and answers with what consumers are to see.
+    #[inline(never)]
     pub(super) fn show_session(
         &mut self,
         now: Instant,
@@ -175,10 +177,22 @@ impl Connection {
     #[inline]
     pub(super) fn session_due(&self) -> Option<Instant> {
         self.session.as_ref()?;
+        self.due_of_session()
+    }
+
+    #[inline(never)]
+    fn due_of_session(&self) -> Option<Instant> {
         self.session().filter(|_| self.is_open() || self.is_leaving())?.poll_timeout()
     }
 
+    #[inline]
     pub(super) fn on_session_due(&mut self, now: Instant, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
+        self.session.as_ref()?;
+        self.follow_session(now, shared, out)
+    }
+
+    #[inline(never)]
+    fn follow_session(&mut self, now: Instant, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
         while self.session_due().is_some_and(|at| at <= now) {
             self.with_session(now, shared, Session::handle_timeout);
             if self.is_leaving() {
@@ -192,7 +206,14 @@ impl Connection {
     }
 
     /// Does what the session says is to become of the connection, up to the first change.
+    #[inline]
     pub(super) fn conclude(&mut self, now: Instant, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
+        self.session.as_ref()?;
+        self.conclude_session(now, shared, out)
+    }
+
+    #[inline(never)]
+    fn conclude_session(&mut self, now: Instant, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
         loop {
             let Stage::Open(open) = &self.stage else { return None };
             let generation = open.generation;
@@ -236,7 +257,14 @@ impl Connection {
     }
 
     /// The next message of the session.
+    #[inline]
     pub(super) fn next_of_session(&mut self) -> Option<Frame> {
+        self.session.as_ref()?;
+        self.take_of_session()
+    }
+
+    #[inline(never)]
+    fn take_of_session(&mut self) -> Option<Frame> {
         let Some(Running::Begun(session, given)) = self.session.as_deref_mut() else { return None };
         let payload = session.poll_transmit()?;
         given.push(Whose::Session);
