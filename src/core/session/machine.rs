@@ -9,6 +9,7 @@
 mod keeping;
 mod leaving;
 mod run;
+mod words;
 
 use std::{
     collections::VecDeque,
@@ -467,25 +468,8 @@ impl Session {
 
     /// What a peer said, for people: no secret, no variable, not long.
     fn words(&self, message: &Message<'_>) -> String {
-        const LOOKED_AT: usize = 2 << 10;
-        const SHOWN: usize = 200;
-        let bytes = message.payload.bytes();
-        let mut text = String::from_utf8_lossy(bytes.get(..LOOKED_AT).unwrap_or(bytes)).into_owned();
-        let mut hidden: Vec<&str> =
-            self.start.secrets.iter().map(|secret| &**secret).chain(self.variables.texts()).collect();
-        // The longest first: one may be a part of another.
-        hidden.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
-        for secret in hidden.into_iter().filter(|secret| secret.trim().len() > 2) {
-            text = text.replace(secret, "***");
-            let escaped = Value::from(secret).to_string();
-            text = text.replace(escaped.trim_matches('"'), "***");
-        }
-        let mut shown: String =
-            text.trim().chars().take(SHOWN).map(|char| if char.is_control() { ' ' } else { char }).collect();
-        if text.trim().chars().count() > SHOWN {
-            shown.push('…');
-        }
-        shown
+        let hidden = self.start.secrets.iter().map(|secret| &**secret).chain(self.variables.texts());
+        words::of_peer(message.payload.bytes(), hidden.collect())
     }
 }
 
