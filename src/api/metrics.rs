@@ -124,7 +124,9 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, atomic};
+    use std::sync::atomic;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -134,7 +136,7 @@ mod tests {
         let (go, gate) = mpsc::channel::<()>();
         let (count, gate) = (Arc::clone(&made), Mutex::new(gate));
         let scribe = Scribe::start(Arc::clone(&budget), move || {
-            gate.lock().unwrap().recv().unwrap();
+            gate.lock().recv().unwrap();
             let made = count.fetch_add(1, atomic::Ordering::Relaxed) + 1;
             format!("text {made}")
         });

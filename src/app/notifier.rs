@@ -7,11 +7,9 @@
 //! What a reader would get wrong: `WATCHDOG=1` is not a sign that time passes. It is sent after a look at every link and a
 //! round trip through some of their tasks ([`wskeeper_link::pool::Watchdog`]), and not at all where that look finds a fault.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use crate::{
     api::Planned,
@@ -136,8 +134,8 @@ impl Notifier {
         said.last.clone()
     }
 
-    fn said(&self) -> std::sync::MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn said(&self) -> parking_lot::MutexGuard<'_, Said> {
+        self.said.lock()
     }
 }
 

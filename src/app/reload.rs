@@ -4,12 +4,9 @@
 //! would otherwise put what the earlier had read back in force. And a reload runs in a task of its own, to its end: a caller who
 //! hangs up must not leave half of a plan.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::{Origin, environment, notifier::Notifier, turned};
@@ -162,7 +159,7 @@ impl Inner {
             if trigger == Trigger::Watch && *read == file.read() {
                 return Ok(None);
             }
-            *file.read.lock().unwrap_or_else(PoisonError::into_inner) = *read;
+            *file.read.lock() = *read;
         }
         if self.pool.is_draining() {
             return Err(ReloadError::Draining);
@@ -187,7 +184,7 @@ impl Inner {
             Ok((loaded, filled)) => {
                 let applied = self.apply(loaded).await.map_err(|Draining| ReloadError::Draining);
                 if let (Ok(_), Some(file)) = (&applied, &self.file) {
-                    *file.filled.lock().unwrap_or_else(PoisonError::into_inner) = filled;
+                    *file.filled.lock() = filled;
                 }
                 applied
             }
@@ -212,13 +209,13 @@ impl Inner {
 
 impl File {
     fn read(&self) -> Fingerprint {
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.read.lock()
     }
 
     /// What the file holds, and the configuration that it makes in place of `old`, or its faults.
     async fn load(&self, old: Arc<Config>) -> Result<(Fingerprint, Result<Filled, ReloadError>), ReloadError> {
         let path = self.path.clone();
-        let filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let filled = self.filled.lock().clone();
         let read = tokio::task::spawn_blocking(move || {
             let sources = Sources::read(&path);
             let loaded = sources.load(&environment()).and_then(|loaded| {

@@ -3,7 +3,9 @@
 //! What a reader would get wrong: it is set when the pool has followed a new one, so an endpoint may run meanwhile that it does not
 //! name yet, or no longer.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::Config;
 
@@ -19,11 +21,11 @@ impl InForce {
 
     /// As it is now.
     pub fn get(&self) -> Arc<Config> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 
     /// Another from now on.
     pub fn set(&self, config: Arc<Config>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.0.write() = config;
     }
 }

@@ -286,6 +286,7 @@ impl Drop for Lease {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "the core knows no lock; its tests take the one at hand")]
 mod tests {
     use std::sync::Mutex;
 

@@ -7,12 +7,13 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use self::stored::Stored;
@@ -224,11 +225,11 @@ impl Hub {
     }
 
     fn bells(&self) -> MutexGuard<'_, Vec<Arc<AtomicWaker>>> {
-        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bells.lock()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -248,11 +249,7 @@ impl Holder for Hub {
 impl Hub {
     /// `None`: someone else has it, and who asks may not wait, for it has a hub already.
     fn state_for(&self, may_wait: bool) -> Option<MutexGuard<'_, State>> {
-        match self.state.try_lock() {
-            Ok(state) => Some(state),
-            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
-            Err(TryLockError::WouldBlock) => may_wait.then(|| self.state()),
-        }
+        self.state.try_lock().or_else(|| may_wait.then(|| self.state()))
     }
 }
 

@@ -10,10 +10,12 @@
 )]
 
 use std::{
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 /// Between two beats.
 const BEAT: Duration = Duration::from_millis(250);
@@ -62,12 +64,12 @@ pub fn resumed_within(time: Duration) -> bool {
     // It may be seen here before the thread has run.
     look();
     let Some(pace) = PACE.get() else { return false };
-    pace.lock().unwrap_or_else(PoisonError::into_inner).resumed_within(time, Instant::now())
+    pace.lock().resumed_within(time, Instant::now())
 }
 
 fn look() {
     let Some(pace) = PACE.get() else { return };
-    let gap = pace.lock().unwrap_or_else(PoisonError::into_inner).look(Instant::now());
+    let gap = pace.lock().look(Instant::now());
     if let Some(gap) = gap {
         let seconds = gap.as_secs();
         tracing::warn!(seconds, "the process did not run for {seconds} s: it was stopped, or the machine was");

@@ -3,8 +3,9 @@
 //! Counters are pushed as things happen; gauges are set at each scrape from what the pool shows ([`EndpointGauges`]), so that
 //! they cost a message nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::{Gauge, IntCounter, IntGauge};
 
 use super::{
@@ -88,7 +89,7 @@ impl EndpointObserver for EndpointMetrics {
         self.oldest_message.set(oldest_message.as_secs_f64());
         self.longest_not_ready.set(longest_not_ready.as_secs_f64());
         self.min_ready.set(min_ready.into());
-        self.expiry.lock().unwrap_or_else(PoisonError::into_inner).show(&self.families, certificates);
+        self.expiry.lock().show(&self.families, certificates);
     }
 
     fn inbox_refused(&self) {
@@ -104,7 +105,7 @@ impl EndpointObserver for EndpointMetrics {
 impl Drop for EndpointMetrics {
     fn drop(&mut self) {
         let this: *const Self = self;
-        let (taken, expiry) = (&mut self.taken, self.expiry.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let (taken, expiry) = (&mut self.taken, self.expiry.get_mut());
         self.families.release_endpoint(&self.name, this, || {
             taken.give_back();
             expiry.taken.give_back();

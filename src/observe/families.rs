@@ -6,12 +6,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::Collector,
@@ -143,7 +144,7 @@ impl Families {
     /// are removed when the last holder drops them.
     pub fn link(self: &Arc<Self>, endpoint: &Arc<str>, index: u32) -> Arc<LinkMetrics> {
         let key = (Arc::clone(endpoint), self.per_link.then_some(index));
-        let mut held = lock(&self.links);
+        let mut held = self.links.lock();
         if let Some(handles) = held.get(&key).and_then(Weak::upgrade) {
             return handles;
         }
@@ -154,7 +155,7 @@ impl Families {
 
     /// The handles of an endpoint. Its series are removed when the last holder drops them.
     pub fn endpoint(self: &Arc<Self>, name: &Arc<str>) -> Arc<EndpointMetrics> {
-        let mut held = lock(&self.endpoints);
+        let mut held = self.endpoints.lock();
         if let Some(handles) = held.get(name).and_then(Weak::upgrade) {
             return handles;
         }
@@ -240,7 +241,7 @@ impl Families {
 
     /// Runs `give_back` if `handles` are still the ones in force for `key`; a newer set owns the series otherwise.
     pub(super) fn release_link(&self, key: &Key, handles: *const LinkMetrics, give_back: impl FnOnce()) {
-        let mut held = lock(&self.links);
+        let mut held = self.links.lock();
         if held.get(key).is_some_and(|weak| std::ptr::eq(weak.as_ptr(), handles)) {
             held.remove(key);
             give_back();
@@ -249,7 +250,7 @@ impl Families {
 
     /// As [`Self::release_link`], for an endpoint.
     pub(super) fn release_endpoint(&self, name: &str, handles: *const EndpointMetrics, give_back: impl FnOnce()) {
-        let mut held = lock(&self.endpoints);
+        let mut held = self.endpoints.lock();
         if held.get(name).is_some_and(|weak| std::ptr::eq(weak.as_ptr(), handles)) {
             held.remove(name);
             give_back();
@@ -383,9 +384,4 @@ fn opts(name: &str, help: &str) -> Opts {
 /// A gauge's value; what does not fit is shown as the largest that does.
 pub(super) fn whole(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// The maps hold no half-made state: a panic elsewhere is no reason to stop counting.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

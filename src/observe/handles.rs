@@ -5,9 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
+use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::{
@@ -141,11 +142,11 @@ impl LinkMetrics {
         if closed.cause == Cause::Session && closed.label.as_deref() != Some(KEEPALIVE) {
             self.session().steps_failed.inc();
         }
-        let mut seen = self.closes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.closes.lock();
         let key = (Code::of(closed.code, &seen), closed.was_clean, closed.cause);
         seen.entry(key)
             .or_insert_with(|| {
-                let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut taken = self.taken.lock();
                 taken.take(&self.families.link.closes, &close_labels(&key.0.to_string(), key.1, key.2))
             })
             .inc();
@@ -153,7 +154,7 @@ impl LinkMetrics {
 
     pub(super) fn session(&self) -> &SessionMetrics {
         self.session.get_or_init(|| {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut taken = self.taken.lock();
             Box::new(SessionMetrics::new(&mut taken, &self.families))
         })
     }
@@ -186,7 +187,7 @@ impl LinkMetrics {
 impl Drop for LinkMetrics {
     fn drop(&mut self) {
         let this: *const Self = self;
-        let taken = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.taken.get_mut();
         self.families.release_link(&self.key, this, || taken.give_back());
     }
 }

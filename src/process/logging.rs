@@ -250,7 +250,9 @@ impl Sink for Box<dyn Sink + Send> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -259,7 +261,7 @@ mod tests {
 
     impl Write for Memory {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -289,7 +291,7 @@ mod tests {
         let memory = Memory::default();
         let subscriber = tracing_subscriber::registry().with(json(memory.clone()));
         tracing::subscriber::with_default(subscriber, || tracing::info!(endpoint = "trades", link = 1, "ready"));
-        let line: serde_json::Value = serde_json::from_slice(&memory.0.lock().unwrap()).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&memory.0.lock()).unwrap();
         assert_eq!(line["message"], "ready");
         assert_eq!(line["level"], "INFO");
         assert_eq!(line["endpoint"], "trades");

@@ -112,7 +112,7 @@ fn orphans_are_listed_moved_and_discarded() {
         "1,200 messages moved from trades/3 to b c/1\n"
     );
     assert_eq!(stdout(&api.run(&["orphans", "discard", "trades/3"])), "1,200 messages of trades/3 discarded\n");
-    let asked = api.asked.lock().unwrap();
+    let asked = api.asked.lock();
     assert_eq!(asked[1].line, "POST /v1/orphans/trades/3/move");
     assert_eq!(serde_json::from_slice::<Value>(&asked[1].body).unwrap(), json!({"endpoint": "b c", "link": 1}));
     assert_eq!(asked[2].line, "DELETE /v1/orphans/trades/3");

@@ -6,7 +6,7 @@
 use std::{
     net::SocketAddr,
     process::{Command, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use axum::{
@@ -16,6 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 mod failures;
@@ -74,7 +75,7 @@ impl Api {
     }
 
     fn lines(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|asked| asked.line.clone()).collect()
+        self.asked.lock().iter().map(|asked| asked.line.clone()).collect()
     }
 }
 
@@ -83,7 +84,7 @@ async fn answer(State((script, log)): State<(Script, Arc<Mutex<Vec<Asked>>>)>, r
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let asked = Asked { line: format!("{} {}", parts.method, parts.uri), headers: parts.headers, body };
     let before = {
-        let mut log = log.lock().unwrap();
+        let mut log = log.lock();
         log.push(asked.clone());
         log.len() - 1
     };
@@ -251,7 +252,7 @@ fn tail_goes_on_after_the_last_event_it_saw_when_the_daemon_went_away() {
     let text = stderr(&output);
     assert!(text.contains("Trying again each second.") && text.contains("-- the daemon is back"), "{text}");
     assert_eq!(text.matches("Trying again").count(), 1, "{text}");
-    let asked = api.asked.lock().unwrap();
+    let asked = api.asked.lock();
     assert!(asked[0].headers.get("last-event-id").is_none());
     assert_eq!(asked[2].headers["last-event-id"], "7");
     assert!(asked[0].line.ends_with("?from=latest&types=message%2Cgap"), "{}", asked[0].line);
@@ -273,7 +274,7 @@ fn operators_verbs_say_what_became_of_the_link() {
     for verb in ["reconnect", "rotate", "pause", "resume"] {
         assert_eq!(api.run(&[verb, "trades"]).status.code(), Some(0));
     }
-    let asked = api.asked.lock().unwrap();
+    let asked = api.asked.lock();
     assert_eq!(serde_json::from_slice::<Value>(&asked[0].body).unwrap(), json!({"code": 4000, "reason": "bye"}));
     let lines: Vec<&str> = asked.iter().map(|asked| asked.line.rsplit('/').next().unwrap()).collect();
     assert_eq!(lines, ["close", "reconnect", "rotate", "pause", "resume"]);
@@ -304,7 +305,7 @@ fn a_token_is_sent_from_its_file_or_the_environment_and_never_shown() {
     std::fs::write(file.path(), "hidden-1\n").unwrap();
     let first = api.run(&["reload", "--token-file", file.path().to_str().unwrap()]);
     let second = api.command(&["reload"]).env("WSKEEPER_TOKEN", "hidden-2").output().unwrap();
-    let asked = api.asked.lock().unwrap();
+    let asked = api.asked.lock();
     assert_eq!(asked[0].headers["authorization"], "Bearer hidden-1");
     assert_eq!(asked[1].headers["authorization"], "Bearer hidden-2");
     for output in [first, second] {

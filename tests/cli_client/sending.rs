@@ -42,7 +42,7 @@ fn send_hands_on_what_it_is_told_and_shows_the_receipt() {
         api.lines(),
         ["POST /v1/endpoints/trades/messages?wait=confirmed&timeout=2000ms&key=a%20b&ttl=5000ms&link=1"]
     );
-    assert_eq!(api.asked.lock().unwrap()[0].body, "hello");
+    assert_eq!(api.asked.lock()[0].body, "hello");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn lines_of_stdin_go_out_together_in_order_and_a_full_outbox_is_waited_for() {
     let output = feed(api.command(&["send", "trades"]).stdin(Stdio::piped()).spawn().unwrap(), "one\ntwo\n\n\"4\"\n");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(stderr(&output), "4 messages accepted\n");
-    let bodies: Vec<Bytes> = api.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect();
+    let bodies: Vec<Bytes> = api.asked.lock().iter().map(|asked| asked.body.clone()).collect();
     assert_eq!(bodies, ["\"one\"\n\"two\"\n\"\"\n\"\\\"4\\\"\"\n", "\"two\"\n\"\"\n\"\\\"4\\\"\"\n"]);
     assert_eq!(api.lines(), ["POST /v1/endpoints/trades/messages:batch?on_full=stop"; 2]);
 }
@@ -70,7 +70,7 @@ fn with_no_retry_a_full_outbox_refuses_lines() {
     let text = stderr(&output);
     assert!(text.starts_with("2 messages accepted, 1 refused\n"), "{text}");
     assert!(text.contains("1 line from line 2 on: outbox-full: 4 held (HTTP 429)"), "{text}");
-    let asked = &api.asked.lock().unwrap()[0];
+    let asked = &api.asked.lock()[0];
     assert!(asked.line.ends_with("messages:batch?on_full=next"));
     let first: Value = serde_json::from_slice(asked.body.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
     assert_eq!(first, json!({"data": "a", "key": "k", "ttl": null, "link": null}));
@@ -139,7 +139,7 @@ fn binary_stdin_is_one_message_byte_for_byte() {
     let api = Api::start(|_, _| receipt("queued"));
     let output = feed(api.command(&["send", "trades", "--binary"]).stdin(Stdio::piped()).spawn().unwrap(), "a\nb\n\0");
     assert_eq!(output.status.code(), Some(0));
-    let asked = api.asked.lock().unwrap();
+    let asked = api.asked.lock();
     assert_eq!(asked[0].body, "a\nb\n\0");
     assert_eq!(asked[0].headers["content-type"], "application/octet-stream");
 }

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     os::fd::OwnedFd,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{Api, events, ok, stderr, stdout};
@@ -47,14 +48,14 @@ impl Run {
         let reader = std::thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(count @ 1..) = master.read(&mut piece) {
-                into.lock().unwrap().extend_from_slice(&piece[..count]);
+                into.lock().extend_from_slice(&piece[..count]);
             }
         });
         Self { child, written, reader: Some(reader), size: (width.into(), height.into()) }
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
+        String::from_utf8_lossy(&self.written.lock()).into_owned()
     }
 
     fn until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) {

@@ -1,13 +1,10 @@
 //! A program that reads an inbox and comes back with its last cursor whenever the daemon was away; and what must be true of all
 //! that it was told.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -57,7 +54,7 @@ impl Consumer {
 
     /// What it was told so far.
     pub fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.told.lock().clone()
     }
 
     /// The numbers that it was told so far.
@@ -156,7 +153,7 @@ async fn by_socket(api: &Api, endpoint: &str, cursor: &mut String, record: &Mute
 fn note(event: &Value, cursor: &mut String, record: &Mutex<Vec<Told>>) {
     if let Some(told) = understand(event) {
         *cursor = event["cursor"].to_string();
-        record.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+        record.lock().push(told);
     }
 }
 

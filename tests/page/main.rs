@@ -5,12 +5,9 @@
 
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
-use std::{
-    env,
-    path::Path,
-    process::Command,
-    sync::{Mutex, PoisonError},
-};
+use std::{env, path::Path, process::Command};
+
+use parking_lot::Mutex;
 
 /// One browser at a time: four of them starve each other on a small machine.
 static TURN: Mutex<()> = Mutex::new(());
@@ -41,7 +38,7 @@ fn drive(file: &str) {
         eprintln!("skipped: tests/run brings Chromium and sets WSKEEPER_TEST_REAL");
         return;
     }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.lock();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let status = Command::new("node")
         .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])

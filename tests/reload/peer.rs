@@ -1,11 +1,9 @@
 //! A peer that takes every upgrade, answers what it must, and counts connections by path.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -35,7 +33,7 @@ impl Peer {
     }
 
     pub fn counts(&self) -> Counts {
-        self.counts.lock().unwrap().clone()
+        self.counts.lock().clone()
     }
 
     pub fn total(&self) -> u64 {
@@ -59,7 +57,7 @@ async fn accept(listener: TcpListener, counts: Arc<Mutex<Counts>>) {
 async fn serve(stream: TcpStream, counts: Arc<Mutex<Counts>>) {
     #[allow(clippy::result_large_err, reason = "the crate's type")]
     let count = |request: &Request, response: Response| {
-        *counts.lock().unwrap().entry(request.uri().path().to_owned()).or_default() += 1;
+        *counts.lock().entry(request.uri().path().to_owned()).or_default() += 1;
         Ok(response)
     };
     // Reading answers pings and Close frames.

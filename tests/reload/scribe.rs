@@ -4,13 +4,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::broadcast,
@@ -79,12 +80,12 @@ impl Scribe {
                 let _heard_by = book.clock.send(book.ticks.fetch_add(1, Ordering::SeqCst) + 1);
             }
         });
-        *self.ticking.lock().unwrap() = Some(ticking);
+        *self.ticking.lock() = Some(ticking);
     }
 
     /// Ends that; answers with the last number.
     pub fn stop_ticking(&self) -> u64 {
-        self.ticking.lock().unwrap().take().unwrap().abort();
+        self.ticking.lock().take().unwrap().abort();
         self.book.ticks.load(Ordering::SeqCst)
     }
 
@@ -95,24 +96,24 @@ impl Scribe {
 
     /// What happened to connections, in order.
     pub fn notes(&self) -> Vec<Note> {
-        self.book.notes.lock().unwrap().clone()
+        self.book.notes.lock().clone()
     }
 
     /// The messages that were read, over all connections, in order.
     pub fn read(&self) -> Vec<String> {
-        self.book.read.lock().unwrap().clone()
+        self.book.read.lock().clone()
     }
 
     /// The header `X-Key` of each connection.
     pub fn keys(&self) -> Vec<String> {
-        self.book.keys.lock().unwrap().clone()
+        self.book.keys.lock().clone()
     }
 }
 
 impl Drop for Scribe {
     fn drop(&mut self) {
         self.accepting.abort();
-        if let Some(ticking) = self.ticking.lock().unwrap().take() {
+        if let Some(ticking) = self.ticking.lock().take() {
             ticking.abort();
         }
     }
@@ -136,19 +137,19 @@ async fn serve(stream: TcpStream, book: Arc<Book>) {
             return Err(refusal);
         }
         let key = request.headers().get("x-key").map(|value| value.to_str().unwrap().to_owned());
-        book.keys.lock().unwrap().push(key.unwrap_or_default());
+        book.keys.lock().push(key.unwrap_or_default());
         Ok(response)
     };
     let Ok(mut socket) = accept_hdr_async(stream, judge).await else { return };
     let number = book.connections.fetch_add(1, Ordering::SeqCst) + 1;
-    book.notes.lock().unwrap().push(Note::Open(number));
+    book.notes.lock().push(Note::Open(number));
     let mut code = None;
     loop {
         tokio::select! {
             tick = clock.recv() => drop(socket.send(Message::text(format!("tick {}", tick.unwrap()))).await),
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
-                    book.read.lock().unwrap().push(text.to_string());
+                    book.read.lock().push(text.to_string());
                     // Said back, or the connection is about to end.
                     let _sent = socket.send(Message::Text(text)).await;
                 }
@@ -158,5 +159,5 @@ async fn serve(stream: TcpStream, book: Arc<Book>) {
             },
         }
     }
-    book.notes.lock().unwrap().push(Note::Close(number, code));
+    book.notes.lock().push(Note::Close(number, code));
 }

@@ -1,8 +1,9 @@
 //! A stand-in for a service: what it answers to each message is said by a function, and what it heard is kept, connection by connection.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -63,7 +64,7 @@ impl Stand {
 
     /// What it heard, connection by connection.
     pub fn heard(&self) -> Vec<Vec<String>> {
-        self.heard.lock().unwrap().clone()
+        self.heard.lock().clone()
     }
 
     /// What it heard on the last connection, once that is as `is` wants it.
@@ -86,7 +87,7 @@ async fn serve(stream: TcpStream, protocol: &'static str, answer: Answer, heard:
     };
     let Ok(mut socket) = tokio_tungstenite::accept_hdr_async(stream, choose).await else { return };
     let place = {
-        let mut heard = heard.lock().unwrap();
+        let mut heard = heard.lock();
         heard.push(Vec::new());
         heard.len() - 1
     };
@@ -100,7 +101,7 @@ async fn serve(stream: TcpStream, protocol: &'static str, answer: Answer, heard:
         let Some(Ok(message)) = socket.next().await else { return };
         if message.is_text() || message.is_binary() {
             let text = String::from_utf8_lossy(&message.into_data()).into_owned();
-            heard.lock().unwrap()[place].push(text.clone());
+            heard.lock()[place].push(text.clone());
             said = answer(Some(&text));
         }
     }

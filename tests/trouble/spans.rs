@@ -1,9 +1,6 @@
 //! Spans of connections, as a collector gets them: each request is read strictly, by the protocol's own types.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -14,6 +11,7 @@ use axum::{
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value, trace::v1::Span,
 };
+use parking_lot::Mutex;
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use crate::{
@@ -40,7 +38,7 @@ async fn collector_at(port: u16, status: u16) -> Got {
     let keep = Arc::clone(&got);
     let take = move |headers: HeaderMap, body: Bytes| async move {
         let request = serde_json::from_slice(&body).expect("an ExportTraceServiceRequest");
-        keep.lock().unwrap().push((headers, request));
+        keep.lock().push((headers, request));
         (status, "{}")
     };
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -57,7 +55,7 @@ async fn collector_at(port: u16, status: u16) -> Got {
 }
 
 fn spans(got: &Got) -> Vec<Span> {
-    let got = got.lock().unwrap();
+    let got = got.lock();
     let resources = got.iter().flat_map(|(_, request)| &request.resource_spans);
     resources.flat_map(|resource| &resource.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
 }
@@ -118,7 +116,7 @@ async fn a_connection_is_a_trace_with_its_attempt_and_steps_and_a_shutdown_loses
         assert!(step.end_time_unix_nano <= connect.end_time_unix_nano, "{step:?}");
     }
     assert!(whole.start_time_unix_nano <= connect.start_time_unix_nano);
-    let got = got.lock().unwrap();
+    let got = got.lock();
     assert_eq!(got[0].0["x-key"], "hush-hush");
     let text = format!("{:?}", got.iter().map(|(_, request)| request).collect::<Vec<_>>());
     assert!(text.contains("keeper-1") && !text.contains("payload") && !text.contains("hush"), "{text}");

@@ -5,8 +5,10 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use super::super::wire;
 use crate::support::Result;
@@ -30,7 +32,7 @@ pub(super) fn run(port: u16, peer: u16) -> Result<()> {
                 .and_then(|head| near.write_all(wire::answer(&head)?.as_bytes()))
                 .and_then(|()| near.set_nodelay(true));
             if upgraded.is_ok() {
-                joined.lock().unwrap_or_else(PoisonError::into_inner).push(near);
+                joined.lock().push(near);
             }
         }
     });
@@ -40,7 +42,7 @@ pub(super) fn run(port: u16, peer: u16) -> Result<()> {
         if read == 0 {
             return Ok(());
         }
-        for near in &mut *callers.lock().unwrap_or_else(PoisonError::into_inner) {
+        for near in &mut *callers.lock() {
             near.write_all(&buffer[..read])?;
         }
     }

@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -16,6 +16,7 @@ use futures_util::{
     future::{Fuse, FusedFuture},
     stream::FuturesUnordered,
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{
@@ -192,16 +193,16 @@ impl Sends {
 
 impl Sending {
     fn new(pool: Pool, sends: Vec<Send>, asked: VecDeque<Asked>, answers: bool) -> Self {
-        let accepted = Arc::default();
+        let accepted = Arc::<Mutex<VecDeque<Accepted>>>::default();
         let told = Arc::clone(&accepted);
         let stop = if answers { Stop::Never } else { Stop::WhenRefused };
         let accepting: Pin<Box<dyn Future<Output = ()> + std::marker::Send>> =
-            Box::pin(async move { pool.send_all(sends, stop, |outcome| lock(&told).push_back(outcome)).await });
+            Box::pin(async move { pool.send_all(sends, stop, |outcome| told.lock().push_back(outcome)).await });
         Self { accepting: accepting.fuse(), accepted, asked }
     }
 
     fn next(&mut self) -> Option<(Asked, Accepted)> {
-        let accepted = lock(&self.accepted).pop_front()?;
+        let accepted = self.accepted.lock().pop_front()?;
         Some((self.asked.pop_front()?, accepted))
     }
 }
@@ -221,10 +222,6 @@ fn poll_accepted(sending: &mut Option<Sending>, cx: &mut Context<'_>) -> Poll<Op
         }
         None => Poll::Pending,
     }
-}
-
-fn lock(accepted: &Mutex<VecDeque<Accepted>>) -> MutexGuard<'_, VecDeque<Accepted>> {
-    accepted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn bytes(request: &Request) -> usize {

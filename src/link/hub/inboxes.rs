@@ -2,8 +2,9 @@
 //!
 //! What a reader would get wrong: an inbox is not kept alive by being known here; one that has gone is left out.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use wskeeper_core::budget::{Holder, Holders};
 
 /// All inboxes of a budget.
@@ -12,7 +13,7 @@ pub struct Inboxes(Mutex<Vec<Weak<dyn Holder>>>);
 
 impl Inboxes {
     fn list(&self) -> MutexGuard<'_, Vec<Weak<dyn Holder>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -46,12 +46,13 @@ impl Aside {
 mod tests {
     use std::{
         sync::{
-            Mutex,
             atomic::{AtomicUsize, Ordering::SeqCst},
             mpsc,
         },
         time::Duration,
     };
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -65,7 +66,7 @@ mod tests {
             let work = stuck.run(move || {
                 begun.fetch_add(1, SeqCst);
                 // Ends when the sender is dropped.
-                let _ = hang.lock().map(|hang| hang.recv());
+                let _ = hang.lock().recv();
             });
             // Given up, as an attempt is by its timeout.
             let _ = tokio::time::timeout(Duration::from_millis(5), work).await;

@@ -3,11 +3,9 @@
 //! The attempt keeps its own timings, but one that takes too long is dropped, and they with it; so each step is timed here as
 //! well, from outside.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{mem, sync::Arc, time::Instant};
+
+use parking_lot::Mutex;
 
 use super::{BoxFuture, Dial, Dialled, Progress, Wire};
 use wskeeper_core::{
@@ -47,14 +45,13 @@ impl<S: Wire> Dialing<S> {
     ) -> Box<Self> {
         let told = Arc::<Mutex<Vec<Progress>>>::default();
         let log = Arc::clone(&told);
-        let attempt =
-            dialer.dial(to, kept, Box::new(move |step| log.lock().unwrap_or_else(PoisonError::into_inner).push(step)));
+        let attempt = dialer.dial(to, kept, Box::new(move |step| log.lock().push(step)));
         Box::new(Self { attempt, told, stage: Progress::Resolving, since: now, timings: Timings::default() })
     }
 
     /// The stages that it has come into since the last call.
     pub(super) fn steps(&mut self, now: Instant) -> Vec<Progress> {
-        let steps = mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner));
+        let steps = mem::take(&mut *self.told.lock());
         for step in &steps {
             self.enter(*step, now);
         }

@@ -3,11 +3,9 @@
 //! Bounded: past the bounds the oldest goes first, and is counted. Those of durable outboxes are in the store as well; this
 //! list is what is shown, so nobody reads the disk to look.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Page;
 use crate::store;
@@ -120,7 +118,7 @@ impl DeadLetters {
     }
 
     fn letters(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.letters.lock()
     }
 }
 

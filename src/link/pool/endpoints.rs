@@ -6,10 +6,12 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{CommandError, runtime::EndpointRuntime, slot::Slot};
 
@@ -65,6 +67,6 @@ impl Endpoints {
 
     /// The list itself, locked.
     pub(super) fn running(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<EndpointRuntime>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 }

@@ -3,11 +3,9 @@
 //! A [`Pool`] is cheap to clone. Reading (`links`, `receipt`) never waits for a link; asking (`send`, `command`) goes to the link's
 //! task as an order and comes back with its answer.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{

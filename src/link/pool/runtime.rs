@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::SystemTime,
@@ -15,6 +15,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 #[cfg(test)]
 use tokio::sync::watch;
 use tokio::{task::JoinHandle, time::Instant};
@@ -125,15 +126,15 @@ impl EndpointRuntime {
     }
 
     pub(super) fn config(&self) -> Arc<Endpoint> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.config.read())
     }
 
     pub(super) fn set_config(&self, config: Arc<Endpoint>) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.config.write() = config;
     }
 
     pub(super) fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tasks.lock()
     }
 
     pub(super) fn set_inbox_writer(&self, inbox_writer: InboxWriter) {
@@ -145,7 +146,7 @@ impl EndpointRuntime {
     }
 
     fn inbox_writer(&self) -> MutexGuard<'_, Option<InboxWriter>> {
-        self.inbox_writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inbox_writer.lock()
     }
 
     /// Entries of a durable inbox that are not on disk yet.

@@ -6,11 +6,13 @@
 use std::{
     slice,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Instant, SystemTime},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     dead::{DeadLetter, DeadLetters},
@@ -216,7 +218,7 @@ impl Slot {
 
     /// Hands an answer of the disk to the link's task.
     fn answer(&self, answer: Input) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+        self.answers.lock().push(answer);
         // Full: the task is awake, or about to be, and looks for answers whenever it is.
         let _ = self.orders.try_send(Box::new(Order::Disk));
     }
@@ -232,7 +234,7 @@ impl Slot {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     /// Publishes what consumers read; `generation` is the connection it belongs to.
@@ -350,7 +352,7 @@ impl Host for Slot {
     }
 
     fn answers(&self) -> Vec<Input> {
-        std::mem::take(&mut self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.answers.lock())
     }
 
     fn bury(&self, message: Box<Message>) {
@@ -394,7 +396,7 @@ impl Judge for Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.get_mut();
         self.observer.link_removed(seen.shown.phase());
         self.observer.buffered(-signed(seen.shown.buffered_amount()), -signed(seen.shown.queued_messages()));
         self.observer.outbox_limits(-seen.limits.0, -seen.limits.1);

@@ -3,12 +3,9 @@
 //! A message is accepted when the store has it. Its end is told when the store knows of it, so that no receipt says more than a
 //! restart would find. A store that fails refuses durable messages and nothing else: what it holds stays where it is.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::{
     dead::DeadLetter,
@@ -115,7 +112,7 @@ impl Spool {
             receipts = recovered.receipts.len(),
             "the store is open"
         );
-        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = Standing::Open(Arc::clone(&store));
+        *self.standing.write() = Standing::Open(Arc::clone(&store));
         self.recover(recovered);
         match store.dead(None, None, usize::MAX).await {
             Ok(letters) => letters.into_iter().map(DeadLetter::from).collect(),
@@ -234,7 +231,7 @@ impl Spool {
 
     /// How many messages of this link were under way when an earlier life ended; told once.
     pub(super) fn take_crashed(&self, id: &LinkId) -> u64 {
-        let mut crashed = self.crashed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crashed = self.crashed.lock();
         crashed.remove(&(Arc::clone(&id.endpoint), id.index)).unwrap_or_default()
     }
 
@@ -292,12 +289,12 @@ impl Spool {
 
     /// What an earlier life has left of an inbox.
     pub(super) fn take_inbox(&self, endpoint: &str) -> Option<KeptInbox> {
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).remove(endpoint)
+        self.inboxes.lock().remove(endpoint)
     }
 
     /// The inboxes that nobody has taken up.
     pub(super) fn take_inboxes(&self) -> BTreeMap<Arc<str>, KeptInbox> {
-        std::mem::take(&mut self.inboxes.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.inboxes.lock())
     }
 
     /// Drops what the store has of an inbox.
@@ -335,12 +332,12 @@ impl Spool {
             None => error.to_string().into(),
         };
         tracing::error!(error = %why, "the store cannot be used: durable endpoints take no messages");
-        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = Standing::Failed(why);
+        *self.standing.write() = Standing::Failed(why);
         Vec::new()
     }
 
     fn recover(self: &Arc<Self>, recovered: store::Recovered) {
-        *self.inboxes.lock().unwrap_or_else(PoisonError::into_inner) = recovered.inboxes;
+        *self.inboxes.lock() = recovered.inboxes;
         let mut unknown = Vec::new();
         for kept in recovered.receipts {
             if kept.receipt.state == State::Written {
@@ -370,17 +367,17 @@ impl Spool {
         }
         // They were under way, at most once, when the daemon ended without a word.
         for (Receipt { id, endpoint, link, .. }, generation) in unknown {
-            *self.crashed.lock().unwrap_or_else(PoisonError::into_inner).entry((endpoint, link)).or_default() += 1;
+            *self.crashed.lock().entry((endpoint, link)).or_default() += 1;
             self.settle(id, (State::Unknown, Some(EndReason::Crash)), generation);
         }
     }
 
     fn standing(&self) -> Standing {
-        self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.standing.read().clone()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     cell::OnceCell,
     collections::BTreeMap,
     fmt,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -159,7 +159,7 @@ impl Pool {
 
     /// What is wrong with the daemon itself by the last look, or that nobody looks any more. Before the first look all is well.
     pub fn wedged(&self) -> Option<String> {
-        let watchdog = self.inner.watchdog.lock().unwrap_or_else(PoisonError::into_inner);
+        let watchdog = self.inner.watchdog.lock();
         let LastLook { at, within, wedged } = watchdog.as_ref()?;
         let age = now().saturating_duration_since(*at);
         let is_stale = age > *within && !pace::resumed_within(*within);
@@ -184,7 +184,7 @@ impl Watchdog {
             sleep(self.tolerance / 4).await;
         };
         let watchdog = LastLook { at: now(), within: self.tolerance * 6, wedged: outcome.clone().err() };
-        *self.pool.inner.watchdog.lock().unwrap_or_else(PoisonError::into_inner) = Some(watchdog);
+        *self.pool.inner.watchdog.lock() = Some(watchdog);
         outcome
     }
 

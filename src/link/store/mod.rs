@@ -59,10 +59,11 @@ mod tests;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use self::{
@@ -242,7 +243,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.shared.close(BTreeMap::new());
-        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.get_mut().take();
         // The last handle may go in a `Done` on the thread itself, which then ends by itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
             // A panic of it has been told to those who waited.

@@ -8,9 +8,11 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use parking_lot::{Condvar, Mutex};
 
 use super::{
     Done, Op, Status, WriteError,
@@ -57,7 +59,7 @@ struct Queue {
 impl Shared {
     /// Hands tasks over, all of them to one batch where its size allows. Never waits for the disk.
     pub(super) fn submit(&self, tasks: impl IntoIterator<Item = Task>) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if queue.is_over || queue.is_closing {
             drop(queue);
             tasks.into_iter().for_each(|task| refuse(task, &WriteError::Closed));
@@ -70,7 +72,7 @@ impl Shared {
 
     /// Asks the thread to finish what it has and to end.
     pub(super) fn close(&self, sealed: BTreeMap<Arc<str>, u64>) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if !queue.is_closing {
             (queue.is_closing, queue.sealed) = (true, sealed);
         }
@@ -80,25 +82,25 @@ impl Shared {
 
     /// Asks the thread to look at its files.
     pub(super) fn look(&self) {
-        lock(&self.queue).is_asked = true;
+        self.queue.lock().is_asked = true;
         self.wake.notify_one();
     }
 
     pub(super) fn status(&self) -> Status {
-        lock(&self.status).clone()
+        self.status.lock().clone()
     }
 
     /// Waits for tasks, but not longer than `patience`. `None`: the store is to be closed.
     fn take(&self, patience: Option<Duration>) -> Option<VecDeque<Task>> {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let is_idle = |queue: &mut Queue| queue.tasks.is_empty() && !queue.is_closing && !queue.is_asked;
         if is_idle(&mut queue) {
-            queue = match patience {
-                None => self.wake.wait_while(queue, is_idle).unwrap_or_else(PoisonError::into_inner),
+            match patience {
+                None => self.wake.wait_while(&mut queue, is_idle),
                 Some(patience) => {
-                    self.wake.wait_timeout_while(queue, patience, is_idle).unwrap_or_else(PoisonError::into_inner).0
+                    self.wake.wait_while_for(&mut queue, is_idle, patience);
                 }
-            };
+            }
         }
         queue.is_asked = false;
         (!queue.tasks.is_empty() || !queue.is_closing).then(|| mem::take(&mut queue.tasks))
@@ -187,7 +189,7 @@ impl Writer {
         }
         self.inbox_failure = Some(full.clone());
         // What the status said of messages stands.
-        let failure = lock(&self.shared.status).failure.clone();
+        let failure = self.shared.status.lock().failure.clone();
         self.report(failure);
         tell_all(guests, full);
         self.commit(rest);
@@ -249,7 +251,7 @@ impl Writer {
             // The status says it.
             let _ = self.look();
         }
-        let before = lock(&self.shared.status).failure.clone();
+        let before = self.shared.status.lock().failure.clone();
         self.report(before);
     }
 
@@ -259,14 +261,14 @@ impl Writer {
         let messages = || batch.iter().map(|(op, _)| op).zip(outcomes).filter(|(op, _)| !op.is_inbox());
         let refused = messages().find_map(|(_, outcome)| outcome.as_ref().err()).cloned();
         let shows_room = messages().any(|(op, outcome)| !op.is_mark() && matches!(outcome, Ok(1..)));
-        refused.or_else(|| if shows_room { None } else { lock(&self.shared.status).failure.clone() })
+        refused.or_else(|| if shows_room { None } else { self.shared.status.lock().failure.clone() })
     }
 
     /// Says how things are. A refusal for want of room stands until a message was taken in or let go without one.
     fn report(&self, full: Option<WriteError>) {
         let engine = &self.engine;
         let bytes = engine.used().ok();
-        let mut status = lock(&self.shared.status);
+        let mut status = self.shared.status.lock();
         status.bytes = bytes.unwrap_or(status.bytes);
         status.limit = engine.bounds.max_bytes;
         status.messages = engine.index.messages.len();
@@ -288,13 +290,13 @@ impl Writer {
         let is_home = self.away.is_none();
         let Self { engine, kept, shared, broken, .. } = self;
         tell_all(kept, &WriteError::Closed);
-        let sealed = mem::take(&mut lock(&shared.queue).sealed);
+        let sealed = mem::take(&mut shared.queue.lock().sealed);
         // What is broken is left as it is, for the next opening to look at; and beside what is away stand a stranger's files.
         if broken.is_none()
             && is_home
             && let Err(error) = engine.close(&sealed)
         {
-            lock(&shared.status).failure = Some(error);
+            shared.status.lock().failure = Some(error);
         }
     }
 }
@@ -305,7 +307,7 @@ struct End(Arc<Shared>);
 impl Drop for End {
     fn drop(&mut self) {
         let left = {
-            let mut queue = lock(&self.0.queue);
+            let mut queue = self.0.queue.lock();
             queue.is_over = true;
             mem::take(&mut queue.tasks)
         };
@@ -335,8 +337,4 @@ fn tell_all(batch: Vec<(Op, Option<Done>)>, error: &WriteError) {
     for (op, done) in batch {
         refuse(Task::Write(op, done), error);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, header};
+use parking_lot::Mutex;
 use serde_json::Value as Json;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -82,7 +83,7 @@ impl Exporter {
         let (otlp, is_failing, reading) = (Arc::new(otlp), false, Arc::new(Semaphore::new(1)));
         let courier = Courier { otlp, resource, families: Arc::clone(&families), chance, is_failing, reading };
         let task = tokio::spawn(courier.run(spans, stopping));
-        (Self { task, stop }, Arc::new(Spans { queue, open: std::sync::Mutex::default(), families }))
+        (Self { task, stop }, Arc::new(Spans { queue, open: Mutex::default(), families }))
     }
 
     /// Delivers what is queued, until then. The rest is gone.

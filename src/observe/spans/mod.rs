@@ -12,10 +12,11 @@ mod json;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 
 use super::Families;
@@ -149,7 +150,7 @@ impl Spans {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<(LinkId, u64), Begun>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

@@ -1,11 +1,8 @@
 //! What is logged: levels, fields, and what a peer's text cannot do.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tracing::Subscriber;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt};
 
@@ -100,7 +97,7 @@ fn logged(level: &str, tell: impl FnOnce(&World)) -> Vec<serde_json::Value> {
 fn written<S: Subscriber + Send + Sync>(subscriber: impl FnOnce(Page) -> S, tell: impl FnOnce(&World)) -> String {
     let page = Page::default();
     tracing::subscriber::with_default(subscriber(page.clone()), || tell(&World::new(false)));
-    let bytes = page.0.lock().unwrap().clone();
+    let bytes = page.0.lock().clone();
     String::from_utf8(bytes).unwrap()
 }
 
@@ -109,7 +106,7 @@ struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Page {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

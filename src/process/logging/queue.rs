@@ -8,13 +8,11 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use wskeeper_core::clock::Clock;
 
 /// Lines that may wait.
@@ -94,12 +92,8 @@ impl Queue {
                 return true;
             }
             let (tried, left) = (state.tried, deadline.saturating_duration_since(Instant::now()));
-            let waited = self.moved.wait_timeout_while(state, still.min(left), |state| {
-                state.tried == tried && (state.is_busy || !state.lines.is_empty())
-            });
-            let timeout;
-            (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            if timeout.timed_out() {
+            let is_still = |state: &mut State| state.tried == tried && (state.is_busy || !state.lines.is_empty());
+            if self.moved.wait_while_for(&mut state, is_still, still.min(left)).timed_out() {
                 return false;
             }
         }
@@ -114,7 +108,7 @@ impl Queue {
             }
             state.is_busy = false;
             self.moved.notify_all();
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.filled.wait(&mut state);
         }
     }
 
@@ -138,7 +132,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

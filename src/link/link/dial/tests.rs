@@ -3,13 +3,11 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -64,14 +62,14 @@ impl Admit for Counted {
 
 impl Counted {
     fn let_in(&self, addresses: Vec<SocketAddr>, extra: bool) -> BoxFuture<Box<Permit>> {
-        self.asked.lock().unwrap().push((addresses.clone(), extra));
+        self.asked.lock().push((addresses.clone(), extra));
         let (places, held) = (Arc::clone(&self.places), Arc::clone(&self.held));
         let verdicts = Arc::clone(&self.verdicts);
         Box::pin(async move {
             let place = places.acquire_owned().await.unwrap();
             held.fetch_add(1, Ordering::SeqCst);
             let release = move |verdict| {
-                verdicts.lock().unwrap().push(verdict);
+                verdicts.lock().push(verdict);
                 held.fetch_sub(1, Ordering::SeqCst);
                 drop(place);
             };
@@ -205,7 +203,7 @@ async fn a_dead_address_is_followed_by_the_next_at_once() {
     let won =
         race::race(&*admission, &id(), admitted(&admission, vec![first, live]).await, PATIENCE).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
-    assert_eq!(*admission.asked.lock().unwrap(), [(vec![first, live], false), (vec![live], true)]);
+    assert_eq!(*admission.asked.lock(), [(vec![first, live], false), (vec![live], true)]);
     assert_eq!(admission.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
 }
 
@@ -218,7 +216,7 @@ async fn a_silent_address_is_raced_by_the_next_after_250_ms() {
     let won =
         race::race(&*admission, &id(), admitted(&admission, addresses.clone()).await, PATIENCE).await.ok().unwrap();
     assert_eq!(won.permit.address, live);
-    assert_eq!(*admission.asked.lock().unwrap(), [(addresses, false), (vec![live], true)]);
+    assert_eq!(*admission.asked.lock(), [(addresses, false), (vec![live], true)]);
     // The clock moves only while nothing else can: by the stagger, and nothing more.
     assert!((250..260).contains(&won.took.as_millis()), "{:?}", won.took);
     assert_eq!(admission.held.load(Ordering::SeqCst), 1, "the silent one has given its place back");
@@ -233,14 +231,14 @@ impl Admit for Moving {
     }
 
     fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
-        let step = std::mem::replace(&mut *self.0.lock().unwrap(), usize::MAX).min(2);
-        *self.0.lock().unwrap() = step + 1;
+        let step = std::mem::replace(&mut *self.0.lock(), usize::MAX).min(2);
+        *self.0.lock() = step + 1;
         let verdicts = Arc::clone(&self.1);
         let found = request.addresses.into_iter().find(SocketAddr::is_ipv4).unwrap();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
             let address = if step == 1 { SocketAddr::from(([127, 9, 9, 9], 9)) } else { found };
-            let release = move |verdict| verdicts.lock().unwrap().push(verdict);
+            let release = move |verdict| verdicts.lock().push(verdict);
             if step == 0 { Err(Dismissal::Again) } else { Ok(Permit::new(address, Some(Box::new(release)))) }
         })
     }
@@ -259,7 +257,7 @@ async fn who_has_waited_goes_where_the_name_leads_by_then() {
     let (told, _heard) = mpsc::channel(64);
     let dialled = dialer.dial((0, false), None, telling(told)).await.unwrap();
     assert_eq!(dialled.established.address, Some(live));
-    assert_eq!(*admission.1.lock().unwrap(), [Some(Verdict::Moved), Some(Verdict::Up)]);
+    assert_eq!(*admission.1.lock(), [Some(Verdict::Moved), Some(Verdict::Up)]);
 }
 
 /// Sends on who has not asked everywhere; the first who has is to ask again, and the next is let in.
@@ -271,7 +269,7 @@ impl Admit for Sending {
     }
 
     fn admit(&self, Request { addresses, elsewhere, .. }: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
-        let mut asked = self.0.lock().unwrap();
+        let mut asked = self.0.lock();
         asked.push((addresses[0].port(), elsewhere));
         let tried = asked.iter().filter(|(_, elsewhere)| *elsewhere == Elsewhere::Tried).count();
         Box::pin(std::future::ready(match elsewhere {
@@ -301,7 +299,7 @@ async fn an_attempt_goes_once_round_its_urls_and_after_news_once_more() {
     let (one, two, three) = (1, live.port(), 3);
     let round = [(one, Untried), (two, Untried), (three, Tried), (three, Untried), (one, Untried), (two, Tried)];
     let hop = (elsewhere.port(), Nowhere);
-    assert_eq!(*admission.0.lock().unwrap(), round.into_iter().chain([hop]).collect::<Vec<_>>());
+    assert_eq!(*admission.0.lock(), round.into_iter().chain([hop]).collect::<Vec<_>>());
     let mut passed = Vec::new();
     while let Some(step) = heard.recv().await {
         passed.extend(if let Progress::PassedOver(url) = step { Some(url) } else { None });
@@ -376,7 +374,7 @@ async fn a_missing_secret_is_named_before_anything_is_dialled() {
     let failure = outcome.unwrap_err();
     assert_eq!(failure.cause, Cause::Secret);
     assert!(failure.detail.contains("${env:WSKEEPER_NOT_SET}"), "{}", failure.detail);
-    assert!(progress.is_empty() && admission.asked.lock().unwrap().is_empty());
+    assert!(progress.is_empty() && admission.asked.lock().is_empty());
 }
 
 #[tokio::test]
@@ -413,11 +411,11 @@ async fn an_attempt_says_what_it_has_learned_of_the_address() {
         let (address, _server) = serve(vec![answer.clone()]).await;
         let admission = Counted::new(1);
         drop(dial(&format!("url = 'ws://{address}'"), Arc::clone(&admission)).await);
-        assert_eq!(*admission.verdicts.lock().unwrap(), [Some(verdict)], "{answer:?}");
+        assert_eq!(*admission.verdicts.lock(), [Some(verdict)], "{answer:?}");
     }
     let admission = Counted::new(1);
     drop(dial(&format!("url = 'ws://{}'", dead().await), Arc::clone(&admission)).await);
-    assert_eq!(*admission.verdicts.lock().unwrap(), [Some(Verdict::Unreachable)]);
+    assert_eq!(*admission.verdicts.lock(), [Some(Verdict::Unreachable)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -437,7 +435,7 @@ async fn silence_until_an_attempt_is_given_up_says_that_the_service_does_not_ans
             }
         }
         assert!(tokio::time::timeout(Duration::from_secs(patience), attempt).await.is_err());
-        assert_eq!(*admission.verdicts.lock().unwrap(), [verdict]);
+        assert_eq!(*admission.verdicts.lock(), [verdict]);
     }
 }
 

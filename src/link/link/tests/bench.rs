@@ -2,12 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{DuplexStream, duplex},
     sync::{mpsc, oneshot, watch},
@@ -62,7 +63,7 @@ struct Recorder {
 
 impl Recorder {
     fn note(&self, what: impl FnOnce(&mut Seen)) {
-        what(&mut self.seen.lock().unwrap());
+        what(&mut self.seen.lock());
         self.news.send_modify(|version| *version += 1);
     }
 
@@ -73,17 +74,17 @@ impl Recorder {
 
 impl Host for Recorder {
     fn keep(&self, keep: &Keep, _now: Instant) {
-        self.answers.lock().expect("lock").push(Input::Stored { place: keep.place, id: keep.id });
+        self.answers.lock().push(Input::Stored { place: keep.place, id: keep.id });
     }
 
     fn mark(&self, ids: &[MessageId], marked: bool) {
         if marked {
-            self.answers.lock().expect("lock").push(Input::Marked(ids.into()));
+            self.answers.lock().push(Input::Marked(ids.into()));
         }
     }
 
     fn answers(&self) -> Vec<Input> {
-        std::mem::take(&mut self.answers.lock().expect("lock"))
+        std::mem::take(&mut self.answers.lock())
     }
 
     fn bury(&self, _message: Box<Message>) {}
@@ -138,7 +139,7 @@ impl Dial for Cable {
         report: Report,
     ) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
         self.dials.fetch_add(1, Ordering::Relaxed);
-        let answer = *self.answer.lock().unwrap();
+        let answer = *self.answer.lock();
         let (peers, early) = (self.peers.clone(), self.early.clone());
         let session = self.session.clone().map(|plan| Box::new(start(plan)));
         Box::pin(async move {
@@ -238,7 +239,7 @@ impl Bench {
     }
 
     pub(super) fn answer(&self, answer: Answer) {
-        *self.answer.lock().unwrap() = answer;
+        *self.answer.lock() = answer;
     }
 
     pub(super) fn dials(&self) -> usize {
@@ -256,7 +257,7 @@ impl Bench {
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
             self.news.borrow_and_update();
-            if let Some(found) = find(&self.recorder.seen.lock().unwrap()) {
+            if let Some(found) = find(&self.recorder.seen.lock()) {
                 return found;
             }
             let news = tokio::time::timeout_at(end, self.news.changed()).await;
@@ -282,7 +283,7 @@ impl Bench {
     /// The phases of a link that has ended, and why it came to each.
     pub(super) async fn phases(&mut self) -> Vec<(Phase, Reason)> {
         self.phase(Phase::Paused).await;
-        let seen = self.recorder.seen.lock().unwrap();
+        let seen = self.recorder.seen.lock();
         let phase = |event: &Event| match event {
             Event::Phase { to, reason, .. } => Some((*to, *reason)),
             _ => None,
@@ -313,16 +314,16 @@ impl Bench {
 
     /// The states that messages have reached, and the messages that have arrived, in their order.
     pub(super) fn told(&self) -> (Vec<Ended>, Vec<Payload>) {
-        let seen = self.recorder.seen.lock().unwrap();
+        let seen = self.recorder.seen.lock();
         (seen.reached.clone(), seen.delivered.clone())
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
-        self.recorder.seen.lock().unwrap().events.clone()
+        self.recorder.seen.lock().events.clone()
     }
 
     pub(super) fn buffered(&self) -> u64 {
-        self.recorder.seen.lock().unwrap().buffered
+        self.recorder.seen.lock().buffered
     }
 
     pub(super) async fn order(&self, order: Order) {
