@@ -13,7 +13,7 @@
 //! client   L1  HTTP as a client: of the daemon's own API, of a collector
 //! ```
 //! **The layer rule:** a room may name rooms of lower layers, and none of its own layer or a higher one.
-//! `tests/architecture.rs` reads the sources and holds the rooms to it. `docs/architecture.md` says more.
+//! `tests/architecture` reads the sources and holds the rooms to it. `docs/architecture.md` says more.
 
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing and ignores the rest"))]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, reason = "a peer's number may be any: see core::clock"))]

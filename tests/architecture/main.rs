@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod surface;
+
 use std::{
     collections::BTreeMap,
     fs,
