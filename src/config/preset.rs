@@ -30,8 +30,8 @@ macro_rules! presets {
 }
 
 /// Each, in order of name.
-pub static ALL: [Preset; 12] = presets! {
-    "actioncable" "discord" "graphql-ws" "home-assistant" "mqtt" "mqtt-anonymous" "nats" "ocpp1.6" "phoenix" "pusher" "signalr" "stomp"
+pub static ALL: [Preset; 15] = presets! {
+    "actioncable" "discord" "graphql-ws" "home-assistant" "json-rpc" "mqtt" "mqtt-anonymous" "nats" "ocpp1.6" "ocpp2.0.1" "phoenix" "pusher" "signalr" "socket.io" "stomp"
 };
 
 impl Preset {

@@ -10,10 +10,12 @@
 mod support;
 
 mod chat;
-mod devices;
+mod plain;
 mod rooms;
 mod servers;
 mod stand;
+mod walk;
+mod wire;
 
 use serde_json::Value;
 use support::daemon::Daemon;

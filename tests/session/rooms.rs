@@ -1,9 +1,7 @@
-//! Presets of channels and brokers against stand-ins: Phoenix, Pusher, STOMP, `SignalR`.
-
-use tokio_tungstenite::tungstenite::Message;
+//! Presets of channels against stand-ins: Phoenix, Pusher, `SignalR`.
 
 use crate::{
-    explained_when_parked, is_down,
+    is_down,
     stand::{Stand, text},
     support::daemon::Daemon,
     with_preset,
@@ -66,46 +64,6 @@ async fn pusher_is_ready_when_it_is_established_and_pings_when_it_is_quiet() {
     stand.last("a pong", |heard| heard.iter().any(|heard| heard == r#"{"data":{},"event":"pusher:pong"}"#)).await;
     let heard = heard_after_a_restart(&mut stand, &daemon).await;
     assert_eq!(heard.first().map(String::as_str), Some("queued"), "{heard:?}");
-}
-
-fn broker(heard: Option<&str>) -> Vec<Message> {
-    match heard {
-        Some(connect) if connect.starts_with("CONNECT\n") && connect.contains("\npasscode:right\n") => {
-            vec![text("CONNECTED\nversion:1.2\nserver:stand/1\nheart-beat:0,10000\n\n\0")]
-        }
-        Some(connect) if connect.starts_with("CONNECT\n") => {
-            vec![text("ERROR\nmessage:Bad CONNECT\ncontent-type:text/plain\n\nAccess refused for user 'keeper'\n\0")]
-        }
-        Some("queued") | None => Vec::new(),
-        Some(other) => vec![text("\n"), text(&format!("MESSAGE\n\n{other}\0"))],
-    }
-}
-
-fn stomp(port: u16, password: &str) -> String {
-    let values = format!("session.values = {{ user = \"keeper\", pass = \"{password}\" }}");
-    with_preset("stomp", &format!("ws://127.0.0.1:{port}/ws"), &values)
-}
-
-#[tokio::test]
-async fn stomp_logs_in_before_anything_else_after_a_restart_too() {
-    let mut stand = Stand::start("v12.stomp", broker).await;
-    let daemon = Daemon::start(&stomp(stand.port, "right")).await;
-    daemon.api.ready_after("e/0", 0).await;
-    assert_eq!(answer(&daemon, "hello").await, "MESSAGE\n\nhello\0", "CONNECTED and heart-beats are hidden");
-    let heard = heard_after_a_restart(&mut stand, &daemon).await;
-    let connect = "CONNECT\naccept-version:1.2\nhost:/\nlogin:keeper\npasscode:right\nheart-beat:10000,0\n\n\0";
-    assert_eq!(heard, [connect, "queued"]);
-}
-
-#[tokio::test]
-async fn stomp_refuses_a_wrong_password_in_its_own_words() {
-    let stand = Stand::start("v12.stomp", broker).await;
-    let mut daemon = Daemon::made(&stomp(stand.port, "s3cret-wrong"));
-    daemon.launch();
-    daemon.alive().await;
-    let explained = explained_when_parked(&daemon).await;
-    assert!(explained.contains("Access refused for user"), "{explained}");
-    assert!(!explained.contains("s3cret-wrong") && !daemon.log().contains("s3cret-wrong"), "{explained}");
 }
 
 #[tokio::test]

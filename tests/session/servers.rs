@@ -1,12 +1,20 @@
-//! Presets against nats-server, mosquitto and the server of `graphql-ws`.
+//! Presets against servers that others wrote.
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+};
 
 use crate::{
-    explained_when_parked, is_down,
+    explained_when_parked,
     support::{
         daemon::Daemon,
-        peer::{Peer, Recipe},
+        peer::{Peer, Recipe, Script},
         until,
     },
+    walk::{Case, walk},
     with_preset,
 };
 
@@ -18,8 +26,14 @@ fn mosquitto() -> Recipe {
     Recipe::GuardedMosquitto { user: "keeper".into(), password: "pass 1".into() }
 }
 
-fn values(password: &str) -> String {
+const GRAPHQL: Recipe = Recipe::Script(Script { file: "graphql.js", needs: "graphql-ws", words: &[] });
+
+fn user(password: &str) -> String {
     format!("session.values = {{ user = \"keeper\", pass = \"{password}\" }}")
+}
+
+fn token(password: &str) -> String {
+    format!("session.values.token = \"{password}\"")
 }
 
 /// Waits until the server has told this, and gives all that it told.
@@ -31,35 +45,32 @@ async fn told(peer: &Peer, what: &str) -> String {
     .await
 }
 
-/// That `first` is told before `then`, and both are.
-fn assert_order(log: &str, first: &str, then: &str) {
-    let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("{what:?} is not told in:\n{log}"));
-    assert!(at(first) < at(then), "{then:?} before {first:?}:\n{log}");
-}
-
-/// Kills the server, sends while it is away, and starts it again: what it tells from then on.
-async fn restarted(peer: &mut Peer, daemon: &Daemon, queued: &[u8], what: &str) -> String {
-    let before = daemon.api.link("e/0").await["generation"].as_u64().unwrap();
-    peer.kill();
-    daemon.api.link_until("e/0", "down", is_down).await;
-    daemon.api.send_binary("e", queued.to_vec()).await.expect(202);
-    peer.restart().await;
-    daemon.api.ready_after("e/0", before).await;
-    told(peer, what).await
+#[tokio::test]
+async fn nats_is_logged_into_and_subscribed_to_first_on_every_connection() {
+    walk(Case {
+        preset: "nats",
+        recipe: nats(),
+        url: |port, _| format!("ws://127.0.0.1:{port}"),
+        keys: user,
+        password: "pass 1",
+        refusal: "Authorization Violation",
+        open: "",
+        replay: ("{ send = { text = \"SUB news 1\\r\\n\", opcode = \"binary\" } },", "<<- [SUB news"),
+        login: "<<- [CONNECT {",
+        message: |mark| (format!("PUB news 5\r\n{mark}\r\n"), true),
+        heard: |mark| format!("<<- MSG_PAYLOAD: [\"{mark}\"]"),
+        answer: str::to_owned,
+        one_at_a_time: false,
+        watch: None,
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn nats_logs_in_before_anything_else_after_a_restart_too() {
-    let Some(mut nats) = Peer::start(nats()).await else { return };
-    let daemon = Daemon::start(&with_preset("nats", &format!("ws://127.0.0.1:{}", nats.port), &values("pass 1"))).await;
+async fn nats_is_answered_when_it_pings() {
+    let Some(nats) = Peer::start(nats()).await else { return };
+    let daemon = Daemon::start(&with_preset("nats", &format!("ws://127.0.0.1:{}", nats.port), &user("pass 1"))).await;
     daemon.api.ready_after("e/0", 0).await;
-    let mut events = daemon.api.events("e", "from=latest&types=message").await;
-    daemon.api.send_binary("e", b"SUB news 1\r\nPUB news 5\r\nhello\r\n".to_vec()).await.expect(202);
-    let (data, _) = events.next_of("message").await.payload();
-    assert_eq!(String::from_utf8_lossy(&data), "MSG news 1 5\r\nhello\r\n");
-
-    let log = restarted(&mut nats, &daemon, b"PUB queued 5\r\nhello\r\n", "<<- [PUB queued").await;
-    assert_order(&log, "<<- [CONNECT {", "<<- [PUB queued");
     // It pings twice a second, and would have ended a connection that does not answer.
     until("two answers", || async {
         let answers = nats.log().matches("<<- [PONG]").count();
@@ -69,45 +80,35 @@ async fn nats_logs_in_before_anything_else_after_a_restart_too() {
 }
 
 #[tokio::test]
-async fn nats_refuses_a_wrong_password_in_its_own_words() {
-    let Some(nats) = Peer::start(nats()).await else { return };
-    let daemon = Daemon::made(&with_preset("nats", &format!("ws://127.0.0.1:{}", nats.port), &values("s3cret-wrong")));
-    let mut daemon = daemon;
-    daemon.launch();
-    daemon.alive().await;
-    let explained = explained_when_parked(&daemon).await;
-    assert!(explained.contains("Authorization Violation"), "{explained}");
-    assert!(!explained.contains("s3cret-wrong") && !daemon.log().contains("s3cret-wrong"), "{explained}");
+async fn mosquitto_is_logged_into_and_subscribed_to_first_on_every_connection() {
+    walk(Case {
+        preset: "mqtt",
+        recipe: mosquitto(),
+        url: |port, _| format!("ws://127.0.0.1:{port}/mqtt"),
+        keys: user,
+        password: "pass 1",
+        refusal: "unauthorized",
+        open: "",
+        replay: ("{ send = { hex = \"82 08 0001 0003 6d2f23 00\" } },", "Received SUBSCRIBE"),
+        login: "New client connected",
+        message: |mark| (format!("\x32\x0c\0\x07m/{mark}\0\x01!"), true),
+        // That it is passed on is told with `q0`.
+        heard: |mark| format!("q1, r0, m1, 'm/{mark}'"),
+        answer: |mark| format!("m/{mark}!"),
+        one_at_a_time: false,
+        watch: None,
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn mosquitto_is_logged_into_before_anything_else_after_a_restart_too() {
-    let Some(mut mosquitto) = Peer::start(mosquitto()).await else { return };
-    let url = format!("ws://127.0.0.1:{}/mqtt", mosquitto.port);
-    let daemon = Daemon::start(&with_preset("mqtt", &url, &values("pass 1"))).await;
-    daemon.api.ready_after("e/0", 0).await;
-    let mut events = daemon.api.events("e", "from=latest&types=message").await;
-    daemon.api.send_binary("e", b"\x82\x0a\x00\x01\x00\x05ticks\x00".to_vec()).await.expect(202);
-    assert_eq!(events.next_of("message").await.payload().0, b"\x90\x03\x00\x01\x00", "SUBACK");
-    let publish = b"\x30\x09\x00\x05ticks\xff\x00";
-    daemon.api.send_binary("e", publish.to_vec()).await.expect(202);
-    assert_eq!(events.next_of("message").await.payload().0, publish);
-
-    let log = restarted(&mut mosquitto, &daemon, publish, "Received PUBLISH").await;
-    assert_order(&log, "New client connected", "Received PUBLISH");
-    daemon.api.post("/v1/links/e/0/pause", &[], "").await.expect(200);
-    told(&mosquitto, "Received DISCONNECT").await;
-}
-
-#[tokio::test]
-async fn mosquitto_refuses_a_wrong_password() {
+async fn mosquitto_is_taken_leave_of() {
     let Some(mosquitto) = Peer::start(mosquitto()).await else { return };
     let url = format!("ws://127.0.0.1:{}/mqtt", mosquitto.port);
-    let mut daemon = Daemon::made(&with_preset("mqtt", &url, &values("wrong")));
-    daemon.launch();
-    daemon.alive().await;
-    let explained = explained_when_parked(&daemon).await;
-    assert!(explained.contains("unauthorized"), "{explained}");
+    let daemon = Daemon::start(&with_preset("mqtt", &url, &user("pass 1"))).await;
+    daemon.api.ready_after("e/0", 0).await;
+    daemon.api.post("/v1/links/e/0/pause", &[], "").await.expect(200);
+    told(&mosquitto, "Received DISCONNECT").await;
 }
 
 #[tokio::test]
@@ -118,46 +119,213 @@ async fn mosquitto_without_users_takes_the_preset_without_them() {
     daemon.api.ready_after("e/0", 0).await;
 }
 
-#[tokio::test]
-async fn graphql_ws_is_opened_before_anything_else_after_a_restart_too() {
-    let Some(mut server) = Peer::start(Recipe::GraphqlWs).await else { return };
-    let daemon = Daemon::start(&with_preset("graphql-ws", &format!("ws://127.0.0.1:{}", server.port), "")).await;
-    daemon.api.ready_after("e/0", 0).await;
-    let mut events = daemon.api.events("e", "from=latest&types=message").await;
-    let subscribe = r#"{"id":"1","type":"subscribe","payload":{"query":"subscription { ticks }"}}"#;
-    daemon.api.send_text("e", subscribe).await.expect(202);
-    let (data, _) = events.next_of("message").await.payload();
-    let data: serde_json::Value = serde_json::from_slice(&data).unwrap();
-    assert_eq!((&data["type"], &data["payload"]["data"]["ticks"]), (&"next".into(), &"tick".into()), "{data}");
-    told(&server, r#"heard {"type":"pong"}"#).await;
+const GUARDED_GRAPH: &str = "\
+{ send = { json = { type = \"connection_init\", payload = { token = \"${value:token}\" } } } },
+{ expect = { json = { \"/type\" = \"connection_ack\" } }, hide = true },";
 
-    let before = daemon.api.link("e/0").await["generation"].as_u64().unwrap();
-    server.kill();
-    daemon.api.link_until("e/0", "down", is_down).await;
-    daemon.api.send_text("e", subscribe).await.expect(202);
-    server.restart().await;
-    daemon.api.ready_after("e/0", before).await;
-    let log = told(&server, "\"subscribe\"").await;
-    assert_order(&log, "connection_init", "\"subscribe\"");
+#[tokio::test]
+async fn graphql_ws_is_opened_and_subscribed_to_first_on_every_connection() {
+    walk(Case {
+        preset: "graphql-ws",
+        recipe: GRAPHQL,
+        url: |port, _| format!("ws://127.0.0.1:{port}/guarded"),
+        keys: token,
+        password: "right",
+        refusal: "4403",
+        open: GUARDED_GRAPH,
+        replay: (
+            "{ send = { json = { id = \"ticks\", type = \"subscribe\", payload = { query = \"subscription { ticks }\" } } } },",
+            "subscription { ticks }",
+        ),
+        login: "connection_init",
+        message: |mark| (format!(r#"{{"id":"{mark}","type":"subscribe","payload":{{"query":"{{ hello }}"}}}}"#), false),
+        heard: |mark| format!(r#"heard {{"id":"{mark}""#),
+        answer: |mark| format!(r#""id":"{mark}","type":"next""#),
+        one_at_a_time: false,
+        watch: None,
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn graphql_ws_takes_a_payload_where_open_is_written_anew_and_parks_a_wrong_one() {
-    let Some(server) = Peer::start(Recipe::GraphqlWs).await else { return };
-    let open = |token: &str| {
-        format!(
-            "session.values.token = \"{token}\"\nsession.open = [\n\
-             {{ send = {{ json = {{ type = \"connection_init\", payload = {{ token = \"${{value:token}}\" }} }} }} }},\n\
-             {{ expect = {{ json = {{ \"/type\" = \"connection_ack\" }} }}, hide = true }},\n]"
-        )
-    };
-    let url = format!("ws://127.0.0.1:{}/guarded", server.port);
-    let daemon = Daemon::start(&with_preset("graphql-ws", &url, &open("right"))).await;
+async fn graphql_ws_is_opened_as_the_preset_says_and_answered_when_it_pings() {
+    let Some(server) = Peer::start(GRAPHQL).await else { return };
+    let daemon = Daemon::start(&with_preset("graphql-ws", &format!("ws://127.0.0.1:{}", server.port), "")).await;
     daemon.api.ready_after("e/0", 0).await;
-    daemon.configure(&with_preset("graphql-ws", &url, &open("wrong")));
+    told(&server, r#"heard {"type":"pong"}"#).await;
+}
+
+#[tokio::test]
+async fn a_password_that_a_reload_brings_and_the_server_refuses_parks_the_link_at_the_next_connection() {
+    let Some(server) = Peer::start(GRAPHQL).await else { return };
+    let url = format!("ws://127.0.0.1:{}/guarded", server.port);
+    let with = |password: &str| {
+        with_preset("graphql-ws", &url, &format!("{}\nsession.open = [\n{GUARDED_GRAPH}\n]", token(password)))
+    };
+    let daemon = Daemon::start(&with("right")).await;
+    daemon.api.ready_after("e/0", 0).await;
+    daemon.configure(&with("wrong"));
     daemon.api.post("/v1/reload", &[], "").await.expect(200);
     // The old connection is in use until a new one is ready, and none becomes so.
     daemon.api.post("/v1/links/e/0/reconnect", &[], "").await;
     let explained = explained_when_parked(&daemon).await;
     assert!(explained.contains("4403"), "{explained}");
+}
+
+/// A subscriber of its own, whose queue outlives it and the broker: what the broker passes on, as lines of the record.
+fn watch_stomp(port: u16, record: std::path::PathBuf) {
+    tokio::spawn(async move {
+        loop {
+            let _ended = watch_once(port, &record).await;
+            // It comes back when the broker does.
+            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+        }
+    });
+}
+
+async fn watch_once(port: u16, record: &std::path::Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut request = format!("ws://127.0.0.1:{port}/ws").into_client_request()?;
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("v12.stomp"));
+    let mut socket = client_async(request, TcpStream::connect(("127.0.0.1", port)).await?).await?.0;
+    socket.send(Message::text("CONNECT\naccept-version:1.2\nhost:/\nlogin:watcher\npasscode:watcher\n\n\0")).await?;
+    let queue = "id:watcher\ndurable:true\nauto-delete:false\nack:client-individual";
+    socket.send(Message::text(format!("SUBSCRIBE\ndestination:/topic/news\n{queue}\n\n\0"))).await?;
+    while let Some(message) = socket.next().await {
+        let text = message?.into_text()?;
+        let Some((head, body)) = text.split_once("\n\n") else { continue };
+        let Some(id) = head.lines().find_map(|line| line.strip_prefix("ack:")) else { continue };
+        let mut file = std::fs::OpenOptions::new().append(true).open(record)?;
+        std::io::Write::write_all(
+            &mut file,
+            format!("passed on {}\n", body.trim_end_matches(['\0', '\n'])).as_bytes(),
+        )?;
+        socket.send(Message::text(format!("ACK\nid:{id}\n\n\0"))).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rabbitmq_is_logged_into_and_subscribed_to_first_on_every_connection() {
+    walk(Case {
+        preset: "stomp",
+        recipe: Recipe::Script(Script { file: "rabbitmq.sh", needs: "rabbitmq-server", words: &[] }),
+        url: |port, _| format!("ws://127.0.0.1:{port}/ws"),
+        keys: user,
+        password: "pass 1",
+        refusal: "Access refused for user 'keeper'",
+        open: "",
+        replay: ("{ send = \"SUBSCRIBE\\ndestination:/topic/news\\nid:1\\n\\n\\u0000\" },", ""),
+        login: "User 'keeper' authenticated successfully",
+        message: |mark| (format!("SEND\ndestination:/topic/news\npersistent:true\n\n{mark}\0"), false),
+        heard: |mark| format!("passed on {mark}\n"),
+        answer: |mark| format!("\n\n{mark}\0"),
+        one_at_a_time: false,
+        watch: Some(watch_stomp),
+    })
+    .await;
+}
+
+const fn central_system(version: &'static [&'static str]) -> Recipe {
+    Recipe::Script(Script { file: "csms.py", needs: "ocpp", words: version })
+}
+
+fn charge_point(version: &'static [&'static str], preset: &'static str) -> Case {
+    Case {
+        preset,
+        recipe: central_system(version),
+        url: |port, password| format!("ws://CP-1:{password}@127.0.0.1:{port}/CP-1"),
+        keys: |_| "session.values = { vendor = \"Example\", model = \"One\" }".to_owned(),
+        password: "right",
+        refusal: "401 Unauthorized",
+        open: "",
+        replay: ("", ""),
+        login: "\"BootNotification\"",
+        message: |mark| (format!(r#"[2,"{mark}","DataTransfer",{{"vendorId":"{mark}"}}]"#), false),
+        heard: |mark| format!(r#"heard [2,"{mark}""#),
+        answer: |mark| format!(r#"[3,"{mark}""#),
+        one_at_a_time: true,
+        watch: None,
+    }
+}
+
+#[tokio::test]
+async fn a_central_system_of_ocpp_1_6_hears_of_a_boot_first_on_every_connection() {
+    walk(charge_point(&["v16"], "ocpp1.6")).await;
+}
+
+#[tokio::test]
+async fn a_central_system_of_ocpp_2_0_1_hears_of_a_boot_first_on_every_connection() {
+    walk(charge_point(&["v201"], "ocpp2.0.1")).await;
+}
+
+#[tokio::test]
+async fn a_central_system_hears_heartbeats_as_often_as_it_says_and_consumers_see_no_answer_to_them() {
+    let Some(server) = Peer::start(central_system(&["v16"])).await else { return };
+    let url = format!("ws://CP-1:right@127.0.0.1:{}/CP-1", server.port);
+    let values = "session.values = { vendor = \"Example\", model = \"One\" }";
+    let daemon = Daemon::start(&with_preset("ocpp1.6", &url, values)).await;
+    told(&server, "\"Heartbeat\"").await;
+    daemon.api.send_text("e", r#"[2,"mine","DataTransfer",{"vendorId":"mine"}]"#).await.expect(202);
+    let mut events = daemon.api.events("e", "from=oldest&types=message").await;
+    let (answer, _) = events.next_of("message").await.payload();
+    assert!(String::from_utf8_lossy(&answer).contains("mine"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_central_system_that_takes_no_such_model_is_asked_again_slowly() {
+    let Some(server) = Peer::start(central_system(&["v201"])).await else { return };
+    let url = format!("ws://CP-1:right@127.0.0.1:{}/CP-1", server.port);
+    let mut daemon =
+        Daemon::made(&with_preset("ocpp2.0.1", &url, "session.values = { vendor = \"Example\", model = \"Two\" }"));
+    daemon.launch();
+    daemon.alive().await;
+    let link = daemon.api.link_until("e/0", "slow", |link| link["phaseReason"] == "slow").await;
+    assert!(link["lastClose"]["detail"].to_string().contains("Rejected"), "{link}");
+}
+
+#[tokio::test]
+async fn socket_io_is_joined_and_subscribed_to_first_on_every_connection() {
+    walk(Case {
+        preset: "socket.io",
+        recipe: Recipe::Script(Script { file: "socketio.js", needs: "socket.io", words: &[] }),
+        url: |port, _| format!("ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"),
+        keys: |password| format!("session.values.auth = '{{\"token\":\"{password}\"}}'"),
+        password: "right",
+        refusal: "this token is not known",
+        open: "",
+        replay: ("{ send = '42[\"subscribe\",\"news\"]' },", "heard message 2[\"subscribe\""),
+        login: "heard message 0{\"token\"",
+        message: |mark| (format!("42[\"echo\",\"{mark}\"]"), false),
+        heard: |mark| format!("heard message 2[\"echo\",\"{mark}\"]"),
+        answer: |mark| format!("42[\"echo\",\"{mark}\"]"),
+        one_at_a_time: false,
+        watch: None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn json_rpc_is_logged_into_and_subscribed_to_first_on_every_connection() {
+    walk(Case {
+        preset: "json-rpc",
+        recipe: Recipe::Script(Script { file: "rpc.js", needs: "rpc-websockets", words: &[] }),
+        url: |port, _| format!("ws://127.0.0.1:{port}"),
+        keys: |password| {
+            format!("session.values = {{ method = \"rpc.login\", params = '{{\"token\":\"{password}\"}}' }}")
+        },
+        password: "right",
+        refusal: "unauthorized",
+        open: "",
+        replay: (
+            "{ send = { json = { jsonrpc = \"2.0\", id = \"news\", method = \"rpc.on\", params = [\"news\"] } } },",
+            "\"rpc.on\"",
+        ),
+        login: "\"rpc.login\"",
+        message: |mark| (format!(r#"{{"jsonrpc":"2.0","id":"{mark}","method":"echo","params":["{mark}"]}}"#), false),
+        heard: |mark| format!(r#""id":"{mark}""#),
+        answer: |mark| format!(r#""result":"{mark}""#),
+        one_at_a_time: false,
+        watch: None,
+    })
+    .await;
 }

@@ -20,8 +20,17 @@ use tokio::time::Instant;
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Asks until the answer is `Ok`; after `PATIENCE` panics with the last `Err`.
-pub async fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, ask: impl FnMut() -> F) -> T {
+    until_within(PATIENCE, what, ask).await
+}
+
+/// The same with another patience, for what is slow on a busy machine.
+pub async fn until_within<T, E: Debug, F: Future<Output = Result<T, E>>>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         match ask().await {
             Ok(answer) => return answer,

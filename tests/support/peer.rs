@@ -15,7 +15,7 @@ use nix::{
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{free_port, until};
+use super::{PATIENCE, free_port, until, until_within};
 
 /// A server under the test's control.
 pub struct Peer {
@@ -49,8 +49,8 @@ pub enum Recipe {
         /// The password.
         password: String,
     },
-    /// The server of the npm package `graphql-ws`.
-    GraphqlWs,
+    /// A script beside the tests, which starts a server of a package.
+    Script(Script),
     /// nginx with TLS in front of a port; certificate and key are PEM.
     Nginx {
         /// Where it proxies to.
@@ -75,6 +75,51 @@ pub enum Recipe {
     },
 }
 
+/// A script in `tests/real/peers`. How its name ends says what runs it; it is given a port, a folder where it is one of the shell, and words.
+#[derive(Clone, Copy)]
+pub struct Script {
+    /// Its name.
+    pub file: &'static str,
+    /// The package that it needs, or for one of the shell the program.
+    pub needs: &'static str,
+    /// What it is given behind the port.
+    pub words: &'static [&'static str],
+}
+
+impl Script {
+    fn program(&self) -> Option<PathBuf> {
+        let base = program_base();
+        match self.ending() {
+            "js" => installed("node").filter(|_| base.join("node/node_modules").join(self.needs).exists()),
+            "py" => {
+                let has = |folder: fs::DirEntry| folder.path().join("site-packages").join(self.needs).exists();
+                let mut libraries = fs::read_dir(base.join("python/lib")).ok()?;
+                libraries.any(|folder| folder.is_ok_and(has)).then(|| base.join("python/bin/python"))
+            }
+            _ => installed(self.needs).and(installed("bash")),
+        }
+    }
+
+    fn ending(&self) -> &str {
+        Path::new(self.file).extension().and_then(|ending| ending.to_str()).unwrap_or_default()
+    }
+
+    fn command(&self, program: &Path, port: u16, folder: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(folder).env("NODE_PATH", program_base().join("node/node_modules"));
+        command.arg(peers().join(self.file)).arg(port.to_string());
+        if self.ending() == "sh" {
+            command.arg(folder);
+        }
+        command.args(self.words);
+        command
+    }
+}
+
+fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/peers")
+}
+
 impl fmt::Debug for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -82,7 +127,7 @@ impl fmt::Debug for Recipe {
             Self::Node => "node with ws",
             Self::Mosquitto | Self::GuardedMosquitto { .. } => "mosquitto",
             Self::Nats { .. } => "nats-server",
-            Self::GraphqlWs => "node with graphql-ws",
+            Self::Script(script) => script.needs,
             Self::Nginx { .. } | Self::Front { .. } => "nginx",
         })
     }
@@ -96,15 +141,15 @@ impl Recipe {
             Self::Node => installed("node").filter(|_| base.join("node/node_modules/ws").exists()),
             Self::Mosquitto | Self::GuardedMosquitto { .. } => installed("mosquitto"),
             Self::Nats { .. } => Some(base.join("python/bin/nats-server")).filter(|path| path.exists()),
-            Self::GraphqlWs => installed("node").filter(|_| base.join("node/node_modules/graphql-ws").exists()),
+            Self::Script(script) => script.program(),
             Self::Nginx { .. } | Self::Front { .. } => installed("nginx"),
         }
     }
 
     fn command(&self, program: &Path, port: u16, folder: &Path) -> Command {
-        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/peers");
-        let mut command = Command::new(program);
+        let (peers, mut command) = (peers(), Command::new(program));
         match self {
+            Self::Script(script) => return script.command(program, port, folder),
             Self::Python => command.arg(peers.join("peer.py")).arg(port.to_string()),
             Self::Node => {
                 let modules = program_base().join("node/node_modules");
@@ -125,10 +170,6 @@ impl Recipe {
                 command.arg("-c").arg(guarded_mosquitto(port, folder, user, password))
             }
             Self::Nats { user, password } => command.arg("-c").arg(nats(port, folder, user, password)),
-            Self::GraphqlWs => {
-                let modules = program_base().join("node/node_modules");
-                command.env("NODE_PATH", modules).arg(peers.join("graphql.js")).arg(port.to_string())
-            }
             Self::Nginx { upstream, cert, key, clients } => {
                 fs::write(folder.join("cert.pem"), cert).unwrap();
                 fs::write(folder.join("key.pem"), key).unwrap();
@@ -170,7 +211,10 @@ impl Peer {
     pub async fn restart(&mut self) {
         self.kill();
         let program = self.recipe.program().expect("it was there before");
-        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        let log = self.folder.path().join("log");
+        fs::write(&log, "").unwrap();
+        // What it tells goes to the end, also where a test has noted something.
+        let log = fs::OpenOptions::new().append(true).open(log).unwrap();
         let child = self
             .recipe
             .command(&program, self.port, self.folder.path())
@@ -181,7 +225,8 @@ impl Peer {
             .unwrap();
         self.child = Some(child);
         let port = self.port;
-        until("the peer to listen", || TcpStream::connect(("127.0.0.1", port))).await;
+        // Erlang's take seconds, and more beside other tests.
+        until_within(4 * PATIENCE, "the peer to listen", || TcpStream::connect(("127.0.0.1", port))).await;
         assert_on_loopback(port);
     }
 
@@ -208,6 +253,11 @@ impl Peer {
     /// What it has told since it was started.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Where that is written down.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     /// SIGSTOP, SIGCONT: a peer that is there and does nothing.
