@@ -17,6 +17,7 @@ use super::{
     message::Kind,
     outbox::Sent,
     phase::{Phase, Reason},
+    session::Opening,
 };
 
 /// Names a link: `NAME/INDEX`.
@@ -230,10 +231,15 @@ pub enum Event {
     SessionReady {
         /// The connection.
         generation: u64,
-        /// How long that took.
-        took: Duration,
-        /// Steps that ran.
-        steps: u32,
+        /// What it did until then.
+        opening: Box<Opening>,
+    },
+    /// A connection has ended whose session had not been ready.
+    SessionFailed {
+        /// The connection.
+        generation: u64,
+        /// What it did until then.
+        opening: Box<Opening>,
     },
     /// What a timer of the session waited for has come, or has not come in time.
     Keepalive {

@@ -16,6 +16,7 @@ use wskeeper_core::{
     phase::{Phase, Reason},
     receipt::{EndReason, State},
     run::Run,
+    session::Opening,
 };
 use wskeeper_link::observer::LinkObserver;
 
@@ -64,11 +65,13 @@ impl LinkObserver for LinkMetrics {
                 self.connection_age.observe(age.as_secs_f64());
                 log_closed(link, *generation, closed, millis(*age));
             }
-            Event::SessionReady { generation, took, steps } => {
-                self.session().steps_ok.inc_by((*steps).into());
+            Event::SessionReady { generation, opening } => {
+                let (took, steps) = (opening.took, opening.ran() as u64);
+                self.session().steps_ok.inc_by(steps);
                 self.session().duration.observe(took.as_secs_f64());
-                info!(%link, generation, took_ms = millis(*took), steps, "session ready");
+                info!(%link, generation, took_ms = millis(took), steps, "session ready");
             }
+            Event::SessionFailed { generation, opening } => log_unready(link, *generation, opening),
             Event::Keepalive { answered: true } => {
                 self.session().keepalives_answered.inc();
                 debug!(%link, "keepalive answered");
@@ -204,6 +207,13 @@ fn log_opened(link: &LinkId, generation: u64, established: &Established) {
     let (address, took_ms) = (address.map(tracing::field::display), millis(Timings::from(*timings).total));
     let (protocol, extensions) = (&*visible(protocol), &*visible(extensions));
     info!(%link, generation, %url, address, protocol, extensions, took_ms, "connection opened");
+}
+
+/// The connection's end says why.
+fn log_unready(link: &LinkId, generation: u64, opening: &Opening) {
+    let last = opening.steps.last().map(|step| tracing::field::display(step.place));
+    let (took_ms, steps) = (millis(opening.took), opening.ran() as u64);
+    debug!(%link, generation, took_ms, steps, last, "session was not ready");
 }
 
 fn log_closed(link: &LinkId, generation: u64, closed: &Closed, age_ms: u64) {

@@ -124,6 +124,47 @@ async fn a_connection_is_a_trace_with_its_attempt_and_steps_and_a_shutdown_loses
 }
 
 #[tokio::test]
+async fn what_a_session_does_from_open_to_ready_is_a_span_with_an_event_for_each_step() {
+    let (port, got) = collector().await;
+    let peer = raw::honest().await;
+    let session = "[endpoints.e.session]\nvalues.token = \"${file:{folder}/key}\"\nopen = [\n\
+        { send = { json = { token = \"${value:token}\" } } },\n\
+        { expect = { has = [\"/token\"], extract = { heard = \"/token\" } } },\n]\n";
+    let mut daemon = Daemon::made(&format!("{}{}", traced(port), one(peer, session)));
+    std::fs::write(daemon.folder().join("key"), "hush-hush").unwrap();
+    daemon.launch();
+    daemon.ready().await;
+    daemon.api.ready_after("e/0", 0).await;
+    let opening = span_until(&got, "the session", |span| span.name == "websocket.session").await;
+    let step = |at: usize| {
+        let pairs = opening.events[at].attributes.iter();
+        pairs.map(|pair| format!("{}={:?}", pair.key, pair.value)).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!((opening.events.len(), attributes(&opening)["wskeeper.session.steps"].as_str()), (2, "2"));
+    assert!(step(0).contains("send") && step(1).contains("open[1]") && step(1).contains("done"), "{opening:?}");
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(daemon.end().await.success());
+    let whole = span_until(&got, "the connection", |span| span.name == "websocket.connection").await;
+    assert_eq!((&opening.parent_span_id, &opening.trace_id), (&whole.span_id, &whole.trace_id));
+    assert!(!format!("{:?}", spans(&got)).contains("hush"));
+}
+
+#[tokio::test]
+async fn a_session_that_is_refused_is_an_error_and_its_label_stands_with_the_connection() {
+    let (port, got) = collector().await;
+    let peer = raw::honest().await;
+    let session = "[endpoints.e.session]\nopen = [{ send = \"hello\" }, { expect = { text = \"hello\", fail = \"unwanted\" } }]\n";
+    let mut daemon = Daemon::made(&format!("{}{}", traced(port), one(peer, session)));
+    std::fs::write(daemon.folder().join("key"), "k").unwrap();
+    daemon.launch();
+    let opening = span_until(&got, "the session", |span| span.name == "websocket.session").await;
+    assert_eq!(opening.status.as_ref().unwrap().code, 2);
+    assert!(format!("{:?}", opening.events[1]).contains("failed"), "{opening:?}");
+    let whole = span_until(&got, "the connection", |span| span.name == "websocket.connection").await;
+    assert_eq!(attributes(&whole)["wskeeper.session.label"], "unwanted");
+}
+
+#[tokio::test]
 async fn a_refused_attempt_is_an_error_with_its_status() {
     let (port, got) = collector().await;
     let peer = Raw::listen().await;

@@ -7,7 +7,7 @@ const WORDS = {
   dial: 'dials', dial_failed: 'attempt failed', open: 'opened', close: 'closed',
   rotating: 'dials beside', rotate_failed: 'no new connection', rotated: 'rotated',
   pong_refused: 'pong proved nothing', heartbeat_timeout: 'heartbeat timed out',
-  session_ready: 'session ready', keepalive_missed: 'keepalive missed', chaos: 'broken on purpose', panic: 'task failed',
+  session_ready: 'session ready', session_unready: 'session not ready', keepalive_missed: 'keepalive missed', chaos: 'broken on purpose', panic: 'task failed',
 };
 const STEPS = { dnsMs: 'DNS', tcpMs: 'TCP', tlsMs: 'TLS', upgradeMs: 'upgrade' };
 

@@ -202,7 +202,10 @@ impl Connection {
             ConnectionInput::Violation { code, cause, detail } => {
                 return self.on_violation(now, (code, cause, detail), shared, out);
             }
-            ConnectionInput::Ended { begun, detail } => return self.on_ended(now, begun, detail, shared),
+            ConnectionInput::Ended { begun, detail } => {
+                self.tell_unready(now, out);
+                return self.on_ended(now, begun, detail, shared);
+            }
         }
         None
     }

@@ -101,11 +101,11 @@ pub(super) struct Candidates<'a> {
 }
 
 impl<'a> Iterator for Candidates<'a> {
-    type Item = &'a Rule;
+    type Item = (usize, &'a Rule);
 
-    fn next(&mut self) -> Option<&'a Rule> {
+    fn next(&mut self) -> Option<(usize, &'a Rule)> {
         if let Some(place) = self.all.next() {
-            return self.list.get(place);
+            return Some((place, self.list.get(place)?));
         }
         let from = match (self.found, self.rest) {
             ([], []) => return None,
@@ -115,6 +115,6 @@ impl<'a> Iterator for Candidates<'a> {
         };
         let (first, rest) = from.split_first()?;
         *from = rest;
-        self.list.get(*first)
+        Some((*first, self.list.get(*first)?))
     }
 }

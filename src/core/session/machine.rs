@@ -9,6 +9,7 @@
 mod keeping;
 mod leaving;
 mod run;
+mod seen;
 mod words;
 
 use std::{
@@ -24,10 +25,11 @@ use self::{
     run::{Pause, Run},
 };
 use super::{
-    Do, Kept, Plan, Rule, Send, Start, Then, Var, When,
+    Do, Kept, Place, Plan, Rule, Send, Start, StepResult, Then, Var, When,
     json::Value,
     matcher::{Matcher, Message},
     render::Scene,
+    trace::Trace,
     variables::Variables,
 };
 use crate::{chance::Chance, clock::Clock, close::Cause, message::Payload};
@@ -129,6 +131,10 @@ pub struct Session {
     verdicts: VecDeque<Verdict>,
     /// Since when a verdict waits.
     due: Option<Instant>,
+    /// What it has done.
+    trace: Trace,
+    began: Instant,
+    was_ready: bool,
 }
 
 #[derive(Debug)]
@@ -166,6 +172,9 @@ impl Session {
             queued: 0,
             verdicts: VecDeque::new(),
             due: None,
+            trace: Trace::default(),
+            began: outside.now,
+            was_ready: false,
         };
         let begun = session.recall(kept).and_then(|()| session.advance_open(outside));
         session.settle(outside.now, begun);
@@ -205,10 +214,13 @@ impl Session {
         }
         self.look_for_open(plan, message, hide, outside)?;
         self.look_for_timers(plan, message, hide, outside)?;
-        let is_met = |rule: &&Rule| self.is_met(&rule.matcher, message, outside.now);
-        if let Some(rule) = plan.on.candidates(message).find(is_met) {
+        let is_met = |(_, rule): &(usize, &Rule)| self.is_met(&rule.matcher, message, outside.now);
+        if let Some((place, rule)) = plan.on.candidates(message).find(is_met) {
             *hide |= rule.act.hide;
-            self.apply(&rule.matcher, &rule.act, message, outside)?;
+            let step = self.stand_aside(Place::On(place), "match", outside.now);
+            let acted = self.apply(&rule.matcher, &rule.act, message, outside);
+            self.trace.stand_in(step);
+            acted?;
             self.conclude(&rule.act.then, message, outside)?;
         }
         Ok(())
@@ -223,9 +235,10 @@ impl Session {
         outside: &mut Outside<'_>,
     ) -> Step {
         let Stage::Opening(opening) = &self.stage else { return Ok(()) };
-        let Some(rule) = self.matching(opening.run.alternatives(&plan.open), message, outside.now) else {
+        let Some((place, rule)) = self.matching(opening.run.alternatives(&plan.open), message, outside.now) else {
             return Ok(());
         };
+        self.trace.matched(place);
         *hide |= rule.act.hide;
         if !matches!(rule.act.then, Then::Fail(_)) {
             self.apply(&rule.matcher, &rule.act, message, outside)?;
@@ -238,8 +251,8 @@ impl Session {
         Ok(())
     }
 
-    fn matching<'r>(&self, rules: &'r [Rule], message: &Message<'_>, now: Instant) -> Option<&'r Rule> {
-        rules.iter().find(|rule| self.is_met(&rule.matcher, message, now))
+    fn matching<'r>(&self, rules: &'r [Rule], message: &Message<'_>, now: Instant) -> Option<(usize, &'r Rule)> {
+        rules.iter().enumerate().find(|(_, rule)| self.is_met(&rule.matcher, message, now))
     }
 
     fn is_met(&self, matcher: &Matcher, message: &Message<'_>, now: Instant) -> bool {
@@ -393,6 +406,8 @@ impl Session {
         let Stage::Opening(opening) = &self.stage else { return };
         let (took, steps) = (now.saturating_duration_since(opening.began), opening.steps);
         self.stage = Stage::Ready(Box::default());
+        self.was_ready = true;
+        self.trace.end(StepResult::Done, now);
         self.decide(now, Verdict::Ready { took, steps });
     }
 
@@ -409,6 +424,7 @@ impl Session {
         if let Err(failure) = step {
             self.stage = Stage::Ended;
             self.drop_messages();
+            self.trace.end(StepResult::Failed, now);
             // What ends anyway needs no other reason.
             if !was_leaving {
                 self.decide(now, Verdict::End(Box::new(failure)));
@@ -453,6 +469,7 @@ impl Session {
 
     fn set(&mut self, var: Var, value: Value) -> Step {
         self.changed |= self.start.plan.keeps(var);
+        self.trace.set(self.start.plan.names.name(var));
         let set = self.variables.set(var, value);
         set.map_err(|_| Failure::of("overflow", "the variables of the session hold more than 64 KiB"))
     }

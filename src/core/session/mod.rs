@@ -32,6 +32,7 @@ mod render;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trace;
 mod variables;
 
 pub use expression::Expression;
@@ -44,4 +45,5 @@ pub use matcher::{Matcher, Wanted};
 pub use plan::{Act, Do, Every, First, Interval, Mute, Plan, Rule, Step, Then, When};
 pub use render::Start;
 pub use template::{Body, BytesPart, Json, Send, Source, Text, TextPart};
+pub use trace::{Opening, Place, StepResult, Stepped};
 pub use variables::{Kept, Names, VARIABLES_MAX, Var};

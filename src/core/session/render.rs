@@ -34,6 +34,8 @@ pub struct Start {
     pub endpoint: Arc<str>,
     /// The link's number.
     pub link: u32,
+    /// Someone looks on: rules and timers are noted too, and steps that are left out.
+    pub is_watched: bool,
 }
 
 impl fmt::Debug for Start {

@@ -119,6 +119,7 @@ impl Bench {
             at: now,
             endpoint: "e".into(),
             link: 0,
+            is_watched: false,
         };
         let mut chance = Chance::new(7);
         let mut outside = Outside {
@@ -194,6 +195,55 @@ fn steps_run_in_order_and_the_session_is_ready_after_the_last() {
     bench.hear(r#"{"t":"READY","sid":"x","s":1}"#);
     assert!(bench.session.is_ready());
     assert_eq!(bench.said, [Verdict::Ready { took: Duration::ZERO, steps: 3 }]);
+}
+
+#[test]
+fn what_open_did_is_noted_with_names_and_without_values() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.pass(Duration::from_secs(1));
+    bench.hear(r#"{"op":10,"beat":1000}"#);
+    bench.hear(r#"{"t":"READY","sid":"x","s":1}"#);
+    let now = bench.now;
+    let opening = bench.session.take_opening(now);
+    let told: Vec<_> = opening.steps.iter().map(|step| (step.place.to_string(), step.act, step.result)).collect();
+    let done = |at: usize, act| (format!("open[{at}]"), act, StepResult::Done);
+    assert_eq!(told, [done(0, "expect"), done(2, "send"), done(3, "expect")]);
+    assert_eq!(
+        (opening.took, opening.steps[0].took, opening.ran()),
+        (Duration::from_secs(1), Duration::from_secs(1), 3)
+    );
+    // What the rule of `on` has set at the same message is not the step's.
+    assert_eq!((opening.steps[2].alternative, &*opening.steps[2].set), (Some(0), &["sid".into()][..]));
+    bench.act(Session::take_over);
+    bench.pass(Duration::from_secs(5));
+    assert!(bench.session.steps().is_empty(), "timers and rules go on for ever, and nobody looks on");
+}
+
+#[test]
+fn a_step_that_fails_is_noted_as_such() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.hear(r#"{"op":10}"#);
+    bench.hear(r#"{"t":"NO"}"#);
+    let now = bench.now;
+    let last = bench.session.take_opening(now).steps.pop().unwrap();
+    assert_eq!((last.place, last.result, last.alternative), (Place::Open(3), StepResult::Failed, Some(3)));
+}
+
+#[test]
+fn a_variable_that_came_from_a_secret_is_not_shown() {
+    let mut plan = gateway();
+    let (copy, again) = (plan.names.intern("copy").unwrap(), plan.names.intern("again").unwrap());
+    let text = Text([TextPart::Literal("Bearer ".into()), TextPart::Value(Source::Secret(0))].into());
+    let sets = [(copy, Json::Text(text)), (again, Json::Value(Source::Var(copy, None)))];
+    let sets = sets.map(|set| step(Act::Set([set].into())));
+    plan.open = sets.into_iter().chain(plan.open).collect();
+    let mut bench = Bench::begin(&plan, None);
+    bench.hear(r#"{"op":10,"beat":1000}"#);
+    bench.hear(r#"{"t":"READY","sid":"hunter2-x","s":1}"#);
+    let shown = ["copy", "again", "beat", "sid", "none"].map(|name| bench.session.shown(name));
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(shown, [some("***"), some("***"), some("1000"), some("\"***-x\""), None]);
+    assert_eq!(bench.session.without_secrets("is Bearer hunter2 right?".into()), "is *** right?");
 }
 
 #[test]
@@ -381,7 +431,7 @@ proptest! {
         let text = format!(r#"{{"op":{at}.0}}"#);
         let payload = Payload::from(text.as_str());
         let message = matcher::Message::new(&payload, 1 << 20);
-        let found = rules.candidates(&message).filter(|rule| rule.matcher == json("/op", at)).count();
+        let found = rules.candidates(&message).filter(|(_, rule)| rule.matcher == json("/op", at)).count();
         prop_assert_eq!(found, ops.iter().filter(|op| **op == at).count());
     }
 }

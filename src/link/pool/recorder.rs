@@ -67,6 +67,8 @@ pub(super) enum What {
     Open(Arc<Established>),
     /// Its session is ready, after so long.
     SessionReady(Millis),
+    /// It has not been; the step that it had come to.
+    SessionUnready(Box<str>),
     Closed(Box<(Closed, Millis)>),
     /// What a timer of the session waited for.
     KeepaliveMissed,
@@ -139,6 +141,7 @@ impl Recorder {
                 | What::Rotated { .. }
                 | What::Open(_)
                 | What::SessionReady(_)
+                | What::SessionUnready(_)
                 | What::KeepaliveMissed
                 | What::Closed(_)
                 | What::PongRefused
@@ -176,6 +179,7 @@ impl Recorder {
                 | What::Rotating { .. }
                 | What::Rotated { .. }
                 | What::SessionReady(_)
+                | What::SessionUnready(_)
                 | What::KeepaliveMissed
                 | What::Closed(_)
                 | What::PongRefused
@@ -207,7 +211,11 @@ pub(super) fn transition(event: &Event) -> Option<Transition> {
         Event::Closed { generation, closed, age } => {
             (What::Closed(Box::new((Closed::clone(closed), (*age).into()))), Some(*generation))
         }
-        Event::SessionReady { generation, took, steps: _ } => (What::SessionReady((*took).into()), Some(*generation)),
+        Event::SessionReady { generation, opening } => (What::SessionReady(opening.took.into()), Some(*generation)),
+        Event::SessionFailed { generation, opening } => {
+            let step = opening.steps.last().map(|step| format!("{} ({})", step.place, step.act)).unwrap_or_default();
+            (What::SessionUnready(step.into()), Some(*generation))
+        }
         Event::Keepalive { answered: false } => (What::KeepaliveMissed, None),
         Event::HeartbeatTimeout { silent } => (What::Silent((*silent).into()), None),
         Event::Injected { generation, fault } => (What::Injected(Box::new(fault.clone())), Some(*generation)),
@@ -264,6 +272,7 @@ impl Entry {
                 | What::Rotating { .. }
                 | What::Rotated { .. }
                 | What::SessionReady(_)
+                | What::SessionUnready(_)
                 | What::KeepaliveMissed
                 | What::Closed(_)
                 | What::PongRefused
@@ -295,6 +304,8 @@ impl Entry {
                 format!("open: {}{address}", opened.url)
             }
             What::SessionReady(took) => format!("the session is ready after {}", seconds(*took)),
+            What::SessionUnready(step) if step.is_empty() => "the session was not ready".to_owned(),
+            What::SessionUnready(step) => format!("the session was not ready, and had come to {step}"),
             What::KeepaliveMissed => "what a timer of the session waits for did not come in time".to_owned(),
             What::Closed(closed) => {
                 let (Closed { code, reason, cause, label, detail, .. }, age) = &**closed;
@@ -321,6 +332,7 @@ impl What {
             Self::Rotated { .. } => "rotated",
             Self::Open(_) => "open",
             Self::SessionReady(_) => "session_ready",
+            Self::SessionUnready(_) => "session_unready",
             Self::KeepaliveMissed => "keepalive_missed",
             Self::Closed(_) => "close",
             Self::PongRefused => "pong_refused",

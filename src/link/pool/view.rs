@@ -112,7 +112,7 @@ pub struct Traffic {
 pub struct HistoryEntry {
     /// When.
     pub at: SystemTime,
-    /// `phase`, `dial`, `dial_failed`, `rotating`, `rotate_failed`, `rotated`, `open`, `session_ready`, `keepalive_missed`, `close`, `pong_refused`, `heartbeat_timeout`, `chaos`, `panic`
+    /// `phase`, `dial`, `dial_failed`, `rotating`, `rotate_failed`, `rotated`, `open`, `session_ready`, `session_unready`, `keepalive_missed`, `close`, `pong_refused`, `heartbeat_timeout`, `chaos`, `panic`
     pub event: &'static str,
     /// The phase after it.
     pub phase: Phase,

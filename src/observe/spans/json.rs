@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
 
-use super::{Span, Value};
+use super::{Moment, Span, Value};
 
 /// A request with these spans.
 pub(super) fn request(resource: &Json, spans: &[Span]) -> Json {
@@ -26,8 +26,8 @@ pub(super) fn resource(service_name: &str, instance: &str) -> Json {
 }
 
 fn span(span: &Span) -> Json {
-    let Span { trace, id, parent, name, begin, end, error, attributes } = span;
-    let attributes: Vec<_> = attributes.iter().map(|(key, value)| json!({"key": key, "value": any(value)})).collect();
+    let Span { trace, id, parent, name, begin, end, error, attributes, events } = span;
+    let attributes = members(attributes);
     let mut json = json!({
         "traceId": format!("{trace:032x}"),
         "spanId": format!("{id:016x}"),
@@ -43,10 +43,21 @@ fn span(span: &Span) -> Json {
             None => json!({}),
         },
     });
+    if !events.is_empty() {
+        json["events"] = events.iter().map(event).collect();
+    }
     if let Some(parent) = parent {
         json["parentSpanId"] = format!("{parent:016x}").into();
     }
     json
+}
+
+fn event(event: &Moment) -> Json {
+    json!({"name": event.name, "timeUnixNano": nanos(event.at), "attributes": members(&event.attributes)})
+}
+
+fn members(attributes: &[(&'static str, Value)]) -> Json {
+    attributes.iter().map(|(key, value)| json!({"key": key, "value": any(value)})).collect()
 }
 
 fn any(value: &Value) -> Json {

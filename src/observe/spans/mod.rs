@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! websocket.connection  from the attempt to the end     (an attempt that fails has only what follows)
-//! └ websocket.connect   the attempt: admission · dns · tcp · tls · upgrade, each a child
+//! ├ websocket.connect   the attempt: admission · dns · tcp · tls · upgrade, each a child
+//! └ websocket.session   from OPEN to ready, where there is a session; each step is an event, with its name and what became of it
 //! ```
 //! A span is made when its end is known, so nothing is held for links but the beginning of what is open. The queue is bounded and
 //! never waited for: what does not fit is counted and gone. There is nothing secret in a span, and no payload.
@@ -23,6 +24,7 @@ use super::Families;
 use wskeeper_core::{
     close::{Cause, Closed},
     event::{DialFailure, Established, Event, LinkId, Timings},
+    session::{Opening, Stepped},
 };
 
 pub use export::Exporter;
@@ -42,6 +44,15 @@ pub(super) struct Span {
     /// What went wrong, where something did.
     error: Option<Box<str>>,
     attributes: Vec<(&'static str, Value)>,
+    events: Vec<Moment>,
+}
+
+/// Something that happened within a span.
+#[derive(Debug)]
+pub(super) struct Moment {
+    name: &'static str,
+    at: SystemTime,
+    attributes: Vec<(&'static str, Value)>,
 }
 
 /// An attribute's value.
@@ -58,6 +69,7 @@ struct Begun {
     trace: u128,
     id: u64,
     at: SystemTime,
+    opened: SystemTime,
     attributes: Vec<(&'static str, Value)>,
 }
 
@@ -77,6 +89,11 @@ impl Spans {
             self.failed(link, at, failure, (url, attempt));
         } else if let Event::Opened { generation, established } = event {
             self.opened(link, at, established, (*generation, attempt));
+        } else if let Event::SessionReady { generation, opening } = event {
+            self.opening(&(link.clone(), *generation), opening, None);
+        } else if let Event::SessionFailed { generation, opening } = event {
+            let error = "the connection ended before its session was ready";
+            self.opening(&(link.clone(), *generation), opening, Some(error));
         } else if let Event::Closed { generation, closed, .. } = event {
             self.closed(&(link.clone(), *generation), at, closed);
         }
@@ -102,12 +119,12 @@ impl Spans {
         let mut attributes = of_link(link, attempt);
         attributes.push(("wskeeper.generation", Value::Number(i64::try_from(generation).unwrap_or(i64::MAX))));
         attributes.push(("url.full", Value::Text(established.url.to_string())));
-        self.open().insert((link.clone(), generation), Begun { trace, id, at: begin, attributes });
+        self.open().insert((link.clone(), generation), Begun { trace, id, at: begin, opened: at, attributes });
     }
 
     fn closed(&self, connection: &(LinkId, u64), at: SystemTime, closed: &Closed) {
         let found = self.open().remove(connection);
-        let Some(Begun { trace, id, at: begin, mut attributes }) = found else { return };
+        let Some(Begun { trace, id, at: begin, opened: _, mut attributes }) = found else { return };
         attributes.push(("wskeeper.close.code", Value::Number(closed.code.into())));
         attributes.push(("wskeeper.close.clean", Value::Flag(closed.was_clean)));
         attributes.push(("wskeeper.close.cause", Value::Text(closed.cause.to_string())));
@@ -115,7 +132,33 @@ impl Spans {
         if error.is_some() {
             attributes.push(("error.type", Value::Text(closed.cause.to_string())));
         }
-        self.send(Span { trace, id, parent: None, name: "websocket.connection", begin, end: at, error, attributes });
+        attributes
+            .extend(closed.label.as_ref().map(|label| ("wskeeper.session.label", Value::Text(label.to_string()))));
+        let (name, events) = ("websocket.connection", Vec::new());
+        self.send(Span { trace, id, parent: None, name, begin, end: at, error, attributes, events });
+    }
+
+    /// What a session did from OPEN on.
+    fn opening(&self, connection: &(LinkId, u64), opening: &Opening, error: Option<&str>) {
+        let found = self.open().get(connection).map(|begun| (begun.trace, begun.id, begun.opened));
+        let Some((trace, parent, begin)) = found else { return };
+        let first = opening.steps.first().map(|step| step.began);
+        let moment = |step: &Stepped| {
+            let after = first.map_or(Duration::ZERO, |first| step.began.saturating_duration_since(first));
+            let took = i64::try_from(step.took.as_micros()).unwrap_or(i64::MAX);
+            let attributes = vec![
+                ("wskeeper.step.act", Value::Text(step.act.to_owned())),
+                ("wskeeper.step.place", Value::Text(step.place.to_string())),
+                ("wskeeper.step.result", Value::Text(step.result.as_str().to_owned())),
+                ("wskeeper.step.duration_us", Value::Number(took)),
+            ];
+            Moment { name: "wskeeper.step", at: forth(begin, after), attributes }
+        };
+        let (id, parent, name, end) = (id(), Some(parent), "websocket.session", forth(begin, opening.took));
+        let steps = i64::try_from(opening.ran()).unwrap_or(i64::MAX);
+        let attributes = vec![("wskeeper.session.steps", Value::Number(steps))];
+        let (events, error) = (opening.steps.iter().map(moment).collect(), error.map(Into::into));
+        self.send(Span { trace, id, parent, name, begin, end, error, attributes, events });
     }
 
     /// The attempt that ended at `end`, and its steps. Answers when it began.
@@ -135,11 +178,13 @@ impl Spans {
             let Some(took) = took else { continue };
             let from = back(until, took).max(begin);
             let (id, parent) = (self::id(), Some(id));
-            let step = Span { trace, id, parent, name, begin: from, end: until, error: None, attributes: Vec::new() };
+            let (attributes, events) = (Vec::new(), Vec::new());
+            let step = Span { trace, id, parent, name, begin: from, end: until, error: None, attributes, events };
             self.send(step);
             until = from;
         }
-        self.send(Span { trace, id, parent, name: "websocket.connect", begin, end, error, attributes });
+        let (name, events) = ("websocket.connect", Vec::new());
+        self.send(Span { trace, id, parent, name, begin, end, error, attributes, events });
         begin
     }
 
@@ -170,6 +215,10 @@ fn error_type(cause: Cause, status: Option<u16>) -> String {
 
 fn back(from: SystemTime, by: Duration) -> SystemTime {
     from.checked_sub(by).unwrap_or(from)
+}
+
+fn forth(from: SystemTime, by: Duration) -> SystemTime {
+    from.checked_add(by).unwrap_or(from)
 }
 
 fn trace() -> u128 {

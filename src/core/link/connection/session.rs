@@ -219,8 +219,9 @@ impl Connection {
             let generation = open.generation;
             let Some(Running::Begun(session, _)) = self.session.as_deref_mut() else { return None };
             match session.poll_verdict()? {
-                Verdict::Ready { took, steps } => {
-                    out.push(Command::Tell(Event::SessionReady { generation, took, steps }));
+                Verdict::Ready { .. } => {
+                    let opening = Box::new(session.take_opening(now));
+                    out.push(Command::Tell(Event::SessionReady { generation, opening }));
                     return Some(Change::Opened);
                 }
                 Verdict::Answered => out.push(Command::Tell(Event::Keepalive { answered: true })),
@@ -242,6 +243,17 @@ impl Connection {
             Ending { owed: owed.map(|code| Some(CloseFrame::of(code))), cause, label: Some(label), detail },
             shared,
         )
+    }
+
+    /// The connection is gone: tells what its session did where that has not been ready.
+    pub(super) fn tell_unready(&mut self, now: Instant, out: &mut Commands) {
+        let generation = self.open().map(|open| open.generation);
+        if let (Some(Running::Begun(session, _)), Some(generation)) = (self.session.as_deref_mut(), generation)
+            && session.is_unready()
+        {
+            let opening = Box::new(session.take_opening(now));
+            out.push(Command::Tell(Event::SessionFailed { generation, opening }));
+        }
     }
 
     /// Ends an open connection; where no Close is owed, at once.

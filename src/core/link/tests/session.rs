@@ -20,6 +20,7 @@ fn start(at: Instant) -> ConnectionInput {
         at,
         endpoint: "e".into(),
         link: 0,
+        is_watched: false,
     }))
 }
 

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     close::Cause,
     heartbeat::WhenIdle,
-    session::{Every, First, Interval, Plan, Then, Value},
+    session::{Every, First, Interval, Place, Plan, Then, Value},
 };
 
 /// Timers that run.
@@ -167,7 +167,7 @@ impl Session {
     /// Runs a timer's steps up to the next one that waits, or to their end.
     fn go_on(&mut self, place: usize, every: &Every, outside: &mut Outside<'_>) -> Step {
         let Some(mut run) = self.timer(place).and_then(|timer| timer.run.take()) else { return Ok(()) };
-        self.advance(&mut run, &every.steps, STEPS_MAX, outside)?;
+        self.advance(&mut run, (&every.steps, |_| Place::Every(place)), STEPS_MAX, outside)?;
         if run.at < every.steps.len()
             && let Some(timer) = self.timer(place)
         {
@@ -192,9 +192,13 @@ impl Session {
         for (place, every) in plan.every.iter().enumerate() {
             let Some(Timer { run: Some(run), .. }) = self.timer(place) else { continue };
             let alternatives = run.alternatives(&every.steps);
-            let Some(rule) = self.matching(alternatives, message, outside.now) else { continue };
+            let Some((alternative, rule)) = self.matching(alternatives, message, outside.now) else { continue };
             *hide |= rule.act.hide;
-            self.apply(&rule.matcher, &rule.act, message, outside)?;
+            let step = self.stand_aside(Place::Every(place), "match", outside.now);
+            self.trace.matched(alternative);
+            let acted = self.apply(&rule.matcher, &rule.act, message, outside);
+            self.trace.stand_in(step);
+            acted?;
             self.conclude(&rule.act.then, message, outside)?;
             if matches!(rule.act.then, Then::GoOn) {
                 self.decide(outside.now, Verdict::Answered);

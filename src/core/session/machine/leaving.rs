@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    session::{Plan, Then},
+    session::{Place, Plan, Then},
 };
 
 /// A farewell under way.
@@ -52,7 +52,7 @@ impl Session {
     pub(super) fn look_for_leave(&mut self, plan: &Plan, message: &Message<'_>, outside: &mut Outside<'_>) -> Step {
         let Stage::Leaving(leaving) = &self.stage else { return Ok(()) };
         let found = self.matching(leaving.run.alternatives(&plan.leave), message, outside.now);
-        let Some(rule) = found else { return Ok(()) };
+        let Some((_, rule)) = found else { return Ok(()) };
         self.apply(&rule.matcher, &rule.act, message, outside)?;
         match &rule.act.then {
             Then::GoOn => {}
@@ -89,7 +89,7 @@ impl Session {
     fn advance_leave(&mut self, plan: &Plan, outside: &mut Outside<'_>) -> Step {
         let Stage::Leaving(leaving) = &mut self.stage else { return Ok(()) };
         let mut run = std::mem::take(&mut leaving.run);
-        self.advance(&mut run, &plan.leave, super::STEPS_MAX, outside)?;
+        self.advance(&mut run, (&plan.leave, Place::Leave), super::STEPS_MAX, outside)?;
         if run.at >= plan.leave.len() {
             self.stage = Stage::Ended;
         } else if let Stage::Leaving(leaving) = &mut self.stage {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{Failure, Outside, STEPS_MAX, Session, Stage};
 use crate::{
     clock::Clock,
-    session::{Act, Rule, plan},
+    session::{Act, Place, Rule, plan},
 };
 
 /// How far it has come.
@@ -60,7 +60,7 @@ impl Session {
         let Stage::Opening(opening) = &mut self.stage else { return Ok(()) };
         let (mut run, left) = (std::mem::take(&mut opening.run), STEPS_MAX.saturating_sub(opening.steps));
         let plan = std::sync::Arc::clone(&self.start.plan);
-        let ran = self.advance(&mut run, &plan.open, left, outside);
+        let ran = self.advance(&mut run, (&plan.open, Place::Open), left, outside);
         let is_over = run.at >= plan.open.len();
         if let Stage::Opening(opening) = &mut self.stage {
             opening.run = run;
@@ -77,13 +77,14 @@ impl Session {
     pub(super) fn advance(
         &mut self,
         run: &mut Run,
-        steps: &[plan::Step],
+        (steps, place): (&[plan::Step], impl Fn(usize) -> Place),
         left: u32,
         outside: &mut Outside<'_>,
     ) -> Result<u32, Failure> {
         let mut ran = 0_u32;
         while let Some(step) = steps.get(run.at) {
             if !self.holds(step.when) {
+                self.left_out(place(run.at), step.act.as_str(), outside.now);
                 run.step_done();
                 continue;
             }
@@ -91,6 +92,7 @@ impl Session {
                 return Err(Failure::of("loop", format!("open has run {STEPS_MAX} steps and came to no end")));
             }
             ran = ran.saturating_add(1);
+            self.step_begins(place(run.at), step.act.as_str(), outside.now);
             match &step.act {
                 Act::Send(send) => self.send(send, outside)?,
                 Act::Set(set) => self.set_all(set, outside)?,

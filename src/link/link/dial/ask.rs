@@ -135,6 +135,7 @@ fn start(session: &Session, (endpoint, link): (&Arc<str>, u32), at: std::time::I
         at,
         endpoint: Arc::clone(endpoint),
         link,
+        is_watched: false,
     }))
 }
 

@@ -173,6 +173,7 @@ fn start(plan: Arc<Plan>) -> Start {
         at: tokio::time::Instant::now().into_std(),
         endpoint: "e".into(),
         link: 0,
+        is_watched: false,
     }
 }
 
