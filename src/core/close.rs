@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// What an end in order is closed with (RFC 6455 §7.4.1).
-pub const NORMAL: u16 = 1000;
+pub(crate) const NORMAL: u16 = 1000;
 /// What a peer that breaks the protocol is told (RFC 6455 §7.4.1).
 pub const PROTOCOL_ERROR: u16 = 1002;
 /// A gateway had no answer from what is behind it; registered after the RFC.
@@ -17,7 +17,7 @@ pub const NO_STATUS: u16 = 1005;
 /// No Close frame was received (RFC 6455 §7.1.5); never sent.
 pub const ABNORMAL: u16 = 1006;
 /// What the daemon sends when it stops (RFC 6455 §7.4.1).
-pub const GOING_AWAY: u16 = 1001;
+pub(crate) const GOING_AWAY: u16 = 1001;
 /// The longest reason that fits a Close frame, in UTF-8 bytes (RFC 6455 §5.5).
 pub const MAX_REASON_BYTES: usize = 123;
 

@@ -104,7 +104,7 @@ struct Ping {
 
 /// The pings of one connection that have not been answered.
 #[derive(Debug, Default)]
-pub struct Pings {
+pub(crate) struct Pings {
     open: VecDeque<Ping>,
     /// Pongs that answered none of them, while there was one.
     refused: u32,
@@ -112,7 +112,7 @@ pub struct Pings {
 
 /// What a pong proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Proof {
+pub(crate) struct Proof {
     /// Round-trip time.
     pub rtt: Duration,
     /// The outbox's mark from when the ping was made.
@@ -121,7 +121,7 @@ pub struct Proof {
 
 impl Pings {
     /// Makes a ping; `fence` is the outbox's mark of what precedes it in the stream.
-    pub fn ping(&mut self, now: Instant, fence: u64, chance: &mut Chance) -> Bytes {
+    pub(crate) fn ping(&mut self, now: Instant, fence: u64, chance: &mut Chance) -> Bytes {
         if self.open.len() == REMEMBERED {
             self.open.pop_front();
         }
@@ -132,7 +132,7 @@ impl Pings {
     }
 
     /// A pong arrived. `None`: it answers no ping of ours (RFC 6455 §5.5.3 allows that).
-    pub fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Proof> {
+    pub(crate) fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Proof> {
         let nonce = u64::from_be_bytes(payload.try_into().ok()?);
         let index = self.open.iter().position(|ping| ping.nonce == nonce)?;
         let answered = self.open.drain(..=index).next_back()?;
@@ -145,7 +145,7 @@ impl Pings {
 
     /// A pong answered no ping of ours. While one is out, that is no proof of it; else the peer is free to send some (RFC 6455
     /// §5.5.3). Answers with whether it is the first that is refused on this connection.
-    pub fn refuse(&mut self) -> Option<bool> {
+    pub(crate) fn refuse(&mut self) -> Option<bool> {
         if self.open.is_empty() {
             return None;
         }
@@ -154,17 +154,17 @@ impl Pings {
     }
 
     /// How many were refused on this connection, while a ping waits for its pong; else all is well again.
-    pub fn refused(&self) -> u32 {
+    pub(crate) fn refused(&self) -> u32 {
         if self.open.is_empty() { 0 } else { self.refused }
     }
 
     /// Whether a ping waits for its pong.
-    pub fn is_outstanding(&self) -> bool {
+    pub(crate) fn is_outstanding(&self) -> bool {
         !self.open.is_empty()
     }
 
     /// The connection is gone.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 }

@@ -162,7 +162,7 @@ impl Message {
     }
 
     /// Someone waits for `confirmed` from now on.
-    pub fn want_confirmation(&mut self) {
+    pub(crate) fn want_confirmation(&mut self) {
         self.extras.get_or_insert_default().wants_confirmation = true;
     }
 

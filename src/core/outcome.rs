@@ -126,7 +126,7 @@ impl Row {
 
 /// Counts ends in a row that the same row decided.
 #[derive(Debug, Default)]
-pub struct Streak {
+pub(crate) struct Streak {
     last: Option<(Row, u32)>,
     /// The last end was followed by a refresh, or would have been but for one before it.
     refreshed: bool,
@@ -134,7 +134,7 @@ pub struct Streak {
 
 impl Streak {
     /// What follows `end`, and how many ends in a row its row has now decided.
-    pub fn decide(&mut self, own: &[Rule], end: End<'_>) -> (Action, u32) {
+    pub(crate) fn decide(&mut self, own: &[Rule], end: End<'_>) -> (Action, u32) {
         let (row, then, after) = find(own, end);
         let count = match self.last {
             Some((last, count)) if last == row => count.saturating_add(1),
@@ -160,12 +160,12 @@ impl Streak {
     }
 
     /// The row that decided last, and how many ends in a row it has decided.
-    pub fn last(&self) -> Option<(Row, u32)> {
+    pub(crate) fn last(&self) -> Option<(Row, u32)> {
         self.last
     }
 
     /// The link has been stable, or an operator intervened: nothing is in a row any more.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 }

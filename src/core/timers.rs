@@ -41,7 +41,7 @@ impl Timer {
 
 /// The armed deadlines.
 #[derive(Debug)]
-pub struct Timers {
+pub(crate) struct Timers {
     /// What was armed first: the others are counted from there, in half the room.
     base: Option<Instant>,
     /// Nanoseconds from there; [`Self::UNARMED`] where it is not armed.
@@ -59,7 +59,7 @@ impl Timers {
     const UNARMED: i64 = i64::MAX;
 
     /// Arms `timer`, replacing its deadline.
-    pub fn set(&mut self, timer: Timer, at: Instant) {
+    pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
         let base = *self.base.get_or_insert(at);
         let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(Self::UNARMED - 1);
         self.at[timer as usize] = match at.checked_duration_since(base) {
@@ -69,32 +69,32 @@ impl Timers {
     }
 
     /// Arms `timer` unless it is armed.
-    pub fn set_if_unarmed(&mut self, timer: Timer, at: Instant) {
+    pub(crate) fn set_if_unarmed(&mut self, timer: Timer, at: Instant) {
         if self.at[timer as usize] == Self::UNARMED {
             self.set(timer, at);
         }
     }
 
     /// Disarms `timer`, and says when it would have fired.
-    pub fn stop(&mut self, timer: Timer) -> Option<Instant> {
+    pub(crate) fn stop(&mut self, timer: Timer) -> Option<Instant> {
         let at = self.get(timer);
         self.at[timer as usize] = Self::UNARMED;
         at
     }
 
     /// Disarms all.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// When `timer` fires.
-    pub fn get(&self, timer: Timer) -> Option<Instant> {
+    pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
         self.instant(self.at[timer as usize])
     }
 
     /// The earliest deadline, and whose it is; of equal ones, the first of the table.
     #[inline]
-    pub fn next(&self) -> Option<(Instant, Timer)> {
+    pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
         let mut first = (Self::UNARMED, Timer::Connect);
         for timer in Timer::TABLE {
             let at = self.at[timer as usize];
@@ -112,7 +112,7 @@ impl Timers {
     }
 
     /// Disarms and returns the earliest timer that is due.
-    pub fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
         let (at, timer) = self.next()?;
         (at <= now).then(|| {
             self.stop(timer);

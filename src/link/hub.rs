@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use self::stored::Stored;
 
-pub use self::inboxes::Inboxes;
+pub(crate) use self::inboxes::Inboxes;
 pub use wskeeper_core::entry::{Arrived, Entry, Item, Stretch};
 use wskeeper_core::{
     budget::{Budget, Holder, Lease, Rank},
@@ -58,7 +58,7 @@ pub enum Next<T = Arc<Entry>> {
 
 /// What an earlier run has left of an inbox.
 #[derive(Debug)]
-pub struct Past {
+pub(crate) struct Past {
     /// Oldest first, each with the number after which nothing is missing before it.
     pub entries: Vec<(u64, Entry)>,
     /// The cursor of the next entry: above all that were ever given.
@@ -69,7 +69,7 @@ pub struct Past {
 
 /// What the disk writes next: entries that follow each other.
 #[derive(Debug)]
-pub struct Unstored {
+pub(crate) struct Unstored {
     /// Nothing is missing between this number and the first entry.
     pub after: u64,
     /// Oldest first, at least one.
@@ -80,7 +80,7 @@ pub struct Unstored {
 
 /// One endpoint's inbox, or the pool's own log.
 #[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     state: Mutex<State>,
     /// One of each subscriber.
     bells: Mutex<Vec<Arc<AtomicWaker>>>,
@@ -97,13 +97,13 @@ struct State {
 
 impl Hub {
     /// An empty inbox of `links` links whose first entry will have the cursor `first`.
-    pub fn new(policy: inbox::Policy, links: u32, budget: &Arc<Budget>, first: u64) -> Arc<Self> {
+    pub(crate) fn new(policy: inbox::Policy, links: u32, budget: &Arc<Budget>, first: u64) -> Arc<Self> {
         let durable = policy.durable;
         Self::with(durable, Ring::new(policy, others(links), first, lease(budget)), budget)
     }
 
     /// An inbox with what an earlier run has left of it.
-    pub fn resumed(policy: inbox::Policy, links: u32, budget: &Arc<Budget>, past: Past) -> Arc<Self> {
+    pub(crate) fn resumed(policy: inbox::Policy, links: u32, budget: &Arc<Budget>, past: Past) -> Arc<Self> {
         let durable = policy.durable;
         let mut ring = Ring::new(policy, others(links), 1, lease(budget));
         for (after, entry) in past.entries {
@@ -123,19 +123,19 @@ impl Hub {
     }
 
     /// Follows a new policy.
-    pub fn set_policy(&self, policy: inbox::Policy, links: u32) {
+    pub(crate) fn set_policy(&self, policy: inbox::Policy, links: u32) {
         let mut state = self.state();
         state.durable = policy.durable;
         state.ring.set_policy(policy, others(links));
     }
 
     /// Adds an entry and wakes subscribers. Never waits. A closed hub takes nothing.
-    pub fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, item: Item) {
+    pub(crate) fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, item: Item) {
         self.add(|cursor| Entry { cursor, at, link: link.clone(), generation, item }.into());
     }
 
     /// Adds messages that arrived together, as [`Hub::publish`] adds an entry.
-    pub fn deliver(&self, link: &LinkId, generation: u64, at: SystemTime, run: Run) {
+    pub(crate) fn deliver(&self, link: &LinkId, generation: u64, at: SystemTime, run: Run) {
         self.add(|cursor| Stored::Arrived(Arc::new(Arrived { cursor, at, link: link.clone(), generation, run })));
     }
 
@@ -156,12 +156,12 @@ impl Hub {
     }
 
     /// The cursor of the newest entry.
-    pub fn cursor(&self) -> u64 {
+    pub(crate) fn cursor(&self) -> u64 {
         self.state().ring.newest()
     }
 
     /// Entries after `cursor` for the disk, of about `max_bytes` at most; at least one, and what arrived together stays together.
-    pub fn unstored(&self, cursor: u64, max_bytes: usize) -> Option<Unstored> {
+    pub(crate) fn unstored(&self, cursor: u64, max_bytes: usize) -> Option<Unstored> {
         let state = self.state();
         let oldest = state.ring.oldest();
         let (after, run) = state.ring.run_after(cursor)?;
@@ -177,34 +177,34 @@ impl Hub {
     }
 
     /// How many entries stand after `cursor`.
-    pub fn count_after(&self, cursor: u64) -> usize {
+    pub(crate) fn count_after(&self, cursor: u64) -> usize {
         self.state().ring.count_after(cursor)
     }
 
     /// Waits until something was published for the disk since the last call, or the hub was closed.
-    pub async fn published(&self) {
+    pub(crate) async fn published(&self) {
         self.to_store.notified().await;
     }
 
     /// Whether nothing more will come.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
     /// Subscribers now.
-    pub fn readers(&self) -> usize {
+    pub(crate) fn readers(&self) -> usize {
         self.bells().len()
     }
 
     /// Ends all subscriptions, once they have read what is there.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.state().closed = true;
         self.to_store.notify_one();
         self.ring_bells();
     }
 
     /// A subscriber.
-    pub fn subscribe(self: &Arc<Self>, from: From) -> Reader {
+    pub(crate) fn subscribe(self: &Arc<Self>, from: From) -> Reader {
         let bell = Arc::default();
         self.bells().push(Arc::clone(&bell));
         let (newest, start) = {

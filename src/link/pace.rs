@@ -60,7 +60,7 @@ pub fn keep() {
 }
 
 /// Whether the process runs again, after it had been stopped, since less than this.
-pub fn resumed_within(time: Duration) -> bool {
+pub(crate) fn resumed_within(time: Duration) -> bool {
     // It may be seen here before the thread has run.
     look();
     let Some(pace) = PACE.get() else { return false };

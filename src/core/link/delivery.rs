@@ -62,7 +62,7 @@ impl Link {
     /// Asks for the marks that messages need before they leave, while they can leave.
     pub(super) fn mark(&mut self, out: &mut Commands) {
         if self.state.is_ready() {
-            let ids = self.shared.outbox.to_mark();
+            let ids = self.shared.outbox.take_unmarked();
             if !ids.is_empty() {
                 out.push(Command::Mark { ids: ids.into(), marked: true });
             }

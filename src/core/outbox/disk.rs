@@ -55,7 +55,7 @@ impl Outbox {
     }
 
     /// The disk refused the message at a place: it is not accepted after all.
-    pub fn not_stored(&mut self, place: u64, id: MessageId, ended: &mut Vec<Ended>) {
+    pub(crate) fn not_stored(&mut self, place: u64, id: MessageId, ended: &mut Vec<Ended>) {
         if self.queue.get(place).is_some_and(|held| held.message.id == id)
             && let Some(held) = self.queue.remove(place)
         {
@@ -65,7 +65,7 @@ impl Outbox {
 
     /// Messages that may leave soon and are to be marked on disk first.
     #[inline]
-    pub fn to_mark(&mut self) -> Vec<MessageId> {
+    pub(crate) fn take_unmarked(&mut self) -> Vec<MessageId> {
         let mut ids = Vec::new();
         if self.policy.delivery == Delivery::AtLeastOnce
             || self.queue.first().is_none_or(|held| held.disk == Disk::Free)

@@ -216,13 +216,13 @@ impl Outbox {
     }
 
     /// A mark for a ping that is sent now: it covers all that was pulled before it, written or still in transit.
-    pub fn fence(&mut self) -> u64 {
+    pub(crate) fn fence(&mut self) -> u64 {
         self.fenced = self.pulled;
         self.pulled
     }
 
     /// Messages pulled since the last mark.
-    pub fn since_fence(&self) -> u64 {
+    pub(crate) fn since_fence(&self) -> u64 {
         self.pulled - self.fenced
     }
 
@@ -258,13 +258,13 @@ impl Outbox {
     }
 
     /// Until when the next acknowledgement must have come.
-    pub fn next_ack_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_ack_deadline(&self) -> Option<Instant> {
         let timeout = self.policy.ack.as_ref()?.timeout;
         self.unconfirmed.unacknowledged_since()?.checked_add(timeout)
     }
 
     /// At most once, ends the messages whose acknowledgement has not come in time.
-    pub fn give_up_acks(&mut self, now: Instant, ended: &mut Vec<Ended>) {
+    pub(crate) fn give_up_acks(&mut self, now: Instant, ended: &mut Vec<Ended>) {
         let Some(until) = self.policy.ack.as_ref().and_then(|ack| now.checked_sub(ack.timeout)) else { return };
         for written in self.unconfirmed.give_up(until) {
             ended.push(Ended { id: written.id, state: State::Unknown, end_reason: Some(EndReason::AckTimeout) });
@@ -277,12 +277,12 @@ impl Outbox {
     }
 
     /// Whether something has been given to the network that has no proof yet.
-    pub fn has_unproven(&self) -> bool {
+    pub(crate) fn has_unproven(&self) -> bool {
         !self.in_transit.is_empty() || !self.unconfirmed.is_empty()
     }
 
     /// Whether a message is on its way to the kernel.
-    pub fn is_in_transit(&self) -> bool {
+    pub(crate) fn is_in_transit(&self) -> bool {
         !self.in_transit.is_empty()
     }
 
@@ -293,7 +293,7 @@ impl Outbox {
 
     /// Whether that ping is urgent: a caller waits for it, many are unconfirmed, what is kept takes an eighth of the room, or a
     /// message must not leave before it.
-    pub fn is_pressed_for_confirmation(&self) -> bool {
+    pub(crate) fn is_pressed_for_confirmation(&self) -> bool {
         let (kept, kept_bytes) = (self.unconfirmed.kept(), self.unconfirmed.kept_bytes());
         self.unconfirmed.is_pressing()
             || kept > self.policy.max_messages / 8
@@ -309,7 +309,7 @@ impl Outbox {
     }
 
     /// When the next queued message expires.
-    pub fn next_expiry(&self) -> Option<Instant> {
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.queue.next_expiry()
     }
 
@@ -341,7 +341,7 @@ impl Outbox {
     }
 
     /// When the message was accepted that has been held the longest of these.
-    pub fn oldest_at(&self) -> Option<Instant> {
+    pub(crate) fn oldest_at(&self) -> Option<Instant> {
         let in_transit = self.in_transit.front().map(|transit| transit.held.accepted_at);
         in_transit.into_iter().chain(self.queue.first().map(|held| held.accepted_at)).min()
     }

@@ -70,12 +70,12 @@ impl Template {
     }
 
     /// Evaluates every reference now, with another environment.
-    pub fn evaluate_with(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+    pub(crate) fn evaluate_with(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
         self.evaluate_by(environment, &|_| None)
     }
 
     /// As [`Template::evaluate`], with the variables of a session as they are.
-    pub fn evaluate_for(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+    pub(crate) fn evaluate_for(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
         self.evaluate_by(&|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()), variables)
     }
 
@@ -114,7 +114,7 @@ impl Template {
     }
 
     /// Whether its evaluation reads files.
-    pub fn reads_files(&self) -> bool {
+    pub(crate) fn reads_files(&self) -> bool {
         self.parts.iter().any(|part| match part {
             Part::Reference(Reference { kind, .. }) => match kind {
                 ReferenceKind::File(_) | ReferenceKind::Credential(_) => true,

@@ -98,7 +98,7 @@ impl Target {
     }
 
     /// Whether both URLs are of one origin (scheme, host, port), so that credentials for one may go to the other.
-    pub fn same_origin(&self, other: &Self) -> bool {
+    pub(crate) fn same_origin(&self, other: &Self) -> bool {
         (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
     }
 }

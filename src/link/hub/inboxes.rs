@@ -9,7 +9,7 @@ use wskeeper_core::budget::{Holder, Holders};
 
 /// All inboxes of a budget.
 #[derive(Debug, Default)]
-pub struct Inboxes(Mutex<Vec<Weak<dyn Holder>>>);
+pub(crate) struct Inboxes(Mutex<Vec<Weak<dyn Holder>>>);
 
 impl Inboxes {
     fn list(&self) -> MutexGuard<'_, Vec<Weak<dyn Holder>>> {

@@ -17,7 +17,7 @@ static EVERYBODY: Semaphore = Semaphore::const_new(ALL);
 
 /// An endpoint's share of the threads. A cheap handle to clone.
 #[derive(Debug, Clone)]
-pub struct Aside(Arc<Semaphore>);
+pub(crate) struct Aside(Arc<Semaphore>);
 
 impl Default for Aside {
     fn default() -> Self {

@@ -33,7 +33,7 @@ mod admitted;
 mod ask;
 
 /// Gives the endpoint's configuration as it is now.
-pub trait Source: Send + Sync {
+pub(crate) trait Source: Send + Sync {
     /// The configuration.
     fn endpoint(&self) -> Arc<Endpoint>;
 
@@ -56,7 +56,7 @@ impl<F: Fn() -> Arc<Endpoint> + Send + Sync> Source for F {
 }
 
 /// Dials over TCP and TLS.
-pub struct Dialer {
+pub(crate) struct Dialer {
     id: LinkId,
     endpoint: Arc<dyn Source>,
     admission: Arc<dyn Admit>,
@@ -64,7 +64,7 @@ pub struct Dialer {
 
 impl Dialer {
     /// A dialer for one link. `endpoint` is asked at each attempt, for the configuration may have changed.
-    pub fn new(id: LinkId, endpoint: Arc<dyn Source>, admission: Arc<dyn Admit>) -> Self {
+    pub(crate) fn new(id: LinkId, endpoint: Arc<dyn Source>, admission: Arc<dyn Admit>) -> Self {
         Self { id, endpoint, admission }
     }
 }

@@ -42,7 +42,13 @@ pub(super) const BATCH_BYTES: u64 = 256 << 10;
 const WAITING_MAX: usize = 1024;
 
 /// Runs `link`, beginning with `first`, until it has stopped, or its orders have ended and it has been stopped for that.
-pub fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dyn Host>, orders: &mut Inbound) -> Run<'_, D> {
+pub(crate) fn run<D: Dial>(
+    link: Box<Link>,
+    first: Input,
+    dialer: D,
+    host: Arc<dyn Host>,
+    orders: &mut Inbound,
+) -> Run<'_, D> {
     let driver = Box::new(Driver {
         first: Some(Box::new(first)),
         link,
@@ -62,7 +68,7 @@ pub fn run<D: Dial>(link: Box<Link>, first: Input, dialer: D, host: Arc<dyn Host
 }
 
 /// A link's task. Not an `async fn`: that would hold all that it is given twice, and there may be ten thousand of them.
-pub struct Run<'a, D: Dial> {
+pub(crate) struct Run<'a, D: Dial> {
     driver: Box<Driver<D>>,
     orders: &'a mut Inbound,
 }

@@ -1,6 +1,6 @@
 //! Drives one `core::link::Link` over tokio: orders in, frames out, events told.
 //!
-//! This room knows no pool: it is given a [`Dial`]er, a [`Host`] to tell, and orders. One task per link, one await.
+//! This room knows no pool: it is given a `Dial`er, a `Host` to tell, and orders. One task per link, one await.
 
 pub mod ack;
 mod arrival;
@@ -54,20 +54,23 @@ use wskeeper_core::{
 };
 
 pub use arrival::lacked_room;
-pub use aside::Aside;
-pub use dial::{Dialer, RedirectTrouble, Source, redirected_to, was_read};
+pub(crate) use aside::Aside;
+pub(crate) use dial::{Dialer, Source};
+pub use dial::{RedirectTrouble, redirected_to, was_read};
 pub use dialing::timed_out;
-pub use driver::{Run, run};
-pub use orders::{Ended, Inbound, Orders, orders};
-pub use pledge::{Judge, Pledge, Ruling};
+pub(crate) use driver::run;
+pub(crate) use orders::{Inbound, Orders, orders};
+pub(crate) use pledge::{Judge, Pledge, Ruling};
 pub use pooled::PooledStream;
-pub use tap::{Direction, FrameKind, Looker, Sight, Tap, Tapped};
+pub(crate) use tap::Tap;
+pub use tap::{Direction, FrameKind, Looker, Sight, Tapped};
 pub use tls::{Heard, TlsTrouble, lacks_certificate};
-pub use transport::{Transport, limit_unacknowledged};
+pub(crate) use transport::Transport;
+pub use transport::limit_unacknowledged;
 pub use upgrade::UpgradeTrouble;
 
 /// A boxed future.
-pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Which refusal of a message is one of all that stand behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Stop {
 
 /// What a link's task is asked to do.
 #[derive(Debug)]
-pub enum Order {
+pub(crate) enum Order {
     /// Offer messages to the outbox, in this order.
     Offers {
         /// The messages.
@@ -114,6 +117,7 @@ pub enum Order {
         renew: bool,
     },
     /// Take these behind what is queued: they are on disk already.
+    #[expect(clippy::vec_box, reason = "the outbox holds them boxed, so they move as pointers")]
     Restore(Vec<Box<Message>>),
     /// Someone waits for the proof of this message, which was accepted when nobody did.
     Want(MessageId),
@@ -129,7 +133,7 @@ pub enum Order {
 
 /// A message on offer.
 #[derive(Debug)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// The message.
     pub message: Box<Message>,
     /// Where it must wait for room: until when.
@@ -140,7 +144,7 @@ pub struct Offer {
 
 /// What became of a message on offer.
 #[derive(Debug)]
-pub enum Offered {
+pub(crate) enum Offered {
     /// It was accepted, or why not.
     Decided(Result<(), Refusal>),
     /// It waits for room, and goes on waiting when nobody waits for the answer any more.
@@ -148,7 +152,7 @@ pub enum Offered {
 }
 
 /// What a link's task tells and shows. Calls must not block.
-pub trait Host: Send + Sync + 'static {
+pub(crate) trait Host: Send + Sync + 'static {
     /// A fact, at the moment it became one. `link` is the state after it.
     fn tell(&self, link: &Link, event: Event);
     /// Hands messages that arrived together on this connection to consumers.
@@ -174,7 +178,7 @@ pub trait Host: Send + Sync + 'static {
 
 /// How far a dial has come, for the link's phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// It waits for admission.
     Queued,
     /// It may go on.
@@ -192,10 +196,10 @@ pub enum Progress {
 }
 
 /// Where an attempt tells how far it has come, in the task that polls it.
-pub type Report = Box<dyn Fn(Progress) + Send + Sync>;
+pub(crate) type Report = Box<dyn Fn(Progress) + Send + Sync>;
 
 /// The byte stream under a WebSocket.
-pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the coming drop reset the connection, so that the peer sees no orderly end.
     fn abort(&self);
     /// At most so many of the bytes that it took may not be with the kernel yet.
@@ -205,7 +209,7 @@ pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 }
 
 /// Makes connections.
-pub trait Dial: Send + 'static {
+pub(crate) trait Dial: Send + 'static {
     /// The byte stream under the WebSocket.
     type Stream: Wire;
     /// Begins an attempt at the URL of this index; one that is urgent does not wait for others to look whether the server is back.
@@ -221,7 +225,7 @@ pub trait Dial: Send + 'static {
 
 /// A stream after a successful upgrade.
 #[derive(Debug)]
-pub struct Dialled<S> {
+pub(crate) struct Dialled<S> {
     /// The stream.
     pub stream: S,
     /// Bytes of the first frames that came with the 101.
@@ -233,7 +237,7 @@ pub struct Dialled<S> {
 }
 
 /// Lets attempts begin. The pool's limits stand behind it.
-pub trait Admit: Send + Sync + 'static {
+pub(crate) trait Admit: Send + Sync + 'static {
     /// Waits until `link` may prepare an attempt; it keeps the permit until it is admitted. Dropping the future withdraws the request.
     fn prepare(&self, link: LinkId) -> BoxFuture<PreparePermit>;
     /// Waits until one of the addresses may be dialled, and says which, the first free one in order; or until there is something else
@@ -246,16 +250,16 @@ pub trait Admit: Send + Sync + 'static {
 
 /// Permission to prepare an attempt, one of so many of an endpoint; dropping it lets the next one go on.
 #[derive(Default)]
-pub struct PreparePermit(Option<Box<dyn FnOnce() + Send>>);
+pub(crate) struct PreparePermit(Option<Box<dyn FnOnce() + Send>>);
 
 impl PreparePermit {
     /// Permission that is given back by `leave`.
-    pub fn new(leave: Box<dyn FnOnce() + Send>) -> Self {
+    pub(crate) fn new(leave: Box<dyn FnOnce() + Send>) -> Self {
         Self(Some(leave))
     }
 
     /// It was never had.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.0 = None;
     }
 }
@@ -276,7 +280,7 @@ impl Drop for PreparePermit {
 
 /// Permission to have one connection CONNECTING to an address; dropping it gives the place back, with what the attempt says of
 /// the address.
-pub struct Permit {
+pub(crate) struct Permit {
     /// Which of the addresses.
     pub address: SocketAddr,
     /// What the attempt says of it.
@@ -289,7 +293,8 @@ pub struct Permit {
 
 impl Permit {
     /// A place at an address, of which nothing is known yet.
-    pub fn new(address: SocketAddr, release: Option<Box<dyn FnOnce(Option<Verdict>) + Send>>) -> Box<Self> {
+    #[expect(clippy::unnecessary_box_returns, reason = "wherever it goes, a box is wanted")]
+    pub(crate) fn new(address: SocketAddr, release: Option<Box<dyn FnOnce(Option<Verdict>) + Send>>) -> Box<Self> {
         Box::new(Self { address, verdict: None, silence: None, release })
     }
 }

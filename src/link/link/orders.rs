@@ -26,20 +26,20 @@ const ALONE: u8 = 2;
 const PROBE: u8 = 64;
 
 /// A line in which `bound` orders may wait.
-pub fn orders(bound: usize) -> (Orders, Inbound) {
+pub(crate) fn orders(bound: usize) -> (Orders, Inbound) {
     let line = Arc::new(Line { queue: Mutex::default(), room: Semaphore::new(bound) });
     (Orders { line: Arc::clone(&line) }, Inbound { line, company: Company::default() })
 }
 
 /// Where a link's orders go.
 #[derive(Debug)]
-pub struct Orders {
+pub(crate) struct Orders {
     line: Arc<Line>,
 }
 
 /// Where they come from.
 #[derive(Debug)]
-pub struct Inbound {
+pub(crate) struct Inbound {
     line: Arc<Line>,
     company: Company,
 }
@@ -57,7 +57,7 @@ struct Company {
 
 /// The link's task takes no more orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended;
+pub(crate) struct Ended;
 
 #[derive(Debug)]
 struct Line {
@@ -75,13 +75,13 @@ struct Queue {
 
 impl Orders {
     /// Adds an order, when there is room.
-    pub async fn send(&self, order: Box<Order>) -> Result<(), Ended> {
+    pub(crate) async fn send(&self, order: Box<Order>) -> Result<(), Ended> {
         self.line.room.acquire().await.map_err(|_| Ended)?.forget();
         self.line.push(order)
     }
 
     /// Adds an order if there is room now. Answers with whether it has.
-    pub fn try_send(&self, order: Box<Order>) -> bool {
+    pub(crate) fn try_send(&self, order: Box<Order>) -> bool {
         let Ok(room) = self.line.room.try_acquire() else { return false };
         room.forget();
         self.line.push(order).is_ok()
@@ -101,7 +101,7 @@ impl Drop for Orders {
 
 impl Inbound {
     /// The next order; `None` once the sender is gone and all that it ordered has been taken.
-    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Order>>> {
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Order>>> {
         let mut queue = self.line.queue();
         if queue.orders.is_empty() {
             if queue.closed {

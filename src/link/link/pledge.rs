@@ -10,7 +10,7 @@ use wskeeper_core::{message::MessageId, outbox::Refusal};
 
 /// What became of a message on offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ruling {
+pub(crate) enum Ruling {
     /// The link has taken it.
     Accepted,
     /// The link has taken it, and it is accepted once the disk has it; which the disk says.
@@ -22,14 +22,14 @@ pub enum Ruling {
 }
 
 /// Who is told of rulings. Calls must not block.
-pub trait Judge: fmt::Debug + Send + Sync {
+pub(crate) trait Judge: fmt::Debug + Send + Sync {
     /// What became of this message.
     fn ruled(&self, id: MessageId, ruling: Ruling);
 }
 
 /// A ruling that is owed on one message.
 #[derive(Debug, Default)]
-pub struct Pledge {
+pub(crate) struct Pledge {
     owed: Option<(Arc<dyn Judge>, MessageId)>,
     /// Somebody may wait for an acceptance; a refusal is told anyway.
     is_awaited: bool,
@@ -37,17 +37,17 @@ pub struct Pledge {
 
 impl Pledge {
     /// The judge is told what became of the message; that it was accepted, only where that `is_awaited`.
-    pub fn new(judge: Arc<dyn Judge>, id: MessageId, is_awaited: bool) -> Self {
+    pub(crate) fn new(judge: Arc<dyn Judge>, id: MessageId, is_awaited: bool) -> Self {
         Self { owed: Some((judge, id)), is_awaited }
     }
 
     /// Whether somebody may wait for an acceptance.
-    pub fn is_awaited(&self) -> bool {
+    pub(crate) fn is_awaited(&self) -> bool {
         self.is_awaited
     }
 
     /// Tells the ruling.
-    pub fn rule(mut self, ruling: Ruling) {
+    pub(crate) fn rule(mut self, ruling: Ruling) {
         let is_told = self.is_told(ruling);
         if let Some((judge, id)) = self.owed.take().filter(|_| is_told) {
             judge.ruled(id, ruling);
@@ -55,7 +55,7 @@ impl Pledge {
     }
 
     /// Whether anybody is told of this ruling.
-    pub fn is_told(&self, ruling: Ruling) -> bool {
+    pub(crate) fn is_told(&self, ruling: Ruling) -> bool {
         match ruling {
             Ruling::Accepted | Ruling::Storing => self.is_awaited,
             Ruling::Refused(_) | Ruling::Forgotten => true,

@@ -81,7 +81,7 @@ pub struct Tapped {
 
 /// Where an endpoint's frames can be looked at.
 #[derive(Debug, Default)]
-pub struct Tap {
+pub(crate) struct Tap {
     level: AtomicU8,
     ring: Mutex<Ring>,
 }
@@ -106,7 +106,7 @@ impl Ring {
 
 impl Tap {
     /// Begins to look.
-    pub fn look(self: &Arc<Self>, payloads: bool) -> Looker {
+    pub(crate) fn look(self: &Arc<Self>, payloads: bool) -> Looker {
         let mut ring = self.ring();
         ring.lookers += 1;
         ring.payloads += usize::from(payloads);
@@ -116,7 +116,7 @@ impl Tap {
     }
 
     /// Whether anybody looks.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.level.load(Ordering::Relaxed) != OFF
     }
 

@@ -20,7 +20,7 @@ use super::{Wire, tls::Heard};
 
 /// A connection, with or without TLS.
 #[derive(Debug)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// Bytes as they are.
     Plain(TcpStream),
     /// Under TLS.
@@ -38,7 +38,7 @@ impl Transport {
     }
 
     /// The socket itself.
-    pub fn tcp(&self) -> &TcpStream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0.tcp(),

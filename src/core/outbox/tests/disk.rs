@@ -36,9 +36,9 @@ fn at_most_once_a_message_leaves_when_its_mark_is_stored_too() {
     desk.put_stored(1, 1);
     desk.put_stored(2, 2);
     assert_eq!(desk.pull(9), NOTHING);
-    let ids = desk.outbox.to_mark();
+    let ids = desk.outbox.take_unmarked();
     assert_eq!(ids, [MessageId(1), MessageId(2)]);
-    assert_eq!(desk.outbox.to_mark(), [], "asked for once");
+    assert_eq!(desk.outbox.take_unmarked(), [], "asked for once");
     desk.outbox.marked(&ids[..1]);
     assert_eq!(desk.pull(9), [1]);
     desk.outbox.marked(&ids[1..]);
@@ -49,7 +49,7 @@ fn at_most_once_a_message_leaves_when_its_mark_is_stored_too() {
 fn at_least_once_no_mark_is_asked_for() {
     let mut desk = durable(Delivery::AtLeastOnce);
     desk.put_stored(1, 1);
-    assert_eq!(desk.outbox.to_mark(), []);
+    assert_eq!(desk.outbox.take_unmarked(), []);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_message_that_was_dropped_at_once_is_not_for_the_disk() {
 fn what_is_on_disk_outlives_the_link_and_its_marks_are_taken_back() {
     let mut desk = durable(Delivery::AtMostOnce);
     desk.put_stored(1, 1);
-    let ids = desk.outbox.to_mark();
+    let ids = desk.outbox.take_unmarked();
     desk.outbox.marked(&ids);
     desk.put_stored(2, 2);
     let marked = desk.outbox.clear(State::Dropped, EndReason::Shutdown, &mut desk.told);
