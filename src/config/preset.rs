@@ -30,8 +30,10 @@ macro_rules! presets {
 }
 
 /// Each, in order of name.
-pub static ALL: [Preset; 15] = presets! {
-    "actioncable" "discord" "graphql-ws" "home-assistant" "json-rpc" "mqtt" "mqtt-anonymous" "nats" "ocpp1.6" "ocpp2.0.1" "phoenix" "pusher" "signalr" "socket.io" "stomp"
+pub static ALL: [Preset; 21] = presets! {
+    "actioncable" "binance" "bluesky-jetstream" "centrifugo" "discord" "graphql-ws" "home-assistant" "json-rpc" "kraken"
+    "mastodon" "mqtt" "mqtt-anonymous" "nats" "ocpp1.6" "ocpp2.0.1" "openai-realtime" "phoenix" "pusher" "signalr" "socket.io"
+    "stomp"
 };
 
 impl Preset {

@@ -10,6 +10,7 @@
 mod support;
 
 mod chat;
+mod feeds;
 mod plain;
 mod rooms;
 mod servers;
@@ -48,4 +49,11 @@ async fn explained_when_parked(daemon: &Daemon) -> String {
 /// Whether the link is not ready.
 fn is_down(link: &Value) -> bool {
     link["phase"] != "ready"
+}
+
+/// What consumers get to see first when `sent` is sent.
+async fn answer(daemon: &Daemon, sent: &str) -> String {
+    let mut events = daemon.api.events("e", "from=latest&types=message").await;
+    daemon.api.send_text("e", sent).await.expect(202);
+    String::from_utf8_lossy(&events.next_of("message").await.payload().0).into_owned()
 }

@@ -1,29 +1,11 @@
 //! Presets of channels against stand-ins: Phoenix, Pusher, `SignalR`.
 
 use crate::{
-    is_down,
+    answer,
     stand::{Stand, text},
     support::daemon::Daemon,
     with_preset,
 };
-
-/// Stops the stand-in, sends a text, and starts it again: what the new connection heard, up to that text.
-async fn heard_after_a_restart(stand: &mut Stand, daemon: &Daemon) -> Vec<String> {
-    let before = daemon.api.link("e/0").await["generation"].as_u64().unwrap();
-    stand.stop().await;
-    daemon.api.link_until("e/0", "down", is_down).await;
-    daemon.api.send_text("e", "queued").await.expect(202);
-    stand.restart().await;
-    daemon.api.ready_after("e/0", before).await;
-    stand.last("the queued one", |heard| heard.iter().any(|heard| heard == "queued")).await
-}
-
-/// What consumers get to see first when `sent` is sent.
-async fn answer(daemon: &Daemon, sent: &str) -> String {
-    let mut events = daemon.api.events("e", "from=latest&types=message").await;
-    daemon.api.send_text("e", sent).await.expect(202);
-    String::from_utf8_lossy(&events.next_of("message").await.payload().0).into_owned()
-}
 
 #[tokio::test]
 async fn phoenix_beats_and_hides_the_replies() {
@@ -43,7 +25,7 @@ async fn phoenix_beats_and_hides_the_replies() {
     let is_beat = |text: &&String| *text == r#"[null,"wskeeper","phoenix","heartbeat",{}]"#;
     stand.last("two heartbeats", |heard| heard.iter().filter(is_beat).count() >= 2).await;
     assert_eq!(answer(&daemon, "hello").await, r#"[null,null,"room:1","news",{"text":"hello"}]"#);
-    heard_after_a_restart(&mut stand, &daemon).await;
+    stand.heard_after_a_restart(&daemon).await;
 }
 
 #[tokio::test]
@@ -62,7 +44,7 @@ async fn pusher_is_ready_when_it_is_established_and_pings_when_it_is_quiet() {
     stand.last("a ping", |heard| heard.iter().any(|heard| heard == r#"{"data":{},"event":"pusher:ping"}"#)).await;
     assert_eq!(answer(&daemon, "hello").await, "hello", "the ping is hidden");
     stand.last("a pong", |heard| heard.iter().any(|heard| heard == r#"{"data":{},"event":"pusher:pong"}"#)).await;
-    let heard = heard_after_a_restart(&mut stand, &daemon).await;
+    let heard = stand.heard_after_a_restart(&daemon).await;
     assert_eq!(heard.first().map(String::as_str), Some("queued"), "{heard:?}");
 }
 
@@ -80,6 +62,6 @@ async fn signalr_shakes_hands_and_follows_a_close() {
     assert!(answer(&daemon, "hello").await.contains("hello"), "the handshake and pings are hidden");
     daemon.api.send_text("e", "leave").await.expect(202);
     daemon.api.ready_after("e/0", link["generation"].as_u64().unwrap()).await;
-    let heard = heard_after_a_restart(&mut stand, &daemon).await;
+    let heard = stand.heard_after_a_restart(&daemon).await;
     assert_eq!(heard, ["{\"protocol\":\"json\",\"version\":1}\u{1e}", "queued"]);
 }

@@ -15,7 +15,10 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-use crate::support::until;
+use crate::{
+    is_down,
+    support::{daemon::Daemon, until},
+};
 
 /// What a connection says to what it hears; to nothing at its beginning.
 pub type Answer = Arc<dyn Fn(Option<&str>) -> Vec<Message> + Send + Sync>;
@@ -27,6 +30,7 @@ pub struct Stand {
     protocol: &'static str,
     answer: Answer,
     heard: Arc<Mutex<Vec<Vec<String>>>>,
+    asked: Arc<Mutex<Vec<String>>>,
     running: JoinSet<()>,
 }
 
@@ -36,8 +40,14 @@ impl Stand {
         protocol: &'static str,
         answer: impl Fn(Option<&str>) -> Vec<Message> + Send + Sync + 'static,
     ) -> Self {
-        let mut stand =
-            Self { port: 0, protocol, answer: Arc::new(answer), heard: Arc::default(), running: JoinSet::new() };
+        let mut stand = Self {
+            port: 0,
+            protocol,
+            answer: Arc::new(answer),
+            heard: Arc::default(),
+            asked: Arc::default(),
+            running: JoinSet::new(),
+        };
         stand.restart().await;
         stand
     }
@@ -53,11 +63,12 @@ impl Stand {
         let port = self.port;
         let listener = until("a port", || TcpListener::bind(("127.0.0.1", port))).await;
         self.port = listener.local_addr().unwrap().port();
-        let (protocol, answer, heard) = (self.protocol, Arc::clone(&self.answer), Arc::clone(&self.heard));
+        let (protocol, answer) = (self.protocol, Arc::clone(&self.answer));
+        let records = (Arc::clone(&self.heard), Arc::clone(&self.asked));
         self.running.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, protocol, Arc::clone(&answer), Arc::clone(&heard)));
+                connections.spawn(serve(stream, protocol, Arc::clone(&answer), records.clone()));
             }
         });
     }
@@ -65,6 +76,22 @@ impl Stand {
     /// What it heard, connection by connection.
     pub fn heard(&self) -> Vec<Vec<String>> {
         self.heard.lock().clone()
+    }
+
+    /// What each connection asked for in its upgrade: the path with its query, and the header Authorization.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().clone()
+    }
+
+    /// Stops, takes a text for later, and starts again: what the new connection heard, up to that text.
+    pub async fn heard_after_a_restart(&mut self, daemon: &Daemon) -> Vec<String> {
+        let before = daemon.api.link("e/0").await["generation"].as_u64().unwrap();
+        self.stop().await;
+        daemon.api.link_until("e/0", "down", is_down).await;
+        daemon.api.send_text("e", "queued").await.expect(202);
+        self.restart().await;
+        daemon.api.ready_after("e/0", before).await;
+        self.last("the queued one", |heard| heard.iter().any(|heard| heard == "queued")).await
     }
 
     /// What it heard on the last connection, once that is as `is` wants it.
@@ -77,9 +104,13 @@ impl Stand {
     }
 }
 
-async fn serve(stream: TcpStream, protocol: &'static str, answer: Answer, heard: Arc<Mutex<Vec<Vec<String>>>>) {
+type Records = (Arc<Mutex<Vec<Vec<String>>>>, Arc<Mutex<Vec<String>>>);
+
+async fn serve(stream: TcpStream, protocol: &'static str, answer: Answer, (heard, asked): Records) {
     #[allow(clippy::result_large_err, reason = "the library's type")]
-    let choose = |_: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+    let choose = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+        asked.lock().push(format!("{} {}", request.uri(), authorization.unwrap_or_default()));
         if !protocol.is_empty() {
             response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
         }

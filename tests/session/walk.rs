@@ -3,11 +3,9 @@
 //! What a reader would get wrong: it is the server's own record that is looked at, not what the daemon says of itself. On each new connection
 //! the login comes first, then what is asked for again, then the first message that has waited.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{path::PathBuf, sync::Arc};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::{
@@ -105,7 +103,7 @@ pub async fn walk(case: Case) {
 async fn see(mut events: crate::support::sse::Events, seen: Arc<Mutex<Vec<String>>>) {
     while let Some(event) = events.within(4 * PATIENCE).await {
         if event.kind == "message" {
-            seen.lock().unwrap().push(String::from_utf8_lossy(&event.payload().0).into_owned());
+            seen.lock().push(String::from_utf8_lossy(&event.payload().0).into_owned());
         }
     }
 }
@@ -132,12 +130,12 @@ impl Walk {
     /// What consumers have seen of the answer to a message.
     fn answers(&self, mark: &str) -> usize {
         let answer = (self.case.answer)(mark);
-        self.seen.lock().unwrap().iter().filter(|seen| seen.contains(&answer)).count()
+        self.seen.lock().iter().filter(|seen| seen.contains(&answer)).count()
     }
 
     async fn is_answered(&self, mark: &str) {
         until(&format!("an answer to {mark}"), || async {
-            let last = || self.seen.lock().unwrap().iter().rev().take(5).cloned().collect::<Vec<_>>();
+            let last = || self.seen.lock().iter().rev().take(5).cloned().collect::<Vec<_>>();
             if self.answers(mark) > 0 { Ok(()) } else { Err(last()) }
         })
         .await;
