@@ -18,13 +18,14 @@ use crate::{
     config::{Config, Fingerprint, InForce, Sources},
     observe::{Exporter, Families, Telling},
     process::{files, notify::Notify, passed::Passed, signals::Signals},
+    provider::Outside,
 };
 use notifier::Notifier;
 use reload::Reloader;
 use wskeeper_link::clock::Moment;
 use wskeeper_link::{
     pace,
-    pool::{Left, Pool},
+    pool::{Left, Pool, Settings},
 };
 
 mod notifier;
@@ -93,7 +94,8 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     notifier.starting(links).await;
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
-    let pool = Pool::start(config.settings(), Telling::new(Arc::clone(&families), spans), seed).await;
+    let settings = Settings { provider: Arc::new(Outside), ..config.settings() };
+    let pool = Pool::start(settings, Telling::new(Arc::clone(&families), spans), seed).await;
     let config = InForce::new(config);
     let reloader =
         Reloader::new((pool.clone(), config.clone()), Arc::clone(&families), reload_from, Arc::clone(&notifier));

@@ -16,7 +16,10 @@ use hyper::{
     client::conn::http1::{SendRequest, handshake},
 };
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout_at},
+};
 
 pub use server::Server;
 
@@ -47,8 +50,16 @@ pub struct Connection {
 impl Connection {
     /// Connects. To be called within a tokio runtime.
     pub async fn open(server: &Server, until: Option<Instant>) -> Result<Self, Error> {
+        Self::over(server.connect(), until).await
+    }
+
+    /// Connects by a way of the caller's own.
+    pub async fn over<S: AsyncRead + AsyncWrite + Send + 'static>(
+        connecting: impl Future<Output = io::Result<S>>,
+        until: Option<Instant>,
+    ) -> Result<Self, Error> {
         let opening = async {
-            let stream = server.connect().await?;
+            let stream = Box::pin(connecting.await?);
             let (sender, connection) = handshake(TokioIo::new(stream)).await?;
             // It ends with the sender and the answer under way; its errors are seen by them.
             tokio::spawn(async move { drop(connection.await) });

@@ -141,6 +141,7 @@ impl Config {
             receipts: self.limits.receipts,
             store: Some(store::Policy::new(&self.storage.dir, self.storage.max_bytes)),
             endpoints: self.endpoints.clone(),
+            ..pool::Settings::default()
         }
     }
 }

@@ -19,7 +19,10 @@ use super::{preset::Preset, table::Shown};
 const HIDDEN: &str = "***";
 
 /// Keys whose texts may be secret, or hold what is.
-const SECRET: [&str; 4] = ["send", "probe", "set", "values"];
+const SECRET: [&str; 5] = ["send", "probe", "set", "values", "http"];
+
+/// Words within them that say how, and not what.
+const OPEN: [&str; 5] = ["opcode", "method", "timeout", "max_bytes", "status"];
 
 /// A value and its place.
 #[derive(Clone)]
@@ -90,7 +93,7 @@ fn shown(value: &Value, hides: bool) -> Shown {
             let mut members: Vec<_> = table.iter().collect();
             members.sort_by_key(|(name, _)| *name);
             let member = |(name, value): (&String, &Value)| {
-                let is_open = hides && name == "opcode";
+                let is_open = hides && OPEN.contains(&name.as_str());
                 (name.clone(), shown(value, (hides && !is_open) || SECRET.contains(&name.as_str())))
             };
             Shown::Members(members.into_iter().map(member).collect())

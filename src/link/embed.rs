@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     endpoint::Endpoint,
     hub::{From, Reader},
+    link::Provider,
     observer::{Observer, Silent},
     pool::{Pool, Refused, Send, Settings},
 };
@@ -38,6 +39,12 @@ impl Builder {
     /// Tells this one what happens.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Lets this one do what sessions ask for.
+    pub fn provider(mut self, provider: impl Provider + 'static) -> Self {
+        self.settings.provider = Arc::new(provider);
         self
     }
 

@@ -21,7 +21,16 @@ struct Package {
 const PACKAGES: [Package; 2] = [
     Package {
         root: "src",
-        layers: &[("client", 1), ("config", 1), ("observe", 2), ("process", 2), ("api", 3), ("app", 4), ("cli", 5)],
+        layers: &[
+            ("client", 1),
+            ("config", 1),
+            ("observe", 2),
+            ("process", 2),
+            ("provider", 2),
+            ("api", 3),
+            ("app", 4),
+            ("cli", 5),
+        ],
     },
     Package {
         root: "src/link",
@@ -51,7 +60,7 @@ const IMPURE: &[&str] = &[
     "futures",
     "tracing",
     "prometheus",
-    "rand::",
+    "use rand",
     "thiserror",
     "serde::",
     "config::",

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod calls;
 mod chat;
 mod feeds;
 mod plain;

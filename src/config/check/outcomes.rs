@@ -115,7 +115,7 @@ fn when(section: &Section<'_>) -> Match {
 }
 
 /// A number, or a range as text.
-fn range(item: &Item<'_>, within: RangeInclusive<u16>, example: &str) -> Option<RangeInclusive<u16>> {
+pub(super) fn range(item: &Item<'_>, within: RangeInclusive<u16>, example: &str) -> Option<RangeInclusive<u16>> {
     let hint = || format!("write a number from {} to {}, or a range such as {example:?}", within.start(), within.end());
     let (from, to) = if let config::ValueKind::String(text) = &item.value.kind {
         let (from, to) = text.split_once('-').unwrap_or((text, text));

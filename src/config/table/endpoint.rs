@@ -135,8 +135,8 @@ table! {
 
 table! {
     SESSION of Endpoint, "session." at (), rules none, {
-        /// What is done from OPEN to `ready`, in order. Each step is one of `send`, `expect`, `set`, `forget` and `wait`, and may have
-        /// `when = "NAME"` or "!NAME" (the variable is set, or not). docs/sessions.md teaches it.
+        /// What is done from OPEN to `ready`, in order. Each step is one of `send`, `expect`, `set`, `forget`, `wait` and
+        /// `http`, and may have `when = "NAME"` or "!NAME" (the variable is set, or not). docs/sessions.md teaches it.
         ///
         /// Messages of the outbox wait until the last step is done.
         /// > #: open = [{ send = "hello" }, { expect = { text = "welcome" } }]

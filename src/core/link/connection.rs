@@ -198,6 +198,7 @@ impl Connection {
             ConnectionInput::Received(Received::Messages(run)) => return self.on_messages(now, run, shared, out),
             ConnectionInput::Received(Received::Pong(payload)) => self.on_pong(now, &payload, shared, out),
             ConnectionInput::Received(Received::Close(frame)) => return self.on_close(now, frame, shared),
+            ConnectionInput::Errand { id, done } => return self.on_errand(now, id, done, shared, out),
             ConnectionInput::Flushed => self.on_flushed(now, shared, out),
             ConnectionInput::Violation { code, cause, detail } => {
                 return self.on_violation(now, (code, cause, detail), shared, out);

@@ -15,7 +15,7 @@ use crate::{
     phase::Reason,
     receipt::EndReason,
     run::Run,
-    session::Start,
+    session::{Brought, Start},
 };
 
 /// What an operator, or a local program through the API, may ask of a link.
@@ -116,6 +116,13 @@ pub enum ConnectionInput {
     CloseSent(Option<u16>),
     /// Whole messages or a control frame arrived.
     Received(Received),
+    /// What the session had asked for is done, or why it is not.
+    Errand {
+        /// Which.
+        id: u64,
+        /// What came of it; an error is for people, and may hold what is secret.
+        done: Result<Brought, Box<str>>,
+    },
     /// Everything pulled by `poll_transmit` so far has been handed to the kernel.
     Flushed,
     /// The peer broke the protocol or a limit: the connection is to be failed with this code (1002, 1007, 1009).

@@ -41,7 +41,7 @@ use super::{
     outbox::{self, Outbox},
     outcome::{Row, Rule},
     phase::{Phase, ReadyState, Reason},
-    session::{Kept, Waits},
+    session::{Ask, Kept, Waits},
     timers::Timer,
 };
 use connection::{Change, Connection, Shared, Signs, Stage};
@@ -248,6 +248,11 @@ impl Link {
         let is_held = self.has_standby();
         let (connection, shared) = self.connection(lane)?;
         connection.poll_transmit(now, is_held, shared)
+    }
+
+    /// What the session of a connection wants to have done outside; what comes of it is an input of the same connection.
+    pub fn poll_ask(&mut self, lane: Lane) -> Option<Ask> {
+        self.connection(lane)?.0.next_ask()
     }
 
     /// The current connection's number; 0 before the first.

@@ -6,10 +6,12 @@
 //! What a reader would get wrong: verdicts wait until they are asked for, and while one waits the machine is due at once. One message may
 //! bring two: it was the last that `open` waited for, and a rule wants another connection.
 
+mod errands;
 mod keeping;
 mod leaving;
 mod run;
 mod seen;
+mod setting;
 mod words;
 
 use std::{
@@ -25,7 +27,7 @@ use self::{
     run::{Pause, Run},
 };
 use super::{
-    Do, Kept, Place, Plan, Rule, Send, Start, StepResult, Then, Var, When,
+    Ask, Do, Kept, Place, Plan, Rule, Send, Start, StepResult, Then,
     json::Value,
     matcher::{Matcher, Message},
     render::Scene,
@@ -102,6 +104,10 @@ impl Failure {
     fn of(label: &str, detail: impl Into<Box<str>>) -> Self {
         Self { label: label.into(), detail: detail.into(), cause: Cause::Session, code: None, is_silence: false }
     }
+
+    fn late(place: &str) -> Self {
+        Self::of("timeout", format!("the call of {place} was not answered in time"))
+    }
 }
 
 /// Where an opening waits.
@@ -128,6 +134,9 @@ pub struct Session {
     stage: Stage,
     queue: VecDeque<Payload>,
     queued: usize,
+    /// What is to be done outside, and how much has been so far.
+    asks: VecDeque<Ask>,
+    asked: u64,
     verdicts: VecDeque<Verdict>,
     /// Since when a verdict waits.
     due: Option<Instant>,
@@ -170,6 +179,8 @@ impl Session {
             stage: Stage::Opening(opening),
             queue: VecDeque::new(),
             queued: 0,
+            asks: VecDeque::new(),
+            asked: 0,
             verdicts: VecDeque::new(),
             due: None,
             trace: Trace::default(),
@@ -218,7 +229,7 @@ impl Session {
         if let Some((place, rule)) = plan.on.candidates(message).find(is_met) {
             *hide |= rule.act.hide;
             let step = self.stand_aside(Place::On(place), "match", outside.now);
-            let acted = self.apply(&rule.matcher, &rule.act, message, outside);
+            let acted = self.apply(Some(&rule.matcher), &rule.act, message, outside);
             self.trace.stand_in(step);
             acted?;
             self.conclude(&rule.act.then, message, outside)?;
@@ -241,7 +252,7 @@ impl Session {
         self.trace.matched(place);
         *hide |= rule.act.hide;
         if !matches!(rule.act.then, Then::Fail(_)) {
-            self.apply(&rule.matcher, &rule.act, message, outside)?;
+            self.apply(Some(&rule.matcher), &rule.act, message, outside)?;
         }
         self.conclude(&rule.act.then, message, outside)?;
         if let (Stage::Opening(opening), Then::GoOn | Then::Rotate) = (&mut self.stage, &rule.act.then) {
@@ -291,7 +302,8 @@ impl Session {
                 opening.run = Run::default();
                 self.advance_open(outside)
             }
-            Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_) => Ok(()),
+            Pause::Errand(_, until) if until <= now => Err(Failure::late(&format!("open[{at}]"))),
+            Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_) | Pause::Errand(..) => Ok(()),
         }
     }
 
@@ -352,16 +364,11 @@ impl Session {
     }
 
     /// What a match brings but for its verdict.
-    fn apply(&mut self, matcher: &Matcher, act: &Do, message: &Message<'_>, outside: &mut Outside<'_>) -> Step {
-        for (var, value) in matcher.groups(message) {
+    fn apply(&mut self, matcher: Option<&Matcher>, act: &Do, message: &Message<'_>, outside: &mut Outside<'_>) -> Step {
+        for (var, value) in matcher.into_iter().flat_map(|matcher| matcher.groups(message)) {
             self.set(var, value)?;
         }
-        for (var, pointer) in &act.extract {
-            if let Some(value) = message.json().and_then(|document| pointer.first(document)).filter(|it| !it.is_null())
-            {
-                self.set(*var, value)?;
-            }
-        }
+        self.extract(&act.extract, message)?;
         self.set_all(&act.set, outside)?;
         act.forget.iter().for_each(|var| self.forget(*var));
         match &act.send {
@@ -433,7 +440,7 @@ impl Session {
     }
 
     fn drop_messages(&mut self) {
-        (self.queue, self.queued) = (VecDeque::new(), 0);
+        (self.queue, self.queued, self.asks) = (VecDeque::new(), 0, VecDeque::new());
     }
 
     fn send(&mut self, send: &Send, outside: &mut Outside<'_>) -> Step {
@@ -459,34 +466,6 @@ impl Session {
             seq: None,
             uuid: None,
         }
-    }
-
-    fn set_all(&mut self, set: &[(Var, super::Json)], outside: &mut Outside<'_>) -> Step {
-        let mut scene = self.scene(outside);
-        let values: Vec<Value> = set.iter().map(|(_, json)| scene.json(json)).collect();
-        set.iter().zip(values).try_for_each(|((var, _), value)| self.set(*var, value))
-    }
-
-    fn set(&mut self, var: Var, value: Value) -> Step {
-        self.changed |= self.start.plan.keeps(var);
-        self.trace.set(self.start.plan.names.name(var));
-        let set = self.variables.set(var, value);
-        set.map_err(|_| Failure::of("overflow", "the variables of the session hold more than 64 KiB"))
-    }
-
-    fn forget(&mut self, var: Var) {
-        self.changed |= self.start.plan.keeps(var);
-        self.variables.forget(var);
-    }
-
-    fn holds(&self, when: Option<When>) -> bool {
-        when.is_none_or(|when| self.variables.get(when.var).is_some() == when.is_set)
-    }
-
-    /// What a peer said, for people: no secret, no variable, not long.
-    fn words(&self, message: &Message<'_>) -> String {
-        let hidden = self.start.secrets.iter().map(|secret| &**secret).chain(self.variables.texts());
-        words::of_peer(message.payload.bytes(), hidden.collect())
     }
 }
 

@@ -22,6 +22,7 @@
 //! What a reader would get wrong: an alternative of an `expect` that matches takes nothing from the rules. They look at the same message,
 //! for the first event of a gateway may be its answer to a login as well.
 
+mod errand;
 mod expression;
 mod index;
 mod json;
@@ -35,6 +36,7 @@ pub(crate) mod tests;
 mod trace;
 mod variables;
 
+pub use errand::{Ask, Brought, Call, Errand, Expected, Request};
 pub use expression::Expression;
 pub use index::Rules;
 pub use json::{Pointer, Value};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Matcher, Names, Pointer, Rules, Send, Var, template::Json};
+use super::{Call, Matcher, Names, Pointer, Rules, Send, Var, template::Json};
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -66,6 +66,8 @@ pub enum Act {
     Forget(Box<[Var]>),
     /// Waits.
     Wait(Duration),
+    /// Calls by HTTP.
+    Http(Box<Call>),
 }
 
 impl Act {
@@ -77,6 +79,7 @@ impl Act {
             Self::Set(_) => "set",
             Self::Forget(_) => "forget",
             Self::Wait(_) => "wait",
+            Self::Http(_) => "http",
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Body, BytesPart, Json, Plan, Send, Source, Text, TextPart,
+    Body, BytesPart, Call, Json, Plan, Request, Send, Source, Text, TextPart,
     json::{self, Value},
     variables::Variables,
 };
@@ -156,6 +156,34 @@ impl<'a> Scene<'a> {
             return Err(Unsendable::TooLarge);
         }
         Ok(payload(send, bytes.into()))
+    }
+
+    /// A call as it is to be made.
+    pub(super) fn request(&mut self, call: &Call) -> Result<Request, Unsendable> {
+        let mut headers: Vec<_> = call.headers.iter().map(|(name, value)| (name.clone(), self.text(value))).collect();
+        let body: Vec<u8> = match &call.body {
+            None => Vec::new(),
+            Some(Body::Text(text)) => self.text(text).into(),
+            Some(Body::Json(json)) => {
+                if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+                    headers.push(("content-type".into(), "application/json".into()));
+                }
+                self.json(json).to_string().into()
+            }
+            Some(Body::Fixed(bytes)) => bytes.to_vec(),
+            Some(Body::Bytes(parts)) => self.bytes(parts)?,
+        };
+        if body.len() > MESSAGE_MAX {
+            return Err(Unsendable::TooLarge);
+        }
+        Ok(Request {
+            method: call.method.clone(),
+            url: self.text(&call.url),
+            headers,
+            body: body.into(),
+            timeout: call.timeout,
+            max_bytes: call.max_bytes,
+        })
     }
 
     fn bytes(&mut self, parts: &[BytesPart]) -> Result<Vec<u8>, Unsendable> {

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{
-    Admit, BoxFuture, Dial, Dialled, PreparePermit, Progress, Report, Transport,
+    Admit, BoxFuture, Dial, Dialled, Done, Nobody, PreparePermit, Progress, Provider, Report, Transport,
     aside::Aside,
     race::{self, Admitted, Patience, Won},
     resolve, tls,
@@ -22,7 +22,7 @@ use wskeeper_core::{
     admission::Verdict,
     close::Cause,
     event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
-    session::Kept,
+    session::{Errand, Kept},
 };
 
 pub use ask::{RedirectTrouble, redirected_to, was_read};
@@ -40,6 +40,11 @@ pub(crate) trait Source: Send + Sync {
     /// Where its attempts do what may block.
     fn aside(&self) -> Aside {
         Aside::default()
+    }
+
+    /// Who does what its sessions ask for.
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::new(Nobody)
     }
 
     /// The addresses of a host, as they are now; at least one.
@@ -116,6 +121,10 @@ impl Dial for Dialer {
             };
             Box::pin(attempt.run(url)).await
         })
+    }
+
+    fn run(&self, errand: Errand) -> BoxFuture<Done> {
+        self.endpoint.provider().run(errand, self.endpoint.endpoint())
     }
 }
 

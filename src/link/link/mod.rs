@@ -8,6 +8,7 @@ mod aside;
 mod dial;
 mod dialing;
 mod driver;
+mod errands;
 mod faulty;
 mod frames;
 pub mod json;
@@ -16,6 +17,7 @@ mod metered;
 mod orders;
 mod pledge;
 mod pooled;
+mod provider;
 mod race;
 mod resolve;
 mod socket;
@@ -50,7 +52,7 @@ use wskeeper_core::{
     outbox::{self, Keep, Refusal},
     receipt::EndReason,
     run::Run as Messages,
-    session::{Kept, Start},
+    session::{Errand, Kept, Start},
 };
 
 pub use arrival::lacked_room;
@@ -62,15 +64,16 @@ pub(crate) use driver::run;
 pub(crate) use orders::{Inbound, Orders, orders};
 pub(crate) use pledge::{Judge, Pledge, Ruling};
 pub use pooled::PooledStream;
+pub use provider::{Done, Nobody, Provider};
 pub(crate) use tap::Tap;
 pub use tap::{Direction, FrameKind, Looker, Sight, Tapped};
-pub use tls::{Heard, TlsTrouble, lacks_certificate};
+pub use tls::{Heard, TlsTrouble, lacks_certificate, secured};
 pub(crate) use transport::Transport;
 pub use transport::limit_unacknowledged;
 pub use upgrade::UpgradeTrouble;
 
 /// A boxed future.
-pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Which refusal of a message is one of all that stand behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,6 +224,9 @@ pub(crate) trait Dial: Send + 'static {
         kept: Option<Kept>,
         report: Report,
     ) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
+
+    /// Does what a session wants to have done outside. Dropping the future abandons it.
+    fn run(&self, errand: Errand) -> BoxFuture<Done>;
 }
 
 /// A stream after a successful upgrade.

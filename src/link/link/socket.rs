@@ -29,6 +29,7 @@ use tokio_tungstenite::{
 use super::{
     Wire,
     arrival::{Answer, Arrival},
+    errands::Errands,
     faulty::Faulty,
     leaving::Left,
     metered::Metered,
@@ -83,6 +84,8 @@ pub(super) struct Socket<S> {
     whole_until: u64,
     /// The share of the process's memory that a message has which is not whole, where that is much.
     arriving: Option<Box<Lease>>,
+    /// What is done outside for the session of this connection; it ends with it.
+    pub(super) errands: Errands,
 }
 
 impl<S: Wire> Socket<S> {
@@ -110,6 +113,7 @@ impl<S: Wire> Socket<S> {
             noted: None,
             whole_until: 0,
             arriving: None,
+            errands: Errands::default(),
         })
     }
 

@@ -112,6 +112,13 @@ pub(super) async fn secure(tcp: TcpStream, host: &str, tls: &Tls, aside: &Aside)
     Ok(Secured { stream, certificates, asked })
 }
 
+/// Makes `tcp` a TLS connection to `host` with an endpoint's settings, for what is not its WebSocket.
+pub async fn secured(tcp: TcpStream, host: &str, tls: &Tls) -> Result<TlsStream<Heard>, String> {
+    // The name of the settings is that of the endpoint's own server.
+    let tls = Tls { server_name: None, ..tls.clone() };
+    secure(tcp, host, &tls, &Aside::default()).await.map(|secured| secured.stream).map_err(|fault| fault.to_string())
+}
+
 /// The settings of a connection, what it shows of ourselves, and when that expires.
 fn config(tls: &Tls) -> Result<(ClientConfig, Arc<Identity>, Option<i64>), TlsFault> {
     let setup = |error: &Error| TlsFault::Setup(plain(error));

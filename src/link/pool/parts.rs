@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     hub::{Hub, Inboxes},
+    link::Provider,
     observer::Observer,
 };
 use wskeeper_core::{budget::Budget, inbox};
@@ -26,6 +27,7 @@ pub(super) struct Parts {
     pub(super) dead: Arc<DeadLetters>,
     pub(super) admission: Arc<SharedAdmission>,
     pub(super) observer: Arc<dyn Observer>,
+    pub(super) provider: Arc<dyn Provider>,
     pub(super) budget: Arc<Budget>,
     /// The pool's own log: every endpoint's events but messages.
     pub(super) log: Arc<Hub>,
@@ -52,6 +54,7 @@ impl Parts {
             dead: Arc::default(),
             admission: Arc::new(SharedAdmission(admission)),
             observer,
+            provider: Arc::clone(&settings.provider),
             log: Hub::new(LOG, 1, &budget, first_cursor),
             budget,
             first_cursor,

@@ -29,7 +29,7 @@ use super::{
 use crate::link::BoxFuture;
 use crate::{
     endpoint::Endpoint,
-    link::{Aside, Source},
+    link::{Aside, Provider, Source},
     observer::EndpointObserver,
 };
 use wskeeper_core::phase::Phase;
@@ -40,6 +40,7 @@ pub(super) struct EndpointRuntime {
     pub(super) name: Arc<str>,
     pub(super) sinks: Arc<Sinks>,
     pub(super) observer: Arc<dyn EndpointObserver>,
+    provider: Arc<dyn Provider>,
     /// When an earlier life of the daemon heard its links last, as far as a durable inbox tells.
     pub(super) heard_until: BTreeMap<u32, SystemTime>,
     config: RwLock<Arc<Endpoint>>,
@@ -81,6 +82,10 @@ impl Source for EndpointRuntime {
         self.aside.clone()
     }
 
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.provider)
+    }
+
     #[cfg(test)]
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
         if let Ok(ip) = host.parse() {
@@ -104,7 +109,7 @@ impl EndpointRuntime {
     pub(super) fn new(
         config: Arc<Endpoint>,
         sinks: Arc<Sinks>,
-        observer: Arc<dyn EndpointObserver>,
+        (observer, provider): (Arc<dyn EndpointObserver>, Arc<dyn Provider>),
         heard_until: BTreeMap<u32, SystemTime>,
     ) -> Self {
         let name = Arc::clone(&config.name);
@@ -112,6 +117,7 @@ impl EndpointRuntime {
             name,
             sinks,
             observer,
+            provider,
             heard_until,
             config: RwLock::new(config),
             tasks: Mutex::new(Vec::new()),

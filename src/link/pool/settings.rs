@@ -1,10 +1,14 @@
 //! What a pool is to hold, and what it may take for that.
 //!
-//! What a reader would get wrong: `memory` and `receipts` are those that the pool started with; only the rest can be changed later.
+//! What a reader would get wrong: `memory`, `receipts` and `provider` are those that the pool started with; only the rest can be changed later.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{endpoint::Endpoint, store};
+use crate::{
+    endpoint::Endpoint,
+    link::{Nobody, Provider},
+    store,
+};
 use wskeeper_core::admission;
 
 /// Endpoints, and what they share.
@@ -18,6 +22,8 @@ pub struct Settings {
     pub receipts: usize,
     /// Where durable outboxes and inboxes are; `None`: there can be none.
     pub store: Option<store::Policy>,
+    /// Who does what sessions ask for. That which the pool started with.
+    pub provider: Arc<dyn Provider>,
     /// By name.
     pub endpoints: BTreeMap<Arc<str>, Arc<Endpoint>>,
 }
@@ -30,6 +36,7 @@ impl Default for Settings {
             memory: 256 << 20,
             receipts: 100_000,
             store: None,
+            provider: Arc::new(Nobody),
             endpoints: BTreeMap::new(),
         }
     }

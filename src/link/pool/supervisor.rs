@@ -178,7 +178,7 @@ impl Supervisor {
         let runtime = Arc::new(EndpointRuntime::new(
             Arc::clone(endpoint),
             Arc::new(sinks),
-            self.parts.observer.endpoint(&name),
+            (self.parts.observer.endpoint(&name), Arc::clone(&self.parts.provider)),
             heard_until,
         ));
         for index in 0..endpoint.links {

@@ -82,12 +82,8 @@ impl Reader<'_> {
         rules.into_iter().map(|(_, rule)| rule).collect()
     }
 
-    fn act(&self, section: &Section<'_>, whose: Whose) -> Do {
-        let extract = section.section("extract").entries().into_iter().filter_map(|(name, item)| {
-            let (var, at) = (self.setting(&item, name), item.text().and_then(|text| matcher::pointer(&item, text)));
-            Some((var?, at?))
-        });
-        let extract = extract.collect();
+    pub(super) fn act(&self, section: &Section<'_>, whose: Whose) -> Do {
+        let extract = self.extract(section);
         let set = section.get("set").map(|item| self.set(&item)).unwrap_or_default().into();
         let forget = section.get("forget").map(|item| self.variables(&item)).unwrap_or_default().into();
         let send = match whose {

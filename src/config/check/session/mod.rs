@@ -16,6 +16,7 @@ use super::{
 use crate::config::session::{Keys, Part, Steps, Written};
 
 mod act;
+mod call;
 mod clear;
 mod keys;
 mod matcher;

@@ -16,13 +16,13 @@ use crate::config::check::{
 };
 
 /// What a step does, of which one is given.
-const ACTS: [&str; 5] = ["send", "expect", "set", "forget", "wait"];
+const ACTS: [&str; 6] = ["send", "expect", "set", "forget", "wait", "http"];
 
 /// How long a message is waited for.
-const EXPECT_WAIT: Duration = Duration::from_secs(10);
+pub(super) const EXPECT_WAIT: Duration = Duration::from_secs(10);
 
 /// The shortest wait.
-const LEAST: Duration = Duration::from_millis(1);
+pub(super) const LEAST: Duration = Duration::from_millis(1);
 
 impl Reader<'_> {
     /// `open`
@@ -78,6 +78,7 @@ impl Reader<'_> {
         let set = section.get("set").map(|item| Some(Act::Set(self.set(&item).into())));
         let forget = section.get("forget").map(|item| Some(Act::Forget(self.variables(&item).into())));
         let wait = section.get("wait").map(|item| item.duration(LEAST..=MAX_DURATION).map(Act::Wait));
+        let http = section.get("http").map(|item| self.call(&item, whose).map(|call| Act::Http(Box::new(call))));
         for key in ["timeout", "hide"] {
             section.expect(key);
             if section.has(key) && !section.has("expect") && !given.is_empty() {
@@ -90,7 +91,7 @@ impl Reader<'_> {
                 // An unknown key has been told of, and may be what was meant.
                 let is_section = matches!(item.value.kind, ValueKind::Table(_));
                 if is_section && section.names().all(|name| ["when", "timeout", "hide"].contains(&name)) {
-                    item.fault("does nothing", "write one of `send`, `expect`, `set`, `forget` and `wait`");
+                    item.fault("does nothing", "write one of `send`, `expect`, `set`, `forget`, `wait` and `http`");
                 }
                 return None;
             }
@@ -101,7 +102,7 @@ impl Reader<'_> {
                 return None;
             }
         }
-        let act = [send, expect, set, forget, wait].into_iter().flatten().next().flatten()?;
+        let act = [send, expect, set, forget, wait, http].into_iter().flatten().next().flatten()?;
         Some(Step { when, act })
     }
 
@@ -217,6 +218,7 @@ fn never_goes_on(act: &Act) -> bool {
     };
     match act {
         Act::Expect { alternatives, .. } => !alternatives.is_empty() && alternatives.iter().all(ends),
+        Act::Http(call) => !call.expect.is_empty() && call.expect.iter().all(|expected| ends(&expected.rule)),
         Act::Send(_) | Act::Set(_) | Act::Forget(_) | Act::Wait(_) => false,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     event::Event,
     link::{Command, Commands, Frame, Lane, state::Ending},
     run::Run,
-    session::{Failure, Outside, Session, Start, Verdict, Waits},
+    session::{Ask, Brought, Failure, Outside, Session, Start, Verdict, Waits},
     timers::Timer,
 };
 
@@ -158,6 +158,28 @@ impl Connection {
         }
         out.push(Command::Tell(Event::Hidden(hidden)));
         run.without(&hides)
+    }
+
+    /// What its session wants to have done outside.
+    #[inline]
+    pub(in crate::link) fn next_ask(&mut self) -> Option<Ask> {
+        match self.session.as_deref_mut()? {
+            Running::Begun(session, _) => session.poll_ask(),
+            Running::Prepared(_) => None,
+        }
+    }
+
+    /// That is done.
+    pub(super) fn on_errand(
+        &mut self,
+        now: Instant,
+        id: u64,
+        done: Result<Brought, Box<str>>,
+        shared: &mut Shared,
+        out: &mut Commands,
+    ) -> Option<Change> {
+        self.with_session(now, shared, |session, outside| session.errand_done(id, done, outside));
+        self.conclude(now, shared, out)
     }
 
     /// It is to be closed in order: the session says farewell first.

@@ -39,6 +39,15 @@ struct Muteness {
 }
 
 impl Keeping {
+    /// The timer whose steps wait for what is done outside under this number.
+    pub(super) fn waits_for(&self, id: u64) -> Option<usize> {
+        self.timers.iter().position(|timer| timer.run.as_ref().is_some_and(|run| run.is_out(id)))
+    }
+
+    pub(super) fn run(&mut self, place: usize) -> Option<&mut Run> {
+        self.timers.get_mut(place)?.run.as_mut()
+    }
+
     pub(super) fn next(&self, wants_rotation: bool) -> Option<Instant> {
         let timers = self.timers.iter().map(|timer| match &timer.run {
             Some(run) => run.pause.until().unwrap_or(timer.due),
@@ -142,7 +151,10 @@ impl Session {
                     run.step_done();
                     return self.go_on(place, every, outside);
                 }
-                Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_) => return Ok(()),
+                Pause::Errand(_, until) if until <= now => return Err(Failure::late(&format!("every[{place}]"))),
+                Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_) | Pause::Errand(..) => {
+                    return Ok(());
+                }
             },
             None if timer.due > now => return Ok(()),
             None => {}
@@ -165,7 +177,7 @@ impl Session {
     }
 
     /// Runs a timer's steps up to the next one that waits, or to their end.
-    fn go_on(&mut self, place: usize, every: &Every, outside: &mut Outside<'_>) -> Step {
+    pub(super) fn go_on(&mut self, place: usize, every: &Every, outside: &mut Outside<'_>) -> Step {
         let Some(mut run) = self.timer(place).and_then(|timer| timer.run.take()) else { return Ok(()) };
         self.advance(&mut run, (&every.steps, |_| Place::Every(place)), STEPS_MAX, outside)?;
         if run.at < every.steps.len()
@@ -196,7 +208,7 @@ impl Session {
             *hide |= rule.act.hide;
             let step = self.stand_aside(Place::Every(place), "match", outside.now);
             self.trace.matched(alternative);
-            let acted = self.apply(&rule.matcher, &rule.act, message, outside);
+            let acted = self.apply(Some(&rule.matcher), &rule.act, message, outside);
             self.trace.stand_in(step);
             acted?;
             self.conclude(&rule.act.then, message, outside)?;

@@ -16,7 +16,7 @@ use crate::{
 /// A farewell under way.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    run: Run,
+    pub(super) run: Run,
     until: Instant,
 }
 
@@ -53,7 +53,7 @@ impl Session {
         let Stage::Leaving(leaving) = &self.stage else { return Ok(()) };
         let found = self.matching(leaving.run.alternatives(&plan.leave), message, outside.now);
         let Some((_, rule)) = found else { return Ok(()) };
-        self.apply(&rule.matcher, &rule.act, message, outside)?;
+        self.apply(Some(&rule.matcher), &rule.act, message, outside)?;
         match &rule.act.then {
             Then::GoOn => {}
             // There is nothing to go on for.
@@ -75,10 +75,12 @@ impl Session {
                 leaving.run.step_done();
                 self.advance_leave(plan, outside)
             }
-            Pause::None | Pause::Wait(_) | Pause::Expect(_) | Pause::Restart(_) if leaving.due() > outside.now => {
+            Pause::None | Pause::Wait(_) | Pause::Expect(_) | Pause::Restart(_) | Pause::Errand(..)
+                if leaving.due() > outside.now =>
+            {
                 Ok(())
             }
-            Pause::None | Pause::Wait(_) | Pause::Expect(_) | Pause::Restart(_) => {
+            Pause::None | Pause::Wait(_) | Pause::Expect(_) | Pause::Restart(_) | Pause::Errand(..) => {
                 self.stage = Stage::Ended;
                 self.drop_messages();
                 Ok(())
@@ -86,7 +88,7 @@ impl Session {
         }
     }
 
-    fn advance_leave(&mut self, plan: &Plan, outside: &mut Outside<'_>) -> Step {
+    pub(super) fn advance_leave(&mut self, plan: &Plan, outside: &mut Outside<'_>) -> Step {
         let Stage::Leaving(leaving) = &mut self.stage else { return Ok(()) };
         let mut run = std::mem::take(&mut leaving.run);
         self.advance(&mut run, (&plan.leave, Place::Leave), super::STEPS_MAX, outside)?;

@@ -29,13 +29,15 @@ pub(super) enum Pause {
     Wait(Instant),
     /// That moment, to begin again.
     Restart(Instant),
+    /// What is done outside under this number, until then.
+    Errand(u64, Instant),
 }
 
 impl Pause {
     pub(super) fn until(self) -> Option<Instant> {
         match self {
             Self::None => None,
-            Self::Expect(at) | Self::Wait(at) | Self::Restart(at) => Some(at),
+            Self::Expect(at) | Self::Wait(at) | Self::Restart(at) | Self::Errand(_, at) => Some(at),
         }
     }
 }
@@ -45,8 +47,13 @@ impl Run {
     pub(super) fn alternatives<'s>(&self, steps: &'s [plan::Step]) -> &'s [Rule] {
         match (self.pause, steps.get(self.at).map(|step| &step.act)) {
             (Pause::Expect(_), Some(Act::Expect { alternatives, .. })) => alternatives,
-            (Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_), _) => &[],
+            (Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_) | Pause::Errand(..), _) => &[],
         }
+    }
+
+    /// Whether it waits for what is done outside under this number.
+    pub(super) fn is_out(&self, id: u64) -> bool {
+        matches!(self.pause, Pause::Errand(out, _) if out == id)
     }
 
     pub(super) fn step_done(&mut self) {
@@ -99,6 +106,10 @@ impl Session {
                 Act::Forget(forget) => forget.iter().for_each(|var| self.forget(*var)),
                 Act::Wait(span) => {
                     run.pause = Pause::Wait(outside.now.later(*span));
+                    return Ok(ran);
+                }
+                Act::Http(call) => {
+                    self.call(run, call, outside)?;
                     return Ok(ran);
                 }
                 Act::Expect { timeout, .. } => {

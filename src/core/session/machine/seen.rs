@@ -84,14 +84,21 @@ impl Session {
 fn secrets(plan: &Plan) -> Vec<Var> {
     let steps = plan.open.iter().chain(plan.every.iter().flat_map(|Every { steps, .. }| steps)).chain(&plan.leave);
     let mut sets: Vec<&(Var, Json)> = plan.on.list().iter().flat_map(|rule| &rule.act.set).collect();
+    let mut secret = Vec::new();
     for step in steps {
         match &step.act {
             Act::Set(set) => sets.extend(set),
             Act::Expect { alternatives, .. } => sets.extend(alternatives.iter().flat_map(|rule| &rule.act.set)),
+            Act::Http(call) => {
+                // What one asks for by HTTP is mostly a token.
+                let expected = call.expect.iter().map(|expected| &expected.rule.act);
+                sets.extend(expected.clone().flat_map(|act| &act.set));
+                let extracts = call.extract.iter().chain(expected.flat_map(|act| &act.extract));
+                secret.extend(extracts.map(|(var, _)| *var));
+            }
             Act::Send(_) | Act::Forget(_) | Act::Wait(_) => {}
         }
     }
-    let mut secret = Vec::new();
     loop {
         let known = secret.len();
         for (var, json) in sets.iter().copied() {

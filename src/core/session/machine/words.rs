@@ -3,7 +3,7 @@
 //! What a reader would get wrong: a long message is looked at in part, so a secret may be cut where that part ends. What is left of it
 //! there is hidden too.
 
-use super::Value;
+use super::{Message, Session, Value};
 
 /// So much of a message is looked at.
 const LOOKED_AT: usize = 2 << 10;
@@ -16,6 +16,19 @@ const ENCODED_MIN: usize = 6;
 
 /// What stands for what is not shown.
 pub(super) const HIDDEN: &str = "***";
+
+impl Session {
+    /// What a peer said, for people: no secret, no variable, not long.
+    pub(super) fn words(&self, message: &Message<'_>) -> String {
+        self.told(message.payload.bytes())
+    }
+
+    /// As much of it as may be shown.
+    pub(super) fn told(&self, bytes: &[u8]) -> String {
+        let hidden = self.start.secrets.iter().map(|secret| &**secret).chain(self.variables.texts());
+        of_peer(bytes, hidden.collect())
+    }
+}
 
 /// The beginning of a message, without what is `hidden`, with one character for each control character.
 pub(super) fn of_peer(bytes: &[u8], hidden: Vec<&str>) -> String {

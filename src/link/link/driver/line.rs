@@ -15,6 +15,7 @@ use crate::link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Diali
 use wskeeper_core::{
     link::{ConnectionInput, Input, Lane, Received},
     run::Run,
+    session::Ask,
 };
 
 /// An attempt, a connection, or neither.
@@ -36,7 +37,8 @@ impl<D: Dial> Driver<D> {
             Line::None => false,
             Line::Dialing(_) => self.poll_dial(cx, now, lane),
             Line::Open(_) => {
-                let mut moved = self.poll_read(cx, now, lane);
+                let mut moved = self.poll_errands(cx, now, lane);
+                moved |= self.poll_read(cx, now, lane);
                 let was_broken = self.is_broken(lane);
                 loop {
                     moved |= self.poll_write(cx, now, lane);
@@ -49,7 +51,7 @@ impl<D: Dial> Driver<D> {
                 }
                 // Where nothing can be written, reading tells the end.
                 self.again |= self.is_broken(lane) != was_broken;
-                moved
+                moved | self.begin_errands(lane)
             }
         }
     }
@@ -83,6 +85,32 @@ impl<D: Dial> Driver<D> {
             }
         }
         true
+    }
+
+    /// Tells what is done of what the session of a line has asked for.
+    fn poll_errands(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
+        let mut any = false;
+        while let Line::Open(socket) = self.line(lane)
+            && let Some((id, done)) = socket.errands.poll(cx)
+        {
+            any = true;
+            self.feed_line(now, lane, ConnectionInput::Errand { id, done });
+        }
+        any
+    }
+
+    fn begin_errands(&mut self, lane: Lane) -> bool {
+        let mut any = false;
+        while let Some(Ask { id, errand }) = self.link.poll_ask(lane) {
+            any = true;
+            let errand = self.dialer.run(errand);
+            if let Line::Open(socket) = self.line(lane) {
+                socket.errands.add(id, errand);
+            }
+        }
+        // They are polled for the first time in the next round.
+        self.again |= any;
+        any
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {

@@ -18,7 +18,8 @@ use tokio::{
 
 use super::peer::{PATIENCE, Peer};
 use crate::link::{
-    BoxFuture, Dial, Dialled, Host, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, orders, run,
+    BoxFuture, Dial, Dialled, Done, Host, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, orders,
+    run,
 };
 use wskeeper_core::{
     budget::{Budget, Lease, Rank, Share},
@@ -30,7 +31,7 @@ use wskeeper_core::{
     phase::{Phase, Reason},
     receipt::{EndReason, State},
     run::Run as Messages,
-    session::{Kept, Plan, Start},
+    session::{Errand, Kept, Plan, Request, Start},
 };
 
 /// What the test's dialer does with an attempt.
@@ -127,7 +128,11 @@ struct Cable {
     peers: mpsc::Sender<DuplexStream>,
     early: Vec<u8>,
     session: Option<Arc<Plan>>,
+    calls: mpsc::UnboundedSender<Called>,
 }
+
+/// A call, and who waits for its answer.
+pub(super) type Called = (Request, oneshot::Sender<Done>);
 
 impl Dial for Cable {
     type Stream = DuplexStream;
@@ -163,6 +168,13 @@ impl Dial for Cable {
             }
         })
     }
+
+    fn run(&self, errand: Errand) -> BoxFuture<Done> {
+        let Errand::Call(request) = errand;
+        let (reply, answer) = oneshot::channel();
+        let _ = self.calls.send((*request, reply));
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err("gone".into())) })
+    }
 }
 
 fn start(plan: Arc<Plan>) -> Start {
@@ -194,6 +206,7 @@ pub(super) struct Bench {
     recorder: Arc<Recorder>,
     news: watch::Receiver<u64>,
     peers: mpsc::Receiver<DuplexStream>,
+    pub(super) calls: mpsc::UnboundedReceiver<Called>,
     answer: Arc<Mutex<Answer>>,
     dials: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -217,14 +230,16 @@ impl Bench {
     fn start(answer: Answer, policy: Policy, early: Vec<u8>, session: Option<Arc<Plan>>) -> Self {
         let (orders, mut inbox) = orders(4);
         let (tell, peers) = mpsc::channel(64);
+        let (call, calls) = mpsc::unbounded_channel();
         let (news, listener) = watch::channel(0);
         let recorder = Arc::new(Recorder { seen: Mutex::default(), answers: Mutex::default(), news });
         let (answer, dials) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
-        let wire = Cable { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early, session };
+        let wire =
+            Cable { answer: Arc::clone(&answer), dials: Arc::clone(&dials), peers: tell, early, session, calls: call };
         let link = Link::new(Arc::new(policy), 7, tokio::time::Instant::now().into_std());
         let host: Arc<dyn Host> = recorder.clone();
         let task = tokio::spawn(async move { run(Box::new(link), Input::Start, wire, host, &mut inbox).await });
-        Self { orders: Some(orders), recorder, news: listener, peers, answer, dials, task, next_id: 0 }
+        Self { orders: Some(orders), recorder, news: listener, peers, calls, answer, dials, task, next_id: 0 }
     }
 
     /// A link that is ready, and its peer.

@@ -9,7 +9,10 @@ use wskeeper_core::{
     link::{Policy, Verb},
     message::Kind,
     phase::{Phase, Reason},
-    session::{Act, Body, Do, Expression, Matcher, Plan, Rule, Send, Source, Step, Text, TextPart, Then},
+    session::{
+        Act, Body, Brought, Call, Do, Expression, Matcher, Plan, Pointer, Rule, Send, Source, Step, Text, TextPart,
+        Then,
+    },
 };
 
 fn says(parts: &[TextPart]) -> Act {
@@ -146,4 +149,75 @@ async fn a_stop_says_farewell_and_ends_in_time() {
     peer.close(1001, "").await;
     drop(peer);
     assert!(bench.end().await <= Duration::from_secs(5));
+}
+
+/// A ticket by HTTP, which is then said.
+fn ticketed() -> Plan {
+    let mut plan = Plan { timeout: Duration::from_secs(30), max_json: 1 << 20, ..Plan::default() };
+    let ticket = plan.names.intern("ticket").unwrap();
+    let call = Call {
+        method: "POST".into(),
+        url: Text(vec![literal("https://api.test/"), TextPart::Value(Source::Secret(0))].into()),
+        headers: [].into(),
+        body: None,
+        timeout: Duration::from_secs(10),
+        max_bytes: 64,
+        extract: [(ticket, Pointer::parse("/ticket").unwrap())].into(),
+        expect: [].into(),
+    };
+    let step = |act| Step { when: None, act };
+    plan.open = [step(Act::Http(Box::new(call))), step(says(&[TextPart::Value(Source::Var(ticket, None))]))].into();
+    plan
+}
+
+fn answer(status: u16, body: &'static str) -> Brought {
+    Brought::Answer { status, body: body.into() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_by_http_comes_to_the_connection_that_asked_and_to_no_other() {
+    let mut bench = Bench::with_session(ticketed(), Policy::default());
+    let gone = bench.peer().await;
+    let (request, late) = bench.calls.recv().await.expect("a call");
+    assert_eq!((&*request.method, &*request.url), ("POST", "https://api.test/hunter2"));
+    drop(gone);
+    let mut peer = bench.peer().await;
+    let (_, reply) = bench.calls.recv().await.expect("a call of the second connection");
+    assert!(late.is_closed(), "the call of a connection that has ended is aborted");
+    let _ = late.send(Ok(answer(200, "{\"ticket\": \"old\"}")));
+    reply.send(Ok(answer(200, "{\"ticket\": \"new\"}"))).expect("it is waited for");
+    assert_eq!(text(&mut peer).await, "new");
+    bench.phase(Phase::Ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_fails_ends_the_connection_and_says_why_without_what_is_secret() {
+    for (done, label, told) in [
+        (
+            Err("the path /hunter2 is not there".into()),
+            "http",
+            "the call of open[0] failed: the path /*** is not there",
+        ),
+        (
+            Ok(answer(500, "no hunter2 today")),
+            "http",
+            "the call of open[0] was answered with status 500 and said: no *** today",
+        ),
+        (Ok(answer(302, "")), "http", "the call of open[0] was answered with status 302; redirects are not followed"),
+        (Ok(answer(401, "")), "unauthorized", "the call of open[0] was answered with status 401"),
+    ] {
+        let mut bench = Bench::with_session(ticketed(), Policy::default());
+        let _peer = bench.peer().await;
+        bench.calls.recv().await.expect("a call").1.send(done).expect("it is waited for");
+        let closed = bench.closed().await;
+        assert_eq!((closed.label.as_deref(), &*closed.detail), (Some(label), told));
+    }
+    let mut bench = Bench::with_session(ticketed(), Policy::default());
+    let _peer = bench.peer().await;
+    let _call = bench.calls.recv().await;
+    let closed = bench.closed().await;
+    assert_eq!(
+        (closed.label.as_deref(), &*closed.detail),
+        (Some("timeout"), "the call of open[0] was not answered in time")
+    );
 }

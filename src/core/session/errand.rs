@@ -1,0 +1,100 @@
+//! What a session has done for it outside of its connection: an HTTP call.
+//!
+//! The machine makes an [`Ask`], whoever moves the connection has it done, and what was [`Brought`] comes back to the machine of the same
+//! connection by the number of the ask. What a reader would get wrong: the machine keeps the time too. An answer that comes after it has
+//! given up is looked at by nobody.
+
+use std::{fmt, ops::RangeInclusive, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Body, Pointer, Rule, Text, Var};
+
+/// An HTTP call of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// As in the request.
+    pub method: Box<str>,
+    /// `http` or `https`.
+    pub url: Text,
+    /// Names and values.
+    pub headers: Box<[(Box<str>, Text)]>,
+    /// What is sent with it.
+    pub body: Option<Body>,
+    /// All of it must be over within this.
+    pub timeout: Duration,
+    /// A longer answer is none.
+    pub max_bytes: usize,
+    /// Variables that are taken out of an answer that was expected.
+    pub extract: Box<[(Var, Pointer)]>,
+    /// Answers that are expected: the first that matches acts. Where there is none, a status of 200 to 299 is.
+    pub expect: Box<[Expected]>,
+}
+
+/// An answer that is expected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expected {
+    /// Its status.
+    pub status: RangeInclusive<u16>,
+    /// What its body must be like, and what follows.
+    pub rule: Rule,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Names it on its connection.
+    pub id: u64,
+    /// What.
+    pub errand: Errand,
+}
+
+/// What is to be done, evaluated.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// An HTTP call.
+    Call(Box<Request>),
+}
+
+/// An HTTP request. Its parts may hold secrets, so `Debug` shows the method alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    /// As on the wire.
+    pub method: Box<str>,
+    /// The whole URL.
+    pub url: String,
+    /// Names and values.
+    pub headers: Vec<(Box<str>, String)>,
+    /// May be empty.
+    pub body: Bytes,
+    /// All of it must be over within this.
+    pub timeout: Duration,
+    /// A longer answer is none.
+    pub max_bytes: usize,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({})", self.method)
+    }
+}
+
+/// What came of it.
+#[derive(PartialEq, Eq)]
+pub enum Brought {
+    /// An answer by HTTP.
+    Answer {
+        /// Its status.
+        status: u16,
+        /// Its body.
+        body: Bytes,
+    },
+}
+
+impl fmt::Debug for Brought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer { status, body } => write!(f, "Answer({status}, {} bytes)", body.len()),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! An HTTP call for a session: by the daemon's one client, over TLS with the endpoint's own settings.
+//!
+//! What a reader would get wrong: each call has a connection of its own, and a redirect is an answer. Who asks by a session expects one
+//! server.
+
+use http::{HeaderName, HeaderValue, Method, Request as Http, header};
+use tokio::{net::TcpStream, time::Instant};
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+use wskeeper_core::session::{Brought, Request};
+use wskeeper_link::{
+    clock::Moment,
+    endpoint::{Tls, url::Target},
+    link::{Done, Heard, secured},
+};
+
+use crate::client::{Connection, Error};
+
+/// Calls.
+pub(super) async fn call(request: Request, tls: &Tls) -> Done {
+    let until = Instant::now().later(request.timeout);
+    let target = Target::parse(&request.url).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
+    let most = request.max_bytes;
+    let http = http_of(request, &target)?;
+    let server = format!("{}://{}", if target.tls { "https" } else { "http" }, target.authority());
+    let told = |error: Error| format!("{server} {error}");
+    let mut connection = Connection::over(connect(&target, tls), Some(until)).await.map_err(told)?;
+    let answer = connection.send(http).await.map_err(told)?;
+    let status = answer.status().as_u16();
+    Ok(Brought::Answer { status, body: answer.whole(most).await.map_err(told)? })
+}
+
+async fn connect(target: &Target, tls: &Tls) -> std::io::Result<Either<TlsStream<Heard>, TcpStream>> {
+    let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    let _ = stream.set_nodelay(true);
+    if !target.tls {
+        return Ok(Either::Right(stream));
+    }
+    let secured = secured(stream, &target.host, tls).await;
+    secured.map(Either::Left).map_err(std::io::Error::other)
+}
+
+fn http_of(request: Request, target: &Target) -> Result<Http<bytes::Bytes>, String> {
+    let value = |text: &str| {
+        let mut value = HeaderValue::from_str(text).map_err(|_| "a header of it has a character that none may have")?;
+        value.set_sensitive(true);
+        Ok::<_, String>(value)
+    };
+    let mut http = Http::new(request.body);
+    *http.method_mut() =
+        Method::from_bytes(request.method.as_bytes()).map_err(|_| "its method is none that HTTP has")?;
+    *http.uri_mut() = target.request_target().parse().map_err(|_| "its URL cannot be asked for")?;
+    let headers = http.headers_mut();
+    headers.insert(header::HOST, value(target.authority())?);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("wskeeper/", env!("CARGO_PKG_VERSION"))));
+    if let Some(basic) = &target.basic_auth {
+        headers.insert(header::AUTHORIZATION, value(basic.expose())?);
+    }
+    for (name, text) in &request.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header of it has no name")?;
+        headers.insert(name, value(text)?);
+    }
+    Ok(http)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    fn request(url: String) -> Request {
+        Request {
+            method: "POST".into(),
+            url,
+            headers: vec![("X-Key".into(), "s3cret".into())],
+            body: "{}".into(),
+            timeout: Duration::from_millis(500),
+            max_bytes: 8,
+        }
+    }
+
+    async fn server(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap().to_string();
+        let heard = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut heard = String::new();
+            while !heard.ends_with("{}") {
+                let mut part = [0; 512];
+                let count = stream.read(&mut part).await.unwrap();
+                heard.push_str(std::str::from_utf8(&part[..count]).unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if answer.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            heard
+        });
+        (place, heard)
+    }
+
+    #[tokio::test]
+    async fn a_call_is_made_as_it_is_written_and_its_answer_comes_whole() {
+        let (place, heard) = server("HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok").await;
+        let brought = call(request(format!("http://me:pw@{place}/a?b=c")), &Tls::default()).await;
+        assert_eq!(brought.unwrap(), Brought::Answer { status: 201, body: "ok".into() });
+        let heard = heard.await.unwrap();
+        assert!(heard.starts_with("POST /a?b=c HTTP/1.1\r\n"), "{heard}");
+        for line in [&format!("host: {place}\r\n"), "x-key: s3cret\r\n", "authorization: Basic bWU6cHc=\r\n"] {
+            assert!(heard.contains(line), "{line}: {heard}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_cannot_be_made_says_why() {
+        let (place, _heard) = server("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789").await;
+        let (silent, _silent) = server("").await;
+        for (url, told) in [
+            ("ftp://a/".into(), "its URL cannot be used: its scheme is not one of".to_owned()),
+            (format!("http://{place}/"), format!("http://{place} answered with more than 8 bytes")),
+            (format!("http://{silent}/"), format!("http://{silent} did not answer in time")),
+        ] {
+            let error = call(request(url), &Tls::default()).await.unwrap_err();
+            assert!(error.starts_with(&told), "{error}");
+        }
+    }
+}

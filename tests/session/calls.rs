@@ -1,0 +1,129 @@
+//! HTTP steps against a server that gives out tickets: each is good for one login.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::{
+    QUICK,
+    stand::{Stand, text},
+    support::daemon::Daemon,
+};
+
+/// An HTTP server that answers each request by a function, and keeps what it was asked.
+pub struct Http {
+    /// Where it listens.
+    pub port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+    _running: JoinSet<()>,
+}
+
+impl Http {
+    /// Starts one; the function is given the head and body of a request, and says status and body.
+    pub async fn start(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, asked) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<String>>>::default());
+        let (answer, record, mut running) = (Arc::new(answer), Arc::clone(&asked), JoinSet::new());
+        running.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (answer, record) = (Arc::clone(&answer), Arc::clone(&record));
+                connections.spawn(async move {
+                    serve(stream, |request| {
+                        record.lock().unwrap().push(request.to_owned());
+                        answer(request)
+                    })
+                    .await;
+                });
+            }
+        });
+        Self { port, asked, _running: running }
+    }
+
+    /// What it was asked so far.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> (u16, String)) {
+    let mut request = String::new();
+    loop {
+        if let Some((head, body)) = request.split_once("\r\n\r\n") {
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                break;
+            }
+        }
+        let mut part = [0; 2048];
+        match stream.read(&mut part).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => request.push_str(&String::from_utf8_lossy(&part[..count])),
+        }
+    }
+    let (status, body) = answer(&request);
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let _ = stream.write_all((head + &body).as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
+
+fn welcome(heard: Option<&str>) -> Vec<Message> {
+    heard.filter(|heard| heard.starts_with("login ")).map(|_| text("welcome")).into_iter().collect()
+}
+
+fn config(ws: u16, http: u16) -> String {
+    format!(
+        r#"{QUICK}
+[endpoints.e]
+url = "ws://127.0.0.1:{ws}/"
+[endpoints.e.session]
+open = [
+    {{ http = {{ method = "POST", url = "http://127.0.0.1:{http}/tickets?of=me", headers = {{ Authorization = "Bearer s3cret-bearer" }}, json = {{ scope = "ws" }}, extract = {{ ticket = "/ticket" }} }} }},
+    {{ send = "login ${{var:ticket}}" }},
+    {{ expect = {{ text = "welcome" }}, hide = true }},
+]
+"#
+    )
+}
+
+#[tokio::test]
+async fn each_connection_fetches_a_ticket_of_its_own_before_it_logs_in() {
+    let given = Mutex::new(0);
+    let http = Http::start(move |_| {
+        let mut given = given.lock().unwrap();
+        *given += 1;
+        (201, format!("{{\"ticket\": \"s3cret-ticket-{given}\"}}"))
+    })
+    .await;
+    let mut stand = Stand::start("", welcome).await;
+    let daemon = Daemon::start(&config(stand.port, http.port)).await;
+    let link = daemon.api.ready_after("e/0", 0).await;
+    stand.restart().await;
+    daemon.api.ready_after("e/0", link["generation"].as_u64().unwrap()).await;
+    let heard: Vec<Vec<String>> = stand.heard();
+    let logins: Vec<&str> = heard.iter().flatten().map(String::as_str).collect();
+    assert_eq!(logins, ["login s3cret-ticket-1", "login s3cret-ticket-2"]);
+    let asked = http.asked();
+    assert!(asked[0].starts_with("POST /tickets?of=me HTTP/1.1\r\n"), "{asked:?}");
+    assert!(asked[0].contains("authorization: Bearer s3cret-bearer\r\n") && asked[0].ends_with("{\"scope\":\"ws\"}"));
+    let shown = daemon.api.get("/v1/endpoints/e").await.expect(200).body;
+    assert!(!String::from_utf8_lossy(&shown).contains("s3cret") && !daemon.log().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_parks_the_link_with_the_servers_words() {
+    let http = Http::start(|_| (403, "no tickets for s3cret-bearer, sorry".into())).await;
+    let stand = Stand::start("", welcome).await;
+    let mut daemon = Daemon::made(&config(stand.port, http.port).replace("Bearer s3cret-bearer", "Bearer ${env:PATH}"));
+    daemon.launch();
+    daemon.alive().await;
+    let explained = crate::explained_when_parked(&daemon).await;
+    assert!(explained.contains("open[0] was answered with status 403 and said: no tickets for"), "{explained}");
+    assert_eq!(http.asked().len(), 2, "once, and once more with secrets that were read again");
+}
