@@ -2,6 +2,44 @@
 //!
 //! Three packages: `wskeeper-core` decides, `wskeeper-link` holds links, and this one is the daemon around them.
 //!
+//! # The house
+//! ```text
+//!       programs, people, systemd                     Prometheus, logs, collectors
+//!                  │ HTTP, SSE, WebSocket, signals                 ▲
+//! ┌────────────────▼───────────────────────────────────────────────┼───────────┐
+//! │ wskeeper       api · page · cli · process       config      observe        │
+//! │                │                                │               ▲          │
+//! ├────────────────┼────────────────────────────────┼───────────────┼──────────┤
+//! │ wskeeper-link  ▼ send, read, command            ▼ Settings      │ facts    │
+//! │  embed ──────► pool: receipts, admission, one slot for each link           │
+//! │                │          │            │                                   │
+//! │              store       hub         link: one task for each link ◄────────┼──► servers
+//! │              on disk     inboxes       │ ▲                                 │
+//! ├────────────────────────────────────────┼─┼─────────────────────────────────┤
+//! │ wskeeper-core                   inputs ▼ │ commands, frames, events        │
+//! │  Link: one Connection, or two while it rotates · Outbox · backoff · …      │
+//! └────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! # A message's way
+//! ```text
+//! OUT  POST /v1/endpoints/e/messages                      IN  bytes of the server
+//!        │ api: access, size, key                               │ link: the socket reads
+//!        ▼                                                      ▼
+//!      pool: enters the receipt,  ── full, down ─► refused    core: scan cuts whole messages into a Run
+//!        │   chooses a link                                     │ Received
+//!        ▼ order                                                ▼
+//!      core: Link::offer ─► Outbox ── durable ─► `stored`     core: Link ─► Command::Deliver
+//!        │ poll_transmit: a frame while there is room           ▼
+//!        ▼                                                    pool: counts it
+//!      link: the socket says what has left ─► `written`         ▼
+//!        ▼                                                    hub: a ring with numbers ── durable ─► store
+//!      the server: pong of a later ping, or ack                 │ a cursor for each reader
+//!        └─► `confirmed`                                        ▼
+//!                                                             api: SSE, WebSocket, polling, each at its pace
+//!      lost on the way: `unknown` where it had begun to leave, else queued again
+//! ```
+//!
 //! # The rooms of the daemon
 //! ```text
 //! cli      L5  the verbs of the command line

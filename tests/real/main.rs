@@ -25,17 +25,7 @@ mod restarts;
 mod tls;
 
 /// Short waits for all endpoints of a test; nothing else differs from the defaults.
-const QUICK: &str = r#"
-[defaults]
-connect_timeout = "2s"
-close_timeout = "1s"
-[defaults.reconnect]
-first = "50ms"
-initial = "50ms"
-max = "300ms"
-stable = "1s"
-park_probe = "500ms"
-"#;
+const QUICK: &str = support::quick!("500ms");
 
 /// The sections of an endpoint; `more` are lines of its own table, or further tables.
 fn endpoint(name: &str, url: &str, more: &str) -> String {

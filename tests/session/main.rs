@@ -23,17 +23,7 @@ use serde_json::Value;
 use support::daemon::Daemon;
 
 /// Short waits; nothing else differs from the defaults.
-const QUICK: &str = r#"
-[defaults]
-connect_timeout = "2s"
-close_timeout = "1s"
-[defaults.reconnect]
-first = "50ms"
-initial = "50ms"
-max = "300ms"
-stable = "1s"
-park_probe = "10min"
-"#;
+const QUICK: &str = support::quick!("10min");
 
 /// An endpoint `e` with a preset; `more` are further keys and tables of it.
 fn with_preset(preset: &str, url: &str, more: &str) -> String {

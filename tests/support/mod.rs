@@ -2,7 +2,7 @@
 //!
 //! Nothing here sleeps to synchronise: each wait asks for a condition again and again until its deadline, and then says what it saw.
 
-#![allow(dead_code, unreachable_pub, reason = "each test crate uses its own part")]
+#![allow(dead_code, unreachable_pub, unused_imports, unused_macros, reason = "each test crate uses its own part")]
 
 pub mod api;
 pub mod chance;
@@ -15,6 +15,19 @@ pub mod tls;
 use std::{fmt::Debug, future::Future, net::TcpListener, time::Duration};
 
 use tokio::time::Instant;
+
+/// Short waits for all endpoints; a parked link is probed after so long. More lines of `[defaults.reconnect]` may follow.
+macro_rules! quick {
+    ($park_probe:literal) => {
+        concat!(
+            "\n[defaults]\nconnect_timeout = \"2s\"\nclose_timeout = \"1s\"\n[defaults.reconnect]\n",
+            "first = \"50ms\"\ninitial = \"50ms\"\nmax = \"300ms\"\nstable = \"1s\"\npark_probe = \"",
+            $park_probe,
+            "\"\n"
+        )
+    };
+}
+pub(crate) use quick;
 
 /// How long a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(15);
