@@ -183,7 +183,7 @@ impl Link {
                 State::Active(_) if self.then == Then::Pause => {
                     self.leave(now, None, Cause::Operator, Then::Redial(Reason::Operator), out);
                 }
-                State::Made | State::Active(_) | State::Stopped => {}
+                State::Made | State::Active(_) | State::Stopped(_) => {}
             },
             Verb::Rotate => self.on_renew(now, (Cause::Operator, Reason::Operator), out),
         }
@@ -234,7 +234,7 @@ impl Link {
                 self.fail_attempt(now, cause, then, out);
                 self.go_on(now, then, out);
             }
-            ReadyState::Closed if matches!(self.state, State::Stopped) => {}
+            ReadyState::Closed if matches!(self.state, State::Stopped(_)) => {}
             ReadyState::Closed => self.go_on(now, then, out),
         }
     }
@@ -262,7 +262,7 @@ impl Link {
             Then::Redial(reason) => self.dial(now, reason, out),
             Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
             Then::Stop(end_reason) => {
-                self.enter(now, State::Stopped, why_stopped(end_reason).1, None, out);
+                self.enter(now, State::Stopped(end_reason), why_stopped(end_reason).1, None, out);
                 self.cut_beside(out);
                 let mut ended = Vec::new();
                 let marked = self.shared.outbox.clear(ReceiptState::Dropped, end_reason, &mut ended);

@@ -38,9 +38,10 @@ use super::{
     event::Established,
     heartbeat,
     message::Message,
-    outbox::{self, Outbox},
+    outbox::{self, Ended, Outbox, Room},
     outcome::{Row, Rule},
     phase::{Phase, ReadyState, Reason},
+    receipt,
     session::{Ask, Kept, Waits},
     timers::Timer,
 };
@@ -211,7 +212,7 @@ impl Link {
         let ack = self.shared.outbox.next_ack_deadline().filter(|_| self.state.is_ready()).map(|at| (at, Timer::Ack));
         let own = match &self.state {
             State::Active(connection) => connection.poll_timeout(),
-            State::Made | State::Waiting | State::Parked | State::Paused | State::Stopped => {
+            State::Made | State::Waiting | State::Parked | State::Paused | State::Stopped(_) => {
                 self.retry.map(|at| (at, Timer::Retry))
             }
         };
@@ -355,7 +356,7 @@ impl Link {
     }
 
     /// The limits of its queue.
-    pub fn outbox_policy(&self) -> &outbox::Policy {
+    pub fn outbox_policy(&self) -> &Arc<outbox::Policy> {
         &self.shared.policy.outbox
     }
 
@@ -366,16 +367,43 @@ impl Link {
         now: Instant,
         message: Box<Message>,
     ) -> (Result<(), (Box<Message>, outbox::Refusal)>, Commands) {
-        if matches!(self.state, State::Stopped) {
+        if matches!(self.state, State::Stopped(_)) {
             return (Err((message, outbox::Refusal::Down)), Commands::new());
         }
         let (mut out, mut ended) = (Commands::new(), Vec::new());
-        let ready = self.state.is_ready() || self.has_standby();
         let id = message.id;
-        let answer = self.shared.outbox.offer(now, message, ready, &mut ended);
+        let answer = self.shared.outbox.offer(now, message, self.carries(), &mut ended);
         self.tell_receipts(ended, &mut out);
         out.extend(self.shared.outbox.keep(id).map(|keep| Command::Keep(Box::new(keep))));
         (answer, out)
+    }
+
+    /// What it accepts without being asked: who accepts a message for it gives it to [`Link::take`].
+    pub fn room(&self) -> Room {
+        match self.state {
+            State::Stopped(_) => Room::default(),
+            State::Made | State::Waiting | State::Active(_) | State::Parked | State::Paused => {
+                self.shared.outbox.room(self.carries())
+            }
+        }
+    }
+
+    /// Takes a message that was accepted for it. A stopped link ends it as it has ended all that it held.
+    #[must_use]
+    pub fn take(&mut self, now: Instant, message: Box<Message>) -> Commands {
+        let (mut out, mut ended) = (Commands::new(), Vec::new());
+        if let State::Stopped(end_reason) = self.state {
+            ended.push(Ended { id: message.id, state: receipt::State::Dropped, end_reason: Some(end_reason) });
+        } else {
+            self.shared.outbox.take(now, message, &mut ended);
+        }
+        self.tell_receipts(ended, &mut out);
+        out
+    }
+
+    /// Whether messages can leave now, or will in a moment.
+    fn carries(&self) -> bool {
+        self.state.is_ready() || self.has_standby()
     }
 
     /// One of its connections, and what it shares with the link.

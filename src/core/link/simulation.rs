@@ -235,7 +235,13 @@ impl World {
             share: Share::default(),
         };
         self.nodes[index].held.insert(number, (text.len(), receipt::State::Queued));
-        let (answer, commands) = self.nodes[index].link.offer(self.now, Box::new(message));
+        let is_accepted = self.one_in(2) && self.nodes[index].link.room().take(text.len());
+        let link = &mut self.nodes[index].link;
+        let (answer, commands) = if is_accepted {
+            (Ok(()), link.take(self.now, Box::new(message)))
+        } else {
+            link.offer(self.now, Box::new(message))
+        };
         if answer.is_err() {
             self.nodes[index].held.remove(&number);
         }

@@ -22,22 +22,22 @@ pub(super) enum State {
     Parked,
     /// Until an operator's word.
     Paused,
-    /// The end.
-    Stopped,
+    /// The end, for this reason.
+    Stopped(EndReason),
 }
 
 impl State {
     pub(super) fn connection(&self) -> Option<&Connection> {
         match self {
             Self::Active(connection) => Some(connection),
-            Self::Made | Self::Waiting | Self::Parked | Self::Paused | Self::Stopped => None,
+            Self::Made | Self::Waiting | Self::Parked | Self::Paused | Self::Stopped(_) => None,
         }
     }
 
     pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
         match self {
             Self::Active(connection) => Some(connection),
-            Self::Made | Self::Waiting | Self::Parked | Self::Paused | Self::Stopped => None,
+            Self::Made | Self::Waiting | Self::Parked | Self::Paused | Self::Stopped(_) => None,
         }
     }
 
@@ -51,7 +51,7 @@ impl State {
             Self::Active(connection) => connection.phase(),
             Self::Made | Self::Waiting => Phase::Waiting,
             Self::Parked => Phase::Parked,
-            Self::Paused | Self::Stopped => Phase::Paused,
+            Self::Paused | Self::Stopped(_) => Phase::Paused,
         }
     }
 }

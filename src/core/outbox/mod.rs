@@ -26,7 +26,7 @@ use super::{
 
 pub use self::{
     disk::Keep,
-    policy::{Ack, Delivery, OnFull, Policy, Refusal, WhenDown},
+    policy::{Ack, Delivery, OnFull, Policy, Refusal, Room, WhenDown},
 };
 
 mod disk;
@@ -133,9 +133,7 @@ impl Outbox {
         ready: bool,
         ended: &mut Vec<Ended>,
     ) -> Result<(), (Box<Message>, Refusal)> {
-        if message.expires_at.is_none() {
-            message.expires_at = self.policy.ttl.and_then(|ttl| now.checked_add(ttl));
-        }
+        self.date(now, &mut message);
         match self.judge(now, &message, ready) {
             Verdict::Refuse(refusal) => return Err((message, refusal)),
             Verdict::End(state, end_reason) => {
@@ -147,10 +145,37 @@ impl Outbox {
                     let Some((_, oldest)) = self.queue.pop() else { break };
                     self.drop_held(oldest, State::Dropped, EndReason::Evicted, ended);
                 }
-                self.accept(now, message);
+                let disk = if self.policy.durable { Disk::Storing } else { Disk::Free };
+                self.accept(now, message, disk);
             }
         }
         Ok(())
+    }
+
+    /// What it would take now, whatever its kind: a message that was accepted for this is given to [`Outbox::take`]. `ready` says whether
+    /// the link is.
+    pub(crate) fn room(&self, ready: bool) -> Room {
+        let policy = &self.policy;
+        // The disk has to be asked; and so have those policies by which a message ends at once.
+        if policy.durable || (policy.when_down != WhenDown::Hold && !ready) {
+            return Room::default();
+        }
+        let messages = policy.max_messages.saturating_sub(self.len() + self.unconfirmed.kept());
+        Room {
+            bytes: policy.max_bytes.saturating_sub(self.bytes + self.unconfirmed.kept_bytes()),
+            messages: u32::try_from(messages).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Takes a message that was accepted for the room that there was, whatever has changed since.
+    pub(crate) fn take(&mut self, now: Instant, mut message: Box<Message>, ended: &mut Vec<Ended>) {
+        self.date(now, &mut message);
+        if message.expires_at.is_some_and(|at| at <= now) {
+            ended.push(Ended { id: message.id, state: State::Expired, end_reason: Some(EndReason::Ttl) });
+        } else {
+            self.conflate(&message, ended);
+            self.accept(now, message, Disk::Free);
+        }
     }
 
     /// The next message for the transport, which is now in transit. Never one that has expired: [`Outbox::expire`] comes first.
@@ -393,9 +418,15 @@ impl Outbox {
         self.len() - count + self.unconfirmed.kept() < self.policy.max_messages && bytes <= self.policy.max_bytes
     }
 
-    fn accept(&mut self, now: Instant, message: Box<Message>) {
+    /// One that brings no time to live has that of the policy.
+    fn date(&self, now: Instant, message: &mut Message) {
+        if message.expires_at.is_none() {
+            message.expires_at = self.policy.ttl.and_then(|ttl| now.checked_add(ttl));
+        }
+    }
+
+    fn accept(&mut self, now: Instant, message: Box<Message>, disk: Disk) {
         self.bytes += message.payload.len() as u64;
-        let disk = if self.policy.durable { Disk::Storing } else { Disk::Free };
         self.queue.insert(self.accepted, Held::new(message, now, disk));
         self.accepted += 1;
     }

@@ -92,6 +92,44 @@ impl Default for Policy {
     }
 }
 
+/// So many messages, and bytes of application data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Of all of them.
+    pub bytes: u64,
+    /// How many.
+    pub messages: u32,
+}
+
+impl Room {
+    /// Takes what a message of so many bytes needs, if it is there.
+    pub fn take(&mut self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        let is_there = self.messages > 0 && self.bytes >= bytes;
+        if is_there {
+            *self = Self { bytes: self.bytes - bytes, messages: self.messages - 1 };
+        }
+        is_there
+    }
+
+    /// Counts one more message.
+    pub fn add(&mut self, bytes: usize) {
+        self.join(Self { bytes: bytes as u64, messages: 1 });
+    }
+
+    /// Counts more messages.
+    pub fn join(&mut self, more: Self) {
+        self.bytes = self.bytes.saturating_add(more.bytes);
+        self.messages = self.messages.saturating_add(more.messages);
+    }
+
+    /// What is left of it without these.
+    #[must_use]
+    pub fn without(self, those: Self) -> Self {
+        Self { bytes: self.bytes.saturating_sub(those.bytes), messages: self.messages.saturating_sub(those.messages) }
+    }
+}
+
 /// Why a message is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {

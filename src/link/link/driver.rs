@@ -24,7 +24,7 @@ use std::{
 use tokio::time::{Sleep, sleep_until};
 
 use self::{line::Line, offers::Waiting};
-use super::{Dial, Host, Inbound, Order};
+use super::{Dial, Host, Inbound, Inflow, Order};
 use wskeeper_core::{
     chaos::Fault,
     event::Event,
@@ -56,10 +56,11 @@ pub(crate) fn run<D: Dial>(
         host,
         line: Line::None,
         beside: Line::None,
-        waiting: VecDeque::new(),
+        waiting: None,
         offered: 0,
+        is_asked: false,
         sleep: Box::pin(sleep_until(tokio::time::Instant::now())),
-        armed: None,
+        is_armed: false,
         again: false,
         done: false,
         shown: false,
@@ -94,13 +95,16 @@ struct Driver<D: Dial> {
     line: Line<D::Stream>,
     /// The connection that is to come, or the one that was.
     beside: Line<D::Stream>,
-    /// Messages that wait for room, in order.
-    waiting: VecDeque<Waiting>,
-    /// Orders of messages so far.
-    offered: u64,
+    /// Messages that wait for room, in order; one at least.
+    #[allow(clippy::box_collection, reason = "it is seldom there, and every link has this")]
+    waiting: Option<Box<VecDeque<Waiting>>>,
+    /// Questions about messages so far.
+    offered: u32,
+    /// One of them is being answered.
+    is_asked: bool,
+    /// Where it is armed, it ends never later than the next deadline.
     sleep: Pin<Box<Sleep>>,
-    /// When `sleep` ends; never later than the next deadline.
-    armed: Option<Instant>,
+    is_armed: bool,
     /// There may be more to do for a step that this round has been past already.
     again: bool,
     done: bool,
@@ -135,6 +139,7 @@ impl<D: Dial> Driver<D> {
                 self.show(now);
             }
             if self.done {
+                self.end_accepted(now, orders);
                 return Poll::Ready(());
             }
             if !self.again {
@@ -147,18 +152,18 @@ impl<D: Dial> Driver<D> {
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let link = self.link.poll_timeout().map(|(at, _)| at);
-        let patience = self.waiting.iter().map(|waiting| waiting.offer.until).min();
+        let patience = self.waiting.iter().flat_map(|line| line.iter()).map(|waiting| waiting.offer.until).min();
         let Some(at) = link.into_iter().chain(patience).min() else {
-            self.armed = None;
+            self.is_armed = false;
             return Poll::Pending;
         };
         // Each message moves the deadline away. A timer that ends too early costs less than one that is moved as often.
-        if self.armed.is_none_or(|armed| at < armed) {
+        if !self.is_armed || at < self.sleep.deadline().into_std() {
             self.sleep.as_mut().reset(at.into());
-            self.armed = Some(at);
+            self.is_armed = true;
         }
         if self.sleep.as_mut().poll(cx).is_ready() {
-            self.armed = None;
+            self.is_armed = false;
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -172,7 +177,8 @@ impl<D: Dial> Driver<D> {
             }
             match orders.poll_recv(cx) {
                 Poll::Pending => return taken > 0,
-                Poll::Ready(Some(order)) => self.obey(now, *order),
+                Poll::Ready(Some(Inflow::Message(message))) => self.take(now, message),
+                Poll::Ready(Some(Inflow::Order(order))) => self.obey(now, *order),
                 Poll::Ready(None) => {
                     // Nobody can order anything any more: the pool is gone without a word.
                     self.feed(now, Input::Stop(std::time::Duration::ZERO, EndReason::Shutdown));
@@ -248,7 +254,8 @@ impl<D: Dial> Driver<D> {
 
     fn show(&mut self, now: Instant) {
         if !mem::replace(&mut self.shown, true) {
-            self.host.show(&self.link, now);
+            // Where one is asked about or waits for room, those that come behind it are not to pass it.
+            self.host.show(&self.link, now, self.is_asked || self.waiting.is_some());
         }
     }
 

@@ -61,7 +61,7 @@ pub(crate) use dial::{Dialer, Source};
 pub use dial::{RedirectTrouble, redirected_to, was_read};
 pub use dialing::timed_out;
 pub(crate) use driver::run;
-pub(crate) use orders::{Inbound, Orders, orders};
+pub(crate) use orders::{Inbound, Inflow, Orders, orders};
 pub(crate) use pledge::{Judge, Pledge, Ruling};
 pub use pooled::PooledStream;
 pub use provider::{Done, Nobody, Provider};
@@ -99,7 +99,7 @@ impl Stop {
 /// What a link's task is asked to do.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Offer messages to the outbox, in this order.
+    /// Offer messages to the outbox, in this order: a question, where they could not be accepted without one.
     Offers {
         /// The messages.
         offers: Vec<Offer>,
@@ -162,8 +162,9 @@ pub(crate) trait Host: Send + Sync + 'static {
     fn deliver(&self, generation: u64, messages: Messages);
     /// Notes that messages reached other states of their receipts, in this order, at least one.
     fn settle(&self, link: &Link, reached: Vec<outbox::Ended>, generation: Option<u64>);
-    /// The state changed. Called before anyone is told of a change, and before any reply to an order of this turn is sent.
-    fn show(&self, link: &Link, now: Instant);
+    /// The state changed. Called before anyone is told of a change, and before any reply to an order of this turn is sent. Where it is
+    /// `asked` about messages, none is accepted without that.
+    fn show(&self, link: &Link, now: Instant, asked: bool);
     /// Begins to put a message on disk; the answer is announced by `Order::Disk`.
     fn keep(&self, keep: &Keep, now: Instant);
     /// Begins to note on disk that these may have begun to leave (the answer is announced by `Order::Disk`), or that they

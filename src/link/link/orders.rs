@@ -1,34 +1,49 @@
-//! The line in which a link's orders wait: bounded, and without memory of its own while nobody waits.
+//! The line in which a link's orders wait, and messages that it need not be asked about: bounded, and without memory of its own while
+//! nobody waits.
 //!
 //! A channel of tokio's holds a block of thirty-two slots and its counters on cache lines of their own, 800 bytes for each
 //! link, used or not; of all that a link keeps while it is idle that was a tenth. What a reader would get wrong: there is one
 //! sender and it is shared, so it is not to be cloned; when it is gone, nobody can order anything any more.
 //!
+//! The link's task says how much its outbox takes (`settle`), and up to that a message is accepted by being put in line: room is
+//! counted and the line is joined under one lock, so no limit is ever passed, no order is ever changed, and what is accepted is in the
+//! line of a task that has not ended. While a question is in the line, messages that come behind it are questions too.
+//!
 //! Where orders come from several tasks at about the same time, the first of them waits until those tasks have had their turn,
-//! so that one write carries what they all send. Where orders come alone, none waits.
+//! so that one write carries what they all send. Where they come alone, none waits.
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
+    vec,
 };
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
-use super::Order;
+use super::{Offer, Order, Ruling};
+use wskeeper_core::{
+    message::{Message, MessageId},
+    outbox::Room,
+};
 
 /// Room that an empty line keeps.
 const SPARE: usize = 4;
-/// So many orders in a row that came alone say that the next one does, too.
+/// So many bursts in a row that came alone say that the next one does, too.
 const ALONE: u8 = 2;
 /// One in so many is given the chance to show that it does not.
 const PROBE: u8 = 64;
 
 /// A line in which `bound` orders may wait.
 pub(crate) fn orders(bound: usize) -> (Orders, Inbound) {
-    let line = Arc::new(Line { queue: Mutex::default(), room: Semaphore::new(bound) });
-    (Orders { line: Arc::clone(&line) }, Inbound { line, company: Company::default() })
+    let line = Line { queue: Mutex::default(), room: Semaphore::new(bound), load: AtomicU64::new(u64::MAX) };
+    let line = Arc::new(line);
+    (Orders { line: Arc::clone(&line) }, Inbound { line })
 }
 
 /// Where a link's orders go.
@@ -41,17 +56,25 @@ pub(crate) struct Orders {
 #[derive(Debug)]
 pub(crate) struct Inbound {
     line: Arc<Line>,
-    company: Company,
+}
+
+/// What a link's task takes from its line.
+#[derive(Debug)]
+pub(crate) enum Inflow {
+    /// A message that is accepted.
+    Message(Box<Message>),
+    /// An order.
+    Order(Box<Order>),
 }
 
 /// Whether orders come in company: a burst is what is taken between two moments at which nothing is there.
 #[derive(Debug, Default)]
 struct Company {
-    /// Orders taken of this burst: none, one, or more.
-    taken: u8,
-    /// The first of this burst has waited.
-    has_waited: bool,
-    /// Bursts in a row of one order; begins again at `ALONE` where one has had its chance.
+    /// So often was something put in line since the last burst was over: never, once, or more.
+    came: u8,
+    /// This burst is being taken, or has waited.
+    has_begun: bool,
+    /// Bursts in a row that came at once; begins again at `ALONE` where one has had its chance.
     alone: u8,
 }
 
@@ -63,12 +86,23 @@ pub(crate) struct Ended;
 struct Line {
     queue: Mutex<Queue>,
     room: Semaphore,
+    /// How the link stands among others: see [`Orders::load`]. Written under the lock of the queue.
+    load: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    orders: VecDeque<Box<Order>>,
+    inflow: VecDeque<Inflow>,
     reader: Option<Waker>,
+    /// What more is accepted without a question.
+    free: Room,
+    /// Accepted so, and not yet shown by the link.
+    pending: Room,
+    /// What of that the link has taken.
+    taken: Room,
+    /// Questions in the line.
+    questions: u16,
+    company: Company,
     /// One of the two ends is gone.
     closed: bool,
 }
@@ -86,6 +120,90 @@ impl Orders {
         room.forget();
         self.line.push(order).is_ok()
     }
+
+    /// Accepts messages, in order, as long as the link need not be asked. Answers with how many and how much; those that are left are to
+    /// be asked about.
+    pub(crate) fn accept(&self, offers: &mut vec::IntoIter<Offer>) -> Room {
+        let mut accepted = Room::default();
+        let mut awaited = Vec::new();
+        let reader = {
+            let mut queue = self.line.queue();
+            if queue.closed {
+                return accepted;
+            }
+            while let Some(offer) = offers.as_slice().first()
+                && queue.free.take(offer.message.payload.len())
+                && let Some(Offer { message, pledge, .. }) = offers.next()
+            {
+                accepted.add(message.payload.len());
+                queue.inflow.push_back(Inflow::Message(message));
+                if pledge.is_awaited() {
+                    awaited.push(pledge);
+                } else {
+                    pledge.rule(Ruling::Accepted);
+                }
+            }
+            if accepted.messages == 0 {
+                return accepted;
+            }
+            queue.pending.join(accepted);
+            let load = self.line.load.load(Ordering::Relaxed);
+            self.line.load.store(load.saturating_add(accepted.bytes), Ordering::Relaxed);
+            queue.company.meet();
+            queue.reader.take()
+        };
+        reader.into_iter().for_each(Waker::wake);
+        for pledge in awaited {
+            pledge.rule(Ruling::Accepted);
+        }
+        accepted
+    }
+
+    /// The link shows how it stands: at this load, without what is still in line, and with room for so much more. Answers with what it has
+    /// taken of the line since it last did.
+    pub(crate) fn settle(&self, load: u64, room: Room) -> Room {
+        let mut queue = self.line.queue();
+        let taken = mem::take(&mut queue.taken);
+        queue.pending = queue.pending.without(taken);
+        queue.free = if queue.questions == 0 { room.without(queue.pending) } else { Room::default() };
+        self.line.load.store(load.saturating_add(queue.pending.bytes), Ordering::Relaxed);
+        taken
+    }
+
+    /// What was shown last, with the bytes that have been accepted since. Asks nobody.
+    pub(crate) fn load(&self) -> u64 {
+        self.line.load.load(Ordering::Relaxed)
+    }
+
+    /// Accepted, and not yet shown by the link.
+    pub(crate) fn pending(&self) -> Room {
+        self.line.queue().pending
+    }
+
+    /// The link's task was lost: so is what it has taken. Answers with how much that is, beside what it has shown, and with the names of
+    /// those that are still in line.
+    pub(crate) fn lose_taken(&self) -> (Room, Vec<MessageId>) {
+        let mut queue = self.line.queue();
+        let taken = mem::take(&mut queue.taken);
+        queue.pending = queue.pending.without(taken);
+        queue.free = Room::default();
+        let names = queue.inflow.iter().flat_map(|inflow| match inflow {
+            Inflow::Message(message) => vec![message.id],
+            Inflow::Order(order) => match &**order {
+                Order::Offers { offers, .. } => offers.iter().map(|offer| offer.message.id).collect(),
+                Order::Verb(..)
+                | Order::Inject(..)
+                | Order::Retune { .. }
+                | Order::Restore(_)
+                | Order::Want(_)
+                | Order::Disk
+                | Order::ServerBack
+                | Order::Answer(_)
+                | Order::Stop(..) => Vec::new(),
+            },
+        });
+        (taken, names.collect())
+    }
 }
 
 impl Drop for Orders {
@@ -100,10 +218,10 @@ impl Drop for Orders {
 }
 
 impl Inbound {
-    /// The next order; `None` once the sender is gone and all that it ordered has been taken.
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Order>>> {
+    /// The next in line; `None` once the sender is gone and all that it ordered has been taken.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inflow>> {
         let mut queue = self.line.queue();
-        if queue.orders.is_empty() {
+        let Some(first) = queue.inflow.front() else {
             if queue.closed {
                 return Poll::Ready(None);
             }
@@ -111,68 +229,95 @@ impl Inbound {
                 Some(reader) => reader.clone_from(cx.waker()),
                 None => queue.reader = Some(cx.waker().clone()),
             }
-            self.company.part();
+            queue.company.part();
             return Poll::Pending;
-        }
-        if self.company.waits() {
+        };
+        // What has been taken is to have the chance to leave before the question is answered.
+        let waits_for_room = queue.taken.messages > 0 && first.is_question();
+        if waits_for_room || queue.company.waits() {
             drop(queue);
             // A task that wakes itself goes behind those that are ready now.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Some(order) = queue.orders.pop_front() else { return Poll::Pending };
-        if queue.orders.is_empty() && queue.orders.capacity() > SPARE {
-            queue.orders = VecDeque::new();
-        }
+        let inflow = queue.pop();
         drop(queue);
-        self.line.room.add_permits(1);
-        Poll::Ready(Some(order))
+        if let Some(Inflow::Order(_)) = inflow {
+            self.line.room.add_permits(1);
+        }
+        inflow.map_or(Poll::Pending, |inflow| Poll::Ready(Some(inflow)))
+    }
+
+    /// Takes no more, and answers with the messages that are accepted and still in line: nothing is accepted from now on.
+    pub(crate) fn close(&mut self) -> Vec<Box<Message>> {
+        self.line.room.close();
+        let left = {
+            let mut queue = self.line.queue();
+            queue.closed = true;
+            queue.taken = queue.pending;
+            mem::take(&mut queue.inflow)
+        };
+        let accepted = left.into_iter().filter_map(|inflow| match inflow {
+            Inflow::Message(message) => Some(message),
+            // Outside the lock: with it goes the answer that somebody waits for.
+            Inflow::Order(_) => None,
+        });
+        accepted.collect()
+    }
+}
+
+impl Inflow {
+    fn is_question(&self) -> bool {
+        match self {
+            Self::Message(_) => false,
+            Self::Order(order) => matches!(**order, Order::Offers { .. }),
+        }
     }
 }
 
 impl Company {
-    /// Whether the order that comes next is to wait for others; no more than once in a burst.
+    /// Something comes, with all that is put in line at the same moment.
+    fn meet(&mut self) {
+        self.came = self.came.saturating_add(1);
+    }
+
+    /// Whether the first that comes is to wait for others; no more than once in a burst.
     fn waits(&mut self) -> bool {
-        let is_first = self.taken == 0 && !self.has_waited;
-        self.has_waited = is_first && (self.alone < ALONE || self.alone >= PROBE);
-        if !self.has_waited {
-            self.taken = self.taken.saturating_add(1);
-        }
-        self.has_waited
+        !mem::replace(&mut self.has_begun, true) && (self.alone < ALONE || self.alone >= PROBE)
     }
 
     /// The burst is over.
     fn part(&mut self) {
-        match self.taken {
+        match self.came {
             0 => return,
             1 if self.alone >= PROBE => self.alone = ALONE,
             1 => self.alone += 1,
             _ => self.alone = 0,
         }
-        (self.taken, self.has_waited) = (0, false);
+        (self.came, self.has_begun) = (0, false);
     }
 }
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        self.line.room.close();
-        // Dropped outside the lock: with each goes the answer that somebody waits for.
-        let _left = {
-            let mut queue = self.line.queue();
-            queue.closed = true;
-            std::mem::take(&mut queue.orders)
-        };
+        self.close();
     }
 }
 
 impl Line {
     fn push(&self, order: Box<Order>) -> Result<(), Ended> {
+        let inflow = Inflow::Order(order);
         let reader = {
             let mut queue = self.queue();
             if queue.closed {
                 return Err(Ended);
             }
-            queue.orders.push_back(order);
+            if inflow.is_question() {
+                queue.questions = queue.questions.saturating_add(1);
+                queue.free = Room::default();
+            }
+            queue.inflow.push_back(inflow);
+            queue.company.meet();
             queue.reader.take()
         };
         reader.into_iter().for_each(Waker::wake);
@@ -184,84 +329,20 @@ impl Line {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use futures_util::FutureExt as _;
-    use tokio::sync::oneshot;
-
-    use super::*;
-
-    fn order() -> (Box<Order>, oneshot::Receiver<()>) {
-        let (reply, answer) = oneshot::channel();
-        (Box::new(Order::Answer(reply)), answer)
-    }
-
-    #[tokio::test]
-    async fn a_full_line_makes_the_sender_wait_until_an_order_is_taken() {
-        let (orders, mut inbound) = orders(1);
-        assert!(orders.try_send(order().0));
-        assert!(!orders.try_send(order().0));
-        let mut waiting = Box::pin(orders.send(order().0));
-        assert!((&mut waiting).now_or_never().is_none());
-        assert!(poll_fn(|cx| inbound.poll_recv(cx)).await.is_some());
-        assert_eq!(waiting.await, Ok(()));
-        assert!(poll_fn(|cx| inbound.poll_recv(cx)).await.is_some());
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_waits_is_woken_by_an_order_and_by_the_end_of_the_sender() {
-        let (orders, mut inbound) = orders(4);
-        let reader = tokio::spawn(async move {
-            let mut taken = 0;
-            while poll_fn(|cx| inbound.poll_recv(cx)).await.is_some() {
-                taken += 1;
-            }
-            taken
-        });
-        tokio::task::yield_now().await;
-        assert_eq!(orders.send(order().0).await, Ok(()));
-        drop(orders);
-        assert_eq!(reader.await.unwrap(), 1);
-    }
-
-    #[tokio::test]
-    async fn the_first_of_orders_that_come_together_waits_for_the_others_and_one_that_comes_alone_does_not() {
-        let (orders, mut inbound) = orders(4);
-        let mut taken = |sent| {
-            (0..sent).for_each(|_| assert!(orders.try_send(order().0)));
-            let held = poll_fn(|cx| inbound.poll_recv(cx)).now_or_never().is_none();
-            while poll_fn(|cx| inbound.poll_recv(cx)).now_or_never().is_some() {}
-            assert!(inbound.line.queue().orders.is_empty());
-            held
-        };
-        assert_eq!([3, 3, 1, 1].map(&mut taken), [true; 4]);
-        assert_eq!([1, 1, 1, 3].map(&mut taken), [false; 4], "it has come alone twice, and has company again");
-        assert_eq!([1, 3].map(&mut taken), [true; 2]);
-    }
-
-    #[tokio::test]
-    async fn orders_left_behind_are_dropped_with_the_reader_and_later_ones_refused() {
-        let (orders, inbound) = orders(1);
-        let (left, answer) = order();
-        assert!(orders.try_send(left));
-        let waiting = orders.send(order().0);
-        drop(inbound);
-        assert!(answer.await.is_err(), "who waits for an answer is told that there will be none");
-        assert_eq!(waiting.await, Err(Ended));
-        assert!(!orders.try_send(order().0));
-    }
-
-    #[tokio::test]
-    async fn an_empty_line_gives_the_room_of_its_busiest_moment_back() {
-        let (orders, mut inbound) = orders(32);
-        for _ in 0..32 {
-            assert!(orders.try_send(order().0));
+impl Queue {
+    fn pop(&mut self) -> Option<Inflow> {
+        let inflow = self.inflow.pop_front()?;
+        if self.inflow.is_empty() && self.inflow.capacity() > SPARE {
+            self.inflow = VecDeque::new();
         }
-        for _ in 0..32 {
-            assert!(poll_fn(|cx| inbound.poll_recv(cx)).await.is_some());
+        match &inflow {
+            Inflow::Message(message) => self.taken.add(message.payload.len()),
+            question if question.is_question() => self.questions = self.questions.saturating_sub(1),
+            Inflow::Order(_) => {}
         }
-        assert!(inbound.line.queue().orders.capacity() <= SPARE);
+        Some(inflow)
     }
 }
+
+#[cfg(test)]
+mod tests;

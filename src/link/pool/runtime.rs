@@ -22,7 +22,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     inbox_writer::InboxWriter,
-    slot::{Load, Sinks, Slot},
+    slot::{BEST, Sinks, Slot},
     view::{EndpointView, Totals},
 };
 #[cfg(test)]
@@ -173,19 +173,31 @@ impl EndpointRuntime {
         u32::try_from(self.tasks().len()).unwrap_or(u32::MAX)
     }
 
-    /// One of those for which `rank` is least: they take turns.
-    pub(super) fn slot_with_least<T: Ord>(&self, rank: impl Fn(Load) -> T) -> Option<Arc<Slot>> {
+    /// One of those whose standing is the best: they take turns. Behind the first that is as good as any can be, none is looked at.
+    pub(super) fn best_slot(&self) -> Option<Arc<Slot>> {
         let tasks = self.tasks();
-        let least = match &tasks[..] {
+        let best = match &tasks[..] {
             [] => return None,
             [only] => only,
             tasks => {
                 let first = self.turn.fetch_add(1, Ordering::Relaxed) % tasks.len();
                 let (before, from) = tasks.split_at(first);
-                from.iter().chain(before).min_by_key(|task| rank(task.slot.load()))?
+                let is_any_ready = self.sinks.ready.load(Ordering::Relaxed) > 0;
+                let enough = if is_any_ready { BEST.0 } else { BEST.1 };
+                let mut best = (u64::MAX, from.first()?);
+                for task in from.iter().chain(before) {
+                    let standing = task.slot.standing();
+                    if standing < best.0 {
+                        best = (standing, task);
+                    }
+                    if standing <= enough {
+                        break;
+                    }
+                }
+                best.1
             }
         };
-        Some(Arc::clone(&least.slot))
+        Some(Arc::clone(&best.slot))
     }
 
     pub(super) fn totals(&self) -> Totals {

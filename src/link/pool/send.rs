@@ -1,8 +1,9 @@
 //! The way out: which link takes a message, and how it comes to be accepted.
 //!
-//! The receipt is entered *before* the link is asked, so that no state of the message can come before its receipt; a
-//! refusal takes it out again. What a reader would get wrong: nothing here decides. The link's task and the disk do, and tell
-//! the receipts; so a caller may go at any moment, and who repeats its idempotency key hears the same verdict.
+//! The receipt is entered *before* the link has the message, so that no state of it can come before its receipt; a refusal takes it
+//! out again. Where a link has said that it has room, the message is accepted here and by that; else the link is asked. What a reader
+//! would get wrong: nothing else here decides. The link's task and the disk do, and tell the receipts; so a caller may go at any
+//! moment, and who repeats its idempotency key hears the same verdict.
 
 mod message;
 mod way;
@@ -109,15 +110,18 @@ impl Sender {
                 }
             };
             let Run { posted, offers, refused } = self.post(&way, first, &mut sends, now);
-            let mut offered = hand_over(&way.slot, offers, stop).await.into_iter();
+            let mut handed = hand_over(&way, offers, stop).await;
             for posted in posted {
                 // What stands behind the last is not accepted: its link has been told so, too.
                 if told.is_over {
                     break;
                 }
                 match posted {
+                    Posted::First { receipt, .. } if handed.is_next_accepted() => {
+                        told.outcome(Ok(Accepted::AtOnce(receipt)));
+                    }
                     Posted::First { receipt, hearing } => {
-                        let answer = told.answer(offered.next()).await;
+                        let answer = told.answer(handed.answers.next()).await;
                         told.outcome(way.outcome(receipt, hearing, answer));
                     }
                     Posted::Repeat(repeat) => told.outcome(Ok(Accepted::Before { repeat, way: way.clone(), now })),
@@ -225,6 +229,7 @@ impl Sender {
 
     async fn decided(&self, accepted: Accepted) -> Result<Receipt, Refused> {
         match accepted {
+            Accepted::AtOnce(receipt) => Ok(receipt),
             Accepted::Now { receipt, hearing: None }
             | Accepted::Before { repeat: Repeat { first: Some((receipt, None)), .. }, .. } => Ok(self.taken(receipt)),
             Accepted::Now { receipt, hearing: Some((hearing, way)) } => match verdict(hearing).await {
@@ -368,6 +373,7 @@ impl<F: FnMut(Result<Receipt, Refused>)> Told<'_, F> {
     fn outcome(&mut self, outcome: Result<Accepted, Refused>) {
         self.is_over = outcome.as_ref().is_err_and(|refused| refused.ends(self.stop));
         match outcome {
+            Ok(Accepted::AtOnce(receipt)) if self.accepted.is_empty() => (self.each)(Ok(receipt)),
             Ok(Accepted::Now { receipt, hearing: None }) if self.accepted.is_empty() => {
                 (self.each)(Ok(self.sender.taken(receipt)));
             }
@@ -388,6 +394,8 @@ impl<F: FnMut(Result<Receipt, Refused>)> Told<'_, F> {
 
 /// A message that nothing stands against so far.
 enum Accepted {
+    /// There was room for it, and nobody had to be asked.
+    AtOnce(Receipt),
     /// Its link has taken it. Where it is accepted by another's word only, that is heard here.
     Now { receipt: Receipt, hearing: Option<(Hearing, Way)> },
     /// It has what its first message has, or will have.
@@ -398,7 +406,7 @@ impl Accepted {
     /// Whether the caller waits for a proof, of which the first caller may have said nothing.
     fn repeats_and_wants_proof(&self) -> bool {
         match self {
-            Self::Now { .. } => false,
+            Self::AtOnce(_) | Self::Now { .. } => false,
             Self::Before { repeat, .. } => repeat.first.is_some() && repeat.send.wants_confirmation,
         }
     }
@@ -420,14 +428,33 @@ impl Refused {
     }
 }
 
-/// Hands messages to their link; answers with what became of each. One whose task has ended drops them, and there is no answer.
-async fn hand_over(slot: &Slot, offers: Vec<Offer>, stop: Stop) -> Vec<Offered> {
-    if offers.is_empty() {
-        return Vec::new();
+/// What became of messages that were handed to their link.
+struct Handed {
+    /// So many of the first were accepted at once.
+    accepted: u32,
+    /// The link's answers for those behind them. One whose task has ended drops them, and there is no answer.
+    answers: vec::IntoIter<Offered>,
+}
+
+impl Handed {
+    fn is_next_accepted(&mut self) -> bool {
+        let left = self.accepted.checked_sub(1);
+        self.accepted = left.unwrap_or_default();
+        left.is_some()
     }
-    let (reply, answer) = oneshot::channel();
-    match slot.orders.send(Box::new(Order::Offers { offers, stop, reply })).await {
-        Ok(()) => answer.await.unwrap_or_default(),
-        Err(_) => Vec::new(),
+}
+
+/// Hands messages to their link: what it has room for is accepted at once, and it is asked about the others.
+async fn hand_over(way: &Way, offers: Vec<Offer>, stop: Stop) -> Handed {
+    let mut offers = offers.into_iter();
+    let accepted = if way.needs_no_question() { way.slot.accept(&mut offers) } else { 0 };
+    let offers: Vec<_> = offers.collect();
+    let mut answers = Vec::new();
+    if !offers.is_empty() {
+        let (reply, answer) = oneshot::channel();
+        if way.slot.orders.send(Box::new(Order::Offers { offers, stop, reply })).await.is_ok() {
+            answers = answer.await.unwrap_or_default();
+        }
     }
+    Handed { accepted, answers: answers.into_iter() }
 }

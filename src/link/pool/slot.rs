@@ -7,9 +7,10 @@ use std::{
     slice,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime},
+    vec,
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     endpoint::Endpoint,
     hub::{Hub, Item},
-    link::{Host, Judge, Order, Orders, Ruling, Tap},
+    link::{Host, Judge, Offer, Order, Orders, Ruling, Tap},
     observer::{Attempt, LinkObserver, Observer},
 };
 use wskeeper_core::{
@@ -37,11 +38,16 @@ use wskeeper_core::{
     event::{Certificates, Event, LinkId},
     link::{Input, Link},
     message::{Message, MessageId},
-    outbox::{Delivery, Ended, Keep},
+    outbox::{self, Delivery, Ended, Keep, Room},
     phase::{Phase, ReadyState},
     receipt::{EndReason, State},
     run::Run,
 };
+
+/// Where in a standing the rank begins.
+const RANK: u32 = 62;
+/// Standings of a link that is ready, and of one that is on the way to it, with nothing queued.
+pub(super) const BEST: (u64, u64) = (0, 1 << RANK);
 
 /// Where the facts of an endpoint's links go.
 #[derive(Debug)]
@@ -54,6 +60,8 @@ pub(super) struct Sinks {
     pub(super) tap: Arc<Tap>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) budget: Arc<Budget>,
+    /// How many links show that they are ready.
+    pub(super) ready: AtomicUsize,
 }
 
 /// One link's place.
@@ -90,7 +98,8 @@ struct Seen {
     rest: Rest,
     unconfirmed: u64,
     vitals: Vitals,
-    limits: (i64, i64),
+    /// The limits that the observer knows of.
+    limits: Option<Arc<outbox::Policy>>,
     recorder: Recorder,
     made: SystemTime,
     /// When the last connection was lost, and how, until there is another.
@@ -113,13 +122,14 @@ impl Slot {
             rest: Rest::beginning(),
             unconfirmed: 0,
             vitals: Vitals::default(),
-            limits: (0, 0),
+            limits: None,
             recorder: Recorder::default(),
             made: SystemTime::now(),
             lost: None,
             heard_until: None,
             shown,
         };
+        orders.settle(standing(Phase::Waiting, 0), Room::default());
         Arc::new_cyclic(|me| Self {
             id,
             orders,
@@ -134,15 +144,39 @@ impl Slot {
     }
 
     pub(super) fn view(&self) -> LinkView {
-        self.seen().shown.view(&self.id, self.traffic.read())
+        self.view_of(&self.seen())
+    }
+
+    /// With what has been accepted since.
+    fn view_of(&self, seen: &Seen) -> LinkView {
+        let mut view = seen.shown.view(&self.id, self.traffic.read());
+        let pending = self.orders.pending();
+        view.buffered_amount += pending.bytes;
+        view.queued_messages += u64::from(pending.messages);
+        view
+    }
+
+    /// Accepts messages, in order, as long as the link need not be asked. Answers with how many.
+    pub(super) fn accept(&self, offers: &mut vec::IntoIter<Offer>) -> u32 {
+        let accepted = self.orders.accept(offers);
+        if accepted.messages > 0 {
+            self.observer.buffered(signed(accepted.bytes), accepted.messages.into());
+        }
+        accepted.messages
+    }
+
+    /// What the choice of a link goes by: the least is the best. Asks nobody.
+    pub(super) fn standing(&self) -> u64 {
+        self.orders.load()
     }
 
     pub(super) fn load(&self) -> Load {
         let seen = self.seen();
+        let pending = self.orders.pending();
         Load {
             phase: seen.shown.phase(),
-            buffered_amount: seen.shown.buffered_amount(),
-            queued_messages: seen.shown.queued_messages(),
+            buffered_amount: seen.shown.buffered_amount() + pending.bytes,
+            queued_messages: seen.shown.queued_messages() + u64::from(pending.messages),
             unconfirmed: seen.unconfirmed,
             next_attempt_at: seen.shown.next_attempt_at(),
         }
@@ -171,7 +205,7 @@ impl Slot {
 
     pub(super) fn explain(&self, config: Arc<Endpoint>, standing: Option<StandingView>) -> Explained {
         let seen = self.seen();
-        let view = seen.shown.view(&self.id, self.traffic.read());
+        let view = self.view_of(&seen);
         let outage = match (&seen.lost, view.generation) {
             (Some(lost), _) => Some((lost.0, Some(Box::new(lost.1.clone())))),
             (None, 0) => Some((seen.made, None)),
@@ -180,12 +214,15 @@ impl Slot {
         Explained { view, config, outage, standing, attempts: seen.recorder.attempts(), unconfirmed: seen.unconfirmed }
     }
 
-    /// Tells of a fact that the link itself cannot tell: its task panicked.
-    pub(super) fn panicked(&self, count: u32) {
+    /// Tells of a fact that the link itself cannot tell: its task panicked. Answers with the messages that it had not taken, and the next
+    /// one will.
+    pub(super) fn panicked(&self, count: u32) -> Vec<MessageId> {
         let event = Event::Panicked { count };
         self.observer.tell(&self.id, &event);
         let mut seen = self.seen();
-        let (bytes, messages) = (signed(seen.shown.buffered_amount()), signed(seen.shown.queued_messages()));
+        let (taken, in_line) = self.orders.lose_taken();
+        let bytes = signed(seen.shown.buffered_amount() + taken.bytes);
+        let messages = signed(seen.shown.queued_messages()) + i64::from(taken.messages);
         self.observer.buffered(-bytes, -messages);
         seen.shown.forget_queued();
         seen.unconfirmed = 0;
@@ -194,6 +231,7 @@ impl Slot {
         if let Some(transition) = recorder::transition(&event) {
             seen.record(transition, SystemTime::now());
         }
+        in_line
     }
 
     /// What takes the disk's answers to the link's task.
@@ -316,22 +354,30 @@ impl Host for Slot {
         }
     }
 
-    fn show(&self, link: &Link, now: Instant) {
+    fn show(&self, link: &Link, now: Instant, asked: bool) {
         let wall = SystemTime::now();
         let mut seen = self.seen();
         let (bytes, messages) = (link.buffered_amount(), link.queued_messages() as u64);
+        let room = if asked { Room::default() } else { link.room() };
+        // Under the lock of what is seen, so that nobody sees a message twice or not at all.
+        let taken = self.orders.settle(standing(link.phase(), bytes), room);
         let delta = (
-            signed(bytes) - signed(seen.shown.buffered_amount()),
-            signed(messages) - signed(seen.shown.queued_messages()),
+            signed(bytes) - signed(seen.shown.buffered_amount()) - signed(taken.bytes),
+            signed(messages) - signed(seen.shown.queued_messages()) - i64::from(taken.messages),
         );
         if delta != (0, 0) {
             self.observer.buffered(delta.0, delta.1);
         }
         let policy = link.outbox_policy();
-        let limits = (signed(policy.max_bytes), signed(policy.max_messages as u64));
-        if limits != seen.limits {
-            self.observer.outbox_limits(limits.0 - seen.limits.0, limits.1 - seen.limits.1);
-            seen.limits = limits;
+        if seen.limits.as_ref().is_none_or(|known| !Arc::ptr_eq(known, policy)) {
+            let (before, limits) = (limits(seen.limits.as_deref()), limits(Some(policy)));
+            self.observer.outbox_limits(limits.0 - before.0, limits.1 - before.1);
+            seen.limits = Some(Arc::clone(policy));
+        }
+        match (seen.shown.phase() == Phase::Ready, link.phase() == Phase::Ready) {
+            (false, true) => drop(self.sinks.ready.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.sinks.ready.fetch_sub(1, Ordering::Relaxed)),
+            (true, true) | (false, false) => {}
         }
         seen.unconfirmed = link.unconfirmed_messages() as u64;
         seen.vitals.follow(link, now);
@@ -398,8 +444,15 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let seen = self.seen.get_mut();
         self.observer.link_removed(seen.shown.phase());
-        self.observer.buffered(-signed(seen.shown.buffered_amount()), -signed(seen.shown.queued_messages()));
-        self.observer.outbox_limits(-seen.limits.0, -seen.limits.1);
+        if seen.shown.phase() == Phase::Ready {
+            self.sinks.ready.fetch_sub(1, Ordering::Relaxed);
+        }
+        let pending = self.orders.pending();
+        let bytes = signed(seen.shown.buffered_amount() + pending.bytes);
+        let messages = signed(seen.shown.queued_messages()) + i64::from(pending.messages);
+        self.observer.buffered(-bytes, -messages);
+        let limits = limits(seen.limits.as_deref());
+        self.observer.outbox_limits(-limits.0, -limits.1);
     }
 }
 
@@ -407,6 +460,22 @@ impl Seen {
     fn record(&mut self, transition: Transition, at: SystemTime) {
         self.recorder.record(transition, at, &self.shown);
     }
+}
+
+/// Ready links come first, those on the way to it next, those at rest last; of those that are as good, the one with the least
+/// bufferedAmount.
+fn standing(phase: Phase, buffered_amount: u64) -> u64 {
+    let rank = match phase {
+        Phase::Ready => 0,
+        Phase::Opening | Phase::Connecting | Phase::Waiting | Phase::Closing => 1,
+        Phase::Parked | Phase::Paused => 2,
+    };
+    rank << RANK | buffered_amount.min((1 << RANK) - 1)
+}
+
+/// What an outbox may hold: bytes, messages.
+fn limits(policy: Option<&outbox::Policy>) -> (i64, i64) {
+    policy.map_or((0, 0), |policy| (signed(policy.max_bytes), signed(policy.max_messages as u64)))
 }
 
 fn signed(count: u64) -> i64 {

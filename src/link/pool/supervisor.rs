@@ -7,7 +7,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -174,6 +174,7 @@ impl Supervisor {
             tap: Arc::default(),
             observer: Arc::clone(&self.parts.observer),
             budget: Arc::clone(&self.parts.budget),
+            ready: AtomicUsize::new(0),
         };
         let runtime = Arc::new(EndpointRuntime::new(
             Arc::clone(endpoint),
@@ -252,10 +253,11 @@ impl Supervisor {
     }
 
     async fn on_panic(&self, slot: &Slot, panics: u32) {
-        slot.panicked(panics);
+        let in_line = slot.panicked(panics);
         let Reclaimed { mut waiting, unknown } = self.parts.spool.reclaim(&slot.id, EndReason::Panicked).await;
         slot.lost(&vec![State::Unknown; unknown.len()], EndReason::Panicked);
         waiting.extend(unknown);
+        waiting.extend(in_line);
         let ends = self.parts.receipts.abandon(&slot.id.endpoint, slot.id.index, &waiting, EndReason::Panicked);
         slot.lost(&ends, EndReason::Panicked);
     }

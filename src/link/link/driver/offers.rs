@@ -1,4 +1,4 @@
-//! Messages on offer: taken, refused, or in line for room in the outbox.
+//! Messages that were accepted, and messages on offer: taken, refused, or in line for room in the outbox.
 //!
 //! What waits keeps its place: a message that comes later does not pass one that waits, even where it would fit. What a reader
 //! would get wrong: nothing here looks whether its caller is still there. What was offered comes to its ruling.
@@ -8,15 +8,15 @@ use std::{mem, time::Instant};
 use tokio::sync::oneshot;
 
 use super::{Driver, WAITING_MAX};
-use crate::link::{Dial, Offer, Offered, Pledge, Ruling, Stop};
-use wskeeper_core::{link::Command, outbox::Refusal};
+use crate::link::{Dial, Inbound, Offer, Offered, Pledge, Ruling, Stop};
+use wskeeper_core::{link::Command, message::Message, outbox::Refusal};
 
 /// A message in line for room.
 pub(super) struct Waiting {
     pub(super) offer: Offer,
     reply: oneshot::Sender<Result<(), Refusal>>,
     /// Those of one order, and which refusal of one refuses those behind it.
-    order: (u64, Stop),
+    order: (u32, Stop),
 }
 
 /// What became of a message that does not wait. Nobody has been told yet.
@@ -35,6 +35,21 @@ impl Waiting {
 }
 
 impl<D: Dial> Driver<D> {
+    /// Takes a message that is accepted.
+    pub(super) fn take(&mut self, now: Instant, message: Box<Message>) {
+        let commands = self.link.take(now, message);
+        self.shown = false;
+        self.execute(now, commands);
+    }
+
+    /// The link has stopped: what was accepted for it and not taken ends with what it held.
+    pub(super) fn end_accepted(&mut self, now: Instant, orders: &mut Inbound) {
+        for message in orders.close() {
+            self.take(now, message);
+        }
+        self.show(now);
+    }
+
     pub(super) fn offer_all(
         &mut self,
         now: Instant,
@@ -42,15 +57,16 @@ impl<D: Dial> Driver<D> {
         stop: Stop,
         reply: oneshot::Sender<Vec<Offered>>,
     ) {
-        self.offered += 1;
+        self.offered = self.offered.wrapping_add(1);
         let mut is_over = false;
         let mut answers = Vec::with_capacity(offers.len());
         let mut rulings: Vec<(Pledge, Ruling)> = Vec::new();
         for offer in offers {
-            let answer = if is_over || self.waiting.len() >= WAITING_MAX {
+            let in_line = self.waiting.as_ref().map_or(0, |line| line.len());
+            let answer = if is_over || in_line >= WAITING_MAX {
                 rulings.push((offer.pledge, Ruling::Refused(Refusal::Full)));
                 Offered::Decided(Err(Refusal::Full))
-            } else if self.waiting.is_empty() {
+            } else if in_line == 0 {
                 match self.offer(now, offer) {
                     Ok(Decided { answer, pledge, ruling }) => {
                         if pledge.is_told(ruling) {
@@ -80,10 +96,11 @@ impl<D: Dial> Driver<D> {
     /// Offers a message. One that must wait for room comes back.
     fn offer(&mut self, now: Instant, offer: Offer) -> Result<Decided, Offer> {
         let Offer { message, until, pledge } = offer;
+        (self.shown, self.is_asked) = (false, true);
         let (answer, commands) = self.link.offer(now, message);
         let is_stored = pledge.is_awaited() && commands.iter().any(|command| matches!(command, Command::Keep(_)));
-        self.shown = false;
         self.execute(now, commands);
+        (self.shown, self.is_asked) = (false, false);
         let refusal = match answer {
             Ok(()) => {
                 let ruling = if is_stored { Ruling::Storing } else { Ruling::Accepted };
@@ -99,14 +116,14 @@ impl<D: Dial> Driver<D> {
 
     fn wait(&mut self, offer: Offer, stop: Stop) -> Offered {
         let (reply, answer) = oneshot::channel();
-        self.waiting.push_back(Waiting { offer, reply, order: (self.offered, stop) });
+        self.waiting.get_or_insert_default().push_back(Waiting { offer, reply, order: (self.offered, stop) });
         Offered::Waits(answer)
     }
 
     /// Lets messages in that waited for room, in order, and turns away those whose patience is over.
     pub(super) fn serve_waiting(&mut self, now: Instant) -> bool {
-        let before = self.waiting.len();
-        while let Some(Waiting { offer, reply, order }) = self.waiting.pop_front() {
+        let Some(before) = self.waiting.as_ref().map(|line| line.len()) else { return false };
+        while let Some(Waiting { offer, reply, order }) = self.waiting.as_mut().and_then(|line| line.pop_front()) {
             match self.offer(now, offer) {
                 Ok(Decided { answer, pledge, ruling }) => {
                     self.show(now);
@@ -117,20 +134,26 @@ impl<D: Dial> Driver<D> {
                     }
                 }
                 Err(offer) => {
-                    self.waiting.push_front(Waiting { offer, reply, order });
+                    self.waiting.get_or_insert_default().push_front(Waiting { offer, reply, order });
                     break;
                 }
             }
         }
-        if self.waiting.iter().any(|waiting| waiting.offer.until <= now) {
+        if self.waiting.iter().flat_map(|line| line.iter()).any(|waiting| waiting.offer.until <= now) {
             self.turn_away(|waiting| waiting.offer.until <= now);
         }
-        self.waiting.len() != before
+        let left = self.waiting.as_ref().map_or(0, |line| line.len());
+        if left == 0 {
+            // Messages are accepted without a question again.
+            (self.waiting, self.shown) = (None, false);
+        }
+        left != before
     }
 
     fn turn_away(&mut self, whom: impl Fn(&Waiting) -> bool) {
-        let (over, patient) = mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(whom);
-        self.waiting = patient.into();
+        let Some(line) = &mut self.waiting else { return };
+        let (over, patient) = mem::take(&mut **line).into_iter().partition::<Vec<_>, _>(whom);
+        **line = patient.into();
         for waiting in over {
             waiting.refuse(Refusal::Full);
         }

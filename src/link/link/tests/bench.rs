@@ -112,7 +112,7 @@ impl Host for Recorder {
         self.follow(link);
     }
 
-    fn show(&self, link: &Link, _: Instant) {
+    fn show(&self, link: &Link, _: Instant, _: bool) {
         self.follow(link);
     }
 }

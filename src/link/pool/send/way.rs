@@ -10,7 +10,7 @@ use crate::{
     observer,
     pool::{Refused, Send, endpoints::Endpoints, runtime::EndpointRuntime, slot::Slot},
 };
-use wskeeper_core::{outbox::Refusal, phase::Phase, receipt::Receipt};
+use wskeeper_core::{outbox::Refusal, receipt::Receipt};
 
 /// Where messages go.
 #[derive(Clone)]
@@ -43,6 +43,13 @@ impl Way {
                     choose(&self.runtime, send.link, key.as_deref()).is_ok_and(|slot| Arc::ptr_eq(&slot, &self.slot))
                 }
             }
+    }
+
+    /// Whether they may be accepted by the room that the link has shown: where a message goes to the disk, or replaces one, the link
+    /// decides.
+    pub(super) fn needs_no_question(&self) -> bool {
+        let policy = &self.config.link.outbox;
+        !policy.durable && !(policy.conflate && self.is_keyed)
     }
 
     /// The outbox's refusal, counted.
@@ -94,18 +101,9 @@ fn choose(runtime: &EndpointRuntime, link: Option<u32>, key: Option<&str>) -> Re
             .checked_rem(u64::from(links))
             .and_then(|place| u32::try_from(place).ok())
             .and_then(|place| runtime.slot(place)),
-        (None, None) => runtime.slot_with_least(|load| (rank(load.phase), load.buffered_amount)),
+        (None, None) => runtime.best_slot(),
     };
     slot.ok_or_else(|| Refused::NoLink { endpoint: runtime.name.to_string(), links })
-}
-
-/// Ready links come first, those on the way to it next, those at rest last.
-fn rank(phase: Phase) -> u8 {
-    match phase {
-        Phase::Ready => 0,
-        Phase::Opening | Phase::Connecting | Phase::Waiting | Phase::Closing => 1,
-        Phase::Parked | Phase::Paused => 2,
-    }
 }
 
 /// The same for the same key in every run: `DefaultHasher::new` has fixed keys.

@@ -9,7 +9,10 @@ use std::{
     task::Poll,
 };
 
-use futures_util::future::join;
+use futures_util::{
+    FutureExt as _,
+    future::{join, join_all},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -288,5 +291,74 @@ proptest! {
                 assert_eq!(held(&pool).await, model.len() as u64);
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn what_a_link_has_room_for_is_accepted_without_a_question() {
+    let pool = resting("", "max_messages = 2").await;
+    for queued in 1..=2 {
+        let receipt = pool.send(send("e")).now_or_never().expect("nobody is waited for").expect("there is room");
+        assert_eq!(pool.receipt(receipt.id).map(|receipt| receipt.state), Some(State::Queued));
+        let view = pool.link("e", 0).expect("it is configured");
+        assert_eq!((view.queued_messages, view.buffered_amount), (queued, 4 * queued), "seen at once");
+    }
+    let mut refused = Box::pin(pool.send(send("e")));
+    assert!((&mut refused).now_or_never().is_none(), "only the link can refuse it");
+    assert!(matches!(refused.await, Err(Refused::Full { messages: 2, .. })));
+    assert_eq!(held(&pool).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_send_at_once_as_many_are_accepted_as_there_is_room_for() {
+    let pool = resting("", "max_messages = 100").await;
+    let senders = (0..8).map(|_| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let mut accepted = 0_u64;
+            for _ in 0..40 {
+                match pool.send(send("e")).await {
+                    Ok(_) => accepted += 1,
+                    Err(refused) => assert!(matches!(refused, Refused::Full { .. }), "{refused:?}"),
+                }
+            }
+            accepted
+        })
+    });
+    let accepted: u64 = join_all(senders).await.into_iter().map(|sender| sender.expect("it ends")).sum();
+    assert_eq!((accepted, held(&pool).await), (100, 100));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_accepted_while_its_link_ends_has_an_end() {
+    for round in 0..20 {
+        let pool = resting("", "").await;
+        let senders = (0..2).map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let mut accepted = Vec::new();
+                while accepted.len() < 1000 {
+                    match pool.send(send("e")).await {
+                        Ok(receipt) => accepted.push(receipt.id),
+                        Err(Refused::Full { .. }) => tokio::task::yield_now().await,
+                        Err(_) => break,
+                    }
+                }
+                accepted
+            })
+        });
+        let senders = join_all(senders);
+        let (senders, end_reason) = if round % 2 == 0 {
+            let without = written::settings("[endpoints.f]\nurl = 'ws://127.0.0.1:9/'");
+            let (senders, _) = join(senders, pool.apply(without, &|_, _| Follow::Live)).await;
+            (senders, EndReason::Removed)
+        } else {
+            let (senders, _) = join(senders, pool.shut_down(Instant::now() + Duration::from_secs(1))).await;
+            (senders, EndReason::Shutdown)
+        };
+        for id in senders.into_iter().flat_map(|sender| sender.expect("it ends")) {
+            let receipt = pool.receipt(id).expect("it was accepted");
+            assert_eq!((receipt.state, receipt.end_reason), (State::Dropped, Some(end_reason)), "round {round}");
+        }
     }
 }
