@@ -127,3 +127,74 @@ async fn a_call_that_is_refused_parks_the_link_with_the_servers_words() {
     assert!(explained.contains("open[0] was answered with status 403 and said: no tickets for"), "{explained}");
     assert_eq!(http.asked().len(), 2, "once, and once more with secrets that were read again");
 }
+
+/// Twitch's: `reconnect` brings a URL to go to.
+fn eventsub(heard: Option<&str>, port: u16) -> Vec<Message> {
+    let message = |kind: &str, session: serde_json::Value| {
+        let metadata = serde_json::json!({ "message_id": "1", "message_type": kind });
+        text(&serde_json::json!({ "metadata": metadata, "payload": session }).to_string())
+    };
+    match heard {
+        None => {
+            let session = serde_json::json!({ "id": "AQoQ", "status": "connected", "keepalive_timeout_seconds": 10 });
+            vec![message("session_welcome", serde_json::json!({ "session": session }))]
+        }
+        Some("reconnect") => {
+            let url = format!("ws://127.0.0.1:{port}/ws?challenge=1");
+            let session = serde_json::json!({ "id": "AQoQ", "status": "reconnecting", "reconnect_url": url });
+            vec![message("session_reconnect", serde_json::json!({ "session": session }))]
+        }
+        Some("queued") => Vec::new(),
+        Some(_) => vec![
+            message("session_keepalive", serde_json::json!({})),
+            message("notification", serde_json::json!({ "event": {} })),
+        ],
+    }
+}
+
+fn twitch(ws: u16, http: u16) -> String {
+    let values = format!(
+        "session.values = {{ api = \"http://127.0.0.1:{http}/helix\", client_id = \"me\", token = \"s3cret-token\", \
+         type = \"channel.online\", condition = '{{\"broadcaster_user_id\":\"1337\"}}' }}"
+    );
+    let url = format!("${{var:reconnect_url|ws://127.0.0.1:{ws}/ws}}");
+    crate::with_preset("twitch-eventsub", &url, &values)
+}
+
+#[tokio::test]
+async fn twitch_is_subscribed_to_on_every_connection_but_on_one_that_it_asked_for() {
+    let http = Http::start(|_| (202, r#"{"data":[{"id":"1","status":"enabled"}]}"#.into())).await;
+    let port = Arc::new(std::sync::atomic::AtomicU16::new(0));
+    let known = Arc::clone(&port);
+    let mut stand =
+        Stand::start("", move |heard| eventsub(heard, known.load(std::sync::atomic::Ordering::Relaxed))).await;
+    port.store(stand.port, std::sync::atomic::Ordering::Relaxed);
+    let daemon = Daemon::start(&twitch(stand.port, http.port)).await;
+    let link = daemon.api.ready_after("e/0", 0).await;
+    let asked = http.asked();
+    assert!(asked[0].starts_with("POST /helix/eventsub/subscriptions HTTP/1.1\r\n"), "{asked:?}");
+    assert!(asked[0].contains("authorization: Bearer s3cret-token\r\n") && asked[0].contains("client-id: me\r\n"));
+    let body = r#"{"type":"channel.online","version":"1","condition":{"broadcaster_user_id":"1337"},"transport":{"method":"websocket","session_id":"AQoQ"}}"#;
+    assert!(asked[0].ends_with(body), "{asked:?}");
+    assert!(crate::answer(&daemon, "hello").await.contains("notification"), "keepalives are hidden");
+
+    daemon.api.send_text("e", "reconnect").await.expect(202);
+    daemon.api.ready_after("e/0", link["generation"].as_u64().unwrap()).await;
+    assert_eq!((stand.asked(), http.asked().len()), (vec!["/ws ".into(), "/ws?challenge=1 ".into()], 1));
+
+    stand.heard_after_a_restart(&daemon).await;
+    assert_eq!((stand.asked().last().unwrap().as_str(), http.asked().len()), ("/ws ", 2));
+}
+
+#[tokio::test]
+async fn twitch_refuses_a_token_in_its_own_words() {
+    let refused = r#"{"error":"Unauthorized","status":401,"message":"Invalid OAuth token"}"#;
+    let http = Http::start(move |_| (401, refused.into())).await;
+    let stand = Stand::start("", |heard| eventsub(heard, 0)).await;
+    let mut daemon = Daemon::made(&twitch(stand.port, http.port));
+    daemon.launch();
+    daemon.alive().await;
+    let explained = crate::explained_when_parked(&daemon).await;
+    assert!(explained.contains("Invalid OAuth token") && !explained.contains("s3cret-token"), "{explained}");
+    assert_eq!(http.asked().len(), 2, "once, and once more with secrets that were read again");
+}
