@@ -42,7 +42,7 @@ fn what_is_public_is_meant_to_be() {
 fn the_list_has_what_a_program_could_name() {
     let mut surface = Surface::default();
     let text = "pub use a::{b, c as d}; pub struct S { pub x: u8, y: u8 } impl S { pub fn f(&self) {} fn g() {} } impl Clone for S {}
-                enum E { A } impl Clone for E {} pub enum V { A(u8), B { c: u8 } } pub trait T { fn t(); } #[cfg(test)] pub fn test() {}
+                enum E { A } impl Clone for E {} pub enum V { A(u8), B { c: u8 } } pub trait T { fn t(); } trait H {} impl H for S {} #[cfg(test)] pub fn test() {}
                 pub(crate) fn near() {} #[derive(Debug)] pub struct P(pub u8, u8); impl From<u8> for P {}";
     surface.items(syn::parse_file(text).unwrap().items, Path::new(""), "m");
     let named: Vec<String> = surface.lines();
@@ -69,13 +69,22 @@ struct Surface {
     lines: BTreeSet<String>,
     /// Types that are public, and what is implemented, for whom: the one may stand in another file than the other.
     types: BTreeSet<String>,
-    implemented: Vec<(String, String)>,
+    implemented: Vec<Implemented>,
+    /// Traits that nobody outside can name.
+    hidden: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Implemented {
+    path: String,
+    of: String,
+    line: String,
 }
 
 impl Surface {
     fn lines(mut self) -> Vec<String> {
-        for (path, line) in self.implemented {
-            if self.types.contains(path.rsplit("::").next().unwrap_or_default()) {
+        for Implemented { path, of, line } in self.implemented {
+            if self.types.contains(path.rsplit("::").next().unwrap_or_default()) && !self.hidden.contains(&of) {
                 self.lines.insert(format!("{path}: {line}"));
             }
         }
@@ -116,9 +125,9 @@ impl Surface {
         let name = named.path.segments.last().unwrap().ident.to_string();
         let path = joined(module, &name);
         if let Some((of, _)) = &item.trait_ {
-            let generics = shown(&item.generics);
+            let (generics, last) = (shown(&item.generics), of.segments.last().unwrap().ident.to_string());
             let line = format!("impl{generics} {} for {}", shown(of), shown(&item.self_ty));
-            self.implemented.push((path, line));
+            self.implemented.push(Implemented { path, of: last, line });
             return;
         }
         for inner in item.items {
@@ -135,6 +144,11 @@ impl Surface {
     }
 
     fn item(&mut self, item: Item, module: &str) {
+        if let Item::Trait(item) = &item
+            && !is_public(&item.vis)
+        {
+            self.hidden.insert(item.ident.to_string());
+        }
         if !is_seen(&item, module) {
             return;
         }

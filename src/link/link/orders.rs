@@ -249,6 +249,7 @@ impl Inbound {
     }
 
     /// Takes no more, and answers with the messages that are accepted and still in line: nothing is accepted from now on.
+    #[expect(clippy::vec_box, reason = "the outbox holds them boxed, so they move as pointers")]
     pub(crate) fn close(&mut self) -> Vec<Box<Message>> {
         self.line.room.close();
         let left = {

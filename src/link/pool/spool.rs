@@ -1,4 +1,4 @@
-//! Between durable outboxes and the store: what is put on disk when, and what comes back after a restart.
+//! Between durable outboxes and the journal, which is the store: what is put on disk when, and what comes back after a restart.
 //!
 //! A message is accepted when the store has it. Its end is told when the store knows of it, so that no receipt says more than a
 //! restart would find. A store that fails refuses durable messages and nothing else: what it holds stays where it is.
@@ -11,7 +11,7 @@ use super::{
     dead::DeadLetter,
     receipts::{Receipts, Verdict},
 };
-use crate::store::{self, KeptInbox, Op, Record, Settled, Store, WriteError};
+use crate::store::{self, Journal, KeptInbox, Op, Record, Settled, Store, WriteError};
 use wskeeper_core::{
     clock::Clock,
     event::LinkId,
@@ -44,7 +44,7 @@ type Waiting = BTreeMap<(Arc<str>, u32), Vec<Record>>;
 enum Standing {
     /// No endpoint needs it.
     Unused,
-    Open(Arc<Store>),
+    Open(Arc<dyn Journal>),
     /// It could not be opened.
     Failed(Arc<str>),
 }
@@ -112,9 +112,18 @@ impl Spool {
             receipts = recovered.receipts.len(),
             "the store is open"
         );
-        *self.standing.write() = Standing::Open(Arc::clone(&store));
+        self.begin(store, recovered).await
+    }
+
+    /// Goes on with what a journal has kept. Answers with its dead letters.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        journal: Arc<dyn Journal>,
+        recovered: store::Recovered,
+    ) -> Vec<DeadLetter> {
+        *self.standing.write() = Standing::Open(Arc::clone(&journal));
         self.recover(recovered);
-        match store.dead(None, None, usize::MAX).await {
+        match journal.letters().await {
             Ok(letters) => letters.into_iter().map(DeadLetter::from).collect(),
             Err(error) => {
                 tracing::error!(%error, "dead letters cannot be shown");
@@ -188,7 +197,7 @@ impl Spool {
     /// Notes that messages may have begun to leave, which has an answer, or have not after all, which has none.
     pub(super) fn mark(&self, ids: &[MessageId], marked: bool, answer: &Answer) {
         let Standing::Open(store) = self.standing() else { return };
-        store.submit_all(ids.iter().map(|&id| {
+        store.submit_all(&mut ids.iter().map(|&id| {
             let answer = Arc::clone(answer);
             // Without its mark a message must not leave; a store that cannot give it is broken, and says so.
             let done = move |result: Result<u64, _>| {

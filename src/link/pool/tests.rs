@@ -3,6 +3,7 @@
 mod acceptance;
 mod extremes;
 mod failover;
+mod journal;
 
 use std::{
     collections::BTreeMap,

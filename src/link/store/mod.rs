@@ -45,6 +45,7 @@ mod fault;
 mod folder;
 mod inbox;
 mod index;
+mod journal;
 mod log;
 mod mark;
 mod open;
@@ -63,9 +64,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use futures_util::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
+pub(crate) use self::journal::Journal;
 use self::{
     engine::Engine,
     row::Unreadable,
@@ -169,9 +172,8 @@ impl Store {
 
     /// Carries out an op: how many messages or letters it changed. Once called, the op takes place even if the caller goes.
     pub async fn write(&self, op: Op) -> Result<u64, WriteError> {
-        let (tell, told) = oneshot::channel();
-        self.submit(op, Some(Box::new(move |outcome| drop(tell.send(outcome)))));
-        told.await.unwrap_or(Err(WriteError::Closed))
+        let journal: &dyn Journal = self;
+        journal.write(op).await
     }
 
     /// Whether there is a store in this folder, as far as can be seen.
@@ -237,6 +239,40 @@ impl Store {
             let _ = tell.send(answer);
         }))]);
         told.await.unwrap_or(Err(ReadError::Closed))
+    }
+}
+
+impl Journal for Store {
+    fn submit(&self, op: Op, done: Option<Done>) {
+        self.submit(op, done);
+    }
+
+    fn submit_all(&self, ops: &mut dyn Iterator<Item = (Op, Option<Done>)>) {
+        self.submit_all(ops);
+    }
+
+    fn held(&self, endpoint: Arc<str>, link: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        self.held(endpoint, link).boxed()
+    }
+
+    fn count(&self, endpoint: Arc<str>) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.count(endpoint).boxed()
+    }
+
+    fn letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, ReadError>> {
+        self.dead(None, None, usize::MAX).boxed()
+    }
+
+    fn status(&self) -> Status {
+        self.status()
+    }
+
+    fn look(&self) {
+        self.look();
+    }
+
+    fn close(&self, sealed: BTreeMap<Arc<str>, u64>) -> BoxFuture<'_, ()> {
+        self.close(sealed).boxed()
     }
 }
 
