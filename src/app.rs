@@ -82,8 +82,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
         Some(socket) => Listener::passed(socket, &config.api)?,
         None => Listener::bind(&config.api.listen).await?,
     };
-    let registry = Registry::new();
-    let families = Families::register(&registry, config.metrics.per_link)?;
+    let families = Families::register(&Registry::new(), config.metrics.per_link)?;
     let seed = u64::from_be_bytes(std::array::from_fn(|byte| uuid::Uuid::new_v4().as_bytes()[byte]));
     let address = listener.to_string();
     let links: u32 = config.endpoints.values().map(|endpoint| endpoint.links).sum();
@@ -100,8 +99,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let reloader =
         Reloader::new((pool.clone(), config.clone()), Arc::clone(&families), reload_from, Arc::clone(&notifier));
     let (stop, stopping) = watch::channel(false);
-    let api =
-        Api { pool: pool.clone(), config: config.clone(), registry, families, reload: Arc::new(reloader.clone()) };
+    let api = Api { pool: pool.clone(), config: config.clone(), families, reload: Arc::new(reloader.clone()) };
     let serving = tokio::spawn(api.serve(listener, stopping));
     #[cfg(debug_assertions)]
     wedge::listen(pool.clone());

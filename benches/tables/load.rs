@@ -41,7 +41,11 @@ impl Burst {
 
 impl Caller {
     pub(crate) async fn connect(port: u16, path: &str) -> Result<Self> {
-        Ok(Self { wire: Wire::connect(port, path).await? })
+        Self::connect_by(port, path, None).await
+    }
+
+    pub(crate) async fn connect_by(port: u16, path: &str, subprotocol: Option<&str>) -> Result<Self> {
+        Ok(Self { wire: Wire::connect(port, path, subprotocol).await? })
     }
 
     /// Sends a burst and waits until it has come back.
@@ -52,6 +56,24 @@ impl Caller {
 
     /// Waits until so many messages with so many bytes have come.
     pub(crate) async fn take(&self, messages: u64, bytes: u64) -> Result<()> {
+        match self.read(messages).await? {
+            came if came == (messages, bytes) => Ok(()),
+            (got, payload) => {
+                Err(format!("{got} messages of {payload} bytes came in place of {messages} of {bytes}").into())
+            }
+        }
+    }
+
+    /// Waits until so many messages have come, however long.
+    pub(crate) async fn take_any(&self, messages: u64) -> Result<()> {
+        match self.read(messages).await? {
+            (got, _) if got == messages => Ok(()),
+            (got, _) => Err(format!("{got} messages came in place of {messages}").into()),
+        }
+    }
+
+    /// Reads until at least so many messages have come; how many did, and their bytes.
+    async fn read(&self, messages: u64) -> Result<(u64, u64)> {
         let (mut got, mut payload, mut is_over) = (0, 0, false);
         let mut answers = Vec::new();
         while got < messages {
@@ -72,11 +94,7 @@ impl Caller {
                 return Err("the contestant closed a connection".into());
             }
         }
-        if (got, payload) == (messages, bytes) {
-            Ok(())
-        } else {
-            Err(format!("{got} messages of {payload} bytes came in place of {messages} of {bytes}").into())
-        }
+        Ok((got, payload))
     }
 }
 

@@ -11,6 +11,7 @@
 mod support;
 
 mod contestant;
+mod endpoints;
 mod fanout;
 mod frames;
 mod http;
@@ -26,6 +27,7 @@ mod results;
 mod roles;
 mod scale;
 mod setup;
+mod sse;
 mod storm;
 mod tls;
 mod wire;
@@ -38,8 +40,20 @@ use tokio::task::LocalSet;
 
 const USAGE: &str = "usage: benches/run [--quick] [--only TABLE,…] [--seed N] [--publish]";
 /// In the order of the document.
-const TABLES: [&str; 10] =
-    ["relay", "pipeline", "latency", "ingest", "fanout", "http", "idle", "idle-tls", "storm", "scale"];
+const TABLES: [&str; 12] = [
+    "relay",
+    "pipeline",
+    "latency",
+    "ingest",
+    "fanout",
+    "sse",
+    "http",
+    "idle",
+    "idle-tls",
+    "storm",
+    "scale",
+    "endpoints",
+];
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -77,6 +91,8 @@ async fn measure(table: &str, setup: &mut Setup) -> Result<Table> {
         "idle-tls" => idle::idle_tls(setup).await,
         "storm" => storm::storm(setup).await,
         "scale" => scale::scale(setup).await,
+        "endpoints" => endpoints::endpoints(setup).await,
+        "sse" => sse::sse(setup).await,
         _ => Err(format!("no such table: {table}; there are {}", TABLES.join(", ")).into()),
     }
 }

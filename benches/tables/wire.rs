@@ -28,13 +28,14 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Asks for an upgrade.
-    pub(crate) async fn connect(port: u16, path: &str) -> io::Result<Self> {
+    /// Asks for an upgrade, and for this subprotocol.
+    pub(crate) async fn connect(port: u16, path: &str, subprotocol: Option<&str>) -> io::Result<Self> {
+        let subprotocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{subprotocol}\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
         let (head, left) = read_head(&mut stream).await?;

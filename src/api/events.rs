@@ -3,17 +3,15 @@
 //! The stream *is* a reader of the hub: it takes the next entry only when the client has taken the one before, so a slow
 //! client holds up nothing and costs one cursor. A long one is taken only when the budget has room for its text.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Extension,
+    body::Bytes,
     extract::{Path, RawQuery, State},
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event as Frame, KeepAlive},
-    },
+    response::Response,
 };
-use futures_util::StreamExt;
+use futures_util::FutureExt;
 use http::HeaderMap;
 
 use super::{
@@ -21,13 +19,14 @@ use super::{
     access::Pass,
     consumer::{Consumer, PAUSE, Told, Wish, length},
     convert,
-    problem::{Problem, unbuffered},
+    problem::Problem,
     query::Params,
+    sse::{self, Events, HELLO},
 };
 use wskeeper_core::budget::{Budget, Rank};
 
-/// What a client waits before it connects again.
-const RETRY: Duration = Duration::from_secs(1);
+/// A piece of the body is full with so many bytes.
+const PIECE: usize = 16 << 10;
 
 /// `GET /v1/endpoints/{name}/events`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/events", tag = "events", operation_id = "events",
@@ -73,28 +72,52 @@ fn wish(query: Option<&str>, headers: &HeaderMap) -> Result<Wish, Problem> {
 }
 
 fn stream(shared: &Shared, consumer: Consumer, pass: Pass) -> Response {
-    let hello = Frame::default().retry(RETRY).comment("wskeeper");
-    // Sent at once, so that the client knows that it is heard.
-    let first = futures_util::stream::once(std::future::ready(Ok::<_, axum::Error>(hello)));
-    let budget = Arc::clone(shared.pool.budget());
-    let events = futures_util::stream::unfold(Some((consumer, pass, budget)), |reader| async move {
-        let (mut consumer, mut pass, budget) = reader?;
-        let told = tokio::select! {
-            biased;
-            _ = pass.withdrawn() => return None,
-            told = next(&mut consumer, &budget) => told,
-        };
-        let (event, goes_on) = match told {
-            Told::Entry(entry) => (convert::event(&entry, consumer.binary()), true),
-            Told::Gap(event) => (event, true),
-            Told::Lagged(event) => (event, false),
-            Told::Gone => return None,
-        };
-        let frame = Frame::default().id(event.cursor.to_string()).event(&event.kind).json_data(&event);
-        Some((frame, goes_on.then_some((consumer, pass, budget))))
+    let reading = Reading { consumer, pass, budget: Arc::clone(shared.pool.budget()) };
+    let pieces = futures_util::stream::unfold(Some(reading), |reading| async move {
+        let mut reading = reading?;
+        let (piece, goes_on) = reading.piece().await?;
+        Some((piece, goes_on.then_some(reading)))
     });
-    let keepalive = KeepAlive::new().interval(shared.config.get().api.keepalive);
-    unbuffered(Sse::new(first.chain(events)).keep_alive(keepalive).into_response())
+    sse::answer(HELLO, pieces, shared.config.get().api.keepalive)
+}
+
+/// A client's place in what it reads.
+struct Reading {
+    consumer: Consumer,
+    pass: Pass,
+    budget: Arc<Budget>,
+}
+
+impl Reading {
+    /// Waits for an event and takes those that are there behind it too; and whether more may come. `None`: that was all.
+    async fn piece(&mut self) -> Option<(Result<Bytes, serde_json::Error>, bool)> {
+        let mut told = tokio::select! {
+            biased;
+            _ = self.pass.withdrawn() => return None,
+            told = next(&mut self.consumer, &self.budget) => Some(told),
+        };
+        let (mut events, mut goes_on) = (Events::default(), true);
+        while let Some(now) = told {
+            let event = match now {
+                Told::Entry(entry) => convert::event(&entry, self.consumer.binary()),
+                Told::Gap(event) => event,
+                Told::Lagged(event) => {
+                    goes_on = false;
+                    event
+                }
+                Told::Gone => {
+                    goes_on = false;
+                    break;
+                }
+            };
+            if let Err(error) = events.put(Some(event.cursor), &event.kind, &event) {
+                return Some((Err(error), false));
+            }
+            let has_room = goes_on && events.len() < PIECE;
+            told = if has_room { next(&mut self.consumer, &self.budget).now_or_never() } else { None };
+        }
+        (events.len() > 0).then(|| (Ok(events.into_bytes()), goes_on))
+    }
 }
 
 /// What comes next, and for what is long, room in the budget: the answer takes it as soon as it has the text.

@@ -8,23 +8,23 @@ use std::sync::Arc;
 use axum::{
     Extension,
     extract::{Path, RawQuery, State},
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event as Line, KeepAlive},
-    },
+    response::Response,
 };
-use futures_util::StreamExt;
 
 use super::{
     Shared,
     access::{Grant, Pass, forbidden},
     convert::BinaryType,
     links::no_endpoint,
-    problem::{Problem, unbuffered},
+    problem::Problem,
     query::Params,
+    sse::{self, Events},
     stopped, wire,
 };
 use wskeeper_link::link::{Direction, FrameKind, Looker, Sight, Tapped};
+
+/// Sent at once, so that the client knows that it is looking.
+const HELLO: &[u8] = b": wskeeper\n\n";
 
 /// `GET /v1/endpoints/{name}/frames`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/frames", tag = "events", operation_id = "frames",
@@ -48,10 +48,7 @@ pub(super) async fn frames(
     }
     let looker = shared.pool.look(&name, payloads).ok_or_else(|| no_endpoint(&name))?;
     let (stop, pass) = (shared.stop.clone(), pass.of_admin(payloads));
-    // Sent at once, so that the client knows that it is looking.
-    let hello = Line::default().comment("wskeeper");
-    let first = futures_util::stream::once(std::future::ready(Ok::<_, axum::Error>(hello)));
-    let sights =
+    let pieces =
         futures_util::stream::unfold((looker, stop, pass), move |(mut looker, mut stop, mut pass)| async move {
             let frame = tokio::select! {
                 biased;
@@ -59,11 +56,11 @@ pub(super) async fn frames(
                 frame = next(&mut looker, link) => frame,
                 () = stopped(&mut stop) => return None,
             };
-            let event = Line::default().event(&frame.kind).json_data(&frame);
-            Some((event, (looker, stop, pass)))
+            let mut events = Events::default();
+            let put = events.put(None, &frame.kind, &frame);
+            Some((put.map(|()| events.into_bytes()), (looker, stop, pass)))
         });
-    let keepalive = KeepAlive::new().interval(shared.config.get().api.keepalive);
-    Ok(unbuffered(Sse::new(first.chain(sights)).keep_alive(keepalive).into_response()))
+    Ok(sse::answer(HELLO, pieces, shared.config.get().api.keepalive))
 }
 
 async fn next(looker: &mut Looker, link: Option<u32>) -> wire::Frame {

@@ -32,6 +32,7 @@ mod query;
 mod reload;
 mod serve;
 mod socket;
+mod sse;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -49,11 +50,7 @@ use axum::{
 use http::{StatusCode, Uri};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{
-    config::InForce,
-    observe::{self, Families},
-    process::logging,
-};
+use crate::{config::InForce, observe::Families, process::logging};
 use metrics::Scribe;
 use places::Places;
 use serve::House;
@@ -71,9 +68,7 @@ pub struct Api {
     pub pool: Pool,
     /// What is in force of the configuration.
     pub config: InForce,
-    /// What `/metrics` shows.
-    pub registry: prometheus::Registry,
-    /// What is counted of the API itself.
+    /// What `/metrics` shows, and what the API itself counts into.
     pub families: Arc<Families>,
     /// What `GET /v1/plan` and `POST /v1/reload` ask.
     pub reload: Arc<dyn Reload>,
@@ -104,12 +99,12 @@ impl Api {
         let places = Places::new(config.api.max_connections, Arc::clone(&self.families));
         let scribe = Scribe::start(Arc::clone(self.pool.budget()), {
             let (pool, families) = (self.pool.clone(), Arc::clone(&self.families));
-            let (registry, counter) = (self.registry, places.counter());
+            let counter = places.counter();
             move || {
                 pool.observe();
                 families.log_lines_dropped(logging::dropped());
                 counter.observe();
-                observe::render(&registry)
+                families.render()
             }
         });
         let shared = Shared {

@@ -6,11 +6,15 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use prometheus::{Gauge, IntCounter, IntGauge};
 
 use super::{
-    families::{Families, whole},
-    series::Taken,
+    daemon::whole,
+    families::Families,
+    number::{Counter, Gauge, Seconds},
+    text::{
+        self, Family,
+        Kind::{Counter as COUNTER, Gauge as GAUGE},
+    },
 };
 use wskeeper_core::{event::Certificates, outbox::Refusal};
 use wskeeper_link::observer::{EndpointGauges, EndpointObserver, Refused};
@@ -20,40 +24,44 @@ use wskeeper_link::observer::{EndpointGauges, EndpointObserver, Refused};
 pub struct EndpointMetrics {
     families: Arc<Families>,
     name: Arc<str>,
-    taken: Taken,
-    refused: [IntCounter; REASONS.len()],
-    inbox_cursor: IntGauge,
-    inbox_unstored: IntGauge,
-    inbox_refused: IntCounter,
-    consumers: IntGauge,
-    oldest_message: Gauge,
-    longest_not_ready: Gauge,
-    min_ready: IntGauge,
-    expiry: Mutex<Expiry>,
-    gaps: IntCounter,
-    missed: IntCounter,
+    labels: Box<str>,
+    refused: [Counter; REASONS.len()],
+    inbox_cursor: Gauge,
+    inbox_unstored: Gauge,
+    inbox_refused: Counter,
+    consumers: Gauge,
+    oldest_message: Seconds,
+    longest_not_ready: Seconds,
+    min_ready: Gauge,
+    /// Without TLS there is no such series: a date of 0 would have expired in 1970.
+    certificates: Mutex<Certificates>,
+    gaps: Counter,
+    missed: Counter,
 }
 
 impl EndpointMetrics {
     pub(super) fn new(families: &Arc<Families>, name: Arc<str>) -> Self {
-        let mut taken = Taken::new(vec![name.to_string()]);
-        let from = &families.endpoint;
         Self {
-            refused: REASONS.map(|reason| taken.take(&from.outbox_refused, &[label(reason)])),
-            inbox_cursor: taken.take(&from.inbox_cursor, &[]),
-            inbox_unstored: taken.take(&from.inbox_unstored, &[]),
-            inbox_refused: taken.take(&from.inbox_refused, &[]),
-            consumers: taken.take(&from.consumers, &[]),
-            gaps: taken.take(&from.consumer_gaps, &[]),
-            missed: taken.take(&from.consumer_missed, &[]),
-            oldest_message: taken.take(&from.outbox_oldest_message_age, &[]),
-            longest_not_ready: taken.take(&from.links_longest_not_ready, &[]),
-            min_ready: taken.take(&from.links_min_ready, &[]),
-            expiry: Mutex::new(Expiry { taken: Taken::new(vec![name.to_string()]), shown: None }),
             families: Arc::clone(families),
+            labels: text::labels(&name, None),
             name,
-            taken,
+            refused: Default::default(),
+            inbox_cursor: Gauge::default(),
+            inbox_unstored: Gauge::default(),
+            inbox_refused: Counter::default(),
+            consumers: Gauge::default(),
+            oldest_message: Seconds::default(),
+            longest_not_ready: Seconds::default(),
+            min_ready: Gauge::default(),
+            certificates: Mutex::default(),
+            gaps: Counter::default(),
+            missed: Counter::default(),
         }
+    }
+
+    /// Those of each of its series.
+    pub(super) fn labels(&self) -> &str {
+        &self.labels
     }
 }
 
@@ -89,7 +97,7 @@ impl EndpointObserver for EndpointMetrics {
         self.oldest_message.set(oldest_message.as_secs_f64());
         self.longest_not_ready.set(longest_not_ready.as_secs_f64());
         self.min_ready.set(min_ready.into());
-        self.expiry.lock().show(&self.families, certificates);
+        *self.certificates.lock() = certificates;
     }
 
     fn inbox_refused(&self) {
@@ -104,12 +112,7 @@ impl EndpointObserver for EndpointMetrics {
 
 impl Drop for EndpointMetrics {
     fn drop(&mut self) {
-        let this: *const Self = self;
-        let (taken, expiry) = (&mut self.taken, self.expiry.get_mut());
-        self.families.release_endpoint(&self.name, this, || {
-            taken.give_back();
-            expiry.taken.give_back();
-        });
+        self.families.release_endpoint(&self.name, self);
     }
 }
 
@@ -134,26 +137,27 @@ const fn label(reason: Refused) -> &'static str {
     }
 }
 
-/// When certificates expire. Without TLS there is no such series: a date of 0 would have expired in 1970.
-#[derive(Debug)]
-struct Expiry {
-    taken: Taken,
-    shown: Option<Certificates>,
-}
-
-impl Expiry {
-    fn show(&mut self, families: &Families, certificates: Certificates) {
-        if self.shown == Some(certificates) {
-            return;
-        }
-        self.shown = Some(certificates);
-        // Given back and taken in one step under the lock; a scrape between the two sees it at the next.
-        self.taken.give_back();
-        let Certificates { peer, client } = certificates;
+/// The families, in the order of `/metrics`.
+#[rustfmt::skip]
+pub(super) const FAMILIES: &[Family<EndpointMetrics>] = &[
+    Family { name: "wskeeper_outbox_refused_total", help: "Messages refused, by reason; their senders were told.", kind: COUNTER, samples: |of, to| {
+        REASONS.into_iter().zip(&of.refused).for_each(|(reason, count)| to.number(&[("reason", label(reason))], count.get()));
+    } },
+    Family { name: "wskeeper_inbox_cursor", help: "Cursor of the newest entry of the inbox.", kind: GAUGE, samples: |of, to| to.number(&[], of.inbox_cursor.get()) },
+    Family { name: "wskeeper_inbox_unstored_entries", help: "Entries of a durable inbox that are not on disk yet.", kind: GAUGE, samples: |of, to| to.number(&[], of.inbox_unstored.get()) },
+    Family { name: "wskeeper_inbox_store_refused_total", help: "Writes of a durable inbox that the store refused; it is kept in memory meanwhile.", kind: COUNTER, samples: |of, to| to.number(&[], of.inbox_refused.get()) },
+    Family { name: "wskeeper_consumers", help: "Local consumers of the inbox.", kind: GAUGE, samples: |of, to| to.number(&[], of.consumers.get()) },
+    Family { name: "wskeeper_consumer_gaps_total", help: "Gaps told to consumers that fell out of the retained window.", kind: COUNTER, samples: |of, to| to.number(&[], of.gaps.get()) },
+    Family { name: "wskeeper_consumer_missed_total", help: "Inbox entries that consumers missed in gaps.", kind: COUNTER, samples: |of, to| to.number(&[], of.missed.get()) },
+    Family { name: "wskeeper_outbox_oldest_message_age_seconds", help: "How long the oldest message has been queued; 0 where none is.", kind: GAUGE, samples: |of, to| to.number(&[], of.oldest_message.get()) },
+    Family { name: "wskeeper_links_longest_not_ready_seconds", help: "How long the link has not been ready that has not for the longest; 0 where all are, or are paused.", kind: GAUGE, samples: |of, to| to.number(&[], of.longest_not_ready.get()) },
+    Family { name: "wskeeper_links_min_ready", help: "Ready links that the endpoint needs: min_ready where it is critical, else 0.", kind: GAUGE, samples: |of, to| to.number(&[], of.min_ready.get()) },
+    Family { name: "wskeeper_certificate_not_after_timestamp_seconds", help: "When the certificate expires that does first, of the peers or of the client, in seconds since 1970.", kind: GAUGE, samples: |of, to| {
+        let Certificates { peer, client } = *of.certificates.lock();
         for (kind, not_after) in [("peer", peer), ("client", client)] {
             if let Some(not_after) = not_after {
-                self.taken.take(&families.endpoint.certificate_not_after, &[kind]).set(not_after);
+                to.number(&[("kind", kind)], not_after);
             }
         }
-    }
-}
+    } },
+];

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use tracing::{Level, debug, enabled, error, info, warn};
 
-use super::handles::LinkMetrics;
+use super::link::LinkMetrics;
 use wskeeper_core::{
     close::Closed,
     event::{DialFailure, Established, Event, LinkId, Timings},
@@ -23,11 +23,11 @@ use wskeeper_link::observer::LinkObserver;
 #[deny(clippy::missing_trait_methods, reason = "each is to be told")]
 impl LinkObserver for LinkMetrics {
     fn link_added(&self, phase: Phase) {
-        self.phase(phase).inc();
+        self.phase(phase).add(1);
     }
 
     fn link_removed(&self, phase: Phase) {
-        self.phase(phase).dec();
+        self.phase(phase).add(-1);
     }
 
     fn buffered(&self, delta_bytes: i64, delta_messages: i64) {
@@ -43,8 +43,8 @@ impl LinkObserver for LinkMetrics {
     fn tell(&self, link: &LinkId, event: &Event) {
         match event {
             Event::Phase { from, to, reason, next_at: _, delay } => {
-                self.phase(*from).dec();
-                self.phase(*to).inc();
+                self.phase(*from).add(-1);
+                self.phase(*to).add(1);
                 if let Some(delay) = delay {
                     self.reconnect_delay.observe(delay.as_secs_f64());
                 }

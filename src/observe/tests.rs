@@ -65,22 +65,22 @@ fn with_per_link_each_link_has_series_of_its_own() {
 
 #[test]
 fn a_dropped_endpoint_leaves_no_series_behind() {
-    let World { registry, families, handles, endpoint, id } = World::new(false);
+    let World { families, handles, endpoint, id } = World::new(false);
     handles.tell(&id, &closed(4321, false, Cause::Remote));
     drop(handles);
     drop(endpoint);
-    assert!(!render(&registry).contains("trades"));
-    drop(families);
+    assert!(!families.render().contains("trades"));
 }
 
 #[test]
 fn an_endpoint_that_comes_back_is_not_hurt_by_the_end_of_its_former_handles() {
     let world = World::new(false);
-    let key = (Arc::clone(&world.id.endpoint), None);
-    let stranger = std::ptr::null();
-    world.families.release_link(&key, stranger, || unreachable!("these are not the handles in force"));
-    world.families.release_endpoint("trades", std::ptr::null(), || unreachable!("nor these"));
-    assert!(world.text().contains("trades"));
+    let name = Arc::clone(&world.id.endpoint);
+    // Not the handles in force.
+    world.families.release_link(&(Arc::clone(&name), None), std::ptr::null());
+    world.families.release_endpoint(&name, std::ptr::null());
+    let text = world.text();
+    assert!(text.contains("wskeeper_links{") && text.contains("wskeeper_consumers{"), "{text}");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn certificates_have_series_only_while_there_are_some() {
     show(Some(1_900_000_000), None);
     assert_eq!(world.text().matches(name).count(), 1);
     drop(world.endpoint);
-    assert!(!render(&world.registry).contains(name));
+    assert!(!world.families.render().contains(name));
 }
 
 #[test]
@@ -258,7 +258,6 @@ fn a_name_that_is_registered_already_is_an_error() {
 }
 
 struct World {
-    registry: Registry,
     families: Arc<Families>,
     handles: Arc<LinkMetrics>,
     endpoint: Arc<EndpointMetrics>,
@@ -267,11 +266,10 @@ struct World {
 
 impl World {
     fn new(per_link: bool) -> Self {
-        let registry = Registry::new();
-        let families = Families::register(&registry, per_link).unwrap();
+        let families = Families::register(&Registry::new(), per_link).unwrap();
         let id = LinkId { endpoint: "trades".into(), index: 0 };
         let (handles, endpoint) = (families.link(&id.endpoint, 0), families.endpoint(&id.endpoint));
-        Self { registry, families, handles, endpoint, id }
+        Self { families, handles, endpoint, id }
     }
 
     fn tell(&self, event: &Event) {
@@ -287,7 +285,7 @@ impl World {
     }
 
     fn text(&self) -> String {
-        render(&self.registry)
+        self.families.render()
     }
 
     fn value(&self, series: &str) -> String {

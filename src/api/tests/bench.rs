@@ -61,15 +61,14 @@ impl Bench {
     /// Serves what the keys of `[api]` and the sections after them say.
     pub(super) async fn new(text: &str) -> Self {
         let config = parse_toml(&format!("[api]\n{text}"), "test.toml").unwrap().config;
-        let registry = Registry::new();
-        let families = Families::register(&registry, false).unwrap();
+        let families = Families::register(&Registry::new(), false).unwrap();
         let pool = Pool::start(config.settings(), Telling::new(Arc::clone(&families), None), 1).await;
         let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
         let Listener::Tcp(tcp) = &listener else { panic!("no TCP") };
         let port = tcp.local_addr().unwrap().port();
         let (stop, stopping) = watch::channel(false);
         let config = InForce::new(Arc::new(config));
-        let api = Api { pool: pool.clone(), config: config.clone(), registry, families, reload: Arc::new(NoFile) };
+        let api = Api { pool: pool.clone(), config: config.clone(), families, reload: Arc::new(NoFile) };
         let serving = tokio::spawn(api.serve(listener, stopping));
         Self { pool, config, port, stop, serving }
     }

@@ -23,41 +23,67 @@ fn the_reference_has_every_metric_with_its_type_and_labels_and_no_other() {
 
 #[test]
 fn a_help_text_is_a_sentence() {
-    for family in gathered(false) {
-        let help = family.help();
-        assert!(help.ends_with('.') && help.len() > 10, "{}: {help}", family.name());
+    let text = everything(false);
+    let helps: Vec<(&str, &str)> =
+        text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ')).collect();
+    assert!(helps.len() > 50);
+    for (name, help) in helps {
+        assert!(help.ends_with('.') && help.len() > 10, "{name}: {help}");
     }
 }
 
 #[test]
 fn the_first_table_is_of_the_metrics_that_per_link_splits() {
-    let split: BTreeSet<String> = gathered(true)
-        .iter()
-        .filter(|family| family.get_metric()[0].get_label().iter().any(|label| label.name() == "link"))
-        .map(|family| family.name().to_owned())
-        .collect();
-    let table = section("## Links");
-    assert_eq!(split, rows(table).into_keys().collect());
+    let shown = shown(true);
+    let split = shown.into_iter().filter(|(_, (_, labels))| labels.contains("link")).map(|(name, _)| name);
+    assert_eq!(split.collect::<BTreeSet<_>>(), rows(section("## Links")).into_keys().collect());
 }
 
 const REFERENCE: &str = include_str!("../../../docs/metrics.md");
 
-fn gathered(per_link: bool) -> Vec<prometheus::proto::MetricFamily> {
+/// A text in which each family has a series.
+fn everything(per_link: bool) -> String {
     let world = World::new(per_link);
     let certificates = Certificates { peer: Some(1), client: Some(1) };
-    world.handles.session();
     world.endpoint.show(EndpointGauges { certificates, ..EndpointGauges::default() });
-    world.registry.gather()
+    let took = Duration::from_secs(1);
+    for event in [
+        phase(Phase::Ready, Phase::Waiting),
+        opened(),
+        Event::SessionReady { generation: 1, opening: Default::default() },
+        Event::Pong { rtt: took },
+        Event::Written(vec![Sent { kind: Kind::Text, bytes: 1, waited: took }]),
+        closed(1000, true, Cause::Remote),
+    ] {
+        world.tell(&event);
+    }
+    world.text()
+}
+
+/// What [`everything`] has; labels with `endpoint` and `link`.
+fn shown(per_link: bool) -> BTreeMap<String, Shape> {
+    let text = everything(per_link);
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .map(|(name, kind)| {
+            let of = |line: &&str| {
+                let rest = line.strip_prefix(name).unwrap_or_default();
+                rest.starts_with(['{', ' ']) || rest.starts_with("_bucket{")
+            };
+            let line = text.lines().find(of).unwrap_or_else(|| panic!("{name} has no series"));
+            let labels = line.split(['{', ',']).filter_map(|part| Some(part.split_once("=\"")?.0));
+            let labels = labels.filter(|label| *label != "le").map(str::to_owned).collect();
+            (name.to_owned(), (kind.to_owned(), labels))
+        })
+        .collect()
 }
 
 fn registered(per_link: bool) -> BTreeMap<String, Shape> {
-    let ours = |name: &str| !matches!(name, "endpoint" | "link");
-    let shape = |family: &prometheus::proto::MetricFamily| {
-        let labels = family.get_metric()[0].get_label().iter();
-        let labels = labels.map(|label| label.name().to_owned()).filter(|name| ours(name)).collect();
-        (format!("{:?}", family.get_field_type()).to_lowercase(), labels)
-    };
-    gathered(per_link).iter().map(|family| (family.name().to_owned(), shape(family))).collect()
+    let mut shown = shown(per_link);
+    for (_, labels) in shown.values_mut() {
+        labels.retain(|label| !matches!(label.as_str(), "endpoint" | "link"));
+    }
+    shown
 }
 
 fn documented() -> BTreeMap<String, Shape> {
