@@ -15,16 +15,18 @@ use std::{
     collections::VecDeque,
     future::Future,
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Sleep, sleep_until},
+};
 
 use self::{line::Line, offers::Waiting};
-use super::{Dial, Host, Inbound, Inflow, Order};
+use super::{Dial, Host, Inbound, Inflow, Now, Order};
 use wskeeper_core::{
     chaos::Fault,
     event::Event,
@@ -61,6 +63,7 @@ pub(crate) fn run<D: Dial>(
         is_asked: false,
         sleep: Box::pin(sleep_until(tokio::time::Instant::now())),
         is_armed: false,
+        is_timed: false,
         again: false,
         done: false,
         shown: false,
@@ -80,12 +83,13 @@ impl<D: Dial + Unpin> Future for Run<'_, D> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { driver, orders } = &mut *self;
         if let Some(first) = driver.first.take() {
-            driver.feed(now(), *first);
+            driver.feed(Now::read(), *first);
         }
         driver.poll_turn(cx, orders)
     }
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Driver<D: Dial> {
     /// What it begins with, until it has begun.
     first: Option<Box<Input>>,
@@ -105,6 +109,8 @@ struct Driver<D: Dial> {
     /// Where it is armed, it ends never later than the next deadline.
     sleep: Pin<Box<Sleep>>,
     is_armed: bool,
+    /// The link has not changed since it was looked when it must be woken.
+    is_timed: bool,
     /// There may be more to do for a step that this round has been past already.
     again: bool,
     done: bool,
@@ -112,20 +118,16 @@ struct Driver<D: Dial> {
     shown: bool,
 }
 
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
 impl<D: Dial> Driver<D> {
     fn poll_turn(&mut self, cx: &mut Context<'_>, orders: &mut Inbound) -> Poll<()> {
+        let now = Now::read();
         for _ in 0..ROUNDS {
-            let now = now();
             self.again = false;
             let mut moved = self.poll_orders(cx, now, orders);
             moved |= self.take_answers(now);
-            if self.link.poll_timeout().is_some_and(|(at, _)| at <= now) {
-                let commands = self.link.handle_timeout(now);
-                self.shown = false;
+            if self.is_due(now) {
+                let commands = self.link.handle_timeout(now.at);
+                self.changes();
                 self.execute(now, commands);
                 moved = true;
             }
@@ -150,7 +152,19 @@ impl<D: Dial> Driver<D> {
         Poll::Pending
     }
 
+    /// Whether the link has something to do by now. Where it has not changed since the timer was armed, the timer says that it has not.
+    fn is_due(&self, now: Now) -> bool {
+        let is_early = self.is_timed && (!self.is_armed || self.sleep.deadline().into_std() > now.at);
+        !is_early && self.link.poll_timeout().is_some_and(|(at, _)| at <= now.at)
+    }
+
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let has_rung = self.is_armed && self.sleep.is_elapsed();
+        if self.is_timed && !has_rung {
+            return Poll::Pending;
+        }
+        self.is_timed = true;
+        self.is_armed &= !has_rung;
         let link = self.link.poll_timeout().map(|(at, _)| at);
         let patience = self.waiting.iter().flat_map(|line| line.iter()).map(|waiting| waiting.offer.until).min();
         let Some(at) = link.into_iter().chain(patience).min() else {
@@ -161,15 +175,15 @@ impl<D: Dial> Driver<D> {
         if !self.is_armed || at < self.sleep.deadline().into_std() {
             self.sleep.as_mut().reset(at.into());
             self.is_armed = true;
-        }
-        if self.sleep.as_mut().poll(cx).is_ready() {
-            self.is_armed = false;
-            cx.waker().wake_by_ref();
+            // It keeps the waker of this task and is not asked again, so it must not be put off for a task that has done much.
+            if pin!(unconstrained(self.sleep.as_mut())).poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
         }
         Poll::Pending
     }
 
-    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant, orders: &mut Inbound) -> bool {
+    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Now, orders: &mut Inbound) -> bool {
         for taken in 0..BATCH {
             // A stopped link takes nothing more: what it accepted now would have no end.
             if self.done {
@@ -190,7 +204,7 @@ impl<D: Dial> Driver<D> {
         true
     }
 
-    fn take_answers(&mut self, now: Instant) -> bool {
+    fn take_answers(&mut self, now: Now) -> bool {
         let answers = self.host.answers();
         let any = !answers.is_empty();
         for answer in answers {
@@ -199,7 +213,7 @@ impl<D: Dial> Driver<D> {
         any
     }
 
-    fn obey(&mut self, now: Instant, order: Order) {
+    fn obey(&mut self, now: Now, order: Order) {
         match order {
             Order::Offers { offers, stop, reply } => self.offer_all(now, offers, stop, reply),
             Order::Verb(verb, reply) => {
@@ -220,8 +234,8 @@ impl<D: Dial> Driver<D> {
             }
             Order::Restore(messages) => {
                 for message in messages {
-                    self.link.restore(now, message);
-                    self.shown = false;
+                    self.link.restore(now.at, message);
+                    self.changes();
                 }
             }
             // It only wakes: answers are looked for in every turn.
@@ -235,31 +249,36 @@ impl<D: Dial> Driver<D> {
     }
 
     /// What an operator breaks is met as if it had broken by itself; only the log and the history tell.
-    fn inject(&mut self, now: Instant, fault: Fault) -> bool {
+    fn inject(&mut self, now: Now, fault: Fault) -> bool {
         let Line::Open(socket) = &mut self.line else { return false };
         let event = Event::Injected { generation: self.link.generation(), fault: fault.clone() };
         let close = socket.inject(fault);
-        self.host.tell(&self.link, event);
+        self.host.tell(&self.link, event, now);
         if let Some(frame) = close {
             self.feed_line(now, Lane::Current, ConnectionInput::Received(Received::Close(frame)));
         }
         true
     }
 
-    fn feed(&mut self, now: Instant, input: Input) {
-        let commands = self.link.handle(now, input);
-        self.shown = false;
+    fn feed(&mut self, now: Now, input: Input) {
+        let commands = self.link.handle(now.at, input);
+        self.changes();
         self.execute(now, commands);
     }
 
-    fn show(&mut self, now: Instant) {
+    /// The link changes: it is to be shown, and its deadlines looked at.
+    fn changes(&mut self) {
+        (self.shown, self.is_timed) = (false, false);
+    }
+
+    fn show(&mut self, now: Now) {
         if !mem::replace(&mut self.shown, true) {
             // Where one is asked about or waits for room, those that come behind it are not to pass it.
             self.host.show(&self.link, now, self.is_asked || self.waiting.is_some());
         }
     }
 
-    fn execute(&mut self, now: Instant, commands: Commands) {
+    fn execute(&mut self, now: Now, commands: Commands) {
         for command in commands {
             self.again |= match &command {
                 Command::Tell(event) => !event.is_passing(),
@@ -283,12 +302,12 @@ impl<D: Dial> Driver<D> {
                     if !event.is_traffic() {
                         self.show(now);
                     }
-                    self.host.tell(&self.link, event);
+                    self.host.tell(&self.link, event, now);
                 }
-                Command::Deliver { generation, run } => self.host.deliver(generation, run),
+                Command::Deliver { generation, run } => self.host.deliver(generation, run, now),
                 Command::Settle { reached, generation } => {
                     self.show(now);
-                    self.host.settle(&self.link, reached, generation);
+                    self.host.settle(&self.link, reached, generation, now);
                 }
                 Command::Keep(keep) => self.host.keep(&keep, now),
                 Command::Mark { ids, marked } => self.host.mark(&ids, marked),

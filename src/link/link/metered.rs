@@ -55,6 +55,11 @@ impl<S> Metered<S> {
         self.pooled.ahead()
     }
 
+    /// Whether nothing is left of what was there at the last read. Whoever reads is woken when there is more.
+    pub(super) fn is_drained(&self) -> bool {
+        self.pooled.is_drained()
+    }
+
     /// Bytes that have arrived.
     pub(super) fn read(&self) -> u64 {
         self.pooled.read()

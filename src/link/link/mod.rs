@@ -34,7 +34,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -154,19 +154,34 @@ pub(crate) enum Offered {
     Waits(oneshot::Receiver<Result<(), Refusal>>),
 }
 
+/// When a turn of a link's task began, by both clocks: they are read once for all that is done and told in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// By the runtime's clock.
+    pub(crate) at: Instant,
+    /// By the wall clock.
+    pub(crate) wall: SystemTime,
+}
+
+impl Now {
+    fn read() -> Self {
+        Self { at: tokio::time::Instant::now().into_std(), wall: SystemTime::now() }
+    }
+}
+
 /// What a link's task tells and shows. Calls must not block.
 pub(crate) trait Host: Send + Sync + 'static {
     /// A fact, at the moment it became one. `link` is the state after it.
-    fn tell(&self, link: &Link, event: Event);
+    fn tell(&self, link: &Link, event: Event, now: Now);
     /// Hands messages that arrived together on this connection to consumers.
-    fn deliver(&self, generation: u64, messages: Messages);
+    fn deliver(&self, generation: u64, messages: Messages, now: Now);
     /// Notes that messages reached other states of their receipts, in this order, at least one.
-    fn settle(&self, link: &Link, reached: Vec<outbox::Ended>, generation: Option<u64>);
+    fn settle(&self, link: &Link, reached: Vec<outbox::Ended>, generation: Option<u64>, now: Now);
     /// The state changed. Called before anyone is told of a change, and before any reply to an order of this turn is sent. Where it is
     /// `asked` about messages, none is accepted without that.
-    fn show(&self, link: &Link, now: Instant, asked: bool);
+    fn show(&self, link: &Link, now: Now, asked: bool);
     /// Begins to put a message on disk; the answer is announced by `Order::Disk`.
-    fn keep(&self, keep: &Keep, now: Instant);
+    fn keep(&self, keep: &Keep, now: Now);
     /// Begins to note on disk that these may have begun to leave (the answer is announced by `Order::Disk`), or that they
     /// have not after all (without an answer).
     fn mark(&self, ids: &[MessageId], marked: bool);

@@ -56,6 +56,8 @@ pub struct PooledStream<S> {
     frames: Bytes,
     /// The stream would take no more of it.
     blocked: bool,
+    /// The last read took all that there was.
+    drained: bool,
     /// Reading failed, behind what has been read.
     failure: Option<io::Error>,
     read: u64,
@@ -76,6 +78,7 @@ impl<S> PooledStream<S> {
             gathered: BytesMut::new(),
             frames: Bytes::new(),
             blocked: false,
+            drained: false,
             failure: None,
             read: early.len() as u64,
             written: 0,
@@ -90,6 +93,7 @@ impl<S> PooledStream<S> {
             gathered: mem::take(&mut self.gathered),
             frames: mem::take(&mut self.frames),
             blocked: self.blocked,
+            drained: self.drained,
             failure: self.failure.take(),
             read: self.read,
             written: self.written,
@@ -109,6 +113,11 @@ impl<S> PooledStream<S> {
     /// Whether the stream would take no more when it was last asked to: there is no room until a flush.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Whether nothing is left of what was there at the last read. Whoever reads is woken when there is more.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained && self.ahead.is_empty()
     }
 
     /// What lies below.
@@ -166,6 +175,7 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
         if let Some(error) = self.failure.take() {
             return Poll::Ready(Err(error));
         }
+        self.drained = false;
         chunk.clear();
         if chunk.capacity() < CHUNK {
             *chunk = BytesMut::with_capacity(CHUNK);
@@ -181,7 +191,10 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
                     break;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if read > 0 => break,
+                Poll::Pending if read > 0 => {
+                    self.drained = true;
+                    break;
+                }
                 Poll::Pending => return Poll::Pending,
             }
             if read == most || chunk.len() >= CHUNK / 2 {

@@ -123,6 +123,11 @@ impl<S: Wire> Socket<S> {
         std::mem::replace(&mut self.heard_until, read) != read
     }
 
+    /// Whether nothing is left of what was there at the last read. Whoever reads is woken when there is more.
+    pub(super) fn is_drained(&self) -> bool {
+        self.ws.get_ref().is_drained()
+    }
+
     /// Whether the stream has taken bytes since this was last asked.
     pub(super) fn moved(&mut self) -> bool {
         let written = self.ws.get_ref().written();

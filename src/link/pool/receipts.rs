@@ -137,8 +137,13 @@ impl Receipts {
     }
 
     /// Messages reached states. Where what is written `is_held`, it stays until the peer has proved to have read it.
-    pub(super) fn advance(&self, reached: &[Ended], at: SystemTime, generation: Option<u64>, is_held: bool) {
-        let now = Instant::now().into_std();
+    pub(super) fn advance(
+        &self,
+        reached: &[Ended],
+        (now, at): (std::time::Instant, SystemTime),
+        generation: Option<u64>,
+        is_held: bool,
+    ) {
         let mut book = self.book();
         for Ended { id, state, end_reason } in reached {
             let has_moved = if is_held && *state == State::Written {
@@ -154,7 +159,7 @@ impl Receipts {
 
     /// One message reached a state, and no link tells of it.
     pub(super) fn end(&self, id: MessageId, at: SystemTime, state: State, end_reason: Option<EndReason>) {
-        self.advance(&[Ended { id, state, end_reason }], at, None, false);
+        self.advance(&[Ended { id, state, end_reason }], (Instant::now().into_std(), at), None, false);
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<Receipt> {

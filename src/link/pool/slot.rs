@@ -9,7 +9,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Instant, SystemTime},
+    time::SystemTime,
     vec,
 };
 
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     endpoint::Endpoint,
     hub::{Hub, Item},
-    link::{Host, Judge, Offer, Order, Orders, Ruling, Tap},
+    link::{Host, Judge, Now, Offer, Order, Orders, Ruling, Tap},
     observer::{Attempt, LinkObserver, Observer},
 };
 use wskeeper_core::{
@@ -319,8 +319,8 @@ impl Slot {
 }
 
 impl Host for Slot {
-    fn tell(&self, link: &Link, event: Event) {
-        let at = SystemTime::now();
+    fn tell(&self, link: &Link, event: Event, now: Now) {
+        let at = now.wall;
         self.observer.tell(&self.id, &event);
         self.traffic.count(&event);
         if let Some(transition) = recorder::transition(&event) {
@@ -332,30 +332,29 @@ impl Host for Slot {
         self.publish_event(link, at, &event);
     }
 
-    fn deliver(&self, generation: u64, messages: Run) {
+    fn deliver(&self, generation: u64, messages: Run, now: Now) {
         self.observer.tell_received(&self.id, generation, &messages);
         self.traffic.received(&messages);
-        self.sinks.inbox.deliver(&self.id, generation, SystemTime::now(), messages);
+        self.sinks.inbox.deliver(&self.id, generation, now.wall, messages);
     }
 
-    fn settle(&self, link: &Link, reached: Vec<Ended>, generation: Option<u64>) {
-        let at = SystemTime::now();
+    fn settle(&self, link: &Link, reached: Vec<Ended>, generation: Option<u64>, now: Now) {
         self.observer.tell_receipts(&self.id, &reached, generation);
         let is_held = link.outbox_policy().delivery == Delivery::AtLeastOnce;
         if !self.durable.load(Ordering::Relaxed) {
-            return self.sinks.receipts.advance(&reached, at, generation, is_held);
+            return self.sinks.receipts.advance(&reached, (now.at, now.wall), generation, is_held);
         }
         for one in &reached {
             if is_held && one.state == State::Written {
-                self.sinks.receipts.advance(slice::from_ref(one), at, generation, is_held);
+                self.sinks.receipts.advance(slice::from_ref(one), (now.at, now.wall), generation, is_held);
             } else {
                 self.sinks.spool.settle(one.id, (one.state, one.end_reason), generation);
             }
         }
     }
 
-    fn show(&self, link: &Link, now: Instant, asked: bool) {
-        let wall = SystemTime::now();
+    fn show(&self, link: &Link, now: Now, asked: bool) {
+        let Now { at: now, wall } = now;
         let mut seen = self.seen();
         let (bytes, messages) = (link.buffered_amount(), link.queued_messages() as u64);
         let room = if asked { Room::default() } else { link.room() };
@@ -385,11 +384,10 @@ impl Host for Slot {
         seen.shown.follow(link, now, wall);
     }
 
-    fn keep(&self, keep: &Keep, now: Instant) {
+    fn keep(&self, keep: &Keep, now: Now) {
         self.set_durable();
         // Later than a clock can say is never.
-        let expires_at =
-            keep.expires_at.and_then(|at| SystemTime::now().checked_add(at.saturating_duration_since(now)));
+        let expires_at = keep.expires_at.and_then(|at| now.wall.checked_add(at.saturating_duration_since(now.at)));
         self.sinks.spool.keep(&self.id, keep, expires_at, self.answering());
     }
 
@@ -398,6 +396,10 @@ impl Host for Slot {
     }
 
     fn answers(&self) -> Vec<Input> {
+        // The disk answers for what it was given only.
+        if !self.durable.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
         std::mem::take(&mut self.answers.lock())
     }
 

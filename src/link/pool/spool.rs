@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::time::Instant;
 
 use super::{
     dead::DeadLetter,
@@ -229,7 +230,14 @@ impl Spool {
         };
         let spool = Arc::clone(self);
         // Where the disk fails, the receipt still says what is true.
-        let done = move |_| spool.receipts.advance(&[Ended { id, state, end_reason }], at, generation, false);
+        let done = move |_| {
+            spool.receipts.advance(
+                &[Ended { id, state, end_reason }],
+                (Instant::now().into_std(), at),
+                generation,
+                false,
+            );
+        };
         self.submit(Op::Settle(Box::new(settled)), Box::new(done));
     }
 

@@ -255,6 +255,39 @@ impl Model {
     }
 }
 
+/// Offers a message to both, or has it accepted beforehand where there is room.
+fn offer(
+    now: Instant,
+    (id, bytes, key, ttl, ready): (u128, usize, Option<u8>, Option<u64>, bool),
+    (outbox, model): (&mut Outbox, &mut Model),
+    budget: &Arc<Budget>,
+    told: &mut Vec<Ended>,
+) {
+    let expires = ttl.map(|ttl| now + Duration::from_millis(ttl));
+    let key_text = key.map(|key| key.to_string().into());
+    let extras = Extras { key: key_text, ack: None, wants_confirmation: id.is_multiple_of(2) };
+    let message = Box::new(Message {
+        id: MessageId(id),
+        payload: Payload::binary(id.to_be_bytes().repeat(3)[..bytes].to_vec()),
+        extras: extras.boxed(),
+        expires_at: expires,
+        share: budget.reserve(bytes).unwrap(),
+    });
+    // Where there is room, nobody need be asked, and it comes to the same.
+    let is_accepted = id % 4 < 2 && bytes <= outbox.policy.max_message && outbox.room(ready).take(bytes);
+    let answer = if is_accepted {
+        outbox.take(now, message, told);
+        None
+    } else {
+        outbox.offer(now, message, ready, told).err().map(|(_, refusal)| refusal)
+    };
+    assert_eq!(answer, model.offer(now, Line { id, bytes, key, expires, sent: false, strikes: 0 }, ready));
+    assert!(answer.is_none() || told.is_empty(), "a refusal changes nothing");
+    if answer.is_none() {
+        model.states.entry(id).or_insert(State::Queued);
+    }
+}
+
 /// Carries out one order on both and answers with what the outbox told.
 fn step(
     order: Order,
@@ -267,29 +300,7 @@ fn step(
     let mut told = Vec::new();
     match order {
         Order::Offer { bytes, key, ttl, ready } => {
-            let expires = ttl.map(|ttl| *now + Duration::from_millis(ttl));
-            let key_text = key.map(|key| key.to_string().into());
-            let extras = Extras { key: key_text, ack: None, wants_confirmation: id.is_multiple_of(2) };
-            let message = Box::new(Message {
-                id: MessageId(id),
-                payload: Payload::binary(id.to_be_bytes().repeat(3)[..bytes].to_vec()),
-                extras: extras.boxed(),
-                expires_at: expires,
-                share: budget.reserve(bytes).unwrap(),
-            });
-            // Where there is room, nobody need be asked, and it comes to the same.
-            let is_accepted = id % 4 < 2 && bytes <= outbox.policy.max_message && outbox.room(ready).take(bytes);
-            let answer = if is_accepted {
-                outbox.take(*now, message, &mut told);
-                None
-            } else {
-                outbox.offer(*now, message, ready, &mut told).err().map(|(_, refusal)| refusal)
-            };
-            assert_eq!(answer, model.offer(*now, Line { id, bytes, key, expires, sent: false, strikes: 0 }, ready));
-            assert!(answer.is_none() || told.is_empty(), "a refusal changes nothing");
-            if answer.is_none() {
-                model.states.entry(id).or_insert(State::Queued);
-            }
+            offer(*now, (id, bytes, key, ttl, ready), (outbox, model), budget, &mut told);
         }
         Order::Pull(count) => {
             for _ in 0..count {

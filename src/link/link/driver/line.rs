@@ -7,11 +7,12 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use super::{BATCH, BATCH_BYTES, Driver};
-use crate::link::{Dial, Dialled, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket};
+use crate::link::{
+    Dial, Dialled, Now, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket,
+};
 use wskeeper_core::{
     link::{ConnectionInput, Input, Lane, Received},
     run::Run,
@@ -26,13 +27,13 @@ pub(super) enum Line<S> {
 }
 
 impl<D: Dial> Driver<D> {
-    pub(super) fn poll_lines(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_lines(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         // The one that leaves comes first: what arrived on it is older.
         let beside = self.poll_line(cx, now, Lane::Beside);
         self.poll_line(cx, now, Lane::Current) || beside
     }
 
-    fn poll_line(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
+    fn poll_line(&mut self, cx: &mut Context<'_>, now: Now, lane: Lane) -> bool {
         match self.line(lane) {
             Line::None => false,
             Line::Dialing(_) => self.poll_dial(cx, now, lane),
@@ -56,10 +57,10 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    fn poll_dial(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
+    fn poll_dial(&mut self, cx: &mut Context<'_>, now: Now, lane: Lane) -> bool {
         let Line::Dialing(dialing) = self.line(lane) else { return false };
         let attempt = dialing.attempt.as_mut().poll(cx);
-        let steps = dialing.steps(now);
+        let steps = dialing.steps(now.at);
         let moved = !steps.is_empty();
         self.again |= moved || attempt.is_ready();
         for step in steps {
@@ -88,7 +89,7 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Tells what is done of what the session of a line has asked for.
-    fn poll_errands(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
+    fn poll_errands(&mut self, cx: &mut Context<'_>, now: Now, lane: Lane) -> bool {
         let mut any = false;
         while let Line::Open(socket) = self.line(lane)
             && let Some((id, done)) = socket.errands.poll(cx)
@@ -113,14 +114,16 @@ impl<D: Dial> Driver<D> {
         any
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Now, lane: Lane) -> bool {
         for given in 0..BATCH {
             let Line::Open(socket) = self.line(lane) else { return true };
             if socket.poll_room(cx).is_pending() {
                 return given > 0;
             }
-            let Some(frame) = self.link.poll_transmit(now, lane) else { return given > 0 };
-            self.shown = false;
+            // Also where there is none it may have armed a timer.
+            self.is_timed = false;
+            let Some(frame) = self.link.poll_transmit(now.at, lane) else { return given > 0 };
+            self.changes();
             if let (Some((link, tap)), Some(generation)) = (self.host.watched(), self.generation(lane)) {
                 tap.sent(link, generation, &frame);
             }
@@ -133,7 +136,7 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Answers with whether all of ours has left by it, and whether anything has.
-    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> (bool, bool) {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Now, lane: Lane) -> (bool, bool) {
         let Line::Open(socket) = self.line(lane) else { return (false, false) };
         let all = socket.poll_flush(cx) == Poll::Ready(true);
         let (answer, moved) = (socket.answered(), socket.moved());
@@ -152,19 +155,19 @@ impl<D: Dial> Driver<D> {
         (all, all || moved)
     }
 
-    fn tell_left(&mut self, now: Instant, lane: Lane, left: Left) {
+    fn tell_left(&mut self, now: Now, lane: Lane, left: Left) {
         let messages = usize::try_from(left.messages).unwrap_or(usize::MAX);
         let part = if let Line::Open(socket) = self.line(lane) { socket.part() } else { 0 };
         self.feed_line(now, lane, ConnectionInput::Left { messages, pings: left.pings, part });
     }
 
-    fn tell_close(&mut self, now: Instant, lane: Lane, left: Left) {
+    fn tell_close(&mut self, now: Now, lane: Lane, left: Left) {
         if let Some(code) = left.close {
             self.feed_line(now, lane, ConnectionInput::CloseSent(code));
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> bool {
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Now, lane: Lane) -> bool {
         let mut bytes = 0;
         for taken in 0..BATCH {
             match self.poll_arrival(cx, now, lane) {
@@ -173,6 +176,11 @@ impl<D: Dial> Driver<D> {
                         bytes += run.message_bytes();
                     }
                     self.follow(now, lane, arrival);
+                    // To ask again would be to hear that there is nothing.
+                    if matches!(self.line(lane), Line::Open(socket) if socket.is_drained()) {
+                        self.count_arriving(now, lane);
+                        return true;
+                    }
                 }
                 Some(Poll::Pending) => {
                     self.count_arriving(now, lane);
@@ -190,7 +198,7 @@ impl<D: Dial> Driver<D> {
 
     /// What has arrived of a message that is not whole has its share of the process's memory; where there is none the connection fails,
     /// and nobody else's does.
-    fn count_arriving(&mut self, now: Instant, lane: Lane) {
+    fn count_arriving(&mut self, now: Now, lane: Lane) {
         let Line::Open(socket) = self.line(lane) else { return };
         let Some(bytes) = socket.arriving() else { return };
         let host = Arc::clone(&self.host);
@@ -202,7 +210,7 @@ impl<D: Dial> Driver<D> {
     }
 
     /// What arrives next on a line that is open.
-    fn poll_arrival(&mut self, cx: &mut Context<'_>, now: Instant, lane: Lane) -> Option<Poll<Arrival>> {
+    fn poll_arrival(&mut self, cx: &mut Context<'_>, now: Now, lane: Lane) -> Option<Poll<Arrival>> {
         let Line::Open(socket) = self.line(lane) else { return None };
         let arrival = socket.poll_arrival(cx);
         let heard = socket.heard();
@@ -213,7 +221,7 @@ impl<D: Dial> Driver<D> {
         Some(arrival)
     }
 
-    fn deliver(&mut self, now: Instant, lane: Lane, run: Run) {
+    fn deliver(&mut self, now: Now, lane: Lane, run: Run) {
         let keys = self.acknowledged(&run);
         self.feed_line(now, lane, ConnectionInput::Received(Received::Messages(run)));
         for key in keys {
@@ -221,7 +229,7 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    fn follow(&mut self, now: Instant, lane: Lane, arrival: Arrival) {
+    fn follow(&mut self, now: Now, lane: Lane, arrival: Arrival) {
         match arrival {
             Arrival::Messages(run) => self.deliver(now, lane, run),
             Arrival::Nothing | Arrival::Pinged(_) => {}
@@ -253,18 +261,18 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Begins an attempt.
-    pub(super) fn dial(&mut self, now: Instant, lane: Lane, how: (usize, bool)) {
-        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, how, self.link.kept().cloned(), now));
+    pub(super) fn dial(&mut self, now: Now, lane: Lane, how: (usize, bool)) {
+        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, how, self.link.kept().cloned(), now.at));
     }
 
     /// The attempt has taken too long.
-    pub(super) fn give_up(&mut self, now: Instant, lane: Lane) {
+    pub(super) fn give_up(&mut self, now: Now, lane: Lane) {
         let Line::Dialing(dialing) = mem::replace(self.line(lane), Line::None) else { return };
-        self.feed_line(now, lane, ConnectionInput::DialFailed(Box::new(dialing.timed_out(now))));
+        self.feed_line(now, lane, ConnectionInput::DialFailed(Box::new(dialing.timed_out(now.at))));
     }
 
     /// Drops the line; an open one ends by it.
-    pub(super) fn hang_up(&mut self, now: Instant, lane: Lane, detail: Box<str>) {
+    pub(super) fn hang_up(&mut self, now: Now, lane: Lane, detail: Box<str>) {
         if let Line::Open(mut socket) = mem::replace(self.line(lane), Line::None) {
             let (left, begun) = (socket.left(), socket.begun());
             let detail = if detail.is_empty() { socket.broken().unwrap_or_default().into() } else { detail };
@@ -295,7 +303,7 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    pub(super) fn feed_line(&mut self, now: Instant, lane: Lane, input: ConnectionInput) {
+    pub(super) fn feed_line(&mut self, now: Now, lane: Lane, input: ConnectionInput) {
         self.feed(now, Input::Connection(lane, input));
     }
 }

@@ -3,12 +3,12 @@
 //! What waits keeps its place: a message that comes later does not pass one that waits, even where it would fit. What a reader
 //! would get wrong: nothing here looks whether its caller is still there. What was offered comes to its ruling.
 
-use std::{mem, time::Instant};
+use std::mem;
 
 use tokio::sync::oneshot;
 
 use super::{Driver, WAITING_MAX};
-use crate::link::{Dial, Inbound, Offer, Offered, Pledge, Ruling, Stop};
+use crate::link::{Dial, Inbound, Now, Offer, Offered, Pledge, Ruling, Stop};
 use wskeeper_core::{link::Command, message::Message, outbox::Refusal};
 
 /// A message in line for room.
@@ -36,27 +36,24 @@ impl Waiting {
 
 impl<D: Dial> Driver<D> {
     /// Takes a message that is accepted.
-    pub(super) fn take(&mut self, now: Instant, message: Box<Message>) {
-        let commands = self.link.take(now, message);
-        self.shown = false;
+    pub(super) fn take(&mut self, now: Now, message: Box<Message>) {
+        // Only by its time to live could it be the first to be due.
+        let is_timed = self.is_timed && message.expires_at.is_none() && self.link.outbox_policy().ttl.is_none();
+        let commands = self.link.take(now.at, message);
+        self.changes();
+        self.is_timed = is_timed;
         self.execute(now, commands);
     }
 
     /// The link has stopped: what was accepted for it and not taken ends with what it held.
-    pub(super) fn end_accepted(&mut self, now: Instant, orders: &mut Inbound) {
+    pub(super) fn end_accepted(&mut self, now: Now, orders: &mut Inbound) {
         for message in orders.close() {
             self.take(now, message);
         }
         self.show(now);
     }
 
-    pub(super) fn offer_all(
-        &mut self,
-        now: Instant,
-        offers: Vec<Offer>,
-        stop: Stop,
-        reply: oneshot::Sender<Vec<Offered>>,
-    ) {
+    pub(super) fn offer_all(&mut self, now: Now, offers: Vec<Offer>, stop: Stop, reply: oneshot::Sender<Vec<Offered>>) {
         self.offered = self.offered.wrapping_add(1);
         let mut is_over = false;
         let mut answers = Vec::with_capacity(offers.len());
@@ -94,19 +91,21 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Offers a message. One that must wait for room comes back.
-    fn offer(&mut self, now: Instant, offer: Offer) -> Result<Decided, Offer> {
+    fn offer(&mut self, now: Now, offer: Offer) -> Result<Decided, Offer> {
         let Offer { message, until, pledge } = offer;
-        (self.shown, self.is_asked) = (false, true);
-        let (answer, commands) = self.link.offer(now, message);
+        self.is_asked = true;
+        self.changes();
+        let (answer, commands) = self.link.offer(now.at, message);
         let is_stored = pledge.is_awaited() && commands.iter().any(|command| matches!(command, Command::Keep(_)));
         self.execute(now, commands);
-        (self.shown, self.is_asked) = (false, false);
+        self.is_asked = false;
+        self.changes();
         let refusal = match answer {
             Ok(()) => {
                 let ruling = if is_stored { Ruling::Storing } else { Ruling::Accepted };
                 return Ok(Decided { answer: Ok(()), pledge, ruling });
             }
-            Err((message, Refusal::Wait)) if until > now => return Err(Offer { message, until, pledge }),
+            Err((message, Refusal::Wait)) if until > now.at => return Err(Offer { message, until, pledge }),
             // It was to wait, and its patience is over: there was no room in time.
             Err((_, Refusal::Wait)) => Refusal::Full,
             Err((_, refusal)) => refusal,
@@ -121,7 +120,7 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Lets messages in that waited for room, in order, and turns away those whose patience is over.
-    pub(super) fn serve_waiting(&mut self, now: Instant) -> bool {
+    pub(super) fn serve_waiting(&mut self, now: Now) -> bool {
         let Some(before) = self.waiting.as_ref().map(|line| line.len()) else { return false };
         while let Some(Waiting { offer, reply, order }) = self.waiting.as_mut().and_then(|line| line.pop_front()) {
             match self.offer(now, offer) {
@@ -139,13 +138,14 @@ impl<D: Dial> Driver<D> {
                 }
             }
         }
-        if self.waiting.iter().flat_map(|line| line.iter()).any(|waiting| waiting.offer.until <= now) {
-            self.turn_away(|waiting| waiting.offer.until <= now);
+        if self.waiting.iter().flat_map(|line| line.iter()).any(|waiting| waiting.offer.until <= now.at) {
+            self.turn_away(|waiting| waiting.offer.until <= now.at);
         }
         let left = self.waiting.as_ref().map_or(0, |line| line.len());
         if left == 0 {
             // Messages are accepted without a question again.
-            (self.waiting, self.shown) = (None, false);
+            self.waiting = None;
+            self.changes();
         }
         left != before
     }

@@ -16,7 +16,7 @@ const AMPLE: Room = Room { bytes: u64::MAX, messages: u32::MAX };
 fn offer(id: u128, bytes: usize) -> Offer {
     let payload = Payload::binary(vec![0; bytes]);
     let message = Message { id: MessageId(id), payload, extras: None, expires_at: None, share: Share::default() };
-    let until = std::time::Instant::now();
+    let until = tokio::time::Instant::now().into_std();
     Offer { message: Box::new(message), until, pledge: Pledge::default() }
 }
 
@@ -24,6 +24,7 @@ fn accept(orders: &Orders, offers: Vec<Offer>) -> u32 {
     orders.accept(&mut offers.into_iter()).messages
 }
 
+#[allow(clippy::unnecessary_box_returns, reason = "orders are boxed")]
 fn question(offers: Vec<Offer>) -> Box<Order> {
     Box::new(Order::Offers { offers, stop: Stop::Never, reply: oneshot::channel().0 })
 }
@@ -62,7 +63,9 @@ proptest! {
         let (mut outbox, mut names, mut newest) = (VecDeque::new(), 0, 0);
         let room = |outbox: &VecDeque<usize>| {
             let mut held = Room::default();
-            outbox.iter().for_each(|bytes| held.add(*bytes));
+            for bytes in outbox {
+                held.add(*bytes);
+            }
             LIMITS.without(held)
         };
         for step in steps {
@@ -102,7 +105,9 @@ proptest! {
                 if let Inflow::Message(message) = inflow { held.add(message.payload.len()) }
                 held
             });
-            outbox.iter().for_each(|bytes| held.add(*bytes));
+            for bytes in &outbox {
+                held.add(*bytes);
+            }
             prop_assert!(held.bytes <= LIMITS.bytes && held.messages <= LIMITS.messages, "{held:?}");
             prop_assert_eq!(orders.load(), orders.pending().bytes);
         }

@@ -70,6 +70,7 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
             whole.extend_from_slice(&self.ahead);
             self.ahead = whole;
         }
+        self.drained = false;
         let read = ready!(poll_read_buf(stream(&mut self.stream)?, cx, &mut self.ahead))?;
         self.read += read as u64;
         Poll::Ready(Ok(read))
@@ -144,6 +145,24 @@ mod tests {
         let records: Vec<_> = (0..1000).map(|_| message(20)).collect();
         assert_eq!(runs(records), [(1000, 22_000)]);
         assert_eq!(runs([vec![0x82], vec![1], vec![7, 0x82, 0]]), [(2, 5)]);
+    }
+
+    #[test]
+    fn a_stream_is_drained_when_it_had_no_more_and_nothing_is_left_of_it() {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut drained = |records: Vec<Vec<u8>>, messages| {
+            let mut pooled = PooledStream::new(Records(records.into()));
+            assert!(!pooled.is_drained(), "nobody has asked it");
+            for _ in 0..messages {
+                assert!(matches!(pooled.poll_messages(&mut cx, usize::MAX), Poll::Ready(Ok(Found::Messages(_)))));
+            }
+            pooled.is_drained()
+        };
+        assert!(drained(vec![message(20)], 1));
+        assert!(!drained(vec![[message(20), vec![0x82]].concat()], 1), "a frame has begun");
+        assert!(!drained(vec![message(62).repeat(CHUNK / 64)], 1), "there may be more than was asked for");
+        // The last of a long message is read without asking for more.
+        assert!(!drained(vec![[message(8), message(3 * CHUNK)].concat()], 2));
     }
 
     #[test]

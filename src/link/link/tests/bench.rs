@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -18,8 +18,8 @@ use tokio::{
 
 use super::peer::{PATIENCE, Peer};
 use crate::link::{
-    BoxFuture, Dial, Dialled, Done, Host, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, orders,
-    run,
+    BoxFuture, Dial, Dialled, Done, Host, Now, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap,
+    orders, run,
 };
 use wskeeper_core::{
     budget::{Budget, Lease, Rank, Share},
@@ -74,7 +74,7 @@ impl Recorder {
 }
 
 impl Host for Recorder {
-    fn keep(&self, keep: &Keep, _now: Instant) {
+    fn keep(&self, keep: &Keep, _: Now) {
         self.answers.lock().push(Input::Stored { place: keep.place, id: keep.id });
     }
 
@@ -98,21 +98,21 @@ impl Host for Recorder {
         None
     }
 
-    fn tell(&self, link: &Link, event: Event) {
+    fn tell(&self, link: &Link, event: Event, _: Now) {
         self.note(|seen| seen.events.push(event));
         self.follow(link);
     }
 
-    fn deliver(&self, _: u64, messages: Messages) {
+    fn deliver(&self, _: u64, messages: Messages, _: Now) {
         self.note(|seen| seen.delivered.extend(messages.payloads()));
     }
 
-    fn settle(&self, link: &Link, reached: Vec<Ended>, _: Option<u64>) {
+    fn settle(&self, link: &Link, reached: Vec<Ended>, _: Option<u64>, _: Now) {
         self.note(|seen| seen.reached.extend(reached));
         self.follow(link);
     }
 
-    fn show(&self, link: &Link, _: Instant, _: bool) {
+    fn show(&self, link: &Link, _: Now, _: bool) {
         self.follow(link);
     }
 }

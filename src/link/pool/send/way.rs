@@ -49,7 +49,7 @@ impl Way {
     /// decides.
     pub(super) fn needs_no_question(&self) -> bool {
         let policy = &self.config.link.outbox;
-        !policy.durable && !(policy.conflate && self.is_keyed)
+        !(policy.durable || policy.conflate && self.is_keyed)
     }
 
     /// The outbox's refusal, counted.
