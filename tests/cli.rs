@@ -76,6 +76,7 @@ fn the_help_teaches_every_verb() {
         "demo",
         "check",
         "presets",
+        "rehearse",
         "status",
         "explain",
         "send",

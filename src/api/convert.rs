@@ -95,6 +95,7 @@ pub(super) fn close(closed: &Closed, at: SystemTime) -> wire::LastClose {
         cause: closed.cause.to_string(),
         sent_code: closed.sent_code,
         status: closed.status,
+        label: closed.label.as_deref().map(str::to_owned),
         detail: closed.detail.to_string(),
         at: wire::time(at),
     }

@@ -126,6 +126,8 @@ pub struct LastClose {
     pub sent_code: Option<u16>,
     /// The HTTP status of a refused upgrade.
     pub status: Option<u16>,
+    /// What the session calls it, where a session ended it.
+    pub label: Option<String>,
     /// A sentence for people.
     pub detail: String,
     /// When.

@@ -12,6 +12,7 @@ pub(crate) use chaos::{Chaos, Fault};
 pub(crate) use kept::{
     Dead, DeadList, DeadShow, DeadVerb, Letters, Orphans, OrphansDiscard, OrphansList, OrphansMove, OrphansVerb,
 };
+pub(crate) use rehearse::Rehearse;
 pub(crate) use value::LinkName;
 use value::{duration, from, link, period, phase};
 
@@ -21,6 +22,7 @@ use wskeeper_core::phase::Phase;
 mod chaos;
 mod kept;
 mod parts;
+mod rehearse;
 mod value;
 
 /// Holds WebSocket client links open for other programs.
@@ -84,6 +86,8 @@ pub(crate) enum Verb {
     Check(Check),
     /// List the presets, or print one: logins, heartbeats and outcomes of services
     Presets(Presets),
+    /// Run an endpoint's session once, against its server or a transcript, and print each step
+    Rehearse(Rehearse),
     /// Show what the links are doing
     Status(Status),
     /// Say why a link is where it is, and what comes next

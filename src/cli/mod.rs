@@ -32,6 +32,7 @@ mod orphans;
 mod output;
 mod plan;
 mod presets;
+mod rehearse;
 mod run;
 mod send;
 mod sse;
@@ -112,6 +113,7 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         Verb::Run(_) | Verb::Demo(_) => tokio::runtime::Builder::new_multi_thread(),
         Verb::Check(_)
         | Verb::Presets(_)
+        | Verb::Rehearse(_)
         | Verb::Status(_)
         | Verb::Explain(_)
         | Verb::Send(_)
@@ -167,6 +169,7 @@ async fn perform(
         Verb::Demo(args) => demo::run(args, output).await,
         Verb::Check(args) => check::run(&args, output),
         Verb::Presets(args) => presets::run(&args, output),
+        Verb::Rehearse(args) => rehearse::run(args, output).await,
         Verb::Status(args) => status::run(args, client()?, output).await,
         Verb::Explain(args) => explain::run(&args.link, client()?, output).await,
         Verb::Send(args) => send::run(args, client()?, output).await,

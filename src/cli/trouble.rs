@@ -84,6 +84,7 @@ impl Subject {
             | Verb::Demo(_)
             | Verb::Check(_)
             | Verb::Presets(_)
+            | Verb::Rehearse(_)
             | Verb::Plan(_)
             | Verb::Reload(_)
             | Verb::Echo(_)

@@ -20,6 +20,7 @@ use wskeeper_link::{
 };
 
 pub use check::keys;
+pub(crate) use check::section::suggestion;
 pub use emptied::emptied;
 pub use fault::{Fault, Faults};
 pub use in_force::InForce;

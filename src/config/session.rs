@@ -13,7 +13,7 @@ use wskeeper_link::endpoint::{
     template::{Scanned, scan},
 };
 
-use super::{preset::Preset, table::Shown};
+use super::{check::session::is_secret, preset::Preset, table::Shown};
 
 /// What stands for text that is not shown.
 const HIDDEN: &str = "***";
@@ -173,6 +173,33 @@ impl Default for Keys {
 pub fn keys(endpoint: &Endpoint) -> &Keys {
     static NONE: LazyLock<Keys> = LazyLock::new(Keys::default);
     endpoint.notes.get().unwrap_or(&NONE)
+}
+
+/// Texts of an endpoint's session that seem to be secrets, by the names that they have, and are written in clear.
+pub fn in_clear(endpoint: &Endpoint) -> Vec<String> {
+    let keys = keys(endpoint);
+    let steps = [&keys.open, &keys.on, &keys.every, &keys.leave];
+    let written = steps.into_iter().flatten().map(|Steps(written)| written);
+    let mut found = Vec::new();
+    for written in written.chain(keys.mute.iter().map(|Part(written)| written)) {
+        look_for_clear(&written.value, "", &mut found);
+    }
+    keys.values.iter().for_each(|(name, written)| look_for_clear(&written.value, name, &mut found));
+    found
+}
+
+fn look_for_clear(value: &Value, name: &str, found: &mut Vec<String>) {
+    match &value.kind {
+        ValueKind::Table(table) => table.iter().for_each(|(member, value)| {
+            // What a value is made of is called as the value is.
+            look_for_clear(value, if member == "template" { name } else { member }, found);
+        }),
+        ValueKind::Array(list) => list.iter().for_each(|value| look_for_clear(value, name, found)),
+        ValueKind::String(text) if is_secret(name) && !text.trim().is_empty() && !text.contains("${") => {
+            found.push(text.clone());
+        }
+        _ => {}
+    }
 }
 
 /// The keys of an endpoint, to be changed.

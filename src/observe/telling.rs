@@ -65,12 +65,7 @@ impl LinkObserver for LinkMetrics {
                 self.connection_age.observe(age.as_secs_f64());
                 log_closed(link, *generation, closed, millis(*age));
             }
-            Event::SessionReady { generation, opening } => {
-                let (took, steps) = (opening.took, opening.ran() as u64);
-                self.session().steps_ok.inc_by(steps);
-                self.session().duration.observe(took.as_secs_f64());
-                info!(%link, generation, took_ms = millis(took), steps, "session ready");
-            }
+            Event::SessionReady { generation, opening } => self.on_session_ready(link, *generation, opening),
             Event::SessionFailed { generation, opening } => log_unready(link, *generation, opening),
             Event::Keepalive { answered: true } => {
                 self.session().keepalives_answered.inc();
@@ -137,6 +132,13 @@ impl LinkMetrics {
     }
 
     /// They arrived as others do, and no consumer sees them.
+    fn on_session_ready(&self, link: &LinkId, generation: u64, opening: &Opening) {
+        let (took, steps) = (opening.took, opening.ran() as u64);
+        self.session().steps_ok.inc_by(steps);
+        self.session().duration.observe(took.as_secs_f64());
+        info!(%link, generation, took_ms = millis(took), steps, "session ready");
+    }
+
     fn on_hidden(&self, link: &LinkId, hidden: &[(Kind, usize)]) {
         self.on_hidden_messages(hidden.iter().copied());
         for (kind, bytes) in hidden {

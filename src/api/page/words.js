@@ -66,7 +66,8 @@ export function ending(close) {
   if (!close) return '';
   const said = close.reason ? ` “${visible(close.reason)}”` : '';
   const status = close.status ? ` HTTP ${close.status}` : '';
-  return `${close.code}${said} ${close.cause.replaceAll('_', ' ')}${status}`;
+  const label = close.label ? ` ${visible(close.label)}` : '';
+  return `${close.code}${said} ${close.cause.replaceAll('_', ' ')}${label}${status}`;
 }
 
 /** What an event says. */

@@ -28,6 +28,7 @@ impl Verb {
             Self::Demo(_) => ("demo", None),
             Self::Check(_) => ("check", None),
             Self::Presets(_) => ("presets", None),
+            Self::Rehearse(_) => ("rehearse", None),
             Self::Status(args) => ("status", Some(&args.remote)),
             Self::Explain(args) => ("explain", Some(&args.remote)),
             Self::Send(args) => ("send", Some(&args.remote)),

@@ -282,7 +282,8 @@ fn queued(messages: u64, bytes: u64) -> String {
 
 fn last_close(close: &LastClose, now: SystemTime) -> String {
     let ago = moment(&close.at).map(|at| format!(" {} ago", words::between(at, now))).unwrap_or_default();
-    format!("{} {}{ago}", close.code, close.cause)
+    let label = close.label.as_ref().map(|label| format!(" {}", visible(label))).unwrap_or_default();
+    format!("{} {}{label}{ago}", close.code, close.cause)
 }
 
 fn next(link: &Link, now: SystemTime) -> String {

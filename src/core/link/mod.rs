@@ -42,7 +42,7 @@ use super::{
     outcome::{Row, Rule},
     phase::{Phase, ReadyState, Reason},
     receipt,
-    session::{Ask, Kept, Waits},
+    session::{Ask, Kept, Session, Waits},
     timers::Timer,
 };
 use connection::{Change, Connection, Shared, Signs, Stage};
@@ -289,6 +289,11 @@ impl Link {
     /// Where the session of the current connection waits, until it is ready.
     pub fn session_waits(&self) -> Option<Waits> {
         self.state.connection()?.waits()
+    }
+
+    /// The session of the current connection, for who looks on.
+    pub fn session(&self) -> Option<&Session> {
+        self.state.connection()?.session()
     }
 
     /// Whether a session runs on this connection that is not ready yet.

@@ -136,6 +136,12 @@ impl Kept {
     }
 }
 
+impl FromIterator<(Box<str>, Value)> for Kept {
+    fn from_iter<I: IntoIterator<Item = (Box<str>, Value)>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()

@@ -29,8 +29,9 @@ fn a_link_row_says_what_a_person_asks_first() {
     waiting.next_attempt_at = Some("2026-01-01T00:02:14.000Z".into());
     waiting.attempt = 3;
     waiting.last_close = Some(LastClose {
-        code: 1006,
-        cause: "reset".into(),
+        code: 1000,
+        cause: "session".into(),
+        label: Some("unauthorized".into()),
         at: "2026-01-01T00:02:00.000Z".into(),
         ..LastClose::default()
     });
@@ -41,7 +42,10 @@ fn a_link_row_says_what_a_person_asks_first() {
     let lines: Vec<Vec<&str>> = text.iter().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0].join(" "), "LINK STATE FOR GEN RTT QUEUED LAST CLOSE NEXT TRY");
     assert_eq!(lines[1].join(" "), "trades/0 ● ready 2m 10s 2 0.42 ms");
-    assert_eq!(lines[2].join(" "), "trades/1 ○ waiting 2m 10s 0 12 / 1.5 KiB 1006 reset 10s ago in 4s (attempt 4)");
+    assert_eq!(
+        lines[2].join(" "),
+        "trades/1 ○ waiting 2m 10s 0 12 / 1.5 KiB 1000 session unauthorized 10s ago in 4s (attempt 4)"
+    );
 }
 
 #[test]

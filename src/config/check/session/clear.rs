@@ -50,7 +50,8 @@ pub(super) fn look_at_text(item: &Item<'_>) {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether what is called so is a secret, by its name.
+pub(in crate::config) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace(['_', '-'], "");
     ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

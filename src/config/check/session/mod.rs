@@ -26,6 +26,7 @@ mod text;
 mod values;
 
 pub(super) use act::label;
+pub(in crate::config) use clear::is_secret;
 pub(in crate::config) use keys::{list, names, part, values};
 
 /// The longest name of a variable, a value or a label, in bytes.

@@ -95,7 +95,8 @@ impl Connection {
         self.session().filter(|_| self.is_open())?.waits()
     }
 
-    fn session(&self) -> Option<&Session> {
+    /// Its session, once that has begun.
+    pub(in crate::link) fn session(&self) -> Option<&Session> {
         match self.session.as_deref() {
             Some(Running::Begun(session, _)) => Some(session),
             Some(Running::Prepared(_)) | None => None,

@@ -3,6 +3,8 @@
 //! What a reader would get wrong: a long message is looked at in part, so a secret may be cut where that part ends. What is left of it
 //! there is hidden too.
 
+use std::fmt::Write as _;
+
 use super::{Message, Session, Value};
 
 /// So much of a message is looked at.
@@ -72,7 +74,10 @@ fn forms(secret: &str) -> Vec<String> {
         let url = standard.replace('+', "-").replace('/', "_");
         [standard, url]
     }));
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = secret.bytes().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
     forms.extend([hex.to_ascii_uppercase(), hex]);
     let mut seen: Vec<String> = Vec::new();
     for form in forms {
@@ -90,8 +95,9 @@ fn percent(text: &str, is_upper: bool) -> String {
     for byte in text.bytes() {
         match byte {
             byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => made.push(byte.into()),
-            byte if is_upper => made.push_str(&format!("%{byte:02X}")),
-            byte => made.push_str(&format!("%{byte:02x}")),
+            byte => {
+                let _ = if is_upper { write!(made, "%{byte:02X}") } else { write!(made, "%{byte:02x}") };
+            }
         }
     }
     made
@@ -138,7 +144,6 @@ mod tests {
 
     #[test]
     fn a_secret_that_a_peer_writes_in_another_way_is_hidden() {
-        use std::fmt::Write as _;
         let secret = "s3cr/t+p ss?ü";
         let in_base64 = |text: &str| {
             let bits: String = text.bytes().fold(String::new(), |mut bits, byte| {

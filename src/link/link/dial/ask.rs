@@ -231,11 +231,45 @@ fn target(endpoint: &Endpoint, url: usize, kept: Option<&Kept>) -> Result<Arc<Ta
     let template = endpoint.urls.get(index).ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
     let variable = |name: &str| kept?.text(name);
     let text = template.evaluate_for(&variable).map_err(|error| Setback::new(Cause::Secret, &error))?;
-    let target = Target::parse(text.expose())
-        .map_err(|fault| Setback::new(Cause::Secret, &format!("{EVALUATED}URL cannot be used: {fault}")))?;
+    let unusable =
+        |fault: &dyn std::fmt::Display| Setback::new(Cause::Secret, &format!("{EVALUATED}URL cannot be used: {fault}"));
+    let target = Target::parse(text.expose()).map_err(|fault| unusable(&fault))?;
+    if !target.tls && asks_for_tls(template) {
+        let why = format!("a variable of the session leads to {}, {UNSAFE}", target.shown);
+        return Err(unusable(&why));
+    }
     Ok(Arc::new(target))
+}
+
+/// Whether a URL with variables leads to TLS where none is set. What a peer says must not take that away.
+fn asks_for_tls(template: &Template) -> bool {
+    let plain = template.evaluate_for(&|_| None).ok();
+    template.variables().next().is_some() && plain.is_some_and(|url| Target::parse(url.expose()).is_ok_and(|to| to.tls))
 }
 
 fn secret(template: &Template) -> Result<Secret, Setback> {
     template.evaluate().map_err(|error| Setback::new(Cause::Secret, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_may_lead_elsewhere_and_not_away_from_tls() {
+        let to = |url: &str, value: &str| {
+            let urls = vec![Template::parse_with_variables(url, Path::new("")).unwrap()];
+            let endpoint = Endpoint { urls, targets: vec![None], ..Endpoint::default() };
+            let kept: Kept = [("to".into(), value.into())].into_iter().collect();
+            target(&endpoint, 0, Some(&kept)).map(|target| target.shown.to_string()).map_err(|setback| setback.detail)
+        };
+        let resume = "${var:to|wss://here.example/}?v=1";
+        assert_eq!(to(resume, "wss://there.example/").as_deref(), Ok("wss://there.example/"));
+        let refused = to(resume, "ws://there.example/").unwrap_err();
+        assert!(refused.contains("ws://there.example/, which would give up TLS"), "{refused}");
+        assert!(was_read(&refused) && to("wss://${var:to|here.example}/", "there.example").is_ok());
+        assert!(to("${var:to|ws://here.example/}", "ws://there.example/").is_ok(), "there was none to give up");
+    }
 }

@@ -1,0 +1,253 @@
+//! `wskeeper rehearse`: presets by transcripts, without a network; and the real thing against a server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(unreachable_pub, reason = "what tests share is as public as a library's items")]
+#![allow(dead_code, reason = "not all of what tests share is used here")]
+#![allow(clippy::print_stderr, reason = "a failed test says why")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::Message;
+
+fn transcript(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/session/transcripts").join(name)
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wskeeper"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WSKEEPER")) {
+        command.env_remove(name);
+    }
+    command.arg("rehearse").args(args).env("REHEARSED", "s3cret-4you");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Exit code, and what was printed on both.
+fn said(output: &Output) -> (Option<i32>, String) {
+    let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+    (output.status.code(), text)
+}
+
+fn rehearse(args: &[&str]) -> (Option<i32>, String) {
+    said(&command(args).output().unwrap())
+}
+
+fn preset(name: &str, values: &[&str], transcript: &Path) -> (Option<i32>, String) {
+    let mut args = vec!["--preset", name, "--transcript", transcript.to_str().unwrap()];
+    args.extend(values.iter().flat_map(|value| ["--value", value]));
+    rehearse(&args)
+}
+
+/// A transcript with these lines.
+fn written(lines: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.ndjson");
+    fs::write(&path, lines).unwrap();
+    (folder, path)
+}
+
+const DISCORD: [&str; 2] = ["token=${env:REHEARSED}", "intents=513"];
+
+#[test]
+fn a_preset_becomes_ready_by_its_transcript_and_each_step_is_told() {
+    let (code, text) = preset("discord", &DISCORD, &transcript("discord.ndjson"));
+    assert_eq!(code, Some(0), "{text}");
+    for told in [
+        "open[0] expect  matched /op = 10; set beat = 1000",
+        "open[1] send  left out",
+        "open[2] send",
+        "open[3] expect  matched 1 of 4: /op = 0, /t = \"READY\"; set resume_url = \"wss://resume.example/\", sid = \"abc\"",
+        "on[0]  matched /op = 0; set seq = 7",
+        "every[0] match  matched /op = 11",
+        "a timer has its answer",
+        "verdict: ready",
+    ] {
+        assert!(text.contains(told), "{told:?} is missing:\n{text}");
+    }
+    assert!(text.contains("\"token\":\"***\"") && !text.contains("s3cret"), "{text}");
+    let (code, text) = preset("mqtt", &["user=user", "pass=${env:REHEARSED}"], &transcript("mqtt.ndjson"));
+    // The length of the password is not that of the transcript.
+    assert_eq!(code, Some(1), "{text}");
+    let (code, text) = preset("mqtt", &["user=user", "pass=word"], &transcript("mqtt.ndjson"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("776f7264"), "what seems to be a password is shown: {text}");
+}
+
+#[test]
+fn a_refusal_says_why_and_the_code_says_that_it_is_not_ready() {
+    let (code, text) = preset("discord", &DISCORD, &transcript("discord-refused.ndjson"));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("close 4004 Authentication failed.") && text.contains("verdict: not ready"), "{text}");
+}
+
+#[test]
+fn a_transcript_that_ends_early_says_where_the_session_waits_and_for_what() {
+    let (_folder, path) =
+        written("{\"in\": {\"op\": 10, \"d\": {\"heartbeat_interval\": 1000}}}\n{\"in\": {\"op\": 3}}\n");
+    let (code, text) = preset("discord", &DISCORD, &path);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("open[3] waits on; it looks for /op = 0, /t = \"READY\" | "), "{text}");
+    assert!(text.contains("the transcript ends here; open[3] (expect) waits for /op = 0"), "{text}");
+}
+
+#[test]
+fn what_is_not_sent_as_the_transcript_says_is_told_with_its_line() {
+    let (_folder, path) = written("# nothing comes\n\n{\"out\": {\"op\": 2}}\n");
+    let (code, text) = preset("discord", &DISCORD, &path);
+    let told = ":3: the session was to send {\"op\":2}, and sends nothing; open[0] (expect) waits for /op = 10";
+    assert!(code == Some(1) && text.contains(told), "{text}");
+    let hello = "{\"in\": {\"op\": 10, \"d\": {\"heartbeat_interval\": 1000}}}\n{\"out\": {\"op\": 6}}\n";
+    let (_folder, path) = written(hello);
+    let (code, text) = preset("discord", &DISCORD, &path);
+    assert!(code == Some(1) && text.contains("and sends {\"d\":"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[test]
+fn time_passes_where_the_transcript_says_so_and_takes_none() {
+    let (_folder, path) = written("{\"after\": \"1h\"}\n");
+    let (code, text) = preset("discord", &DISCORD, &path);
+    assert!(code == Some(1) && text.contains("timeout") && text.contains("open[0]"), "{text}");
+}
+
+#[test]
+fn broken_lines_are_all_told_with_their_places_and_what_would_be_right() {
+    let (_folder, path) =
+        written("{\"in\": 1}\nhello\n{\"out\": 1, \"in\": 2}\n{\"aftr\": \"2s\"}\n{\"after\": \"2 hurry\"}\n");
+    let (code, text) = preset("discord", &DISCORD, &path);
+    assert_eq!(code, Some(1), "{text}");
+    for (line, right) in [(2, "column 1"), (3, "one thing"), (4, "did you mean `after`?"), (5, "500ms")] {
+        let told = text.lines().find(|told| told.contains(&format!("t.ndjson:{line}: ")));
+        assert!(told.is_some_and(|told| told.contains(right)), "{line}: {text}");
+    }
+    assert!(text.contains("4 broken lines"), "{text}");
+}
+
+#[test]
+fn each_fact_is_an_object_for_programs() {
+    let path = transcript("discord.ndjson");
+    let args = ["--preset", "discord", "--value", DISCORD[0], "--value", DISCORD[1], "--json", "--transcript"];
+    let output = command(&[&args[..], &[path.to_str().unwrap()]].concat()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let facts: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let step = facts.iter().find(|fact| fact["step"] == "open[3]").unwrap();
+    assert_eq!((&step["alternative"], &step["set"]["sid"]), (&0.into(), &"\"abc\"".into()), "{text}");
+    let last = facts.last().unwrap();
+    assert_eq!((&last["event"], &last["fine"]), (&"verdict".into(), &true.into()), "{text}");
+}
+
+#[test]
+fn an_http_call_is_answered_by_its_line_and_what_it_brings_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.toml");
+    let session = "open = [{ http = { method = \"POST\", url = \"http://127.0.0.1:1/\", extract = { ticket = \"/ticket\" } } },\n\
+        { send = { json = { ticket = \"${var:ticket}\" } } }]\n";
+    fs::write(&config, format!("[endpoints.e]\nurl = \"ws://h/\"\n[endpoints.e.session]\n{session}")).unwrap();
+    let path = folder.path().join("t.ndjson");
+    let play = |lines: &str| {
+        fs::write(&path, lines).unwrap();
+        rehearse(&["e", "--config", config.to_str().unwrap(), "--transcript", path.to_str().unwrap()])
+    };
+    let (code, text) =
+        play("{\"http\": 201, \"body\": {\"ticket\": \"t1cket-x\"}}\n{\"out\": {\"ticket\": \"***\"}}\n");
+    assert!(code == Some(0) && text.contains("set ticket = ***") && !text.contains("t1cket-x"), "{text}");
+    let (code, text) = play("{\"http\": 403}\n");
+    assert!(code == Some(1) && text.contains("unauthorized") && text.contains("403"), "{text}");
+    let (code, text) = play("{\"http\": 200, \"body\": {}}\n{\"http\": 200}\n");
+    assert!(code == Some(1) && text.contains(":2: the session waits for no HTTP call"), "{text}");
+}
+
+/// Answers each login once with its own words, and keeps quiet to all else.
+async fn server() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { continue };
+            let _ = socket.send(Message::text("{\"hello\":1}")).await;
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_text() {
+                    let login = message.to_text().unwrap().to_owned();
+                    let answer = format!("{{\"welcome\":{login},\"number\":7}}");
+                    let _ = socket.send(Message::text(answer)).await;
+                }
+            }
+        }
+    });
+    port
+}
+
+fn configured(port: u16) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[endpoints.e]\nurl = \"ws://127.0.0.1:{port}/\"\n[endpoints.e.session]\nopen = [\n\
+         {{ expect = {{ has = [\"/hello\"] }} }},\n{{ send = {{ json = {{ token = \"${{env:REHEARSED}}\" }} }} }},\n\
+         {{ expect = {{ has = [\"/welcome\"], extract = {{ number = \"/number\" }} }} }},\n]\n\
+         leave = [{{ send = \"bye\" }}]\n"
+    );
+    let path = folder.path().join("wskeeper.toml");
+    fs::write(&path, config).unwrap();
+    (folder, path.display().to_string())
+}
+
+async fn rehearse_beside(args: Vec<String>) -> (Option<i32>, String) {
+    let run = move || rehearse(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_server_is_rehearsed_with_and_what_was_recorded_plays_without_it() {
+    let port = server().await;
+    let (folder, config) = configured(port);
+    let record = folder.path().join("t.ndjson").display().to_string();
+    let args = ["e", "--config", &config, "--record", &record].map(str::to_owned).to_vec();
+    let (code, text) = rehearse_beside(args).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("set number = 7") && text.contains("→ bye") && !text.contains("s3cret"), "{text}");
+    let lines = fs::read_to_string(&record).unwrap();
+    assert!(lines.contains("{\"out\":{\"token\":\"***\"}}") && !lines.contains("s3cret"), "{lines}");
+    let args = ["e", "--config", &config, "--transcript", &record].map(str::to_owned).to_vec();
+    let (code, text) = rehearse_beside(args).await;
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_or_says_nothing_is_given_up_in_time() {
+    let gone = support::free_port();
+    let (_folder, config) = configured(gone);
+    let (code, text) = rehearse_beside(["e", "--config", &config].map(str::to_owned).to_vec()).await;
+    assert!(code == Some(1) && text.contains("verdict: not ready: connect"), "{text}");
+    let port = support::raw::honest().await;
+    let (_folder, config) = configured(port);
+    let args = ["e", "--config", &config, "--timeout", "200ms"].map(str::to_owned).to_vec();
+    let (code, text) = rehearse_beside(args).await;
+    assert!(code == Some(1) && text.contains("given up: open[0] (expect) waited for has /hello"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_rehearsed_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    fs::write(&path, "[endpoints.plain]\nurl = \"ws://127.0.0.1:1/\"\n").unwrap();
+    let config = path.to_str().unwrap();
+    for (args, told) in [
+        (&["plain", "--config", config][..], "plain has no session"),
+        (&["plan", "--config", config][..], "did you mean `plain`?"),
+        (&["--preset", "discrod", "--url", "ws://h/"][..], "did you mean `discord`?"),
+        (&["--preset", "nats"][..], "--preset needs --url, or --transcript"),
+    ] {
+        let (code, text) = rehearse(args);
+        assert!(code.is_some_and(|code| code > 0) && text.contains(told), "{args:?}: {text}");
+    }
+}
