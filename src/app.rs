@@ -93,7 +93,8 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     notifier.starting(links).await;
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
-    let settings = Settings { provider: Arc::new(Outside), ..config.settings() };
+    let settings =
+        Settings { provider: Arc::new(Outside::new(Some(Arc::clone(&families)), seed)), ..config.settings() };
     let pool = Pool::start(settings, Telling::new(Arc::clone(&families), spans), seed).await;
     let config = InForce::new(config);
     let reloader =

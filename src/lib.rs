@@ -46,7 +46,7 @@
 //! app      L4  composition root: what is built in which order, drained in which
 //! api      L3  HTTP, SSE, WebSocket, health, access, problem details
 //! observe  L2  an Event becomes a log line and a metric
-//! provider L2  what sessions get from outside: HTTP calls
+//! provider L3  what sessions and attempts get from outside: HTTP calls, values
 //! process  L2  being a daemon: signals, logging, systemd
 //! config   L1  files and environment, checked
 //! client   L1  HTTP as a client: of the daemon's own API, of a collector

@@ -183,7 +183,7 @@ fn keys_written(text: &str) -> Vec<String> {
             && !line.starts_with('#')
         {
             let key = key.trim();
-            let key = if section.ends_with(".headers") || section.ends_with(".values") { "*" } else { key };
+            let key = if section.ends_with(".headers") || section.ends_with("values") { "*" } else { key };
             let key = key.replace('"', "");
             keys.push(if section.is_empty() { key } else { format!("{section}.{key}") });
         }

@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 23] = [
+const VALUES: [&str; 24] = [
     "true",
     "false",
     "2",
@@ -24,6 +24,7 @@ const VALUES: [&str; 23] = [
     "[\"other\"]",
     "[\"https://other\"]",
     "{ X-A = \"b\" }",
+    "{ other = \"b\" }",
     "{ outgoing = \"/o\", incoming = \"/i\" }",
     "[{ match = { code = 4000 }, then = \"park\" }]",
     "[{ send = \"a\" }]",
@@ -42,6 +43,7 @@ fn around(path: &str) -> &'static str {
         "tls.cert" => "endpoints.a.tls.key = \"/k\"\n",
         "tls.key" => "endpoints.a.tls.cert = \"/c\"\n",
         "outbox.ack_timeout" => "endpoints.a.outbox.ack = { outgoing = \"/o\", incoming = \"/i\" }\n",
+        "values" => "endpoints.a.session.open = [{ set = { a = \"${value:other}\" } }]\n",
         "session.keep" => "endpoints.a.session.open = [{ set = { other = 1 } }]\n",
         "min_ready" => "endpoints.a.links = 2\n",
         _ => "",

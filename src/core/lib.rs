@@ -28,6 +28,7 @@ pub mod run;
 pub mod scan;
 pub mod session;
 pub mod timers;
+pub mod values;
 
 mod sorted_deque;
 

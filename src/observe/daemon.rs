@@ -38,6 +38,7 @@ pub(super) struct Daemon {
     dead_letters: IntGauge,
     spans_exported: IntCounter,
     spans_dropped: IntCounter,
+    values_evaluated: IntCounterVec,
     api_connections: IntGauge,
     api_connections_limit: IntGauge,
     api_connections_refused: IntCounter,
@@ -109,6 +110,12 @@ impl Families {
         self.daemon.spans_dropped.inc_by(count);
     }
 
+    /// A value of this kind was made, or could not be.
+    pub fn value_evaluated(&self, kind: &str, is_made: bool) {
+        let result = if is_made { "ok" } else { "failed" };
+        self.daemon.values_evaluated.with_label_values(&[kind, result]).inc();
+    }
+
     /// The store of durable outboxes, and the dead letters.
     pub fn store(&self, store: StoreGauges, dead_letters: usize) {
         let StoreGauges { needed, up, bytes, limit_bytes, messages, inbox_bytes, orphans } = store;
@@ -151,6 +158,7 @@ impl Daemon {
             orphans_discarded: to.counter("orphans_discarded_total", "Stored messages without a link that an operator discarded.")?,
             spans_exported: to.counter("spans_exported_total", "Spans that the collector took.")?,
             spans_dropped: to.counter("spans_dropped_total", "Spans that found no room or did not reach the collector.")?,
+            values_evaluated: to.keep(IntCounterVec::new(opts("values_evaluated_total", "Values that were made for sessions and attempts."), &["kind", "result"])?)?,
             dead_letters: to.gauge("dead_letters", "Messages that their peers refused, kept for an operator.")?,
             api_connections: to.gauge("api_connections", "Local connections that hold a place.")?,
             api_connections_limit: to.gauge("api_connections_limit", "Local connections that may: api.max_connections.")?,

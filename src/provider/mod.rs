@@ -1,26 +1,60 @@
-//! What sessions get from outside: answers to HTTP calls.
+//! What sessions and attempts get from outside: answers to HTTP calls, values that are made.
 //!
 //! The daemon's [`Provider`]: links know that trait only. What a reader would get wrong: an error may hold what is secret, a host that came
-//! with a variable for one; the session that asked leaves out what it knows to be secret before anybody sees it.
+//! with a variable for one; the session that asked leaves out what it knows to be secret before anybody sees it. Errors of [`Provider::values`]
+//! are shown as they are, so nothing secret is left in them here.
 
 mod call;
+mod command;
+mod follow;
+mod jwt;
+mod kept;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use wskeeper_core::session::Errand;
+use wskeeper_core::session::{Brought, Errand};
 use wskeeper_link::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, value::Given},
     link::{BoxFuture, Done, Provider},
 };
 
+use crate::observe::Families;
+use kept::Kept;
+
 /// The daemon's.
-#[derive(Debug, Default)]
-pub struct Outside;
+#[derive(Debug)]
+pub struct Outside {
+    kept: Arc<Kept>,
+}
+
+impl Outside {
+    /// One that counts what it makes, if there is where. `seed` fixes all chance. To be called within a tokio runtime.
+    pub fn new(families: Option<Arc<Families>>, seed: u64) -> Self {
+        Self { kept: Kept::new(families, seed) }
+    }
+}
 
 impl Provider for Outside {
     fn run(&self, errand: Errand, endpoint: Arc<Endpoint>) -> BoxFuture<Done> {
-        match errand {
-            Errand::Call(request) => Box::pin(async move { call::call(*request, &endpoint.tls).await }),
-        }
+        let kept = Arc::clone(&self.kept);
+        Box::pin(async move {
+            match errand {
+                Errand::Call(request) => call::call(*request, &endpoint.tls).await,
+                Errand::Make(recipe) => {
+                    let made = kept.counted(recipe.as_str(), follow::follow(*recipe, &endpoint.tls)).await;
+                    Ok(Brought::Made(made?.0.into()))
+                }
+            }
+        })
+    }
+
+    fn values(
+        &self,
+        endpoint: Arc<Endpoint>,
+        link: u32,
+        refused: Option<Instant>,
+    ) -> BoxFuture<Result<Vec<Given>, Box<str>>> {
+        let kept = Arc::clone(&self.kept);
+        Box::pin(async move { kept.all(&endpoint, link, refused).await })
     }
 }

@@ -26,7 +26,7 @@ const PACKAGES: [Package; 2] = [
             ("config", 1),
             ("observe", 2),
             ("process", 2),
-            ("provider", 2),
+            ("provider", 3),
             ("api", 3),
             ("app", 4),
             ("cli", 5),

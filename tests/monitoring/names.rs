@@ -12,13 +12,17 @@ use wskeeper_link::observer::{EndpointGauges, EndpointObserver as _, LinkObserve
 use crate::files::{Board, boards, metrics_in, names_in, read, rules, selectors_in};
 
 /// In no dashboard and no rule, and why.
-const NOT_SHOWN: [(&str, &str); 5] = [
+const NOT_SHOWN: [(&str, &str); 6] = [
     ("wskeeper_inbox_cursor", "a place, not an amount: it is for programs that resume"),
     ("process_virtual_memory_bytes", "address space says nothing of memory in use"),
     ("wskeeper_spans_exported_total", "spans are looked at where they are collected"),
     (
         "wskeeper_spans_dropped_total",
         "no link and no message depends on a span, and the log tells when the collector is away",
+    ),
+    (
+        "wskeeper_values_evaluated_total",
+        "a value that cannot be made fails an attempt or a session, which are shown; this says of which kind it was",
     ),
     ("process_threads", "tokio's pool has as many as there are cores"),
 ];
@@ -75,6 +79,7 @@ fn registered() -> BTreeSet<String> {
     // Endpoints without a session have no such series.
     let id = LinkId { endpoint: name, index: 0 };
     link.tell(&id, &Event::Keepalive { answered: true });
+    families.value_evaluated("hmac", true);
     let certificates = Certificates { peer: Some(1), client: Some(1) };
     endpoint.show(EndpointGauges { certificates, ..EndpointGauges::default() });
     registry.gather().iter().map(|family| family.name().to_owned()).collect()

@@ -16,6 +16,7 @@ mod plain;
 mod rooms;
 mod servers;
 mod stand;
+mod values;
 mod walk;
 mod wire;
 

@@ -26,7 +26,7 @@ use wskeeper_core::{
 };
 use wskeeper_link::{
     endpoint::Endpoint,
-    link::{BoxFuture, Connected, Done, Duplex, Provider as _, connect},
+    link::{BoxFuture, Connected, Done, Duplex, Provider, connect},
 };
 
 use super::{
@@ -44,6 +44,10 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+fn chance() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}
+
 /// Rehearses it.
 pub(super) async fn run(
     endpoint: &Arc<Endpoint>,
@@ -52,8 +56,9 @@ pub(super) async fn run(
 ) -> Result<Verdict, Failure> {
     let limit = now().later(args.timeout);
     let until = now().later(endpoint.link.connect_timeout).min(limit);
+    let provider: Arc<dyn Provider> = Arc::new(Outside::new(None, chance()));
     let dialled = tokio::select! {
-        dialled = timeout_at(until.into(), connect(endpoint)) => dialled,
+        dialled = timeout_at(until.into(), connect(endpoint, Arc::clone(&provider))) => dialled,
         () = stopped() => {
             return Ok(Verdict { trouble: Some("stopped before it was connected".into()), ..Verdict::default() });
         }
@@ -77,10 +82,10 @@ pub(super) async fn run(
     let max = Some(endpoint.link.max_inbound);
     let config = WebSocketConfig::default().max_message_size(max).max_frame_size(max);
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Client, Some(config)).await;
-    let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+    let seed = chance();
     let stage = Stage::open(&endpoint.link, (start, established), (seed, now()), teller)?;
     let (lasting, patience, calls) = (args.lasting, endpoint.link.close_timeout, FuturesUnordered::new());
-    Live { stage, socket, limit, lasting, patience, endpoint: Arc::clone(endpoint), calls }.run().await
+    Live { stage, socket, limit, lasting, patience, endpoint: Arc::clone(endpoint), provider, calls }.run().await
 }
 
 struct Live<'a, 'o> {
@@ -92,6 +97,7 @@ struct Live<'a, 'o> {
     /// For an orderly end.
     patience: Duration,
     endpoint: Arc<Endpoint>,
+    provider: Arc<dyn Provider>,
     /// HTTP calls under way.
     calls: FuturesUnordered<BoxFuture<(u64, Done)>>,
 }
@@ -103,7 +109,7 @@ impl Live<'_, '_> {
             self.write().await?;
             self.stage.pass(now())?;
             while let Some(Ask { id, errand }) = self.stage.next_ask() {
-                let done = Outside.run(errand, Arc::clone(&self.endpoint));
+                let done = self.provider.run(errand, Arc::clone(&self.endpoint));
                 self.calls.push(Box::pin(async move { (id, done.await) }));
             }
             if std::mem::take(&mut self.stage.hangs_up) {

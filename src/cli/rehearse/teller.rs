@@ -29,7 +29,7 @@ use wskeeper_core::{
 };
 
 /// What stands for what is not shown.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 /// Shorter texts in clear stand in other words too.
 const CLEAR_MIN: usize = 3;
 /// Characters of a message on a line for people.
@@ -106,6 +106,7 @@ impl<'o> Teller<'o> {
                 let line = format!("← HTTP {status}, {} bytes", body.len());
                 (json!({ "status": status, "bytes": body.len() }), line)
             }
+            Ok(Brought::Made(_)) => return self.fact(now, "made", json!({}), "a value was made", Paint::Dim),
             Err(why) => {
                 let why = session.map_or_else(|| why.to_string(), |session| session.without_secrets(why.to_string()));
                 (json!({ "failed": why }), format!("the HTTP call failed: {why}"))

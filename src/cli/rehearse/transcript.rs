@@ -20,14 +20,14 @@ use wskeeper_core::{
     event::{Certificates, Established, Steps},
     link::{ConnectionInput, Frame, Received},
     message::{Kind, Payload},
-    session::{Ask, Brought, Start},
+    session::{Ask, Brought, Errand, Start},
 };
 use wskeeper_link::endpoint::{Endpoint, Session};
 
 use super::{
     note,
     stage::{Stage, Verdict},
-    teller::Teller,
+    teller::{HIDDEN, Teller},
     words,
 };
 use crate::{
@@ -194,7 +194,13 @@ impl Scene<'_, '_> {
             if std::mem::take(&mut self.stage.hangs_up) {
                 self.stage.feed(self.now, ConnectionInput::Ended { begun: 0, detail: "".into() })?;
             }
-            self.asks.extend(std::iter::from_fn(|| self.stage.next_ask()));
+            while let Some(ask) = self.stage.next_ask() {
+                match ask.errand {
+                    Errand::Call(_) => self.asks.push_back(ask),
+                    // What is made is secret, and stands in no transcript.
+                    Errand::Make(_) => self.stage.answer(self.now, ask.id, Ok(Brought::Made(HIDDEN.into())))?,
+                }
+            }
             let Some(frame) = self.stage.next_frame(self.now)? else { break };
             self.stage.feed(self.now, ConnectionInput::Flushed)?;
             match frame {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{item::Item, outcomes, request, section::Section, session};
 use crate::config::{
     preset,
-    session::keys,
+    session::{Written, keys, keys_mut},
     table::{
         endpoint::{ENDPOINT, OWN},
         kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
@@ -34,7 +34,7 @@ const SHORT: Duration = Duration::from_millis(100);
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// Reads `[defaults]`.
-pub(super) fn defaults(section: &Section<'_>) -> Endpoint {
+pub(super) fn defaults(section: &Section<'_>, shared: &BTreeMap<String, Written>) -> Endpoint {
     let mut endpoint = Endpoint::default();
     ENDPOINT.read(section, &mut endpoint);
     for key in OWN.keys {
@@ -44,12 +44,16 @@ pub(super) fn defaults(section: &Section<'_>) -> Endpoint {
         }
     }
     section.finish();
-    let _ = session::compile(section, keys(&endpoint), false);
+    let _ = session::compile(section, (keys(&endpoint), shared), &endpoint, false);
     endpoint
 }
 
 /// Reads `[endpoints.NAME]`, each over the defaults.
-pub(super) fn endpoints(section: &Section<'_>, defaults: &Endpoint) -> BTreeMap<Arc<str>, Arc<Endpoint>> {
+pub(super) fn endpoints(
+    section: &Section<'_>,
+    defaults: &Endpoint,
+    shared: &BTreeMap<String, Written>,
+) -> BTreeMap<Arc<str>, Arc<Endpoint>> {
     let mut endpoints = BTreeMap::new();
     for (name, section) in section.named() {
         if !is_name(name) {
@@ -65,7 +69,7 @@ pub(super) fn endpoints(section: &Section<'_>, defaults: &Endpoint) -> BTreeMap<
         let rows = lay_preset(&section, &mut endpoint);
         ENDPOINT.read(&section, &mut endpoint);
         Arc::make_mut(&mut endpoint.link).outcomes.extend(rows);
-        finish(&section, &mut endpoint);
+        finish(&section, &mut endpoint, shared);
         endpoints.insert(name, Arc::new(endpoint));
     }
     endpoints
@@ -89,12 +93,17 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-fn finish(section: &Section<'_>, endpoint: &mut Endpoint) {
+fn finish(section: &Section<'_>, endpoint: &mut Endpoint, shared: &BTreeMap<String, Written>) {
     endpoint.urls = request::urls(section);
     request::look_at_credentials(section, endpoint);
     look_at_proofs(section, &endpoint.link);
     outcomes::look_at_urls(section, &endpoint.link.outcomes, endpoint.urls.len());
-    endpoint.session = session::compile(section, &keys(endpoint).clone(), true);
+    let compiled = session::compile(section, (&keys(endpoint).clone(), shared), endpoint, true);
+    (endpoint.session, endpoint.values) = (compiled.session, compiled.values);
+    if !compiled.shared.is_empty() {
+        // They are the endpoint's from here on: a change of one is a change of it.
+        keys_mut(endpoint).values.extend(compiled.shared);
+    }
     request::look_at_variables(section, endpoint);
     outcomes::look_at_forgotten(section, &endpoint.link.outcomes, endpoint.session.as_deref());
     section.finish();

@@ -190,6 +190,11 @@ impl<'a> Item<'a> {
         self.template_by(Template::parse)
     }
 
+    /// As `template`, where values have been made.
+    pub(crate) fn template_with_values(&self) -> Option<Template> {
+        self.template_by(Template::parse_with_values)
+    }
+
     /// As `template`, where variables of the session have values too.
     pub(crate) fn template_with_variables(&self) -> Option<Template> {
         self.template_by(Template::parse_with_variables)

@@ -4,6 +4,7 @@
 //! result counts only if there is no fault at all.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -52,7 +53,7 @@ pub(crate) fn check(root: &Value, folder: &Path, faults: Vec<Fault>) -> Result<(
 pub fn keys() -> Vec<String> {
     let report = Report::default();
     let mut faults = Vec::new();
-    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[endpoints.x.session.values]";
+    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[endpoints.x.session.values]\n[values]";
     let root = super::source::parse(sample, "sample", config::FileFormat::Toml, &mut faults);
     read(&report, &root);
     report.keys.into_inner().into_iter().collect()
@@ -60,8 +61,10 @@ pub fn keys() -> Vec<String> {
 
 fn read(report: &Report, root: &Value) -> Config {
     let root = Section::root(report, root);
-    let defaults = endpoint::defaults(&root.section("defaults"));
-    let endpoints = endpoint::endpoints(&root.section("endpoints"), &defaults);
+    let mut values = BTreeMap::new();
+    session::values(&root, &mut values);
+    let defaults = endpoint::defaults(&root.section("defaults"), &values);
+    let endpoints = endpoint::endpoints(&root.section("endpoints"), &defaults, &values);
     report.endpoints.borrow_mut().extend(endpoints.keys().cloned());
     let mut config = Config { endpoints, ..Config::default() };
     DAEMON.read(&root, &mut config);

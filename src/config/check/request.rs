@@ -127,7 +127,7 @@ fn url(item: &Item<'_>) -> Option<Template> {
 pub(in crate::config) fn protocols(item: &Item<'_>) -> Option<Vec<Template>> {
     let mut protocols: Vec<Template> = Vec::new();
     for item in item.list()? {
-        let Some(template) = item.template() else { continue };
+        let Some(template) = item.template_with_values() else { continue };
         look_at_files(&item, &template);
         let literal = template.as_literal();
         if !template.literals().all(subprotocol::is_text) || literal.as_deref().is_some_and(str::is_empty) {
@@ -182,7 +182,7 @@ pub(in crate::config) fn headers(section: &Section<'_>, headers: &mut Vec<(Field
 
 fn header(item: &Item<'_>, name: &HeaderName) -> Option<Template> {
     let redaction = if SHOWN.contains(&name.as_str()) { Redaction::Open } else { Redaction::Literals };
-    let template = item.template()?.with_redaction(redaction);
+    let template = item.template_with_values()?.with_redaction(redaction);
     look_at_files(item, &template);
     if template.literals().any(|text| HeaderValue::from_bytes(text.as_bytes()).is_err()) {
         item.fault("has a character that no header may have", "leave out line ends and control characters");

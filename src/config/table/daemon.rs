@@ -30,6 +30,11 @@ table! {
         /// The store, for endpoints with outbox.durability or inbox.durability = "disk"; where none has that, nothing is made on disk.
         storage: section STORAGE;
         tracing: section TRACING;
+        /// Values for all endpoints, which `${value:NAME}` stands for in their sessions, URLs, headers and subprotocols: a text with
+        /// references, or a section that says how it is made. docs/sessions.md has the kinds; those that are kept are made once for all.
+        /// > [values]
+        /// > #: token = "${file:token}"
+        values by check::session::SHARED, Rotate;
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! An [`Input`] says what happened, never what to do about it; a [`Command`] says what to do, and the driver has no choice.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -165,6 +168,8 @@ pub enum Command {
         url: usize,
         /// By an operator's word: it waits for admission alone, and not for another link to look whether the server is back.
         urgent: bool,
+        /// The server has refused what was evaluated before: values that are kept are to be made anew.
+        refused: Option<Instant>,
     },
     /// The attempt has taken too long: drop it and feed `Input::DialFailed`, which says how far it came, in the same turn.
     GiveUp(Lane),

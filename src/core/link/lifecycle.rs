@@ -46,10 +46,16 @@ impl Link {
     pub(super) fn dial(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
         self.is_renewed();
         self.attempt = self.attempt.saturating_add(1);
-        let url = self.pace.begin(self.shared.policy.urls);
+        let (url, refreshes) = self.pace.begin(self.shared.policy.urls);
+        let refused = self.refused(refreshes);
         self.enter(now, State::Active(Connection::dial(now, Lane::Current, &self.shared.policy)), reason, None, out);
         out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url }));
-        out.push(Command::Dial { lane: Lane::Current, url, urgent: reason == Reason::Operator });
+        out.push(Command::Dial { lane: Lane::Current, url, urgent: reason == Reason::Operator, refused });
+    }
+
+    /// When what was evaluated for the last connection was refused, where the next attempt is to follow that.
+    pub(super) fn refused(&self, refreshes: bool) -> Option<Instant> {
+        self.last_close.as_deref().filter(|_| refreshes).map(|(_, at)| *at)
     }
 
     /// A wait that the server had asked for is over, but for the backoff's own.

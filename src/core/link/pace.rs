@@ -46,6 +46,8 @@ pub(super) struct Pace {
     streak: Streak,
     url: usize,
     now_spent: bool,
+    /// What the next attempt is made of is evaluated anew.
+    refreshes: bool,
     /// Attempts at a next URL without a delay.
     urls_spent: usize,
     /// In a box: hardly any link has one.
@@ -62,10 +64,10 @@ struct Resting {
 }
 
 impl Pace {
-    /// An attempt begins: at which of so many URLs.
-    pub(super) fn begin(&mut self, urls: usize) -> usize {
+    /// An attempt begins: at which of so many URLs, and whether what was evaluated before has been refused.
+    pub(super) fn begin(&mut self, urls: usize) -> (usize, bool) {
         self.url %= urls.max(1);
-        self.url
+        (self.url, std::mem::take(&mut self.refreshes))
     }
 
     /// The URL in use, or to use.
@@ -110,6 +112,7 @@ impl Pace {
         let Closed { code, reason, status, cause, label, .. } = closed;
         let end = End { code: *code, reason, status: *status, cause: *cause, label: label.as_deref() };
         let (action, _) = self.streak.decide(&policy.outcomes, end);
+        self.refreshes |= action == Action::Refresh;
         if let (Action::RetryAfter, Some(asked)) = (action, retry_after) {
             self.rest(now, now.later(chance.above(asked.span())));
         }

@@ -164,10 +164,12 @@ impl Link {
         let Some(rotation) = self.rotation.as_deref_mut() else { return };
         rotation.wanted = false;
         rotation.attempt = rotation.attempt.saturating_add(1);
-        let url = rotation.pace.begin(self.shared.policy.urls);
+        let (url, refreshes) = rotation.pace.begin(self.shared.policy.urls);
+        // It is dialled after a delay by now: later than any value that was refused.
+        let refused = refreshes.then_some(now);
         (rotation.connection, rotation.at) = (Some(Connection::dial(now, Lane::Beside, &self.shared.policy)), None);
         out.push(Command::Tell(Event::Rotating { attempt: rotation.attempt, url }));
-        out.push(Command::Dial { lane: Lane::Beside, url, urgent });
+        out.push(Command::Dial { lane: Lane::Beside, url, urgent, refused });
     }
 
     /// While there are two connections, whether one attends to what happened to it.

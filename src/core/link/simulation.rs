@@ -159,7 +159,7 @@ impl World {
     fn obey(&mut self, index: usize, commands: Commands) {
         for command in commands {
             match command {
-                Command::Dial { lane, url, urgent } => {
+                Command::Dial { lane, url, urgent, .. } => {
                     let line = self.nodes[index].line(lane);
                     assert!(!line.dialing && !line.open, "one dial and one connection at a time in each lane");
                     *line = Line { dialing: true, url, urgent, ..Line::default() };

@@ -1,4 +1,4 @@
-//! What a session has done for it outside of its connection: an HTTP call.
+//! What a session has done for it outside of its connection: an HTTP call, a value that is made.
 //!
 //! The machine makes an [`Ask`], whoever moves the connection has it done, and what was [`Brought`] comes back to the machine of the same
 //! connection by the number of the ask. What a reader would get wrong: the machine keeps the time too. An answer that comes after it has
@@ -8,7 +8,7 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Body, Pointer, Rule, Text, Var};
+use super::{Body, Pointer, Recipe, Rule, Text, Var};
 
 /// An HTTP call of a step.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,8 @@ pub struct Ask {
 pub enum Errand {
     /// An HTTP call.
     Call(Box<Request>),
+    /// A value to be made.
+    Make(Box<Recipe>),
 }
 
 /// An HTTP request. Its parts may hold secrets, so `Debug` shows the method alone.
@@ -89,12 +91,15 @@ pub enum Brought {
         /// Its body.
         body: Bytes,
     },
+    /// A value.
+    Made(Box<str>),
 }
 
 impl fmt::Debug for Brought {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer { status, body } => write!(f, "Answer({status}, {} bytes)", body.len()),
+            Self::Made(_) => f.write_str("Made"),
         }
     }
 }

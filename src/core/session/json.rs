@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+pub(super) use serde_json::Map;
 pub use serde_json::Value;
 
 /// A path into a document (RFC 6901), with two segments more: `*` is any element or member, and `!` behind a name parses the string there
@@ -55,6 +56,11 @@ impl Pointer {
     /// Whether any of the places that it leads to is as it should be. What is looked for may be taken on the way.
     pub(super) fn any(&self, document: &Value, mut is_wanted: impl FnMut(&Value) -> bool) -> bool {
         walk(&self.segments, document, &mut is_wanted)
+    }
+
+    /// What is at the first place that it leads to in a document that is still to be read.
+    pub fn find(&self, document: &[u8]) -> Option<Value> {
+        self.first(&parse(document)?)
     }
 
     /// What is at the first place that it leads to.

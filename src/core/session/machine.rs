@@ -26,6 +26,8 @@ use self::{
     leaving::Leaving,
     run::{Pause, Run},
 };
+pub use words::of_peer;
+
 use super::{
     Ask, Do, Kept, Place, Plan, Rule, Send, Start, StepResult, Then,
     json::Value,

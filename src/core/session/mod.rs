@@ -27,6 +27,7 @@ mod expression;
 mod index;
 mod json;
 mod machine;
+mod make;
 mod matcher;
 mod plan;
 mod render;
@@ -41,8 +42,9 @@ pub use expression::Expression;
 pub use index::Rules;
 pub use json::{Pointer, Value};
 pub use machine::{
-    Failure, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, Session, Verdict, Waits,
+    Failure, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, Session, Verdict, Waits, of_peer,
 };
+pub use make::{Algorithm, Encoding, Hash, Made, Make, Recipe};
 pub use matcher::{Matcher, Wanted};
 pub use plan::{Act, Do, Every, First, Interval, Mute, Plan, Rule, Step, Then, When};
 pub use render::Start;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Call, Matcher, Names, Pointer, Rules, Send, Var, template::Json};
+use super::{Call, Made, Matcher, Names, Pointer, Rules, Send, Var, template::Json};
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -35,8 +35,17 @@ pub struct Plan {
 pub struct Step {
     /// It is left out where this does not hold.
     pub when: Option<When>,
+    /// What is made for it before, in this order.
+    pub makes: Box<[Made]>,
     /// What is done.
     pub act: Act,
+}
+
+impl Step {
+    /// One that is done in any case, and needs nothing made.
+    pub fn of(act: Act) -> Self {
+        Self { when: None, makes: [].into(), act }
+    }
 }
 
 /// Whether a variable is set, or is not.

@@ -107,7 +107,7 @@ impl<'a> Scene<'a> {
         self.uuid.clone().unwrap_or_default()
     }
 
-    fn wall(&self) -> Duration {
+    pub(super) fn wall(&self) -> Duration {
         self.start.wall.saturating_add(self.now.saturating_duration_since(self.start.at))
     }
 

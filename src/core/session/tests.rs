@@ -36,7 +36,7 @@ fn send(text: &str) -> Send {
 }
 
 fn step(act: Act) -> Step {
-    Step { when: None, act }
+    Step::of(act)
 }
 
 fn expect(alternatives: Vec<Rule>) -> Step {
@@ -73,8 +73,8 @@ pub(crate) fn gateway() -> Plan {
         keep: [sid, seq].into(),
         open: [
             expect(vec![rule(json("/op", 10), extract(beat, "/beat"))]),
-            Step { when: when(true), act: Act::Send(resume.into()) },
-            Step { when: when(false), act: Act::Send(login.into()) },
+            Step { when: when(true), ..Step::of(Act::Send(resume.into())) },
+            Step { when: when(false), ..Step::of(Act::Send(login.into())) },
             expect(vec![
                 rule(json("/t", "READY"), extract(sid, "/sid")),
                 rule(json("/t", "RESUMED"), Do::default()),

@@ -18,6 +18,7 @@ mod shown;
 pub mod subprotocol;
 pub mod template;
 pub mod url;
+pub mod value;
 
 /// `tls`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Endpoint {
     pub receipts_keep: Duration,
     /// What connections run from OPEN on.
     pub session: Option<Arc<Session>>,
+    /// Values that its templates name, those of which others are made before them.
+    pub values: Box<[Arc<value::Value>]>,
     /// What whoever made it keeps with it.
     pub notes: Notes,
 }
@@ -144,6 +147,7 @@ impl Default for Endpoint {
             inbox: inbox::Policy::default(),
             receipts_keep: Duration::from_mins(10),
             session: None,
+            values: Box::default(),
             notes: Notes::default(),
         }
     }

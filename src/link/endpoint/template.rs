@@ -1,5 +1,5 @@
 //! Strings with secrets in them: `${env:NAME}`, `${file:PATH}`, `${credential:NAME}`, evaluated at each attempt; in some also
-//! `${var:NAME|DEFAULT}`, a variable of the session that the link keeps.
+//! `${var:NAME|DEFAULT}`, a variable of the session that the link keeps, and `${value:NAME}`, which is made before the attempt.
 //!
 //! The source text may hold a secret too, written in clear by someone in a hurry. So [`Template::shown`] and `Debug`
 //! follow a [`Redaction`], and only [`Template::source`] gives the text as written.
@@ -46,6 +46,15 @@ impl Template {
 
     /// Reads the references in `source`. A relative `${file:…}` is sought in `folder`.
     pub fn parse(source: &str, folder: &Path) -> Result<Self, TemplateFault> {
+        let template = Self::parse_with_values(source, folder)?;
+        match template.values().count() {
+            0 => Ok(template),
+            1.. => Err(TemplateFault { problem: "${value:…} has no value here".into(), hint: KINDS.into() }),
+        }
+    }
+
+    /// As [`Template::parse`], where values have been made.
+    pub fn parse_with_values(source: &str, folder: &Path) -> Result<Self, TemplateFault> {
         let template = Self::parse_with_variables(source, folder)?;
         match template.variables().count() {
             0 => Ok(template),
@@ -53,7 +62,7 @@ impl Template {
         }
     }
 
-    /// As [`Template::parse`], where variables of a session have values too.
+    /// As [`Template::parse_with_values`], where variables of a session have values too.
     pub fn parse_with_variables(source: &str, folder: &Path) -> Result<Self, TemplateFault> {
         Ok(Self { source: source.into(), parts: parts(source, folder)?.into(), redaction: Redaction::Open })
     }
@@ -71,24 +80,30 @@ impl Template {
 
     /// Evaluates every reference now, with another environment.
     pub(crate) fn evaluate_with(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
-        self.evaluate_by(environment, &|_| None)
+        self.evaluate_by(environment, &|_| None, &|_| None)
     }
 
-    /// As [`Template::evaluate`], with the variables of a session as they are.
-    pub(crate) fn evaluate_for(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
-        self.evaluate_by(&|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()), variables)
+    /// As [`Template::evaluate`], with the variables of a session as they are, and with values that have been made.
+    pub fn evaluate_for(
+        &self,
+        variables: &dyn Fn(&str) -> Option<String>,
+        values: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Secret, SecretError> {
+        let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        self.evaluate_by(&environment, variables, values)
     }
 
     fn evaluate_by(
         &self,
         environment: &dyn Fn(&str) -> Option<String>,
         variables: &dyn Fn(&str) -> Option<String>,
+        values: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Secret, SecretError> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Reference(reference) => text.push_str(&reference.evaluate(environment, variables)?),
+                Part::Reference(reference) => text.push_str(&reference.evaluate(environment, variables, values)?),
             }
         }
         Ok(Secret::new(text))
@@ -118,7 +133,7 @@ impl Template {
         self.parts.iter().any(|part| match part {
             Part::Reference(Reference { kind, .. }) => match kind {
                 ReferenceKind::File(_) | ReferenceKind::Credential(_) => true,
-                ReferenceKind::Env(_) | ReferenceKind::Var(..) => false,
+                ReferenceKind::Env(_) | ReferenceKind::Var(..) | ReferenceKind::Value(_) => false,
             },
             Part::Text(_) => false,
         })
@@ -141,6 +156,14 @@ impl Template {
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Reference(Reference { kind: ReferenceKind::Var(name, _), .. }) => Some(&**name),
+            Part::Reference(_) | Part::Text(_) => None,
+        })
+    }
+
+    /// The values that it refers to.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Reference(Reference { kind: ReferenceKind::Value(name), .. }) => Some(&**name),
             Part::Reference(_) | Part::Text(_) => None,
         })
     }
@@ -189,6 +212,8 @@ enum ReferenceKind {
     Credential(Box<str>),
     /// With what stands for one that is not set.
     Var(Box<str>, Option<Box<str>>),
+    /// Made before.
+    Value(Box<str>),
 }
 
 impl Reference {
@@ -196,6 +221,7 @@ impl Reference {
         &self,
         environment: &dyn Fn(&str) -> Option<String>,
         variables: &dyn Fn(&str) -> Option<String>,
+        values: &dyn Fn(&str) -> Option<String>,
     ) -> Result<String, SecretError> {
         let value = match &self.kind {
             ReferenceKind::Env(name) => environment(name)
@@ -210,6 +236,7 @@ impl Reference {
             ReferenceKind::Var(name, default) => variables(name)
                 .or_else(|| default.as_deref().map(str::to_owned))
                 .ok_or_else(|| format!("the variable {name} is not set: write `${{var:{name}|DEFAULT}}`")),
+            ReferenceKind::Value(name) => values(name).ok_or_else(|| format!("there is no value {name}")),
         };
         value.map_err(|problem| SecretError { reference: self.written.to_string(), problem })
     }
@@ -294,7 +321,7 @@ fn reference(written: &str, folder: &Path) -> Result<Reference, TemplateFault> {
     };
     let kind = match kind {
         "exec" => return Err(fault("${exec:…} is not supported in this version".into(), KINDS)),
-        "env" | "file" | "credential" | "var" if name.is_empty() => {
+        "env" | "file" | "credential" | "var" | "value" if name.is_empty() => {
             return Err(fault(format!("${{{kind}:}} names nothing"), KINDS));
         }
         _ if name.contains('\0') => return Err(fault("a reference holds a NUL character".into(), KINDS)),
@@ -302,6 +329,7 @@ fn reference(written: &str, folder: &Path) -> Result<Reference, TemplateFault> {
             return Err(fault("a variable's name cannot contain `=`".into(), "use ${env:NAME}"));
         }
         "env" => ReferenceKind::Env(name.into()),
+        "value" => ReferenceKind::Value(name.into()),
         "var" => match name.split_once('|') {
             Some(("", _)) => return Err(fault("${var:} names nothing".into(), "use ${var:NAME|DEFAULT}")),
             Some((name, default)) => ReferenceKind::Var(name.into(), Some(default.into())),

@@ -10,14 +10,14 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{
-    Admit, BoxFuture, Dial, Dialled, Done, Nobody, PreparePermit, Progress, Provider, Report, Transport,
+    Admit, BoxFuture, Dial, Dialled, Done, Nobody, PreparePermit, Progress, Provider, Report, To, Transport,
     aside::Aside,
     race::{self, Admitted, Patience, Won},
     resolve, tls,
     upgrade::{self, Agreed, UpgradeFault},
 };
 use crate::clock::Moment;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, value::Given};
 use wskeeper_core::{
     admission::Verdict,
     close::Cause,
@@ -79,7 +79,7 @@ impl Dial for Dialer {
 
     fn dial(
         &self,
-        (url, urgent): (usize, bool),
+        To { url, urgent, refused }: To,
         kept: Option<Kept>,
         report: Report,
     ) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
@@ -118,6 +118,8 @@ impl Dial for Dialer {
                 redirected: None,
                 passed: Some(0),
                 kept,
+                given: [].into(),
+                refused,
             };
             Box::pin(attempt.run(url)).await
         })
@@ -183,6 +185,10 @@ struct Attempt {
     passed: Option<usize>,
     /// What sessions have left.
     kept: Option<Kept>,
+    /// Values that were made for it.
+    given: Arc<[Given]>,
+    /// Those that were made before had been refused.
+    refused: Option<std::time::Instant>,
 }
 
 impl Attempt {
@@ -210,6 +216,7 @@ impl Attempt {
     /// Dials, and again where a redirect leads; at the next URL where the server of one is known to be down.
     async fn follow(&mut self, mut url: usize) -> Result<Dialled<Transport>, Setback> {
         let endpoint = Arc::clone(&self.endpoint);
+        self.given = self.values().await?;
         let mut ask = self.evaluate(url).await?;
         let mut left = endpoint.redirects;
         loop {
@@ -231,7 +238,20 @@ impl Attempt {
     }
 
     async fn evaluate(&mut self, url: usize) -> Result<Box<Ask>, Setback> {
-        ask::evaluate((Arc::clone(&self.endpoint), self.id.index), url, self.kept.clone(), &self.aside).await
+        let known = (self.kept.clone(), Arc::clone(&self.given));
+        ask::evaluate((Arc::clone(&self.endpoint), self.id.index), url, known, &self.aside).await
+    }
+
+    /// Has the values made that the endpoint's templates name.
+    async fn values(&mut self) -> Result<Arc<[Given]>, Setback> {
+        if self.endpoint.values.is_empty() {
+            return Ok([].into());
+        }
+        (self.report)(Progress::Evaluating);
+        let values = self.source.provider().values(Arc::clone(&self.endpoint), self.id.index, self.refused);
+        let given = values.await.map_err(|why| Setback::new(Cause::Secret, &*why))?;
+        (self.report)(Progress::Resolving);
+        Ok(given.into())
     }
 
     /// One connection; the inner error is an answer that may be a redirect.

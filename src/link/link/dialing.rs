@@ -7,7 +7,7 @@ use std::{mem, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
-use super::{BoxFuture, Dial, Dialled, Progress, Wire};
+use super::{BoxFuture, Dial, Dialled, Progress, To, Wire};
 use wskeeper_core::{
     close::Cause,
     event::{DialFailure, Timings},
@@ -37,12 +37,7 @@ pub(super) struct Dialing<S> {
 
 impl<S: Wire> Dialing<S> {
     /// Begins one. In a box: there is none on most links, most of the time.
-    pub(super) fn begin<D: Dial<Stream = S>>(
-        dialer: &D,
-        to: (usize, bool),
-        kept: Option<Kept>,
-        now: Instant,
-    ) -> Box<Self> {
+    pub(super) fn begin<D: Dial<Stream = S>>(dialer: &D, to: To, kept: Option<Kept>, now: Instant) -> Box<Self> {
         let told = Arc::<Mutex<Vec<Progress>>>::default();
         let log = Arc::clone(&told);
         let attempt = dialer.dial(to, kept, Box::new(move |step| log.lock().push(step)));
@@ -68,6 +63,7 @@ impl<S: Wire> Dialing<S> {
             Progress::Admitted | Progress::Connecting => tcp,
             Progress::Securing => tls,
             Progress::Upgrading => upgrade,
+            Progress::Evaluating => &mut None,
         };
         *step = Some(step.unwrap_or_default().saturating_add(took));
         if self.stage != Progress::Queued {
@@ -83,6 +79,7 @@ impl<S: Wire> Dialing<S> {
             Progress::Resolving | Progress::PassedOver(_) => (Cause::Dns, "resolving the name"),
             Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting"),
             Progress::Securing => (Cause::Tls, "waiting for the TLS handshake"),
+            Progress::Evaluating => (Cause::Secret, "waiting for the values that it needs"),
             Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade"),
         };
         let detail = format!("{TIMED_OUT}{stage}").into();

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::{line::Line, offers::Waiting};
-use super::{Dial, Host, Inbound, Inflow, Now, Order};
+use super::{Dial, Host, Inbound, Inflow, Now, Order, To};
 use wskeeper_core::{
     chaos::Fault,
     event::Event,
@@ -293,7 +293,7 @@ impl<D: Dial> Driver<D> {
                 | Command::Done => true,
             };
             match command {
-                Command::Dial { lane, url, urgent } => self.dial(now, lane, (url, urgent)),
+                Command::Dial { lane, url, urgent, refused } => self.dial(now, lane, To { url, urgent, refused }),
                 Command::GiveUp(lane) => self.give_up(now, lane),
                 Command::Hangup(lane) => self.hang_up(now, lane, "".into()),
                 Command::Switch => mem::swap(&mut self.line, &mut self.beside),

@@ -204,6 +204,8 @@ pub(crate) enum Progress {
     Queued,
     /// It may go on.
     Admitted,
+    /// It waits for values that it needs.
+    Evaluating,
     /// It looks the name up.
     Resolving,
     /// It connects by TCP.
@@ -229,19 +231,25 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     }
 }
 
+/// Where an attempt leads, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct To {
+    /// The index of the URL.
+    pub url: usize,
+    /// It does not wait for others to look whether the server is back.
+    pub urgent: bool,
+    /// Values that were made before are to be made anew: the server has refused them.
+    pub refused: Option<Instant>,
+}
+
 /// Makes connections.
 pub(crate) trait Dial: Send + 'static {
     /// The byte stream under the WebSocket.
     type Stream: Wire;
-    /// Begins an attempt at the URL of this index; one that is urgent does not wait for others to look whether the server is back.
-    /// `kept` is what sessions have left.
+    /// Begins an attempt. `kept` is what sessions have left.
     /// Dropping the future abandons it.
-    fn dial(
-        &self,
-        to: (usize, bool),
-        kept: Option<Kept>,
-        report: Report,
-    ) -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
+    fn dial(&self, to: To, kept: Option<Kept>, report: Report)
+    -> BoxFuture<Result<Dialled<Self::Stream>, DialFailure>>;
 
     /// Does what a session wants to have done outside. Dropping the future abandons it.
     fn run(&self, errand: Errand) -> BoxFuture<Done>;

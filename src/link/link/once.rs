@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Admit, BoxFuture, Dial as _, Dialer, Permit, PreparePermit};
+use super::{Admit, BoxFuture, Dial as _, Dialer, Permit, PreparePermit, Provider, Source, To};
 use crate::endpoint::Endpoint;
 use wskeeper_core::{
     admission::{Dismissal, Request},
@@ -32,14 +32,31 @@ pub struct Connected {
     pub session: Option<Box<Start>>,
 }
 
-/// Dials the endpoint's first URL, redirects included.
-pub async fn connect(endpoint: &Arc<Endpoint>) -> Result<Connected, DialFailure> {
+/// Dials the endpoint's first URL, redirects included, with values of this provider.
+pub async fn connect(endpoint: &Arc<Endpoint>, provider: Arc<dyn Provider>) -> Result<Connected, DialFailure> {
     let id = LinkId { endpoint: Arc::clone(&endpoint.name), index: 0 };
-    let source = Arc::clone(endpoint);
-    let dialer = Dialer::new(id, Arc::new(move || Arc::clone(&source)), Arc::new(Alone));
-    let dialled = dialer.dial((0, false), None, Box::new(|_| {})).await?;
+    let source = Fixed { endpoint: Arc::clone(endpoint), provider };
+    let dialer = Dialer::new(id, Arc::new(source), Arc::new(Alone));
+    let to = To { url: 0, urgent: false, refused: None };
+    let dialled = dialer.dial(to, None, Box::new(|_| {})).await?;
     let super::Dialled { stream, early, established, session } = dialled;
     Ok(Connected { stream: Box::new(stream), early, established, session })
+}
+
+/// An endpoint that stays as it is.
+struct Fixed {
+    endpoint: Arc<Endpoint>,
+    provider: Arc<dyn Provider>,
+}
+
+impl Source for Fixed {
+    fn endpoint(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.endpoint)
+    }
+
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.provider)
+    }
 }
 
 /// Nobody else dials, so nobody waits.

@@ -45,6 +45,7 @@ const REFERENCE: &str = include_str!("../../../docs/metrics.md");
 fn everything(per_link: bool) -> String {
     let world = World::new(per_link);
     let certificates = Certificates { peer: Some(1), client: Some(1) };
+    world.families.value_evaluated("hmac", true);
     world.endpoint.show(EndpointGauges { certificates, ..EndpointGauges::default() });
     let took = Duration::from_secs(1);
     for event in [

@@ -52,6 +52,7 @@ impl Reader<'_> {
         matching.finish();
         let act = self.act(&section, Whose::Rule);
         section.finish();
+        self.refuse_makes(item);
         if !section.has("match") {
             section.fault("match", "is missing", "say which messages: match = { json = { \"/type\" = \"ping\" } }");
         } else if section.names().all(|name| name == "match") && !matcher::sets(&matcher) {

@@ -38,7 +38,7 @@ impl Reader<'_> {
     /// The keys of a request in a section that may have others too.
     pub(super) fn request(&self, section: &Section<'_>) -> Option<Call> {
         let method = section.get("method").map_or(Some("GET"), |item| method(&item));
-        let url = section.get("url").and_then(|item| self.url(&item));
+        let url = section.get("url").and_then(|item| self.http_url(&item));
         let headers = section.section("headers").entries().into_iter().filter_map(|(name, item)| {
             if HeaderName::from_bytes(name.as_bytes()).is_err() {
                 item.fault("is not a header's name", "use letters, digits and dashes");
@@ -69,7 +69,8 @@ impl Reader<'_> {
         })
     }
 
-    fn url(&self, item: &Item<'_>) -> Option<Text> {
+    /// A URL of an HTTP server, with references.
+    pub(super) fn http_url(&self, item: &Item<'_>) -> Option<Text> {
         let text = self.text(item)?;
         let literal = |part: &TextPart| match part {
             TextPart::Literal(text) => Some(text.to_string()),

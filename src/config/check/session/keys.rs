@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use crate::config::{
+    Config,
     check::{item::Item, section::Section},
     session::{Names, Part, Steps, Written},
+    table::{kinds, value},
 };
 
 fn written(item: &Item<'_>) -> Written {
@@ -27,6 +29,10 @@ pub(in crate::config) fn part(item: &Item<'_>) -> Option<Part> {
 pub(in crate::config) fn names(item: &Item<'_>) -> Option<Names> {
     Some(Names(written(item)))
 }
+
+/// `[values]`, whose values become those of the endpoints that use them.
+pub(in crate::config) static SHARED: value::Part<Config, kinds::Written> =
+    value::Part { read: |_, _| {}, is_same: |_, _| true, of: |_| (), kind: kinds::Written("") };
 
 /// `values`, added up by name with those that are there.
 pub(in crate::config) fn values(section: &Section<'_>, values: &mut BTreeMap<String, Written>) {

@@ -3,15 +3,20 @@
 //! The keys are collected by the table of keys, layer by layer, and made a plan once all layers have been read. What a reader would get
 //! wrong: a variable is used before what sets it is read, so whether anything does is asked at the end.
 
-use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
 
-use wskeeper_core::session::{Names, Plan, Rules, Var};
-use wskeeper_link::endpoint::{Session, Template};
+use wskeeper_core::session::{Made, Names, Plan, Rules, Var};
+use wskeeper_link::endpoint::{Endpoint, Session, Template, value};
 
 use self::values::Values;
 use super::{
     item::Item,
-    section::{Report, Section, suggestion},
+    section::{Report, Section, join, suggestion},
 };
 use crate::config::session::{Keys, Part, Steps, Written};
 
@@ -19,6 +24,7 @@ mod act;
 mod call;
 mod clear;
 mod keys;
+mod made;
 mod matcher;
 mod send;
 mod steps;
@@ -27,7 +33,7 @@ mod values;
 
 pub(super) use act::label;
 pub(in crate::config) use clear::is_secret;
-pub(in crate::config) use keys::{list, names, part, values};
+pub(in crate::config) use keys::{SHARED, list, names, part, values};
 
 /// The longest name of a variable, a value or a label, in bytes.
 const NAME_MAX: usize = 64;
@@ -35,15 +41,27 @@ const NAME_MAX: usize = 64;
 /// What is found on the way.
 struct Reader<'a> {
     report: &'a Report,
-    values: Values<'a>,
-    /// All layers have been read: what is not there is missing.
-    whole: bool,
+    values: Rc<Values<'a>>,
+    /// What is read is a part of the session; else it is made before the attempt.
+    is_step: bool,
     names: RefCell<Names>,
     secrets: RefCell<Vec<Template>>,
     /// Variables that something sets.
     set: RefCell<BTreeSet<Var>>,
     /// Where variables are used.
     used: RefCell<Vec<(Var, Place)>>,
+    /// What must be made for the step that is being read.
+    making: RefCell<Vec<Made>>,
+}
+
+/// What comes of the keys.
+#[derive(Default)]
+pub(super) struct Compiled {
+    pub(super) session: Option<Arc<Session>>,
+    /// Values that are made before an attempt.
+    pub(super) values: Box<[Arc<value::Value>]>,
+    /// Those of `[values]` that are used.
+    pub(super) shared: BTreeMap<String, Written>,
 }
 
 /// Where something is written.
@@ -58,17 +76,25 @@ impl Place {
     }
 }
 
-/// Makes the plan; `None` where there is nothing to do. Of `[defaults]`, which are not the `whole`, an endpoint may still bring the rest.
-pub(super) fn compile(section: &Section<'_>, keys: &Keys, whole: bool) -> Option<Arc<Session>> {
+/// Makes the plan, and the values that it and the endpoint's other templates name. Of `[defaults]`, which are not the `whole`, an endpoint
+/// may still bring the rest.
+pub(super) fn compile(
+    section: &Section<'_>,
+    (keys, shared): (&Keys, &BTreeMap<String, Written>),
+    endpoint: &Endpoint,
+    whole: bool,
+) -> Compiled {
     let report = section.report;
+    let values = Values::of(section, &keys.values, shared, (&endpoint.name, whole));
     let reader = Reader {
         report,
-        values: Values::of(section, &keys.values),
-        whole,
+        values: Rc::clone(&values),
+        is_step: true,
         names: RefCell::default(),
         secrets: RefCell::default(),
         set: RefCell::default(),
         used: RefCell::default(),
+        making: RefCell::default(),
     };
     let item = |written| at(report, written);
     let open = keys.open.as_ref().map(|Steps(written)| reader.open(&item(written), keys.timeout));
@@ -77,12 +103,14 @@ pub(super) fn compile(section: &Section<'_>, keys: &Keys, whole: bool) -> Option
     let mute = keys.mute.as_ref().map(|Part(written)| reader.mute(&item(written)));
     let leave = keys.leave.as_ref().map(|Steps(written)| reader.leave(&item(written)));
     let keep = keys.keep.as_ref().map(|names| reader.variables(&item(&names.0))).unwrap_or_default();
+    reader.of_request(section, endpoint);
+    let (values, shared) = values.taken();
     reader.values.read_all(&reader);
     if whole {
         reader.look_at_variables();
     }
     if open.is_none() && on.is_none() && every.is_none() && mute.is_none() && leave.is_none() {
-        return None;
+        return Compiled { session: None, values, shared };
     }
     let plan = Plan {
         names: reader.names.into_inner(),
@@ -95,14 +123,56 @@ pub(super) fn compile(section: &Section<'_>, keys: &Keys, whole: bool) -> Option
         leave: leave.unwrap_or_default().into(),
         max_json: keys.max_json,
     };
-    Some(Arc::new(Session { plan: Arc::new(plan), secrets: reader.secrets.into_inner().into() }))
+    let session = Session { plan: Arc::new(plan), secrets: reader.secrets.into_inner().into() };
+    Compiled { session: Some(Arc::new(session)), values, shared }
 }
 
 fn at<'a>(report: &'a Report, written: &'a Written) -> Item<'a> {
     Item { report, path: written.path.clone(), value: &written.value }
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Values that URLs, headers and subprotocols name.
+    fn of_request(&self, section: &Section<'a>, endpoint: &Endpoint) {
+        let aside = self.aside(true);
+        let headers = endpoint.headers.iter().map(|(_, template)| ("headers", template));
+        let urls = endpoint.urls.iter().map(|template| (if section.has("urls") { "urls" } else { "url" }, template));
+        let protocols = endpoint.protocols.iter().map(|template| ("protocols", template));
+        for (key, template) in urls.chain(headers).chain(protocols) {
+            let nowhere = config::Value::new(section.origin().map(str::to_owned).as_ref(), config::ValueKind::Nil);
+            for name in template.values() {
+                let path = join(&section.path, key);
+                let written = section.get(key);
+                let value = written.as_ref().map_or(&nowhere, |item| item.value);
+                let _ = self.values.get(&aside, &Item { report: self.report, path, value }, name);
+            }
+        }
+    }
+
+    /// What must be made for what has been read since this was last asked.
+    fn makes(&self) -> Box<[Made]> {
+        std::mem::take(&mut *self.making.borrow_mut()).into()
+    }
+
+    /// Nothing waits here for what must be made.
+    fn refuse_makes(&self, item: &Item<'_>) {
+        for made in &self.makes() {
+            let hint = format!(
+                "give the value {} per = \"attempt\" or a ttl, or send it by a step of `open` or `every`",
+                made.name
+            );
+            item.fault("a value that is made at its use cannot be waited for here", hint);
+        }
+    }
+
+    /// What is made before an attempt knows no variables.
+    fn look_at_nothing_set(&self, path: &str, origin: Option<&str>) {
+        if self.names.borrow().iter().next().is_some() {
+            let hint = "use it in steps only, with per = \"use\"; or take the variable out";
+            self.report.fault(origin, path, "is made before the attempt, where there are no variables", hint);
+        }
+    }
+
     /// A variable that is used here.
     fn variable(&self, item: &Item<'_>, name: &str) -> Option<Var> {
         let var = self.name(item, name)?;

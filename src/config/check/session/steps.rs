@@ -70,6 +70,12 @@ impl Reader<'_> {
     }
 
     fn step(&self, item: &Item<'_>, whose: Whose) -> Option<Step> {
+        let step = self.step_without_makes(item, whose);
+        let makes = self.makes();
+        step.map(|step| Step { makes, ..step })
+    }
+
+    fn step_without_makes(&self, item: &Item<'_>, whose: Whose) -> Option<Step> {
         let section = Section::of(item);
         let when = section.get("when").and_then(|item| self.when(&item));
         let given: Vec<&str> = ACTS.into_iter().filter(|act| section.has(act)).collect();
@@ -103,7 +109,7 @@ impl Reader<'_> {
             }
         }
         let act = [send, expect, set, forget, wait, http].into_iter().flatten().next().flatten()?;
-        Some(Step { when, act })
+        Some(Step { when, ..Step::of(act) })
     }
 
     fn expect(&self, section: &Section<'_>, item: &Item<'_>, whose: Whose) -> Act {
@@ -166,7 +172,12 @@ impl Reader<'_> {
                 section.fault(key, "is a word about what `expect` waits for, which is not there", "leave it out");
             }
         }
-        send.into_iter().chain(expect).map(|act| Step { when: None, act }).collect()
+        let mut steps: Vec<Step> = send.into_iter().chain(expect).map(Step::of).collect();
+        let makes = self.makes();
+        if let Some(first) = steps.first_mut() {
+            first.makes = makes;
+        }
+        steps
     }
 
     /// A duration, or `"${var:NAME}ms"`.
@@ -202,6 +213,7 @@ impl Reader<'_> {
         matching.finish();
         let probe = section.get("probe").map(|item| self.send(&item).map(Box::new));
         section.finish();
+        self.refuse_makes(item);
         if matches!(item.value.kind, ValueKind::Table(_)) && !section.has("after") {
             let place = join(&section.path, "after");
             item.report.fault(item.value.origin(), &place, "is missing", "say how long: after = \"1min\"");

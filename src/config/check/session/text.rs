@@ -17,7 +17,7 @@ use crate::config::check::{
 const KINDS: [&str; 11] =
     ["credential", "endpoint", "env", "file", "generation", "link", "now", "seq", "uuid", "value", "var"];
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// A text with references.
     pub(super) fn text(&self, item: &Item<'_>) -> Option<Text> {
         clear::look_at_text(item);
@@ -123,12 +123,17 @@ impl Reader<'_> {
         let folder = item.report.folder_of(item.value.origin());
         let template = Template::parse(written, &folder).map_err(|fault| item.fault(fault.problem, fault.hint)).ok()?;
         crate::config::check::request::look_at_files(item, &template);
+        Some(self.place_of(template))
+    }
+
+    /// The place of what is read for each attempt.
+    pub(super) fn place_of(&self, template: Template) -> usize {
         let mut secrets = self.secrets.borrow_mut();
         let known = secrets.iter().position(|known| *known == template);
-        Some(known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             secrets.push(template);
             secrets.len().saturating_sub(1)
-        }))
+        })
     }
 }
 

@@ -3,11 +3,13 @@
 //! What a reader would get wrong: an answer finds the steps that wait for it by its number, and where nothing waits for that any more (a
 //! timer that was dropped, a farewell that has ended) it is nobody's.
 
+use std::time::Instant;
+
 use super::{Failure, Message, Outside, Session, Stage, Step, run::Run};
 use crate::{
     clock::Clock,
     message::Payload,
-    session::{Act, Ask, Brought, Call, Do, Errand, Plan, Then, plan},
+    session::{Act, Ask, Brought, Call, Do, Errand, Made, Plan, Then, plan},
 };
 
 /// Which steps wait.
@@ -36,10 +38,22 @@ impl Session {
     pub(super) fn call(&mut self, run: &mut Run, call: &Call, outside: &mut Outside<'_>) -> Step {
         let made = self.scene(outside).request(call);
         let request = made.map_err(|_| Failure::of("too_big", "an HTTP call of the session is too large to send"))?;
-        self.asked = self.asked.saturating_add(1);
-        run.pause = super::Pause::Errand(self.asked, outside.now.later(call.timeout));
-        self.asks.push_back(Ask { id: self.asked, errand: Errand::Call(Box::new(request)) });
+        self.ask(run, Errand::Call(Box::new(request)), outside.now.later(call.timeout));
         Ok(())
+    }
+
+    /// Has a value made that a step needs.
+    pub(super) fn make(&mut self, run: &mut Run, made: &Made, outside: &mut Outside<'_>) -> Step {
+        let recipe = self.scene(outside).recipe(&made.make);
+        let recipe = recipe.map_err(|_| Failure::of("too_big", "what a value is made of is too large"))?;
+        self.ask(run, Errand::Make(Box::new(recipe)), outside.now.later(made.timeout));
+        Ok(())
+    }
+
+    fn ask(&mut self, run: &mut Run, errand: Errand, until: Instant) {
+        self.asked = self.asked.saturating_add(1);
+        run.pause = super::Pause::Errand(self.asked, until);
+        self.asks.push_back(Ask { id: self.asked, errand });
     }
 
     fn waits_for(&self, id: u64) -> Option<Waiting> {
@@ -59,13 +73,28 @@ impl Session {
         outside: &mut Outside<'_>,
     ) -> Step {
         let Some((step, place)) = self.step_of(plan, waiting) else { return Ok(()) };
-        let Act::Http(call) = &step.act else { return Ok(()) };
-        match done {
-            Err(why) => {
+        let made = self.run_of(waiting).and_then(|run| step.makes.get(run.made));
+        match (made, &step.act, done) {
+            (Some(made), _, Ok(Brought::Made(text))) => {
+                self.set(made.into, (&*text).into())?;
+                if let Some(run) = self.run_of(waiting) {
+                    (run.made, run.pause) = (run.made.saturating_add(1), super::Pause::None);
+                }
+                return self.go_on_with(plan, waiting, outside);
+            }
+            (Some(made), _, Err(why)) => {
+                let (name, why) = (&made.name, self.told(why.as_bytes()));
+                return Err(Failure::of("value", format!("the value {name} of {place} was not made: {why}")));
+            }
+            (None, Act::Http(_), Err(why)) => {
                 let why = self.told(why.as_bytes());
                 return Err(Failure::of("http", format!("the call of {place} failed: {why}")));
             }
-            Ok(Brought::Answer { status, body }) => self.follow_answer(call, &place, (status, body), outside)?,
+            (None, Act::Http(call), Ok(Brought::Answer { status, body })) => {
+                self.follow_answer(call, &place, (status, body), outside)?;
+            }
+            // It is an answer to something else.
+            (Some(_) | None, _, Ok(_) | Err(_)) => return Ok(()),
         }
         // `restart` waits already.
         if let Some(run) = self.run_of(waiting)

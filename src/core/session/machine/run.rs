@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Run {
     /// The step that is next, or that waits.
     pub(super) at: usize,
+    /// How many of the values that it needs are made.
+    pub(super) made: usize,
     pub(super) pause: Pause,
 }
 
@@ -57,7 +59,7 @@ impl Run {
     }
 
     pub(super) fn step_done(&mut self) {
-        (self.at, self.pause) = (self.at.saturating_add(1), Pause::None);
+        (self.at, self.made, self.pause) = (self.at.saturating_add(1), 0, Pause::None);
     }
 }
 
@@ -94,6 +96,10 @@ impl Session {
                 self.left_out(place(run.at), step.act.as_str(), outside.now);
                 run.step_done();
                 continue;
+            }
+            if let Some(made) = step.makes.get(run.made) {
+                self.make(run, made, outside)?;
+                return Ok(ran);
             }
             if ran >= left {
                 return Err(Failure::of("loop", format!("open has run {STEPS_MAX} steps and came to no end")));

@@ -87,6 +87,7 @@ fn secrets(plan: &Plan) -> Vec<Var> {
     let mut sets: Vec<&(Var, Json)> = plan.on.list().iter().flat_map(|rule| &rule.act.set).collect();
     let mut secret = Vec::new();
     for step in steps {
+        secret.extend(step.makes.iter().map(|made| made.into));
         match &step.act {
             Act::Set(set) => sets.extend(set),
             Act::Expect { alternatives, .. } => sets.extend(alternatives.iter().flat_map(|rule| &rule.act.set)),

@@ -24,7 +24,11 @@ impl Session {
 
     pub(super) fn set(&mut self, var: Var, value: Value) -> Step {
         self.changed |= self.start.plan.keeps(var);
-        self.trace.set(self.start.plan.names.name(var));
+        let name = self.start.plan.names.name(var);
+        // Values that are made for a step have no name of their own.
+        if !name.contains(':') {
+            self.trace.set(name);
+        }
         let set = self.variables.set(var, value);
         set.map_err(|_| Failure::of("overflow", "the variables of the session hold more than 64 KiB"))
     }

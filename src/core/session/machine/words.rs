@@ -33,7 +33,7 @@ impl Session {
 }
 
 /// The beginning of a message, without what is `hidden`, with one character for each control character.
-pub(super) fn of_peer(bytes: &[u8], hidden: Vec<&str>) -> String {
+pub fn of_peer(bytes: &[u8], hidden: Vec<&str>) -> String {
     let (part, is_cut) = bytes.get(..LOOKED_AT).map_or((bytes, false), |part| (part, part.len() < bytes.len()));
     let text = hide_all(String::from_utf8_lossy(part).into_owned(), hidden, is_cut);
     let text = text.trim();

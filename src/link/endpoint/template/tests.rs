@@ -58,7 +58,10 @@ fn a_variable_of_the_session_has_its_value_or_its_default_and_is_seen_as_its_ref
     let url =
         Template::parse_with_variables("${var:resume|wss://h/}?v=1", folder).unwrap().with_redaction(Redaction::Url);
     assert_eq!(url.evaluate().unwrap().expose(), "wss://h/?v=1");
-    assert_eq!(url.evaluate_for(&|name| Some(format!("ws://{name}/"))).unwrap().expose(), "ws://resume/?v=1");
+    assert_eq!(
+        url.evaluate_for(&|name| Some(format!("ws://{name}/")), &|_| None).unwrap().expose(),
+        "ws://resume/?v=1"
+    );
     assert!(!url.shown().contains("v=1") && url.variables().eq(["resume"]), "{}", url.shown());
     let bare = Template::parse_with_variables("${var:resume}", folder).unwrap();
     assert!(bare.evaluate().unwrap_err().to_string().contains("not set"));

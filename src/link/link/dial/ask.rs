@@ -13,7 +13,12 @@ use tokio::time::Instant;
 
 use super::Setback;
 use crate::{
-    endpoint::{Endpoint, FieldName, Secret, Session, subprotocol, template::Template, url::Target},
+    endpoint::{
+        Endpoint, FieldName, Secret, Session, subprotocol,
+        template::Template,
+        url::Target,
+        value::{Given, find},
+    },
     link::{
         aside::Aside,
         upgrade::{UpgradeFault, Wish},
@@ -100,16 +105,19 @@ pub(super) struct Ask {
 pub(super) async fn evaluate(
     (endpoint, link): (Arc<Endpoint>, u32),
     url: usize,
-    kept: Option<Kept>,
+    (kept, given): (Option<Kept>, Arc<[Given]>),
     aside: &Aside,
 ) -> Result<Box<Ask>, Setback> {
     // By the runtime's clock, which a thread aside does not have.
     let at = Instant::now().into_std();
     let reads = reads_files(&endpoint);
     let evaluate = move || {
-        let mut ask = Ask::evaluate(&endpoint, url, kept.as_ref())?;
-        ask.session =
-            endpoint.session.as_deref().map(|session| start(session, (&endpoint.name, link), at)).transpose()?;
+        let mut ask = Ask::evaluate(&endpoint, url, kept.as_ref(), &given)?;
+        ask.session = endpoint
+            .session
+            .as_deref()
+            .map(|session| start(session, (&endpoint.name, link), at, &given))
+            .transpose()?;
         Ok(Box::new(ask))
     };
     if !reads {
@@ -126,8 +134,13 @@ fn reads_files(endpoint: &Endpoint) -> bool {
 }
 
 /// A session with all that it needs from outside.
-fn start(session: &Session, (endpoint, link): (&Arc<str>, u32), at: std::time::Instant) -> Result<Box<Start>, Setback> {
-    let value = |template| Ok(secret(template)?.expose().into());
+fn start(
+    session: &Session,
+    (endpoint, link): (&Arc<str>, u32),
+    at: std::time::Instant,
+    given: &[Given],
+) -> Result<Box<Start>, Setback> {
+    let value = |template| Ok(secret(template, given)?.expose().into());
     Ok(Box::new(Start {
         plan: Arc::clone(&session.plan),
         secrets: session.secrets.iter().map(value).collect::<Result<_, Setback>>()?,
@@ -140,11 +153,12 @@ fn start(session: &Session, (endpoint, link): (&Arc<str>, u32), at: std::time::I
 }
 
 impl Ask {
-    fn evaluate(endpoint: &Endpoint, url: usize, kept: Option<&Kept>) -> Result<Self, Setback> {
-        let target = target(endpoint, url, kept)?;
+    fn evaluate(endpoint: &Endpoint, url: usize, kept: Option<&Kept>, given: &[Given]) -> Result<Self, Setback> {
+        let target = target(endpoint, url, kept, given)?;
         let headers: Result<_, Setback> =
-            endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), secret(template)?))).collect();
-        let protocols: Vec<Secret> = endpoint.protocols.iter().map(secret).collect::<Result<_, _>>()?;
+            endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), secret(template, given)?))).collect();
+        let protocols: Vec<Secret> =
+            endpoint.protocols.iter().map(|template| secret(template, given)).collect::<Result<_, _>>()?;
         let texts: Vec<&str> = protocols.iter().map(Secret::expose).collect();
         subprotocol::check(&texts).map_err(|fault| {
             Setback::new(Cause::Secret, &format!("{EVALUATED}subprotocols cannot be offered: {fault}"))
@@ -223,18 +237,19 @@ impl Ask {
 }
 
 /// Where the URL of this index leads; without such a one, the first.
-fn target(endpoint: &Endpoint, url: usize, kept: Option<&Kept>) -> Result<Arc<Target>, Setback> {
+fn target(endpoint: &Endpoint, url: usize, kept: Option<&Kept>, given: &[Given]) -> Result<Arc<Target>, Setback> {
     let index = if url < endpoint.urls.len() { url } else { 0 };
     if let Some(Some(known)) = endpoint.targets.get(index) {
         return Ok(Arc::clone(known));
     }
     let template = endpoint.urls.get(index).ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
     let variable = |name: &str| kept?.text(name);
-    let text = template.evaluate_for(&variable).map_err(|error| Setback::new(Cause::Secret, &error))?;
+    let value = |name: &str| find(given, name).map(str::to_owned);
+    let text = template.evaluate_for(&variable, &value).map_err(|error| Setback::new(Cause::Secret, &error))?;
     let unusable =
         |fault: &dyn std::fmt::Display| Setback::new(Cause::Secret, &format!("{EVALUATED}URL cannot be used: {fault}"));
     let target = Target::parse(text.expose()).map_err(|fault| unusable(&fault))?;
-    if !target.tls && asks_for_tls(template) {
+    if !target.tls && asks_for_tls(template, &value) {
         let why = format!("a variable of the session leads to {}, {UNSAFE}", target.shown);
         return Err(unusable(&why));
     }
@@ -242,13 +257,14 @@ fn target(endpoint: &Endpoint, url: usize, kept: Option<&Kept>) -> Result<Arc<Ta
 }
 
 /// Whether a URL with variables leads to TLS where none is set. What a peer says must not take that away.
-fn asks_for_tls(template: &Template) -> bool {
-    let plain = template.evaluate_for(&|_| None).ok();
+fn asks_for_tls(template: &Template, value: &dyn Fn(&str) -> Option<String>) -> bool {
+    let plain = template.evaluate_for(&|_| None, value).ok();
     template.variables().next().is_some() && plain.is_some_and(|url| Target::parse(url.expose()).is_ok_and(|to| to.tls))
 }
 
-fn secret(template: &Template) -> Result<Secret, Setback> {
-    template.evaluate().map_err(|error| Setback::new(Cause::Secret, &error))
+fn secret(template: &Template, given: &[Given]) -> Result<Secret, Setback> {
+    let value = |name: &str| find(given, name).map(str::to_owned);
+    template.evaluate_for(&|_| None, &value).map_err(|error| Setback::new(Cause::Secret, &error))
 }
 
 #[cfg(test)]
@@ -263,7 +279,9 @@ mod tests {
             let urls = vec![Template::parse_with_variables(url, Path::new("")).unwrap()];
             let endpoint = Endpoint { urls, targets: vec![None], ..Endpoint::default() };
             let kept: Kept = [("to".into(), value.into())].into_iter().collect();
-            target(&endpoint, 0, Some(&kept)).map(|target| target.shown.to_string()).map_err(|setback| setback.detail)
+            target(&endpoint, 0, Some(&kept), &[])
+                .map(|target| target.shown.to_string())
+                .map_err(|setback| setback.detail)
         };
         let resume = "${var:to|wss://here.example/}?v=1";
         assert_eq!(to(resume, "wss://there.example/").as_deref(), Ok("wss://there.example/"));

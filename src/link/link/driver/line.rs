@@ -11,7 +11,7 @@ use std::{
 
 use super::{BATCH, BATCH_BYTES, Driver};
 use crate::link::{
-    Dial, Dialled, Now, Progress, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket,
+    Dial, Dialled, Now, Progress, To, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket,
 };
 use wskeeper_core::{
     link::{ConnectionInput, Input, Lane, Received},
@@ -68,7 +68,11 @@ impl<D: Dial> Driver<D> {
                 Progress::Queued => self.feed_line(now, lane, ConnectionInput::Queued),
                 Progress::Admitted => self.feed_line(now, lane, ConnectionInput::Admitted),
                 Progress::PassedOver(url) => self.feed_line(now, lane, ConnectionInput::PassedOver(url)),
-                Progress::Resolving | Progress::Connecting | Progress::Securing | Progress::Upgrading => {}
+                Progress::Evaluating
+                | Progress::Resolving
+                | Progress::Connecting
+                | Progress::Securing
+                | Progress::Upgrading => {}
             }
         }
         match attempt {
@@ -261,8 +265,8 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Begins an attempt.
-    pub(super) fn dial(&mut self, now: Now, lane: Lane, how: (usize, bool)) {
-        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, how, self.link.kept().cloned(), now.at));
+    pub(super) fn dial(&mut self, now: Now, lane: Lane, to: To) {
+        *self.line(lane) = Line::Dialing(Dialing::begin(&self.dialer, to, self.link.kept().cloned(), now.at));
     }
 
     /// The attempt has taken too long.

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::peer::{PATIENCE, Peer};
 use crate::link::{
-    BoxFuture, Dial, Dialled, Done, Host, Now, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap,
+    BoxFuture, Dial, Dialled, Done, Host, Now, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, To,
     orders, run,
 };
 use wskeeper_core::{
@@ -137,12 +137,7 @@ pub(super) type Called = (Request, oneshot::Sender<Done>);
 impl Dial for Cable {
     type Stream = DuplexStream;
 
-    fn dial(
-        &self,
-        _: (usize, bool),
-        _: Option<Kept>,
-        report: Report,
-    ) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
+    fn dial(&self, _: To, _: Option<Kept>, report: Report) -> BoxFuture<Result<Dialled<DuplexStream>, DialFailure>> {
         self.dials.fetch_add(1, Ordering::Relaxed);
         let answer = *self.answer.lock();
         let (peers, early) = (self.peers.clone(), self.early.clone());
@@ -170,7 +165,7 @@ impl Dial for Cable {
     }
 
     fn run(&self, errand: Errand) -> BoxFuture<Done> {
-        let Errand::Call(request) = errand;
+        let Errand::Call(request) = errand else { panic!("a value is wanted") };
         let (reply, answer) = oneshot::channel();
         let _ = self.calls.send((*request, reply));
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err("gone".into())) })

@@ -29,7 +29,7 @@ fn rule(text: &str, act: Do) -> Rule {
 
 /// A login, `welcome` or `no`, and a farewell.
 fn plan() -> Plan {
-    let step = |act| Step { when: None, act };
+    let step = Step::of;
     let hidden = Do { hide: true, ..Do::default() };
     let refused = Do { then: Then::Fail("unauthorized".into()), ..hidden.clone() };
     Plan {
@@ -165,7 +165,7 @@ fn ticketed() -> Plan {
         extract: [(ticket, Pointer::parse("/ticket").unwrap())].into(),
         expect: [].into(),
     };
-    let step = |act| Step { when: None, act };
+    let step = Step::of;
     plan.open = [step(Act::Http(Box::new(call))), step(says(&[TextPart::Value(Source::Var(ticket, None))]))].into();
     plan
 }

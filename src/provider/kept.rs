@@ -1,0 +1,258 @@
+//! Values for attempts: made for one, or kept for all who share them, as `core::values` says.
+//!
+//! What a reader would get wrong: a making that many wait for is a task of its own, so it goes on when the attempt that began it is given
+//! up. And a value is renewed for as long as there is an endpoint that names it, whether anybody dials or not.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Weak},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use wskeeper_core::{
+    chance::Chance,
+    session::{Plan, Start, of_peer},
+    values::{Told, Values},
+};
+use wskeeper_link::endpoint::{
+    Endpoint, Secret,
+    value::{Given, Span, Value, find},
+};
+
+use super::follow::{self, Made};
+use crate::observe::Families;
+
+/// Whose, and which.
+type Name = (Option<Arc<str>>, Box<str>);
+/// What came of a making that was waited for.
+type Outcome = Result<(Arc<str>, Option<Instant>), Arc<str>>;
+
+/// Values, and who makes them.
+#[derive(Debug)]
+pub(super) struct Kept {
+    families: Option<Arc<Families>>,
+    state: Mutex<State>,
+    /// A deadline has changed.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    values: Values<u64>,
+    known: BTreeMap<Name, Known>,
+    /// The number of the next value that is not known yet.
+    next: u64,
+    waiting: BTreeMap<u64, Vec<oneshot::Sender<Outcome>>>,
+    /// When links were last given values: what was made later is not what was refused.
+    given_at: BTreeMap<(Arc<str>, u32), Instant>,
+    chance: Chance,
+}
+
+/// A value that is kept.
+#[derive(Debug)]
+struct Known {
+    number: u64,
+    value: Arc<Value>,
+    /// An endpoint that names it.
+    endpoint: Weak<Endpoint>,
+}
+
+impl Kept {
+    pub(super) fn new(families: Option<Arc<Families>>, seed: u64) -> Arc<Self> {
+        let state = State {
+            values: Values::new(seed),
+            known: BTreeMap::new(),
+            next: 0,
+            waiting: BTreeMap::new(),
+            given_at: BTreeMap::new(),
+            chance: Chance::new(seed.rotate_left(17)),
+        };
+        let kept = Arc::new(Self { families, state: Mutex::new(state), changed: Notify::new() });
+        tokio::spawn(renew(Arc::downgrade(&kept)));
+        kept
+    }
+
+    /// Counts what a making comes to.
+    pub(super) async fn counted(&self, kind: &'static str, making: impl Future<Output = Made>) -> Made {
+        let made = making.await;
+        if let Some(families) = &self.families {
+            families.value_evaluated(kind, made.is_ok());
+        }
+        made
+    }
+
+    /// All values of an endpoint, those of which others are made first.
+    pub(super) async fn all(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        link: u32,
+        refused: Option<Instant>,
+    ) -> Result<Vec<Given>, Box<str>> {
+        let mut given: Vec<Given> = Vec::new();
+        let whose = (Arc::clone(&endpoint.name), link);
+        let refused = refused.map(|at| self.state.lock().given_at.get(&whose).copied().unwrap_or(at));
+        for value in &endpoint.values {
+            let made = match value.span {
+                Span::Attempt => self.make(value, endpoint, link, &given).await.map(|(text, _)| (text.into(), None)),
+                Span::For(_) | Span::Answer => self.shared(value, (endpoint, link), &given, refused).await,
+            };
+            let (text, ends) = made.map_err(|why| format!("the value {}: {why}", value.name))?;
+            given.push(Given { name: value.name.clone(), text: Secret::new(&*text), ends });
+        }
+        self.state.lock().given_at.insert(whose, now());
+        Ok(given)
+    }
+
+    /// One that is kept for all: as it is, or as it is once it is made.
+    async fn shared(
+        self: &Arc<Self>,
+        value: &Arc<Value>,
+        (endpoint, link): (&Arc<Endpoint>, u32),
+        given: &[Given],
+        refused: Option<Instant>,
+    ) -> Result<(Arc<str>, Option<Instant>), String> {
+        let now = now();
+        let (answer, number, makes) = {
+            let mut state = self.state.lock();
+            let number = state.number(value, endpoint);
+            let (wait, answer) = oneshot::channel();
+            let makes = match state.values.ask(now, &number, refused) {
+                Told::Value(text, ends) => return Ok((text, ends)),
+                Told::Failed(why) => return Err(why.to_string()),
+                Told::Wait => false,
+                Told::Make => true,
+            };
+            state.waiting.entry(number).or_default().push(wait);
+            (answer, number, makes)
+        };
+        if makes {
+            let (kept, value, endpoint) = (Arc::clone(self), Arc::clone(value), Arc::clone(endpoint));
+            let given = given.to_vec();
+            tokio::spawn(async move { kept.make_shared(number, &value, (&endpoint, link), &given).await });
+        }
+        let outcome = answer.await.unwrap_or_else(|_| Err("its making broke off".into()));
+        outcome.map_err(|why| why.to_string())
+    }
+
+    async fn make_shared(&self, number: u64, value: &Value, (endpoint, link): (&Arc<Endpoint>, u32), given: &[Given]) {
+        let made = self.make(value, endpoint, link, given).await;
+        let now = now();
+        let made = made.map_err(Arc::from).map(|(text, answered)| {
+            let span = match value.span {
+                Span::For(span) => Some(span),
+                // For those who wait, where nothing is said.
+                Span::Answer | Span::Attempt => Some(answered.unwrap_or(Duration::ZERO)),
+            };
+            (Arc::<str>::from(text), span)
+        });
+        let outcome = made.clone().map(|(text, span)| (text, span.and_then(|span| now.checked_add(span))));
+        let waiting = {
+            let mut state = self.state.lock();
+            state.values.made(now, &number, made);
+            state.waiting.remove(&number).unwrap_or_default()
+        };
+        self.changed.notify_one();
+        for wait in waiting {
+            // Who asked may be gone.
+            let _ = wait.send(outcome.clone());
+        }
+    }
+
+    async fn make(&self, value: &Value, endpoint: &Arc<Endpoint>, link: u32, given: &[Given]) -> Made {
+        let making = async {
+            let secrets = read(value, given).await?;
+            let mut hidden: Vec<String> = secrets.iter().map(ToString::to_string).collect();
+            hidden.extend(given.iter().map(|given| given.text.expose().to_owned()));
+            let start = Start {
+                plan: Arc::new(Plan::default()),
+                secrets,
+                wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+                at: now(),
+                endpoint: Arc::clone(&endpoint.name),
+                link,
+                is_watched: false,
+            };
+            let mut chance = Chance::new(self.state.lock().chance.bits());
+            let recipe = value.make.recipe(&start, &mut chance).ok_or("what it is made of is too large")?;
+            let made = follow::follow(recipe, &endpoint.tls).await;
+            made.map_err(|why| of_peer(why.as_bytes(), hidden.iter().map(String::as_str).collect()))
+        };
+        self.counted(value.make.as_str(), making).await
+    }
+}
+
+impl State {
+    /// The number of a value. One that is written otherwise than before is another one.
+    fn number(&mut self, value: &Arc<Value>, endpoint: &Arc<Endpoint>) -> u64 {
+        let name = (value.owner.clone(), value.name.clone());
+        if let Some(known) = self.known.get_mut(&name) {
+            known.endpoint = Arc::downgrade(endpoint);
+            if *known.value == **value {
+                return known.number;
+            }
+            self.values.forget(&known.number);
+        }
+        self.next = self.next.saturating_add(1);
+        let known = Known { number: self.next, value: Arc::clone(value), endpoint: Arc::downgrade(endpoint) };
+        self.known.insert(name, known);
+        self.next
+    }
+
+    /// What is to be renewed now; what nobody names any more is forgotten.
+    fn due(&mut self, now: Instant) -> Vec<(u64, Arc<Value>, Arc<Endpoint>)> {
+        let mut due = Vec::new();
+        for number in self.values.due(now) {
+            let known = self.known.values().find(|known| known.number == number);
+            match known.and_then(|known| Some((number, Arc::clone(&known.value), known.endpoint.upgrade()?))) {
+                Some(renewed) => due.push(renewed),
+                None => {
+                    self.values.forget(&number);
+                    self.known.retain(|_, known| known.number != number);
+                }
+            }
+        }
+        due
+    }
+}
+
+/// Makes values anew ahead of their ends, for as long as somebody keeps them.
+async fn renew(kept: Weak<Kept>) {
+    loop {
+        let Some(strong) = kept.upgrade() else { return };
+        let (due, next) = {
+            let mut state = strong.state.lock();
+            let due = state.due(now());
+            (due, state.values.poll_timeout())
+        };
+        for (number, value, endpoint) in due {
+            let kept = Arc::clone(&strong);
+            tokio::spawn(async move {
+                // Those that it is made of are asked for as an attempt does.
+                let others = endpoint.values.iter().take_while(|other| other.name != value.name).cloned().collect();
+                let others = Arc::new(Endpoint { values: others, ..Endpoint::clone(&endpoint) });
+                let given = Box::pin(kept.all(&others, 0, None)).await.unwrap_or_default();
+                kept.make_shared(number, &value, (&endpoint, 0), &given).await;
+            });
+        }
+        let patience = next.map_or(Duration::from_hours(1), |at| at.saturating_duration_since(now()));
+        let _ = tokio::time::timeout(patience, strong.changed.notified()).await;
+    }
+}
+
+/// The values of its references. It reads files, so it is done aside.
+async fn read(value: &Value, given: &[Given]) -> Result<Box<[Box<str>]>, String> {
+    let (secrets, given) = (value.secrets.clone(), given.to_vec());
+    let reading = tokio::task::spawn_blocking(move || {
+        let of = |name: &str| find(&given, name).map(str::to_owned);
+        let read = secrets.iter().map(|secret| Ok(secret.evaluate_for(&|_| None, &of)?.expose().into()));
+        read.collect::<Result<_, wskeeper_link::endpoint::SecretError>>().map_err(|error| error.to_string())
+    });
+    reading.await.map_err(|_| "the daemon is stopping".to_owned())?
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,106 @@
+//! Values against a server of tokens: one call for all links, one refresh where a token is refused, and what is made for a step.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::{
+    QUICK,
+    calls::Http,
+    stand::{Stand, text},
+    support::daemon::Daemon,
+};
+
+/// A server of tokens: each is good until it is revoked, and says that it is good for an hour.
+async fn token_server(allows: Arc<Mutex<bool>>) -> Http {
+    let given = Mutex::new(0);
+    Http::start(move |request| {
+        if !*allows.lock() || !request.contains("Basic bWU6czNjcmV0LWNsaWVudA==") {
+            return (401, "{\"error\": \"invalid_client\"}".into());
+        }
+        let mut given = given.lock();
+        *given += 1;
+        (
+            200,
+            format!("{{\"access_token\": \"s3cret-token-{given}\", \"token_type\": \"Bearer\", \"expires_in\": 3600}}"),
+        )
+    })
+    .await
+}
+
+fn with_token(ws: u16, http: u16, links: u32) -> String {
+    format!(
+        r#"{QUICK}
+[values]
+token = {{ oauth2 = {{ token_url = "http://127.0.0.1:{http}/token", client_id = "me", client_secret = "s3cret-client" }} }}
+[endpoints.e]
+url = "ws://127.0.0.1:{ws}/"
+links = {links}
+[endpoints.e.session]
+open = [
+    {{ send = "login ${{value:token}}" }},
+    {{ expect = [{{ text = "welcome", hide = true }}, {{ text = "refused", fail = "unauthorized" }}] }},
+]
+"#
+    )
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_for_all_links_and_once_more_where_it_is_refused() {
+    let http = token_server(Arc::new(Mutex::new(true))).await;
+    let revoked = Arc::new(Mutex::new(String::new()));
+    let stand = {
+        let revoked = Arc::clone(&revoked);
+        Stand::start("", move |heard| match heard {
+            Some(heard) if heard == format!("login {}", revoked.lock()) => vec![text("refused")],
+            Some(heard) if heard.starts_with("login s3cret-token-") => vec![text("welcome")],
+            _ => Vec::new(),
+        })
+        .await
+    };
+    let daemon = Daemon::start(&with_token(stand.port, http.port, 8)).await;
+    for link in 0..8 {
+        daemon.api.ready_after(&format!("e/{link}"), 0).await;
+    }
+    assert_eq!(http.asked().len(), 1, "one call for eight links");
+    *revoked.lock() = "s3cret-token-1".into();
+    let mut stand = stand;
+    stand.restart().await;
+    for link in 0..8 {
+        daemon.api.ready_after(&format!("e/{link}"), 1).await;
+    }
+    assert_eq!(http.asked().len(), 2, "one refresh for eight links that are refused");
+    let metrics = daemon.api.get("/metrics").await.expect(200).body;
+    let metrics = String::from_utf8_lossy(&metrics);
+    assert!(metrics.contains("wskeeper_values_evaluated_total{kind=\"oauth2\",result=\"ok\"} 2"), "{metrics}");
+    let shown = daemon.api.get("/v1/endpoints/e").await.expect(200).body;
+    assert!(!String::from_utf8_lossy(&shown).contains("s3cret") && !daemon.log().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn what_is_signed_for_a_step_has_the_variables_of_its_connection() {
+    let stand = Stand::start("", |heard| match heard {
+        None => vec![text("{\"nonce\": \"what do ya want for nothing?\"}")],
+        Some("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843 by sh") => vec![text("welcome")],
+        Some(_) => vec![text("refused")],
+    })
+    .await;
+    let config = format!(
+        r#"{QUICK}
+[endpoints.e]
+url = "ws://127.0.0.1:{}/"
+[endpoints.e.session]
+open = [
+    {{ expect = {{ has = ["/nonce"], extract = {{ nonce = "/nonce" }} }} }},
+    {{ send = "${{value:signature}} by ${{value:program}}" }},
+    {{ expect = [{{ text = "welcome", hide = true }}, {{ text = "refused", fail = "unauthorized" }}] }},
+]
+[endpoints.e.session.values]
+signature = {{ hmac = {{ key = "Jefe", message = "${{var:nonce}}" }} }}
+program = {{ command = ["/bin/sh", "-c", "grep -qF 'for nothing?' && echo sh"], per = "use" }}
+"#,
+        stand.port
+    );
+    let daemon = Daemon::start(&config).await;
+    daemon.api.ready_after("e/0", 0).await;
+}
