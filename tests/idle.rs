@@ -20,7 +20,7 @@ use support::{free_port, until};
 use tokio::net::TcpStream;
 use wskeeper::{
     config,
-    observe::{Families, Telling, render},
+    observe::{Families, Telling},
 };
 use wskeeper_link::pool::{Follow, Pool};
 
@@ -48,8 +48,7 @@ impl Drop for Peer {
 async fn a_link_keeps_little_while_it_is_idle_and_while_its_server_is_down() {
     let (port, nobody) = (free_port(), free_port());
     let _peer = peer(port).await;
-    let registry = Registry::new();
-    let families = Families::register(&registry, false).expect("metrics register");
+    let families = Families::register(&Registry::new(), false).expect("metrics register");
     let loaded = |idle: u32, down: u32| {
         let text = format!(
             "[defaults]\nheartbeat.idle = '100ms'\n[admission]\nper_host = 16\ntotal = 16\n\
@@ -60,7 +59,7 @@ async fn a_link_keeps_little_while_it_is_idle_and_while_its_server_is_down() {
     };
     let at_least = async |metric: &str, least: f64| {
         until(metric, async || {
-            let text = render(&registry);
+            let text = families.render();
             let line = text.lines().find(|line| line.starts_with(metric)).unwrap_or_default();
             let value: f64 = line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default();
             if value >= least { Ok(()) } else { Err(line.to_owned()) }

@@ -283,7 +283,9 @@ const fn is_outcome(state: State) -> bool {
 #[rustfmt::skip]
 pub(super) const FAMILIES: &[Family<LinkMetrics>] = &[
     Family { name: "wskeeper_links", help: "Links by phase.", kind: GAUGE, samples: |of, to| {
-        Phase::ALL.iter().for_each(|phase| to.number(&[("phase", phase.as_str())], of.phase(*phase).get()));
+        for phase in Phase::ALL {
+            to.number(&[("phase", phase.as_str())], of.phase(phase).get());
+        }
     } },
     Family { name: "wskeeper_connect_attempts_total", help: "Attempts to connect, by result: ok or the class of the failure.", kind: COUNTER, samples: |of, to| {
         to.number(&[("result", "ok")], of.attempts_ok.get());

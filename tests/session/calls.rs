@@ -1,7 +1,8 @@
 //! HTTP steps against a server that gives out tickets: each is good for one login.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -35,7 +36,7 @@ impl Http {
                 let (answer, record) = (Arc::clone(&answer), Arc::clone(&record));
                 connections.spawn(async move {
                     serve(stream, |request| {
-                        record.lock().unwrap().push(request.to_owned());
+                        record.lock().push(request.to_owned());
                         answer(request)
                     })
                     .await;
@@ -47,7 +48,7 @@ impl Http {
 
     /// What it was asked so far.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 }
 
@@ -96,7 +97,7 @@ open = [
 async fn each_connection_fetches_a_ticket_of_its_own_before_it_logs_in() {
     let given = Mutex::new(0);
     let http = Http::start(move |_| {
-        let mut given = given.lock().unwrap();
+        let mut given = given.lock();
         *given += 1;
         (201, format!("{{\"ticket\": \"s3cret-ticket-{given}\"}}"))
     })

@@ -12,7 +12,11 @@ use super::{BoxFuture, Done};
 
 /// Errands under way. In a box: most connections have none.
 #[derive(Default)]
-pub(super) struct Errands(Option<Box<Vec<(u64, BoxFuture<Done>)>>>);
+#[expect(clippy::box_collection, reason = "a link without a session keeps one pointer, not three")]
+pub(super) struct Errands(Option<Box<Vec<Errand>>>);
+
+/// Its number in the session, and what comes of it.
+type Errand = (u64, BoxFuture<Done>);
 
 impl Errands {
     /// One more.

@@ -51,7 +51,7 @@ fn everything(per_link: bool) -> String {
     for event in [
         phase(Phase::Ready, Phase::Waiting),
         opened(),
-        Event::SessionReady { generation: 1, opening: Default::default() },
+        Event::SessionReady { generation: 1, opening: Box::default() },
         Event::Pong { rtt: took },
         Event::Written(vec![Sent { kind: Kind::Text, bytes: 1, waited: took }]),
         closed(1000, true, Cause::Remote),

@@ -158,7 +158,10 @@ mod tests {
             bits.as_bytes().chunks(6).map(digit).collect::<String>()
         };
         let mut said = vec!["s3cr%2Ft%2Bp%20ss%3F%C3%BC".to_owned(), "s3cr%2ft%2bp%20ss%3f%c3%bc".to_owned()];
-        said.push(secret.bytes().map(|byte| format!("{byte:02x}")).collect());
+        said.push(secret.bytes().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }));
         for before in ["", "u", "us", "user:"] {
             said.push(in_base64(&format!("{before}{secret} and more")));
         }

@@ -128,7 +128,7 @@ struct Cable {
     peers: mpsc::Sender<DuplexStream>,
     early: Vec<u8>,
     session: Option<Arc<Plan>>,
-    calls: mpsc::UnboundedSender<Called>,
+    calls: mpsc::Sender<Called>,
 }
 
 /// A call, and who waits for its answer.
@@ -167,7 +167,7 @@ impl Dial for Cable {
     fn run(&self, errand: Errand) -> BoxFuture<Done> {
         let Errand::Call(request) = errand else { panic!("a value is wanted") };
         let (reply, answer) = oneshot::channel();
-        let _ = self.calls.send((*request, reply));
+        let _ = self.calls.try_send((*request, reply));
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err("gone".into())) })
     }
 }
@@ -201,7 +201,7 @@ pub(super) struct Bench {
     recorder: Arc<Recorder>,
     news: watch::Receiver<u64>,
     peers: mpsc::Receiver<DuplexStream>,
-    pub(super) calls: mpsc::UnboundedReceiver<Called>,
+    pub(super) calls: mpsc::Receiver<Called>,
     answer: Arc<Mutex<Answer>>,
     dials: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -225,7 +225,7 @@ impl Bench {
     fn start(answer: Answer, policy: Policy, early: Vec<u8>, session: Option<Arc<Plan>>) -> Self {
         let (orders, mut inbox) = orders(4);
         let (tell, peers) = mpsc::channel(64);
-        let (call, calls) = mpsc::unbounded_channel();
+        let (call, calls) = mpsc::channel(64);
         let (news, listener) = watch::channel(0);
         let recorder = Arc::new(Recorder { seen: Mutex::default(), answers: Mutex::default(), news });
         let (answer, dials) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
