@@ -69,9 +69,9 @@ impl Timers {
     }
 
     /// Arms `timer` unless it is armed.
-    pub(crate) fn set_if_unarmed(&mut self, timer: Timer, at: Instant) {
+    pub(crate) fn set_if_unarmed(&mut self, timer: Timer, at: impl FnOnce() -> Instant) {
         if self.at[timer as usize] == Self::UNARMED {
-            self.set(timer, at);
+            self.set(timer, at());
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
         let start = crate::epoch();
         let mut timers = Timers::default();
         timers.set(Timer::Pong, start);
-        timers.set_if_unarmed(Timer::Pong, start + Duration::from_secs(1));
+        timers.set_if_unarmed(Timer::Pong, || start + Duration::from_secs(1));
         assert_eq!(timers.get(Timer::Pong), Some(start));
         timers.set(Timer::Pong, start + Duration::from_secs(1));
         assert_eq!(timers.get(Timer::Pong), Some(start + Duration::from_secs(1)));

@@ -248,7 +248,7 @@ impl Connection {
             Stage::Dialing { .. } => None,
             Stage::Open(_) => {
                 let frame = self.next_while_open(now, is_held, shared)?;
-                self.timers.set_if_unarmed(Timer::Stall, now.later(shared.policy.heartbeat.detection()));
+                self.timers.set_if_unarmed(Timer::Stall, || now.later(shared.policy.heartbeat.detection()));
                 Some(frame)
             }
             Stage::Closing(closing) if !(self.owes_ping && closing.ending.owed.is_some()) => {

@@ -103,8 +103,10 @@ struct InTransit {
 
 /// Where an offered message goes.
 enum Verdict {
-    /// Into the queue; the message that it replaces goes, and the oldest ones make room as far as they must.
+    /// Into the queue; the message that it replaces goes.
     Queue,
+    /// The same, and the oldest ones make room as far as they must.
+    Evict,
     /// Accepted, and ended at once.
     End(State, EndReason),
     Refuse(Refusal),
@@ -139,9 +141,11 @@ impl Outbox {
             Verdict::End(state, end_reason) => {
                 ended.push(Ended { id: message.id, state, end_reason: Some(end_reason) });
             }
-            Verdict::Queue => {
-                self.conflate(&message, ended);
-                while !self.fits(message.payload.len(), 0, 0) {
+            verdict @ (Verdict::Queue | Verdict::Evict) => {
+                if message.key().is_some() {
+                    self.conflate(&message, ended);
+                }
+                while matches!(verdict, Verdict::Evict) && !self.fits(message.payload.len(), 0, 0) {
                     let Some((_, oldest)) = self.queue.pop() else { break };
                     self.drop_held(oldest, State::Dropped, EndReason::Evicted, ended);
                 }
@@ -173,7 +177,9 @@ impl Outbox {
         if message.expires_at.is_some_and(|at| at <= now) {
             ended.push(Ended { id: message.id, state: State::Expired, end_reason: Some(EndReason::Ttl) });
         } else {
-            self.conflate(&message, ended);
+            if message.key().is_some() {
+                self.conflate(&message, ended);
+            }
             self.accept(now, message, Disk::Free);
         }
     }
@@ -405,7 +411,7 @@ impl Outbox {
         }
         match self.policy.on_full {
             OnFull::DropNewest => Verdict::End(State::Dropped, EndReason::Overflow),
-            OnFull::DropOldest if self.fits(bytes, self.queue.len(), self.bytes - self.transit_bytes) => Verdict::Queue,
+            OnFull::DropOldest if self.fits(bytes, self.queue.len(), self.bytes - self.transit_bytes) => Verdict::Evict,
             // Room that can never come is not waited for.
             OnFull::Wait if bytes as u64 <= self.policy.max_bytes => Verdict::Refuse(Refusal::Wait),
             OnFull::Reject | OnFull::DropOldest | OnFull::Wait => Verdict::Refuse(Refusal::Full),

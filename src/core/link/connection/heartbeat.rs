@@ -108,7 +108,7 @@ impl Connection {
 
     pub(super) fn on_idle(&mut self, now: Instant, policy: &Policy) {
         self.owes_ping = true;
-        self.timers.set_if_unarmed(Timer::Pong, now.later(policy.heartbeat.timeout));
+        self.timers.set_if_unarmed(Timer::Pong, || now.later(policy.heartbeat.timeout));
     }
 
     pub(super) fn on_silence(&mut self, now: Instant, detail: &str, shared: &mut Shared, out: &mut Commands) -> Change {
@@ -195,7 +195,7 @@ impl Connection {
         if !(pings || settles || self.wants_proof(now, shared)) {
             return None;
         }
-        self.timers.set_if_unarmed(Timer::Pong, now.later(shared.policy.heartbeat.timeout));
+        self.timers.set_if_unarmed(Timer::Pong, || now.later(shared.policy.heartbeat.timeout));
         Some(self.ping(now, shared))
     }
 
