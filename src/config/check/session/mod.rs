@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
                 let path = join(&section.path, key);
                 let written = section.get(key);
                 let value = written.as_ref().map_or(&nowhere, |item| item.value);
-                let _ = self.values.get(&aside, &Item { report: self.report, path, value }, name);
+                let _ = self.values.get_before(&aside, &Item { report: self.report, path, value }, name);
             }
         }
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use config::ValueKind;
-use wskeeper_core::session::{Json, Made, Make, Source, TextPart};
+use wskeeper_core::session::{Json, Made, Make, Source, Text, TextPart, Value as Document};
 use wskeeper_link::endpoint::{
     Template,
     value::{Span, Value},
@@ -132,6 +132,18 @@ impl<'a> Values<'a> {
         None
     }
 
+    /// The same for a URL, header or subprotocol, which is filled in before there is a session: a text is made then, too.
+    pub(super) fn get_before(&self, reader: &Reader<'a>, used: &Item<'_>, name: &str) -> Option<Json> {
+        let read = self.get(reader, used, name)?;
+        let Some(written) = self.find(name).filter(|written| !is_made(written)) else { return Some(read) };
+        if self.made.borrow().iter().any(|made| *made.name == *name) {
+            return Some(reader.given(name));
+        }
+        let aside = reader.aside(true);
+        let make = Make::Text(as_text(self.read(&aside, name, written)?)?);
+        Some(self.before(reader, &aside, (name, written), (make, Span::Attempt)))
+    }
+
     fn find(&self, name: &str) -> Option<&'a Written> {
         self.own.get(name).or_else(|| {
             let shared = self.shared.get(name)?;
@@ -210,6 +222,20 @@ impl<'a> Values<'a> {
 fn is_made(written: &Written) -> bool {
     let ValueKind::Table(table) = &written.value.kind else { return false };
     table.len() != 1 || !table.contains_key(KINDS[0])
+}
+
+/// What it says as a text; `None` for a section.
+fn as_text(json: Json) -> Option<Text> {
+    let part = match json {
+        Json::Text(text) => return Some(text),
+        Json::Value(source) => TextPart::Value(source),
+        Json::Literal(Document::String(text)) => TextPart::Literal(text.into()),
+        Json::Literal(value @ (Document::Number(_) | Document::Bool(_))) => TextPart::Literal(value.to_string().into()),
+        Json::Literal(Document::Null | Document::Array(_) | Document::Object(_)) | Json::List(_) | Json::Object(_) => {
+            return None;
+        }
+    };
+    Some(Text([part].into()))
 }
 
 /// What a step waits for it.
