@@ -30,10 +30,10 @@ macro_rules! presets {
 }
 
 /// Each, in order of name.
-pub static ALL: [Preset; 22] = presets! {
-    "actioncable" "binance" "bluesky-jetstream" "centrifugo" "discord" "graphql-ws" "home-assistant" "json-rpc" "kraken"
-    "mastodon" "mqtt" "mqtt-anonymous" "nats" "ocpp1.6" "ocpp2.0.1" "openai-realtime" "phoenix" "pusher" "signalr" "socket.io"
-    "stomp" "twitch-eventsub"
+pub static ALL: [Preset; 28] = presets! {
+    "actioncable" "binance" "bluesky-jetstream" "centrifugo" "coinbase" "devtools" "discord" "graphql-ws" "home-assistant"
+    "json-rpc" "jupyter" "kraken" "mastodon" "mqtt" "mqtt-anonymous" "nats" "ocpp1.6" "ocpp2.0.1" "okx" "openai-realtime"
+    "phoenix" "pusher" "signalr" "slack" "socket.io" "stomp" "twitch-eventsub" "xmpp"
 };
 
 impl Preset {

@@ -84,7 +84,7 @@ fn mastodon(heard: Option<&str>) -> Vec<Message> {
 async fn mastodon_is_subscribed_to_first_on_every_connection() {
     let mut stand = Stand::start("", mastodon).await;
     let url = format!("ws://127.0.0.1:{}/api/v1/streaming", stand.port);
-    let daemon = Daemon::start(&with_preset("mastodon", &url, "headers.authorization = \"Bearer right\"")).await;
+    let daemon = Daemon::start(&with_preset("mastodon", &url, "session.values.token = \"right\"")).await;
     daemon.api.ready_after("e/0", 0).await;
     assert!(answer(&daemon, "hello").await.contains("delete"));
     let heard = stand.heard_after_a_restart(&daemon).await;
@@ -96,7 +96,8 @@ async fn mastodon_is_subscribed_to_first_on_every_connection() {
 async fn mastodon_says_that_a_stream_is_not_known_in_its_own_words() {
     let stand = Stand::start("", mastodon).await;
     let url = format!("ws://127.0.0.1:{}/api/v1/streaming", stand.port);
-    let mut daemon = Daemon::made(&with_preset("mastodon", &url, "session.values.stream = \"usr\""));
+    let mut daemon =
+        Daemon::made(&with_preset("mastodon", &url, "session.values = { token = \"right\", stream = \"usr\" }"));
     daemon.launch();
     daemon.alive().await;
     let explained = explained_when_parked(&daemon).await;
@@ -184,7 +185,7 @@ async fn openai_realtime_is_ready_when_its_session_is_and_says_why_it_is_not() {
     let mut stand = Stand::start("", model).await;
     let with = |port: u16| {
         let url = format!("ws://127.0.0.1:{port}/v1/realtime?model=gpt-realtime");
-        with_preset("openai-realtime", &url, "headers.authorization = \"Bearer right\"")
+        with_preset("openai-realtime", &url, "session.values.key = \"right\"")
     };
     let daemon = Daemon::start(&with(stand.port)).await;
     daemon.api.ready_after("e/0", 0).await;

@@ -12,6 +12,7 @@ mod support;
 mod calls;
 mod chat;
 mod feeds;
+mod keys;
 mod plain;
 mod rooms;
 mod servers;

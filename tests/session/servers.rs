@@ -91,9 +91,8 @@ async fn mosquitto_is_logged_into_and_subscribed_to_first_on_every_connection() 
         open: "",
         replay: ("{ send = { hex = \"82 08 0001 0003 6d2f23 00\" } },", "Received SUBSCRIBE"),
         login: "New client connected",
-        message: |mark| (format!("\x32\x0c\0\x07m/{mark}\0\x01!"), true),
-        // That it is passed on is told with `q0`.
-        heard: |mark| format!("q1, r0, m1, 'm/{mark}'"),
+        message: |mark| (format!("\x30\x0a\0\x07m/{mark}!"), true),
+        heard: |mark| format!("'m/{mark}'"),
         answer: |mark| format!("m/{mark}!"),
         one_at_a_time: false,
         watch: None,
@@ -325,6 +324,96 @@ async fn json_rpc_is_logged_into_and_subscribed_to_first_on_every_connection() {
         heard: |mark| format!(r#""id":"{mark}""#),
         answer: |mark| format!(r#""result":"{mark}""#),
         one_at_a_time: false,
+        watch: None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn prosody_is_logged_into_and_told_of_presence_first_on_every_connection() {
+    walk(Case {
+        preset: "xmpp",
+        recipe: Recipe::Script(Script { file: "prosody.sh", needs: "prosody", words: &[] }),
+        url: |port, _| format!("ws://127.0.0.1:{port}/xmpp-websocket"),
+        keys: |password| {
+            format!("session.values = {{ domain = \"localhost\", user = \"keeper\", pass = \"{password}\" }}")
+        },
+        password: "pass 1",
+        refusal: "Unable to authorize you",
+        open: "",
+        replay: ("{ send = '<presence xmlns=\"jabber:client\"/>' },", "Received[c2s]: <presence"),
+        login: "Authenticated as keeper@localhost",
+        message: |mark| {
+            (
+                format!("<iq xmlns=\"jabber:client\" type=\"get\" id=\"{mark}\"><ping xmlns=\"urn:xmpp:ping\"/></iq>"),
+                false,
+            )
+        },
+        heard: |mark| format!("id='{mark}'"),
+        answer: |mark| format!("id='{mark}'"),
+        one_at_a_time: false,
+        watch: None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_inspector_of_node_is_found_anew_for_every_connection() {
+    walk(Case {
+        preset: "devtools",
+        recipe: Recipe::Script(Script { file: "inspected.js", needs: "ws", words: &[] }),
+        url: |port, _| format!("ws://127.0.0.1:{port}/${{value:target}}"),
+        keys: |_| "session.values.list = \"http://127.0.0.1:PORT/json/list\"".to_owned(),
+        password: "",
+        refusal: "",
+        open: "",
+        replay: (
+            "{ send = { json = { id = 9999, method = \"Runtime.evaluate\", params = { expression = \"console.log('again')\" } } } },",
+            "\nagain\n",
+        ),
+        login: "Debugger attached.",
+        message: |mark| {
+            let number = mark[1..].parse::<u32>().unwrap();
+            let evaluate = format!(r#"{{"expression":"console.log('{mark}')"}}"#);
+            (format!(r#"{{"id":{number},"method":"Runtime.evaluate","params":{evaluate}}}"#), false)
+        },
+        heard: |mark| format!("\n{mark}\n"),
+        answer: |mark| format!("{{\"id\":{},\"result\"", mark[1..].parse::<u32>().unwrap()),
+        one_at_a_time: true,
+        watch: None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_notebooks_kernel_is_there_before_anything_else_on_every_connection() {
+    walk(Case {
+        preset: "jupyter",
+        recipe: Recipe::Script(Script { file: "notebooks.py", needs: "jupyter_server", words: &[] }),
+        url: |port, _| format!("ws://127.0.0.1:{port}/api/kernels/${{value:kernel}}/channels"),
+        keys: |password| {
+            format!(
+                "session.values = {{ server = \"http://127.0.0.1:PORT\", token = \"{password}\" }}"
+            )
+        },
+        password: "right",
+        refusal: "status 403",
+        open: "",
+        replay: ("", ""),
+        login: "Connecting to kernel",
+        message: |mark| {
+            let header = format!(
+                r#"{{"msg_id":"{mark}","msg_type":"execute_request","username":"me","session":"me","date":"2026-11-29T00:00:00Z","version":"5.3"}}"#
+            );
+            let code = format!(r#"open('log','a').write('ran {mark}\\n')"#);
+            let content = format!(
+                r#"{{"code":"{code}","silent":false,"store_history":false,"user_expressions":{{}},"allow_stdin":false,"stop_on_error":true}}"#
+            );
+            (format!(r#"{{"channel":"shell","header":{header},"parent_header":{{}},"metadata":{{}},"content":{content}}}"#), false)
+        },
+        heard: |mark| format!("ran {mark}\n"),
+        answer: |mark| format!("\"msg_id\": \"{mark}\""),
+        one_at_a_time: true,
         watch: None,
     })
     .await;

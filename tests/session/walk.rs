@@ -31,7 +31,7 @@ pub struct Case {
     pub recipe: Recipe,
     /// Where it is, by its port and a password.
     pub url: fn(u16, &str) -> String,
-    /// Keys of the endpoint, by a password.
+    /// Keys of the endpoint, by a password; `PORT` in them is where the server is.
     pub keys: fn(&str) -> String,
     /// The password that is right.
     pub password: &'static str,
@@ -64,7 +64,8 @@ impl Case {
             "" if self.open.is_empty() => String::new(),
             step => format!("session.open = [\n{open}\n{step}\n]"),
         };
-        let more = format!("{}\n{open}\ninbox.max_bytes = \"16MiB\"", (self.keys)(password));
+        let keys = (self.keys)(password).replace("PORT", &port.to_string());
+        let more = format!("{keys}\n{open}\ninbox.max_bytes = \"16MiB\"");
         with_preset(self.preset, &(self.url)(port, password), &more)
     }
 }
@@ -141,11 +142,12 @@ impl Walk {
         .await;
     }
 
-    /// What the record says behind a place, once the server has heard this message.
+    /// What the record says behind a place of what was heard, once the server has heard this message.
     async fn record(&self, from: usize, mark: &str) -> String {
         let heard = (self.case.heard)(mark);
+        let is_heard = |line: &&str| !line.contains("Sending");
         until(&format!("{heard:?} in the record"), || async {
-            let record = self.peer.log().split_off(from);
+            let record: String = self.peer.log()[from..].split_inclusive('\n').filter(is_heard).collect();
             if record.contains(&heard) { Ok(record) } else { Err(record) }
         })
         .await
@@ -186,16 +188,17 @@ impl Walk {
     /// Every message reaches the server once and in order, and is answered.
     async fn rotates_under_load(&mut self) {
         let (from, mut marks) = (self.peer.log().len(), Vec::new());
+        let unanswered = if self.case.one_at_a_time { 1 } else { 100 };
         for _ in 0..ROTATIONS {
             let before = self.generation().await;
             self.daemon.api.post("/v1/links/e/0/rotate", &[], "").await.expect(200);
             let is_next = |link: &Value| link["phase"] == "ready" && link["generation"].as_u64() > Some(before);
             while !is_next(&self.daemon.api.link("e/0").await) {
-                let mark = self.send().await;
-                if self.case.one_at_a_time {
-                    self.is_answered(&mark).await;
+                marks.push(self.send().await);
+                // A slow server under a fast sender is another test's.
+                if let Some(earlier) = marks.len().checked_sub(unanswered) {
+                    self.is_answered(&marks[earlier]).await;
                 }
-                marks.push(mark);
             }
         }
         marks.push(self.send().await);
