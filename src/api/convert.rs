@@ -18,7 +18,7 @@ use wskeeper_core::{
 };
 use wskeeper_link::{
     hub::{Entry, Item},
-    pool::{DeadLetter, HistoryEntry, LinkView, Orphans},
+    pool::{DeadLetter, HistoryEntry, LinkView, Orphans, local::Lag},
 };
 
 pub(super) use endpoint::endpoint;
@@ -271,7 +271,8 @@ pub(super) fn event(entry: &Entry, binary: BinaryType) -> wire::Event {
 }
 
 /// A consumer's own gap: of kind `lag`, or `restart` where nobody knows how much was missed.
-pub(super) fn lag(endpoint: Option<&str>, missed: Option<u64>, from: u64, to: u64) -> wire::Event {
+pub(super) fn lag(endpoint: Option<&str>, lag: Lag) -> wire::Event {
+    let Lag { missed, from, to } = lag;
     wire::Event {
         kind: "gap".into(),
         cursor: to,

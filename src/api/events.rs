@@ -17,13 +17,14 @@ use http::HeaderMap;
 use super::{
     Shared,
     access::Pass,
-    consumer::{Consumer, PAUSE, Told, Wish, length},
-    convert,
+    consumer::{PAUSE, Wish, length},
+    convert::{self, BinaryType},
     problem::Problem,
     query::Params,
     sse::{self, Events, HELLO},
 };
 use wskeeper_core::budget::{Budget, Rank};
+use wskeeper_link::pool::local::{Consumer, Told};
 
 /// A piece of the body is full with so many bytes.
 const PIECE: usize = 16 << 10;
@@ -45,7 +46,8 @@ pub(super) async fn endpoint(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wish = wish(query.as_deref(), &headers)?;
-    Ok(stream(&shared, Consumer::of(&shared, &name, wish)?, pass))
+    let consumer = Consumer::of(&shared.pool, &name, wish.reading).ok_or_else(|| super::links::no_endpoint(&name))?;
+    Ok(stream(&shared, consumer, wish.binary, pass))
 }
 
 /// `GET /v1/events`
@@ -63,7 +65,7 @@ pub(super) async fn pool(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wish = wish(query.as_deref(), &headers)?;
-    Ok(stream(&shared, Consumer::of_all(&shared, wish), pass))
+    Ok(stream(&shared, Consumer::of_all(&shared.pool, wish.reading), wish.binary, pass))
 }
 
 fn wish(query: Option<&str>, headers: &HeaderMap) -> Result<Wish, Problem> {
@@ -71,8 +73,8 @@ fn wish(query: Option<&str>, headers: &HeaderMap) -> Result<Wish, Problem> {
     Wish::read(&params, headers.get("last-event-id").and_then(|value| value.to_str().ok()))
 }
 
-fn stream(shared: &Shared, consumer: Consumer, pass: Pass) -> Response {
-    let reading = Reading { consumer, pass, budget: Arc::clone(shared.pool.budget()) };
+fn stream(shared: &Shared, consumer: Consumer, binary: BinaryType, pass: Pass) -> Response {
+    let reading = Reading { consumer, binary, pass, budget: Arc::clone(shared.pool.budget()) };
     let pieces = futures_util::stream::unfold(Some(reading), |reading| async move {
         let mut reading = reading?;
         let (piece, goes_on) = reading.piece().await?;
@@ -84,6 +86,7 @@ fn stream(shared: &Shared, consumer: Consumer, pass: Pass) -> Response {
 /// A client's place in what it reads.
 struct Reading {
     consumer: Consumer,
+    binary: BinaryType,
     pass: Pass,
     budget: Arc<Budget>,
 }
@@ -99,11 +102,11 @@ impl Reading {
         let (mut events, mut goes_on) = (Events::default(), true);
         while let Some(now) = told {
             let event = match now {
-                Told::Entry(entry) => convert::event(&entry, self.consumer.binary()),
-                Told::Gap(event) => event,
-                Told::Lagged(event) => {
+                Told::Entry(entry) => convert::event(&entry, self.binary),
+                Told::Gap(lag) => convert::lag(self.consumer.endpoint(), lag),
+                Told::Lagged(lag) => {
                     goes_on = false;
-                    event
+                    convert::lag(self.consumer.endpoint(), lag)
                 }
                 Told::Gone => {
                     goes_on = false;

@@ -78,16 +78,7 @@ impl Pool {
 impl Handle {
     /// A message for the link with the least queued.
     pub fn send(&self, payload: impl Into<Payload>) -> Sending {
-        let send = Send {
-            endpoint: Arc::clone(&self.name),
-            link: None,
-            key: None,
-            ttl: None,
-            idempotency_key: None,
-            wants_confirmation: false,
-            patience: PATIENCE,
-            payload: payload.into(),
-        };
+        let send = Send { patience: PATIENCE, ..Send::new(Arc::clone(&self.name), payload) };
         Sending { pool: self.pool.clone(), send }
     }
 

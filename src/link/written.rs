@@ -108,6 +108,8 @@ fn outbox(keys: &Table, policy: &mut wskeeper_core::outbox::Policy) {
             ("on_full", Some("drop_oldest")) => policy.on_full = OnFull::DropOldest,
             ("on_full", Some("wait")) => policy.on_full = OnFull::Wait,
             ("max_messages", _) => policy.max_messages = whole(value),
+            ("max_message", _) => policy.max_message = whole(value),
+            ("max_bytes", _) => policy.max_bytes = whole(value),
             (other, _) => panic!("{other} is not for tests"),
         }
     }

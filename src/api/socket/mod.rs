@@ -29,19 +29,12 @@ use tokio_tungstenite::{
 };
 
 use self::{
-    sends::Sends,
+    sends::sends,
     session::{Session, Terms},
 };
-use super::{
-    Shared,
-    access::Pass,
-    consumer::{Consumer, Wish},
-    places::Place,
-    problem::Problem,
-    query::Params,
-};
+use super::{Shared, access::Pass, consumer::Wish, places::Place, problem::Problem, query::Params};
 use wskeeper_core::close::MAX_REASON_BYTES;
-use wskeeper_link::{endpoint::Endpoint, link::PooledStream};
+use wskeeper_link::{endpoint::Endpoint, link::PooledStream, pool::local::Consumer};
 
 /// The longest that a send waits for room, and again for its state.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -74,13 +67,13 @@ pub(super) async fn upgrade(
     let view = shared.pool.endpoint(&name).ok_or_else(|| super::links::no_endpoint(&name))?;
     let envelope = handshake::offers_envelope(request.headers());
     let response = handshake::answer(request.headers(), envelope)?;
-    let link = wish.link;
+    let link = wish.reading.link;
     if let Some(index) = link.filter(|index| shared.pool.link(&name, *index).is_none()) {
         return Err(super::links::no_link(&name, &index.to_string()));
     }
-    let terms = Terms { endpoint: Arc::clone(&view.config.name), link, envelope };
-    let events = Consumer::of(&shared, &name, wish)?;
-    let sends = Sends::new(shared.pool.clone(), envelope);
+    let terms = Terms { endpoint: Arc::clone(&view.config.name), link, envelope, binary: wish.binary };
+    let events = Consumer::of(&shared.pool, &name, wish.reading).ok_or_else(|| super::links::no_endpoint(&name))?;
+    let sends = sends(shared.pool.clone(), envelope);
     let (stop, budget) = (shared.stop.clone(), Arc::clone(shared.pool.budget()));
     let limits = limits(&view.config, envelope);
     let upgraded = hyper::upgrade::on(&mut request);

@@ -26,20 +26,27 @@ use tokio_tungstenite::tungstenite::{
 
 use super::{
     End, PATIENCE, Socket, close, envelope,
-    sends::{Request, Sends},
+    sends::{self, Request, Sends},
     stopping,
 };
 use crate::api::{
     access::Pass,
-    consumer::{Consumer, PAUSE, Told, frames_length, length},
-    convert, stopped,
+    consumer::{PAUSE, frames_length, length},
+    convert::{self, BinaryType},
+    stopped,
 };
 use wskeeper_core::{
     budget::{Budget, Lease, Rank},
     message::Payload,
     receipt::State as ReceiptState,
 };
-use wskeeper_link::{clock::Moment, pool::Send};
+use wskeeper_link::{
+    clock::Moment,
+    pool::{
+        Send,
+        local::{Consumer, Told},
+    },
+};
 
 /// A client from whom nothing is heard is pinged this often.
 const PING: Duration = Duration::from_secs(30);
@@ -61,6 +68,7 @@ pub(super) struct Terms {
     pub(super) link: Option<u32>,
     /// Everything is an envelope in JSON.
     pub(super) envelope: bool,
+    pub(super) binary: BinaryType,
 }
 
 /// One client at its WebSocket.
@@ -203,7 +211,7 @@ impl Session {
             && let Poll::Ready(outcome) = self.sends.poll_next(cx)
         {
             match &outcome.receipt {
-                _ if self.terms.envelope => self.feed(Message::text(outcome.envelope().to_string()))?,
+                _ if self.terms.envelope => self.feed(Message::text(sends::envelope(&outcome).to_string()))?,
                 Ok(_) => {}
                 Err(problem) => {
                     // What stands behind the refused one must not overtake it.
@@ -241,9 +249,9 @@ impl Session {
         let (event, is_last) = match self.events.poll_next(cx) {
             Poll::Ready(Told::Gone) => return Err(gone()),
             Poll::Ready(Told::Entry(entry)) if !self.has_room_for(length(&entry)) => return Ok(self.wait_for_room()),
-            Poll::Ready(Told::Entry(entry)) => (convert::event(&entry, self.events.binary()), false),
-            Poll::Ready(Told::Gap(event)) => (event, false),
-            Poll::Ready(Told::Lagged(event)) => (event, true),
+            Poll::Ready(Told::Entry(entry)) => (convert::event(&entry, self.terms.binary), false),
+            Poll::Ready(Told::Gap(lag)) => (convert::lag(self.events.endpoint(), lag), false),
+            Poll::Ready(Told::Lagged(lag)) => (convert::lag(self.events.endpoint(), lag), true),
             Poll::Pending => return Ok(Poll::Pending),
         };
         self.feed(Message::text(json!(event).to_string()))?;
@@ -338,16 +346,7 @@ impl Terms {
     }
 
     fn message(&self, payload: Payload) -> Send {
-        Send {
-            endpoint: Arc::clone(&self.endpoint),
-            link: self.link,
-            key: None,
-            ttl: None,
-            idempotency_key: None,
-            wants_confirmation: false,
-            patience: PATIENCE,
-            payload,
-        }
+        Send { link: self.link, patience: PATIENCE, ..Send::new(Arc::clone(&self.endpoint), payload) }
     }
 }
 

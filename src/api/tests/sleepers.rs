@@ -13,16 +13,7 @@ async fn flood(bench: &Bench, messages: usize) {
     for _ in 0..messages {
         let before = bench.pool.endpoint("feed").unwrap().totals.inbox_cursor;
         let payload = Payload::binary(vec![0; 256 << 10]);
-        let send = Send {
-            endpoint: "feed".into(),
-            link: None,
-            key: None,
-            ttl: None,
-            idempotency_key: None,
-            wants_confirmation: false,
-            patience: PATIENCE,
-            payload,
-        };
+        let send = Send { patience: PATIENCE, ..Send::new("feed", payload) };
         bench.pool.send(send).await.unwrap();
         until("the echo", async || (bench.pool.endpoint("feed").unwrap().totals.inbox_cursor > before).then_some(()))
             .await;

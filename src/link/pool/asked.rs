@@ -26,6 +26,22 @@ pub struct Send {
     pub payload: Payload,
 }
 
+impl Send {
+    /// One that waits for nothing; whatever else is to be said of it is said by its fields.
+    pub fn new(endpoint: impl Into<Arc<str>>, payload: impl Into<Payload>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            link: None,
+            key: None,
+            ttl: None,
+            idempotency_key: None,
+            wants_confirmation: false,
+            patience: Duration::ZERO,
+            payload: payload.into(),
+        }
+    }
+}
+
 /// Why a message was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

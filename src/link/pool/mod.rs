@@ -26,6 +26,7 @@ mod endpoints;
 mod gauges;
 mod handle;
 mod inbox_writer;
+pub mod local;
 mod operator;
 mod parts;
 mod receipts;

@@ -87,16 +87,7 @@ async fn rests(pool: &Pool, phase: Phase, reason: Reason) -> LinkView {
 }
 
 fn send(endpoint: &str) -> Send {
-    Send {
-        endpoint: endpoint.into(),
-        link: None,
-        key: None,
-        ttl: None,
-        idempotency_key: None,
-        wants_confirmation: false,
-        patience: Duration::ZERO,
-        payload: Payload::binary("tick"),
-    }
+    Send::new(endpoint, Payload::binary("tick"))
 }
 
 #[tokio::test]

@@ -1,0 +1,12 @@
+//! Programs on this machine as the pool's clients: a [`Consumer`] reads an inbox, [`Sends`] takes messages in order.
+//!
+//! The API's streams and sockets are made of these, and whatever else passes messages on can be. What a reader would get wrong: neither is
+//! a task. Who holds one polls it, so that what waits is bounded by what its holder reads.
+
+mod consumer;
+mod sends;
+
+pub use self::{
+    consumer::{Consumer, EventType, Lag, Told, Wish},
+    sends::{Outcome, Request, Sends},
+};

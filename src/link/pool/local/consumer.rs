@@ -1,0 +1,184 @@
+//! A reader of an endpoint's inbox, or of the pool's log: what it asks for, and what it is told of what it lost.
+//!
+//! What a reader would get wrong: a gap of the consumer's own is told whatever types it asked for.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use crate::{
+    hub::{From, Next, Reader},
+    pool::Pool,
+};
+use wskeeper_core::entry::{Arrived, Entry, Item, Stretch};
+
+/// What an entry is, by the names of the events of a WebSocket, and two of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// A connection opened.
+    Open,
+    /// A message arrived.
+    Message,
+    /// A connection failed.
+    Error,
+    /// A connection closed, or an attempt came to nothing.
+    Close,
+    /// The link came into another phase.
+    Phase,
+    /// Messages may have been lost between two connections.
+    Gap,
+}
+
+impl EventType {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Open, Self::Message, Self::Error, Self::Close, Self::Phase, Self::Gap];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Message => "message",
+            Self::Error => "error",
+            Self::Close => "close",
+            Self::Phase => "phase",
+            Self::Gap => "gap",
+        }
+    }
+
+    /// That of an item.
+    pub const fn of(item: &Item) -> Self {
+        match item {
+            Item::Open { .. } => Self::Open,
+            Item::Message(_) => Self::Message,
+            Item::Error { .. } => Self::Error,
+            Item::Close(_) => Self::Close,
+            Item::Phase { .. } => Self::Phase,
+            Item::LinkGap { .. } => Self::Gap,
+        }
+    }
+}
+
+/// How a consumer wants to read.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Where it begins.
+    pub from: From,
+    /// Only these; `None`: all.
+    pub types: Option<Vec<EventType>>,
+    /// Only this link's events.
+    pub link: Option<u32>,
+    /// Falling behind ends the reading.
+    pub close_on_lag: bool,
+}
+
+impl Wish {
+    /// Whether the consumer is told of something of this type, of the link of this number.
+    pub fn takes(&self, link: u32, kind: EventType) -> bool {
+        self.link.is_none_or(|wanted| wanted == link)
+            && self.types.as_ref().is_none_or(|types| kind == EventType::Gap || types.contains(&kind))
+    }
+}
+
+/// What a consumer has lost, because it was too slow or came too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// How many entries; `None`: nobody knows, they are of an earlier life.
+    pub missed: Option<u64>,
+    /// The last cursor before them.
+    pub from: u64,
+    /// The last of theirs.
+    pub to: u64,
+}
+
+/// What a consumer is told next.
+#[derive(Debug)]
+pub enum Told<T = Arc<Entry>> {
+    /// It asked for this.
+    Entry(T),
+    /// It lost this, and goes on after it.
+    Gap(Lag),
+    /// It lost this, and wanted to be ended then.
+    Lagged(Lag),
+    /// The endpoint is gone, or the pool ends.
+    Gone,
+}
+
+/// A consumer between two events.
+#[derive(Debug)]
+pub struct Consumer {
+    pool: Pool,
+    /// `None`: the whole pool.
+    endpoint: Option<Arc<str>>,
+    reader: Reader,
+    wish: Wish,
+}
+
+impl Consumer {
+    /// Of one endpoint, if there is one of this name.
+    pub fn of(pool: &Pool, endpoint: &str, wish: Wish) -> Option<Self> {
+        let reader = pool.subscribe(endpoint, wish.from)?;
+        Some(Self { pool: pool.clone(), endpoint: Some(endpoint.into()), reader, wish })
+    }
+
+    /// Of the pool's log.
+    pub fn of_all(pool: &Pool, wish: Wish) -> Self {
+        Self { pool: pool.clone(), endpoint: None, reader: pool.subscribe_all(wish.from), wish }
+    }
+
+    /// Whose inbox it reads; `None`: the log of the pool.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// Waits for what comes next. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Told {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same, for a task that waits for other things too.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
+        loop {
+            let next = ready!(self.reader.poll_next(cx));
+            if let Some(told) = self.tell(next, |wish, entry| wish.takes(entry.link.index, EventType::of(&entry.item)))
+            {
+                return Poll::Ready(told);
+            }
+        }
+    }
+
+    /// The same without what is no message, and messages that arrived together at once.
+    pub fn poll_next_messages(&mut self, cx: &mut Context<'_>) -> Poll<Told<Arc<Arrived>>> {
+        loop {
+            let next = match ready!(self.reader.poll_next_stretch(cx)) {
+                Next::Entry(Stretch::Entry(_)) => continue,
+                Next::Entry(Stretch::Arrived(arrived)) => Next::Entry(arrived),
+                Next::Gap { missed, from, to } => Next::Gap { missed, from, to },
+                Next::Closed => Next::Closed,
+            };
+            if let Some(told) = self.tell(next, |wish, arrived| wish.takes(arrived.link.index, EventType::Message)) {
+                return Poll::Ready(told);
+            }
+        }
+    }
+
+    /// What was told last is told again, later: there is no room for it in the budget now.
+    pub fn put_back(&mut self) {
+        self.reader.put_back();
+    }
+
+    fn tell<T>(&self, next: Next<T>, takes: impl Fn(&Wish, &T) -> bool) -> Option<Told<T>> {
+        match next {
+            Next::Closed => Some(Told::Gone),
+            Next::Entry(entry) => takes(&self.wish, &entry).then_some(Told::Entry(entry)),
+            Next::Gap { missed, from, to } => {
+                if let Some(name) = &self.endpoint {
+                    self.pool.count_gap(name, missed);
+                }
+                let lag = Lag { missed, from, to };
+                Some(if self.wish.close_on_lag { Told::Lagged(lag) } else { Told::Gap(lag) })
+            }
+        }
+    }
+}

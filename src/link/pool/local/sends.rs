@@ -1,0 +1,350 @@
+//! What one client sends: accepted in order, all that is there at once, while other things go on.
+//!
+//! What a reader would get wrong: nothing here is a task. Its holder drives it, so everything is bounded by [`Sends::has_room`]: while
+//! there is none, the client is not read, and feels it.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{Fuse, FusedFuture},
+    stream::FuturesUnordered,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    link::Stop,
+    pool::{Pool, Refused, Send},
+};
+use wskeeper_core::receipt::{Receipt, State as ReceiptState};
+
+/// Messages of one client that wait for their turn, and their bytes.
+const AHEAD: usize = 64;
+const AHEAD_BYTES: usize = 1 << 20;
+/// Receipts of one client that wait for a further state.
+const WAITS: usize = 256;
+
+/// A message from the client, or why it is none. `R` is what the client calls it, `E` how it is told of what was not done.
+#[derive(Debug)]
+pub struct Request<R, E> {
+    /// What the client calls it.
+    pub reference: R,
+    /// What to send, and the state to answer at.
+    pub send: Result<(Send, ReceiptState), E>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Outcome<R, E> {
+    /// What the client called it.
+    pub reference: R,
+    /// The receipt in the state that was asked for, or in another end.
+    pub receipt: Result<Receipt, E>,
+}
+
+/// What is said against a message before it is sent: whether this state can be waited for at its endpoint, say.
+type Objection<E> = fn(&Pool, &Send, ReceiptState) -> Result<(), E>;
+
+type Settling<R, E> = Pin<Box<dyn Future<Output = Outcome<R, E>> + std::marker::Send>>;
+type Accepted = Result<Receipt, Refused>;
+/// What the client calls a message, and the state to answer at.
+type Asked<R> = (R, ReceiptState);
+
+/// Messages that are being accepted, one after the other; the first may have to wait for room in the outbox.
+struct Sending<R> {
+    accepting: Fuse<Pin<Box<dyn Future<Output = ()> + std::marker::Send>>>,
+    /// What became of those whose turn is over.
+    accepted: Arc<Mutex<VecDeque<Accepted>>>,
+    asked: VecDeque<Asked<R>>,
+}
+
+/// The sends of one client.
+pub struct Sends<R, E> {
+    pool: Pool,
+    objection: Objection<E>,
+    /// How long the state that was asked for is waited for.
+    patience: Duration,
+    /// Each is answered, and a refusal concerns nobody else. Else only a refusal is told, and what stands behind the refused
+    /// one is refused with it.
+    answers: bool,
+    ahead: VecDeque<Request<R, E>>,
+    ahead_bytes: usize,
+    sending: Option<Sending<R>>,
+    settling: FuturesUnordered<Settling<R, E>>,
+}
+
+impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
+    /// Nothing is sent yet. With `answers`, each is answered, and a refusal concerns nobody else; without, only a refusal is told, and what
+    /// stands behind the refused one is refused with it. A state is waited for with this `patience`.
+    pub fn new(pool: Pool, objection: Objection<E>, patience: Duration, answers: bool) -> Self {
+        let (ahead, settling) = (VecDeque::new(), FuturesUnordered::new());
+        Self { pool, objection, patience, answers, ahead, ahead_bytes: 0, sending: None, settling }
+    }
+
+    /// Whether one more may be pushed.
+    pub fn has_room(&self) -> bool {
+        self.ahead.len() < AHEAD && self.ahead_bytes < AHEAD_BYTES && self.settling.len() < WAITS
+    }
+
+    /// Bytes of those that wait for their turn.
+    pub fn ahead_bytes(&self) -> usize {
+        self.ahead_bytes
+    }
+
+    /// Waits until nothing is left that has not been accepted or refused; nobody is told of it.
+    pub async fn all_accepted(&mut self) {
+        poll_fn(|cx| {
+            while !self.is_accepted() && self.poll_next(cx).is_ready() {}
+            if self.is_accepted() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Takes one more, behind those before it.
+    pub fn push(&mut self, request: Request<R, E>) {
+        self.ahead_bytes += bytes(&request);
+        self.ahead.push_back(request);
+    }
+
+    /// Drops what has not had its turn.
+    pub fn forget(&mut self) {
+        self.ahead.clear();
+        self.ahead_bytes = 0;
+    }
+
+    /// The next outcome to be told.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<R, E>> {
+        loop {
+            if self.sending.is_none()
+                && let Some(outcome) = self.begin()
+            {
+                return Poll::Ready(outcome);
+            }
+            match poll_accepted(&mut self.sending, cx) {
+                Poll::Ready(Some((asked, accepted))) => {
+                    if let Some(outcome) = self.outcome(asked, accepted) {
+                        return Poll::Ready(outcome);
+                    }
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => break,
+            }
+        }
+        match self.settling.poll_next_unpin(cx) {
+            Poll::Ready(Some(outcome)) => Poll::Ready(outcome),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What is to be told of a message that was accepted or refused, if it is by now.
+    fn outcome(&mut self, (reference, wanted): Asked<R>, accepted: Accepted) -> Option<Outcome<R, E>> {
+        match accepted {
+            Ok(receipt) if receipt.state < wanted => {
+                self.settling.push(settle((self.pool.clone(), self.patience), receipt, reference, wanted));
+                None
+            }
+            Ok(receipt) => self.answers.then_some(Outcome { reference, receipt: Ok(receipt) }),
+            Err(refused) => Some(Outcome { reference, receipt: Err(refused.into()) }),
+        }
+    }
+
+    fn is_accepted(&self) -> bool {
+        self.ahead.is_empty() && self.sending.is_none()
+    }
+
+    /// Begins to send all that can be sent together. One that cannot be sent at all has its outcome when it is the first.
+    fn begin(&mut self) -> Option<Outcome<R, E>> {
+        let (mut sends, mut asked) = (Vec::new(), VecDeque::new());
+        while let Some(request) = self.ahead.pop_front() {
+            self.ahead_bytes -= bytes(&request);
+            let Request { reference, send } = request;
+            let looked = send.and_then(|(send, wanted)| {
+                (self.objection)(&self.pool, &send, wanted)?;
+                Ok((send, wanted))
+            });
+            match looked {
+                Ok((send, wanted)) => {
+                    sends.push(send);
+                    asked.push_back((reference, wanted));
+                }
+                Err(problem) if sends.is_empty() => return Some(Outcome { reference, receipt: Err(problem) }),
+                // Its bytes are gone, so it counts as none.
+                Err(problem) => {
+                    self.ahead.push_front(Request { reference, send: Err(problem) });
+                    break;
+                }
+            }
+        }
+        if !sends.is_empty() {
+            self.sending = Some(Sending::new(self.pool.clone(), sends, asked, self.answers));
+        }
+        None
+    }
+}
+
+impl<R> Sending<R> {
+    fn new(pool: Pool, sends: Vec<Send>, asked: VecDeque<Asked<R>>, answers: bool) -> Self {
+        let accepted = Arc::<Mutex<VecDeque<Accepted>>>::default();
+        let told = Arc::clone(&accepted);
+        let stop = if answers { Stop::Never } else { Stop::WhenRefused };
+        let accepting: Pin<Box<dyn Future<Output = ()> + std::marker::Send>> =
+            Box::pin(async move { pool.send_all(sends, stop, |outcome| told.lock().push_back(outcome)).await });
+        Self { accepting: accepting.fuse(), accepted, asked }
+    }
+
+    fn next(&mut self) -> Option<(Asked<R>, Accepted)> {
+        let accepted = self.accepted.lock().pop_front()?;
+        Some((self.asked.pop_front()?, accepted))
+    }
+}
+
+/// What became of the next message that is being accepted; `None` once all of them have been told.
+fn poll_accepted<R>(sending: &mut Option<Sending<R>>, cx: &mut Context<'_>) -> Poll<Option<(Asked<R>, Accepted)>> {
+    let Some(way) = sending else { return Poll::Pending };
+    if let Some(next) = way.next() {
+        return Poll::Ready(Some(next));
+    }
+    let is_over = way.accepting.is_terminated() || way.accepting.poll_unpin(cx).is_ready();
+    match way.next() {
+        Some(next) => Poll::Ready(Some(next)),
+        None if is_over => {
+            *sending = None;
+            Poll::Ready(None)
+        }
+        None => Poll::Pending,
+    }
+}
+
+fn bytes<R, E>(request: &Request<R, E>) -> usize {
+    request.send.as_ref().map_or(0, |(send, _)| send.payload.len())
+}
+
+fn settle<R: std::marker::Send + 'static, E: 'static>(
+    (pool, patience): (Pool, Duration),
+    receipt: Receipt,
+    reference: R,
+    wanted: ReceiptState,
+) -> Settling<R, E> {
+    Box::pin(async move {
+        let settled = pool.settle(receipt.id, wanted, patience).await;
+        Outcome { reference, receipt: Ok(settled.unwrap_or(receipt)) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{observer::Silent, written};
+    use wskeeper_core::message::Payload;
+
+    const ROOMY: &str = "outbox.max_bytes = 16_777_216";
+
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    /// Where nothing is put on disk, nobody can wait until it is.
+    fn not_durable(_pool: &Pool, _send: &Send, wanted: ReceiptState) -> Result<(), Refused> {
+        if wanted == ReceiptState::Stored { Err(Refused::Store("nothing is put on disk".into())) } else { Ok(()) }
+    }
+
+    impl Sends<(), Refused> {
+        async fn next(&mut self) -> Outcome<(), Refused> {
+            poll_fn(|cx| self.poll_next(cx)).await
+        }
+    }
+
+    async fn sends(outbox: &str, answers: bool) -> Sends<(), Refused> {
+        let text = format!("[endpoints.e]\nurl = \"ws://127.0.0.1:1/\"\n{outbox}");
+        let pool = Pool::start(written::settings(&text), Arc::new(Silent), 1).await;
+        Sends::new(pool, not_durable, PATIENCE, answers)
+    }
+
+    fn request(bytes: usize, wanted: ReceiptState) -> Request<(), Refused> {
+        let send = Send { patience: PATIENCE, ..Send::new("e", Payload::binary(vec![0; bytes])) };
+        Request { reference: (), send: Ok((send, wanted)) }
+    }
+
+    #[tokio::test]
+    async fn messages_that_wait_for_their_turn_are_bounded_in_number_and_in_bytes() {
+        let mut many = sends(ROOMY, true).await;
+        (0..AHEAD).for_each(|_| many.push(request(1, ReceiptState::Queued)));
+        assert!(!many.has_room());
+        let mut large = sends(ROOMY, true).await;
+        large.push(request(AHEAD_BYTES, ReceiptState::Queued));
+        assert!(!large.has_room());
+        assert!(large.next().await.receipt.is_ok());
+        assert!(large.has_room());
+    }
+
+    #[tokio::test]
+    async fn receipts_that_wait_for_a_state_are_bounded() {
+        let mut sends = sends(ROOMY, true).await;
+        let mut pushed = 0;
+        while sends.has_room() {
+            sends.push(request(1, ReceiptState::Written));
+            pushed += 1;
+            while !sends.is_accepted() {
+                // Nothing is written, so no outcome comes; the wait lets the link answer.
+                let outcome = tokio::time::timeout(Duration::from_millis(1), sends.next()).await;
+                assert!(outcome.is_err(), "{outcome:?}");
+            }
+        }
+        assert_eq!(pushed, WAITS);
+    }
+
+    #[tokio::test]
+    async fn an_accepted_message_is_told_of_while_the_one_behind_it_waits_for_room() {
+        let mut sends = sends("outbox = { max_messages = 1, on_full = \"wait\" }", true).await;
+        (0..2).for_each(|_| sends.push(request(1, ReceiptState::Queued)));
+        assert!(sends.next().await.receipt.is_ok());
+        assert!(!sends.is_accepted());
+        assert!(tokio::time::timeout(Duration::from_millis(1), sends.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn without_answers_nothing_goes_past_a_refused_message() {
+        for (outbox, refused) in
+            [("outbox.max_message = 10", request(11, ReceiptState::Queued)), (ROOMY, request(1, ReceiptState::Stored))]
+        {
+            let mut sends = sends(outbox, false).await;
+            sends.push(request(1, ReceiptState::Queued));
+            sends.push(refused);
+            (0..3).for_each(|_| sends.push(request(1, ReceiptState::Queued)));
+            assert!(sends.next().await.receipt.is_err());
+            sends.forget();
+            sends.all_accepted().await;
+            assert_eq!(sends.pool.link("e", 0).expect("it is configured").queued_messages, 1, "{outbox}");
+        }
+    }
+
+    #[tokio::test]
+    async fn with_answers_a_refusal_concerns_no_other_message() {
+        let mut sends = sends("outbox.max_message = 10", true).await;
+        for bytes in [1, 11, 1] {
+            sends.push(request(bytes, ReceiptState::Queued));
+        }
+        let mut outcomes = Vec::new();
+        for _ in 0..3 {
+            outcomes.push(sends.next().await.receipt.is_ok());
+        }
+        assert_eq!(outcomes, [true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_takes_no_room_from_what_comes() {
+        let mut sends = sends(ROOMY, true).await;
+        for _ in 0..3 {
+            sends.push(request(1, ReceiptState::Queued));
+            sends.push(request(AHEAD_BYTES, ReceiptState::Stored));
+            assert!(sends.next().await.receipt.is_ok());
+            assert!(sends.next().await.receipt.is_err(), "nothing is put on disk");
+            assert!(sends.has_room());
+        }
+    }
+}
