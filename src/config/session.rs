@@ -198,6 +198,13 @@ fn look_for_clear(value: &Value, name: &str, found: &mut Vec<String>) {
         ValueKind::String(text) if is_secret(name) && !text.trim().is_empty() && !text.contains("${") => {
             found.push(text.clone());
         }
+        // `PASS abc`, `passcode:abc`, `"token": "abc"`
+        ValueKind::String(text) => {
+            let separators = |char: char| char.is_whitespace() || "\"',:=&{}".contains(char);
+            let words: Vec<&str> = text.split(separators).filter(|word| !word.is_empty()).collect();
+            let pairs = words.windows(2).filter(|pair| is_secret(pair[0]) && !pair[1].starts_with('$'));
+            found.extend(pairs.map(|pair| pair[1].to_owned()));
+        }
         _ => {}
     }
 }

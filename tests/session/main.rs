@@ -10,11 +10,13 @@
 mod support;
 
 mod calls;
+mod changing;
 mod chat;
 mod feeds;
 mod keys;
 mod plain;
 mod rooms;
+mod secrets;
 mod servers;
 mod stand;
 mod values;

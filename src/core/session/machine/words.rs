@@ -3,7 +3,7 @@
 //! What a reader would get wrong: a long message is looked at in part, so a secret may be cut where that part ends. What is left of it
 //! there is hidden too.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use super::{Message, Session, Value};
 
@@ -53,6 +53,11 @@ fn hide_all(mut text: String, mut hidden: Vec<&str>, is_cut: bool) -> String {
     hidden.retain(|secret| secret.trim().len() >= SECRET_MIN);
     // The longest first: one may be a part of another.
     hidden.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in &hidden {
+        while let Some(found) = in_percent(text.as_bytes(), secret.as_bytes()) {
+            text.replace_range(found, HIDDEN);
+        }
+    }
     for form in hidden.into_iter().flat_map(forms) {
         if text.contains(&form) {
             text = text.replace(&form, HIDDEN);
@@ -87,6 +92,20 @@ fn forms(secret: &str) -> Vec<String> {
         }
     }
     seen
+}
+
+/// Where a text has these bytes, any of them, and at least one, as `%XX` (RFC 3986 §2.1).
+fn in_percent(text: &[u8], secret: &[u8]) -> Option<Range<usize>> {
+    let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
+    let ends = |start: usize| {
+        secret.iter().try_fold(start, |at, byte| match text.get(at)? {
+            b'%' if digit(at + 1)? * 16 + digit(at + 2)? == u32::from(*byte) => Some(at + 3),
+            plain if plain == byte => Some(at + 1),
+            _ => None,
+        })
+    };
+    let mut found = (0..text.len()).filter_map(|start| Some(start..ends(start)?));
+    found.find(|found| found.len() > secret.len())
 }
 
 /// All but RFC 3986's unreserved characters as `%XX`, or `%xx`.
@@ -158,10 +177,12 @@ mod tests {
             bits.as_bytes().chunks(6).map(digit).collect::<String>()
         };
         let mut said = vec!["s3cr%2Ft%2Bp%20ss%3F%C3%BC".to_owned(), "s3cr%2ft%2bp%20ss%3f%c3%bc".to_owned()];
-        said.push(secret.bytes().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        }));
+        for sign in ["", "%"] {
+            said.push(secret.bytes().fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{sign}{byte:02x}");
+                hex
+            }));
+        }
         for before in ["", "u", "us", "user:"] {
             said.push(in_base64(&format!("{before}{secret} and more")));
         }
