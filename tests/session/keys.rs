@@ -109,10 +109,8 @@ fn exchange(heard: Option<&str>) -> Vec<Message> {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"right"), signed.as_bytes());
         let is_right =
             login["sign"] == BASE64_STANDARD.encode(tag) && login["apiKey"] == "key" && login["passphrase"] == "phrase";
-        return match is_right {
-            true => said(&json!({ "event": "login", "code": "0", "msg": "", "connId": "a4d3ae55" })),
-            false => said(&json!({ "event": "error", "code": "60007", "msg": "Invalid sign", "connId": "a4d3ae55" })),
-        };
+        let (event, code, msg) = if is_right { ("login", "0", "") } else { ("error", "60007", "Invalid sign") };
+        return said(&json!({ "event": event, "code": code, "msg": msg, "connId": "a4d3ae55" }));
     }
     match heard {
         "upgrade" => said(
@@ -173,12 +171,11 @@ fn advanced_trade(heard: Option<&str>, public: &[u8]) -> Vec<Message> {
                 && (says("kid", 0), says("sub", 1), says("iss", 1), lasts)
                     == ("key".into(), "key".into(), "cdp".into(), 120)
                 && parts[1]["nbf"].is_u64();
-            match is_right {
-                true => said(
-                    &json!({ "channel": "subscriptions", "events": [{ "subscriptions": { channel: ["BTC-USD"] } }] }),
-                ),
-                false => said(&json!({ "type": "error", "message": "authentication failure" })),
+            if !is_right {
+                return said(&json!({ "type": "error", "message": "authentication failure" }));
             }
+            let subscriptions = json!({ "subscriptions": { channel: ["BTC-USD"] } });
+            said(&json!({ "channel": "subscriptions", "events": [subscriptions] }))
         }
         None if heard == "queued" => Vec::new(),
         None => said(&json!({ "channel": "user", "events": [] })),

@@ -405,7 +405,7 @@ async fn a_notebooks_kernel_is_there_before_anything_else_on_every_connection() 
             let header = format!(
                 r#"{{"msg_id":"{mark}","msg_type":"execute_request","username":"me","session":"me","date":"2026-11-29T00:00:00Z","version":"5.3"}}"#
             );
-            let code = format!(r#"open('log','a').write('ran {mark}\\n')"#);
+            let code = format!(r"open('log','a').write('ran {mark}\\n')");
             let content = format!(
                 r#"{{"code":"{code}","silent":false,"store_history":false,"user_expressions":{{}},"allow_stdin":false,"stop_on_error":true}}"#
             );
