@@ -21,6 +21,8 @@ pub enum Timer {
     Close,
     /// A ping may ask for the next confirmation.
     Confirm,
+    /// The connection is to be replaced for its age, or for that of a value that it was made with.
+    Age,
     /// Something of the session is due. Kept by it: not in the table, as those below.
     Session,
     /// The next attempt or probe. Kept by the link.
@@ -35,8 +37,8 @@ pub enum Timer {
 
 impl Timer {
     /// The timers of the table.
-    const TABLE: [Self; 7] =
-        [Self::Connect, Self::Idle, Self::Pong, Self::Stall, Self::Stable, Self::Close, Self::Confirm];
+    const TABLE: [Self; 8] =
+        [Self::Connect, Self::Idle, Self::Pong, Self::Stall, Self::Stable, Self::Close, Self::Confirm, Self::Age];
 }
 
 /// The armed deadlines.

@@ -104,3 +104,57 @@ program = {{ command = ["/bin/sh", "-c", "grep -qF 'for nothing?' && echo sh"], 
     let daemon = Daemon::start(&config).await;
     daemon.api.ready_after("e/0", 0).await;
 }
+
+#[tokio::test]
+async fn a_link_that_is_parked_for_its_credentials_comes_back_at_once_when_their_file_changes() {
+    let stand = Stand::start("", |heard| match heard {
+        Some("login right") => vec![text("welcome")],
+        Some(_) => vec![text("refused")],
+        None => Vec::new(),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "wrong\n").unwrap();
+    let config = format!(
+        r#"{QUICK}
+[endpoints.e]
+url = "ws://127.0.0.1:{}/"
+[endpoints.e.session]
+open = [
+    {{ send = "login ${{file:{}}}" }},
+    {{ expect = [{{ text = "welcome", hide = true }}, {{ text = "refused", fail = "unauthorized" }}] }},
+]
+"#,
+        stand.port,
+        file.display()
+    );
+    let mut daemon = Daemon::made(&config);
+    daemon.launch();
+    daemon.alive().await;
+    let _ = crate::explained_when_parked(&daemon).await;
+    assert_eq!(stand.heard().len(), 2, "one refresh, and no more until the probe");
+    let next = folder.path().join("next");
+    std::fs::write(&next, "right\n").unwrap();
+    std::fs::rename(next, &file).unwrap();
+    daemon.api.ready_after("e/0", 0).await;
+    assert_eq!(stand.heard().len(), 3);
+}
+
+#[tokio::test]
+async fn a_connection_is_replaced_before_its_token_ends() {
+    let given = Mutex::new(0);
+    let http = Http::start(move |_| {
+        let mut given = given.lock();
+        *given += 1;
+        (200, format!("{{\"access_token\": \"{given}\", \"expires_in\": 8}}"))
+    })
+    .await;
+    let stand = Stand::start("", |heard| heard.map(|_| text("welcome")).into_iter().collect()).await;
+    let config =
+        with_token(stand.port, http.port, 1).replace("links = 1", "links = 1\nrotation.before_expiry = \"5s\"");
+    let daemon = Daemon::start(&config).await;
+    let link = daemon.api.ready_after("e/0", 0).await;
+    daemon.api.ready_after("e/0", link["generation"].as_u64().unwrap()).await;
+    assert!(stand.heard().len() >= 2);
+}

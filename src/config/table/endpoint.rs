@@ -238,6 +238,18 @@ table! {
         ///
         /// [Rotation](operate.md#rotation) says how.
         overlap: any_time(), Live;
+        /// A connection is replaced once it has been the current one for so long, a tenth sooner at most: for servers that end each one
+        /// after a day.
+        ///
+        /// From the next connection on, as `before_expiry`.
+        /// > #: after = "23h"
+        after (link.rotate_after): Optional(some_time()), Live;
+        /// A connection is replaced so long before the first of the values ends that it was made with: a token in a header, say.
+        ///
+        /// Not before it has been there for `reconnect.stable`. [Values](sessions.md#values) are renewed in the last quarter of their time, so
+        /// write less than a tenth of it.
+        /// > #: before_expiry = "60s"
+        before_expiry (link.rotate_before_expiry): Optional(some_time()), Live;
     }
 }
 

@@ -43,6 +43,9 @@ use crate::{
 
 pub use heartbeat::SPACING;
 
+/// No connection is replaced for an age of less than this.
+const AGE_MIN: Duration = Duration::from_secs(1);
+
 /// An attempt, or the connection that it made.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -186,6 +189,7 @@ impl Connection {
             ConnectionInput::Session(start) => self.prepare(start),
             ConnectionInput::Dialled(established) => return self.on_dialled(now, established, shared, out),
             ConnectionInput::DialFailed(failure) => return self.on_dial_failed(failure),
+            ConnectionInput::Expires(at) => self.on_expires(now, at, &shared.policy),
             ConnectionInput::Heard => self.on_heard(now, shared),
             ConnectionInput::Left { messages, pings, part } => {
                 let (messages, part) = self.of_outbox(messages, part);
@@ -231,6 +235,7 @@ impl Connection {
                 Timer::Pong => return Some(self.on_silence(now, shared.policy.heartbeat.watch.silence(), shared, out)),
                 Timer::Stall => return Some(self.on_silence(now, "the peer takes nothing that is sent", shared, out)),
                 Timer::Stable => return Some(Change::Stable),
+                Timer::Age => return Some(Change::Rotate),
                 // The ping is pulled, now that it may be. And the others are not of a connection.
                 Timer::Confirm | Timer::Session | Timer::Retry | Timer::Ack | Timer::Expiry | Timer::Rotate => {}
             }
@@ -286,6 +291,14 @@ impl Connection {
         self.timers.clear();
         self.stage = Stage::Open(Open { generation, established, since: now });
         Some(self.begin_session(now, generation, shared))
+    }
+
+    /// What it was made with ends at this moment: it is replaced before, but not before it could be of use.
+    fn on_expires(&mut self, now: Instant, at: Instant, policy: &Policy) {
+        if let Some(before) = policy.rotate_before_expiry {
+            let at = at.checked_sub(before).unwrap_or(now).max(now.later(policy.backoff.stable.max(AGE_MIN)));
+            self.timers.set(Timer::Age, at);
+        }
     }
 
     fn on_passed_over(&self, url: usize) -> Option<Change> {

@@ -57,6 +57,8 @@ pub enum Input {
     Connection(Lane, ConnectionInput),
     /// Another link has got in at the server that had asked this one to come later.
     ServerBack,
+    /// A file has changed that its credentials are read from.
+    CredentialsChanged,
     /// An operator's word.
     Verb(Verb),
     /// The policy changed and applies to what comes.
@@ -101,6 +103,8 @@ pub enum ConnectionInput {
     Session(Box<Start>),
     /// The connection is OPEN.
     Dialled(Box<Established>),
+    /// A value that it was made with is good until then. Comes after `Dialled`.
+    Expires(Instant),
     /// The attempt failed.
     DialFailed(Box<DialFailure>),
     /// Bytes arrived, a whole frame or not.

@@ -1,7 +1,7 @@
 //! The link between connections: attempts, what follows an end, an operator's words, the stop.
 //!
 //! Every change of the phase comes past `tell_phase`, which clears the link's timer: each phase arms only its own. And `dial` begins an
-//! attempt only for a start, an operator's word, a reload, or the timer that `follow` has armed with the delay of [`super::pace`].
+//! attempt only for a start, an operator's word, a reload, credentials that have changed, or the timer that `follow` has armed with the delay of [`super::pace`].
 
 use std::{
     sync::Arc,
@@ -64,6 +64,15 @@ impl Link {
             && let Some(delay) = self.pace.end_rest(now)
         {
             self.enter(now, State::Waiting, Reason::Backoff, Some(delay), out);
+        }
+    }
+
+    /// What was refused may be right now: a link that is parked for a refusal tries at once, with what is there.
+    pub(super) fn on_credentials_changed(&mut self, now: Instant, out: &mut Commands) {
+        if matches!((&self.state, self.reason), (State::Parked, Reason::Unauthorized | Reason::Refused)) {
+            self.pace.forget_row();
+            self.pace.refresh();
+            self.dial(now, Reason::Refresh, out);
         }
     }
 

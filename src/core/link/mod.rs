@@ -82,6 +82,10 @@ pub struct Policy {
     pub rotates: bool,
     /// After the switch, the old connection is read for so long before it is closed.
     pub overlap: Duration,
+    /// A connection is replaced once it has been the current one for so long.
+    pub rotate_after: Option<Duration>,
+    /// A connection is replaced this long before a value ends that it was made with.
+    pub rotate_before_expiry: Option<Duration>,
     /// The largest message that may arrive; a larger one fails the connection with 1009.
     pub max_inbound: usize,
 }
@@ -101,6 +105,8 @@ impl Default for Policy {
             outbox: Arc::default(),
             rotates: true,
             overlap: Duration::from_secs(1),
+            rotate_after: None,
+            rotate_before_expiry: None,
             max_inbound: 1 << 20,
         }
     }
@@ -165,6 +171,7 @@ impl Link {
             Input::Park(reason) => self.on_park(now, reason, &mut out),
             Input::Connection(lane, input) => self.on_connection(now, lane, input, &mut out),
             Input::ServerBack => self.on_server_back(now, &mut out),
+            Input::CredentialsChanged => self.on_credentials_changed(now, &mut out),
             Input::Verb(verb) => self.on_verb(now, verb, &mut out),
             Input::Policy(policy) => self.on_policy(now, policy),
             Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),

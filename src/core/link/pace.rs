@@ -95,6 +95,11 @@ impl Pace {
         self.streak.reset();
     }
 
+    /// What the next attempt is made of is evaluated anew.
+    pub(super) fn refresh(&mut self) {
+        self.refreshes = true;
+    }
+
     /// The backoff follows another policy.
     pub(super) fn restart_backoff(&mut self) {
         self.backoff.reset();

@@ -11,6 +11,7 @@ use crate::{
 
 mod again;
 mod pace;
+mod refresh;
 mod rotation;
 mod session;
 mod verbs;

@@ -7,7 +7,7 @@ use std::{
     fs::OpenOptions,
     io::{self, Read as _},
     os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::OFlags;
@@ -48,6 +48,26 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { Err(FileError::TooLarge(most)) } else { Ok(bytes) }
+}
+
+/// What tells that files have changed, without reading them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Marks(Box<[Option<Mark>]>);
+
+/// Device, inode, size, and when content and inode were changed.
+type Mark = (u64, u64, u64, (i64, i64), (i64, i64));
+
+impl Marks {
+    /// As they are now. It may block for as long as the file system does.
+    pub(crate) fn of(paths: &[PathBuf]) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        let mark = |path: &PathBuf| {
+            let file = std::fs::metadata(path).ok()?;
+            let (content, inode) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
+            Some((file.dev(), file.ino(), file.size(), content, inode))
+        };
+        Self(paths.iter().map(mark).collect())
+    }
 }
 
 #[cfg(test)]

@@ -172,6 +172,20 @@ impl Endpoint {
         link.max_inbound = self.inbox.max_message;
     }
 
+    /// Files that its credentials are read from: those of templates and values, and what is shown in TLS.
+    pub fn credential_files(&self) -> Vec<PathBuf> {
+        let headers = self.headers.iter().map(|(_, value)| value);
+        let session = self.session.iter().flat_map(|session| &session.secrets);
+        let values = self.values.iter().flat_map(|value| &value.secrets);
+        let templates = self.urls.iter().chain(headers).chain(&self.protocols).chain(session).chain(values);
+        let client = self.tls.client.iter().flat_map(|(chain, key)| [chain.clone(), key.clone()]);
+        let mut files: Vec<PathBuf> =
+            templates.flat_map(Template::files).map(std::path::Path::to_path_buf).chain(client).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// A URL as people see it: as it is dialled where it is known, else with its references. Empty where there is none.
     pub fn shown_url(&self, index: usize) -> Arc<str> {
         match (self.targets.get(index), self.urls.get(index)) {

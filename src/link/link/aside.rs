@@ -27,7 +27,7 @@ impl Default for Aside {
 
 impl Aside {
     /// Does the work when there is a thread for it. Fails where it panics, or the runtime ends.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {

@@ -17,7 +17,7 @@ use super::{
     upgrade::{self, Agreed, UpgradeFault},
 };
 use crate::clock::Moment;
-use crate::endpoint::{Endpoint, value::Given};
+use crate::endpoint::{Endpoint, file::Marks, value::Given};
 use wskeeper_core::{
     admission::Verdict,
     close::Cause,
@@ -41,6 +41,9 @@ pub(crate) trait Source: Send + Sync {
     fn aside(&self) -> Aside {
         Aside::default()
     }
+
+    /// An attempt reads its credentials from files that look like this.
+    fn note(&self, _: Marks) {}
 
     /// Who does what its sessions ask for.
     fn provider(&self) -> Arc<dyn Provider> {
@@ -216,6 +219,7 @@ impl Attempt {
     /// Dials, and again where a redirect leads; at the next URL where the server of one is known to be down.
     async fn follow(&mut self, mut url: usize) -> Result<Dialled<Transport>, Setback> {
         let endpoint = Arc::clone(&self.endpoint);
+        self.note().await;
         self.given = self.values().await?;
         let mut ask = self.evaluate(url).await?;
         let mut left = endpoint.redirects;
@@ -227,7 +231,10 @@ impl Attempt {
                 continue;
             };
             match self.once(&ask, admitted).await? {
-                Ok(dialled) => return Ok(Dialled { session: ask.session, ..dialled }),
+                Ok(dialled) => {
+                    let ends = self.given.iter().filter_map(|given| given.ends).min();
+                    return Ok(Dialled { session: ask.session, ends, ..dialled });
+                }
                 Err(fault) => ask = ask.redirected(fault, left)?,
             }
             self.redirected = Some(Arc::clone(&ask.target.shown));
@@ -240,6 +247,16 @@ impl Attempt {
     async fn evaluate(&mut self, url: usize) -> Result<Box<Ask>, Setback> {
         let known = (self.kept.clone(), Arc::clone(&self.given));
         ask::evaluate((Arc::clone(&self.endpoint), self.id.index), url, known, &self.aside).await
+    }
+
+    /// Notes how the files are that credentials are read from, before they are read.
+    async fn note(&mut self) {
+        let files = self.endpoint.credential_files();
+        if !files.is_empty()
+            && let Ok(marks) = self.aside.run(move || Marks::of(&files)).await
+        {
+            self.source.note(marks);
+        }
     }
 
     /// Has the values made that the endpoint's templates name.
@@ -298,6 +315,7 @@ impl Attempt {
                 timings: Steps::default(),
             }),
             session: None,
+            ends: None,
         }))
     }
 

@@ -242,6 +242,7 @@ impl<D: Dial> Driver<D> {
             Order::Want(id) => self.feed(now, Input::Want(id)),
             Order::Disk => {}
             Order::ServerBack => self.feed(now, Input::ServerBack),
+            Order::CredentialsChanged => self.feed(now, Input::CredentialsChanged),
             // Who asked may have lost patience.
             Order::Answer(reply) => drop(reply.send(())),
             Order::Stop(within, end_reason) => self.feed(now, Input::Stop(within, end_reason)),

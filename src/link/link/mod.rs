@@ -130,6 +130,8 @@ pub(crate) enum Order {
     Disk,
     /// Another link has got in at the server that had asked this one to come later.
     ServerBack,
+    /// A file has changed that its credentials are read from.
+    CredentialsChanged,
     /// Say that the task runs.
     Answer(oneshot::Sender<()>),
     /// Close with 1001 and end within this time; what is still queued then is dropped with this end reason, unless it is on disk.
@@ -266,6 +268,8 @@ pub(crate) struct Dialled<S> {
     pub established: Box<Established>,
     /// What is to follow, where a session does.
     pub session: Option<Box<Start>>,
+    /// When the first of the values ends that it was made with.
+    pub ends: Option<Instant>,
 }
 
 /// Lets attempts begin. The pool's limits stand behind it.

@@ -39,7 +39,7 @@ pub async fn connect(endpoint: &Arc<Endpoint>, provider: Arc<dyn Provider>) -> R
     let dialer = Dialer::new(id, Arc::new(source), Arc::new(Alone));
     let to = To { url: 0, urgent: false, refused: None };
     let dialled = dialer.dial(to, None, Box::new(|_| {})).await?;
-    let super::Dialled { stream, early, established, session } = dialled;
+    let super::Dialled { stream, early, established, session, ends: _ } = dialled;
     Ok(Connected { stream: Box::new(stream), early, established, session })
 }
 

@@ -199,6 +199,7 @@ impl Orders {
                 | Order::Disk
                 | Order::ServerBack
                 | Order::Answer(_)
+                | Order::CredentialsChanged
                 | Order::Stop(..) => Vec::new(),
             },
         });

@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
     CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, Send,
-    Settings, Totals, parts::Parts, send::Sender, supervisor::Supervisor, watchdog::LastLook,
+    Settings, Totals, parts::Parts, send::Sender, supervisor::Supervisor, waking::wake_parked, watchdog::LastLook,
 };
 use crate::{
     endpoint::Endpoint,
@@ -41,7 +41,7 @@ pub(super) struct Inner {
     pub(super) sender: Sender,
     pub(super) supervisor: Arc<Supervisor>,
     /// Tasks that serve all links, by what they do.
-    pub(super) servants: [(&'static str, AbortHandle); 2],
+    pub(super) servants: [(&'static str, AbortHandle); 3],
     /// The last look at the whole.
     pub(super) watchdog: Mutex<Option<LastLook>>,
 }
@@ -54,6 +54,7 @@ impl Pool {
         let servants = [
             ("lets links in", tokio::spawn(Arc::clone(&parts.admission.0).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
+            ("wakes parked links", tokio::spawn(wake_parked(Arc::clone(&parts.endpoints))).abort_handle()),
         ];
         let supervisor = Supervisor::new(Arc::clone(&parts), seed);
         // Nothing can drain a pool that nobody has yet.

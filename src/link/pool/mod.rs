@@ -42,6 +42,7 @@ mod supervisor;
 mod tests;
 mod traffic;
 mod view;
+mod waking;
 mod watchdog;
 #[cfg(any(test, debug_assertions))]
 mod wedge;

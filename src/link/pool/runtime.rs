@@ -28,7 +28,7 @@ use super::{
 #[cfg(test)]
 use crate::link::BoxFuture;
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, file::Marks},
     link::{Aside, Provider, Source},
     observer::EndpointObserver,
 };
@@ -49,6 +49,8 @@ pub(super) struct EndpointRuntime {
     turn: AtomicUsize,
     /// Where its links do what may block.
     aside: Aside,
+    /// How the files were that the last attempt read its credentials from.
+    read: Mutex<Marks>,
     /// The tasks of its links are to rest for ever.
     #[cfg(any(test, debug_assertions))]
     pub(super) is_wedged: std::sync::atomic::AtomicBool,
@@ -80,6 +82,10 @@ impl Source for EndpointRuntime {
 
     fn aside(&self) -> Aside {
         self.aside.clone()
+    }
+
+    fn note(&self, marks: Marks) {
+        *self.read.lock() = marks;
     }
 
     fn provider(&self) -> Arc<dyn Provider> {
@@ -123,6 +129,7 @@ impl EndpointRuntime {
             tasks: Mutex::new(Vec::new()),
             turn: AtomicUsize::new(0),
             aside: Aside::default(),
+            read: Mutex::default(),
             #[cfg(any(test, debug_assertions))]
             is_wedged: false.into(),
             inbox_writer: Mutex::default(),
@@ -215,6 +222,19 @@ impl EndpointRuntime {
             totals.queued_messages += load.queued_messages;
         }
         totals
+    }
+
+    /// How its files are, where a link is parked and they are not as the last attempt found them.
+    pub(super) async fn changed_files(&self) -> Option<Marks> {
+        if !self.tasks().iter().any(|task| task.slot.load().phase == Phase::Parked) {
+            return None;
+        }
+        let files = self.config().credential_files();
+        if files.is_empty() {
+            return None;
+        }
+        let marks = self.aside.run(move || Marks::of(&files)).await.ok()?;
+        (*self.read.lock() != marks).then_some(marks)
     }
 
     pub(super) fn view(&self) -> EndpointView {

@@ -26,6 +26,11 @@ impl Connection {
         (shared.signs.heard, self.sent) = (Some(now), Some(now));
         self.watch(now, shared);
         self.session_takes_over(now, shared);
+        if let Some(after) = shared.policy.rotate_after {
+            // A tenth sooner at most, so that links that came together do not go together.
+            let at = now.later(shared.chance.between(after.saturating_sub(after / 10), after));
+            self.timers.set(Timer::Age, self.timers.get(Timer::Age).map_or(at, |earlier| earlier.min(at)));
+        }
         self.timers.set(Timer::Stable, now.later(shared.policy.backoff.stable.max(LEAST_STABLE)));
     }
 

@@ -55,10 +55,14 @@ fn a_parked_link_tries_at_once_when_its_credentials_change_and_one_refresh_later
 #[test]
 fn a_connection_is_replaced_for_its_age_and_before_a_value_ends() {
     const DAY: Duration = Duration::from_hours(24);
-    let policy = || Policy { rotate_after: Some(DAY), rotate_before_expiry: Some(Duration::from_mins(1)), ..Policy::default() };
+    let policy =
+        || Policy { rotate_after: Some(DAY), rotate_before_expiry: Some(Duration::from_mins(1)), ..Policy::default() };
     let dials_after = |bench: &mut Bench, time| bench.pass(time).dials();
     let open = |policy| {
-        let mut bench = Bench::with(Policy { heartbeat: crate::heartbeat::Policy { watch: crate::heartbeat::Watch::Tcp, ..crate::heartbeat::Policy::default() }, ..policy });
+        let mut bench = Bench::with(Policy {
+            heartbeat: heartbeat::Policy { watch: heartbeat::Watch::Tcp, ..heartbeat::Policy::default() },
+            ..policy
+        });
         bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
         bench
     };

@@ -77,12 +77,15 @@ impl<D: Dial> Driver<D> {
         }
         match attempt {
             Poll::Pending => return moved,
-            Poll::Ready(Ok(Dialled { stream, early, established, session })) => {
+            Poll::Ready(Ok(Dialled { stream, early, established, session, ends })) => {
                 *self.line(lane) = Line::Open(Socket::open(stream, &early, self.link.max_inbound()));
                 if let Some(start) = session {
                     self.feed_line(now, lane, ConnectionInput::Session(start));
                 }
                 self.feed_line(now, lane, ConnectionInput::Dialled(established));
+                if let Some(at) = ends {
+                    self.feed_line(now, lane, ConnectionInput::Expires(at));
+                }
             }
             Poll::Ready(Err(failure)) => {
                 *self.line(lane) = Line::None;

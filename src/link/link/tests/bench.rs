@@ -147,7 +147,7 @@ impl Dial for Cable {
                 Answer::Accept(room) => {
                     let (stream, peer) = duplex(room);
                     let _ = peers.send(peer).await;
-                    Ok(Dialled { stream, early, established: Box::new(established()), session })
+                    Ok(Dialled { stream, early, established: Box::new(established()), session, ends: None })
                 }
                 Answer::Hang(step) => {
                     report(step);

@@ -1,0 +1,40 @@
+//! Wakes links that are parked for a refusal once a file changes that their credentials are read from.
+//!
+//! What a reader would get wrong: a file that is being written changes again. A change counts when two looks have found the same, and it is
+//! not what the last attempt has read.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::time::{interval, timeout};
+
+use super::endpoints::Endpoints;
+use crate::{endpoint::file::Marks, link::Order};
+use wskeeper_core::phase::Phase;
+
+/// Between two looks, which are made only where a link is parked.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A file system that hangs holds up the others for so long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Looks, again and again.
+pub(super) async fn wake_parked(endpoints: Arc<Endpoints>) {
+    let mut seen: BTreeMap<Arc<str>, Marks> = BTreeMap::new();
+    let mut look = interval(PAUSE);
+    loop {
+        look.tick().await;
+        let mut now: BTreeMap<Arc<str>, Marks> = BTreeMap::new();
+        for runtime in endpoints.all() {
+            let Some(marks) = timeout(PATIENCE, runtime.changed_files()).await.ok().flatten() else { continue };
+            if seen.get(&runtime.name) != Some(&marks) {
+                now.insert(Arc::clone(&runtime.name), marks);
+                continue;
+            }
+            tracing::info!(endpoint = %runtime.name, "a file of the credentials has changed: parked links try again");
+            for slot in runtime.slots().into_iter().filter(|slot| slot.load().phase == Phase::Parked) {
+                // Where its orders are full it is not at rest.
+                let _ = slot.orders.try_send(Box::new(Order::CredentialsChanged));
+            }
+        }
+        seen = now;
+    }
+}
