@@ -19,6 +19,7 @@ use wskeeper_core::{
     close::{Cause, Closed},
     event::{DialFailure, Established, Event, Steps},
     phase::{Phase, Reason},
+    session::Place,
 };
 
 /// Transitions remembered of each link.
@@ -68,7 +69,7 @@ pub(super) enum What {
     /// Its session is ready, after so long.
     SessionReady(Millis),
     /// It has not been; the step that it had come to.
-    SessionUnready(Box<str>),
+    SessionUnready(Option<Box<(Place, &'static str)>>),
     Closed(Box<(Closed, Millis)>),
     /// What a timer of the session waited for.
     KeepaliveMissed,
@@ -213,8 +214,8 @@ pub(super) fn transition(event: &Event) -> Option<Transition> {
         }
         Event::SessionReady { generation, opening } => (What::SessionReady(opening.took.into()), Some(*generation)),
         Event::SessionFailed { generation, opening } => {
-            let step = opening.steps.last().map(|step| format!("{} ({})", step.place, step.act)).unwrap_or_default();
-            (What::SessionUnready(step.into()), Some(*generation))
+            let step = opening.steps.last().map(|step| Box::new((step.place, step.act)));
+            (What::SessionUnready(step), Some(*generation))
         }
         Event::Keepalive { answered: false } => (What::KeepaliveMissed, None),
         Event::HeartbeatTimeout { silent } => (What::Silent((*silent).into()), None),
@@ -304,8 +305,10 @@ impl Entry {
                 format!("open: {}{address}", opened.url)
             }
             What::SessionReady(took) => format!("the session is ready after {}", seconds(*took)),
-            What::SessionUnready(step) if step.is_empty() => "the session was not ready".to_owned(),
-            What::SessionUnready(step) => format!("the session was not ready, and had come to {step}"),
+            What::SessionUnready(None) => "the session was not ready".to_owned(),
+            What::SessionUnready(Some(step)) => {
+                format!("the session was not ready, and had come to {} ({})", step.0, step.1)
+            }
             What::KeepaliveMissed => "what a timer of the session waits for did not come in time".to_owned(),
             What::Closed(closed) => {
                 let (Closed { code, reason, cause, label, detail, .. }, age) = &**closed;
