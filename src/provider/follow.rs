@@ -2,7 +2,7 @@
 //!
 //! What a reader would get wrong: what comes back beside the value is how long it is good for, where whoever gave it says so.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use base64::{
     Engine as _,
@@ -53,7 +53,11 @@ fn sign(hash: Hash, (key, key_is): (&str, Encoding), message: &str, encode: Enco
     };
     let tag = hmac::sign(&hmac::Key::new(algorithm, &decoded(key, key_is)?), message.as_bytes());
     Ok(match encode {
-        Encoding::Text | Encoding::Hex => tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        Encoding::Text | Encoding::Hex => tag.as_ref().iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a String does not fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }),
         Encoding::Base64 => STANDARD.encode(tag),
         Encoding::Base64Url => URL_SAFE_NO_PAD.encode(tag),
     })
@@ -113,11 +117,13 @@ async fn fetch(request: Request, at: Option<&Pointer>, expires: Option<&Pointer>
     let value = match found(at) {
         Some(Value::String(text)) => text,
         Some(Value::Null) | None => return Err(format!("the answer has nothing at {}", at.source())),
-        Some(other) => other.to_string(),
+        Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => other.to_string(),
     };
     let seconds = expires.and_then(found).and_then(|value| match value {
         Value::String(text) => text.trim().parse().ok(),
-        other => other.as_f64(),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.as_f64()
+        }
     });
     let span = seconds.filter(|seconds| *seconds >= 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     Ok((value, span))

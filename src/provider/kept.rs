@@ -177,7 +177,7 @@ impl Kept {
             };
             let mut chance = Chance::new(self.state.lock().chance.bits());
             let recipe = value.make.recipe(&start, &mut chance).ok_or("what it is made of is too large")?;
-            let made = follow::follow(recipe, &endpoint.tls).await;
+            let made = Box::pin(follow::follow(recipe, &endpoint.tls)).await;
             made.map_err(|why| of_peer(why.as_bytes(), hidden.iter().map(String::as_str).collect()))
         };
         self.counted(value.make.as_str(), making).await
@@ -206,12 +206,12 @@ impl State {
         let mut due = Vec::new();
         for number in self.values.due(now) {
             let known = self.known.values().find(|known| known.number == number);
-            match known.and_then(|known| Some((number, Arc::clone(&known.value), known.endpoint.upgrade()?))) {
-                Some(renewed) => due.push(renewed),
-                None => {
-                    self.values.forget(&number);
-                    self.known.retain(|_, known| known.number != number);
-                }
+            let named = known.and_then(|known| Some((number, Arc::clone(&known.value), known.endpoint.upgrade()?)));
+            if let Some(renewed) = named {
+                due.push(renewed);
+            } else {
+                self.values.forget(&number);
+                self.known.retain(|_, known| known.number != number);
             }
         }
         due

@@ -41,7 +41,7 @@ impl Provider for Outside {
             match errand {
                 Errand::Call(request) => call::call(*request, &endpoint.tls).await,
                 Errand::Make(recipe) => {
-                    let made = kept.counted(recipe.as_str(), follow::follow(*recipe, &endpoint.tls)).await;
+                    let made = kept.counted(recipe.as_str(), Box::pin(follow::follow(*recipe, &endpoint.tls))).await;
                     Ok(Brought::Made(made?.0.into()))
                 }
             }

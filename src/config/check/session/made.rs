@@ -46,7 +46,7 @@ impl Reader<'_> {
         let timeout =
             section.get("timeout").and_then(|item| item.duration(LEAST..=MAX_DURATION)).unwrap_or(EXPECT_WAIT);
         let text = |key| section.get(key).map(|item| self.text(&item));
-        let made = [
+        let forms = [
             text("template").map(|text| text.map(Make::Text)),
             section.get("hmac").map(|item| self.hmac(&item)),
             section.get("jwt").map(|item| self.jwt(&item)),
@@ -67,7 +67,7 @@ impl Reader<'_> {
         if section.has("timeout") && !section.has("command") && !section.has("oauth2") {
             section.fault("timeout", "is that of a command or a token", "leave it out, or write it within `http`");
         }
-        let make = made.into_iter().flatten().next();
+        let make = forms.into_iter().flatten().next();
         let per = per(&section, make.as_ref().and_then(Option::as_ref));
         section.finish();
         Some((make??, per?))

@@ -17,7 +17,7 @@ use crate::config::check::{
 const KINDS: [&str; 11] =
     ["credential", "endpoint", "env", "file", "generation", "link", "now", "seq", "uuid", "value", "var"];
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     /// A text with references.
     pub(super) fn text(&self, item: &Item<'_>) -> Option<Text> {
         clear::look_at_text(item);

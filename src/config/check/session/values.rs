@@ -263,7 +263,7 @@ fn size(json: &Json) -> usize {
     }
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     /// One that reads what is made before an attempt, or is read for its faults: with references and variables of its own.
     pub(super) fn aside(&self, is_attempt: bool) -> Self {
         Self {
