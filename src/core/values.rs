@@ -172,6 +172,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_hours(24);
 
+    #[allow(clippy::unnecessary_wraps, reason = "as what came of a making is told")]
     fn good(text: &str, seconds: u64) -> Result<(Arc<str>, Option<Duration>), Arc<str>> {
         Ok((text.into(), Some(Duration::from_secs(seconds))))
     }
