@@ -92,8 +92,8 @@ mod tests {
         Wish::read(&Params::read(Some(query), &allowed)?, last_seen)
     }
 
-    fn takes(query: &str, index: u32, item: Item) -> bool {
-        wish(query, None).unwrap().reading.takes(index, EventType::of(&item))
+    fn takes(query: &str, index: u32, item: &Item) -> bool {
+        wish(query, None).unwrap().reading.takes(index, EventType::of(item))
     }
 
     fn gap() -> Item {
@@ -111,15 +111,15 @@ mod tests {
 
     #[test]
     fn a_gap_is_told_whatever_types_are_asked_for() {
-        assert!(takes("types=message", 0, gap()));
+        assert!(takes("types=message", 0, &gap()));
     }
 
     #[test]
     fn only_what_was_asked_for_is_told() {
         let open = || Item::Open { protocol: "".into(), extensions: "".into() };
-        assert!(takes("", 0, open()) && takes("types=open,close", 0, open()));
-        assert!(!takes("types=message,close", 0, open()));
-        assert!(takes("link=1", 1, open()) && !takes("link=1", 0, open()) && !takes("link=1", 0, gap()));
+        assert!(takes("", 0, &open()) && takes("types=open,close", 0, &open()));
+        assert!(!takes("types=message,close", 0, &open()));
+        assert!(takes("link=1", 1, &open()) && !takes("link=1", 0, &open()) && !takes("link=1", 0, &gap()));
         assert!(wish("types=message,nonsense", None).is_err());
     }
 }

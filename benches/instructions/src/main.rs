@@ -22,6 +22,8 @@ const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recorded");
 const WALKS: u32 = 1_000;
 const LIMIT: f64 = 1.05;
 const LIMIT_OF_ANOTHER_COMPILER: f64 = 1.25;
+/// What ten rules of a session may cost, against reading the same message as JSON and doing nothing with it.
+const RULES: (&str, f64, &str) = ("ten rules see a message", 1.5, "serde_json reads it alone");
 /// So much less is worth recording: what was gained would be lost unseen.
 const GAINED: f64 = 0.90;
 
@@ -49,11 +51,12 @@ fn check() -> Result<bool> {
     let is_same = recorded.get("compiler") == Some(&&*compiler()?);
     let limit = if is_same { LIMIT } else { LIMIT_OF_ANOTHER_COMPILER };
     println!("{:<28}{:>10}{:>10}{:>8}", "instructions a walk", "recorded", "now", "");
-    let mut is_good = true;
+    let (mut is_good, mut counts) = (true, BTreeMap::new());
     for (name, _) in PATHS {
         let before: f64 = recorded.get(name).ok_or_else(|| format!("{name} is not recorded"))?.parse()?;
         let now = count(name)?;
         let ratio = now / before;
+        counts.insert(name, now);
         let verdict = match ratio {
             worse if worse > limit => {
                 is_good = false;
@@ -65,6 +68,10 @@ fn check() -> Result<bool> {
         println!("{name:<28}{before:>10.0}{now:>10.0}{ratio:>8.3}  {verdict}");
     }
     println!("limit {limit} × recorded{}", if is_same { "" } else { ", because another compiler was recorded" });
+    let (rules, most, bare) = RULES;
+    let ratio = counts[rules] / counts[bare];
+    println!("{rules}: {ratio:.2} of what {bare}, at most {most}");
+    is_good &= ratio <= most;
     if !is_good {
         println!("if it is worth that, say why and take it for right: cargo run --release -p instructions -- record");
     }

@@ -20,12 +20,13 @@ use wskeeper_core::{
     receipt::{Ledger, Receipt, State},
     run::{Marks, Run},
     scan::{Behind, scan},
+    session::{Do, Json, Matcher, Plan, Pointer, Rule, Rules, Start, Wanted},
 };
 
 type Walk = fn(u32);
 
 /// Each by its name.
-pub(crate) const PATHS: [(&str, Walk); 10] = [
+pub(crate) const PATHS: [(&str, Walk); 12] = [
     ("64 messages are found", found),
     ("link takes a message in", message_in),
     ("link takes 64 messages in", messages_in),
@@ -36,6 +37,8 @@ pub(crate) const PATHS: [(&str, Walk); 10] = [
     ("inbox takes 64 messages", inbox_messages),
     ("outbox queues and settles", outbox),
     ("ledger enters and settles", ledger),
+    ("ten rules see a message", rules),
+    ("serde_json reads it alone", json),
 ];
 
 /// In what was read, which is little: it is copied.
@@ -184,11 +187,48 @@ fn ledger(times: u32) {
     (1_000..1_000 + times).for_each(&mut enter);
 }
 
+/// What an exchange says of a trade; the last of ten rules is for it, and takes two variables out.
+const TRADE: &str = r#"{"e":"trade","E":1672515782136,"s":"BNBBTC","t":12345,"p":"0.00100000","q":"100.5","b":88,"a":50,"T":1672515782136,"m":true,"M":true,"x":{"y":[1,2,3],"z":"note"}}"#;
+
+/// A link whose session looks at each message as JSON.
+fn rules(times: u32) {
+    let mut plan = Plan { timeout: Duration::from_secs(30), max_json: 1 << 20, ..Plan::default() };
+    let extract = ["/E", "/s"].map(|at| (plan.names.intern(at).expect("there are two"), pointer(at)));
+    let rule = |kind: &str, act: Do| {
+        let json = [Wanted { at: pointer("/e"), value: Json::Literal(kind.into()) }].into();
+        Rule { matcher: Matcher { json, ..Matcher::default() }, act }
+    };
+    let kinds = ["depth", "kline", "ticker", "book", "error", "login", "pong", "subscribed", "notice"];
+    let last = rule("trade", Do { extract: extract.into(), ..Do::default() });
+    plan.on = Rules::new(kinds.map(|kind| rule(kind, Do::default())).into_iter().chain([last]).collect());
+    let (mut link, now) = open_with(Some(Arc::new(plan)));
+    let run = Run::from(&Payload::checked_text(Bytes::from_static(TRADE.as_bytes())));
+    for _ in 0..times {
+        black_box(link.handle(now, on(ConnectionInput::Heard)));
+        black_box(link.handle(now, on(ConnectionInput::Received(Received::Messages(run.clone())))));
+    }
+}
+
+/// What any program must do that looks into it.
+fn json(times: u32) {
+    for _ in 0..times {
+        black_box(serde_json::from_str::<serde_json::Value>(black_box(TRADE)).expect("it is JSON"));
+    }
+}
+
+fn pointer(source: &str) -> Pointer {
+    Pointer::parse(source).expect("it is one")
+}
+
 fn on(input: ConnectionInput) -> Input {
     Input::Connection(Lane::Current, input)
 }
 
 fn open() -> (Link, Instant) {
+    open_with(None)
+}
+
+fn open_with(session: Option<Arc<Plan>>) -> (Link, Instant) {
     let now = now();
     let mut link = Link::new(Arc::new(Policy::default()), 7, now);
     let established = Established {
@@ -200,6 +240,18 @@ fn open() -> (Link, Instant) {
         timings: Steps::default(),
     };
     black_box(link.handle(now, Input::Start));
+    if let Some(plan) = session {
+        let start = Start {
+            plan,
+            secrets: [].into(),
+            wall: Duration::from_secs(1),
+            at: now,
+            endpoint: "feed".into(),
+            link: 0,
+            is_watched: false,
+        };
+        black_box(link.handle(now, on(ConnectionInput::Session(Box::new(start)))));
+    }
     black_box(link.handle(now, on(ConnectionInput::Dialled(Box::new(established)))));
     (link, now)
 }

@@ -74,7 +74,8 @@ pub(super) struct Slot {
     seen: Mutex<Seen>,
     traffic: Counters,
     /// What the disk has answered and the link's task has not fetched yet.
-    answers: Mutex<Vec<Input>>,
+    #[expect(clippy::box_collection, reason = "most links are not durable, and keep a pointer for it")]
+    answers: Mutex<Option<Box<Vec<Input>>>>,
     /// The store may know messages of this link.
     durable: AtomicBool,
     me: Weak<Self>,
@@ -256,7 +257,7 @@ impl Slot {
 
     /// Hands an answer of the disk to the link's task.
     fn answer(&self, answer: Input) {
-        self.answers.lock().push(answer);
+        self.answers.lock().get_or_insert_default().push(answer);
         // Full: the task is awake, or about to be, and looks for answers whenever it is.
         let _ = self.orders.try_send(Box::new(Order::Disk));
     }
@@ -400,7 +401,7 @@ impl Host for Slot {
         if !self.durable.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        std::mem::take(&mut self.answers.lock())
+        self.answers.lock().take().map(|answers| *answers).unwrap_or_default()
     }
 
     fn bury(&self, message: Box<Message>) {
