@@ -169,6 +169,11 @@ impl Daemon {
         })
     }
 
+    /// The names of what the registry has.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.registry.gather().iter().map(|family| family.name().to_owned()).collect()
+    }
+
     /// What the registry has, as text. A family that cannot be written is left out and logged: one broken metric must not hide the others.
     pub(super) fn render(&self) -> String {
         let encoder = TextEncoder::new();

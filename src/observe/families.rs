@@ -66,6 +66,15 @@ impl Families {
         text
     }
 
+    /// The names of all families of links and endpoints, and of the daemon's that have a series.
+    pub fn names(&self) -> Vec<String> {
+        let links = link::FAMILIES.iter().map(|family| family.name);
+        let endpoints = endpoint::FAMILIES.iter().map(|family| family.name);
+        let mut names = self.daemon.names();
+        names.extend(links.chain(endpoints).map(str::to_owned));
+        names
+    }
+
     /// The last holder drops `handle`; a newer one of that key stays.
     pub(super) fn release_link(&self, key: &Key, handle: *const LinkMetrics) {
         release(&self.links, key, handle);
