@@ -131,9 +131,9 @@ fn every_help_fits_80_columns_and_offers_a_daemon_only_where_one_is_asked() {
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{words:?}: {line:?}");
         }
-        let asks = words
-            .first()
-            .is_some_and(|verb| !["run", "demo", "check", "presets", "echo", "completions"].contains(&verb.as_str()));
+        let asks = words.first().is_some_and(|verb| {
+            !["run", "demo", "check", "presets", "rehearse", "echo", "completions"].contains(&verb.as_str())
+        });
         let option = "\n      --api <URL>";
         assert_eq!(text.contains(option) && text.contains("--token-file <PATH>"), asks, "{words:?}:\n{text}");
         assert_eq!(text.contains(option), asks, "{words:?}:\n{text}");
