@@ -47,7 +47,7 @@ struct State {
     next: u64,
     waiting: BTreeMap<u64, Vec<oneshot::Sender<Outcome>>>,
     /// When links were last given values: what was made later is not what was refused.
-    given_at: BTreeMap<(Arc<str>, u32), Instant>,
+    given_at: BTreeMap<(Arc<str>, u32), (Weak<Endpoint>, Instant)>,
     chance: Chance,
 }
 
@@ -93,7 +93,7 @@ impl Kept {
     ) -> Result<Vec<Given>, Box<str>> {
         let mut given: Vec<Given> = Vec::new();
         let whose = (Arc::clone(&endpoint.name), link);
-        let refused = refused.map(|at| self.state.lock().given_at.get(&whose).copied().unwrap_or(at));
+        let refused = refused.map(|at| self.state.lock().given_at.get(&whose).map_or(at, |(_, given_at)| *given_at));
         for value in &endpoint.values {
             let made = match value.span {
                 Span::Attempt => self.make(value, endpoint, link, &given).await.map(|(text, _)| (text.into(), None)),
@@ -102,7 +102,7 @@ impl Kept {
             let (text, ends) = made.map_err(|why| format!("the value {}: {why}", value.name))?;
             given.push(Given { name: value.name.clone(), text: Secret::new(&*text), ends });
         }
-        self.state.lock().given_at.insert(whose, now());
+        self.state.lock().given_at.insert(whose, (Arc::downgrade(endpoint), now()));
         Ok(given)
     }
 
@@ -131,15 +131,22 @@ impl Kept {
         if makes {
             let (kept, value, endpoint) = (Arc::clone(self), Arc::clone(value), Arc::clone(endpoint));
             let given = given.to_vec();
-            tokio::spawn(async move { kept.make_shared(number, &value, (&endpoint, link), &given).await });
+            tokio::spawn(async move {
+                kept.make_shared(Making::of(&kept, number), &value, (&endpoint, link), &given).await;
+            });
         }
         let outcome = answer.await.unwrap_or_else(|_| Err("its making broke off".into()));
         outcome.map_err(|why| why.to_string())
     }
 
-    async fn make_shared(&self, number: u64, value: &Value, (endpoint, link): (&Arc<Endpoint>, u32), given: &[Given]) {
+    async fn make_shared(
+        &self,
+        making: Making<'_>,
+        value: &Value,
+        (endpoint, link): (&Arc<Endpoint>, u32),
+        given: &[Given],
+    ) {
         let made = self.make(value, endpoint, link, given).await;
-        let now = now();
         let made = made.map_err(Arc::from).map(|(text, answered)| {
             let span = match value.span {
                 Span::For(span) => Some(span),
@@ -148,6 +155,12 @@ impl Kept {
             };
             (Arc::<str>::from(text), span)
         });
+        making.end(made);
+    }
+
+    /// A making is over: those who wait are told.
+    fn over(&self, number: u64, made: Result<(Arc<str>, Option<Duration>), Arc<str>>) {
+        let now = now();
         let outcome = made.clone().map(|(text, span)| (text, span.and_then(|span| now.checked_add(span))));
         let waiting = {
             let mut state = self.state.lock();
@@ -184,6 +197,32 @@ impl Kept {
     }
 }
 
+/// A making that others wait for. It has failed where this is dropped before it is over: one that panics holds up nobody.
+struct Making<'a> {
+    kept: &'a Kept,
+    number: Option<u64>,
+}
+
+impl<'a> Making<'a> {
+    fn of(kept: &'a Kept, number: u64) -> Self {
+        Self { kept, number: Some(number) }
+    }
+
+    fn end(mut self, made: Result<(Arc<str>, Option<Duration>), Arc<str>>) {
+        if let Some(number) = self.number.take() {
+            self.kept.over(number, made);
+        }
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number.take() {
+            self.kept.over(number, Err("its making broke off".into()));
+        }
+    }
+}
+
 impl State {
     /// The number of a value. One that is written otherwise than before is another one.
     fn number(&mut self, value: &Arc<Value>, endpoint: &Arc<Endpoint>) -> u64 {
@@ -203,6 +242,7 @@ impl State {
 
     /// What is to be renewed now; what nobody names any more is forgotten.
     fn due(&mut self, now: Instant) -> Vec<(u64, Arc<Value>, Arc<Endpoint>)> {
+        self.given_at.retain(|_, (endpoint, _)| endpoint.strong_count() > 0);
         let mut due = Vec::new();
         for number in self.values.due(now) {
             let known = self.known.values().find(|known| known.number == number);
@@ -230,11 +270,12 @@ async fn renew(kept: Weak<Kept>) {
         for (number, value, endpoint) in due {
             let kept = Arc::clone(&strong);
             tokio::spawn(async move {
+                let making = Making::of(&kept, number);
                 // Those that it is made of are asked for as an attempt does.
                 let others = endpoint.values.iter().take_while(|other| other.name != value.name).cloned().collect();
                 let others = Arc::new(Endpoint { values: others, ..Endpoint::clone(&endpoint) });
                 let given = Box::pin(kept.all(&others, 0, None)).await.unwrap_or_default();
-                kept.make_shared(number, &value, (&endpoint, 0), &given).await;
+                kept.make_shared(making, &value, (&endpoint, 0), &given).await;
             });
         }
         let patience = next.map_or(Duration::from_hours(1), |at| at.saturating_duration_since(now()));
@@ -255,4 +296,21 @@ async fn read(value: &Value, given: &[Given]) -> Result<Box<[Box<str>]>, String>
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_making_that_breaks_off_is_told_to_who_waits_and_is_tried_again() {
+        let kept = Kept::new(None, 1);
+        let (wait, answer) = oneshot::channel();
+        let asked = |at: Instant| kept.state.lock().values.ask(at, &7, None);
+        assert_eq!(asked(now()), Told::Make);
+        kept.state.lock().waiting.entry(7).or_default().push(wait);
+        drop(Making::of(&kept, 7));
+        assert_eq!(answer.await.unwrap().unwrap_err().as_ref(), "its making broke off");
+        assert_eq!(asked(now() + Duration::from_mins(2)), Told::Make, "later");
+    }
 }
