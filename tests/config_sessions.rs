@@ -49,7 +49,7 @@ fn every_preset_has_a_page_an_example_and_a_source() {
         assert!(preset.text.contains("\n# Source: "), "{name} does not say where its facts are from");
         let example = load(&root.join(format!("config/examples/{name}.toml"))).config;
         let endpoint = example.endpoints.values().next().unwrap();
-        assert_eq!(config::session::keys(endpoint).preset.map(|preset| preset.name), Some(name));
+        assert_eq!(endpoint.keys.preset.map(|preset| preset.name), Some(name));
         assert!(endpoint.session.is_some(), "{name}");
         let index = fs::read_to_string(root.join("docs/presets/README.md")).unwrap();
         assert!(index.contains(&format!("({name}.md)")), "{name}");

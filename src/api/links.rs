@@ -40,13 +40,14 @@ pub(super) async fn endpoints(
     let params = Params::read(query.as_deref(), &["limit", "after"])?;
     let limit = limit(&params)?;
     let after = params.get("after").unwrap_or_default();
+    let config = shared.config.get();
     let mut items: Vec<_> = shared
         .pool
         .endpoints()
         .iter()
         .filter(|view| grant.sees(&view.config.name) && &*view.config.name > after)
         .take(limit + 1)
-        .map(convert::endpoint)
+        .map(|view| convert::endpoint(view, &config))
         .collect();
     let more = items.len() > limit;
     items.truncate(limit);
@@ -61,7 +62,7 @@ pub(super) async fn endpoints(
 pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
     let links = Some(page(&shared, &|endpoint| endpoint == name, None, None, LIMIT));
-    Ok(answer(StatusCode::OK, &wire::Endpoint { links, ..convert::endpoint(&view) }))
+    Ok(answer(StatusCode::OK, &wire::Endpoint { links, ..convert::endpoint(&view, &shared.config.get()) }))
 }
 
 /// `GET /v1/links`

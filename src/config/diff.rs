@@ -4,10 +4,9 @@
 //! because that one stays in force.
 
 use super::{
-    Config,
+    Config, ConfiguredEndpoint,
     table::{Reload, daemon::DAEMON, endpoint},
 };
-use wskeeper_link::endpoint::Endpoint;
 
 /// Which keys outside of `[endpoints]` changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub(super) fn daemon(old: &Config, new: &mut Config, store_is_open: bool) -> Dae
 }
 
 /// Compares an endpoint with what became of it.
-pub(super) fn endpoint(old: &Endpoint, new: &Endpoint) -> EndpointDiff {
+pub(super) fn endpoint(old: &ConfiguredEndpoint, new: &ConfiguredEndpoint) -> EndpointDiff {
     let mut diff = EndpointDiff::default();
     for table in [&endpoint::OWN, &endpoint::ENDPOINT] {
         for (key, _) in table.leaves().into_iter().filter(|(_, value)| !value.is_same(old, new)) {

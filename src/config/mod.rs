@@ -22,6 +22,7 @@ use wskeeper_link::{
 pub use check::keys;
 pub(crate) use check::section::suggestion;
 pub use emptied::emptied;
+pub use endpoint::ConfiguredEndpoint;
 pub use fault::{Fault, Faults};
 pub use in_force::InForce;
 pub use plan::{Action, Change, Plan, Step, plan};
@@ -36,6 +37,7 @@ mod check;
 mod classes;
 mod diff;
 mod emptied;
+mod endpoint;
 mod environment;
 mod fault;
 mod in_force;
@@ -130,7 +132,7 @@ pub struct Config {
     /// `[tracing]`
     pub tracing: Tracing,
     /// `[endpoints.NAME]`, each with `[defaults]` under it.
-    pub endpoints: BTreeMap<Arc<str>, Arc<Endpoint>>,
+    pub endpoints: BTreeMap<Arc<str>, ConfiguredEndpoint>,
 }
 
 impl Config {
@@ -141,9 +143,18 @@ impl Config {
             memory: self.limits.memory,
             receipts: self.limits.receipts,
             store: Some(store::Policy::new(&self.storage.dir, self.storage.max_bytes)),
-            endpoints: self.endpoints.clone(),
+            endpoints: self
+                .endpoints
+                .iter()
+                .map(|(name, written)| (Arc::clone(name), Arc::clone(&written.held)))
+                .collect(),
             ..pool::Settings::default()
         }
+    }
+
+    /// An endpoint that a pool holds, as it is written here. One that is not named here comes or goes: nothing is known of what is written of its session.
+    pub fn written(&self, held: &Arc<Endpoint>) -> ConfiguredEndpoint {
+        self.endpoints.get(&held.name).cloned().unwrap_or_else(|| Arc::clone(held).into())
     }
 }
 
@@ -243,11 +254,4 @@ pub struct Otlp {
     pub service_name: String,
     /// A request must be answered within this.
     pub timeout: Duration,
-}
-
-/// Every key of an endpoint as people may see it, in the table's order.
-pub fn shown(endpoint: &Endpoint) -> Shown {
-    let mut members = table::endpoint::OWN.show(endpoint);
-    members.extend(table::endpoint::ENDPOINT.show(endpoint));
-    Shown::Members(members)
 }

@@ -6,8 +6,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Config, Loaded, diff};
-use wskeeper_link::{endpoint::Endpoint, pool::Follow};
+use super::{Config, ConfiguredEndpoint, Loaded, diff};
+use wskeeper_link::pool::Follow;
 
 /// What becomes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,8 +95,8 @@ pub fn plan(old: &Config, new: Loaded, store_is_open: bool) -> Plan {
     Plan { config: Arc::new(config), steps, live, restart, warnings }
 }
 
-fn step(old: Option<&Arc<Endpoint>>, new: Option<&Arc<Endpoint>>) -> Step {
-    let links = |endpoint: Option<&Arc<Endpoint>>| endpoint.map_or(0, |endpoint| endpoint.links);
+fn step(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>) -> Step {
+    let links = |endpoint: Option<&ConfiguredEndpoint>| endpoint.map_or(0, |endpoint| endpoint.links);
     let diff = old.zip(new).map(|(old, new)| diff::endpoint(old, new)).unwrap_or_default();
     // By the new keys alone, whatever the link is at: what is planned is what is reported afterwards.
     let kept = match (diff.renew.is_empty(), diff.live.is_empty()) {

@@ -5,13 +5,10 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "kinds of a foreign crate: of most only one matters")]
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use config::{Value, ValueKind};
-use wskeeper_link::endpoint::{
-    Endpoint,
-    template::{Scanned, scan},
-};
+use wskeeper_link::endpoint::template::{Scanned, scan};
 
 use super::{check::session::is_secret, preset::Preset, table::Shown};
 
@@ -169,15 +166,8 @@ impl Default for Keys {
     }
 }
 
-/// The keys of an endpoint.
-pub fn keys(endpoint: &Endpoint) -> &Keys {
-    static NONE: LazyLock<Keys> = LazyLock::new(Keys::default);
-    endpoint.notes.get().unwrap_or(&NONE)
-}
-
 /// Texts of an endpoint's session that seem to be secrets, by the names that they have, and are written in clear.
-pub fn in_clear(endpoint: &Endpoint) -> Vec<String> {
-    let keys = keys(endpoint);
+pub fn in_clear(keys: &Keys) -> Vec<String> {
     let steps = [&keys.open, &keys.on, &keys.every, &keys.leave];
     let written = steps.into_iter().flatten().map(|Steps(written)| written);
     let mut found = Vec::new();
@@ -207,11 +197,6 @@ fn look_for_clear(value: &Value, name: &str, found: &mut Vec<String>) {
         }
         _ => {}
     }
-}
-
-/// The keys of an endpoint, to be changed.
-pub(crate) fn keys_mut(endpoint: &mut Endpoint) -> &mut Keys {
-    endpoint.notes.get_mut()
 }
 
 #[cfg(test)]

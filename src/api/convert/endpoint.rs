@@ -3,14 +3,14 @@
 //! The configuration is shown as its table of keys says.
 
 use super::super::wire;
-use crate::config;
+use crate::config::Config;
 use wskeeper_core::phase::Phase;
 use wskeeper_link::pool::{EndpointView, Totals};
 
-pub(in crate::api) fn endpoint(view: &EndpointView) -> wire::Endpoint {
+pub(in crate::api) fn endpoint(view: &EndpointView, config: &Config) -> wire::Endpoint {
     wire::Endpoint {
         name: view.config.name.to_string(),
-        config: wire::EndpointConfig(config::shown(&view.config)),
+        config: wire::EndpointConfig(config.written(&view.config).shown()),
         totals: totals(&view.totals),
         links: None,
     }

@@ -362,7 +362,7 @@ fn what_never_opened_failed_and_did_not_end() {
 #[test]
 fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
     let text = "[endpoints.e]\nurls = [\"wss://a.example/\", \"wss://b.example/\"]";
-    let both = parse_toml(text, "test.toml").unwrap().config.endpoints["e"].clone();
+    let both = parse_toml(text, "test.toml").unwrap().config.endpoints["e"].held.clone();
     let failed = AttemptEnd::Failed { cause: Cause::Connect, status: None, detail: "".into() };
     let attempt =
         |url, end| AttemptView { at: SystemTime::UNIX_EPOCH, attempt: 1, url, end, timings: None, then: None };

@@ -9,8 +9,6 @@ mod teller;
 mod transcript;
 mod words;
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
 use self::{teller::Teller, transcript::Transcript};
@@ -20,20 +18,19 @@ use super::{
 };
 use crate::{
     app,
-    config::{self, Config, Loaded, suggestion},
+    config::{self, Config, ConfiguredEndpoint, Loaded, suggestion},
 };
-use wskeeper_link::endpoint::Endpoint;
 
 /// What a preset is rehearsed with where no server is asked.
 const NOWHERE: &str = "ws://rehearsal.invalid/";
 
 /// Rehearses it; an error says that it has not become ready.
 pub(super) async fn run(args: args::Rehearse, output: &Output) -> Result<(), Failure> {
-    let endpoint = endpoint(&args)?;
+    let ConfiguredEndpoint { held: endpoint, keys } = endpoint(&args)?;
     let Some(session) = endpoint.session.clone() else {
         return Err(Failure::Failed(format!("{} has no session: there is nothing to rehearse", endpoint.name)));
     };
-    let mut teller = Teller::new(output, &args, config::session::in_clear(&endpoint))?;
+    let mut teller = Teller::new(output, &args, config::session::in_clear(&keys))?;
     let verdict = match &args.transcript {
         Some(path) => Transcript::read(path, output)?.play(&endpoint, &session, &mut teller)?,
         None => live::run(&endpoint, &args, &mut teller).await?,
@@ -42,7 +39,7 @@ pub(super) async fn run(args: args::Rehearse, output: &Output) -> Result<(), Fai
     if verdict.is_fine() { Ok(()) } else { Err(Failure::Told) }
 }
 
-fn endpoint(args: &args::Rehearse) -> Result<Arc<Endpoint>, Failure> {
+fn endpoint(args: &args::Rehearse) -> Result<ConfiguredEndpoint, Failure> {
     let config = match (&args.preset, &args.endpoint) {
         (Some(preset), _) => of_preset(args, preset)?,
         (None, _) => {

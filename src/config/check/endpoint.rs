@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{item::Item, outcomes, request, section::Section, session};
 use crate::config::{
-    preset,
-    session::{Written, keys, keys_mut},
+    ConfiguredEndpoint, preset,
+    session::Written,
     table::{
         endpoint::{ENDPOINT, OWN},
         kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
@@ -22,7 +22,6 @@ use wskeeper_core::{
     outbox::{self, Ack, Delivery},
     outcome::Rule,
 };
-use wskeeper_link::endpoint::Endpoint;
 
 /// The longest name of an endpoint, in bytes.
 const MAX_NAME: usize = 64;
@@ -34,8 +33,8 @@ const SHORT: Duration = Duration::from_millis(100);
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// Reads `[defaults]`.
-pub(super) fn defaults(section: &Section<'_>, shared: &BTreeMap<String, Written>) -> Endpoint {
-    let mut endpoint = Endpoint::default();
+pub(super) fn defaults(section: &Section<'_>, shared: &BTreeMap<String, Written>) -> ConfiguredEndpoint {
+    let mut endpoint = ConfiguredEndpoint::default();
     ENDPOINT.read(section, &mut endpoint);
     for key in OWN.keys {
         section.expect(key.name());
@@ -44,16 +43,16 @@ pub(super) fn defaults(section: &Section<'_>, shared: &BTreeMap<String, Written>
         }
     }
     section.finish();
-    let _ = session::compile(section, (keys(&endpoint), shared), &endpoint, false);
+    let _ = session::compile(section, (&endpoint.keys, shared), &endpoint, false);
     endpoint
 }
 
 /// Reads `[endpoints.NAME]`, each over the defaults.
 pub(super) fn endpoints(
     section: &Section<'_>,
-    defaults: &Endpoint,
+    defaults: &ConfiguredEndpoint,
     shared: &BTreeMap<String, Written>,
-) -> BTreeMap<Arc<str>, Arc<Endpoint>> {
+) -> BTreeMap<Arc<str>, ConfiguredEndpoint> {
     let mut endpoints = BTreeMap::new();
     for (name, section) in section.named() {
         if !is_name(name) {
@@ -65,20 +64,21 @@ pub(super) fn endpoints(
             );
         }
         let name: Arc<str> = name.into();
-        let mut endpoint = Endpoint { name: Arc::clone(&name), ..defaults.clone() };
+        let mut endpoint = defaults.clone();
+        endpoint.name = Arc::clone(&name);
         let rows = lay_preset(&section, &mut endpoint);
         ENDPOINT.read(&section, &mut endpoint);
         Arc::make_mut(&mut endpoint.link).outcomes.extend(rows);
         finish(&section, &mut endpoint, shared);
-        endpoints.insert(name, Arc::new(endpoint));
+        endpoints.insert(name, endpoint);
     }
     endpoints
 }
 
 /// Reads the keys of the endpoint's preset over the defaults. Answers with its rows of `outcomes`, which stand behind those of the endpoint.
-fn lay_preset(section: &Section<'_>, endpoint: &mut Endpoint) -> Vec<Rule> {
+fn lay_preset(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) -> Vec<Rule> {
     let named = section.get("preset").and_then(|item| preset::read(&item));
-    let Some(preset) = named.or(keys(endpoint).preset) else { return Vec::new() };
+    let Some(preset) = named.or(endpoint.keys.preset) else { return Vec::new() };
     let tree = preset.tree();
     let keys = Section::root(section.report, &tree);
     let rows = std::mem::take(&mut Arc::make_mut(&mut endpoint.link).outcomes);
@@ -93,16 +93,16 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-fn finish(section: &Section<'_>, endpoint: &mut Endpoint, shared: &BTreeMap<String, Written>) {
+fn finish(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint, shared: &BTreeMap<String, Written>) {
     endpoint.urls = request::urls(section);
     request::look_at_credentials(section, endpoint);
     look_at_proofs(section, &endpoint.link);
     outcomes::look_at_urls(section, &endpoint.link.outcomes, endpoint.urls.len());
-    let compiled = session::compile(section, (&keys(endpoint).clone(), shared), endpoint, true);
+    let compiled = session::compile(section, (&endpoint.keys, shared), endpoint, true);
     (endpoint.session, endpoint.values) = (compiled.session, compiled.values);
     if !compiled.shared.is_empty() {
         // They are the endpoint's from here on: a change of one is a change of it.
-        keys_mut(endpoint).values.extend(compiled.shared);
+        endpoint.keys_mut().values.extend(compiled.shared);
     }
     request::look_at_variables(section, endpoint);
     outcomes::look_at_forgotten(section, &endpoint.link.outcomes, endpoint.session.as_deref());
@@ -114,8 +114,8 @@ fn finish(section: &Section<'_>, endpoint: &mut Endpoint, shared: &BTreeMap<Stri
 }
 
 /// Rules over keys of the endpoint itself.
-pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut Endpoint) {
-    let Endpoint { links, min_ready, .. } = endpoint;
+pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
+    let (links, min_ready) = (endpoint.links, endpoint.min_ready);
     if min_ready > links && (section.has("min_ready") || section.has("links")) {
         let problem = format!("{min_ready} of {links} links can never be ready");
         section.fault("min_ready", problem, format!("write at most {links}, or raise `links`"));
@@ -129,7 +129,7 @@ pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut Endpoint) {
 }
 
 /// `heartbeat.timeout`: what it is matters only where silence ends a connection.
-pub(in crate::config) static TIMEOUT: Part<Endpoint, Optional<Time>> = Part {
+pub(in crate::config) static TIMEOUT: Part<ConfiguredEndpoint, Optional<Time>> = Part {
     read: |section, endpoint| {
         some_time().read(section, "timeout", &mut Arc::make_mut(&mut endpoint.link).heartbeat.timeout);
     },
@@ -142,7 +142,7 @@ pub(in crate::config) static TIMEOUT: Part<Endpoint, Optional<Time>> = Part {
 };
 
 /// `heartbeat.when_idle`
-pub(in crate::config) static WHEN_IDLE: Part<Endpoint, Over<String>> = Part {
+pub(in crate::config) static WHEN_IDLE: Part<ConfiguredEndpoint, Over<String>> = Part {
     read: |_, _| {},
     is_same: |_, _| true,
     of: |endpoint| match endpoint.link.heartbeat.watch {
@@ -153,7 +153,7 @@ pub(in crate::config) static WHEN_IDLE: Part<Endpoint, Over<String>> = Part {
 };
 
 /// `heartbeat.ping`, which reads `when_idle` with it.
-pub(in crate::config) static PING: Part<Endpoint, By<bool>> = Part {
+pub(in crate::config) static PING: Part<ConfiguredEndpoint, By<bool>> = Part {
     read: watch,
     is_same: |one, other| one.link.heartbeat.watch == other.link.heartbeat.watch,
     of: |endpoint| endpoint.link.heartbeat.pings(),
@@ -161,7 +161,7 @@ pub(in crate::config) static PING: Part<Endpoint, By<bool>> = Part {
 };
 
 /// Without pings, silence ends a connection only where somebody says how long it may be.
-fn watch(section: &Section<'_>, endpoint: &mut Endpoint) {
+fn watch(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     let policy = &mut Arc::make_mut(&mut endpoint.link).heartbeat;
     let words = [WhenIdle::In, WhenIdle::Out, WhenIdle::Both].map(|when| (when.as_str(), when));
     let when = section.get("when_idle").and_then(|item| item.word(&words));
@@ -201,7 +201,7 @@ fn look_at_proofs(section: &Section<'_>, policy: &link::Policy) {
 }
 
 /// Rules of `heartbeat`.
-pub(in crate::config) fn heartbeat(section: &Section<'_>, endpoint: &mut Endpoint) {
+pub(in crate::config) fn heartbeat(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     let policy = &endpoint.link.heartbeat;
     for (key, value, said) in [
         ("idle", policy.idle, "so short a silence is common, and each brings a ping: write 100ms at least"),
@@ -218,7 +218,7 @@ pub(in crate::config) fn heartbeat(section: &Section<'_>, endpoint: &mut Endpoin
 }
 
 /// Rules of `reconnect`.
-pub(in crate::config) fn reconnect(section: &Section<'_>, endpoint: &mut Endpoint) {
+pub(in crate::config) fn reconnect(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     let policy = &endpoint.link.backoff;
     if policy.initial > policy.max && (section.has("initial") || section.has("max")) {
         let key = if section.has("initial") { "initial" } else { "max" };
@@ -237,7 +237,7 @@ pub(in crate::config) fn reconnect(section: &Section<'_>, endpoint: &mut Endpoin
 }
 
 /// Rules of `outbox`.
-pub(in crate::config) fn outbox(section: &Section<'_>, endpoint: &mut Endpoint) {
+pub(in crate::config) fn outbox(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     let policy: &outbox::Policy = &endpoint.link.outbox;
     if policy.max_message as u64 <= policy.max_bytes {
         return;
@@ -256,7 +256,7 @@ pub(in crate::config) fn outbox(section: &Section<'_>, endpoint: &mut Endpoint) 
 }
 
 /// `outbox.ack_timeout`
-pub(in crate::config) static ACK_TIMEOUT: Part<Endpoint, Optional<Time>> = Part {
+pub(in crate::config) static ACK_TIMEOUT: Part<ConfiguredEndpoint, Optional<Time>> = Part {
     read: |_, _| {},
     is_same: |_, _| true,
     of: |endpoint| endpoint.link.outbox.ack.as_ref().map(|ack| ack.timeout),

@@ -9,9 +9,12 @@ use config::ValueKind;
 use http::{HeaderName, HeaderValue};
 
 use super::{item::Item, section::Section};
-use crate::config::table::{
-    kinds::{Over, Written},
-    value::Part,
+use crate::config::{
+    ConfiguredEndpoint,
+    table::{
+        kinds::{Over, Written},
+        value::Part,
+    },
 };
 use wskeeper_link::endpoint::{
     Endpoint, FieldName, subprotocol,
@@ -36,11 +39,11 @@ const OWNED: [&str; 9] = [
 ];
 
 /// `url`, which tells of `urls` too.
-pub(in crate::config) static URL: Part<Endpoint, Written> =
+pub(in crate::config) static URL: Part<ConfiguredEndpoint, Written> =
     Part { read: |_, _| {}, is_same: |one, other| one.urls == other.urls, of: |_| (), kind: Written("") };
 
 /// `urls`, which shows `url` too.
-pub(in crate::config) static URLS: Part<Endpoint, Over<Vec<Template>>> =
+pub(in crate::config) static URLS: Part<ConfiguredEndpoint, Over<Vec<Template>>> =
     Part { read: |_, _| {}, is_same: |_, _| true, of: |endpoint| endpoint.urls.clone(), kind: Over(|_, _| {}) };
 
 /// `url` or `urls`.

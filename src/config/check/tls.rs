@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use rustls::pki_types::ServerName;
 
 use super::{item::Item, request, section::Section};
-use crate::config::table::{kinds::Over, value::Part};
-use wskeeper_link::endpoint::Endpoint;
+use crate::config::{
+    ConfiguredEndpoint,
+    table::{kinds::Over, value::Part},
+};
 
 /// `cert`, which reads `key` with it.
-pub(in crate::config) static CERT: Part<Endpoint, Over<Option<PathBuf>>> = Part {
+pub(in crate::config) static CERT: Part<ConfiguredEndpoint, Over<Option<PathBuf>>> = Part {
     read: client,
     is_same: |one, other| one.tls.client == other.tls.client,
     of: |endpoint| endpoint.tls.client.as_ref().map(|(cert, _)| cert.clone()),
@@ -19,14 +21,14 @@ pub(in crate::config) static CERT: Part<Endpoint, Over<Option<PathBuf>>> = Part 
 };
 
 /// `key`
-pub(in crate::config) static KEY: Part<Endpoint, Over<Option<PathBuf>>> = Part {
+pub(in crate::config) static KEY: Part<ConfiguredEndpoint, Over<Option<PathBuf>>> = Part {
     read: |_, _| {},
     is_same: |_, _| true,
     of: |endpoint| endpoint.tls.client.as_ref().map(|(_, key)| key.clone()),
     kind: Over(|_, _| {}),
 };
 
-fn client(section: &Section<'_>, endpoint: &mut Endpoint) {
+fn client(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     let [cert, key] = ["cert", "key"].map(|key| section.get(key).and_then(|item| path(&item)));
     for (key, other) in [("cert", "key"), ("key", "cert")] {
         if section.has(key) && !section.has(other) {
@@ -56,7 +58,7 @@ pub(in crate::config) fn server_name(item: &Item<'_>) -> Option<String> {
 }
 
 /// What is to be said of `insecure`.
-pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut Endpoint) {
+pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     if endpoint.tls.insecure && section.has("insecure") {
         section.warn("insecure", "any certificate is accepted, so anyone on the way can read and change what is sent");
     }

@@ -13,7 +13,7 @@ use super::{
     endpoint::{ENDPOINT, OWN},
 };
 use crate::config::Config;
-use wskeeper_link::endpoint::Endpoint;
+use crate::config::ConfiguredEndpoint;
 
 const ANEW: &str = "WSKEEPER_WRITE_DOCS=1 cargo test --lib config";
 
@@ -39,7 +39,7 @@ fn the_annotated_file_is_what_the_table_says() {
     let mut wanted = format!("{HEAD}\n");
     annotate(&mut wanted, "", &[&DAEMON], &Config::default());
     wanted.push_str(BETWEEN);
-    annotate(&mut wanted, "endpoints.trades", &[&OWN, &ENDPOINT], &Endpoint::default());
+    annotate(&mut wanted, "endpoints.trades", &[&OWN, &ENDPOINT], &ConfiguredEndpoint::default());
     compare("config/wskeeper.toml", &wanted);
 }
 
@@ -49,10 +49,10 @@ fn the_tables_of_the_reference_are_what_the_table_says() {
     let found = read(FILE);
     let mut wanted = replaced(&found, "daemon", &DAEMON, &Config::default());
     wanted = of_sections(wanted, &DAEMON, &Config::default());
-    let own = rows(&OWN, &Endpoint::default());
-    let endpoint = own + &rows(&ENDPOINT, &Endpoint::default());
+    let own = rows(&OWN, &ConfiguredEndpoint::default());
+    let endpoint = own + &rows(&ENDPOINT, &ConfiguredEndpoint::default());
     wanted = put(&wanted, "endpoint", &endpoint);
-    wanted = of_sections(wanted, &ENDPOINT, &Endpoint::default());
+    wanted = of_sections(wanted, &ENDPOINT, &ConfiguredEndpoint::default());
     compare(FILE, &wanted);
 }
 

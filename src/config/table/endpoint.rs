@@ -8,11 +8,11 @@ use super::{
     none, table,
 };
 use crate::config::{
+    ConfiguredEndpoint,
     check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
     table::session,
 };
 use wskeeper_core::outbox::{Delivery, OnFull, WhenDown};
-use wskeeper_link::endpoint::Endpoint;
 
 const DELIVERY: Word<Delivery> =
     Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);
@@ -32,7 +32,7 @@ const WHEN_DOWN: Word<WhenDown> =
 
 table! {
     /// Keys that each endpoint has for itself.
-    OWN of Endpoint, "" at (), rules none, {
+    OWN of ConfiguredEndpoint, "" at (), rules none, {
         /// ws, wss, http or https. Userinfo becomes Basic authentication and is never shown. References are evaluated at each attempt.
         ///
         /// Needed, and without a fragment.
@@ -48,7 +48,7 @@ table! {
 
 table! {
     /// Keys that `[defaults]` has too.
-    ENDPOINT of Endpoint, "" at (), rules check::rules, {
+    ENDPOINT of ConfiguredEndpoint, "" at (), rules check::rules, {
         /// Lays a shipped set of keys under those of the endpoint: the login, heartbeat and outcomes of a service.
         ///
         /// `wskeeper presets` lists them, `wskeeper presets NAME` prints one; [docs/presets](presets/README.md) has a page of each.
@@ -115,7 +115,7 @@ table! {
 }
 
 table! {
-    TLS of Endpoint, "tls." at (tls), rules tls::rules, {
+    TLS of ConfiguredEndpoint, "tls." at (tls), rules tls::rules, {
         /// A PEM file of authorities trusted instead of the platform's, read at each attempt. A relative path starts from the configuration file's folder.
         /// > #: ca = "ca.pem"
         ca: Optional(By(tls::path)), Rotate;
@@ -134,7 +134,7 @@ table! {
 }
 
 table! {
-    SESSION of Endpoint, "session." at (), rules none, {
+    SESSION of ConfiguredEndpoint, "session." at (), rules none, {
         /// What is done from OPEN to `ready`, in order. Each step is one of `send`, `expect`, `set`, `forget`, `wait` and
         /// `http`, and may have `when = "NAME"` or "!NAME" (the variable is set, or not). docs/sessions.md teaches it.
         ///
@@ -179,7 +179,7 @@ table! {
 }
 
 table! {
-    HEARTBEAT of Endpoint, "heartbeat." at (link.heartbeat), rules check::heartbeat, {
+    HEARTBEAT of ConfiguredEndpoint, "heartbeat." at (link.heartbeat), rules check::heartbeat, {
         /// A ping once nothing has arrived, or nothing was sent, for so long.
         idle: some_time(), Live;
         /// The end if nothing at all arrives for so long after a ping.
@@ -201,7 +201,7 @@ table! {
 }
 
 table! {
-    RECONNECT of Endpoint, "reconnect." at (link.backoff), rules check::reconnect, {
+    RECONNECT of ConfiguredEndpoint, "reconnect." at (link.backoff), rules check::reconnect, {
         /// The first retry comes after a random time of up to this.
         ///
         /// No bound is taken as less than 10 ms.
@@ -230,7 +230,7 @@ table! {
 }
 
 table! {
-    ROTATION of Endpoint, "rotation." at (link), rules none, {
+    ROTATION of ConfiguredEndpoint, "rotation." at (link), rules none, {
         /// A new connection that a change needs is opened before the old one is closed. Say false where the server takes one
         /// connection of a client at a time; then the old one is closed first.
         enabled (link.rotates): FLAG, Live;
@@ -254,7 +254,7 @@ table! {
 }
 
 table! {
-    OUTBOX of Endpoint, "outbox." at (link.outbox), rules check::outbox, {
+    OUTBOX of ConfiguredEndpoint, "outbox." at (link.outbox), rules check::outbox, {
         /// What follows the loss of a link for what was written on it: "at_most_once" never sends it again, and its receipt says
         /// `unknown`; "at_least_once" keeps each message until the peer has proved that it read it, and else sends it again, in order,
         /// on the next connection. docs/delivery.md says what each promises.
@@ -298,7 +298,7 @@ table! {
 }
 
 table! {
-    INBOX of Endpoint, "inbox." at (inbox), rules none, {
+    INBOX of ConfiguredEndpoint, "inbox." at (inbox), rules none, {
         /// "memory", or "disk": what is kept is written to storage.dir too, and consumers go on by cursor after a restart of the daemon.
         /// All inboxes together get half of storage.max_bytes there.
         ///
@@ -314,7 +314,7 @@ table! {
 }
 
 table! {
-    RECEIPTS of Endpoint, "receipts." at (), rules none, {
+    RECEIPTS of ConfiguredEndpoint, "receipts." at (), rules none, {
         /// How long a receipt can be looked up after its message has ended.
         keep (receipts_keep): any_time(), Live;
     }

@@ -1,7 +1,7 @@
 //! The table of keys: what each is called, what it may be, what a reload does about it, and a line for people.
 //!
 //! Reading, comparing, showing and the documents all walk these rows, in their order. What a reader would get wrong: a section is
-//! a row too, of the section that it stands in; and a row says where in [`Config`](super::Config) or [`Endpoint`](wskeeper_link::endpoint::Endpoint)
+//! a row too, of the section that it stands in; and a row says where in [`Config`](super::Config) or [`ConfiguredEndpoint`](super::ConfiguredEndpoint)
 //! its value lives, so a value that several keys make together has a row for each of them and is told of under one name.
 
 use super::check::section::Section;

@@ -1,4 +1,4 @@
-//! Keys of a session and `preset`: they live in what the configuration keeps with an endpoint, which links do not look at.
+//! Keys of a session and `preset`: they live beside what a pool is given, for links do not look at them.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use super::{
     value::Field,
 };
 use crate::config::{
+    ConfiguredEndpoint,
     check::session as check,
     preset::{self, Preset},
-    session::{Names, Part, Steps, Written, keys, keys_mut},
+    session::{Names, Part, Steps, Written},
 };
-use wskeeper_link::endpoint::Endpoint;
 
 /// A row's value in the keys of a session.
 macro_rules! fields {
     ($($NAME:ident: $name:ident, $kind:ty = $value:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`")]
-        pub(super) static $NAME: Field<Endpoint, $kind> =
-            Field { get: |endpoint| &keys(endpoint).$name, get_mut: |endpoint| &mut keys_mut(endpoint).$name, kind: $value };
+        pub(super) static $NAME: Field<ConfiguredEndpoint, $kind> =
+            Field { get: |endpoint| &endpoint.keys.$name, get_mut: |endpoint| &mut endpoint.keys_mut().$name, kind: $value };
     )*};
 }
 

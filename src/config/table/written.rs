@@ -11,7 +11,7 @@ use super::{
     endpoint::{ENDPOINT, OWN},
     told::Told as _,
 };
-use wskeeper_link::endpoint::Endpoint;
+use crate::config::ConfiguredEndpoint;
 
 pub(super) fn duration(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
@@ -44,7 +44,7 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
     let mut schemas = Vec::new();
     let mut own = members(&OWN, &mut schemas);
     own.extend(members(&ENDPOINT, &mut schemas));
-    schemas.insert(0, object("EndpointConfig", "An endpoint's configuration in force.", own));
+    schemas.insert(0, object("ConfiguredEndpointConfig", "An endpoint's configuration in force.", own));
     let text = || json!({ "type": "string" });
     let perhaps = || json!({ "type": ["string", "null"] });
     let reference = json!({ "$ref": "#/components/schemas/Match" });
@@ -88,11 +88,11 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
 }
 
 /// A section's members: name, schema, description. Schemas of sections within it are added to the list.
-fn members(table: &Table<Endpoint>, schemas: &mut Vec<(String, Json)>) -> Vec<(String, Json, String)> {
+fn members(table: &Table<ConfiguredEndpoint>, schemas: &mut Vec<(String, Json)>) -> Vec<(String, Json, String)> {
     let mut members = Vec::new();
     for key in table.keys {
         let schema = match &key.holds {
-            Holds::Value(value) => value.describe(&Endpoint::default()).schema,
+            Holds::Value(value) => value.describe(&ConfiguredEndpoint::default()).schema,
             Holds::Section(section) => {
                 // There is a `Rotation` already: one under way.
                 let name = if key.name() == "rotation" { "rotationKeys" } else { key.name() };

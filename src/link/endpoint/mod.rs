@@ -3,7 +3,7 @@
 //! Nothing here says how that is written down: whoever makes an [`Endpoint`] has read it from somewhere, or has it in code. What a
 //! reader would get wrong: secrets stay [`Template`]s, which are evaluated at each attempt and never shown.
 
-use std::{any::Any, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use wskeeper_core::{inbox, link, session};
 
@@ -70,38 +70,6 @@ pub struct Endpoint {
     pub session: Option<Arc<Session>>,
     /// Values that its templates name, those of which others are made before them.
     pub values: Box<[Arc<value::Value>]>,
-    /// What whoever made it keeps with it.
-    pub notes: Notes,
-}
-
-/// What whoever made an endpoint keeps with it, such as how it was written down. Nothing here looks at it.
-#[derive(Clone, Default)]
-pub struct Notes(Option<Arc<dyn Any + Send + Sync>>);
-
-impl Notes {
-    /// Of this type, if there are any.
-    pub fn get<T: Any>(&self) -> Option<&T> {
-        self.0.as_ref()?.downcast_ref()
-    }
-
-    /// To be changed, without a change to those of other endpoints that share them.
-    #[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "they were made a line above")]
-    pub fn get_mut<T: Any + Clone + Default + Send + Sync>(&mut self) -> &mut T {
-        if self.0.as_mut().and_then(Arc::get_mut).is_none_or(|notes| !notes.is::<T>()) {
-            self.0 = Some(Arc::new(self.get::<T>().cloned().unwrap_or_default()));
-        }
-        self.0
-            .as_mut()
-            .and_then(Arc::get_mut)
-            .and_then(|notes| notes.downcast_mut())
-            .expect("they are ours alone, and a T")
-    }
-}
-
-impl fmt::Debug for Notes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Notes" } else { "none" })
-    }
 }
 
 /// A session, and what an attempt reads for it.
@@ -148,7 +116,6 @@ impl Default for Endpoint {
             receipts_keep: Duration::from_mins(10),
             session: None,
             values: Box::default(),
-            notes: Notes::default(),
         }
     }
 }
