@@ -3,7 +3,7 @@
 //! `limits` spreads attempts (how many to an address, altogether, a second). `outages` is a circuit breaker: while an address is
 //! down one link at a time probes it with a whole upgrade, because a balancer accepts connections for servers that are gone. The
 //! other links are `held` without an attempt, so their backoff does not grow. Once the address is back they all go, as fast as the
-//! limits let them; so do those that its server had asked to come later. A link with an operator's order is not held: it probes
+//! limits let them; so do those that its server had asked to come later, and those that were sent to probe and failed. A link with an operator's order is not held: it probes
 //! itself. A link that was held asks again before it dials, with the addresses that its name has by then. A link with other URLs
 //! goes on to the next one instead of being held, once round; then it is held until a link of its endpoint gets in anywhere.
 //! `prepare` limits how many links of an endpoint evaluate secrets and look up names before they come here.
@@ -26,6 +26,7 @@ use outages::{Outages, Scope};
 use super::event::{LinkId, RetryAfter};
 
 pub use limits::Policy;
+pub use outages::Back;
 
 pub mod prepare;
 
@@ -96,8 +97,8 @@ pub struct Admission {
     requests: BTreeMap<u64, Waiting>,
     held: Held,
     outages: Outages,
-    /// Links that were asked to come later by a server that lets others in.
-    back: Vec<LinkId>,
+    /// Who need not wait any more.
+    back: Vec<Back>,
     /// To be said to these tickets.
     dismissals: BTreeMap<u64, Dismissal>,
 }
@@ -177,8 +178,8 @@ impl Admission {
         self.dismissals.pop_first()
     }
 
-    /// Takes the links that were asked to come later by a server that lets others in: their wait is over.
-    pub fn take_back(&mut self) -> Vec<LinkId> {
+    /// Takes the links that wait, by themselves and not here, for a server that lets others in: their wait is over.
+    pub fn take_back(&mut self) -> Vec<Back> {
         std::mem::take(&mut self.back)
     }
 
@@ -243,7 +244,7 @@ impl Admission {
             self.limits.ask(ticket, up, false);
             return;
         }
-        if self.probe(now, ticket, urgent) {
+        if self.probe(now, ticket, urgent, false) {
             return;
         }
         match elsewhere {
@@ -253,13 +254,13 @@ impl Admission {
     }
 
     /// Lets a request probe those of its addresses that it may. An urgent one may probe all, and is the prober from then on.
-    fn probe(&mut self, now: Instant, ticket: u64, urgent: bool) -> bool {
+    fn probe(&mut self, now: Instant, ticket: u64, urgent: bool, is_sent: bool) -> bool {
         let Some(Waiting { link, addresses, .. }) = self.requests.get(&ticket) else { return false };
         let free = self.outages.for_probe(now, link, addresses, urgent);
         if free.is_empty() {
             return false;
         }
-        self.outages.probe(ticket, link, &free);
+        self.outages.probe(ticket, link, &free, is_sent);
         self.limits.ask(ticket, free, false);
         true
     }
@@ -272,7 +273,7 @@ impl Admission {
             let mut first: Vec<u64> = self.held.of(&scope).filter_map(|line| line.first().copied()).collect();
             first.sort_unstable();
             // An endpoint of its own trouble does not keep the others from probing.
-            if let Some(ticket) = first.into_iter().find(|ticket| self.probe(now, *ticket, false)) {
+            if let Some(ticket) = first.into_iter().find(|ticket| self.probe(now, *ticket, false, true)) {
                 self.let_in_line(ticket);
             }
         }
@@ -299,8 +300,8 @@ impl Admission {
 
     fn reopen(&mut self, scopes: impl IntoIterator<Item = Scope>) {
         for scope in scopes {
-            if let Some(put_off) = self.outages.reopen(&scope) {
-                self.back.extend(put_off);
+            if let Some(back) = self.outages.reopen(&scope) {
+                self.back.extend(back);
                 self.let_all_go(&scope);
             }
         }

@@ -3,7 +3,7 @@
 //! A probe is one link's, and takes each scope that it would find out about: the address, and its endpoint at the address.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,6 +26,16 @@ pub(super) const STALE: Duration = Duration::from_mins(5);
 /// An address, for all endpoints or for one.
 pub(super) type Scope = (SocketAddr, Option<Arc<str>>);
 
+/// Who need not wait any more for a server that is back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Back {
+    /// The server had asked it to come later. Its own backoff goes on.
+    PutOff(LinkId),
+    /// It was held, and was sent to probe for the others while the server was down. It has not failed by its own attempt, so it goes
+    /// with those for whom it probed.
+    Sent(LinkId),
+}
+
 /// An outage of a scope.
 #[derive(Debug)]
 pub(super) struct Outage {
@@ -38,6 +48,8 @@ pub(super) struct Outage {
     pub(super) probing: Option<u64>,
     /// Who was asked to come later, and when.
     put_off: BTreeMap<LinkId, Instant>,
+    /// Who was held and has probed for the others.
+    sent: BTreeSet<LinkId>,
 }
 
 impl Outage {
@@ -77,11 +89,14 @@ impl Outages {
         addresses.iter().copied().filter(may).collect()
     }
 
-    /// A link probes these addresses, and is their prober from then on.
-    pub(super) fn probe(&mut self, ticket: u64, link: &LinkId, addresses: &[SocketAddr]) {
+    /// A link probes these addresses, and is their prober from then on. `is_sent`: not by its own backoff, but for all that are held.
+    pub(super) fn probe(&mut self, ticket: u64, link: &LinkId, addresses: &[SocketAddr], is_sent: bool) {
         for scope in addresses.iter().flat_map(|address| scopes(link, *address)) {
             if let Some(outage) = self.0.get_mut(&scope) {
                 (outage.probing, outage.prober) = (Some(ticket), link.clone());
+                if is_sent {
+                    outage.sent.insert(link.clone());
+                }
             }
         }
     }
@@ -102,6 +117,7 @@ impl Outages {
             prober: link.clone(),
             probing: None,
             put_off: BTreeMap::new(),
+            sent: BTreeSet::new(),
         });
         let spacing = (now.saturating_duration_since(outage.since) / PROBES).clamp(SHORTEST, LONGEST);
         outage.next = now.later(wait.map_or(spacing, |wait| wait.span().max(spacing)));
@@ -112,9 +128,10 @@ impl Outages {
         is_new
     }
 
-    /// A scope is back, if it was down: who was asked to come later.
-    pub(super) fn reopen(&mut self, scope: &Scope) -> Option<impl Iterator<Item = LinkId> + use<>> {
-        self.0.remove(scope).map(|outage| outage.put_off.into_keys())
+    /// A scope is back, if it was down: who need not wait for it any more.
+    pub(super) fn reopen(&mut self, scope: &Scope) -> Option<impl Iterator<Item = Back> + use<>> {
+        let Outage { put_off, sent, .. } = self.0.remove(scope)?;
+        Some(put_off.into_keys().map(Back::PutOff).chain(sent.into_iter().map(Back::Sent)))
     }
 
     /// Where a link was the last to probe, as its endpoint sees it.

@@ -277,7 +277,7 @@ fn an_operators_word_is_not_held_and_what_it_finds_frees_all_others() {
     assert_eq!((probing.as_slice(), trial.admission.take_back()), ([(4, address(1))].as_slice(), vec![]));
     trial.end(probing[0], Verdict::Up);
     assert_eq!(trial.granted(), [(1, address(1)), (3, address(1))]);
-    assert_eq!(trial.admission.take_back(), [link("a", 0)], "who was told to come later need not");
+    assert_eq!(trial.admission.take_back(), [Back::PutOff(link("a", 0))], "who was told to come later need not");
 }
 
 #[test]
@@ -343,8 +343,19 @@ fn storm(links: u32, policy: Policy, seed: u64) -> Storm {
     let mut who: BTreeMap<u64, (LinkId, u32)> = BTreeMap::new();
     let mut under_way: BTreeMap<u64, SocketAddr> = BTreeMap::new();
     let (mut now, mut next, mut ready) = (start, 0, 0);
+    let mut early = BTreeSet::new();
     let mut told = Storm { attempts: Vec::new(), while_down: 0, most: 0, all_ready: Duration::ZERO };
     while ready < links {
+        early.extend(admission.take_back().into_iter().filter_map(|back| match back {
+            Back::Sent(link) => Some(link.index),
+            Back::PutOff(_) => None,
+        }));
+        if !early.is_empty() {
+            let at_once =
+                |Reverse((at, index, tried))| Reverse((if early.contains(&index) { now } else { at }, index, tried));
+            due = due.into_iter().map(at_once).collect();
+            early.clear();
+        }
         while let Some((ticket, _)) = admission.poll_dismissal() {
             admission.ask(now, ticket, request(who[&ticket].0.clone(), vec![address(1)]));
         }
@@ -396,6 +407,15 @@ fn ten_thousand_links_come_back_at_the_limit_with_hardly_an_attempt_too_many() {
     // At the limit it takes 10,000 / 64 * 5 ms; the rest is the time until somebody probed.
     assert!(told.all_ready <= ms(785) + ms(260), "{:?}", told.all_ready);
     assert!(told.most <= 64, "{}", told.most);
+}
+
+#[test]
+fn who_probed_for_the_others_is_back_with_them() {
+    for (links, seed) in [(100, 3), (100, 4), (1_000, 5)] {
+        let told = storm(links, Policy { per_host: 64, total: 64, rate: None }, seed);
+        // Those of the first 64 that failed by themselves have come again since; the time until somebody probed is the rest.
+        assert!(told.all_ready <= ms(u64::from(links) / 64 * 5 + 5 + 110), "{links}: {:?}", told.all_ready);
+    }
 }
 
 #[test]

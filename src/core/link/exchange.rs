@@ -55,8 +55,11 @@ pub enum Input {
     Park(Reason),
     /// This happened to one of its connections, or to the attempt at it.
     Connection(Lane, ConnectionInput),
-    /// Another link has got in at the server that had asked this one to come later.
-    ServerBack,
+    /// Another link has got in at the server that had asked this one to come later, or at the one that it was sent to probe for others.
+    ServerBack {
+        /// It was sent to probe: its attempt was not its own, so it goes at once.
+        was_sent: bool,
+    },
     /// A file has changed that its credentials are read from.
     CredentialsChanged,
     /// An operator's word.

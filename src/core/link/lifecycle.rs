@@ -58,12 +58,16 @@ impl Link {
         self.last_close.as_deref().filter(|_| refreshes).map(|(_, at)| *at)
     }
 
-    /// A wait that the server had asked for is over, but for the backoff's own.
-    pub(super) fn on_server_back(&mut self, now: Instant, out: &mut Commands) {
-        if matches!((&self.state, self.reason), (State::Waiting, Reason::RetryAfter))
-            && let Some(delay) = self.pace.end_rest(now)
-        {
-            self.enter(now, State::Waiting, Reason::Backoff, Some(delay), out);
+    /// A wait that the server had asked for is over, but for the backoff's own. The backoff after an attempt for others is over, too.
+    pub(super) fn on_server_back(&mut self, now: Instant, was_sent: bool, out: &mut Commands) {
+        match (&self.state, self.reason) {
+            (State::Waiting, Reason::RetryAfter) => {
+                if let Some(delay) = self.pace.end_rest(now) {
+                    self.enter(now, State::Waiting, Reason::Backoff, Some(delay), out);
+                }
+            }
+            (State::Waiting, Reason::Backoff) if was_sent => self.dial(now, Reason::Underway, out),
+            _ => {}
         }
     }
 

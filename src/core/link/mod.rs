@@ -170,7 +170,7 @@ impl Link {
             Input::Start => self.on_start(now, &mut out),
             Input::Park(reason) => self.on_park(now, reason, &mut out),
             Input::Connection(lane, input) => self.on_connection(now, lane, input, &mut out),
-            Input::ServerBack => self.on_server_back(now, &mut out),
+            Input::ServerBack { was_sent } => self.on_server_back(now, was_sent, &mut out),
             Input::CredentialsChanged => self.on_credentials_changed(now, &mut out),
             Input::Verb(verb) => self.on_verb(now, verb, &mut out),
             Input::Policy(policy) => self.on_policy(now, policy),

@@ -241,7 +241,7 @@ impl<D: Dial> Driver<D> {
             // It only wakes: answers are looked for in every turn.
             Order::Want(id) => self.feed(now, Input::Want(id)),
             Order::Disk => {}
-            Order::ServerBack => self.feed(now, Input::ServerBack),
+            Order::ServerBack { was_sent } => self.feed(now, Input::ServerBack { was_sent }),
             Order::CredentialsChanged => self.feed(now, Input::CredentialsChanged),
             // Who asked may have lost patience.
             Order::Answer(reply) => drop(reply.send(())),

@@ -128,8 +128,11 @@ pub(crate) enum Order {
     Want(MessageId),
     /// The disk has answered: look at [`Host::answers`].
     Disk,
-    /// Another link has got in at the server that had asked this one to come later.
-    ServerBack,
+    /// Another link has got in at the server that had asked this one to come later, or that it was sent to probe for others.
+    ServerBack {
+        /// It was sent to probe.
+        was_sent: bool,
+    },
     /// A file has changed that its credentials are read from.
     CredentialsChanged,
     /// Say that the task runs.

@@ -197,7 +197,7 @@ impl Orders {
                 | Order::Restore(_)
                 | Order::Want(_)
                 | Order::Disk
-                | Order::ServerBack
+                | Order::ServerBack { .. }
                 | Order::Answer(_)
                 | Order::CredentialsChanged
                 | Order::Stop(..) => Vec::new(),

@@ -21,7 +21,7 @@ use crate::{
     observer::Observer,
 };
 use wskeeper_core::{
-    admission::{Admission, Dismissal, Grant, Policy, Request, Verdict, prepare::PrepareLimit},
+    admission::{Admission, Back, Dismissal, Grant, Policy, Request, Verdict, prepare::PrepareLimit},
     clock::Clock,
     event::LinkId,
 };
@@ -192,11 +192,12 @@ impl AdmissionControl {
             state.admission.take_back()
         };
         self.grant();
-        for link in back {
+        for back in back {
+            let (Back::PutOff(link) | Back::Sent(link)) = &back;
             let Some(endpoints) = self.endpoints.upgrade() else { return };
             if let Some(slot) = endpoints.slot(&link.endpoint, link.index) {
                 // One that has so much to do comes when it was told to.
-                let _ = slot.orders.try_send(Box::new(Order::ServerBack));
+                let _ = slot.orders.try_send(Box::new(Order::ServerBack { was_sent: matches!(back, Back::Sent(_)) }));
             }
         }
     }

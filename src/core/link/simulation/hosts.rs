@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::admission::{Admission, Dismissal, Elsewhere, Grant, Request, Verdict};
+use crate::admission::{Admission, Back, Dismissal, Elsewhere, Grant, Request, Verdict};
 
 /// An attempt that finds the name elsewhere asks again so many times.
 const MOVES: usize = 3;
@@ -141,8 +141,9 @@ impl World {
                 if back.is_empty() {
                     return;
                 }
-                for LinkId { index, .. } in back {
-                    self.feed(index as usize, Input::ServerBack);
+                for back in back {
+                    let (Back::PutOff(link) | Back::Sent(link)) = &back;
+                    self.feed(link.index as usize, Input::ServerBack { was_sent: matches!(back, Back::Sent(_)) });
                 }
             }
         }

@@ -190,7 +190,7 @@ proptest! {
             }
             bench.meet(&answers[dials % answers.len()]);
             if others_get_in {
-                bench.feed(Input::ServerBack);
+                bench.feed(Input::ServerBack { was_sent: false });
             }
             dials += 1;
         }
@@ -261,12 +261,24 @@ fn a_server_that_lets_others_in_is_not_left_alone_for_longer_than_the_backoff_sa
     let mut bench = Bench::started();
     bench.feed(refused(Some(503), Some(Duration::from_mins(5))));
     assert_eq!(bench.link.reason(), Reason::RetryAfter);
-    bench.feed(Input::ServerBack);
+    bench.feed(Input::ServerBack { was_sent: false });
     let first = backoff::Policy::default().first;
     assert_eq!(bench.link.reason(), Reason::Backoff);
     assert!(bench.retry() <= first, "{:?}", bench.now);
-    bench.feed(refused(Some(500), None)).feed(Input::ServerBack);
+    bench.feed(refused(Some(500), None)).feed(Input::ServerBack { was_sent: false });
     assert!(bench.link.next_attempt_at().is_some_and(|at| at > bench.now), "nobody had asked it to wait");
+}
+
+#[test]
+fn a_link_that_probed_for_others_goes_with_them() {
+    let mut bench = Bench::started();
+    bench.feed(refused(None, None));
+    assert_eq!(bench.link.reason(), Reason::Backoff);
+    bench.feed(Input::ServerBack { was_sent: true });
+    assert_eq!(bench.link.phase(), Phase::Connecting);
+    bench.feed(refused(Some(503), Some(Duration::from_mins(5)))).feed(Input::ServerBack { was_sent: true });
+    assert_eq!(bench.link.reason(), Reason::Backoff, "a server's word ends, the backoff after it does not");
+    assert!(bench.link.next_attempt_at().is_some_and(|at| at > bench.now));
 }
 
 #[test]
