@@ -188,7 +188,7 @@ VARIABLES = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"
 READY = f"sum({select('links', eq('phase', 'ready'))})"
 WANTED = f"sum({select('links', ne('phase', 'paused'))})"
 NOT_READY = 'phase!~"ready|paused"'
-UNINTENDED = 'reason!~"evicted|overflow|down|conflated|ttl"'
+UNINTENDED = 'reason!~"evicted|overflow|down|conflated|ttl|generation"'
 
 
 def used(by):

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, StreamExt};
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     access::{Pass, forbidden},
     convert, json,
     lines::Lines,
-    messages::{TIMEOUT, data, name_of_send, ordering_key},
+    messages::{TIMEOUT, data, generation, name_of_send, ordering_key},
     problem::{Problem, unbuffered},
     query::Params,
 };
@@ -50,6 +50,8 @@ pub(super) struct Line {
     ttl: Option<String>,
     /// This link; none: the pool chooses.
     link: Option<u32>,
+    /// On the connection of this number only.
+    generation: Option<u64>,
     /// A repeat within 10 minutes has the first one's receipt.
     #[cfg_attr(test, schema(value_type = Option<String>))]
     idempotency_key: Option<Box<str>>,
@@ -58,6 +60,7 @@ pub(super) struct Line {
 /// `POST /v1/endpoints/{name}/messages:batch`: NDJSON in, a receipt or a problem a line out, in order.
 #[cfg_attr(test, utoipa::path(post, path = "/v1/endpoints/{name}/messages:batch", tag = "messages", operation_id = "batch",
     params(("name" = String, Path, description = "The endpoint."),
+        ("generation" = Option<u64>, Query, description = "On the connection of this number only, where a line says no other; so `If-Match`."),
         ("on_full" = Option<String>, Query, description = "A line refused with 429: `next` goes on behind it (default), `stop` tries none of the lines behind it.")),
     request_body(content = Line, description = "A JSON string or an object a line.", content_type = "application/x-ndjson"),
     responses((status = 200, description = "A receipt or a problem a line, in order.", body = super::wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
@@ -65,10 +68,12 @@ pub(super) async fn batch(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
     Extension(mut pass): Extension<Pass>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let params = Params::read(query.as_deref(), &["on_full"])?;
+    let params = Params::read(query.as_deref(), &["on_full", "generation"])?;
+    let bound = generation(&params, &headers)?;
     let stops = params.with("on_full", "next or stop", stops_when_full)?.unwrap_or(false);
     let view = shared.pool.endpoint(&name).ok_or_else(|| super::links::no_endpoint(&name))?;
     // Base64 and escapes may make a line several times as long as its message.
@@ -101,7 +106,7 @@ pub(super) async fn batch(
                 chunk.push(next);
             }
             let mut text = Vec::new();
-            for said in several(&shared.pool, &endpoint, chunk, stops, is_full).await {
+            for said in several(&shared.pool, (&endpoint, bound), chunk, stops, is_full).await {
                 is_full |= stops && said.as_ref().is_err_and(Problem::is_full);
                 match said {
                     Ok(receipt) => convert::receipt(&receipt).write(&mut text),
@@ -138,7 +143,7 @@ fn stops_when_full(word: &str) -> Option<bool> {
 /// Sends lines, in order; answers with what became of each that is not blank.
 async fn several(
     pool: &Pool,
-    endpoint: &Arc<str>,
+    (endpoint, bound): (&Arc<str>, Option<u64>),
     lines: Vec<Result<Bytes, Problem>>,
     stops: bool,
     is_full: bool,
@@ -150,7 +155,7 @@ async fn several(
         let send = match line {
             Ok(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
             Ok(_) if is_full => Err(Problem::not_tried()),
-            Ok(line) => read(endpoint, &line),
+            Ok(line) => read(endpoint, bound, &line),
             Err(problem) => Err(problem),
         };
         places.push(send.map(|send| sends.push(send)).err());
@@ -166,13 +171,13 @@ async fn several(
     places.into_iter().map(outcome).collect()
 }
 
-fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
+fn read(endpoint: &Arc<str>, bound: Option<u64>, line: &[u8]) -> Result<Send, Problem> {
     let bad = |error: &dyn std::fmt::Display| {
         Problem::bad_request(format!("the line is neither a JSON string nor {{\"data\": \"…\"}}: {error}"))
     };
     let line = if line.trim_ascii_start().first() == Some(&b'"') {
         let data = json::read(line).map_err(|error| bad(&error))?;
-        Line { data, binary: false, key: None, ttl: None, link: None, idempotency_key: None }
+        Line { data, binary: false, key: None, ttl: None, link: None, generation: None, idempotency_key: None }
     } else {
         json::read(line).map_err(|error| bad(&error))?
     };
@@ -184,6 +189,7 @@ fn read(endpoint: &Arc<str>, line: &[u8]) -> Result<Send, Problem> {
         ttl,
         idempotency_key: line.idempotency_key.as_deref().map(name_of_send).transpose()?,
         wants_confirmation: false,
+        generation: line.generation.or(bound),
         patience: TIMEOUT,
         payload: data(line.data, line.binary)?,
     })

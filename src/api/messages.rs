@@ -48,6 +48,8 @@ const KEY_MAX: usize = 512;
         ("key" = Option<String>, Query, description = "Ordering and conflation key."),
         ("ttl" = Option<String>, Query, description = "Not sent after this, such as `20s`."),
         ("link" = Option<u32>, Query, description = "This link; none: the pool chooses."),
+        ("generation" = Option<u64>, Query, description = "On the connection of this number only: 409 where another is current."),
+        ("If-Match" = Option<String>, Header, description = "The same as `generation`, in double quotes."),
         ("wait" = Option<String>, Query, description = "`queued`, `stored`, `written` or `confirmed`."),
         ("timeout" = Option<String>, Query, description = "How long to wait for it, and for room; `30s` unless given."),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeat within 10 minutes has the first one's receipt.")),
@@ -98,7 +100,7 @@ struct Wish {
 
 impl Wish {
     fn read(endpoint: Arc<str>, query: Option<&str>, headers: &HeaderMap, body: Bytes) -> Result<Self, Problem> {
-        let params = Params::read(query, &["type", "key", "ttl", "link", "wait", "timeout"])?;
+        let params = Params::read(query, &["type", "key", "ttl", "link", "generation", "wait", "timeout"])?;
         let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(headers), Ok)?;
         let wanted =
             params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(ReceiptState::Queued);
@@ -111,6 +113,7 @@ impl Wish {
             ttl: params.duration("ttl")?,
             idempotency_key,
             wants_confirmation: wanted == ReceiptState::Confirmed,
+            generation: generation(&params, headers)?,
             patience: timeout,
             payload: payload(kind, body)?,
         };
@@ -278,6 +281,23 @@ pub(super) fn name_of_send(key: &str) -> Result<Box<str>, Problem> {
         Ok(key.into())
     } else {
         Err(Problem::bad_request(format!("idempotencyKey must have 1 to {NAME_MAX} bytes")))
+    }
+}
+
+/// The connection that a send is bound to: `?generation=`, or `If-Match` as the strong validator that it is (RFC 9110 §13.1.1).
+pub(super) fn generation(params: &Params, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let asked = params.parse("generation", "the number of a connection")?;
+    let mut matches = headers.get_all(header::IF_MATCH).iter();
+    let Some(value) = matches.next() else { return Ok(asked) };
+    let text = value.to_str().unwrap_or_default().trim();
+    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).parse::<u64>();
+    match (number, asked) {
+        (Ok(number), None) if matches.next().is_none() => Ok(Some(number)),
+        (Ok(number), Some(asked)) if matches.next().is_none() && number == asked => Ok(Some(number)),
+        (Ok(_) | Err(_), _) => Err(Problem::bad_request(format!(
+            "If-Match {text:?} is not the number of one connection in double quotes, such as \"3\", the same as ?generation= where both \
+             are given"
+        ))),
     }
 }
 

@@ -196,6 +196,16 @@ impl From<Refused> for Problem {
                     .with("phase", phase.as_str().into())
                     .retry_after(1)
             }
+            Refused::Generation { link, current, phase, .. } => Self::new(
+                StatusCode::CONFLICT,
+                "other-connection",
+                "Another connection is current",
+                format!("{said}; it was not accepted, and no later connection will have it"),
+            )
+            .with("link", link.into())
+            .with("generation", current.into())
+            .with("phase", phase.as_str().into()),
+            Refused::AnyGeneration { .. } => Self::bad_request(format!("{said} (?link=)")),
             Refused::Store(_) => {
                 let detail =
                     format!("{said}; it was not accepted: send again when the store takes messages (GET /readyz)");

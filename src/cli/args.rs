@@ -302,6 +302,9 @@ pub(crate) struct Send {
     /// Send on this link of the endpoint instead of the least loaded one
     #[arg(long, value_name = "INDEX")]
     pub(crate) link: Option<u32>,
+    /// Send on the connection of this number only: refused where another is current
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) generation: Option<u64>,
     /// With lines of stdin: a full outbox refuses the line, instead of holding up those that follow
     #[arg(long)]
     pub(crate) no_retry: bool,

@@ -75,6 +75,7 @@ fn path(args: &args::Send) -> String {
     query.extend(args.key.as_ref().map(|key| format!("key={}", escape(key))));
     query.extend(args.ttl.map(|ttl| format!("ttl={}ms", ttl.as_millis())));
     query.extend(args.link.map(|link| format!("link={link}")));
+    query.extend(args.generation.map(|generation| format!("generation={generation}")));
     let mark = if query.is_empty() { "" } else { "?" };
     format!("/v1/endpoints/{}/messages{mark}{}", escape(&args.endpoint), query.join("&"))
 }

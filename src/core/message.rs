@@ -141,6 +141,8 @@ pub struct Extras {
     pub ack: Option<Box<str>>,
     /// Someone waits for `confirmed`: once it is written, ask the peer with a ping.
     pub wants_confirmation: bool,
+    /// The number of the only connection that it may leave on.
+    pub generation: Option<u64>,
 }
 
 impl Extras {
@@ -159,6 +161,11 @@ impl Message {
     /// The key by which the peer's application will acknowledge it.
     pub fn ack(&self) -> Option<&str> {
         self.extras.as_deref()?.ack.as_deref()
+    }
+
+    /// The number of the only connection that it may leave on.
+    pub fn generation(&self) -> Option<u64> {
+        self.extras.as_deref()?.generation
     }
 
     /// Someone waits for `confirmed` from now on.

@@ -68,12 +68,13 @@ impl EndpointMetrics {
 #[deny(clippy::missing_trait_methods, reason = "each is to be told")]
 impl EndpointObserver for EndpointMetrics {
     fn refused(&self, reason: Refused) {
-        let [too_big, full, down, memory, store, draining] = &self.refused;
+        let [too_big, full, down, generation, memory, store, draining] = &self.refused;
         match reason {
             Refused::Outbox(Refusal::TooBig) => too_big,
             // A caller that waited for room and was refused after all met a full outbox.
             Refused::Outbox(Refusal::Full | Refusal::Wait) => full,
             Refused::Outbox(Refusal::Down) => down,
+            Refused::Outbox(Refusal::Generation) => generation,
             Refused::Memory => memory,
             Refused::Store => store,
             Refused::Draining => draining,
@@ -117,10 +118,11 @@ impl Drop for EndpointMetrics {
 }
 
 /// One of each label.
-const REASONS: [Refused; 6] = [
+const REASONS: [Refused; 7] = [
     Refused::Outbox(Refusal::TooBig),
     Refused::Outbox(Refusal::Full),
     Refused::Outbox(Refusal::Down),
+    Refused::Outbox(Refusal::Generation),
     Refused::Memory,
     Refused::Store,
     Refused::Draining,
@@ -131,6 +133,7 @@ const fn label(reason: Refused) -> &'static str {
         Refused::Outbox(Refusal::TooBig) => "too_big",
         Refused::Outbox(Refusal::Full | Refusal::Wait) => "full",
         Refused::Outbox(Refusal::Down) => "down",
+        Refused::Outbox(Refusal::Generation) => "generation",
         Refused::Memory => "memory",
         Refused::Store => "store",
         Refused::Draining => "draining",

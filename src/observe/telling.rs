@@ -244,10 +244,15 @@ fn log_receipt(link: &LinkId, id: MessageId, state: State, (end_reason, generati
     }
 }
 
-/// Whether the endpoint's own settings asked for this end; such ends can come at the rate of traffic.
+/// Whether the endpoint's own settings, or the sender, asked for this end; such ends can come at the rate of traffic.
 const fn is_by_policy(end_reason: EndReason) -> bool {
     match end_reason {
-        EndReason::Evicted | EndReason::Overflow | EndReason::Down | EndReason::Conflated | EndReason::Ttl => true,
+        EndReason::Evicted
+        | EndReason::Overflow
+        | EndReason::Down
+        | EndReason::Conflated
+        | EndReason::Ttl
+        | EndReason::Generation => true,
         EndReason::LinkLost
         | EndReason::Removed
         | EndReason::Shutdown

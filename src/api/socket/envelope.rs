@@ -21,7 +21,7 @@ pub(super) fn read(text: &str, message: &dyn Fn(Payload) -> Send) -> Request {
     let request: Result<Envelope, _> = json::read(text.as_bytes());
     match request {
         Err(error) => {
-            let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?}";
+            let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"generation\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?}";
             let problem = Problem::bad_request(format!("the envelope is not {known}: {error}"));
             Request { reference: None, send: Err(problem) }
         }
@@ -58,6 +58,7 @@ fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(S
         ttl,
         idempotency_key: request.idempotency_key.as_deref().map(messages::name_of_send).transpose()?,
         wants_confirmation: wanted == ReceiptState::Confirmed,
+        generation: request.generation,
         ..message(messages::data(request.data, request.binary)?)
     };
     Ok((send, wanted))
@@ -77,6 +78,7 @@ struct SendRequest {
     binary: bool,
     key: Option<Box<str>>,
     ttl: Option<String>,
+    generation: Option<u64>,
     #[serde(rename = "idempotencyKey")]
     idempotency_key: Option<Box<str>>,
     wait: Option<String>,

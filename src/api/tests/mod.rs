@@ -3,6 +3,7 @@
 mod access;
 mod bench;
 mod bodies;
+mod bound;
 mod browsers;
 mod closing;
 mod document;

@@ -216,12 +216,12 @@ impl Bulk<'_> {
 
     /// A line of the batch.
     fn line(&self, text: &str) -> String {
-        let args::Send { key, ttl, link, .. } = self.args;
-        let mut line = if key.is_none() && ttl.is_none() && link.is_none() {
+        let args::Send { key, ttl, link, generation, .. } = self.args;
+        let mut line = if key.is_none() && ttl.is_none() && link.is_none() && generation.is_none() {
             Value::from(text).to_string()
         } else {
             let ttl = ttl.map(|ttl| format!("{}ms", ttl.as_millis()));
-            json!({ "data": text, "key": key, "ttl": ttl, "link": link }).to_string()
+            json!({ "data": text, "key": key, "ttl": ttl, "link": link, "generation": generation }).to_string()
         };
         line.push('\n');
         line
@@ -261,8 +261,9 @@ async fn wanted(stop: &mut watch::Receiver<bool>) {
 
 /// Problems that the next line would meet too.
 fn is_final(problem: &Problem) -> bool {
-    let is_for_all =
-        [":draining", ":not-durable", ":not-confirmable"].iter().any(|name| problem.r#type.ends_with(name));
+    let is_for_all = [":draining", ":not-durable", ":not-confirmable", ":other-connection"]
+        .iter()
+        .any(|name| problem.r#type.ends_with(name));
     is_for_all || matches!(problem.status, 401 | 403 | 404)
 }
 

@@ -26,6 +26,22 @@ impl Link {
         }
     }
 
+    /// Ends what is bound to a connection that carries messages no more. The last of each change, so that nothing of it can be pulled.
+    #[inline]
+    pub(super) fn unbind(&mut self, out: &mut Commands) {
+        if self.shared.outbox.has_bound() {
+            let mut ended = Vec::new();
+            self.shared.outbox.unbind(self.carrying(), &mut ended);
+            self.tell_receipts(ended, out);
+        }
+    }
+
+    /// The number of the connection that carries messages, or will once its session is ready.
+    pub(super) fn carrying(&self) -> Option<u64> {
+        let connection = self.state.connection().filter(|connection| connection.is_open())?;
+        connection.open().map(|open| open.generation)
+    }
+
     pub(super) fn on_not_stored(&mut self, place: u64, id: MessageId, out: &mut Commands) {
         let mut ended = Vec::new();
         self.shared.outbox.not_stored(place, id, &mut ended);

@@ -369,6 +369,7 @@ fn why_stopped(end_reason: EndReason) -> (Cause, Reason) {
         | EndReason::AckTimeout
         | EndReason::Disk
         | EndReason::Crash
-        | EndReason::Unproven => (Cause::Shutdown, Reason::Shutdown),
+        | EndReason::Unproven
+        | EndReason::Generation => (Cause::Shutdown, Reason::Shutdown),
     }
 }

@@ -162,6 +162,11 @@ impl Link {
         self.shared.outbox.restore(now, message);
     }
 
+    /// Goes on with the numbers of connections that the link had in an earlier life: none is ever another one's.
+    pub fn number_after(&mut self, generation: u64) {
+        (self.generation, self.shared.newest) = (generation, generation);
+    }
+
     /// Something happened.
     #[must_use]
     pub fn handle(&mut self, now: Instant, input: Input) -> Commands {
@@ -186,6 +191,7 @@ impl Link {
             self.settle(now, &mut out);
         }
         self.mark(&mut out);
+        self.unbind(&mut out);
         out
     }
 
@@ -210,6 +216,7 @@ impl Link {
         if self.rotation.is_some() {
             self.settle(now, &mut out);
         }
+        self.unbind(&mut out);
         out
     }
 
@@ -382,6 +389,10 @@ impl Link {
         if matches!(self.state, State::Stopped(_)) {
             return (Err((message, outbox::Refusal::Down)), Commands::new());
         }
+        // What waits for its turn on a new connection lets nothing more leave on the old one.
+        if message.generation().is_some_and(|bound| self.carrying() != Some(bound) || self.has_standby()) {
+            return (Err((message, outbox::Refusal::Generation)), Commands::new());
+        }
         let (mut out, mut ended) = (Commands::new(), Vec::new());
         let id = message.id;
         let answer = self.shared.outbox.offer(now, message, self.carries(), &mut ended);
@@ -410,6 +421,7 @@ impl Link {
             self.shared.outbox.take(now, message, &mut ended);
         }
         self.tell_receipts(ended, &mut out);
+        self.unbind(&mut out);
         out
     }
 

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod again;
+mod bound;
 mod pace;
 mod refresh;
 mod rotation;

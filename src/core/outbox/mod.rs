@@ -149,7 +149,9 @@ impl Outbox {
                     let Some((_, oldest)) = self.queue.pop() else { break };
                     self.drop_held(oldest, State::Dropped, EndReason::Evicted, ended);
                 }
-                let disk = if self.policy.durable { Disk::Storing } else { Disk::Free };
+                // One that is bound to a connection is worth nothing after it.
+                let is_kept = self.policy.durable && message.generation().is_none();
+                let disk = if is_kept { Disk::Storing } else { Disk::Free };
                 self.accept(now, message, disk);
             }
         }
@@ -336,6 +338,21 @@ impl Outbox {
     pub fn expire(&mut self, now: Instant, ended: &mut Vec<Ended>) {
         while let Some(held) = self.queue.pop_expired(now) {
             self.drop_held(held, State::Expired, EndReason::Ttl, ended);
+        }
+    }
+
+    /// Whether any queued message is bound to one connection.
+    #[inline]
+    pub(crate) fn has_bound(&self) -> bool {
+        self.queue.has_bound()
+    }
+
+    /// Ends the queued messages that are bound to another connection than this one, which is the only one that carries messages now. To
+    /// be called whenever that changes, before anything is pulled.
+    pub(crate) fn unbind(&mut self, generation: Option<u64>, ended: &mut Vec<Ended>) {
+        for held in self.queue.take_bound(generation) {
+            let end_reason = if held.sent { EndReason::LinkLost } else { EndReason::Generation };
+            self.drop_held(held, State::Dropped, end_reason, ended);
         }
     }
 

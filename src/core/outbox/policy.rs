@@ -141,4 +141,6 @@ pub enum Refusal {
     Wait,
     /// The link is not ready, and `when_down` says `reject`.
     Down,
+    /// The connection that it is bound to is not the current one, or carries no more messages.
+    Generation,
 }

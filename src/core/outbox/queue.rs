@@ -77,6 +77,8 @@ pub(super) struct Queue {
     newest: BTreeMap<Box<str>, u64>,
     deadlines: BTreeSet<(Instant, u64)>,
     conflate: bool,
+    /// Those that are bound to one connection.
+    bound: u32,
     /// Below this place a key may have several messages: they came before messages were conflated.
     crowded_below: u64,
 }
@@ -104,6 +106,7 @@ impl Queue {
         if let Some(key) = held.message.key().filter(|_| self.conflate) {
             self.newest.insert(key.into(), place);
         }
+        self.bound += u32::from(held.message.generation().is_some());
         self.held.insert(place, held);
     }
 
@@ -141,8 +144,21 @@ impl Queue {
         Some(held)
     }
 
+    /// Whether any is bound to one connection.
+    pub(super) fn has_bound(&self) -> bool {
+        self.bound > 0
+    }
+
+    /// Takes those that are bound to another connection than this one.
+    pub(super) fn take_bound(&mut self, generation: Option<u64>) -> Vec<Held> {
+        let is_passed = |held: &Held| held.message.generation().is_some_and(|bound| Some(bound) != generation);
+        let places: Vec<_> = self.held.iter().filter(|(_, held)| is_passed(held)).map(|(place, _)| place).collect();
+        places.into_iter().filter_map(|place| self.remove(place)).collect()
+    }
+
     /// Takes what is no longer there out of the indexes.
     fn unlist(&mut self, place: u64, held: &Held) {
+        self.bound -= u32::from(held.message.generation().is_some());
         if let Some(at) = held.message.expires_at {
             self.deadlines.remove(&(at, place));
         }

@@ -122,11 +122,13 @@ pub enum EndReason {
     Crash,
     /// It was written, and too many after it without a proof of any: its own is no longer waited for.
     Unproven,
+    /// The connection that it was bound to was gone, or replaced, before it could leave.
+    Generation,
 }
 
 impl EndReason {
     /// Every end reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Evicted,
         Self::Overflow,
         Self::Down,
@@ -141,6 +143,7 @@ impl EndReason {
         Self::Disk,
         Self::Crash,
         Self::Unproven,
+        Self::Generation,
     ];
 
     /// The word used as `reason` in JSON and in logs.
@@ -160,6 +163,7 @@ impl EndReason {
             Self::Disk => "disk",
             Self::Crash => "crash",
             Self::Unproven => "unproven",
+            Self::Generation => "generation",
         }
     }
 

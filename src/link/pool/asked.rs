@@ -20,6 +20,8 @@ pub struct Send {
     pub idempotency_key: Option<Box<str>>,
     /// Someone will wait for `confirmed`.
     pub wants_confirmation: bool,
+    /// Only on the connection of this number: refused where another is current, and dropped where it is gone before the message has left.
+    pub generation: Option<u64>,
     /// How long to wait for room where `on_full = "wait"`, and for the verdict on the first message of the idempotency key.
     pub patience: Duration,
     /// The data.
@@ -36,6 +38,7 @@ impl Send {
             ttl: None,
             idempotency_key: None,
             wants_confirmation: false,
+            generation: None,
             patience: Duration::ZERO,
             payload: payload.into(),
         }
@@ -94,6 +97,26 @@ pub enum Refused {
         /// Its phase.
         phase: Phase,
     },
+    /// The connection that it is bound to is not the current one.
+    #[error("{}", passed(link, *generation, *current, *phase))]
+    Generation {
+        /// Which link.
+        link: String,
+        /// The number of the connection that was asked for.
+        generation: u64,
+        /// That of the current one, or of the last.
+        current: u64,
+        /// The link's phase.
+        phase: Phase,
+    },
+    /// Bound to a connection, but which link's is open: each has its own numbers.
+    #[error("endpoint {endpoint:?} has {links} links, and each numbers its connections by itself: say which link")]
+    AnyGeneration {
+        /// The endpoint.
+        endpoint: String,
+        /// How many it has.
+        links: u32,
+    },
     /// A durable outbox, and the store cannot take the message.
     #[error("the message cannot be stored: {0}")]
     Store(Arc<str>),
@@ -114,10 +137,22 @@ impl Refused {
             | Self::NoLink { .. }
             | Self::TooBig { .. }
             | Self::Down { .. }
+            | Self::Generation { .. }
+            | Self::AnyGeneration { .. }
             | Self::Store(_)
             | Self::Undecided
             | Self::Draining => false,
         }
+    }
+}
+
+fn passed(link: &str, generation: u64, current: u64, phase: Phase) -> String {
+    if generation == current {
+        format!(
+            "connection {generation} of {link} carries no more messages: it is gone, or another takes its place; the link is {phase}"
+        )
+    } else {
+        format!("connection {generation} of {link} is not the current one, which is {current}; the link is {phase}")
     }
 }
 

@@ -66,6 +66,7 @@ impl Pool {
             // Of two who retry it at once, one sends it.
             idempotency_key: Some(format!("retry of dead letter {id}").into()),
             wants_confirmation: false,
+            generation: None,
             patience: std::time::Duration::ZERO,
             payload,
         };

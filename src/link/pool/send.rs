@@ -184,7 +184,8 @@ impl Sender {
         let receipt = receipt(&way.slot, &send.payload, wall);
         let repeat = send.idempotency_key.is_some().then(|| Box::new(send.clone()));
         let ack = ack_key(&way.config, &send.payload);
-        let extras = Extras { key: send.key, ack, wants_confirmation: send.wants_confirmation };
+        let Send { key, wants_confirmation, generation, .. } = send;
+        let extras = Extras { key, ack, wants_confirmation, generation };
         let message = Message {
             id: receipt.id,
             expires_at: send.ttl.and_then(|ttl| now.checked_add(ttl)),
@@ -201,7 +202,7 @@ impl Sender {
         if self.parts.endpoints.is_draining() {
             return Err(Refused::Draining);
         }
-        if way.config.link.outbox.durable
+        if way.is_durable()
             && let Some(why) = self.parts.spool.closed()
         {
             return Err(Refused::Store(why));
@@ -273,7 +274,7 @@ impl Sender {
     async fn told(&self, way: &Way, receipt: Receipt, verdict: Verdict) -> Result<Receipt, Refused> {
         match verdict {
             // One that ended at once is shown when the disk knows of it.
-            Verdict::Accepted if way.config.link.outbox.durable => {
+            Verdict::Accepted if way.is_durable() => {
                 Ok(self.parts.receipts.settle(receipt.id, State::Stored, Duration::MAX).await.unwrap_or(receipt))
             }
             Verdict::Accepted => Ok(self.taken(receipt)),
@@ -298,7 +299,7 @@ impl Way {
     ) -> Result<Accepted, Refused> {
         match answer {
             Some(Ok(())) => {
-                let hearing = hearing.filter(|_| self.config.link.outbox.durable);
+                let hearing = hearing.filter(|_| self.is_durable());
                 Ok(Accepted::Now { receipt, hearing: hearing.map(|hearing| (hearing, self.clone())) })
             }
             Some(Err(refusal)) => Err(self.turned_away(&receipt, refusal)),
@@ -327,7 +328,7 @@ impl Run {
         };
         let id = receipt.id;
         let key = repeat.as_ref().and_then(|send| send.idempotency_key.as_deref());
-        let is_awaited = key.is_some() || way.config.link.outbox.durable;
+        let is_awaited = key.is_some() || way.is_durable();
         let entered = receipts.enter(receipt.clone(), way.config.receipts_keep, key, is_awaited);
         match (entered, repeat) {
             (Entered::Repeat(first, hearing), Some(send)) => {

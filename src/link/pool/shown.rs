@@ -167,6 +167,12 @@ impl Shown {
         self.generation
     }
 
+    /// The highest number of any of its connections.
+    pub(super) fn newest(&self) -> u64 {
+        let beside = self.passing.as_ref().and_then(|passing| passing.rotation.as_ref()?.generation);
+        self.generation.max(beside.unwrap_or_default())
+    }
+
     /// Attempts since it was last stable.
     pub(super) fn attempt(&self) -> u32 {
         self.attempt

@@ -166,6 +166,16 @@ impl Slot {
         accepted.messages
     }
 
+    /// The number of its current connection, or of its last.
+    pub(super) fn generation(&self) -> u64 {
+        self.seen().shown.generation()
+    }
+
+    /// The highest number that any of its connections has had.
+    pub(super) fn newest(&self) -> u64 {
+        self.seen().shown.newest()
+    }
+
     /// What the choice of a link goes by: the least is the best. Asks nobody.
     pub(super) fn standing(&self) -> u64 {
         self.orders.load()

@@ -267,6 +267,7 @@ impl Supervisor {
         let now = Instant::now().into_std();
         slot.crashed(self.parts.spool.take_crashed(&slot.id));
         let mut link = Box::new(Link::new(Arc::clone(&runtime.config().link), seed, now));
+        link.number_after(slot.newest());
         for record in self.parts.spool.take(&slot.id) {
             slot.set_durable();
             link.restore(now, self.restored(runtime, record));

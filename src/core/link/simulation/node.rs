@@ -58,6 +58,8 @@ pub(super) struct Node {
     /// Messages that the disk has said it has.
     pub(super) stored: BTreeSet<u64>,
     pub(super) marked: BTreeSet<u64>,
+    /// The connections that messages are bound to.
+    pub(super) bound: BTreeMap<u64, u64>,
     pub(super) toll: Toll,
 }
 
@@ -72,6 +74,7 @@ impl Node {
             disk: VecDeque::new(),
             stored: BTreeSet::new(),
             marked: BTreeSet::new(),
+            bound: BTreeMap::new(),
             toll: Toll::new(now),
         }
     }

@@ -265,7 +265,7 @@ fn offer(
 ) {
     let expires = ttl.map(|ttl| now + Duration::from_millis(ttl));
     let key_text = key.map(|key| key.to_string().into());
-    let extras = Extras { key: key_text, ack: None, wants_confirmation: id.is_multiple_of(2) };
+    let extras = Extras { key: key_text, wants_confirmation: id.is_multiple_of(2), ..Extras::default() };
     let message = Box::new(Message {
         id: MessageId(id),
         payload: Payload::binary(id.to_be_bytes().repeat(3)[..bytes].to_vec()),

@@ -32,7 +32,7 @@ pub(in crate::pool) fn restored(config: &Endpoint, record: Record, budget: &Arc<
     let (now, wall) = (Instant::now().into_std(), SystemTime::now());
     let ack = ack_key(config, &record.payload);
     let share = budget.reserve_beyond(cost(&record.payload, record.key.as_deref()));
-    let extras = Extras { key: record.key, ack, wants_confirmation: false };
+    let extras = Extras { key: record.key, ack, ..Extras::default() };
     Box::new(Message {
         id: record.id,
         expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(wall).unwrap_or_default())),

@@ -21,6 +21,8 @@ pub(super) struct Way {
     /// What the first of them asked for.
     link: Option<u32>,
     is_keyed: bool,
+    /// The connection that they are bound to.
+    generation: Option<u64>,
 }
 
 impl Way {
@@ -31,12 +33,17 @@ impl Way {
             // At the end of a stop there are no links left: that is not the caller's mistake.
             .map_err(|none| if endpoints.is_draining() { Refused::Draining } else { none })
             .inspect_err(|refused| count(&runtime, refused))?;
-        Ok(Way { config: runtime.config(), runtime, slot, link: send.link, is_keyed: send.key.is_some() })
+        if send.generation.is_some() && send.link.is_none() && send.key.is_none() && runtime.links() > 1 {
+            return Err(Refused::AnyGeneration { endpoint: runtime.name.to_string(), links: runtime.links() });
+        }
+        let (link, is_keyed, generation) = (send.link, send.key.is_some(), send.generation);
+        Ok(Way { config: runtime.config(), runtime, slot, link, is_keyed, generation })
     }
 
     /// Whether the message goes the same way.
     pub(super) fn is_of(&self, send: &Send) -> bool {
         send.endpoint == self.runtime.name
+            && send.generation == self.generation
             && match &send.key {
                 None if !self.is_keyed => send.link == self.link,
                 key => {
@@ -45,11 +52,16 @@ impl Way {
             }
     }
 
-    /// Whether they may be accepted by the room that the link has shown: where a message goes to the disk, or replaces one, the link
-    /// decides.
+    /// Whether they may be accepted by the room that the link has shown: where a message goes to the disk, replaces one, or is bound to a
+    /// connection, the link decides.
     pub(super) fn needs_no_question(&self) -> bool {
         let policy = &self.config.link.outbox;
-        !(policy.durable || policy.conflate && self.is_keyed)
+        !(policy.durable || policy.conflate && self.is_keyed || self.generation.is_some())
+    }
+
+    /// Whether they go to the disk: what is bound to a connection is worth nothing after it.
+    pub(super) fn is_durable(&self) -> bool {
+        self.config.link.outbox.durable && self.generation.is_none()
     }
 
     /// The outbox's refusal, counted.
@@ -64,6 +76,12 @@ impl Way {
         match refusal {
             Refusal::TooBig => Refused::TooBig { bytes, limit: policy.max_message },
             Refusal::Down => Refused::Down { link: self.slot.id.to_string(), phase: load.phase },
+            Refusal::Generation => Refused::Generation {
+                link: self.slot.id.to_string(),
+                generation: self.generation.unwrap_or_default(),
+                current: self.slot.generation(),
+                phase: load.phase,
+            },
             Refusal::Full | Refusal::Wait => Refused::Full {
                 link: self.slot.id.to_string(),
                 messages: usize::try_from(load.queued_messages).unwrap_or(usize::MAX),
@@ -87,6 +105,8 @@ pub(super) fn count(runtime: &EndpointRuntime, refused: &Refused) {
         | Refused::TooBig { .. }
         | Refused::Full { .. }
         | Refused::Down { .. }
+        | Refused::Generation { .. }
+        | Refused::AnyGeneration { .. }
         // The first one is told of.
         | Refused::Undecided => {}
     }
