@@ -23,6 +23,7 @@ use std::{
 use futures_util::future::join_all;
 use tokio::{runtime::Runtime, time::Instant};
 use wskeeper_core::message::{MessageId, Payload};
+use wskeeper_link::clock::Calendar;
 use wskeeper_link::store::{Op, Policy, Record, Store};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -136,7 +137,7 @@ struct Durable {
 
 impl Durable {
     fn new(dir: &Path, runtime: Runtime) -> Result<Self> {
-        let (store, _) = Store::open(&Policy::new(dir.join("store"), 64 << 30))?;
+        let (store, _) = Store::open(&Policy::new(dir.join("store"), 64 << 30), Calendar::default())?;
         Ok(Self { store, runtime, next: Arc::default() })
     }
 

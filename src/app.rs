@@ -3,12 +3,7 @@
 //! Up: registry, pool, listener, API. Down: no new messages, outboxes flushed until the deadline, links closed with 1001,
 //! streams of local consumers ended, listener closed. One deadline governs all of it.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use prometheus::Registry;
 use tokio::{sync::watch, time::Instant};
@@ -24,6 +19,7 @@ use notifier::Notifier;
 use reload::Reloader;
 use wskeeper_link::clock::Moment;
 use wskeeper_link::{
+    clock::Calendar,
     pace,
     pool::{Left, Pool, Settings},
 };
@@ -88,13 +84,17 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let links: u32 = config.endpoints.values().map(|endpoint| endpoint.links).sum();
     files::raise_limit(u64::from(links) + config.api.max_connections as u64);
     tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
-    families.reload_succeeded(SystemTime::now());
+    let calendar = Calendar::default();
+    families.reload_succeeded(calendar.now());
     pace::keep();
     notifier.starting(links).await;
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
-    let settings =
-        Settings { provider: Arc::new(Outside::new(Some(Arc::clone(&families)), seed)), ..config.settings() };
+    let settings = Settings {
+        provider: Arc::new(Outside::new(Some(Arc::clone(&families)), seed, calendar.clone())),
+        calendar,
+        ..config.settings()
+    };
     let pool = Pool::start(settings, Telling::new(Arc::clone(&families), spans), seed).await;
     let config = InForce::new(config);
     let reloader =

@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use wskeeper_core::chance::Chance;
+use wskeeper_link::clock::Calendar;
 
 use super::results::Run;
 
@@ -34,7 +35,7 @@ impl Setup {
     }
 
     pub(crate) fn run(&self) -> Run {
-        let at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+        let at = humantime::format_rfc3339_seconds(Calendar::default().now()).to_string();
         Run { at, seed: self.seed, rounds: self.rounds, quick: self.quick, machine: machine() }
     }
 }

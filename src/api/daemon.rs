@@ -2,7 +2,7 @@
 //!
 //! Probes ask `/livez` and `/readyz`, which need no token; this call does, because it tells what the token allows.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use axum::{Extension, extract::State, response::Response};
 use http::StatusCode;
@@ -18,7 +18,7 @@ pub(super) async fn daemon(State(shared): State<Arc<Shared>>, Extension(grant): 
     let body = wire::Daemon {
         version: env!("CARGO_PKG_VERSION").into(),
         state: if shared.pool.is_draining() { "draining" } else { "running" }.into(),
-        at: wire::time(SystemTime::now()),
+        at: wire::time(shared.pool.calendar().now()),
         uptime_seconds: shared.since.elapsed().as_secs(),
         keepalive_ms: u64::try_from(keepalive.as_millis()).unwrap_or(u64::MAX),
         last_reload: wire::LastReload { ok, applied_at: wire::time(applied_at) },

@@ -4,7 +4,7 @@
 //! would otherwise put what the earlier had read back in force. And a reload runs in a task of its own, to its end: a caller who
 //! hangs up must not leave half of a plan.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -192,7 +192,7 @@ impl Inner {
         };
         match &outcome {
             Ok(plan) => {
-                self.families.reload_succeeded(SystemTime::now());
+                self.families.reload_succeeded(self.pool.calendar().now());
                 self.watching.send_replace(plan.config.watch);
                 tell(plan, trigger);
             }

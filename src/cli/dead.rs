@@ -23,6 +23,7 @@ use crate::{
     api::wire::{DeadLetter, Receipt},
     observe::visible,
 };
+use wskeeper_link::clock::Calendar;
 
 /// Where they are.
 const PATH: &str = "/v1/dead-letters";
@@ -72,7 +73,7 @@ async fn list(args: &DeadList, mut client: Client, output: &Output) -> Result<()
     if letters.is_empty() {
         return Ok(output.line("there are no dead letters")?);
     }
-    Ok(output.line(table(&letters, SystemTime::now(), output))?)
+    Ok(output.line(table(&letters, Calendar::default().now(), output))?)
 }
 
 async fn show(args: &DeadShow, mut client: Client, output: &Output) -> Result<(), Failure> {
@@ -87,7 +88,7 @@ async fn show(args: &DeadShow, mut client: Client, output: &Output) -> Result<()
         return Ok(output.raw(&payload)?);
     }
     output.line(output.paint(&headline(&letter), Paint::Bold))?;
-    for line in facts(&letter, SystemTime::now()) {
+    for line in facts(&letter, Calendar::default().now()) {
         output.line(format_args!("  {line}"))?;
     }
     output.line("")?;

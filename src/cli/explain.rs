@@ -21,6 +21,7 @@ use crate::{
     observe::visible,
 };
 use wskeeper_core::phase::Phase;
+use wskeeper_link::clock::Calendar;
 
 /// Lines of the flight recorder shown.
 const SHOWN: usize = 12;
@@ -32,7 +33,7 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     let path = format!("/v1/links/{}/{}", escape(&link.endpoint), link.index);
     let facts: Explanation = client.get(&format!("{path}/explain")).await?;
     let history: List<HistoryEntry> = client.get(&format!("{path}/history")).await?;
-    let now = SystemTime::now();
+    let now = Calendar::default().now();
     let tint = words::tint(phase(&facts.link));
     output.line(output.paint(&headline(&facts.link, now), tint))?;
     for sentence in sentences(&facts, now).into_iter().chain(keeping(link, &mut client).await?) {

@@ -4,7 +4,7 @@
 //! still asked for all of them, page by page, so that every number is a sum of what is. A terminal gets what fits it, a pipe
 //! everything.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::{
     output::{Output, folded},
 };
 use crate::api::wire::{Link, List, Status, Store};
+use wskeeper_link::clock::Calendar;
 
 mod table;
 
@@ -123,7 +124,7 @@ async fn drawn(
     let mut links: Vec<Link> = fetch(args, client).await?;
     let stored: Option<Store> = client.get_if_allowed(STORE).await?;
     let mut screen = table::summary(&daemon, &links, &client.address(), width);
-    screen.extend(table::state(&daemon_state(client).await, SystemTime::now(), width, output));
+    screen.extend(table::state(&daemon_state(client).await, Calendar::default().now(), width, output));
     let store = stored.map(|stored| table::store(&stored, width, output)).unwrap_or_default();
     // On a small screen some links say more.
     if height.is_none_or(|height| height >= screen.len() + store.len() + ROWS) {
@@ -145,7 +146,7 @@ async fn drawn(
     } else {
         links.sort_by_cached_key(|link| (table::urgency(link), link.endpoint.clone(), link.index));
         let shown = if links.len() > room { room.saturating_sub(1).max(1) } else { links.len() };
-        screen.extend(table::links(&links[..shown], SystemTime::now(), width, output));
+        screen.extend(table::links(&links[..shown], Calendar::default().now(), width, output));
         screen.extend((shown < links.len()).then(|| table::more(&links[shown..], width)));
     }
     screen.truncate(height.unwrap_or(usize::MAX));

@@ -1,8 +1,13 @@
-//! The runtime's clock: its moments move as all others do.
+//! The runtime's clock, whose moments move as all others do, and the calendar, which says what the date is.
 //!
 //! [`wskeeper_core::clock::Clock`] is of another package, and so is tokio's `Instant`: that it may be moved too needs a name of our own.
+//! What a reader would get wrong: the two are strangers. A date may jump in either direction, so nothing waits by it.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::time::Instant;
 use wskeeper_core::clock::Clock as _;
@@ -24,5 +29,40 @@ impl Moment for Instant {
 
     fn earlier(self, span: Duration) -> Self {
         self.into_std().earlier(span).into()
+    }
+}
+
+/// Where the date is read: that of the system, unless somebody else gives it. Cheap to clone.
+#[derive(Clone)]
+pub struct Calendar(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Calendar {
+    /// The dates that `read` gives.
+    pub fn new(read: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// The date.
+    pub fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+
+    /// How long ago it was 1970.
+    pub fn since_epoch(&self) -> Duration {
+        self.now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+/// The system's.
+impl Default for Calendar {
+    #[allow(clippy::disallowed_methods, reason = "all others read it here")]
+    fn default() -> Self {
+        Self::new(SystemTime::now)
+    }
+}
+
+impl fmt::Debug for Calendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Calendar")
     }
 }

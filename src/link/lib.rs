@@ -16,7 +16,7 @@
 //! endpoint  L1  where links lead, with what, and how they behave
 //! observer  L0  who is told what a pool does: traits
 //! pace      L0  whether the process ran all the time
-//! clock     L0  the moments of the runtime
+//! clock     L0  the moments of the runtime, and where the date is read
 //! ```
 //! What they decide is `wskeeper-core`'s. Nothing here knows of HTTP servers, command lines, metrics or how settings are written down.
 

@@ -3,10 +3,7 @@
 //! What a reader would get wrong: nothing is read but `/proc/self`. A service may see no other part of `/proc`
 //! (`ProcSubset=pid`), so the time of the start is not counted from the boot that `/proc/stat` tells.
 
-use std::{
-    fs,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, time::Duration};
 
 use prometheus::{
     IntCounter, IntGauge, Opts,
@@ -17,6 +14,7 @@ use rustix::{
     param::{clock_ticks_per_second, page_size},
     time::{ClockId, clock_gettime},
 };
+use wskeeper_link::clock::Calendar;
 
 /// What the kernel tells of this process.
 #[derive(Debug)]
@@ -115,7 +113,7 @@ fn read() -> Option<Stat> {
 fn started_at(stat: &Stat) -> Option<u64> {
     let uptime = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
     let age = uptime.saturating_sub(Duration::from_secs(stat.start_ticks / clock_ticks_per_second()));
-    Some(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.saturating_sub(age).as_secs())
+    Some(Calendar::default().since_epoch().saturating_sub(age).as_secs())
 }
 
 fn clamped(value: u64) -> i64 {
@@ -152,7 +150,7 @@ mod tests {
         let names: Vec<String> = own.collect().iter().map(|family| family.name().to_owned()).collect();
         assert_eq!(names.len(), 7);
         assert!(names.iter().all(|name| name.starts_with("process_")), "{names:?}");
-        let now = clamped(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+        let now = clamped(Calendar::default().since_epoch().as_secs());
         assert!((now - 86_400..=now).contains(&own.start.get()), "{} is not today", own.start.get());
         assert!(own.threads.get() > 0 && own.max_fds.get() > 0);
         assert!(own.resident_memory.get() > 1 << 20 && own.virtual_memory.get() >= own.resident_memory.get());

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{Arc, Weak},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -17,6 +17,7 @@ use wskeeper_core::{
     session::{Plan, Start, of_peer},
     values::{Told, Values},
 };
+use wskeeper_link::clock::Calendar;
 use wskeeper_link::endpoint::{
     Endpoint, Secret,
     value::{Given, Span, Value, find},
@@ -34,6 +35,7 @@ type Outcome = Result<(Arc<str>, Option<Instant>), Arc<str>>;
 #[derive(Debug)]
 pub(super) struct Kept {
     families: Option<Arc<Families>>,
+    calendar: Calendar,
     state: Mutex<State>,
     /// A deadline has changed.
     changed: Notify,
@@ -61,7 +63,7 @@ struct Known {
 }
 
 impl Kept {
-    pub(super) fn new(families: Option<Arc<Families>>, seed: u64) -> Arc<Self> {
+    pub(super) fn new(families: Option<Arc<Families>>, seed: u64, calendar: Calendar) -> Arc<Self> {
         let state = State {
             values: Values::new(seed),
             known: BTreeMap::new(),
@@ -70,7 +72,7 @@ impl Kept {
             given_at: BTreeMap::new(),
             chance: Chance::new(seed.rotate_left(17)),
         };
-        let kept = Arc::new(Self { families, state: Mutex::new(state), changed: Notify::new() });
+        let kept = Arc::new(Self { families, calendar, state: Mutex::new(state), changed: Notify::new() });
         tokio::spawn(renew(Arc::downgrade(&kept)));
         kept
     }
@@ -182,7 +184,7 @@ impl Kept {
             let start = Start {
                 plan: Arc::new(Plan::default()),
                 secrets,
-                wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+                wall: self.calendar.since_epoch(),
                 at: now(),
                 endpoint: Arc::clone(&endpoint.name),
                 link,
@@ -300,11 +302,22 @@ fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[tokio::test]
+    async fn what_is_made_says_the_date_of_the_calendar() {
+        let text = "values.at = { json = { at = \"${now}\" } }\nendpoints.e = { url = \"ws://h/${value:at}\" }";
+        let endpoint = crate::config::parse_toml(text, "test.toml").unwrap().config.endpoints["e"].held.clone();
+        let kept = Kept::new(None, 1, Calendar::new(|| UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
+        let given = kept.all(&endpoint, 0, None).await.unwrap();
+        assert_eq!(given[0].text.expose(), "{\"at\":1700000000}");
+    }
+
+    #[tokio::test]
     async fn a_making_that_breaks_off_is_told_to_who_waits_and_is_tried_again() {
-        let kept = Kept::new(None, 1);
+        let kept = Kept::new(None, 1, Calendar::default());
         let (wait, answer) = oneshot::channel();
         let asked = |at: Instant| kept.state.lock().values.ask(at, &7, None);
         assert_eq!(asked(now()), Told::Make);

@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Instant};
 
 use wskeeper_core::session::{Brought, Errand};
 use wskeeper_link::{
+    clock::Calendar,
     endpoint::{Endpoint, value::Given},
     link::{BoxFuture, Done, Provider},
 };
@@ -29,8 +30,8 @@ pub struct Outside {
 
 impl Outside {
     /// One that counts what it makes, if there is where. `seed` fixes all chance. To be called within a tokio runtime.
-    pub fn new(families: Option<Arc<Families>>, seed: u64) -> Self {
-        Self { kept: Kept::new(families, seed) }
+    pub fn new(families: Option<Arc<Families>>, seed: u64, calendar: Calendar) -> Self {
+        Self { kept: Kept::new(families, seed, calendar) }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     files::{path, program, read},
     support::{api::Failure, free_port, until},
 };
+use wskeeper_link::clock::Calendar;
 
 /// A Prometheus with the rules of this repository, and what leads it to the daemon.
 pub struct Prometheus {
@@ -64,7 +65,7 @@ impl Prometheus {
 
     /// The result of an expression over the last seconds.
     pub async fn query_range(&self, expression: &str, seconds: u32) -> Result<Vec<Value>, String> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let now = Calendar::default().since_epoch().as_secs();
         let (query, from) = (encoded(expression), now - u64::from(seconds));
         let step = (seconds / 100).max(1);
         self.result(&format!("/api/v1/query_range?query={query}&start={from}&end={now}&step={step}")).await

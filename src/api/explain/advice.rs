@@ -17,10 +17,15 @@ use wskeeper_link::{
 };
 
 /// Sentences, the most likely help first.
-pub(super) fn advice(view: &LinkView, config: &Endpoint, standing: Option<&StandingView>) -> Vec<String> {
+pub(super) fn advice(
+    view: &LinkView,
+    config: &Endpoint,
+    standing: Option<&StandingView>,
+    now: SystemTime,
+) -> Vec<String> {
     let mut advice = Vec::new();
     if view.phase == Phase::Ready {
-        return open::advice(view, config);
+        return open::advice(view, config, now);
     }
     let stopped_by_hand = view.reason == Reason::Operator && view.phase == Phase::Paused;
     let closed = view.last_close.as_deref().map(|(closed, _)| closed).filter(|_| !stopped_by_hand);
@@ -29,7 +34,7 @@ pub(super) fn advice(view: &LinkView, config: &Endpoint, standing: Option<&Stand
         advice.extend(about_end(view, closed, config));
     }
     advice.extend(about_phase(view, config));
-    advice.extend(standing.map(about_admission));
+    advice.extend(standing.map(|standing| about_admission(standing, now)));
     let another_may_help = closed.is_some_and(is_of_the_server);
     if another_may_help && !closed_for_good(view) && config.urls.len() == 1 && view.attempt >= 10 {
         advice.push("It has one URL only; `urls` takes several, and the next is tried when one fails.".into());
@@ -88,7 +93,7 @@ fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
     }
 }
 
-fn about_admission(standing: &StandingView) -> String {
+fn about_admission(standing: &StandingView, now: SystemTime) -> String {
     let StandingView { ahead, holders, connecting, held_by_rate, down_since, awaited } = standing;
     if let Some(since) = down_since {
         let next = match awaited {
@@ -96,13 +101,13 @@ fn about_admission(standing: &StandingView) -> String {
             // Which link it is, those who may see it are told in `awaits`.
             Some((_, None)) => " One tries now.".into(),
             Some((_, Some(at))) => {
-                let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+                let left = at.duration_since(now).unwrap_or_default();
                 format!(" The next try is in {}.", words::span(left))
             }
         };
         return format!(
             "Its server has been down for {}: one link at a time tries it, and when that one gets in, those that wait with this reason may follow.{next}",
-            words::span(since.elapsed().unwrap_or_default())
+            words::span(now.duration_since(*since).unwrap_or_default())
         );
     }
     let ahead = match ahead {

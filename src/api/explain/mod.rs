@@ -47,11 +47,11 @@ pub(super) async fn explain(
 }
 
 fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
-    let Explained { view, config, outage, standing, attempts, unconfirmed } = explained;
+    let Explained { view, config, outage, standing, attempts, unconfirmed, at } = explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view),
-        why: sentences::why(view, is_held, &config.link),
+        why: sentences::why(view, is_held, &config.link, *at),
         ended: view.last_close.as_deref().map(|(closed, _)| sentences::ended(closed)),
         outage: outage.as_ref().map(|(since, lost)| wire::Outage {
             since: wire::time(*since),
@@ -60,7 +60,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         rule: sentences::rule(view, &config.link),
         admission: standing.as_ref().map(|standing| place(standing, sees)),
         next: sentences::next(view, is_held),
-        advice: advice::advice(&as_it_failed(explained), config, standing.as_ref()),
+        advice: advice::advice(&as_it_failed(explained), config, standing.as_ref(), *at),
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
         unconfirmed_messages: *unconfirmed,
     }

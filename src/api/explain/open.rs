@@ -19,7 +19,7 @@ use wskeeper_link::{endpoint::Endpoint, pool::LinkView};
 const NOT_CHANCE: u32 = 2;
 
 /// What is not well; `None`: all is.
-pub(super) fn trouble(view: &LinkView, policy: &Policy) -> Option<String> {
+pub(super) fn trouble(view: &LinkView, policy: &Policy, at: SystemTime) -> Option<String> {
     if view.pongs_refused > 0 {
         return Some(format!(
             "The connection is open, but {} came without the payload of our ping: that proves nothing, so nothing that is sent \
@@ -27,7 +27,7 @@ pub(super) fn trouble(view: &LinkView, policy: &Policy) -> Option<String> {
             words::count(view.pongs_refused.into(), "pong")
         ));
     }
-    if let Some((pings, since)) = unanswered(view, policy) {
+    if let Some((pings, since)) = unanswered(view, policy, at) {
         return Some(format!(
             "The connection is open, and stays so because something arrives on it, but {pings} pings in a row have had no pong \
              since {}: nothing that is sent can be confirmed.",
@@ -44,9 +44,9 @@ pub(super) fn trouble(view: &LinkView, policy: &Policy) -> Option<String> {
 }
 
 /// What would help.
-pub(super) fn advice(view: &LinkView, config: &Endpoint) -> Vec<String> {
+pub(super) fn advice(view: &LinkView, config: &Endpoint, at: SystemTime) -> Vec<String> {
     let mut advice = Vec::new();
-    if view.pongs_refused > 0 || unanswered(view, &config.link).is_some() {
+    if view.pongs_refused > 0 || unanswered(view, &config.link, at).is_some() {
         advice.push(about_proofs(view, config));
     } else if let Some(told) = about_pings(view, config) {
         advice.push(told);
@@ -62,9 +62,9 @@ pub(super) fn ended_after_ping(view: &LinkView) -> Option<u32> {
 }
 
 /// Pings that wait for a pong, and since when, where that is longer than a pong takes.
-fn unanswered(view: &LinkView, policy: &Policy) -> Option<(u32, SystemTime)> {
+fn unanswered(view: &LinkView, policy: &Policy, at: SystemTime) -> Option<(u32, SystemTime)> {
     let since = view.traffic.unanswered_since?;
-    let is_late = SystemTime::now().duration_since(since).is_ok_and(|waited| waited >= policy.heartbeat.timeout);
+    let is_late = at.duration_since(since).is_ok_and(|waited| waited >= policy.heartbeat.timeout);
     Some((view.traffic.unanswered_pings, since)).filter(|(pings, _)| is_late && *pings >= NOT_CHANCE)
 }
 

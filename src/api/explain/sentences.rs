@@ -18,13 +18,13 @@ use wskeeper_link::{
 };
 
 /// `phaseReason` in plain words.
-pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy) -> String {
+pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: std::time::SystemTime) -> String {
     match view.reason {
         Reason::Starting => "It has just been made.".into(),
         Reason::Admission if is_held => "Its server is down, and another link looks whether it is back.".into(),
         Reason::Admission => "It waits its turn: admission limits how many links dial at once.".into(),
         Reason::Underway => match view.phase {
-            Phase::Ready => return open::trouble(view, policy).unwrap_or_else(|| well(view)),
+            Phase::Ready => return open::trouble(view, policy, at).unwrap_or_else(|| well(view)),
             Phase::Closing => "The connection is being closed.",
             Phase::Opening => return opening(view),
             Phase::Waiting | Phase::Connecting | Phase::Parked | Phase::Paused => "An attempt is under way.",

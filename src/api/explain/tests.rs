@@ -1,6 +1,9 @@
 //! Each sentence is said in a world that makes it true, and not in the one beside it that makes it false.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{advice::advice, explanation, sentences};
 use crate::config::parse_toml;
@@ -13,6 +16,11 @@ use wskeeper_link::{
     endpoint::Endpoint,
     pool::{AttemptEnd, AttemptView, Explained, LinkView, Traffic},
 };
+
+/// The date of all these worlds.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 30)
+}
 
 fn config(keys: &str) -> Endpoint {
     let text = format!("[endpoints.e]\nurl = \"wss://h.example/v1?key=hush\"\n{keys}");
@@ -58,7 +66,7 @@ fn down(cause: Cause, code: u16, status: Option<u16>) -> LinkView {
 }
 
 fn told(cause: Cause, code: u16, status: Option<u16>, keys: &str) -> String {
-    advice(&sent(down(cause, code, status), 1), &config(keys), None).join("\n")
+    advice(&sent(down(cause, code, status), 1), &config(keys), None, now()).join("\n")
 }
 
 #[test]
@@ -83,14 +91,14 @@ fn every_failure_has_its_advice_and_none_shows_a_secret() {
 fn advice_names_the_setting_with_its_value() {
     assert!(told(Cause::TooBig, 1006, None, "inbox = { max_message = \"2MiB\" }").contains("now 2.0 MiB"));
     let no_room = detailed(Cause::TooBig, "limits.memory has no room for the rest of a message");
-    let told_of = advice(&no_room, &config(""), None).join(" ");
+    let told_of = advice(&no_room, &config(""), None, now()).join(" ");
     assert!(told_of.contains("limits.memory: raise it") && !told_of.contains("now 1.0 MiB"), "{told_of}");
     let (closed, _) = no_room.last_close.as_deref().expect("it ended");
     let ended = sentences::ended(closed);
     assert!(ended.contains("could not be kept") && !ended.contains("larger than"), "{ended}");
     assert!(told(Cause::Remote, 1009, None, "outbox = { max_message = \"64KiB\" }").contains("now 64.0 KiB"));
     let expired = detailed(Cause::Tls, "the server's certificate has expired");
-    let told_of = advice(&expired, &config("tls = { server_name = \"inner\" }"), None).join(" ");
+    let told_of = advice(&expired, &config("tls = { server_name = \"inner\" }"), None, now()).join(" ");
     assert!(told_of.contains("inner (tls.server_name)"));
     let keys = "headers = { Authorization = \"Bearer ${env:FEED_TOKEN}\" }";
     assert!(told(Cause::Remote, 4401, None, keys).contains("header Authorization = Bearer ${env:FEED_TOKEN}"));
@@ -100,12 +108,12 @@ fn advice_names_the_setting_with_its_value() {
 fn a_ready_link_gets_no_advice_about_its_past_and_a_paused_one_the_verb_that_wakes_it() {
     let ready = LinkView { phase: Phase::Ready, reason: Reason::Underway, ..down(Cause::Tls, 1006, None) };
     let unproven = LinkView { pongs_refused: 1, ..ready.clone() };
-    assert!(advice(&unproven, &config(""), None).join("").contains("outbox.ack"));
-    assert_eq!(advice(&ready, &config(""), None), Vec::<String>::new());
+    assert!(advice(&unproven, &config(""), None, now()).join("").contains("outbox.ack"));
+    assert_eq!(advice(&ready, &config(""), None, now()), Vec::<String>::new());
     let paused = LinkView { phase: Phase::Paused, reason: Reason::Operator, ..down(Cause::Tls, 1006, None) };
-    assert_eq!(advice(&paused, &config(""), None), ["`wskeeper resume e/0` lets it dial again."]);
+    assert_eq!(advice(&paused, &config(""), None, now()), ["`wskeeper resume e/0` lets it dial again."]);
     let parked = LinkView { phase: Phase::Parked, reason: Reason::Refused, ..down(Cause::Upgrade, 1006, Some(404)) };
-    let told = advice(&parked, &config("reconnect = { park_probe = \"7m\" }"), None).join(" ");
+    let told = advice(&parked, &config("reconnect = { park_probe = \"7m\" }"), None, now()).join(" ");
     assert!(told.contains("path of wss://h.example/v1") && told.contains("every 7m"), "{told}");
 }
 
@@ -142,9 +150,9 @@ type World = (LinkView, Endpoint);
 #[track_caller]
 fn hold(sentences: impl IntoIterator<Item = (&'static str, World, World)>) {
     for (sentence, (view, config), (other, beside)) in sentences {
-        let said = advice(&view, &config, None).join("\n");
+        let said = advice(&view, &config, None, now()).join("\n");
         assert!(said.contains(sentence), "not said: {sentence}\n{said}");
-        let said = advice(&other, &beside, None).join("\n");
+        let said = advice(&other, &beside, None, now()).join("\n");
         assert!(!said.contains(sentence), "untrue: {sentence}\n{said}");
     }
 }
@@ -283,7 +291,7 @@ fn what_is_said_of_a_connection_that_is_open_is_true() {
         let traffic = Traffic { ended_after_ping, ..Traffic::default() };
         LinkView { traffic, ..ready() }
     };
-    let well = |view: &LinkView| sentences::why(view, false, &policy.link);
+    let well = |view: &LinkView| sentences::why(view, false, &policy.link, now());
     for (view, wanted) in [
         (pinged(5, long_ago), "5 pings in a row have had no pong since 1970-01-01T00:00:00.000Z"),
         (LinkView { pongs_refused: 2, ..pinged(5, long_ago) }, "2 pongs came without the payload"),
@@ -292,17 +300,17 @@ fn what_is_said_of_a_connection_that_is_open_is_true() {
     ] {
         let said = well(&view);
         assert!(said.contains(wanted) && !said.contains("All is well"), "{said}");
-        assert!(!advice(&view, &policy, None).is_empty(), "{said}");
+        assert!(!advice(&view, &policy, None, now()).is_empty(), "{said}");
     }
     let stable = LinkView { attempt: 0, ..repeated(ready(), 30) };
     let down_before = LinkView { last_close: down(Cause::Connect, 1006, None).last_close, ..repeated(ready(), 30) };
-    for view in [ready(), pinged(1, long_ago), pinged(5, Some(SystemTime::now())), dropped(1), stable, down_before] {
-        assert_eq!((well(&view).as_str(), advice(&view, &policy, None)), ("All is well.", Vec::new()));
+    for view in [ready(), pinged(1, long_ago), pinged(5, Some(now())), dropped(1), stable, down_before] {
+        assert_eq!((well(&view).as_str(), advice(&view, &policy, None, now())), ("All is well.", Vec::new()));
     }
     let again = config("outbox = { delivery = \"at_least_once\" }");
-    let said = advice(&pinged(5, long_ago), &again, None).join(" ");
+    let said = advice(&pinged(5, long_ago), &again, None, now()).join(" ");
     assert!(said.contains("heartbeat.ping = false") && said.contains("outbox.ack") && said.contains("outbox fills"));
-    assert!(!advice(&pinged(5, long_ago), &policy, None).join(" ").contains("outbox fills"));
+    assert!(!advice(&pinged(5, long_ago), &policy, None, now()).join(" ").contains("outbox fills"));
 }
 
 #[test]
@@ -353,7 +361,7 @@ fn what_never_opened_failed_and_did_not_end() {
     let ended = |view: LinkView| sentences::ended(&view.last_close.unwrap().0);
     assert_eq!(ended(down(Cause::Connect, 1006, None)), "It failed: no address accepted the connection.");
     assert!(ended(remote(1013)).starts_with("It ended not cleanly, with 1013"));
-    let why = |attempt| sentences::why(&LinkView { attempt, ..status(503) }, false, &config("").link);
+    let why = |attempt| sentences::why(&LinkView { attempt, ..status(503) }, false, &config("").link, now());
     assert_eq!(why(0), "It waits before it dials again.");
     assert!(why(1).ends_with("; the last attempt made no connection that lasted."));
     assert!(why(7).ends_with("; 7 attempts in a row made no connection that lasted."));
@@ -369,7 +377,7 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
     let said = |attempts| {
         let view = LinkView { url: "wss://b.example/".into(), ..down(Cause::Connect, 1006, None) };
         let explained =
-            Explained { view, config: both.clone(), outage: None, standing: None, attempts, unconfirmed: 0 };
+            Explained { view, config: both.clone(), outage: None, standing: None, attempts, unconfirmed: 0, at: now() };
         explanation(&explained, &|_| true).advice.join(" ")
     };
     assert!(said(vec![attempt(0, Some(failed)), attempt(1, None)]).contains("the server of wss://a.example/ runs"));
@@ -394,7 +402,7 @@ fn nothing_comforts_where_something_can_be_done() {
     for code in 1000..=1015 {
         for status in (300..600).map(Some).chain([None]) {
             let view = repeated(down(if status.is_some() { Cause::Upgrade } else { Cause::Remote }, code, status), 10);
-            let said = advice(&view, &at("wss://h.example/v1", ""), None).join("\n");
+            let said = advice(&view, &at("wss://h.example/v1", ""), None, now()).join("\n");
             assert!(!said.contains("nothing to mend") && !said.to_lowercase().contains("nothing to do"), "{said}");
         }
     }

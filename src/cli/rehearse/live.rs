@@ -25,6 +25,7 @@ use wskeeper_core::{
     session::Ask,
 };
 use wskeeper_link::{
+    clock::Calendar,
     endpoint::Endpoint,
     link::{BoxFuture, Connected, Done, Duplex, Provider, connect},
 };
@@ -56,7 +57,7 @@ pub(super) async fn run(
 ) -> Result<Verdict, Failure> {
     let limit = now().later(args.timeout);
     let until = now().later(endpoint.link.connect_timeout).min(limit);
-    let provider: Arc<dyn Provider> = Arc::new(Outside::new(None, chance()));
+    let provider: Arc<dyn Provider> = Arc::new(Outside::new(None, chance(), Calendar::default()));
     let dialled = tokio::select! {
         dialled = timeout_at(until.into(), connect(endpoint, Arc::clone(&provider))) => dialled,
         () = stopped() => {

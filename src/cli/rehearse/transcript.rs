@@ -22,6 +22,7 @@ use wskeeper_core::{
     message::{Kind, Payload},
     session::{Ask, Brought, Errand, Start},
 };
+use wskeeper_link::clock::Calendar;
 use wskeeper_link::endpoint::{Endpoint, Session};
 
 use super::{
@@ -280,11 +281,10 @@ fn start(endpoint: &Endpoint, session: &Session, at: Instant, output: &Output) -
             stand_in.into()
         }
     };
-    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Start {
         plan: Arc::clone(&session.plan),
         secrets: session.secrets.iter().enumerate().map(secret).collect(),
-        wall,
+        wall: Calendar::default().since_epoch(),
         at,
         endpoint: Arc::clone(&endpoint.name),
         link: 0,

@@ -16,7 +16,7 @@ use super::{
     resolve, tls,
     upgrade::{self, Agreed, UpgradeFault},
 };
-use crate::clock::Moment;
+use crate::clock::{Calendar, Moment};
 use crate::endpoint::{Endpoint, file::Marks, value::Given};
 use wskeeper_core::{
     admission::Verdict,
@@ -44,6 +44,11 @@ pub(crate) trait Source: Send + Sync {
 
     /// An attempt reads its credentials from files that look like this.
     fn note(&self, _: Marks) {}
+
+    /// Where its attempts read the date.
+    fn calendar(&self) -> Calendar {
+        Calendar::default()
+    }
 
     /// Who does what its sessions ask for.
     fn provider(&self) -> Arc<dyn Provider> {
@@ -246,7 +251,8 @@ impl Attempt {
 
     async fn evaluate(&mut self, url: usize) -> Result<Box<Ask>, Setback> {
         let known = (self.kept.clone(), Arc::clone(&self.given));
-        ask::evaluate((Arc::clone(&self.endpoint), self.id.index), url, known, &self.aside).await
+        ask::evaluate((Arc::clone(&self.endpoint), self.id.index), url, known, (&self.aside, self.source.calendar()))
+            .await
     }
 
     /// Notes how the files are that credentials are read from, before they are read.
@@ -299,7 +305,7 @@ impl Attempt {
         };
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
-        let agreed = upgrade::upgrade(stream, &ask.wish(&self.endpoint)).await;
+        let agreed = upgrade::upgrade(stream, &ask.wish(&self.endpoint, self.source.calendar())).await;
         let agreed = agreed.map_err(|fault| fault.after(self.asked));
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up));

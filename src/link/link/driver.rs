@@ -83,7 +83,7 @@ impl<D: Dial + Unpin> Future for Run<'_, D> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { driver, orders } = &mut *self;
         if let Some(first) = driver.first.take() {
-            driver.feed(Now::read(), *first);
+            driver.feed(Now::read(&*driver.host), *first);
         }
         driver.poll_turn(cx, orders)
     }
@@ -120,7 +120,7 @@ struct Driver<D: Dial> {
 
 impl<D: Dial> Driver<D> {
     fn poll_turn(&mut self, cx: &mut Context<'_>, orders: &mut Inbound) -> Poll<()> {
-        let now = Now::read();
+        let now = Now::read(&*self.host);
         for _ in 0..ROUNDS {
             self.again = false;
             let mut moved = self.poll_orders(cx, now, orders);

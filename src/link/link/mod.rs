@@ -171,13 +171,15 @@ pub(crate) struct Now {
 }
 
 impl Now {
-    fn read() -> Self {
-        Self { at: tokio::time::Instant::now().into_std(), wall: SystemTime::now() }
+    fn read(host: &dyn Host) -> Self {
+        Self { at: tokio::time::Instant::now().into_std(), wall: host.date() }
     }
 }
 
 /// What a link's task tells and shows. Calls must not block.
 pub(crate) trait Host: Send + Sync + 'static {
+    /// What the date is.
+    fn date(&self) -> SystemTime;
     /// A fact, at the moment it became one. `link` is the state after it.
     fn tell(&self, link: &Link, event: Event, now: Now);
     /// Hands messages that arrived together on this connection to consumers.

@@ -17,6 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::arrival::{Answer, Arrival};
+use crate::clock::Calendar;
 use wskeeper_core::{
     close::CloseFrame,
     event::LinkId,
@@ -82,6 +83,7 @@ pub struct Tapped {
 /// Where an endpoint's frames can be looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Tap {
+    calendar: Calendar,
     level: AtomicU8,
     ring: Mutex<Ring>,
 }
@@ -105,6 +107,11 @@ impl Ring {
 }
 
 impl Tap {
+    /// One that nobody looks at yet.
+    pub(crate) fn new(calendar: Calendar) -> Self {
+        Self { calendar, ..Self::default() }
+    }
+
     /// Begins to look.
     pub(crate) fn look(self: &Arc<Self>, payloads: bool) -> Looker {
         let mut ring = self.ring();
@@ -164,7 +171,7 @@ impl Tap {
         let wanted = may_show && self.level.load(Ordering::Relaxed) == PAYLOADS;
         // Copied: a looker holds up no buffer of a connection.
         let start = wanted.then(|| Bytes::copy_from_slice(&payload[..payload.len().min(SHOWN)]));
-        let (link, at, bytes) = (link.clone(), SystemTime::now(), payload.len());
+        let (link, at, bytes) = (link.clone(), self.calendar.now(), payload.len());
         let frame = Tapped { link, generation, at, direction, kind, bytes, start };
         if let Some(frames) = &self.ring().frames {
             // The last looker may just have gone.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
+use crate::clock::Calendar;
 use crate::endpoint::{FieldName, Secret, url::Target};
 
 pub(super) use fault::UpgradeFault;
@@ -30,6 +31,8 @@ pub(super) struct Wish<'a> {
     pub(super) protocols_optional: bool,
     /// `Retry-After` is obeyed up to this.
     pub(super) retry_after_max: Duration,
+    /// What dates of it are reckoned from.
+    pub(super) calendar: Calendar,
 }
 
 /// What was had.

@@ -116,7 +116,7 @@ impl AdmissionControl {
     }
 
     /// Where a link stands in line; `None`: it does not wait. Looks at everybody who does, so for people only.
-    pub(super) fn standing(&self, link: &LinkId) -> Option<StandingView> {
+    pub(super) fn standing(&self, link: &LinkId, date: SystemTime) -> Option<StandingView> {
         let state = self.state();
         let is_extra = |waiter: &Waiter| matches!(waiter.reply, Reply::Extra(_));
         let (ticket, _) = state.waiting.iter().find(|(_, waiter)| waiter.link == *link && !is_extra(waiter))?;
@@ -125,7 +125,7 @@ impl AdmissionControl {
         let holders: Vec<_> = holders.map(|(link, _)| link.clone()).take(HOLDERS_SHOWN).collect();
         let now = Instant::now().into_std();
         let down = state.admission.down_since(*ticket).map(|since| now.saturating_duration_since(since));
-        let down_since = down.map(|down| SystemTime::now().earlier(down));
+        let down_since = down.map(|down| date.earlier(down));
         let held_by_rate = down.is_none() && state.admission.held_by_rate(now).is_some();
         Some(StandingView {
             ahead: state.admission.ahead(*ticket).or_else(|| state.prepare.ahead(&link.endpoint, *ticket))?,
@@ -133,9 +133,10 @@ impl AdmissionControl {
             holders,
             connecting: state.admission.connecting(),
             down_since,
-            awaited: state.admission.awaited(*ticket).map(|(link, at)| {
-                (link.clone(), at.map(|at| SystemTime::now().later(at.saturating_duration_since(now))))
-            }),
+            awaited: state
+                .admission
+                .awaited(*ticket)
+                .map(|(link, at)| (link.clone(), at.map(|at| date.later(at.saturating_duration_since(now))))),
         })
     }
 

@@ -13,6 +13,7 @@ use super::{
     Settings, Totals, parts::Parts, send::Sender, supervisor::Supervisor, waking::wake_parked, watchdog::LastLook,
 };
 use crate::{
+    clock::Calendar,
     endpoint::Endpoint,
     hub,
     link::{Looker, Order, Stop},
@@ -133,8 +134,13 @@ impl Pool {
     pub fn explain(&self, endpoint: &str, index: u32) -> Option<Explained> {
         let runtime = self.inner.parts.endpoints.get(endpoint)?;
         let slot = runtime.slot(index)?;
-        let standing = self.inner.parts.admission.0.standing(&slot.id);
+        let standing = self.inner.parts.admission.0.standing(&slot.id, self.inner.parts.calendar.now());
         Some(slot.explain(runtime.config(), standing))
+    }
+
+    /// Where the pool reads the date.
+    pub fn calendar(&self) -> &Calendar {
+        &self.inner.parts.calendar
     }
 
     /// Hands a message to a link's outbox. `Ok` means accepted (or, with an idempotency key, accepted before).

@@ -4,7 +4,7 @@
 //! the link comes back and takes it. What was begun runs to its end whoever hangs up: a word that is carried out on disk only, or a
 //! letter that is sent and not dropped, would be worse than none.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use super::{
     DeadLetter, Orphans, Page, Refused, Send, StoreView,
@@ -138,7 +138,7 @@ impl Pool {
         let inner = &self.inner;
         let _one_at_a_time = inner.supervisor.hold().await;
         let records = orphans_of(inner, of)?;
-        let at = SystemTime::now();
+        let at = inner.parts.calendar.now();
         let keep_until = at.later(wskeeper_core::receipt::CLAIM);
         inner.parts.spool.carry_out(Op::Discard { endpoint: of.0.into(), link: Some(of.1), at, keep_until }).await?;
         inner.parts.spool.forget(of);

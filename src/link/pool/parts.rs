@@ -1,6 +1,6 @@
 //! What a pool keeps, each part in its own room: made once, and shared by those who act on it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use super::{
     admission::{AdmissionControl, SharedAdmission},
@@ -12,6 +12,7 @@ use super::{
     supervisor,
 };
 use crate::{
+    clock::Calendar,
     hub::{Hub, Inboxes},
     link::Provider,
     observer::Observer,
@@ -28,6 +29,7 @@ pub(super) struct Parts {
     pub(super) admission: Arc<SharedAdmission>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) provider: Arc<dyn Provider>,
+    pub(super) calendar: Calendar,
     pub(super) budget: Arc<Budget>,
     /// The pool's own log: every endpoint's events but messages.
     pub(super) log: Arc<Hub>,
@@ -45,16 +47,18 @@ impl Parts {
         let endpoints = Arc::<Endpoints>::default();
         let admission =
             AdmissionControl::new(settings.admission.clone(), Arc::clone(&observer), Arc::downgrade(&endpoints));
-        let receipts = Receipts::new(settings.receipts);
-        let first_cursor = supervisor::first_cursor(SystemTime::now());
+        let calendar = settings.calendar.clone();
+        let receipts = Receipts::new(settings.receipts, calendar.clone());
+        let first_cursor = supervisor::first_cursor(calendar.now());
         Arc::new(Self {
             endpoints,
-            spool: Spool::new(Arc::clone(&receipts)),
+            spool: Spool::new(Arc::clone(&receipts), calendar.clone()),
             receipts,
             dead: Arc::default(),
             admission: Arc::new(SharedAdmission(admission)),
             observer,
             provider: Arc::clone(&settings.provider),
+            calendar,
             log: Hub::new(LOG, 1, &budget, first_cursor),
             budget,
             first_cursor,

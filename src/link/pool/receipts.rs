@@ -15,6 +15,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use crate::clock::Calendar;
 use wskeeper_core::{
     clock::Clock,
     event::LinkId,
@@ -30,6 +31,7 @@ const TIDY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Receipts {
     book: Mutex<Book>,
+    calendar: Calendar,
 }
 
 #[derive(Debug)]
@@ -63,9 +65,9 @@ pub(super) enum Entered {
 
 impl Receipts {
     /// At most `limit` receipts of messages that are at rest.
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(super) fn new(limit: usize, calendar: Calendar) -> Arc<Self> {
         let book = Book { ledger: Ledger::new(limit), waiting: BTreeMap::new(), undecided: BTreeMap::new() };
-        Arc::new(Self { book: Mutex::new(book) })
+        Arc::new(Self { book: Mutex::new(book), calendar })
     }
 
     /// Forgets what has been kept long enough, also where nothing is sent any more. Runs as long as the pool.
@@ -88,7 +90,7 @@ impl Receipts {
 
     /// Enters a message of an earlier life; `until` when its receipt is kept, where it is at rest.
     pub(super) fn restore(&self, receipt: Receipt, until: Option<SystemTime>, claim: Option<(Box<str>, SystemTime)>) {
-        let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+        let (now, wall) = (Instant::now().into_std(), self.calendar.now());
         let moment = |at: SystemTime| now.later(at.duration_since(wall).unwrap_or_default().min(FAR));
         let claim = claim.map(|(key, until)| (key, moment(until)));
         self.book().ledger.restore(receipt, CLAIM, until.map(moment), claim);
@@ -106,7 +108,7 @@ impl Receipts {
 
     /// How long a message's receipt is kept after its end; the idempotency key that leads to it, and until when.
     pub(super) fn terms(&self, id: MessageId) -> (Duration, Option<(Box<str>, SystemTime)>) {
-        let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+        let (now, wall) = (Instant::now().into_std(), self.calendar.now());
         let book = self.book();
         let claim = book.ledger.claim(id);
         let claim = claim.map(|(key, until)| (key.into(), wall.later(until.saturating_duration_since(now))));
@@ -174,7 +176,7 @@ impl Receipts {
             .filter(|(id, _)| !kept.contains(id))
             .map(|(id, state)| {
                 let end = if state == State::Written { State::Unknown } else { State::Dropped };
-                self.end(id, SystemTime::now(), end, Some(end_reason));
+                self.end(id, self.calendar.now(), end, Some(end_reason));
                 end
             })
             .collect()
@@ -271,10 +273,9 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_caller_that_gives_up_waiting_leaves_nothing_behind() {
-        let (receipts, id, at) = (Receipts::new(10), MessageId(1), SystemTime::UNIX_EPOCH);
-        let receipt = Receipt {
+    fn receipt(id: MessageId) -> Receipt {
+        let at = SystemTime::UNIX_EPOCH;
+        Receipt {
             id,
             endpoint: "e".into(),
             link: 0,
@@ -284,8 +285,33 @@ mod tests {
             updated_at: at,
             generation: None,
             end_reason: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receipt_and_a_key_of_an_earlier_life_are_kept_until_their_date() {
+        let date = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let receipts = Receipts::new(10, Calendar::new(move || date(1_000)));
+        let [first, second] = [1, 2].map(|id| Receipt { state: State::Confirmed, ..receipt(MessageId(id)) });
+        receipts.restore(first, Some(date(1_010)), None);
+        receipts.restore(second, Some(date(1_020)), Some(("once".into(), date(1_030))));
+        assert_eq!(receipts.terms(MessageId(2)).1, Some(("once".into(), date(1_030))));
+        let known = |receipts: &Receipts| {
+            receipts.entering();
+            [1, 2].map(|id| receipts.get(MessageId(id)).is_some())
         };
-        assert!(matches!(receipts.entering().enter(receipt, Duration::ZERO, None, false), Entered::First(None)));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(known(&receipts), [true, true]);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(known(&receipts), [false, true]);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(known(&receipts), [false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_waiting_leaves_nothing_behind() {
+        let (receipts, id) = (Receipts::new(10, Calendar::default()), MessageId(1));
+        assert!(matches!(receipts.entering().enter(receipt(id), Duration::ZERO, None, false), Entered::First(None)));
         let mut waiting = Box::pin(receipts.settle(id, State::Written, Duration::from_mins(1)));
         assert!((&mut waiting).now_or_never().is_none());
         let other = receipts.settle(id, State::Written, Duration::from_mins(1));

@@ -28,6 +28,7 @@ use super::{
 #[cfg(test)]
 use crate::link::BoxFuture;
 use crate::{
+    clock::Calendar,
     endpoint::{Endpoint, file::Marks},
     link::{Aside, Provider, Source},
     observer::EndpointObserver,
@@ -82,6 +83,10 @@ impl Source for EndpointRuntime {
 
     fn aside(&self) -> Aside {
         self.aside.clone()
+    }
+
+    fn calendar(&self) -> Calendar {
+        self.sinks.calendar.clone()
     }
 
     fn note(&self, marks: Marks) {
@@ -256,7 +261,7 @@ impl EndpointRuntime {
                     && match load.phase {
                         Phase::Connecting | Phase::Opening | Phase::Ready => true,
                         Phase::Waiting => load.next_attempt_at.is_none_or(|at| {
-                            at.duration_since(SystemTime::now()).unwrap_or_default()
+                            at.duration_since(self.sinks.calendar.now()).unwrap_or_default()
                                 < deadline.saturating_duration_since(Instant::now())
                         }),
                         Phase::Closing | Phase::Parked | Phase::Paused => false,

@@ -138,7 +138,7 @@ impl Sender {
     fn post(&self, way: &Way, first: Send, rest: &mut Peekable<vec::IntoIter<Send>>, now: Instant) -> Run {
         let mut run = Run::default();
         let mut prepared = Vec::with_capacity(1 + rest.len());
-        let wall = SystemTime::now();
+        let wall = self.parts.calendar.now();
         let mut next = Some(first);
         while let Some(send) = next {
             let one = if self.is_known(way, &send, &prepared) {

@@ -1,10 +1,11 @@
 //! What a pool is to hold, and what it may take for that.
 //!
-//! What a reader would get wrong: `memory`, `receipts` and `provider` are those that the pool started with; only the rest can be changed later.
+//! What a reader would get wrong: `memory`, `receipts`, `provider` and `calendar` are those that the pool started with; only the rest can be changed later.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    clock::Calendar,
     endpoint::Endpoint,
     link::{Nobody, Provider},
     store,
@@ -24,6 +25,8 @@ pub struct Settings {
     pub store: Option<store::Policy>,
     /// Who does what sessions ask for. That which the pool started with.
     pub provider: Arc<dyn Provider>,
+    /// Where the date is read. That which the pool started with.
+    pub calendar: Calendar,
     /// By name.
     pub endpoints: BTreeMap<Arc<str>, Arc<Endpoint>>,
 }
@@ -37,6 +40,7 @@ impl Default for Settings {
             receipts: 100_000,
             store: None,
             provider: Arc::new(Nobody),
+            calendar: Calendar::default(),
             endpoints: BTreeMap::new(),
         }
     }

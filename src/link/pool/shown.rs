@@ -62,7 +62,7 @@ enum Terms {
 
 impl Shown {
     /// A link that has shown nothing yet, and will dial this URL.
-    pub(super) fn beginning(url: Arc<str>) -> Self {
+    pub(super) fn beginning(url: Arc<str>, since: SystemTime) -> Self {
         Self {
             phase: Phase::Waiting,
             ready_state: ReadyState::Closed,
@@ -72,7 +72,7 @@ impl Shown {
             buffered_amount: 0,
             queued_messages: 0,
             terms: Terms::Wanted(url),
-            since: SystemTime::now(),
+            since,
             next_attempt_at: None,
             last_inbound_at: None,
             rtt: None,

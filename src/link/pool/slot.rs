@@ -27,6 +27,7 @@ use super::{
     watchdog::Rest,
 };
 use crate::{
+    clock::Calendar,
     endpoint::Endpoint,
     hub::{Hub, Item},
     link::{Host, Judge, Now, Offer, Order, Orders, Ruling, Tap},
@@ -60,6 +61,7 @@ pub(super) struct Sinks {
     pub(super) tap: Arc<Tap>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) budget: Arc<Budget>,
+    pub(super) calendar: Calendar,
     /// How many links show that they are ready.
     pub(super) ready: AtomicUsize,
 }
@@ -117,7 +119,8 @@ impl Slot {
         observer: Arc<dyn LinkObserver>,
         sinks: Arc<Sinks>,
     ) -> Arc<Self> {
-        let shown = Shown::beginning(config.shown_url(0));
+        let made = sinks.calendar.now();
+        let shown = Shown::beginning(config.shown_url(0), made);
         observer.link_added(shown.phase());
         let seen = Seen {
             rest: Rest::beginning(),
@@ -125,7 +128,7 @@ impl Slot {
             vitals: Vitals::default(),
             limits: None,
             recorder: Recorder::default(),
-            made: SystemTime::now(),
+            made,
             lost: None,
             heard_until: None,
             shown,
@@ -222,7 +225,9 @@ impl Slot {
             (None, 0) => Some((seen.made, None)),
             (None, _) => None,
         };
-        Explained { view, config, outage, standing, attempts: seen.recorder.attempts(), unconfirmed: seen.unconfirmed }
+        let at = self.sinks.calendar.now();
+        let (attempts, unconfirmed) = (seen.recorder.attempts(), seen.unconfirmed);
+        Explained { view, config, outage, standing, attempts, unconfirmed, at }
     }
 
     /// Tells of a fact that the link itself cannot tell: its task panicked. Answers with the messages that it had not taken, and the next
@@ -240,7 +245,7 @@ impl Slot {
         seen.vitals.oldest_queued = None;
         seen.rest = Rest::beginning();
         if let Some(transition) = recorder::transition(&event) {
-            seen.record(transition, SystemTime::now());
+            seen.record(transition, self.sinks.calendar.now());
         }
         in_line
     }
@@ -330,10 +335,14 @@ impl Slot {
 }
 
 impl Host for Slot {
+    fn date(&self) -> SystemTime {
+        self.sinks.calendar.now()
+    }
+
     fn tell(&self, link: &Link, event: Event, now: Now) {
         let at = now.wall;
         self.observer.tell(&self.id, &event);
-        self.traffic.count(&event);
+        self.traffic.count(&event, at);
         if let Some(transition) = recorder::transition(&event) {
             let mut seen = self.seen();
             seen.record(transition, at);
@@ -417,7 +426,7 @@ impl Host for Slot {
     fn bury(&self, message: Box<Message>) {
         let key = message.key().map(Into::into);
         let Message { id, payload, .. } = *message;
-        let died_at = SystemTime::now();
+        let died_at = self.sinks.calendar.now();
         let letter = DeadLetter {
             id,
             endpoint: Arc::clone(&self.id.endpoint),

@@ -12,6 +12,7 @@ use super::{
     dead::DeadLetter,
     receipts::{Receipts, Verdict},
 };
+use crate::clock::Calendar;
 use crate::store::{self, Journal, KeptInbox, Op, Record, Settled, Store, WriteError};
 use wskeeper_core::{
     clock::Clock,
@@ -27,6 +28,7 @@ use wskeeper_core::{
 pub(super) struct Spool {
     standing: RwLock<Standing>,
     receipts: Arc<Receipts>,
+    calendar: Calendar,
     /// Messages in the store that no link has, in order.
     waiting: Mutex<Waiting>,
     /// How many messages were under way when an earlier life ended, to be counted where the link is.
@@ -82,10 +84,11 @@ pub struct StoreView {
 }
 
 impl Spool {
-    pub(super) fn new(receipts: Arc<Receipts>) -> Arc<Self> {
+    pub(super) fn new(receipts: Arc<Receipts>, calendar: Calendar) -> Arc<Self> {
         Arc::new(Self {
             standing: RwLock::new(Standing::Unused),
             receipts,
+            calendar,
             waiting: Mutex::default(),
             crashed: Mutex::default(),
             inboxes: Mutex::default(),
@@ -100,8 +103,8 @@ impl Spool {
         let Some(policy) = policy.cloned() else {
             return self.failed(&io::Error::other("no place is given for it"));
         };
-        let dir = policy.dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&policy)).await;
+        let (dir, calendar) = (policy.dir.clone(), self.calendar.clone());
+        let opened = tokio::task::spawn_blocking(move || Store::open(&policy, calendar)).await;
         let (store, recovered) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return self.failed(&error),
@@ -167,7 +170,7 @@ impl Spool {
     /// Puts a message on disk; its link learns how that went.
     pub(super) fn keep(self: &Arc<Self>, link: &LinkId, keep: &Keep, expires_at: Option<SystemTime>, answer: Answer) {
         let &Keep { place, id, .. } = keep;
-        let now = SystemTime::now();
+        let now = self.calendar.now();
         let record = Record {
             id,
             endpoint: Arc::clone(&link.endpoint),
@@ -182,7 +185,7 @@ impl Spool {
         let (link, spool) = (link.clone(), Arc::clone(self));
         let done = move |result: Result<u64, WriteError>| match result {
             Ok(_) => {
-                spool.receipts.end(id, SystemTime::now(), State::Stored, None);
+                spool.receipts.end(id, spool.calendar.now(), State::Stored, None);
                 spool.receipts.decide(id, Verdict::Accepted);
                 answer(Input::Stored { place, id });
             }
@@ -217,7 +220,7 @@ impl Spool {
         (state, end_reason): (State, Option<EndReason>),
         generation: Option<u64>,
     ) {
-        let at = SystemTime::now();
+        let at = self.calendar.now();
         let (keep, claim) = self.receipts.terms(id);
         let settled = Settled {
             id,

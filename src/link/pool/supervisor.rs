@@ -32,7 +32,7 @@ use crate::clock::Moment;
 use crate::{
     endpoint::Endpoint,
     hub::Hub,
-    link::{self, Dialer, Inbound, Order},
+    link::{self, Dialer, Inbound, Order, Tap},
     store::{Record, Store},
 };
 use wskeeper_core::{
@@ -171,9 +171,10 @@ impl Supervisor {
             receipts: Arc::clone(&self.parts.receipts),
             spool: Arc::clone(&self.parts.spool),
             dead: Arc::clone(&self.parts.dead),
-            tap: Arc::default(),
+            tap: Arc::new(Tap::new(self.parts.calendar.clone())),
             observer: Arc::clone(&self.parts.observer),
             budget: Arc::clone(&self.parts.budget),
+            calendar: self.parts.calendar.clone(),
             ready: AtomicUsize::new(0),
         };
         let runtime = Arc::new(EndpointRuntime::new(
@@ -326,12 +327,12 @@ impl Supervisor {
     pub(super) fn restored(&self, runtime: &EndpointRuntime, record: Record) -> Box<Message> {
         let config = runtime.config();
         self.parts.receipts.set_keep(record.id, config.receipts_keep);
-        send::restored(&config, record, &self.parts.budget)
+        send::restored(&config, record, &self.parts.budget, self.parts.calendar.now())
     }
 
     /// The first cursor of an inbox that begins now: above those of one that had the endpoint's name before.
     fn next_cursor(&self) -> u64 {
-        first_cursor(SystemTime::now()).max(self.parts.first_cursor)
+        first_cursor(self.parts.calendar.now()).max(self.parts.first_cursor)
     }
 
     /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left, by

@@ -34,14 +34,14 @@ impl Counters {
     }
 
     /// Counts messages written, and ends that follow a ping.
-    pub(super) fn count(&self, event: &Event) {
+    pub(super) fn count(&self, event: &Event, at: SystemTime) {
         if let Event::Written(sent) = event {
             let bytes = sent.iter().map(|sent| sent.bytes).sum();
             add((&self.sent_messages, sent.len()), (&self.sent_bytes, bytes));
         } else if let Event::PingSent = event {
             self.pinged.store(true, Ordering::Relaxed);
             if self.unanswered.fetch_add(1, Ordering::Relaxed) == 0 {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
                 self.unanswered_since.store(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
             }
         } else if let Event::Pong { .. } = event {
@@ -110,7 +110,7 @@ mod tests {
         let pong = || Event::Pong { rtt: Duration::ZERO };
         let after = |events: &[Event]| {
             for event in events {
-                counters.count(event);
+                counters.count(event, SystemTime::UNIX_EPOCH);
             }
             counters.read().ended_after_ping
         };
@@ -129,7 +129,7 @@ mod tests {
         let counters = Counters::default();
         let pings = |events: &[Event]| {
             for event in events {
-                counters.count(event);
+                counters.count(event, SystemTime::UNIX_EPOCH);
             }
             let Traffic { unanswered_pings, unanswered_since, .. } = counters.read();
             assert_eq!(unanswered_since.is_some(), unanswered_pings > 0);

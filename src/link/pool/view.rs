@@ -196,6 +196,8 @@ pub struct Explained {
     pub attempts: Vec<AttemptView>,
     /// Messages that have left and are kept, at least once, until the peer has proved that it has read them.
     pub unconfirmed: u64,
+    /// When it was so.
+    pub at: SystemTime,
 }
 
 /// Sums over an endpoint's links.

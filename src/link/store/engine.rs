@@ -25,6 +25,7 @@ use super::{
     open::{self, Opened},
     row::{self, Unreadable},
 };
+use crate::clock::Calendar;
 use wskeeper_core::message::MessageId;
 
 /// Bytes of a page.
@@ -83,6 +84,8 @@ pub(super) struct Engine {
     mark: Mark,
     /// Pages in the log, as the engine told at the last commit.
     logged: Arc<AtomicU64>,
+    /// Says when receipts are old.
+    pub(super) calendar: Calendar,
     /// The file once more, to know it again. Not to be closed before the engine's own: its locks would go with it.
     file: File,
     /// Last, so that the lock is held until the file is closed.
@@ -94,18 +97,19 @@ pub(super) type Outcomes = Vec<Result<u64, WriteError>>;
 
 impl Engine {
     /// Opens or makes the store, and reads it all.
-    pub(super) fn open(policy: &Policy) -> Result<(Self, Recovered), OpenError> {
+    pub(super) fn open(policy: &Policy, calendar: Calendar) -> Result<(Self, Recovered), OpenError> {
         let folder = Folder::take(&policy.dir)?;
         let path = folder.store();
         // Whoever has the folder may give out new entries, whether or not the store can be opened.
         let sealed = folder.break_seal()?;
         let Opened { db, mark } = open::open(&folder)?;
-        let recovered = recover(&db, sealed).map_err(|e| open::unreadable(&path, e))?;
+        let recovered = recover(&db, sealed, calendar.now()).map_err(|e| open::unreadable(&path, e))?;
         let index = Index::read(&db).map_err(|e| open::unreadable(&path, e))?;
         let logged = Arc::new(AtomicU64::new(0));
         let bounds = Bounds::new(policy);
         let file = File::open(&path).map_err(|e| OpenError::from_io(&path, e))?;
-        let mut engine = Self { db, index, bounds, room: 0, evicted: 0, commits: 0, mark, logged, file, folder };
+        let mut engine =
+            Self { calendar, db, index, bounds, room: 0, evicted: 0, commits: 0, mark, logged, file, folder };
         engine.begin().map_err(|e| open::fault(&path, e))?;
         Ok((engine, recovered))
     }
@@ -269,10 +273,10 @@ impl Engine {
     }
 }
 
-fn recover(db: &Connection, sealed: BTreeMap<Arc<str>, u64>) -> Result<Recovered, Unreadable> {
+fn recover(db: &Connection, sealed: BTreeMap<Arc<str>, u64>, now: SystemTime) -> Result<Recovered, Unreadable> {
     let messages = format!("SELECT {} FROM message ORDER BY seq", row::MESSAGE);
     let receipts = format!("SELECT {} FROM receipt WHERE keep > ?1", row::RECEIPT);
-    let now = row::millis(SystemTime::now());
+    let now = row::millis(now);
     Ok(Recovered {
         messages: row::all(db.prepare(&messages)?.query([])?, row::message)?,
         receipts: row::all(db.prepare(&receipts)?.query([now])?, row::receipt)?,

@@ -79,6 +79,7 @@ pub use self::{
     record::{DeadLetter, Done, KeptReceipt, Op, Record, Recovered, Settled},
     segment::{KeptInbox, Segment},
 };
+use crate::clock::Calendar;
 use wskeeper_core::message::MessageId;
 
 /// Where the store is, and how much it may keep.
@@ -141,9 +142,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store of this folder, or makes one. Reads and checks all of it: blocks for about a second a gigabyte.
-    pub fn open(policy: &Policy) -> Result<(Arc<Self>, Recovered), OpenError> {
-        let (engine, recovered) = Engine::open(policy)?;
+    /// Opens the store of this folder, or makes one; the calendar says which receipts are old. Reads and checks all of it: blocks for about a second a gigabyte.
+    pub fn open(policy: &Policy, calendar: Calendar) -> Result<(Arc<Self>, Recovered), OpenError> {
+        let (engine, recovered) = Engine::open(policy, calendar)?;
         let shared = Arc::new(Shared::default());
         let (tell_closed, closed) = watch::channel(false);
         let run = {

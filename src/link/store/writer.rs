@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -220,7 +220,7 @@ impl Writer {
         }
         let ops: Vec<&Op> = batch.iter().map(|(op, _)| op).collect();
         self.look()?;
-        let outcomes = self.engine.commit(&ops, SystemTime::now());
+        let outcomes = self.engine.commit(&ops, self.engine.calendar.now());
         // What was deleted meanwhile has not been stored, whatever the engine says.
         let gone = self.engine.look().err().filter(|error| !error.may_pass());
         gone.map_or(outcomes, Err).inspect_err(|error| {

@@ -3,16 +3,14 @@
 //! Across origins everything that may be a credential stays behind, and it stays behind for the rest of the attempt: all
 //! headers but a few, and whatever is made of a secret, subprotocols too.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, header};
 use tokio::time::Instant;
 
 use super::Setback;
 use crate::{
+    clock::Calendar,
     endpoint::{
         Endpoint, FieldName, Secret, Session, subprotocol,
         template::Template,
@@ -106,17 +104,17 @@ pub(super) async fn evaluate(
     (endpoint, link): (Arc<Endpoint>, u32),
     url: usize,
     (kept, given): (Option<Kept>, Arc<[Given]>),
-    aside: &Aside,
+    (aside, calendar): (&Aside, Calendar),
 ) -> Result<Box<Ask>, Setback> {
     // By the runtime's clock, which a thread aside does not have.
-    let at = Instant::now().into_std();
+    let (at, wall) = (Instant::now().into_std(), calendar.since_epoch());
     let reads = reads_files(&endpoint);
     let evaluate = move || {
         let mut ask = Ask::evaluate(&endpoint, url, kept.as_ref(), &given)?;
         ask.session = endpoint
             .session
             .as_deref()
-            .map(|session| start(session, (&endpoint.name, link), at, &given))
+            .map(|session| start(session, (&endpoint.name, link), (at, wall), &given))
             .transpose()?;
         Ok(Box::new(ask))
     };
@@ -137,14 +135,14 @@ fn reads_files(endpoint: &Endpoint) -> bool {
 fn start(
     session: &Session,
     (endpoint, link): (&Arc<str>, u32),
-    at: std::time::Instant,
+    (at, wall): (std::time::Instant, Duration),
     given: &[Given],
 ) -> Result<Box<Start>, Setback> {
     let value = |template| Ok(secret(template, given)?.expose().into());
     Ok(Box::new(Start {
         plan: Arc::clone(&session.plan),
         secrets: session.secrets.iter().map(value).collect::<Result<_, Setback>>()?,
-        wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        wall,
         at,
         endpoint: Arc::clone(endpoint),
         link,
@@ -177,13 +175,14 @@ impl Ask {
     }
 
     /// The request of the upgrade.
-    pub(super) fn wish(&self, endpoint: &Endpoint) -> Wish<'_> {
+    pub(super) fn wish(&self, endpoint: &Endpoint, calendar: Calendar) -> Wish<'_> {
         Wish {
             target: &self.target,
             headers: &self.headers,
             protocols: &self.protocols,
             protocols_optional: endpoint.protocols_optional,
             retry_after_max: endpoint.link.retry_after_max,
+            calendar,
         }
     }
 

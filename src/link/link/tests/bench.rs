@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::peer::{PATIENCE, Peer};
+use crate::clock::Calendar;
 use crate::link::{
     BoxFuture, Dial, Dialled, Done, Host, Now, Offer, Offered, Order, Orders, Pledge, Progress, Report, Stop, Tap, To,
     orders, run,
@@ -74,6 +75,10 @@ impl Recorder {
 }
 
 impl Host for Recorder {
+    fn date(&self) -> std::time::SystemTime {
+        Calendar::default().now()
+    }
+
     fn keep(&self, keep: &Keep, _: Now) {
         self.answers.lock().push(Input::Stored { place: keep.place, id: keep.id });
     }

@@ -23,7 +23,7 @@ pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Re
         return Err(UpgradeFault::Status {
             status: response.status(),
             retry_after: text(headers, &RETRY_AFTER)
-                .and_then(|value| delay(value, SystemTime::now()))
+                .and_then(|value| delay(value, wish.calendar.now()))
                 .map(|asked| RetryAfter::capped(asked, wish.retry_after_max)),
             location: text(headers, &LOCATION).map(str::to_owned),
         });

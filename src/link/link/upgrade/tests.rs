@@ -1,12 +1,13 @@
 //! Answers to the upgrade request, right and wrong in every way: what is agreed, and what is a fault of which class.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::{collection::vec, prelude::*};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::*;
+use crate::clock::Calendar;
 use wskeeper_core::{close::Cause, event::RetryAfter};
 
 /// `Retry-After` is obeyed up to this.
@@ -50,6 +51,7 @@ impl Case<'_> {
             protocols: &self.protocols,
             protocols_optional: self.optional,
             retry_after_max: LONG,
+            calendar: Calendar::new(date),
         };
         let server = async move {
             let mut request = Vec::new();
@@ -68,6 +70,11 @@ impl Case<'_> {
     async fn fault(&self, answer: &str) -> UpgradeFault {
         self.answered(answer).await.0.unwrap_err()
     }
+}
+
+/// What it is when servers answer.
+fn date() -> SystemTime {
+    httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap()
 }
 
 fn line<'a>(request: &'a str, name: &str) -> Option<&'a str> {
@@ -188,10 +195,10 @@ async fn retry_after_is_read_in_both_forms() {
     let case = Case::offering(&[]);
     let UpgradeFault::Status { retry_after, .. } = case.fault(&at("17")).await else { panic!("another fault") };
     assert_eq!(retry_after.map(RetryAfter::span), Some(Duration::from_secs(17)));
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_mins(10));
-    let UpgradeFault::Status { retry_after, .. } = case.fault(&at(&date)).await else { panic!("another fault") };
-    let delay = retry_after.unwrap().span();
-    assert!(delay > Duration::from_mins(9) && delay <= Duration::from_mins(10), "{delay:?}");
+    let UpgradeFault::Status { retry_after, .. } = case.fault(&at("Sun, 06 Nov 1994 08:59:37 GMT")).await else {
+        panic!("another fault")
+    };
+    assert_eq!(retry_after.map(RetryAfter::span), Some(Duration::from_mins(10)));
 }
 
 #[tokio::test]
@@ -269,6 +276,7 @@ async fn a_header_that_cannot_be_sent_is_named_and_not_shown() {
         protocols: &[],
         protocols_optional: false,
         retry_after_max: Duration::ZERO,
+        calendar: Calendar::default(),
     };
     let fault = upgrade(tokio::io::duplex(64).0, &wish).await.unwrap_err();
     assert_eq!(fault.cause(), Cause::Secret);
@@ -350,6 +358,7 @@ async fn an_answer_that_comes_byte_by_byte_is_the_same_answer() {
         protocols: &case.protocols,
         protocols_optional: false,
         retry_after_max: LONG,
+        calendar: Calendar::default(),
     };
     let server = async move {
         let (mut read, mut write) = tokio::io::split(far);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::*;
+use crate::clock::Calendar;
 use crate::observer::Silent;
 use wskeeper_core::admission::Elsewhere;
 
@@ -31,9 +32,9 @@ async fn who_is_to_look_and_leaves_hands_that_on_at_once() {
     tokio::time::advance(Duration::from_secs(1)).await;
     control.grant();
     let second = request("a", 2).link;
-    let standing = control.standing(&second).expect("it waits");
+    let standing = control.standing(&second, Calendar::default().now()).expect("it waits");
     assert_eq!(standing.awaited, Some((request("a", 1).link, None)));
     drop(first);
-    let standing = control.standing(&second).expect("it waits");
+    let standing = control.standing(&second, Calendar::default().now()).expect("it waits");
     assert_eq!((standing.awaited, standing.down_since), (None, None), "it is the one in line now");
 }

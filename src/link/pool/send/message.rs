@@ -28,14 +28,19 @@ pub(super) fn ack_key(config: &Endpoint, payload: &Payload) -> Option<Box<str>> 
 
 /// A stored message as an outbox takes it. What was accepted once is not refused for want of memory now.
 #[allow(clippy::unnecessary_box_returns, reason = "outboxes take them boxed")]
-pub(in crate::pool) fn restored(config: &Endpoint, record: Record, budget: &Arc<Budget>) -> Box<Message> {
-    let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+pub(in crate::pool) fn restored(
+    config: &Endpoint,
+    record: Record,
+    budget: &Arc<Budget>,
+    date: SystemTime,
+) -> Box<Message> {
+    let now = Instant::now().into_std();
     let ack = ack_key(config, &record.payload);
     let share = budget.reserve_beyond(cost(&record.payload, record.key.as_deref()));
     let extras = Extras { key: record.key, ack, ..Extras::default() };
     Box::new(Message {
         id: record.id,
-        expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(wall).unwrap_or_default())),
+        expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(date).unwrap_or_default())),
         share,
         extras: extras.boxed(),
         payload: record.payload,

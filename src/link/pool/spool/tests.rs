@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::clock::Calendar;
 use wskeeper_core::message::Payload;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -12,7 +13,7 @@ fn record(id: u128, bytes: usize, marked: bool) -> Box<Record> {
         id: MessageId(id),
         endpoint: "feed".into(),
         link: 0,
-        accepted_at: SystemTime::now(),
+        accepted_at: Calendar::default().now(),
         expires_at: None,
         key: None,
         idempotency_key: None,
@@ -22,7 +23,7 @@ fn record(id: u128, bytes: usize, marked: bool) -> Box<Record> {
 }
 
 async fn open(folder: &std::path::Path) -> Arc<Spool> {
-    let spool = Spool::new(Receipts::new(10));
+    let spool = Spool::new(Receipts::new(10, Calendar::default()), Calendar::default());
     spool.open(Some(&store::Policy::new(folder, 1 << 20))).await;
     spool
 }

@@ -196,7 +196,7 @@ async fn a_dead_letter_that_is_retried_by_two_of_whom_one_hangs_up_is_sent_once_
     let pool = resting("", "").await;
     for (number, cut) in (1..).zip(cuts()) {
         let id = MessageId(number);
-        let now = SystemTime::now();
+        let now = pool.calendar().now();
         pool.inner.parts.dead.bury(DeadLetter {
             id,
             endpoint: "e".into(),

@@ -8,13 +8,13 @@ const SMALL: u64 = 1 << 20;
 fn a_full_store_refuses_messages_and_goes_on_when_some_are_settled() {
     let folder = tempfile::tempdir().unwrap();
     let policy = Policy::new(folder.path(), SMALL);
-    let (store, _) = Store::open(&policy).unwrap();
+    let (store, _) = Store::open(&policy, Calendar::default()).unwrap();
     let held = fill(&store);
     assert!((60..90).contains(&held), "{held} messages of 10 kB in 1 MiB");
     assert!(matches!(store.status().failure, Some(WriteError::Full(_))));
     drop(store);
 
-    let (store, recovered) = Store::open(&policy).unwrap();
+    let (store, recovered) = Store::open(&policy, Calendar::default()).unwrap();
     assert_eq!(ids(&recovered), (0..held).collect::<Vec<_>>(), "full, and all there");
     assert!(matches!(write(&store, big(held)), Err(WriteError::Full(_))));
     for id in 0..10 {
@@ -27,7 +27,7 @@ fn a_full_store_refuses_messages_and_goes_on_when_some_are_settled() {
 #[test]
 fn a_full_store_can_settle_every_message_whatever_becomes_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(&Policy::new(folder.path(), SMALL)).unwrap();
+    let (store, _) = Store::open(&Policy::new(folder.path(), SMALL), Calendar::default()).unwrap();
     let mut held = 0;
     while write_all(&store, (held..held + 50).map(append)).iter().all(Result::is_ok) {
         held += 50;
@@ -44,7 +44,7 @@ fn a_full_store_can_settle_every_message_whatever_becomes_of_it() {
 #[test]
 fn a_message_that_never_fits_is_refused_and_the_next_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(&Policy::new(folder.path(), SMALL)).unwrap();
+    let (store, _) = Store::open(&Policy::new(folder.path(), SMALL), Calendar::default()).unwrap();
     let huge = Op::Append(Box::new(Record { payload: Payload::binary(vec![7; 2 << 20]), ..record(1) }));
     let told = write_all(&store, [huge, append(2)]);
     assert!(matches!(told[..], [Err(WriteError::Full(_)), Ok(1)]), "{told:?}");
@@ -107,7 +107,7 @@ fn after_damage_nothing_more_is_written_until_a_restart() {
     assert!(matches!(write(&store, append(3)), Err(WriteError::Broken(_))));
     assert!(matches!(store.status().failure, Some(WriteError::Broken(_))));
     drop(store);
-    let error = Store::open(&policy(folder.path())).map(drop).unwrap_err();
+    let error = Store::open(&policy(folder.path()), Calendar::default()).map(drop).unwrap_err();
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
 }
 
@@ -131,12 +131,12 @@ fn a_failed_batch_leaves_nothing_behind() {
 fn dead_letters_are_bounded_by_number_and_the_oldest_go() {
     let folder = tempfile::tempdir().unwrap();
     let policy = Policy { max_dead: 3, ..policy(folder.path()) };
-    let (store, _) = Store::open(&policy).unwrap();
+    let (store, _) = Store::open(&policy, Calendar::default()).unwrap();
     write_all(&store, (0..5).map(append).chain((0..5).map(dead)));
     assert_eq!(letters(&store), [2, 3, 4]);
     assert_eq!((store.status().dead_letters, store.status().dead_evicted), (3, 2));
     drop(store);
-    let (store, _) = Store::open(&policy).unwrap();
+    let (store, _) = Store::open(&policy, Calendar::default()).unwrap();
     write_all(&store, [append(9), dead(9)]);
     assert_eq!(letters(&store), [3, 4, 9]);
 }
@@ -144,7 +144,8 @@ fn dead_letters_are_bounded_by_number_and_the_oldest_go() {
 #[test]
 fn dead_letters_are_bounded_by_bytes_and_the_oldest_go() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(&Policy { max_dead_bytes: 25_000, ..policy(folder.path()) }).unwrap();
+    let (store, _) =
+        Store::open(&Policy { max_dead_bytes: 25_000, ..policy(folder.path()) }, Calendar::default()).unwrap();
     write_all(&store, (0..3).map(big).chain((0..3).map(dead)));
     assert_eq!(letters(&store), [1, 2]);
     assert_eq!(store.status().dead_bytes, 20_000);
@@ -157,7 +158,7 @@ fn dead_letters_are_bounded_by_bytes_and_the_oldest_go() {
 #[test]
 fn receipts_are_bounded_and_those_whose_time_is_up_first_go() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(&Policy { max_receipts: 2, ..policy(folder.path()) }).unwrap();
+    let (store, _) = Store::open(&Policy { max_receipts: 2, ..policy(folder.path()) }, Calendar::default()).unwrap();
     for (id, keep) in [(1, 300), (2, 100), (3, 200)] {
         let settled = Settled { keep_until: at(keep), ..settled(id, State::Confirmed) };
         write_all(&store, [append(id), Op::Settle(Box::new(settled))]);
@@ -170,7 +171,8 @@ fn receipts_are_bounded_and_those_whose_time_is_up_first_go() {
 #[test]
 fn a_million_bytes_through_a_small_store_leave_it_small() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(&Policy { max_receipts: 10, ..Policy::new(folder.path(), SMALL) }).unwrap();
+    let (store, _) =
+        Store::open(&Policy { max_receipts: 10, ..Policy::new(folder.path(), SMALL) }, Calendar::default()).unwrap();
     for round in 0..20 {
         let these = || round * 50..(round + 1) * 50;
         let told = write_all(&store, these().map(big).chain(these().map(|id| settle(id, State::Confirmed))));

@@ -135,7 +135,7 @@ fn a_folder_that_takes_no_files_is_said_so() {
         Ok(()) => Path::new("/sys").join("wskeeper"),
         Err(_) => folder.path().to_owned(),
     };
-    let error = Store::open(&policy(&dir)).map(drop).unwrap_err();
+    let error = Store::open(&policy(&dir), Calendar::default()).map(drop).unwrap_err();
     assert!(matches!(error, OpenError::Permission { .. } | OpenError::ReadOnly { .. }), "{error}");
 }
 
@@ -191,7 +191,7 @@ fn for_each_flip(dir: &Path, name: &str, step: usize) {
         let folder = copied(dir);
         overwrite(&folder.path().join(name), place as u64, &[!whole[place]]);
         let before = files(folder.path());
-        if let Ok((store, recovered)) = Store::open(&policy(folder.path())) {
+        if let Ok((store, recovered)) = Store::open(&policy(folder.path()), Calendar::default()) {
             let expected = ALL.map(record);
             assert_eq!(recovered.messages, expected, "byte {place}");
             let receipts: Vec<_> = recovered.receipts.iter().map(|kept| kept.receipt.id.0).collect();
@@ -211,7 +211,7 @@ fn for_each_flip(dir: &Path, name: &str, step: usize) {
 /// Opens, which must fail and change nothing.
 fn refused(dir: &Path) -> OpenError {
     let before = files(dir);
-    let error = Store::open(&policy(dir)).map(|(_, recovered)| ids(&recovered)).unwrap_err();
+    let error = Store::open(&policy(dir), Calendar::default()).map(|(_, recovered)| ids(&recovered)).unwrap_err();
     assert_eq!(files(dir), before, "{error}");
     error
 }

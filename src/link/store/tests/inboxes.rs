@@ -97,7 +97,7 @@ fn a_store_that_cannot_be_opened_has_no_seal_afterwards() {
     let away = folder.path().join("away");
     fs::rename(folder.path().join("store.sqlite"), &away).unwrap();
     fs::write(folder.path().join("store.sqlite"), "a letter to a friend").unwrap();
-    Store::open(&policy(folder.path())).map(drop).unwrap_err();
+    Store::open(&policy(folder.path()), Calendar::default()).map(drop).unwrap_err();
     fs::rename(&away, folder.path().join("store.sqlite")).unwrap();
     let (_, recovered) = open(folder.path());
     assert_eq!((cursors(&recovered, "feed"), recovered.inboxes["feed"].sealed), (vec![10], None));
@@ -118,14 +118,14 @@ fn a_seal_that_nobody_can_read_seals_nothing() {
 fn inboxes_have_half_of_the_store_and_the_oldest_go_first() {
     let folder = tempfile::tempdir().unwrap();
     let policy = Policy::new(folder.path(), SMALL);
-    let (store, _) = Store::open(&policy).unwrap();
+    let (store, _) = Store::open(&policy, Calendar::default()).unwrap();
     for cursor in 1..=100 {
         assert_eq!(write(&store, long(if cursor % 2 == 0 { "feed" } else { "desk" }, cursor)), Ok(1));
         assert!(store.status().inbox_bytes <= SMALL / 2);
     }
     assert_eq!(store.status().failure, None);
     drop(store);
-    let (_, recovered) = Store::open(&policy).unwrap();
+    let (_, recovered) = Store::open(&policy, Calendar::default()).unwrap();
     let mut all = [cursors(&recovered, "feed"), cursors(&recovered, "desk")].concat();
     all.sort_unstable();
     let kept = all.len() as u64;
@@ -139,9 +139,9 @@ fn messages_take_the_room_of_inboxes_and_never_the_other_way_round() {
     let policy = Policy::new(folder.path(), SMALL);
     let alone = {
         let folder = tempfile::tempdir().unwrap();
-        fill(&Store::open(&Policy::new(folder.path(), SMALL)).unwrap().0)
+        fill(&Store::open(&Policy::new(folder.path(), SMALL), Calendar::default()).unwrap().0)
     };
-    let (store, _) = Store::open(&policy).unwrap();
+    let (store, _) = Store::open(&policy, Calendar::default()).unwrap();
     for cursor in 1..=40 {
         write(&store, long("feed", cursor)).unwrap();
     }
@@ -152,7 +152,7 @@ fn messages_take_the_room_of_inboxes_and_never_the_other_way_round() {
     assert!(matches!(refused, Err(WriteError::Full(_))), "{refused:?}");
     assert!(store.status().inbox_failure.is_some());
     drop(store);
-    let (store, recovered) = Store::open(&policy).unwrap();
+    let (store, recovered) = Store::open(&policy, Calendar::default()).unwrap();
     assert_eq!(recovered.messages.len() as u128, held);
     // An inbox that is refused is no reason to say that messages are.
     assert_eq!(store.status().failure, None);
@@ -169,14 +169,14 @@ fn messages_take_the_room_of_inboxes_and_never_the_other_way_round() {
 fn a_segment_that_never_fits_is_refused_and_costs_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let policy = Policy::new(folder.path(), SMALL);
-    let (store, _) = Store::open(&policy).unwrap();
+    let (store, _) = Store::open(&policy, Calendar::default()).unwrap();
     write(&store, arrived("feed", 9, &[10], 0)).unwrap();
     let huge = Entry { item: Item::Message(Payload::binary(vec![7; 600 << 10])), ..entry("desk", 1) };
     let segment = Segment { endpoint: "desk".into(), after: 0, entries: vec![huge.into()], oldest: 0 };
     let told = write_all(&store, [Op::Arrived(Box::new(segment)), append(1)]);
     assert!(matches!(told[..], [Err(WriteError::Full(_)), Ok(1)]), "{told:?}");
     drop(store);
-    assert_eq!(cursors(&Store::open(&policy).unwrap().1, "feed"), [10]);
+    assert_eq!(cursors(&Store::open(&policy, Calendar::default()).unwrap().1, "feed"), [10]);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn a_receipt_goes_when_its_time_is_up_and_its_key_is_not_claimed_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path());
     let claiming = Record { idempotency_key: Some("once".into()), ..record(1) };
-    let past = SystemTime::now() - Duration::from_secs(1);
+    let past = UNIX_EPOCH + Duration::from_secs(1);
     let old = |id| Settled { keep_until: past, ..settled(id, State::Confirmed) };
     write_all(&store, [Op::Append(Box::new(claiming)), append(2), append(3)]);
     write(&store, Op::Settle(Box::new(Settled { claim_until: Some(at(9)), ..old(1) }))).unwrap();
@@ -110,6 +110,20 @@ fn a_receipt_goes_when_its_time_is_up_and_its_key_is_not_claimed_any_more() {
     assert_eq!(ids(&recovered), [3]);
     assert_eq!(recovered.receipts.len(), 1);
     assert_eq!(recovered.receipts[0].claim, Some(("once".into(), at(9))));
+}
+
+#[test]
+fn the_date_says_which_receipts_are_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let on = |day| Store::open(&policy(folder.path()), Calendar::new(move || at(day))).unwrap();
+    let (store, _) = on(5);
+    let until = |id, day| Op::Settle(Box::new(Settled { keep_until: at(day), ..settled(id, State::Confirmed) }));
+    write_all(&store, [append(1), append(2), until(1, 9), until(2, 20)]);
+    drop(store);
+    let kept = |day| on(day).1.receipts.iter().map(|kept| kept.receipt.id).collect::<Vec<_>>();
+    assert_eq!(kept(8), [MessageId(1), MessageId(2)]);
+    assert_eq!(kept(9), [MessageId(2)]);
+    assert_eq!(kept(20), []);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::*;
+use crate::clock::Calendar;
 use wskeeper_core::{
     entry::{Entry, Item},
     event::LinkId,
@@ -34,7 +35,7 @@ fn policy(dir: &Path) -> Policy {
 }
 
 fn open(dir: &Path) -> (Arc<Store>, Recovered) {
-    Store::open(&policy(dir)).unwrap()
+    Store::open(&policy(dir), Calendar::default()).unwrap()
 }
 
 fn record(id: u128) -> Record {

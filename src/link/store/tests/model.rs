@@ -236,7 +236,7 @@ impl Model {
 }
 
 fn open_bounded(dir: &Path) -> (Arc<Store>, Recovered) {
-    Store::open(&Policy { max_dead: MAX_DEAD, ..policy(dir) }).unwrap()
+    Store::open(&Policy { max_dead: MAX_DEAD, ..policy(dir) }, Calendar::default()).unwrap()
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_refusal_stands_until_a_message_is_let_go() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(&Policy::new(folder.path(), 1 << 20)).unwrap();
+    let (store, _) = Store::open(&Policy::new(folder.path(), 1 << 20), Calendar::default()).unwrap();
     let large = |id| Op::Append(Box::new(Record { payload: Payload::binary(vec![0; 100_000]), ..record(id) }));
     let refused = (0..20).find(|id| write(&store, large(*id)).is_err()).unwrap();
     assert!(matches!(store.status().failure, Some(WriteError::Full(_))));
