@@ -308,11 +308,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_made_says_the_date_of_the_calendar() {
-        let text = "values.at = { json = { at = \"${now}\" } }\nendpoints.e = { url = \"ws://h/${value:at}\" }";
+        let text =
+            "values.at = { json = \"${now}\" }\nendpoints.e = { url = \"ws://h\", headers.At = \"${value:at}\" }";
         let endpoint = crate::config::parse_toml(text, "test.toml").unwrap().config.endpoints["e"].held.clone();
         let kept = Kept::new(None, 1, Calendar::new(|| UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
         let given = kept.all(&endpoint, 0, None).await.unwrap();
-        assert_eq!(given[0].text.expose(), "{\"at\":1700000000}");
+        assert_eq!(given[0].text.expose(), "\"1700000000\"");
     }
 
     #[tokio::test]
