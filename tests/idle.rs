@@ -29,7 +29,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const LINKS: u32 = 400;
 /// Bytes of a link that is open and idle. What has left is followed message by message, and silence in both directions.
-const IDLE_MAX: usize = 3_880;
+const IDLE_MAX: usize = 3_320;
 /// Bytes of one that waits until its server is back.
 const WAITING_MAX: usize = 3_200;
 

@@ -2,7 +2,7 @@
 //!
 //! What a reader would get wrong: this judges nothing. Whatever is unusual in any way (RFC 6455 §5.2: another opcode, a reserved
 //! bit, a mask, a fragment, a length that could be shorter or is too long, text that is no UTF-8) is left to a reader of frames, and
-//! so is all that stands behind it.
+//! so is all that stands behind it. Pings and pongs are no messages: one that stands behind those is only pointed out.
 
 use std::str;
 
@@ -13,9 +13,23 @@ use super::{message::Kind, run::Marks};
 pub enum Behind {
     /// The beginning of a frame, or nothing. So long the frame will be; 0 where that is not known yet.
     Part(usize),
+    /// A whole ping or pong, with so long a payload behind its [`CONTROL_HEAD`].
+    Control(Control, usize),
     /// Something for a reader of frames.
     Other,
 }
+
+/// Which control frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// One that wants to be answered.
+    Ping,
+    /// An answer.
+    Pong,
+}
+
+/// How long the head of a ping or pong is: its payload has 125 bytes at most (RFC 6455 §5.5).
+pub const CONTROL_HEAD: usize = 2;
 
 /// Marks the messages at the front of `bytes`, at most `max` bytes long each. Answers with the end of the last one.
 pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
@@ -23,8 +37,13 @@ pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
     loop {
         let (kind, head, len) = match head(&bytes[at..]) {
             Head::Data(kind, head, len) if len <= max => (kind, head, len),
+            Head::Control(control, len) if len <= max => {
+                let frame = CONTROL_HEAD + len;
+                let is_whole = bytes.len() - at >= frame;
+                return (at, if is_whole { Behind::Control(control, len) } else { Behind::Part(frame) });
+            }
             Head::Part => return (at, Behind::Part(0)),
-            Head::Data(..) | Head::Other => return (at, Behind::Other),
+            Head::Data(..) | Head::Control(..) | Head::Other => return (at, Behind::Other),
         };
         let start = at + head;
         // No longer than `max` and a head: no overflow.
@@ -40,6 +59,8 @@ pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
 enum Head {
     /// Of a message: its kind, its own length, and that of the payload.
     Data(Kind, usize, usize),
+    /// The length of its payload.
+    Control(Control, usize),
     /// There is too little of it.
     Part,
     Other,
@@ -50,6 +71,8 @@ fn head(bytes: &[u8]) -> Head {
     let kind = match first {
         0x81 => Kind::Text,
         0x82 => Kind::Binary,
+        0x89 if *second < 126 => return Head::Control(Control::Ping, usize::from(*second)),
+        0x8A if *second < 126 => return Head::Control(Control::Pong, usize::from(*second)),
         _ => return Head::Other,
     };
     match (second, rest) {
@@ -109,15 +132,16 @@ mod tests {
     #[test]
     fn what_is_unusual_in_any_way_is_left_alone_with_all_behind_it() {
         let ok = frame(&"ok".into());
-        let unusual: [&[u8]; 13] = [
+        let unusual: [&[u8]; 14] = [
             &[0x01, 1, b'a'],
             &[0x80, 1, b'a'],
             &[0x83, 1, b'a'],
             &[0xC1, 1, b'a'],
             &[0xA2, 1, b'a'],
             &[0x88, 0],
-            &[0x89, 0],
-            &[0x8A, 0],
+            &[0x09, 0],
+            &[0x89, 126, 0, 126],
+            &[0x8A, 0x80, 1, 2, 3, 4],
             &[0x81, 0x81, 1, 2, 3, 4, 0x60],
             &[0x81, 2, 0xC3, 0x28],
             &[0x82, 126, 0, 125],
@@ -132,10 +156,26 @@ mod tests {
         assert_eq!(found(&[0x82, 2], 2).2, Behind::Part(4));
     }
 
+    #[test]
+    fn a_ping_or_pong_behind_messages_is_pointed_out_once_it_is_whole() {
+        let ok = frame(&"ok".into());
+        for (first, control) in [(0x89, Control::Ping), (0x8A, Control::Pong)] {
+            for len in [0, 1, 125] {
+                let all = [&ok, &[first, len][..], &vec![0xFF; len.into()]].concat();
+                let (end, len) = (ok.len(), usize::from(len));
+                assert_eq!(found(&all, 125), (vec!["ok".into()], end, Behind::Control(control, len)));
+                assert_eq!(found(&[&all[..], &ok].concat(), 125).2, Behind::Control(control, len));
+                let part = if len == 0 { 0 } else { CONTROL_HEAD + len };
+                assert_eq!(found(&all[..all.len() - 1], 125).2, Behind::Part(part));
+            }
+            assert_eq!(found(&[first, 3, 1, 2, 3], 2).2, Behind::Other, "it is too long");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_can_make_it_panic_and_what_it_finds_has_no_other_form(
-            bytes in prop::collection::vec(prop_oneof![Just(0x81), Just(0x82), 0_u8..8, Just(126), any::<u8>()], 0..200)
+            bytes in prop::collection::vec(prop_oneof![Just(0x81), Just(0x82), Just(0x89), 0_u8..8, Just(126), any::<u8>()], 0..200)
         ) {
             let (payloads, end, _) = found(&bytes, 64);
             prop_assert_eq!(payloads.iter().flat_map(frame).collect::<Vec<_>>(), &bytes[..end]);

@@ -1,6 +1,6 @@
 //! Admission in worlds in which addresses go down and come back.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use std::{cmp::Reverse, collections::BinaryHeap, mem, time::Duration};
 
 use proptest::prelude::*;
 
@@ -331,31 +331,40 @@ struct Storm {
     all_ready: Duration,
 }
 
+/// When each is due, who, and how often it has tried.
+type Due = BinaryHeap<Reverse<(Instant, u32, u32)>>;
+
+/// Those that probed for others come at once when the server is back.
+fn hurry(due: &mut Due, now: Instant, admission: &mut Admission) {
+    let early: BTreeSet<u32> = admission
+        .take_back()
+        .into_iter()
+        .filter_map(|back| match back {
+            Back::Sent(link) => Some(link.index),
+            Back::PutOff(_) => None,
+        })
+        .collect();
+    if !early.is_empty() {
+        let at = |Reverse((at, index, tried))| Reverse((if early.contains(&index) { now } else { at }, index, tried));
+        *due = mem::take(due).into_iter().map(at).collect();
+    }
+}
+
 /// `links` lose their server at once and are due again within its five seconds away; while it is away it refuses after
 /// 1 ms, and then it takes 5 ms to let one in. A refused link comes again after a random time that doubles.
 fn storm(links: u32, policy: Policy, seed: u64) -> Storm {
     const AWAY: Duration = Duration::from_secs(5);
     let start = crate::epoch();
     let (mut admission, mut chance) = (Admission::new(policy, start), Chance::new(seed));
-    let mut due: BinaryHeap<Reverse<(Instant, u32, u32)>> =
+    let mut due: Due =
         (0..links).map(|index| Reverse((start + chance.between(Duration::ZERO, AWAY), index, 0))).collect();
     let mut ends: BinaryHeap<Reverse<(Instant, u64)>> = BinaryHeap::new();
     let mut who: BTreeMap<u64, (LinkId, u32)> = BTreeMap::new();
     let mut under_way: BTreeMap<u64, SocketAddr> = BTreeMap::new();
     let (mut now, mut next, mut ready) = (start, 0, 0);
-    let mut early = BTreeSet::new();
     let mut told = Storm { attempts: Vec::new(), while_down: 0, most: 0, all_ready: Duration::ZERO };
     while ready < links {
-        early.extend(admission.take_back().into_iter().filter_map(|back| match back {
-            Back::Sent(link) => Some(link.index),
-            Back::PutOff(_) => None,
-        }));
-        if !early.is_empty() {
-            let at_once =
-                |Reverse((at, index, tried))| Reverse((if early.contains(&index) { now } else { at }, index, tried));
-            due = due.into_iter().map(at_once).collect();
-            early.clear();
-        }
+        hurry(&mut due, now, &mut admission);
         while let Some((ticket, _)) = admission.poll_dismissal() {
             admission.ask(now, ticket, request(who[&ticket].0.clone(), vec![address(1)]));
         }

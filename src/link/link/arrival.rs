@@ -52,11 +52,11 @@ pub(super) enum Arrival {
 
 impl Arrival {
     /// What tungstenite read. Of a Close with a code that it does not allow, `tail` says what was on the wire.
-    pub(super) fn of(message: Message, tail: &Tail) -> Self {
+    pub(super) fn of(message: &Message, tail: &Tail) -> Self {
         match message {
-            Message::Text(text) => Self::Messages((&Payload::checked_text(text)).into()),
-            Message::Binary(bytes) => Self::Messages((&Payload::binary(bytes)).into()),
-            Message::Pong(payload) => Self::Pong(payload),
+            Message::Text(text) => Self::Messages((&Payload::checked_text(text.clone())).into()),
+            Message::Binary(bytes) => Self::Messages((&Payload::binary(bytes.clone())).into()),
+            Message::Pong(payload) => Self::Pong(payload.clone()),
             Message::Close(None) => Self::Close(None),
             Message::Close(Some(frame)) => {
                 let replaced = frame.code == CloseCode::Protocol && frame.reason.as_str() == REPLACEMENT;
@@ -68,7 +68,7 @@ impl Arrival {
                     }),
                 )
             }
-            Message::Ping(payload) => Self::Pinged(payload),
+            Message::Ping(payload) => Self::Pinged(payload.clone()),
             Message::Frame(_) => Self::Nothing,
         }
     }

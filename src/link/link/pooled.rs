@@ -6,6 +6,7 @@
 //!
 //! What a reader would get wrong: bytes count as written when the stream has taken them, not when they wait here.
 
+mod masked;
 mod messages;
 
 use std::{
@@ -46,8 +47,7 @@ struct Reading {
 /// A byte stream whose large buffers are lent by the thread. What is written must be flushed.
 #[derive(Debug)]
 pub struct PooledStream<S> {
-    /// `None` once it was moved to another reader.
-    stream: Option<S>,
+    stream: S,
     /// Read and not yet asked for. Without room where it is empty.
     ahead: BytesMut,
     /// To be written. Empty, and without room, between flushes.
@@ -73,7 +73,7 @@ impl<S> PooledStream<S> {
     /// A stream of which somebody has read `early` already.
     pub(super) fn with_early(stream: S, early: &[u8]) -> Self {
         Self {
-            stream: Some(stream),
+            stream,
             ahead: early.into(),
             gathered: BytesMut::new(),
             frames: Bytes::new(),
@@ -82,21 +82,6 @@ impl<S> PooledStream<S> {
             failure: None,
             read: early.len() as u64,
             written: 0,
-        }
-    }
-
-    /// Moves the stream, and all that is known of it, to another reader. What is left fails.
-    pub(super) fn take(&mut self) -> Self {
-        Self {
-            stream: self.stream.take(),
-            ahead: mem::take(&mut self.ahead),
-            gathered: mem::take(&mut self.gathered),
-            frames: mem::take(&mut self.frames),
-            blocked: self.blocked,
-            drained: self.drained,
-            failure: self.failure.take(),
-            read: self.read,
-            written: self.written,
         }
     }
 
@@ -121,8 +106,8 @@ impl<S> PooledStream<S> {
     }
 
     /// What lies below.
-    pub(super) fn stream(&mut self) -> Option<&mut S> {
-        self.stream.as_mut()
+    pub(super) fn stream(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     /// What has been read and not asked for.
@@ -137,16 +122,20 @@ impl<S> PooledStream<S> {
         self.advance(part);
     }
 
+    /// Puts this behind what waits.
+    pub(super) fn gather(&mut self, bytes: &[u8]) {
+        if self.gathered.is_empty() {
+            self.gathered = SPARE.take();
+        }
+        self.gathered.extend_from_slice(bytes);
+    }
+
     fn advance(&mut self, count: usize) {
         self.ahead.advance(count);
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new();
         }
     }
-}
-
-fn stream<S: Unpin>(stream: &mut Option<S>) -> io::Result<Pin<&mut S>> {
-    stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
 impl<S: AsyncRead + Unpin> PooledStream<S> {
@@ -183,7 +172,7 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
         chunk.extend_from_slice(&self.ahead);
         let mut read = 0;
         loop {
-            match poll_read_buf(stream(&mut self.stream)?, cx, &mut (&mut *chunk).limit(most - read)) {
+            match poll_read_buf(Pin::new(&mut self.stream), cx, &mut (&mut *chunk).limit(most - read)) {
                 Poll::Ready(Ok(0)) => break,
                 Poll::Ready(Ok(more)) => read += more,
                 Poll::Ready(Err(error)) if read > 0 => {
@@ -238,15 +227,8 @@ impl<S: AsyncWrite + Unpin> PooledStream<S> {
         }
     }
 
-    fn gather(&mut self, bytes: &[u8]) {
-        if self.gathered.is_empty() {
-            self.gathered = SPARE.take();
-        }
-        self.gathered.extend_from_slice(bytes);
-    }
-
     fn poll_give(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let given = stream(&mut self.stream)?.poll_write(cx, bytes);
+        let given = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.blocked = given.is_pending();
         let taken = ready!(given)?;
         self.written += taken as u64;
@@ -297,12 +279,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PooledStream<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_give_all(cx))?;
-        stream(&mut self.stream)?.poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_give_all(cx))?;
-        stream(&mut self.stream)?.poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

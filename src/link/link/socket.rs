@@ -1,39 +1,28 @@
 //! One WebSocket over any byte stream, as the driver needs it: never split, counted on both sides, every error classed.
 //!
-//! tungstenite answers pings and Closes by itself, but its answers leave only with a later read, write or flush; so what
-//! arrived may owe a flush. It sends no Close when the peer breaks the protocol: the link does, and then the rest of the
-//! stream is read raw and thrown away, because nothing after a violation may be processed (RFC 6455 §7.1.7).
+//! What is whole and plain is read and written here: messages, pings, pongs. Everything else is for the reader of frames, which makes
+//! the answer to a Close by itself; all answers leave with a later flush, so what arrived may owe one. No Close is sent by itself when
+//! the peer breaks the protocol: the link does, and then the rest of the stream is read raw and thrown away, because nothing after a
+//! violation may be processed (RFC 6455 §7.1.7).
 
 use std::{
-    pin::{Pin, pin},
+    mem,
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, Sink, Stream};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error, Message,
-        error::ProtocolError,
-        protocol::{
-            CloseFrame as WireClose, Role, WebSocketConfig,
-            frame::{
-                Frame as WireFrame,
-                coding::{Data, OpCode},
-            },
-        },
-    },
-};
+use tokio::io::AsyncWrite as _;
+use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError, protocol::CloseFrame as WireClose};
 
 use super::{
     Wire,
     arrival::{Answer, Arrival},
     errands::Errands,
     faulty::Faulty,
-    leaving::Left,
-    metered::Metered,
-    pooled::Found,
+    leaving::{Leaving, Left},
+    pooled::{Found, PooledStream},
+    reader::{Reader, Stream},
     tls,
 };
 use wskeeper_core::{
@@ -43,32 +32,37 @@ use wskeeper_core::{
     link::Frame,
     message::Kind,
     outbox,
+    scan::{CONTROL_HEAD, Control},
 };
 
-/// tungstenite's read buffer: enough for a pong, for whole messages do not reach it.
-const READ_BUFFER: usize = 64;
-/// Where messages come in fragments. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a new one, and
-/// then each message costs some allocations.
-const FRAGMENTS_BUFFER: usize = 1 << 10;
 /// What has arrived of a message counts in the process's budget from here on.
 const SMALL: u64 = 16 << 10;
 /// Reads of one turn whose bytes are thrown away.
 const DISCARD_READS: usize = 2;
-/// What may pile up in tungstenite: one frame, and its own answers. Below it frames gather until a flush.
-const WRITE_BUFFER: usize = outbox::FRAGMENT_MAX + (4 << 10);
+
+/// First bytes of frames (RFC 6455 §5.2): FIN, and the opcodes.
+const FIN: u8 = 0x80;
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const PING: u8 = FIN | 0x9;
+const PONG: u8 = FIN | 0xA;
 
 /// An open WebSocket.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Socket<S> {
-    ws: WebSocketStream<Metered<S>>,
+    stream: Stream<S>,
+    /// Where there was need of one.
+    reader: Option<Box<Reader>>,
+    max_inbound: usize,
     heard_until: u64,
     moved_until: u64,
     /// Frames of ours are below us and not known to have left.
     unflushed: bool,
     /// What is left of a message that leaves in fragments.
     rest: Option<Bytes>,
-    /// An answer of tungstenite's may be waiting.
+    /// An answer to something that arrived may be waiting.
     owes_answer: bool,
     /// A write failed: reading goes on, because the peer's Close may still be there.
     broken: Option<Box<str>>,
@@ -91,16 +85,10 @@ pub(super) struct Socket<S> {
 impl<S: Wire> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
     pub(super) fn open(stream: S, early: &[u8], max_inbound: usize) -> Box<Self> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_BUFFER)
-            .max_message_size(Some(max_inbound))
-            .max_frame_size(Some(max_inbound));
-        let metered = Metered::new(stream, early);
-        let ws = at_once(WebSocketStream::from_raw_socket(metered, Role::Client, Some(config)));
         Box::new(Self {
-            ws,
+            stream: PooledStream::with_early(Leaving::new(Faulty::new(stream)), early),
+            reader: None,
+            max_inbound,
             heard_until: 0,
             moved_until: 0,
             unflushed: false,
@@ -119,34 +107,34 @@ impl<S: Wire> Socket<S> {
 
     /// Whether bytes have arrived since this was last asked.
     pub(super) fn heard(&mut self) -> bool {
-        let read = self.ws.get_ref().read();
-        std::mem::replace(&mut self.heard_until, read) != read
+        let read = self.stream.read();
+        mem::replace(&mut self.heard_until, read) != read
     }
 
     /// Whether nothing is left of what was there at the last read. Whoever reads is woken when there is more.
     pub(super) fn is_drained(&self) -> bool {
-        self.ws.get_ref().is_drained()
+        self.stream.is_drained()
     }
 
     /// Whether the stream has taken bytes since this was last asked.
     pub(super) fn moved(&mut self) -> bool {
-        let written = self.ws.get_ref().written();
-        std::mem::replace(&mut self.moved_until, written) != written
+        let written = self.stream.written();
+        mem::replace(&mut self.moved_until, written) != written
     }
 
     /// What of our frames has left since this was last asked.
     pub(super) fn left(&mut self) -> Left {
-        self.ws.get_mut().left()
+        self.stream.stream().left()
     }
 
     /// Application bytes that have left of the next message that will have left whole.
     pub(super) fn part(&mut self) -> usize {
-        self.ws.get_mut().part()
+        self.stream.stream().part()
     }
 
     /// Messages that have begun to leave, and have not left whole.
     pub(super) fn begun(&mut self) -> usize {
-        self.ws.get_mut().begun()
+        self.stream.stream().begun()
     }
 
     /// Why writing failed, once it has.
@@ -156,55 +144,75 @@ impl<S: Wire> Socket<S> {
 
     /// Whether there is room for a frame. A message that leaves in fragments goes on leaving by it.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.broken.is_none() {
-            // What is given to a transport that takes nothing could neither expire nor make room any more.
-            let ready = if self.ws.get_ref().is_blocked() {
-                Pin::new(&mut self.ws).poll_flush(cx)
-            } else {
-                Pin::new(&mut self.ws).poll_ready(cx)
-            };
-            match ready!(ready) {
-                Ok(()) => match self.rest.take() {
-                    Some(rest) => self.give_fragment(Data::Continue, rest),
-                    None => return Poll::Ready(()),
-                },
-                Err(error) => self.break_off(&error),
+        while self.broken.is_none() && !self.is_cut_short() {
+            if let Err(error) = ready!(self.stream.poll_way(cx)) {
+                self.break_off(&Error::Io(error));
+                break;
+            }
+            // An answer need not wait for the end of a long message.
+            if self.owes_answer {
+                let _ = self.poll_answer();
+            }
+            match self.rest.take() {
+                Some(rest) => self.give_fragment(CONTINUATION, rest),
+                None => return Poll::Ready(()),
             }
         }
         Poll::Pending
     }
 
+    /// A Close came before the end of a message of ours, the rest of which never leaves.
+    fn is_cut_short(&self) -> bool {
+        self.rest.is_some() && (self.said_close || self.heard_close)
+    }
+
+    /// Puts what the reader answers into the stream.
+    fn poll_answer(&mut self) -> Poll<()> {
+        let Some(reader) = &mut self.reader else { return Poll::Ready(()) };
+        match ready!(reader.poll_answer(&mut self.stream)) {
+            Ok(()) => {}
+            Err(error) => self.break_off(&error),
+        }
+        Poll::Ready(())
+    }
+
     /// Gives a frame to the transport, after `poll_room`.
     pub(super) fn give(&mut self, frame: Frame) {
         self.unflushed = true;
-        self.said_close |= matches!(frame, Frame::Close(_));
         match frame {
             Frame::Data(payload) | Frame::Session(payload) => {
-                let code = match payload.kind() {
-                    Kind::Text => Data::Text,
-                    Kind::Binary => Data::Binary,
+                let opcode = match payload.kind() {
+                    Kind::Text => TEXT,
+                    Kind::Binary => BINARY,
                 };
-                self.give_fragment(code, payload.bytes().clone());
+                self.give_fragment(opcode, payload.bytes().clone());
             }
-            Frame::Ping(payload) => self.start(Message::Ping(payload)),
-            Frame::Close(frame) => self.start(Message::Close(frame.as_ref().map(wire_close))),
+            // Behind a Close nothing leaves.
+            Frame::Ping(_) if self.said_close || self.heard_close => self.owes_answer = true,
+            Frame::Ping(payload) => self.stream.put(PING, &payload),
+            Frame::Close(frame) => {
+                self.said_close = true;
+                self.close(frame.as_ref());
+            }
         }
     }
 
-    /// A raw frame: the text was found to be UTF-8 when it was accepted.
-    fn give_fragment(&mut self, code: Data, mut bytes: Bytes) {
+    /// The text was found to be UTF-8 when it was accepted.
+    fn give_fragment(&mut self, opcode: u8, mut bytes: Bytes) {
         let fragment = bytes.split_to(bytes.len().min(outbox::FRAGMENT_MAX));
-        let last = bytes.is_empty();
-        self.rest = (!last).then_some(bytes);
-        self.start(Message::Frame(WireFrame::message(fragment, OpCode::Data(code), last)));
+        let is_last = bytes.is_empty();
+        self.rest = (!is_last).then_some(bytes);
+        self.stream.put(if is_last { FIN | opcode } else { opcode }, &fragment);
     }
 
-    fn start(&mut self, message: Message) {
-        let is_data = matches!(message, Message::Frame(_));
-        match Pin::new(&mut self.ws).start_send(message) {
+    /// The reader of frames closes, for it knows what is left to say then.
+    fn close(&mut self, frame: Option<&CloseFrame>) {
+        let ahead = self.stream.ahead();
+        let reader = self.reader.get_or_insert_with(|| Reader::new(ahead, self.max_inbound));
+        match reader.close(&mut self.stream, frame.map(wire_close)) {
             Ok(()) => {}
-            // The peer's Close came first: tungstenite's answer to it stands for ours. A message it cut short has not left.
-            Err(Error::Protocol(ProtocolError::SendAfterClosing)) if !is_data => self.owes_answer = true,
+            // The peer's Close came first: the answer to it stands for ours.
+            Err(Error::Protocol(ProtocolError::SendAfterClosing)) => self.owes_answer = true,
             Err(error) => self.break_off(&error),
         }
     }
@@ -214,24 +222,24 @@ impl<S: Wire> Socket<S> {
         if self.broken.is_some() || !(self.unflushed || self.owes_answer) {
             return Poll::Ready(false);
         }
-        if self.rest.is_some() {
+        if self.rest.is_some() && !self.is_cut_short() {
             ready!(self.poll_room(cx));
         }
-        match ready!(Pin::new(&mut self.ws).poll_flush(cx)) {
-            Ok(()) => {
-                self.owes_answer = false;
-                Poll::Ready(std::mem::take(&mut self.unflushed))
+        loop {
+            let answered = self.poll_answer();
+            if let Err(error) = ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+                self.break_off(&Error::Io(error));
             }
-            // The handshake is over and the answer has left; the read side tells the end.
-            Err(Error::ConnectionClosed) => {
-                self.owes_answer = false;
-                Poll::Ready(false)
+            if self.broken.is_some() {
+                return Poll::Ready(false);
             }
-            Err(error) => {
-                self.break_off(&error);
-                Poll::Ready(false)
+            if answered.is_ready() {
+                break;
             }
+            // Now there is room for it.
         }
+        self.owes_answer = false;
+        Poll::Ready(mem::take(&mut self.unflushed) && self.rest.is_none())
     }
 
     /// What arrives next.
@@ -242,37 +250,48 @@ impl<S: Wire> Socket<S> {
         if let Some(arrival) = ready!(self.poll_messages(cx)) {
             return Poll::Ready(arrival);
         }
-        let arrival = match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
-            None => Arrival::Ended("".into()),
-            Some(Ok(message)) => {
+        let ahead = self.stream.ahead();
+        let reader = self.reader.get_or_insert_with(|| Reader::new(ahead, self.max_inbound));
+        let arrival = match ready!(reader.poll_next(cx, &mut self.stream)) {
+            Ok(message) => {
+                let arrival = Arrival::of(&message, reader.tail());
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
                 self.heard_close |= matches!(message, Message::Close(_));
                 self.is_done_with(&message);
-                let arrival = Arrival::of(message, self.ws.get_ref().tail());
                 self.answer_in_kind(&arrival);
                 arrival
             }
-            Some(Err(error)) => Arrival::of_error(&error),
+            Err(error) => Arrival::of_error(&error),
         };
         self.discarding |= matches!(arrival, Arrival::Violation { .. });
         Poll::Ready(arrival)
     }
 
-    /// Whole messages, or the end, without tungstenite; nothing where the next frame is one for it. After a Close it has all.
+    /// Whole messages, a ping or pong, or the end; nothing where the next frame is one for the reader. After a Close it has all.
     fn poll_messages(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arrival>> {
-        if self.heard_close || !self.ws.get_ref().is_between_messages() {
+        let reader = self.reader.as_ref();
+        if self.heard_close || reader.is_some_and(|reader| !reader.is_between_messages()) {
             return Poll::Ready(None);
         }
-        let max = self.ws.get_config().max_message_size.unwrap_or(usize::MAX);
-        Poll::Ready(match ready!(self.ws.get_mut().poll_messages(cx, max)) {
+        // Answers leave in order, and none behind a Close.
+        let takes_pings = self.stream.has_room() && !self.said_close && !(self.owes_answer && reader.is_some());
+        Poll::Ready(match ready!(self.stream.poll_messages(cx, self.max_inbound, takes_pings)) {
             Ok(Found::Messages(run)) => {
                 self.is_done();
                 Some(Arrival::Messages(run))
             }
-            Ok(Found::Other) => {
-                self.prepare_for_fragments();
-                None
+            Ok(Found::Control(control, payload)) => {
+                self.is_done();
+                Some(match control {
+                    Control::Ping => {
+                        self.stream.put(PONG, &payload);
+                        self.owes_answer = true;
+                        Arrival::Pinged(payload)
+                    }
+                    Control::Pong => Arrival::Pong(payload),
+                })
             }
+            Ok(Found::Other) => None,
             Ok(Found::End) => Some(Arrival::Ended("".into())),
             Err(error) => Some(Arrival::of_error(&Error::Io(error))),
         })
@@ -281,20 +300,21 @@ impl<S: Wire> Socket<S> {
     /// A control frame may stand between two fragments; a whole message ends what had begun.
     fn is_done_with(&mut self, message: &Message) {
         match message {
-            Message::Ping(payload) | Message::Pong(payload) => self.whole_until += 2 + payload.len() as u64,
+            Message::Ping(payload) | Message::Pong(payload) => {
+                self.whole_until += (CONTROL_HEAD + payload.len()) as u64;
+            }
             Message::Text(_) | Message::Binary(_) | Message::Close(_) | Message::Frame(_) => self.is_done(),
         }
     }
 
     fn is_done(&mut self) {
-        let stream = self.ws.get_ref();
-        self.whole_until = stream.read() - stream.ahead().len() as u64;
+        self.whole_until = self.stream.read() - self.stream.ahead().len() as u64;
         self.arriving = None;
     }
 
     /// Bytes that have arrived of a message that is not whole, where they are many.
     pub(super) fn arriving(&self) -> Option<u64> {
-        let begun = self.ws.get_ref().read().saturating_sub(self.whole_until);
+        let begun = self.stream.read().saturating_sub(self.whole_until);
         (begun > SMALL && !self.discarding).then_some(begun)
     }
 
@@ -313,41 +333,20 @@ impl<S: Wire> Socket<S> {
         Some(Arrival::without_room())
     }
 
-    /// tungstenite keeps its read buffer for life. One that is to put fragments together is made anew, once, between two messages,
-    /// while it holds nothing; else the small one has to do.
-    fn prepare_for_fragments(&mut self) {
-        let begins_one = |first: &u8| first & 0x88 == 0;
-        let config = *self.ws.get_config();
-        let is_busy = self.unflushed || self.owes_answer || self.rest.is_some();
-        let is_ending = self.said_close || self.heard_close || self.broken.is_some();
-        if config.read_buffer_size == FRAGMENTS_BUFFER
-            || is_busy
-            || is_ending
-            || !self.ws.get_ref().ahead().first().is_some_and(begins_one)
-        {
-            return;
-        }
-        let (stream, config) = (self.ws.get_mut().take(), config.read_buffer_size(FRAGMENTS_BUFFER));
-        self.ws = at_once(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)));
-    }
-
     /// tungstenite answers 1014 as a code that may not be sent, which it may (RFC 6455 §7.4.2: it is registered). Its answer waits in
     /// it, and goes with it: another takes its place, while nothing else is in there, and answers as it would any other code.
     fn answer_in_kind(&mut self, arrival: &Arrival) {
         let Arrival::Close(Some(frame)) = arrival else { return };
-        if frame.code != BAD_GATEWAY || self.said_close || self.broken.is_some() || self.ws.get_ref().is_blocked() {
+        if frame.code != BAD_GATEWAY || self.said_close || self.broken.is_some() || self.stream.is_blocked() {
             return;
         }
-        let (frame, config) = (wire_close(frame), *self.ws.get_config());
-        let stream = self.ws.get_mut().take();
-        self.ws = at_once(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)));
-        self.rest = None;
-        self.start(Message::Close(Some(frame)));
+        (self.reader, self.rest) = (None, None);
+        self.close(Some(frame));
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Box<str>> {
         for _ in 0..DISCARD_READS {
-            match ready!(self.ws.get_mut().poll_discard(cx)) {
+            match ready!(self.stream.poll_discard(cx)) {
                 Ok(0) => return Poll::Ready("".into()),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(tls::told(&error).into()),
@@ -390,14 +389,13 @@ impl<S: Wire> Socket<S> {
     #[allow(clippy::option_option, reason = "no frame, a frame without a body, one with a body: three things")]
     pub(super) fn inject(&mut self, fault: Fault) -> Option<Option<CloseFrame>> {
         match fault {
-            Fault::Drop => self.faulty(Faulty::reset),
-            Fault::Stall(lasting) => self.faulty(|stream| stream.stall(lasting)),
-            Fault::HalfOpen => self.faulty(Faulty::half_open),
+            Fault::Drop => self.faulty().reset(),
+            Fault::Stall(lasting) => self.faulty().stall(lasting),
+            Fault::HalfOpen => self.faulty().half_open(),
             Fault::Close(frame) => {
                 self.noted = Some(Box::new(Answer::to_close(frame.as_ref())));
-                self.said_close = true;
-                // tungstenite would have answered by itself.
-                self.start(Message::Close(frame.as_ref().map(wire_close)));
+                // It would have answered by itself.
+                self.close(frame.as_ref());
                 self.owes_answer = true;
                 return Some(frame);
             }
@@ -405,23 +403,13 @@ impl<S: Wire> Socket<S> {
         None
     }
 
-    fn faulty(&mut self, fault: impl FnOnce(&mut Faulty<S>)) {
-        self.ws.get_mut().faulty().map(fault);
+    fn faulty(&mut self) -> &mut Faulty<S> {
+        self.stream.stream().faulty()
     }
 }
 
 fn wire_close(frame: &CloseFrame) -> WireClose {
     WireClose { code: frame.answer().into(), reason: String::from(&*frame.reason).into() }
-}
-
-/// What a future gives that never waits: tungstenite's makers are such, and need a waker only to keep it.
-fn at_once<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        if let Some(made) = (&mut future).now_or_never() {
-            return made;
-        }
-    }
 }
 
 #[cfg(test)]

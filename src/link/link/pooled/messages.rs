@@ -1,10 +1,11 @@
-//! Messages read without a reader of frames: by what [`scan`] finds in all that is there.
+//! Messages, pings and pongs read without a reader of frames: by what [`scan`] finds in all that is there.
 //!
 //! A chunk that is at least half full becomes the memory of its messages, and the thread takes another; else they are copied. What
 //! a reader would get wrong: a frame that has begun waits here until it is whole, unless it is found to be none of ours before.
 
 use std::{
     io, mem,
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
@@ -12,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-use super::{CHUNK, PooledStream, READING, Reading, stream};
+use super::{CHUNK, PooledStream, READING, Reading};
 use wskeeper_core::{
     run::{Marks, Run},
-    scan::{Behind, scan},
+    scan::{Behind, CONTROL_HEAD, Control, scan},
 };
 
 /// What was found.
@@ -23,6 +24,8 @@ use wskeeper_core::{
 pub(in super::super) enum Found {
     /// Whole messages, as many as were there.
     Messages(Run),
+    /// A ping or pong with its payload.
+    Control(Control, Bytes),
     /// Something for a reader of frames.
     Other,
     /// The end of the stream.
@@ -30,8 +33,14 @@ pub(in super::super) enum Found {
 }
 
 impl<S: AsyncRead + Unpin> PooledStream<S> {
-    /// Whole messages that are there by now, at most `max` bytes long each; where a frame begins.
-    pub(in super::super) fn poll_messages(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<Found>> {
+    /// Whole messages that are there by now, at most `max` bytes long each, or else one ping or pong; where a frame begins. Where pings
+    /// are not to be taken, they are for a reader of frames.
+    pub(in super::super) fn poll_messages(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        takes_pings: bool,
+    ) -> Poll<io::Result<Found>> {
         READING.with_borrow_mut(|Reading { chunk, marks }| {
             loop {
                 let mut frame = 0;
@@ -39,6 +48,12 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
                     let (end, behind) = scan(&self.ahead, max, marks);
                     match behind {
                         _ if !marks.is_empty() => return Poll::Ready(Ok(Found::Messages(self.split(end, marks)))),
+                        Behind::Control(Control::Ping, _) if !takes_pings => return Poll::Ready(Ok(Found::Other)),
+                        Behind::Control(control, len) => {
+                            let payload = payload(&self.ahead, len);
+                            self.advance(CONTROL_HEAD + len);
+                            return Poll::Ready(Ok(Found::Control(control, payload)));
+                        }
                         Behind::Other => return Poll::Ready(Ok(Found::Other)),
                         Behind::Part(length) => frame = length,
                     }
@@ -51,7 +66,11 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
                 if is_long {
                     continue;
                 }
-                let (end, _) = scan(chunk, max, marks);
+                let (end, behind) = scan(chunk, max, marks);
+                if let (Behind::Control(Control::Pong, len), true) = (behind, marks.is_empty()) {
+                    self.ahead = (&chunk[CONTROL_HEAD + len..]).into();
+                    return Poll::Ready(Ok(Found::Control(Control::Pong, payload(chunk, len))));
+                }
                 self.ahead = (&chunk[end..]).into();
                 if !marks.is_empty() {
                     return Poll::Ready(Ok(Found::Messages(cut(chunk, end, marks))));
@@ -71,7 +90,7 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
             self.ahead = whole;
         }
         self.drained = false;
-        let read = ready!(poll_read_buf(stream(&mut self.stream)?, cx, &mut self.ahead))?;
+        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.ahead))?;
         self.read += read as u64;
         Poll::Ready(Ok(read))
     }
@@ -88,6 +107,11 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
     }
 }
 
+/// Of the ping or pong at the front.
+fn payload(bytes: &[u8], len: usize) -> Bytes {
+    Bytes::copy_from_slice(&bytes[CONTROL_HEAD..CONTROL_HEAD + len])
+}
+
 /// Takes messages from the front of a chunk.
 fn cut(chunk: &mut BytesMut, end: usize, marks: &mut Marks) -> Run {
     if end < CHUNK / 2 {
@@ -101,7 +125,7 @@ fn cut(chunk: &mut BytesMut, end: usize, marks: &mut Marks) -> Run {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, pin::Pin};
+    use std::collections::VecDeque;
 
     use futures_util::task::noop_waker_ref;
     use tokio::io::ReadBuf;
@@ -133,7 +157,7 @@ mod tests {
         let mut cx = Context::from_waker(noop_waker_ref());
         let mut pooled = PooledStream::new(Records(records.into_iter().collect()));
         let mut runs = Vec::new();
-        while let Poll::Ready(Ok(Found::Messages(run))) = pooled.poll_messages(&mut cx, usize::MAX) {
+        while let Poll::Ready(Ok(Found::Messages(run))) = pooled.poll_messages(&mut cx, usize::MAX, true) {
             runs.push((run.count(), run.held() - 8 * run.count()));
         }
         assert_eq!(pooled.ahead.capacity(), 0, "nothing is kept between two messages");
@@ -148,13 +172,38 @@ mod tests {
     }
 
     #[test]
+    fn pings_and_pongs_come_one_by_one_between_runs_where_they_are_wanted() {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut found = |takes_pings| {
+            let all = [&[0x8A, 1, b'o'][..], &message(20), &[0x8A, 1, b'p', 0x89, 2, b'q', b'r']].concat();
+            let mut pooled = PooledStream::new(Records([all].into()));
+            let mut all = Vec::new();
+            while let Poll::Ready(Ok(found)) = pooled.poll_messages(&mut cx, usize::MAX, takes_pings) {
+                all.push(match found {
+                    Found::Messages(run) => run.count().to_string(),
+                    Found::Control(control, payload) => format!("{control:?} {payload:?}"),
+                    Found::Other => format!("{} bytes for another", pooled.ahead.len()),
+                    Found::End => "end".to_owned(),
+                });
+                if matches!(all.last(), Some(last) if last.ends_with("another")) {
+                    break;
+                }
+            }
+            all
+        };
+        let pongs = [r#"Pong b"o""#, "1", r#"Pong b"p""#];
+        assert_eq!(found(true), [&pongs[..], &[r#"Ping b"qr""#]].concat());
+        assert_eq!(found(false), [&pongs[..], &["4 bytes for another"]].concat());
+    }
+
+    #[test]
     fn a_stream_is_drained_when_it_had_no_more_and_nothing_is_left_of_it() {
         let mut cx = Context::from_waker(noop_waker_ref());
         let mut drained = |records: Vec<Vec<u8>>, messages| {
             let mut pooled = PooledStream::new(Records(records.into()));
             assert!(!pooled.is_drained(), "nobody has asked it");
             for _ in 0..messages {
-                assert!(matches!(pooled.poll_messages(&mut cx, usize::MAX), Poll::Ready(Ok(Found::Messages(_)))));
+                assert!(matches!(pooled.poll_messages(&mut cx, usize::MAX, true), Poll::Ready(Ok(Found::Messages(_)))));
             }
             pooled.is_drained()
         };

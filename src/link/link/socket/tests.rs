@@ -2,11 +2,16 @@
 //!
 //! What a reader would get wrong: nothing is compared after a violation, for what comes then is not processed.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, pin::pin};
 
-use futures_util::task::noop_waker_ref;
+use futures_util::{FutureExt as _, Sink as _, Stream as _, task::noop_waker_ref};
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::protocol::{Role, WebSocketConfig},
+};
 
 use super::{super::tail::REPLACEMENT, *};
 use wskeeper_core::{close, message::Payload, run::Run};
@@ -130,14 +135,15 @@ fn ours(script: Script, early: &[u8], max: usize) -> (Vec<Told>, Vec<(u8, Vec<u8
         }
         assert!(socket.poll_flush(&mut cx).is_ready());
     }
-    let written = socket.ws.get_mut().faulty().expect("the stream is there").inner().written.clone();
+    let written = socket.faulty().inner().written.clone();
     (told, frames(&written))
 }
 
 fn oracle(script: Script, max: usize) -> (Vec<Told>, Vec<(u8, Vec<u8>)>) {
     let mut cx = Context::from_waker(noop_waker_ref());
     let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
-    let mut ws = at_once(WebSocketStream::from_raw_socket(script, Role::Client, Some(config)));
+    let ws = pin!(WebSocketStream::from_raw_socket(script, Role::Client, Some(config)));
+    let mut ws = ws.now_or_never().expect("it has nothing to wait for");
     let mut told = Vec::new();
     while !told.last().is_some_and(Told::is_last) {
         if let Poll::Ready(read) = Pin::new(&mut ws).poll_next(&mut cx) {
@@ -191,8 +197,11 @@ fn long() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn control() -> impl Strategy<Value = Vec<u8>> {
-    (prop_oneof![Just(0x89), Just(0x8A)], prop::collection::vec(any::<u8>(), 0..6))
-        .prop_map(|(first, payload)| frame(first, &payload, 0))
+    let payload = prop_oneof![
+        6 => prop::collection::vec(any::<u8>(), 0..6),
+        1 => prop_oneof![Just(100), Just(101), Just(125), Just(126)].prop_map(|len| vec![0x8A; len]),
+    ];
+    (prop_oneof![Just(0x89), Just(0x8A)], payload).prop_map(|(first, payload)| frame(first, &payload, 0))
 }
 
 /// Their payload may look like frames, and between them may stand what must not.
@@ -318,4 +327,26 @@ fn what_has_arrived_of_a_message_that_is_not_whole_is_known_whatever_came_before
         }
         assert_eq!(socket.arriving(), Some(20_000));
     }
+}
+
+#[test]
+fn of_messages_pings_and_pongs_alone_tungstenite_knows_nothing_and_of_the_rest_until_the_end() {
+    let mut cx = Context::from_waker(noop_waker_ref());
+    let plain = [frame(0x81, b"whole", 0), frame(0x89, b"ping", 0), frame(0x8A, b"", 0)].concat();
+    let last = [&plain, &frame(0x01, b"a", 0)[..], &frame(0x80, b"b", 0), &plain].concat();
+    let pieces = VecDeque::from([plain.repeat(3), last]);
+    let script = Script { pieces, end: None, pauses: true, is_awake: false, written: Vec::new() };
+    let mut socket = Socket::open(script, &[], 1 << 20);
+    let mut readers = Vec::new();
+    for _ in 0..25 {
+        let _ = socket.poll_arrival(&mut cx).map(Told::of);
+        socket.give(Frame::Data("ours".into()));
+        socket.give(Frame::Ping(b"ours"[..].into()));
+        assert!(socket.poll_flush(&mut cx).is_ready());
+        readers.push(socket.reader.is_some());
+    }
+    assert!(!readers[10] && readers[24] && readers.is_sorted(), "{readers:?}");
+    let written = frames(&socket.faulty().inner().written);
+    let pongs = written.iter().filter(|(first, payload)| *first == 0x8A && payload == b"ping").count();
+    assert_eq!((pongs, written.len()), (5, 55));
 }
