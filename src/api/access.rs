@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     net::IpAddr,
+    str,
     sync::{Arc, LazyLock},
 };
 
@@ -14,6 +15,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
@@ -159,7 +161,7 @@ async fn enter(shared: &Shared, head: &mut Parts) -> Result<Option<Response>, Pr
     };
     let endpoint = route.and_then(|route| endpoint_of(route, head.uri.path()));
     if let Some(grant) = admit(shared, head, need, endpoint.as_deref()).await? {
-        let given = bearer(&head.headers).map(Secret::new);
+        let given = token(&head.headers).map(Secret::new);
         let asked = Arc::new((need, endpoint.map(|endpoint| endpoint.into_owned().into()), given));
         let (bound, rulings) = (shared.bound, shared.keys.rulings());
         head.extensions.insert(Pass { asked, needs_admin: false, bound, rulings });
@@ -183,15 +185,21 @@ pub(super) async fn admit(
     } else {
         let secrets = if api.tokens.is_empty() { None } else { Some(shared.keys.secrets(&config).await) };
         let secrets = secrets.as_deref().unwrap_or_default();
-        Some(authorize(api, shared.bound, secrets, bearer(&head.headers), need, endpoint)?)
+        Some(authorize(api, shared.bound, secrets, token(&head.headers).as_deref(), need, endpoint)?)
     };
     body::look_at_coding(&head.headers)?;
     Ok(grant)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// The token that a request brings: as such, or as the password of Basic authentication, which is all that a URL can say (RFC 7617).
+fn token(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let (scheme, given) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(given.trim().into());
+    }
+    let pair = STANDARD.decode(given.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let (_, password) = str::from_utf8(&pair).ok()?.split_once(':')?;
+    Some(password.to_owned().into())
 }
 
 fn authorize(

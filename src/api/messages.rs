@@ -114,6 +114,7 @@ impl Wish {
             idempotency_key,
             wants_confirmation: wanted == ReceiptState::Confirmed,
             generation: generation(&params, headers)?,
+            waits: false,
             patience: timeout,
             payload: payload(kind, body)?,
         };

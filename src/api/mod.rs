@@ -90,6 +90,8 @@ struct Shared {
     keys: Keys,
     body_timeout: Duration,
     max_body: usize,
+    /// Connections that programs have opened as their own.
+    claims: socket::Claims,
 }
 
 impl Api {
@@ -119,6 +121,7 @@ impl Api {
             keys: Keys::default(),
             body_timeout: config.api.body_timeout,
             max_body: config.api.max_body,
+            claims: socket::Claims::default(),
         };
         let shared = Arc::new(shared);
         let house = House { router: router(Arc::clone(&shared), config.api.max_body), shared: Arc::clone(&shared) };

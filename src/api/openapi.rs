@@ -80,13 +80,15 @@ calls! {
 
 /// What is served: the calls, and the page's files, which no program needs.
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    calls().route(page::PATH, get(page::file))
+    // Clients of Engine.IO end every path in a slash.
+    calls().route(page::PATH, get(page::file)).route("/v1/endpoints/{name}/ws/", get(socket::upgrade))
 }
 
 /// What a token needs for a call; `None` where there is no such call.
 pub(super) fn need(method: &Method, route: &str) -> Option<Need> {
     let word = if method == Method::HEAD { "get" } else { method.as_str() };
-    let call = CALLS.iter().find(|(method, path, _)| *path == route && word.eq_ignore_ascii_case(method));
+    let is_at = |path: &str| path == route || route.strip_suffix('/') == Some(path);
+    let call = CALLS.iter().find(|(method, path, _)| is_at(path) && word.eq_ignore_ascii_case(method));
     call.map(|(.., need)| *need)
 }
 

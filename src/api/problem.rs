@@ -122,6 +122,11 @@ impl Problem {
         self
     }
 
+    /// Whether the connection that a message was bound to is not the current one.
+    pub fn is_other_connection(&self) -> bool {
+        self.name == "other-connection"
+    }
+
     /// Whether there was no room, which passes.
     pub fn is_full(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS

@@ -27,6 +27,13 @@ impl Params {
         Ok(Self(pairs))
     }
 
+    /// Those that are allowed, whatever others a library has added; where one is there twice, the first counts.
+    pub(super) fn read_some(raw: Option<&str>, allowed: &[&str]) -> Self {
+        let pairs = url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes());
+        let known = pairs.filter(|(key, _)| allowed.contains(&&**key));
+        Self(known.map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
+    }
+
     /// The value of a parameter.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())

@@ -25,6 +25,8 @@ pub struct ConfiguredEndpoint {
     pub held: Arc<Endpoint>,
     /// What its session was made of.
     pub keys: Arc<session::Keys>,
+    /// Several programs may have one connection to themselves at once.
+    pub transparent_shared: bool,
 }
 
 impl ConfiguredEndpoint {

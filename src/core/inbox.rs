@@ -217,6 +217,11 @@ impl<T: Parts> Ring<T> {
         Some((after, run.map(move |kept| (kept.number.max(begins), &kept.item))))
     }
 
+    /// What is kept, newest first, each with the number of its first entry.
+    pub fn newest_first(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.kept.iter().rev().map(|kept| (kept.number, &kept.item))
+    }
+
     /// The number of the newest entry; of the one before the first where there was none yet.
     pub fn newest(&self) -> u64 {
         self.next - 1

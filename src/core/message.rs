@@ -143,6 +143,8 @@ pub struct Extras {
     pub wants_confirmation: bool,
     /// The number of the only connection that it may leave on.
     pub generation: Option<u64>,
+    /// It waits for room where the policy would refuse it.
+    pub waits: bool,
 }
 
 impl Extras {
@@ -166,6 +168,11 @@ impl Message {
     /// The number of the only connection that it may leave on.
     pub fn generation(&self) -> Option<u64> {
         self.extras.as_deref()?.generation
+    }
+
+    /// Whether it waits for room where the policy would refuse it.
+    pub fn waits(&self) -> bool {
+        self.extras.as_deref().is_some_and(|extras| extras.waits)
     }
 
     /// Someone waits for `confirmed` from now on.

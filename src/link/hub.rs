@@ -176,6 +176,16 @@ impl Hub {
         Some(Unstored { after, entries, oldest })
     }
 
+    /// The cursor of the entry that tells that a connection opened, while it is kept; the last of this number, for an earlier life of
+    /// the daemon had others.
+    pub(crate) fn opened(&self, link: u32, generation: u64) -> Option<u64> {
+        let state = self.state();
+        let mut of_link = state.ring.newest_first().filter(|(_, stored)| stored.of().0 == link);
+        of_link
+            .find(|(_, stored)| matches!(stored.of(), (_, number, true) if number == generation))
+            .map(|(cursor, _)| cursor)
+    }
+
     /// How many entries stand after `cursor`.
     pub(crate) fn count_after(&self, cursor: u64) -> usize {
         self.state().ring.count_after(cursor)

@@ -7,28 +7,48 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::super::problem::Problem;
 
 /// The subprotocol of the envelope.
-const ENVELOPE: &str = "wskeeper.v1.json";
+pub(super) const ENVELOPE: &str = "wskeeper.v1.json";
 
-/// Whether the client offers the envelope.
-pub(super) fn offers_envelope(headers: &HeaderMap) -> bool {
-    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    offers.flat_map(|list| list.split(',')).any(|word| word.trim() == ENVELOPE)
+/// What a client asks for by its handshake.
+pub(super) struct Asked {
+    accept: HeaderValue,
+    /// Subprotocols, the most wanted first.
+    offers: Vec<String>,
 }
 
-/// The answer to an opening handshake; everything else is refused.
-pub(super) fn answer(headers: &HeaderMap, envelope: bool) -> Result<Response, Problem> {
-    let key = key(headers)?;
-    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.map_err(|error| Problem::bad_request(error.to_string()))?);
-    if envelope {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(ENVELOPE));
+impl Asked {
+    /// Reads an opening handshake; everything else is refused.
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        let accept = HeaderValue::try_from(derive_accept_key(key(headers)?.as_bytes()));
+        let accept = accept.map_err(|error| Problem::bad_request(error.to_string()))?;
+        let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+        let offers = offers.flat_map(|list| list.split(',')).map(|word| word.trim().to_owned()).collect();
+        Ok(Self { accept, offers })
     }
-    Ok(response)
+
+    /// Whether the client offers this subprotocol.
+    pub(super) fn offers(&self, protocol: &str) -> bool {
+        self.offers.iter().any(|offer| offer == protocol)
+    }
+
+    /// The first of the client's subprotocols that is one of these.
+    pub(super) fn first_of(&self, has: impl Fn(&str) -> bool) -> Option<&str> {
+        self.offers.iter().map(String::as_str).find(|offer| !offer.is_empty() && has(offer))
+    }
+
+    /// The answer, with this subprotocol.
+    pub(super) fn answer(&self, protocol: Option<&str>) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+        if let Some(protocol) = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        response
+    }
 }
 
 /// The client's key, if this is an opening handshake (RFC 6455 §4.2.1).

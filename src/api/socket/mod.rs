@@ -2,12 +2,15 @@
 //!
 //! Plain, it carries remote messages with their opcode, and takes what is sent for the outbox; it has no way to say that a
 //! message was refused but to close with 1013. With the subprotocol `wskeeper.v1.json` everything is an envelope in JSON:
-//! events with cursors one way, sends the other way, each answered by a receipt or a problem.
+//! events with cursors one way, sends the other way, each answered by a receipt or a problem. `transparent` it is the opposite of all that:
+//! one connection of one link, with its beginning and its end.
 
+mod claims;
 mod envelope;
 mod handshake;
 mod sends;
 mod session;
+mod transparent;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -28,18 +31,28 @@ use tokio_tungstenite::{
     },
 };
 
+pub(super) use self::claims::Claims;
 use self::{
+    claims::Claim,
+    handshake::{Asked, ENVELOPE},
     sends::sends,
-    session::{Session, Terms},
+    session::{Session, Source, Terms},
 };
 use super::{Shared, access::Pass, consumer::Wish, places::Place, problem::Problem, query::Params};
-use wskeeper_core::close::MAX_REASON_BYTES;
-use wskeeper_link::{endpoint::Endpoint, link::PooledStream, pool::local::Consumer};
+use wskeeper_core::{close::MAX_REASON_BYTES, phase::ReadyState};
+use wskeeper_link::{
+    endpoint::Endpoint,
+    link::PooledStream,
+    pool::{Pool, local::Consumer},
+};
 
 /// The longest that a send waits for room, and again for its state.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// A closing handshake with a client takes at most this.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Links whose subprotocols are looked at for a client that offers some.
+const LOOKED_AT: usize = 1000;
 
 /// tungstenite fills all of it with zeros before each read; the large buffer is the thread's.
 const READ_BUFFER: usize = 1 << 10;
@@ -50,6 +63,8 @@ type Socket = WebSocketStream<PooledStream<TokioIo<Upgraded>>>;
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/ws", tag = "events", operation_id = "socket",
     params(("name" = String, Path, description = "The endpoint."),
         ("link" = Option<u32>, Query, description = "This link only, both ways."),
+        ("transparent" = Option<bool>, Query, description = "The connection of a link as a library expects its own: waits until it is ready, and ends with it."),
+        ("timeout" = Option<String>, Query, description = "With `transparent`: how long to wait for that; `30s` unless given."),
         ("from" = Option<String>, Query, description = "`latest` (unless given), `oldest`, or the last cursor seen."),
         ("types" = Option<String>, Query, description = "Only these, with commas between; a gap of the reader's own is always told."),
         ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`."),
@@ -62,21 +77,60 @@ pub(super) async fn upgrade(
     Extension(pass): Extension<Pass>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let params = Params::read(query.as_deref(), &[&Wish::PARAMS[..], &["link"]].concat())?;
+    let asked = Asked::read(request.headers())?;
+    if Params::read_some(query.as_deref(), &["transparent"]).with("transparent", "true or false", flag)? == Some(true) {
+        let opened = transparent::open(&shared, &name, query.as_deref()).await?;
+        let protocol = asked.first_of(|offer| offer == &*opened.protocol);
+        let response = asked.answer(protocol);
+        serve(&shared, (opened.terms, opened.source, Some(opened.claim)), pass, &mut request);
+        return Ok(response);
+    }
+    let params = Params::read(query.as_deref(), &[&Wish::PARAMS[..], &["link", "transparent"]].concat())?;
     let wish = Wish::read(&params, None)?;
     let view = shared.pool.endpoint(&name).ok_or_else(|| super::links::no_endpoint(&name))?;
-    let envelope = handshake::offers_envelope(request.headers());
-    let response = handshake::answer(request.headers(), envelope)?;
+    let envelope = asked.offers(ENVELOPE);
     let link = wish.reading.link;
     if let Some(index) = link.filter(|index| shared.pool.link(&name, *index).is_none()) {
         return Err(super::links::no_link(&name, &index.to_string()));
     }
-    let terms = Terms { endpoint: Arc::clone(&view.config.name), link, envelope, binary: wish.binary };
+    let protocol = if envelope { Some(ENVELOPE) } else { echoed(&shared.pool, &view.config, link, &asked) };
+    let response = asked.answer(protocol);
+    let terms =
+        Terms { endpoint: Arc::clone(&view.config.name), link, generation: None, envelope, binary: wish.binary };
     let events = Consumer::of(&shared.pool, &name, wish.reading).ok_or_else(|| super::links::no_endpoint(&name))?;
-    let sends = sends(shared.pool.clone(), envelope);
+    serve(&shared, (terms, Source::Inbox(events), None), pass, &mut request);
+    Ok(response)
+}
+
+fn flag(word: &str) -> Option<bool> {
+    word.parse().ok()
+}
+
+/// The subprotocol that a plain client is answered with: the first of its own that a link has agreed on with its server or, as long as none
+/// is open, that the endpoint offers.
+fn echoed<'a>(pool: &Pool, endpoint: &Endpoint, link: Option<u32>, asked: &'a Asked) -> Option<&'a str> {
+    asked.first_of(|_| true)?;
+    let links = pool.links(&|name| *name == *endpoint.name, None, None, LOOKED_AT).items;
+    let mut open = links
+        .iter()
+        .filter(|view| link.is_none_or(|index| index == view.index) && view.ready_state == ReadyState::Open);
+    match open.next() {
+        Some(first) => {
+            let open: Vec<_> = std::iter::once(first).chain(open).collect();
+            asked.first_of(|offer| open.iter().any(|view| *view.protocol == *offer))
+        }
+        None => {
+            asked.first_of(|offer| endpoint.protocols.iter().any(|known| known.as_literal().as_deref() == Some(offer)))
+        }
+    }
+}
+
+/// Serves a client from when its connection is its own.
+fn serve(shared: &Shared, (terms, source, claim): (Terms, Source, Option<Claim>), pass: Pass, request: &mut Request) {
+    let sends = sends(shared.pool.clone(), terms.envelope);
     let (stop, budget) = (shared.stop.clone(), Arc::clone(shared.pool.budget()));
-    let limits = limits(&view.config, envelope);
-    let upgraded = hyper::upgrade::on(&mut request);
+    let limits = shared.pool.endpoint(&terms.endpoint).map(|view| limits(&view.config, terms.envelope));
+    let upgraded = hyper::upgrade::on(&mut *request);
     let place = request.extensions_mut().remove::<Place>();
     tokio::spawn(async move {
         // The connection is out of the server's hands and keeps its place all the same.
@@ -84,11 +138,10 @@ pub(super) async fn upgrade(
         // A client that goes away during its own handshake has asked for nothing.
         if let Ok(upgraded) = upgraded.await {
             let stream = PooledStream::new(TokioIo::new(upgraded));
-            let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-            Session::new(socket, terms, events, sends, &budget).serve(stop, pass).await;
+            let socket = WebSocketStream::from_raw_socket(stream, Role::Server, limits).await;
+            Session::new(socket, terms, (source, claim), sends, &budget).serve(stop, pass).await;
         }
     });
-    Ok(response)
 }
 
 fn limits(endpoint: &Endpoint, envelope: bool) -> WebSocketConfig {
@@ -113,6 +166,8 @@ enum End {
     Withdrawn(String),
     /// There is no room for what it sends.
     NoRoom,
+    /// As its connection has ended: with this Close frame, or one without a body.
+    Passed(Option<CloseFrame>),
 }
 
 fn stopping() -> End {
@@ -125,6 +180,10 @@ async fn close(mut socket: Socket, end: End) {
         match end {
             // tungstenite has answered a Close, and thinks that the answer has left with this. It says that all is over.
             End::Gone => drop(socket.flush().await),
+            End::Passed(frame) => {
+                let _ = socket.send(Message::Close(frame)).await;
+                while let Some(Ok(_)) = socket.next().await {}
+            }
             End::Farewell(code, reason) => say_goodbye(&mut socket, code, reason).await,
             End::Withdrawn(why) => say_goodbye(&mut socket, 1008, format!("no longer allowed: {why}")).await,
             End::NoRoom => {

@@ -25,9 +25,11 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
-    End, PATIENCE, Socket, close, envelope,
+    End, PATIENCE, Socket,
+    claims::Claim,
+    close, envelope,
     sends::{self, Request, Sends},
-    stopping,
+    stopping, transparent,
 };
 use crate::api::{
     access::Pass,
@@ -44,7 +46,7 @@ use wskeeper_link::{
     clock::Moment,
     pool::{
         Send,
-        local::{Consumer, Told},
+        local::{Consumer, Follower, Heard, Told},
     },
 };
 
@@ -66,16 +68,26 @@ pub(super) struct Terms {
     pub(super) endpoint: Arc<str>,
     /// This link only, both ways.
     pub(super) link: Option<u32>,
+    /// This connection only, both ways.
+    pub(super) generation: Option<u64>,
     /// Everything is an envelope in JSON.
     pub(super) envelope: bool,
     pub(super) binary: BinaryType,
+}
+
+/// What a client is told of.
+pub(super) enum Source {
+    Inbox(Consumer),
+    Connection(Follower),
 }
 
 /// One client at its WebSocket.
 pub(super) struct Session {
     socket: Socket,
     terms: Terms,
-    events: Consumer,
+    source: Source,
+    /// The link that is its own.
+    claim: Option<Claim>,
     sends: Sends,
     /// Something has been fed that may not have left.
     owes: bool,
@@ -92,11 +104,30 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(socket: Socket, terms: Terms, events: Consumer, sends: Sends, budget: &Arc<Budget>) -> Self {
+    pub(super) fn new(
+        socket: Socket,
+        terms: Terms,
+        (source, claim): (Source, Option<Claim>),
+        sends: Sends,
+        budget: &Arc<Budget>,
+    ) -> Self {
         let heard = Instant::now();
         let ping = Box::pin(sleep_until(heard.later(PING)));
         let (arriving, leaving) = (budget.lease(Rank::Arriving), budget.lease(Rank::Leaving));
-        Self { socket, terms, events, sends, owes: false, heard, ping, arriving, arrived: 0, leaving, pause: None }
+        Self {
+            socket,
+            terms,
+            source,
+            claim,
+            sends,
+            owes: false,
+            heard,
+            ping,
+            arriving,
+            arrived: 0,
+            leaving,
+            pause: None,
+        }
     }
 
     pub(super) async fn serve(mut self, mut stop: watch::Receiver<bool>, mut pass: Pass) {
@@ -114,8 +145,9 @@ impl Session {
             })
             .await
         };
-        let Self { socket, events, mut sends, .. } = self;
-        drop(events);
+        let Self { socket, source, claim, mut sends, .. } = self;
+        // Who comes back at once finds nobody in its way.
+        drop((source, claim));
         let is_allowed = !matches!(end, End::Withdrawn(_));
         close(socket, end).await;
         if !is_allowed {
@@ -213,6 +245,13 @@ impl Session {
             match &outcome.receipt {
                 _ if self.terms.envelope => self.feed(Message::text(sends::envelope(&outcome).to_string()))?,
                 Ok(_) => {}
+                // Its end is told by the connection itself, unless that lives on beside another.
+                Err(problem) if problem.is_other_connection() && self.terms.generation.is_some() => {
+                    self.sends.forget();
+                    if transparent::is_replaced(self.sends.pool(), &self.terms) {
+                        return Err(transparent::replaced());
+                    }
+                }
                 Err(problem) => {
                     // What stands behind the refused one must not overtake it.
                     self.sends.forget();
@@ -246,12 +285,17 @@ impl Session {
 
     /// Passes on the next event in its envelope: one.
     fn tell_event(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, End> {
-        let (event, is_last) = match self.events.poll_next(cx) {
+        let Source::Inbox(events) = &mut self.source else { return Ok(Poll::Pending) };
+        let (event, is_last) = match events.poll_next(cx) {
             Poll::Ready(Told::Gone) => return Err(gone()),
-            Poll::Ready(Told::Entry(entry)) if !self.has_room_for(length(&entry)) => return Ok(self.wait_for_room()),
-            Poll::Ready(Told::Entry(entry)) => (convert::event(&entry, self.terms.binary), false),
-            Poll::Ready(Told::Gap(lag)) => (convert::lag(self.events.endpoint(), lag), false),
-            Poll::Ready(Told::Lagged(lag)) => (convert::lag(self.events.endpoint(), lag), true),
+            Poll::Ready(Told::Entry(entry)) => {
+                if !has_room_for(&mut self.leaving, length(&entry)) {
+                    return Ok(self.wait_for_room());
+                }
+                (convert::event(&entry, self.terms.binary), false)
+            }
+            Poll::Ready(Told::Gap(lag)) => (convert::lag(events.endpoint(), lag), false),
+            Poll::Ready(Told::Lagged(lag)) => (convert::lag(events.endpoint(), lag), true),
             Poll::Pending => return Ok(Poll::Pending),
         };
         self.feed(Message::text(json!(event).to_string()))?;
@@ -261,32 +305,38 @@ impl Session {
     /// Passes on the next messages as they came, past tungstenite, which holds nothing of a message here: what it writes by itself
     /// are whole control frames.
     fn tell_messages(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, End> {
-        match self.events.poll_next_messages(cx) {
-            Poll::Ready(Told::Gone) => Err(gone()),
-            Poll::Ready(Told::Entry(arrived)) if !self.has_room_for(frames_length(&arrived)) => {
-                Ok(self.wait_for_room())
-            }
-            Poll::Ready(Told::Entry(arrived)) => {
-                let frames = arrived.run.frames();
-                let count = 1 + frames.len() / AS_ONE;
-                self.owes = true;
-                self.socket.get_mut().give(frames);
-                Ok(Poll::Ready(count))
-            }
-            Poll::Ready(Told::Gap(_)) => Ok(Poll::Ready(1)),
-            Poll::Ready(Told::Lagged(_)) => Err(behind()),
-            Poll::Pending => Ok(Poll::Pending),
+        let arrived = match &mut self.source {
+            Source::Inbox(events) => match events.poll_next_messages(cx) {
+                Poll::Ready(Told::Gone) => return Err(gone()),
+                Poll::Ready(Told::Entry(arrived)) => arrived,
+                Poll::Ready(Told::Gap(_)) => return Ok(Poll::Ready(1)),
+                Poll::Ready(Told::Lagged(_)) => return Err(behind()),
+                Poll::Pending => return Ok(Poll::Pending),
+            },
+            Source::Connection(follower) => match follower.poll_next(cx) {
+                Poll::Ready(Heard::Messages(arrived)) => arrived,
+                Poll::Ready(Heard::Closed(closed)) => return Err(transparent::end(&closed)),
+                Poll::Ready(Heard::Lagged) => return Err(behind()),
+                Poll::Ready(Heard::Gone) => return Err(gone()),
+                Poll::Pending => return Ok(Poll::Pending),
+            },
+        };
+        if !has_room_for(&mut self.leaving, frames_length(&arrived)) {
+            return Ok(self.wait_for_room());
         }
-    }
-
-    /// Takes a share of the budget for something long, until it has left.
-    fn has_room_for(&mut self, length: u64) -> bool {
-        length == 0 || self.leaving.resize(self.leaving.bytes() + length)
+        let frames = arrived.run.frames();
+        let count = 1 + frames.len() / AS_ONE;
+        self.owes = true;
+        self.socket.get_mut().give(frames);
+        Ok(Poll::Ready(count))
     }
 
     /// What was read last is told later.
     fn wait_for_room(&mut self) -> Poll<usize> {
-        self.events.put_back();
+        match &mut self.source {
+            Source::Inbox(events) => events.put_back(),
+            Source::Connection(follower) => follower.put_back(),
+        }
         self.pause = Some(Box::pin(sleep_until(Instant::now().later(PAUSE))));
         Poll::Ready(0)
     }
@@ -346,8 +396,16 @@ impl Terms {
     }
 
     fn message(&self, payload: Payload) -> Send {
-        Send { link: self.link, patience: PATIENCE, ..Send::new(Arc::clone(&self.endpoint), payload) }
+        let Self { link, generation, .. } = *self;
+        // A library knows no refusal: it is slowed down instead, as its server would do.
+        let waits = generation.is_some();
+        Send { link, generation, waits, patience: PATIENCE, ..Send::new(Arc::clone(&self.endpoint), payload) }
     }
+}
+
+/// Takes a share of the budget for something long, until it has left.
+fn has_room_for(leaving: &mut Lease, length: u64) -> bool {
+    length == 0 || leaving.resize(leaving.bytes() + length)
 }
 
 fn gone() -> End {

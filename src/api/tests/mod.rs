@@ -18,3 +18,4 @@ mod sends;
 mod sleepers;
 mod sockets;
 mod tokens;
+mod transparent;

@@ -26,7 +26,7 @@ const NOWHERE: &str = "ws://rehearsal.invalid/";
 
 /// Rehearses it; an error says that it has not become ready.
 pub(super) async fn run(args: args::Rehearse, output: &Output) -> Result<(), Failure> {
-    let ConfiguredEndpoint { held: endpoint, keys } = endpoint(&args)?;
+    let ConfiguredEndpoint { held: endpoint, keys, .. } = endpoint(&args)?;
     let Some(session) = endpoint.session.clone() else {
         return Err(Failure::Failed(format!("{} has no session: there is nothing to rehearse", endpoint.name)));
     };

@@ -70,6 +70,9 @@ table! {
         protocols: By(request::protocols), Rotate;
         /// A server that chooses none of them is accepted.
         protocols_optional: FLAG, Live;
+        /// Programs that open a connection as their own (`…/ws?transparent=true`): one at a time ("exclusive"), or several on the same one
+        /// ("shared").
+        transparent (transparent_shared): Word(&[("exclusive", false), ("shared", true)]), Live;
         /// Redirects to follow: same scheme or better, credentials dropped across origins.
         ///
         /// Another origin gets no userinfo, no headers but `Accept-Language`, `Cache-Control`, `Origin` and `User-Agent`, and nothing made

@@ -431,6 +431,9 @@ impl Outbox {
             OnFull::DropOldest if self.fits(bytes, self.queue.len(), self.bytes - self.transit_bytes) => Verdict::Evict,
             // Room that can never come is not waited for.
             OnFull::Wait if bytes as u64 <= self.policy.max_bytes => Verdict::Refuse(Refusal::Wait),
+            OnFull::Reject if message.waits() && bytes as u64 <= self.policy.max_bytes => {
+                Verdict::Refuse(Refusal::Wait)
+            }
             OnFull::Reject | OnFull::DropOldest | OnFull::Wait => Verdict::Refuse(Refusal::Full),
         }
     }

@@ -90,6 +90,15 @@ impl Stored {
         }
     }
 
+    /// The link and the connection that it is of, and whether it tells that this one opened.
+    pub(super) fn of(&self) -> (u32, u64, bool) {
+        match self {
+            Self::Whole(entry) => (entry.link.index, entry.generation, matches!(entry.item, Item::Open { .. })),
+            Self::Brief(brief) => (brief.index, brief.generation, matches!(brief.what, What::Open)),
+            Self::Arrived(arrived) => (arrived.link.index, arrived.generation, false),
+        }
+    }
+
     /// From the entry of this number on.
     pub(super) fn stretch(&self, cursor: u64) -> Stretch {
         match self {

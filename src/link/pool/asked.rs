@@ -22,6 +22,8 @@ pub struct Send {
     pub wants_confirmation: bool,
     /// Only on the connection of this number: refused where another is current, and dropped where it is gone before the message has left.
     pub generation: Option<u64>,
+    /// Waits for room also where `on_full = "reject"`.
+    pub waits: bool,
     /// How long to wait for room where `on_full = "wait"`, and for the verdict on the first message of the idempotency key.
     pub patience: Duration,
     /// The data.
@@ -39,6 +41,7 @@ impl Send {
             idempotency_key: None,
             wants_confirmation: false,
             generation: None,
+            waits: false,
             patience: Duration::ZERO,
             payload: payload.into(),
         }

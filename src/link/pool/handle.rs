@@ -197,6 +197,11 @@ impl Pool {
         Some(self.inner.parts.endpoints.get(endpoint)?.sinks.inbox.subscribe(from))
     }
 
+    /// The cursor of the entry that tells that a connection opened, while the inbox has it.
+    pub fn opened(&self, endpoint: &str, link: u32, generation: u64) -> Option<u64> {
+        self.inner.parts.endpoints.get(endpoint)?.sinks.inbox.opened(link, generation)
+    }
+
     /// Looks at an endpoint's frames as they go by.
     pub fn look(&self, endpoint: &str, payloads: bool) -> Option<Looker> {
         Some(self.inner.parts.endpoints.get(endpoint)?.sinks.tap.look(payloads))

@@ -67,6 +67,7 @@ impl Pool {
             idempotency_key: Some(format!("retry of dead letter {id}").into()),
             wants_confirmation: false,
             generation: None,
+            waits: false,
             patience: std::time::Duration::ZERO,
             payload,
         };

@@ -184,8 +184,8 @@ impl Sender {
         let receipt = receipt(&way.slot, &send.payload, wall);
         let repeat = send.idempotency_key.is_some().then(|| Box::new(send.clone()));
         let ack = ack_key(&way.config, &send.payload);
-        let Send { key, wants_confirmation, generation, .. } = send;
-        let extras = Extras { key, ack, wants_confirmation, generation };
+        let Send { key, wants_confirmation, generation, waits, .. } = send;
+        let extras = Extras { key, ack, wants_confirmation, generation, waits };
         let message = Message {
             id: receipt.id,
             expires_at: send.ttl.and_then(|ttl| now.checked_add(ttl)),

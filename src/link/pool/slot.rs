@@ -3,6 +3,8 @@
 //! The link's task is the only writer. It tells facts and shows its state; the slot keeps the last state for readers, so
 //! that looking at ten thousand links asks none of them anything.
 
+mod judge;
+
 use std::{
     slice,
     sync::{
@@ -18,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{
     dead::{DeadLetter, DeadLetters},
     gauges::Vitals,
-    receipts::{Receipts, Verdict},
+    receipts::Receipts,
     recorder::{self, Recorder, Transition},
     shown::Shown,
     spool::{Answer, Spool},
@@ -30,7 +32,7 @@ use crate::{
     clock::Calendar,
     endpoint::Endpoint,
     hub::{Hub, Item},
-    link::{Host, Judge, Now, Offer, Order, Orders, Ruling, Tap},
+    link::{Host, Now, Offer, Order, Orders, Tap},
     observer::{Attempt, LinkObserver, Observer},
 };
 use wskeeper_core::{
@@ -446,19 +448,6 @@ impl Host for Slot {
 
     fn watched(&self) -> Option<(&LinkId, &Tap)> {
         self.sinks.tap.is_watched().then(|| (&self.id, &*self.sinks.tap))
-    }
-}
-
-impl Judge for Slot {
-    fn ruled(&self, id: MessageId, ruling: Ruling) {
-        let receipts = &self.sinks.receipts;
-        match ruling {
-            Ruling::Accepted => receipts.decide(id, Verdict::Accepted),
-            // The spool says.
-            Ruling::Storing => {}
-            Ruling::Refused(refusal) => receipts.decide(id, Verdict::Refused(refusal)),
-            Ruling::Forgotten => receipts.forget(id),
-        }
     }
 }
 

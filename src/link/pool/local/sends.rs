@@ -88,6 +88,11 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
         Self { pool, objection, patience, answers, ahead, ahead_bytes: 0, sending: None, settling }
     }
 
+    /// Where they are sent.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Whether one more may be pushed.
     pub fn has_room(&self) -> bool {
         self.ahead.len() < AHEAD && self.ahead_bytes < AHEAD_BYTES && self.settling.len() < WAITS
