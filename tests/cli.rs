@@ -74,6 +74,7 @@ fn the_help_teaches_every_verb() {
     let verbs = [
         "run",
         "demo",
+        "connect",
         "check",
         "presets",
         "rehearse",
@@ -132,7 +133,7 @@ fn every_help_fits_80_columns_and_offers_a_daemon_only_where_one_is_asked() {
             assert!(line.chars().count() <= 80, "{words:?}: {line:?}");
         }
         let asks = words.first().is_some_and(|verb| {
-            !["run", "demo", "check", "presets", "rehearse", "echo", "completions"].contains(&verb.as_str())
+            !["run", "demo", "connect", "check", "presets", "rehearse", "echo", "completions"].contains(&verb.as_str())
         });
         let option = "\n      --api <URL>";
         assert_eq!(text.contains(option) && text.contains("--token-file <PATH>"), asks, "{words:?}:\n{text}");

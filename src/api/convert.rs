@@ -28,7 +28,7 @@ const RECEIPT: usize = 384;
 
 /// How binary data is written in JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum BinaryType {
+pub(crate) enum BinaryType {
     #[default]
     Base64,
     Hex,
@@ -43,7 +43,7 @@ impl BinaryType {
         }
     }
 
-    pub(super) fn write(self, bytes: &[u8]) -> String {
+    pub(crate) fn write(self, bytes: &[u8]) -> String {
         match self {
             Self::Base64 => STANDARD.encode(bytes),
             Self::Hex => bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
@@ -217,7 +217,7 @@ pub(super) fn plan(plan: &Plan) -> wire::Plan {
     }
 }
 
-pub(super) fn event(entry: &Entry, binary: BinaryType) -> wire::Event {
+pub(crate) fn event(entry: &Entry, binary: BinaryType) -> wire::Event {
     let base = wire::Event {
         cursor: entry.cursor,
         endpoint: Some(entry.link.endpoint.to_string()),
@@ -271,7 +271,7 @@ pub(super) fn event(entry: &Entry, binary: BinaryType) -> wire::Event {
 }
 
 /// A consumer's own gap: of kind `lag`, or `restart` where nobody knows how much was missed.
-pub(super) fn lag(endpoint: Option<&str>, lag: Lag) -> wire::Event {
+pub(crate) fn lag(endpoint: Option<&str>, lag: Lag) -> wire::Event {
     let Lag { missed, from, to } = lag;
     wire::Event {
         kind: "gap".into(),

@@ -57,6 +57,7 @@ use serve::House;
 use tokens::Keys;
 use wskeeper_link::{link::json, pool::Pool};
 
+pub(crate) use convert::{BinaryType, event, lag};
 pub use listen::{ListenError, Listener, SocketFile};
 pub use problem::Problem;
 pub use reload::{Planned, Planning, Reload, ReloadError};

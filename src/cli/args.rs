@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use chaos::{Chaos, Fault};
+pub(crate) use connect::Connect;
 pub(crate) use kept::{
     Dead, DeadList, DeadShow, DeadVerb, Letters, Orphans, OrphansDiscard, OrphansList, OrphansMove, OrphansVerb,
 };
@@ -20,6 +21,7 @@ use super::echo;
 use wskeeper_core::phase::Phase;
 
 mod chaos;
+mod connect;
 mod kept;
 mod parts;
 mod rehearse;
@@ -37,6 +39,7 @@ mod value;
         WebSocket, or the verbs below, and never have to reconnect.",
     after_help = "\
 New here?
+  wskeeper connect wss://…       one link that is held, from this terminal
   wskeeper demo                  a daemon, a peer that misbehaves, traffic
   wskeeper check wskeeper.toml   is this configuration right? every fault with
                                  its place
@@ -82,6 +85,8 @@ pub(crate) enum Verb {
     Run(Run),
     /// See the daemon at work: no file and no network needed
     Demo(Demo),
+    /// Hold one link from this terminal: lines in, messages out, no daemon
+    Connect(Connect),
     /// Validate a configuration and list every fault with its place
     Check(Check),
     /// List the presets, or print one: logins, heartbeats and outcomes of services

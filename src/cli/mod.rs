@@ -20,6 +20,7 @@ mod args;
 mod check;
 mod client;
 mod completions;
+mod connect;
 mod dead;
 pub mod demo;
 pub mod echo;
@@ -35,6 +36,7 @@ mod presets;
 mod rehearse;
 mod run;
 mod send;
+mod single;
 mod sse;
 mod status;
 mod tail;
@@ -110,7 +112,7 @@ pub fn main() -> ExitCode {
 /// The daemon uses every core; a client needs one thread.
 fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
     let mut builder = match verb {
-        Verb::Run(_) | Verb::Demo(_) => tokio::runtime::Builder::new_multi_thread(),
+        Verb::Run(_) | Verb::Demo(_) | Verb::Connect(_) => tokio::runtime::Builder::new_multi_thread(),
         Verb::Check(_)
         | Verb::Presets(_)
         | Verb::Rehearse(_)
@@ -167,6 +169,7 @@ async fn perform(
             run::run(args, socket).await
         }
         Verb::Demo(args) => demo::run(args, output).await,
+        Verb::Connect(args) => connect::run(args, output).await,
         Verb::Check(args) => check::run(&args, output),
         Verb::Presets(args) => presets::run(&args, output),
         Verb::Rehearse(args) => rehearse::run(args, output).await,

@@ -19,6 +19,8 @@ mod bulk;
 mod input;
 mod tally;
 
+pub(super) use input::{Flaw, Input, Line};
+
 /// Sends, and says what became of it.
 pub(super) async fn run(args: args::Send, client: Client, output: &Output) -> Result<(), Failure> {
     match &args.text {

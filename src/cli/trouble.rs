@@ -89,6 +89,7 @@ impl Subject {
             | Verb::Reload(_)
             | Verb::Echo(_)
             | Verb::Completions(_)
+            | Verb::Connect(_)
             | Verb::Man(_) => Self::Nothing,
         }
     }

@@ -26,6 +26,7 @@ impl Verb {
         match self {
             Self::Run(_) => ("run", None),
             Self::Demo(_) => ("demo", None),
+            Self::Connect(_) => ("connect", None),
             Self::Check(_) => ("check", None),
             Self::Presets(_) => ("presets", None),
             Self::Rehearse(_) => ("rehearse", None),

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::value::duration;
+use super::value::{duration, pair};
 
 /// `rehearse`
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub(crate) struct Rehearse {
     #[arg(long, value_name = "URL", requires = "preset")]
     pub(crate) url: Option<String>,
     /// With --preset: a value that it needs, or a reference to one, as in `token=${env:TOKEN}`
-    #[arg(long = "value", value_name = "NAME=VALUE", requires = "preset", value_parser = value)]
+    #[arg(long = "value", value_name = "NAME=VALUE", requires = "preset", value_parser = pair)]
     pub(crate) values: Vec<(String, String)>,
     /// Play this transcript instead of connecting; `-`: stdin
     #[arg(long, value_name = "FILE")]
@@ -60,9 +60,4 @@ pub(crate) struct Rehearse {
     /// Print each fact as a line of JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write a value as NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }

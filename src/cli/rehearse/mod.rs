@@ -9,12 +9,11 @@ mod teller;
 mod transcript;
 mod words;
 
-use serde_json::{Map, Value, json};
-
 use self::{teller::Teller, transcript::Transcript};
 use super::{
     Failure, args, check,
     output::{Output, Paint},
+    single,
 };
 use crate::{
     app,
@@ -63,19 +62,7 @@ fn of_preset(args: &args::Rehearse, preset: &str) -> Result<Loaded, Failure> {
         (None, Some(_)) => NOWHERE,
         (None, None) => return Err(Failure::Usage("--preset needs --url, or --transcript".into())),
     };
-    // What reads as a number or a boolean is one.
-    let value = |written: &str| match serde_json::from_str::<Value>(written) {
-        Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
-        _ => written.into(),
-    };
-    let values: Map<_, _> = args.values.iter().map(|(name, written)| (name.clone(), value(written))).collect();
-    let mut endpoint = json!({ "url": url, "preset": preset });
-    if !values.is_empty() {
-        endpoint["session"] = json!({ "values": values });
-    }
-    let root = json!({ "endpoints": { PRESET: endpoint } });
-    let loaded = config::parse_json(&root.to_string(), "the command line");
-    loaded.map_err(|faults| Failure::Failed(check::listed(&faults)))
+    single::loaded(PRESET, &single::endpoint(url, Some(preset), &args.values))
 }
 
 fn note(output: &Output, text: &str) {

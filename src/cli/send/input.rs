@@ -18,16 +18,16 @@ const READ: usize = 64 << 10;
 
 /// A line without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(in crate::cli) struct Line {
     /// From 1.
-    pub(super) number: u64,
+    pub(in crate::cli) number: u64,
     /// The text, or why it cannot be a message.
-    pub(super) text: Result<String, Flaw>,
+    pub(in crate::cli) text: Result<String, Flaw>,
 }
 
 /// Why a line cannot be a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Flaw {
+pub(in crate::cli) enum Flaw {
     /// A text message must be UTF-8.
     #[error("the line is not UTF-8, as a text message must be; `--binary` sends all of stdin as one binary message")]
     NotUtf8,
@@ -38,7 +38,7 @@ pub(super) enum Flaw {
 
 /// Reads lines.
 #[derive(Debug)]
-pub(super) struct Input<R> {
+pub(in crate::cli) struct Input<R> {
     from: R,
     pending: BytesMut,
     /// How far `pending` has been searched for a line's end.
@@ -50,12 +50,12 @@ pub(super) struct Input<R> {
 }
 
 impl<R: AsyncRead + Unpin> Input<R> {
-    pub(super) fn new(from: R) -> Self {
+    pub(in crate::cli) fn new(from: R) -> Self {
         Self { from, pending: BytesMut::new(), searched: 0, number: 0, skipping: false, ended: false }
     }
 
     /// One line or more; none at the end. Dropping the future loses nothing.
-    pub(super) async fn ready(&mut self) -> io::Result<Vec<Line>> {
+    pub(in crate::cli) async fn ready(&mut self) -> io::Result<Vec<Line>> {
         loop {
             let lines = self.take();
             if !lines.is_empty() || self.ended {
