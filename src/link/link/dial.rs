@@ -97,7 +97,7 @@ impl Dial for Dialer {
         // Thousands may wait here, and what they hold is paid for as long as the daemon runs: so they hold no more than this, and
         // the room for what follows is had when it is reached.
         Box::pin(async move {
-            let mut asking = admission.prepare(id.clone());
+            let mut asking = Arc::clone(&admission).prepare(id.clone());
             let (permit, waited) = if urgent {
                 // The permits may be held by those who wait for the server to come back.
                 (PreparePermit::default(), None)
@@ -327,7 +327,7 @@ impl Attempt {
 
     async fn connect(&mut self, admitted: Admitted) -> Result<Won, Setback> {
         (self.report)(Progress::Connecting);
-        let outcome = race::race(&*self.admission, &self.id, admitted, self.patience()).await;
+        let outcome = race::race(&self.admission, &self.id, admitted, self.patience()).await;
         let took = match &outcome {
             Ok(won) => won.took,
             Err(lost) => lost.took,

@@ -280,13 +280,13 @@ pub(crate) struct Dialled<S> {
 /// Lets attempts begin. The pool's limits stand behind it.
 pub(crate) trait Admit: Send + Sync + 'static {
     /// Waits until `link` may prepare an attempt; it keeps the permit until it is admitted. Dropping the future withdraws the request.
-    fn prepare(&self, link: LinkId) -> BoxFuture<PreparePermit>;
+    fn prepare(self: Arc<Self>, link: LinkId) -> BoxFuture<PreparePermit>;
     /// Waits until one of the addresses may be dialled, and says which, the first free one in order; or until there is something else
     /// to do. Dropping the future withdraws the request.
-    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>>;
+    fn admit(self: Arc<Self>, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>>;
     /// Waits until a further address of an attempt already admitted (RFC 8305) may be dialled; it counts for its address only.
     /// Dropping the future withdraws the request.
-    fn admit_extra(&self, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>>;
+    fn admit_extra(self: Arc<Self>, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>>;
 }
 
 /// Permission to prepare an attempt, one of so many of an endpoint; dropping it lets the next one go on.

@@ -63,17 +63,17 @@ impl Source for Fixed {
 struct Alone;
 
 impl Admit for Alone {
-    fn prepare(&self, _: LinkId) -> BoxFuture<PreparePermit> {
+    fn prepare(self: Arc<Self>, _: LinkId) -> BoxFuture<PreparePermit> {
         Box::pin(std::future::ready(PreparePermit::default()))
     }
 
-    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
+    fn admit(self: Arc<Self>, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
         // A name has one address at least.
         let first = request.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
         Box::pin(std::future::ready(Ok(Permit::new(first, None))))
     }
 
-    fn admit_extra(&self, _: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
+    fn admit_extra(self: Arc<Self>, _: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
         Box::pin(std::future::ready(Permit::new(address, None)))
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Lost {
 
 /// Connects to the first address, which has its permit, or one of the others.
 pub(super) async fn race(
-    admission: &dyn Admit,
+    admission: &Arc<dyn Admit>,
     link: &LinkId,
     Admitted { permit: first, others }: Admitted,
     patience: Patience,
@@ -97,13 +97,13 @@ enum Ask {
 
 async fn connect(
     ask: Ask,
-    admission: &dyn Admit,
+    admission: &Arc<dyn Admit>,
     link: &LinkId,
     Patience { unacknowledged, probe, silence }: Patience,
 ) -> Result<(TcpStream, Box<Permit>), (SocketAddr, io::Error)> {
     let mut permit = match ask {
         Ask::Have(permit) => permit,
-        Ask::Need(address) => admission.admit_extra(link.clone(), address).await,
+        Ask::Need(address) => Arc::clone(admission).admit_extra(link.clone(), address).await,
     };
     permit.silence = Some((Instant::now().later(silence), Verdict::Unreachable));
     let tcp = TcpStream::connect(permit.address).await;

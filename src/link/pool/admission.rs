@@ -203,6 +203,26 @@ impl AdmissionControl {
         }
     }
 
+    /// Asks, and waits for the answer.
+    fn ask<T: Send + 'static>(
+        self: Arc<Self>,
+        link: LinkId,
+        reply: fn(oneshot::Sender<T>) -> Reply,
+        ask: impl FnOnce(&mut Admission, u64),
+    ) -> BoxFuture<T> {
+        let (sender, answer) = oneshot::channel();
+        let number = {
+            let mut state = self.state();
+            let number = state.next_ticket;
+            state.next_ticket += 1;
+            ask(&mut state.admission, number);
+            state.waiting.insert(number, Waiter { link, reply: reply(sender) });
+            number
+        };
+        self.grant();
+        Box::pin(answered(Ticket { number, control: self }, answer))
+    }
+
     /// Somebody who prepared an attempt is past it: others go on.
     fn leave(self: &Arc<Self>, endpoint: &Arc<str>) {
         let mut state = self.state();
@@ -264,56 +284,30 @@ impl Drop for Ticket {
     }
 }
 
-/// Admission as a link sees it.
-#[derive(Debug, Clone)]
-pub(super) struct SharedAdmission(pub(super) Arc<AdmissionControl>);
-
-impl Admit for SharedAdmission {
-    fn prepare(&self, link: LinkId) -> BoxFuture<PreparePermit> {
-        let control = Arc::clone(&self.0);
-        let mut state = control.state();
+/// Admission as links see it.
+impl Admit for AdmissionControl {
+    fn prepare(self: Arc<Self>, link: LinkId) -> BoxFuture<PreparePermit> {
+        let mut state = self.state();
         let number = state.next_ticket;
         state.next_ticket += 1;
         if state.prepare.enter(&link.endpoint, number) {
             drop(state);
-            return Box::pin(std::future::ready(control.prepare_permit(&link.endpoint)));
+            return Box::pin(std::future::ready(self.prepare_permit(&link.endpoint)));
         }
         let (reply, answer) = oneshot::channel();
         state.waiting.insert(number, Waiter { link, reply: Reply::Prepare(reply) });
-        self.0.observer.admission_waiting(state.admission.waiting() + state.prepare.waiting());
+        self.observer.admission_waiting(state.admission.waiting() + state.prepare.waiting());
         drop(state);
-        Box::pin(answered(Ticket { number, control }, answer))
+        Box::pin(answered(Ticket { number, control: self }, answer))
     }
 
-    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
+    fn admit(self: Arc<Self>, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
         let link = request.link.clone();
         self.ask(link, Reply::Permit, |admission, ticket| admission.ask(Instant::now().into_std(), ticket, request))
     }
 
-    fn admit_extra(&self, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
+    fn admit_extra(self: Arc<Self>, link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
         self.ask(link, Reply::Extra, |admission, ticket| admission.ask_extra(ticket, vec![address]))
-    }
-}
-
-impl SharedAdmission {
-    fn ask<T: Send + 'static>(
-        &self,
-        link: LinkId,
-        reply: fn(oneshot::Sender<T>) -> Reply,
-        ask: impl FnOnce(&mut Admission, u64),
-    ) -> BoxFuture<T> {
-        let control = Arc::clone(&self.0);
-        let (sender, answer) = oneshot::channel();
-        let number = {
-            let mut state = control.state();
-            let number = state.next_ticket;
-            state.next_ticket += 1;
-            ask(&mut state.admission, number);
-            state.waiting.insert(number, Waiter { link, reply: reply(sender) });
-            number
-        };
-        control.grant();
-        Box::pin(answered(Ticket { number, control }, answer))
     }
 }
 

@@ -53,7 +53,7 @@ impl Pool {
     pub async fn start(settings: Settings, observer: Arc<dyn Observer>, seed: u64) -> Self {
         let parts = Parts::new(&settings, observer);
         let servants = [
-            ("lets links in", tokio::spawn(Arc::clone(&parts.admission.0).run()).abort_handle()),
+            ("lets links in", tokio::spawn(Arc::clone(&parts.admission).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
             ("wakes parked links", tokio::spawn(wake_parked(Arc::clone(&parts.endpoints))).abort_handle()),
         ];
@@ -134,7 +134,7 @@ impl Pool {
     pub fn explain(&self, endpoint: &str, index: u32) -> Option<Explained> {
         let runtime = self.inner.parts.endpoints.get(endpoint)?;
         let slot = runtime.slot(index)?;
-        let standing = self.inner.parts.admission.0.standing(&slot.id, self.inner.parts.calendar.now());
+        let standing = self.inner.parts.admission.standing(&slot.id, self.inner.parts.calendar.now());
         Some(slot.explain(runtime.config(), standing))
     }
 

@@ -3,13 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    admission::{AdmissionControl, SharedAdmission},
-    dead::DeadLetters,
-    endpoints::Endpoints,
-    receipts::Receipts,
-    settings::Settings,
-    spool::Spool,
-    supervisor,
+    admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, receipts::Receipts, settings::Settings,
+    spool::Spool, supervisor,
 };
 use crate::{
     clock::Calendar,
@@ -26,7 +21,7 @@ pub(super) struct Parts {
     pub(super) receipts: Arc<Receipts>,
     pub(super) spool: Arc<Spool>,
     pub(super) dead: Arc<DeadLetters>,
-    pub(super) admission: Arc<SharedAdmission>,
+    pub(super) admission: Arc<AdmissionControl>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) provider: Arc<dyn Provider>,
     pub(super) calendar: Calendar,
@@ -55,7 +50,7 @@ impl Parts {
             spool: Spool::new(Arc::clone(&receipts), calendar.clone()),
             receipts,
             dead: Arc::default(),
-            admission: Arc::new(SharedAdmission(admission)),
+            admission,
             observer,
             provider: Arc::clone(&settings.provider),
             calendar,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     Draining, Follow, Left, Orphans, Settings,
-    admission::SharedAdmission,
+    admission::AdmissionControl,
     inbox_writer::{self, seal},
     parts::Parts,
     runtime::{EndpointRuntime, Task},
@@ -95,7 +95,7 @@ impl Supervisor {
             return Err(Draining);
         }
         self.step();
-        self.parts.admission.0.set_policy(new.admission.clone());
+        self.parts.admission.set_policy(new.admission.clone());
         self.open_store(&new).await;
         self.hand_out().await;
         let old = self.parts.endpoints.all();
@@ -244,7 +244,7 @@ impl Supervisor {
         let dialer = Dialer::new(
             slot.id.clone(),
             Arc::<EndpointRuntime>::clone(runtime),
-            Arc::<SharedAdmission>::clone(&self.parts.admission),
+            Arc::<AdmissionControl>::clone(&self.parts.admission),
         );
         let host: Arc<Slot> = Arc::clone(slot);
         let run = link::run(link, first, dialer, host, orders);

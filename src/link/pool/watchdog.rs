@@ -220,7 +220,7 @@ impl Watchdog {
                     Verdict::Well => {}
                     Verdict::Overdue(late) => return Err(Wedged::Overdue(id.clone(), late)),
                     Verdict::Adrift => return Err(Wedged::Adrift(id.clone(), rest.phase, rest.reason)),
-                    Verdict::AsksToBeLetIn if known.get_or_init(|| inner.parts.admission.0.waiting()).contains(id) => {}
+                    Verdict::AsksToBeLetIn if known.get_or_init(|| inner.parts.admission.waiting()).contains(id) => {}
                     // It may have been let in this very moment: then it has moved by the next look.
                     Verdict::AsksToBeLetIn if self.missed.get(id) != Some(&rest.since) => {
                         missed.insert(id.clone(), rest.since);

@@ -74,8 +74,12 @@ impl Attempt {
     async fn ask(&mut self, addresses: &[SocketAddr]) -> Result<Box<Permit>, Dismissal> {
         let asked = Instant::now();
         let (link, addresses) = (self.id.clone(), addresses.to_vec());
-        let mut asking =
-            self.admission.admit(Request { link, addresses, urgent: self.urgent, elsewhere: self.elsewhere() });
+        let mut asking = Arc::clone(&self.admission).admit(Request {
+            link,
+            addresses,
+            urgent: self.urgent,
+            elsewhere: self.elsewhere(),
+        });
         // An attempt that gets it at once never shows as queued.
         let answer = if let Some(answer) = (&mut asking).now_or_never() {
             answer

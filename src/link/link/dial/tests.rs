@@ -46,16 +46,16 @@ impl Counted {
 }
 
 impl Admit for Counted {
-    fn prepare(&self, _link: LinkId) -> BoxFuture<PreparePermit> {
+    fn prepare(self: Arc<Self>, _link: LinkId) -> BoxFuture<PreparePermit> {
         Box::pin(std::future::ready(PreparePermit::default()))
     }
 
-    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
+    fn admit(self: Arc<Self>, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
         let permit = self.let_in(request.addresses, false);
         Box::pin(async { Ok(permit.await) })
     }
 
-    fn admit_extra(&self, _link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
+    fn admit_extra(self: Arc<Self>, _link: LinkId, address: SocketAddr) -> BoxFuture<Box<Permit>> {
         self.let_in(vec![address], true)
     }
 }
@@ -82,10 +82,14 @@ fn id() -> LinkId {
     LinkId { endpoint: "feed".into(), index: 0 }
 }
 
+fn dynamic(admission: &Arc<Counted>) -> Arc<dyn Admit> {
+    Arc::clone(admission) as _
+}
+
 /// Admitted to the first of these.
-async fn admitted(admission: &Counted, mut addresses: Vec<SocketAddr>) -> Admitted {
+async fn admitted(admission: &Arc<Counted>, mut addresses: Vec<SocketAddr>) -> Admitted {
     let request = Request { link: id(), addresses: addresses.clone(), urgent: false, elsewhere: Elsewhere::Nowhere };
-    let permit = admission.admit(request).await.unwrap();
+    let permit = Arc::clone(admission).admit(request).await.unwrap();
     addresses.retain(|address| *address != permit.address);
     Admitted { permit, others: addresses }
 }
@@ -200,8 +204,10 @@ async fn a_dead_address_is_followed_by_the_next_at_once() {
     let (live, _server) = serve(vec![GOOD.into()]).await;
     let admission = Counted::new(2);
     let first = dead().await;
-    let won =
-        race::race(&*admission, &id(), admitted(&admission, vec![first, live]).await, PATIENCE).await.ok().unwrap();
+    let won = race::race(&dynamic(&admission), &id(), admitted(&admission, vec![first, live]).await, PATIENCE)
+        .await
+        .ok()
+        .unwrap();
     assert_eq!(won.permit.address, live);
     assert_eq!(*admission.asked.lock(), [(vec![first, live], false), (vec![live], true)]);
     assert_eq!(admission.held.load(Ordering::SeqCst), 1, "only the winner holds a place");
@@ -213,8 +219,10 @@ async fn a_silent_address_is_raced_by_the_next_after_250_ms() {
     let silent = Silent::new();
     let admission = Counted::new(2);
     let addresses = vec![silent.address, live];
-    let won =
-        race::race(&*admission, &id(), admitted(&admission, addresses.clone()).await, PATIENCE).await.ok().unwrap();
+    let won = race::race(&dynamic(&admission), &id(), admitted(&admission, addresses.clone()).await, PATIENCE)
+        .await
+        .ok()
+        .unwrap();
     assert_eq!(won.permit.address, live);
     assert_eq!(*admission.asked.lock(), [(addresses, false), (vec![live], true)]);
     // The clock moves only while nothing else can: by the stagger, and nothing more.
@@ -226,11 +234,11 @@ async fn a_silent_address_is_raced_by_the_next_after_250_ms() {
 struct Moving(Mutex<usize>, Arc<Mutex<Vec<Option<Verdict>>>>);
 
 impl Admit for Moving {
-    fn prepare(&self, _link: LinkId) -> BoxFuture<PreparePermit> {
+    fn prepare(self: Arc<Self>, _link: LinkId) -> BoxFuture<PreparePermit> {
         Box::pin(std::future::ready(PreparePermit::default()))
     }
 
-    fn admit(&self, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
+    fn admit(self: Arc<Self>, request: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
         let step = std::mem::replace(&mut *self.0.lock(), usize::MAX).min(2);
         *self.0.lock() = step + 1;
         let verdicts = Arc::clone(&self.1);
@@ -243,7 +251,7 @@ impl Admit for Moving {
         })
     }
 
-    fn admit_extra(&self, _link: LinkId, _address: SocketAddr) -> BoxFuture<Box<Permit>> {
+    fn admit_extra(self: Arc<Self>, _link: LinkId, _address: SocketAddr) -> BoxFuture<Box<Permit>> {
         Box::pin(std::future::pending())
     }
 }
@@ -264,11 +272,14 @@ async fn who_has_waited_goes_where_the_name_leads_by_then() {
 struct Sending(Mutex<Vec<(u16, Elsewhere)>>);
 
 impl Admit for Sending {
-    fn prepare(&self, _link: LinkId) -> BoxFuture<PreparePermit> {
+    fn prepare(self: Arc<Self>, _link: LinkId) -> BoxFuture<PreparePermit> {
         Box::pin(std::future::ready(PreparePermit::default()))
     }
 
-    fn admit(&self, Request { addresses, elsewhere, .. }: Request) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
+    fn admit(
+        self: Arc<Self>,
+        Request { addresses, elsewhere, .. }: Request,
+    ) -> BoxFuture<Result<Box<Permit>, Dismissal>> {
         let mut asked = self.0.lock();
         asked.push((addresses[0].port(), elsewhere));
         let tried = asked.iter().filter(|(_, elsewhere)| *elsewhere == Elsewhere::Tried).count();
@@ -279,7 +290,7 @@ impl Admit for Sending {
         }))
     }
 
-    fn admit_extra(&self, _link: LinkId, _address: SocketAddr) -> BoxFuture<Box<Permit>> {
+    fn admit_extra(self: Arc<Self>, _link: LinkId, _address: SocketAddr) -> BoxFuture<Box<Permit>> {
         Box::pin(std::future::pending())
     }
 }
@@ -336,8 +347,10 @@ impl Silent {
 async fn an_attempt_at_dead_addresses_names_each() {
     let (one, other) = (dead().await, dead().await);
     let admission = Counted::new(2);
-    let lost =
-        race::race(&*admission, &id(), admitted(&admission, vec![one, other]).await, PATIENCE).await.err().unwrap();
+    let lost = race::race(&dynamic(&admission), &id(), admitted(&admission, vec![one, other]).await, PATIENCE)
+        .await
+        .err()
+        .unwrap();
     assert!(lost.detail.contains(&one.to_string()) && lost.detail.contains(&other.to_string()), "{lost}");
     assert_eq!(admission.held.load(Ordering::SeqCst), 0);
     let (outcome, _) = dial(&format!("url = 'ws://{one}'"), admission).await;

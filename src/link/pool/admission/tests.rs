@@ -22,13 +22,13 @@ fn request(endpoint: &str, index: u32) -> Request {
 #[tokio::test(start_paused = true)]
 async fn who_is_to_look_and_leaves_hands_that_on_at_once() {
     let control = AdmissionControl::new(Policy { per_host: 2, total: 64, rate: None }, Arc::new(Silent), Weak::new());
-    let gate = SharedAdmission(Arc::clone(&control));
-    let mut failing = gate.admit(request("a", 0)).now_or_never().expect("it is let in").expect("to dial");
-    let _busy = gate.admit(request("b", 0)).now_or_never().expect("it is let in");
+    let gate = || Arc::clone(&control);
+    let mut failing = gate().admit(request("a", 0)).now_or_never().expect("it is let in").expect("to dial");
+    let _busy = gate().admit(request("b", 0)).now_or_never().expect("it is let in");
     failing.verdict = Some(Verdict::Failing(None));
     drop(failing);
-    let _busy_too = gate.admit(request("b", 1)).now_or_never().expect("it is let in");
-    let (first, _second) = (gate.admit(request("a", 1)), gate.admit(request("a", 2)));
+    let _busy_too = gate().admit(request("b", 1)).now_or_never().expect("it is let in");
+    let (first, _second) = (gate().admit(request("a", 1)), gate().admit(request("a", 2)));
     tokio::time::advance(Duration::from_secs(1)).await;
     control.grant();
     let second = request("a", 2).link;

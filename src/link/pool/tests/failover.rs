@@ -96,8 +96,7 @@ async fn held(links: u32) -> (Pool, Arc<AtomicUsize>, TcpListener) {
     let calls = busy("", first);
     let pool = started(&format!("[endpoints.e]\nurl = 'ws://moving.example:{port}/'\nlinks = {links}")).await;
     let waiting = async {
-        while pool.inner.parts.admission.0.waiting().len() < links as usize * 3 / 4 || calls.load(Ordering::SeqCst) < 2
-        {
+        while pool.inner.parts.admission.waiting().len() < links as usize * 3 / 4 || calls.load(Ordering::SeqCst) < 2 {
             sleep(Duration::from_millis(10)).await;
         }
     };

@@ -168,7 +168,7 @@ async fn a_link_that_waits_for_admission_is_well_until_admission_forgets_it() {
         assert_eq!(watchdog.examine().await, Ok(()));
     }
     assert!(waits(&pool), "the look was at a link that waits");
-    pool.inner.parts.admission.0.forget_all();
+    pool.inner.parts.admission.forget_all();
     assert_eq!(watchdog.examine().await, Ok(()), "it may have been let in this very moment");
     assert!(matches!(watchdog.examine().await, Err(Wedged::Forgotten(_))));
 }
