@@ -174,6 +174,7 @@ impl From<Refused> for Problem {
             Refused::NoEndpoint(_) => Self::not_found(format!("{said}; GET /v1/endpoints lists them")),
             Refused::NoLink { .. } => Self::not_found(said),
             Refused::TooBig { bytes, limit } => {
+                let said = format!("the message has {bytes} bytes; outbox.max_message of this endpoint is {limit}");
                 Self::too_large(said).with("bytes", bytes.into()).with("limit", limit.into())
             }
             Refused::Full { link, messages, bytes, max_messages, max_bytes } => {
@@ -190,12 +191,14 @@ impl From<Refused> for Problem {
                     .retry_after(1)
             }
             Refused::Budget { used, limit } => {
+                let said = format!("the daemon holds {used} bytes of payload; limits.memory is {limit}");
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "memory-full", "The daemon holds too much", said)
                     .with("usedBytes", used.into())
                     .with("limitBytes", limit.into())
                     .retry_after(1)
             }
             Refused::Down { link, phase } => {
+                let said = format!("{link} is {phase} and outbox.when_down is \"reject\"");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "link-down", "The link is not ready", said)
                     .with("link", link.into())
                     .with("phase", phase.as_str().into())
@@ -247,12 +250,15 @@ impl From<OrphanError> for Problem {
     fn from(error: OrphanError) -> Self {
         let said = error.to_string();
         match error {
-            OrphanError::None(_) => Self::not_found(said),
-            OrphanError::NoHome(_) => Self::new(
+            OrphanError::None(_) => Self::not_found(format!("{said}: GET /v1/orphans lists what waits for a link")),
+            OrphanError::NoHome(link) => Self::new(
                 StatusCode::CONFLICT,
                 "no-such-home",
                 "The messages cannot go there",
-                format!("{said}: name a link of a durable endpoint (GET /v1/endpoints); nothing was moved"),
+                format!(
+                    "{link} is not a link with outbox.durability = \"disk\": name a link of a durable endpoint (GET /v1/endpoints); \
+                     nothing was moved"
+                ),
             ),
             OrphanError::Store(_) => Self::store(format!("{said}; nothing was changed")),
         }

@@ -90,7 +90,7 @@ fn every_failure_has_its_advice_and_none_shows_a_secret() {
 #[test]
 fn advice_names_the_setting_with_its_value() {
     assert!(told(Cause::TooBig, 1006, None, "inbox = { max_message = \"2MiB\" }").contains("now 2.0 MiB"));
-    let no_room = detailed(Cause::TooBig, "limits.memory has no room for the rest of a message");
+    let no_room = detailed(Cause::TooBig, "there is no room in memory for the rest of a message");
     let told_of = advice(&no_room, &config(""), None, now()).join(" ");
     assert!(told_of.contains("limits.memory: raise it") && !told_of.contains("now 1.0 MiB"), "{told_of}");
     let (closed, _) = no_room.last_close.as_deref().expect("it ended");
@@ -234,7 +234,7 @@ fn a_server_that_asked_for_a_certificate_before_it_refused_may_have_wanted_it() 
 #[test]
 fn what_is_said_of_a_redirect_is_true() {
     let redirects = |rest: &str| redirected(&format!("the server redirects (status 302) {rest}"));
-    let limit = || redirects("to wss://b.example/, and no more redirects are allowed (`redirects`)");
+    let limit = || redirects("to wss://b.example/, and no more redirects are allowed");
     let ftp = || redirects("to what cannot be used: the scheme is ftp");
     let away = || redirects("to ws://b.example/, which would give up TLS");
     let nowhere = || redirected("the server answered the upgrade with status 302, not with 101");

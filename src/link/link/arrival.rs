@@ -17,7 +17,7 @@ use wskeeper_core::{
     run::Run,
 };
 
-const NO_ROOM: &str = "limits.memory has no room for the rest of a message";
+const NO_ROOM: &str = "there is no room in memory for the rest of a message";
 
 /// Whether the detail of an end says that there was no room for what arrived; else a message was larger than it may be.
 pub fn lacked_room(detail: &str) -> bool {

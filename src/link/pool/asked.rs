@@ -62,8 +62,8 @@ pub enum Refused {
         /// How many it has.
         links: u32,
     },
-    /// Larger than `outbox.max_message`.
-    #[error("the message has {bytes} bytes; outbox.max_message of this endpoint is {limit}")]
+    /// Larger than the endpoint's outbox takes.
+    #[error("the message has {bytes} bytes; its endpoint takes {limit} at most")]
     TooBig {
         /// Its size.
         bytes: usize,
@@ -79,21 +79,21 @@ pub enum Refused {
         messages: usize,
         /// bufferedAmount.
         bytes: u64,
-        /// `outbox.max_messages`
+        /// How many it may hold.
         max_messages: usize,
-        /// `outbox.max_bytes`
+        /// How much bufferedAmount may be.
         max_bytes: u64,
     },
-    /// `limits.memory` is used up.
-    #[error("the daemon holds {used} bytes of payload; limits.memory is {limit}")]
+    /// The memory of all that waits is used up.
+    #[error("{used} bytes of payload are held already, and {limit} may be")]
     Budget {
         /// Bytes held.
         used: u64,
         /// The limit.
         limit: u64,
     },
-    /// `when_down = "reject"` and the link is not ready.
-    #[error("{link} is {phase} and outbox.when_down is \"reject\"")]
+    /// The link is not ready, and its outbox takes nothing then.
+    #[error("{link} is {phase}, and takes nothing while it is not ready")]
     Down {
         /// Which link.
         link: String,

@@ -24,10 +24,10 @@ use wskeeper_core::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrphanError {
     /// There are none.
-    #[error("the store holds nothing for {0}: GET /v1/orphans lists what waits for a link")]
+    #[error("the store holds nothing for {0}")]
     None(String),
     /// They are to go to a link that is not there, or keeps nothing on disk.
-    #[error("{0} is not a link with outbox.durability = \"disk\"")]
+    #[error("{0} is not a link that keeps messages on disk")]
     NoHome(String),
     /// The store did not take the change.
     #[error(transparent)]

@@ -240,7 +240,7 @@ impl Engine {
 
     /// Why there was no room.
     pub(super) fn full(&self) -> Result<WriteError, Unreadable> {
-        let text = format!("{} of storage.max_bytes = {} are in use", self.used()?, self.bounds.max_bytes);
+        let text = format!("{} of {} bytes are in use (max_bytes)", self.used()?, self.bounds.max_bytes);
         Ok(WriteError::Full(text.into()))
     }
 

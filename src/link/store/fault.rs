@@ -8,7 +8,7 @@ use std::{io, path::PathBuf, sync::Arc};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("another wskeeper{} uses the store in {dir}: stop it, or give this one its own storage.dir", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    #[error("another wskeeper{} uses the store in {dir}: stop it, or give this one a folder of its own", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     InUse {
         /// The folder.
         dir: PathBuf,
@@ -16,7 +16,7 @@ pub enum OpenError {
         pid: Option<u32>,
     },
     /// The file is something else.
-    #[error("{0} is not a store of wskeeper: move it away, or set storage.dir to another folder")]
+    #[error("{0} is not a store of wskeeper: move it away, or use another folder")]
     NotOurs(PathBuf),
     /// A later version wrote it.
     #[error(
@@ -49,7 +49,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The file system takes no writes.
-    #[error("{path} is on a read-only file system: remount it, or set storage.dir to another folder")]
+    #[error("{path} is on a read-only file system: remount it, or use another folder")]
     ReadOnly {
         /// The folder or file.
         path: PathBuf,
@@ -107,7 +107,7 @@ pub enum WriteError {
     #[error("the store is out of order until a restart: {0}")]
     Broken(Arc<str>),
     /// Its files are not where they were opened, or others stand there. What it holds is in them; it goes on when they are back.
-    #[error("the store is not where it was: {0}; put storage.dir back, or restart")]
+    #[error("the store is not where it was: {0}; put its folder back, or restart")]
     Away(Arc<str>),
     /// The store has been closed.
     #[error("the store is closed: the daemon stops")]

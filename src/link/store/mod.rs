@@ -2,7 +2,7 @@
 //!
 //! # Files
 //! ```text
-//! storage.dir/            0700 where we make it
+//! the folder              0700 where we make it
 //!   wskeeper.lock         0600 locked by the kernel while a daemon has the folder; the number in it is the daemon's, for people
 //!   store.sqlite          0600 an SQLite database in WAL mode: application_id 0x77736b01, user_version = format (1 or 2)
 //!     message             one row a message that has not ended, by seq = order of acceptance

@@ -33,7 +33,7 @@ const HARMLESS: [HeaderName; 4] = [header::ACCEPT_LANGUAGE, header::CACHE_CONTRO
 /// How a failure begins of what was evaluated, and cannot be used.
 const EVALUATED: &str = "the evaluated ";
 /// What is said of a redirect that is one too many, and of one that is less safe.
-const TOO_MANY: &str = "no more redirects are allowed (`redirects`)";
+const TOO_MANY: &str = "no more redirects are allowed";
 const UNSAFE: &str = "which would give up TLS";
 /// What is said of one that leads where the secrets of a session must not go.
 const FOREIGN: &str = "another origin, where the secrets of the session do not go";

@@ -53,9 +53,7 @@ fn protocol(headers: &HeaderMap, wish: &Wish<'_>) -> Result<Option<usize>, Upgra
         return if wish.protocols.is_empty() || wish.protocols_optional {
             Ok(None)
         } else {
-            Err(UpgradeFault::Subprotocol(
-                "the server chose none of the subprotocols offered; set protocols_optional = true to accept that",
-            ))
+            Err(UpgradeFault::Subprotocol("the server chose none of the subprotocols offered"))
         };
     }
     let chosen = only(headers, &SEC_WEBSOCKET_PROTOCOL);
