@@ -3,7 +3,7 @@
 //! Each address needs a permit of its own, and the first needs one that counts as a new attempt. A loser gives its permit
 //! back at once, by being dropped.
 
-use std::{fmt::Write as _, io, net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{

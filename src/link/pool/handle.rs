@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
     CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, Send,
-    Settings, Totals, parts::Parts, send::Sender, supervisor::Supervisor, waking::wake_parked, watchdog::LastLook,
+    Settings, Totals, parts::Parts, send::Sender, supervisor::Supervisor, waking::wake_parked, wedged::LastLook,
 };
 use crate::{
     clock::Calendar,
@@ -55,7 +55,10 @@ impl Pool {
         let servants = [
             ("lets links in", tokio::spawn(Arc::clone(&parts.admission).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
-            ("wakes parked links", tokio::spawn(wake_parked(Arc::clone(&parts.endpoints))).abort_handle()),
+            (
+                "wakes parked links",
+                tokio::spawn(wake_parked(Arc::clone(&parts.endpoints), Arc::clone(&parts.parked))).abort_handle(),
+            ),
         ];
         let supervisor = Supervisor::new(Arc::clone(&parts), seed);
         // Nothing can drain a pool that nobody has yet.

@@ -15,22 +15,26 @@ pub use self::{
         AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, RotationView, StandingView,
         Totals, Traffic,
     },
-    watchdog::{Watchdog, Wedged},
+    watchdog::Watchdog,
+    wedged::Wedged,
 };
 pub use crate::link::Stop;
 
 mod admission;
 mod asked;
 mod dead;
+mod durable_inboxes;
 mod endpoints;
 mod gauges;
 mod handle;
 mod inbox_writer;
 pub mod local;
 mod operator;
+mod parked;
 mod parts;
 mod receipts;
 mod recorder;
+mod rest;
 mod runtime;
 mod send;
 mod settings;
@@ -46,3 +50,4 @@ mod waking;
 mod watchdog;
 #[cfg(any(test, debug_assertions))]
 mod wedge;
+mod wedged;

@@ -1,10 +1,13 @@
 //! What a pool keeps, each part in its own room: made once, and shared by those who act on it.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::{
-    admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, receipts::Receipts, settings::Settings,
-    spool::Spool, supervisor,
+    admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, parked::Parked, receipts::Receipts,
+    settings::Settings, spool::Spool,
 };
 use crate::{
     clock::Calendar,
@@ -24,6 +27,7 @@ pub(super) struct Parts {
     pub(super) admission: Arc<AdmissionControl>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) provider: Arc<dyn Provider>,
+    pub(super) parked: Arc<Parked>,
     pub(super) calendar: Calendar,
     pub(super) budget: Arc<Budget>,
     /// The pool's own log: every endpoint's events but messages.
@@ -44,7 +48,7 @@ impl Parts {
             AdmissionControl::new(settings.admission.clone(), Arc::clone(&observer), Arc::downgrade(&endpoints));
         let calendar = settings.calendar.clone();
         let receipts = Receipts::new(settings.receipts, calendar.clone());
-        let first_cursor = supervisor::first_cursor(calendar.now());
+        let first_cursor = first_cursor(calendar.now());
         Arc::new(Self {
             endpoints,
             spool: Spool::new(Arc::clone(&receipts), calendar.clone()),
@@ -53,10 +57,17 @@ impl Parts {
             admission,
             observer,
             provider: Arc::clone(&settings.provider),
+            parked: Arc::default(),
             calendar,
             log: Hub::new(LOG, 1, &budget, first_cursor),
             budget,
             first_cursor,
         })
     }
+}
+
+/// Cursors of this run start above every cursor of an earlier one, as long as no inbox took a million entries a second.
+pub(super) fn first_cursor(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default().saturating_mul(1000)
 }

@@ -229,11 +229,13 @@ impl EndpointRuntime {
         totals
     }
 
-    /// How its files are, where a link is parked and they are not as the last attempt found them.
+    /// Whether a link of it is parked.
+    pub(super) fn has_parked(&self) -> bool {
+        self.tasks().iter().any(|task| task.slot.load().phase == Phase::Parked)
+    }
+
+    /// How its files are, where they are not as the last attempt found them.
     pub(super) async fn changed_files(&self) -> Option<Marks> {
-        if !self.tasks().iter().any(|task| task.slot.load().phase == Phase::Parked) {
-            return None;
-        }
         let files = self.config().credential_files();
         if files.is_empty() {
             return None;

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use futures_util::{
@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use super::{
     Draining, Follow, Left, Orphans, Settings,
     admission::AdmissionControl,
-    inbox_writer::{self, seal},
-    parts::Parts,
+    durable_inboxes::{self, seal},
+    parts::{self, Parts},
     runtime::{EndpointRuntime, Task},
     send,
     slot::{Sinks, Slot},
@@ -106,7 +106,7 @@ impl Supervisor {
             join_all(new.endpoints.values().map(|endpoint| self.bring_to(endpoint, follow))),
         )
         .await;
-        inbox_writer::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
+        durable_inboxes::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
         Ok(())
     }
 
@@ -162,8 +162,8 @@ impl Supervisor {
     fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let name = Arc::clone(&endpoint.name);
         let kept = if endpoint.inbox.durable { self.parts.spool.take_inbox(&name) } else { None }.unwrap_or_default();
-        let heard_until = inbox_writer::heard_until(&kept.entries);
-        let (past, stored) = inbox_writer::past(kept, self.next_cursor());
+        let heard_until = durable_inboxes::heard_until(&kept.entries);
+        let (past, stored) = durable_inboxes::past(kept, self.next_cursor());
         let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, &self.parts.budget, past);
         let sinks = Sinks {
             inbox,
@@ -175,6 +175,7 @@ impl Supervisor {
             observer: Arc::clone(&self.parts.observer),
             budget: Arc::clone(&self.parts.budget),
             calendar: self.parts.calendar.clone(),
+            parked: Arc::clone(&self.parts.parked),
             ready: AtomicUsize::new(0),
         };
         let runtime = Arc::new(EndpointRuntime::new(
@@ -186,7 +187,7 @@ impl Supervisor {
         for index in 0..endpoint.links {
             self.add_link(&runtime, endpoint, index);
         }
-        inbox_writer::write_inbox(&self.parts.spool, &runtime, endpoint.inbox.durable, stored);
+        durable_inboxes::write_inbox(&self.parts.spool, &runtime, endpoint.inbox.durable, stored);
         self.parts.endpoints.insert(runtime);
     }
 
@@ -281,7 +282,7 @@ impl Supervisor {
         let tasks = std::mem::take(&mut *runtime.tasks());
         self.end_removed(tasks, runtime.config().link.close_timeout).await;
         runtime.sinks.inbox.close();
-        inbox_writer::forget_inbox(&self.parts.spool, &runtime).await;
+        durable_inboxes::forget_inbox(&self.parts.spool, &runtime).await;
         self.step();
     }
 
@@ -301,7 +302,7 @@ impl Supervisor {
         let old = runtime.config();
         runtime.set_config(Arc::clone(new));
         runtime.sinks.inbox.set_policy(new.inbox.clone(), new.links);
-        inbox_writer::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
+        durable_inboxes::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
         let keep = (new.links as usize).min(runtime.tasks().len());
         let surplus = runtime.tasks().split_off(keep);
         let renew = match follow {
@@ -332,7 +333,7 @@ impl Supervisor {
 
     /// The first cursor of an inbox that begins now: above those of one that had the endpoint's name before.
     fn next_cursor(&self) -> u64 {
-        first_cursor(self.parts.calendar.now()).max(self.parts.first_cursor)
+        parts::first_cursor(self.parts.calendar.now()).max(self.parts.first_cursor)
     }
 
     /// Flushes what can be flushed, closes every link with 1001, and ends by `deadline`. Answers with the messages left, by
@@ -376,12 +377,6 @@ impl Supervisor {
         let _ = tokio::time::timeout_at(deadline.later(GRACE), self.parts.spool.close(sealed)).await;
         left
     }
-}
-
-/// Cursors of this run start above every cursor of an earlier one, as long as no inbox took a million entries a second.
-pub(super) fn first_cursor(now: SystemTime) -> u64 {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or_default().saturating_mul(1000)
 }
 
 /// Stops tasks and waits for their ends; one that does not end in time is aborted.

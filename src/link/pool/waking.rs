@@ -5,25 +5,25 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::time::{interval, timeout};
+use tokio::time::{sleep, timeout};
 
-use super::endpoints::Endpoints;
+use super::{endpoints::Endpoints, parked::Parked};
 use crate::{endpoint::file::Marks, link::Order};
 use wskeeper_core::phase::Phase;
 
-/// Between two looks, which are made only where a link is parked.
+/// Between two looks, which are made only while a link is parked, and at its endpoint only.
 const PAUSE: Duration = Duration::from_secs(1);
 /// A file system that hangs holds up the others for so long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks, again and again.
-pub(super) async fn wake_parked(endpoints: Arc<Endpoints>) {
+pub(super) async fn wake_parked(endpoints: Arc<Endpoints>, parked: Arc<Parked>) {
     let mut seen: BTreeMap<Arc<str>, Marks> = BTreeMap::new();
-    let mut look = interval(PAUSE);
     loop {
-        look.tick().await;
         let mut now: BTreeMap<Arc<str>, Marks> = BTreeMap::new();
-        for runtime in endpoints.all() {
+        for name in parked.take().await {
+            let Some(runtime) = endpoints.get(&name).filter(|runtime| runtime.has_parked()) else { continue };
+            parked.note(&name);
             let Some(marks) = timeout(PATIENCE, runtime.changed_files()).await.ok().flatten() else { continue };
             if seen.get(&runtime.name) != Some(&marks) {
                 now.insert(Arc::clone(&runtime.name), marks);
@@ -36,5 +36,6 @@ pub(super) async fn wake_parked(endpoints: Arc<Endpoints>) {
             }
         }
         seen = now;
+        sleep(PAUSE).await;
     }
 }

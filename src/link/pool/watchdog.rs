@@ -10,7 +10,6 @@
 use std::{
     cell::OnceCell,
     collections::BTreeMap,
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,14 +22,12 @@ use tokio::{
 
 use super::{
     handle::{Inner, Pool},
+    rest::Soundness,
     slot::Slot,
+    wedged::{LastLook, Wedged},
 };
 use crate::{link::Order, pace};
-use wskeeper_core::{
-    event::LinkId,
-    link::Link,
-    phase::{Phase, Reason},
-};
+use wskeeper_core::event::LinkId;
 
 #[cfg(test)]
 mod tests;
@@ -39,95 +36,6 @@ mod tests;
 const ASKED: usize = 128;
 /// A step of a reload may take this and the longest `close_timeout`.
 const STEP: Duration = Duration::from_mins(2);
-
-/// How a link rests, as it shows it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rest {
-    phase: Phase,
-    reason: Reason,
-    /// The next thing that it will do by itself.
-    due: Option<Instant>,
-    /// Since when all this is so.
-    since: Instant,
-}
-
-impl Rest {
-    /// The rest of a link whose task is to begin.
-    pub(super) fn beginning() -> Self {
-        let now = now();
-        Self { phase: Phase::Waiting, reason: Reason::Starting, due: Some(now), since: now }
-    }
-
-    /// Brings it up to date.
-    pub(super) fn follow(&mut self, link: &Link, now: Instant) {
-        let due = link.poll_timeout().map(|(at, _)| at);
-        if (self.phase, self.reason, self.due) != (link.phase(), link.reason(), due) {
-            *self = Self { phase: link.phase(), reason: link.reason(), due, since: now };
-        }
-    }
-
-    /// What the first invariant says of it. Less than `tolerance` is forgiven: it may be a moment between two states.
-    fn judge(self, now: Instant, tolerance: Duration) -> Verdict {
-        let Self { phase, reason, due, since } = self;
-        if let Some(due) = due {
-            let late = now.saturating_duration_since(due);
-            return if late > tolerance { Verdict::Overdue(late) } else { Verdict::Well };
-        }
-        if now.saturating_duration_since(since) <= tolerance {
-            return Verdict::Well;
-        }
-        match (phase, reason) {
-            (Phase::Paused, _) => Verdict::Well,
-            (Phase::Waiting, Reason::Admission) => Verdict::AsksToBeLetIn,
-            (
-                Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing | Phase::Parked,
-                _,
-            ) => Verdict::Adrift,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Well,
-    Overdue(Duration),
-    Adrift,
-    /// Well, as long as admission knows of it.
-    AsksToBeLetIn,
-}
-
-/// What is wrong with the daemon itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wedged {
-    /// A deadline passed so long ago, and nothing was done.
-    Overdue(LinkId, Duration),
-    /// No timer is armed, and none of the allowed reasons is there.
-    Adrift(LinkId, Phase, Reason),
-    /// It waits for an admission that it has not asked for.
-    Forgotten(LinkId),
-    /// Its task has ended, and the link has not.
-    Ended(LinkId),
-    /// Its task does not answer.
-    Deaf(LinkId),
-    /// A task that serves all links has ended.
-    Servant(&'static str),
-    /// A reload, or an operator's change of the store, has not moved for so long.
-    Reload(Duration),
-}
-
-impl fmt::Display for Wedged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Overdue(link, late) => write!(f, "{link} should have acted {} s ago", late.as_secs()),
-            Self::Adrift(link, phase, reason) => write!(f, "{link} is {phase} ({reason}) with no timer armed"),
-            Self::Forgotten(link) => write!(f, "{link} waits for an admission that nobody will give"),
-            Self::Ended(link) => write!(f, "the task of {link} has ended"),
-            Self::Deaf(link) => write!(f, "the task of {link} does not answer"),
-            Self::Servant(name) => write!(f, "the task that {name} has ended"),
-            Self::Reload(since) => write!(f, "a change of the pool has not moved for {} s", since.as_secs()),
-        }
-    }
-}
 
 /// Looks at a pool again and again, and remembers where it was.
 #[derive(Debug)]
@@ -139,15 +47,6 @@ pub struct Watchdog {
     missed: BTreeMap<LinkId, Instant>,
     /// The last step of a change that is under way, and when it was first seen.
     step: Option<(u64, Instant)>,
-}
-
-/// The outcome of the last look.
-#[derive(Debug)]
-pub(super) struct LastLook {
-    at: Instant,
-    /// A look must follow within this.
-    within: Duration,
-    wedged: Option<Wedged>,
 }
 
 impl Pool {
@@ -217,15 +116,15 @@ impl Watchdog {
                 }
                 let rest = task.slot.rest();
                 match rest.judge(now, self.tolerance) {
-                    Verdict::Well => {}
-                    Verdict::Overdue(late) => return Err(Wedged::Overdue(id.clone(), late)),
-                    Verdict::Adrift => return Err(Wedged::Adrift(id.clone(), rest.phase, rest.reason)),
-                    Verdict::AsksToBeLetIn if known.get_or_init(|| inner.parts.admission.waiting()).contains(id) => {}
+                    Soundness::Well => {}
+                    Soundness::Overdue(late) => return Err(Wedged::Overdue(id.clone(), late)),
+                    Soundness::Adrift => return Err(Wedged::Adrift(id.clone(), rest.phase, rest.reason)),
+                    Soundness::AsksToBeLetIn if known.get_or_init(|| inner.parts.admission.waiting()).contains(id) => {}
                     // It may have been let in this very moment: then it has moved by the next look.
-                    Verdict::AsksToBeLetIn if self.missed.get(id) != Some(&rest.since) => {
+                    Soundness::AsksToBeLetIn if self.missed.get(id) != Some(&rest.since) => {
                         missed.insert(id.clone(), rest.since);
                     }
-                    Verdict::AsksToBeLetIn => return Err(Wedged::Forgotten(id.clone())),
+                    Soundness::AsksToBeLetIn => return Err(Wedged::Forgotten(id.clone())),
                 }
                 if number >= self.next && asked.len() < ASKED {
                     asked.push(Arc::clone(&task.slot));

@@ -5,7 +5,7 @@
 //! What a reader would get wrong: others wait for the permit that is held meanwhile, so a resolver that hangs has a second, and then what
 //! was known has to do.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};

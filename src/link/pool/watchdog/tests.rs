@@ -5,8 +5,11 @@
 use tokio::{net::TcpListener, time::sleep};
 
 use super::*;
-use crate::{observer::Silent, written};
-use wskeeper_core::link::Verb;
+use crate::{observer::Silent, pool::rest::Rest, written};
+use wskeeper_core::{
+    link::Verb,
+    phase::{Phase, Reason},
+};
 
 const TOLERANCE: Duration = Duration::from_secs(10);
 
@@ -189,9 +192,13 @@ fn a_state_that_no_timer_will_ever_end_needs_a_reason() {
     let verdict = |phase, reason, after| Rest { phase, reason, due: None, since: then }.judge(then + after, TOLERANCE);
     let long = TOLERANCE * 2;
     for phase in [Phase::Waiting, Phase::Connecting, Phase::Opening, Phase::Ready, Phase::Closing, Phase::Parked] {
-        assert_eq!(verdict(phase, Reason::Underway, long), Verdict::Adrift, "{phase}");
-        assert_eq!(verdict(phase, Reason::Underway, TOLERANCE), Verdict::Well, "{phase}: a moment between two states");
+        assert_eq!(verdict(phase, Reason::Underway, long), Soundness::Adrift, "{phase}");
+        assert_eq!(
+            verdict(phase, Reason::Underway, TOLERANCE),
+            Soundness::Well,
+            "{phase}: a moment between two states"
+        );
     }
-    assert_eq!(verdict(Phase::Paused, Reason::Operator, long), Verdict::Well);
-    assert_eq!(verdict(Phase::Waiting, Reason::Admission, long), Verdict::AsksToBeLetIn);
+    assert_eq!(verdict(Phase::Paused, Reason::Operator, long), Soundness::Well);
+    assert_eq!(verdict(Phase::Waiting, Reason::Admission, long), Soundness::AsksToBeLetIn);
 }

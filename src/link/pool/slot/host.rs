@@ -1,0 +1,192 @@
+//! What a link's task tells its slot: facts for those who look, and what must become of messages.
+//!
+//! What a reader would get wrong: what is told here is told once, in the order in which it happened. Nothing here may wait.
+
+use std::{
+    slice,
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
+
+use super::{Slot, limits, signed, standing};
+use crate::{
+    hub::Item,
+    link::{Host, Now, Tap},
+    observer::Attempt,
+    pool::{dead::DeadLetter, recorder},
+};
+use wskeeper_core::{
+    budget::{Lease, Rank},
+    close::Closed,
+    event::{Event, LinkId},
+    link::{Input, Link},
+    message::{Message, MessageId},
+    outbox::{Delivery, Ended, Keep, Room},
+    phase::{Phase, ReadyState},
+    receipt::{EndReason, State},
+    run::Run,
+};
+
+impl Host for Slot {
+    fn date(&self) -> SystemTime {
+        self.sinks.calendar.now()
+    }
+
+    fn tell(&self, link: &Link, event: Event, now: Now) {
+        let at = now.wall;
+        self.observer.tell(&self.id, &event);
+        self.traffic.count(&event, at);
+        if let Some(transition) = recorder::transition(&event) {
+            let mut seen = self.seen();
+            seen.record(transition, at);
+            let attempt = Attempt { url: seen.shown.url(), number: seen.shown.attempt() };
+            self.sinks.observer.transition(&self.id, at, &event, attempt);
+        }
+        self.publish_event(link, at, &event);
+    }
+
+    fn deliver(&self, generation: u64, messages: Run, now: Now) {
+        self.observer.tell_received(&self.id, generation, &messages);
+        self.traffic.received(&messages);
+        self.sinks.inbox.deliver(&self.id, generation, now.wall, messages);
+    }
+
+    fn settle(&self, link: &Link, reached: Vec<Ended>, generation: Option<u64>, now: Now) {
+        self.observer.tell_receipts(&self.id, &reached, generation);
+        let is_held = link.outbox_policy().delivery == Delivery::AtLeastOnce;
+        if !self.durable.load(Ordering::Relaxed) {
+            return self.sinks.receipts.advance(&reached, (now.at, now.wall), generation, is_held);
+        }
+        for one in &reached {
+            if is_held && one.state == State::Written {
+                self.sinks.receipts.advance(slice::from_ref(one), (now.at, now.wall), generation, is_held);
+            } else {
+                self.sinks.spool.settle(one.id, (one.state, one.end_reason), generation);
+            }
+        }
+    }
+
+    fn show(&self, link: &Link, now: Now, asked: bool) {
+        let Now { at: now, wall } = now;
+        let mut seen = self.seen();
+        let (bytes, messages) = (link.buffered_amount(), link.queued_messages() as u64);
+        let room = if asked { Room::default() } else { link.room() };
+        // Under the lock of what is seen, so that nobody sees a message twice or not at all.
+        let taken = self.orders.settle(standing(link.phase(), bytes), room);
+        let delta = (
+            signed(bytes) - signed(seen.shown.buffered_amount()) - signed(taken.bytes),
+            signed(messages) - signed(seen.shown.queued_messages()) - i64::from(taken.messages),
+        );
+        if delta != (0, 0) {
+            self.observer.buffered(delta.0, delta.1);
+        }
+        let policy = link.outbox_policy();
+        if seen.limits.as_ref().is_none_or(|known| !Arc::ptr_eq(known, policy)) {
+            let (before, limits) = (limits(seen.limits.as_deref()), limits(Some(policy)));
+            self.observer.outbox_limits(limits.0 - before.0, limits.1 - before.1);
+            seen.limits = Some(Arc::clone(policy));
+        }
+        match (seen.shown.phase() == Phase::Ready, link.phase() == Phase::Ready) {
+            (false, true) => drop(self.sinks.ready.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.sinks.ready.fetch_sub(1, Ordering::Relaxed)),
+            (true, true) | (false, false) => {}
+        }
+        let is_parked = seen.shown.phase() != Phase::Parked && link.phase() == Phase::Parked;
+        seen.unconfirmed = link.unconfirmed_messages() as u64;
+        seen.vitals.follow(link, now);
+        seen.rest.follow(link, now);
+        seen.shown.follow(link, now, wall);
+        drop(seen);
+        if is_parked {
+            self.sinks.parked.note(&self.id.endpoint);
+        }
+    }
+
+    fn keep(&self, keep: &Keep, now: Now) {
+        self.set_durable();
+        // Later than a clock can say is never.
+        let expires_at = keep.expires_at.and_then(|at| now.wall.checked_add(at.saturating_duration_since(now.at)));
+        self.sinks.spool.keep(&self.id, keep, expires_at, self.answering());
+    }
+
+    fn mark(&self, ids: &[MessageId], marked: bool) {
+        self.sinks.spool.mark(ids, marked, &self.answering());
+    }
+
+    fn answers(&self) -> Vec<Input> {
+        // The disk answers for what it was given only.
+        if !self.durable.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.answers.lock().take().map(|answers| *answers).unwrap_or_default()
+    }
+
+    fn bury(&self, message: Box<Message>) {
+        let key = message.key().map(Into::into);
+        let Message { id, payload, .. } = *message;
+        let died_at = self.sinks.calendar.now();
+        let letter = DeadLetter {
+            id,
+            endpoint: Arc::clone(&self.id.endpoint),
+            link: self.id.index,
+            key,
+            payload,
+            accepted_at: self.sinks.receipts.get(id).map_or(died_at, |receipt| receipt.accepted_at),
+            end_reason: EndReason::Poison,
+            died_at,
+        };
+        self.sinks.dead.bury(letter);
+    }
+
+    fn lease(&self) -> Lease {
+        self.sinks.budget.lease(Rank::History)
+    }
+
+    fn watched(&self) -> Option<(&LinkId, &Tap)> {
+        self.sinks.tap.is_watched().then(|| (&self.id, &*self.sinks.tap))
+    }
+}
+
+impl Slot {
+    /// Publishes what consumers read; `generation` is the connection it belongs to.
+    fn publish(&self, generation: u64, at: SystemTime, item: Item) {
+        self.sinks.log.publish(&self.id, generation, at, item.clone());
+        self.sinks.inbox.publish(&self.id, generation, at, item);
+    }
+
+    /// Publishes the events that consumers read.
+    fn publish_event(&self, link: &Link, at: SystemTime, event: &Event) {
+        if let Event::Opened { generation, established } = event {
+            let item =
+                Item::Open { protocol: established.protocol.clone(), extensions: established.extensions.clone() };
+            self.publish(*generation, at, item);
+            let (lost, heard_until) = {
+                let mut seen = self.seen();
+                (seen.lost.take(), seen.heard_until.take())
+            };
+            if let Some(from) = heard_until.or(lost.map(|lost| lost.0)) {
+                self.publish(*generation, at, Item::LinkGap { from, to: at });
+            }
+        } else if let Event::Closed { generation, closed, .. } = event {
+            self.publish_end(*generation, at, closed, closed.cause.is_failure());
+            // An old connection that has been replaced is no loss.
+            if link.ready_state() != ReadyState::Open {
+                self.seen().lost.get_or_insert_with(|| Box::new((at, Closed::clone(closed))));
+            }
+        } else if let Event::DialFailed(failure) = event {
+            // A connection that was never open is failed, whoever ended it.
+            self.publish_end(link.generation(), at, &failure.closed(), true);
+        } else if let Event::Phase { to, reason, .. } = event {
+            self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
+        }
+    }
+
+    /// `error` before `close` where the connection was failed (WHATWG §4).
+    fn publish_end(&self, generation: u64, at: SystemTime, closed: &Closed, failed: bool) {
+        if failed {
+            let item = Item::Error { cause: closed.cause, detail: closed.detail.clone() };
+            self.publish(generation, at, item);
+        }
+        self.publish(generation, at, Item::Close(Box::new(closed.clone())));
+    }
+}
