@@ -33,7 +33,8 @@ impl Client {
     /// Runs a program of `clients` against the API at this port.
     fn start(file: &str, port: u16, folder: &Path) -> Self {
         let (base, log) = (program_base(), folder.join("client.log"));
-        let program = if file.ends_with(".py") { base.join("python/bin/python") } else { "node".into() };
+        let is_python = Path::new(file).extension() == Some("py".as_ref());
+        let program = if is_python { base.join("python/bin/python") } else { "node".into() };
         let output = fs::File::create(&log).unwrap();
         let child = Command::new(program)
             .env("NODE_PATH", base.join("node/node_modules"))
