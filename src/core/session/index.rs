@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Pointer, Rule, json::Value, matcher::Message};
+use super::{
+    Pointer, Rule,
+    json::{self, Value},
+    matcher::Message,
+};
 
 /// From so many rules that ask at one place on, they are looked up.
 const MANY: usize = 8;
@@ -83,11 +87,11 @@ impl Index {
     }
 }
 
-/// A value as what it is looked up by: one for all numbers that count the same. Lists and objects have none.
+/// A value as what it is looked up by: one for all numbers that count the same, and for some more. Lists and objects have none.
 fn key(value: &Value) -> Option<Box<str>> {
     match value {
         Value::Null | Value::Bool(_) | Value::String(_) => Some(value.to_string().into()),
-        Value::Number(number) => Some(number.as_f64().map_or_else(|| number.to_string(), |it| it.to_string()).into()),
+        Value::Number(number) => json::digits(number),
         Value::Array(_) | Value::Object(_) => None,
     }
 }

@@ -1,11 +1,12 @@
 //! JSON as sessions see it: what is looked for in a message, and what is made of values. The one file that names `serde_json`.
 //!
-//! Numbers are compared as numbers: `1` is `1.0`. What a reader would get wrong: a pointer may lead to many places (`*`), and into a
+//! Numbers are compared as numbers: `1` is `1.0`, and 2⁵³ + 1 is not 2⁵³. What a reader would get wrong: a pointer may lead to many places (`*`), and into a
 //! string that is JSON itself (`!`).
 
 use std::borrow::Cow;
 
 pub(super) use serde_json::Map;
+use serde_json::Number;
 pub use serde_json::Value;
 
 /// A path into a document (RFC 6901), with two segments more: `*` is any element or member, and `!` behind a name parses the string there
@@ -105,9 +106,25 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Value> {
 /// Whether two values are the same: numbers by what they count.
 pub(super) fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Number(one), Value::Number(other)) => counts_same(one, other),
         (one, other) => one == other,
     }
+}
+
+/// Whether two numbers count the same, of whichever kind they are. Ids of 64 bits that a floating number cannot tell apart are two.
+fn counts_same(one: &Number, other: &Number) -> bool {
+    let (whole, floating) = match (one.is_f64(), other.is_f64()) {
+        (true, false) => (other, one),
+        (false, true) => (one, other),
+        (true, true) | (false, false) => return one == other,
+    };
+    whole.as_f64() == floating.as_f64() && Some(whole.to_string().into()) == digits(floating)
+}
+
+/// A number in digits, one way for all that count the same where a floating number can tell them apart.
+pub(super) fn digits(number: &Number) -> Option<Box<str>> {
+    // There is one nought.
+    number.as_f64().map(|number| (number + 0.0).to_string().into())
 }
 
 /// A value in a text: a string as it is, nothing for `null`, and JSON for all else.

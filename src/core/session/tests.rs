@@ -380,6 +380,31 @@ fn a_pointer_goes_into_lists_members_and_strings() {
 }
 
 #[test]
+fn numbers_are_the_same_where_they_count_the_same_and_large_ids_are_not() {
+    let is_same = |one: &str, other: &str| {
+        let read = |text: &str| json::parse(text.as_bytes()).unwrap();
+        json::is_same(&read(one), &read(other)) && json::is_same(&read(other), &read(one))
+    };
+    let same = [
+        ("1", "1.0"),
+        ("1e2", "100"),
+        ("0", "-0.0"),
+        ("-3", "-3.0"),
+        ("0.1", "1e-1"),
+        ("9007199254740992.0", "9007199254740992"),
+    ];
+    assert!(same.iter().all(|(one, other)| is_same(one, other)), "{same:?}");
+    let other = [
+        ("9007199254740992", "9007199254740993"),
+        ("9007199254740992.0", "9007199254740993"),
+        ("18446744073709551615", "18446744073709551614"),
+        ("1", "1.5"),
+        ("1", "\"1\""),
+    ];
+    assert!(!other.iter().any(|(one, other)| is_same(one, other)), "{other:?}");
+}
+
+#[test]
 fn binary_messages_are_made_from_parts_and_matched_by_bytes() {
     let parts = [
         BytesPart::Fixed([0x10].as_slice().into()),
@@ -428,10 +453,11 @@ proptest! {
     #[test]
     fn rules_that_are_looked_up_are_those_that_would_be_tried(ops in prop::collection::vec(0..20_i64, 0..40), at in 0..20_i64) {
         let rules = Rules::new(ops.iter().map(|op| rule(json("/op", *op), Do::default())).collect());
-        let text = format!(r#"{{"op":{at}.0}}"#);
-        let payload = Payload::from(text.as_str());
-        let message = matcher::Message::new(&payload, 1 << 20);
-        let found = rules.candidates(&message).filter(|(_, rule)| rule.matcher == json("/op", at)).count();
-        prop_assert_eq!(found, ops.iter().filter(|op| **op == at).count());
+        for text in [format!(r#"{{"op":{at}.0}}"#), format!(r#"{{"op":{at}}}"#), format!(r#"{{"op":-{}.0}}"#, -at)] {
+            let payload = Payload::from(text.replace("--", "").as_str());
+            let message = matcher::Message::new(&payload, 1 << 20);
+            let found = rules.candidates(&message).filter(|(_, rule)| rule.matcher == json("/op", at)).count();
+            prop_assert_eq!(found, ops.iter().filter(|op| **op == at).count());
+        }
     }
 }
