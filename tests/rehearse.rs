@@ -84,6 +84,23 @@ fn a_preset_becomes_ready_by_its_transcript_and_each_step_is_told() {
     assert!(!text.contains("776f7264"), "what seems to be a password is shown: {text}");
 }
 
+/// Every preset, by what its server says: the values that it needs stand in the second line of its transcript.
+#[test]
+fn each_preset_becomes_ready_by_its_transcript() {
+    let presets = fs::read_dir("config/presets").unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = presets.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    for name in names {
+        let path = transcript(&format!("{name}.ndjson"));
+        let lines = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let values = lines.lines().find_map(|line| line.strip_prefix("# values: ")).unwrap_or_default();
+        let (code, text) =
+            preset(&name, &values.split(' ').filter(|value| !value.is_empty()).collect::<Vec<_>>(), &path);
+        assert!(code == Some(0) && text.contains("verdict: ready"), "{name}: {text}");
+        assert!(!text.contains("s3cret"), "{name}: {text}");
+    }
+}
+
 #[test]
 fn a_refusal_says_why_and_the_code_says_that_it_is_not_ready() {
     let (code, text) = preset("discord", &DISCORD, &transcript("discord-refused.ndjson"));

@@ -188,20 +188,56 @@ fn look_for_clear(value: &Value, name: &str, found: &mut Vec<String>) {
         ValueKind::String(text) if is_secret(name) && !text.trim().is_empty() && !text.contains("${") => {
             found.push(text.clone());
         }
-        // `PASS abc`, `passcode:abc`, `"token": "abc"`
-        ValueKind::String(text) => {
-            let separators = |char: char| char.is_whitespace() || "\"',:=&{}".contains(char);
-            let words: Vec<&str> = text.split(separators).filter(|word| !word.is_empty()).collect();
-            let pairs = words.windows(2).filter(|pair| is_secret(pair[0]) && !pair[1].starts_with('$'));
-            found.extend(pairs.map(|pair| pair[1].to_owned()));
-        }
+        ValueKind::String(text) => found.extend(behind_names(text)),
         _ => {}
     }
+}
+
+/// What is written in clear behind the name of a secret: `PASS abc`, `passcode:abc`, `"token": "abc"`.
+fn behind_names(text: &str) -> Vec<String> {
+    const QUOTES: [char; 2] = ['"', '\''];
+    let separates = |char: char| char.is_whitespace() || "\"',:=&{}".contains(char);
+    // A reference says what is there, and is none of it.
+    let plain = |piece| match piece {
+        Scanned::Text(text) => text,
+        Scanned::Reference(_) => "$".into(),
+    };
+    let text: String = scan(text).map_or_else(|_| text.to_owned(), |pieces| pieces.into_iter().map(plain).collect());
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(separates) {
+        let (before, behind) = text.split_at(at);
+        if !before.rsplit(separates).next().is_some_and(is_secret) {
+            continue;
+        }
+        let behind = behind.strip_prefix(QUOTES).unwrap_or(behind).trim_start();
+        let behind = behind.strip_prefix([':', '=']).unwrap_or(behind).trim_start();
+        let value = match behind.chars().next().filter(|first| QUOTES.contains(first)) {
+            Some(quote) => behind[1..].split(quote).next(),
+            None => behind.split(separates).next(),
+        };
+        found.extend(value.filter(|value| !value.is_empty() && !value.contains('$')).map(str::to_owned));
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_clear_behind_the_name_of_a_secret_is_found_and_nothing_else_is() {
+        let found = |text: &str| behind_names(text).join("|");
+        assert_eq!(found("PASS abc\r\nUSER me"), "abc");
+        assert_eq!(found("login:me\npasscode:a-b\n\nbody"), "a-b");
+        assert_eq!(found(r#"{"user":"me","token": "a b","pass":'c'}"#), "a b|c");
+        assert_eq!(found("?user=me&access_token=abc&x=1"), "abc");
+        let references = r#"CONNECT {"pass":"${value:pass}","auth_token":"${value:token}"} PING"#;
+        for text in
+            [references, r#"{"pass":"","auth_token":"","x":1}"#, "compass north", "password: ${file:p}", "token"]
+        {
+            assert_eq!(found(text), "", "{text}");
+        }
+    }
 
     #[test]
     fn what_may_be_secret_is_not_shown() {

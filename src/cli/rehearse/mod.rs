@@ -4,6 +4,7 @@
 //! a socket and the clock, one with a file and none. What a reader would get wrong: it asks no daemon, and its connection is its own.
 
 mod live;
+mod names;
 mod stage;
 mod teller;
 mod transcript;

@@ -26,6 +26,7 @@ use wskeeper_link::clock::Calendar;
 use wskeeper_link::endpoint::{Endpoint, Session};
 
 use super::{
+    names::Names,
     note,
     stage::{Stage, Verdict},
     teller::{HIDDEN, Teller},
@@ -134,7 +135,7 @@ impl Transcript {
         });
         let start = start(endpoint, session, now, teller.output());
         let stage = Stage::open(&endpoint.link, (Box::new(start), established), (1, now), teller)?;
-        let mut scene = Scene { stage, now, sent: VecDeque::new(), asks: VecDeque::new() };
+        let mut scene = Scene { stage, now, sent: VecDeque::new(), asks: VecDeque::new(), names: Names::default() };
         scene.settle()?;
         for (number, line) in &self.lines {
             if scene.stage.is_over() {
@@ -159,6 +160,7 @@ struct Scene<'a, 'o> {
     sent: VecDeque<Payload>,
     /// HTTP calls that wait.
     asks: VecDeque<Ask>,
+    names: Names,
 }
 
 impl Scene<'_, '_> {
@@ -167,7 +169,7 @@ impl Scene<'_, '_> {
         match line {
             Line::In(payload) => {
                 self.sent.clear();
-                self.stage.hear(self.now, payload)?;
+                self.stage.hear(self.now, &self.names.of_now(payload))?;
                 self.settle()?;
             }
             Line::Out(wanted) => return Ok(self.compare(wanted)),
@@ -240,10 +242,14 @@ impl Scene<'_, '_> {
         };
         let (text, is_hex) = self.stage.teller.hidden(&payload, self.stage.session());
         let is_wanted = match wanted {
-            Wanted::Text(wanted) => !is_hex && is_like(wanted, &text),
+            Wanted::Text(wanted) => !is_hex && is_like(&self.names.learn(wanted, &text), &text),
             Wanted::Json(wanted) => {
-                serde_json::from_str(&text).is_ok_and(|value: Value| is_json_like(wanted, &value))
-                    || is_like(&wanted.to_string(), &text)
+                // Members stand in one order in both.
+                let value = serde_json::from_str::<Value>(&text).ok();
+                let sent = value.as_ref().map_or_else(|| text.clone(), Value::to_string);
+                let wanted = self.names.learn(&wanted.to_string(), &sent);
+                let is_json = serde_json::from_str(&wanted).ok().zip(value);
+                is_json.is_some_and(|(wanted, value)| is_json_like(&wanted, &value)) || is_like(&wanted, &text)
             }
             Wanted::Hex(wanted) => {
                 let (hex, _) =
