@@ -149,13 +149,9 @@ impl<'o> Teller<'o> {
             (StepResult::Done | StepResult::Underway, Some(matched)) => format!("matched {matched}"),
             (StepResult::Done | StepResult::Underway, None) => String::new(),
         };
-        let sets = match set.as_slice() {
-            [] => String::new(),
-            set => format!(
-                "; set {}",
-                set.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
-            ),
-        };
+        let sets = set.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ");
+        let sets = if sets.is_empty() { sets } else { format!("set {sets}") };
+        let told: Vec<_> = [what, sets].into_iter().filter(|told| !told.is_empty()).collect();
         let fact = json!({
             "step": step.place.to_string(),
             "act": step.act,
@@ -169,7 +165,7 @@ impl<'o> Teller<'o> {
             Place::On(_) => String::new(),
         };
         let paint = if step.result == StepResult::Failed { Paint::Red } else { Paint::Plain };
-        let line = format!("{}{act}  {}{}", step.place, visible(&what), visible(&sets));
+        let line = format!("{}{act}  {}", step.place, visible(&told.join("; ")));
         self.fact(at, "step", fact, line.trim_end(), paint)
     }
 

@@ -61,10 +61,6 @@ pub struct Outside<'a> {
     /// For so long it must have been the current connection before a peer may have it replaced: else one that asks each time would make
     /// the link dial without end.
     pub stable: Duration,
-    /// When anything last arrived.
-    pub heard: Option<Instant>,
-    /// When anything last left.
-    pub sent: Option<Instant>,
     /// Of names and first moments.
     pub chance: &'a mut Chance,
 }
@@ -146,6 +142,9 @@ pub struct Session {
     trace: Trace,
     began: Instant,
     was_ready: bool,
+    /// When a message last arrived, and when one last left. Pings and pongs are none: the peer's application does not see them.
+    heard: Instant,
+    sent: Instant,
 }
 
 #[derive(Debug)]
@@ -188,6 +187,8 @@ impl Session {
             trace: Trace::default(),
             began: outside.now,
             was_ready: false,
+            heard: outside.now,
+            sent: outside.now,
         };
         let begun = session.recall(kept).and_then(|()| session.advance_open(outside));
         session.settle(outside.now, begun);
@@ -213,6 +214,7 @@ impl Session {
         if matches!(self.stage, Stage::Ended) {
             return false;
         }
+        self.heard = outside.now;
         let plan = Arc::clone(&self.start.plan);
         let message = Message::new(payload, plan.max_json);
         let mut hide = false;
@@ -338,6 +340,11 @@ impl Session {
         Some(payload)
     }
 
+    /// A message leaves that is not the session's.
+    pub fn message_leaves(&mut self, now: Instant) {
+        self.sent = now;
+    }
+
     /// Whether a message waits to leave.
     pub fn has_messages(&self) -> bool {
         !self.queue.is_empty()
@@ -451,6 +458,7 @@ impl Session {
             made.map_err(|_| Failure::of("too_big", "a message that the session makes is too large to send"))?;
         self.queued = self.queued.saturating_add(payload.len());
         self.queue.push_back(payload);
+        self.sent = outside.now;
         if self.queue.len() > QUEUE_MAX || self.queued > QUEUE_BYTES_MAX {
             let detail = "the peer asks for more messages of the session than it takes";
             return Err(Failure::of("overflow", detail));

@@ -9,8 +9,20 @@ use config::ValueKind;
 use crate::config::check::{item::Item, request};
 
 /// What the name of a secret ends in, without `_` and `-`, in lower case.
-const ENDINGS: [&str; 9] =
-    ["password", "passwd", "passcode", "pass", "secret", "token", "apikey", "authorization", "credentials"];
+const ENDINGS: [&str; 12] = [
+    "password",
+    "passwd",
+    "passcode",
+    "passphrase",
+    "pass",
+    "secret",
+    "secretkey",
+    "privatekey",
+    "token",
+    "apikey",
+    "authorization",
+    "credentials",
+];
 
 /// A member of JSON.
 pub(super) fn look_at_member(item: &Item<'_>, name: &str) {

@@ -191,7 +191,7 @@ impl Connection {
             && !is_held
             && let Some(payload) = shared.outbox.next(now)
         {
-            self.note_given();
+            self.note_given(now);
             return Some(Frame::Data(payload));
         }
         // Where nothing else is to leave now, one ping speaks for all of it.

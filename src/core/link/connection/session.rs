@@ -75,10 +75,10 @@ impl Connection {
     /// The connection is open: its session begins, if it has one. Its first word is due at once.
     pub(super) fn begin_session(&mut self, now: Instant, generation: u64, shared: &mut Shared) -> Change {
         let Some(Running::Prepared(start)) = self.session.take().map(|running| *running) else { return Change::Opened };
-        let Shared { policy, chance, kept, signs, .. } = shared;
+        let Shared { policy, chance, kept, .. } = shared;
         let backoff = &policy.backoff;
         let (pace, stable) = (backoff.initial, backoff.stable.max(crate::backoff::LEAST_STABLE));
-        let mut outside = Outside { now, pace, stable, heard: signs.heard, sent: self.sent, chance };
+        let mut outside = Outside { now, pace, stable, chance };
         let session = Session::begin(*start, generation, kept.as_deref(), &mut outside);
         self.session = Some(Box::new(Running::Begun(session, Given::default())));
         Change::Opening
@@ -114,10 +114,10 @@ impl Connection {
             return None;
         }
         let Some(Running::Begun(session, _)) = self.session.as_deref_mut() else { return None };
-        let Shared { policy, chance, kept, signs, .. } = shared;
+        let Shared { policy, chance, kept, .. } = shared;
         let backoff = &policy.backoff;
         let (pace, stable) = (backoff.initial, backoff.stable.max(crate::backoff::LEAST_STABLE));
-        let mut outside = Outside { now, pace, stable, heard: signs.heard, sent: self.sent, chance };
+        let mut outside = Outside { now, pace, stable, chance };
         let answer = act(session, &mut outside);
         if self.lane == Lane::Current {
             session.remember(kept, false);
@@ -308,8 +308,9 @@ impl Connection {
 
     /// A message of the outbox leaves.
     #[inline]
-    pub(super) fn note_given(&mut self) {
-        if let Some(Running::Begun(_, given)) = self.session.as_deref_mut() {
+    pub(super) fn note_given(&mut self, now: Instant) {
+        if let Some(Running::Begun(session, given)) = self.session.as_deref_mut() {
+            session.message_leaves(now);
             given.push(Whose::Outbox);
         }
     }

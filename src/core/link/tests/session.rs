@@ -13,8 +13,12 @@ const WELCOME: &str = r#"{"t":"READY","sid":"x","s":1}"#;
 const REFUSED: &str = r#"{"t":"NO"}"#;
 
 fn start(at: Instant) -> ConnectionInput {
+    start_of(gateway(), at)
+}
+
+fn start_of(plan: crate::session::Plan, at: Instant) -> ConnectionInput {
     ConnectionInput::Session(Box::new(Start {
-        plan: Arc::new(gateway()),
+        plan: Arc::new(plan),
         secrets: ["hunter2".into()].into(),
         wall: Duration::from_secs(1),
         at,
@@ -82,6 +86,24 @@ fn nothing_of_the_outbox_leaves_before_the_session_is_ready() {
     assert_eq!(bench.link.phase(), Phase::Ready);
     assert_eq!(bench.leaving(Lane::Current)[..1], ["data queued"]);
     assert_eq!(bench.says(|event| matches!(event, Event::SessionReady { .. })), 1);
+}
+
+#[test]
+fn an_application_that_is_silent_is_asked_though_its_websocket_answers_pings() {
+    let mut plan = gateway();
+    plan.every[0].every = crate::session::Interval::Fixed(Duration::from_secs(25));
+    plan.every[0].when_idle = Some(crate::heartbeat::WhenIdle::In);
+    let mut bench = Bench::started();
+    bench.on(Lane::Current, start_of(plan, bench.now)).on(Lane::Current, ConnectionInput::Dialled(established()));
+    bench.hear(Lane::Current, HELLO).hear(Lane::Current, WELCOME);
+    assert_eq!(bench.leaving(Lane::Current), ["login hunter2"]);
+    bench.pass(Duration::from_secs(20));
+    let now = bench.now;
+    let Some(Frame::Ping(ping)) = bench.link.poll_transmit(now, Lane::Current) else { panic!("no ping") };
+    bench.feed(ConnectionInput::Flushed).feed(ConnectionInput::Heard);
+    bench.feed(ConnectionInput::Received(Received::Pong(ping)));
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.leaving(Lane::Current), ["beat 1"]);
 }
 
 #[test]

@@ -63,6 +63,7 @@ impl Session {
     pub fn take_over(&mut self, outside: &mut Outside<'_>) {
         let plan = std::sync::Arc::clone(&self.start.plan);
         let armed = self.arm(&plan, outside);
+        (self.heard, self.sent) = (outside.now, outside.now);
         match (armed, &mut self.stage) {
             (Ok(armed), Stage::Ready(keeping)) => **keeping = armed,
             (Ok(_), Stage::Opening(_) | Stage::Leaving(_) | Stage::Ended) => {}
@@ -162,9 +163,9 @@ impl Session {
         let interval = self.interval(&every.every, || format!("every[{place}]"))?;
         let quiet_since = match every.when_idle {
             None => None,
-            Some(WhenIdle::In) => outside.heard,
-            Some(WhenIdle::Out) => outside.sent,
-            Some(WhenIdle::Both) => outside.heard.into_iter().chain(outside.sent).min(),
+            Some(WhenIdle::In) => Some(self.heard),
+            Some(WhenIdle::Out) => Some(self.sent),
+            Some(WhenIdle::Both) => Some(self.heard.min(self.sent)),
         };
         let idle_at = quiet_since.map(|since| since.later(interval)).filter(|at| *at > now);
         let Some(timer) = self.timer(place) else { return Ok(()) };
