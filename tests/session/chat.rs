@@ -65,6 +65,7 @@ async fn discord_identifies_beats_and_resumes_with_the_last_sequence_number() {
     let heard = stand.last("the queued one", |heard| heard.iter().any(|heard| heard == "queued")).await;
     let resume = json!({ "op": 6, "d": { "token": "right", "session_id": "abc", "seq": 2 } });
     assert_eq!(serde_json::from_str::<Value>(&heard[0]).unwrap(), resume, "{heard:?}");
+    stand.goes_on(&daemon, r#""op":6"#).await;
 }
 
 #[tokio::test]
@@ -112,6 +113,7 @@ async fn home_assistant_is_logged_into_before_anything_else_after_a_restart_too(
     daemon.api.ready_after("e/0", link["generation"].as_u64().unwrap()).await;
     let heard = stand.last("both", |heard| heard.len() == 2).await;
     assert_eq!(heard, [r#"{"access_token":"right","type":"auth"}"#, r#"{"id":1,"type":"queued"}"#]);
+    stand.goes_on(&daemon, "access_token").await;
 }
 
 #[tokio::test]
@@ -144,6 +146,7 @@ async fn action_cable_waits_for_welcome_and_follows_a_disconnect() {
     let (answer, _) = events.next_of("message").await.payload();
     assert!(String::from_utf8_lossy(&answer).contains("hello"), "`welcome` and pings are hidden");
     daemon.api.send_text("e", "leave").await.expect(202);
+    stand.goes_on(&daemon, "").await;
     let link = daemon.api.ready_after("e/0", link["generation"].as_u64().unwrap()).await;
     daemon.api.send_text("e", "banned").await.expect(202);
     let next = link["generation"].as_u64().unwrap();

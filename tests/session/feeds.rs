@@ -41,6 +41,7 @@ async fn binance_changes_over_when_its_server_shuts_down() {
     }
     assert!(!kinds.iter().any(|kind| kind == "gap"), "{kinds:?}");
     stand.heard_after_a_restart(&daemon).await;
+    stand.goes_on(&daemon, "").await;
     assert!(stand.asked().iter().all(|asked| asked == "/stream?streams=btcusdt@trade "), "{:?}", stand.asked());
 }
 
@@ -67,6 +68,7 @@ async fn kraken_is_ready_with_its_status_and_asked_where_it_is_quiet() {
     assert_eq!(answer(&daemon, "hello").await, "hello", "pongs and heartbeats are hidden");
     assert_eq!(daemon.api.link("e/0").await["generation"], link["generation"]);
     stand.heard_after_a_restart(&daemon).await;
+    stand.goes_on(&daemon, "").await;
 }
 
 fn mastodon(heard: Option<&str>) -> Vec<Message> {
@@ -89,6 +91,7 @@ async fn mastodon_is_subscribed_to_first_on_every_connection() {
     assert!(answer(&daemon, "hello").await.contains("delete"));
     let heard = stand.heard_after_a_restart(&daemon).await;
     assert_eq!(heard, [r#"{"stream":"user","type":"subscribe"}"#, "queued"]);
+    stand.goes_on(&daemon, "subscribe").await;
     assert!(stand.asked().iter().all(|asked| asked == "/api/v1/streaming Bearer right"), "{:?}", stand.asked());
 }
 
@@ -126,6 +129,7 @@ async fn jetstream_goes_on_after_the_last_event_of_either_version() {
     let mut seen = stand.asked();
     seen.dedup();
     assert_eq!(seen, asked);
+    stand.goes_on(&daemon, "").await;
 }
 
 fn centrifugo(heard: Option<&str>) -> Vec<Message> {
@@ -157,6 +161,7 @@ async fn centrifugo_is_connected_to_first_on_every_connection_and_answered_when_
     let heard = stand.heard_after_a_restart(&daemon).await;
     let connect = r#"{"connect":{"name":"wskeeper","token":"right"},"id":4294967295}"#;
     assert_eq!((heard[0].as_str(), heard.iter().filter(|heard| heard.contains("connect")).count()), (connect, 1));
+    stand.goes_on(&daemon, connect).await;
 }
 
 #[tokio::test]
@@ -191,6 +196,7 @@ async fn openai_realtime_is_ready_when_its_session_is_and_says_why_it_is_not() {
     daemon.api.ready_after("e/0", 0).await;
     assert!(answer(&daemon, "{}").await.contains("session.updated"));
     stand.heard_after_a_restart(&daemon).await;
+    stand.goes_on(&daemon, "").await;
     assert!(stand.asked().iter().all(|asked| asked == "/v1/realtime?model=gpt-realtime Bearer right"));
 
     let error = json!({ "type": "error", "error": { "type": "invalid_request_error", "message": "The model does not exist." } });

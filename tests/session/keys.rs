@@ -80,6 +80,7 @@ async fn slack_gives_out_a_url_for_each_connection_and_each_envelope_is_acknowle
     let tickets: Vec<String> = stand.asked();
     let wanted = ["/link/?ticket=0 ", "/link/?ticket=1 "];
     assert!(tickets.len() >= 3 && tickets[..2] == wanted && tickets.last() != Some(&tickets[1]), "{tickets:?}");
+    stand.goes_on(&daemon, "").await;
 
     daemon.api.send_text("e", "disable").await.expect(202);
     assert!(explained_when_parked(&daemon).await.contains("link_disabled"));
@@ -140,6 +141,7 @@ async fn okx_is_logged_into_by_a_signature_first_on_every_connection_and_left_be
     let heard = stand.heard_after_a_restart(&daemon).await;
     assert_eq!(read(&heard[0])["op"], "login", "{heard:?}");
     assert_eq!(heard.iter().filter(|heard| read(heard)["op"] == "login").count(), 1);
+    stand.goes_on(&daemon, r#""op":"login""#).await;
 }
 
 #[tokio::test]
@@ -209,6 +211,7 @@ async fn coinbase_is_subscribed_to_by_a_jwt_first_on_every_connection() {
     let heard = stand.heard_after_a_restart(&daemon).await;
     let channels: Vec<Value> = heard.iter().map(|heard| read(heard)["channel"].clone()).collect();
     assert_eq!(channels, [json!("user"), json!("heartbeats"), Value::Null], "{heard:?}");
+    stand.goes_on(&daemon, "jwt").await;
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ async fn phoenix_beats_and_hides_the_replies() {
     stand.last("two heartbeats", |heard| heard.iter().filter(is_beat).count() >= 2).await;
     assert_eq!(answer(&daemon, "hello").await, r#"[null,null,"room:1","news",{"text":"hello"}]"#);
     stand.heard_after_a_restart(&daemon).await;
+    stand.goes_on(&daemon, "").await;
 }
 
 #[tokio::test]
@@ -46,6 +47,7 @@ async fn pusher_is_ready_when_it_is_established_and_pings_when_it_is_quiet() {
     stand.last("a pong", |heard| heard.iter().any(|heard| heard == r#"{"data":{},"event":"pusher:pong"}"#)).await;
     let heard = stand.heard_after_a_restart(&daemon).await;
     assert_eq!(heard.first().map(String::as_str), Some("queued"), "{heard:?}");
+    stand.goes_on(&daemon, "").await;
 }
 
 #[tokio::test]
@@ -64,4 +66,5 @@ async fn signalr_shakes_hands_and_follows_a_close() {
     daemon.api.ready_after("e/0", link["generation"].as_u64().unwrap()).await;
     let heard = stand.heard_after_a_restart(&daemon).await;
     assert_eq!(heard, ["{\"protocol\":\"json\",\"version\":1}\u{1e}", "queued"]);
+    stand.goes_on(&daemon, "protocol").await;
 }

@@ -1,11 +1,15 @@
 //! A stand-in for a service: what it answers to each message is said by a function, and what it heard is kept, connection by connection.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
 };
 use tokio_tungstenite::tungstenite::{
@@ -20,6 +24,9 @@ use crate::{
     support::{daemon::Daemon, until},
 };
 
+/// Rotations under load.
+const ROTATIONS: u64 = 3;
+
 /// What a connection says to what it hears; to nothing at its beginning.
 pub type Answer = Arc<dyn Fn(Option<&str>) -> Vec<Message> + Send + Sync>;
 
@@ -32,6 +39,10 @@ pub struct Stand {
     heard: Arc<Mutex<Vec<Vec<String>>>>,
     asked: Arc<Mutex<Vec<String>>>,
     running: JoinSet<()>,
+    /// Ends all connections with RST where it changes.
+    cut: watch::Sender<()>,
+    /// Connections come to nothing.
+    is_cut: Arc<AtomicBool>,
 }
 
 impl Stand {
@@ -47,6 +58,8 @@ impl Stand {
             heard: Arc::default(),
             asked: Arc::default(),
             running: JoinSet::new(),
+            cut: watch::channel(()).0,
+            is_cut: Arc::default(),
         };
         stand.restart().await;
         stand
@@ -65,10 +78,14 @@ impl Stand {
         self.port = listener.local_addr().unwrap().port();
         let (protocol, answer) = (self.protocol, Arc::clone(&self.answer));
         let records = (Arc::clone(&self.heard), Arc::clone(&self.asked));
+        let (cut, is_cut) = (self.cut.subscribe(), Arc::clone(&self.is_cut));
         self.running.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, protocol, Arc::clone(&answer), records.clone()));
+                if is_cut.load(Ordering::Relaxed) {
+                    continue;
+                }
+                connections.spawn(serve(stream, protocol, Arc::clone(&answer), records.clone(), cut.clone()));
             }
         });
     }
@@ -94,6 +111,34 @@ impl Stand {
         self.last("the queued one", |heard| heard.iter().any(|heard| heard == "queued")).await
     }
 
+    /// A cut of TCP, and rotations under load: on each connection `login` comes before what has waited, and each message comes once and
+    /// in order. Nothing is asked for first where `login` is empty.
+    pub async fn goes_on(&self, daemon: &Daemon, login: &str) {
+        let (first, mut marks) = (self.heard().len(), Vec::new());
+        self.is_cut.store(true, Ordering::Relaxed);
+        self.cut.send_replace(());
+        daemon.api.link_until("e/0", "down", is_down).await;
+        let before = send_mark(daemon, &mut marks).await;
+        self.is_cut.store(false, Ordering::Relaxed);
+        daemon.api.ready_after("e/0", before).await;
+        for _ in 0..ROTATIONS {
+            let before = send_mark(daemon, &mut marks).await;
+            daemon.api.post("/v1/links/e/0/rotate", &[], "").await.expect(200);
+            while send_mark(daemon, &mut marks).await <= before || is_down(&daemon.api.link("e/0").await) {}
+        }
+        let last = marks[marks.len() - 1].clone();
+        self.last("the last mark", |heard| heard.contains(&last)).await;
+        let heard = self.heard().split_off(first);
+        let is_mark = |heard: &&String| heard.starts_with("mark ");
+        let came: Vec<&String> = heard.iter().flatten().filter(is_mark).collect();
+        assert_eq!(came, marks.iter().collect::<Vec<_>>(), "each once and in order");
+        for connection in heard.iter().filter(|_| !login.is_empty()) {
+            let mut until = connection.iter().take_while(|heard| !is_mark(heard));
+            assert!(until.any(|heard| heard.contains(login)), "{login:?} is not before the messages: {connection:?}");
+        }
+        assert!(heard.len() > usize::try_from(ROTATIONS).unwrap(), "{} connections", heard.len());
+    }
+
     /// What it heard on the last connection, once that is as `is` wants it.
     pub async fn last(&self, what: &str, is: impl Fn(&[String]) -> bool) -> Vec<String> {
         until(what, || async {
@@ -104,9 +149,23 @@ impl Stand {
     }
 }
 
+/// Sends the next of these; gives the number of the connection that was there.
+async fn send_mark(daemon: &Daemon, marks: &mut Vec<String>) -> u64 {
+    let mark = format!("mark {:04}", marks.len());
+    daemon.api.send_text("e", &mark).await.expect(202);
+    marks.push(mark);
+    daemon.api.link("e/0").await["generation"].as_u64().unwrap()
+}
+
 type Records = (Arc<Mutex<Vec<Vec<String>>>>, Arc<Mutex<Vec<String>>>);
 
-async fn serve(stream: TcpStream, protocol: &'static str, answer: Answer, (heard, asked): Records) {
+async fn serve(
+    stream: TcpStream,
+    protocol: &'static str,
+    answer: Answer,
+    (heard, asked): Records,
+    mut cut: watch::Receiver<()>,
+) {
     #[allow(clippy::result_large_err, reason = "the library's type")]
     let choose = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());
@@ -129,7 +188,14 @@ async fn serve(stream: TcpStream, protocol: &'static str, answer: Answer, (heard
                 return;
             }
         }
-        let Some(Ok(message)) = socket.next().await else { return };
+        let message = tokio::select! {
+            message = socket.next() => message,
+            _ = cut.changed() => {
+                socket.get_ref().set_zero_linger().unwrap();
+                return;
+            }
+        };
+        let Some(Ok(message)) = message else { return };
         if message.is_text() || message.is_binary() {
             let text = String::from_utf8_lossy(&message.into_data()).into_owned();
             heard.lock()[place].push(text.clone());

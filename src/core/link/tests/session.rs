@@ -92,7 +92,7 @@ fn nothing_of_the_outbox_leaves_before_the_session_is_ready() {
 fn an_application_that_is_silent_is_asked_though_its_websocket_answers_pings() {
     let mut plan = gateway();
     plan.every[0].every = crate::session::Interval::Fixed(Duration::from_secs(25));
-    plan.every[0].when_idle = Some(crate::heartbeat::WhenIdle::In);
+    plan.every[0].when_idle = Some(heartbeat::WhenIdle::In);
     let mut bench = Bench::started();
     bench.on(Lane::Current, start_of(plan, bench.now)).on(Lane::Current, ConnectionInput::Dialled(established()));
     bench.hear(Lane::Current, HELLO).hear(Lane::Current, WELCOME);
