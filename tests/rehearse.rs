@@ -139,6 +139,15 @@ fn time_passes_where_the_transcript_says_so_and_takes_none() {
 }
 
 #[test]
+fn a_session_that_begins_again_is_not_told_to_wait_on() {
+    let hello = r#"{"in": {"op": 10, "d": {"heartbeat_interval": 1000}}}"#;
+    let (_folder, path) =
+        written(&format!("{hello}\n{{\"in\": {{\"op\": 9}}}}\n{{\"after\": \"5s\"}}\n{{\"out\": \"***\"}}\n"));
+    let (_, text) = preset("discord", &DISCORD, &path);
+    assert!(text.contains("matched 4 of 4") && !text.contains("waits on"), "{text}");
+}
+
+#[test]
 fn broken_lines_are_all_told_with_their_places_and_what_would_be_right() {
     let (_folder, path) =
         written("{\"in\": 1}\nhello\n{\"out\": 1, \"in\": 2}\n{\"aftr\": \"2s\"}\n{\"after\": \"2 hurry\"}\n");

@@ -251,6 +251,7 @@ pub(crate) fn event(entry: &Entry, binary: BinaryType) -> wire::Event {
             reason: Some(closed.reason.to_string()),
             was_clean: Some(closed.was_clean),
             cause: Some(closed.cause.to_string()),
+            label: closed.label.as_deref().map(str::to_owned),
             detail: Some(closed.detail.to_string()),
             ..base
         },

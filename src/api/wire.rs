@@ -206,6 +206,9 @@ pub struct Event {
     /// `close`, `error`: what ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// `close`: what the session calls it, where a session ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// `close`, `error`: a sentence for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(found("?user=me&access_token=abc&x=1"), "abc");
         let references = r#"CONNECT {"pass":"${value:pass}","auth_token":"${value:token}"} PING"#;
         for text in
-            [references, r#"{"pass":"","auth_token":"","x":1}"#, "compass north", "password: ${file:p}", "token"]
+            [references, r#"{"pass":"","auth_token":"","x":1}"#, "from north to south", "password: ${file:p}", "token"]
         {
             assert_eq!(found(text), "", "{text}");
         }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Daemon, QUICK, accessible, browser, echo, fits, open, picture, row, until } from './stage.mjs';
+import { Daemon, QUICK, WebSocketServer, accessible, atEnd, browser, echo, fits, open, picture, row, until } from './stage.mjs';
 
 const chrome = {};
 test.before(async (t) => (chrome.it = await browser(t)));
@@ -20,6 +20,24 @@ reconnect = { first = "1h", initial = "1h", max = "1h" }
 }
 
 const names = (page) => page.locator('.rows .row .name a').allTextContents();
+
+test('a session that fails is shown with its label, in the table and in the sentences of its link', async (t) => {
+  const peer = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  atEnd(t, () => peer.close());
+  peer.on('connection', (socket) => socket.on('message', (login) => socket.send(`no: ${login} is not known`)));
+  await until('the peer', () => peer.address());
+  const daemon = await Daemon.start(t, `${QUICK}
+[endpoints.orders]
+url = "ws://127.0.0.1:${peer.address().port}/"
+[endpoints.orders.session]
+open = [{ send = "me" }, { expect = { text = "no: ", fail = "unauthorized" } }]
+`);
+  const page = await open(t, chrome.it, daemon);
+  await row(page, 'orders/0').getByText('session unauthorized').waitFor();
+  await row(page, 'orders/0').getByText('parked').first().waitFor();
+  await page.goto(`${daemon.url}#/link/orders/0`);
+  await page.locator('.sentences').getByText('the peer said: no: me is not known').waitFor();
+});
 
 test('the pool is searched, filtered and sorted, and the address says how', async (t) => {
   const daemon = await three(t);

@@ -14,7 +14,7 @@ use crate::{
         peer::{Peer, Recipe, Script},
         until,
     },
-    walk::{Case, walk},
+    walk::{Case, WATCHING, walk},
     with_preset,
 };
 
@@ -188,12 +188,16 @@ async fn watch_once(port: u16, record: &std::path::Path) -> Result<(), Box<dyn s
     let mut socket = client_async(request, TcpStream::connect(("127.0.0.1", port)).await?).await?.0;
     socket.send(Message::text("CONNECT\naccept-version:1.2\nhost:/\nlogin:watcher\npasscode:watcher\n\n\0")).await?;
     let queue = "id:watcher\ndurable:true\nauto-delete:false\nack:client-individual";
-    socket.send(Message::text(format!("SUBSCRIBE\ndestination:/topic/news\n{queue}\n\n\0"))).await?;
+    socket.send(Message::text(format!("SUBSCRIBE\ndestination:/topic/news\n{queue}\nreceipt:1\n\n\0"))).await?;
     while let Some(message) = socket.next().await {
         let text = message?.into_text()?;
+        let mut file = std::fs::OpenOptions::new().append(true).open(record)?;
+        // The queue is there, and outlives the broker.
+        if text.trim_start().starts_with("RECEIPT\n") {
+            std::io::Write::write_all(&mut file, WATCHING.as_bytes())?;
+        }
         let Some((head, body)) = text.split_once("\n\n") else { continue };
         let Some(id) = head.lines().find_map(|line| line.strip_prefix("ack:")) else { continue };
-        let mut file = std::fs::OpenOptions::new().append(true).open(record)?;
         std::io::Write::write_all(
             &mut file,
             format!("passed on {}\n", body.trim_end_matches(['\0', '\n'])).as_bytes(),

@@ -166,6 +166,7 @@ async fn serve(
     (heard, asked): Records,
     mut cut: watch::Receiver<()>,
 ) {
+    cut.mark_unchanged();
     #[allow(clippy::result_large_err, reason = "the library's type")]
     let choose = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());

@@ -23,6 +23,9 @@ use crate::{
 /// Rotations under load.
 const ROTATIONS: u64 = 3;
 
+/// What stands in the record once it is written what the server passes on.
+pub const WATCHING: &str = "watching\n";
+
 /// A server, what the link asks of it, and how its record says what it heard.
 pub struct Case {
     /// The preset.
@@ -51,7 +54,7 @@ pub struct Case {
     pub answer: fn(&str) -> String,
     /// Whether a message waits for the answer to the one before.
     pub one_at_a_time: bool,
-    /// Writes what the server passes on into its record, where it tells only of logins.
+    /// Writes what the server passes on into its record, where it tells only of logins, and [`WATCHING`] before that.
     pub watch: Option<fn(u16, PathBuf)>,
 }
 
@@ -86,6 +89,7 @@ pub async fn walk(case: Case) {
     let Some(peer) = Peer::start(case.recipe.clone()).await else { return };
     if let Some(watch) = case.watch {
         watch(peer.port, peer.log_file());
+        until("the watcher", || async { if peer.log().contains(WATCHING) { Ok(()) } else { Err(peer.log()) } }).await;
     }
     let wire = Wire::to(peer.port).await;
     let daemon = Daemon::start(&case.config(wire.port, case.password)).await;
@@ -209,7 +213,9 @@ impl Walk {
             record.find(&heard)
         });
         assert!(places.is_sorted(), "in another order:\n{record}");
-        assert!(record.matches(self.case.login).count() >= usize::try_from(ROTATIONS).unwrap(), "{record}");
+        for each in [self.case.login, self.case.replay.1].into_iter().filter(|each| !each.is_empty()) {
+            assert!(record.matches(each).count() >= usize::try_from(ROTATIONS).unwrap(), "{each} in {record}");
+        }
         for mark in &marks {
             self.is_answered(mark).await;
         }

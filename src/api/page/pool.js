@@ -99,8 +99,8 @@ export class Pool {
       row.changedAt = now;
       row.text = null;
     } else if (event.type === 'close' && event.at >= (row.link.lastClose?.at ?? '')) {
-      const { code, reason, wasClean, cause, detail, at } = event;
-      row.link = { ...row.link, lastClose: { code, reason, wasClean, cause, detail, at, sentCode: null } };
+      const { code, reason, wasClean, cause, label, detail, at } = event;
+      row.link = { ...row.link, lastClose: { code, reason, wasClean, cause, label, detail, at, sentCode: null } };
       row.text = null;
     }
     return true;

@@ -51,6 +51,11 @@ pub(super) struct Stage<'a, 'o> {
     done: bool,
 }
 
+/// Whether a step that is under way has what it waits for.
+fn is_met(step: &Stepped) -> bool {
+    step.result == StepResult::Underway && step.alternative.is_some()
+}
+
 impl<'a, 'o> Stage<'a, 'o> {
     /// An open connection, whose session begins.
     pub(super) fn open(
@@ -89,6 +94,9 @@ impl<'a, 'o> Stage<'a, 'o> {
         self.feed(now, ConnectionInput::Heard)?;
         self.feed(now, ConnectionInput::Received(Received::Messages(payload.into())))?;
         let waits = self.link.session_waits().filter(|waits| waits.act == "expect");
+        // It has what it waited for, and `open` begins again after a delay.
+        let restarts = |session: &Session| session.steps().iter().any(is_met);
+        let waits = waits.filter(|_| !self.link.session().is_some_and(restarts));
         match waits {
             Some(waits) if self.told.len() == before && !self.is_over() => {
                 self.teller.unmatched(now, &self.plan, waits.step.into())
