@@ -13,7 +13,7 @@ use crate::{
     config::{Config, Fingerprint, InForce, Sources},
     observe::{Exporter, Families, Telling},
     process::{files, notify::Notify, passed::Passed, signals::Signals},
-    provider::Outside,
+    provider::DaemonProvider,
 };
 use notifier::Notifier;
 use reload::Reloader;
@@ -91,7 +91,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
     let settings = Settings {
-        provider: Arc::new(Outside::new(Some(Arc::clone(&families)), seed, calendar.clone())),
+        provider: Arc::new(DaemonProvider::new(Some(Arc::clone(&families)), seed, calendar.clone())),
         calendar,
         ..config.settings()
     };

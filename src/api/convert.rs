@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::wire;
-use crate::config::{Change, Plan};
+use crate::config::{LinkChange, ReloadPlan};
 use wskeeper_core::{
     close::Closed,
     event::Timings,
@@ -202,9 +202,9 @@ pub(super) fn timings(timings: &Timings) -> wire::Timings {
     }
 }
 
-pub(super) fn plan(plan: &Plan) -> wire::Plan {
+pub(super) fn plan(plan: &ReloadPlan) -> wire::Plan {
     let keys = |keys: &[&'static str]| keys.iter().map(|key| (*key).to_owned()).collect();
-    let change = |change: Change| wire::Change {
+    let change = |change: LinkChange| wire::Change {
         link: format!("{}/{}", change.endpoint, change.index),
         action: change.action.as_str().to_owned(),
         why: keys(&change.why),

@@ -11,10 +11,10 @@ use super::{
     Shared, convert,
     problem::{self, Problem},
 };
-use crate::config::Plan;
+use crate::config::ReloadPlan;
 
 /// A plan, or why there is none.
-pub type Planned = Result<Plan, ReloadError>;
+pub type Planned = Result<ReloadPlan, ReloadError>;
 
 /// A plan to come.
 pub type Planning = Pin<Box<dyn Future<Output = Planned> + Send>>;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Origin, environment, notifier::Notifier, turned};
 use crate::{
     api::{Planned, Planning, Reload, ReloadError},
-    config::{self, Action, Config, Fingerprint, InForce, Loaded, Plan, Sources, watch::Watch},
+    config::{self, Config, Fingerprint, InForce, Loaded, ReloadAction, ReloadPlan, Sources, watch::FileWatch},
     observe::Families,
 };
 use wskeeper_link::pool::{Draining, Pool};
@@ -99,7 +99,7 @@ impl Reloader {
 
     async fn follow_file(&self) {
         let Some(file) = &self.inner.file else { return std::future::pending().await };
-        let mut watch = Watch::new(file.path.clone());
+        let mut watch = FileWatch::new(file.path.clone());
         let mut watching = self.inner.watching.subscribe();
         loop {
             turned(&mut watching, true).await;
@@ -119,7 +119,7 @@ impl Reloader {
     }
 
     /// `None`: the content was read before.
-    async fn reload_for(&self, trigger: Trigger) -> Result<Option<Plan>, ReloadError> {
+    async fn reload_for(&self, trigger: Trigger) -> Result<Option<ReloadPlan>, ReloadError> {
         let inner = Arc::clone(&self.inner);
         let reloading = tokio::spawn(async move { inner.reload(trigger).await });
         reloading.await.unwrap_or_else(|error| Err(ReloadError::Failed(error.to_string())))
@@ -151,7 +151,7 @@ impl Inner {
         self.file.as_ref().ok_or(ReloadError::NoFile)
     }
 
-    async fn reload(&self, trigger: Trigger) -> Result<Option<Plan>, ReloadError> {
+    async fn reload(&self, trigger: Trigger) -> Result<Option<ReloadPlan>, ReloadError> {
         let file = self.file()?;
         let _turn = file.turn.lock().await;
         let loaded = file.load(self.config.get()).await;
@@ -168,11 +168,11 @@ impl Inner {
     }
 
     /// What bringing the daemon to `new` would do. To be asked in one's turn.
-    fn plan(&self, new: Loaded) -> Plan {
+    fn plan(&self, new: Loaded) -> ReloadPlan {
         config::plan(&self.config.get(), new, self.pool.has_store())
     }
 
-    async fn apply(&self, new: Loaded) -> Result<Plan, Draining> {
+    async fn apply(&self, new: Loaded) -> Result<ReloadPlan, Draining> {
         let plan = self.plan(new);
         self.pool.apply(plan.config.settings(), &|_, new| plan.follow(&new.name)).await?;
         self.config.set(Arc::clone(&plan.config));
@@ -228,7 +228,7 @@ impl File {
     }
 }
 
-fn tell(plan: &Plan, trigger: Trigger) {
+fn tell(plan: &ReloadPlan, trigger: Trigger) {
     for warning in &plan.warnings {
         tracing::warn!(warning, "the configuration has a doubtful setting");
     }
@@ -237,12 +237,12 @@ fn tell(plan: &Plan, trigger: Trigger) {
     }
     tracing::info!(
         trigger = trigger.as_str(),
-        unchanged = plan.count(Action::Unchanged),
-        live = plan.count(Action::AppliedLive),
-        rotate = plan.count(Action::Rotate),
-        reconnect = plan.count(Action::Reconnect),
-        added = plan.count(Action::Added),
-        removed = plan.count(Action::Removed),
+        unchanged = plan.count(ReloadAction::Unchanged),
+        live = plan.count(ReloadAction::AppliedLive),
+        rotate = plan.count(ReloadAction::Rotate),
+        reconnect = plan.count(ReloadAction::Reconnect),
+        added = plan.count(ReloadAction::Added),
+        removed = plan.count(ReloadAction::Removed),
         keys = plan.live.join(", "),
         "configuration reloaded"
     );

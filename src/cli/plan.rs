@@ -13,7 +13,7 @@ use super::{
     output::{Output, Paint},
     words,
 };
-use crate::{api::wire, config::Action};
+use crate::{api::wire, config::ReloadAction};
 
 /// `plan`: exit code 0 says that a reload would be carried out.
 pub(super) async fn plan(args: &args::Plan, mut client: Client, output: &Output) -> Result<(), Failure> {
@@ -68,7 +68,8 @@ fn show(
 /// What changes: runs of links with one end reason, then the daemon's own keys.
 fn rows(plan: &wire::Plan) -> Vec<[String; 3]> {
     let mut rows: Vec<[String; 3]> = Vec::new();
-    let changes: Vec<_> = plan.changes.iter().filter(|change| change.action != Action::Unchanged.as_str()).collect();
+    let changes: Vec<_> =
+        plan.changes.iter().filter(|change| change.action != ReloadAction::Unchanged.as_str()).collect();
     let end_reason = |change: &wire::Change| (endpoint(change).to_owned(), change.action.clone(), change.why.clone());
     for run in changes.chunk_by(|one, other| end_reason(one) == end_reason(other)) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
@@ -81,7 +82,7 @@ fn rows(plan: &wire::Plan) -> Vec<[String; 3]> {
         };
         rows.push([links, first.action.clone(), first.why.join(", ")]);
     }
-    for (keys, what) in [(&plan.live, Action::AppliedLive.as_str()), (&plan.restart, "takes a restart")] {
+    for (keys, what) in [(&plan.live, ReloadAction::AppliedLive.as_str()), (&plan.restart, "takes a restart")] {
         if !keys.is_empty() {
             rows.push(["the daemon".into(), what.into(), keys.join(", ")]);
         }
@@ -95,12 +96,12 @@ fn endpoint(change: &wire::Change) -> &str {
 
 /// How many links of each end reason, the hardest first.
 fn summary(verb: &str, plan: &wire::Plan) -> String {
-    let count = |action: Action| plan.changes.iter().filter(|change| change.action == action.as_str()).count();
-    let told = |action: &Action| match count(*action) {
+    let count = |action: ReloadAction| plan.changes.iter().filter(|change| change.action == action.as_str()).count();
+    let told = |action: &ReloadAction| match count(*action) {
         0 => None,
         count => Some(format!("{count} {}", action.as_str())),
     };
-    let mut parts: Vec<String> = Action::ALL.iter().rev().filter_map(told).collect();
+    let mut parts: Vec<String> = ReloadAction::ALL.iter().rev().filter_map(told).collect();
     if parts.is_empty() {
         parts.push("no links".into());
     }

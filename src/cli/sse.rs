@@ -7,7 +7,7 @@ use super::client::ClientError;
 
 /// An event with data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Event {
+pub(super) struct SseEvent {
     /// Its `event` field.
     pub(super) kind: String,
     /// Its `data` fields, joined by line feeds.
@@ -24,13 +24,13 @@ const MAX_LINE: usize = 256 << 20;
 pub(super) struct Parser {
     line: Vec<u8>,
     after_cr: bool,
-    event: Event,
+    event: SseEvent,
     data: Option<String>,
 }
 
 impl Parser {
     /// Reads a chunk; `done` gets each event that it completes.
-    pub(super) fn feed(&mut self, chunk: &[u8], mut done: impl FnMut(Event)) -> Result<(), ClientError> {
+    pub(super) fn feed(&mut self, chunk: &[u8], mut done: impl FnMut(SseEvent)) -> Result<(), ClientError> {
         for &byte in chunk {
             let follows_cr = std::mem::take(&mut self.after_cr);
             match byte {
@@ -52,13 +52,13 @@ impl Parser {
         Ok(())
     }
 
-    fn end_line(&mut self, done: &mut impl FnMut(Event)) {
+    fn end_line(&mut self, done: &mut impl FnMut(SseEvent)) {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
         if line.is_empty() {
             let kind = std::mem::take(&mut self.event.kind);
             if let Some(data) = self.data.take() {
-                done(Event { kind, data, id: self.event.id.clone() });
+                done(SseEvent { kind, data, id: self.event.id.clone() });
             }
             return;
         }
@@ -84,7 +84,7 @@ impl Parser {
 mod tests {
     use super::*;
 
-    fn read(chunks: &[&str]) -> Vec<Event> {
+    fn read(chunks: &[&str]) -> Vec<SseEvent> {
         let mut parser = Parser::default();
         let mut events = Vec::new();
         for chunk in chunks {
@@ -93,8 +93,8 @@ mod tests {
         events
     }
 
-    fn event(kind: &str, data: &str, id: &str) -> Event {
-        Event { kind: kind.into(), data: data.into(), id: id.into() }
+    fn event(kind: &str, data: &str, id: &str) -> SseEvent {
+        SseEvent { kind: kind.into(), data: data.into(), id: id.into() }
     }
 
     #[test]

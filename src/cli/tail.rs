@@ -12,7 +12,7 @@ use super::{
     Failure, args,
     client::{Call, Client, ClientError, escape},
     output::{Output, Paint},
-    sse::{Event, Parser},
+    sse::{Parser, SseEvent},
 };
 use crate::{api::wire::Frame, observe::visible};
 
@@ -81,7 +81,7 @@ impl Tail<'_> {
     }
 
     /// Prints an event; whether it was the last one wanted.
-    fn show(&mut self, event: &Event) -> Result<bool, Failure> {
+    fn show(&mut self, event: &SseEvent) -> Result<bool, Failure> {
         if !event.id.is_empty() {
             self.seen.clone_from(&event.id);
         }

@@ -3,7 +3,7 @@
 //! A value that is not the default is looked for among those below and those that the key's own text has in quotes.
 
 use super::{
-    Action, parse_toml, plan,
+    ReloadAction, parse_toml, plan,
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
@@ -61,11 +61,11 @@ fn class(path: &str, place: &str, value: &str) -> Option<&'static str> {
     let plan = plan(&old.config, new, true);
     let step = &plan.steps["a"];
     match (plan.live.as_slice(), plan.restart.as_slice(), step.kept) {
-        ([], [], Action::Unchanged) if step.before != step.after => Some("others come or go"),
-        ([], [], Action::Unchanged) => None,
-        ([], [], Action::AppliedLive) | ([_], [], Action::Unchanged) => Some("live"),
-        ([], [], Action::Rotate) => Some("rotate"),
-        ([], [_], Action::Unchanged) => Some("restart"),
+        ([], [], ReloadAction::Unchanged) if step.before != step.after => Some("others come or go"),
+        ([], [], ReloadAction::Unchanged) => None,
+        ([], [], ReloadAction::AppliedLive) | ([_], [], ReloadAction::Unchanged) => Some("live"),
+        ([], [], ReloadAction::Rotate) => Some("rotate"),
+        ([], [_], ReloadAction::Unchanged) => Some("restart"),
         other => panic!("{path}: {other:?}"),
     }
 }

@@ -25,7 +25,7 @@ pub use emptied::emptied;
 pub use endpoint::ConfiguredEndpoint;
 pub use fault::{Fault, Faults};
 pub use in_force::InForce;
-pub use plan::{Action, Change, Plan, Step, plan};
+pub use plan::{EndpointChange, LinkChange, ReloadAction, ReloadPlan, plan};
 pub use source::{Fingerprint, Sources};
 pub use table::{
     Shown,

@@ -11,7 +11,7 @@ use wskeeper_link::pool::Follow;
 
 /// What becomes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
+pub enum ReloadAction {
     /// Nothing.
     Unchanged,
     /// It follows the new configuration and keeps its connection.
@@ -26,7 +26,7 @@ pub enum Action {
     Removed,
 }
 
-impl Action {
+impl ReloadAction {
     /// Each, the mildest first.
     pub const ALL: [Self; 6] =
         [Self::Unchanged, Self::AppliedLive, Self::Rotate, Self::Reconnect, Self::Added, Self::Removed];
@@ -46,37 +46,37 @@ impl Action {
 
 /// What becomes of an endpoint's links.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct EndpointChange {
     /// How many links there are before; 0: the endpoint is new.
     pub before: u32,
     /// How many there are after; 0: the endpoint is gone.
     pub after: u32,
     /// What becomes of those that are there before and after.
-    pub kept: Action,
+    pub kept: ReloadAction,
     /// The keys behind that, those that need a new connection first.
     pub why: Vec<&'static str>,
 }
 
 /// What becomes of one link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct LinkChange {
     /// The endpoint's name.
     pub endpoint: Arc<str>,
     /// The link's place in it.
     pub index: u32,
     /// What becomes of it.
-    pub action: Action,
+    pub action: ReloadAction,
     /// Keys of the endpoint; `endpoint` for all of it, `links` for their number.
     pub why: Vec<&'static str>,
 }
 
 /// What a reload does.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct ReloadPlan {
     /// What is in force afterwards.
     pub config: Arc<Config>,
     /// Every endpoint there is before or after, by name.
-    pub steps: BTreeMap<Arc<str>, Step>,
+    pub steps: BTreeMap<Arc<str>, EndpointChange>,
     /// Keys outside of the endpoints that are followed at once.
     pub live: Vec<&'static str>,
     /// Keys that are not followed before a restart.
@@ -86,75 +86,77 @@ pub struct Plan {
 }
 
 /// What brings `old`, which is in force, to `new`.
-pub fn plan(old: &Config, new: Loaded, store_is_open: bool) -> Plan {
+pub fn plan(old: &Config, new: Loaded, store_is_open: bool) -> ReloadPlan {
     let Loaded { mut config, warnings } = new;
     let diff::DaemonDiff { live, restart } = diff::daemon(old, &mut config, store_is_open);
     let names = old.endpoints.keys().chain(config.endpoints.keys());
     let steps =
         names.map(|name| (Arc::clone(name), step(old.endpoints.get(name), config.endpoints.get(name)))).collect();
-    Plan { config: Arc::new(config), steps, live, restart, warnings }
+    ReloadPlan { config: Arc::new(config), steps, live, restart, warnings }
 }
 
-fn step(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>) -> Step {
+fn step(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>) -> EndpointChange {
     let links = |endpoint: Option<&ConfiguredEndpoint>| endpoint.map_or(0, |endpoint| endpoint.links);
     let diff = old.zip(new).map(|(old, new)| diff::endpoint(old, new)).unwrap_or_default();
     // By the new keys alone, whatever the link is at: what is planned is what is reported afterwards.
     let kept = match (diff.renew.is_empty(), diff.live.is_empty()) {
-        (false, _) if new.is_some_and(|new| new.link.rotates) => Action::Rotate,
-        (false, _) => Action::Reconnect,
-        (true, false) => Action::AppliedLive,
-        (true, true) => Action::Unchanged,
+        (false, _) if new.is_some_and(|new| new.link.rotates) => ReloadAction::Rotate,
+        (false, _) => ReloadAction::Reconnect,
+        (true, false) => ReloadAction::AppliedLive,
+        (true, true) => ReloadAction::Unchanged,
     };
     let why = diff.renew.into_iter().chain(diff.live).collect();
-    Step { before: links(old), after: links(new), kept, why }
+    EndpointChange { before: links(old), after: links(new), kept, why }
 }
 
-impl Step {
+impl EndpointChange {
     /// What becomes of the link at this place, and why.
-    fn of(&self, index: u32) -> (Action, Vec<&'static str>) {
+    fn of(&self, index: u32) -> (ReloadAction, Vec<&'static str>) {
         match (index < self.before, index < self.after) {
             (true, true) => (self.kept, self.why.clone()),
-            (true, false) => (Action::Removed, vec![if self.after == 0 { "endpoint" } else { "links" }]),
-            (false, _) => (Action::Added, vec![if self.before == 0 { "endpoint" } else { "links" }]),
+            (true, false) => (ReloadAction::Removed, vec![if self.after == 0 { "endpoint" } else { "links" }]),
+            (false, _) => (ReloadAction::Added, vec![if self.before == 0 { "endpoint" } else { "links" }]),
         }
     }
 
     /// How many links this becomes of.
-    fn count(&self, action: Action) -> u32 {
+    fn count(&self, action: ReloadAction) -> u32 {
         match action {
-            Action::Added => self.after.saturating_sub(self.before),
-            Action::Removed => self.before.saturating_sub(self.after),
-            Action::Unchanged | Action::AppliedLive | Action::Rotate | Action::Reconnect if self.kept == action => {
+            ReloadAction::Added => self.after.saturating_sub(self.before),
+            ReloadAction::Removed => self.before.saturating_sub(self.after),
+            ReloadAction::Unchanged | ReloadAction::AppliedLive | ReloadAction::Rotate | ReloadAction::Reconnect
+                if self.kept == action =>
+            {
                 self.before.min(self.after)
             }
-            Action::Unchanged | Action::AppliedLive | Action::Rotate | Action::Reconnect => 0,
+            ReloadAction::Unchanged | ReloadAction::AppliedLive | ReloadAction::Rotate | ReloadAction::Reconnect => 0,
         }
     }
 }
 
-impl Plan {
+impl ReloadPlan {
     /// What links of this endpoint that stay do.
     pub fn follow(&self, endpoint: &str) -> Follow {
         match self.steps.get(endpoint).map(|step| step.kept) {
-            Some(Action::Rotate | Action::Reconnect) => Follow::Renew,
-            Some(Action::AppliedLive) => Follow::Live,
+            Some(ReloadAction::Rotate | ReloadAction::Reconnect) => Follow::Renew,
+            Some(ReloadAction::AppliedLive) => Follow::Live,
             // Those two are not of links that are there before and after.
-            Some(Action::Unchanged | Action::Added | Action::Removed) | None => Follow::Unchanged,
+            Some(ReloadAction::Unchanged | ReloadAction::Added | ReloadAction::Removed) | None => Follow::Unchanged,
         }
     }
 
     /// Link by link, in order of endpoint and index.
-    pub fn changes(&self) -> impl Iterator<Item = Change> {
+    pub fn changes(&self) -> impl Iterator<Item = LinkChange> {
         self.steps.iter().flat_map(|(endpoint, step)| {
             (0..step.before.max(step.after)).map(move |index| {
                 let (action, why) = step.of(index);
-                Change { endpoint: Arc::clone(endpoint), index, action, why }
+                LinkChange { endpoint: Arc::clone(endpoint), index, action, why }
             })
         })
     }
 
     /// How many links this becomes of.
-    pub fn count(&self, action: Action) -> u64 {
+    pub fn count(&self, action: ReloadAction) -> u64 {
         self.steps.values().map(|step| u64::from(step.count(action))).sum()
     }
 }
@@ -168,12 +170,12 @@ mod tests {
         parse_toml(text, "test.toml").unwrap()
     }
 
-    fn planned(old: &str, new: &str) -> Plan {
+    fn planned(old: &str, new: &str) -> ReloadPlan {
         plan(&loaded(old).config, loaded(new), true)
     }
 
-    fn told(plan: &Plan) -> Vec<String> {
-        let line = |change: Change| {
+    fn told(plan: &ReloadPlan) -> Vec<String> {
+        let line = |change: LinkChange| {
             format!("{}/{} {} {}", change.endpoint, change.index, change.action.as_str(), change.why.join(","))
         };
         plan.changes().map(line).collect()
@@ -205,11 +207,11 @@ mod tests {
         let (rotates, closes) = ("rotation.enabled = true\n", "rotation.enabled = false\n");
         let header = "headers = { A = \"b\" }\n";
         let kept = |old: &str, new: &str| planned(&text(old), &text(new)).steps["a"].kept;
-        assert_eq!(kept("", header), Action::Rotate);
-        assert_eq!(kept(closes, &format!("{closes}{header}")), Action::Reconnect);
+        assert_eq!(kept("", header), ReloadAction::Rotate);
+        assert_eq!(kept(closes, &format!("{closes}{header}")), ReloadAction::Reconnect);
         // The new keys are in force when it is carried out.
-        assert_eq!(kept(closes, &format!("{rotates}{header}")), Action::Rotate);
-        assert_eq!(kept(rotates, closes), Action::AppliedLive);
+        assert_eq!(kept(closes, &format!("{rotates}{header}")), ReloadAction::Rotate);
+        assert_eq!(kept(rotates, closes), ReloadAction::AppliedLive);
     }
 
     #[test]
@@ -217,11 +219,11 @@ mod tests {
         let old = "[endpoints.a]\nurl = \"ws://h\"\nlinks = 3\n[endpoints.b]\nurl = \"ws://h\"\nlinks = 2\n";
         let new = "[endpoints.a]\nurl = \"ws://i\"\nlinks = 5\n[endpoints.b]\nurl = \"ws://h\"\n[endpoints.c]\nurl = \"ws://h\"\n";
         let plan = planned(old, new);
-        for action in Action::ALL {
+        for action in ReloadAction::ALL {
             let told = plan.changes().filter(|change| change.action == action).count() as u64;
             assert_eq!(plan.count(action), told, "{action:?}");
         }
-        assert_eq!(plan.count(Action::Added), 3);
+        assert_eq!(plan.count(ReloadAction::Added), 3);
     }
 
     #[test]

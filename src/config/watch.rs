@@ -26,13 +26,13 @@ const MAX_LINKS: usize = 40;
 
 /// Watches the file or folder that a configuration is read from.
 #[derive(Debug)]
-pub struct Watch {
+pub struct FileWatch {
     path: PathBuf,
     /// The kernel could not be asked, and that has been said.
     is_deaf: bool,
 }
 
-impl Watch {
+impl FileWatch {
     /// For the path that the daemon was started with.
     pub fn new(path: PathBuf) -> Self {
         Self { path, is_deaf: false }
@@ -189,7 +189,7 @@ mod tests {
         let path = folder.path().join("w.toml");
         fs::write(&path, "a = 1").unwrap();
         let known = fingerprint(&path);
-        let mut watch = Watch { path: path.clone(), is_deaf: true };
+        let mut watch = FileWatch { path: path.clone(), is_deaf: true };
         let unchanged = timeout(POLL * 3, watch.changed(|| known)).await;
         assert!(unchanged.is_err(), "nothing has changed");
         fs::write(&path, "a = 2").unwrap();
@@ -202,7 +202,7 @@ mod tests {
         let path = folder.path().join("w.toml");
         fs::write(&path, "a = 1").unwrap();
         let known = fingerprint(&path);
-        let mut watch = Watch { path: path.clone(), is_deaf: true };
+        let mut watch = FileWatch { path: path.clone(), is_deaf: true };
         let mut changed = std::pin::pin!(watch.changed(|| known));
         for round in 0..20 {
             let next = folder.path().join("next");

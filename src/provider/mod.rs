@@ -24,18 +24,18 @@ use kept::Kept;
 
 /// The daemon's.
 #[derive(Debug)]
-pub struct Outside {
+pub struct DaemonProvider {
     kept: Arc<Kept>,
 }
 
-impl Outside {
+impl DaemonProvider {
     /// One that counts what it makes, if there is where. `seed` fixes all chance. To be called within a tokio runtime.
     pub fn new(families: Option<Arc<Families>>, seed: u64, calendar: Calendar) -> Self {
         Self { kept: Kept::new(families, seed, calendar) }
     }
 }
 
-impl Provider for Outside {
+impl Provider for DaemonProvider {
     fn run(&self, errand: Errand, endpoint: Arc<Endpoint>) -> BoxFuture<Done> {
         let kept = Arc::clone(&self.kept);
         Box::pin(async move {

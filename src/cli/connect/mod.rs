@@ -30,7 +30,7 @@ use super::{
     output::{Output, Paint},
     single, words,
 };
-use crate::{config::Loaded, provider::Outside};
+use crate::{config::Loaded, provider::DaemonProvider};
 use wskeeper_core::{close::CloseFrame, link::Verb, phase::Phase, receipt::State};
 use wskeeper_link::{
     clock::{Calendar, Moment as _},
@@ -72,7 +72,7 @@ pub(super) async fn run(args: args::Connect, output: &Output) -> Result<(), Fail
     let pool = Pool::builder()
         .endpoint(endpoint.clone())
         .observer(Teller(Arc::clone(&status)))
-        .provider(Outside::new(None, uuid::Uuid::new_v4().as_u64_pair().0, Calendar::default()))
+        .provider(DaemonProvider::new(None, uuid::Uuid::new_v4().as_u64_pair().0, Calendar::default()))
         .start()
         .await;
     let gone = || Failure::Failed("the link could not be made".into());

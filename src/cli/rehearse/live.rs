@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     cli::{Failure, args, stopped, words::millis},
-    provider::Outside,
+    provider::DaemonProvider,
 };
 
 type Socket = WebSocketStream<Box<dyn Duplex>>;
@@ -57,7 +57,7 @@ pub(super) async fn run(
 ) -> Result<Verdict, Failure> {
     let limit = now().later(args.timeout);
     let until = now().later(endpoint.link.connect_timeout).min(limit);
-    let provider: Arc<dyn Provider> = Arc::new(Outside::new(None, chance(), Calendar::default()));
+    let provider: Arc<dyn Provider> = Arc::new(DaemonProvider::new(None, chance(), Calendar::default()));
     let dialled = tokio::select! {
         dialled = timeout_at(until.into(), connect(endpoint, Arc::clone(&provider))) => dialled,
         () = stopped() => {

@@ -52,12 +52,12 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
 
 /// What tells that files have changed, without reading them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Marks(Box<[Option<Mark>]>);
+pub(crate) struct FileMarks(Box<[Option<Mark>]>);
 
 /// Device, inode, size, and when content and inode were changed.
 type Mark = (u64, u64, u64, (i64, i64), (i64, i64));
 
-impl Marks {
+impl FileMarks {
     /// As they are now. It may block for as long as the file system does.
     pub(crate) fn of(paths: &[PathBuf]) -> Self {
         use std::os::unix::fs::MetadataExt as _;

@@ -17,7 +17,7 @@ use super::{
     upgrade::{self, Agreed, UpgradeFault},
 };
 use crate::clock::{Calendar, Moment};
-use crate::endpoint::{Endpoint, file::Marks, value::Given};
+use crate::endpoint::{Endpoint, file::FileMarks, value::Given};
 use wskeeper_core::{
     admission::Verdict,
     close::Cause,
@@ -43,7 +43,7 @@ pub(crate) trait Source: Send + Sync {
     }
 
     /// An attempt reads its credentials from files that look like this.
-    fn note(&self, _: Marks) {}
+    fn note(&self, _: FileMarks) {}
 
     /// Where its attempts read the date.
     fn calendar(&self) -> Calendar {
@@ -259,7 +259,7 @@ impl Attempt {
     async fn note(&mut self) {
         let files = self.endpoint.credential_files();
         if !files.is_empty()
-            && let Ok(marks) = self.aside.run(move || Marks::of(&files)).await
+            && let Ok(marks) = self.aside.run(move || FileMarks::of(&files)).await
         {
             self.source.note(marks);
         }

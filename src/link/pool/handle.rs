@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
     CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, Send,
-    Settings, Totals, parts::Parts, send::Sender, supervisor::Supervisor, waking::wake_parked, wedged::LastLook,
+    Settings, Totals, parts::PoolParts, send::Sender, supervisor::Supervisor, waking::wake_parked, wedged::LastLook,
 };
 use crate::{
     clock::Calendar,
@@ -38,7 +38,7 @@ pub struct Pool {
 /// What the pool keeps, and who acts on it.
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) parts: Arc<Parts>,
+    pub(super) parts: Arc<PoolParts>,
     pub(super) sender: Sender,
     pub(super) supervisor: Arc<Supervisor>,
     /// Tasks that serve all links, by what they do.
@@ -51,7 +51,7 @@ impl Pool {
     /// A pool that holds the links of `settings`, and tells `observer` what it does. `seed` fixes all its chance. To be called within a
     /// tokio runtime.
     pub async fn start(settings: Settings, observer: Arc<dyn Observer>, seed: u64) -> Self {
-        let parts = Parts::new(&settings, observer);
+        let parts = PoolParts::new(&settings, observer);
         let servants = [
             ("lets links in", tokio::spawn(Arc::clone(&parts.admission).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),

@@ -19,7 +19,7 @@ use wskeeper_core::{budget::Budget, inbox};
 
 /// The parts of a pool.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct PoolParts {
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) spool: Arc<Spool>,
@@ -39,7 +39,7 @@ pub(super) struct Parts {
 /// Events that the pool's own log keeps.
 const LOG: inbox::Policy = inbox::Policy { max_messages: 0, max_bytes: 0, max_message: 0, durable: false };
 
-impl Parts {
+impl PoolParts {
     /// Those of a pool without endpoints yet, whatever `settings` name.
     pub(super) fn new(settings: &Settings, observer: Arc<dyn Observer>) -> Arc<Self> {
         let budget = Budget::with_holders(settings.memory, Box::<Inboxes>::default());

@@ -29,7 +29,7 @@ use super::{
 use crate::link::BoxFuture;
 use crate::{
     clock::Calendar,
-    endpoint::{Endpoint, file::Marks},
+    endpoint::{Endpoint, file::FileMarks},
     link::{Aside, Provider, Source},
     observer::EndpointObserver,
 };
@@ -45,13 +45,13 @@ pub(super) struct EndpointRuntime {
     /// When an earlier life of the daemon heard its links last, as far as a durable inbox tells.
     pub(super) heard_until: BTreeMap<u32, SystemTime>,
     config: RwLock<Arc<Endpoint>>,
-    tasks: Mutex<Vec<Task>>,
+    tasks: Mutex<Vec<LinkTask>>,
     /// Whose turn it is among links that are as good as each other.
     turn: AtomicUsize,
     /// Where its links do what may block.
     aside: Aside,
     /// How the files were that the last attempt read its credentials from.
-    read: Mutex<Marks>,
+    read: Mutex<FileMarks>,
     /// The tasks of its links are to rest for ever.
     #[cfg(any(test, debug_assertions))]
     pub(super) is_wedged: std::sync::atomic::AtomicBool,
@@ -64,7 +64,7 @@ pub(super) struct EndpointRuntime {
 
 /// A link's task. The links of an endpoint stand in the order of their index.
 #[derive(Debug)]
-pub(super) struct Task {
+pub(super) struct LinkTask {
     pub(super) slot: Arc<Slot>,
     pub(super) handle: JoinHandle<()>,
 }
@@ -89,7 +89,7 @@ impl Source for EndpointRuntime {
         self.sinks.calendar.clone()
     }
 
-    fn note(&self, marks: Marks) {
+    fn note(&self, marks: FileMarks) {
         *self.read.lock() = marks;
     }
 
@@ -151,7 +151,7 @@ impl EndpointRuntime {
         *self.config.write() = config;
     }
 
-    pub(super) fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
+    pub(super) fn tasks(&self) -> MutexGuard<'_, Vec<LinkTask>> {
         self.tasks.lock()
     }
 
@@ -235,12 +235,12 @@ impl EndpointRuntime {
     }
 
     /// How its files are, where they are not as the last attempt found them.
-    pub(super) async fn changed_files(&self) -> Option<Marks> {
+    pub(super) async fn changed_files(&self) -> Option<FileMarks> {
         let files = self.config().credential_files();
         if files.is_empty() {
             return None;
         }
-        let marks = self.aside.run(move || Marks::of(&files)).await.ok()?;
+        let marks = self.aside.run(move || FileMarks::of(&files)).await.ok()?;
         (*self.read.lock() != marks).then_some(marks)
     }
 

@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     Refused, Send,
-    parts::Parts,
+    parts::PoolParts,
     receipts::{Entered, Entering, Hearing, Verdict},
     slot::Slot,
 };
@@ -76,11 +76,11 @@ struct Repeat {
 /// Who takes messages in.
 #[derive(Debug)]
 pub(super) struct Sender {
-    parts: Arc<Parts>,
+    parts: Arc<PoolParts>,
 }
 
 impl Sender {
-    pub(super) fn new(parts: Arc<Parts>) -> Self {
+    pub(super) fn new(parts: Arc<PoolParts>) -> Self {
         Self { parts }
     }
 

@@ -22,7 +22,7 @@ use super::{
     recorder::{self, Recorder, Transition},
     rest::Rest,
     shown::Shown,
-    spool::{Answer, Spool},
+    spool::{DiskAnswer, Spool},
     traffic::Counters,
     view::{Explained, HistoryEntry, LinkView, StandingView},
 };
@@ -254,7 +254,7 @@ impl Slot {
     }
 
     /// What takes the disk's answers to the link's task.
-    fn answering(&self) -> Answer {
+    fn answering(&self) -> DiskAnswer {
         let me = Weak::clone(&self.me);
         Arc::new(move |answer| {
             if let Some(slot) = me.upgrade() {

@@ -38,7 +38,7 @@ pub(super) struct Spool {
 }
 
 /// Takes the store's answers to the link that asked.
-pub(super) type Answer = Arc<dyn Fn(Input) + Send + Sync>;
+pub(super) type DiskAnswer = Arc<dyn Fn(Input) + Send + Sync>;
 
 /// By endpoint and link.
 type Waiting = BTreeMap<(Arc<str>, u32), Vec<Record>>;
@@ -168,7 +168,13 @@ impl Spool {
     }
 
     /// Puts a message on disk; its link learns how that went.
-    pub(super) fn keep(self: &Arc<Self>, link: &LinkId, keep: &Keep, expires_at: Option<SystemTime>, answer: Answer) {
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        link: &LinkId,
+        keep: &Keep,
+        expires_at: Option<SystemTime>,
+        answer: DiskAnswer,
+    ) {
         let &Keep { place, id, .. } = keep;
         let now = self.calendar.now();
         let record = Record {
@@ -199,7 +205,7 @@ impl Spool {
     }
 
     /// Notes that messages may have begun to leave, which has an answer, or have not after all, which has none.
-    pub(super) fn mark(&self, ids: &[MessageId], marked: bool, answer: &Answer) {
+    pub(super) fn mark(&self, ids: &[MessageId], marked: bool, answer: &DiskAnswer) {
         let Standing::Open(store) = self.standing() else { return };
         store.submit_all(&mut ids.iter().map(|&id| {
             let answer = Arc::clone(answer);

@@ -22,8 +22,8 @@ use super::{
     Draining, Follow, Left, Orphans, Settings,
     admission::AdmissionControl,
     durable_inboxes::{self, seal},
-    parts::{self, Parts},
-    runtime::{EndpointRuntime, Task},
+    parts::{self, PoolParts},
+    runtime::{EndpointRuntime, LinkTask},
     send,
     slot::{Sinks, Slot},
     spool::Reclaimed,
@@ -54,7 +54,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Who starts, changes and ends links.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    parts: Arc<Parts>,
+    parts: Arc<PoolParts>,
     /// One reload at a time, and no operator's change of the store beside it.
     applying: tokio::sync::Mutex<()>,
     /// Steps that reloads have taken.
@@ -65,7 +65,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Nobody's yet: [`Supervisor::apply`] makes the first links. `seed` fixes all chance.
-    pub(super) fn new(parts: Arc<Parts>, seed: u64) -> Arc<Self> {
+    pub(super) fn new(parts: Arc<PoolParts>, seed: u64) -> Arc<Self> {
         Arc::new(Self {
             parts,
             applying: tokio::sync::Mutex::default(),
@@ -200,7 +200,7 @@ impl Supervisor {
             slot.was_heard_until(*at);
         }
         let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(runtime), Arc::clone(&slot), inbound));
-        runtime.tasks().push(Task { slot, handle });
+        runtime.tasks().push(LinkTask { slot, handle });
     }
 
     /// Runs a link's task, and runs it again when it panics. Not an `async fn`: that would hold all that it is given twice.
@@ -287,7 +287,7 @@ impl Supervisor {
     }
 
     /// Ends links that the configuration has no more. What the store holds for them waits for an operator's word.
-    async fn end_removed(&self, tasks: Vec<Task>, within: Duration) {
+    async fn end_removed(&self, tasks: Vec<LinkTask>, within: Duration) {
         let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
         end(tasks, within, EndReason::Removed).await;
         for id in ids {
@@ -380,7 +380,7 @@ impl Supervisor {
 }
 
 /// Stops tasks and waits for their ends; one that does not end in time is aborted.
-async fn end(tasks: Vec<Task>, within: Duration, end_reason: EndReason) {
+async fn end(tasks: Vec<LinkTask>, within: Duration, end_reason: EndReason) {
     let deadline = Instant::now().later(within.saturating_add(GRACE));
     for task in &tasks {
         // A task that has ended needs no order, and one that takes none is aborted below.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use super::{endpoints::Endpoints, parked::Parked};
-use crate::{endpoint::file::Marks, link::Order};
+use crate::{endpoint::file::FileMarks, link::Order};
 use wskeeper_core::phase::Phase;
 
 /// Between two looks, which are made only while a link is parked, and at its endpoint only.
@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks, again and again.
 pub(super) async fn wake_parked(endpoints: Arc<Endpoints>, parked: Arc<Parked>) {
-    let mut seen: BTreeMap<Arc<str>, Marks> = BTreeMap::new();
+    let mut seen: BTreeMap<Arc<str>, FileMarks> = BTreeMap::new();
     loop {
-        let mut now: BTreeMap<Arc<str>, Marks> = BTreeMap::new();
+        let mut now: BTreeMap<Arc<str>, FileMarks> = BTreeMap::new();
         for name in parked.take().await {
             let Some(runtime) = endpoints.get(&name).filter(|runtime| runtime.has_parked()) else { continue };
             parked.note(&name);
