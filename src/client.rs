@@ -9,7 +9,7 @@ mod tls;
 use std::{future::Future, io};
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::Incoming,
@@ -93,6 +93,11 @@ impl Answer {
     /// Its status.
     pub fn status(&self) -> StatusCode {
         self.response.status()
+    }
+
+    /// Its headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
     }
 
     /// What comes next of the body; `None` at its end.

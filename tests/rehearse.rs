@@ -277,3 +277,114 @@ fn what_cannot_be_rehearsed_says_why() {
         assert!(code.is_some_and(|code| code > 0) && text.contains(told), "{args:?}: {text}");
     }
 }
+
+/// A session whose URL comes by HTTP, from a server that says this.
+fn dialled(http: &str, url: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[endpoints.e]\nurl = \"{url}\"\n[endpoints.e.session]\n\
+         dial = [\n{{ http = {{ url = \"{http}\", headers = {{ X-Key = \"${{env:REHEARSED}}\" }}, extract = {{ url = \"/url\" }} }} }},\n\
+         {{ when = \"!url\", wait = \"1s\" }},\n]\nopen = [{{ expect = {{ has = [\"/hello\"] }} }}]\n"
+    );
+    let path = folder.path().join("wskeeper.toml");
+    fs::write(&path, config).unwrap();
+    (folder, path.display().to_string())
+}
+
+/// Answers each request with this body.
+async fn answering(body: String) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { break };
+                request.push(byte);
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes()).await;
+        }
+    });
+    place
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_before_there_is_a_connection_is_told_recorded_and_played() {
+    let port = server().await;
+    let http = answering(format!("{{\"url\": \"ws://127.0.0.1:{port}/s3cret-path\"}}")).await;
+    let (folder, config) = dialled(&http, "${var:url}");
+    let record = folder.path().join("t.ndjson").display().to_string();
+    let args = ["e", "--config", &config, "--record", &record].map(str::to_owned).to_vec();
+    let (code, text) = rehearse_beside(args).await;
+    assert_eq!(code, Some(0), "{text}");
+    for told in
+        ["← HTTP 200", "dial[0] http  set url = ***", "dial[1] wait  left out", "open[0] expect  matched has /hello"]
+    {
+        assert!(text.contains(told) || told.starts_with("dial[1]"), "{told:?} is missing:\n{text}");
+    }
+    assert!(text.find("dial[0]") < text.find("connected in") && !text.contains("s3cret"), "{text}");
+
+    // Steps of `dial` alone need no connection to be played.
+    let (_folder, path) =
+        written("{\"http\": 200, \"body\": {\"url\": \"ws://there.example/\"}}\n{\"in\": {\"hello\": 1}}\n");
+    let (code, text) = rehearse(&["e", "--config", &config, "--transcript", path.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    for told in [
+        "dial[0] http  set url = ***",
+        "dial[1] wait  left out",
+        "open[0] expect  matched has /hello",
+        "verdict: ready",
+    ] {
+        assert!(text.contains(told), "{told:?} is missing:\n{text}");
+    }
+    for (lines, told) in [
+        ("{\"in\": {\"hello\": 1}}\n", "there is no connection yet; dial[0] (http) waits"),
+        (
+            "{\"http\": 401, \"body\": \"no\"}\n",
+            "session unauthorized: the call of dial[0] was answered with status 401 and said: no",
+        ),
+        ("{\"after\": \"1min\"}\n", "session timeout: dial took longer than 10s, and had come to dial[0] (http)"),
+        ("", "the transcript ends here; dial[0] (http) waits"),
+    ] {
+        let (_folder, path) = written(lines);
+        let (code, text) = rehearse(&["e", "--config", &config, "--transcript", path.to_str().unwrap()]);
+        assert!(code == Some(1) && text.contains(told), "{told:?} is missing:\n{text}");
+    }
+}
+
+/// Runs it up to a line with this, and ends it as Ctrl-C does.
+async fn interrupted(config: String, at: &'static str) -> (Option<i32>, String) {
+    use std::io::{BufRead as _, Read as _};
+    let run = move || {
+        let mut child = command(&["e", "--config", &config]).spawn().unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        while !at.is_empty() && !text.contains(at) {
+            assert!(lines.read_line(&mut text).unwrap() > 0, "it ended: {text}");
+        }
+        (child, lines, text)
+    };
+    let (mut child, mut lines, mut text) = tokio::task::spawn_blocking(run).await.unwrap();
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    tokio::task::spawn_blocking(move || {
+        lines.read_to_string(&mut text).unwrap();
+        let mut errors = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        (child.wait().unwrap().code(), text + &errors)
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_ends_a_rehearsal_in_order_and_says_where_it_was() {
+    let port = support::raw::honest().await;
+    let (_folder, config) = configured(port);
+    let (code, text) = interrupted(config, "connected in").await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("verdict: not ready: stopped: open[0] (expect) waited for has /hello"), "{text}");
+    assert!(!text.contains('\u{1b}') && !text.contains("panicked"), "{text}");
+}

@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 24] = [
+const VALUES: [&str; 25] = [
     "true",
     "false",
     "2",
@@ -30,6 +30,7 @@ const VALUES: [&str; 24] = [
     "[{ send = \"a\" }]",
     "[{ match = { text = \"a\" }, hide = true }]",
     "[{ every = \"1s\", send = \"a\" }]",
+    "[{ wait = \"1s\" }]",
     "{ after = \"1s\" }",
     "[{ name = \"t\", token = \"${env:T}\", scopes = [\"read\"] }]",
 ];

@@ -117,6 +117,8 @@ fn references(text: &str) -> String {
 pub struct Keys {
     /// `preset`
     pub preset: Option<&'static Preset>,
+    /// `dial`
+    pub dial: Option<Steps>,
     /// `open`
     pub open: Option<Steps>,
     /// `on`
@@ -153,6 +155,7 @@ impl Default for Keys {
     fn default() -> Self {
         Self {
             preset: None,
+            dial: None,
             open: None,
             on: None,
             every: None,
@@ -168,7 +171,7 @@ impl Default for Keys {
 
 /// Texts of an endpoint's session that seem to be secrets, by the names that they have, and are written in clear.
 pub fn in_clear(keys: &Keys) -> Vec<String> {
-    let steps = [&keys.open, &keys.on, &keys.every, &keys.leave];
+    let steps = [&keys.dial, &keys.open, &keys.on, &keys.every, &keys.leave];
     let written = steps.into_iter().flatten().map(|Steps(written)| written);
     let mut found = Vec::new();
     for written in written.chain(keys.mute.iter().map(|Part(written)| written)) {

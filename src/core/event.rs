@@ -143,10 +143,14 @@ pub struct DialFailure {
     pub status: Option<u16>,
     /// What the peer asked for with `Retry-After`.
     pub retry_after: Option<RetryAfter>,
+    /// What the session calls it, where its steps of `dial` failed.
+    pub label: Option<Box<str>>,
     /// A sentence for people; holds no secret.
     pub detail: Box<str>,
     /// How far it came.
     pub timings: Timings,
+    /// What the steps of `dial` did, where those failed.
+    pub steps: Option<Box<Opening>>,
 }
 
 impl DialFailure {
@@ -159,7 +163,7 @@ impl DialFailure {
             cause: self.cause,
             sent_code: None,
             status: self.status,
-            label: None,
+            label: self.label.clone(),
             detail: self.detail.clone(),
         }
     }

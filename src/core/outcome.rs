@@ -250,7 +250,7 @@ struct BuiltIn {
 }
 
 /// The built-in table (contract, section 4). What no row names is followed by exponential backoff, clean closes included.
-static BUILT_IN: [BuiltIn; 9] = [
+static BUILT_IN: [BuiltIn; 10] = [
     BuiltIn { key: Key::Statuses(&[401, 403]), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Codes(&[4401, 4403]), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Label("unauthorized"), then: Action::Refresh, after: 1 },
@@ -259,6 +259,7 @@ static BUILT_IN: [BuiltIn; 9] = [
     BuiltIn { key: Key::Statuses(&[404, 410]), then: Action::Park, after: 5 },
     BuiltIn { key: Key::Codes(&[1002, 1003, 1007, 1008, 1010]), then: Action::Park, after: 5 },
     BuiltIn { key: Key::Statuses(&[429, 503]), then: Action::RetryAfter, after: 1 },
+    BuiltIn { key: Key::Label("http"), then: Action::RetryAfter, after: 1 },
     BuiltIn {
         key: Key::Codes(&[1012]),
         then: Action::Within(Duration::from_secs(5), Duration::from_secs(30)),
@@ -343,6 +344,13 @@ mod tests {
         assert_eq!(decide(refused(429)), Action::RetryAfter);
         assert_eq!(decide(refused(503)), Action::RetryAfter);
         assert_eq!(decide(refused(500)), Action::Backoff);
+    }
+
+    #[test]
+    fn a_call_that_fails_obeys_retry_after() {
+        let end = End { code: 1006, reason: "", status: None, cause: Cause::Session, label: Some("http") };
+        assert_eq!(decide(end), Action::RetryAfter);
+        assert_eq!(decide(End { cause: Cause::Remote, ..end }), Action::Backoff);
     }
 
     #[test]

@@ -54,8 +54,18 @@ struct Kept {
 }
 
 struct Failure {
-    why: Arc<str>,
+    unmade: Unmade,
+    at: Instant,
     until: Instant,
+}
+
+/// Why a value could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmade {
+    /// A sentence for people.
+    pub why: Arc<str>,
+    /// Whoever gives it takes our credentials for wrong.
+    pub is_refused: bool,
 }
 
 /// What who asks is told.
@@ -68,7 +78,7 @@ pub enum Told {
     /// Make it.
     Make,
     /// It could not be made, and is not tried again yet.
-    Failed(Arc<str>),
+    Failed(Unmade),
 }
 
 impl<K: Ord + Clone> Values<K> {
@@ -91,7 +101,7 @@ impl<K: Ord + Clone> Values<K> {
         }
         match &entry.failure {
             _ if entry.is_being_made => Told::Wait,
-            Some(Failure { why, until }) if *until > now => Told::Failed(Arc::clone(why)),
+            Some(Failure { unmade, until, .. }) if *until > now => Told::Failed(unmade.clone()),
             Some(_) | None => {
                 entry.is_being_made = true;
                 Told::Make
@@ -99,8 +109,15 @@ impl<K: Ord + Clone> Values<K> {
         }
     }
 
+    /// What failed to be made before this moment is tried again as soon as it is asked for.
+    pub fn try_again(&mut self, key: &K, before: Instant) {
+        if let Some(entry) = self.kept.get_mut(key) {
+            entry.failure.take_if(|failure| failure.at <= before);
+        }
+    }
+
     /// A making is over: the value and how long it is good for (`None`: for good), or why there is none.
-    pub fn made(&mut self, now: Instant, key: &K, made: Result<(Arc<str>, Option<Duration>), Arc<str>>) {
+    pub fn made(&mut self, now: Instant, key: &K, made: Result<(Arc<str>, Option<Duration>), Unmade>) {
         let Some(entry) = self.kept.get_mut(key) else { return };
         entry.is_being_made = false;
         match made {
@@ -114,9 +131,9 @@ impl<K: Ord + Clone> Values<K> {
                 });
                 entry.value = Some(Kept { text, made_at: now, ends: span.map(|span| now.later(span)), renew });
             }
-            Err(why) => {
+            Err(unmade) => {
                 let delay = entry.backoff.next_delay(&PATIENCE, now, &mut self.chance).max(SPACING / 2);
-                entry.failure = Some(Failure { why, until: now.later(delay) });
+                entry.failure = Some(Failure { unmade, at: now, until: now.later(delay) });
             }
         }
     }
@@ -174,8 +191,12 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     #[allow(clippy::unnecessary_wraps, reason = "as what came of a making is told")]
-    fn good(text: &str, seconds: u64) -> Result<(Arc<str>, Option<Duration>), Arc<str>> {
+    fn good(text: &str, seconds: u64) -> Result<(Arc<str>, Option<Duration>), Unmade> {
         Ok((text.into(), Some(Duration::from_secs(seconds))))
+    }
+
+    fn bad() -> Unmade {
+        Unmade { why: "no".into(), is_refused: true }
     }
 
     fn text(told: &Told) -> &str {
@@ -243,11 +264,28 @@ mod tests {
             now = due;
             assert_eq!(values.due(now), [1]);
             tries += 1;
-            values.made(now, &1, Err("no".into()));
+            values.made(now, &1, Err(bad()));
             assert_eq!(text(&values.ask(now, &1, None)), "old");
         }
         assert!((8..200).contains(&tries), "{tries} tries in the last quarter of an hour");
         assert!(matches!(values.ask(ends, &1, None), Told::Failed(_) | Told::Make));
+    }
+
+    #[test]
+    fn a_failure_is_not_waited_out_where_its_cause_may_be_gone_and_by_one_of_many_only() {
+        let (mut values, now) = (Values::new(7), crate::epoch());
+        let _ = values.ask(now, &1, None);
+        values.made(now, &1, Err(bad()));
+        assert_eq!(values.ask(now, &1, None), Told::Failed(bad()));
+        let refused = now.later(Duration::from_millis(1));
+        values.try_again(&1, refused);
+        assert_eq!(values.ask(refused, &1, Some(refused)), Told::Make);
+        values.try_again(&1, refused);
+        assert_eq!(values.ask(refused, &1, Some(refused)), Told::Wait);
+        let later = refused.later(Duration::from_millis(1));
+        values.made(later, &1, Err(bad()));
+        values.try_again(&1, refused);
+        assert_eq!(values.ask(later, &1, Some(refused)), Told::Failed(bad()), "it has been tried since");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::{
 };
 use wskeeper_core::{
     close::{ABNORMAL, Cause, Closed, NO_STATUS},
+    event::DialFailure,
     message::Kind,
     phase::Phase,
     receipt::{EndReason, State},
@@ -125,7 +126,11 @@ impl LinkMetrics {
         &self.phases[phase as usize]
     }
 
-    pub(super) fn on_attempt_failed(&self, cause: Cause) {
+    pub(super) fn on_attempt_failed(&self, failure: &DialFailure) {
+        let cause = failure.cause;
+        if cause == Cause::Session {
+            self.session().steps_failed.inc();
+        }
         if cause.is_failure() { &self.attempts_failed[cause as usize] } else { &self.attempts_abandoned }.inc();
     }
 
@@ -307,7 +312,7 @@ pub(super) const FAMILIES: &[Family<LinkMetrics>] = &[
     Family { name: "wskeeper_ping_rtt_seconds", help: "Round-trip times of pings.", kind: HISTOGRAM, samples: |of, to| to.histogram(&of.ping_rtt) },
     Family { name: "wskeeper_pongs_refused_total", help: "Pongs without the payload of a ping that was out: no proof of anything.", kind: COUNTER, samples: |of, to| to.number(&[], of.pongs_refused.get()) },
     Family { name: "wskeeper_heartbeat_timeouts_total", help: "Connections given up because nothing was heard after a ping.", kind: COUNTER, samples: |of, to| to.number(&[], of.heartbeat_timeouts.get()) },
-    Family { name: "wskeeper_session_steps_total", help: "Steps of sessions from OPEN to ready, and those that ended the connection.", kind: COUNTER, samples: |of, to| {
+    Family { name: "wskeeper_session_steps_total", help: "Steps of sessions that ran until they were ready, and sessions that failed.", kind: COUNTER, samples: |of, to| {
         if let Some(session) = of.session.get() {
             to.number(&[("result", "ok")], session.steps_ok.get());
             to.number(&[("result", "failed")], session.steps_failed.get());

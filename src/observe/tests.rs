@@ -319,8 +319,10 @@ fn dial_failed(cause: Cause) -> Event {
         cause,
         status: None,
         retry_after: None,
+        label: None,
         detail,
         timings: Timings::default(),
+        steps: None,
     }))
 }
 

@@ -7,17 +7,17 @@ use http::{HeaderName, HeaderValue, Method, Request as Http, header};
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
-use wskeeper_core::session::{Brought, Request};
+use wskeeper_core::session::{Answer, Brought, Request};
 use wskeeper_link::{
-    clock::Moment,
+    clock::{Calendar, Moment},
     endpoint::{Tls, url::Target},
-    link::{Done, Heard, secured},
+    link::{Done, Heard, retry_after, secured},
 };
 
 use crate::client::{Connection, Error};
 
 /// Calls.
-pub(super) async fn call(request: Request, tls: &Tls) -> Done {
+pub(super) async fn call(request: Request, tls: &Tls, calendar: &Calendar) -> Done {
     let until = Instant::now().later(request.timeout);
     let target = Target::parse(&request.url).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
     let most = request.max_bytes;
@@ -27,7 +27,9 @@ pub(super) async fn call(request: Request, tls: &Tls) -> Done {
     let mut connection = Connection::over(connect(&target, tls), Some(until)).await.map_err(told)?;
     let answer = connection.send(http).await.map_err(told)?;
     let status = answer.status().as_u16();
-    Ok(Brought::Answer { status, body: answer.whole(most).await.map_err(told)? })
+    let location = answer.headers().get(header::LOCATION).and_then(|value| leads_to(&server, value.to_str().ok()?));
+    let retry_after = retry_after(answer.headers(), calendar.now());
+    Ok(Brought::Answer(Answer { status, body: answer.whole(most).await.map_err(told)?, location, retry_after }))
 }
 
 async fn connect(target: &Target, tls: &Tls) -> std::io::Result<Either<TlsStream<Heard>, TcpStream>> {
@@ -38,6 +40,16 @@ async fn connect(target: &Target, tls: &Tls) -> std::io::Result<Either<TlsStream
     }
     let secured = secured(stream, &target.host, tls).await;
     secured.map(Either::Left).map_err(std::io::Error::other)
+}
+
+/// Where a redirect leads, without user, password and query.
+fn leads_to(server: &str, location: &str) -> Option<Box<str>> {
+    let mut url = url::Url::parse(server).ok()?.join(location).ok()?;
+    url.set_query(None);
+    url.set_fragment(None);
+    // What has no host has none of them.
+    let _ = (url.set_username(""), url.set_password(None));
+    Some(url.as_str().into())
 }
 
 fn http_of(request: Request, target: &Target) -> Result<Http<bytes::Bytes>, String> {
@@ -109,8 +121,8 @@ mod tests {
     #[tokio::test]
     async fn a_call_is_made_as_it_is_written_and_its_answer_comes_whole() {
         let (place, heard) = server("HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok").await;
-        let brought = call(request(format!("http://me:pw@{place}/a?b=c")), &Tls::default()).await;
-        assert_eq!(brought.unwrap(), Brought::Answer { status: 201, body: "ok".into() });
+        let brought = call(request(format!("http://me:pw@{place}/a?b=c")), &Tls::default(), &Calendar::default()).await;
+        assert_eq!(brought.unwrap(), Brought::Answer(Answer::of(201, "ok")));
         let heard = heard.await.unwrap();
         assert!(heard.starts_with("POST /a?b=c HTTP/1.1\r\n"), "{heard}");
         for line in [&format!("host: {place}\r\n"), "x-key: s3cret\r\n", "authorization: Basic bWU6cHc=\r\n"] {
@@ -127,7 +139,7 @@ mod tests {
             (format!("http://{place}/"), format!("http://{place} answered with more than 8 bytes")),
             (format!("http://{silent}/"), format!("http://{silent} did not answer in time")),
         ] {
-            let error = call(request(url), &Tls::default()).await.unwrap_err();
+            let error = call(request(url), &Tls::default(), &Calendar::default()).await.unwrap_err();
             assert!(error.starts_with(&told), "{error}");
         }
     }

@@ -10,8 +10,8 @@ use base64::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::hmac;
-use wskeeper_core::session::{Brought, Encoding, Hash, Pointer, Recipe, Request, Value};
-use wskeeper_link::endpoint::Tls;
+use wskeeper_core::session::{Answer, Brought, Encoding, Hash, Pointer, Recipe, Request, Value};
+use wskeeper_link::{clock::Calendar, endpoint::Tls};
 
 use super::{call::call, command, jwt};
 
@@ -21,7 +21,21 @@ const MAX_BYTES: usize = 64 << 10;
 const FORM: AsciiSet = NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 
 /// A value, and how long it is good for.
-pub(super) type Made = Result<(String, Option<Duration>), String>;
+pub(super) type Made = Result<(String, Option<Duration>), Trouble>;
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) why: String,
+    /// Whoever gives it takes our credentials for wrong.
+    pub(super) is_refused: bool,
+}
+
+impl<T: Into<String>> From<T> for Trouble {
+    fn from(why: T) -> Self {
+        Self { why: why.into(), is_refused: false }
+    }
+}
 
 /// Makes a value.
 pub(super) async fn follow(recipe: Recipe, tls: &Tls) -> Made {
@@ -105,10 +119,13 @@ fn escaped(text: &str) -> String {
 }
 
 async fn fetch(request: Request, at: Option<&Pointer>, expires: Option<&Pointer>, tls: &Tls) -> Made {
-    let Brought::Answer { status, body } = call(request, tls).await? else { return Err("there is no answer".into()) };
-    if !(200..300).contains(&status) {
-        return Err(format!("the server answered with status {status}: {}", String::from_utf8_lossy(&body)));
+    let Brought::Answer(answer) = call(request, tls, &Calendar::default()).await? else {
+        return Err("there is no answer".into());
+    };
+    if !(200..300).contains(&answer.status) {
+        return Err(unexpected(&answer));
     }
+    let body = answer.body;
     let Some(at) = at else {
         let text = std::str::from_utf8(&body).map_err(|_| "the answer is not UTF-8")?;
         return Ok((text.trim_end().to_owned(), None));
@@ -116,7 +133,7 @@ async fn fetch(request: Request, at: Option<&Pointer>, expires: Option<&Pointer>
     let found = |pointer: &Pointer| pointer.find(&body);
     let value = match found(at) {
         Some(Value::String(text)) => text,
-        Some(Value::Null) | None => return Err(format!("the answer has nothing at {}", at.source())),
+        Some(Value::Null) | None => return Err(format!("the answer has nothing at {}", at.source()).into()),
         Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => other.to_string(),
     };
     let seconds = expires.and_then(found).and_then(|value| match value {
@@ -129,9 +146,36 @@ async fn fetch(request: Request, at: Option<&Pointer>, expires: Option<&Pointer>
     Ok((value, span))
 }
 
+fn unexpected(Answer { status, body, location, .. }: &Answer) -> Trouble {
+    let words = String::from_utf8_lossy(body);
+    let more = match (status, location) {
+        (300..400, Some(to)) => format!(" to {to}; redirects are not followed"),
+        (300..400, None) => "; redirects are not followed".to_owned(),
+        _ if words.trim().is_empty() => String::new(),
+        _ => format!(" and said: {words}"),
+    };
+    Trouble { why: format!("the server answered with status {status}{more}"), is_refused: matches!(status, 401 | 403) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_is_none_says_what_it_was() {
+        let told = |answer: Answer| {
+            let Trouble { why, is_refused } = unexpected(&answer);
+            (why.trim_start_matches("the server answered with status ").to_owned(), is_refused)
+        };
+        let to = |place: &str| Answer { location: Some(place.into()), ..Answer::of(302, "moved") };
+        assert_eq!(told(to("https://b.example/in")).0, "302 to https://b.example/in; redirects are not followed");
+        assert_eq!(told(Answer::of(304, "")), ("304; redirects are not followed".into(), false));
+        assert_eq!(told(Answer::of(401, "no")), ("401 and said: no".into(), true));
+        assert_eq!(
+            (told(Answer::of(403, " ")), told(Answer::of(500, ""))),
+            (("403".into(), true), ("500".into(), false))
+        );
+    }
 
     #[tokio::test]
     async fn signatures_are_those_of_rfc_4231() {

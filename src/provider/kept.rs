@@ -15,27 +15,27 @@ use tokio::sync::{Notify, oneshot};
 use wskeeper_core::{
     chance::Chance,
     session::{Plan, Start, of_peer},
-    values::{Told, Values},
+    values::{Told, Unmade, Values},
 };
 use wskeeper_link::clock::Calendar;
 use wskeeper_link::endpoint::{
     Endpoint, Secret,
-    value::{Given, Span, Value, find},
+    value::{self, Given, Span, Value, find},
 };
 
-use super::follow::{self, Made};
+use super::follow::{self, Made, Trouble};
 use crate::observe::Families;
 
 /// Whose, and which.
 type Name = (Option<Arc<str>>, Box<str>);
 /// What came of a making that was waited for.
-type Outcome = Result<(Arc<str>, Option<Instant>), Arc<str>>;
+type Outcome = Result<(Arc<str>, Option<Instant>), Unmade>;
 
 /// Values, and who makes them.
 #[derive(Debug)]
 pub(super) struct Kept {
     families: Option<Arc<Families>>,
-    calendar: Calendar,
+    pub(super) calendar: Calendar,
     state: Mutex<State>,
     /// A deadline has changed.
     changed: Notify,
@@ -92,16 +92,23 @@ impl Kept {
         endpoint: &Arc<Endpoint>,
         link: u32,
         refused: Option<Instant>,
-    ) -> Result<Vec<Given>, Box<str>> {
+    ) -> Result<Vec<Given>, value::Unmade> {
         let mut given: Vec<Given> = Vec::new();
         let whose = (Arc::clone(&endpoint.name), link);
-        let refused = refused.map(|at| self.state.lock().given_at.get(&whose).map_or(at, |(_, given_at)| *given_at));
+        let refused =
+            refused.map(|at| (self.state.lock().given_at.get(&whose).map_or(at, |(_, given_at)| *given_at), at));
         for value in &endpoint.values {
             let made = match value.span {
-                Span::Attempt => self.make(value, endpoint, link, &given).await.map(|(text, _)| (text.into(), None)),
+                Span::Attempt => {
+                    let made = self.make(value, endpoint, link, &given).await;
+                    made.map(|(text, _)| (text.into(), None)).map_err(Unmade::from)
+                }
                 Span::For(_) | Span::Answer => self.shared(value, (endpoint, link), &given, refused).await,
             };
-            let (text, ends) = made.map_err(|why| format!("the value {}: {why}", value.name))?;
+            let (text, ends) = made.map_err(|Unmade { why, is_refused }| value::Unmade {
+                why: format!("the value {}: {why}", value.name).into(),
+                is_refused,
+            })?;
             given.push(Given { name: value.name.clone(), text: Secret::new(&*text), ends });
         }
         self.state.lock().given_at.insert(whose, (Arc::downgrade(endpoint), now()));
@@ -114,16 +121,19 @@ impl Kept {
         value: &Arc<Value>,
         (endpoint, link): (&Arc<Endpoint>, u32),
         given: &[Given],
-        refused: Option<Instant>,
-    ) -> Result<(Arc<str>, Option<Instant>), String> {
+        refused: Option<(Instant, Instant)>,
+    ) -> Outcome {
         let now = now();
         let (answer, number, makes) = {
             let mut state = self.state.lock();
             let number = state.number(value, endpoint);
             let (wait, answer) = oneshot::channel();
-            let makes = match state.values.ask(now, &number, refused) {
+            if let Some((_, refused)) = refused {
+                state.values.try_again(&number, refused);
+            }
+            let makes = match state.values.ask(now, &number, refused.map(|(given_at, _)| given_at)) {
                 Told::Value(text, ends) => return Ok((text, ends)),
-                Told::Failed(why) => return Err(why.to_string()),
+                Told::Failed(unmade) => return Err(unmade),
                 Told::Wait => false,
                 Told::Make => true,
             };
@@ -137,8 +147,7 @@ impl Kept {
                 kept.make_shared(Making::of(&kept, number), &value, (&endpoint, link), &given).await;
             });
         }
-        let outcome = answer.await.unwrap_or_else(|_| Err("its making broke off".into()));
-        outcome.map_err(|why| why.to_string())
+        answer.await.unwrap_or_else(|_| Err(broke_off()))
     }
 
     async fn make_shared(
@@ -149,7 +158,7 @@ impl Kept {
         given: &[Given],
     ) {
         let made = self.make(value, endpoint, link, given).await;
-        let made = made.map_err(Arc::from).map(|(text, answered)| {
+        let made = made.map_err(Unmade::from).map(|(text, answered)| {
             let span = match value.span {
                 Span::For(span) => Some(span),
                 // For those who wait, where nothing is said.
@@ -161,9 +170,11 @@ impl Kept {
     }
 
     /// A making is over: those who wait are told.
-    fn over(&self, number: u64, made: Result<(Arc<str>, Option<Duration>), Arc<str>>) {
+    fn over(&self, number: u64, made: Result<(Arc<str>, Option<Duration>), Unmade>) {
         let now = now();
-        let outcome = made.clone().map(|(text, span)| (text, span.and_then(|span| now.checked_add(span))));
+        // Of what is good for no time nothing is known, and no connection is replaced for it.
+        let end = |span: Option<Duration>| now.checked_add(span.filter(|span| !span.is_zero())?);
+        let outcome = made.clone().map(|(text, span)| (text, end(span)));
         let waiting = {
             let mut state = self.state.lock();
             state.values.made(now, &number, made);
@@ -188,12 +199,16 @@ impl Kept {
                 at: now(),
                 endpoint: Arc::clone(&endpoint.name),
                 link,
+                dialled: None,
                 is_watched: false,
             };
             let mut chance = Chance::new(self.state.lock().chance.bits());
             let recipe = value.make.recipe(&start, &mut chance).ok_or("what it is made of is too large")?;
             let made = Box::pin(follow::follow(recipe, &endpoint.tls)).await;
-            made.map_err(|why| of_peer(why.as_bytes(), hidden.iter().map(String::as_str).collect()))
+            made.map_err(|Trouble { why, is_refused }| Trouble {
+                why: of_peer(why.as_bytes(), hidden.iter().map(String::as_str).collect()),
+                is_refused,
+            })
         };
         self.counted(value.make.as_str(), making).await
     }
@@ -210,7 +225,7 @@ impl<'a> Making<'a> {
         Self { kept, number: Some(number) }
     }
 
-    fn end(mut self, made: Result<(Arc<str>, Option<Duration>), Arc<str>>) {
+    fn end(mut self, made: Result<(Arc<str>, Option<Duration>), Unmade>) {
         if let Some(number) = self.number.take() {
             self.kept.over(number, made);
         }
@@ -220,8 +235,18 @@ impl<'a> Making<'a> {
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number.take() {
-            self.kept.over(number, Err("its making broke off".into()));
+            self.kept.over(number, Err(broke_off()));
         }
+    }
+}
+
+fn broke_off() -> Unmade {
+    Unmade { why: "its making broke off".into(), is_refused: false }
+}
+
+impl From<Trouble> for Unmade {
+    fn from(Trouble { why, is_refused }: Trouble) -> Self {
+        Self { why: why.into(), is_refused }
     }
 }
 
@@ -317,6 +342,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn when_links_were_given_values_is_forgotten_with_their_endpoint() {
+        let (kept, endpoint) = (Kept::new(None, 1, Calendar::default()), Arc::new(Endpoint::default()));
+        kept.all(&endpoint, 0, None).await.unwrap();
+        let _ = kept.state.lock().due(now());
+        assert_eq!(kept.state.lock().given_at.len(), 1);
+        drop(endpoint);
+        let _ = kept.state.lock().due(now());
+        assert!(kept.state.lock().given_at.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_good_for_no_time_ends_at_no_moment_that_is_known() {
+        let kept = Kept::new(None, 1, Calendar::default());
+        for (span, is_known) in [(Duration::ZERO, false), (Duration::from_secs(5), true)] {
+            let (wait, answer) = oneshot::channel();
+            let _ = kept.state.lock().values.ask(now(), &7, None);
+            kept.state.lock().waiting.entry(7).or_default().push(wait);
+            kept.over(7, Ok(("t".into(), Some(span))));
+            assert_eq!(answer.await.unwrap().unwrap().1.is_some(), is_known, "{span:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_making_that_breaks_off_is_told_to_who_waits_and_is_tried_again() {
         let kept = Kept::new(None, 1, Calendar::default());
         let (wait, answer) = oneshot::channel();
@@ -324,7 +372,7 @@ mod tests {
         assert_eq!(asked(now()), Told::Make);
         kept.state.lock().waiting.entry(7).or_default().push(wait);
         drop(Making::of(&kept, 7));
-        assert_eq!(answer.await.unwrap().unwrap_err().as_ref(), "its making broke off");
+        assert_eq!(answer.await.unwrap().unwrap_err(), broke_off());
         assert_eq!(asked(now() + Duration::from_mins(2)), Told::Make, "later");
     }
 }

@@ -15,11 +15,15 @@ use std::{sync::Arc, time::Instant};
 use wskeeper_core::session::{Brought, Errand};
 use wskeeper_link::{
     clock::Calendar,
-    endpoint::{Endpoint, value::Given},
+    endpoint::{
+        Endpoint,
+        value::{Given, Unmade},
+    },
     link::{BoxFuture, Done, Provider},
 };
 
 use crate::observe::Families;
+use follow::Trouble;
 use kept::Kept;
 
 /// The daemon's.
@@ -40,10 +44,14 @@ impl Provider for DaemonProvider {
         let kept = Arc::clone(&self.kept);
         Box::pin(async move {
             match errand {
-                Errand::Call(request) => call::call(*request, &endpoint.tls).await,
+                Errand::Call(request) => call::call(*request, &endpoint.tls, &kept.calendar).await,
                 Errand::Make(recipe) => {
                     let made = kept.counted(recipe.as_str(), Box::pin(follow::follow(*recipe, &endpoint.tls))).await;
-                    Ok(Brought::Made(made?.0.into()))
+                    match made {
+                        Ok((text, _)) => Ok(Brought::Made(text.into())),
+                        Err(Trouble { why, is_refused: true }) => Ok(Brought::Refused(why.into())),
+                        Err(Trouble { why, is_refused: false }) => Err(why.into()),
+                    }
                 }
             }
         })
@@ -54,7 +62,7 @@ impl Provider for DaemonProvider {
         endpoint: Arc<Endpoint>,
         link: u32,
         refused: Option<Instant>,
-    ) -> BoxFuture<Result<Vec<Given>, Box<str>>> {
+    ) -> BoxFuture<Result<Vec<Given>, Unmade>> {
         let kept = Arc::clone(&self.kept);
         Box::pin(async move { kept.all(&endpoint, link, refused).await })
     }

@@ -16,6 +16,20 @@ use crate::{
     support::daemon::Daemon,
 };
 
+/// What an HTTP server says.
+pub struct Reply {
+    pub status: u16,
+    /// Lines, each with its end.
+    pub headers: &'static str,
+    pub body: String,
+}
+
+impl From<(u16, String)> for Reply {
+    fn from((status, body): (u16, String)) -> Self {
+        Self { status, headers: "", body }
+    }
+}
+
 /// An HTTP server that answers each request by a function, and keeps what it was asked.
 pub struct Http {
     /// Where it listens.
@@ -26,7 +40,7 @@ pub struct Http {
 
 impl Http {
     /// Starts one; the function is given the head and body of a request, and says status and body.
-    pub async fn start(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Self {
+    pub async fn start<R: Into<Reply>>(answer: impl Fn(&str) -> R + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, asked) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<String>>>::default());
         let (answer, record, mut running) = (Arc::new(answer), Arc::clone(&asked), JoinSet::new());
@@ -37,7 +51,7 @@ impl Http {
                 connections.spawn(async move {
                     serve(stream, |request| {
                         record.lock().push(request.to_owned());
-                        answer(request)
+                        answer(request).into()
                     })
                     .await;
                 });
@@ -52,7 +66,7 @@ impl Http {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> (u16, String)) {
+async fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> Reply) {
     let mut request = String::new();
     loop {
         if let Some((head, body)) = request.split_once("\r\n\r\n") {
@@ -68,8 +82,8 @@ async fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> (u16, String)) {
             Ok(count) => request.push_str(&String::from_utf8_lossy(&part[..count])),
         }
     }
-    let (status, body) = answer(&request);
-    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let Reply { status, headers, body } = answer(&request);
+    let head = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
     let _ = stream.write_all((head + &body).as_bytes()).await;
     let _ = stream.shutdown().await;
 }

@@ -12,6 +12,7 @@ mod support;
 mod calls;
 mod changing;
 mod chat;
+mod dial;
 mod feeds;
 mod keys;
 mod plain;

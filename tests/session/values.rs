@@ -106,6 +106,88 @@ program = {{ command = ["/bin/sh", "-c", "grep -qF 'for nothing?' && echo sh"], 
 }
 
 #[tokio::test]
+async fn a_program_has_the_environment_without_what_is_the_daemons_alone() {
+    let stand = Stand::start("", |heard| heard.map(|_| text("welcome")).into_iter().collect()).await;
+    let config = format!(
+        r#"{QUICK}
+[endpoints.e]
+url = "ws://127.0.0.1:{}/"
+[endpoints.e.session]
+open = [{{ send = "has ${{value:names}}" }}, {{ expect = {{ text = "welcome" }} }}]
+values.names = {{ command = ["/bin/sh", "-c", "env | sed 's/=.*//' | sort | tr '\\n' ' '"] }}
+"#,
+        stand.port
+    );
+    let mut daemon = Daemon::made(&config);
+    let folder = daemon.folder().display().to_string();
+    let withheld = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "WSKEEPER_TOKEN"];
+    for (name, value) in [
+        ("NOTIFY_SOCKET", format!("{folder}/none")),
+        ("WATCHDOG_USEC", "600000000".into()),
+        ("LISTEN_FDS", "0".into()),
+        ("WSKEEPER_TOKEN", "s3cret".into()),
+        ("CREDENTIALS_DIRECTORY", folder.clone()),
+        ("AWS_PROFILE", "feed".into()),
+    ] {
+        daemon.set_variable(name, &value);
+    }
+    daemon.launch();
+    daemon.ready().await;
+    let heard = stand.last("the names", |heard| !heard.is_empty()).await;
+    let names: Vec<&str> = heard[0].split(' ').collect();
+    assert!(["PATH", "CREDENTIALS_DIRECTORY", "AWS_PROFILE"].iter().all(|name| names.contains(name)), "{names:?}");
+    assert!(!withheld.iter().any(|name| names.contains(name)), "{names:?}");
+}
+
+#[tokio::test]
+async fn an_http_value_that_is_refused_is_asked_for_once_more_and_parks_the_link_which_a_probe_brings_back() {
+    let allows = Arc::new(Mutex::new(false));
+    let http = {
+        let allows = Arc::clone(&allows);
+        Http::start(
+            move |_| if *allows.lock() { (200, "good".to_owned()) } else { (401, "no s3cret-key here".to_owned()) },
+        )
+        .await
+    };
+    let stand = Stand::start("", |_| Vec::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "s3cret-key\n").unwrap();
+    let config = format!(
+        r#"{QUICK}
+[values]
+token = {{ http = {{ url = "http://127.0.0.1:{}/", headers = {{ X-Key = "${{file:{}}}" }} }}, ttl = "1h" }}
+[endpoints.e]
+url = "ws://127.0.0.1:{}/"
+headers = {{ Authorization = "Bearer ${{value:token}}" }}
+"#,
+        http.port,
+        file.display(),
+        stand.port
+    );
+    let mut daemon = Daemon::made(&config);
+    daemon.launch();
+    daemon.alive().await;
+    let explained = crate::explained_when_parked(&daemon).await;
+    for told in ["the value token: the server answered with status 401 and said: no *** here", "unauthorized"] {
+        assert!(explained.contains(told), "{explained}");
+    }
+    assert_eq!((http.asked().len(), stand.asked().len()), (2, 0), "one refresh");
+    let link = daemon.api.link("e/0").await;
+    let close = &link["lastClose"];
+    assert_eq!((close["cause"].as_str(), close["label"].as_str()), (Some("session"), Some("unauthorized")), "{link}");
+    assert!(link["nextAttemptAt"].is_string(), "there is a probe: {link}");
+    // Back at once when the file changes that the value's key is read from.
+    *allows.lock() = true;
+    let next = folder.path().join("next");
+    std::fs::write(&next, "s3cret-other\n").unwrap();
+    std::fs::rename(next, &file).unwrap();
+    daemon.api.ready_after("e/0", 0).await;
+    assert_eq!(stand.asked(), ["/ Bearer good"]);
+    assert!(http.asked()[2].contains("s3cret-other"));
+}
+
+#[tokio::test]
 async fn a_link_that_is_parked_for_its_credentials_comes_back_at_once_when_their_file_changes() {
     let stand = Stand::start("", |heard| match heard {
         Some("login right") => vec![text("welcome")],

@@ -248,6 +248,7 @@ fn open_with(session: Option<Arc<Plan>>) -> (Link, Instant) {
             at: now,
             endpoint: "feed".into(),
             link: 0,
+            dialled: None,
             is_watched: false,
         };
         black_box(link.handle(now, on(ConnectionInput::Session(Box::new(start)))));

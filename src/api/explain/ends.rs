@@ -78,8 +78,14 @@ fn about_session(label: Option<&str>) -> String {
         Some(KEEPALIVE) => {
             "The peer did not answer the session's own heartbeat: look at its application, and at the `expect` of session.every."
         }
+        Some("http") => {
+            "The HTTP server that the session calls did not answer as is expected of it: compare the step's url, headers and `expect` with \
+             what is said above. `wskeeper rehearse` makes the calls once."
+        }
         Some("loop") => "The peer lets the session begin again and again: look at what leads to `restart`.",
-        Some("value") => "A timer's interval is a variable that the peer has not set: look at what is to extract it.",
+        Some("value") => {
+            "A value could not be made, or a timer's interval is a variable that nobody has set: look at what is to make it, or to extract it."
+        }
         Some("overflow" | "too_big") => "The session keeps or sends more than it may: look at what the peer makes it send.",
         Some(_) | None => "Compare the session's steps and rules with what the peer says.",
     }

@@ -27,7 +27,7 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: std::time
             Phase::Ready => return open::trouble(view, policy, at).unwrap_or_else(|| well(view)),
             Phase::Closing => "The connection is being closed.",
             Phase::Opening => return opening(view),
-            Phase::Waiting | Phase::Connecting | Phase::Parked | Phase::Paused => "An attempt is under way.",
+            Phase::Waiting | Phase::Connecting | Phase::Parked | Phase::Paused => return underway(view),
         }
         .into(),
         Reason::Backoff => match view.attempt {
@@ -71,13 +71,20 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: std::time
 
 /// Where its session waits.
 fn opening(view: &LinkView) -> String {
-    let Some(Waits { step, of, act }) = view.waits else {
+    let Some(waits) = view.waits else {
         return "The connection is open, and its session begins.".into();
     };
-    format!(
-        "The connection is open, and its session is not ready: it waits at open[{step}], step {} of {of} (`{act}`).",
-        u32::from(step).saturating_add(1)
-    )
+    format!("The connection is open, and its session is not ready: {}", waiting(waits))
+}
+
+/// An attempt, whose session may have something to do before it connects.
+fn underway(view: &LinkView) -> String {
+    let before = view.waits.map(|waits| format!(" Before it connects, {}", waiting(waits)));
+    format!("An attempt is under way.{}", before.unwrap_or_default())
+}
+
+fn waiting(Waits { place, of, act }: Waits) -> String {
+    format!("it waits at {place}, step {} of {of} (`{act}`).", place.at().saturating_add(1))
 }
 
 /// What goes on beside a connection that is well.

@@ -31,6 +31,7 @@ use wskeeper_link::{
 };
 
 use super::{
+    dial::{Answers, tell},
     stage::{self, Stage, Verdict},
     teller::Teller,
 };
@@ -58,25 +59,30 @@ pub(super) async fn run(
     let limit = now().later(args.timeout);
     let until = now().later(endpoint.link.connect_timeout).min(limit);
     let provider: Arc<dyn Provider> = Arc::new(DaemonProvider::new(None, chance(), Calendar::default()));
+    let answers = Answers::of(Arc::clone(&provider));
     let dialled = tokio::select! {
-        dialled = timeout_at(until.into(), connect(endpoint, Arc::clone(&provider))) => dialled,
+        dialled = timeout_at(until.into(), connect(endpoint, Arc::clone(&answers) as _)) => dialled,
         () = stopped() => {
             return Ok(Verdict { trouble: Some("stopped before it was connected".into()), ..Verdict::default() });
         }
     };
     let dialled = match dialled {
         Ok(Ok(dialled)) => dialled,
-        Ok(Err(DialFailure { cause, status, detail, .. })) => {
-            return Ok(Verdict { ended: Some(stage::failed(cause, status, &detail)), ..Verdict::default() });
+        Ok(Err(DialFailure { cause, status, label, detail, steps, .. })) => {
+            let steps = steps.as_ref().map_or(&[][..], |opening| &opening.steps);
+            tell(teller, endpoint, steps, &answers)?;
+            return Ok(Verdict { ended: Some(stage::failed(cause, (status, label), &detail)), ..Verdict::default() });
         }
         Err(_) => {
-            let ended = stage::failed(Cause::Connect, None, "there was no connection in time");
+            let ended = stage::failed(Cause::Connect, (None, None), "there was no connection in time");
             return Ok(Verdict { ended: Some(ended), ..Verdict::default() });
         }
     };
     let Connected { stream, early, established, session: Some(start) } = dialled else {
         return Ok(Verdict::default());
     };
+    let dialled = start.dialled.as_ref().map_or(&[][..], |dialled| dialled.steps());
+    tell(teller, endpoint, dialled, &answers)?;
     let total = Timings::from(established.timings).total;
     let how = format!("connected in {}", millis(total.as_secs_f64() * 1e3));
     teller.opened(now(), &established.url, &how)?;
@@ -147,9 +153,9 @@ impl Live<'_, '_> {
 
     fn waiting(&self) -> String {
         let Some(waits) = self.stage.waits() else { return "it was not ready".into() };
-        let wanted = Teller::wanted(&self.stage.plan, waits.step.into());
+        let wanted = Teller::wanted(&self.stage.plan, waits.place.at());
         let what = if wanted.is_empty() { String::new() } else { format!(" for {}", wanted.join(" | ")) };
-        format!("open[{}] ({}) waited{what}", waits.step, waits.act)
+        format!("{} ({}) waited{what}", waits.place, waits.act)
     }
 
     fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), Failure> {

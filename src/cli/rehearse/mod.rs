@@ -3,6 +3,7 @@
 //! The link is that of the core, with the machine that every connection runs; here are only the two who stand in for the driver: one with
 //! a socket and the clock, one with a file and none. What a reader would get wrong: it asks no daemon, and its connection is its own.
 
+mod dial;
 mod live;
 mod names;
 mod stage;

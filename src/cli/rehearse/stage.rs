@@ -66,13 +66,15 @@ impl<'a, 'o> Stage<'a, 'o> {
     ) -> Result<Self, Failure> {
         start.is_watched = true;
         let plan = Arc::clone(&start.plan);
+        // What `dial` did has been told.
+        let told = start.dialled.iter().flat_map(|dialled| dialled.steps()).map(|_| true).collect();
         let mut stage = Self {
             link: Link::new(Arc::clone(policy), seed, now),
             teller,
             plan,
             verdict: Verdict::default(),
             ready_at: None,
-            told: Vec::new(),
+            told,
             hangs_up: false,
             done: false,
         };
@@ -99,7 +101,7 @@ impl<'a, 'o> Stage<'a, 'o> {
         let waits = waits.filter(|_| !self.link.session().is_some_and(restarts));
         match waits {
             Some(waits) if self.told.len() == before && !self.is_over() => {
-                self.teller.unmatched(now, &self.plan, waits.step.into())
+                self.teller.unmatched(now, &self.plan, waits.place.at())
             }
             Some(_) | None => Ok(()),
         }
@@ -218,7 +220,7 @@ impl<'a, 'o> Stage<'a, 'o> {
 }
 
 /// How an attempt ended that came to no connection.
-pub(super) fn failed(cause: Cause, status: Option<u16>, detail: &str) -> Closed {
+pub(super) fn failed(cause: Cause, (status, label): (Option<u16>, Option<Box<str>>), detail: &str) -> Closed {
     Closed {
         code: wskeeper_core::close::ABNORMAL,
         reason: "".into(),
@@ -226,7 +228,7 @@ pub(super) fn failed(cause: Cause, status: Option<u16>, detail: &str) -> Closed 
         cause,
         sent_code: None,
         status,
-        label: None,
+        label,
         detail: detail.into(),
     }
 }

@@ -25,7 +25,7 @@ use wskeeper_core::{
     clock::Clock as _,
     close::{Cause, CloseFrame, Closed},
     message::{Kind, Payload},
-    session::{Brought, Place, Plan, Session, StepResult, Stepped},
+    session::{Answer, Brought, Place, Plan, Session, StepResult, Stepped},
 };
 
 /// What stands for what is not shown.
@@ -65,11 +65,18 @@ impl<'o> Teller<'o> {
 
     /// The connection is open.
     pub(super) fn opened(&mut self, now: Instant, url: &str, how: &str) -> Result<(), Failure> {
-        self.began = Some(now);
-        if let Some((_, last)) = &mut self.record {
-            *last = now;
-        }
+        self.begin(now);
         self.fact(now, "open", json!({ "url": url }), &format!("{url}  {how}"), Paint::Bold)
+    }
+
+    /// Something is done, if it is the first, at this moment.
+    pub(super) fn begin(&mut self, at: Instant) {
+        if self.began.is_none() {
+            self.began = Some(at);
+            if let Some((_, last)) = &mut self.record {
+                *last = at;
+            }
+        }
     }
 
     /// A message, in or out.
@@ -99,12 +106,15 @@ impl<'o> Teller<'o> {
         session: Option<&Session>,
     ) -> Result<(), Failure> {
         let (fact, line) = match done {
-            Ok(Brought::Answer { status, body }) => {
+            Ok(Brought::Answer(Answer { status, body, .. })) => {
                 let (text, _) = self.hidden(&Payload::binary(body.clone()), session);
                 let json = serde_json::from_str::<Value>(&text).unwrap_or_else(|_| text.into());
                 self.record(now, |_| json!({ "http": status, "body": json }))?;
                 let line = format!("← HTTP {status}, {} bytes", body.len());
                 (json!({ "status": status, "bytes": body.len() }), line)
+            }
+            Ok(Brought::Refused(_)) => {
+                return self.fact(now, "made", json!({ "refused": true }), "a value was refused", Paint::Dim);
             }
             Ok(Brought::Made(_)) => return self.fact(now, "made", json!({}), "a value was made", Paint::Dim),
             Err(why) => {
@@ -161,7 +171,7 @@ impl<'o> Teller<'o> {
             "set": set.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect::<Map<_, _>>(),
         });
         let act = match step.place {
-            Place::Open(_) | Place::Leave(_) | Place::Every(_) => format!(" {}", step.act),
+            Place::Dial(_) | Place::Open(_) | Place::Leave(_) | Place::Every(_) => format!(" {}", step.act),
             Place::On(_) => String::new(),
         };
         let paint = if step.result == StepResult::Failed { Paint::Red } else { Paint::Plain };

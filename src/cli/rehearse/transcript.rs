@@ -20,12 +20,13 @@ use wskeeper_core::{
     event::{Certificates, Established, Steps},
     link::{ConnectionInput, Frame, Received},
     message::{Kind, Payload},
-    session::{Ask, Brought, Errand, Start},
+    session::{Answer, Ask, Brought, Errand, Start},
 };
 use wskeeper_link::clock::Calendar;
 use wskeeper_link::endpoint::{Endpoint, Session};
 
 use super::{
+    dial,
     names::Names,
     note,
     stage::{Stage, Verdict},
@@ -52,7 +53,7 @@ pub(super) struct Transcript {
     name: String,
 }
 
-enum Line {
+pub(super) enum Line {
     /// The server sends this.
     In(Payload),
     /// The session must have sent this.
@@ -66,7 +67,7 @@ enum Line {
 }
 
 /// What must be sent.
-enum Wanted {
+pub(super) enum Wanted {
     Text(String),
     Json(Value),
     /// In lower case and without spaces.
@@ -124,9 +125,8 @@ impl Transcript {
     ) -> Result<Verdict, Failure> {
         let now = tokio::time::Instant::now().into_std();
         let url = endpoint.shown_url(0);
-        teller.opened(now, &url, &format!("by {}, without a network", self.name))?;
         let established = Box::new(Established {
-            url,
+            url: Arc::clone(&url),
             address: None,
             protocol: "".into(),
             extensions: "".into(),
@@ -134,10 +134,19 @@ impl Transcript {
             timings: Steps::default(),
         });
         let start = start(endpoint, session, now, teller.output());
-        let stage = Stage::open(&endpoint.link, (Box::new(start), established), (1, now), teller)?;
+        let (mut start, mut now, mut lines) = (Box::new(start), now, self.lines.iter());
+        if !start.plan.dial.is_empty() {
+            let lines = lines.by_ref().map(|(number, line)| (*number, line));
+            match dial::play(*start, endpoint.link.connect_timeout, (&self.name, lines), teller, now)? {
+                Ok((dialled, at)) => (start, now) = (Box::new(dialled), at),
+                Err(verdict) => return Ok(verdict),
+            }
+        }
+        teller.opened(now, &url, &format!("by {}, without a network", self.name))?;
+        let stage = Stage::open(&endpoint.link, (start, established), (1, now), teller)?;
         let mut scene = Scene { stage, now, sent: VecDeque::new(), asks: VecDeque::new(), names: Names::default() };
         scene.settle()?;
-        for (number, line) in &self.lines {
+        for (number, line) in lines {
             if scene.stage.is_over() {
                 let trouble = format!("the session was over before {}:{number}", self.name);
                 scene.stage.verdict.trouble.get_or_insert(trouble);
@@ -178,7 +187,7 @@ impl Scene<'_, '_> {
                 let Some(Ask { id, .. }) = self.asks.pop_front() else {
                     return Ok(Some(format!("the session waits for no HTTP call{}", self.waiting())));
                 };
-                let done = Ok(Brought::Answer { status: *status, body: body.clone().into() });
+                let done = Ok(Brought::Answer(Answer::of(*status, body.clone())));
                 self.stage.answer(self.now, id, done)?;
                 self.settle()?;
             }
@@ -264,9 +273,9 @@ impl Scene<'_, '_> {
     /// Where the opening waits, and what for.
     fn waiting(&self) -> String {
         let Some(waits) = self.stage.waits() else { return String::new() };
-        let wanted = Teller::wanted(&self.stage.plan, waits.step.into());
+        let wanted = Teller::wanted(&self.stage.plan, waits.place.at());
         let what = if wanted.is_empty() { String::new() } else { format!(" for {}", wanted.join(" | ")) };
-        format!("; open[{}] ({}) waits{what}", waits.step, waits.act)
+        format!("; {} ({}) waits{what}", waits.place, waits.act)
     }
 
     fn end(mut self) -> Verdict {
@@ -294,6 +303,7 @@ fn start(endpoint: &Endpoint, session: &Session, at: Instant, output: &Output) -
         at,
         endpoint: Arc::clone(&endpoint.name),
         link: 0,
+        dialled: None,
         is_watched: true,
     }
 }

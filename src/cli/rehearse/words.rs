@@ -55,7 +55,7 @@ pub(super) fn matched(plan: &Plan, place: Place, alternative: Option<usize>) -> 
                 of(alternatives, alternative?)
             })
         }
-        Place::Leave(_) => None,
+        Place::Dial(_) | Place::Leave(_) => None,
     }
 }
 

@@ -190,12 +190,7 @@ impl<'a> Item<'a> {
         self.template_by(Template::parse)
     }
 
-    /// As `template`, where values have been made.
-    pub(crate) fn template_with_values(&self) -> Option<Template> {
-        self.template_by(Template::parse_with_values)
-    }
-
-    /// As `template`, where variables of the session have values too.
+    /// As `template`, where values have been made, and variables of the session have values too.
     pub(crate) fn template_with_variables(&self) -> Option<Template> {
         self.template_by(Template::parse_with_variables)
     }

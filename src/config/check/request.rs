@@ -67,14 +67,35 @@ pub(super) fn urls(section: &Section<'_>) -> Vec<Template> {
     items.iter().filter_map(url).collect()
 }
 
-/// A URL is made before there is a connection, so its variables are those that the link keeps.
+/// A request is made before there is a connection, so its variables are those that the link keeps, and those that `dial` sets.
 pub(super) fn look_at_variables(section: &Section<'_>, endpoint: &Endpoint) {
-    let kept = |name: &str| endpoint.session.as_deref().is_some_and(|session| session.keeps(name));
-    for name in endpoint.urls.iter().flat_map(Template::variables).filter(|name| !kept(name)) {
-        let key = if section.has("urls") { "urls" } else { "url" };
-        let problem = format!("no connection leaves the variable `{name}` to the next");
-        section.fault(key, problem, "list it in session.keep, where something must set it");
+    let session = endpoint.session.as_deref();
+    let is_there = |name: &str| session.is_some_and(|session| session.keeps(name) || session.plan.dials(name));
+    let missing = |template: &Template| {
+        template.variables().filter(|name| !is_there(name)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let fault = |section: &Section<'_>, key: &'static str, template: &Template| {
+        for name in missing(template) {
+            let (problem, hint) = no_variable(&name);
+            section.fault(key, problem, hint);
+        }
+    };
+    endpoint.urls.iter().for_each(|url| fault(section, if section.has("urls") { "urls" } else { "url" }, url));
+    endpoint.protocols.iter().for_each(|protocol| fault(section, "protocols", protocol));
+    let written = section.section("headers").entries();
+    for (name, template) in &endpoint.headers {
+        match written.iter().find(|(as_written, _)| as_written.eq_ignore_ascii_case(name.as_str())) {
+            Some((_, item)) => missing(template).iter().map(|name| no_variable(name)).for_each(|(problem, hint)| {
+                item.fault(problem, hint);
+            }),
+            None => fault(section, "headers", template),
+        }
     }
+}
+
+fn no_variable(name: &str) -> (String, &'static str) {
+    let problem = format!("no connection leaves the variable `{name}` to the next, and no step of `dial` sets it");
+    (problem, "list it in session.keep, where something must set it, or set it in session.dial")
 }
 
 /// Warns of credentials that would go over the network in clear.
@@ -130,7 +151,7 @@ fn url(item: &Item<'_>) -> Option<Template> {
 pub(in crate::config) fn protocols(item: &Item<'_>) -> Option<Vec<Template>> {
     let mut protocols: Vec<Template> = Vec::new();
     for item in item.list()? {
-        let Some(template) = item.template_with_values() else { continue };
+        let Some(template) = item.template_with_variables() else { continue };
         look_at_files(&item, &template);
         let literal = template.as_literal();
         if !template.literals().all(subprotocol::is_text) || literal.as_deref().is_some_and(str::is_empty) {
@@ -185,7 +206,7 @@ pub(in crate::config) fn headers(section: &Section<'_>, headers: &mut Vec<(Field
 
 fn header(item: &Item<'_>, name: &HeaderName) -> Option<Template> {
     let redaction = if SHOWN.contains(&name.as_str()) { Redaction::Open } else { Redaction::Literals };
-    let template = item.template_with_values()?.with_redaction(redaction);
+    let template = item.template_with_variables()?.with_redaction(redaction);
     look_at_files(item, &template);
     if template.literals().any(|text| HeaderValue::from_bytes(text.as_bytes()).is_err()) {
         item.fault("has a character that no header may have", "leave out line ends and control characters");

@@ -138,6 +138,11 @@ table! {
 
 table! {
     SESSION of ConfiguredEndpoint, "session." at (), rules none, {
+        /// What is done before each attempt connects, within its `connect_timeout`: steps as those of `open`, but for `send` and `expect`.
+        ///
+        /// What they set is there for `url`, `headers`, `protocols` and the session.
+        /// > #: dial = [{ http = { url = "https://api.example/ticket", extract = { ticket = "/ticket" } } }]
+        dial by session::DIAL, Rotate;
         /// What is done from OPEN to `ready`, in order. Each step is one of `send`, `expect`, `set`, `forget`, `wait` and
         /// `http`, and may have `when = "NAME"` or "!NAME" (the variable is set, or not). docs/sessions.md teaches it.
         ///

@@ -24,6 +24,7 @@ macro_rules! fields {
 
 fields! {
     PRESET: preset, Optional<By<&'static Preset>> = Optional(By(preset::read));
+    DIAL: dial, Optional<By<Steps>> = Optional(By(check::list));
     OPEN: open, Optional<By<Steps>> = Optional(By(check::list));
     ON: on, Optional<By<Steps>> = Optional(By(check::list));
     EVERY: every, Optional<By<Steps>> = Optional(By(check::list));

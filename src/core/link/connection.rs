@@ -37,7 +37,7 @@ use crate::{
     outbox::{self, Outbox},
     phase::Phase,
     run::Run,
-    session::Kept,
+    session::{Kept, Waits},
     timers::{Timer, Timers},
 };
 
@@ -66,7 +66,11 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) enum Stage {
     /// An attempt is under way; while it is queued for admission its remaining time is kept here.
-    Dialing { queued: Option<Duration> },
+    Dialing {
+        queued: Option<Duration>,
+        /// Where the steps of `dial` wait.
+        waits: Option<Box<Waits>>,
+    },
     /// OPEN.
     Open(Open),
     /// The closing handshake, or the wait for the transport's end. In a box: it does not last.
@@ -142,15 +146,15 @@ impl Connection {
     pub(super) fn dial(now: Instant, lane: Lane, policy: &Policy) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Connect, now.later(policy.connect_timeout));
-        let stage = Stage::Dialing { queued: None };
+        let stage = Stage::Dialing { queued: None, waits: None };
         let pings = Pings::default();
         Self { lane, stage, timers, pings, owes_ping: false, unflushed_pings: 0, sent: None, session: None }
     }
 
     pub(super) fn phase(&self) -> Phase {
         match self.stage {
-            Stage::Dialing { queued: Some(_) } => Phase::Waiting,
-            Stage::Dialing { queued: None } => Phase::Connecting,
+            Stage::Dialing { queued: Some(_), .. } => Phase::Waiting,
+            Stage::Dialing { queued: None, .. } => Phase::Connecting,
             Stage::Open(_) if self.is_ready() => Phase::Ready,
             Stage::Open(_) => Phase::Opening,
             Stage::Closing(_) => Phase::Closing,
@@ -186,6 +190,7 @@ impl Connection {
             ConnectionInput::Queued => return self.on_queued(now, &shared.policy),
             ConnectionInput::Admitted => return self.on_admitted(now),
             ConnectionInput::PassedOver(url) => return self.on_passed_over(url),
+            ConnectionInput::Waits(at) => self.on_waits(at),
             ConnectionInput::Session(start) => self.prepare(start),
             ConnectionInput::Dialled(established) => return self.on_dialled(now, established, shared, out),
             ConnectionInput::DialFailed(failure) => return self.on_dial_failed(failure),
@@ -264,17 +269,24 @@ impl Connection {
     }
 
     fn on_queued(&mut self, now: Instant, policy: &Policy) -> Option<Change> {
-        let Stage::Dialing { queued: queued @ None } = &mut self.stage else { return None };
+        let Stage::Dialing { queued: queued @ None, .. } = &mut self.stage else { return None };
         let until = self.timers.stop(Timer::Connect);
         *queued = Some(until.map_or(policy.connect_timeout, |at| at.saturating_duration_since(now)));
         Some(Change::Queued)
     }
 
     fn on_admitted(&mut self, now: Instant) -> Option<Change> {
-        let Stage::Dialing { queued: Some(left) } = self.stage else { return None };
-        self.stage = Stage::Dialing { queued: None };
+        let Stage::Dialing { queued, .. } = &mut self.stage else { return None };
+        let left = queued.take()?;
         self.timers.set(Timer::Connect, now.later(left));
         Some(Change::Admitted)
+    }
+
+    /// The steps of `dial` have come there.
+    fn on_waits(&mut self, at: Option<Box<Waits>>) {
+        if let Stage::Dialing { waits, .. } = &mut self.stage {
+            *waits = at;
+        }
     }
 
     fn on_dialled(

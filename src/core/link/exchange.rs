@@ -18,7 +18,7 @@ use crate::{
     phase::Reason,
     receipt::EndReason,
     run::Run,
-    session::{Brought, Start},
+    session::{Brought, Start, Waits},
 };
 
 /// What an operator, or a local program through the API, may ask of a link.
@@ -102,6 +102,8 @@ pub enum ConnectionInput {
     Admitted,
     /// The server of its URL is known to be down, so the dial goes on with this one instead of waiting.
     PassedOver(usize),
+    /// Where the steps of `dial` wait; `None`: they are over.
+    Waits(Option<Box<Waits>>),
     /// What is to be done on the connection before it is ready, and while it is. Comes before `Dialled`.
     Session(Box<Start>),
     /// The connection is OPEN.

@@ -266,7 +266,7 @@ impl Link {
         self.tell_phase_as(now, Phase::Closing, then.reason(), None, out);
         out.push(Command::Hangup(Lane::Current));
         let detail = "given up before it was open".into();
-        let failure = DialFailure { cause, status: None, retry_after: None, detail, timings };
+        let failure = DialFailure { cause, status: None, retry_after: None, label: None, detail, timings, steps: None };
         self.last_close = Some(Arc::new((failure.closed(), now)));
         out.push(Command::Tell(Event::DialFailed(Box::new(failure))));
     }

@@ -43,8 +43,10 @@ fn refused(status: Option<u16>, asked: Option<Duration>) -> ConnectionInput {
         cause: if status.is_some() { Cause::Upgrade } else { Cause::Connect },
         status,
         retry_after,
+        label: None,
         detail: "refused".into(),
         timings: Timings::default(),
+        steps: None,
     }))
 }
 

@@ -81,25 +81,43 @@ impl fmt::Debug for Request {
     }
 }
 
+/// An answer by HTTP. Its body may be a secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: Bytes,
+    /// Where it leads, without what may be secret, where it is a redirect.
+    pub location: Option<Box<str>>,
+    /// For how long the server wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Answer {
+    /// This status and body, and nothing else.
+    pub fn of(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, body: body.into(), ..Self::default() }
+    }
+}
+
 /// What came of it.
 #[derive(PartialEq, Eq)]
 pub enum Brought {
     /// An answer by HTTP.
-    Answer {
-        /// Its status.
-        status: u16,
-        /// Its body.
-        body: Bytes,
-    },
+    Answer(Answer),
     /// A value.
     Made(Box<str>),
+    /// None: whoever gives it takes our credentials for wrong. Why, for people; it may hold what is secret.
+    Refused(Box<str>),
 }
 
 impl fmt::Debug for Brought {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answer { status, body } => write!(f, "Answer({status}, {} bytes)", body.len()),
+            Self::Answer(Answer { status, body, .. }) => write!(f, "Answer({status}, {} bytes)", body.len()),
             Self::Made(_) => f.write_str("Made"),
+            Self::Refused(_) => f.write_str("Refused"),
         }
     }
 }

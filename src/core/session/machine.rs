@@ -9,6 +9,7 @@
 mod errands;
 mod keeping;
 mod leaving;
+mod opening;
 mod run;
 mod seen;
 mod setting;
@@ -21,11 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{
-    keeping::Keeping,
-    leaving::Leaving,
-    run::{Pause, Run},
-};
+use self::{keeping::Keeping, leaving::Leaving, opening::Opening, run::Pause};
+pub use opening::{Dialled, Waits};
 pub use words::of_peer;
 
 use super::{
@@ -36,7 +34,7 @@ use super::{
     trace::Trace,
     variables::Variables,
 };
-use crate::{chance::Chance, clock::Clock, close::Cause, message::Payload};
+use crate::{chance::Chance, close::Cause, message::Payload};
 
 /// Steps that may run in one `open`, again after a `restart` included.
 pub const STEPS_MAX: u32 = 64;
@@ -96,27 +94,25 @@ pub struct Failure {
     pub code: Option<u16>,
     /// The peer was not heard: as where a pong does not come.
     pub is_silence: bool,
+    /// For how long a server that refused a call wants to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
     fn of(label: &str, detail: impl Into<Box<str>>) -> Self {
-        Self { label: label.into(), detail: detail.into(), cause: Cause::Session, code: None, is_silence: false }
+        Self {
+            label: label.into(),
+            detail: detail.into(),
+            cause: Cause::Session,
+            code: None,
+            is_silence: false,
+            retry_after: None,
+        }
     }
 
     fn late(place: &str) -> Self {
         Self::of("timeout", format!("the call of {place} was not answered in time"))
     }
-}
-
-/// Where an opening waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waits {
-    /// The place of the step in `open`, from 0.
-    pub step: u16,
-    /// How many there are.
-    pub of: u16,
-    /// What it does.
-    pub act: &'static str,
 }
 
 /// A session on one connection.
@@ -155,58 +151,10 @@ enum Stage {
     Ended,
 }
 
-#[derive(Debug)]
-struct Opening {
-    run: Run,
-    began: Instant,
-    until: Instant,
-    steps: u32,
-    restarts: u32,
-}
-
 impl Session {
-    /// Begins on a connection of this number, and runs up to the first step that waits.
-    pub fn begin(start: Start, generation: u64, kept: Option<&Kept>, outside: &mut Outside<'_>) -> Self {
-        let plan = Arc::clone(&start.plan);
-        let until = outside.now.later(plan.timeout);
-        let opening = Opening { run: Run::default(), began: outside.now, until, steps: 0, restarts: 0 };
-        let mut session = Self {
-            variables: Variables::new(&plan.names),
-            start,
-            generation,
-            changed: false,
-            wants_rotation: false,
-            seq: 0,
-            stage: Stage::Opening(opening),
-            queue: VecDeque::new(),
-            queued: 0,
-            asks: VecDeque::new(),
-            asked: 0,
-            verdicts: VecDeque::new(),
-            due: None,
-            trace: Trace::default(),
-            began: outside.now,
-            was_ready: false,
-            heard: outside.now,
-            sent: outside.now,
-        };
-        let begun = session.recall(kept).and_then(|()| session.advance_open(outside));
-        session.settle(outside.now, begun);
-        session
-    }
-
     /// Whether `open` is over, and the connection not.
     pub fn is_ready(&self) -> bool {
         matches!(self.stage, Stage::Ready(_))
-    }
-
-    /// Where the opening waits.
-    pub fn waits(&self) -> Option<Waits> {
-        let Stage::Opening(opening) = &self.stage else { return None };
-        let (step, open) = (opening.run.at, &self.start.plan.open);
-        let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-        let act = open.get(step).map_or("", |step| step.act.as_str());
-        Some(Waits { step: short(step), of: short(open.len()), act })
     }
 
     /// A message arrived. Answers whether consumers are not to see it.
@@ -241,31 +189,6 @@ impl Session {
         Ok(())
     }
 
-    /// What `open` waits for may have come.
-    fn look_for_open(
-        &mut self,
-        plan: &Plan,
-        message: &Message<'_>,
-        hide: &mut bool,
-        outside: &mut Outside<'_>,
-    ) -> Step {
-        let Stage::Opening(opening) = &self.stage else { return Ok(()) };
-        let Some((place, rule)) = self.matching(opening.run.alternatives(&plan.open), message, outside.now) else {
-            return Ok(());
-        };
-        self.trace.matched(place);
-        *hide |= rule.act.hide;
-        if !matches!(rule.act.then, Then::Fail(_)) {
-            self.apply(Some(&rule.matcher), &rule.act, message, outside)?;
-        }
-        self.conclude(&rule.act.then, message, outside)?;
-        if let (Stage::Opening(opening), Then::GoOn | Then::Rotate) = (&mut self.stage, &rule.act.then) {
-            opening.run.step_done();
-            self.advance_open(outside)?;
-        }
-        Ok(())
-    }
-
     fn matching<'r>(&self, rules: &'r [Rule], message: &Message<'_>, now: Instant) -> Option<(usize, &'r Rule)> {
         rules.iter().enumerate().find(|(_, rule)| self.is_met(&rule.matcher, message, now))
     }
@@ -286,37 +209,10 @@ impl Session {
         self.settle(outside.now, passed);
     }
 
-    fn on_opening_due(&mut self, plan: &Plan, outside: &mut Outside<'_>) -> Step {
-        let Stage::Opening(opening) = &mut self.stage else { return Ok(()) };
-        let (now, at) = (outside.now, opening.run.at);
-        if opening.until <= now {
-            let act = plan.open.get(at).map_or("", |step| step.act.as_str());
-            let detail = format!("open took longer than {:?}, and had come to open[{at}] ({act})", plan.timeout);
-            return Err(Failure::of("timeout", detail));
-        }
-        match opening.run.pause {
-            Pause::Expect(until) if until <= now => {
-                Err(Failure::of("timeout", format!("what open[{at}] waits for did not come in time")))
-            }
-            Pause::Wait(until) if until <= now => {
-                opening.run.step_done();
-                self.advance_open(outside)
-            }
-            Pause::Restart(until) if until <= now => {
-                opening.run = Run::default();
-                self.advance_open(outside)
-            }
-            Pause::Errand(_, until) if until <= now => Err(Failure::late(&format!("open[{at}]"))),
-            Pause::None | Pause::Expect(_) | Pause::Wait(_) | Pause::Restart(_) | Pause::Errand(..) => Ok(()),
-        }
-    }
-
     /// When to call `handle_timeout`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let next = match &self.stage {
-            Stage::Opening(opening) => {
-                Some(opening.run.pause.until().map_or(opening.until, |at| at.min(opening.until)))
-            }
+            Stage::Opening(opening) => Some(opening.due()),
             Stage::Ready(keeping) => keeping.next(self.wants_rotation),
             Stage::Leaving(leaving) => Some(leaving.due()),
             Stage::Ended => None,
@@ -362,16 +258,6 @@ impl Session {
         }
     }
 
-    fn recall(&mut self, kept: Option<&Kept>) -> Step {
-        let plan = Arc::clone(&self.start.plan);
-        for var in &plan.keep {
-            if let Some(value) = kept.and_then(|kept| kept.get(plan.names.name(*var))) {
-                self.set(*var, value.clone())?;
-            }
-        }
-        Ok(())
-    }
-
     /// What a match brings but for its verdict.
     fn apply(&mut self, matcher: Option<&Matcher>, act: &Do, message: &Message<'_>, outside: &mut Outside<'_>) -> Step {
         for (var, value) in matcher.into_iter().flat_map(|matcher| matcher.groups(message)) {
@@ -408,23 +294,6 @@ impl Session {
             Then::Park => Err(Failure::of("park", format!("the peer said: {}", self.words(message)))),
             Then::Fail(label) => Err(Failure::of(label, format!("the peer said: {}", self.words(message)))),
         }
-    }
-
-    /// `open` begins again, later and later.
-    fn restart(&mut self, outside: &Outside<'_>) {
-        let Stage::Opening(opening) = &mut self.stage else { return };
-        let delay = outside.pace.saturating_mul(1 << opening.restarts.min(16));
-        opening.restarts = opening.restarts.saturating_add(1);
-        opening.run.pause = Pause::Restart(outside.now.later(delay));
-    }
-
-    fn be_ready(&mut self, now: Instant) {
-        let Stage::Opening(opening) = &self.stage else { return };
-        let (took, steps) = (now.saturating_duration_since(opening.began), opening.steps);
-        self.stage = Stage::Ready(Box::default());
-        self.was_ready = true;
-        self.trace.end(StepResult::Done, now);
-        self.decide(now, Verdict::Ready { took, steps });
     }
 
     fn decide(&mut self, now: Instant, verdict: Verdict) {

@@ -7,6 +7,8 @@
 //!           │ ▲ restart, after a delay                   rules look at each message;   timers and `mute` run too
 //!           └─┘
 //! ```
+//! Before the 101 the steps of `dial` run, by the same machine and without a connection: what they bring comes with the attempt ([`Dialled`]).
+//!
 //! The successor in a rotation runs the same machine as the current connection does, and takes over once it is ready. Rules look at every
 //! message from OPEN on, on either side; timers and `mute` belong to the current connection alone.
 //!
@@ -37,12 +39,13 @@ pub(crate) mod tests;
 mod trace;
 mod variables;
 
-pub use errand::{Ask, Brought, Call, Errand, Expected, Request};
+pub use errand::{Answer, Ask, Brought, Call, Errand, Expected, Request};
 pub use expression::Expression;
 pub use index::Rules;
 pub use json::{Pointer, Value};
 pub use machine::{
-    Failure, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, Session, Verdict, Waits, of_peer,
+    Dialled, Failure, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, Session, Verdict, Waits,
+    of_peer,
 };
 pub use make::{Algorithm, Encoding, Hash, Made, Make, Recipe};
 pub use matcher::{Matcher, Wanted};

@@ -14,6 +14,8 @@ pub struct Plan {
     pub names: Names,
     /// Those that the link keeps over a reconnect.
     pub keep: Box<[Var]>,
+    /// Before an attempt connects.
+    pub dial: Box<[Step]>,
     /// From OPEN to `ready`.
     pub open: Box<[Step]>,
     /// The whole of `open` must end within this.
@@ -102,6 +104,14 @@ pub struct Rule {
     pub act: Do,
 }
 
+impl Rule {
+    fn sets(&self, var: Var) -> bool {
+        let Do { extract, set, .. } = &self.act;
+        let groups = self.matcher.regex.as_ref().map_or(&[][..], |(_, groups)| groups);
+        extract.iter().any(|(of, _)| *of == var) || set.iter().any(|(of, _)| *of == var) || groups.contains(&var)
+    }
+}
+
 /// What follows a match, in this order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Do {
@@ -185,6 +195,29 @@ pub struct Mute {
 }
 
 impl Plan {
+    /// Whether a step of `dial` sets a variable of this name.
+    pub fn dials(&self, name: &str) -> bool {
+        let Some(var) = self.names.find(name) else { return false };
+        self.dial.iter().any(|step| match &step.act {
+            Act::Set(set) => set.iter().any(|(set, _)| *set == var),
+            Act::Http(call) => {
+                let of_answers = call.expect.iter().any(|expected| expected.rule.sets(var));
+                of_answers || call.extract.iter().any(|(set, _)| *set == var)
+            }
+            Act::Send(_) | Act::Expect { .. } | Act::Forget(_) | Act::Wait(_) => false,
+        })
+    }
+
+    /// Whether a call of `dial` goes over TLS.
+    pub fn dials_by_tls(&self) -> bool {
+        self.dial.iter().any(|step| match &step.act {
+            Act::Http(call) => {
+                matches!(call.url.0.first(), Some(super::TextPart::Literal(text)) if text.starts_with("https:"))
+            }
+            Act::Send(_) | Act::Expect { .. } | Act::Set(_) | Act::Forget(_) | Act::Wait(_) => false,
+        })
+    }
+
     /// Whether the link keeps a variable over a reconnect.
     pub(super) fn keeps(&self, var: Var) -> bool {
         self.keep.contains(&var)

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Body, BytesPart, Call, Json, Plan, Request, Send, Source, Text, TextPart,
+    Body, BytesPart, Call, Dialled, Json, Plan, Request, Send, Source, Text, TextPart,
     json::{self, Value},
     variables::Variables,
 };
@@ -34,6 +34,8 @@ pub struct Start {
     pub endpoint: Arc<str>,
     /// The link's number.
     pub link: u32,
+    /// What the steps of `dial` have brought, where there are any.
+    pub dialled: Option<Box<Dialled>>,
     /// Someone looks on: rules and timers are noted too, and steps that are left out.
     pub is_watched: bool,
 }

@@ -14,6 +14,8 @@ use crate::{
     message::{Kind, Payload},
 };
 
+mod dial;
+
 struct Bench {
     session: Session,
     now: Instant,
@@ -92,6 +94,7 @@ pub(crate) fn gateway() -> Plan {
             ]
             .into(),
         ),
+        dial: [].into(),
         every: [Every {
             every: Interval::Var(beat, Duration::from_millis(1)),
             first: First::After,
@@ -109,18 +112,26 @@ pub(crate) fn gateway() -> Plan {
     }
 }
 
+fn start(plan: &Plan, at: Instant) -> Start {
+    Start {
+        plan: Arc::new(plan.clone()),
+        secrets: ["hunter2".into()].into(),
+        wall: Duration::from_secs(1),
+        at,
+        endpoint: "e".into(),
+        link: 0,
+        dialled: None,
+        is_watched: false,
+    }
+}
+
 impl Bench {
     fn begin(plan: &Plan, kept: Option<Box<Kept>>) -> Self {
+        Self::with(start(plan, crate::epoch()), kept)
+    }
+
+    fn with(start: Start, kept: Option<Box<Kept>>) -> Self {
         let now = crate::epoch();
-        let start = Start {
-            plan: Arc::new(plan.clone()),
-            secrets: ["hunter2".into()].into(),
-            wall: Duration::from_secs(1),
-            at: now,
-            endpoint: "e".into(),
-            link: 0,
-            is_watched: false,
-        };
         let mut chance = Chance::new(7);
         let mut outside =
             Outside { now, pace: Duration::from_secs(1), stable: Duration::from_secs(30), chance: &mut chance };
@@ -181,7 +192,7 @@ impl Bench {
 fn steps_run_in_order_and_the_session_is_ready_after_the_last() {
     let mut bench = Bench::begin(&gateway(), None);
     assert_eq!((bench.sent.len(), bench.session.is_ready()), (0, false));
-    assert_eq!(bench.session.waits(), Some(Waits { step: 0, of: 4, act: "expect" }));
+    assert_eq!(bench.session.waits(), Some(Waits { place: Place::Open(0), of: 4, act: "expect" }));
     bench.hear(r#"{"op":10,"beat":1000}"#);
     assert_eq!((bench.sent.as_slice(), bench.session.is_ready()), (&["login hunter2".to_owned()][..], false));
     bench.hear(r#"{"t":"READY","sid":"x","s":1}"#);

@@ -1,6 +1,6 @@
 //! What a session has done on its connection, step by step: for spans, and for who rehearses it.
 //!
-//! The steps of `open` are always noted, for there are few of them; rules and timers only where someone looks on ([`super::Start`]'s
+//! The steps of `dial` and `open` are always noted, for there are few of them; rules and timers only where someone looks on ([`super::Start`]'s
 //! `is_watched`), for they act as long as the connection lasts. What a reader would get wrong: names of variables are here, values never.
 
 use std::{
@@ -11,10 +11,12 @@ use std::{
 /// Steps that are noted for one who looks on, before no more are.
 const NOTED_MAX: usize = 4096;
 
-/// What `open` did, as far as it came.
+/// What `dial` and `open` did, as far as they came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Opening {
-    /// How long it took.
+    /// When the connection was OPEN; where there was none, when it began.
+    pub began: Option<Instant>,
+    /// How long it took from then on.
     pub took: Duration,
     /// In the order in which they began.
     pub steps: Vec<Stepped>,
@@ -23,7 +25,9 @@ pub struct Opening {
 impl Opening {
     /// How many of its steps ran.
     pub fn ran(&self) -> usize {
-        let is_step = |step: &&Stepped| matches!(step.place, Place::Open(_)) && step.result != StepResult::LeftOut;
+        let is_step = |step: &&Stepped| {
+            matches!(step.place, Place::Dial(_) | Place::Open(_)) && step.result != StepResult::LeftOut
+        };
         self.steps.iter().filter(is_step).count()
     }
 }
@@ -50,6 +54,8 @@ pub struct Stepped {
 /// Where a step or a rule stands: in which list, and at which place of it, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
+    /// A step of `dial`.
+    Dial(usize),
     /// A step of `open`.
     Open(usize),
     /// A rule of `on`.
@@ -60,9 +66,19 @@ pub enum Place {
     Leave(usize),
 }
 
+impl Place {
+    /// The place in its list.
+    pub const fn at(self) -> usize {
+        match self {
+            Self::Dial(at) | Self::Open(at) | Self::On(at) | Self::Every(at) | Self::Leave(at) => at,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Dial(at) => write!(f, "dial[{at}]"),
             Self::Open(at) => write!(f, "open[{at}]"),
             Self::On(at) => write!(f, "on[{at}]"),
             Self::Every(at) => write!(f, "every[{at}]"),
@@ -105,6 +121,11 @@ pub(super) struct Trace {
 }
 
 impl Trace {
+    /// One that goes on behind these.
+    pub(super) fn of(steps: Vec<Stepped>) -> Self {
+        Self { steps, current: None }
+    }
+
     pub(super) fn steps(&self) -> &[Stepped] {
         &self.steps
     }

@@ -128,6 +128,14 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Reference(_)))
     }
 
+    /// Whether it is made of secrets or values.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Reference(Reference { kind, .. }) => !matches!(kind, ReferenceKind::Var(..)),
+            Part::Text(_) => false,
+        })
+    }
+
     /// Whether its evaluation reads files.
     pub(crate) fn reads_files(&self) -> bool {
         self.parts.iter().any(|part| match part {

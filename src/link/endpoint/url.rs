@@ -77,6 +77,11 @@ impl Target {
         Ok(Self { host, port, tls, basic_auth, shown: shown.as_str().into(), url })
     }
 
+    /// Shows no more than where it leads: its path may be secret.
+    pub(crate) fn hide_path(&mut self) {
+        self.shown = format!("{}/***", &self.url[..url::Position::BeforePath]).into();
+    }
+
     /// The value of the `Host` header: host, and the port where it is not the scheme's own.
     pub fn authority(&self) -> &str {
         self.url.authority()

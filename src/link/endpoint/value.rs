@@ -56,6 +56,15 @@ pub struct Given {
     pub ends: Option<Instant>,
 }
 
+/// Why there is none of an endpoint's values. It names the value, and shows nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmade {
+    /// A sentence for people.
+    pub why: Box<str>,
+    /// Whoever gives it takes our credentials for wrong.
+    pub is_refused: bool,
+}
+
 /// The value of this name.
 pub fn find<'g>(given: &'g [Given], name: &str) -> Option<&'g str> {
     given.iter().find(|given| *given.name == *name).map(|given| given.text.expose())

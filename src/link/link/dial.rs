@@ -17,20 +17,22 @@ use super::{
     upgrade::{self, Agreed, UpgradeFault},
 };
 use crate::clock::{Calendar, Moment};
-use crate::endpoint::{Endpoint, file::FileMarks, value::Given};
+use crate::endpoint::{Endpoint, file::FileMarks};
 use wskeeper_core::{
     admission::Verdict,
     close::Cause,
     event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
-    session::{Errand, Kept},
+    session::{Errand, Kept, Opening},
 };
 
 pub use ask::{RedirectTrouble, redirected_to, was_read};
 
 use ask::Ask;
+use made::Made;
 
 mod admitted;
 mod ask;
+mod made;
 
 /// Gives the endpoint's configuration as it is now.
 pub(crate) trait Source: Send + Sync {
@@ -126,7 +128,7 @@ impl Dial for Dialer {
                 redirected: None,
                 passed: Some(0),
                 kept,
-                given: [].into(),
+                made: None,
                 refused,
             };
             Box::pin(attempt.run(url)).await
@@ -145,11 +147,13 @@ pub(super) struct Setback {
     pub(super) status: Option<u16>,
     pub(super) retry_after: Option<RetryAfter>,
     pub(super) detail: String,
+    /// What the session calls it, and what it did, where its steps of `dial` failed.
+    pub(super) session: Option<(Box<str>, Box<Opening>)>,
 }
 
 impl Setback {
     pub(super) fn new(cause: Cause, detail: &(impl ToString + ?Sized)) -> Self {
-        Self { cause, status: None, retry_after: None, detail: detail.to_string() }
+        Self { cause, status: None, retry_after: None, detail: detail.to_string(), session: None }
     }
 }
 
@@ -169,7 +173,7 @@ impl From<UpgradeFault> for Setback {
             | UpgradeFault::Invalid(_)
             | UpgradeFault::Subprotocol(_) => (None, None),
         };
-        Self { cause, status, retry_after, detail }
+        Self { cause, status, retry_after, detail, session: None }
     }
 }
 
@@ -193,9 +197,9 @@ struct Attempt {
     passed: Option<usize>,
     /// What sessions have left.
     kept: Option<Kept>,
-    /// Values that were made for it.
-    given: Arc<[Given]>,
-    /// Those that were made before had been refused.
+    /// What was made for it.
+    made: Option<Made>,
+    /// Values that were made before had been refused.
     refused: Option<std::time::Instant>,
 }
 
@@ -209,36 +213,36 @@ impl Attempt {
                 dialled.established.timings = self.timings.into();
                 Ok(dialled)
             }
-            Err(Setback { cause, status, retry_after, mut detail }) => {
+            Err(Setback { cause, status, retry_after, mut detail, session }) => {
                 if status.is_some() && self.asked == tls::Asked::InVain {
                     detail.push_str(tls::LACKING);
                 }
                 if let Some(shown) = &self.redirected {
                     detail = ask::after_redirect(&detail, shown);
                 }
-                Err(DialFailure { cause, status, retry_after, detail: detail.into(), timings: self.timings })
+                let (label, steps) = session.unzip();
+                let (detail, timings) = (detail.into(), self.timings);
+                Err(DialFailure { cause, status, retry_after, label, detail, timings, steps })
             }
         }
     }
 
     /// Dials, and again where a redirect leads; at the next URL where the server of one is known to be down.
     async fn follow(&mut self, mut url: usize) -> Result<Dialled<Transport>, Setback> {
-        let endpoint = Arc::clone(&self.endpoint);
-        self.note().await;
-        self.given = self.values().await?;
-        let mut ask = self.evaluate(url).await?;
-        let mut left = endpoint.redirects;
+        let mut left = self.endpoint.redirects;
+        let (mut ask, mut admitted) = loop {
+            if let Some(ready) = self.ready(url).await? {
+                break ready;
+            }
+            url = (url + 1) % self.endpoint.urls.len().max(1);
+            (self.report)(Progress::PassedOver(url));
+        };
         loop {
-            let Some(admitted) = self.admitted(&ask.target).await? else {
-                url = (url + 1) % endpoint.urls.len().max(1);
-                (self.report)(Progress::PassedOver(url));
-                ask = self.evaluate(url).await?;
-                continue;
-            };
             match self.once(&ask, admitted).await? {
                 Ok(dialled) => {
-                    let ends = self.given.iter().filter_map(|given| given.ends).min();
-                    return Ok(Dialled { session: ask.session, ends, ..dialled });
+                    let Some(Made { given, start, .. }) = self.made.take() else { return Ok(dialled) };
+                    let ends = given.iter().filter_map(|given| given.ends).min();
+                    return Ok(Dialled { session: start, ends, ..dialled });
                 }
                 Err(fault) => ask = ask.redirected(fault, left)?,
             }
@@ -246,35 +250,12 @@ impl Attempt {
             left = left.saturating_sub(1);
             // Where a redirect leads is the only way.
             self.passed = None;
+            admitted = loop {
+                if let Some(admitted) = self.admitted(&ask.target).await? {
+                    break admitted;
+                }
+            };
         }
-    }
-
-    async fn evaluate(&mut self, url: usize) -> Result<Box<Ask>, Setback> {
-        let known = (self.kept.clone(), Arc::clone(&self.given));
-        ask::evaluate((Arc::clone(&self.endpoint), self.id.index), url, known, (&self.aside, self.source.calendar()))
-            .await
-    }
-
-    /// Notes how the files are that credentials are read from, before they are read.
-    async fn note(&mut self) {
-        let files = self.endpoint.credential_files();
-        if !files.is_empty()
-            && let Ok(marks) = self.aside.run(move || FileMarks::of(&files)).await
-        {
-            self.source.note(marks);
-        }
-    }
-
-    /// Has the values made that the endpoint's templates name.
-    async fn values(&mut self) -> Result<Arc<[Given]>, Setback> {
-        if self.endpoint.values.is_empty() {
-            return Ok([].into());
-        }
-        (self.report)(Progress::Evaluating);
-        let values = self.source.provider().values(Arc::clone(&self.endpoint), self.id.index, self.refused);
-        let given = values.await.map_err(|why| Setback::new(Cause::Secret, &*why))?;
-        (self.report)(Progress::Resolving);
-        Ok(given.into())
     }
 
     /// One connection; the inner error is an answer that may be a redirect.

@@ -11,7 +11,7 @@ use super::{BoxFuture, Dial, Dialled, Progress, To, Wire};
 use wskeeper_core::{
     close::Cause,
     event::{DialFailure, Timings},
-    session::Kept,
+    session::{Kept, Waits},
 };
 
 /// What the detail of an attempt begins with that took too long.
@@ -63,7 +63,7 @@ impl<S: Wire> Dialing<S> {
             Progress::Admitted | Progress::Connecting => tcp,
             Progress::Securing => tls,
             Progress::Upgrading => upgrade,
-            Progress::Evaluating => &mut None,
+            Progress::Evaluating | Progress::Stepping(_) => &mut None,
         };
         *step = Some(step.unwrap_or_default().saturating_add(took));
         if self.stage != Progress::Queued {
@@ -75,14 +75,19 @@ impl<S: Wire> Dialing<S> {
     /// It has taken too long: the stage that it was in says what failed.
     pub(super) fn timed_out(mut self, now: Instant) -> DialFailure {
         self.enter(self.stage, now);
+        let mut label = None;
         let (cause, stage) = match self.stage {
-            Progress::Resolving | Progress::PassedOver(_) => (Cause::Dns, "resolving the name"),
-            Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting"),
-            Progress::Securing => (Cause::Tls, "waiting for the TLS handshake"),
-            Progress::Evaluating => (Cause::Secret, "waiting for the values that it needs"),
-            Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade"),
+            Progress::Resolving | Progress::PassedOver(_) => (Cause::Dns, "resolving the name".to_owned()),
+            Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting".to_owned()),
+            Progress::Securing => (Cause::Tls, "waiting for the TLS handshake".to_owned()),
+            Progress::Evaluating => (Cause::Secret, "waiting for the values that it needs".to_owned()),
+            Progress::Stepping(Waits { place, act, .. }) => {
+                label = Some("timeout".into());
+                (Cause::Session, format!("waiting at {place} ({act})"))
+            }
+            Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade".to_owned()),
         };
         let detail = format!("{TIMED_OUT}{stage}").into();
-        DialFailure { cause, status: None, retry_after: None, detail, timings: self.timings }
+        DialFailure { cause, status: None, retry_after: None, label, detail, timings: self.timings, steps: None }
     }
 }

@@ -53,7 +53,7 @@ use wskeeper_core::{
     outbox::{self, Keep, Refusal},
     receipt::EndReason,
     run::Run as Messages,
-    session::{Errand, Kept, Start},
+    session::{Errand, Kept, Start, Waits},
 };
 
 pub use arrival::lacked_room;
@@ -72,7 +72,7 @@ pub use tap::{Direction, FrameKind, Looker, Sight, Tapped};
 pub use tls::{Heard, TlsTrouble, lacks_certificate, secured};
 pub(crate) use transport::Transport;
 pub use transport::limit_unacknowledged;
-pub use upgrade::UpgradeTrouble;
+pub use upgrade::{UpgradeTrouble, retry_after};
 
 /// A boxed future.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -213,6 +213,8 @@ pub(crate) enum Progress {
     Admitted,
     /// It waits for values that it needs.
     Evaluating,
+    /// It waits at this step of `dial`.
+    Stepping(Waits),
     /// It looks the name up.
     Resolving,
     /// It connects by TCP.

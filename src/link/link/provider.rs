@@ -5,7 +5,10 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use super::BoxFuture;
-use crate::endpoint::{Endpoint, value::Given};
+use crate::endpoint::{
+    Endpoint,
+    value::{Given, Unmade},
+};
 use wskeeper_core::session::{Brought, Errand};
 
 /// What came of an errand; an error is a sentence for people, which the session shows without what it knows to be secret.
@@ -16,14 +19,13 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Does this for a link of this endpoint. Dropping the future abandons it.
     fn run(&self, errand: Errand, endpoint: Arc<Endpoint>) -> BoxFuture<Done>;
 
-    /// The values of this endpoint, for an attempt of this link; what was made before `refused` is not good any more. An error names the
-    /// value and shows nothing secret.
+    /// The values of this endpoint, for an attempt of this link; what was made before `refused` is not good any more.
     fn values(
         &self,
         endpoint: Arc<Endpoint>,
         link: u32,
         refused: Option<Instant>,
-    ) -> BoxFuture<Result<Vec<Given>, Box<str>>>;
+    ) -> BoxFuture<Result<Vec<Given>, Unmade>>;
 }
 
 const NOBODY: &str = "nobody here makes calls and values for sessions: give `Settings` a `Provider`";
@@ -37,7 +39,7 @@ impl Provider for Nobody {
         Box::pin(std::future::ready(Err(NOBODY.into())))
     }
 
-    fn values(&self, _: Arc<Endpoint>, _: u32, _: Option<Instant>) -> BoxFuture<Result<Vec<Given>, Box<str>>> {
-        Box::pin(std::future::ready(Err(NOBODY.into())))
+    fn values(&self, _: Arc<Endpoint>, _: u32, _: Option<Instant>) -> BoxFuture<Result<Vec<Given>, Unmade>> {
+        Box::pin(std::future::ready(Err(Unmade { why: NOBODY.into(), is_refused: false })))
     }
 }

@@ -84,6 +84,8 @@ pub(super) enum What {
 pub(super) struct Failed {
     cause: Cause,
     status: Option<u16>,
+    /// Of the steps of `dial`.
+    label: Option<Box<str>>,
     detail: Box<str>,
     steps: Steps,
 }
@@ -233,14 +235,23 @@ pub(super) fn transition(event: &Event) -> Option<Transition> {
 
 impl From<&DialFailure> for Failed {
     fn from(failure: &DialFailure) -> Self {
-        let DialFailure { cause, status, retry_after: _, detail, timings } = failure;
-        Self { cause: *cause, status: *status, detail: detail.clone(), steps: (*timings).into() }
+        let DialFailure { cause, status, retry_after: _, label, detail, timings, steps: _ } = failure;
+        let (label, detail) = (label.clone(), detail.clone());
+        Self { cause: *cause, status: *status, label, detail, steps: (*timings).into() }
+    }
+}
+
+impl Failed {
+    fn tell(&self) -> String {
+        let Self { cause, label, detail, .. } = self;
+        let label = label.as_ref().map(|label| format!(" {label}")).unwrap_or_default();
+        format!("{cause}{label}: {detail}")
     }
 }
 
 impl AttemptView {
     fn fail(&mut self, failed: &Failed) {
-        let Failed { cause, status, detail, steps } = failed;
+        let Failed { cause, status, label: _, detail, steps } = failed;
         self.end = Some(AttemptEnd::Failed { cause: *cause, status: *status, detail: detail.clone() });
         self.timings = Some((*steps).into());
     }
@@ -292,12 +303,12 @@ impl Entry {
                 format!("{from} → {phase} ({reason}){next}")
             }
             What::Dial { url } => format!("attempt {}, url {url}", self.attempt),
-            What::Failed(failed) => format!("{}: {}", failed.cause, failed.detail),
+            What::Failed(failed) => failed.tell(),
             What::Rotating { attempt, url } => format!("attempt {attempt} at a new connection beside, url {url}"),
             What::RotateFailed(failed) => {
-                let (Failed { cause, detail, .. }, delay) = &**failed;
+                let (failed, delay) = &**failed;
                 let next = delay.map(|delay| format!(", next in {}", seconds(delay))).unwrap_or_default();
-                format!("no new connection: {cause}: {detail}{next}")
+                format!("no new connection: {}{next}", failed.tell())
             }
             What::Rotated { from } => format!("switched from connection {from} to {}", self.generation),
             What::Open(opened) => {

@@ -63,6 +63,8 @@ pub(super) enum Value {
     Flag(bool),
 }
 
+type Attributes = Vec<(&'static str, Value)>;
+
 /// An open connection's beginning.
 #[derive(Debug)]
 struct Begun {
@@ -104,7 +106,16 @@ impl Spans {
         attributes.push(("url.full", Value::Text(url.to_owned())));
         attributes.push(("error.type", Value::Text(error_type(failure.cause, failure.status))));
         attributes.extend(failure.status.map(|status| ("http.response.status_code", Value::Number(status.into()))));
-        self.connect((trace(), None), at, &failure.timings, (attributes, Some(failure.detail.clone())));
+        let steps = failure.steps.as_ref().map_or(&[][..], |opening| &opening.steps);
+        let ended = steps.iter().filter_map(|step| step.began.checked_add(step.took)).max();
+        let events = steps.iter().map(|step| {
+            let before = ended.map_or(Duration::ZERO, |ended| ended.saturating_duration_since(step.began));
+            moment(step, back(at, before))
+        });
+        let events = events.collect();
+        attributes
+            .extend(failure.label.as_ref().map(|label| ("wskeeper.session.label", Value::Text(label.to_string()))));
+        self.connect((trace(), None), at, &failure.timings, (attributes, Some(failure.detail.clone()), events));
     }
 
     fn opened(&self, link: &LinkId, at: SystemTime, established: &Established, (generation, attempt): (u64, u32)) {
@@ -115,7 +126,7 @@ impl Spans {
             attributes.push(("network.peer.port", Value::Number(address.port().into())));
         }
         let (trace, id) = (trace(), id());
-        let begin = self.connect((trace, Some(id)), at, &established.timings.into(), (attributes, None));
+        let begin = self.connect((trace, Some(id)), at, &established.timings.into(), (attributes, None, Vec::new()));
         let mut attributes = of_link(link, attempt);
         attributes.push(("wskeeper.generation", Value::Number(i64::try_from(generation).unwrap_or(i64::MAX))));
         attributes.push(("url.full", Value::Text(established.url.to_string())));
@@ -138,26 +149,24 @@ impl Spans {
         self.send(Span { trace, id, parent: None, name, begin, end: at, error, attributes, events });
     }
 
-    /// What a session did from OPEN on.
+    /// What a session did until it was ready: from OPEN on, and before, where it has steps of `dial`.
     fn opening(&self, connection: &(LinkId, u64), opening: &Opening, error: Option<&str>) {
         let found = self.open().get(connection).map(|begun| (begun.trace, begun.id, begun.opened));
         let Some((trace, parent, begin)) = found else { return };
-        let first = opening.steps.first().map(|step| step.began);
-        let moment = |step: &Stepped| {
-            let after = first.map_or(Duration::ZERO, |first| step.began.saturating_duration_since(first));
-            let took = i64::try_from(step.took.as_micros()).unwrap_or(i64::MAX);
-            let attributes = vec![
-                ("wskeeper.step.act", Value::Text(step.act.to_owned())),
-                ("wskeeper.step.place", Value::Text(step.place.to_string())),
-                ("wskeeper.step.result", Value::Text(step.result.as_str().to_owned())),
-                ("wskeeper.step.duration_us", Value::Number(took)),
-            ];
-            Moment { name: "wskeeper.step", at: forth(begin, after), attributes }
-        };
-        let (id, parent, name, end) = (id(), Some(parent), "websocket.session", forth(begin, opening.took));
+        let end = forth(begin, opening.took);
+        let opened = opening.began.or_else(|| opening.steps.first().map(|step| step.began));
+        let events = opening.steps.iter().map(|step| {
+            let (after, before) = opened.map_or_else(Default::default, |opened| {
+                (step.began.saturating_duration_since(opened), opened.saturating_duration_since(step.began))
+            });
+            moment(step, back(forth(begin, after), before))
+        });
+        let events: Vec<Moment> = events.collect();
+        let begin = events.first().map_or(begin, |first| first.at.min(begin));
+        let (id, parent, name) = (id(), Some(parent), "websocket.session");
         let steps = i64::try_from(opening.ran()).unwrap_or(i64::MAX);
         let attributes = vec![("wskeeper.session.steps", Value::Number(steps))];
-        let (events, error) = (opening.steps.iter().map(moment).collect(), error.map(Into::into));
+        let error = error.map(Into::into);
         self.send(Span { trace, id, parent, name, begin, end, error, attributes, events });
     }
 
@@ -167,7 +176,7 @@ impl Spans {
         (trace, parent): (u128, Option<u64>),
         end: SystemTime,
         timings: &Timings,
-        (attributes, error): (Vec<(&'static str, Value)>, Option<Box<str>>),
+        (attributes, error, events): (Attributes, Option<Box<str>>, Vec<Moment>),
     ) -> SystemTime {
         let Timings { dns, admission, tcp, tls, upgrade, total } = *timings;
         let begin = back(end, total.saturating_add(admission.unwrap_or_default()));
@@ -183,7 +192,7 @@ impl Spans {
             self.send(step);
             until = from;
         }
-        let (name, events) = ("websocket.connect", Vec::new());
+        let name = "websocket.connect";
         self.send(Span { trace, id, parent, name, begin, end, error, attributes, events });
         begin
     }
@@ -197,6 +206,17 @@ impl Spans {
     fn open(&self) -> MutexGuard<'_, HashMap<(LinkId, u64), Begun>> {
         self.open.lock()
     }
+}
+
+fn moment(step: &Stepped, at: SystemTime) -> Moment {
+    let took = i64::try_from(step.took.as_micros()).unwrap_or(i64::MAX);
+    let attributes = vec![
+        ("wskeeper.step.act", Value::Text(step.act.to_owned())),
+        ("wskeeper.step.place", Value::Text(step.place.to_string())),
+        ("wskeeper.step.result", Value::Text(step.result.as_str().to_owned())),
+        ("wskeeper.step.duration_us", Value::Number(took)),
+    ];
+    Moment { name: "wskeeper.step", at, attributes }
 }
 
 fn of_link(link: &LinkId, attempt: u32) -> Vec<(&'static str, Value)> {

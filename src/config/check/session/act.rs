@@ -8,6 +8,8 @@ use crate::config::check::{endpoint, item::Item, section::Section};
 /// Whose message is looked at: not all can follow everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
+    /// A step of `dial`: there is no connection.
+    Dial,
     /// A step of `open`.
     Open,
     /// A step of a timer.
@@ -35,6 +37,9 @@ const WORDS: [(&str, Word); 5] = [
     ("reconnect", Word::Reconnect),
     ("park", Word::Park),
 ];
+
+/// Those that mean something where there is no connection.
+const WORDS_OF_DIAL: [(&str, Word); 3] = [("ready", Word::Ready), ("restart", Word::Restart), ("park", Word::Park)];
 
 impl Reader<'_> {
     /// `on`
@@ -89,7 +94,7 @@ impl Reader<'_> {
         let forget = section.get("forget").map(|item| self.variables(&item)).unwrap_or_default().into();
         let send = match whose {
             Whose::Rule => section.get("send").and_then(|item| self.send(&item)).map(Box::new),
-            Whose::Open | Whose::Timer | Whose::Leaving => None,
+            Whose::Dial | Whose::Open | Whose::Timer | Whose::Leaving => None,
         };
         let hide = section.get("hide").and_then(|item| item.bool()).unwrap_or_default();
         Do { extract, set, forget, send, hide, then: then(section, whose) }
@@ -106,7 +111,11 @@ fn then(section: &Section<'_>, whose: Whose) -> Then {
         }
         return Then::GoOn;
     }
-    let words = if whose == Whose::Timer { &WORDS[2..] } else { &WORDS };
+    let words = match whose {
+        Whose::Dial => &WORDS_OF_DIAL[..],
+        Whose::Timer => &WORDS[2..],
+        Whose::Open | Whose::Leaving | Whose::Rule => &WORDS[..],
+    };
     let word = section.get("then").and_then(|item| item.word(words));
     let code = section.get("code").and_then(|item| endpoint::abort_code(&item));
     let label = section.get("fail").and_then(|item| label(&item));

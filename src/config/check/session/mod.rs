@@ -4,7 +4,7 @@
 //! wrong: a variable is used before what sets it is read, so whether anything does is asked at the end.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
@@ -44,6 +44,8 @@ struct Reader<'a> {
     values: Rc<Values<'a>>,
     /// What is read is a part of the session; else it is made before the attempt.
     is_step: bool,
+    /// What is read runs before there is a connection.
+    is_before: Cell<bool>,
     names: RefCell<Names>,
     secrets: RefCell<Vec<Template>>,
     /// Variables that something sets.
@@ -90,6 +92,7 @@ pub(super) fn compile(
         report,
         values: Rc::clone(&values),
         is_step: true,
+        is_before: Cell::default(),
         names: RefCell::default(),
         secrets: RefCell::default(),
         set: RefCell::default(),
@@ -97,6 +100,14 @@ pub(super) fn compile(
         making: RefCell::default(),
     };
     let item = |written| at(report, written);
+    reader.is_before.set(true);
+    let dial = keys
+        .dial
+        .as_ref()
+        .map(|Steps(written)| reader.dial(&item(written), endpoint.link.connect_timeout))
+        .unwrap_or_default();
+    reader.is_before.set(false);
+    let (used_before, set_before) = (reader.used.borrow().len(), reader.set.borrow().clone());
     let open = keys.open.as_ref().map(|Steps(written)| reader.open(&item(written), keys.timeout));
     let on = keys.on.as_ref().map(|Steps(written)| reader.rules(&item(written)));
     let every = keys.every.as_ref().map(|Steps(written)| reader.timers(&item(written)));
@@ -108,13 +119,15 @@ pub(super) fn compile(
     reader.values.read_all(&reader);
     if whole {
         reader.look_at_variables();
+        reader.look_at_variables_before(used_before, |var| set_before.contains(&var) || keep.contains(&var));
     }
-    if open.is_none() && on.is_none() && every.is_none() && mute.is_none() && leave.is_none() {
+    if dial.is_empty() && open.is_none() && on.is_none() && every.is_none() && mute.is_none() && leave.is_none() {
         return Compiled { session: None, values, shared };
     }
     let plan = Plan {
         names: reader.names.into_inner(),
         keep: keep.into(),
+        dial: dial.into(),
         open: open.unwrap_or_default().into(),
         timeout: keys.timeout,
         on: Rules::new(on.unwrap_or_default().into()),
@@ -220,6 +233,20 @@ impl<'a> Reader<'a> {
                 near => format!("set it by `extract`, `set` or a named group of `regex`; {near}"),
             };
             let (problem, hint) = (format!("nothing sets the variable `{name}`"), hint.trim_end_matches("; "));
+            self.report.fault(place.origin.as_deref(), &place.path, problem, hint);
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// What the steps of `dial` use must be there before there is a connection.
+    fn look_at_variables_before(&self, used: usize, is_there: impl Fn(Var) -> bool) {
+        let (names, set) = (self.names.borrow(), self.set.borrow());
+        let before = self.used.borrow();
+        let missing = before.iter().take(used).filter(|(var, _)| set.contains(var) && !is_there(*var));
+        for (var, place) in missing {
+            let problem = format!("no step of `dial` sets the variable `{}`", names.name(*var));
+            let hint = "list it in session.keep, where it is what the last connection left, or set it before";
             self.report.fault(place.origin.as_deref(), &place.path, problem, hint);
         }
     }

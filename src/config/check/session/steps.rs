@@ -25,21 +25,28 @@ pub(super) const EXPECT_WAIT: Duration = Duration::from_secs(10);
 pub(super) const LEAST: Duration = Duration::from_millis(1);
 
 impl Reader<'_> {
+    /// `dial`
+    pub(super) fn dial(&self, item: &Item<'_>, within: Duration) -> Vec<Step> {
+        let items = item.list().unwrap_or_default();
+        let hint = "write a shorter one, or a longer connect_timeout";
+        look_at_waits(&items, within, ("is as long as the whole attempt may take, or longer", hint));
+        for item in &items {
+            let section = Section::of(item);
+            for key in ["send", "expect"] {
+                if section.has(key) {
+                    let hint = "move the step to session.open, or call by HTTP: http = { url = \"https://…\" }";
+                    section.fault(key, "has no connection here: the steps of `dial` run before there is one", hint);
+                }
+            }
+        }
+        self.steps(&items, Whose::Dial)
+    }
+
     /// `open`
     pub(super) fn open(&self, item: &Item<'_>, within: Duration) -> Vec<Step> {
         let items = item.list().unwrap_or_default();
-        for item in &items {
-            let section = Section::of(item);
-            let Some(wait) = section.get("wait") else { continue };
-            if let ValueKind::String(text) = &wait.value.kind
-                && humantime::parse_duration(text).is_ok_and(|wait| wait >= within)
-            {
-                wait.fault(
-                    "is as long as the whole of `open` may take, or longer",
-                    "write a shorter one, or a longer session.timeout",
-                );
-            }
-        }
+        let hint = "write a shorter one, or a longer session.timeout";
+        look_at_waits(&items, within, ("is as long as the whole of `open` may take, or longer", hint));
         self.steps(&items, Whose::Open)
     }
 
@@ -219,6 +226,19 @@ impl Reader<'_> {
             item.report.fault(item.value.origin(), &place, "is missing", "say how long: after = \"1min\"");
         }
         Some(Mute { after: after?, matcher, probe: probe.flatten() })
+    }
+}
+
+/// A pause that is as long as all of the steps may take.
+fn look_at_waits(items: &[Item<'_>], within: Duration, (problem, hint): (&'static str, &'static str)) {
+    for item in items {
+        let section = Section::of(item);
+        let Some(wait) = section.get("wait") else { continue };
+        if let ValueKind::String(text) = &wait.value.kind
+            && humantime::parse_duration(text).is_ok_and(|wait| wait >= within)
+        {
+            wait.fault(problem, hint);
+        }
     }
 }
 

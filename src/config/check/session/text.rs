@@ -98,6 +98,11 @@ impl Reader<'_> {
                 "now" => Source::Now,
                 "endpoint" => Source::Endpoint,
                 "link" => Source::Link,
+                "generation" if self.is_before.get() => {
+                    let hint = "use ${uuid}, or a step of `open`";
+                    item.fault("is the number of the connection, and there is none yet", hint);
+                    return None;
+                }
                 "generation" => Source::Generation,
                 other => return unknown(item, other),
             },

@@ -270,6 +270,7 @@ impl Reader<'_> {
             report: self.report,
             values: Rc::clone(&self.values),
             is_step: !is_attempt,
+            is_before: Cell::default(),
             names: RefCell::default(),
             secrets: RefCell::default(),
             set: RefCell::default(),

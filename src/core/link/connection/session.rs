@@ -90,9 +90,13 @@ impl Connection {
         self.is_open() && self.session().is_none_or(Session::is_ready)
     }
 
-    /// Where its opening waits.
+    /// Where its session waits until it is ready.
     pub(in crate::link) fn waits(&self) -> Option<Waits> {
-        self.session().filter(|_| self.is_open())?.waits()
+        match &self.stage {
+            Stage::Dialing { waits, .. } => waits.as_deref().copied(),
+            Stage::Open(_) => self.session()?.waits(),
+            Stage::Closing(_) => None,
+        }
     }
 
     /// Its session, once that has begun.
@@ -255,7 +259,7 @@ impl Connection {
     }
 
     fn fail_session(&mut self, now: Instant, failure: Failure, shared: &mut Shared, out: &mut Commands) -> Change {
-        let Failure { label, detail, cause, code, is_silence } = failure;
+        let Failure { label, detail, cause, code, is_silence, retry_after: _ } = failure;
         if is_silence && cause == crate::close::Cause::Session {
             out.push(Command::Tell(Event::Keepalive { answered: false }));
         }

@@ -258,8 +258,10 @@ impl World {
             cause,
             status,
             retry_after: asked.map(|asked| RetryAfter::capped(asked, self.policy.retry_after_max)),
+            label: None,
             detail: "".into(),
             timings: Timings::default(),
+            steps: None,
         }))
     }
 

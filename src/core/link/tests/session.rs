@@ -24,6 +24,7 @@ fn start_of(plan: crate::session::Plan, at: Instant) -> ConnectionInput {
         at,
         endpoint: "e".into(),
         link: 0,
+        dialled: None,
         is_watched: false,
     }))
 }

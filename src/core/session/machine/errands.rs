@@ -9,7 +9,7 @@ use super::{Failure, Message, Outside, Session, Stage, Step, run::Run};
 use crate::{
     clock::Clock,
     message::Payload,
-    session::{Act, Ask, Brought, Call, Do, Errand, Made, Plan, Then, plan},
+    session::{Act, Answer, Ask, Brought, Call, Do, Errand, Made, Plan, Then, plan},
 };
 
 /// Which steps wait.
@@ -82,16 +82,18 @@ impl Session {
                 }
                 return self.go_on_with(plan, waiting, outside);
             }
-            (Some(made), _, Err(why)) => {
-                let (name, why) = (&made.name, self.told(why.as_bytes()));
-                return Err(Failure::of("value", format!("the value {name} of {place} was not made: {why}")));
+            (Some(made), _, Err(why)) => return Err(self.unmade("value", &made.name, &place, &why)),
+            (Some(made), _, Ok(Brought::Refused(why))) => {
+                return Err(self.unmade("unauthorized", &made.name, &place, &why));
             }
             (None, Act::Http(_), Err(why)) => {
                 let why = self.told(why.as_bytes());
                 return Err(Failure::of("http", format!("the call of {place} failed: {why}")));
             }
-            (None, Act::Http(call), Ok(Brought::Answer { status, body })) => {
-                self.follow_answer(call, &place, (status, body), outside)?;
+            (None, Act::Http(call), Ok(Brought::Answer(answer))) => {
+                let retry_after = answer.retry_after.filter(|_| matches!(answer.status, 429 | 503));
+                let followed = self.follow_answer(call, &place, answer, outside);
+                followed.map_err(|failure| Failure { retry_after, ..failure })?;
             }
             // It is an answer to something else.
             (Some(_) | None, _, Ok(_) | Err(_)) => return Ok(()),
@@ -106,13 +108,8 @@ impl Session {
         Ok(())
     }
 
-    fn follow_answer(
-        &mut self,
-        call: &Call,
-        place: &str,
-        (status, body): (u16, bytes::Bytes),
-        outside: &mut Outside<'_>,
-    ) -> Step {
+    fn follow_answer(&mut self, call: &Call, place: &str, answer: Answer, outside: &mut Outside<'_>) -> Step {
+        let Answer { status, body, location, .. } = answer;
         let payload = Payload::text(body.clone()).unwrap_or_else(|_| Payload::binary(body));
         let message = Message::new(&payload, call.max_bytes);
         let found = call.expect.iter().find(|expected| {
@@ -122,7 +119,7 @@ impl Session {
         let (matcher, act) = match found {
             Some(expected) => (Some(&expected.rule.matcher), &expected.rule.act),
             None if call.expect.is_empty() && (200..300).contains(&status) => (None, &nothing),
-            None => return Err(self.unexpected(place, status, &message)),
+            None => return Err(self.unexpected(place, (status, location.as_deref()), &message)),
         };
         if !matches!(act.then, Then::Fail(_)) {
             self.extract(&call.extract, &message)?;
@@ -131,11 +128,18 @@ impl Session {
         self.conclude(&act.then, &message, outside)
     }
 
+    fn unmade(&self, label: &str, name: &str, place: &str, why: &str) -> Failure {
+        Failure::of(label, format!("the value {name} of {place} was not made: {}", self.told(why.as_bytes())))
+    }
+
     /// What a server says of its refusal is for people; the body of what was no refusal may be a secret.
-    fn unexpected(&self, place: &str, status: u16, message: &Message<'_>) -> Failure {
+    fn unexpected(&self, place: &str, (status, to): (u16, Option<&str>), message: &Message<'_>) -> Failure {
         let label = if matches!(status, 401 | 403) { "unauthorized" } else { "http" };
         let words = match status {
-            300..400 => "; redirects are not followed".to_owned(),
+            300..400 => match to {
+                Some(to) => format!(" to {}; redirects are not followed", self.told(to.as_bytes())),
+                None => "; redirects are not followed".to_owned(),
+            },
             400.. if !message.payload.is_empty() => format!(" and said: {}", self.words(message)),
             _ => String::new(),
         };
@@ -146,9 +150,12 @@ impl Session {
     fn step_of<'p>(&mut self, plan: &'p Plan, waiting: Waiting) -> Option<(&'p plan::Step, String)> {
         let at = self.run_of(waiting)?.at;
         let (steps, place) = match waiting {
-            Waiting::Open => (&plan.open, format!("open[{at}]")),
-            Waiting::Timer(timer) => (&plan.every.get(timer)?.steps, format!("every[{timer}]")),
-            Waiting::Leave => (&plan.leave, format!("leave[{at}]")),
+            Waiting::Open => {
+                let Stage::Opening(opening) = &self.stage else { return None };
+                (opening.whose.steps(plan), opening.whose.place(at).to_string())
+            }
+            Waiting::Timer(timer) => (&*plan.every.get(timer)?.steps, format!("every[{timer}]")),
+            Waiting::Leave => (&*plan.leave, format!("leave[{at}]")),
         };
         Some((steps.get(at)?, place))
     }

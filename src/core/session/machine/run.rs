@@ -1,10 +1,10 @@
-//! Steps that run one after the other: those of `open`, and those of a timer.
+//! Steps that run one after the other: those of `dial` and `open`, of a timer and of `leave`.
 //!
 //! What a reader would get wrong: a run that waits stands at the step that waits; `step_done` is said by whoever saw that the wait is over.
 
 use std::time::Instant;
 
-use super::{Failure, Outside, STEPS_MAX, Session, Stage};
+use super::{Failure, Outside, STEPS_MAX, Session};
 use crate::{
     clock::Clock,
     session::{Act, Place, Rule, plan},
@@ -64,24 +64,6 @@ impl Run {
 }
 
 impl Session {
-    /// Runs `open` up to the next step that waits, or to its end.
-    pub(super) fn advance_open(&mut self, outside: &mut Outside<'_>) -> super::Step {
-        let Stage::Opening(opening) = &mut self.stage else { return Ok(()) };
-        let (mut run, left) = (std::mem::take(&mut opening.run), STEPS_MAX.saturating_sub(opening.steps));
-        let plan = std::sync::Arc::clone(&self.start.plan);
-        let ran = self.advance(&mut run, (&plan.open, Place::Open), left, outside);
-        let is_over = run.at >= plan.open.len();
-        if let Stage::Opening(opening) = &mut self.stage {
-            opening.run = run;
-            opening.steps = opening.steps.saturating_add(*ran.as_ref().unwrap_or(&0));
-        }
-        ran?;
-        if is_over {
-            self.be_ready(outside.now);
-        }
-        Ok(())
-    }
-
     /// Runs steps until one waits, `left` at most. Answers how many ran.
     pub(super) fn advance(
         &mut self,
@@ -102,7 +84,10 @@ impl Session {
                 return Ok(ran);
             }
             if ran >= left {
-                return Err(Failure::of("loop", format!("open has run {STEPS_MAX} steps and came to no end")));
+                return Err(Failure::of(
+                    "loop",
+                    format!("{} was the last of {STEPS_MAX} steps, and there is no end", place(run.at)),
+                ));
             }
             ran = ran.saturating_add(1);
             self.step_begins(place(run.at), step.act.as_str(), outside.now);

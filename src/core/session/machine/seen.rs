@@ -20,12 +20,12 @@ impl Session {
         self.trace.steps()
     }
 
-    /// What `open` did, once.
-    pub(crate) fn take_opening(&mut self, now: Instant) -> Opening {
+    /// What `dial` and `open` did, once.
+    pub fn take_opening(&mut self, now: Instant) -> Opening {
         self.trace.end(StepResult::Failed, now);
         let steps = self.trace.take();
         let ended = steps.iter().map(|step| step.began.later(step.took)).max().unwrap_or(self.began);
-        Opening { took: ended.saturating_duration_since(self.began), steps }
+        Opening { began: Some(self.began), took: ended.saturating_duration_since(self.began), steps }
     }
 
     /// Whether it has never been ready.
@@ -58,7 +58,7 @@ impl Session {
     /// A step begins. Of timers and farewells only for who looks on.
     pub(super) fn step_begins(&mut self, place: Place, act: &'static str, now: Instant) {
         match place {
-            Place::Open(_) => self.trace.begin(place, act, now),
+            Place::Dial(_) | Place::Open(_) => self.trace.begin(place, act, now),
             // What it waits for is noted when it comes.
             Place::On(_) | Place::Every(_) | Place::Leave(_) if self.start.is_watched && act != "expect" => {
                 self.trace.note(place, act, StepResult::Done, now);
@@ -83,7 +83,8 @@ impl Session {
 
 /// Variables that hold what came from a secret, wherever that is done.
 fn secrets(plan: &Plan) -> Vec<Var> {
-    let steps = plan.open.iter().chain(plan.every.iter().flat_map(|Every { steps, .. }| steps)).chain(&plan.leave);
+    let before = plan.dial.iter().chain(&plan.open);
+    let steps = before.chain(plan.every.iter().flat_map(|Every { steps, .. }| steps)).chain(&plan.leave);
     let mut sets: Vec<&(Var, Json)> = plan.on.list().iter().flat_map(|rule| &rule.act.set).collect();
     let mut secret = Vec::new();
     for step in steps {

@@ -21,11 +21,11 @@ use wskeeper_core::{
 };
 
 /// What was looked up this long ago is looked up again.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// For who has a permit already, a resolver may take this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A name that leads elsewhere each time is taken as it was after so many times.
-const MOVES: usize = 3;
+pub(super) const MOVES: usize = 3;
 
 impl Attempt {
     /// Waits for a permit for one of the addresses that the name has then. `None`: all of them are down, and it is to go to the next URL.

@@ -5,9 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, header};
-use tokio::time::Instant;
-
 use super::Setback;
 use crate::{
     clock::Calendar,
@@ -22,6 +19,7 @@ use crate::{
         upgrade::{UpgradeFault, Wish},
     },
 };
+use http::{HeaderName, header};
 use wskeeper_core::{
     close::Cause,
     session::{Kept, Start},
@@ -95,29 +93,38 @@ pub(super) struct Ask {
     shown: Vec<String>,
     /// Headers and protocols that another origin may see.
     open: (Vec<HeaderName>, Vec<bool>),
-    /// What follows the upgrade.
-    pub(super) session: Option<Box<Start>>,
+    /// What follows the upgrade has secrets, which are for this origin alone.
+    is_bound: bool,
 }
 
-/// Evaluates the endpoint's templates; where they read files, which may block, on a thread where that is allowed.
-pub(super) async fn evaluate(
-    (endpoint, link): (Arc<Endpoint>, u32),
-    url: usize,
-    (kept, given): (Option<Kept>, Arc<[Given]>),
-    (aside, calendar): (&Aside, Calendar),
-) -> Result<Box<Ask>, Setback> {
-    // By the runtime's clock, which a thread aside does not have.
-    let (at, wall) = (Instant::now().into_std(), calendar.since_epoch());
-    let reads = reads_files(&endpoint);
-    let evaluate = move || {
-        let mut ask = Ask::evaluate(&endpoint, url, kept.as_ref(), &given)?;
-        ask.session = endpoint
-            .session
-            .as_deref()
-            .map(|session| start(session, (&endpoint.name, link), (at, wall), &given))
-            .transpose()?;
-        Ok(Box::new(ask))
-    };
+/// What templates are evaluated with.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// What sessions have left.
+    pub(super) kept: Option<&'a Kept>,
+    /// The session of this attempt, with what its `dial` has brought.
+    pub(super) start: Option<&'a Start>,
+    /// Values that were made for it.
+    pub(super) given: &'a [Given],
+}
+
+impl Known<'_> {
+    fn secret(self, template: &Template) -> Result<Secret, Setback> {
+        let variable = |name: &str| match self.start {
+            Some(start) => start.variable(name, self.kept),
+            None => self.kept?.text(name),
+        };
+        let value = |name: &str| find(self.given, name).map(str::to_owned);
+        template.evaluate_for(&variable, &value).map_err(|error| Setback::new(Cause::Secret, &error))
+    }
+}
+
+/// Does what may read files, and so block, on a thread where that is allowed.
+pub(super) async fn aside<T: Send + 'static>(
+    aside: &Aside,
+    reads: bool,
+    evaluate: impl FnOnce() -> Result<T, Setback> + Send + 'static,
+) -> Result<T, Setback> {
     if !reads {
         return evaluate();
     }
@@ -125,20 +132,21 @@ pub(super) async fn evaluate(
     evaluated.unwrap_or_else(|_| Err(Setback::new(Cause::Secret, "the secrets were not read: the daemon is stopping")))
 }
 
-fn reads_files(endpoint: &Endpoint) -> bool {
+/// Whether the evaluation of what is asked for reads files.
+pub(super) fn reads_files(endpoint: &Endpoint) -> bool {
     let headers = endpoint.headers.iter().map(|(_, value)| value);
-    let secrets = endpoint.session.iter().flat_map(|session| &session.secrets);
-    endpoint.urls.iter().chain(headers).chain(&endpoint.protocols).chain(secrets).any(Template::reads_files)
+    endpoint.urls.iter().chain(headers).chain(&endpoint.protocols).any(Template::reads_files)
 }
 
 /// A session with all that it needs from outside.
-fn start(
+pub(super) fn start(
     session: &Session,
     (endpoint, link): (&Arc<str>, u32),
     (at, wall): (std::time::Instant, Duration),
     given: &[Given],
 ) -> Result<Box<Start>, Setback> {
-    let value = |template| Ok(secret(template, given)?.expose().into());
+    let known = Known { kept: None, start: None, given };
+    let value = |template| Ok(known.secret(template)?.expose().into());
     Ok(Box::new(Start {
         plan: Arc::clone(&session.plan),
         secrets: session.secrets.iter().map(value).collect::<Result<_, Setback>>()?,
@@ -146,17 +154,18 @@ fn start(
         at,
         endpoint: Arc::clone(endpoint),
         link,
+        dialled: None,
         is_watched: false,
     }))
 }
 
 impl Ask {
-    fn evaluate(endpoint: &Endpoint, url: usize, kept: Option<&Kept>, given: &[Given]) -> Result<Self, Setback> {
-        let target = target(endpoint, url, kept, given)?;
+    pub(super) fn evaluate(endpoint: &Endpoint, url: usize, known: Known<'_>) -> Result<Box<Self>, Setback> {
+        let target = target(endpoint, url, known)?;
         let headers: Result<_, Setback> =
-            endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), secret(template, given)?))).collect();
+            endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), known.secret(template)?))).collect();
         let protocols: Vec<Secret> =
-            endpoint.protocols.iter().map(|template| secret(template, given)).collect::<Result<_, _>>()?;
+            endpoint.protocols.iter().map(|template| known.secret(template)).collect::<Result<_, _>>()?;
         let texts: Vec<&str> = protocols.iter().map(Secret::expose).collect();
         subprotocol::check(&texts).map_err(|fault| {
             Setback::new(Cause::Secret, &format!("{EVALUATED}subprotocols cannot be offered: {fault}"))
@@ -171,7 +180,10 @@ impl Ask {
         let open_headers = harmless.map(|(name, _)| (**name).clone()).collect();
         let open_protocols = endpoint.protocols.iter().map(|template| !template.has_references()).collect();
         let open = (open_headers, open_protocols);
-        Ok(Self { target, headers: headers?, shown: shown.collect(), protocols, open, session: None })
+        let is_bound = known
+            .start
+            .is_some_and(|start| !start.secrets.is_empty() || start.dialled.iter().any(|dialled| dialled.has_set()));
+        Ok(Box::new(Self { target, headers: headers?, shown: shown.collect(), protocols, open, is_bound }))
     }
 
     /// The request of the upgrade.
@@ -214,7 +226,7 @@ impl Ask {
         if target.same_origin(&self.target) {
             target.basic_auth.clone_from(&self.target.basic_auth);
         } else {
-            if self.session.as_ref().is_some_and(|session| !session.secrets.is_empty()) {
+            if self.is_bound {
                 return Err(refused(format!("to {}, {FOREIGN}", target.shown)));
             }
             target.basic_auth = None;
@@ -236,34 +248,53 @@ impl Ask {
 }
 
 /// Where the URL of this index leads; without such a one, the first.
-fn target(endpoint: &Endpoint, url: usize, kept: Option<&Kept>, given: &[Given]) -> Result<Arc<Target>, Setback> {
+pub(super) fn target(endpoint: &Endpoint, url: usize, known: Known<'_>) -> Result<Arc<Target>, Setback> {
     let index = if url < endpoint.urls.len() { url } else { 0 };
     if let Some(Some(known)) = endpoint.targets.get(index) {
         return Ok(Arc::clone(known));
     }
     let template = endpoint.urls.get(index).ok_or_else(|| Setback::new(Cause::Connect, "the endpoint has no URL"))?;
-    let variable = |name: &str| kept?.text(name);
-    let value = |name: &str| find(given, name).map(str::to_owned);
-    let text = template.evaluate_for(&variable, &value).map_err(|error| Setback::new(Cause::Secret, &error))?;
+    let text = known.secret(template)?;
     let unusable =
         |fault: &dyn std::fmt::Display| Setback::new(Cause::Secret, &format!("{EVALUATED}URL cannot be used: {fault}"));
-    let target = Target::parse(text.expose()).map_err(|fault| unusable(&fault))?;
-    if !target.tls && asks_for_tls(template, &value) {
+    let mut target = Target::parse(text.expose()).map_err(|fault| unusable(&fault))?;
+    if is_private(endpoint, template) && !template.literals().any(|literal| literal.contains(target.url.path())) {
+        target.hide_path();
+    }
+    if !target.tls && asks_for_tls(endpoint, template, known.given) {
         let why = format!("a variable of the session leads to {}, {UNSAFE}", target.shown);
         return Err(unusable(&why));
     }
     Ok(Arc::new(target))
 }
 
-/// Whether a URL with variables leads to TLS where none is set. What a peer says must not take that away.
-fn asks_for_tls(template: &Template, value: &dyn Fn(&str) -> Option<String>) -> bool {
-    let plain = template.evaluate_for(&|_| None, value).ok();
-    template.variables().next().is_some() && plain.is_some_and(|url| Target::parse(url.expose()).is_ok_and(|to| to.tls))
+/// Whether what a URL is made of is for nobody's eyes.
+fn is_private(endpoint: &Endpoint, template: &Template) -> bool {
+    template.has_secrets() || is_dialled(endpoint, template)
 }
 
-fn secret(template: &Template, given: &[Given]) -> Result<Secret, Setback> {
+/// Whether a URL is made of what the steps of `dial` bring.
+fn is_dialled(endpoint: &Endpoint, template: &Template) -> bool {
+    let session = endpoint.session.as_deref();
+    template.variables().any(|name| session.is_some_and(|session| session.plan.dials(name)))
+}
+
+/// Whether it is known where the URL of this index leads before anything is made for the attempt.
+pub(super) fn is_known(endpoint: &Endpoint, url: usize) -> bool {
+    let template = endpoint.urls.get(if url < endpoint.urls.len() { url } else { 0 });
+    template.is_none_or(|template| template.values().next().is_none() && !is_dialled(endpoint, template))
+}
+
+/// Whether a URL with variables leads to TLS where none is set. What a peer says must not take that away.
+/// Where nothing is said of that, what came over TLS leads to TLS.
+fn asks_for_tls(endpoint: &Endpoint, template: &Template, given: &[Given]) -> bool {
     let value = |name: &str| find(given, name).map(str::to_owned);
-    template.evaluate_for(&|_| None, &value).map_err(|error| Setback::new(Cause::Secret, &error))
+    let plain = template.evaluate_for(&|_| None, &value).ok();
+    template.variables().next().is_some()
+        && plain.map_or_else(
+            || endpoint.session.as_deref().is_some_and(|session| session.plan.dials_by_tls()),
+            |url| Target::parse(url.expose()).is_ok_and(|to| to.tls),
+        )
 }
 
 #[cfg(test)]
@@ -278,7 +309,7 @@ mod tests {
             let urls = vec![Template::parse_with_variables(url, Path::new("")).unwrap()];
             let endpoint = Endpoint { urls, targets: vec![None], ..Endpoint::default() };
             let kept: Kept = [("to".into(), value.into())].into_iter().collect();
-            target(&endpoint, 0, Some(&kept), &[])
+            target(&endpoint, 0, Known { kept: Some(&kept), start: None, given: &[] })
                 .map(|target| target.shown.to_string())
                 .map_err(|setback| setback.detail)
         };

@@ -23,6 +23,7 @@ use crate::{
 };
 use wskeeper_core::admission::{Dismissal, Elsewhere, Request};
 
+mod made;
 mod redirects;
 mod secure;
 

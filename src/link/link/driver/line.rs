@@ -68,11 +68,11 @@ impl<D: Dial> Driver<D> {
                 Progress::Queued => self.feed_line(now, lane, ConnectionInput::Queued),
                 Progress::Admitted => self.feed_line(now, lane, ConnectionInput::Admitted),
                 Progress::PassedOver(url) => self.feed_line(now, lane, ConnectionInput::PassedOver(url)),
-                Progress::Evaluating
-                | Progress::Resolving
-                | Progress::Connecting
-                | Progress::Securing
-                | Progress::Upgrading => {}
+                Progress::Stepping(waits) => {
+                    self.feed_line(now, lane, ConnectionInput::Waits(Some(Box::new(waits))));
+                }
+                Progress::Connecting => self.feed_line(now, lane, ConnectionInput::Waits(None)),
+                Progress::Evaluating | Progress::Resolving | Progress::Securing | Progress::Upgrading => {}
             }
         }
         match attempt {

@@ -162,8 +162,10 @@ impl Dial for Cable {
                     cause: Cause::Connect,
                     status: None,
                     retry_after: None,
+                    label: None,
                     detail: "refused".into(),
                     timings: Timings::default(),
+                    steps: None,
                 }),
             }
         })
@@ -185,6 +187,7 @@ fn start(plan: Arc<Plan>) -> Start {
         at: tokio::time::Instant::now().into_std(),
         endpoint: "e".into(),
         link: 0,
+        dialled: None,
         is_watched: false,
     }
 }

@@ -10,8 +10,8 @@ use wskeeper_core::{
     message::Kind,
     phase::{Phase, Reason},
     session::{
-        Act, Body, Brought, Call, Do, Expression, Matcher, Plan, Pointer, Rule, Send, Source, Step, Text, TextPart,
-        Then,
+        Act, Answer, Body, Brought, Call, Do, Expression, Matcher, Plan, Pointer, Rule, Send, Source, Step, Text,
+        TextPart, Then,
     },
 };
 
@@ -171,7 +171,7 @@ fn ticketed() -> Plan {
 }
 
 fn answer(status: u16, body: &'static str) -> Brought {
-    Brought::Answer { status, body: body.into() }
+    Brought::Answer(Answer::of(status, body))
 }
 
 #[tokio::test(start_paused = true)]

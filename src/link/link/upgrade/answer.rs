@@ -22,8 +22,7 @@ pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Re
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpgradeFault::Status {
             status: response.status(),
-            retry_after: text(headers, &RETRY_AFTER)
-                .and_then(|value| delay(value, wish.calendar.now()))
+            retry_after: retry_after(headers, wish.calendar.now())
                 .map(|asked| RetryAfter::capped(asked, wish.retry_after_max)),
             location: text(headers, &LOCATION).map(str::to_owned),
         });
@@ -79,6 +78,11 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+/// What an answer asks for by `Retry-After`.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    delay(text(headers, &RETRY_AFTER)?, now)
 }
 
 /// `Retry-After`: seconds, however many, or a date (RFC 9110 §10.2.3); a date gone by is no delay at all.
