@@ -167,3 +167,38 @@ fn found(said: &[(String, String)]) -> Vec<String> {
     }
     found
 }
+
+/// A server that refuses repeats the key that it was shown, as it is and in each way that servers have.
+#[tokio::test]
+async fn what_a_refusing_server_repeats_of_a_key_is_said_nowhere_be_it_of_a_step_or_of_a_value() {
+    let http = crate::calls::Http::start(|request: &str| {
+        let key = request.lines().find_map(|line| line.strip_prefix("x-key: ")).unwrap_or_default().to_owned();
+        (403, forms(&key).join(" and "))
+    })
+    .await;
+    let stand = Stand::start("", parrot).await;
+    let call = format!("url = \"http://127.0.0.1:{}/\", headers = {{ X-Key = \"${{file:secret}}\" }}", http.port);
+    let url = format!("url = \"ws://127.0.0.1:{}/\"", stand.port);
+    let mut daemon = Daemon::made(&format!(
+        "{QUICK}\n[endpoints.e]\n{url}\nsession.dial = [{{ http = {{ {call} }} }}]\n\
+         [endpoints.v]\n{url}\nheaders = {{ X-Value = \"${{value:key}}\" }}\nsession.values.key = {{ http = {{ {call} }} }}\n"
+    ));
+    std::fs::write(daemon.folder().join("secret"), SECRETS[1]).unwrap();
+    daemon.launch();
+    daemon.alive().await;
+    let mut said = Vec::new();
+    for name in ["e", "v"] {
+        daemon.api.link_until(&format!("{name}/0"), "parked", |link| link["phase"] == "parked").await;
+        for path in [format!("endpoints/{name}"), format!("links/{name}/0/explain"), format!("links/{name}/0/history")]
+        {
+            let answer = daemon.api.get(&format!("/v1/{path}")).await.expect(200);
+            said.push((path, String::from_utf8_lossy(&answer.body).into_owned()));
+        }
+    }
+    said.push(("the log".into(), daemon.log()));
+    for (place, text) in said.iter().filter(|(place, _)| place.ends_with("/explain")) {
+        assert!(text.contains("status 403 and said: *** and ***"), "{place}: {text}");
+    }
+    assert!(http.asked()[0].contains(SECRETS[1]), "the server has it");
+    assert!(found(&said).is_empty(), "{}", found(&said).join("\n"));
+}

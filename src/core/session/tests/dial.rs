@@ -156,3 +156,28 @@ fn dial_ends_in_time_whatever_a_server_does() {
     let failure = bench.failure().expect("it fails");
     assert!(failure.detail.contains("dial took longer than 20s"), "{}", failure.detail);
 }
+
+/// What a bug would say in its panic: `expect`, `unwrap` and `assert` write what they met by `Debug`.
+#[test]
+fn a_panic_over_anything_that_holds_a_secret_says_none() {
+    let kept: Kept = [("sid".into(), "planted-kept".into())].into_iter().collect();
+    let mut bench = dial(&ticket(), None);
+    let ask = bench.session.poll_ask().unwrap();
+    let brought = [
+        Brought::Answer(Answer::of(200, "planted-body")),
+        Brought::Made("planted-value".into()),
+        Brought::Refused("planted-words".into()),
+    ];
+    let recipe = Recipe::Base64("planted-text".into());
+    let mut other = dial(&ticket(), None);
+    other.answer(Answer::of(200, r#"{"url": "planted-url", "ticket": "planted-ticket"}"#));
+    other.pass(Duration::from_secs(1));
+    let Bench { session, .. } = other;
+    let dialled = session.into_start(None);
+    let said = std::panic::catch_unwind(|| {
+        panic!("{:?} {ask:?} {brought:?} {recipe:?} {kept:?} {dialled:?} {:?}", bench.session, dialled.dialled);
+    });
+    let said = *said.unwrap_err().downcast::<String>().unwrap();
+    assert!(!said.contains("planted") && !said.contains("hunter2"), "{said}");
+    assert!(said.contains("Request(POST)") && said.contains("Recipe(base64)"), "{said}");
+}
