@@ -106,39 +106,29 @@ impl Status {
 }
 
 impl LinkObserver for Status {
+    /// Of most that happens nothing is said: what is new is not, either, until somebody wants it here.
     fn tell(&self, _link: &LinkId, event: &Event) {
-        match event {
-            Event::Phase { to, reason, delay, .. } => self.phase(*to, *reason, *delay),
-            Event::Opened { established, .. } => self.note(opened(established), Paint::Green),
-            Event::SessionReady { opening, .. } => {
-                self.note(format!("the session is ready after {}", took(opening.took)), Paint::Green);
-            }
-            Event::DialFailed(failure) => {
-                self.note(format!("{}: {}", words::cause(failure.cause), failure.detail), Paint::Yellow);
-            }
-            Event::Closed { closed, age, .. } => {
-                let paint = if closed.was_clean { Paint::Dim } else { Paint::Yellow };
-                self.note(ended(closed, *age), paint);
-            }
-            Event::Rotated { .. } => self.note("a new connection has taken over", Paint::Dim),
-            Event::RotateFailed { failure, .. } => {
-                self.note(format!("no new connection: {}", failure.detail), Paint::Yellow);
-            }
-            Event::HeartbeatTimeout { silent } => {
-                self.note(format!("nothing was heard for {}", words::span(*silent)), Paint::Yellow);
-            }
-            Event::Keepalive { answered: false } => self.note("a keepalive had no answer", Paint::Yellow),
-            Event::Panicked { .. } => self.fault("the link's task panicked: a bug in wskeeper", Paint::Red),
-            Event::Dialing { .. }
-            | Event::Rotating { .. }
-            | Event::SessionFailed { .. }
-            | Event::Keepalive { answered: true }
-            | Event::Hidden(_)
-            | Event::Written(_)
-            | Event::PingSent
-            | Event::Pong { .. }
-            | Event::PongRefused { .. }
-            | Event::Injected { .. } => {}
+        if let Event::Phase { to, reason, delay, .. } = event {
+            self.phase(*to, *reason, *delay);
+        } else if let Event::Opened { established, .. } = event {
+            self.note(opened(established), Paint::Green);
+        } else if let Event::SessionReady { opening, .. } = event {
+            self.note(format!("the session is ready after {}", took(opening.took)), Paint::Green);
+        } else if let Event::DialFailed(failure) = event {
+            self.note(format!("{}: {}", words::cause(failure.cause), failure.detail), Paint::Yellow);
+        } else if let Event::Closed { closed, age, .. } = event {
+            let paint = if closed.was_clean { Paint::Dim } else { Paint::Yellow };
+            self.note(ended(closed, *age), paint);
+        } else if let Event::Rotated { .. } = event {
+            self.note("a new connection has taken over", Paint::Dim);
+        } else if let Event::RotateFailed { failure, .. } = event {
+            self.note(format!("no new connection: {}", failure.detail), Paint::Yellow);
+        } else if let Event::HeartbeatTimeout { silent } = event {
+            self.note(format!("nothing was heard for {}", words::span(*silent)), Paint::Yellow);
+        } else if let Event::Keepalive { answered: false } = event {
+            self.note("a keepalive had no answer", Paint::Yellow);
+        } else if let Event::Panicked { .. } = event {
+            self.fault("the link's task panicked: a bug in wskeeper", Paint::Red);
         }
     }
 
