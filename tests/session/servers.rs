@@ -191,6 +191,10 @@ async fn watch_once(port: u16, record: &std::path::Path) -> Result<(), Box<dyn s
     socket.send(Message::text(format!("SUBSCRIBE\ndestination:/topic/news\n{queue}\nreceipt:1\n\n\0"))).await?;
     while let Some(message) = socket.next().await {
         let text = message?.into_text()?;
+        // A broker that is still starting says so, and leaves the connection as it is.
+        if text.trim_start().starts_with("ERROR\n") {
+            return Err("refused".into());
+        }
         let mut file = std::fs::OpenOptions::new().append(true).open(record)?;
         // The queue is there, and outlives the broker.
         if text.trim_start().starts_with("RECEIPT\n") {

@@ -252,7 +252,9 @@ impl Peer {
 
     /// What it has told since it was started.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        // Not all of them write UTF-8: RabbitMQ's "µs" is as its locale has it.
+        let log = fs::read(self.folder.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// Where that is written down.
