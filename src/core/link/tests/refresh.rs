@@ -1,6 +1,7 @@
 //! Credentials that were refused, that have changed, or that end: what is evaluated anew, and when.
 
 use super::*;
+use crate::values::{Told, Values};
 
 impl Bench {
     /// When what was evaluated for the last attempt had been refused.
@@ -81,4 +82,63 @@ fn a_connection_is_replaced_for_its_age_and_before_a_value_ends() {
     let mut neither = open(Policy::default());
     neither.feed(ConnectionInput::Expires(neither.now));
     assert_eq!(dials_after(&mut neither, DAY * 3), 1);
+}
+
+impl Bench {
+    /// What was done since `told`: attempts are let in with the token of now, and what is closed is gone.
+    fn follow(&mut self, told: &mut usize, values: &mut Values<&'static str>) {
+        while let Some(said) = self.said.get(*told).map(|said| match said {
+            Command::Dial { lane, .. } | Command::Hangup(lane) => Some((*lane, matches!(said, Command::Dial { .. }))),
+            _ => None,
+        }) {
+            *told += 1;
+            let Some((lane, is_dial)) = said else { continue };
+            if !is_dial {
+                self.feed(Input::Connection(lane, ended()));
+                continue;
+            }
+            let Told::Value(_, Some(ends)) = values.ask(self.now, &"token", None) else { panic!("somebody waits") };
+            self.feed(Input::Connection(lane, ConnectionInput::Dialled(established())));
+            // The two have changed places by now, where nothing was to be proved.
+            self.feed(ConnectionInput::Expires(ends));
+        }
+        for lane in [Lane::Beside, Lane::Current] {
+            while let Some(frame) = self.link.poll_transmit(self.now, lane) {
+                if let Frame::Close(Some(CloseFrame { code, .. })) = frame {
+                    self.feed(Input::Connection(lane, ConnectionInput::CloseSent(Some(code))));
+                    self.feed(Input::Connection(lane, close(code)));
+                    self.feed(Input::Connection(lane, ended()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_ends_every_five_seconds_makes_no_storm_in_a_day_and_parks_nobody() {
+    const SPAN: Duration = Duration::from_secs(5);
+    let mut policy = Policy { rotate_before_expiry: Some(Duration::from_secs(1)), ..Policy::default() };
+    policy.backoff.stable = Duration::from_secs(1);
+    policy.heartbeat.watch = heartbeat::Watch::Tcp;
+    let (mut bench, mut values) = (Bench::with(policy), Values::new(7));
+    let made = || Ok(("token".into(), Some(SPAN)));
+    assert_eq!(values.ask(bench.now, &"token", None), Told::Make);
+    values.made(bench.now, &"token", made());
+    bench.feed(Input::Start);
+    let (end, mut told, mut makings) = (bench.now + Duration::from_hours(24), 0, 1_u32);
+    while bench.now < end {
+        bench.follow(&mut told, &mut values);
+        assert_ne!(bench.link.phase(), Phase::Parked);
+        let next = bench.link.poll_timeout().map(|(at, _)| at).into_iter().chain(values.poll_timeout()).min().unwrap();
+        bench.pass(next.saturating_duration_since(bench.now));
+        for key in values.due(bench.now) {
+            makings += 1;
+            values.made(bench.now, &key, made());
+        }
+    }
+    let day = 24 * 3600 / 5;
+    assert!((day..=day * 2).contains(&makings), "{makings} tokens were made");
+    let dials = bench.dials();
+    assert!((usize::try_from(day).unwrap()..=86_400).contains(&dials), "{dials} attempts");
+    assert_eq!(bench.ends().iter().filter(|(_, _, cause)| cause.is_failure()).count(), 0, "none was lost");
 }

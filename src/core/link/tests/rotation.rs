@@ -30,7 +30,7 @@ impl Bench {
     }
 
     /// The ends told so far: generation, code, cause.
-    fn ends(&self) -> Vec<(u64, u16, Cause)> {
+    pub(super) fn ends(&self) -> Vec<(u64, u16, Cause)> {
         let end = |said: &Command| match said {
             Command::Tell(Event::Closed { generation, closed, .. }) => Some((*generation, closed.code, closed.cause)),
             _ => None,
