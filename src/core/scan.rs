@@ -33,17 +33,21 @@ pub const CONTROL_HEAD: usize = 2;
 
 /// Marks the messages at the front of `bytes`, at most `max` bytes long each. Answers with the end of the last one.
 pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
+    match messages(bytes, max, marks) {
+        (end, Behind::Other) => (end, other(&bytes[end..], max)),
+        found => found,
+    }
+}
+
+/// By itself, so that what is rare costs a message nothing.
+#[inline(never)]
+fn messages(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
     let mut at = 0;
     loop {
         let (kind, head, len) = match head(&bytes[at..]) {
             Head::Data(kind, head, len) if len <= max => (kind, head, len),
-            Head::Control(control, len) if len <= max => {
-                let frame = CONTROL_HEAD + len;
-                let is_whole = bytes.len() - at >= frame;
-                return (at, if is_whole { Behind::Control(control, len) } else { Behind::Part(frame) });
-            }
             Head::Part => return (at, Behind::Part(0)),
-            Head::Data(..) | Head::Control(..) | Head::Other => return (at, Behind::Other),
+            Head::Data(..) | Head::Other => return (at, Behind::Other),
         };
         let start = at + head;
         // No longer than `max` and a head: no overflow.
@@ -59,8 +63,6 @@ pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
 enum Head {
     /// Of a message: its kind, its own length, and that of the payload.
     Data(Kind, usize, usize),
-    /// The length of its payload.
-    Control(Control, usize),
     /// There is too little of it.
     Part,
     Other,
@@ -71,8 +73,6 @@ fn head(bytes: &[u8]) -> Head {
     let kind = match first {
         0x81 => Kind::Text,
         0x82 => Kind::Binary,
-        0x89 if *second < 126 => return Head::Control(Control::Ping, usize::from(*second)),
-        0x8A if *second < 126 => return Head::Control(Control::Pong, usize::from(*second)),
         _ => return Head::Other,
     };
     match (second, rest) {
@@ -88,6 +88,20 @@ fn head(bytes: &[u8]) -> Head {
         },
         (126, _) => Head::Part,
         (128.., _) => Head::Other,
+    }
+}
+
+/// What begins with bytes that are of no message.
+fn other(bytes: &[u8], max: usize) -> Behind {
+    let (control, len) = match bytes {
+        [0x89, len @ 0..126, ..] => (Control::Ping, usize::from(*len)),
+        [0x8A, len @ 0..126, ..] => (Control::Pong, usize::from(*len)),
+        _ => return Behind::Other,
+    };
+    match CONTROL_HEAD + len {
+        _ if len > max => Behind::Other,
+        frame if frame > bytes.len() => Behind::Part(frame),
+        _ => Behind::Control(control, len),
     }
 }
 

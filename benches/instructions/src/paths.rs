@@ -4,15 +4,18 @@
 //! times the same. What a walk frees is in its count.
 
 use std::{
+    collections::VecDeque,
     hint::black_box,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use wskeeper_core::{
+    admission::{Admission, Elsewhere, Grant, Policy as Limits, Request, Verdict},
     budget::{Budget, Rank, Share},
-    event::{Certificates, Established, Steps},
+    event::{Certificates, Established, LinkId, Steps},
     inbox::{self, Parts, Ring},
     link::{ConnectionInput, Frame, Input, Lane, Link, Policy, Received},
     message::{Message, MessageId, Payload},
@@ -21,18 +24,21 @@ use wskeeper_core::{
     run::{Marks, Run},
     scan::{Behind, scan},
     session::{Do, Json, Matcher, Plan, Pointer, Rule, Rules, Start, Wanted},
+    timers::Timer,
 };
 
 type Walk = fn(u32);
 
 /// Each by its name.
-pub(crate) const PATHS: [(&str, Walk); 12] = [
+pub(crate) const PATHS: [(&str, Walk); 14] = [
     ("64 messages are found", found),
     ("link takes a message in", message_in),
     ("link takes 64 messages in", messages_in),
     ("link sends a message", message_out),
     ("link sends 64 messages", messages_out),
     ("link pings and hears a pong", heartbeat),
+    ("link is lost and comes back", reconnect),
+    ("one of 10,000 is let in", admission),
     ("inbox takes a message", inbox_message),
     ("inbox takes 64 messages", inbox_messages),
     ("outbox queues and settles", outbox),
@@ -106,6 +112,54 @@ fn heartbeat(times: u32) {
         black_box(link.handle(now, on(ConnectionInput::Flushed)));
         black_box(link.handle(now, on(ConnectionInput::Heard)));
         black_box(link.handle(now, on(ConnectionInput::Received(Received::Pong(nonce)))));
+    }
+}
+
+/// From its end to where all is as before, heartbeats and all.
+fn reconnect(times: u32) {
+    let (mut link, mut now) = open();
+    for _ in 0..times {
+        black_box(link.handle(now, on(ConnectionInput::Ended { begun: 0, detail: "".into() })));
+        let mut dialled = false;
+        loop {
+            let (at, timer) = link.poll_timeout().expect("it dials, or has a heartbeat");
+            now = at;
+            black_box(link.handle_timeout(now));
+            if timer == Timer::Stable {
+                break;
+            }
+            if timer == Timer::Retry && !dialled {
+                dialled = true;
+                black_box(link.handle(now, on(ConnectionInput::Queued)));
+                black_box(link.handle(now, on(ConnectionInput::Admitted)));
+                black_box(link.handle(now, on(ConnectionInput::Dialled(Box::new(established())))));
+            } else {
+                black_box(link.poll_transmit(now, Lane::Current));
+                black_box(link.handle(now, on(ConnectionInput::Flushed)));
+                black_box(link.handle(now, on(ConnectionInput::Heard)));
+            }
+        }
+    }
+}
+
+/// One has got in, and leaves its place to the next, of which there are thousands: so it is when a server is back.
+fn admission(times: u32) {
+    let (now, server) = (now(), SocketAddr::from(([127, 0, 0, 1], 80)));
+    let endpoint: Arc<str> = "feed".into();
+    let id = |index| LinkId { endpoint: Arc::clone(&endpoint), index };
+    let request =
+        |index| Request { link: id(index), addresses: vec![server], urgent: false, elsewhere: Elsewhere::Nowhere };
+    let mut admission = Admission::new(Limits { per_host: 64, total: 64, rate: None }, now);
+    (0..10_000).for_each(|index| admission.ask(now, index.into(), request(index)));
+    let mut granted: VecDeque<_> = std::iter::from_fn(|| admission.poll_grant(now)).collect();
+    for walk in 0..times {
+        let (ticket, address) = granted.pop_front().expect("64 are under way");
+        let link = id(walk);
+        let grant = Grant { ticket, link: &link, address, extra: false };
+        admission.release(now, grant, Some(Verdict::Up));
+        granted.extend(admission.poll_grant(now));
+        black_box((admission.take_back(), admission.poll_dismissal(), admission.poll_timeout(now)));
+        admission.ask(now, u64::from(walk) + 10_000, request(walk));
     }
 }
 
@@ -231,14 +285,6 @@ fn open() -> (Link, Instant) {
 fn open_with(session: Option<Arc<Plan>>) -> (Link, Instant) {
     let now = now();
     let mut link = Link::new(Arc::new(Policy::default()), 7, now);
-    let established = Established {
-        url: "ws://peer/".into(),
-        address: None,
-        protocol: "".into(),
-        extensions: "".into(),
-        certificates: Certificates::default(),
-        timings: Steps::default(),
-    };
     black_box(link.handle(now, Input::Start));
     if let Some(plan) = session {
         let start = Start {
@@ -253,8 +299,19 @@ fn open_with(session: Option<Arc<Plan>>) -> (Link, Instant) {
         };
         black_box(link.handle(now, on(ConnectionInput::Session(Box::new(start)))));
     }
-    black_box(link.handle(now, on(ConnectionInput::Dialled(Box::new(established)))));
+    black_box(link.handle(now, on(ConnectionInput::Dialled(Box::new(established())))));
     (link, now)
+}
+
+fn established() -> Established {
+    Established {
+        url: "ws://peer/".into(),
+        address: None,
+        protocol: "".into(),
+        extensions: "".into(),
+        certificates: Certificates::default(),
+        timings: Steps::default(),
+    }
 }
 
 fn message(id: u32) -> Box<Message> {

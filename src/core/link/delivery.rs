@@ -30,10 +30,16 @@ impl Link {
     #[inline]
     pub(super) fn unbind(&mut self, out: &mut Commands) {
         if self.shared.outbox.has_bound() {
-            let mut ended = Vec::new();
-            self.shared.outbox.unbind(self.carrying(), &mut ended);
-            self.tell_receipts(ended, out);
+            self.unbind_all(out);
         }
+    }
+
+    /// By itself, for hardly any message is bound, and all that happens asks.
+    #[cold]
+    fn unbind_all(&mut self, out: &mut Commands) {
+        let mut ended = Vec::new();
+        self.shared.outbox.unbind(self.carrying(), &mut ended);
+        self.tell_receipts(ended, out);
     }
 
     /// The number of the connection that carries messages, or will once its session is ready.
