@@ -118,5 +118,5 @@ fn keeper_tls(peer: &TlsPeer, links: usize) -> Result<Contestant> {
 
 fn bare_tls(peer: &TlsPeer, links: usize) -> Result<Contestant> {
     let (port, authority) = (peer.port().to_string(), peer.authority().to_string_lossy());
-    Contestant::role(BARE_TLS, &["hold-tls", &authority, &port, &links.to_string()])
+    Contestant::role(BARE_TLS, &["count-tls", &authority, "4096", &port, &links.to_string()])
 }

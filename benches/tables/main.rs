@@ -40,11 +40,13 @@ use tokio::task::LocalSet;
 
 const USAGE: &str = "usage: benches/run [--quick] [--only TABLE,…] [--seed N] [--publish]";
 /// In the order of the document.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "relay",
     "pipeline",
     "latency",
     "ingest",
+    "ingest-tls",
+    "ingest-16k",
     "fanout",
     "sse",
     "http",
@@ -85,6 +87,8 @@ async fn measure(table: &str, setup: &mut Setup) -> Result<Table> {
         "pipeline" => relay::pipeline(setup).await,
         "latency" => relay::latency(setup).await,
         "ingest" => ingest::ingest(setup).await,
+        "ingest-tls" => ingest::over_tls(setup).await,
+        "ingest-16k" => ingest::long(setup).await,
         "fanout" => fanout::fanout(setup).await,
         "http" => http::http(setup).await,
         "idle" => idle::idle(setup).await,

@@ -44,7 +44,8 @@ fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Not those that this process may use, which is one by now.
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let os = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("unknown").trim_matches('"');
     format!("{} × {}, Linux {}, {os}", cores, model.unwrap_or("unknown processor").trim(), kernel.trim())

@@ -1,6 +1,13 @@
-//! A far end over TLS that takes connections, answers pings and does nothing else.
+//! A far end over TLS that takes connections, answers pings, and floods on demand as the one without TLS does.
 
-use std::{cell::Cell, io, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 use tokio::{
@@ -9,7 +16,7 @@ use tokio::{
     sync::Notify,
     task::{AbortHandle, spawn_local},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     contestant::folder,
@@ -20,6 +27,8 @@ use crate::support::{Result, free_port};
 
 const PATIENCE: Duration = Duration::from_mins(5);
 const BACKLOG: u32 = 16_384;
+/// Bytes given to a stream at once.
+const CHUNK: usize = 64 << 10;
 
 /// The server, and whom a client has to trust.
 #[derive(Debug)]
@@ -34,6 +43,17 @@ pub(crate) struct TlsPeer {
 struct Open {
     count: Cell<usize>,
     over: Notify,
+    flood: RefCell<Flood>,
+    floods: Notify,
+    /// Connections that have taken the flood.
+    taken: Cell<usize>,
+}
+
+/// What is sent on every connection: so many bytes of the chunk, again and again.
+#[derive(Debug, Clone, Default)]
+struct Flood {
+    chunk: Rc<[u8]>,
+    bytes: usize,
 }
 
 impl TlsPeer {
@@ -71,6 +91,19 @@ impl TlsPeer {
     }
 }
 
+impl TlsPeer {
+    /// Sends `count` messages on every connection, and waits until all have been taken.
+    pub(crate) async fn flood(&self, message: &[u8], count: usize) -> Result<()> {
+        let a_chunk = (CHUNK / message.len()).clamp(1, count);
+        self.open.flood.replace(Flood { chunk: message.repeat(a_chunk).into(), bytes: message.len() * count });
+        self.open.taken.set(0);
+        // Each of them waits for it or for what its contestant says, which is nothing.
+        self.open.floods.notify_waiters();
+        let all = self.open.count.get();
+        super::contestant::until("a flood", PATIENCE, || Ok(self.open.taken.get() >= all)).await
+    }
+}
+
 impl Drop for TlsPeer {
     fn drop(&mut self) {
         self.listening.abort();
@@ -97,15 +130,37 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, open: &Open) -> io::Res
     stream.write_all(wire::answer(&head)?.as_bytes()).await?;
     open.count.set(open.count.get() + 1);
     let mut out = Vec::new();
-    while stream.read_buf(&mut left).await? > 0 {
-        let used = frames::each(&mut left, |head, payload| {
-            if head.opcode == PING {
-                frames::append(&mut out, PONG, true, payload, false);
+    loop {
+        tokio::select! {
+            read = stream.read_buf(&mut left) => if read? == 0 {
+                return Ok(());
+            },
+            () = open.floods.notified() => {
+                let flood = open.flood.borrow().clone();
+                pour(&mut stream, flood).await?;
             }
+        }
+        let used = frames::each(&mut left, |head, payload| match head.opcode {
+            PING => frames::append(&mut out, PONG, true, payload, false),
+            PONG => open.taken.set(open.taken.get() + 1),
+            _ => {}
         });
         left.drain(..used);
         stream.write_all(&out).await?;
+        stream.flush().await?;
         out.clear();
     }
-    Ok(())
+}
+
+/// Writes the flood, and a ping behind it.
+async fn pour(stream: &mut TlsStream<TcpStream>, Flood { chunk, mut bytes }: Flood) -> io::Result<()> {
+    while bytes > 0 {
+        let part = bytes.min(chunk.len());
+        stream.write_all(&chunk[..part]).await?;
+        bytes -= part;
+    }
+    let mut ping = Vec::new();
+    frames::append(&mut ping, PING, true, b"", false);
+    stream.write_all(&ping).await?;
+    stream.flush().await
 }

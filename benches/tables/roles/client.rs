@@ -20,9 +20,6 @@ use tokio_tungstenite::{client_async_with_config, tungstenite::protocol::WebSock
 
 use crate::support::Result;
 
-/// Read buffers of those that only hold.
-const HOLDS: usize = 4 << 10;
-
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Holds so many connections, with read buffers of so many bytes.
@@ -33,8 +30,8 @@ pub(super) async fn count(buffer: usize, peer: u16, connections: u32) -> Result<
     std::future::pending().await
 }
 
-/// Holds so many connections over TLS.
-pub(super) async fn hold_tls(authority: &str, peer: u16, connections: u32) -> Result<()> {
+/// The same over TLS.
+pub(super) async fn count_tls(authority: &str, buffer: usize, peer: u16, connections: u32) -> Result<()> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority)?)?;
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -44,7 +41,7 @@ pub(super) async fn hold_tls(authority: &str, peer: u16, connections: u32) -> Re
     let connector = TlsConnector::from(Arc::new(config));
     for _ in 0..connections {
         let stream = connector.connect(ServerName::try_from("127.0.0.1")?, connect(peer).await?).await?;
-        read(stream, peer, HOLDS).await?;
+        read(stream, peer, buffer).await?;
     }
     std::future::pending().await
 }

@@ -19,8 +19,8 @@ pub(crate) fn play(args: &[&str]) -> Result<()> {
         ["count", buffer, peer, connections] => {
             runtime.block_on(client::count(buffer.parse()?, peer.parse()?, connections.parse()?))
         }
-        ["hold-tls", authority, peer, connections] => {
-            runtime.block_on(client::hold_tls(authority, peer.parse()?, connections.parse()?))
+        ["count-tls", authority, buffer, peer, connections] => {
+            runtime.block_on(client::count_tls(authority, buffer.parse()?, peer.parse()?, connections.parse()?))
         }
         ["retry", peer, connections] => runtime.block_on(retry::run(peer.parse()?, connections.parse()?)),
         ["fan", port, peer] => fan::run(port.parse()?, peer.parse()?),
