@@ -16,10 +16,16 @@ use bytes::{Buf, BufMut, Bytes};
 use super::row::{kind as opcode, millis, payload, time};
 use wskeeper_core::{
     close::{Cause, Closed},
-    entry::{Entry, Item, Stretch},
+    entry::{Arrived, Entry, Item, Stretch},
     event::LinkId,
+    message::Kind,
     phase::{Phase, Reason},
 };
+
+/// Bytes of a field's length.
+const LENGTH: usize = 4;
+/// Bytes of a message beside its payload.
+const MESSAGE_HEAD: usize = 4 + 8 + 8 + 1 + 1 + (LENGTH + 8) + LENGTH;
 
 /// Entries of an inbox that are to be on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +63,9 @@ pub struct KeptInbox {
 
 /// Writes entries.
 pub(super) fn encode(entries: &[Stretch]) -> Vec<u8> {
-    let mut text = Vec::new();
+    let count = usize::try_from(entries.iter().map(Stretch::count).sum::<u64>()).unwrap_or_default();
+    let bytes: usize = entries.iter().map(Stretch::message_bytes).sum();
+    let mut text = Vec::with_capacity(bytes + count * MESSAGE_HEAD);
     for stretch in entries {
         match stretch {
             Stretch::Entry(entry) => {
@@ -66,9 +74,21 @@ pub(super) fn encode(entries: &[Stretch]) -> Vec<u8> {
                 put(&mut text, (&entry.link, entry.generation, entry.at), kind, &fields);
             }
             Stretch::Arrived(arrived) => {
-                for (kind, bytes) in arrived.run.messages() {
-                    let opcode = i64::from(opcode(kind)).to_be_bytes();
-                    put(&mut text, (&arrived.link, arrived.generation, arrived.at), MESSAGE, &[&opcode, bytes]);
+                let Arrived { link, generation, at, run, .. } = &**arrived;
+                // But for its last field, a message begins as all of its kind in the run.
+                let head = |kind| {
+                    let mut head = Vec::with_capacity(MESSAGE_HEAD);
+                    put(&mut head, (link, *generation, *at), MESSAGE, &[&i64::from(opcode(kind)).to_be_bytes(), &[]]);
+                    head.truncate(head.len() - LENGTH);
+                    head
+                };
+                let (texts, binaries) = (head(Kind::Text), head(Kind::Binary));
+                for (kind, bytes) in run.messages() {
+                    text.put_slice(match kind {
+                        Kind::Text => &texts,
+                        Kind::Binary => &binaries,
+                    });
+                    put_field(&mut text, bytes);
                 }
             }
         }
@@ -83,9 +103,13 @@ fn put(text: &mut Vec<u8>, (link, generation, at): (&LinkId, u64, SystemTime), k
     text.put_u8(kind);
     text.put_u8(fields.len().try_into().unwrap_or(u8::MAX));
     for field in fields {
-        text.put_u32(field.len().try_into().unwrap_or(u32::MAX));
-        text.put_slice(field);
+        put_field(text, field);
     }
+}
+
+fn put_field(text: &mut Vec<u8>, field: &[u8]) {
+    text.put_u32(field.len().try_into().unwrap_or(u32::MAX));
+    text.put_slice(field);
 }
 
 /// Reads what [`encode`] wrote; `None` in the place of an entry that this version does not know. `None` altogether: this is
@@ -179,7 +203,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use wskeeper_core::message::Payload;
+    use wskeeper_core::{message::Payload, run::Marks, scan::scan};
 
     fn all() -> Vec<Item> {
         let closed = |sent_code| Closed {
@@ -218,6 +242,21 @@ mod tests {
         let read = decode(&encode(&written), &"feed".into(), 70, written.len() as u64).unwrap();
         let entries = written.iter().flat_map(Stretch::entries);
         assert_eq!(read, entries.map(|entry| Some(Entry::clone(&entry))).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn messages_that_arrived_together_are_written_as_each_for_itself_and_into_as_much_room() {
+        let mut marks = Marks::default();
+        let frames = [&b"\x81\x04text"[..], b"\x82\x03\x00\xFF\x07", b"\x81\x00"].concat();
+        let (end, _) = scan(&frames, 100, &mut marks);
+        let link = LinkId { endpoint: "feed".into(), index: 3 };
+        let at = UNIX_EPOCH + Duration::from_millis(1234);
+        let arrived = Arrived { cursor: 70, at, link, generation: 8, run: marks.take(frames.into(), end) };
+        let together = [Stretch::Arrived(arrived.into())];
+        let singles: Vec<Stretch> = together[0].entries().map(|entry| Entry::clone(&entry).into()).collect();
+        let text = encode(&together);
+        assert_eq!(text, encode(&singles));
+        assert_eq!((text.len(), text.capacity()), (3 * MESSAGE_HEAD + 7, 3 * MESSAGE_HEAD + 7));
     }
 
     #[test]
