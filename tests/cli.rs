@@ -81,6 +81,7 @@ fn the_help_teaches_every_verb() {
         "status",
         "explain",
         "send",
+        "request",
         "tail",
         "close",
         "reconnect",

@@ -190,6 +190,7 @@ fn read(endpoint: &Arc<str>, bound: Option<u64>, line: &[u8]) -> Result<Send, Pr
         idempotency_key: line.idempotency_key.as_deref().map(name_of_send).transpose()?,
         wants_confirmation: false,
         waits: false,
+        is_request: false,
         generation: line.generation.or(bound),
         patience: TIMEOUT,
         payload: data(line.data, line.binary)?,

@@ -33,7 +33,7 @@ use wskeeper_link::pool::{Pool, Send};
 
 /// How long a caller waits who names no timeout, and at most.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-const TIMEOUT_MAX: Duration = Duration::from_mins(10);
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// The header that names a send.
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest idempotency key.
@@ -101,7 +101,7 @@ struct Wish {
 impl Wish {
     fn read(endpoint: Arc<str>, query: Option<&str>, headers: &HeaderMap, body: Bytes) -> Result<Self, Problem> {
         let params = Params::read(query, &["type", "key", "ttl", "link", "generation", "wait", "timeout"])?;
-        let kind = params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(headers), Ok)?;
+        let kind = kind(&params, headers)?;
         let wanted =
             params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(ReceiptState::Queued);
         let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
@@ -115,6 +115,7 @@ impl Wish {
             wants_confirmation: wanted == ReceiptState::Confirmed,
             generation: generation(&params, headers)?,
             waits: false,
+            is_request: false,
             patience: timeout,
             payload: payload(kind, body)?,
         };
@@ -232,6 +233,11 @@ fn has_reached(state: ReceiptState, wanted: ReceiptState) -> bool {
         ReceiptState::Unknown => wanted <= ReceiptState::Written,
         ReceiptState::Expired | ReceiptState::Dropped | ReceiptState::Dead => false,
     }
+}
+
+/// What kind of message a body is.
+pub(super) fn kind(params: &Params, headers: &HeaderMap) -> Result<Kind, Problem> {
+    params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(headers), Ok)
 }
 
 /// `text/*`, JSON, a form (which `curl -d` sends) and nothing at all are text.

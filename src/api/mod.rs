@@ -30,6 +30,7 @@ mod places;
 mod problem;
 mod query;
 mod reload;
+mod requests;
 mod serve;
 mod socket;
 mod sse;

@@ -15,7 +15,7 @@ use http::{HeaderValue, Method, header};
 
 use super::{
     Shared, access::Need, batch, chaos, daemon, dead, events, explain, frames, health, links, messages, metrics,
-    openapi, orphans, page, reload, socket,
+    openapi, orphans, page, reload, requests, socket,
 };
 
 /// What the handlers' attributes said when it was written last.
@@ -61,6 +61,7 @@ calls! {
     post "/v1/endpoints/{name}/messages" Send messages::send,
     // A batch is read line by line, and each line is bounded by itself.
     post "/v1/endpoints/{name}/messages:batch" Send batch::batch.layer(DefaultBodyLimit::disable()),
+    post "/v1/endpoints/{name}/requests" ReadAndSend requests::ask,
     get "/v1/messages/{id}" ReadOrSend messages::receipt,
     get "/v1/dead-letters" Read dead::letters,
     get "/v1/dead-letters/{id}" Read dead::letter,
@@ -252,6 +253,7 @@ pub(super) mod tests {
                 "post /v1/dead-letters/{id}/retry",
                 "post /v1/endpoints/{name}/messages",
                 "post /v1/endpoints/{name}/messages:batch",
+                "post /v1/endpoints/{name}/requests",
                 "post /v1/links/{name}/{index}/chaos",
                 "post /v1/links/{name}/{index}/close",
                 "post /v1/links/{name}/{index}/pause",

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{convert, wire};
-use wskeeper_core::receipt::Receipt;
+use wskeeper_core::{phase::Phase, receipt::Receipt};
 use wskeeper_link::pool::{CommandError, OrphanError, Refused};
 
 /// Before a problem's name in its `type`.
@@ -73,6 +73,15 @@ impl Problem {
     pub fn store(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The store takes no messages", detail)
             .retry_after(5)
+    }
+
+    /// The connection that a message is bound to is not the current one, which is this.
+    fn other_connection(said: &str, link: String, current: u64, phase: Phase) -> Self {
+        let detail = format!("{said}; it was not accepted, and no later connection will have it");
+        Self::new(StatusCode::CONFLICT, "other-connection", "Another connection is current", detail)
+            .with("link", link.into())
+            .with("generation", current.into())
+            .with("phase", phase.as_str().into())
     }
 
     /// A state is waited for that messages of this endpoint never have.
@@ -204,15 +213,11 @@ impl From<Refused> for Problem {
                     .with("phase", phase.as_str().into())
                     .retry_after(1)
             }
-            Refused::Generation { link, current, phase, .. } => Self::new(
-                StatusCode::CONFLICT,
-                "other-connection",
-                "Another connection is current",
-                format!("{said}; it was not accepted, and no later connection will have it"),
-            )
-            .with("link", link.into())
-            .with("generation", current.into())
-            .with("phase", phase.as_str().into()),
+            Refused::Generation { link, current, phase, .. } => Self::other_connection(&said, link, current, phase),
+            Refused::NoRequests(_) => {
+                Self::new(StatusCode::CONFLICT, "no-requests", "The endpoint has no requests", said)
+            }
+            Refused::NoId(_) => Self::bad_request(said),
             Refused::AnyGeneration { .. } => Self::bad_request(format!("{said} (?link=)")),
             Refused::Store(_) => {
                 let detail =

@@ -34,6 +34,7 @@ mod output;
 mod plan;
 mod presets;
 mod rehearse;
+mod request;
 mod run;
 mod send;
 mod single;
@@ -119,6 +120,7 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         | Verb::Status(_)
         | Verb::Explain(_)
         | Verb::Send(_)
+        | Verb::Request(_)
         | Verb::Tail(_)
         | Verb::Close(_)
         | Verb::Reconnect(_)
@@ -176,6 +178,7 @@ async fn perform(
         Verb::Status(args) => status::run(args, client()?, output).await,
         Verb::Explain(args) => explain::run(&args.link, client()?, output).await,
         Verb::Send(args) => send::run(args, client()?, output).await,
+        Verb::Request(args) => request::run(args, client()?, output).await,
         Verb::Tail(args) => tail::run(args, client()?, output).await,
         Verb::Close(args) => operate::close(&args, client()?, output).await,
         Verb::Rotate(args) => operate::verb("rotate", &args.link, client()?, output).await,

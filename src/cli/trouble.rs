@@ -61,6 +61,10 @@ impl Subject {
                 Some(index) => Self::Link(LinkName { endpoint: args.endpoint.clone(), index }),
                 None => Self::Endpoint(args.endpoint.clone()),
             },
+            Verb::Request(args) => match args.link {
+                Some(index) => Self::Link(LinkName { endpoint: args.endpoint.clone(), index }),
+                None => Self::Endpoint(args.endpoint.clone()),
+            },
             Verb::Tail(args) => Self::Endpoint(args.endpoint.clone()),
             Verb::Explain(args)
             | Verb::Reconnect(args)

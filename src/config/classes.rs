@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 25] = [
+const VALUES: [&str; 26] = [
     "true",
     "false",
     "2",
@@ -32,6 +32,7 @@ const VALUES: [&str; 25] = [
     "[{ every = \"1s\", send = \"a\" }]",
     "[{ wait = \"1s\" }]",
     "{ after = \"1s\" }",
+    "{ text = \"a\" }",
     "[{ name = \"t\", token = \"${env:T}\", scopes = [\"read\"] }]",
 ];
 
@@ -44,6 +45,8 @@ fn around(path: &str) -> &'static str {
         "tls.cert" => "endpoints.a.tls.key = \"/k\"\n",
         "tls.key" => "endpoints.a.tls.cert = \"/c\"\n",
         "outbox.ack_timeout" => "endpoints.a.outbox.ack = { outgoing = \"/o\", incoming = \"/i\" }\n",
+        "requests.id" => "endpoints.a.requests.reply = \"/r\"\n",
+        "requests.reply" => "endpoints.a.requests.id = \"/i\"\n",
         "values" => "endpoints.a.session.open = [{ set = { a = \"${value:other}\" } }]\n",
         "session.keep" => "endpoints.a.session.open = [{ set = { other = 1 } }]\n",
         "min_ready" => "endpoints.a.links = 2\n",

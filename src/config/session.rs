@@ -137,6 +137,8 @@ pub struct Keys {
     pub timeout: Duration,
     /// `max_json`
     pub max_json: usize,
+    /// `requests.error`
+    pub request_error: Option<Part>,
 }
 
 /// A list of steps, rules or timers.
@@ -160,6 +162,7 @@ impl Default for Keys {
             on: None,
             every: None,
             mute: None,
+            request_error: None,
             leave: None,
             keep: None,
             values: BTreeMap::new(),

@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod outcome;
 pub mod phase;
 pub mod receipt;
+pub mod requests;
 pub mod run;
 pub mod scan;
 pub mod session;

@@ -6,7 +6,7 @@ use std::{fmt, str, time::Instant};
 
 use bytes::Bytes;
 
-use super::budget::Share;
+use super::{budget::Share, requests::Asked};
 
 /// Names one accepted message for as long as its receipt is kept. Shown as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,6 +145,8 @@ pub struct Extras {
     pub generation: Option<u64>,
     /// It waits for room where the policy would refuse it.
     pub waits: bool,
+    /// It is a request, which its reply confirms.
+    pub request: Option<Box<Asked>>,
 }
 
 impl Extras {
@@ -168,6 +170,11 @@ impl Message {
     /// The number of the only connection that it may leave on.
     pub fn generation(&self) -> Option<u64> {
         self.extras.as_deref()?.generation
+    }
+
+    /// What it has where it is a request.
+    pub fn request(&self) -> Option<&Asked> {
+        self.extras.as_deref()?.request.as_deref()
     }
 
     /// Whether it waits for room where the policy would refuse it.

@@ -81,11 +81,27 @@ pub trait EndpointObserver: fmt::Debug + Send + Sync {
     /// A consumer was told of a gap of this many entries; `None` where nobody knows how many.
     fn gap(&self, _missed: Option<u64>) {}
 
+    /// A request ended, after so long.
+    fn requested(&self, _outcome: Requested, _took: Duration) {}
+
     /// The store refused to write entries of the inbox.
     fn inbox_refused(&self) {}
 
     /// The endpoint as it is now. Told by `Pool::observe`.
     fn show(&self, _now: EndpointGauges) {}
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requested {
+    /// By its reply.
+    Reply,
+    /// By a reply that says that it failed.
+    Error,
+    /// Its connection was lost, or the link let it go.
+    Lost,
+    /// No reply came in time.
+    Timeout,
 }
 
 /// An attempt to connect.

@@ -3,21 +3,21 @@
 //! Counters are pushed as things happen; gauges are set at each scrape from what the pool shows ([`EndpointGauges`]), so that
 //! they cost a message nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
 use super::{
     daemon::whole,
     families::Families,
-    number::{Counter, Gauge, Seconds},
+    number::{Counter, Gauge, Histogram, Seconds},
     text::{
         self, Family,
-        Kind::{Counter as COUNTER, Gauge as GAUGE},
+        Kind::{Counter as COUNTER, Gauge as GAUGE, Histogram as HISTOGRAM},
     },
 };
 use wskeeper_core::{event::Certificates, outbox::Refusal};
-use wskeeper_link::observer::{EndpointGauges, EndpointObserver, Refused};
+use wskeeper_link::observer::{EndpointGauges, EndpointObserver, Refused, Requested};
 
 /// What an endpoint counts once, however many links it holds.
 #[derive(Debug)]
@@ -37,7 +37,20 @@ pub struct EndpointMetrics {
     certificates: Mutex<Certificates>,
     gaps: Counter,
     missed: Counter,
+    requests: [Counter; OUTCOMES.len()],
+    request: Histogram,
 }
+
+/// A millisecond to a minute: a request and its reply.
+const REQUEST_BUCKETS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+const OUTCOMES: [(Requested, &str); 4] = [
+    (Requested::Reply, "reply"),
+    (Requested::Error, "error"),
+    (Requested::Lost, "lost"),
+    (Requested::Timeout, "timeout"),
+];
 
 impl EndpointMetrics {
     pub(super) fn new(families: &Arc<Families>, name: Arc<str>) -> Self {
@@ -56,6 +69,8 @@ impl EndpointMetrics {
             certificates: Mutex::default(),
             gaps: Counter::default(),
             missed: Counter::default(),
+            requests: Default::default(),
+            request: Histogram::new(REQUEST_BUCKETS),
         }
     }
 
@@ -99,6 +114,14 @@ impl EndpointObserver for EndpointMetrics {
         self.longest_not_ready.set(longest_not_ready.as_secs_f64());
         self.min_ready.set(min_ready.into());
         *self.certificates.lock() = certificates;
+    }
+
+    fn requested(&self, outcome: Requested, took: Duration) {
+        let found = OUTCOMES.iter().zip(&self.requests).find(|((of, _), _)| *of == outcome);
+        if let Some((_, count)) = found {
+            count.inc();
+        }
+        self.request.observe(took.as_secs_f64());
     }
 
     fn inbox_refused(&self) {
@@ -146,6 +169,12 @@ pub(super) const FAMILIES: &[Family<EndpointMetrics>] = &[
     Family { name: "wskeeper_outbox_refused_total", help: "Messages refused, by reason; their senders were told.", kind: COUNTER, samples: |of, to| {
         REASONS.into_iter().zip(&of.refused).for_each(|(reason, count)| to.number(&[("reason", label(reason))], count.get()));
     } },
+    Family { name: "wskeeper_requests_total", help: "Requests, by how they ended.", kind: COUNTER, samples: |of, to| {
+        if of.requests.iter().any(|count| count.get() > 0) {
+            OUTCOMES.iter().zip(&of.requests).for_each(|((_, outcome), count)| to.number(&[("outcome", outcome)], count.get()));
+        }
+    } },
+    Family { name: "wskeeper_request_seconds", help: "Time from a request to its end.", kind: HISTOGRAM, samples: |of, to| to.histogram(&of.request) },
     Family { name: "wskeeper_inbox_cursor", help: "Cursor of the newest entry of the inbox.", kind: GAUGE, samples: |of, to| to.number(&[], of.inbox_cursor.get()) },
     Family { name: "wskeeper_inbox_unstored_entries", help: "Entries of a durable inbox that are not on disk yet.", kind: GAUGE, samples: |of, to| to.number(&[], of.inbox_unstored.get()) },
     Family { name: "wskeeper_inbox_store_refused_total", help: "Writes of a durable inbox that the store refused; it is kept in memory meanwhile.", kind: COUNTER, samples: |of, to| to.number(&[], of.inbox_refused.get()) },

@@ -16,7 +16,7 @@ use wskeeper_core::{
     phase::{Phase, Reason},
     receipt::{EndReason, State},
 };
-use wskeeper_link::observer::{EndpointGauges, EndpointObserver as _, LinkObserver as _, Refused};
+use wskeeper_link::observer::{EndpointGauges, EndpointObserver as _, LinkObserver as _, Refused, Requested};
 
 mod lines;
 mod reference;

@@ -61,7 +61,7 @@ impl World {
             endpoint(
                 "trades",
                 &url(0),
-                "links = 3\ncritical = true\nmin_ready = 2\n[endpoints.trades.inbox]\nmax_messages = 16",
+                "requests = { id = \"/id\", reply = \"/id\" }\nlinks = 3\ncritical = true\nmin_ready = 2\n[endpoints.trades.inbox]\nmax_messages = 16",
             ),
             endpoint("flapping", &url(1), SESSION),
             endpoint("silent", &url(2), "[endpoints.silent.heartbeat]\nidle = \"300ms\"\ntimeout = \"300ms\""),
@@ -113,6 +113,7 @@ async fn traffic(api: Api) {
                 "and?",
             )
             .await;
+            api.post("/v1/endpoints/trades/requests", &[], "{}").await;
             // It asks for more than the window has, and is told so.
             api.events("trades", "from=1").await.within(Duration::from_millis(50)).await;
         }

@@ -2,6 +2,8 @@
 //!
 //! A frame that cannot be understood is answered by a problem, in its turn, and closes nothing.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,15 +18,53 @@ use wskeeper_link::pool::Send;
 /// The longest `ref`, as JSON: it is kept until the answer.
 const REF_MAX: usize = 1024;
 
+/// What a client wants.
+pub(super) enum Wanted {
+    Send(Request),
+    /// A request that is to be asked.
+    Ask {
+        reference: Option<Value>,
+        send: Send,
+        timeout: Duration,
+    },
+}
+
 /// Reads a frame; `message` makes a send of a payload.
-pub(super) fn read(text: &str, message: &dyn Fn(Payload) -> Send) -> Request {
-    let request: Result<Envelope, _> = json::read(text.as_bytes());
+pub(super) fn read(text: &str, message: &dyn Fn(Payload) -> Send) -> Wanted {
+    Wanted::Send(match json::read::<Envelope>(text.as_bytes()) {
+        Ok(Envelope::Request(request)) => {
+            let reference = request.reference.clone().filter(is_short);
+            match ask(request, message) {
+                Ok((send, timeout)) => return Wanted::Ask { reference, send, timeout },
+                Err(problem) => Request { reference, send: Err(problem) },
+            }
+        }
+        envelope => read_send(envelope, message),
+    })
+}
+
+fn ask(request: AskRequest, message: &dyn Fn(Payload) -> Send) -> Result<(Send, Duration), Problem> {
+    let timeout = request.timeout.as_deref().map(text::duration).transpose();
+    let timeout = timeout.map_err(|error| Problem::bad_request(format!("timeout: {error}")))?;
+    let timeout = timeout.unwrap_or(messages::TIMEOUT).min(messages::TIMEOUT_MAX);
+    let send = Send {
+        key: request.key.as_deref().map(messages::ordering_key).transpose()?,
+        generation: request.generation,
+        patience: timeout,
+        ..message(messages::data(request.data, request.binary)?)
+    };
+    Ok((send, timeout))
+}
+
+fn read_send(request: Result<Envelope, json::Complaint>, message: &dyn Fn(Payload) -> Send) -> Request {
     match request {
         Err(error) => {
             let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"generation\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?}";
             let problem = Problem::bad_request(format!("the envelope is not {known}: {error}"));
             Request { reference: None, send: Err(problem) }
         }
+        // It is read elsewhere.
+        Ok(Envelope::Request(_)) => Request { reference: None, send: Err(Problem::bad_request("a request")) },
         Ok(Envelope::Send(SendRequest { reference: Some(reference), .. })) if !is_short(&reference) => {
             let problem = Problem::bad_request(format!("ref has more than {REF_MAX} bytes"));
             Request { reference: None, send: Err(problem) }
@@ -68,6 +108,20 @@ fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(S
 #[serde(tag = "type", rename_all = "camelCase")]
 enum Envelope {
     Send(SendRequest),
+    Request(AskRequest),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskRequest {
+    data: String,
+    #[serde(default)]
+    binary: bool,
+    key: Option<Box<str>>,
+    generation: Option<u64>,
+    timeout: Option<String>,
+    #[serde(rename = "ref")]
+    reference: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]

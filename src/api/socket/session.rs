@@ -13,8 +13,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
-use serde_json::json;
+use futures_util::{SinkExt, StreamExt, stream::FuturesUnordered};
+use serde_json::{Value, json};
 use tokio::{
     sync::watch,
     time::{Instant, Sleep, sleep_until},
@@ -27,7 +27,8 @@ use tokio_tungstenite::tungstenite::{
 use super::{
     End, PATIENCE, Socket,
     claims::Claim,
-    close, envelope,
+    close,
+    envelope::{self, Wanted},
     sends::{self, Request, Sends},
     stopping, transparent,
 };
@@ -58,6 +59,8 @@ const SILENCE: Duration = Duration::from_mins(5);
 /// Events passed on before anything else has its turn; so many bytes of messages that come together are as good as one.
 const AT_ONCE: usize = 256;
 const AS_ONE: usize = 16 << 10;
+/// Requests of one client that wait for their replies.
+const ASKS: usize = 64;
 /// What has arrived counts in the budget from here on.
 const SMALL: u64 = 16 << 10;
 /// Rounds of one turn before other tasks get theirs.
@@ -89,6 +92,8 @@ pub(super) struct Session {
     /// The link that is its own.
     claim: Option<Claim>,
     sends: Sends,
+    /// Requests that wait for their replies.
+    asks: FuturesUnordered<Pin<Box<dyn Future<Output = Value> + std::marker::Send>>>,
     /// Something has been fed that may not have left.
     owes: bool,
     heard: Instant,
@@ -120,6 +125,7 @@ impl Session {
             source,
             claim,
             sends,
+            asks: FuturesUnordered::new(),
             owes: false,
             heard,
             ping,
@@ -179,12 +185,12 @@ impl Session {
         }
         self.read(cx)?;
         let has_more = self.owes;
-        let was_deaf = !self.sends.has_room();
+        let was_deaf = !self.hears();
         self.answer(cx)?;
         let more = self.tell_events(cx)?;
         self.look_at_the_clock(cx)?;
         let flushed = self.poll_flush(cx)?;
-        let hears_again = was_deaf && self.sends.has_room();
+        let hears_again = was_deaf && self.hears();
         Ok(if more || has_more || hears_again { flushed } else { Poll::Pending })
     }
 
@@ -193,7 +199,7 @@ impl Session {
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let mut heard = false;
         while !self.owes
-            && self.sends.has_room()
+            && self.hears()
             && let Poll::Ready(arrived) = self.socket.poll_next_unpin(cx)
         {
             heard = true;
@@ -219,7 +225,14 @@ impl Session {
             None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
             Some(Err(error)) => return Err(fault(&error)),
             Some(Ok(Message::Text(text))) if self.terms.envelope => {
-                envelope::read(text.as_str(), &|payload| self.terms.message(payload))
+                match envelope::read(text.as_str(), &|payload| self.terms.message(payload)) {
+                    Wanted::Send(request) => request,
+                    Wanted::Ask { reference, send, timeout } => {
+                        let pool = self.sends.pool().clone();
+                        self.asks.push(Box::pin(sends::ask(pool, reference, send, timeout)));
+                        return Ok(());
+                    }
+                }
             }
             Some(Ok(Message::Text(text))) => self.terms.plain(Payload::checked_text(text)),
             Some(Ok(Message::Binary(_))) if self.terms.envelope => {
@@ -237,8 +250,19 @@ impl Session {
         Ok(())
     }
 
+    /// Whether one more message may be taken from the client.
+    fn hears(&self) -> bool {
+        self.sends.has_room() && self.asks.len() < ASKS
+    }
+
     /// Tells the client what became of its messages.
     fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while !self.asks.is_empty()
+            && self.poll_room(cx)?.is_ready()
+            && let Poll::Ready(Some(reply)) = self.asks.poll_next_unpin(cx)
+        {
+            self.feed(Message::text(reply.to_string()))?;
+        }
         while self.poll_room(cx)?.is_ready()
             && let Poll::Ready(outcome) = self.sends.poll_next(cx)
         {
@@ -349,7 +373,7 @@ impl Session {
             self.ping.as_mut().reset(if is_due { now } else { self.heard }.later(PING));
             if is_due {
                 // Nothing is heard of a client that is not listened to.
-                if !self.sends.has_room() {
+                if !self.hears() {
                     self.heard = now;
                 }
                 if now.saturating_duration_since(self.heard) >= SILENCE {

@@ -13,6 +13,7 @@ mod kept;
 mod page;
 mod places;
 mod reference;
+mod requests;
 mod revoked;
 mod sends;
 mod sleepers;

@@ -33,6 +33,7 @@ impl Verb {
             Self::Status(args) => ("status", Some(&args.remote)),
             Self::Explain(args) => ("explain", Some(&args.remote)),
             Self::Send(args) => ("send", Some(&args.remote)),
+            Self::Request(args) => ("request", Some(&args.remote)),
             Self::Tail(args) => ("tail", Some(&args.remote)),
             Self::Close(args) => ("close", Some(&args.remote)),
             Self::Reconnect(args) => ("reconnect", Some(&args.remote)),

@@ -192,6 +192,7 @@ impl<'a, 'o> Stage<'a, 'o> {
                 | Command::Settle { .. }
                 | Command::Keep(_)
                 | Command::Mark { .. }
+                | Command::Reply(_)
                 | Command::Bury(_) => {}
             }
         }

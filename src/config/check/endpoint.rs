@@ -100,6 +100,9 @@ fn finish(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint, shared: &BTr
     outcomes::look_at_urls(section, &endpoint.link.outcomes, endpoint.urls.len());
     let compiled = session::compile(section, (&endpoint.keys, shared), endpoint, true);
     (endpoint.session, endpoint.values) = (compiled.session, compiled.values);
+    if endpoint.link.requests.error != compiled.error {
+        Arc::make_mut(&mut endpoint.link).requests.error = compiled.error;
+    }
     if !compiled.shared.is_empty() {
         // They are the endpoint's from here on: a change of one is a change of it.
         endpoint.keys_mut().values.extend(compiled.shared);
@@ -253,6 +256,26 @@ pub(in crate::config) fn outbox(section: &Section<'_>, endpoint: &mut Configured
     // A smaller queue takes smaller messages; what is larger could never be queued.
     let largest = usize::try_from(policy.max_bytes).unwrap_or(policy.max_message);
     Arc::make_mut(&mut Arc::make_mut(&mut endpoint.link).outbox).max_message = largest;
+}
+
+/// `requests.id`, `requests.reply`
+pub(in crate::config) fn pointer(item: &Item<'_>) -> Option<Box<str>> {
+    let text = item.text()?;
+    if text.starts_with('/') {
+        return Some(text.into());
+    }
+    item.fault("is not a JSON pointer", "write a path that begins with `/`, as `/id` or `/1` (RFC 6901)");
+    None
+}
+
+/// Rules of `requests`.
+pub(in crate::config) fn requests(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
+    let policy = &endpoint.link.requests;
+    for (key, is_there, other) in [("id", policy.id.is_some(), "reply"), ("reply", policy.reply.is_some(), "id")] {
+        if section.has(other) && !is_there && !section.has(key) {
+            section.fault(key, "is missing", "say where the id stands in requests (`id`) and in replies (`reply`)");
+        }
+    }
 }
 
 /// `outbox.ack_timeout`

@@ -12,7 +12,10 @@ use crate::config::{
     check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
     table::session,
 };
-use wskeeper_core::outbox::{Delivery, OnFull, WhenDown};
+use wskeeper_core::{
+    outbox::{Delivery, OnFull, WhenDown},
+    requests::Stamp,
+};
 
 const DELIVERY: Word<Delivery> =
     Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);
@@ -112,6 +115,7 @@ table! {
         durability (link.outbox.durable) as "outbox.durability": Unshown(DURABILITY), Live;
         confirm_interval (link.confirm_interval) as "outbox.confirm_interval": Unshown(any_time()), Live;
         outbox: section OUTBOX;
+        requests: section REQUESTS;
         inbox: section INBOX;
         receipts: section RECEIPTS;
     }
@@ -302,6 +306,37 @@ table! {
         /// `"30s"` with `ack`. At least once the connection is closed and the message sent again, at most once it ends `unknown`.
         /// > #: ack_timeout = "30s"
         ack_timeout as "outbox.ack" by check::ACK_TIMEOUT, Live;
+    }
+}
+
+table! {
+    REQUESTS of ConfiguredEndpoint, "requests." at (link.requests), rules check::requests, {
+        /// Where the id of a request stands: a JSON pointer (RFC 6901) to a string or number. docs/requests.md teaches it.
+        ///
+        /// With `reply`, makes `POST …/requests` answer with the reply. A request that has no such member gets one.
+        /// > #: id = "/id"
+        id: Optional(By(check::pointer)), Live;
+        /// Where the same id stands in its reply.
+        /// > #: reply = "/id"
+        reply: Optional(By(check::pointer)), Live;
+        /// A reply that matches says that the request failed, and its caller gets it with status 502.
+        ///
+        /// A [matcher](sessions.md), without variables.
+        /// > #: error = { has = ["/error"] }
+        error by session::ERROR, Live;
+        /// Which id a request gets, so that programs that know nothing of each other share one connection: a number that rises ("seq"), a
+        /// random one ("uuid"), or its caller's ("keep"). The caller's own stands in the reply that it gets.
+        ///
+        /// A number is text where the caller's id is.
+        stamp: Word(&[("seq", Stamp::Seq), ("uuid", Stamp::Uuid), ("keep", Stamp::Keep)]), Live;
+        /// So many requests at most wait for a reply at once on a connection, with those that timers of the session wait for; the others wait
+        /// for their turn, and what stands behind them.
+        /// > #: in_flight = 1
+        in_flight: Optional(count(1..=1_000_000)), Live;
+        /// Consumers do not see replies.
+        hide: FLAG, Live;
+        /// A request whose connection is lost is asked again on the next one, within its timeout; else it is lost (503).
+        retry: FLAG, Live;
     }
 }
 

@@ -29,6 +29,7 @@ fields! {
     ON: on, Optional<By<Steps>> = Optional(By(check::list));
     EVERY: every, Optional<By<Steps>> = Optional(By(check::list));
     MUTE: mute, Optional<By<Part>> = Optional(By(check::part));
+    ERROR: request_error, Optional<By<Part>> = Optional(By(check::part));
     LEAVE: leave, Optional<By<Steps>> = Optional(By(check::list));
     KEEP: keep, Optional<By<Names>> = Optional(By(check::names));
     TIMEOUT: timeout, Time = some_time();

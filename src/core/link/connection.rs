@@ -17,6 +17,7 @@
 //! sends nor is watched: each of its stages has an end of its own.
 
 mod heartbeat;
+mod requests;
 mod session;
 
 use std::{
@@ -331,7 +332,9 @@ impl Connection {
     }
 
     fn on_messages(&mut self, now: Instant, run: Run, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
-        let run = if self.session.is_some() { self.show_session(now, run, shared, out) } else { Some(run) };
+        let hides = self.find_replies(&run, shared, out);
+        let is_looked_at = self.session.is_some() || hides.contains(&true);
+        let run = if is_looked_at { self.show_session(now, run, hides, shared, out) } else { Some(run) };
         let Some(run) = run else { return self.conclude(now, shared, out) };
         let open = match (&self.stage, self.lane) {
             // An old one may say to its end what it has to say.

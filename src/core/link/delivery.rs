@@ -60,6 +60,15 @@ impl Link {
         self.tell_receipts(ended, out);
     }
 
+    /// Ends the requests whose replies have not come in time.
+    pub(super) fn miss_replies(&mut self, now: Instant, out: &mut Commands) {
+        if self.shared.outbox.next_reply_deadline().is_some_and(|at| at <= now) {
+            let mut ended = Vec::new();
+            self.shared.outbox.give_up_requests(now, &mut ended);
+            self.tell_receipts(ended, out);
+        }
+    }
+
     /// Looks for acknowledgements that have not come in time. At least once, the messages must go out again, in order, so the
     /// connection ends; at most once, it is not known what became of them.
     pub(super) fn miss_acks(&mut self, now: Instant, out: &mut Commands) {

@@ -17,6 +17,7 @@ use crate::{
     outbox::{Ended, Keep},
     phase::Reason,
     receipt::EndReason,
+    requests::Reply,
     run::Run,
     session::{Brought, Start, Waits},
 };
@@ -195,6 +196,8 @@ pub enum Command {
         /// The messages.
         run: Run,
     },
+    /// This is the reply to a request. The receipt of the request is told behind it.
+    Reply(Box<Reply>),
     /// Note that messages reached other states of their receipts, in this order, at least one.
     Settle {
         /// Which, and what became of them.

@@ -41,7 +41,7 @@ use super::{
     outbox::{self, Ended, Outbox, Room},
     outcome::{Row, Rule},
     phase::{Phase, ReadyState, Reason},
-    receipt,
+    receipt, requests,
     session::{Ask, Kept, Session, Waits},
     timers::Timer,
 };
@@ -78,6 +78,8 @@ pub struct Policy {
     pub outcomes: Vec<Rule>,
     /// Limits of the queue.
     pub outbox: Arc<outbox::Policy>,
+    /// How requests and replies belong together.
+    pub requests: requests::Policy,
     /// A new connection may be open beside the old one; else the old one is closed first.
     pub rotates: bool,
     /// After the switch, the old connection is read for so long before it is closed.
@@ -103,6 +105,7 @@ impl Default for Policy {
             backoff: backoff::Policy::default(),
             outcomes: Vec::new(),
             outbox: Arc::default(),
+            requests: requests::Policy::default(),
             rotates: true,
             overlap: Duration::from_secs(1),
             rotate_after: None,
@@ -200,6 +203,7 @@ impl Link {
     pub fn handle_timeout(&mut self, now: Instant) -> Commands {
         let mut out = Commands::new();
         self.expire(now, &mut out);
+        self.miss_replies(now, &mut out);
         self.miss_acks(now, &mut out);
         if self.rotation.is_some() {
             self.settle(now, &mut out);
@@ -230,7 +234,8 @@ impl Link {
                 self.retry.map(|at| (at, Timer::Retry))
             }
         };
-        let first = own.into_iter().chain(expiry).chain(ack).min();
+        let reply = self.shared.outbox.next_reply_deadline().map(|at| (at, Timer::Ack));
+        let first = own.into_iter().chain(expiry).chain(ack).chain(reply).min();
         match self.rotation_due() {
             None => first,
             Some(at) => first.into_iter().chain([(at, Timer::Rotate)]).min(),

@@ -13,6 +13,7 @@ mod again;
 mod bound;
 mod pace;
 mod refresh;
+mod requests;
 mod rotation;
 mod session;
 mod verbs;

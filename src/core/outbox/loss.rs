@@ -4,7 +4,7 @@
 //! has refused it too often: a close with 1003, 1007, 1008 or 1009 is a strike against every message that may have brought it
 //! on. From then on the suspects leave one at a time, so that the next such close has only one of them to blame.
 
-use super::{Delivery, Ended, Held, InTransit, Outbox};
+use super::{Ended, Held, InTransit, Outbox};
 use crate::{
     message::Message,
     receipt::{EndReason, State},
@@ -39,7 +39,7 @@ impl Outbox {
             let begun = index < begun;
             if held.acknowledged || (held.message.ack().is_none() && pulled <= self.confirmed) {
                 self.end_held(held, State::Confirmed, None, ended);
-            } else if begun && self.policy.delivery == Delivery::AtMostOnce {
+            } else if begun && !self.is_again(&held) {
                 self.drop_held(held, State::Unknown, EndReason::LinkLost, ended);
             } else {
                 held.sent |= begun;
@@ -48,6 +48,10 @@ impl Outbox {
             }
         }
         let dead = self.blame(code, suspects, &mut back, ended);
+        // On the next connection they have other ids.
+        let requests =
+            back.iter_mut().filter_map(|(_, held)| held.message.extras.as_deref_mut()?.request.as_deref_mut());
+        requests.for_each(|asked| asked.stamped = None);
         // Newest first, so that among messages of one key that return together the newest one stays.
         for (place, held) in back.into_iter().rev() {
             if self.queue.newest_of(&held.message).is_some() {

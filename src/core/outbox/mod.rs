@@ -17,11 +17,13 @@ use std::{
 
 use self::{
     queue::{Disk, Held, Queue, Written},
+    unacknowledged::Answer,
     unconfirmed::Unconfirmed,
 };
 use super::{
     message::{Kind, Message, MessageId, Payload},
     receipt::{EndReason, State},
+    requests::Asked,
 };
 
 pub use self::{
@@ -29,6 +31,7 @@ pub use self::{
     policy::{Ack, Delivery, OnFull, Policy, Refusal, Room, WhenDown},
 };
 
+mod asking;
 mod disk;
 mod loss;
 mod policy;
@@ -149,8 +152,8 @@ impl Outbox {
                     let Some((_, oldest)) = self.queue.pop() else { break };
                     self.drop_held(oldest, State::Dropped, EndReason::Evicted, ended);
                 }
-                // One that is bound to a connection is worth nothing after it.
-                let is_kept = self.policy.durable && message.generation().is_none();
+                // One that is bound to a connection is worth nothing after it, nor is a request after its caller.
+                let is_kept = self.policy.durable && message.generation().is_none() && message.request().is_none();
                 let disk = if is_kept { Disk::Storing } else { Disk::Free };
                 self.accept(now, message, disk);
             }
@@ -193,10 +196,12 @@ impl Outbox {
         if first.is_expired(now) || !self.disk_allows(first) || !self.suspicion_allows(first) {
             return None;
         }
+        // Without an id it may not leave.
+        let stamped = first.message.request().map(|asked| asked.stamped.clone());
+        let payload = stamped.unwrap_or_else(|| Some(first.message.payload.clone()))?;
         let (place, held) = self.queue.pop()?;
-        let payload = held.message.payload.clone();
         self.pulled += 1;
-        self.transit_bytes += payload.len() as u64;
+        self.transit_bytes += held.message.payload.len() as u64;
         if self.in_transit.is_empty() {
             self.in_transit.reserve((1 + self.queue.len()).min(TOGETHER));
         }
@@ -228,11 +233,13 @@ impl Outbox {
                 ended.push(Ended { id, state: State::Confirmed, end_reason: None });
                 continue;
             }
-            let kept = (self.policy.delivery == Delivery::AtLeastOnce).then_some((place, held));
+            let request = held.message.request().map(Asked::waiting);
+            let kept = self.is_again(&held).then_some((place, held));
             let written = Written { pulled, id, wanted, kept };
-            let given_up = match ack {
-                Some(key) => self.unconfirmed.push_keyed(now, key, written),
-                None => self.unconfirmed.push(written),
+            let given_up = match (ack, request) {
+                (Some(key), Some(request)) => self.unconfirmed.push_request(request, key, written),
+                (Some(key), None) => self.unconfirmed.push_keyed(self.policy.ack_deadline(now), key, written),
+                (None, _) => self.unconfirmed.push(written),
             };
             // Nobody would tell its end when the link is lost.
             ended.extend(given_up.map(|id| Ended { id, state: State::Unknown, end_reason: Some(EndReason::Unproven) }));
@@ -278,30 +285,17 @@ impl Outbox {
 
     /// The peer has acknowledged the message of this key. One that nobody waits for means nothing.
     pub fn acknowledge(&mut self, key: &str, ended: &mut Vec<Ended>) {
-        if let Some(written) = self.unconfirmed.acknowledge(key) {
-            ended.push(Ended { id: written.id, state: State::Confirmed, end_reason: None });
-        } else if let Some(transit) = self
-            .in_transit
-            .iter_mut()
-            .find(|transit| !transit.held.acknowledged && transit.held.message.ack() == Some(key))
-        {
-            // All of it has left, though the stream has not said so.
-            transit.held.acknowledged = true;
-        }
+        self.answer(Answer::Ack, key, ended);
     }
 
     /// Until when the next acknowledgement must have come.
     pub(crate) fn next_ack_deadline(&self) -> Option<Instant> {
-        let timeout = self.policy.ack.as_ref()?.timeout;
-        self.unconfirmed.unacknowledged_since()?.checked_add(timeout)
+        self.unconfirmed.next_deadline(Answer::Ack)
     }
 
     /// At most once, ends the messages whose acknowledgement has not come in time.
     pub(crate) fn give_up_acks(&mut self, now: Instant, ended: &mut Vec<Ended>) {
-        let Some(until) = self.policy.ack.as_ref().and_then(|ack| now.checked_sub(ack.timeout)) else { return };
-        for written in self.unconfirmed.give_up(until) {
-            ended.push(Ended { id: written.id, state: State::Unknown, end_reason: Some(EndReason::AckTimeout) });
-        }
+        self.give_up(Answer::Ack, now, ended);
     }
 
     /// What is promised of its messages.

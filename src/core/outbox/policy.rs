@@ -2,7 +2,12 @@
 //!
 //! `max_bytes` counts application data only: it is the limit of bufferedAmount, not of memory.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+
+/// How long an acknowledgement is waited for where the policy says no more that there are any.
+const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// What happens to a message for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,14 @@ pub struct Policy {
     pub ack: Option<Ack>,
     /// A message is accepted when it is on disk, and leaves only then.
     pub durable: bool,
+}
+
+impl Policy {
+    /// Until when a message that is written now must be acknowledged.
+    pub(super) fn ack_deadline(&self, now: Instant) -> Instant {
+        // Where nothing is acknowledged any more, none is waited for for longer than others were.
+        now.later(self.ack.as_ref().map_or(FORGOTTEN, |ack| ack.timeout))
+    }
 }
 
 impl Default for Policy {

@@ -1,6 +1,7 @@
-//! Messages written that the peer's application acknowledges by a key of its own: a pong proves nothing of them.
+//! Messages written that the peer's application answers by a key of its own: a pong proves nothing of them.
 //!
-//! Acknowledgements may come in any order. Of two messages with one key, the older is meant.
+//! An answer is an acknowledgement, or the reply to a request; both are waited for in one table, until their deadlines. Answers may come in
+//! any order. Of two messages with one key, the older is meant.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,83 +9,121 @@ use std::{
 };
 
 use super::queue::Written;
+use crate::requests;
 
-/// Written messages by their places in the stream, with an index of keys. In a box: most links wait for no acknowledgement.
+/// Written messages by their places in the stream, with indexes of keys and deadlines. In a box: most links wait for no answer.
 #[derive(Debug, Default)]
 pub(super) struct Unacknowledged(Option<Box<Places>>);
+
+/// Which answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Answer {
+    Ack,
+    Reply,
+}
 
 #[derive(Debug, Default)]
 struct Places {
     written: BTreeMap<u64, Waiting>,
-    keys: BTreeSet<(Box<str>, u64)>,
+    keys: BTreeSet<(Answer, Box<str>, u64)>,
+    /// Of each kind of answer.
+    deadlines: [BTreeSet<(Instant, u64)>; 2],
     /// What they take, without the messages that are kept.
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    since: Instant,
+    deadline: Instant,
     key: Box<str>,
+    request: Option<Box<requests::Waiting>>,
     written: Written,
+}
+
+impl Waiting {
+    fn answer(&self) -> Answer {
+        if self.request.is_some() { Answer::Reply } else { Answer::Ack }
+    }
 }
 
 impl Unacknowledged {
     /// A message was written; its acknowledgement will have this key.
-    pub(super) fn push(&mut self, now: Instant, key: Box<str>, written: Written) {
-        let places = self.0.get_or_insert_default();
-        places.bytes += cost(&key);
-        places.keys.insert((key.clone(), written.pulled));
-        places.written.insert(written.pulled, Waiting { since: now, key, written });
+    pub(super) fn push(&mut self, deadline: Instant, key: Box<str>, written: Written) {
+        self.insert(Waiting { deadline, key, request: None, written });
     }
 
-    /// An acknowledgement with this key has come.
-    pub(super) fn take(&mut self, key: &str) -> Option<Written> {
-        let keys = &self.0.as_deref()?.keys;
-        let pulled = keys.range((Box::from(key), 0)..).next().filter(|(found, _)| &**found == key)?.1;
-        self.remove(pulled)
+    /// A request was written; its reply will have this key.
+    pub(super) fn push_request(&mut self, request: requests::Waiting, key: Box<str>, written: Written) {
+        self.insert(Waiting { deadline: request.deadline, key, request: Some(Box::new(request)), written });
+    }
+
+    fn insert(&mut self, waiting: Waiting) {
+        let places = self.0.get_or_insert_default();
+        let (pulled, answer) = (waiting.written.pulled, waiting.answer());
+        places.bytes += cost(&waiting.key);
+        places.keys.insert((answer, waiting.key.clone(), pulled));
+        places.deadlines[answer as usize].insert((waiting.deadline, pulled));
+        places.written.insert(pulled, waiting);
+    }
+
+    /// An answer with this key has come.
+    pub(super) fn take(&mut self, answer: Answer, key: &str) -> Option<(Written, Option<requests::Waiting>)> {
+        let pulled = self.place(answer, key)?;
+        let Waiting { request, written, .. } = self.remove(pulled)?;
+        Some((written, request.map(|request| *request)))
+    }
+
+    /// The place of the oldest that such an answer is for.
+    pub(super) fn place(&self, answer: Answer, key: &str) -> Option<u64> {
+        let mut from = self.0.as_deref()?.keys.range((answer, Box::from(key), 0)..);
+        Some(from.next().filter(|(of, found, _)| *of == answer && &**found == key)?.2)
+    }
+
+    /// How many wait for such an answer.
+    pub(super) fn waiting(&self, answer: Answer) -> usize {
+        self.0.as_deref().map_or(0, |places| places.deadlines[answer as usize].len())
     }
 
     /// Takes the oldest of which only the name is kept.
     pub(super) fn take_oldest_name(&mut self) -> Option<Written> {
         let mut places = self.0.as_deref()?.written.iter();
         let pulled = *places.find(|(_, waiting)| waiting.written.kept.is_none())?.0;
-        self.remove(pulled)
+        self.remove(pulled).map(|waiting| waiting.written)
     }
 
-    /// Takes the oldest.
-    fn take_oldest(&mut self) -> Option<Written> {
-        let pulled = *self.0.as_deref()?.written.first_key_value()?.0;
-        self.remove(pulled)
-    }
-
-    fn remove(&mut self, pulled: u64) -> Option<Written> {
+    fn remove(&mut self, pulled: u64) -> Option<Waiting> {
         let places = self.0.as_deref_mut()?;
-        let Waiting { key, written, .. } = places.written.remove(&pulled)?;
-        places.bytes -= cost(&key);
-        places.keys.remove(&(key, pulled));
+        let waiting = places.written.remove(&pulled)?;
+        places.bytes -= cost(&waiting.key);
+        places.keys.remove(&(waiting.answer(), waiting.key.clone(), pulled));
+        places.deadlines[waiting.answer() as usize].remove(&(waiting.deadline, pulled));
         if places.written.is_empty() {
             self.0 = None;
         }
-        Some(written)
+        Some(waiting)
     }
 
-    /// Takes those written at `until` or before.
-    pub(super) fn take_older(&mut self, until: Instant) -> Vec<Written> {
-        let mut older = Vec::new();
-        while self.since().is_some_and(|since| since <= until) {
-            older.extend(self.take_oldest());
+    /// Takes those whose deadline has come.
+    pub(super) fn take_due(&mut self, answer: Answer, now: Instant) -> Vec<Written> {
+        let mut due = Vec::new();
+        while let Some((_, pulled)) = self.first_due(answer).filter(|(at, _)| *at <= now) {
+            due.extend(self.remove(pulled).map(|waiting| waiting.written));
         }
-        older
+        due
+    }
+
+    fn first_due(&self, answer: Answer) -> Option<(Instant, u64)> {
+        self.0.as_deref()?.deadlines[answer as usize].first().copied()
+    }
+
+    /// When the first of them has waited long enough.
+    pub(super) fn next_deadline(&self, answer: Answer) -> Option<Instant> {
+        self.first_due(answer).map(|(at, _)| at)
     }
 
     /// Takes them all, in the order of the stream.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Written> {
         self.0.take().into_iter().flat_map(|places| places.written.into_values()).map(|waiting| waiting.written)
-    }
-
-    /// When the oldest was written.
-    pub(super) fn since(&self) -> Option<Instant> {
-        self.0.as_deref()?.written.first_key_value().map(|(_, waiting)| waiting.since)
     }
 
     /// The one written last.
@@ -102,7 +141,7 @@ impl Unacknowledged {
     }
 }
 
-/// What a message takes while it waits: its place, its key twice, and the nodes of the trees.
+/// What a message takes while it waits: its place, its key twice, its deadline, and the nodes of the trees.
 pub(super) fn cost(key: &str) -> usize {
     2 * (size_of::<(u64, Waiting)>() + key.len())
 }

@@ -7,8 +7,12 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{Ended, queue::Written, unacknowledged::Unacknowledged};
-use crate::{message::MessageId, receipt::State};
+use super::{
+    Ended,
+    queue::Written,
+    unacknowledged::{Answer, Unacknowledged},
+};
+use crate::{message::MessageId, receipt::State, requests};
 
 /// What names may take.
 pub(super) const MOST_BYTES: usize = 4 << 20;
@@ -49,14 +53,31 @@ impl Unconfirmed {
     }
 
     /// A message was written that an acknowledgement with this key confirms. Answers with one that is given up for it.
-    pub(super) fn push_keyed(&mut self, now: Instant, key: Box<str>, written: Written) -> Option<MessageId> {
+    pub(super) fn push_keyed(&mut self, deadline: Instant, key: Box<str>, written: Written) -> Option<MessageId> {
+        let given_up = self.make_room(&written);
+        self.unacknowledged.push(deadline, key, written);
+        given_up
+    }
+
+    /// A request was written, which a reply with this key confirms. Answers with one that is given up for it.
+    pub(super) fn push_request(
+        &mut self,
+        request: requests::Waiting,
+        key: Box<str>,
+        written: Written,
+    ) -> Option<MessageId> {
+        let given_up = self.make_room(&written);
+        self.unacknowledged.push_request(request, key, written);
+        given_up
+    }
+
+    fn make_room(&mut self, written: &Written) -> Option<MessageId> {
         let is_full = written.kept.is_none() && self.unacknowledged.bytes() >= MOST_BYTES;
         let given_up = if is_full { self.unacknowledged.take_oldest_name() } else { None };
         if let Some(given_up) = &given_up {
             self.tally.remove(given_up, false);
         }
-        self.tally.add(&written, false);
-        self.unacknowledged.push(now, key, written);
+        self.tally.add(written, false);
         given_up.map(|written| written.id)
     }
 
@@ -82,25 +103,35 @@ impl Unconfirmed {
         }
     }
 
-    /// The peer has acknowledged the message of this key.
-    pub(super) fn acknowledge(&mut self, key: &str) -> Option<Written> {
-        let written = self.unacknowledged.take(key)?;
-        self.tally.remove(&written, false);
-        Some(written)
+    /// An answer with this key has come.
+    pub(super) fn answered(&mut self, answer: Answer, key: &str) -> Option<(Written, Option<requests::Waiting>)> {
+        let answered = self.unacknowledged.take(answer, key)?;
+        self.tally.remove(&answered.0, false);
+        Some(answered)
     }
 
-    /// Takes those whose acknowledgement has not come since `until`.
-    pub(super) fn give_up(&mut self, until: Instant) -> Vec<Written> {
-        let older = self.unacknowledged.take_older(until);
-        for written in &older {
+    /// Takes those whose answer has not come in time.
+    pub(super) fn give_up(&mut self, answer: Answer, now: Instant) -> Vec<Written> {
+        let due = self.unacknowledged.take_due(answer, now);
+        for written in &due {
             self.tally.remove(written, false);
         }
-        older
+        due
     }
 
-    /// When the oldest was written that waits for its acknowledgement.
-    pub(super) fn unacknowledged_since(&self) -> Option<Instant> {
-        self.unacknowledged.since()
+    /// How many wait for such an answer.
+    pub(super) fn waiting(&self, answer: Answer) -> usize {
+        self.unacknowledged.waiting(answer)
+    }
+
+    /// Whether such an answer with this key is waited for.
+    pub(super) fn waits_for(&self, answer: Answer, key: &str) -> bool {
+        self.unacknowledged.place(answer, key).is_some()
+    }
+
+    /// Until when the next answer must have come.
+    pub(super) fn next_deadline(&self, answer: Answer) -> Option<Instant> {
+        self.unacknowledged.next_deadline(answer)
     }
 
     /// Takes them all, in the order of the stream.

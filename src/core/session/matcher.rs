@@ -82,6 +82,22 @@ impl Matcher {
             })
     }
 
+    /// Whether it matches where there is no session: nothing that is made of variables does.
+    pub(crate) fn is_met_by_itself(&self, payload: &Payload) -> bool {
+        let (message, bytes) = (Message::new(payload, usize::MAX), payload.bytes());
+        let is_met = |document: &Value| {
+            self.has.iter().all(|pointer| pointer.any(document, |_| true))
+                && self.json.iter().all(|Wanted { at, value }| {
+                    value.literal().is_some_and(|wanted| at.any(document, |value| json::is_same(value, wanted)))
+                })
+        };
+        self.opcode.is_none_or(|kind| payload.kind() == kind)
+            && self.variables.is_empty()
+            && self.text.as_ref().is_none_or(|text| text.is_match(bytes))
+            && self.regex.as_ref().is_none_or(|(expression, _)| expression.is_match(bytes))
+            && (self.json.is_empty() && self.has.is_empty() || message.json().is_some_and(is_met))
+    }
+
     /// What its named groups hold, of those that took part.
     pub(super) fn groups(&self, message: &Message<'_>) -> Vec<(Var, Value)> {
         let Some((expression, variables)) = &self.regex else { return Vec::new() };

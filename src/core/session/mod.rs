@@ -51,6 +51,7 @@ pub use make::{Algorithm, Encoding, Hash, Made, Make, Recipe};
 pub use matcher::{Matcher, Wanted};
 pub use plan::{Act, Do, Every, First, Interval, Mute, Plan, Rule, Step, Then, When};
 pub use render::Start;
+pub(crate) use render::uuid;
 pub use template::{Body, BytesPart, Json, Send, Source, Text, TextPart};
 pub use trace::{Opening, Place, StepResult, Stepped};
 pub use variables::{Kept, Names, VARIABLES_MAX, Var};

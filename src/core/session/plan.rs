@@ -183,6 +183,16 @@ pub struct Every {
     pub steps: Box<[Step]>,
 }
 
+impl Every {
+    /// Whether it waits for an answer.
+    pub(crate) fn asks(&self) -> bool {
+        self.steps.iter().any(|step| match &step.act {
+            Act::Expect { .. } => true,
+            Act::Send(_) | Act::Set(_) | Act::Forget(_) | Act::Wait(_) | Act::Http(_) => false,
+        })
+    }
+}
+
 /// What must be heard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mute {

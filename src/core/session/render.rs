@@ -228,7 +228,7 @@ fn payload(send: &Send, bytes: bytes::Bytes) -> Payload {
 }
 
 /// A name of version 4 from random bits.
-fn uuid(high: u64, low: u64) -> String {
+pub(crate) fn uuid(high: u64, low: u64) -> String {
     let high = high & !0xf000 | 0x4000;
     let low = low & (u64::MAX >> 2) | 1 << 63;
     let hex = format!("{high:016x}{low:016x}");

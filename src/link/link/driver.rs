@@ -283,7 +283,7 @@ impl<D: Dial> Driver<D> {
         for command in commands {
             self.again |= match &command {
                 Command::Tell(event) => !event.is_passing(),
-                Command::Deliver { .. } | Command::Settle { .. } => false,
+                Command::Deliver { .. } | Command::Reply(_) | Command::Settle { .. } => false,
                 Command::Dial { .. }
                 | Command::GiveUp(_)
                 | Command::Hangup(_)
@@ -312,6 +312,7 @@ impl<D: Dial> Driver<D> {
                 }
                 Command::Keep(keep) => self.host.keep(&keep, now),
                 Command::Mark { ids, marked } => self.host.mark(&ids, marked),
+                Command::Reply(reply) => self.host.reply(*reply),
                 Command::Bury(message) => self.host.bury(message),
                 Command::Done => self.done = true,
             }

@@ -2,7 +2,6 @@
 //!
 //! This room knows no pool: it is given a `Dial`er, a `Host` to tell, and orders. One task per link, one await.
 
-pub mod ack;
 mod arrival;
 mod aside;
 mod dial;
@@ -52,6 +51,7 @@ use wskeeper_core::{
     message::{Message, MessageId},
     outbox::{self, Keep, Refusal},
     receipt::EndReason,
+    requests::Reply,
     run::Run as Messages,
     session::{Errand, Kept, Start, Waits},
 };
@@ -184,6 +184,8 @@ pub(crate) trait Host: Send + Sync + 'static {
     fn tell(&self, link: &Link, event: Event, now: Now);
     /// Hands messages that arrived together on this connection to consumers.
     fn deliver(&self, generation: u64, messages: Messages, now: Now);
+    /// Keeps the reply to a request, for who waits for it.
+    fn reply(&self, reply: Reply);
     /// Notes that messages reached other states of their receipts, in this order, at least one.
     fn settle(&self, link: &Link, reached: Vec<outbox::Ended>, generation: Option<u64>, now: Now);
     /// The state changed. Called before anyone is told of a change, and before any reply to an order of this turn is sent. Where it is

@@ -22,6 +22,8 @@ pub struct Send {
     pub wants_confirmation: bool,
     /// Only on the connection of this number: refused where another is current, and dropped where it is gone before the message has left.
     pub generation: Option<u64>,
+    /// It is a request, whose reply is waited for as long as `ttl` says. For [`Pool::request`](super::Pool::request), which sets it.
+    pub is_request: bool,
     /// Waits for room also where `on_full = "reject"`.
     pub waits: bool,
     /// How long to wait for room where `on_full = "wait"`, and for the verdict on the first message of the idempotency key.
@@ -41,6 +43,7 @@ impl Send {
             idempotency_key: None,
             wants_confirmation: false,
             generation: None,
+            is_request: false,
             waits: false,
             patience: Duration::ZERO,
             payload: payload.into(),
@@ -120,6 +123,12 @@ pub enum Refused {
         /// How many it has.
         links: u32,
     },
+    /// The endpoint has no `requests`.
+    #[error("endpoint {0:?} has no requests: it does not say where their ids stand (requests.id, requests.reply)")]
+    NoRequests(String),
+    /// The message is no request.
+    #[error("the message is no request: it is not JSON with a string or number at {0}")]
+    NoId(Box<str>),
     /// A durable outbox, and the store cannot take the message.
     #[error("the message cannot be stored: {0}")]
     Store(Arc<str>),
@@ -142,6 +151,8 @@ impl Refused {
             | Self::Down { .. }
             | Self::Generation { .. }
             | Self::AnyGeneration { .. }
+            | Self::NoRequests(_)
+            | Self::NoId(_)
             | Self::Store(_)
             | Self::Undecided
             | Self::Draining => false,

@@ -9,6 +9,7 @@ pub use self::{
     dead::DeadLetter,
     handle::Pool,
     operator::OrphanError,
+    request::Answered,
     settings::{Follow, Settings},
     spool::{Orphans, StoreView},
     view::{
@@ -34,6 +35,7 @@ mod parked;
 mod parts;
 mod receipts;
 mod recorder;
+mod request;
 mod rest;
 mod runtime;
 mod send;

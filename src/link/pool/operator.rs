@@ -68,6 +68,7 @@ impl Pool {
             wants_confirmation: false,
             generation: None,
             waits: false,
+            is_request: false,
             patience: std::time::Duration::ZERO,
             payload,
         };
@@ -163,7 +164,9 @@ fn orphans_of(inner: &Inner, of: (&str, u32)) -> Result<Vec<Record>, OrphanError
 }
 
 /// Does work that must not stop half-way, whoever waits for it. Rare, so that a task for it costs nothing.
-async fn to_its_end<T: std::marker::Send + 'static>(work: impl Future<Output = T> + std::marker::Send + 'static) -> T {
+pub(super) async fn to_its_end<T: std::marker::Send + 'static>(
+    work: impl Future<Output = T> + std::marker::Send + 'static,
+) -> T {
     match tokio::spawn(work).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -22,6 +22,7 @@ use wskeeper_core::{
     message::MessageId,
     outbox::{Ended, Refusal},
     receipt::{CLAIM, EndReason, FAR, Ledger, Receipt, State},
+    requests::Reply,
 };
 
 /// How often old receipts are looked for; a daemon in use forgets them by the way.
@@ -40,6 +41,8 @@ struct Book {
     waiting: BTreeMap<MessageId, watch::Sender<()>>,
     /// Messages that are neither accepted nor refused yet, where somebody may wait for it.
     undecided: BTreeMap<MessageId, watch::Sender<Option<Verdict>>>,
+    /// Requests, and their replies once they have come.
+    replies: BTreeMap<MessageId, Option<Reply>>,
 }
 
 /// Whether a message was accepted.
@@ -66,7 +69,12 @@ pub(super) enum Entered {
 impl Receipts {
     /// At most `limit` receipts of messages that are at rest.
     pub(super) fn new(limit: usize, calendar: Calendar) -> Arc<Self> {
-        let book = Book { ledger: Ledger::new(limit), waiting: BTreeMap::new(), undecided: BTreeMap::new() };
+        let book = Book {
+            ledger: Ledger::new(limit),
+            waiting: BTreeMap::new(),
+            undecided: BTreeMap::new(),
+            replies: BTreeMap::new(),
+        };
         Arc::new(Self { book: Mutex::new(book), calendar })
     }
 
@@ -164,6 +172,23 @@ impl Receipts {
         self.advance(&[Ended { id, state, end_reason }], (Instant::now().into_std(), at), None, false);
     }
 
+    /// A reply to this message is to be kept until it is taken.
+    pub(super) fn expect_reply(&self, id: MessageId) {
+        self.book().replies.insert(id, None);
+    }
+
+    /// A reply has come.
+    pub(super) fn reply(&self, reply: Reply) {
+        if let Some(kept) = self.book().replies.get_mut(&reply.id) {
+            *kept = Some(reply);
+        }
+    }
+
+    /// The reply to a message, if it has come; none is kept from now on.
+    pub(super) fn take_reply(&self, id: MessageId) -> Option<Reply> {
+        self.book().replies.remove(&id).flatten()
+    }
+
     pub(super) fn get(&self, id: MessageId) -> Option<Receipt> {
         self.book().ledger.get(id).cloned()
     }
@@ -218,6 +243,7 @@ impl Book {
     fn withdraw(&mut self, id: MessageId) {
         self.ledger.withdraw(id);
         self.waiting.remove(&id);
+        self.replies.remove(&id);
     }
 }
 

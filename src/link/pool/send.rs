@@ -39,6 +39,7 @@ use wskeeper_core::{
     message::{Extras, Message},
     outbox::Refusal,
     receipt::{Receipt, State},
+    requests::Asked,
 };
 
 /// Messages that go one way, their receipts entered.
@@ -181,11 +182,15 @@ impl Sender {
         let share = self
             .admit(way, cost(&send.payload, send.key.as_deref()))
             .inspect_err(|refused| count(&way.runtime, refused))?;
+        let request = send.is_request.then(|| asked(way, &send, now)).transpose()?;
         let receipt = receipt(&way.slot, &send.payload, wall);
+        if request.is_some() {
+            self.parts.receipts.expect_reply(receipt.id);
+        }
         let repeat = send.idempotency_key.is_some().then(|| Box::new(send.clone()));
-        let ack = ack_key(&way.config, &send.payload);
+        let ack = if request.is_some() { None } else { ack_key(&way.config, &send.payload) };
         let Send { key, wants_confirmation, generation, waits, .. } = send;
-        let extras = Extras { key, ack, wants_confirmation, generation, waits };
+        let extras = Extras { key, ack, wants_confirmation, generation, waits, request };
         let message = Message {
             id: receipt.id,
             expires_at: send.ttl.and_then(|ttl| now.checked_add(ttl)),
@@ -347,6 +352,16 @@ impl Run {
             }
         }
     }
+}
+
+/// What a message has that is a request; or why it is none.
+fn asked(way: &Way, send: &Send, now: std::time::Instant) -> Result<Box<Asked>, Refused> {
+    let policy = &way.config.link.requests;
+    let (Some(id), Some(_)) = (&policy.id, &policy.reply) else {
+        return Err(Refused::NoRequests(way.config.name.to_string()));
+    };
+    let deadline = now.checked_add(send.ttl.unwrap_or_default()).unwrap_or(now);
+    policy.asked(&send.payload, deadline).map(Box::new).ok_or_else(|| Refused::NoId(id.clone()))
 }
 
 /// Tells outcomes in order; what is not decided yet is told when it is.

@@ -46,6 +46,7 @@ fn everything(per_link: bool) -> String {
     let world = World::new(per_link);
     let certificates = Certificates { peer: Some(1), client: Some(1) };
     world.families.value_evaluated("hmac", true);
+    world.endpoint.requested(Requested::Reply, Duration::from_millis(1));
     world.endpoint.show(EndpointGauges { certificates, ..EndpointGauges::default() });
     let took = Duration::from_secs(1);
     for event in [

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use wskeeper_core::session::{Made, Names, Plan, Rules, Var};
+use wskeeper_core::session::{Made, Matcher, Names, Plan, Rules, Var};
 use wskeeper_link::endpoint::{Endpoint, Session, Template, value};
 
 use self::values::Values;
@@ -60,6 +60,8 @@ struct Reader<'a> {
 #[derive(Default)]
 pub(super) struct Compiled {
     pub(super) session: Option<Arc<Session>>,
+    /// `requests.error`
+    pub(super) error: Option<Box<Matcher>>,
     /// Values that are made before an attempt.
     pub(super) values: Box<[Arc<value::Value>]>,
     /// Those of `[values]` that are used.
@@ -114,6 +116,7 @@ pub(super) fn compile(
     let mute = keys.mute.as_ref().map(|Part(written)| reader.mute(&item(written)));
     let leave = keys.leave.as_ref().map(|Steps(written)| reader.leave(&item(written)));
     let keep = keys.keep.as_ref().map(|names| reader.variables(&item(&names.0))).unwrap_or_default();
+    let error = keys.request_error.as_ref().map(|Part(written)| reader.error(&item(written)));
     reader.of_request(section, endpoint);
     let (values, shared) = values.taken();
     reader.values.read_all(&reader);
@@ -122,7 +125,7 @@ pub(super) fn compile(
         reader.look_at_variables_before(used_before, |var| set_before.contains(&var) || keep.contains(&var));
     }
     if dial.is_empty() && open.is_none() && on.is_none() && every.is_none() && mute.is_none() && leave.is_none() {
-        return Compiled { session: None, values, shared };
+        return Compiled { session: None, error, values, shared };
     }
     let plan = Plan {
         names: reader.names.into_inner(),
@@ -137,7 +140,7 @@ pub(super) fn compile(
         max_json: keys.max_json,
     };
     let session = Session { plan: Arc::new(plan), secrets: reader.secrets.into_inner().into() };
-    Compiled { session: Some(Arc::new(session)), values, shared }
+    Compiled { session: Some(Arc::new(session)), error, values, shared }
 }
 
 fn at<'a>(report: &'a Report, written: &'a Written) -> Item<'a> {
@@ -145,6 +148,20 @@ fn at<'a>(report: &'a Report, written: &'a Written) -> Item<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// `requests.error`, which is looked at where there is no session.
+    fn error(&self, item: &Item<'a>) -> Box<Matcher> {
+        let section = Section::of(item);
+        let matcher = self.matcher(&section);
+        section.finish();
+        let is_literal = matcher.json.iter().all(|wanted| wanted.value.literal().is_some());
+        if !is_literal || !matcher.variables.is_empty() || matcher::sets(&matcher) {
+            item.fault("has variables, and there is no session here", "compare with values as they are");
+        } else if matcher::matches_all(&matcher) {
+            item.fault("matches every reply", "say what an error looks like, as { has = [\"/error\"] }");
+        }
+        Box::new(matcher)
+    }
+
     /// Values that URLs, headers and subprotocols name.
     fn of_request(&self, section: &Section<'a>, endpoint: &Endpoint) {
         let aside = self.aside(true);

@@ -187,6 +187,9 @@ impl Connection {
             return None;
         }
         let pings = self.owes_ping || (shared.outbox.since_fence() >= PROOF_AFTER && self.wants_proof(now, shared));
+        if !pings && !is_held {
+            self.give_id(shared);
+        }
         if !pings
             && !is_held
             && let Some(payload) = shared.outbox.next(now)

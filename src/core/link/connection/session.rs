@@ -118,7 +118,8 @@ impl Connection {
             return None;
         }
         let Some(Running::Begun(session, _)) = self.session.as_deref_mut() else { return None };
-        let Shared { policy, chance, kept, .. } = shared;
+        let Shared { policy, chance, kept, outbox, .. } = shared;
+        session.set_busy(policy.requests.in_flight.is_some_and(|most| outbox.asked() >= most as usize));
         let backoff = &policy.backoff;
         let (pace, stable) = (backoff.initial, backoff.stable.max(crate::backoff::LEAST_STABLE));
         let mut outside = Outside { now, pace, stable, chance };
@@ -144,18 +145,20 @@ impl Connection {
         }
     }
 
-    /// Shows it what arrived, and answers with what consumers are to see.
+    /// Shows it what arrived, and answers with what consumers are to see: nothing of what is hidden already.
     #[inline(never)]
     pub(super) fn show_session(
         &mut self,
         now: Instant,
         run: Run,
+        mut hides: Vec<bool>,
         shared: &mut Shared,
         out: &mut Commands,
     ) -> Option<Run> {
-        let (mut hides, mut hidden) = (vec![false; run.count()], Vec::new());
+        hides.resize(run.count(), false);
+        let mut hidden = Vec::new();
         for (payload, hide) in run.payloads().zip(&mut hides) {
-            *hide = self.with_session(now, shared, |session, outside| session.handle(&payload, outside)) == Some(true);
+            *hide |= self.with_session(now, shared, |session, outside| session.handle(&payload, outside)) == Some(true);
             hidden.extend(hide.then(|| (payload.kind(), payload.len())));
         }
         if hidden.is_empty() {

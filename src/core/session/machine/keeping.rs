@@ -16,6 +16,9 @@ use crate::{
     session::{Every, First, Interval, Place, Plan, Then, Value},
 };
 
+/// How soon a timer that is due looks again whether it may ask.
+const TURN: Duration = Duration::from_millis(50);
+
 /// Timers that run.
 #[derive(Debug, Default)]
 pub(super) struct Keeping {
@@ -23,6 +26,10 @@ pub(super) struct Keeping {
     mute: Option<Muteness>,
     /// When it may be replaced, where the peer asks for that.
     stable_at: Option<Instant>,
+    /// A timer is due, and waits for requests to be answered.
+    is_held: bool,
+    /// As many requests wait for a reply as may at once.
+    is_busy: bool,
 }
 
 #[derive(Debug)]
@@ -69,6 +76,34 @@ impl Session {
             (Ok(_), Stage::Opening(_) | Stage::Leaving(_) | Stage::Ended) => {}
             (Err(failure), _) => self.settle(outside.now, Err(failure)),
         }
+    }
+
+    /// Timers that wait for an answer.
+    pub(crate) fn asks(&self) -> usize {
+        let Stage::Ready(keeping) = &self.stage else { return 0 };
+        keeping
+            .timers
+            .iter()
+            .filter(|timer| timer.run.as_ref().is_some_and(|run| matches!(run.pause, Pause::Expect(_))))
+            .count()
+    }
+
+    /// Whether a timer is to ask before any request does.
+    pub(crate) fn waits_for_turn(&self) -> bool {
+        matches!(&self.stage, Stage::Ready(keeping) if keeping.is_held)
+    }
+
+    /// Whether as many requests wait for a reply as may at once.
+    pub(crate) fn set_busy(&mut self, is_busy: bool) {
+        if let Stage::Ready(keeping) = &mut self.stage {
+            keeping.is_busy = is_busy;
+        }
+    }
+
+    /// The next number of the connection, for a request.
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.seq = self.seq.saturating_add(1);
+        self.seq
     }
 
     /// It is so no more.
@@ -168,12 +203,22 @@ impl Session {
             Some(WhenIdle::Both) => Some(self.heard.min(self.sent)),
         };
         let idle_at = quiet_since.map(|since| since.later(interval)).filter(|at| *at > now);
+        let is_held = every.asks() && matches!(&self.stage, Stage::Ready(keeping) if keeping.is_busy);
         let Some(timer) = self.timer(place) else { return Ok(()) };
         if let Some(at) = idle_at {
             timer.due = at;
             return Ok(());
         }
-        (timer.due, timer.run) = (now.later(interval), Some(Run::default()));
+        timer.due = now.later(if is_held { TURN } else { interval });
+        if !is_held {
+            timer.run = Some(Run::default());
+        }
+        if let Stage::Ready(keeping) = &mut self.stage {
+            keeping.is_held = is_held;
+        }
+        if is_held {
+            return Ok(());
+        }
         self.go_on(place, every, outside)
     }
 

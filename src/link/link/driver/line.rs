@@ -11,10 +11,11 @@ use std::{
 
 use super::{BATCH, BATCH_BYTES, Driver};
 use crate::link::{
-    Dial, Dialled, Now, Progress, To, ack, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket,
+    Dial, Dialled, Now, Progress, To, arrival::Arrival, dialing::Dialing, leaving::Left, socket::Socket,
 };
 use wskeeper_core::{
     link::{ConnectionInput, Input, Lane, Received},
+    requests,
     run::Run,
     session::Ask,
 };
@@ -264,7 +265,7 @@ impl<D: Dial> Driver<D> {
     /// The keys of the messages that these acknowledge.
     fn acknowledged(&self, run: &Run) -> Vec<Box<str>> {
         let Some(ack) = &self.link.outbox_policy().ack else { return Vec::new() };
-        run.messages().filter_map(|(_, bytes)| ack::key(bytes, &ack.incoming)).collect()
+        run.messages().filter_map(|(_, bytes)| requests::key(bytes, &ack.incoming)).collect()
     }
 
     /// Begins an attempt.

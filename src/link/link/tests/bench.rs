@@ -31,6 +31,7 @@ use wskeeper_core::{
     outbox::{Ended, Keep, Refusal},
     phase::{Phase, Reason},
     receipt::{EndReason, State},
+    requests::Reply,
     run::Run as Messages,
     session::{Errand, Kept, Plan, Request, Start},
 };
@@ -94,6 +95,8 @@ impl Host for Recorder {
     }
 
     fn bury(&self, _message: Box<Message>) {}
+
+    fn reply(&self, _reply: Reply) {}
 
     fn lease(&self) -> Lease {
         Budget::new(u64::MAX).lease(Rank::History)

@@ -6,11 +6,12 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use crate::{endpoint::Endpoint, link, pool::slot::Slot, store::Record};
+use crate::{endpoint::Endpoint, pool::slot::Slot, store::Record};
 use wskeeper_core::{
     budget::Budget,
     message::{Extras, Message, MessageId, Payload},
     receipt::{Receipt, State},
+    requests,
 };
 
 /// What is kept beside a payload: the message's own fields, its places in queues, its receipt.
@@ -23,7 +24,7 @@ pub(super) fn cost(payload: &Payload, key: Option<&str>) -> usize {
 
 /// The key by which the peer's application will acknowledge the message.
 pub(super) fn ack_key(config: &Endpoint, payload: &Payload) -> Option<Box<str>> {
-    link::ack::key(payload.bytes(), &config.link.outbox.ack.as_ref()?.outgoing)
+    requests::key(payload.bytes(), &config.link.outbox.ack.as_ref()?.outgoing)
 }
 
 /// A stored message as an outbox takes it. What was accepted once is not refused for want of memory now.

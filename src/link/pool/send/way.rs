@@ -23,6 +23,8 @@ pub(super) struct Way {
     is_keyed: bool,
     /// The connection that they are bound to.
     generation: Option<u64>,
+    /// They are requests.
+    is_request: bool,
 }
 
 impl Way {
@@ -37,13 +39,14 @@ impl Way {
             return Err(Refused::AnyGeneration { endpoint: runtime.name.to_string(), links: runtime.links() });
         }
         let (link, is_keyed, generation) = (send.link, send.key.is_some(), send.generation);
-        Ok(Way { config: runtime.config(), runtime, slot, link, is_keyed, generation })
+        Ok(Way { config: runtime.config(), runtime, slot, link, is_keyed, generation, is_request: send.is_request })
     }
 
     /// Whether the message goes the same way.
     pub(super) fn is_of(&self, send: &Send) -> bool {
         send.endpoint == self.runtime.name
             && send.generation == self.generation
+            && send.is_request == self.is_request
             && match &send.key {
                 None if !self.is_keyed => send.link == self.link,
                 key => {
@@ -59,9 +62,9 @@ impl Way {
         !(policy.durable || policy.conflate && self.is_keyed || self.generation.is_some())
     }
 
-    /// Whether they go to the disk: what is bound to a connection is worth nothing after it.
+    /// Whether they go to the disk: what is bound to a connection is worth nothing after it, nor is a request after its caller.
     pub(super) fn is_durable(&self) -> bool {
-        self.config.link.outbox.durable && self.generation.is_none()
+        self.config.link.outbox.durable && self.generation.is_none() && !self.is_request
     }
 
     /// The outbox's refusal, counted.
@@ -107,6 +110,8 @@ pub(super) fn count(runtime: &EndpointRuntime, refused: &Refused) {
         | Refused::Down { .. }
         | Refused::Generation { .. }
         | Refused::AnyGeneration { .. }
+        | Refused::NoRequests(_)
+        | Refused::NoId(_)
         // The first one is told of.
         | Refused::Undecided => {}
     }

@@ -24,6 +24,7 @@ use wskeeper_core::{
     outbox::{Delivery, Ended, Keep, Room},
     phase::{Phase, ReadyState},
     receipt::{EndReason, State},
+    requests::Reply,
     run::Run,
 };
 
@@ -49,6 +50,10 @@ impl Host for Slot {
         self.observer.tell_received(&self.id, generation, &messages);
         self.traffic.received(&messages);
         self.sinks.inbox.deliver(&self.id, generation, now.wall, messages);
+    }
+
+    fn reply(&self, reply: Reply) {
+        self.sinks.receipts.reply(reply);
     }
 
     fn settle(&self, link: &Link, reached: Vec<Ended>, generation: Option<u64>, now: Now) {

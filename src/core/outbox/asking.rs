@@ -1,0 +1,102 @@
+//! Messages that the peer's application answers: acknowledgements and replies, by one table.
+//!
+//! What a reader would get wrong: an answer may come before the stream says that its message has left.
+
+use std::time::Instant;
+
+use super::{Answer, Delivery, Ended, Held, Outbox};
+use crate::{
+    message::MessageId,
+    receipt::{EndReason, State},
+    requests,
+};
+
+impl Outbox {
+    /// An answer with this key has come: whose it is, and what its caller wants back.
+    pub(super) fn answer(
+        &mut self,
+        answer: Answer,
+        key: &str,
+        ended: &mut Vec<Ended>,
+    ) -> Option<(MessageId, Option<requests::Waiting>)> {
+        if let Some((written, request)) = self.unconfirmed.answered(answer, key) {
+            ended.push(Ended { id: written.id, state: State::Confirmed, end_reason: None });
+            return Some((written.id, request));
+        }
+        let transit = self.in_transit.iter_mut().find(|transit| {
+            let message = &transit.held.message;
+            let is_request = message.request().is_some();
+            !transit.held.acknowledged && is_request == (answer == Answer::Reply) && message.ack() == Some(key)
+        })?;
+        // All of it has left, though the stream has not said so.
+        transit.held.acknowledged = true;
+        Some((transit.held.message.id, transit.held.message.request().map(requests::Asked::waiting)))
+    }
+
+    /// Ends those whose answer has not come in time.
+    pub(super) fn give_up(&mut self, answer: Answer, now: Instant, ended: &mut Vec<Ended>) {
+        for written in self.unconfirmed.give_up(answer, now) {
+            ended.push(Ended { id: written.id, state: State::Unknown, end_reason: Some(EndReason::AckTimeout) });
+        }
+    }
+
+    /// Whether what is given to the network is kept to be sent again.
+    pub(super) fn is_again(&self, held: &Held) -> bool {
+        match held.message.request() {
+            Some(asked) => asked.retry,
+            None => self.policy.delivery == Delivery::AtLeastOnce,
+        }
+    }
+
+    /// Requests that wait for their replies.
+    pub(crate) fn asked(&self) -> usize {
+        let leaving = self
+            .in_transit
+            .iter()
+            .filter(|transit| !transit.held.acknowledged && transit.held.message.request().is_some());
+        self.unconfirmed.waiting(Answer::Reply) + leaving.count()
+    }
+
+    /// Whether the message at the head is a request that has no id yet.
+    #[inline]
+    pub(crate) fn wants_id(&self) -> bool {
+        self.queue.first().is_some_and(|first| first.message.request().is_some_and(|asked| asked.stamped.is_none()))
+    }
+
+    /// Gives it one, unless that is its caller's and another one's too.
+    pub(crate) fn give_id(&mut self, number: impl FnOnce(u64) -> u64, name: impl FnOnce() -> String) {
+        let next = self.pulled.saturating_add(1);
+        let own = self.queue.first().and_then(|first| first.message.request()?.own_key());
+        if own.is_some_and(|key| self.is_awaited(&key)) {
+            return;
+        }
+        if let Some((_, held)) = self.queue.iter_mut().next()
+            && let Some(extras) = held.message.extras.as_deref_mut()
+            && let Some(asked) = extras.request.as_deref_mut()
+        {
+            extras.ack = Some(asked.give(|| number(next), name));
+        }
+    }
+
+    fn is_awaited(&self, key: &str) -> bool {
+        let of_request = |held: &Held| held.message.request().is_some() && held.message.ack() == Some(key);
+        self.unconfirmed.waits_for(Answer::Reply, key)
+            || self.in_transit.iter().any(|transit| of_request(&transit.held))
+    }
+
+    /// A reply with this key has come.
+    pub(crate) fn replied(&mut self, key: &str, ended: &mut Vec<Ended>) -> Option<(MessageId, requests::Waiting)> {
+        let (id, request) = self.answer(Answer::Reply, key, ended)?;
+        Some((id, request?))
+    }
+
+    /// Until when the next reply must have come.
+    pub(crate) fn next_reply_deadline(&self) -> Option<Instant> {
+        self.unconfirmed.next_deadline(Answer::Reply)
+    }
+
+    /// Ends the requests whose reply has not come in time.
+    pub(crate) fn give_up_requests(&mut self, now: Instant, ended: &mut Vec<Ended>) {
+        self.give_up(Answer::Reply, now, ended);
+    }
+}
