@@ -19,7 +19,7 @@ const HIDDEN: &str = "***";
 const SECRET: [&str; 5] = ["send", "probe", "set", "values", "http"];
 
 /// Words within them that say how, and not what.
-const OPEN: [&str; 5] = ["opcode", "method", "timeout", "max_bytes", "status"];
+const OPEN: [&str; 6] = ["opcode", "method", "timeout", "max_bytes", "status", "tls"];
 
 /// A value and its place.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! An HTTP call for a session: by the daemon's one client, over TLS with the endpoint's own settings.
+//! An HTTP call for a session: by the daemon's one client, over TLS with the endpoint's own settings unless it says otherwise.
 //!
 //! What a reader would get wrong: each call has a connection of its own, and a redirect is an answer. Who asks by a session expects one
 //! server.
@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Request as Http, header};
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
-use wskeeper_core::session::{Answer, Brought, Request};
+use wskeeper_core::session::{Answer, Brought, CallTls, Request};
 use wskeeper_link::{
     clock::{Calendar, Moment},
     endpoint::{Tls, url::Target},
@@ -16,11 +16,16 @@ use wskeeper_link::{
 
 use crate::client::{Connection, Error};
 
-/// Calls.
+/// Calls. `tls` is that of the endpoint.
 pub(super) async fn call(request: Request, tls: &Tls, calendar: &Calendar) -> Done {
     let until = Instant::now().later(request.timeout);
     let target = Target::parse(&request.url).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
     let most = request.max_bytes;
+    let system = Tls::default();
+    let tls = match request.tls {
+        CallTls::Endpoint => tls,
+        CallTls::System => &system,
+    };
     let http = http_of(request, &target)?;
     let server = format!("{}://{}", if target.tls { "https" } else { "http" }, target.authority());
     let told = |error: Error| format!("{server} {error}");
@@ -95,6 +100,7 @@ mod tests {
             body: "{}".into(),
             timeout: Duration::from_millis(500),
             max_bytes: 8,
+            tls: CallTls::Endpoint,
         }
     }
 

@@ -10,7 +10,7 @@ use base64::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::hmac;
-use wskeeper_core::session::{Answer, Brought, Encoding, Hash, Pointer, Recipe, Request, Value};
+use wskeeper_core::session::{Answer, Brought, CallTls, Encoding, Hash, Pointer, Recipe, Request, Value};
 use wskeeper_link::{clock::Calendar, endpoint::Tls};
 
 use super::{call::call, command, jwt};
@@ -50,8 +50,8 @@ pub(super) async fn follow(recipe: Recipe, tls: &Tls) -> Made {
             for_good(command::output(&arguments, input.to_string().into(), timeout).await?)
         }
         Recipe::Http { request, at, expires } => fetch(request, at.as_ref(), expires.as_ref(), tls).await,
-        Recipe::OAuth2 { token_url, client, in_form, form, timeout } => {
-            let request = token_request(token_url, client, in_form, form, timeout);
+        Recipe::OAuth2 { token_url, client, in_form, form, timeout, tls: call_tls } => {
+            let request = token_request(token_url, client, in_form, form, timeout, call_tls);
             let at = Pointer::parse("/access_token");
             fetch(request, at.as_ref(), Pointer::parse("/expires_in").as_ref(), tls).await
         }
@@ -99,6 +99,7 @@ fn token_request(
     in_form: bool,
     mut form: Vec<(Box<str>, String)>,
     timeout: Duration,
+    tls: CallTls,
 ) -> Request {
     let mut headers = vec![
         ("content-type".into(), "application/x-www-form-urlencoded".to_owned()),
@@ -111,7 +112,7 @@ fn token_request(
         headers.push(("authorization".into(), format!("Basic {}", STANDARD.encode(pair))));
     }
     let body: Vec<String> = form.iter().map(|(name, text)| format!("{}={}", escaped(name), escaped(text))).collect();
-    Request { method: "POST".into(), url, headers, body: body.join("&").into(), timeout, max_bytes: MAX_BYTES }
+    Request { method: "POST".into(), url, headers, body: body.join("&").into(), timeout, max_bytes: MAX_BYTES, tls }
 }
 
 fn escaped(text: &str) -> String {
@@ -211,10 +212,12 @@ mod tests {
     fn a_client_proves_itself_as_rfc_6749_says() {
         let client = || ("s6BhdRkqt3".to_owned(), "gX1fBat3bV".to_owned());
         let grant = || vec![("grant_type".into(), "client_credentials".to_owned()), ("scope".into(), "a b".to_owned())];
-        let request = token_request("https://h/token".into(), client(), false, grant(), Duration::ZERO);
+        let request =
+            token_request("https://h/token".into(), client(), false, grant(), Duration::ZERO, CallTls::Endpoint);
         assert_eq!(request.headers[2].1, "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW", "the header of its §4.4.2");
         assert_eq!(request.body, "grant_type=client_credentials&scope=a+b");
-        let request = token_request("https://h/token".into(), client(), true, grant(), Duration::ZERO);
+        let request =
+            token_request("https://h/token".into(), client(), true, grant(), Duration::ZERO, CallTls::Endpoint);
         assert!(request.headers.len() == 2 && request.body.ends_with(b"client_id=s6BhdRkqt3&client_secret=gX1fBat3bV"));
         assert_eq!(escaped("a&b=c/%\u{fc}"), "a%26b%3Dc%2F%25%C3%BC");
     }

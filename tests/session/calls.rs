@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     task::JoinSet,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     QUICK,
     stand::{Stand, text},
-    support::daemon::Daemon,
+    support::{daemon::Daemon, tls::Authority, until},
 };
 
 /// What an HTTP server says.
@@ -41,19 +42,33 @@ pub struct Http {
 impl Http {
     /// Starts one; the function is given the head and body of a request, and says status and body.
     pub async fn start<R: Into<Reply>>(answer: impl Fn(&str) -> R + Send + Sync + 'static) -> Self {
+        Self::started(None, answer).await
+    }
+
+    async fn started<R: Into<Reply>>(
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(&str) -> R + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, asked) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<String>>>::default());
         let (answer, record, mut running) = (Arc::new(answer), Arc::clone(&asked), JoinSet::new());
         running.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, record) = (Arc::clone(&answer), Arc::clone(&record));
+                let (answer, record, tls) = (Arc::clone(&answer), Arc::clone(&record), tls.clone());
                 connections.spawn(async move {
-                    serve(stream, |request| {
+                    let answer = |request: &str| {
                         record.lock().push(request.to_owned());
                         answer(request).into()
-                    })
-                    .await;
+                    };
+                    match tls {
+                        None => serve(stream, answer).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, answer).await;
+                            }
+                        }
+                    }
                 });
             }
         });
@@ -66,7 +81,7 @@ impl Http {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> Reply) {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn(&str) -> Reply) {
     let mut request = String::new();
     loop {
         if let Some((head, body)) = request.split_once("\r\n\r\n") {
@@ -141,6 +156,33 @@ async fn a_call_that_is_refused_parks_the_link_with_the_servers_words() {
     let explained = crate::explained_when_parked(&daemon).await;
     assert!(explained.contains("open[0] was answered with status 403 and said: no tickets for"), "{explained}");
     assert_eq!(http.asked().len(), 2, "once, and once more with secrets that were read again");
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_than_the_endpoints_is_called_by_the_systems() {
+    let (own, public) = (Authority::named("of the endpoint"), Authority::named("of the system"));
+    let http = Http::started(Some(public.acceptor()), |_| (200, "{\"ticket\": \"t\"}".into())).await;
+    let stand = Stand::start("", welcome).await;
+    let of_endpoint = config(stand.port, http.port).replace("http://127.0.0.1", "https://localhost");
+    let of_endpoint = format!("{of_endpoint}{}\n", own.trust("e"));
+    for (config, is_trusted) in
+        [(of_endpoint.replace("method =", "tls = \"system\", method ="), true), (of_endpoint, false)]
+    {
+        let mut daemon = Daemon::made(&config);
+        daemon.set_variable("SSL_CERT_FILE", public.file().to_str().unwrap());
+        daemon.launch();
+        if is_trusted {
+            daemon.ready().await;
+        } else {
+            daemon.alive().await;
+            until("explain tells of the certificate", async || {
+                let explained = daemon.api.get("/v1/links/e/0/explain").await.expect(200);
+                let explained = String::from_utf8_lossy(&explained.body).into_owned();
+                if explained.contains("certificate") { Ok(()) } else { Err(explained) }
+            })
+            .await;
+        }
+    }
 }
 
 /// Twitch's: `reconnect` brings a URL to go to.

@@ -10,6 +10,16 @@ use bytes::Bytes;
 
 use super::{Body, Pointer, Recipe, Rule, Text, Var};
 
+/// How the server of a call proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CallTls {
+    /// As that of the endpoint, which is shown the endpoint's certificate where there is one.
+    #[default]
+    Endpoint,
+    /// To the machine's own authorities.
+    System,
+}
+
 /// An HTTP call of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -25,6 +35,8 @@ pub struct Call {
     pub timeout: Duration,
     /// A longer answer is none.
     pub max_bytes: usize,
+    /// Where the URL is one of `https`.
+    pub tls: CallTls,
     /// Variables that are taken out of an answer that was expected.
     pub extract: Box<[(Var, Pointer)]>,
     /// Answers that are expected: the first that matches acts. Where there is none, a status of 200 to 299 is.
@@ -73,6 +85,8 @@ pub struct Request {
     pub timeout: Duration,
     /// A longer answer is none.
     pub max_bytes: usize,
+    /// Where the URL is one of `https`.
+    pub tls: CallTls,
 }
 
 impl fmt::Debug for Request {

@@ -7,7 +7,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    Call, Json, Pointer, Request, Start, Text, Value, Var,
+    Call, CallTls, Json, Pointer, Request, Start, Text, Value, Var,
     json::Map,
     render::{Scene, Unsendable},
     variables::Variables,
@@ -94,6 +94,8 @@ pub enum Make {
         in_form: bool,
         /// The call's end.
         timeout: Duration,
+        /// How the token endpoint proves who it is.
+        tls: CallTls,
     },
 }
 
@@ -178,6 +180,7 @@ pub enum Recipe {
         in_form: bool,
         form: Vec<(Box<str>, String)>,
         timeout: Duration,
+        tls: CallTls,
     },
 }
 
@@ -262,7 +265,7 @@ impl Scene<'_> {
             Make::Http { call, at, expires } => {
                 Recipe::Http { request: self.request(call)?, at: at.clone(), expires: expires.clone() }
             }
-            Make::OAuth2 { token_url, client_id, client_secret, scope, more, in_form, timeout } => {
+            Make::OAuth2 { token_url, client_id, client_secret, scope, more, in_form, timeout, tls } => {
                 let mut form = vec![(Box::from("grant_type"), "client_credentials".to_owned())];
                 form.extend(scope.iter().map(|scope| (Box::from("scope"), self.text(scope))));
                 form.extend(more.iter().map(|(name, text)| (name.clone(), self.text(text))));
@@ -272,6 +275,7 @@ impl Scene<'_> {
                     in_form: *in_form,
                     form,
                     timeout: *timeout,
+                    tls: *tls,
                 }
             }
         })

@@ -39,7 +39,7 @@ pub(crate) mod tests;
 mod trace;
 mod variables;
 
-pub use errand::{Answer, Ask, Brought, Call, Errand, Expected, Request};
+pub use errand::{Answer, Ask, Brought, Call, CallTls, Errand, Expected, Request};
 pub use expression::Expression;
 pub use index::Rules;
 pub use json::{Pointer, Value};

@@ -185,6 +185,7 @@ impl<'a> Scene<'a> {
             body: body.into(),
             timeout: call.timeout,
             max_bytes: call.max_bytes,
+            tls: call.tls,
         })
     }
 

@@ -1,4 +1,4 @@
-//! An HTTP call: `{ method, url, headers, body | json, timeout, max_bytes, extract, expect }`.
+//! An HTTP call: `{ method, url, headers, body | json, timeout, max_bytes, tls, extract, expect }`.
 //!
 //! What a reader would get wrong: its `expect` looks at an answer that is there, so it has no `timeout` of its own.
 
@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use config::ValueKind;
 use http::HeaderName;
-use wskeeper_core::session::{Body, Call, Expected, Pointer, Rule, Text, TextPart, Then, Var};
+use wskeeper_core::session::{Body, Call, CallTls, Expected, Pointer, Rule, Text, TextPart, Then, Var};
 use wskeeper_link::endpoint::url::Target;
 
 use super::{
@@ -64,6 +64,7 @@ impl Reader<'_> {
             body: body.or(json).map_or(Some(None), |body| body.map(Some))?,
             timeout: timeout.unwrap_or(EXPECT_WAIT),
             max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+            tls: call_tls(section)?,
             extract: [].into(),
             expect: [].into(),
         })
@@ -139,6 +140,12 @@ impl Reader<'_> {
         }
         expected
     }
+}
+
+/// `tls`
+pub(super) fn call_tls(section: &Section<'_>) -> Option<CallTls> {
+    let words = [("endpoint", CallTls::Endpoint), ("system", CallTls::System)];
+    section.get("tls").map_or(Some(CallTls::Endpoint), |item| item.word(&words))
 }
 
 fn method(item: &Item<'_>) -> Option<&'static str> {

@@ -9,7 +9,9 @@ use wskeeper_core::session::{Algorithm, Encoding, Hash, Json, Make, Text, Value}
 use wskeeper_link::endpoint::value::Span;
 
 use super::{
-    Reader, clear,
+    Reader,
+    call::call_tls,
+    clear,
     matcher::pointer,
     steps::{EXPECT_WAIT, LEAST},
 };
@@ -155,6 +157,7 @@ impl Reader<'_> {
         let more = section.section("form").entries().into_iter();
         let more = more.filter_map(|(name, item)| Some((name.into(), self.text(&item)?))).collect();
         let in_form = section.get("in_form").and_then(|item| item.bool()).unwrap_or_default();
+        let tls = call_tls(&section);
         section.finish();
         Some(Make::OAuth2 {
             token_url: token_url?,
@@ -164,6 +167,7 @@ impl Reader<'_> {
             more,
             in_form,
             timeout,
+            tls: tls?,
         })
     }
 

@@ -14,6 +14,7 @@ fn ticket() -> Plan {
         body: None,
         timeout: Duration::from_secs(10),
         max_bytes: 1 << 10,
+        tls: CallTls::Endpoint,
         extract: [(url, pointer("/url")), (ticket, pointer("/ticket"))].into(),
         expect: [].into(),
     };

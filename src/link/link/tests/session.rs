@@ -10,8 +10,8 @@ use wskeeper_core::{
     message::Kind,
     phase::{Phase, Reason},
     session::{
-        Act, Answer, Body, Brought, Call, Do, Expression, Matcher, Plan, Pointer, Rule, Send, Source, Step, Text,
-        TextPart, Then,
+        Act, Answer, Body, Brought, Call, CallTls, Do, Expression, Matcher, Plan, Pointer, Rule, Send, Source, Step,
+        Text, TextPart, Then,
     },
 };
 
@@ -162,6 +162,7 @@ fn ticketed() -> Plan {
         body: None,
         timeout: Duration::from_secs(10),
         max_bytes: 64,
+        tls: CallTls::Endpoint,
         extract: [(ticket, Pointer::parse("/ticket").unwrap())].into(),
         expect: [].into(),
     };

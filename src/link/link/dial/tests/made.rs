@@ -7,7 +7,7 @@ use crate::{
     endpoint::value::{Given, Unmade},
     link::Done,
 };
-use wskeeper_core::session::{Act, Answer, Brought, Call, Errand, Names, Plan, Pointer, Text};
+use wskeeper_core::session::{Act, Answer, Brought, Call, CallTls, Errand, Names, Plan, Pointer, Text};
 
 /// Answers each call with a ticket of its own.
 #[derive(Debug, Default)]
@@ -59,6 +59,7 @@ fn world(url: &str, header: &str, tickets: Tickets) -> Arc<World> {
         body: None,
         timeout: Duration::from_secs(10),
         max_bytes: 1 << 10,
+        tls: CallTls::Endpoint,
         extract: [(ticket, Pointer::parse("/ticket").unwrap())].into(),
         expect: [].into(),
     };
