@@ -183,7 +183,8 @@ fn keys_written(text: &str) -> Vec<String> {
             && !line.starts_with('#')
         {
             let key = key.trim();
-            let key = if section.ends_with(".headers") || section.ends_with("values") { "*" } else { key };
+            let named = [".headers", "values", ".streams[].match"].iter().any(|end| section.ends_with(end));
+            let key = if named { "*" } else { key };
             let key = key.replace('"', "");
             keys.push(if section.is_empty() { key } else { format!("{section}.{key}") });
         }
@@ -195,8 +196,10 @@ fn normal(section: &str) -> String {
     let mut parts: Vec<&str> = section.split('.').collect();
     if parts[0] == "endpoints" && parts.len() > 1 {
         parts[1] = "*";
-        if parts.get(2).is_some_and(|part| *part == "outcomes") && parts.len() > 3 {
-            parts[2] = "outcomes[]";
+        match parts.get(2) {
+            Some(&"outcomes") if parts.len() > 3 => parts[2] = "outcomes[]",
+            Some(&"streams") if parts.len() > 3 => parts[2] = "streams[]",
+            Some(_) | None => {}
         }
     }
     parts.join(".")

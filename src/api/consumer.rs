@@ -4,10 +4,15 @@
 
 use std::time::Duration;
 
-use super::{convert::BinaryType, problem::Problem, query::Params};
+use super::{convert::BinaryType, links, problem::Problem, query::Params};
+use crate::config::suggestion;
+use wskeeper_core::session::Filter;
 use wskeeper_link::{
     hub::{Arrived, Entry, From},
-    pool::local::{self, EventType},
+    pool::{
+        Pool,
+        local::{self, EventType},
+    },
 };
 
 /// What a consumer that is told something long waits for room.
@@ -38,6 +43,9 @@ impl Wish {
     /// The parameters that every consumer may give.
     pub(super) const PARAMS: [&str; 4] = ["from", "types", "binaryType", "on_lag"];
 
+    /// Those of an endpoint's.
+    pub(super) const OWN: [&str; 6] = ["from", "types", "binaryType", "on_lag", "stream", "match"];
+
     /// Reads them, and `link` where it is there.
     pub(super) fn read(params: &Params, last_seen: Option<&str>) -> Result<Self, Problem> {
         let from = params.with("from", "latest, oldest or a cursor", from)?;
@@ -56,11 +64,37 @@ impl Wish {
             types,
             close_on_lag: on_lag.unwrap_or_default(),
             link: params.parse("link", "the number of a link")?,
+            stream: params.get("stream").map(Into::into),
+            filter: filter(params)?,
         };
         Ok(Self {
             reading,
             binary: params.with("binaryType", "base64 or hex", BinaryType::from_word)?.unwrap_or_default(),
         })
+    }
+}
+
+/// What `match` asks for, once or more.
+fn filter(params: &Params) -> Result<Option<Filter>, Problem> {
+    let read = |written: &str| {
+        Filter::condition(written).ok_or_else(|| {
+            let form = "a JSON pointer, `=` and a value, as in match=/s=BTCUSDT";
+            Problem::bad_request(format!("query parameter match={written:?} is not {form}"))
+        })
+    };
+    let wanted = params.all("match").map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok((!wanted.is_empty()).then(|| Filter::new(wanted)))
+}
+
+/// Why there is no such consumer: the endpoint is not there, or its stream is not.
+pub(super) fn none(pool: &Pool, endpoint: &str, stream: Option<&str>) -> Problem {
+    match (stream, pool.endpoint(endpoint)) {
+        (Some(stream), Some(view)) => {
+            let known: Vec<&str> = view.config.streams.iter().map(|stream| &*stream.name).collect();
+            let detail = format!("{endpoint:?} has no stream {stream:?}; {}", suggestion(stream, &known));
+            Problem::not_found(detail)
+        }
+        (Some(_) | None, _) => links::no_endpoint(endpoint),
     }
 }
 
@@ -88,7 +122,7 @@ mod tests {
     use wskeeper_core::entry::Item;
 
     fn wish(query: &str, last_seen: Option<&str>) -> Result<Wish, Problem> {
-        let allowed = [&Wish::PARAMS[..], &["link"]].concat();
+        let allowed = [&Wish::OWN[..], &["link"]].concat();
         Wish::read(&Params::read(Some(query), &allowed)?, last_seen)
     }
 

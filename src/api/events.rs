@@ -17,7 +17,7 @@ use http::HeaderMap;
 use super::{
     Shared,
     access::Pass,
-    consumer::{PAUSE, Wish, length},
+    consumer::{self, PAUSE, Wish, length},
     convert::{self, BinaryType},
     problem::Problem,
     query::Params,
@@ -34,6 +34,8 @@ const PIECE: usize = 16 << 10;
     params(("name" = String, Path, description = "The endpoint."),
         ("from" = Option<String>, Query, description = "`latest` (unless given), `oldest`, or the last cursor seen."),
         ("types" = Option<String>, Query, description = "Only these, with commas between; a gap of the reader's own is always told."),
+        ("stream" = Option<String>, Query, description = "This stream of the endpoint instead of its whole inbox; its cursors are its own."),
+        ("match" = Option<Vec<String>>, Query, description = "Only messages that have this value at this place: a JSON pointer, `=` and a value, as in `/s=BTCUSDT`. Of several all must hold."),
         ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`."),
         ("on_lag" = Option<String>, Query, description = "`gap` (unless given) or `close`: what happens to a reader that falls behind."),
         ("Last-Event-ID" = Option<String>, Header, description = "The last cursor seen; counts before `from`.")),
@@ -45,8 +47,10 @@ pub(super) async fn endpoint(
     Extension(pass): Extension<Pass>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let wish = wish(query.as_deref(), &headers)?;
-    let consumer = Consumer::of(&shared.pool, &name, wish.reading).ok_or_else(|| super::links::no_endpoint(&name))?;
+    let wish = wish(query.as_deref(), &Wish::OWN, &headers)?;
+    let wanted = wish.reading.stream.clone();
+    let consumer = Consumer::of(&shared.pool, &name, wish.reading)
+        .ok_or_else(|| consumer::none(&shared.pool, &name, wanted.as_deref()))?;
     Ok(stream(&shared, consumer, wish.binary, pass))
 }
 
@@ -64,12 +68,12 @@ pub(super) async fn pool(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let wish = wish(query.as_deref(), &headers)?;
+    let wish = wish(query.as_deref(), &Wish::PARAMS, &headers)?;
     Ok(stream(&shared, Consumer::of_all(&shared.pool, wish.reading), wish.binary, pass))
 }
 
-fn wish(query: Option<&str>, headers: &HeaderMap) -> Result<Wish, Problem> {
-    let params = Params::read(query, &Wish::PARAMS)?;
+fn wish(query: Option<&str>, allowed: &[&str], headers: &HeaderMap) -> Result<Wish, Problem> {
+    let params = Params::read(query, allowed)?;
     Wish::read(&params, headers.get("last-event-id").and_then(|value| value.to_str().ok()))
 }
 

@@ -20,7 +20,8 @@ impl Params {
                 let known = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
                 return Err(Problem::bad_request(format!("unknown query parameter {key:?}; known here: {known}")));
             }
-            if pairs[..index].iter().any(|(other, _)| other == key) {
+            // Of conditions all must hold.
+            if key != "match" && pairs[..index].iter().any(|(other, _)| other == key) {
                 return Err(Problem::bad_request(format!("query parameter {key:?} is given twice")));
             }
         }
@@ -37,6 +38,11 @@ impl Params {
     /// The value of a parameter.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of one that may be given more than once.
+    pub(super) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// The value of a parameter, parsed; `form` says what it should be.

@@ -362,6 +362,7 @@ ends it with code 0.
   wskeeper tail trades | jq .price
   wskeeper tail trades --from oldest --json
   wskeeper tail trades --types close,phase --json
+  wskeeper tail trades --match /s=BTCUSDT
   wskeeper tail trades --frames         pings, pongs and Close frames too")]
 pub(crate) struct Tail {
     /// The endpoint's name
@@ -375,11 +376,17 @@ pub(crate) struct Tail {
     /// Only these events: open, message, error, close, phase, gap
     #[arg(long, value_delimiter = ',', value_name = "TYPE,…")]
     pub(crate) types: Vec<String>,
+    /// Only this stream of the endpoint, which has cursors of its own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
+    /// Only messages with this value at this place, as in `/s=BTCUSDT`; of several all must hold
+    #[arg(long = "match", value_name = "POINTER=VALUE")]
+    pub(crate) matches: Vec<String>,
     /// End after this many messages
     #[arg(long, value_name = "COUNT")]
     pub(crate) count: Option<u64>,
     /// Show the frames on the wire instead, both ways: when, which, how large; for people, not for pipes that must see all
-    #[arg(long, conflicts_with_all = ["from", "types"])]
+    #[arg(long, conflicts_with_all = ["from", "types", "stream", "matches"])]
     pub(crate) frames: bool,
     /// With --frames: their payloads too, up to 4 KiB each; the API asks for an admin token
     #[arg(long, requires = "frames")]

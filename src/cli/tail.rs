@@ -106,7 +106,10 @@ fn path(args: &args::Tail) -> String {
         return format!("/v1/endpoints/{}/frames?payloads={}{link}", escape(&args.endpoint), args.payloads);
     }
     let types = if args.types.is_empty() { String::new() } else { format!("&types={}", escape(&args.types.join(","))) };
-    format!("/v1/endpoints/{}/events?from={}{types}", escape(&args.endpoint), args.from)
+    let stream = args.stream.iter().map(|name| format!("&stream={}", escape(name)));
+    let parts = stream.chain(args.matches.iter().map(|condition| format!("&match={}", escape(condition))));
+    let parts: String = parts.collect::<Vec<_>>().concat();
+    format!("/v1/endpoints/{}/events?from={}{types}{parts}", escape(&args.endpoint), args.from)
 }
 
 /// Text as it is; binary in base64, marked, because a terminal cannot show it.

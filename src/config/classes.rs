@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 26] = [
+const VALUES: [&str; 27] = [
     "true",
     "false",
     "2",
@@ -27,6 +27,7 @@ const VALUES: [&str; 26] = [
     "{ other = \"b\" }",
     "{ outgoing = \"/o\", incoming = \"/i\" }",
     "[{ match = { code = 4000 }, then = \"park\" }]",
+    "[{ name = \"t\", match = { \"/s\" = \"a\" } }]",
     "[{ send = \"a\" }]",
     "[{ match = { text = \"a\" }, hide = true }]",
     "[{ every = \"1s\", send = \"a\" }]",

@@ -231,6 +231,19 @@ impl Run {
         (!marks.is_empty()).then(|| marks.take(bytes.freeze(), room))
     }
 
+    /// The messages at these places, which rise, in memory of their own; `None` where there are none.
+    pub fn picked(&self, places: impl IntoIterator<Item = usize>) -> Option<Self> {
+        let (mut bytes, mut marks) = (BytesMut::new(), Marks::default());
+        for place in places {
+            let Some(mark) = self.marks().get(place) else { continue };
+            let start = place.checked_sub(1).map_or_else(|| self.start(), |before| self.marks()[before].end());
+            marks.push(bytes.len() + mark.start as usize - start, mark.len(), mark.kind());
+            bytes.extend_from_slice(&self.bytes[start..mark.end()]);
+        }
+        let room = bytes.capacity();
+        (!marks.is_empty()).then(|| marks.take(bytes.freeze(), room))
+    }
+
     /// Whether it holds at least twice what it would need without the first `count` messages.
     pub fn is_wasteful_without(&self, count: usize) -> bool {
         let skipped = (self.skipped as usize + count).min(self.marks.len() - 1);
@@ -313,6 +326,9 @@ mod tests {
         let left = whole.skip(1).without(&[false, true, false]).unwrap();
         assert_eq!(left.payloads().collect::<Vec<_>>(), [all[1].clone(), all[3].clone()]);
         assert_eq!((left.message_bytes(), left.frames().len()), (9, 13));
+        assert_eq!(whole.skip(1).picked([1, 2]).unwrap().payloads().collect::<Vec<_>>(), all[2..]);
+        assert_eq!(whole.picked([0, 3]).unwrap().frames(), run_of(&[all[0].clone(), all[3].clone()]));
+        assert!(whole.picked([]).is_none() && whole.picked(0..4) == Some(whole.clone()));
         assert!(whole.without(&[true; 4]).is_none() && whole.without(&[]) == Some(whole));
     }
 

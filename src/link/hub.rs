@@ -16,15 +16,19 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use self::stored::Stored;
+use self::{
+    stored::Stored,
+    streams::{Documents, Sorted},
+};
 
-pub(crate) use self::inboxes::Inboxes;
+pub(crate) use self::{inboxes::Inboxes, streams::Streams};
 pub use wskeeper_core::entry::{Arrived, Entry, Item, Stretch};
 use wskeeper_core::{
     budget::{Budget, Holder, Lease, Rank},
     event::LinkId,
     inbox::{self, Read, Ring},
     run::Run,
+    session::{Document, Filter},
 };
 
 /// Where a subscriber starts.
@@ -86,6 +90,8 @@ pub(crate) struct Hub {
     bells: Mutex<Vec<Arc<AtomicWaker>>>,
     /// Wakes who writes a durable inbox to disk.
     to_store: Notify,
+    /// The newest messages that somebody has read as JSON, for others who want to know what is in them.
+    read: Mutex<Option<Arc<Documents>>>,
 }
 
 #[derive(Debug)]
@@ -116,7 +122,7 @@ impl Hub {
 
     fn with(durable: bool, ring: Ring<Stored>, budget: &Budget) -> Arc<Self> {
         let state = Mutex::new(State { ring, durable, closed: false });
-        let hub = Arc::new(Self { state, bells: Mutex::default(), to_store: Notify::new() });
+        let hub = Arc::new(Self { state, bells: Mutex::default(), to_store: Notify::new(), read: Mutex::default() });
         let holder: Weak<dyn Holder> = Arc::<Self>::downgrade(&hub);
         budget.register(holder);
         hub
@@ -137,6 +143,33 @@ impl Hub {
     /// Adds messages that arrived together, as [`Hub::publish`] adds an entry.
     pub(crate) fn deliver(&self, link: &LinkId, generation: u64, at: SystemTime, run: Run) {
         self.add(|cursor| Stored::Arrived(Arc::new(Arrived { cursor, at, link: link.clone(), generation, run })));
+    }
+
+    /// The same, and puts them into these streams too.
+    pub(crate) fn deliver_sorted(&self, link: &LinkId, generation: u64, at: SystemTime, run: Run, streams: &Sorted) {
+        let mut documents = streams.deliver(link, generation, at, &run);
+        // Before readers look for it.
+        let mut read = self.read.lock();
+        self.add(|cursor| {
+            documents.first = cursor;
+            Stored::Arrived(Arc::new(Arrived { cursor, at, link: link.clone(), generation, run }))
+        });
+        *read = Some(Arc::new(documents));
+    }
+
+    /// Messages read as JSON, that of this number among them. Who comes first reads them for the others.
+    fn documents(&self, number: u64, max_json: usize) -> Option<Arc<Documents>> {
+        let mut read = self.read.lock();
+        if let Some(read) = read.as_ref().filter(|read| read.get(number).is_some()) {
+            return Some(Arc::clone(read));
+        }
+        let stretch = match self.state().ring.read(number - 1) {
+            Read::Entry(first, stored) if first == number => stored.stretch(number),
+            Read::Entry(..) | Read::Gap { .. } | Read::CaughtUp => return None,
+        };
+        let Stretch::Arrived(arrived) = stretch else { return None };
+        let documents = Arc::new(Documents::of(number, &arrived.run, max_json));
+        Some(Arc::clone(read.insert(documents)))
     }
 
     fn add(&self, make: impl FnOnce(u64) -> Stored) {
@@ -227,7 +260,7 @@ impl Hub {
             From::After(seen) if seen > newest => (start, true),
             From::After(seen) => (seen, false),
         };
-        Reader { hub: Arc::clone(self), cursor, before: cursor, is_strange, bell }
+        Reader { hub: Arc::clone(self), cursor, before: cursor, is_strange, bell, documents: None }
     }
 
     fn ring_bells(&self) {
@@ -307,6 +340,8 @@ pub struct Reader {
     /// It has seen a number that was never given here: the clock was set back between two runs.
     is_strange: bool,
     bell: Arc<AtomicWaker>,
+    /// What it looks at by a filter.
+    documents: Option<Arc<Documents>>,
 }
 
 impl Reader {
@@ -374,6 +409,18 @@ impl Reader {
         self.cursor = self.before;
     }
 
+    /// Whether the message of this number meets the filter; `payload` is what it says.
+    pub(crate) fn is_met(&mut self, filter: &Filter, number: u64, payload: &[u8], max_json: usize) -> bool {
+        if self.documents.as_ref().is_none_or(|documents| documents.get(number).is_none()) {
+            self.documents = self.hub.documents(number, max_json);
+        }
+        match self.documents.as_ref().and_then(|documents| documents.get(number)) {
+            Some(document) => filter.is_met(document),
+            // The inbox has let it go meanwhile.
+            None => filter.is_met(&Document::read(payload, max_json)),
+        }
+    }
+
     /// The cursor of what was read last.
     pub fn position(&self) -> u64 {
         self.cursor
@@ -388,5 +435,6 @@ impl Drop for Reader {
 
 mod inboxes;
 mod stored;
+mod streams;
 #[cfg(test)]
 mod tests;

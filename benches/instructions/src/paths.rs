@@ -16,21 +16,21 @@ use wskeeper_core::{
     admission::{Admission, Elsewhere, Grant, Policy as Limits, Request, Verdict},
     budget::{Budget, Rank, Share},
     event::{Certificates, Established, LinkId, Steps},
-    inbox::{self, Parts, Ring},
+    inbox::{self, Parts, Read, Ring},
     link::{ConnectionInput, Frame, Input, Lane, Link, Policy, Received},
     message::{Message, MessageId, Payload},
     outbox::{self, Outbox},
     receipt::{Ledger, Receipt, State},
     run::{Marks, Run},
     scan::{Behind, scan},
-    session::{Do, Json, Matcher, Plan, Pointer, Rule, Rules, Start, Wanted},
+    session::{Do, Document, Filter, Json, MAX_JSON, Matcher, Plan, Pointer, Rule, Rules, Sorter, Start, Wanted},
     timers::Timer,
 };
 
 type Walk = fn(u32);
 
 /// Each by its name.
-pub(crate) const PATHS: [(&str, Walk); 14] = [
+pub(crate) const PATHS: [(&str, Walk); 17] = [
     ("64 messages are found", found),
     ("link takes a message in", message_in),
     ("link takes 64 messages in", messages_in),
@@ -41,6 +41,9 @@ pub(crate) const PATHS: [(&str, Walk); 14] = [
     ("one of 10,000 is let in", admission),
     ("inbox takes a message", inbox_message),
     ("inbox takes 64 messages", inbox_messages),
+    ("a reader filters a message", filtering),
+    ("a stream's reader takes one", streamed),
+    ("1,000 streams sort a message", sorting),
     ("outbox queues and settles", outbox),
     ("ledger enters and settles", ledger),
     ("ten rules see a message", rules),
@@ -181,6 +184,63 @@ impl Parts for Kept {
 
     fn shed(&mut self, _: usize) -> Option<u64> {
         None
+    }
+}
+
+/// A message of one of a thousand symbols.
+fn of_symbol(symbol: usize) -> Run {
+    Run::from(&*TRADE.replace("BNBBTC", &format!("S{symbol}")))
+}
+
+fn symbol_filter(symbol: usize) -> Filter {
+    Filter::new(Filter::condition(&format!("/s=S{symbol}")))
+}
+
+/// A ring with a message of each of a thousand symbols.
+fn symbols() -> Ring<Kept> {
+    let policy = inbox::Policy::default();
+    let mut ring = Ring::new(policy, 16, 1, Budget::new(1 << 30).lease(Rank::History));
+    for run in (0..1000).map(of_symbol) {
+        let (bytes, cost) = (run.message_bytes(), run.held() as u64);
+        ring.push_messages(Kept(run), 1, bytes, cost);
+    }
+    ring
+}
+
+/// A reader of the whole inbox looks for one symbol by itself.
+fn filtering(times: u32) {
+    let (ring, filter) = (symbols(), symbol_filter(7));
+    for cursor in (0..1000).cycle().take(times as usize) {
+        if let Read::Entry(_, kept) = ring.read(black_box(cursor)) {
+            black_box(kept.0.messages().any(|(_, bytes)| filter.is_met(&Document::read(bytes, MAX_JSON))));
+        }
+    }
+}
+
+/// A reader of that symbol's stream: once for a thousand messages of the inbox.
+fn streamed(times: u32) {
+    let mut ring = Ring::new(inbox::Policy::default(), 16, 1, Budget::new(1 << 30).lease(Rank::History));
+    let run = of_symbol(7);
+    let (bytes, cost) = (run.message_bytes(), run.held() as u64);
+    ring.push_messages(Kept(run), 1, bytes, cost);
+    for _ in 0..times {
+        if let Read::Entry(_, kept) = ring.read(black_box(0)) {
+            black_box(kept.0.payload(0));
+        }
+    }
+}
+
+/// A message is read, and the stream that it is for is found.
+fn sorting(times: u32) {
+    let sorter = Sorter::new((0..1000).map(symbol_filter).collect());
+    let run = of_symbol(7);
+    for _ in 0..times {
+        for (_, bytes) in run.messages() {
+            let document = Document::read(black_box(bytes), MAX_JSON);
+            sorter.sort(&document, |stream| {
+                black_box(stream);
+            });
+        }
     }
 }
 

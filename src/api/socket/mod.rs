@@ -38,7 +38,14 @@ use self::{
     sends::sends,
     session::{Session, Source, Terms},
 };
-use super::{Shared, access::Pass, consumer::Wish, places::Place, problem::Problem, query::Params};
+use super::{
+    Shared,
+    access::Pass,
+    consumer::{self, Wish},
+    places::Place,
+    problem::Problem,
+    query::Params,
+};
 use wskeeper_core::{close::MAX_REASON_BYTES, phase::ReadyState};
 use wskeeper_link::{
     endpoint::Endpoint,
@@ -67,6 +74,8 @@ type Socket = WebSocketStream<PooledStream<TokioIo<Upgraded>>>;
         ("timeout" = Option<String>, Query, description = "With `transparent`: how long to wait for that; `30s` unless given."),
         ("from" = Option<String>, Query, description = "`latest` (unless given), `oldest`, or the last cursor seen."),
         ("types" = Option<String>, Query, description = "Only these, with commas between; a gap of the reader's own is always told."),
+        ("stream" = Option<String>, Query, description = "This stream of the endpoint instead of its whole inbox; its cursors are its own."),
+        ("match" = Option<Vec<String>>, Query, description = "Only messages that have this value at this place: a JSON pointer, `=` and a value, as in `/s=BTCUSDT`. Of several all must hold."),
         ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`."),
         ("on_lag" = Option<String>, Query, description = "`gap` (unless given) or `close`: what happens to a reader that falls behind.")),
     responses((status = 101, description = "A WebSocket; with the subprotocol wskeeper.v1.json an envelope."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
@@ -85,7 +94,7 @@ pub(super) async fn upgrade(
         serve(&shared, (opened.terms, opened.source, Some(opened.claim)), pass, &mut request);
         return Ok(response);
     }
-    let params = Params::read(query.as_deref(), &[&Wish::PARAMS[..], &["link", "transparent"]].concat())?;
+    let params = Params::read(query.as_deref(), &[&Wish::OWN[..], &["link", "transparent"]].concat())?;
     let wish = Wish::read(&params, None)?;
     let view = shared.pool.endpoint(&name).ok_or_else(|| super::links::no_endpoint(&name))?;
     let envelope = asked.offers(ENVELOPE);
@@ -97,7 +106,9 @@ pub(super) async fn upgrade(
     let response = asked.answer(protocol);
     let terms =
         Terms { endpoint: Arc::clone(&view.config.name), link, generation: None, envelope, binary: wish.binary };
-    let events = Consumer::of(&shared.pool, &name, wish.reading).ok_or_else(|| super::links::no_endpoint(&name))?;
+    let stream = wish.reading.stream.clone();
+    let events = Consumer::of(&shared.pool, &name, wish.reading)
+        .ok_or_else(|| consumer::none(&shared.pool, &name, stream.as_deref()))?;
     serve(&shared, (terms, Source::Inbox(events), None), pass, &mut request);
     Ok(response)
 }

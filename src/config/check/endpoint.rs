@@ -87,7 +87,7 @@ fn lay_preset(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) -> Vec<R
     std::mem::replace(&mut Arc::make_mut(&mut endpoint.link).outcomes, rows)
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))

@@ -30,6 +30,7 @@ pub(super) mod outcomes;
 pub(super) mod request;
 pub(super) mod section;
 pub(super) mod session;
+pub(super) mod streams;
 pub(super) mod tls;
 pub(super) mod tracing;
 
@@ -53,7 +54,7 @@ pub(crate) fn check(root: &Value, folder: &Path, faults: Vec<Fault>) -> Result<(
 pub fn keys() -> Vec<String> {
     let report = Report::default();
     let mut faults = Vec::new();
-    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[endpoints.x.session.values]\n[values]";
+    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[[endpoints.x.streams]]\n[endpoints.x.session.values]\n[values]";
     let root = super::source::parse(sample, "sample", config::FileFormat::Toml, &mut faults);
     read(&report, &root);
     report.keys.into_inner().into_iter().collect()

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::{
     ConfiguredEndpoint,
-    check::{MAX_SIZE, endpoint as check, outcomes, request, tls},
+    check::{MAX_SIZE, endpoint as check, outcomes, request, streams, tls},
     table::session,
 };
 use wskeeper_core::{
@@ -117,6 +117,17 @@ table! {
         outbox: section OUTBOX;
         requests: section REQUESTS;
         inbox: section INBOX;
+        /// Named parts of the inbox, each with a ring and cursors of its own: `?stream=NAME` reads one, and a busy neighbour costs it nothing.
+        ///
+        /// A stream has `name`, `match` (JSON pointers and the values that its messages have there: all of them), and `max_messages` (1024) and
+        /// `max_bytes` (1 MiB), as the inbox. Streams are kept in memory. A message longer than `session.max_json` is in none.
+        /// > #: [[endpoints.trades.streams]]
+        /// > #: name = "btc"
+        /// > #: max_messages = 1024
+        /// > #: max_bytes = "1MiB"
+        /// > #: [endpoints.trades.streams.match]
+        /// > #: "/s" = "BTCUSDT"
+        streams: Over(streams::read), Live;
         receipts: section RECEIPTS;
     }
 }

@@ -15,7 +15,7 @@ use wskeeper_core::{
     outbox::Ack,
     outcome::{Match, Rule},
 };
-use wskeeper_link::endpoint::{FieldName, Template};
+use wskeeper_link::endpoint::{FieldName, Stream, Template};
 
 /// A value that is shown in one way.
 pub(crate) trait Told: Clone + PartialEq {
@@ -190,6 +190,24 @@ impl Told for Ack {
     #[cfg(test)]
     fn schema() -> Json {
         reference("Ack")
+    }
+}
+
+impl Told for Stream {
+    fn told(&self) -> Shown {
+        let Self { name, filter, max_messages, max_bytes } = self;
+        let wanted = filter.wanted().iter().map(|(at, value)| (at.source().to_owned(), Shown::Text(value.to_string())));
+        Shown::members([
+            ("name", Shown::Text(name.to_string())),
+            ("match", Shown::Members(wanted.collect())),
+            ("maxMessages", max_messages.told()),
+            ("maxBytes", max_bytes.told()),
+        ])
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        reference("Stream")
     }
 }
 

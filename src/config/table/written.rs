@@ -73,6 +73,20 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
             ],
         ),
         row(
+            "Stream",
+            "A part of the inbox.",
+            vec![
+                ("name", text(), "What readers call it: `?stream=NAME`."),
+                (
+                    "match",
+                    json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+                    "Pointers, and the values that messages have there, as JSON.",
+                ),
+                ("maxMessages", u32::schema(), "Messages kept for readers that are behind."),
+                ("maxBytes", u64::schema(), "Their bytes."),
+            ],
+        ),
+        row(
             "Match",
             "What a row looks at.",
             vec![

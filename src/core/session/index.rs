@@ -88,7 +88,7 @@ impl Index {
 }
 
 /// A value as what it is looked up by: one for all numbers that count the same, and for some more. Lists and objects have none.
-fn key(value: &Value) -> Option<Box<str>> {
+pub(super) fn key(value: &Value) -> Option<Box<str>> {
     match value {
         Value::Null | Value::Bool(_) | Value::String(_) => Some(value.to_string().into()),
         Value::Number(number) => json::digits(number),

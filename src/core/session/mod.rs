@@ -26,6 +26,7 @@
 
 mod errand;
 mod expression;
+mod filter;
 mod index;
 mod json;
 mod machine;
@@ -41,6 +42,7 @@ mod variables;
 
 pub use errand::{Answer, Ask, Brought, Call, CallTls, Errand, Expected, Request};
 pub use expression::Expression;
+pub use filter::{Document, Filter, MAX_JSON, Sorter};
 pub use index::Rules;
 pub use json::{Pointer, Value};
 pub use machine::{

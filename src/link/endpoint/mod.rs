@@ -64,12 +64,27 @@ pub struct Endpoint {
     pub link: Arc<link::Policy>,
     /// `inbox`
     pub inbox: inbox::Policy,
+    /// `streams`
+    pub streams: Vec<Stream>,
     /// How long receipts are kept after their end.
     pub receipts_keep: Duration,
     /// What connections run from OPEN on.
     pub session: Option<Arc<Session>>,
     /// Values that its templates name, those of which others are made before them.
     pub values: Box<[Arc<value::Value>]>,
+}
+
+/// A named part of the inbox, with a ring of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    /// The name.
+    pub name: Arc<str>,
+    /// What its messages have.
+    pub filter: session::Filter,
+    /// Messages kept at most.
+    pub max_messages: usize,
+    /// Their bytes.
+    pub max_bytes: u64,
 }
 
 /// A session, and what an attempt reads for it.
@@ -113,6 +128,7 @@ impl Default for Endpoint {
             stay_closed: false,
             link: Arc::default(),
             inbox: inbox::Policy::default(),
+            streams: Vec::new(),
             receipts_keep: Duration::from_mins(10),
             session: None,
             values: Box::default(),
@@ -137,6 +153,11 @@ impl Endpoint {
         let link = Arc::make_mut(&mut self.link);
         link.urls = self.urls.len();
         link.max_inbound = self.inbox.max_message;
+    }
+
+    /// A longer message is not read as JSON.
+    pub fn max_json(&self) -> usize {
+        self.session.as_ref().map_or(session::MAX_JSON, |session| session.plan.max_json)
     }
 
     /// Files that its credentials are read from: those of templates and values, and what is shown in TLS.

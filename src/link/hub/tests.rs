@@ -239,7 +239,7 @@ fn a_flooded_inbox_takes_nothing_of_what_is_owed_to_another() {
 }
 
 /// These texts as they would arrive together.
-fn run(texts: &[String]) -> Run {
+pub(super) fn run(texts: &[String]) -> Run {
     let (mut bytes, mut marks) = (Vec::new(), Marks::default());
     for text in texts {
         let one = Run::from(text.as_str());

@@ -40,7 +40,7 @@ impl EndpointRuntime {
         let mut gauges = EndpointGauges {
             inbox_cursor: self.sinks.inbox.cursor(),
             unstored: self.behind() as u64,
-            consumers: self.sinks.inbox.readers() as u64,
+            consumers: self.sinks.readers() as u64,
             min_ready: if config.critical { config.min_ready } else { 0 },
             ..EndpointGauges::default()
         };

@@ -205,6 +205,11 @@ impl Pool {
         self.inner.parts.endpoints.get(endpoint)?.sinks.inbox.opened(link, generation)
     }
 
+    /// Reads a stream of an endpoint; `None`: it has none of this name.
+    pub fn subscribe_stream(&self, endpoint: &str, stream: &str, from: hub::From) -> Option<hub::Reader> {
+        Some(self.inner.parts.endpoints.get(endpoint)?.sinks.streams.get(stream)?.subscribe(from))
+    }
+
     /// Looks at an endpoint's frames as they go by.
     pub fn look(&self, endpoint: &str, payloads: bool) -> Option<Looker> {
         Some(self.inner.parts.endpoints.get(endpoint)?.sinks.tap.look(payloads))

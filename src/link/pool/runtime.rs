@@ -69,6 +69,19 @@ pub(super) struct LinkTask {
     pub(super) handle: JoinHandle<()>,
 }
 
+impl Sinks {
+    /// Local consumers of the inbox and of its streams.
+    pub(super) fn readers(&self) -> usize {
+        self.inbox.readers() + self.streams.readers()
+    }
+
+    /// Ends all reading, once what is there has been read.
+    pub(super) fn close(&self) {
+        self.inbox.close();
+        self.streams.close();
+    }
+}
+
 impl Source for EndpointRuntime {
     /// As an attempt reads it, in the link's own task.
     fn endpoint(&self) -> Arc<Endpoint> {
@@ -215,7 +228,7 @@ impl EndpointRuntime {
     pub(super) fn totals(&self) -> Totals {
         let mut totals = Totals {
             inbox_cursor: self.sinks.inbox.cursor(),
-            consumers: self.sinks.inbox.readers() as u64,
+            consumers: self.sinks.readers() as u64,
             ..Totals::default()
         };
         for task in self.tasks().iter() {

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::Calendar,
     endpoint::Endpoint,
-    hub::Hub,
+    hub::{Hub, Streams},
     link::{Offer, Order, Orders, Tap},
     observer::{LinkObserver, Observer},
 };
@@ -56,6 +56,7 @@ pub(super) const BEST: (u64, u64) = (0, 1 << RANK);
 #[derive(Debug)]
 pub(super) struct Sinks {
     pub(super) inbox: Arc<Hub>,
+    pub(super) streams: Streams,
     pub(super) log: Arc<Hub>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) spool: Arc<Spool>,

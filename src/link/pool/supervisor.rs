@@ -31,7 +31,7 @@ use super::{
 use crate::clock::Moment;
 use crate::{
     endpoint::Endpoint,
-    hub::Hub,
+    hub::{Hub, Streams},
     link::{self, Dialer, Inbound, Order, Tap},
     store::{Record, Store},
 };
@@ -165,8 +165,11 @@ impl Supervisor {
         let heard_until = durable_inboxes::heard_until(&kept.entries);
         let (past, stored) = durable_inboxes::past(kept, self.next_cursor());
         let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, &self.parts.budget, past);
+        let streams = Streams::default();
+        streams.follow(endpoint, &self.parts.budget, self.next_cursor());
         let sinks = Sinks {
             inbox,
+            streams,
             log: Arc::clone(&self.parts.log),
             receipts: Arc::clone(&self.parts.receipts),
             spool: Arc::clone(&self.parts.spool),
@@ -281,7 +284,7 @@ impl Supervisor {
         let Some(runtime) = self.parts.endpoints.remove(name) else { return };
         let tasks = std::mem::take(&mut *runtime.tasks());
         self.end_removed(tasks, runtime.config().link.close_timeout).await;
-        runtime.sinks.inbox.close();
+        runtime.sinks.close();
         durable_inboxes::forget_inbox(&self.parts.spool, &runtime).await;
         self.step();
     }
@@ -302,6 +305,7 @@ impl Supervisor {
         let old = runtime.config();
         runtime.set_config(Arc::clone(new));
         runtime.sinks.inbox.set_policy(new.inbox.clone(), new.links);
+        runtime.sinks.streams.follow(new, &self.parts.budget, self.next_cursor());
         durable_inboxes::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
         let keep = (new.links as usize).min(runtime.tasks().len());
         let surplus = runtime.tasks().split_off(keep);
@@ -369,7 +373,7 @@ impl Supervisor {
         }
         left.retain(|left| left.messages > 0);
         for runtime in &runtimes {
-            runtime.sinks.inbox.close();
+            runtime.sinks.close();
         }
         self.parts.log.close();
         // A disk that hangs must not hold up the end for ever; what it has said yes to is there.

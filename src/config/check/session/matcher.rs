@@ -51,7 +51,7 @@ pub(super) fn sets(matcher: &Matcher) -> bool {
 }
 
 /// A pointer, which is written at `item`.
-pub(super) fn pointer(item: &Item<'_>, source: &str) -> Option<Pointer> {
+pub(in crate::config::check) fn pointer(item: &Item<'_>, source: &str) -> Option<Pointer> {
     let pointer = Pointer::parse(source);
     if pointer.is_none() {
         item.fault(

@@ -34,6 +34,7 @@ mod values;
 pub(super) use act::label;
 pub(in crate::config) use clear::is_secret;
 pub(in crate::config) use keys::{SHARED, list, names, part, values};
+pub(super) use matcher::pointer;
 
 /// The longest name of a variable, a value or a label, in bytes.
 const NAME_MAX: usize = 64;

@@ -12,7 +12,10 @@ use crate::{
     hub::{From, Next, Reader},
     pool::Pool,
 };
-use wskeeper_core::entry::{Arrived, Entry, Item, Stretch};
+use wskeeper_core::{
+    entry::{Arrived, Entry, Item, Stretch},
+    session::Filter,
+};
 
 /// What an entry is, by the names of the events of a WebSocket, and two of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,10 @@ pub struct Wish {
     pub types: Option<Vec<EventType>>,
     /// Only this link's events.
     pub link: Option<u32>,
+    /// This part of the inbox instead of the whole.
+    pub stream: Option<Box<str>>,
+    /// Only messages that meet this.
+    pub filter: Option<Filter>,
     /// Falling behind ends the reading.
     pub close_on_lag: bool,
 }
@@ -113,18 +120,24 @@ pub struct Consumer {
     endpoint: Option<Arc<str>>,
     reader: Reader,
     wish: Wish,
+    /// A longer message meets no filter.
+    max_json: usize,
 }
 
 impl Consumer {
-    /// Of one endpoint, if there is one of this name.
+    /// Of one endpoint, if there is one of this name, and a stream of that name where one is wished for.
     pub fn of(pool: &Pool, endpoint: &str, wish: Wish) -> Option<Self> {
-        let reader = pool.subscribe(endpoint, wish.from)?;
-        Some(Self { pool: pool.clone(), endpoint: Some(endpoint.into()), reader, wish })
+        let reader = match &wish.stream {
+            None => pool.subscribe(endpoint, wish.from)?,
+            Some(stream) => pool.subscribe_stream(endpoint, stream, wish.from)?,
+        };
+        let max_json = pool.endpoint(endpoint)?.config.max_json();
+        Some(Self { pool: pool.clone(), endpoint: Some(endpoint.into()), reader, wish, max_json })
     }
 
     /// Of the pool's log.
     pub fn of_all(pool: &Pool, wish: Wish) -> Self {
-        Self { pool: pool.clone(), endpoint: None, reader: pool.subscribe_all(wish.from), wish }
+        Self { pool: pool.clone(), endpoint: None, reader: pool.subscribe_all(wish.from), wish, max_json: 0 }
     }
 
     /// Whose inbox it reads; `None`: the log of the pool.
@@ -141,6 +154,11 @@ impl Consumer {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         loop {
             let next = ready!(self.reader.poll_next(cx));
+            if let Next::Entry(entry) = &next
+                && !self.is_met(entry)
+            {
+                continue;
+            }
             if let Some(told) = self.tell(next, |wish, entry| wish.takes(entry.link.index, EventType::of(&entry.item)))
             {
                 return Poll::Ready(told);
@@ -153,7 +171,10 @@ impl Consumer {
         loop {
             let next = match ready!(self.reader.poll_next_stretch(cx)) {
                 Next::Entry(Stretch::Entry(_)) => continue,
-                Next::Entry(Stretch::Arrived(arrived)) => Next::Entry(arrived),
+                Next::Entry(Stretch::Arrived(arrived)) => match self.met(arrived) {
+                    Some(arrived) => Next::Entry(arrived),
+                    None => continue,
+                },
                 Next::Gap { missed, from, to } => Next::Gap { missed, from, to },
                 Next::Closed => Next::Closed,
             };
@@ -161,6 +182,35 @@ impl Consumer {
                 return Poll::Ready(told);
             }
         }
+    }
+
+    /// Whether it meets the filter; what is no message does.
+    fn is_met(&mut self, entry: &Entry) -> bool {
+        match (&self.wish.filter, &entry.item) {
+            (Some(filter), Item::Message(payload)) => {
+                self.reader.is_met(filter, entry.cursor, payload.bytes(), self.max_json)
+            }
+            (None, _)
+            | (
+                Some(_),
+                Item::Open { .. } | Item::Error { .. } | Item::Close(_) | Item::Phase { .. } | Item::LinkGap { .. },
+            ) => true,
+        }
+    }
+
+    /// What of it meets the filter.
+    fn met(&mut self, arrived: Arc<Arrived>) -> Option<Arc<Arrived>> {
+        let Some(filter) = &self.wish.filter else { return Some(arrived) };
+        let numbered = (arrived.cursor..).zip(arrived.run.messages()).enumerate();
+        let met: Vec<usize> = numbered
+            .filter(|(_, (number, (_, bytes)))| self.reader.is_met(filter, *number, bytes, self.max_json))
+            .map(|(place, _)| place)
+            .collect();
+        if met.len() == arrived.run.count() {
+            return Some(arrived);
+        }
+        let run = arrived.run.picked(met.iter().copied())?;
+        Some(Arc::new(Arrived { link: arrived.link.clone(), run, ..*arrived }))
     }
 
     /// What was told last is told again, later: there is no room for it in the budget now.

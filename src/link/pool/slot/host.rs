@@ -49,7 +49,10 @@ impl Host for Slot {
     fn deliver(&self, generation: u64, messages: Run, now: Now) {
         self.observer.tell_received(&self.id, generation, &messages);
         self.traffic.received(&messages);
-        self.sinks.inbox.deliver(&self.id, generation, now.wall, messages);
+        match self.sinks.streams.current() {
+            None => self.sinks.inbox.deliver(&self.id, generation, now.wall, messages),
+            Some(streams) => self.sinks.inbox.deliver_sorted(&self.id, generation, now.wall, messages, &streams),
+        }
     }
 
     fn reply(&self, reply: Reply) {
@@ -156,6 +159,7 @@ impl Slot {
     /// Publishes what consumers read; `generation` is the connection it belongs to.
     fn publish(&self, generation: u64, at: SystemTime, item: Item) {
         self.sinks.log.publish(&self.id, generation, at, item.clone());
+        self.sinks.streams.publish(&self.id, generation, at, &item);
         self.sinks.inbox.publish(&self.id, generation, at, item);
     }
 
