@@ -28,7 +28,7 @@ fn every_example_in_the_documents_about_sessions_is_valid() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let pages = fs::read_dir(docs.join("presets")).unwrap().map(|entry| entry.unwrap().path());
     let mut count = 0;
-    for page in pages.chain([docs.join("sessions.md")]) {
+    for page in pages.chain([docs.join("sessions.md"), docs.join("subscriptions.md")]) {
         let text = fs::read_to_string(&page).unwrap();
         for block in text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
             config::parse_toml(block, "x.toml")

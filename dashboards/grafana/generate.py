@@ -350,6 +350,7 @@ def endpoint():
         series("Time to ready", "From OPEN to ready: a login and what else a session does first. Endpoints without a session have none.", quantiles("session_duration_seconds"), "s"),
         series("Session steps", "Steps that ran, and sessions that ended their connection.", [(rate("session_steps_total", "result"), "{{result}}")], "ops", colors={"ok": GREEN, "failed": RED}),
         series("Keepalives", "Answers that timers of sessions waited for. A missed one ends the connection.", [(rate("keepalives_total", "result"), "{{result}}")], "ops", colors={"answered": GREEN, "missed": RED}),
+        series("Subscriptions", "Keys by state. Endpoints without subscriptions have none.", [(f"sum by (state) ({select('subscriptions')})", "{{state}}")], "none", 24, colors={"active": GREEN, "pending": YELLOW, "refused": RED}),
         row("Messages"),
         series("Messages", "Received, and handed to the network.", [(rate("messages_total", "direction, type"), "{{direction}} {{type}}")], "ops"),
         series("Bytes", "Application data, without framing.", [(rate("message_bytes_total", "direction, type"), "{{direction}} {{type}}")], "Bps"),

@@ -15,10 +15,11 @@ use wskeeper_core::{
     event::Timings,
     message::{Kind, Payload},
     receipt::{EndReason, Receipt},
+    subscriptions::Holder,
 };
 use wskeeper_link::{
     hub::{Entry, Item},
-    pool::{DeadLetter, HistoryEntry, LinkView, Orphans, local::Lag},
+    pool::{DeadLetter, HistoryEntry, HolderView, LinkView, Orphans, SubscriptionView, local::Lag},
 };
 
 pub(super) use endpoint::endpoint;
@@ -52,6 +53,29 @@ impl BinaryType {
             }),
         }
     }
+}
+
+pub(super) fn subscription(view: &SubscriptionView) -> wire::Subscription {
+    let holder = |HolderView { holder, until }: &HolderView| {
+        let (kind, name) = match holder {
+            Holder::Configuration => ("configuration", None),
+            Holder::Named(name) => ("program", Some(name.to_string()).filter(|name| !name.is_empty())),
+            Holder::Socket(_) => ("websocket", None),
+        };
+        wire::Holder { kind: kind.into(), name, lease_until: until.map(wire::time) }
+    };
+    wire::Subscription {
+        key: view.key.to_string(),
+        state: view.state.as_str().into(),
+        why: view.why.as_ref().map(ToString::to_string),
+        link: view.link,
+        holders: view.holders.iter().map(holder).collect(),
+    }
+}
+
+/// How many keys are in each state.
+pub(super) fn subscriptions([pending, active, refused]: [usize; 3]) -> wire::SubscriptionCounts {
+    wire::SubscriptionCounts { pending: pending as u64, active: active as u64, refused: refused as u64 }
 }
 
 pub(super) fn link(view: &LinkView) -> wire::Link {

@@ -241,7 +241,7 @@ pub(super) fn kind(params: &Params, headers: &HeaderMap) -> Result<Kind, Problem
 }
 
 /// `text/*`, JSON, a form (which `curl -d` sends) and nothing at all are text.
-fn kind_of_type(headers: &HeaderMap) -> Result<Kind, Problem> {
+pub(super) fn kind_of_type(headers: &HeaderMap) -> Result<Kind, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Kind::Text) };
     let value = value.to_str().unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();

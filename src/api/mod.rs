@@ -35,6 +35,7 @@ mod serve;
 mod socket;
 mod sse;
 mod stall;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod tokens;

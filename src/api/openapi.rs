@@ -9,13 +9,13 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use http::{HeaderValue, Method, header};
 
 use super::{
     Shared, access::Need, batch, chaos, daemon, dead, events, explain, frames, health, links, messages, metrics,
-    openapi, orphans, page, reload, requests, socket,
+    openapi, orphans, page, reload, requests, socket, subscriptions,
 };
 
 /// What the handlers' attributes said when it was written last.
@@ -74,6 +74,10 @@ calls! {
     get "/v1/endpoints/{name}/events" Read events::endpoint,
     get "/v1/events" ReadAll events::pool,
     get "/v1/endpoints/{name}/frames" Read frames::frames,
+    get "/v1/endpoints/{name}/subscriptions" Read subscriptions::all,
+    get "/v1/endpoints/{name}/subscriptions/{key}" Read subscriptions::one,
+    put "/v1/endpoints/{name}/subscriptions/{key}" Send subscriptions::put,
+    delete "/v1/endpoints/{name}/subscriptions/{key}" Send subscriptions::release,
     get "/v1/endpoints/{name}/ws" ReadAndSend socket::upgrade,
     get "/v1/plan" ReadAll reload::plan,
     post "/v1/reload" AdminAll reload::reload,
@@ -227,6 +231,7 @@ pub(super) mod tests {
             calls,
             [
                 "delete /v1/dead-letters/{id}",
+                "delete /v1/endpoints/{name}/subscriptions/{key}",
                 "delete /v1/orphans/{name}/{index}",
                 "get /",
                 "get /livez",
@@ -239,6 +244,8 @@ pub(super) mod tests {
                 "get /v1/endpoints/{name}",
                 "get /v1/endpoints/{name}/events",
                 "get /v1/endpoints/{name}/frames",
+                "get /v1/endpoints/{name}/subscriptions",
+                "get /v1/endpoints/{name}/subscriptions/{key}",
                 "get /v1/endpoints/{name}/ws",
                 "get /v1/events",
                 "get /v1/links",
@@ -262,6 +269,7 @@ pub(super) mod tests {
                 "post /v1/links/{name}/{index}/rotate",
                 "post /v1/orphans/{name}/{index}/move",
                 "post /v1/reload",
+                "put /v1/endpoints/{name}/subscriptions/{key}",
             ]
         );
     }

@@ -9,6 +9,7 @@ mod endpoint;
 mod explain;
 mod frame;
 mod kept;
+mod subscription;
 
 use std::{
     cell::RefCell,
@@ -23,6 +24,7 @@ pub use endpoint::{Endpoint, EndpointConfig, Totals};
 pub use explain::{Attempt, Explanation, Outage, Ruling, Standing};
 pub use frame::Frame;
 pub use kept::{Count, DeadLetter, Orphans, Store};
+pub use subscription::{Holder, Subscription, SubscriptionCounts};
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ pub(crate) use kept::{
     Dead, DeadList, DeadShow, DeadVerb, Letters, Orphans, OrphansDiscard, OrphansList, OrphansMove, OrphansVerb,
 };
 pub(crate) use rehearse::Rehearse;
+pub(crate) use subscriptions::{Subscribe, Subscriptions, Unsubscribe};
 pub(crate) use value::LinkName;
 use value::{duration, from, link, period, phase};
 
@@ -25,6 +26,7 @@ mod connect;
 mod kept;
 mod parts;
 mod rehearse;
+mod subscriptions;
 mod value;
 
 /// Holds WebSocket client links open for other programs.
@@ -103,6 +105,12 @@ pub(crate) enum Verb {
     Request(Request),
     /// Print what arrives from an endpoint
     Tail(Tail),
+    /// Have an endpoint's links subscribed to something, over all reconnects
+    Subscribe(Subscribe),
+    /// Let go of what was subscribed to
+    Unsubscribe(Unsubscribe),
+    /// List what an endpoint's links are subscribed to
+    Subscriptions(Subscriptions),
     /// Close a link's connection and pause the link
     Close(Close),
     /// Close a link's connection and dial again

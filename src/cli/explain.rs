@@ -17,7 +17,9 @@ use super::{
     words,
 };
 use crate::{
-    api::wire::{Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Store, Timings},
+    api::wire::{
+        Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Store, SubscriptionCounts, Timings,
+    },
     observe::visible,
 };
 use wskeeper_core::phase::Phase;
@@ -36,7 +38,8 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     let now = Calendar::default().now();
     let tint = words::tint(phase(&facts.link));
     output.line(output.paint(&headline(&facts.link, now), tint))?;
-    for sentence in sentences(&facts, now).into_iter().chain(keeping(link, &mut client).await?) {
+    let about = sentences(&facts, now).into_iter().chain(subscribed(&facts));
+    for sentence in about.chain(keeping(link, &mut client).await?) {
         output.folded(&format!("  {sentence}"), 4)?;
     }
     let advice: Vec<_> = facts.advice.iter().map(|advice| format!("→ {advice}")).collect();
@@ -105,6 +108,15 @@ fn stored(store: &Store) -> String {
 fn headline(link: &Link, now: SystemTime) -> String {
     let since = moment(&link.since).map(|since| format!(" for {}", words::between(since, now))).unwrap_or_default();
     format!("{} {} is {}{since}", words::shape(phase(link)), name(link), link.phase)
+}
+
+/// How its keys stand.
+fn subscribed(facts: &Explanation) -> Option<String> {
+    let SubscriptionCounts { pending, active, refused } = facts.subscriptions?;
+    let sum = pending.saturating_add(active).saturating_add(refused);
+    let others = [(pending, "pending"), (refused, "refused")].into_iter().filter(|(count, _)| *count > 0);
+    let others: String = others.map(|(count, word)| format!(", {} {word}", words::grouped(count))).collect();
+    (sum > 0).then(|| format!("Of {} {} active{others}.", words::count(sum, "subscription"), words::grouped(active)))
 }
 
 fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {

@@ -40,6 +40,7 @@ mod send;
 mod single;
 mod sse;
 mod status;
+mod subscriptions;
 mod tail;
 mod trouble;
 mod words;
@@ -122,6 +123,9 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         | Verb::Send(_)
         | Verb::Request(_)
         | Verb::Tail(_)
+        | Verb::Subscribe(_)
+        | Verb::Unsubscribe(_)
+        | Verb::Subscriptions(_)
         | Verb::Close(_)
         | Verb::Reconnect(_)
         | Verb::Rotate(_)
@@ -180,6 +184,9 @@ async fn perform(
         Verb::Send(args) => send::run(args, client()?, output).await,
         Verb::Request(args) => request::run(args, client()?, output).await,
         Verb::Tail(args) => tail::run(args, client()?, output).await,
+        Verb::Subscribe(args) => subscriptions::subscribe(args, client()?, output).await,
+        Verb::Unsubscribe(args) => subscriptions::unsubscribe(args, client()?, output).await,
+        Verb::Subscriptions(args) => subscriptions::list(args, client()?, output).await,
         Verb::Close(args) => operate::close(&args, client()?, output).await,
         Verb::Rotate(args) => operate::verb("rotate", &args.link, client()?, output).await,
         Verb::Reconnect(args) => operate::verb("reconnect", &args.link, client()?, output).await,

@@ -14,7 +14,8 @@ use super::{
 use crate::api::wire::Link;
 
 /// What the API says, and what stands for it here.
-const WORDS: [(&str, &str); 11] = [
+const WORDS: [(&str, &str); 12] = [
+    ("GET the list of subscriptions to see who holds what", "`wskeeper subscriptions` says who holds what"),
     ("GET /v1/endpoints lists them", "`wskeeper status` lists them"),
     ("GET /v1/links lists them", "`wskeeper status --links` lists them"),
     ("GET /v1/dead-letters lists them", "`wskeeper dead list` lists them"),
@@ -66,6 +67,10 @@ impl Subject {
                 None => Self::Endpoint(args.endpoint.clone()),
             },
             Verb::Tail(args) => Self::Endpoint(args.endpoint.clone()),
+            Verb::Subscribe(args) => Self::Endpoint(args.endpoint.clone()),
+            // Where a key is not held the endpoint may be there.
+            Verb::Unsubscribe(args) => Self::Endpoint(args.endpoint.clone()),
+            Verb::Subscriptions(args) => Self::Endpoint(args.endpoint.clone()),
             Verb::Explain(args)
             | Verb::Reconnect(args)
             | Verb::Rotate(args)

@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 27] = [
+const VALUES: [&str; 29] = [
     "true",
     "false",
     "2",
@@ -28,6 +28,8 @@ const VALUES: [&str; 27] = [
     "{ outgoing = \"/o\", incoming = \"/i\" }",
     "[{ match = { code = 4000 }, then = \"park\" }]",
     "[{ name = \"t\", match = { \"/s\" = \"a\" } }]",
+    "\"go ${key}\"",
+    "{ text = \"a\" }",
     "[{ send = \"a\" }]",
     "[{ match = { text = \"a\" }, hide = true }]",
     "[{ every = \"1s\", send = \"a\" }]",
@@ -50,6 +52,8 @@ fn around(path: &str) -> &'static str {
         "requests.reply" => "endpoints.a.requests.id = \"/i\"\n",
         "values" => "endpoints.a.session.open = [{ set = { a = \"${value:other}\" } }]\n",
         "session.keep" => "endpoints.a.session.open = [{ set = { other = 1 } }]\n",
+        "subscriptions.keys" | "subscriptions.max_keys" => "endpoints.a.subscriptions.add = \"go ${key}\"\n",
+        "subscriptions.skip_when" => "endpoints.a.session.open = [{ set = { other = 1 } }]\n",
         "min_ready" => "endpoints.a.links = 2\n",
         _ => "",
     }

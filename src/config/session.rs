@@ -61,6 +61,11 @@ impl Written {
         shown(&self.value, false)
     }
 
+    /// As people may see it where its texts may be secret.
+    pub(crate) fn shown_as_sent(&self) -> Shown {
+        shown(&self.value, true)
+    }
+
     /// As people may see it where all of it may be secret: references, and `***` for all else.
     pub(crate) fn references(&self) -> String {
         let value = match &self.value.kind {
@@ -133,6 +138,8 @@ pub struct Keys {
     pub keep: Option<Names>,
     /// `values`
     pub values: BTreeMap<String, Written>,
+    /// `subscriptions`
+    pub subscriptions: Subscriptions,
     /// `timeout`
     pub timeout: Duration,
     /// `max_json`
@@ -140,6 +147,62 @@ pub struct Keys {
     /// `requests.error`
     pub request_error: Option<Part>,
 }
+
+/// `[endpoints.NAME.subscriptions]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscriptions {
+    /// It is there.
+    pub is_there: bool,
+    /// `keys`
+    pub keys: Option<Names>,
+    /// `add`
+    pub add: Option<Said>,
+    /// `remove`
+    pub remove: Option<Said>,
+    /// `batch`
+    pub batch: usize,
+    /// `rate`
+    pub rate: Option<f64>,
+    /// `confirm`
+    pub confirm: Option<Steps>,
+    /// `refuse`
+    pub refuse: Option<Steps>,
+    /// `timeout`
+    pub timeout: Duration,
+    /// `skip_when`
+    pub skip_when: Option<Word>,
+    /// `ready_when`
+    pub until_confirmed: bool,
+    /// `max_keys`
+    pub max_keys: usize,
+}
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        Self {
+            is_there: false,
+            keys: None,
+            add: None,
+            remove: None,
+            batch: 1,
+            rate: None,
+            confirm: None,
+            refuse: None,
+            timeout: Duration::from_secs(10),
+            skip_when: None,
+            until_confirmed: false,
+            max_keys: 10_000,
+        }
+    }
+}
+
+/// A message that is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said(pub Written);
+
+/// The name of a variable, or `!` and a name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word(pub Written);
 
 /// A list of steps, rules or timers.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,6 +229,7 @@ impl Default for Keys {
             leave: None,
             keep: None,
             values: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             timeout: Duration::from_secs(30),
             max_json: 1 << 20,
         }
@@ -177,7 +241,9 @@ pub fn in_clear(keys: &Keys) -> Vec<String> {
     let steps = [&keys.dial, &keys.open, &keys.on, &keys.every, &keys.leave];
     let written = steps.into_iter().flatten().map(|Steps(written)| written);
     let mut found = Vec::new();
-    for written in written.chain(keys.mute.iter().map(|Part(written)| written)) {
+    let subscriptions = &keys.subscriptions;
+    let said = [&subscriptions.add, &subscriptions.remove].into_iter().flatten().map(|Said(written)| written);
+    for written in written.chain(keys.mute.iter().map(|Part(written)| written)).chain(said) {
         look_for_clear(&written.value, "", &mut found);
     }
     keys.values.iter().for_each(|(name, written)| look_for_clear(&written.value, name, &mut found));

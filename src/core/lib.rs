@@ -28,6 +28,7 @@ pub mod requests;
 pub mod run;
 pub mod scan;
 pub mod session;
+pub mod subscriptions;
 pub mod timers;
 pub mod values;
 

@@ -141,6 +141,8 @@ pub struct EndpointGauges {
     pub longest_not_ready: Duration,
     /// Ready links that it needs, where it is critical.
     pub min_ready: u32,
+    /// Keys in each state, in the order of `subscriptions::State::ALL`, where it has subscriptions.
+    pub subscriptions: Option<[usize; 3]>,
     /// Of its links' certificates those that expire first.
     pub certificates: Certificates,
 }

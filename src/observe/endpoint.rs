@@ -16,7 +16,7 @@ use super::{
         Kind::{Counter as COUNTER, Gauge as GAUGE, Histogram as HISTOGRAM},
     },
 };
-use wskeeper_core::{event::Certificates, outbox::Refusal};
+use wskeeper_core::{event::Certificates, outbox::Refusal, subscriptions::State};
 use wskeeper_link::observer::{EndpointGauges, EndpointObserver, Refused, Requested};
 
 /// What an endpoint counts once, however many links it holds.
@@ -33,6 +33,8 @@ pub struct EndpointMetrics {
     oldest_message: Seconds,
     longest_not_ready: Seconds,
     min_ready: Gauge,
+    /// Most endpoints have none.
+    subscriptions: Mutex<Option<[usize; State::ALL.len()]>>,
     /// Without TLS there is no such series: a date of 0 would have expired in 1970.
     certificates: Mutex<Certificates>,
     gaps: Counter,
@@ -66,6 +68,7 @@ impl EndpointMetrics {
             oldest_message: Seconds::default(),
             longest_not_ready: Seconds::default(),
             min_ready: Gauge::default(),
+            subscriptions: Mutex::default(),
             certificates: Mutex::default(),
             gaps: Counter::default(),
             missed: Counter::default(),
@@ -105,6 +108,7 @@ impl EndpointObserver for EndpointMetrics {
             oldest_message,
             longest_not_ready,
             min_ready,
+            subscriptions,
             certificates,
         } = now;
         self.inbox_cursor.set(whole(inbox_cursor));
@@ -113,6 +117,7 @@ impl EndpointObserver for EndpointMetrics {
         self.oldest_message.set(oldest_message.as_secs_f64());
         self.longest_not_ready.set(longest_not_ready.as_secs_f64());
         self.min_ready.set(min_ready.into());
+        *self.subscriptions.lock() = subscriptions;
         *self.certificates.lock() = certificates;
     }
 
@@ -181,6 +186,10 @@ pub(super) const FAMILIES: &[Family<EndpointMetrics>] = &[
     Family { name: "wskeeper_consumers", help: "Local consumers of the inbox.", kind: GAUGE, samples: |of, to| to.number(&[], of.consumers.get()) },
     Family { name: "wskeeper_consumer_gaps_total", help: "Gaps told to consumers that fell out of the retained window.", kind: COUNTER, samples: |of, to| to.number(&[], of.gaps.get()) },
     Family { name: "wskeeper_consumer_missed_total", help: "Inbox entries that consumers missed in gaps.", kind: COUNTER, samples: |of, to| to.number(&[], of.missed.get()) },
+    Family { name: "wskeeper_subscriptions", help: "Keys that links are to have asked their peers for, by state.", kind: GAUGE, samples: |of, to| {
+        let counts = of.subscriptions.lock().into_iter().flatten();
+        State::ALL.into_iter().zip(counts).for_each(|(state, count)| to.number(&[("state", state.as_str())], count));
+    } },
     Family { name: "wskeeper_outbox_oldest_message_age_seconds", help: "How long the oldest message has been queued; 0 where none is.", kind: GAUGE, samples: |of, to| to.number(&[], of.oldest_message.get()) },
     Family { name: "wskeeper_links_longest_not_ready_seconds", help: "How long the link has not been ready that has not for the longest; 0 where all are, or are paused.", kind: GAUGE, samples: |of, to| to.number(&[], of.longest_not_ready.get()) },
     Family { name: "wskeeper_links_min_ready", help: "Ready links that the endpoint needs: min_ready where it is critical, else 0.", kind: GAUGE, samples: |of, to| to.number(&[], of.min_ready.get()) },

@@ -37,7 +37,10 @@ park_probe = "2s"
 /// A session on every connection, with a heartbeat that the peer echoes.
 const SESSION: &str = r#"[endpoints.flapping.session]
 open = [{ send = "hello" }]
-every = [{ every = "100ms", send = "beat", expect = { text = "beat" }, hide = true }]"#;
+every = [{ every = "100ms", send = "beat", expect = { text = "beat" }, hide = true }]
+[endpoints.flapping.subscriptions]
+keys = ["tick"]
+add = "watch ${key}""#;
 
 impl World {
     /// One whose links are where they should be.

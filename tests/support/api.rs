@@ -92,6 +92,22 @@ impl Api {
         read(self.call(Method::POST, path, headers, body.into()).await?).await
     }
 
+    /// `PUT` with a body.
+    pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.call_with("PUT", path, body).await
+    }
+
+    /// `DELETE`.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call_with("DELETE", path, "").await
+    }
+
+    /// By this method, with a body.
+    pub async fn call_with(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {
+        let answer = self.call(method.parse().unwrap(), path, &[], body.into()).await;
+        read(answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))).await.unwrap()
+    }
+
     /// Sends text to an endpoint.
     pub async fn send_text(&self, endpoint: &str, text: &str) -> Answer {
         let path = format!("/v1/endpoints/{endpoint}/messages");

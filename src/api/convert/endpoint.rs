@@ -17,12 +17,13 @@ pub(in crate::api) fn endpoint(view: &EndpointView, config: &Config) -> wire::En
 }
 
 fn totals(totals: &Totals) -> wire::Totals {
-    let Totals { phases, buffered_amount, queued_messages, inbox_cursor, consumers } = totals;
+    let Totals { phases, buffered_amount, queued_messages, inbox_cursor, consumers, subscriptions } = totals;
     wire::Totals {
         phases: Phase::ALL.into_iter().map(|phase| phase.to_string()).zip(*phases).collect(),
         buffered_amount: *buffered_amount,
         queued_messages: *queued_messages,
         inbox_cursor: *inbox_cursor,
         consumers: *consumers,
+        subscriptions: subscriptions.map(super::subscriptions),
     }
 }

@@ -61,6 +61,18 @@ pub(super) fn about_pings(view: &LinkView, config: &Endpoint) -> Option<String> 
     })
 }
 
+/// What to do about keys that are refused.
+pub(super) fn about_subscriptions(view: &LinkView, [_, _, refused]: [usize; 3]) -> Option<String> {
+    (refused > 0).then(|| {
+        format!(
+            "The peer has refused {}, or has not answered in time: `wskeeper subscriptions {}` says why. They are asked for again on the \
+             next connection.",
+            words::count(refused as u64, "subscription"),
+            view.endpoint
+        )
+    })
+}
+
 fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
     let name = name(view);
     let probe = words::span(config.link.park_probe);

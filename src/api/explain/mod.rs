@@ -47,7 +47,7 @@ pub(super) async fn explain(
 }
 
 fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
-    let Explained { view, config, outage, standing, attempts, unconfirmed, at } = explained;
+    let Explained { view, config, outage, standing, attempts, unconfirmed, subscriptions, at } = explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view),
@@ -60,7 +60,12 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         rule: sentences::rule(view, &config.link),
         admission: standing.as_ref().map(|standing| place(standing, sees)),
         next: sentences::next(view, is_held),
-        advice: advice::advice(&as_it_failed(explained), config, standing.as_ref(), *at),
+        advice: {
+            let mut advice = advice::advice(&as_it_failed(explained), config, standing.as_ref(), *at);
+            advice.extend(subscriptions.and_then(|counts| advice::about_subscriptions(view, counts)));
+            advice
+        },
+        subscriptions: subscriptions.map(convert::subscriptions),
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
         unconfirmed_messages: *unconfirmed,
     }

@@ -10,7 +10,7 @@ use wskeeper_core::{
     link::Policy,
     outcome::Action,
     phase::{Phase, Reason},
-    session::Waits,
+    session::{SUBSCRIBE, Waits},
 };
 use wskeeper_link::{
     link::{lacked_room, was_read},
@@ -74,6 +74,10 @@ fn opening(view: &LinkView) -> String {
     let Some(waits) = view.waits else {
         return "The connection is open, and its session begins.".into();
     };
+    if waits.act == SUBSCRIBE {
+        let (so_far, all) = (waits.place.at(), waits.of);
+        return format!("The connection is open, and asks for its subscriptions: {so_far} of {all} so far.");
+    }
     format!("The connection is open, and its session is not ready: {}", waiting(waits))
 }
 

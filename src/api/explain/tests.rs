@@ -376,8 +376,16 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
         |url, end| AttemptView { at: SystemTime::UNIX_EPOCH, attempt: 1, url, end, timings: None, then: None };
     let said = |attempts| {
         let view = LinkView { url: "wss://b.example/".into(), ..down(Cause::Connect, 1006, None) };
-        let explained =
-            Explained { view, config: both.clone(), outage: None, standing: None, attempts, unconfirmed: 0, at: now() };
+        let explained = Explained {
+            view,
+            config: both.clone(),
+            outage: None,
+            standing: None,
+            attempts,
+            unconfirmed: 0,
+            subscriptions: None,
+            at: now(),
+        };
         explanation(&explained, &|_| true).advice.join(" ")
     };
     assert!(said(vec![attempt(0, Some(failed)), attempt(1, None)]).contains("the server of wss://a.example/ runs"));

@@ -125,7 +125,8 @@ class Links {
         fact('Heartbeat', heartbeat(config.heartbeat)),
         fact('Reconnect', `first within ${duration(config.reconnect.firstMs)}, at most ${duration(config.reconnect.maxMs)}`),
         fact('Outbox', `${count(config.outbox.maxMessages)} messages, ${bytes(config.outbox.maxBytes)}, ${config.outbox.delivery.replaceAll('_', ' ')}, ${config.outbox.durability}`),
-        fact('Consumers', count(totals.consumers)));
+        fact('Consumers', count(totals.consumers)),
+        ...totals.subscriptions ? [fact('Subscriptions', subscribed(totals.subscriptions))] : []);
     }, (problem) => facts.replaceChildren(fact('Configuration', problem.message)));
     return el('div', {}, el('p', { class: 'back' }, el('a', { href: '#/links' }, '← all links')), facts);
   }
@@ -218,4 +219,9 @@ export function upcoming(link, now) {
 function heartbeat({ ping, idleMs, timeoutMs }) {
   if (ping) return `ping after ${duration(idleMs)}, lost ${duration(timeoutMs)} later`;
   return timeoutMs === null ? 'no ping, TCP watches' : `no ping, lost after ${duration(idleMs + timeoutMs)} of silence`;
+}
+
+/** How many keys are in which state. */
+function subscribed({ pending, active, refused }) {
+  return [`${count(active)} active`, pending && `${count(pending)} pending`, refused && `${count(refused)} refused`].filter(Boolean).join(', ');
 }

@@ -27,19 +27,43 @@ pub(super) enum Wanted {
         send: Send,
         timeout: Duration,
     },
+    /// To hold a key, which this message asks the peer for.
+    Subscribe {
+        reference: Option<Value>,
+        key: Box<str>,
+        message: Option<Payload>,
+    },
+    /// To hold it no more, which this message says to the peer.
+    Unsubscribe {
+        reference: Option<Value>,
+        key: Box<str>,
+        message: Option<Payload>,
+    },
 }
 
 /// Reads a frame; `message` makes a send of a payload.
 pub(super) fn read(text: &str, message: &dyn Fn(Payload) -> Send) -> Wanted {
-    Wanted::Send(match json::read::<Envelope>(text.as_bytes()) {
+    Wanted::Send(match read_envelope(text) {
+        Err(problem) => Request { reference: None, send: Err(problem) },
         Ok(Envelope::Request(request)) => {
-            let reference = request.reference.clone().filter(is_short);
+            let reference = request.reference.clone();
             match ask(request, message) {
                 Ok((send, timeout)) => return Wanted::Ask { reference, send, timeout },
                 Err(problem) => Request { reference, send: Err(problem) },
             }
         }
-        envelope => read_send(envelope, message),
+        Ok(Envelope::Send(mut request)) => {
+            let reference = request.reference.take();
+            Request { reference, send: prepare(request, message) }
+        }
+        Ok(Envelope::Subscribe(request)) => match request.read() {
+            Ok((reference, key, message)) => return Wanted::Subscribe { reference, key, message },
+            Err(problem) => Request { reference: None, send: Err(problem) },
+        },
+        Ok(Envelope::Unsubscribe(request)) => match request.read() {
+            Ok((reference, key, message)) => return Wanted::Unsubscribe { reference, key, message },
+            Err(problem) => Request { reference: None, send: Err(problem) },
+        },
     })
 }
 
@@ -56,24 +80,22 @@ fn ask(request: AskRequest, message: &dyn Fn(Payload) -> Send) -> Result<(Send, 
     Ok((send, timeout))
 }
 
-fn read_send(request: Result<Envelope, json::Complaint>, message: &dyn Fn(Payload) -> Send) -> Request {
-    match request {
-        Err(error) => {
-            let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"generation\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?}";
-            let problem = Problem::bad_request(format!("the envelope is not {known}: {error}"));
-            Request { reference: None, send: Err(problem) }
-        }
-        // It is read elsewhere.
-        Ok(Envelope::Request(_)) => Request { reference: None, send: Err(Problem::bad_request("a request")) },
-        Ok(Envelope::Send(SendRequest { reference: Some(reference), .. })) if !is_short(&reference) => {
-            let problem = Problem::bad_request(format!("ref has more than {REF_MAX} bytes"));
-            Request { reference: None, send: Err(problem) }
-        }
-        Ok(Envelope::Send(mut request)) => {
-            let reference = request.reference.take();
-            Request { reference, send: prepare(request, message) }
-        }
+fn read_envelope(text: &str) -> Result<Envelope, Problem> {
+    let request: Result<Envelope, _> = json::read(text.as_bytes());
+    let envelope = request.map_err(|error| {
+        let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"generation\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?} or \
+                     {\"type\": \"subscribe\" | \"unsubscribe\", \"key\": …, \"data\"?, \"binary\"?, \"ref\"?}";
+        Problem::bad_request(format!("the envelope is not {known}: {error}"))
+    })?;
+    let reference = match &envelope {
+        Envelope::Send(request) => &request.reference,
+        Envelope::Request(request) => &request.reference,
+        Envelope::Subscribe(request) | Envelope::Unsubscribe(request) => &request.reference,
+    };
+    if reference.as_ref().is_some_and(|reference| !is_short(reference)) {
+        return Err(Problem::bad_request(format!("ref has more than {REF_MAX} bytes")));
     }
+    Ok(envelope)
 }
 
 fn is_short(reference: &Value) -> bool {
@@ -109,6 +131,8 @@ fn prepare(request: SendRequest, message: &dyn Fn(Payload) -> Send) -> Result<(S
 enum Envelope {
     Send(SendRequest),
     Request(AskRequest),
+    Subscribe(KeyRequest),
+    Unsubscribe(KeyRequest),
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,6 +146,24 @@ struct AskRequest {
     timeout: Option<String>,
     #[serde(rename = "ref")]
     reference: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyRequest {
+    key: Box<str>,
+    data: Option<String>,
+    #[serde(default)]
+    binary: bool,
+    #[serde(rename = "ref")]
+    reference: Option<Value>,
+}
+
+impl KeyRequest {
+    fn read(self) -> Result<(Option<Value>, Box<str>, Option<Payload>), Problem> {
+        let message = self.data.map(|data| messages::data(data, self.binary)).transpose()?;
+        Ok((self.reference, self.key, message))
+    }
 }
 
 #[derive(Debug, Deserialize)]

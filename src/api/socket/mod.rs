@@ -8,6 +8,7 @@
 mod claims;
 mod envelope;
 mod handshake;
+mod holding;
 mod sends;
 mod session;
 mod transparent;
@@ -35,6 +36,7 @@ pub(super) use self::claims::Claims;
 use self::{
     claims::Claim,
     handshake::{Asked, ENVELOPE},
+    holding::Holding,
     sends::sends,
     session::{Session, Source, Terms},
 };
@@ -139,6 +141,7 @@ fn echoed<'a>(pool: &Pool, endpoint: &Endpoint, link: Option<u32>, asked: &'a As
 /// Serves a client from when its connection is its own.
 fn serve(shared: &Shared, (terms, source, claim): (Terms, Source, Option<Claim>), pass: Pass, request: &mut Request) {
     let sends = sends(shared.pool.clone(), terms.envelope);
+    let holding = Holding::new(shared.pool.clone(), Arc::clone(&terms.endpoint));
     let (stop, budget) = (shared.stop.clone(), Arc::clone(shared.pool.budget()));
     let limits = shared.pool.endpoint(&terms.endpoint).map(|view| limits(&view.config, terms.envelope));
     let upgraded = hyper::upgrade::on(&mut *request);
@@ -150,7 +153,7 @@ fn serve(shared: &Shared, (terms, source, claim): (Terms, Source, Option<Claim>)
         if let Ok(upgraded) = upgraded.await {
             let stream = PooledStream::new(TokioIo::new(upgraded));
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, limits).await;
-            Session::new(socket, terms, (source, claim), sends, &budget).serve(stop, pass).await;
+            Session::new(socket, terms, (source, claim), (sends, holding), &budget).serve(stop, pass).await;
         }
     });
 }

@@ -29,6 +29,7 @@ use super::{
     claims::Claim,
     close,
     envelope::{self, Wanted},
+    holding::Holding,
     sends::{self, Request, Sends},
     stopping, transparent,
 };
@@ -94,6 +95,7 @@ pub(super) struct Session {
     sends: Sends,
     /// Requests that wait for their replies.
     asks: FuturesUnordered<Pin<Box<dyn Future<Output = Value> + std::marker::Send>>>,
+    holding: Holding,
     /// Something has been fed that may not have left.
     owes: bool,
     heard: Instant,
@@ -113,7 +115,7 @@ impl Session {
         socket: Socket,
         terms: Terms,
         (source, claim): (Source, Option<Claim>),
-        sends: Sends,
+        (sends, holding): (Sends, Holding),
         budget: &Arc<Budget>,
     ) -> Self {
         let heard = Instant::now();
@@ -126,6 +128,7 @@ impl Session {
             claim,
             sends,
             asks: FuturesUnordered::new(),
+            holding,
             owes: false,
             heard,
             ping,
@@ -151,9 +154,9 @@ impl Session {
             })
             .await
         };
-        let Self { socket, source, claim, mut sends, .. } = self;
+        let Self { socket, source, claim, mut sends, holding, .. } = self;
         // Who comes back at once finds nobody in its way.
-        drop((source, claim));
+        drop((source, claim, holding));
         let is_allowed = !matches!(end, End::Withdrawn(_));
         close(socket, end).await;
         if !is_allowed {
@@ -225,13 +228,17 @@ impl Session {
             None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
             Some(Err(error)) => return Err(fault(&error)),
             Some(Ok(Message::Text(text))) if self.terms.envelope => {
-                match envelope::read(text.as_str(), &|payload| self.terms.message(payload)) {
-                    Wanted::Send(request) => request,
-                    Wanted::Ask { reference, send, timeout } => {
+                let wanted = envelope::read(text.as_str(), &|payload| self.terms.message(payload));
+                match self.holding.take(wanted) {
+                    None => return Ok(()),
+                    Some(Wanted::Ask { reference, send, timeout }) => {
                         let pool = self.sends.pool().clone();
                         self.asks.push(Box::pin(sends::ask(pool, reference, send, timeout)));
                         return Ok(());
                     }
+                    Some(Wanted::Send(request)) => request,
+                    // Those are done.
+                    Some(Wanted::Subscribe { .. } | Wanted::Unsubscribe { .. }) => return Ok(()),
                 }
             }
             Some(Ok(Message::Text(text))) => self.terms.plain(Payload::checked_text(text)),
@@ -252,7 +259,7 @@ impl Session {
 
     /// Whether one more message may be taken from the client.
     fn hears(&self) -> bool {
-        self.sends.has_room() && self.asks.len() < ASKS
+        self.sends.has_room() && self.holding.has_room() && self.asks.len() < ASKS
     }
 
     /// Tells the client what became of its messages.
@@ -262,6 +269,11 @@ impl Session {
             && let Poll::Ready(Some(reply)) = self.asks.poll_next_unpin(cx)
         {
             self.feed(Message::text(reply.to_string()))?;
+        }
+        while self.poll_room(cx)?.is_ready()
+            && let Some(answer) = self.holding.next_answer()
+        {
+            self.feed(Message::text(answer.to_string()))?;
         }
         while self.poll_room(cx)?.is_ready()
             && let Poll::Ready(outcome) = self.sends.poll_next(cx)

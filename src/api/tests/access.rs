@@ -49,6 +49,7 @@ fn wanted(method: &str, path: &str, token: Token) -> Option<(bool, bool)> {
         ("post", "/v1/endpoints/{name}/requests") => token.has("read") && token.has("send"),
         ("get", _) => token.has("read"),
         ("post", "/v1/endpoints/{name}/messages" | "/v1/endpoints/{name}/messages:batch") => token.has("send"),
+        ("put" | "delete", "/v1/endpoints/{name}/subscriptions/{key}") => token.has("send"),
         _ => token.has("admin"),
     };
     Some((may, matches!(path, "/metrics" | "/v1/events" | "/v1/plan" | "/v1/reload" | "/v1/store")))

@@ -41,7 +41,7 @@ fn page(document: &Value) -> String {
             methods.as_object().unwrap().iter().map(move |(method, call)| (path, method, call))
         })
     };
-    for tag in ["messages", "events", "links", "endpoints", "daemon"] {
+    for tag in ["messages", "events", "subscriptions", "links", "endpoints", "daemon"] {
         let of_tag: Vec<_> = calls().filter(|(_, _, call)| call["tags"][0] == tag).collect();
         if !of_tag.is_empty() {
             writeln!(page, "\n## Calls: {tag}").unwrap();

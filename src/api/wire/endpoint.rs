@@ -61,4 +61,7 @@ pub struct Totals {
     pub inbox_cursor: u64,
     /// Local subscribers.
     pub consumers: u64,
+    /// Keys that its links are to have asked their peers for, by state; `null` where it has no subscriptions.
+    #[serde(default)]
+    pub subscriptions: Option<super::SubscriptionCounts>,
 }

@@ -30,6 +30,9 @@ pub struct Explanation {
     /// Messages that have left and are kept, at least once, until the peer proves that it has read them. They count in the outbox.
     #[serde(default)]
     pub unconfirmed_messages: u64,
+    /// Its keys by state; `null` where the endpoint has no subscriptions.
+    #[serde(default)]
+    pub subscriptions: Option<super::SubscriptionCounts>,
 }
 
 /// A time without a connection.

@@ -158,5 +158,5 @@ pub(super) fn play<'l>(
 
 fn outside(now: Instant, chance: &mut Chance) -> Outside<'_> {
     let pace = Duration::from_millis(100);
-    Outside { now, pace, stable: Duration::ZERO, chance }
+    Outside { now, pace, stable: Duration::ZERO, chance, wanted: None, is_beside: false }
 }

@@ -193,6 +193,7 @@ impl<'a, 'o> Stage<'a, 'o> {
                 | Command::Keep(_)
                 | Command::Mark { .. }
                 | Command::Reply(_)
+                | Command::Subscribed(_)
                 | Command::Bury(_) => {}
             }
         }

@@ -103,6 +103,7 @@ fn finish(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint, shared: &BTr
     if endpoint.link.requests.error != compiled.error {
         Arc::make_mut(&mut endpoint.link).requests.error = compiled.error;
     }
+    endpoint.subscriptions = compiled.subscriptions;
     if !compiled.shared.is_empty() {
         // They are the endpoint's from here on: a change of one is a change of it.
         endpoint.keys_mut().values.extend(compiled.shared);

@@ -140,6 +140,11 @@ impl<'a> Section<'a> {
         self.pairs().into_iter().map(|(name, _)| name)
     }
 
+    /// Whether it is there, be it empty.
+    pub(crate) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Whether a key is there.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))

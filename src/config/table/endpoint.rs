@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::{
     ConfiguredEndpoint,
-    check::{MAX_SIZE, endpoint as check, outcomes, request, streams, tls},
+    check::{MAX_SIZE, endpoint as check, outcomes, request, session as check_session, streams, tls},
     table::session,
 };
 use wskeeper_core::{
@@ -90,6 +90,7 @@ table! {
         headers: Over(request::headers), Rotate;
         tls: section TLS;
         session: section SESSION;
+        subscriptions: section SUBSCRIPTIONS;
         heartbeat: section HEARTBEAT;
         reconnect: section RECONNECT;
         rotation: section ROTATION;
@@ -198,6 +199,55 @@ table! {
         /// > [endpoints.trades.session.values]
         /// > #: token = "${file:token}"
         values by session::VALUES, Rotate;
+    }
+}
+
+table! {
+    SUBSCRIPTIONS of ConfiguredEndpoint, "subscriptions." at (), rules none, {
+        /// What links are to have asked their peers for, in this order: after each `open`, before messages of the outbox leave. Programs add
+        /// theirs by the API. docs/subscriptions.md teaches it.
+        ///
+        /// A change of them is followed at once. They stand beside those that programs hold, and are never let go of.
+        /// > #: keys = ["btcusdt@trade"]
+        keys by session::KEYS, Live;
+        /// What asks for a key: as `send` of a session, with `${key}`; or `${keys}`, which is a list in `json` and has commas between them in
+        /// `text`.
+        ///
+        /// Without it each key must come with a message of its own.
+        /// > #: add = { json = { method = "SUBSCRIBE", params = "${keys}", id = "${seq}" } }
+        add by check_session::ADD, Rotate;
+        /// What lets go of one, once nobody holds it any more. Without it nothing is sent then.
+        /// > #: remove = { json = { method = "UNSUBSCRIBE", params = "${keys}", id = "${seq}" } }
+        remove by session::REMOVE, Rotate;
+        /// So many keys go into one message, at most.
+        batch by session::BATCH, Rotate;
+        /// Messages a second on one connection, at most.
+        ///
+        /// They are a tenth further apart than that, so that none is too many where the network bunches them.
+        /// > #: rate = 5
+        rate by session::RATE, Rotate;
+        /// What confirms keys: a matcher as of a session, with `key`, a JSON pointer to the key (or a list of keys) or a text with variables that
+        /// says it; or with `id`, a pointer to what `${seq}` or `${uuid}` was in the message that asked. One, or a list.
+        ///
+        /// With neither it is the oldest message that has not been answered. `extract` sets variables, `hide` keeps the answer from consumers.
+        /// Without `confirm` a key is active once it was asked for.
+        /// > #: confirm = { json = { "/result" = "ok" }, id = "/id", hide = true }
+        confirm by session::CONFIRM, Rotate;
+        /// What refuses them, in the same way. A key that is refused is asked for again on the next connection.
+        /// > #: refuse = { has = ["/error"], id = "/id" }
+        refuse by session::REFUSE, Rotate;
+        /// A key that is not confirmed within this is taken for refused, until it is.
+        timeout by session::ANSWER_TIMEOUT, Rotate;
+        /// A variable that, after `open`, says that the peer still has what the last connection asked for ("!NAME": that is not set): only what has
+        /// changed since is sent then.
+        /// > #: skip_when = "resumed"
+        skip_when by session::SKIP_WHEN, Rotate;
+        /// A link is ready once all is "sent", or once each key is "confirmed" or refused.
+        ///
+        /// In a rotation the new connection waits for the confirmations in any case.
+        ready_when by session::READY_WHEN, Rotate;
+        /// Keys that the endpoint has at most.
+        max_keys by session::MAX_KEYS, Live;
     }
 }
 

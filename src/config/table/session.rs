@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{
-    kinds::{By, Optional, Over, Time, Whole, size, some_time},
+    kinds::{By, Number, Optional, Over, Time, Whole, Word, count, size, some_time},
     value::Field,
 };
 use crate::config::{
     ConfiguredEndpoint,
     check::session as check,
     preset::{self, Preset},
-    session::{Names, Part, Steps, Written},
+    session::{Names, Part, Said, Steps, Word as Name, Written},
 };
 
 /// A row's value in the keys of a session.
@@ -35,4 +35,29 @@ fields! {
     TIMEOUT: timeout, Time = some_time();
     MAX_JSON: max_json, Whole<usize> = size(1..=1 << 30);
     VALUES: values, Over<BTreeMap<String, Written>> = Over(check::values);
+}
+
+/// The same in those of its subscriptions.
+macro_rules! subscriptions {
+    ($($NAME:ident: $name:ident, $kind:ty = $value:expr;)*) => {$(
+        #[doc = concat!("`subscriptions.", stringify!($name), "`")]
+        pub(super) static $NAME: Field<ConfiguredEndpoint, $kind> = Field {
+            get: |endpoint| &endpoint.keys.subscriptions.$name,
+            get_mut: |endpoint| &mut endpoint.keys_mut().subscriptions.$name,
+            kind: $value,
+        };
+    )*};
+}
+
+subscriptions! {
+    KEYS: keys, Optional<By<Names>> = Optional(By(check::names));
+    REMOVE: remove, Optional<By<Said>> = Optional(By(check::said));
+    BATCH: batch, Whole<usize> = count(1..=10_000);
+    RATE: rate, Optional<Number> = Optional(Number(0.001..=100_000.0));
+    CONFIRM: confirm, Optional<By<Steps>> = Optional(By(check::answers));
+    REFUSE: refuse, Optional<By<Steps>> = Optional(By(check::answers));
+    ANSWER_TIMEOUT: timeout, Time = some_time();
+    SKIP_WHEN: skip_when, Optional<By<Name>> = Optional(By(check::word));
+    READY_WHEN: until_confirmed, Word<bool> = Word(&[("sent", false), ("confirmed", true)]);
+    MAX_KEYS: max_keys, Whole<usize> = count(1..=1_000_000);
 }

@@ -9,7 +9,7 @@ use super::Shown;
 use crate::config::{
     Listen,
     preset::Preset,
-    session::{Names, Part, Steps, Written},
+    session::{Names, Part, Said, Steps, Word, Written},
 };
 use wskeeper_core::{
     outbox::Ack,
@@ -114,6 +114,22 @@ written! {
     Steps, json!({ "type": "array", "items": { "type": "object" } });
     Part, json!({ "type": "object" });
     Names, json!({ "type": "array", "items": { "type": "string" } });
+    Word, json!({ "type": "string" });
+}
+
+impl Told for Said {
+    fn told(&self) -> Shown {
+        // A text is short for that.
+        match self.0.shown_as_sent() {
+            text @ Shown::Text(_) => Shown::Members(vec![("text".to_owned(), text)]),
+            shown => shown,
+        }
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        json!({ "type": "object" })
+    }
 }
 
 impl Told for BTreeMap<String, Written> {

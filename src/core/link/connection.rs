@@ -39,6 +39,7 @@ use crate::{
     phase::Phase,
     run::Run,
     session::{Kept, Waits},
+    subscriptions::Wanted,
     timers::{Timer, Timers},
 };
 
@@ -90,6 +91,8 @@ pub(super) struct Shared {
     pub(super) outbox: Outbox,
     /// What sessions leave to those that follow.
     pub(super) kept: Option<Box<Kept>>,
+    /// What it is to ask its peers for.
+    pub(super) wanted: Option<Box<Wanted>>,
 }
 
 /// What the peer was last seen to do, over all connections.

@@ -20,6 +20,7 @@ use crate::{
     requests::Reply,
     run::Run,
     session::{Brought, Start, Waits},
+    subscriptions,
 };
 
 /// What an operator, or a local program through the API, may ask of a link.
@@ -76,6 +77,8 @@ pub enum Input {
     Want(MessageId),
     /// The peer's application has acknowledged the message of this key.
     Acknowledged(Box<str>),
+    /// What it is to ask its peers for has changed.
+    Subscriptions(Box<[subscriptions::Change]>),
     /// The disk has the message of `Command::Keep`.
     Stored {
         /// Its place.
@@ -214,6 +217,8 @@ pub enum Command {
         /// The note, or its end, which needs no answer.
         marked: bool,
     },
+    /// Keys have come so far on the current connection, or there is none.
+    Subscribed(Vec<subscriptions::Reached>),
     /// The message is dead: its receipt has been told, and here it is.
     Bury(Box<Message>),
     /// The link has stopped; its task may end.

@@ -23,6 +23,7 @@ mod rotation;
 #[cfg(test)]
 mod simulation;
 mod state;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -144,6 +145,7 @@ impl Link {
                 newest: 0,
                 outbox: Outbox::new(Arc::clone(&policy.outbox)),
                 kept: None,
+                wanted: None,
                 policy,
             },
             state: State::Made,
@@ -186,6 +188,7 @@ impl Link {
             Input::Stop(within, end_reason) => self.on_stop(now, within, end_reason, &mut out),
             Input::Want(id) => self.shared.outbox.want(id),
             Input::Acknowledged(key) => self.on_acknowledged(&key, &mut out),
+            Input::Subscriptions(changes) => self.on_subscriptions(now, &changes, &mut out),
             Input::Stored { place, id } => self.shared.outbox.stored(place, id),
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
             Input::Marked(ids) => self.shared.outbox.marked(&ids),
@@ -195,6 +198,7 @@ impl Link {
         }
         self.mark(&mut out);
         self.unbind(&mut out);
+        self.tell_subscriptions(&mut out);
         out
     }
 
@@ -221,6 +225,7 @@ impl Link {
             self.settle(now, &mut out);
         }
         self.unbind(&mut out);
+        self.tell_subscriptions(&mut out);
         out
     }
 

@@ -180,7 +180,12 @@ impl World {
                 Command::Tell(Event::Phase { delay: Some(delay), .. }) => {
                     assert!(delay <= Duration::from_mins(11), "delay {delay:?}");
                 }
-                Command::Tell(_) | Command::Deliver { .. } | Command::Done | Command::Bury(_) | Command::Reply(_) => {}
+                Command::Tell(_)
+                | Command::Deliver { .. }
+                | Command::Done
+                | Command::Bury(_)
+                | Command::Reply(_)
+                | Command::Subscribed(_) => {}
                 Command::Keep(keep) => {
                     let answer = if self.one_in(8) {
                         Input::NotStored { place: keep.place, id: keep.id }

@@ -16,6 +16,7 @@ mod refresh;
 mod requests;
 mod rotation;
 mod session;
+mod subscriptions;
 mod verbs;
 mod watch;
 

@@ -13,6 +13,7 @@ mod opening;
 mod run;
 mod seen;
 mod setting;
+mod subscribing;
 mod words;
 
 use std::{
@@ -31,10 +32,11 @@ use super::{
     json::Value,
     matcher::{Matcher, Message},
     render::Scene,
+    subscriptions::Asked,
     trace::Trace,
     variables::Variables,
 };
-use crate::{chance::Chance, close::Cause, message::Payload};
+use crate::{chance::Chance, close::Cause, message::Payload, subscriptions::Wanted};
 
 /// Steps that may run in one `open`, again after a `restart` included.
 pub const STEPS_MAX: u32 = 64;
@@ -44,6 +46,8 @@ pub const QUEUE_MAX: usize = 256;
 pub const QUEUE_BYTES_MAX: usize = 1 << 20;
 /// What a session calls it that an answer to a timer did not come.
 pub const KEEPALIVE: &str = "keepalive";
+/// What an opening waits for that asks for keys.
+pub const SUBSCRIBE: &str = "subscribe";
 /// A variable makes no interval shorter than this.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Nor longer.
@@ -61,6 +65,10 @@ pub struct Outside<'a> {
     pub stable: Duration,
     /// Of names and first moments.
     pub chance: &'a mut Chance,
+    /// What the link is to ask for.
+    pub wanted: Option<&'a Wanted>,
+    /// The connection is beside the current one, which carries on until this one has all that it is to have.
+    pub is_beside: bool,
 }
 
 /// What is to become of the connection.
@@ -141,6 +149,10 @@ pub struct Session {
     /// When a message last arrived, and when one last left. Pings and pongs are none: the peer's application does not see them.
     heard: Instant,
     sent: Instant,
+    /// What has been asked for, where the endpoint has subscriptions.
+    asked_for: Option<Box<Asked>>,
+    /// While it asks for what it is to have before it is ready: since when it opens, and how many steps that took.
+    replays: Option<(Instant, u32)>,
 }
 
 #[derive(Debug)]
@@ -154,7 +166,7 @@ enum Stage {
 impl Session {
     /// Whether `open` is over, and the connection not.
     pub fn is_ready(&self) -> bool {
-        matches!(self.stage, Stage::Ready(_))
+        matches!(self.stage, Stage::Ready(_)) && self.replays.is_none()
     }
 
     /// A message arrived. Answers whether consumers are not to see it.
@@ -177,6 +189,7 @@ impl Session {
         }
         self.look_for_open(plan, message, hide, outside)?;
         self.look_for_timers(plan, message, hide, outside)?;
+        self.look_for_answers(plan, message, hide, outside)?;
         let is_met = |(_, rule): &(usize, &Rule)| self.is_met(&rule.matcher, message, outside.now);
         if let Some((place, rule)) = plan.on.candidates(message).find(is_met) {
             *hide |= rule.act.hide;
@@ -202,7 +215,7 @@ impl Session {
         let plan = Arc::clone(&self.start.plan);
         let passed = match &self.stage {
             Stage::Opening(_) => self.on_opening_due(&plan, outside),
-            Stage::Ready(_) => self.on_keeping_due(&plan, outside),
+            Stage::Ready(_) => self.on_keeping_due(&plan, outside).and_then(|()| self.on_subscriptions_due(outside)),
             Stage::Leaving(_) => self.on_leaving_due(&plan, outside),
             Stage::Ended => Ok(()),
         };
@@ -213,7 +226,9 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let next = match &self.stage {
             Stage::Opening(opening) => Some(opening.due()),
-            Stage::Ready(keeping) => keeping.next(self.wants_rotation),
+            Stage::Ready(keeping) => {
+                keeping.next(self.wants_rotation).into_iter().chain(self.subscriptions_due()).min()
+            }
             Stage::Leaving(leaving) => Some(leaving.due()),
             Stage::Ended => None,
         };
@@ -275,10 +290,7 @@ impl Session {
     fn conclude(&mut self, then: &Then, message: &Message<'_>, outside: &mut Outside<'_>) -> Step {
         match then {
             Then::GoOn => Ok(()),
-            Then::Ready => {
-                self.be_ready(outside.now);
-                Ok(())
-            }
+            Then::Ready => self.be_open(outside),
             Then::Restart => {
                 self.restart(outside);
                 Ok(())
@@ -325,9 +337,14 @@ impl Session {
         let made = self.scene(outside).message(send);
         let payload =
             made.map_err(|_| Failure::of("too_big", "a message that the session makes is too large to send"))?;
+        self.give(payload, outside.now)
+    }
+
+    /// A message waits to leave.
+    fn give(&mut self, payload: Payload, now: Instant) -> Step {
         self.queued = self.queued.saturating_add(payload.len());
         self.queue.push_back(payload);
-        self.sent = outside.now;
+        self.sent = now;
         if self.queue.len() > QUEUE_MAX || self.queued > QUEUE_BYTES_MAX {
             let detail = "the peer asks for more messages of the session than it takes";
             return Err(Failure::of("overflow", detail));
@@ -344,6 +361,7 @@ impl Session {
             fresh: Some((&mut self.seq, outside.chance)),
             seq: None,
             uuid: None,
+            keys: &[],
         }
     }
 }

@@ -21,6 +21,9 @@
 //! ([`QUEUE_MAX`]), what variables hold ([`VARIABLES_MAX`]), the distance of timers ([`INTERVAL_MIN`]), and work for one message, which is
 //! looked at once by each rule and parsed once at most.
 //!
+//! Where the endpoint has subscriptions, all keys of the link are asked for after the last step and before `ready`, and what changes of them
+//! after that is said at once (`subscriptions`).
+//!
 //! What a reader would get wrong: an alternative of an `expect` that matches takes nothing from the rules. They look at the same message,
 //! for the first event of a gateway may be its answer to a login as well.
 
@@ -34,6 +37,7 @@ mod make;
 mod matcher;
 mod plan;
 mod render;
+mod subscriptions;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -46,14 +50,15 @@ pub use filter::{Document, Filter, MAX_JSON, Sorter};
 pub use index::Rules;
 pub use json::{Pointer, Value};
 pub use machine::{
-    Dialled, Failure, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, Session, Verdict, Waits,
-    of_peer,
+    Dialled, Failure, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, SUBSCRIBE, Session,
+    Verdict, Waits, of_peer,
 };
 pub use make::{Algorithm, Encoding, Hash, Made, Make, Recipe};
 pub use matcher::{Matcher, Wanted};
 pub use plan::{Act, Do, Every, First, Interval, Mute, Plan, Rule, Step, Then, When};
 pub use render::Start;
 pub(crate) use render::uuid;
+pub use subscriptions::{KeyAnswer, Subscribing, Which};
 pub use template::{Body, BytesPart, Json, Send, Source, Text, TextPart};
 pub use trace::{Opening, Place, StepResult, Stepped};
 pub use variables::{Kept, Names, VARIABLES_MAX, Var};

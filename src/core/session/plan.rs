@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Call, Made, Matcher, Names, Pointer, Rules, Send, Var, template::Json};
+use super::{Call, Made, Matcher, Names, Pointer, Rules, Send, Subscribing, Var, template::Json};
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,6 +28,8 @@ pub struct Plan {
     pub mute: Option<Mute>,
     /// What is done before an orderly close.
     pub leave: Box<[Step]>,
+    /// How keys are asked for, where the endpoint has subscriptions.
+    pub subscriptions: Option<Box<Subscribing>>,
     /// A longer message is not looked at as JSON.
     pub max_json: usize,
 }

@@ -56,6 +56,8 @@ pub(super) struct Scene<'a> {
     pub(super) fresh: Option<(&'a mut u64, &'a mut Chance)>,
     pub(super) seq: Option<u64>,
     pub(super) uuid: Option<String>,
+    /// Those of subscriptions that the message is about.
+    pub(super) keys: &'a [Arc<str>],
 }
 
 /// What was made cannot be sent.
@@ -70,7 +72,7 @@ pub(super) enum Unsendable {
 impl<'a> Scene<'a> {
     /// Where nothing is counted and nothing drawn.
     pub(super) fn still(start: &'a Start, variables: &'a Variables, generation: u64, now: Instant) -> Self {
-        Self { start, variables, generation, now, fresh: None, seq: None, uuid: None }
+        Self { start, variables, generation, now, fresh: None, seq: None, uuid: None, keys: &[] }
     }
 
     fn value(&mut self, source: &Source) -> Value {
@@ -89,6 +91,8 @@ impl<'a> Scene<'a> {
             Source::Endpoint => (&*self.start.endpoint).into(),
             Source::Link => self.start.link.into(),
             Source::Generation => self.generation.into(),
+            Source::Key => self.keys.first().map_or(Value::Null, |key| (&**key).into()),
+            Source::Keys => Value::Array(self.keys.iter().map(|key| (&**key).into()).collect()),
         }
     }
 
@@ -118,6 +122,7 @@ impl<'a> Scene<'a> {
         for part in &text.0 {
             match part {
                 TextPart::Literal(literal) => made.push_str(literal),
+                TextPart::Value(Source::Keys) => made.push_str(&self.keys.join(",")),
                 TextPart::Value(source) => {
                     let value = self.value(source);
                     made.push_str(&json::text(&value));

@@ -31,6 +31,10 @@ pub enum Source {
     Link,
     /// The connection's number.
     Generation,
+    /// The key of a subscription.
+    Key,
+    /// The keys of a message of subscriptions: in JSON a list, in a text with commas between them.
+    Keys,
 }
 
 /// A text with references.

@@ -108,6 +108,7 @@ pub(crate) fn gateway() -> Plan {
         .into(),
         mute: None,
         leave: [step(Act::Send(Box::new(send("bye")))), expect(vec![rule(json("/op", 12), Do::default())])].into(),
+        subscriptions: None,
         max_json: 1 << 20,
     }
 }
@@ -133,8 +134,8 @@ impl Bench {
     fn with(start: Start, kept: Option<Box<Kept>>) -> Self {
         let now = crate::epoch();
         let mut chance = Chance::new(7);
-        let mut outside =
-            Outside { now, pace: Duration::from_secs(1), stable: Duration::from_secs(30), chance: &mut chance };
+        let (pace, stable) = (Duration::from_secs(1), Duration::from_secs(30));
+        let mut outside = Outside { now, pace, stable, chance: &mut chance, wanted: None, is_beside: false };
         let session = Session::begin(start, 1, kept.as_deref(), &mut outside);
         let mut bench = Self { session, now, chance, kept, said: Vec::new(), sent: Vec::new() };
         bench.note();
@@ -147,6 +148,8 @@ impl Bench {
             pace: Duration::from_secs(1),
             stable: Duration::from_secs(30),
             chance: &mut self.chance,
+            wanted: None,
+            is_beside: false,
         };
         let answer = act(&mut self.session, &mut outside);
         self.note();
@@ -366,7 +369,8 @@ fn a_flood_that_asks_for_answers_ends_the_connection_and_grows_nothing() {
     let mut chance = Chance::new(1);
     let now = bench.now;
     for _ in 0..=QUEUE_MAX {
-        let mut outside = Outside { now, pace: Duration::ZERO, stable: Duration::ZERO, chance: &mut chance };
+        let (pace, stable) = (Duration::ZERO, Duration::ZERO);
+        let mut outside = Outside { now, pace, stable, chance: &mut chance, wanted: None, is_beside: false };
         bench.session.handle(&r#"{"op":1}"#.into(), &mut outside);
     }
     assert!(matches!(bench.session.poll_verdict(), Some(Verdict::End(failure)) if &*failure.label == "overflow"));

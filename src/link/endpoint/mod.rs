@@ -5,7 +5,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use wskeeper_core::{inbox, link, session};
+use wskeeper_core::{inbox, link, session, subscriptions};
 
 pub use field::FieldName;
 pub use secret::Secret;
@@ -70,6 +70,8 @@ pub struct Endpoint {
     pub receipts_keep: Duration,
     /// What connections run from OPEN on.
     pub session: Option<Arc<Session>>,
+    /// What its links ask their peers for, where it has subscriptions.
+    pub subscriptions: Option<Arc<Subscriptions>>,
     /// Values that its templates name, those of which others are made before them.
     pub values: Box<[Arc<value::Value>]>,
 }
@@ -85,6 +87,15 @@ pub struct Stream {
     pub max_messages: usize,
     /// Their bytes.
     pub max_bytes: u64,
+}
+
+/// `subscriptions`, beside what its connections run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscriptions {
+    /// Those that it always has, in order.
+    pub keys: Box<[Arc<str>]>,
+    /// What holds for all of them.
+    pub policy: subscriptions::Policy,
 }
 
 /// A session, and what an attempt reads for it.
@@ -131,6 +142,7 @@ impl Default for Endpoint {
             streams: Vec::new(),
             receipts_keep: Duration::from_mins(10),
             session: None,
+            subscriptions: None,
             values: Box::default(),
         }
     }

@@ -283,7 +283,7 @@ impl<D: Dial> Driver<D> {
         for command in commands {
             self.again |= match &command {
                 Command::Tell(event) => !event.is_passing(),
-                Command::Deliver { .. } | Command::Reply(_) | Command::Settle { .. } => false,
+                Command::Deliver { .. } | Command::Reply(_) | Command::Settle { .. } | Command::Subscribed(_) => false,
                 Command::Dial { .. }
                 | Command::GiveUp(_)
                 | Command::Hangup(_)
@@ -310,6 +310,7 @@ impl<D: Dial> Driver<D> {
                     self.show(now);
                     self.host.settle(&self.link, reached, generation, now);
                 }
+                Command::Subscribed(reached) => self.host.subscribed(reached),
                 Command::Keep(keep) => self.host.keep(&keep, now),
                 Command::Mark { ids, marked } => self.host.mark(&ids, marked),
                 Command::Reply(reply) => self.host.reply(*reply),

@@ -54,6 +54,7 @@ use wskeeper_core::{
     requests::Reply,
     run::Run as Messages,
     session::{Errand, Kept, Start, Waits},
+    subscriptions::Reached,
 };
 
 pub use arrival::lacked_room;
@@ -126,7 +127,7 @@ pub(crate) enum Order {
     Restore(Vec<Box<Message>>),
     /// Someone waits for the proof of this message, which was accepted when nobody did.
     Want(MessageId),
-    /// The disk has answered: look at [`Host::answers`].
+    /// Something has come in, from the disk or about subscriptions: look at [`Host::answers`].
     Disk,
     /// Another link has got in at the server that had asked this one to come later, or that it was sent to probe for others.
     ServerBack {
@@ -196,7 +197,9 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// Begins to note on disk that these may have begun to leave (the answer is announced by `Order::Disk`), or that they
     /// have not after all (without an answer).
     fn mark(&self, ids: &[MessageId], marked: bool);
-    /// The disk's answers since the last call: `Stored`, `NotStored` and `Marked`.
+    /// Keys have come so far.
+    fn subscribed(&self, reached: Vec<Reached>);
+    /// What has come in since the last call: the disk's `Stored`, `NotStored` and `Marked`, and changes of what is to be subscribed to.
     fn answers(&self) -> Vec<Input>;
     /// Keeps a message that is dead.
     fn bury(&self, message: Box<Message>);

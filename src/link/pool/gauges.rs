@@ -41,6 +41,7 @@ impl EndpointRuntime {
             inbox_cursor: self.sinks.inbox.cursor(),
             unstored: self.behind() as u64,
             consumers: self.sinks.readers() as u64,
+            subscriptions: self.sinks.subscriptions.counts(),
             min_ready: if config.critical { config.min_ready } else { 0 },
             ..EndpointGauges::default()
         };

@@ -10,7 +10,8 @@ use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
     CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, Send,
-    Settings, Totals, parts::PoolParts, send::Sender, supervisor::Supervisor, waking::wake_parked, wedged::LastLook,
+    Settings, Totals, parts::PoolParts, send::Sender, subscriptions, supervisor::Supervisor, waking::wake_parked,
+    wedged::LastLook,
 };
 use crate::{
     clock::Calendar,
@@ -42,7 +43,7 @@ pub(super) struct Inner {
     pub(super) sender: Sender,
     pub(super) supervisor: Arc<Supervisor>,
     /// Tasks that serve all links, by what they do.
-    pub(super) servants: [(&'static str, AbortHandle); 3],
+    pub(super) servants: [(&'static str, AbortHandle); 4],
     /// The last look at the whole.
     pub(super) watchdog: Mutex<Option<LastLook>>,
 }
@@ -55,6 +56,7 @@ impl Pool {
         let servants = [
             ("lets links in", tokio::spawn(Arc::clone(&parts.admission).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
+            ("keeps subscriptions", tokio::spawn(subscriptions::keep(Arc::clone(&parts))).abort_handle()),
             (
                 "wakes parked links",
                 tokio::spawn(wake_parked(Arc::clone(&parts.endpoints), Arc::clone(&parts.parked))).abort_handle(),

@@ -12,6 +12,7 @@ pub use self::{
     request::Answered,
     settings::{Follow, Settings},
     spool::{Orphans, StoreView},
+    subscriptions::{HolderView, Subscribe, SubscribeError, SubscriptionView},
     view::{
         AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, RotationView, StandingView,
         Totals, Traffic,
@@ -43,6 +44,7 @@ mod settings;
 mod shown;
 mod slot;
 mod spool;
+mod subscriptions;
 mod supervisor;
 #[cfg(test)]
 mod tests;

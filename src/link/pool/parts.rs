@@ -5,6 +5,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::Notify;
+
 use super::{
     admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, parked::Parked, receipts::Receipts,
     settings::Settings, spool::Spool,
@@ -32,6 +34,8 @@ pub(super) struct PoolParts {
     pub(super) budget: Arc<Budget>,
     /// The pool's own log: every endpoint's events but messages.
     pub(super) log: Arc<Hub>,
+    /// Wakes who looks after what is subscribed to.
+    pub(super) wake_subscriptions: Arc<Notify>,
     /// The least cursor with which an inbox of this run begins.
     pub(super) first_cursor: u64,
 }
@@ -61,6 +65,7 @@ impl PoolParts {
             calendar,
             log: Hub::new(LOG, 1, &budget, first_cursor),
             budget,
+            wake_subscriptions: Arc::default(),
             first_cursor,
         })
     }

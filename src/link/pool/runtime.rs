@@ -229,6 +229,7 @@ impl EndpointRuntime {
         let mut totals = Totals {
             inbox_cursor: self.sinks.inbox.cursor(),
             consumers: self.sinks.readers() as u64,
+            subscriptions: self.sinks.subscriptions.counts(),
             ..Totals::default()
         };
         for task in self.tasks().iter() {

@@ -23,6 +23,7 @@ use super::{
     rest::Rest,
     shown::Shown,
     spool::{DiskAnswer, Spool},
+    subscriptions::Subscriptions,
     traffic::Counters,
     view::{Explained, HistoryEntry, LinkView, StandingView},
 };
@@ -68,6 +69,8 @@ pub(super) struct Sinks {
     pub(super) parked: Arc<Parked>,
     /// How many links show that they are ready.
     pub(super) ready: AtomicUsize,
+    /// What they ask their peers for.
+    pub(super) subscriptions: Subscriptions,
 }
 
 /// One link's place.
@@ -84,6 +87,8 @@ pub(super) struct Slot {
     answers: Mutex<Option<Box<Vec<Input>>>>,
     /// The store may know messages of this link.
     durable: AtomicBool,
+    /// Something may have come in for it.
+    has_answers: AtomicBool,
     me: Weak<Self>,
 }
 
@@ -147,6 +152,7 @@ impl Slot {
             traffic: Counters::default(),
             answers: Mutex::default(),
             durable: AtomicBool::new(false),
+            has_answers: AtomicBool::new(false),
             me: me.clone(),
         })
     }
@@ -222,6 +228,7 @@ impl Slot {
     }
 
     pub(super) fn explain(&self, config: Arc<Endpoint>, standing: Option<StandingView>) -> Explained {
+        let subscriptions = self.sinks.subscriptions.counts_of(self.id.index);
         let seen = self.seen();
         let view = self.view_of(&seen);
         let outage = match (&seen.lost, view.generation) {
@@ -231,7 +238,7 @@ impl Slot {
         };
         let at = self.sinks.calendar.now();
         let (attempts, unconfirmed) = (seen.recorder.attempts(), seen.unconfirmed);
-        Explained { view, config, outage, standing, attempts, unconfirmed, at }
+        Explained { view, config, outage, standing, attempts, unconfirmed, subscriptions, at }
     }
 
     /// Tells of a fact that the link itself cannot tell: its task panicked. Answers with the messages that it had not taken, and the next
@@ -274,9 +281,10 @@ impl Slot {
         }
     }
 
-    /// Hands an answer of the disk to the link's task.
-    fn answer(&self, answer: Input) {
+    /// Hands an answer of the disk, or a change of what is to be subscribed to, to the link's task.
+    pub(super) fn answer(&self, answer: Input) {
         self.answers.lock().get_or_insert_default().push(answer);
+        self.has_answers.store(true, Ordering::Release);
         // Full: the task is awake, or about to be, and looks for answers whenever it is.
         let _ = self.orders.try_send(Box::new(Order::Disk));
     }

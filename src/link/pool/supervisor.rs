@@ -27,6 +27,7 @@ use super::{
     send,
     slot::{Sinks, Slot},
     spool::Reclaimed,
+    subscriptions::{self, Subscriptions},
 };
 use crate::clock::Moment;
 use crate::{
@@ -180,6 +181,7 @@ impl Supervisor {
             calendar: self.parts.calendar.clone(),
             parked: Arc::clone(&self.parts.parked),
             ready: AtomicUsize::new(0),
+            subscriptions: Subscriptions::new(&self.parts.budget, Arc::clone(&self.parts.wake_subscriptions)),
         };
         let runtime = Arc::new(EndpointRuntime::new(
             Arc::clone(endpoint),
@@ -187,6 +189,7 @@ impl Supervisor {
             (self.parts.observer.endpoint(&name), Arc::clone(&self.parts.provider)),
             heard_until,
         ));
+        subscriptions::configure(&runtime, endpoint);
         for index in 0..endpoint.links {
             self.add_link(&runtime, endpoint, index);
         }
@@ -204,6 +207,12 @@ impl Supervisor {
         }
         let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(runtime), Arc::clone(&slot), inbound));
         runtime.tasks().push(LinkTask { slot, handle });
+        // What changed meanwhile found no link.
+        runtime.sinks.subscriptions.begin(index, |changes| {
+            if let Some(slot) = runtime.slot(index) {
+                slot.answer(Input::Subscriptions(changes));
+            }
+        });
     }
 
     /// Runs a link's task, and runs it again when it panics. Not an `async fn`: that would hold all that it is given twice.
@@ -277,6 +286,10 @@ impl Supervisor {
             slot.set_durable();
             link.restore(now, self.restored(runtime, record));
         }
+        // Nothing is to be done before it has begun.
+        runtime.sinks.subscriptions.begin(slot.id.index, |changes| {
+            drop(link.handle(now, Input::Subscriptions(changes)));
+        });
         link
     }
 
@@ -307,6 +320,7 @@ impl Supervisor {
         runtime.sinks.inbox.set_policy(new.inbox.clone(), new.links);
         runtime.sinks.streams.follow(new, &self.parts.budget, self.next_cursor());
         durable_inboxes::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
+        subscriptions::configure(runtime, new);
         let keep = (new.links as usize).min(runtime.tasks().len());
         let surplus = runtime.tasks().split_off(keep);
         let renew = match follow {

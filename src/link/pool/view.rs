@@ -198,6 +198,8 @@ pub struct Explained {
     pub unconfirmed: u64,
     /// When it was so.
     pub at: SystemTime,
+    /// Its keys in each state, in the order of `subscriptions::State::ALL`, where the endpoint has subscriptions.
+    pub subscriptions: Option<[usize; 3]>,
 }
 
 /// Sums over an endpoint's links.
@@ -213,6 +215,8 @@ pub struct Totals {
     pub inbox_cursor: u64,
     /// Local subscribers.
     pub consumers: u64,
+    /// Keys in each state, in the order of `subscriptions::State::ALL`, where it has subscriptions.
+    pub subscriptions: Option<[usize; 3]>,
 }
 
 /// An endpoint as it is now.

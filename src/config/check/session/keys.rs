@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::config::{
     Config,
     check::{item::Item, section::Section},
-    session::{Names, Part, Steps, Written},
+    session::{Names, Part, Said, Steps, Word, Written},
     table::{kinds, value},
 };
 
@@ -28,6 +28,25 @@ pub(in crate::config) fn part(item: &Item<'_>) -> Option<Part> {
 /// `keep`
 pub(in crate::config) fn names(item: &Item<'_>) -> Option<Names> {
     Some(Names(written(item)))
+}
+
+/// `add`, `remove`
+pub(in crate::config) fn said(item: &Item<'_>) -> Option<Said> {
+    Some(Said(written(item)))
+}
+
+/// `skip_when`
+pub(in crate::config) fn word(item: &Item<'_>) -> Option<Word> {
+    item.text().map(|_| Word(written(item)))
+}
+
+/// `confirm`, `refuse`: one is a list of one.
+pub(in crate::config) fn answers(item: &Item<'_>) -> Option<Steps> {
+    let Written { path, value } = written(item);
+    let is_list = matches!(value.kind, config::ValueKind::Array(_));
+    let origin = value.origin().map(str::to_owned);
+    let list = |value| config::Value::new(origin.as_ref(), config::ValueKind::Array(vec![value]));
+    Some(Steps(Written { path, value: if is_list { value } else { list(value) } }))
 }
 
 /// `[values]`, whose values become those of the endpoints that use them.

@@ -10,8 +10,8 @@ use std::{
     sync::Arc,
 };
 
-use wskeeper_core::session::{Made, Matcher, Names, Plan, Rules, Var};
-use wskeeper_link::endpoint::{Endpoint, Session, Template, value};
+use wskeeper_core::session::{Made, Matcher, Names, Plan, Rules, Source, Var};
+use wskeeper_link::endpoint::{Endpoint, Session, Subscriptions, Template, value};
 
 use self::values::Values;
 use super::{
@@ -28,13 +28,15 @@ mod made;
 mod matcher;
 mod send;
 mod steps;
+mod subscriptions;
 mod text;
 mod values;
 
 pub(super) use act::label;
 pub(in crate::config) use clear::is_secret;
-pub(in crate::config) use keys::{SHARED, list, names, part, values};
+pub(in crate::config) use keys::{SHARED, answers, list, names, part, said, values, word};
 pub(super) use matcher::pointer;
+pub(in crate::config) use subscriptions::ADD;
 
 /// The longest name of a variable, a value or a label, in bytes.
 const NAME_MAX: usize = 64;
@@ -55,6 +57,8 @@ struct Reader<'a> {
     used: RefCell<Vec<(Var, Place)>>,
     /// What must be made for the step that is being read.
     making: RefCell<Vec<Made>>,
+    /// What the message about keys that is being read says of them.
+    keys: RefCell<Option<Vec<Source>>>,
 }
 
 /// What comes of the keys.
@@ -63,6 +67,7 @@ pub(super) struct Compiled {
     pub(super) session: Option<Arc<Session>>,
     /// `requests.error`
     pub(super) error: Option<Box<Matcher>>,
+    pub(super) subscriptions: Option<Arc<Subscriptions>>,
     /// Values that are made before an attempt.
     pub(super) values: Box<[Arc<value::Value>]>,
     /// Those of `[values]` that are used.
@@ -101,6 +106,7 @@ pub(super) fn compile(
         set: RefCell::default(),
         used: RefCell::default(),
         making: RefCell::default(),
+        keys: RefCell::default(),
     };
     let item = |written| at(report, written);
     reader.is_before.set(true);
@@ -118,6 +124,7 @@ pub(super) fn compile(
     let leave = keys.leave.as_ref().map(|Steps(written)| reader.leave(&item(written)));
     let keep = keys.keep.as_ref().map(|names| reader.variables(&item(&names.0))).unwrap_or_default();
     let error = keys.request_error.as_ref().map(|Part(written)| reader.error(&item(written)));
+    let subscribing = reader.subscribing(&keys.subscriptions);
     reader.of_request(section, endpoint);
     let (values, shared) = values.taken();
     reader.values.read_all(&reader);
@@ -125,8 +132,10 @@ pub(super) fn compile(
         reader.look_at_variables();
         reader.look_at_variables_before(used_before, |var| set_before.contains(&var) || keep.contains(&var));
     }
-    if dial.is_empty() && open.is_none() && on.is_none() && every.is_none() && mute.is_none() && leave.is_none() {
-        return Compiled { session: None, error, values, shared };
+    let subscriptions = keys.subscriptions.is_there.then(|| reader.subscriptions(&keys.subscriptions, endpoint, whole));
+    let has_steps = !dial.is_empty() || [&open, &leave].into_iter().any(Option::is_some);
+    if !has_steps && on.is_none() && every.is_none() && mute.is_none() && subscriptions.is_none() {
+        return Compiled { session: None, subscriptions, error, values, shared };
     }
     let plan = Plan {
         names: reader.names.into_inner(),
@@ -138,10 +147,11 @@ pub(super) fn compile(
         every: every.unwrap_or_default().into(),
         mute: mute.flatten(),
         leave: leave.unwrap_or_default().into(),
+        subscriptions: subscribing.map(Box::new),
         max_json: keys.max_json,
     };
     let session = Session { plan: Arc::new(plan), secrets: reader.secrets.into_inner().into() };
-    Compiled { session: Some(Arc::new(session)), error, values, shared }
+    Compiled { session: Some(Arc::new(session)), subscriptions, error, values, shared }
 }
 
 fn at<'a>(report: &'a Report, written: &'a Written) -> Item<'a> {

@@ -137,7 +137,7 @@ impl Reader<'_> {
     }
 
     /// `"name"` or `"!name"`
-    fn when(&self, item: &Item<'_>) -> Option<When> {
+    pub(super) fn when(&self, item: &Item<'_>) -> Option<When> {
         let text = item.text()?;
         let (name, is_set) = text.strip_prefix('!').map_or((text, true), |name| (name, false));
         Some(When { var: self.variable(item, name)?, is_set })

@@ -14,8 +14,21 @@ use crate::config::check::{
 };
 
 /// What a reference may be, by its first word.
-const KINDS: [&str; 11] =
-    ["credential", "endpoint", "env", "file", "generation", "link", "now", "seq", "uuid", "value", "var"];
+const KINDS: [&str; 13] = [
+    "credential",
+    "endpoint",
+    "env",
+    "file",
+    "generation",
+    "key",
+    "keys",
+    "link",
+    "now",
+    "seq",
+    "uuid",
+    "value",
+    "var",
+];
 
 impl Reader<'_> {
     /// A text with references.
@@ -104,6 +117,8 @@ impl Reader<'_> {
                     return None;
                 }
                 "generation" => Source::Generation,
+                "key" => self.of_subscription(item, Source::Key)?,
+                "keys" => self.of_subscription(item, Source::Keys)?,
                 other => return unknown(item, other),
             },
             Some(("now", "ms")) => Source::NowMillis,
@@ -121,6 +136,20 @@ impl Reader<'_> {
             Some((kind, _)) => return unknown(item, kind),
         };
         Some(Json::Value(source))
+    }
+
+    /// The key of a subscription, where a message about one is made.
+    fn of_subscription(&self, item: &Item<'_>, source: Source) -> Option<Source> {
+        let mut keys = self.keys.borrow_mut();
+        let Some(found) = keys.as_mut() else {
+            item.fault(
+                "means nothing here: there is no key of a subscription",
+                "use it in `add` and `remove` of `subscriptions`",
+            );
+            return None;
+        };
+        found.push(source.clone());
+        Some(source)
     }
 
     /// The place of a reference to a secret among all of them.

@@ -276,6 +276,7 @@ impl Reader<'_> {
             set: RefCell::default(),
             used: RefCell::default(),
             making: RefCell::default(),
+            keys: RefCell::default(),
         }
     }
 

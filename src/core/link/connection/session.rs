@@ -13,6 +13,7 @@ use crate::{
     link::{Command, Commands, Frame, Lane, state::Ending},
     run::Run,
     session::{Ask, Brought, Failure, Outside, Session, Start, Verdict, Waits},
+    subscriptions::{self, Reached},
     timers::Timer,
 };
 
@@ -75,10 +76,11 @@ impl Connection {
     /// The connection is open: its session begins, if it has one. Its first word is due at once.
     pub(super) fn begin_session(&mut self, now: Instant, generation: u64, shared: &mut Shared) -> Change {
         let Some(Running::Prepared(start)) = self.session.take().map(|running| *running) else { return Change::Opened };
-        let Shared { policy, chance, kept, .. } = shared;
+        let Shared { policy, chance, kept, wanted, .. } = shared;
         let backoff = &policy.backoff;
         let (pace, stable) = (backoff.initial, backoff.stable.max(crate::backoff::LEAST_STABLE));
-        let mut outside = Outside { now, pace, stable, chance };
+        let (wanted, is_beside) = (wanted.as_deref(), self.lane == Lane::Beside);
+        let mut outside = Outside { now, pace, stable, chance, wanted, is_beside };
         let session = Session::begin(*start, generation, kept.as_deref(), &mut outside);
         self.session = Some(Box::new(Running::Begun(session, Given::default())));
         Change::Opening
@@ -118,11 +120,12 @@ impl Connection {
             return None;
         }
         let Some(Running::Begun(session, _)) = self.session.as_deref_mut() else { return None };
-        let Shared { policy, chance, kept, outbox, .. } = shared;
+        let Shared { policy, chance, kept, outbox, wanted, .. } = shared;
         session.set_busy(policy.requests.in_flight.is_some_and(|most| outbox.asked() >= most as usize));
         let backoff = &policy.backoff;
         let (pace, stable) = (backoff.initial, backoff.stable.max(crate::backoff::LEAST_STABLE));
-        let mut outside = Outside { now, pace, stable, chance };
+        let (wanted, is_beside) = (wanted.as_deref(), self.lane == Lane::Beside);
+        let mut outside = Outside { now, pace, stable, chance, wanted, is_beside };
         let answer = act(session, &mut outside);
         if self.lane == Lane::Current {
             session.remember(kept, false);
@@ -166,6 +169,29 @@ impl Connection {
         }
         out.push(Command::Tell(Event::Hidden(hidden)));
         run.without(&hides)
+    }
+
+    /// What it is to ask for has changed.
+    pub(in crate::link) fn follow_subscriptions(
+        &mut self,
+        now: Instant,
+        changes: &[subscriptions::Change],
+        shared: &mut Shared,
+        out: &mut Commands,
+    ) -> Option<Change> {
+        self.with_session(now, shared, |session, outside| session.follow_subscriptions(changes, outside));
+        self.conclude(now, shared, out)
+    }
+
+    /// How far its keys have come.
+    pub(in crate::link) fn reached_subscriptions(&mut self, all: bool) -> Option<(Vec<Reached>, Vec<u64>)> {
+        if !self.is_open() {
+            return None;
+        }
+        match self.session.as_deref_mut()? {
+            Running::Begun(session, _) => session.reached_subscriptions(all),
+            Running::Prepared(_) => None,
+        }
     }
 
     /// What its session wants to have done outside.

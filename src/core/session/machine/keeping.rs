@@ -1,7 +1,7 @@
 //! What a session does by itself on the current connection: timers, and what must be heard.
 //!
 //! What a reader would get wrong: a session that is ready and not on the current connection has no timers here. They are armed when it
-//! becomes the current one and dropped when it is no more.
+//! becomes the current one, or when it begins to ask for keys, which may take long; and dropped when it is the current one no more.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub(super) struct Keeping {
     is_held: bool,
     /// As many requests wait for a reply as may at once.
     is_busy: bool,
+    /// They run already.
+    is_armed: bool,
 }
 
 #[derive(Debug)]
@@ -69,8 +71,15 @@ impl Session {
     /// It is on the current connection from now on.
     pub fn take_over(&mut self, outside: &mut Outside<'_>) {
         let plan = std::sync::Arc::clone(&self.start.plan);
-        let armed = self.arm(&plan, outside);
         (self.heard, self.sent) = (outside.now, outside.now);
+        let stable_at = Some(outside.now.later(outside.stable));
+        if let Stage::Ready(keeping) = &mut self.stage
+            && keeping.is_armed
+        {
+            keeping.stable_at = stable_at;
+            return;
+        }
+        let armed = self.arm(&plan, outside).map(|keeping| Keeping { stable_at, ..keeping });
         match (armed, &mut self.stage) {
             (Ok(armed), Stage::Ready(keeping)) => **keeping = armed,
             (Ok(_), Stage::Opening(_) | Stage::Leaving(_) | Stage::Ended) => {}
@@ -113,8 +122,18 @@ impl Session {
         }
     }
 
+    /// Timers run from now on, though the connection is not ready.
+    pub(super) fn arm_early(&mut self, outside: &mut Outside<'_>) -> Step {
+        let plan = std::sync::Arc::clone(&self.start.plan);
+        let armed = self.arm(&plan, outside)?;
+        if let Stage::Ready(keeping) = &mut self.stage {
+            **keeping = armed;
+        }
+        Ok(())
+    }
+
     fn arm(&self, plan: &Plan, outside: &mut Outside<'_>) -> Result<Keeping, Failure> {
-        let mut keeping = Keeping { stable_at: Some(outside.now.later(outside.stable)), ..Keeping::default() };
+        let mut keeping = Keeping { is_armed: true, ..Keeping::default() };
         for (place, every) in plan.every.iter().enumerate() {
             let interval = self.interval(&every.every, || format!("every[{place}]"))?;
             let first = match every.first {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Failure, Outside, Pause, Session, Stage, Step, Verdict, run::Run};
+use super::{Failure, Outside, Pause, SUBSCRIBE, Session, Stage, Step, Verdict, run::Run};
 use crate::{
     clock::Clock,
     session::{
@@ -157,6 +157,7 @@ impl Session {
 
     fn made(start: Start, generation: u64, (whose, within): (Whose, Duration), now: Instant) -> Self {
         let opening = Opening { whose, run: Run::default(), began: now, within, steps: 0, restarts: 0 };
+        let asked_for = start.plan.subscriptions.is_some().then(Box::default);
         Self {
             variables: Variables::new(&start.plan.names),
             start,
@@ -176,6 +177,8 @@ impl Session {
             was_ready: false,
             heard: now,
             sent: now,
+            asked_for,
+            replays: None,
         }
     }
 
@@ -202,10 +205,15 @@ impl Session {
 
     /// Where the opening waits.
     pub fn waits(&self) -> Option<Waits> {
+        let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        if let (Some(_), Some(asked)) = (self.replays, &self.asked_for) {
+            let (so_far, all) = asked.progress();
+            return Some(Waits { place: Place::Open(so_far), of: short(all), act: SUBSCRIBE });
+        }
         let Stage::Opening(opening) = &self.stage else { return None };
         let (at, steps) = (opening.run.at, opening.whose.steps(&self.start.plan));
         let act = steps.get(at).map_or("", |step| step.act.as_str());
-        Some(Waits { place: opening.whose.place(at), of: u16::try_from(steps.len()).unwrap_or(u16::MAX), act })
+        Some(Waits { place: opening.whose.place(at), of: short(steps.len()), act })
     }
 
     /// Runs the steps up to the next one that waits, or to their end.
@@ -222,10 +230,7 @@ impl Session {
             opening.steps = opening.steps.saturating_add(*ran.as_ref().unwrap_or(&0));
         }
         ran?;
-        if is_over {
-            self.be_ready(outside.now);
-        }
-        Ok(())
+        if is_over { self.be_open(outside) } else { Ok(()) }
     }
 
     /// What `open` waits for may have come.
@@ -286,12 +291,22 @@ impl Session {
         opening.run.pause = Pause::Restart(outside.now.later(delay));
     }
 
-    pub(super) fn be_ready(&mut self, now: Instant) {
-        let Stage::Opening(opening) = &self.stage else { return };
-        let (took, steps) = (now.saturating_duration_since(opening.began), opening.steps);
+    /// The steps are done.
+    pub(super) fn be_open(&mut self, outside: &mut Outside<'_>) -> Step {
+        let Stage::Opening(opening) = &self.stage else { return Ok(()) };
+        let (whose, replay) = (opening.whose, (opening.began, opening.steps));
         self.stage = Stage::Ready(Box::default());
+        if whose == Whose::Open && self.begins_to_subscribe(outside)? {
+            self.replays = Some(replay);
+            return self.subscribe(outside);
+        }
+        self.be_ready(replay, outside.now);
+        Ok(())
+    }
+
+    pub(super) fn be_ready(&mut self, (began, steps): (Instant, u32), now: Instant) {
         self.was_ready = true;
         self.trace.end(StepResult::Done, now);
-        self.decide(now, Verdict::Ready { took, steps });
+        self.decide(now, Verdict::Ready { took: now.saturating_duration_since(began), steps });
     }
 }

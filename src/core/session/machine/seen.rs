@@ -126,7 +126,9 @@ fn is_secret(json: &Json, known: &[Var]) -> bool {
         | Source::NowRfc3339
         | Source::Endpoint
         | Source::Link
-        | Source::Generation => false,
+        | Source::Generation
+        | Source::Key
+        | Source::Keys => false,
     };
     match json {
         Json::Literal(_) => false,

@@ -39,7 +39,8 @@ fn ticket() -> Plan {
 
 fn dial(plan: &Plan, kept: Option<&Kept>) -> Bench {
     let (now, mut chance) = (crate::epoch(), Chance::new(7));
-    let mut outside = Outside { now, pace: Duration::from_secs(1), stable: Duration::ZERO, chance: &mut chance };
+    let (pace, stable) = (Duration::from_secs(1), Duration::ZERO);
+    let mut outside = Outside { now, pace, stable, chance: &mut chance, wanted: None, is_beside: false };
     let session = Session::dial(start(plan, now), kept, Duration::from_secs(20), &mut outside);
     let mut bench = Bench { session, now, chance, kept: None, said: Vec::new(), sent: Vec::new() };
     bench.note();

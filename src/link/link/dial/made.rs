@@ -192,7 +192,8 @@ impl Attempt {
 }
 
 fn outside(pace: Duration, chance: &mut Chance) -> Outside<'_> {
-    Outside { now: Instant::now().into_std(), pace, stable: Duration::ZERO, chance }
+    let (now, stable) = (Instant::now().into_std(), Duration::ZERO);
+    Outside { now, pace, stable, chance, wanted: None, is_beside: false }
 }
 
 type Errand = (u64, crate::link::BoxFuture<Done>);

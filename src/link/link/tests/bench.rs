@@ -94,6 +94,8 @@ impl Host for Recorder {
         std::mem::take(&mut self.answers.lock())
     }
 
+    fn subscribed(&self, _reached: Vec<wskeeper_core::subscriptions::Reached>) {}
+
     fn bury(&self, _message: Box<Message>) {}
 
     fn reply(&self, _reply: Reply) {}

@@ -26,6 +26,7 @@ use wskeeper_core::{
     receipt::{EndReason, State},
     requests::Reply,
     run::Run,
+    subscriptions::Reached,
 };
 
 impl Host for Slot {
@@ -94,7 +95,8 @@ impl Host for Slot {
             self.observer.outbox_limits(limits.0 - before.0, limits.1 - before.1);
             seen.limits = Some(Arc::clone(policy));
         }
-        match (seen.shown.phase() == Phase::Ready, link.phase() == Phase::Ready) {
+        let (was_ready, is_ready) = (seen.shown.phase() == Phase::Ready, link.phase() == Phase::Ready);
+        match (was_ready, is_ready) {
             (false, true) => drop(self.sinks.ready.fetch_add(1, Ordering::Relaxed)),
             (true, false) => drop(self.sinks.ready.fetch_sub(1, Ordering::Relaxed)),
             (true, true) | (false, false) => {}
@@ -105,6 +107,10 @@ impl Host for Slot {
         seen.rest.follow(link, now);
         seen.shown.follow(link, now, wall);
         drop(seen);
+        if was_ready != is_ready {
+            // Whoever holds the lock of the set may wait for those of slots.
+            self.sinks.subscriptions.set_ready(now, self.id.index, is_ready);
+        }
         if is_parked {
             self.sinks.parked.note(&self.id.endpoint);
         }
@@ -122,11 +128,15 @@ impl Host for Slot {
     }
 
     fn answers(&self) -> Vec<Input> {
-        // The disk answers for what it was given only.
-        if !self.durable.load(Ordering::Relaxed) {
+        // Of most links nothing ever comes in.
+        if !self.has_answers.load(Ordering::Relaxed) || !self.has_answers.swap(false, Ordering::Acquire) {
             return Vec::new();
         }
         self.answers.lock().take().map(|answers| *answers).unwrap_or_default()
+    }
+
+    fn subscribed(&self, reached: Vec<Reached>) {
+        self.sinks.subscriptions.reached(self.id.index, reached);
     }
 
     fn bury(&self, message: Box<Message>) {

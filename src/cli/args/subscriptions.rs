@@ -1,0 +1,75 @@
+//! `subscribe`, `unsubscribe` and `subscriptions`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Remote, value::period};
+
+/// `subscribe`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The key is asked for on one of the endpoint's links, and again after each reconnect, until nobody holds it any more. It is \
+held by a name: the same --holder lets go of it with `unsubscribe`.
+
+  wskeeper subscribe trades btcusdt@trade --holder ticker
+  wskeeper subscribe trades btcusdt@trade --holder ticker --lease 60s
+  wskeeper subscribe trades orders --message '{\"op\":\"subscribe\",\"channel\":\"orders\"}'")]
+pub(crate) struct Subscribe {
+    /// The endpoint's name
+    pub(crate) endpoint: String,
+    /// What to subscribe to
+    #[arg(required = true, value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Who holds it; without it, all that name none are one holder
+    #[arg(long, value_name = "NAME")]
+    pub(crate) holder: Option<String>,
+    /// Let go of it unless this is said again within this time
+    #[arg(long, value_name = "DURATION", value_parser = period)]
+    pub(crate) lease: Option<Duration>,
+    /// The message that asks for it, where the configuration makes none
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Print each as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `unsubscribe`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The peer is told when the last who holds a key lets go of it.
+
+  wskeeper unsubscribe trades btcusdt@trade --holder ticker")]
+pub(crate) struct Unsubscribe {
+    /// The endpoint's name
+    pub(crate) endpoint: String,
+    /// What to let go of
+    #[arg(required = true, value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Who lets go of it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) holder: Option<String>,
+    /// The message that says so, where the configuration makes none
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `subscriptions`
+#[derive(Debug, Args)]
+pub(crate) struct Subscriptions {
+    /// The endpoint's name
+    pub(crate) endpoint: String,
+    /// One JSON object a line, as the API gives them
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Which daemon.
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}

@@ -1,0 +1,94 @@
+//! `wskeeper subscribe`, `unsubscribe` and `subscriptions`: what links have asked their peers for.
+//!
+//! What a reader would get wrong: a key that is refused is no failure of `subscribe`. It is held, and asked for again on the next connection;
+//! `subscriptions` says how it stands.
+
+use bytes::Bytes;
+use comfy_table::Cell;
+use http::Method;
+use serde_json::Value;
+
+use super::{
+    Failure,
+    args::{Subscribe, Subscriptions, Unsubscribe},
+    client::{Call, Client, escape},
+    grid::{bold, empty, trimmed},
+    output::Output,
+};
+use crate::{
+    api::wire::{Holder, Subscription},
+    observe::visible,
+};
+
+/// Holds each key.
+pub(super) async fn subscribe(args: Subscribe, mut client: Client, output: &Output) -> Result<(), Failure> {
+    for key in &args.keys {
+        let lease = args.lease.map(|lease| format!("&lease={}ms", lease.as_millis())).unwrap_or_default();
+        let path = format!("{}?holder={}{lease}", path(&args.endpoint, key), named(args.holder.as_deref()));
+        let call = Call { path: &path, body: body(args.message.as_deref()), ..Call::default() };
+        let (_, body) = client.call(Method::PUT, call).await?;
+        if args.json {
+            output.line(String::from_utf8_lossy(&body))?;
+            continue;
+        }
+        let Subscription { key, state, why, link, holders } = client.read(&body)?;
+        let why = why.map(|why| format!(": {}", visible(&why))).unwrap_or_default();
+        let shared = if holders.len() > 1 { format!(", held by {}", holders.len()) } else { String::new() };
+        output.line(format_args!("{} {state} on {}/{link}{shared}{why}", visible(&key), args.endpoint))?;
+    }
+    Ok(())
+}
+
+/// Lets go of each key.
+pub(super) async fn unsubscribe(args: Unsubscribe, mut client: Client, output: &Output) -> Result<(), Failure> {
+    for key in &args.keys {
+        let path = format!("{}?holder={}", path(&args.endpoint, key), named(args.holder.as_deref()));
+        let call = Call { path: &path, body: body(args.message.as_deref()), ..Call::default() };
+        client.call(Method::DELETE, call).await?;
+        output.line(format_args!("{} let go of", visible(key)))?;
+    }
+    Ok(())
+}
+
+/// Lists all keys.
+pub(super) async fn list(args: Subscriptions, mut client: Client, output: &Output) -> Result<(), Failure> {
+    let path = format!("/v1/endpoints/{}/subscriptions?limit=1000", escape(&args.endpoint));
+    if args.json {
+        let keys: Vec<Value> = client.pages(&path).await?;
+        return keys.iter().try_for_each(|key| Ok(output.line(key)?));
+    }
+    let keys: Vec<Subscription> = client.pages(&path).await?;
+    if keys.is_empty() {
+        return Ok(output.line("there are no subscriptions")?);
+    }
+    let mut table = empty(&["KEY", "STATE", "LINK", "HELD BY", "WHY"], output);
+    for Subscription { key, state, why, link, holders } in &keys {
+        let holders: Vec<String> = holders.iter().map(holder).collect();
+        table.add_row(vec![
+            bold(visible(key)),
+            Cell::new(state),
+            Cell::new(format!("{}/{link}", args.endpoint)),
+            Cell::new(holders.join(", ")),
+            Cell::new(why.as_deref().map(|why| visible(why).to_string()).unwrap_or_default()),
+        ]);
+    }
+    Ok(output.line(trimmed(&table))?)
+}
+
+fn holder(holder: &Holder) -> String {
+    let name = holder.name.as_ref().unwrap_or(&holder.kind);
+    let lease = holder.lease_until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+    format!("{}{lease}", visible(name))
+}
+
+fn path(endpoint: &str, key: &str) -> String {
+    format!("/v1/endpoints/{}/subscriptions/{}", escape(endpoint), escape(key))
+}
+
+fn named(holder: Option<&str>) -> String {
+    escape(holder.unwrap_or_default())
+}
+
+fn body(message: Option<&str>) -> Option<(&'static str, Bytes)> {
+    message.map(|text| ("text/plain; charset=utf-8", Bytes::copy_from_slice(text.as_bytes())))
+}

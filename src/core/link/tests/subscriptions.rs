@@ -1,0 +1,479 @@
+//! Links that ask for the keys of a set, and peers that know who has what: whatever is put, let go of, cut, rotated or refused, in the end each
+//! peer has the keys of its link, and no other has them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    message::Kind,
+    session::{
+        Body, Expression, KeyAnswer, Matcher, Names, Plan, Send, Source, Start, Subscribing, Text, TextPart, When,
+        Which,
+    },
+    subscriptions::{self, Holder, Set, State as KeyState, Told},
+};
+
+/// Keys in one message, and messages a second.
+const BATCH: usize = 3;
+const SPACING: Duration = Duration::from_millis(200);
+
+fn said(word: &str) -> Option<Box<Send>> {
+    let parts = [TextPart::Literal(word.into()), TextPart::Value(Source::Keys)];
+    Some(Box::new(Send { body: Body::Text(Text(parts.into())), kind: Kind::Text }))
+}
+
+/// `+a,b` asks, `-a` lets go, and the peer says `ok a` or `no a`. `more` of the plan may be otherwise.
+fn plan(more: impl FnOnce(&mut Plan)) -> Arc<Plan> {
+    let mut names = Names::default();
+    let key = names.intern("key").unwrap();
+    let answer = |word: &str| KeyAnswer {
+        matcher: Matcher {
+            regex: Some((Expression::parse(&format!("^{word} (?<key>.*)$")).unwrap(), [key].into())),
+            ..Matcher::default()
+        },
+        extract: [].into(),
+        which: Which::Named(Text([TextPart::Value(Source::Var(key, None))].into())),
+        hide: true,
+    };
+    let subscribing = Subscribing {
+        add: said("+"),
+        remove: said("-"),
+        batch: BATCH,
+        spacing: SPACING,
+        confirm: [answer("ok")].into(),
+        refuse: [answer("no")].into(),
+        timeout: Duration::from_secs(10),
+        skip_when: None,
+        until_confirmed: false,
+    };
+    let mut plan = Plan { names, subscriptions: Some(Box::new(subscribing)), max_json: 1 << 20, ..Plan::default() };
+    more(&mut plan);
+    Arc::new(plan)
+}
+
+/// The other side of one connection.
+#[derive(Debug, Default)]
+struct Peer {
+    has: BTreeSet<String>,
+    heard: Vec<String>,
+    /// When messages about keys came.
+    moments: Vec<Instant>,
+}
+
+struct Node {
+    link: Link,
+    peers: BTreeMap<bool, Peer>,
+    dialing: Vec<Lane>,
+    before: Vec<Peer>,
+}
+
+struct World {
+    set: Set,
+    nodes: Vec<Node>,
+    plan: Arc<Plan>,
+    now: Instant,
+    /// Peers do not answer.
+    is_mute: bool,
+    was_mute: bool,
+    held: BTreeMap<String, BTreeSet<u8>>,
+}
+
+fn policy(per_link: Option<u32>, links: (u32, u32), spread_after: Option<Duration>) -> subscriptions::Policy {
+    subscriptions::Policy { max_keys: 1000, per_link, links, spread_after, has_template: true }
+}
+
+impl World {
+    fn new(plan: Arc<Plan>, policy: subscriptions::Policy) -> Self {
+        let (set, now) = (Set::new(policy), crate::epoch());
+        let mut world =
+            Self { set, nodes: Vec::new(), plan, now, is_mute: false, was_mute: false, held: BTreeMap::new() };
+        world.fit();
+        world
+    }
+
+    /// As many links as the set wants.
+    fn fit(&mut self) {
+        while self.nodes.len() > self.set.links() as usize {
+            self.nodes.pop();
+        }
+        while self.nodes.len() < self.set.links() as usize {
+            let index = self.nodes.len();
+            let link = Link::new(Arc::new(Policy::default()), index as u64, self.now);
+            let mut node = Node { link, peers: BTreeMap::new(), dialing: Vec::new(), before: Vec::new() };
+            let wishes = self.set.wishes(u32::try_from(index).unwrap());
+            for input in [Input::Subscriptions(wishes.into()), Input::Start] {
+                let commands = node.link.handle(self.now, input);
+                self.nodes.push(node);
+                self.follow(index, commands);
+                node = self.nodes.pop().unwrap();
+            }
+            self.nodes.push(node);
+        }
+        let mut told: BTreeMap<u32, Vec<subscriptions::Change>> = BTreeMap::new();
+        while let Some((link, change)) = self.set.poll_change() {
+            told.entry(link).or_default().push(change);
+        }
+        for (index, changes) in told {
+            if (index as usize) < self.nodes.len() {
+                self.feed(index as usize, Input::Subscriptions(changes.into()));
+            }
+        }
+        self.pump();
+    }
+
+    fn feed(&mut self, index: usize, input: Input) {
+        let commands = self.nodes[index].link.handle(self.now, input);
+        self.follow(index, commands);
+    }
+
+    fn on(&mut self, index: usize, lane: Lane, input: ConnectionInput) {
+        self.feed(index, Input::Connection(lane, input));
+    }
+
+    fn follow(&mut self, index: usize, commands: Commands) {
+        for command in commands {
+            match command {
+                Command::Dial { lane, .. } => self.nodes[index].dialing.push(lane),
+                Command::Switch => {
+                    let node = &mut self.nodes[index];
+                    let swapped = std::mem::take(&mut node.peers);
+                    node.peers = swapped.into_iter().map(|(lane, peer)| (!lane, peer)).collect();
+                    // Where the old one is still there, nothing may be missing on the new one.
+                    if let (Some(old), Some(new)) = (node.peers.get(&false), node.peers.get(&true)) {
+                        let link = u32::try_from(index).unwrap();
+                        let wanted = self.set.list(0, 1000).0.into_iter().filter(|held| held.link == link);
+                        for key in wanted.map(|held| held.key.to_string()).filter(|key| old.has.contains(key)) {
+                            assert!(new.has.contains(&key), "{key} is not there yet: {new:?}");
+                        }
+                    }
+                }
+                Command::Hangup(lane) | Command::GiveUp(lane) => {
+                    let node = &mut self.nodes[index];
+                    node.dialing.retain(|dialing| *dialing != lane);
+                    if let Some(peer) = node.peers.remove(&(lane == Lane::Current)) {
+                        node.before.push(peer);
+                    }
+                    self.on(index, lane, ended());
+                }
+                Command::Subscribed(reached) => self.set.reached(u32::try_from(index).unwrap(), reached),
+                Command::Tell(Event::Phase { to, .. }) => {
+                    self.set.set_ready(self.now, u32::try_from(index).unwrap(), to == Phase::Ready);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// All that can happen now.
+    fn pump(&mut self) {
+        for index in 0..self.nodes.len() {
+            while self.pump_dial(index) || self.pump_lane(index, Lane::Current) || self.pump_lane(index, Lane::Beside) {
+            }
+        }
+    }
+
+    fn pump_dial(&mut self, index: usize) -> bool {
+        let Some(lane) = self.nodes[index].dialing.pop() else { return false };
+        let start = Start {
+            plan: Arc::clone(&self.plan),
+            secrets: [].into(),
+            wall: Duration::from_secs(1),
+            at: self.now,
+            endpoint: "e".into(),
+            link: u32::try_from(index).unwrap(),
+            is_watched: false,
+            dialled: None,
+        };
+        self.nodes[index].peers.insert(lane == Lane::Current, Peer::default());
+        self.on(index, lane, ConnectionInput::Session(Box::new(start)));
+        self.on(index, lane, ConnectionInput::Dialled(established()));
+        true
+    }
+
+    fn pump_lane(&mut self, index: usize, lane: Lane) -> bool {
+        let due = |node: &Node, now| node.link.poll_timeout().is_some_and(|(at, _)| at <= now);
+        if due(&self.nodes[index], self.now) {
+            let commands = self.nodes[index].link.handle_timeout(self.now);
+            self.follow(index, commands);
+            return true;
+        }
+        let Some(frame) = self.nodes[index].link.poll_transmit(self.now, lane) else { return false };
+        self.on(index, lane, ConnectionInput::Flushed);
+        self.on(index, lane, ConnectionInput::Heard);
+        match frame {
+            Frame::Session(payload) => {
+                let text = String::from_utf8_lossy(payload.bytes()).into_owned();
+                for answer in self.hear(index, lane, &text) {
+                    let run = answer.as_str().into();
+                    self.on(index, lane, ConnectionInput::Received(Received::Messages(run)));
+                }
+            }
+            Frame::Ping(payload) => self.on(index, lane, ConnectionInput::Received(Received::Pong(payload))),
+            Frame::Close(_) => self.end(index, lane),
+            Frame::Data(_) => {}
+        }
+        true
+    }
+
+    fn hear(&mut self, index: usize, lane: Lane, text: &str) -> Vec<String> {
+        let (now, is_mute) = (self.now, self.is_mute);
+        let Some(peer) = self.nodes[index].peers.get_mut(&(lane == Lane::Current)) else { return Vec::new() };
+        peer.heard.push(text.to_owned());
+        peer.moments.push(now);
+        let (word, keys) = text.split_at(1);
+        let mut answers = Vec::new();
+        assert!(keys.split(',').count() <= BATCH, "{text}");
+        for key in keys.split(',') {
+            match word {
+                "+" if key.starts_with('x') => answers.push(format!("no {key}")),
+                "+" => {
+                    assert!(
+                        peer.has.insert(key.to_owned()) || self.was_mute,
+                        "{key} is asked for twice: {:?}",
+                        peer.heard
+                    );
+                    answers.push(format!("ok {key}"));
+                }
+                _ => drop(peer.has.remove(key)),
+            }
+        }
+        if is_mute { Vec::new() } else { answers }
+    }
+
+    /// The connection is gone.
+    fn end(&mut self, index: usize, lane: Lane) {
+        let node = &mut self.nodes[index];
+        if let Some(peer) = node.peers.remove(&(lane == Lane::Current)) {
+            node.before.push(peer);
+            self.on(index, lane, ended());
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.pump();
+            let links = self.nodes.iter().filter_map(|node| Some(node.link.poll_timeout()?.0));
+            let next = links.chain(self.set.poll_timeout()).min().filter(|at| *at <= end);
+            self.now = next.map_or(end, |at| at.max(self.now));
+            self.set.expire(self.now);
+            self.fit();
+            if next.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn put(&mut self, key: &str, holder: u8) {
+        let name = Holder::Named(holder.to_string().into());
+        if self.set.put(self.now, key, name, None, None).is_ok() {
+            self.held.entry(key.to_owned()).or_default().insert(holder);
+        }
+        self.fit();
+    }
+
+    fn release(&mut self, key: &str, holder: u8) {
+        let last = self.set.release(key, &Holder::Named(holder.to_string().into()), None);
+        let mut holds = false;
+        if let Some(holders) = self.held.get_mut(key) {
+            holds = holders.remove(&holder);
+            let is_last = holders.is_empty();
+            assert!(!holds || last == Some(is_last), "{key}: {last:?}");
+            if is_last {
+                self.held.remove(key);
+            }
+        }
+        assert_eq!(last.is_some(), holds);
+        self.fit();
+    }
+
+    fn has(&self, index: usize) -> BTreeSet<String> {
+        self.nodes[index].peers.get(&true).map(|peer| peer.has.clone()).unwrap_or_default()
+    }
+
+    /// What must hold once nothing happens any more.
+    fn look(&self) {
+        let (all, _) = self.set.list(0, 1000);
+        let keys: BTreeSet<String> = all.iter().map(|held| held.key.to_string()).collect();
+        assert_eq!(keys, self.held.keys().cloned().collect(), "none is lost, and none is held by nobody");
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        for index in 0..self.nodes.len() {
+            let link = u32::try_from(index).unwrap();
+            let wanted = all.iter().filter(|held| held.link == link && !held.key.starts_with('x'));
+            let wanted: BTreeSet<String> = wanted.map(|held| held.key.to_string()).collect();
+            assert_eq!(self.has(index), wanted, "link {index}");
+            assert!(wanted.is_disjoint(&seen), "a key is on two links");
+            seen.extend(wanted);
+        }
+        for held in &all {
+            let wanted = if held.key.starts_with('x') { KeyState::Refused } else { KeyState::Active };
+            assert_eq!(held.state, wanted, "{held:?}");
+        }
+        let counts = self.set.counts();
+        assert_eq!(counts.iter().sum::<usize>(), all.len());
+        for peer in self.nodes.iter().flat_map(|node| node.before.iter().chain(node.peers.values())) {
+            assert!(peer.moments.windows(2).all(|pair| pair[1] - pair[0] >= SPACING), "{:?}", peer.moments);
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Put(String, u8),
+    Release(String, u8),
+    Cut(usize),
+    Rotate(usize),
+    Mute(bool),
+    Pass(u64),
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let key =
+        || (0..12_u8, any::<bool>()).prop_map(|(key, _)| if key > 9 { format!("x{key}") } else { format!("k{key}") });
+    let deed = prop_oneof![
+        6 => (key(), 0..3_u8).prop_map(|(key, holder)| Deed::Put(key, holder)),
+        4 => (key(), 0..3_u8).prop_map(|(key, holder)| Deed::Release(key, holder)),
+        2 => (0..4_usize).prop_map(Deed::Cut),
+        2 => (0..4_usize).prop_map(Deed::Rotate),
+        1 => any::<bool>().prop_map(Deed::Mute),
+        4 => (0..20_000_u64).prop_map(Deed::Pass),
+    ];
+    prop::collection::vec(deed, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_each_peer_has_the_keys_of_its_link(
+        story in deeds(), per_link in prop::option::of(2..5_u32), max in 1..4_u32, spreads in any::<bool>(),
+    ) {
+        let spread_after = spreads.then_some(Duration::from_secs(5));
+        let mut world = World::new(plan(|_| ()), policy(per_link, (1, max), spread_after));
+        for deed in story {
+            match deed {
+                Deed::Put(key, holder) => world.put(&key, holder),
+                Deed::Release(key, holder) => world.release(&key, holder),
+                Deed::Cut(index) if index < world.nodes.len() => world.end(index, Lane::Current),
+                Deed::Rotate(index) if index < world.nodes.len() => world.feed(index, Input::Verb(Verb::Rotate)),
+                Deed::Cut(_) | Deed::Rotate(_) => {}
+                Deed::Mute(is_mute) => {
+                    world.is_mute = is_mute;
+                    world.was_mute |= is_mute;
+                }
+                Deed::Pass(millis) => world.pass(Duration::from_millis(millis)),
+            }
+            world.pump();
+        }
+        // What was not answered meanwhile is asked for again on a new connection.
+        world.is_mute = false;
+        world.pass(Duration::from_mins(10));
+        for index in 0..world.nodes.len() {
+            world.end(index, Lane::Current);
+        }
+        world.pass(Duration::from_mins(10));
+        world.look();
+    }
+}
+
+#[test]
+fn keys_go_to_the_link_with_the_fewest_and_links_grow_and_shrink_with_them() {
+    let mut world = World::new(plan(|_| ()), policy(Some(2), (1, 3), None));
+    for key in ["a", "b", "c", "d", "e", "f"] {
+        world.put(key, 0);
+    }
+    assert_eq!(world.nodes.len(), 3);
+    let full = world.set.put(world.now, "g", Holder::Configuration, None, None);
+    assert_eq!(full, Err(subscriptions::Refusal::Full { per_link: 2, links: 3 }));
+    world.pass(Duration::from_secs(10));
+    let names = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!([0, 1, 2].map(|index| world.has(index)), [names(&["a", "b"]), names(&["c", "d"]), names(&["e", "f"])]);
+    for key in ["c", "d", "e"] {
+        world.release(key, 0);
+    }
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.nodes.len(), 3, "no key moves so that a link can go");
+    world.put("g", 0);
+    world.release("f", 0);
+    world.pass(Duration::from_secs(10));
+    assert_eq!((world.nodes.len(), world.has(1)), (2, names(&["g"])));
+    world.look();
+}
+
+#[test]
+fn a_lost_link_keeps_its_keys_until_it_is_gone_for_too_long() {
+    let mut world = World::new(plan(|_| ()), policy(Some(10), (2, 2), Some(Duration::from_secs(30))));
+    for key in ["a", "b", "c", "d"] {
+        world.put(key, 0);
+    }
+    world.pass(Duration::from_secs(5));
+    let link_of = |world: &World, key: &str| world.set.get(key).unwrap().link;
+    assert_eq!(["a", "b", "c", "d"].map(|key| link_of(&world, key)), [0, 1, 0, 1]);
+    let others = world.nodes[1].peers[&true].heard.len();
+    world.end(0, Lane::Current);
+    world.pass(Duration::from_secs(25));
+    assert_eq!((link_of(&world, "a"), world.has(0).len()), (0, 2), "it came back with its keys");
+    assert_eq!(world.nodes[1].peers[&true].heard.len(), others, "no other key was asked for again");
+    world.feed(0, Input::Verb(Verb::Pause));
+    world.pass(Duration::from_secs(29));
+    assert_eq!(link_of(&world, "a"), 0);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(["a", "b", "c", "d"].map(|key| link_of(&world, key)), [1; 4]);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.has(1).len(), 4);
+}
+
+#[test]
+fn where_the_peer_still_has_its_keys_only_what_has_changed_is_said() {
+    let resumed = |plan: &mut Plan| {
+        let var = plan.names.intern("resumed").unwrap();
+        plan.keep = [var].into();
+        plan.on = crate::session::Rules::new(
+            [crate::session::Rule {
+                matcher: Matcher { text: Some(Expression::literal("ok a").unwrap()), ..Matcher::default() },
+                act: crate::session::Do {
+                    set: [(var, crate::session::Json::Literal(true.into()))].into(),
+                    ..crate::session::Do::default()
+                },
+            }]
+            .into(),
+        );
+        if let Some(subscribing) = &mut plan.subscriptions {
+            subscribing.skip_when = Some(When { var, is_set: true });
+        }
+    };
+    let mut world = World::new(plan(resumed), policy(None, (1, 1), None));
+    for key in ["a", "b"] {
+        world.put(key, 0);
+    }
+    world.pass(Duration::from_secs(5));
+    world.end(0, Lane::Current);
+    world.release("b", 0);
+    world.put("c", 0);
+    world.pass(Duration::from_mins(2));
+    assert_eq!(world.nodes[0].peers[&true].heard, ["-b", "+c"]);
+    let states: Vec<KeyState> = world.set.list(0, 9).0.into_iter().map(|held| held.state).collect();
+    assert_eq!(states, [KeyState::Active; 2]);
+}
+
+#[test]
+fn a_key_that_is_put_twice_is_shared_and_a_lease_ends() {
+    let mut world = World::new(plan(|_| ()), policy(None, (1, 1), None));
+    let put = |world: &mut World, name: &str, lease: Option<u64>| {
+        let lease = lease.map(Duration::from_secs);
+        world.set.put(world.now, "k", Holder::Named(name.into()), lease, None)
+    };
+    assert_eq!(put(&mut world, "one", Some(10)), Ok(Told::New));
+    assert_eq!(put(&mut world, "two", None), Ok(Told::Shared));
+    world.fit();
+    world.pass(Duration::from_secs(8));
+    assert_eq!(put(&mut world, "one", Some(10)), Ok(Told::Shared), "it is renewed");
+    world.pass(Duration::from_secs(8));
+    assert_eq!(world.set.get("k").unwrap().holders.len(), 2);
+    world.pass(Duration::from_secs(8));
+    assert_eq!(world.set.get("k").unwrap().holders.len(), 1);
+    assert_eq!(world.set.release("k", &Holder::Named("two".into()), None), Some(true));
+    world.fit();
+    assert_eq!(world.nodes[0].peers[&true].heard, ["+k", "-k"]);
+    assert_eq!(world.set.bytes(), 0);
+}

@@ -1,0 +1,315 @@
+//! The subscriptions of an endpoint at work: who holds which key, and the links that are told.
+//!
+//! Programs put and release keys by [`Pool`]; what a link is to do about it goes to its task as what the disk answers does, in the order in
+//! which it was decided. What a reader would get wrong: links are told under the lock of the set, so that no two changes of one key pass each
+//! other on the way; nothing that holds a lock of a link's slot may ask the set for anything.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::sleep_until};
+
+use super::{handle::Pool, parts::PoolParts, runtime::EndpointRuntime};
+use crate::endpoint::Endpoint;
+use wskeeper_core::{
+    budget::{Budget, Lease, Rank},
+    link::Input,
+    message::Payload,
+    subscriptions::{Change, Held, Holder, Policy, Reached, Refusal, Set, State, Told},
+};
+
+/// A key that somebody wants.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// The key.
+    pub key: Box<str>,
+    /// Who holds it.
+    pub holder: Holder,
+    /// It is let go of where this is not renewed in time.
+    pub lease: Option<Duration>,
+    /// What asks the peer for it; without one the endpoint's template does.
+    pub message: Option<Payload>,
+}
+
+/// Why a key was not taken, or not let go of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// There is no such endpoint.
+    NoEndpoint(String),
+    /// It has no subscriptions.
+    NoSubscriptions(String),
+    /// The set says no.
+    Refused(Refusal),
+    /// The message is longer than the endpoint takes.
+    TooBig {
+        /// Its bytes.
+        bytes: usize,
+        /// So many at most.
+        limit: usize,
+    },
+    /// All the memory that may be taken is taken.
+    NoRoom,
+    /// There is no such key, or this one does not hold it.
+    NotHeld(String),
+    /// The pool is stopping.
+    Draining,
+}
+
+/// A key as it is now.
+#[derive(Debug, Clone)]
+pub struct SubscriptionView {
+    /// The key.
+    pub key: Arc<str>,
+    /// The link that it is with.
+    pub link: u32,
+    /// How far it has come.
+    pub state: State,
+    /// Why it was refused.
+    pub why: Option<Arc<str>>,
+    /// Who holds it.
+    pub holders: Vec<HolderView>,
+}
+
+/// One who holds a key.
+#[derive(Debug, Clone)]
+pub struct HolderView {
+    /// Who.
+    pub holder: Holder,
+    /// When the lease ends, where there is one.
+    pub until: Option<SystemTime>,
+}
+
+/// What an endpoint's links ask their peers for. In a box: most endpoints have none.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    kept: Mutex<Option<Box<Kept>>>,
+    budget: Arc<Budget>,
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    set: Set,
+    /// For keys and messages.
+    lease: Lease,
+}
+
+impl Subscriptions {
+    pub(super) fn new(budget: &Arc<Budget>, wake: Arc<Notify>) -> Self {
+        Self { kept: Mutex::default(), budget: Arc::clone(budget), wake }
+    }
+
+    /// A link says how far it has come.
+    pub(super) fn reached(&self, link: u32, reached: Vec<Reached>) {
+        if let Some(kept) = &mut *self.kept.lock() {
+            kept.set.reached(link, reached);
+        }
+    }
+
+    /// A link is ready, or is so no more.
+    pub(super) fn set_ready(&self, now: Instant, link: u32, is_ready: bool) {
+        if let Some(kept) = &mut *self.kept.lock() {
+            kept.set.set_ready(now, link, is_ready);
+            if !is_ready {
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// A link begins: it is `told` what it is to ask for, where there is anything.
+    pub(super) fn begin(&self, link: u32, told: impl FnOnce(Box<[Change]>)) {
+        if let Some(kept) = &*self.kept.lock() {
+            let wishes = kept.set.wishes(link);
+            if !wishes.is_empty() {
+                told(wishes.into());
+            }
+        }
+    }
+
+    /// How many keys are in each state, in the order of [`State::ALL`]; `None` where the endpoint has no subscriptions.
+    pub(super) fn counts(&self) -> Option<[usize; State::ALL.len()]> {
+        self.kept.lock().as_ref().map(|kept| kept.set.counts())
+    }
+
+    /// The same of a link.
+    pub(super) fn counts_of(&self, link: u32) -> Option<[usize; State::ALL.len()]> {
+        self.kept.lock().as_ref().map(|kept| kept.set.counts_of(link))
+    }
+}
+
+impl EndpointRuntime {
+    /// Changes the set, and tells links what follows.
+    fn with_set<R>(&self, act: impl FnOnce(&mut Set) -> R) -> Option<R> {
+        let subscriptions = &self.sinks.subscriptions;
+        let mut kept = subscriptions.kept.lock();
+        let kept = kept.as_deref_mut()?;
+        let answer = act(&mut kept.set);
+        self.tell(&mut kept.set);
+        // What is let go of makes room, and what was there already stays.
+        kept.lease.resize_beyond(kept.set.bytes() as u64);
+        Some(answer)
+    }
+
+    fn tell(&self, set: &mut Set) {
+        let mut told: BTreeMap<u32, Vec<Change>> = BTreeMap::new();
+        while let Some((link, change)) = set.poll_change() {
+            told.entry(link).or_default().push(change);
+        }
+        for (link, changes) in told {
+            // A link that is about to begin asks what it is to do.
+            if let Some(slot) = self.slot(link) {
+                slot.answer(Input::Subscriptions(changes.into()));
+            }
+        }
+    }
+
+    fn view_of_key(&self, held: Held) -> SubscriptionView {
+        let (now, wall) = (tokio::time::Instant::now().into_std(), self.sinks.calendar.now());
+        let until = |at: Instant| wall.checked_add(at.saturating_duration_since(now));
+        let holder =
+            |(holder, until_at): (Holder, Option<Instant>)| HolderView { holder, until: until_at.and_then(until) };
+        let Held { key, link, state, why, holders } = held;
+        SubscriptionView { key, link, state, why, holders: holders.into_iter().map(holder).collect() }
+    }
+}
+
+/// The endpoint is as its configuration says.
+pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint) {
+    let subscriptions = &runtime.sinks.subscriptions;
+    let Some(configured) = &endpoint.subscriptions else {
+        *subscriptions.kept.lock() = None;
+        return;
+    };
+    {
+        let mut kept = subscriptions.kept.lock();
+        if kept.is_none() {
+            let set = Set::new(configured.policy.clone());
+            *kept = Some(Box::new(Kept { set, lease: subscriptions.budget.lease(Rank::Arriving) }));
+        }
+    }
+    let now = tokio::time::Instant::now().into_std();
+    let refused = runtime.with_set(|set| {
+        set.set_policy(Policy::clone(&configured.policy));
+        set.configure(now, &configured.keys)
+    });
+    for (key, refusal) in refused.unwrap_or_default() {
+        tracing::warn!(endpoint = %runtime.name, %key, ?refusal, "a key of the configuration is not subscribed to");
+    }
+    subscriptions.wake.notify_one();
+}
+
+/// Lets go of what is not renewed, again and again.
+pub(super) async fn keep(parts: Arc<PoolParts>) {
+    loop {
+        let now = tokio::time::Instant::now().into_std();
+        let mut next: Option<Instant> = None;
+        for runtime in parts.endpoints.all() {
+            let due = runtime.sinks.subscriptions.kept.lock().as_ref().and_then(|kept| kept.set.poll_timeout());
+            let due = if due.is_some_and(|at| at <= now) {
+                runtime.with_set(|set| {
+                    set.expire(now);
+                    set.poll_timeout()
+                })
+            } else {
+                Some(due)
+            };
+            next = next.into_iter().chain(due.flatten()).min();
+        }
+        tokio::select! {
+            () = parts.wake_subscriptions.notified() => {}
+            () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => {}
+        }
+    }
+}
+
+impl Pool {
+    fn with_subscriptions(&self, endpoint: &str) -> Result<Arc<EndpointRuntime>, SubscribeError> {
+        let no_endpoint = || SubscribeError::NoEndpoint(endpoint.to_owned());
+        let runtime = self.inner.parts.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
+        if runtime.sinks.subscriptions.counts().is_none() {
+            return Err(SubscribeError::NoSubscriptions(endpoint.to_owned()));
+        }
+        Ok(runtime)
+    }
+
+    /// Somebody wants a key, or renews a lease. Answers with the key as it is now, and whether it is new.
+    pub fn subscribe_to(
+        &self,
+        endpoint: &str,
+        subscribe: Subscribe,
+    ) -> Result<(SubscriptionView, bool), SubscribeError> {
+        let runtime = self.with_subscriptions(endpoint)?;
+        if self.is_draining() {
+            return Err(SubscribeError::Draining);
+        }
+        let Subscribe { key, holder, lease, message } = subscribe;
+        let limit = runtime.config().link.outbox.max_message;
+        if let Some(bytes) = message.as_ref().map(Payload::len).filter(|bytes| *bytes > limit) {
+            return Err(SubscribeError::TooBig { bytes, limit });
+        }
+        let weight = key.len() + message.as_ref().map_or(0, Payload::len);
+        // What is held beside it is not much more.
+        drop(self.budget().reserve(weight).ok_or(SubscribeError::NoRoom)?);
+        let now = tokio::time::Instant::now().into_std();
+        let put = runtime.with_set(|set| {
+            let told = set.put(now, &key, holder, lease, message)?;
+            Ok((set.get(&key), told == Told::New))
+        });
+        if lease.is_some() {
+            runtime.sinks.subscriptions.wake.notify_one();
+        }
+        match put {
+            Some(Ok((Some(held), is_new))) => Ok((runtime.view_of_key(held), is_new)),
+            Some(Err(refusal)) => Err(SubscribeError::Refused(refusal)),
+            Some(Ok((None, _))) | None => Err(SubscribeError::NoSubscriptions(endpoint.to_owned())),
+        }
+    }
+
+    /// Somebody lets go of a key; the last says so to the peer, in words of its own where there is a `message`. Answers whether it was the
+    /// last.
+    pub fn unsubscribe_from(
+        &self,
+        endpoint: &str,
+        key: &str,
+        holder: &Holder,
+        message: Option<Payload>,
+    ) -> Result<bool, SubscribeError> {
+        let runtime = self.with_subscriptions(endpoint)?;
+        let limit = runtime.config().link.outbox.max_message;
+        if let Some(bytes) = message.as_ref().map(Payload::len).filter(|bytes| *bytes > limit) {
+            return Err(SubscribeError::TooBig { bytes, limit });
+        }
+        let released = runtime.with_set(|set| set.release(key, holder, message)).flatten();
+        released.ok_or_else(|| SubscribeError::NotHeld(key.to_owned()))
+    }
+
+    /// One lets go of all that it holds.
+    pub fn unsubscribe_all(&self, endpoint: &str, holder: &Holder) {
+        if let Ok(runtime) = self.with_subscriptions(endpoint) {
+            runtime.with_set(|set| set.release_all(holder));
+        }
+    }
+
+    /// A key.
+    pub fn subscription(&self, endpoint: &str, key: &str) -> Result<SubscriptionView, SubscribeError> {
+        let runtime = self.with_subscriptions(endpoint)?;
+        let held = runtime.with_set(|set| set.get(key)).flatten();
+        held.map(|held| runtime.view_of_key(held)).ok_or_else(|| SubscribeError::NotHeld(key.to_owned()))
+    }
+
+    /// Keys in order, those behind this place, at most so many; and the place of the last where there are more.
+    pub fn subscriptions(
+        &self,
+        endpoint: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<SubscriptionView>, Option<u64>), SubscribeError> {
+        let runtime = self.with_subscriptions(endpoint)?;
+        let (held, next) = runtime.with_set(|set| set.list(after, limit)).unwrap_or_default();
+        Ok((held.into_iter().map(|held| runtime.view_of_key(held)).collect(), next))
+    }
+}

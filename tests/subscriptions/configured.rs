@@ -1,0 +1,65 @@
+//! What the configuration says: keys of its own, batches, pace, and what is refused.
+
+use crate::{
+    PATH, at,
+    exchange::{Exchange, FREE, Limits},
+    subscribe,
+    support::daemon::Daemon,
+    until_shown,
+};
+
+#[tokio::test]
+async fn a_reload_adds_and_takes_away_keys_without_a_new_connection() {
+    let exchange = Exchange::start(FREE).await;
+    let daemon = Daemon::start(&at(&exchange, "", "keys = [\"a\", \"b\"]")).await;
+    exchange.last_has(1, &["a", "b"]).await;
+    subscribe(&daemon, "a", "x").await;
+    daemon.configure(&at(&exchange, "", "keys = [\"b\", \"c\"]"));
+    let report = daemon.api.post("/v1/reload", &[], "").await.expect(200).json().to_string();
+    assert!(report.contains("subscriptions.keys"), "{report}");
+    exchange.last_has(1, &["a", "b", "c"]).await;
+    daemon.configure(&at(&exchange, "", ""));
+    daemon.api.post("/v1/reload", &[], "").await.expect(200);
+    let record = exchange.last_has(1, &["a"]).await;
+    assert_eq!(record.heard[..2], ["+a", "+b"]);
+}
+
+#[tokio::test]
+async fn keys_go_in_batches_no_faster_than_the_peer_takes_them() {
+    let exchange = Exchange::start(Limits { keys: 100, rate: 5 }).await;
+    let keys: Vec<String> = (0..70).map(|number| format!("k{number}")).collect();
+    let more = format!("keys = {keys:?}\nbatch = 10\nrate = 5\nready_when = \"confirmed\"");
+    let daemon = Daemon::start(&at(&exchange, "", &more)).await;
+    daemon.api.ready_after("e/0", 0).await;
+    let record = exchange.records().pop().unwrap();
+    assert_eq!((record.has.len(), record.messages, record.faults.len()), (70, 7, 0), "{record:?}");
+    let asked: Vec<String> = keys.iter().map(|key| format!("+{key}")).collect();
+    assert_eq!(record.heard, asked);
+    assert_eq!(daemon.api.metric("wskeeper_subscriptions{endpoint=\"e\",state=\"active\"}").await, Some(70.0));
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_says_why_and_is_asked_for_again_on_the_next_connection() {
+    let exchange = Exchange::start(FREE).await;
+    let daemon = Daemon::start(&at(&exchange, "", "keys = [\"bad\", \"good\"]\nready_when = \"confirmed\"")).await;
+    daemon.api.ready_after("e/0", 0).await;
+    until_shown(&daemon, &[("bad", "refused"), ("good", "active")]).await;
+    let key = daemon.api.get(&format!("{PATH}/bad")).await.expect(200).json();
+    assert!(key["why"].as_str().unwrap().contains("there is no bad"), "{key}");
+    let explained = daemon.api.get("/v1/links/e/0/explain").await.expect(200).json();
+    assert!(explained["advice"].to_string().contains("refused 1 subscription"), "{explained}");
+    exchange.cut(0);
+    let records = exchange.until("it is asked for again", |all| all.len() == 2 && all[1].heard.len() == 2).await;
+    assert_eq!(records[1].heard, ["+bad", "+good"]);
+    until_shown(&daemon, &[("bad", "refused"), ("good", "active")]).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_answer_keeps_no_link_from_being_ready() {
+    let exchange = Exchange::start(FREE).await;
+    let more = "keys = [\"a\"]\ntimeout = \"300ms\"\nready_when = \"confirmed\"\n";
+    let silent = at(&exchange, "", more).replace("has = [\"/result\"]", "has = [\"/never\"]");
+    let daemon = Daemon::start(&silent).await;
+    daemon.api.ready_after("e/0", 0).await;
+    until_shown(&daemon, &[("a", "refused")]).await;
+}
