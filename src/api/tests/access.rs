@@ -45,8 +45,9 @@ fn wanted(method: &str, path: &str, token: Token) -> Option<(bool, bool)> {
         ("get", "/" | "/livez" | "/readyz") => return None,
         ("get", "/v1/daemon" | "/v1/openapi.json") => true,
         ("get", "/v1/messages/{id}") => token.has("read") || token.has("send"),
-        ("get", "/v1/endpoints/{name}/ws") => token.has("read") && token.has("send"),
-        ("post", "/v1/endpoints/{name}/requests") => token.has("read") && token.has("send"),
+        ("get", "/v1/endpoints/{name}/ws") | ("post", "/v1/endpoints/{name}/requests") => {
+            token.has("read") && token.has("send")
+        }
         ("get", _) => token.has("read"),
         ("post", "/v1/endpoints/{name}/messages" | "/v1/endpoints/{name}/messages:batch") => token.has("send"),
         ("put" | "delete", "/v1/endpoints/{name}/subscriptions/{key}") => token.has("send"),
