@@ -51,9 +51,10 @@ fn around(path: &str) -> &'static str {
         "requests.id" => "endpoints.a.requests.reply = \"/r\"\n",
         "requests.reply" => "endpoints.a.requests.id = \"/i\"\n",
         "values" => "endpoints.a.session.open = [{ set = { a = \"${value:other}\" } }]\n",
-        "session.keep" => "endpoints.a.session.open = [{ set = { other = 1 } }]\n",
+        "session.keep" | "session.durable" | "subscriptions.skip_when" => {
+            "endpoints.a.session.open = [{ set = { other = 1 } }]\n"
+        }
         "subscriptions.keys" | "subscriptions.max_keys" => "endpoints.a.subscriptions.add = \"go ${key}\"\n",
-        "subscriptions.skip_when" => "endpoints.a.session.open = [{ set = { other = 1 } }]\n",
         "min_ready" => "endpoints.a.links = 2\n",
         _ => "",
     }

@@ -136,6 +136,8 @@ pub struct Keys {
     pub leave: Option<Steps>,
     /// `keep`
     pub keep: Option<Names>,
+    /// `durable`
+    pub durable: Option<Names>,
     /// `values`
     pub values: BTreeMap<String, Written>,
     /// `subscriptions`
@@ -228,6 +230,7 @@ impl Default for Keys {
             request_error: None,
             leave: None,
             keep: None,
+            durable: None,
             values: BTreeMap::new(),
             subscriptions: Subscriptions::default(),
             timeout: Duration::from_secs(30),

@@ -87,6 +87,9 @@ pub trait EndpointObserver: fmt::Debug + Send + Sync {
     /// The store refused to write entries of the inbox.
     fn inbox_refused(&self) {}
 
+    /// The store refused to write variables of its sessions.
+    fn variables_refused(&self) {}
+
     /// The endpoint as it is now. Told by `Pool::observe`.
     fn show(&self, _now: EndpointGauges) {}
 }

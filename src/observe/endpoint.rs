@@ -29,6 +29,7 @@ pub struct EndpointMetrics {
     inbox_cursor: Gauge,
     inbox_unstored: Gauge,
     inbox_refused: Counter,
+    variables_refused: Counter,
     consumers: Gauge,
     oldest_message: Seconds,
     longest_not_ready: Seconds,
@@ -64,6 +65,7 @@ impl EndpointMetrics {
             inbox_cursor: Gauge::default(),
             inbox_unstored: Gauge::default(),
             inbox_refused: Counter::default(),
+            variables_refused: Counter::default(),
             consumers: Gauge::default(),
             oldest_message: Seconds::default(),
             longest_not_ready: Seconds::default(),
@@ -133,6 +135,10 @@ impl EndpointObserver for EndpointMetrics {
         self.inbox_refused.inc();
     }
 
+    fn variables_refused(&self) {
+        self.variables_refused.inc();
+    }
+
     fn gap(&self, missed: Option<u64>) {
         self.gaps.inc();
         self.missed.inc_by(missed.unwrap_or_default());
@@ -183,6 +189,7 @@ pub(super) const FAMILIES: &[Family<EndpointMetrics>] = &[
     Family { name: "wskeeper_inbox_cursor", help: "Cursor of the newest entry of the inbox.", kind: GAUGE, samples: |of, to| to.number(&[], of.inbox_cursor.get()) },
     Family { name: "wskeeper_inbox_unstored_entries", help: "Entries of a durable inbox that are not on disk yet.", kind: GAUGE, samples: |of, to| to.number(&[], of.inbox_unstored.get()) },
     Family { name: "wskeeper_inbox_store_refused_total", help: "Writes of a durable inbox that the store refused; it is kept in memory meanwhile.", kind: COUNTER, samples: |of, to| to.number(&[], of.inbox_refused.get()) },
+    Family { name: "wskeeper_session_variables_refused_total", help: "Writes of durable variables of sessions that the store refused; they are kept in memory meanwhile.", kind: COUNTER, samples: |of, to| to.number(&[], of.variables_refused.get()) },
     Family { name: "wskeeper_consumers", help: "Local consumers of the inbox.", kind: GAUGE, samples: |of, to| to.number(&[], of.consumers.get()) },
     Family { name: "wskeeper_consumer_gaps_total", help: "Gaps told to consumers that fell out of the retained window.", kind: COUNTER, samples: |of, to| to.number(&[], of.gaps.get()) },
     Family { name: "wskeeper_consumer_missed_total", help: "Inbox entries that consumers missed in gaps.", kind: COUNTER, samples: |of, to| to.number(&[], of.missed.get()) },

@@ -203,6 +203,7 @@ fn refusals_consumers_and_gaps_belong_to_the_endpoint_also_with_per_link() {
         ..EndpointGauges::default()
     });
     world.endpoint.inbox_refused();
+    world.endpoint.variables_refused();
     world.endpoint.gap(Some(40));
     world.endpoint.gap(None);
     for (series, value) in [
@@ -211,6 +212,7 @@ fn refusals_consumers_and_gaps_belong_to_the_endpoint_also_with_per_link() {
         ("inbox_cursor{endpoint=\"trades\"}", "1700000000000123"),
         ("inbox_unstored_entries{endpoint=\"trades\"}", "3"),
         ("inbox_store_refused_total{endpoint=\"trades\"}", "1"),
+        ("session_variables_refused_total{endpoint=\"trades\"}", "1"),
         ("consumers{endpoint=\"trades\"}", "2"),
         ("consumer_gaps_total{endpoint=\"trades\"}", "2"),
         ("consumer_missed_total{endpoint=\"trades\"}", "40"),

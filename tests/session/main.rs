@@ -13,6 +13,7 @@ mod calls;
 mod changing;
 mod chat;
 mod dial;
+mod durable;
 mod feeds;
 mod keys;
 mod plain;

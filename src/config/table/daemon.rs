@@ -27,7 +27,7 @@ table! {
         metrics: section METRICS;
         admission: section ADMISSION;
         limits: section LIMITS;
-        /// The store, for endpoints with outbox.durability or inbox.durability = "disk"; where none has that, nothing is made on disk.
+        /// The store, for endpoints with outbox.durability or inbox.durability = "disk" or session.durable; where none has that, nothing is made on disk.
         storage: section STORAGE;
         tracing: section TRACING;
         /// Values for all endpoints, which `${value:NAME}` stands for in their sessions, URLs, headers and subprotocols: a text with

@@ -190,6 +190,11 @@ table! {
         /// Variables that the link keeps over a reconnect.
         /// > #: keep = ["id"]
         keep by session::KEEP, Rotate;
+        /// Variables that outlive the daemon, too: they are in `keep` without being named there, and are written to storage.dir.
+        ///
+        /// They are written when they change, but once a second at most: after a kill what a session goes on with may be so much older.
+        /// > #: durable = ["id"]
+        durable by session::DURABLE, Rotate;
         /// The whole of `open` must end within this.
         timeout by session::TIMEOUT, Rotate;
         /// A longer message is not looked at as JSON.

@@ -32,6 +32,7 @@ fields! {
     ERROR: request_error, Optional<By<Part>> = Optional(By(check::part));
     LEAVE: leave, Optional<By<Steps>> = Optional(By(check::list));
     KEEP: keep, Optional<By<Names>> = Optional(By(check::names));
+    DURABLE: durable, Optional<By<Names>> = Optional(By(check::names));
     TIMEOUT: timeout, Time = some_time();
     MAX_JSON: max_json, Whole<usize> = size(1..=1 << 30);
     VALUES: values, Over<BTreeMap<String, Written>> = Over(check::values);

@@ -172,6 +172,11 @@ impl Link {
         (self.generation, self.shared.newest) = (generation, generation);
     }
 
+    /// Goes on with what sessions of an earlier life have left, before the link starts.
+    pub fn recall(&mut self, kept: Kept) {
+        self.shared.kept = Some(Box::new(kept));
+    }
+
     /// Something happened.
     #[must_use]
     pub fn handle(&mut self, now: Instant, input: Input) -> Commands {

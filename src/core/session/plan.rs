@@ -14,6 +14,8 @@ pub struct Plan {
     pub names: Names,
     /// Those that the link keeps over a reconnect.
     pub keep: Box<[Var]>,
+    /// Those among them that are to outlive the process: whoever holds the link writes them down.
+    pub durable: Box<[Var]>,
     /// Before an attempt connects.
     pub dial: Box<[Step]>,
     /// From OPEN to `ready`.

@@ -73,6 +73,7 @@ pub(crate) fn gateway() -> Plan {
     Plan {
         names,
         keep: [sid, seq].into(),
+        durable: Box::default(),
         open: [
             expect(vec![rule(json("/op", 10), extract(beat, "/beat"))]),
             Step { when: when(true), ..Step::of(Act::Send(resume.into())) },

@@ -102,7 +102,7 @@ impl fmt::Debug for Variables {
 }
 
 /// What a link keeps of its variables from one connection to the next.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Kept(Vec<(Box<str>, Value)>);
 
 impl Kept {
@@ -114,6 +114,38 @@ impl Kept {
     /// The value of this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
+    }
+
+    /// The part of it that has these names.
+    #[must_use]
+    pub fn only(&self, names: &[Box<str>]) -> Self {
+        self.0.iter().filter(|(known, _)| names.contains(known)).cloned().collect()
+    }
+
+    /// Whether what has these names is all of `part`.
+    pub fn has_only(&self, names: &[Box<str>], part: &Self) -> bool {
+        let mut mine = self.0.iter().filter(|(known, _)| names.contains(known));
+        mine.all(|(known, value)| part.get(known) == Some(value))
+            && part.0.iter().all(|(known, _)| names.contains(known) && self.get(known).is_some())
+    }
+
+    /// About how many bytes it holds.
+    pub fn weight(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len().saturating_add(json::weight(value))).fold(0, usize::saturating_add)
+    }
+
+    /// As JSON, for who writes it down.
+    pub fn to_json(&self) -> String {
+        let members = self.0.iter().map(|(name, value)| (name.to_string(), value.clone()));
+        Value::Object(members.collect()).to_string()
+    }
+
+    /// What [`Kept::to_json`] made; `None` where that is something else.
+    pub fn from_json(text: &[u8]) -> Option<Self> {
+        match json::parse(text)? {
+            Value::Object(members) => Some(members.into_iter().map(|(name, value)| (name.into(), value)).collect()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
+        }
     }
 
     /// The value of this name in a text.
@@ -145,5 +177,33 @@ impl FromIterator<(Box<str>, Value)> for Kept {
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_the_same_from_its_json_and_by_parts() {
+        let id = "a\u{1f600}\"\n";
+        let kept: Kept = [
+            ("seq".into(), Value::from(9_007_199_254_740_993_u64)),
+            ("sid".into(), Value::from(id)),
+            ("none".into(), Value::Null),
+        ]
+        .into_iter()
+        .collect();
+        let back = Kept::from_json(kept.to_json().as_bytes()).expect("it is what was written");
+        let names: [Box<str>; 3] = ["none".into(), "seq".into(), "sid".into()];
+        assert!(back.has_only(&names, &kept) && kept.has_only(&names, &back), "{}", back.to_json());
+        assert_eq!(Kept::from_json(b"[1]"), None);
+        assert_eq!(Kept::from_json(b"{"), None);
+
+        let part = kept.only(&names[1..2]);
+        assert_eq!(part.to_json(), r#"{"seq":9007199254740993}"#);
+        assert!(kept.has_only(&names[1..2], &part) && !kept.has_only(&names, &part));
+        assert!(!Kept::default().has_only(&names, &part), "it is gone");
+        assert!(!kept.has_only(&names[2..], &part), "it is another one");
     }
 }

@@ -114,6 +114,14 @@ impl Session {
     }
 }
 
+impl Endpoint {
+    /// The names of variables that outlive the daemon.
+    pub fn durable_variables(&self) -> Box<[Box<str>]> {
+        let plan = self.session.iter().map(|session| &session.plan);
+        plan.flat_map(|plan| plan.durable.iter().map(|var| plan.names.name(*var).into())).collect()
+    }
+}
+
 /// A plan may hold what was written in clear.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -26,6 +26,7 @@ mod admission;
 mod asked;
 mod dead;
 mod durable_inboxes;
+mod durable_variables;
 mod endpoints;
 mod gauges;
 mod handle;

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     dead::DeadLetters,
+    durable_variables::DurableVariables,
     gauges::Vitals,
     parked::Parked,
     receipts::Receipts,
@@ -67,6 +68,7 @@ pub(super) struct Sinks {
     pub(super) budget: Arc<Budget>,
     pub(super) calendar: Calendar,
     pub(super) parked: Arc<Parked>,
+    pub(super) variables: DurableVariables,
     /// How many links show that they are ready.
     pub(super) ready: AtomicUsize,
     /// What they ask their peers for.

@@ -21,6 +21,7 @@ use wskeeper_core::{
     message::MessageId,
     outbox::{Ended, Keep},
     receipt::{CLAIM, EndReason, FAR, Receipt, State},
+    session::Kept,
 };
 
 /// The store as the pool uses it.
@@ -35,6 +36,8 @@ pub(super) struct Spool {
     crashed: Mutex<BTreeMap<(Arc<str>, u32), u64>>,
     /// Inboxes that an earlier life has left, until their endpoints take them up.
     inboxes: Mutex<BTreeMap<Arc<str>, KeptInbox>>,
+    /// Variables of sessions that an earlier life has left, until their links take them up.
+    variables: Mutex<BTreeMap<(Arc<str>, u32), Kept>>,
 }
 
 /// Takes the store's answers to the link that asked.
@@ -92,6 +95,7 @@ impl Spool {
             waiting: Mutex::default(),
             crashed: Mutex::default(),
             inboxes: Mutex::default(),
+            variables: Mutex::default(),
         })
     }
 
@@ -330,6 +334,29 @@ impl Spool {
         }
     }
 
+    /// What an earlier life has left of a link's variables.
+    pub(super) fn take_variables(&self, endpoint: &Arc<str>, link: u32) -> Option<Kept> {
+        self.variables.lock().remove(&(Arc::clone(endpoint), link))
+    }
+
+    /// Drops what an earlier life has left of variables that nobody wants.
+    pub(super) fn drop_variables(&self, is_wanted: impl Fn(&str, u32) -> bool) {
+        self.variables.lock().retain(|(endpoint, link), _| {
+            let stays = is_wanted(endpoint, *link);
+            if !stays {
+                self.forget_variables(endpoint, Some(*link));
+            }
+            stays
+        });
+    }
+
+    /// Drops what the store has of the variables of a link, or of all of an endpoint.
+    pub(super) fn forget_variables(&self, endpoint: &Arc<str>, link: Option<u32>) {
+        if let Standing::Open(store) = self.standing() {
+            store.submit(Op::ForgetVariables { endpoint: Arc::clone(endpoint), link }, None);
+        }
+    }
+
     /// Carries out an op and waits for the disk; answers with how many messages, letters or entries it concerned.
     pub(super) async fn carry_out(&self, op: Op) -> Result<u64, WriteError> {
         match self.standing() {
@@ -345,7 +372,8 @@ impl Spool {
         }
     }
 
-    fn submit(&self, op: Op, done: store::Done) {
+    /// Hands over an op; never waits.
+    pub(super) fn submit(&self, op: Op, done: store::Done) {
         match self.standing() {
             Standing::Open(store) => store.submit(op, Some(done)),
             Standing::Unused | Standing::Failed(_) => done(Err(WriteError::Closed)),
@@ -364,6 +392,7 @@ impl Spool {
 
     fn recover(self: &Arc<Self>, recovered: store::Recovered) {
         *self.inboxes.lock() = recovered.inboxes;
+        *self.variables.lock() = recovered.variables;
         let mut unknown = Vec::new();
         for kept in recovered.receipts {
             if kept.receipt.state == State::Written {

@@ -22,6 +22,7 @@ use super::{
     Draining, Follow, Left, Orphans, Settings,
     admission::AdmissionControl,
     durable_inboxes::{self, seal},
+    durable_variables::DurableVariables,
     parts::{self, PoolParts},
     runtime::{EndpointRuntime, LinkTask},
     send,
@@ -108,6 +109,10 @@ impl Supervisor {
         )
         .await;
         durable_inboxes::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
+        self.parts.spool.drop_variables(|name, link| {
+            let config = self.parts.endpoints.get(name).map(|runtime| runtime.config());
+            config.is_some_and(|config| link < config.links && !config.durable_variables().is_empty())
+        });
         Ok(())
     }
 
@@ -132,7 +137,9 @@ impl Supervisor {
 
     /// Opens the store where an endpoint needs it, or an earlier life has left one.
     async fn open_store(&self, new: &Settings) {
-        let needed = new.endpoints.values().any(|endpoint| endpoint.link.outbox.durable || endpoint.inbox.durable);
+        let needed = new.endpoints.values().any(|endpoint| {
+            endpoint.link.outbox.durable || endpoint.inbox.durable || !endpoint.durable_variables().is_empty()
+        });
         if needed || new.store.as_ref().is_some_and(|store| Store::exists(&store.dir)) {
             for letter in self.parts.spool.open(new.store.as_ref()).await {
                 self.parts.dead.bury(letter);
@@ -182,6 +189,7 @@ impl Supervisor {
             parked: Arc::clone(&self.parts.parked),
             ready: AtomicUsize::new(0),
             subscriptions: Subscriptions::new(&self.parts.budget, Arc::clone(&self.parts.wake_subscriptions)),
+            variables: DurableVariables::default(),
         };
         let runtime = Arc::new(EndpointRuntime::new(
             Arc::clone(endpoint),
@@ -190,11 +198,17 @@ impl Supervisor {
             heard_until,
         ));
         subscriptions::configure(&runtime, endpoint);
+        self.follow_variables(&runtime, endpoint);
         for index in 0..endpoint.links {
             self.add_link(&runtime, endpoint, index);
         }
         durable_inboxes::write_inbox(&self.parts.spool, &runtime, endpoint.inbox.durable, stored);
         self.parts.endpoints.insert(runtime);
+    }
+
+    fn follow_variables(&self, runtime: &EndpointRuntime, endpoint: &Endpoint) {
+        let names = endpoint.durable_variables();
+        runtime.sinks.variables.follow(names, &runtime.name, &self.parts.spool, &runtime.observer);
     }
 
     fn add_link(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, endpoint: &Arc<Endpoint>, index: u32) {
@@ -282,6 +296,9 @@ impl Supervisor {
         slot.crashed(self.parts.spool.take_crashed(&slot.id));
         let mut link = Box::new(Link::new(Arc::clone(&runtime.config().link), seed, now));
         link.number_after(slot.newest());
+        if let Some(kept) = runtime.sinks.variables.recall(slot.id.index) {
+            link.recall(kept);
+        }
         for record in self.parts.spool.take(&slot.id) {
             slot.set_durable();
             link.restore(now, self.restored(runtime, record));
@@ -299,6 +316,7 @@ impl Supervisor {
         self.end_removed(tasks, runtime.config().link.close_timeout).await;
         runtime.sinks.close();
         durable_inboxes::forget_inbox(&self.parts.spool, &runtime).await;
+        runtime.sinks.variables.follow(Box::default(), &runtime.name, &self.parts.spool, &runtime.observer);
         self.step();
     }
 
@@ -335,7 +353,9 @@ impl Supervisor {
                 let _ = slot.orders.send(Box::new(Order::Retune { policy, renew })).await;
             }
         }
+        self.follow_variables(runtime, new);
         self.end_removed(surplus, old.link.close_timeout).await;
+        (new.links..old.links).for_each(|index| runtime.sinks.variables.forget(index));
         for index in old.links..new.links {
             self.add_link(runtime, new, index);
         }
@@ -388,6 +408,7 @@ impl Supervisor {
         left.retain(|left| left.messages > 0);
         for runtime in &runtimes {
             runtime.sinks.close();
+            runtime.sinks.variables.finish();
         }
         self.parts.log.close();
         // A disk that hangs must not hold up the end for ever; what it has said yes to is there.

@@ -58,6 +58,8 @@ impl Engine {
             Op::DropDead(id) => self.drop_letter(*id).map(Ok),
             Op::Arrived(segment) => self.arrived(segment),
             Op::ForgetInbox(endpoint) => self.forget_inbox(endpoint).map(Ok),
+            Op::Remember { of, kept } => self.remember(of, kept),
+            Op::ForgetVariables { endpoint, link } => self.forget_variables(endpoint, *link).map(Ok),
         }
     }
 

@@ -24,6 +24,7 @@ use super::{
     mark::Mark,
     open::{self, Opened},
     row::{self, Unreadable},
+    variables,
 };
 use crate::clock::Calendar;
 use wskeeper_core::message::MessageId;
@@ -281,6 +282,7 @@ fn recover(db: &Connection, sealed: BTreeMap<Arc<str>, u64>, now: SystemTime) ->
         messages: row::all(db.prepare(&messages)?.query([])?, row::message)?,
         receipts: row::all(db.prepare(&receipts)?.query([now])?, row::receipt)?,
         inboxes: inbox::recover(db, sealed)?,
+        variables: variables::recover(db)?,
     })
 }
 

@@ -5,7 +5,7 @@
 //! no other room; and all inboxes together get half of `max_bytes`. What goes so is missing after a restart, and consumers
 //! who wanted it are told of a gap: this is how they learn of everything that the disk did not take.
 //!
-//! The table is made with the first segment, and the file has format 2 from then on. With the last inbox it goes again, so that a
+//! The table is made with the first segment, and the file has another format from then on. With the last inbox it goes again, so that a
 //! version which knows format 1 only can open the file.
 
 use std::{
@@ -18,7 +18,7 @@ use rusqlite::{Connection, params};
 use super::{
     KeptInbox, Segment, WriteError,
     engine::Engine,
-    open,
+    open::{self, Guest},
     row::{self, Unreadable},
     segment,
 };
@@ -50,7 +50,7 @@ struct Span {
 impl Spans {
     /// Reads them from the file; the row of the newest one, too.
     pub(super) fn read(db: &Connection) -> Result<(Self, i64), Unreadable> {
-        let is_made = open::has_inboxes(db)?;
+        let is_made = open::has(db, Guest::Inboxes)?;
         let mut spans = Self { is_made, ..Self::default() };
         if is_made {
             let mut query =
@@ -107,8 +107,7 @@ impl Engine {
         }
         let Some(first) = segment.entries.first().map(Stretch::first) else { return Ok(Ok(0)) };
         if !self.index.spans.is_made {
-            self.db.execute_batch(TABLE)?;
-            open::set_inboxes(&self.db, true)?;
+            open::make(&self.db, Guest::Inboxes, TABLE)?;
             self.index.spans.is_made = true;
         }
         let text = segment::encode(&segment.entries);
@@ -144,9 +143,7 @@ impl Engine {
             count += 1;
         }
         if self.index.spans.is_made && self.index.spans.by_row.is_empty() {
-            self.db.flush_prepared_statement_cache();
-            self.db.execute_batch("DROP TABLE inbox")?;
-            open::set_inboxes(&self.db, false)?;
+            open::drop_table(&self.db, Guest::Inboxes, "inbox")?;
             self.index.spans.is_made = false;
         }
         Ok(count)
@@ -184,7 +181,7 @@ pub(super) fn recover(
     sealed: BTreeMap<Arc<str>, u64>,
 ) -> Result<BTreeMap<Arc<str>, KeptInbox>, Unreadable> {
     let mut inboxes: BTreeMap<Arc<str>, KeptInbox> = BTreeMap::new();
-    if open::has_inboxes(db)? {
+    if open::has(db, Guest::Inboxes)? {
         let mut query = db.prepare("SELECT endpoint, after, first, count, sum, entries FROM inbox ORDER BY seq")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {

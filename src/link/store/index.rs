@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{inbox::Spans, row::Unreadable};
+use super::{inbox::Spans, row::Unreadable, variables};
 use wskeeper_core::message::MessageId;
 
 /// Where a held message is.
@@ -33,6 +33,8 @@ pub(super) struct Index {
     pub(super) letter_bytes: u64,
     /// Segments of inboxes.
     pub(super) spans: Spans,
+    /// Variables of sessions.
+    pub(super) variables: variables::Rows,
     /// The row of the next message, letter or segment.
     pub(super) next: i64,
 }
@@ -60,6 +62,7 @@ impl Index {
         while let Some(row) = rows.next()? {
             index.add_letter(row.get(0)?, MessageId(u128::from_be_bytes(row.get(1)?)), row.get(2)?);
         }
+        index.variables = variables::Rows::read(db)?;
         let newest;
         (index.spans, newest) = Spans::read(db)?;
         let last = index.messages.values().map(|place| place.seq).chain(index.letters.keys().copied()).max();

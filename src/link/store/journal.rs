@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{DeadLetter, Done, Op, ReadError, Record, Status, WriteError};
 
-/// Where accepted messages, receipts, dead letters and durable inboxes are kept.
+/// Where accepted messages, receipts, dead letters, durable inboxes and durable variables are kept.
 ///
 /// Whoever makes one answers with what it holds ([`Recovered`](super::Recovered)) before the first op.
 pub(crate) trait Journal: Debug + Send + Sync {

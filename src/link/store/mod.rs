@@ -4,11 +4,12 @@
 //! ```text
 //! the folder              0700 where we make it
 //!   wskeeper.lock         0600 locked by the kernel while a daemon has the folder; the number in it is the daemon's, for people
-//!   store.sqlite          0600 an SQLite database in WAL mode: application_id 0x77736b01, user_version = format (1 or 2)
+//!   store.sqlite          0600 an SQLite database in WAL mode: application_id 0x77736b01, user_version = format (1 to 4)
 //!     message             one row a message that has not ended, by seq = order of acceptance
 //!     receipt             one row a message that came to rest, until its time is up
 //!     letter              one row a dead letter, oldest first
-//!     inbox               with durable inboxes only, and the format is 2 then: one row a segment, see `segment`
+//!     inbox               with durable inboxes only, and the format is one higher then: one row a segment, see `segment`
+//!     variable            with durable variables only, and the format is two higher then: one row a link
 //!   store.sqlite-wal      SQLite's write-ahead log, folded into the file at 4 MiB and removed by a clean end
 //!   store.sqlite-mark     20 bytes: salts of the log's round, its acknowledged frames (big-endian), CRC-32; synced when cleared
 //!   inbox.sealed          between two lives of the daemon: which inboxes are complete up to which cursor
@@ -30,8 +31,8 @@
 //! 5. **Damage is found** when it is in a row, in a page's structure, or in the log before its last acknowledged frame. Not found:
 //!    after a power cut, a log that was cut behind the last mark that had reached the disk.
 //!
-//! 6. **Inboxes are guests.** Their segments never take room from a message ([`Op::Arrived`] is refused or makes others go), and a
-//!    refusal of theirs shows in [`Status::inbox_failure`] alone. What the disk did not take is a gap after a restart.
+//! 6. **Inboxes are guests**, and so are variables. Segments never take room from a message ([`Op::Arrived`] is refused or makes others
+//!    go), and a refusal of theirs shows in [`Status::inbox_failure`] alone; one of variables is told to who wrote them. What the disk did not take is a gap after a restart.
 //!
 //! What a reader would get wrong: the queue in front of the writer has no bound of its own. It holds at most what outboxes may
 //! hold (each message is appended, marked and settled once, and its bytes count against the process's budget), and one segment
@@ -52,6 +53,7 @@ mod open;
 mod record;
 mod row;
 mod segment;
+mod variables;
 mod writer;
 
 #[cfg(test)]

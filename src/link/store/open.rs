@@ -16,9 +16,9 @@ use super::{OpenError, folder::Folder, log, mark::Mark, row::Unreadable};
 
 /// "wsk" and the kind of file. Stands in the engine's header for those who wonder what the file is.
 const APPLICATION: u32 = 0x7773_6b01;
-/// The format of a store without durable inboxes, and of one with them: it has one table more.
+/// The format of a store without guests. Each kind of them has a table of its own, and adds its number to the format while it is there.
 const VERSION: u32 = 1;
-const VERSION_WITH_INBOXES: u32 = 2;
+const NEWEST: u32 = VERSION + Guest::Inboxes as u32 + Guest::Variables as u32;
 const PAGE: u32 = 4096;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// For one who has put another file there on purpose.
@@ -37,6 +37,15 @@ const SCHEMA: &str = "
         bytes INTEGER NOT NULL, accepted INTEGER NOT NULL, updated INTEGER NOT NULL, generation INTEGER,
         keep INTEGER NOT NULL, idempotency TEXT, claim INTEGER, sum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// What a store may hold beside messages, in a table that is there with the first of them only.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Guest {
+    /// Durable inboxes.
+    Inboxes = 1,
+    /// Durable variables of sessions.
+    Variables = 2,
+}
 
 /// A store that is sound so far: its records are still to be read.
 pub(super) struct Opened {
@@ -71,14 +80,22 @@ pub(super) fn open(folder: &Folder) -> Result<Opened, OpenError> {
     Ok(Opened { db, mark })
 }
 
-/// Whether the file has durable inboxes.
-pub(super) fn has_inboxes(db: &Connection) -> rusqlite::Result<bool> {
-    Ok(identity(db)?.1 == VERSION_WITH_INBOXES)
+/// Whether the file has these.
+pub(super) fn has(db: &Connection, guest: Guest) -> rusqlite::Result<bool> {
+    Ok(identity(db)?.1.saturating_sub(VERSION) & guest as u32 != 0)
 }
 
-/// Notes whether the file has them; to be called in the transaction that makes or drops their table.
-pub(super) fn set_inboxes(db: &Connection, has: bool) -> rusqlite::Result<()> {
-    db.pragma_update(None, "user_version", if has { VERSION_WITH_INBOXES } else { VERSION })
+/// Makes their table, within a transaction.
+pub(super) fn make(db: &Connection, guest: Guest, table: &str) -> rusqlite::Result<()> {
+    db.execute_batch(table)?;
+    db.pragma_update(None, "user_version", identity(db)?.1 + guest as u32)
+}
+
+/// Drops it, within a transaction.
+pub(super) fn drop_table(db: &Connection, guest: Guest, table: &str) -> rusqlite::Result<()> {
+    db.flush_prepared_statement_cache();
+    db.execute_batch(&format!("DROP TABLE {table}"))?;
+    db.pragma_update(None, "user_version", identity(db)?.1 - guest as u32)
 }
 
 /// The fault that an error of the engine is.
@@ -142,9 +159,9 @@ fn judge(path: &Path, application: u32, version: u32) -> Result<(), OpenError> {
     let path = path.to_owned();
     match version {
         _ if application != APPLICATION => Err(OpenError::NotOurs(path)),
-        VERSION | VERSION_WITH_INBOXES => Ok(()),
+        VERSION..=NEWEST => Ok(()),
         0 => Err(OpenError::Corrupt { path, detail: "it has no format version".to_owned() }),
-        found => Err(OpenError::NewerVersion { path, found, known: VERSION_WITH_INBOXES }),
+        found => Err(OpenError::NewerVersion { path, found, known: NEWEST }),
     }
 }
 

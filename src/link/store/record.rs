@@ -8,6 +8,7 @@ use super::{KeptInbox, Segment, WriteError};
 use wskeeper_core::{
     message::{MessageId, Payload},
     receipt::{EndReason, Receipt, State},
+    session::Kept,
 };
 
 /// An accepted message that has not ended.
@@ -102,6 +103,20 @@ pub enum Op {
     Arrived(Box<Segment>),
     /// An inbox is not durable any more, or its endpoint is gone: how many segments were dropped.
     ForgetInbox(Arc<str>),
+    /// What a link's session keeps, in the place of what it kept before.
+    Remember {
+        /// Whose: the endpoint and the link.
+        of: (Arc<str>, u32),
+        /// All of it.
+        kept: Box<Kept>,
+    },
+    /// Variables are not durable any more, or their link is gone: how many links had some.
+    ForgetVariables {
+        /// Whose.
+        endpoint: Arc<str>,
+        /// Which link; `None`: all.
+        link: Option<u32>,
+    },
 }
 
 impl Op {
@@ -116,11 +131,13 @@ impl Op {
             | Self::Discard { .. }
             | Self::DropDead(_)
             | Self::Arrived(_)
-            | Self::ForgetInbox(_) => false,
+            | Self::ForgetInbox(_)
+            | Self::Remember { .. }
+            | Self::ForgetVariables { .. } => false,
         }
     }
 
-    /// Whether it is about an inbox: it gives way to all others, and says nothing about room for messages.
+    /// Whether it is about an inbox.
     pub(super) fn is_inbox(&self) -> bool {
         match self {
             Self::Arrived(_) | Self::ForgetInbox(_) => true,
@@ -130,7 +147,25 @@ impl Op {
             | Self::Settle(_)
             | Self::Move { .. }
             | Self::Discard { .. }
-            | Self::DropDead(_) => false,
+            | Self::DropDead(_)
+            | Self::Remember { .. }
+            | Self::ForgetVariables { .. } => false,
+        }
+    }
+
+    /// Whether it is about an inbox or variables: it gives way to all others, and says nothing about room for messages.
+    pub(super) fn is_guest(&self) -> bool {
+        match self {
+            Self::Remember { .. } | Self::ForgetVariables { .. } => true,
+            Self::Append(_)
+            | Self::Revive { .. }
+            | Self::Mark { .. }
+            | Self::Settle(_)
+            | Self::Move { .. }
+            | Self::Discard { .. }
+            | Self::DropDead(_)
+            | Self::Arrived(_)
+            | Self::ForgetInbox(_) => self.is_inbox(),
         }
     }
 
@@ -144,7 +179,9 @@ impl Op {
             | Self::Discard { .. }
             | Self::DropDead(_)
             | Self::Arrived(_)
-            | Self::ForgetInbox(_) => false,
+            | Self::ForgetInbox(_)
+            | Self::Remember { .. }
+            | Self::ForgetVariables { .. } => false,
         }
     }
 
@@ -158,7 +195,9 @@ impl Op {
             | Self::Discard { .. }
             | Self::DropDead(_)
             | Self::Arrived(_)
-            | Self::ForgetInbox(_) => false,
+            | Self::ForgetInbox(_)
+            | Self::Remember { .. }
+            | Self::ForgetVariables { .. } => false,
         }
     }
 
@@ -167,12 +206,14 @@ impl Op {
         match self {
             Self::Append(record) | Self::Revive { record, .. } => record.payload.len(),
             Self::Arrived(segment) => segment.payload_len(),
+            Self::Remember { kept, .. } => kept.weight(),
             Self::Mark { .. }
             | Self::Settle(_)
             | Self::Move { .. }
             | Self::Discard { .. }
             | Self::DropDead(_)
-            | Self::ForgetInbox(_) => 0,
+            | Self::ForgetInbox(_)
+            | Self::ForgetVariables { .. } => 0,
         }
     }
 }
@@ -190,6 +231,8 @@ pub struct Recovered {
     pub receipts: Vec<KeptReceipt>,
     /// Durable inboxes, by endpoint.
     pub inboxes: BTreeMap<Arc<str>, KeptInbox>,
+    /// Durable variables of sessions, by endpoint and link.
+    pub variables: BTreeMap<(Arc<str>, u32), Kept>,
 }
 
 /// A receipt with what the ledger needs to know about it.

@@ -173,6 +173,15 @@ pub(super) fn segment_sum(endpoint: &str, numbers: [u64; 3], text: &[u8]) -> u32
     sum.0.finalize()
 }
 
+/// Of a link's variables.
+pub(super) fn variables_sum((endpoint, link): &(Arc<str>, u32), text: &[u8]) -> u32 {
+    let mut sum = Sum(crc32fast::Hasher::new());
+    sum.text(Some(endpoint));
+    sum.number((*link).into());
+    sum.0.update(text);
+    sum.0.finalize()
+}
+
 /// Bytes of pages that a row takes whose strings and payload have so many bytes; rather too many than too few.
 pub(super) fn cost(bytes: usize) -> u64 {
     let row = ROW + bytes;

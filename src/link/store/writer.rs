@@ -159,7 +159,7 @@ impl Writer {
         self.commit(batch);
     }
 
-    /// Commits the batch and tells everyone, once the status says how it went. Where there is no room, inboxes give way, and then
+    /// Commits the batch and tells everyone, once the status says how it went. Where there is no room, guests give way, and then
     /// those who can make some get another try alone.
     fn commit(&mut self, batch: Vec<(Op, Option<Done>)>) {
         if batch.is_empty() {
@@ -174,7 +174,7 @@ impl Writer {
                 self.report(self.fullness(&batch, &outcomes));
                 answer(batch, outcomes);
             }
-            Err(full) if full.may_pass() => self.commit_without_inboxes(batch, &full),
+            Err(full) if full.may_pass() => self.commit_without_guests(batch, &full),
             Err(broken) => {
                 self.report(None);
                 tell_all(batch, &broken);
@@ -182,12 +182,14 @@ impl Writer {
         }
     }
 
-    fn commit_without_inboxes(&mut self, batch: Vec<(Op, Option<Done>)>, full: &WriteError) {
-        let (guests, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(op, _)| op.is_inbox());
+    fn commit_without_guests(&mut self, batch: Vec<(Op, Option<Done>)>, full: &WriteError) {
+        let (guests, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(op, _)| op.is_guest());
         if guests.is_empty() {
             return self.commit_without_appends(rest, full);
         }
-        self.inbox_failure = Some(full.clone());
+        if guests.iter().any(|(op, _)| op.is_inbox()) {
+            self.inbox_failure = Some(full.clone());
+        }
         // What the status said of messages stands.
         let failure = self.shared.status.lock().failure.clone();
         self.report(failure);
@@ -258,7 +260,7 @@ impl Writer {
     /// Why messages are refused after this batch, as far as is known. What was said before stands until a message was taken in
     /// or let go: a mark takes no room, and what changes nothing shows nothing.
     fn fullness(&self, batch: &[(Op, Option<Done>)], outcomes: &Outcomes) -> Option<WriteError> {
-        let messages = || batch.iter().map(|(op, _)| op).zip(outcomes).filter(|(op, _)| !op.is_inbox());
+        let messages = || batch.iter().map(|(op, _)| op).zip(outcomes).filter(|(op, _)| !op.is_guest());
         let refused = messages().find_map(|(_, outcome)| outcome.as_ref().err()).cloned();
         let shows_room = messages().any(|(op, outcome)| !op.is_mark() && matches!(outcome, Ok(1..)));
         refused.or_else(|| if shows_room { None } else { self.shared.status.lock().failure.clone() })

@@ -18,7 +18,7 @@ use super::{
     item::Item,
     section::{Report, Section, join, suggestion},
 };
-use crate::config::session::{Keys, Part, Steps, Written};
+use crate::config::session::{self, Keys, Part, Steps, Written};
 
 mod act;
 mod call;
@@ -122,7 +122,7 @@ pub(super) fn compile(
     let every = keys.every.as_ref().map(|Steps(written)| reader.timers(&item(written)));
     let mute = keys.mute.as_ref().map(|Part(written)| reader.mute(&item(written)));
     let leave = keys.leave.as_ref().map(|Steps(written)| reader.leave(&item(written)));
-    let keep = keys.keep.as_ref().map(|names| reader.variables(&item(&names.0))).unwrap_or_default();
+    let (keep, durable) = reader.lasting(keys);
     let error = keys.request_error.as_ref().map(|Part(written)| reader.error(&item(written)));
     let subscribing = reader.subscribing(&keys.subscriptions);
     reader.of_request(section, endpoint);
@@ -140,6 +140,7 @@ pub(super) fn compile(
     let plan = Plan {
         names: reader.names.into_inner(),
         keep: keep.into(),
+        durable: durable.into(),
         dial: dial.into(),
         open: open.unwrap_or_default().into(),
         timeout: keys.timeout,
@@ -244,6 +245,17 @@ impl<'a> Reader<'a> {
     fn variables(&self, item: &Item<'_>) -> Vec<Var> {
         let names = item.list().unwrap_or_default();
         names.iter().filter_map(|item| self.variable(item, item.text()?)).collect()
+    }
+
+    /// Variables that outlive their connection, and those of them that outlive the daemon.
+    fn lasting(&self, keys: &Keys) -> (Vec<Var>, Vec<Var>) {
+        let read = |names: &Option<session::Names>| {
+            names.as_ref().map(|names| self.variables(&at(self.report, &names.0))).unwrap_or_default()
+        };
+        let (mut keep, durable) = (read(&keys.keep), read(&keys.durable));
+        let more: Vec<Var> = durable.iter().copied().filter(|var| !keep.contains(var)).collect();
+        keep.extend(more);
+        (keep, durable)
     }
 
     /// A variable that nothing sets is never there: its name is a slip, or what would set it is missing.

@@ -77,6 +77,7 @@ impl Host for Slot {
 
     fn show(&self, link: &Link, now: Now, asked: bool) {
         let Now { at: now, wall } = now;
+        self.sinks.variables.note(self.id.index, link.kept());
         let mut seen = self.seen();
         let (bytes, messages) = (link.buffered_amount(), link.queued_messages() as u64);
         let room = if asked { Room::default() } else { link.room() };

@@ -7,6 +7,7 @@ mod inboxes;
 mod life;
 mod model;
 mod refusals;
+mod variables;
 
 use std::{
     collections::BTreeMap,

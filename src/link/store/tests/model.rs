@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use wskeeper_core::entry::Stretch;
+use wskeeper_core::{entry::Stretch, session::Kept as VariablesKept};
 
 const MAX_DEAD: usize = 3;
 const LINKS: [&str; 2] = ["feed", "desk"];
@@ -46,6 +46,14 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0_u128..40).prop_map(|id| Op::DropDead(MessageId(id))),
         3 => any_segment(),
         1 => prop::sample::select(LINKS.to_vec()).prop_map(|name| Op::ForgetInbox(name.into())),
+        2 => (link(), prop::option::of(0_u32..3)).prop_map(|(of, seq)| Op::Remember {
+            of,
+            kept: Box::new(seq.map(|seq| ("seq".into(), seq.into())).into_iter().collect()),
+        }),
+        1 => (link(), any::<bool>()).prop_map(|((endpoint, link), all)| Op::ForgetVariables {
+            endpoint,
+            link: (!all).then_some(link),
+        }),
     ]
 }
 
@@ -103,6 +111,7 @@ struct Model {
     /// Segments of all inboxes, oldest first.
     segments: Vec<Segment>,
     cursor: u64,
+    variables: BTreeMap<(Arc<str>, u32), VariablesKept>,
 }
 
 impl Model {
@@ -154,6 +163,16 @@ impl Model {
                 let before = self.segments.len();
                 self.segments.retain(|segment| segment.endpoint != *name);
                 (before - self.segments.len()) as u64
+            }
+            Op::Remember { of, kept } if kept.is_empty() => self.variables.remove(of).map_or(0, |_| 1),
+            Op::Remember { of, kept } => {
+                self.variables.insert(of.clone(), VariablesKept::clone(kept));
+                1
+            }
+            Op::ForgetVariables { endpoint, link } => {
+                let before = self.variables.len();
+                self.variables.retain(|of, _| of.0 != *endpoint || link.is_some_and(|link| link != of.1));
+                (before - self.variables.len()) as u64
             }
         }
     }
@@ -277,6 +296,7 @@ proptest! {
             let receipts: Vec<_> = model.receipts.values().cloned().collect();
             prop_assert_eq!(&recovered.receipts, &receipts);
             prop_assert_eq!(&recovered.inboxes, &model.inboxes());
+            prop_assert_eq!(&recovered.variables, &model.variables);
             prop_assert_eq!(letters(&store), Vec::from(model.dead.clone()));
         }
     }
