@@ -230,7 +230,8 @@ fn the_annotated_file_has_every_key_and_no_other() {
 fn the_annotated_values_are_the_defaults() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wskeeper.toml")).unwrap();
     let annotated = toml(&text);
-    let bare = toml("[endpoints.trades]\nurl = \"wss://feed.example/v2\"");
+    // That the section is there says that programs may subscribe.
+    let bare = toml("[endpoints.trades]\nurl = \"wss://feed.example/v2\"\n[endpoints.trades.subscriptions]");
     assert_eq!(annotated.api, bare.api);
     assert_eq!(annotated.log, bare.log);
     assert_eq!(annotated.limits, bare.limits);

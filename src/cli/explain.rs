@@ -115,8 +115,9 @@ fn subscribed(facts: &Explanation) -> Option<String> {
     let SubscriptionCounts { pending, active, refused } = facts.subscriptions?;
     let sum = pending.saturating_add(active).saturating_add(refused);
     let others = [(pending, "pending"), (refused, "refused")].into_iter().filter(|(count, _)| *count > 0);
-    let others: String = others.map(|(count, word)| format!(", {} {word}", words::grouped(count))).collect();
-    (sum > 0).then(|| format!("Of {} {} active{others}.", words::count(sum, "subscription"), words::grouped(active)))
+    let states = others.map(|(count, word)| format!("{} {word}", words::grouped(count)));
+    let states: Vec<String> = std::iter::once(format!("{} active", words::grouped(active))).chain(states).collect();
+    (sum > 0).then(|| format!("Of {} {}.", words::count(sum, "subscription"), states.join(", ")))
 }
 
 fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {

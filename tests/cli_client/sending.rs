@@ -73,7 +73,7 @@ fn with_no_retry_a_full_outbox_refuses_lines() {
     let asked = &api.asked.lock()[0];
     assert!(asked.line.ends_with("messages:batch?on_full=next"));
     let first: Value = serde_json::from_slice(asked.body.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
-    assert_eq!(first, json!({"data": "a", "key": "k", "ttl": null, "link": null}));
+    assert_eq!(first, json!({"data": "a", "key": "k", "ttl": null, "link": null, "generation": null}));
 }
 
 #[test]

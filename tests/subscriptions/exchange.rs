@@ -1,11 +1,7 @@
 //! A stand-in for an exchange: it knows who has subscribed to what on which connection, keeps a record of all it heard, and is strict about
-//! how many keys a connection may have and how many messages a second it may send.
+//! how many keys a connection may have.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
@@ -14,6 +10,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinSet,
+    time::Instant,
 };
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -27,12 +24,10 @@ use crate::support::until;
 pub struct Limits {
     /// Keys at once.
     pub keys: usize,
-    /// Messages about keys in any second.
-    pub rate: usize,
 }
 
 /// No limits.
-pub const FREE: Limits = Limits { keys: usize::MAX, rate: usize::MAX };
+pub const FREE: Limits = Limits { keys: usize::MAX };
 
 /// What it knows of a connection.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +42,8 @@ pub struct Record {
     pub faults: Vec<String>,
     /// Messages about keys.
     pub messages: usize,
+    /// From before the connection was open until the last of them came.
+    pub took: Duration,
     /// Close codes that it was sent.
     pub closed: Option<u16>,
 }
@@ -126,6 +123,7 @@ async fn serve(
     records: Arc<Mutex<Vec<Record>>>,
     cuts: Arc<Mutex<Vec<Arc<Notify>>>>,
 ) {
+    let begun = Instant::now();
     let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let cut = Arc::new(Notify::new());
     let place = {
@@ -134,7 +132,6 @@ async fn serve(
         cuts.lock().push(Arc::clone(&cut));
         records.len() - 1
     };
-    let mut moments: Vec<Instant> = Vec::new();
     loop {
         let message = tokio::select! {
             () = cut.notified() => break,
@@ -153,13 +150,8 @@ async fn serve(
             }
             continue;
         };
-        let now = Instant::now();
-        moments.retain(|at| now.duration_since(*at) < Duration::from_secs(1));
-        moments.push(now);
-        if moments.len() > limits.rate {
-            records.lock()[place].faults.push("too many messages".to_owned());
-        }
         let answer = take(&mut records.lock()[place], &asked, limits);
+        records.lock()[place].took = begun.elapsed();
         if socket.send(Message::text(answer.to_string())).await.is_err() {
             break;
         }

@@ -159,8 +159,11 @@ struct KeyRequest {
     reference: Option<Value>,
 }
 
+/// What it refers to, the key, and the message for it.
+type Keyed = (Option<Value>, Box<str>, Option<Payload>);
+
 impl KeyRequest {
-    fn read(self) -> Result<(Option<Value>, Box<str>, Option<Payload>), Problem> {
+    fn read(self) -> Result<Keyed, Problem> {
         let message = self.data.map(|data| messages::data(data, self.binary)).transpose()?;
         Ok((self.reference, self.key, message))
     }

@@ -51,13 +51,13 @@ impl Holding {
                         let subscription = json!(convert::subscription(&view));
                         json!({ "type": "subscription", "ref": reference, "subscription": subscription })
                     }
-                    Err(error) => told(reference, &error.into()),
+                    Err(error) => told(reference.as_ref(), &error.into()),
                 }
             }
             Wanted::Unsubscribe { reference, key, message } => {
                 match self.pool.unsubscribe_from(&self.endpoint, &key, &self.holder, message) {
                     Ok(_) => json!({ "type": "unsubscribed", "ref": reference, "key": key }),
-                    Err(error) => told(reference, &error.into()),
+                    Err(error) => told(reference.as_ref(), &error.into()),
                 }
             }
         };
@@ -79,6 +79,6 @@ impl Drop for Holding {
     }
 }
 
-fn told(reference: Option<Value>, problem: &Problem) -> Value {
+fn told(reference: Option<&Value>, problem: &Problem) -> Value {
     json!({ "type": "problem", "ref": reference, "problem": problem.json() })
 }

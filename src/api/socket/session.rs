@@ -230,15 +230,14 @@ impl Session {
             Some(Ok(Message::Text(text))) if self.terms.envelope => {
                 let wanted = envelope::read(text.as_str(), &|payload| self.terms.message(payload));
                 match self.holding.take(wanted) {
-                    None => return Ok(()),
+                    // What is wanted of keys is done.
+                    None | Some(Wanted::Subscribe { .. } | Wanted::Unsubscribe { .. }) => return Ok(()),
                     Some(Wanted::Ask { reference, send, timeout }) => {
                         let pool = self.sends.pool().clone();
                         self.asks.push(Box::pin(sends::ask(pool, reference, send, timeout)));
                         return Ok(());
                     }
                     Some(Wanted::Send(request)) => request,
-                    // Those are done.
-                    Some(Wanted::Subscribe { .. } | Wanted::Unsubscribe { .. }) => return Ok(()),
                 }
             }
             Some(Ok(Message::Text(text))) => self.terms.plain(Payload::checked_text(text)),

@@ -49,8 +49,8 @@ fn wanted(method: &str, path: &str, token: Token) -> Option<(bool, bool)> {
             token.has("read") && token.has("send")
         }
         ("get", _) => token.has("read"),
-        ("post", "/v1/endpoints/{name}/messages" | "/v1/endpoints/{name}/messages:batch") => token.has("send"),
-        ("put" | "delete", "/v1/endpoints/{name}/subscriptions/{key}") => token.has("send"),
+        ("post", "/v1/endpoints/{name}/messages" | "/v1/endpoints/{name}/messages:batch")
+        | ("put" | "delete", "/v1/endpoints/{name}/subscriptions/{key}") => token.has("send"),
         _ => token.has("admin"),
     };
     Some((may, matches!(path, "/metrics" | "/v1/events" | "/v1/plan" | "/v1/reload" | "/v1/store")))

@@ -14,7 +14,7 @@ held by a name: the same --holder lets go of it with `unsubscribe`.
 
   wskeeper subscribe trades btcusdt@trade --holder ticker
   wskeeper subscribe trades btcusdt@trade --holder ticker --lease 60s
-  wskeeper subscribe trades orders --message '{\"op\":\"subscribe\",\"channel\":\"orders\"}'")]
+  wskeeper subscribe trades orders --message '{\"subscribe\":\"orders\"}'")]
 pub(crate) struct Subscribe {
     /// The endpoint's name
     pub(crate) endpoint: String,

@@ -120,10 +120,8 @@ written! {
 impl Told for Said {
     fn told(&self) -> Shown {
         // A text is short for that.
-        match self.0.shown_as_sent() {
-            text @ Shown::Text(_) => Shown::Members(vec![("text".to_owned(), text)]),
-            shown => shown,
-        }
+        let shown = self.0.shown_as_sent();
+        if matches!(shown, Shown::Text(_)) { Shown::Members(vec![("text".to_owned(), shown)]) } else { shown }
     }
 
     #[cfg(test)]

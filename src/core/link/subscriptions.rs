@@ -5,12 +5,14 @@
 use std::time::Instant;
 
 use super::{Command, Commands, Lane, Link, connection::Stage};
-use crate::subscriptions::Change;
+use crate::subscriptions::{Change, Wanted};
 
 impl Link {
     pub(super) fn on_subscriptions(&mut self, now: Instant, changes: &[Change], out: &mut Commands) {
         let wanted = self.shared.wanted.get_or_insert_default();
-        changes.iter().for_each(|change| wanted.follow(change));
+        for change in changes {
+            wanted.follow(change);
+        }
         for lane in [Lane::Current, Lane::Beside] {
             if let Some((connection, shared)) = self.connection(lane)
                 && let Some(change) = connection.follow_subscriptions(now, changes, shared, out)
@@ -39,7 +41,7 @@ impl Link {
         let is_new = !wanted.is_told(generation);
         let Some((reached, let_go)) = connection.reached_subscriptions(is_new) else {
             return if is_new {
-                self.tell_lost(out)
+                self.tell_lost(out);
             };
         };
         wanted.tell(generation);
@@ -53,7 +55,7 @@ impl Link {
 
     /// There is no connection: all are to be asked for.
     fn tell_lost(&mut self, out: &mut Commands) {
-        let lost = self.shared.wanted.as_deref_mut().map(|wanted| wanted.lose()).unwrap_or_default();
+        let lost = self.shared.wanted.as_deref_mut().map(Wanted::lose).unwrap_or_default();
         if !lost.is_empty() {
             out.insert(0, Command::Subscribed(lost));
         }

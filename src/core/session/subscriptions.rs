@@ -231,13 +231,14 @@ impl Asked {
         let mut next: Option<Next> = None;
         while let Some(todo) = self.todo.front() {
             let (is_add, place, wish) = match todo {
-                Todo::Add(place) => match self.entries.get(place) {
-                    Some(Entry { wish, stand: Stand::Due }) => (true, *place, wish),
-                    Some(_) | None => {
+                Todo::Add(place) => {
+                    if let Some(Entry { wish, stand: Stand::Due }) = self.entries.get(place) {
+                        (true, *place, wish)
+                    } else {
                         self.todo.pop_front();
                         continue;
                     }
-                },
+                }
                 Todo::Remove(wish) => (false, wish.place, wish),
             };
             let message = if is_add { &wish.add } else { &wish.remove };

@@ -83,26 +83,23 @@ impl Set {
         if key.is_empty() || key.len() > KEY_MAX {
             return Err(Refusal::BadKey);
         }
-        let told = match self.keys.get_mut(key) {
-            Some(held) => {
-                if held.holders.len() >= HOLDERS_MAX && !held.holders.contains_key(&holder) {
-                    return Err(Refusal::TooManyHolders(HOLDERS_MAX));
-                }
-                let is_other = message.is_some() && held.wish.add != message;
-                if is_other {
-                    self.bytes = self.bytes.saturating_sub(weight(&held.wish));
-                    held.wish.add = message;
-                    self.bytes = self.bytes.saturating_add(weight(&held.wish));
-                }
-                if is_other || held.state == State::Refused {
-                    self.changes.push_back((held.link, Change::Add(held.wish.clone())));
-                }
-                Told::Shared
+        let told = if let Some(held) = self.keys.get_mut(key) {
+            if held.holders.len() >= HOLDERS_MAX && !held.holders.contains_key(&holder) {
+                return Err(Refusal::TooManyHolders(HOLDERS_MAX));
             }
-            None => {
-                self.add(key, message)?;
-                Told::New
+            let is_other = message.is_some() && held.wish.add != message;
+            if is_other {
+                self.bytes = self.bytes.saturating_sub(weight(&held.wish));
+                held.wish.add = message;
+                self.bytes = self.bytes.saturating_add(weight(&held.wish));
             }
+            if is_other || held.state == State::Refused {
+                self.changes.push_back((held.link, Change::Add(held.wish.clone())));
+            }
+            Told::Shared
+        } else {
+            self.add(key, message)?;
+            Told::New
         };
         self.hold(key, holder, lease.map(|lease| now.later(lease)));
         Ok(told)

@@ -240,7 +240,7 @@ impl Slot {
         };
         let at = self.sinks.calendar.now();
         let (attempts, unconfirmed) = (seen.recorder.attempts(), seen.unconfirmed);
-        Explained { view, config, outage, standing, attempts, unconfirmed, subscriptions, at }
+        Explained { view, config, outage, standing, attempts, unconfirmed, at, subscriptions }
     }
 
     /// Tells of a fact that the link itself cannot tell: its task panicked. Answers with the messages that it had not taken, and the next

@@ -47,7 +47,7 @@ fn everything(per_link: bool) -> String {
     let certificates = Certificates { peer: Some(1), client: Some(1) };
     world.families.value_evaluated("hmac", true);
     world.endpoint.requested(Requested::Reply, Duration::from_millis(1));
-    world.endpoint.show(EndpointGauges { certificates, ..EndpointGauges::default() });
+    world.endpoint.show(EndpointGauges { certificates, subscriptions: Some([1, 2, 3]), ..EndpointGauges::default() });
     let took = Duration::from_secs(1);
     for event in [
         phase(Phase::Ready, Phase::Waiting),

@@ -19,9 +19,9 @@ use crate::{
 const BATCH: usize = 3;
 const SPACING: Duration = Duration::from_millis(200);
 
-fn said(word: &str) -> Option<Box<Send>> {
+fn said(word: &str) -> Send {
     let parts = [TextPart::Literal(word.into()), TextPart::Value(Source::Keys)];
-    Some(Box::new(Send { body: Body::Text(Text(parts.into())), kind: Kind::Text }))
+    Send { body: Body::Text(Text(parts.into())), kind: Kind::Text }
 }
 
 /// `+a,b` asks, `-a` lets go, and the peer says `ok a` or `no a`. `more` of the plan may be otherwise.
@@ -38,8 +38,8 @@ fn plan(more: impl FnOnce(&mut Plan)) -> Arc<Plan> {
         hide: true,
     };
     let subscribing = Subscribing {
-        add: said("+"),
-        remove: said("-"),
+        add: Some(said("+").into()),
+        remove: Some(said("-").into()),
         batch: BATCH,
         spacing: SPACING,
         confirm: [answer("ok")].into(),

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use super::{Failure, Message, Outside, Session, Stage, Step};
 use crate::{
     message::Payload,
-    session::{KeyAnswer, Plan, Send, Subscribing, Value, Which, json, subscriptions::Next},
+    session::{KeyAnswer, Plan, Send, Subscribing, Which, json, subscriptions::Next},
     subscriptions::{Change, Reached},
 };
 
@@ -21,7 +21,9 @@ impl Session {
     /// What the link is to ask for has changed.
     pub fn follow_subscriptions(&mut self, changes: &[Change], outside: &mut Outside<'_>) {
         if let Some(asked) = &mut self.asked_for {
-            changes.iter().for_each(|change| asked.follow(change));
+            for change in changes {
+                asked.follow(change);
+            }
         }
         let went = self.subscribe(outside);
         self.settle(outside.now, went);
@@ -100,7 +102,12 @@ impl Session {
             (Some(payload), _) => (payload, Vec::new()),
             (None, Some(template)) => self.message_for(template, &next.keys, outside)?,
             // Nobody can ask for a key so; it counts as asked for, and nothing is said.
-            (None, None) => return Ok(self.note_sent(next, Vec::new(), plan, outside)),
+            (None, None) => {
+                return {
+                    self.note_sent(next, Vec::new(), plan, outside);
+                    Ok(())
+                };
+            }
         };
         self.note_sent(next, tokens, plan, outside);
         self.give(payload, outside.now)
@@ -167,10 +174,8 @@ impl Session {
         let mut collect = |pointer: &crate::session::Pointer| {
             if let Some(document) = message.json() {
                 pointer.any(document, |value| {
-                    match value {
-                        Value::Array(list) => texts.extend(list.iter().map(|value| json::text(value).into_owned())),
-                        value => texts.push(json::text(value).into_owned()),
-                    }
+                    let found = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+                    texts.extend(found.iter().map(|value| json::text(value).into_owned()));
                     false
                 });
             }
