@@ -106,7 +106,7 @@ async fn a_store_that_is_full_refuses_until_what_it_holds_has_gone_out() {
     recorder.stall(true);
     let sections = both(recorder.port, free_port()).replace("[limits]", "max_bytes = \"2MiB\"\n[limits]");
     let daemon = Daemon::start(&sections).await;
-    let mut accepted = fill(&daemon, "storage.max_bytes").await;
+    let mut accepted = fill(&daemon, "max_bytes of the store").await;
     recorder.stall(false);
     accepts_again(&daemon, &recorder, &mut accepted).await;
 }

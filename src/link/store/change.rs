@@ -242,7 +242,7 @@ impl Engine {
 
     /// Why there was no room.
     pub(super) fn full(&self) -> Result<WriteError, Unreadable> {
-        let text = format!("{} of {} bytes are in use (max_bytes)", self.used()?, self.bounds.max_bytes);
+        let text = format!("{} of {} bytes are in use (max_bytes of the store)", self.used()?, self.bounds.max_bytes);
         Ok(WriteError::Full(text.into()))
     }
 
