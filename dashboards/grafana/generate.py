@@ -369,8 +369,8 @@ def endpoint():
         series("Consumers", "Readers of the inbox.", [(f"sum by (instance) ({select('consumers')})", "{{instance}}")], "none", 8),
         series("Gaps", "Told to consumers that fell out of the retained window, and the entries that they missed.",
                [(f"sum(rate({select('consumer_gaps_total')}[$__rate_interval]))", "gaps"), (f"sum(rate({select('consumer_missed_total')}[$__rate_interval]))", "entries missed")], "ops", 8),
-        series("Durable inbox", "Entries that the disk has not yet; where it refuses, consumers have a gap after a restart.",
-               [(bare("inbox_unstored_entries"), "not on disk yet"), (f"sum(increase({select('inbox_store_refused_total')}[$__rate_interval]))", "writes refused")], "none", 8),
+        series("Durable inbox", "Entries that the disk has not yet; where it refuses, consumers have a gap after a restart. Refused variables: a session begins anew then.",
+               [(bare("inbox_unstored_entries"), "not on disk yet"), (f"sum(increase({select('inbox_store_refused_total')}[$__rate_interval]))", "writes refused"), (f"sum(increase({select('session_variables_refused_total')}[$__rate_interval]))", "variables refused")], "none", 8),
     ]
 
 
