@@ -55,7 +55,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{config::InForce, observe::Families, process::logging};
 use metrics::Scribe;
 use places::Places;
-use serve::House;
+use serve::Served;
 use tokens::Keys;
 use wskeeper_link::{link::json, pool::Pool};
 
@@ -127,9 +127,9 @@ impl Api {
             claims: socket::Claims::default(),
         };
         let shared = Arc::new(shared);
-        let house = House { router: router(Arc::clone(&shared), config.api.max_body), shared: Arc::clone(&shared) };
+        let served = Served { router: router(Arc::clone(&shared), config.api.max_body), shared: Arc::clone(&shared) };
         tokio::select! {
-            () = serve::serve(listener, house, places, &config.api, stop) => {}
+            () = serve::serve(listener, served, places, &config.api, stop) => {}
             () = shared.keys.look_after(&shared.config) => {}
         }
     }

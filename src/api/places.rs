@@ -1,6 +1,6 @@
 //! How many connections there are, and what happens to one too many.
 //!
-//! The one thing a reader would get wrong: a full house still answers. What comes on top of `api.max_connections` gets a
+//! The one thing a reader would get wrong: a full daemon still answers. What comes on top of `api.max_connections` gets a
 //! place in a small reserve for one quick request, where only health and metrics are served; and a reserve that is full
 //! gives up the one who has said nothing for longest. So idle consumers, however many, never starve a probe, and neither does who
 //! connects thousands of times a second: a probe has said what it wants by the time it is let in.
@@ -20,7 +20,7 @@ use crate::observe::Families;
 const RESERVE: usize = 128;
 /// The same where they take of the files that are kept back.
 const SPARE: usize = 32;
-/// A full house is logged at most this often.
+/// That all places are taken is logged at most this often.
 const QUIET: Duration = Duration::from_mins(1);
 
 /// A connection's place, held for its whole life: also by the task that an upgraded one goes on in.
@@ -63,7 +63,7 @@ impl Places {
         Self { free, limit, families, reserve: VecDeque::new(), warned: None }
     }
 
-    /// A place; `None`: the house is full.
+    /// A place; `None`: all are taken.
     pub(super) fn take(&mut self) -> Option<Place> {
         let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
             if self.warned.is_none_or(|at| at.elapsed() >= QUIET) {

@@ -75,7 +75,7 @@ struct Limits {
 }
 
 /// What answers.
-pub(super) struct House {
+pub(super) struct Served {
     pub(super) router: Router,
     pub(super) shared: Arc<Shared>,
 }
@@ -83,12 +83,12 @@ pub(super) struct House {
 /// Accepts and serves until `stop` turns true; then what is open gets [`GRACE`].
 pub(super) async fn serve(
     listener: Listener,
-    house: House,
+    served: Served,
     mut places: Places,
     config: &config::Api,
     mut stop: watch::Receiver<bool>,
 ) {
-    let house = Arc::new(house);
+    let served = Arc::new(served);
     let limits = Limits { header: config.header_timeout, write: config.write_timeout };
     let (mut connections, mut warned) = (JoinSet::new(), None);
     loop {
@@ -117,8 +117,8 @@ pub(super) async fn serve(
         let is_extra = place.is_none();
         let speaks = is_extra && accepted.speaks();
         let visits = Visits::new();
-        let door = Door { house: Arc::clone(&house), place, visits: Arc::clone(&visits) };
-        let connection = Connection { door: Arc::new(door), stop: stop.clone(), limits };
+        let answerer = Answerer { served: Arc::clone(&served), place, visits: Arc::clone(&visits) };
+        let connection = Connection { answerer: Arc::new(answerer), stop: stop.clone(), limits };
         let task = connection.spawn(accepted, &mut connections);
         if is_extra {
             places.admit(task, visits, speaks, room);
@@ -133,15 +133,15 @@ pub(super) async fn serve(
 }
 
 struct Connection {
-    door: Arc<Door>,
+    answerer: Arc<Answerer>,
     stop: watch::Receiver<bool>,
     limits: Limits,
 }
 
 /// What the requests of a connection have in common.
-struct Door {
-    house: Arc<House>,
-    /// `None`: it came when the house was full.
+struct Answerer {
+    served: Arc<Served>,
+    /// `None`: it came when there were as many as there may be.
     place: Option<Place>,
     visits: Arc<Visits>,
 }
@@ -157,11 +157,11 @@ impl Connection {
     }
 
     async fn serve(self, stream: Either<TcpStream, UnixStream>) {
-        let (has_place, visits) = (self.door.place.is_some(), Arc::clone(&self.door.visits));
-        let door = self.door;
+        let (has_place, visits) = (self.answerer.place.is_some(), Arc::clone(&self.answerer.visits));
+        let answerer = self.answerer;
         let service = service_fn(move |request| {
-            let door = Arc::clone(&door);
-            async move { Ok::<_, Infallible>(door.answer(request).await) }
+            let answerer = Arc::clone(&answerer);
+            async move { Ok::<_, Infallible>(answerer.answer(request).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The time for a head is kept below: a timer of hyper's is made and dropped for every request.
@@ -216,12 +216,12 @@ impl Connection {
     }
 }
 
-impl Door {
+impl Answerer {
     async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
         let asker = browser::Asker::of(request.headers());
         let mut response = self.answer_any(request).await;
         if let Some(asker) = asker {
-            browser::mark(&self.house.shared.config.get().api, asker, response.headers_mut());
+            browser::mark(&self.served.shared.config.get().api, asker, response.headers_mut());
         }
         response
     }
@@ -245,7 +245,7 @@ impl Door {
                 }
                 let request = request.map(Body::new);
                 // In a box: it is large, and would make the future of every request so.
-                Box::pin(self.house.router.clone().oneshot(request)).await.into_response()
+                Box::pin(self.served.router.clone().oneshot(request)).await.into_response()
             }
         };
         self.counted(response, busy)
@@ -253,7 +253,7 @@ impl Door {
 
     /// What the router and its layer of access do for a send.
     async fn send(&self, endpoint: Arc<str>, request: Request<Lingering>) -> Result<Response<Bytes>, Problem> {
-        let shared = &self.house.shared;
+        let shared = &self.served.shared;
         let (head, body) = request.into_parts();
         access::admit(shared, &head, Need::Send, Some(&endpoint)).await?;
         messages::take(shared, endpoint, head, body).await
@@ -261,7 +261,7 @@ impl Door {
 
     /// A long answer needs room; what is shared has it already.
     fn counted(&self, response: Response<Body>, busy: Busy) -> Response<Answer> {
-        let budget = self.house.shared.pool.budget();
+        let budget = self.served.shared.pool.budget();
         let length = response.body().size_hint().exact().unwrap_or_default();
         let is_shared = response.extensions().get::<Shares>().is_some();
         if length > SMALL && !is_shared && !budget.lease(Rank::Leaving).resize(length) {

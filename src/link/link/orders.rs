@@ -23,6 +23,7 @@ use std::{
     vec,
 };
 
+use bursts::Bursts;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
@@ -32,13 +33,10 @@ use wskeeper_core::{
     outbox::Room,
 };
 
+mod bursts;
+
 /// Room that an empty line keeps.
 const SPARE: usize = 4;
-/// So many bursts in a row that came alone say that the next one does, too.
-const ALONE: u8 = 2;
-/// One in so many is given the chance to show that it does not.
-const PROBE: u8 = 64;
-
 /// A line in which `bound` orders may wait.
 pub(crate) fn orders(bound: usize) -> (Orders, Inbound) {
     let line = Line { queue: Mutex::default(), room: Semaphore::new(bound), load: AtomicU64::new(u64::MAX) };
@@ -67,17 +65,6 @@ pub(crate) enum Inflow {
     Order(Box<Order>),
 }
 
-/// Whether orders come in company: a burst is what is taken between two moments at which nothing is there.
-#[derive(Debug, Default)]
-struct Company {
-    /// So often was something put in line since the last burst was over: never, once, or more.
-    came: u8,
-    /// This burst is being taken, or has waited.
-    has_begun: bool,
-    /// Bursts in a row that came at once; begins again at `ALONE` where one has had its chance.
-    alone: u8,
-}
-
 /// The link's task takes no more orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended;
@@ -102,7 +89,7 @@ struct Queue {
     taken: Room,
     /// Questions in the line.
     questions: u16,
-    company: Company,
+    bursts: Bursts,
     /// One of the two ends is gone.
     closed: bool,
 }
@@ -149,7 +136,7 @@ impl Orders {
             queue.pending.join(accepted);
             let load = self.line.load.load(Ordering::Relaxed);
             self.line.load.store(load.saturating_add(accepted.bytes), Ordering::Relaxed);
-            queue.company.meet();
+            queue.bursts.arrives();
             queue.reader.take()
         };
         reader.into_iter().for_each(Waker::wake);
@@ -230,12 +217,12 @@ impl Inbound {
                 Some(reader) => reader.clone_from(cx.waker()),
                 None => queue.reader = Some(cx.waker().clone()),
             }
-            queue.company.part();
+            queue.bursts.ends();
             return Poll::Pending;
         };
         // What has been taken is to have the chance to leave before the question is answered.
         let waits_for_room = queue.taken.messages > 0 && first.is_question();
-        if waits_for_room || queue.company.waits() {
+        if waits_for_room || queue.bursts.is_to_wait() {
             drop(queue);
             // A task that wakes itself goes behind those that are ready now.
             cx.waker().wake_by_ref();
@@ -277,29 +264,6 @@ impl Inflow {
     }
 }
 
-impl Company {
-    /// Something comes, with all that is put in line at the same moment.
-    fn meet(&mut self) {
-        self.came = self.came.saturating_add(1);
-    }
-
-    /// Whether the first that comes is to wait for others; no more than once in a burst.
-    fn waits(&mut self) -> bool {
-        !mem::replace(&mut self.has_begun, true) && (self.alone < ALONE || self.alone >= PROBE)
-    }
-
-    /// The burst is over.
-    fn part(&mut self) {
-        match self.came {
-            0 => return,
-            1 if self.alone >= PROBE => self.alone = ALONE,
-            1 => self.alone += 1,
-            _ => self.alone = 0,
-        }
-        (self.came, self.has_begun) = (0, false);
-    }
-}
-
 impl Drop for Inbound {
     fn drop(&mut self) {
         self.close();
@@ -319,7 +283,7 @@ impl Line {
                 queue.free = Room::default();
             }
             queue.inflow.push_back(inflow);
-            queue.company.meet();
+            queue.bursts.arrives();
             queue.reader.take()
         };
         reader.into_iter().for_each(Waker::wake);

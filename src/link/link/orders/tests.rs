@@ -200,7 +200,7 @@ async fn the_first_of_orders_that_come_together_waits_for_the_others_and_one_tha
         held
     };
     assert_eq!([3, 3, 1, 1].map(&mut taken), [true; 4]);
-    assert_eq!([1, 1, 1, 3].map(&mut taken), [false; 4], "it has come alone twice, and has company again");
+    assert_eq!([1, 1, 1, 3].map(&mut taken), [false; 4], "it has come alone twice, and then together again");
     assert_eq!([1, 3].map(&mut taken), [true; 2]);
 }
 
