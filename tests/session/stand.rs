@@ -123,9 +123,15 @@ impl Stand {
         daemon.api.ready_after("e/0", before).await;
         for _ in 0..ROTATIONS {
             let before = send_mark(daemon, &mut marks).await;
-            daemon.api.post("/v1/links/e/0/rotate", &[], "").await.expect(200);
+            until("a rotation", async || {
+                let rotated = daemon.api.post("/v1/links/e/0/rotate", &[], "").await;
+                if rotated.status == 200 { Ok(()) } else { Err(format!("{} {}", rotated.json(), daemon.log())) }
+            })
+            .await;
             while send_mark(daemon, &mut marks).await <= before || is_down(&daemon.api.link("e/0").await) {}
         }
+        // The one before may have left on the old connection.
+        send_mark(daemon, &mut marks).await;
         let last = marks[marks.len() - 1].clone();
         self.last("the last mark", |heard| heard.contains(&last)).await;
         let heard = self.heard().split_off(first);
