@@ -189,6 +189,16 @@ pub struct Share {
     bytes: u64,
 }
 
+impl Share {
+    /// Takes so many of them off, at most all.
+    #[must_use]
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { budget: self.budget.clone(), bytes }
+    }
+}
+
 impl PartialEq for Share {
     /// As many bytes, of whatever budget.
     fn eq(&self, other: &Self) -> bool {

@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod backoff;
+pub mod body;
 pub mod budget;
 pub mod chance;
 pub mod chaos;
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod close;
 pub mod entry;
 pub mod event;
+pub mod frame;
 pub mod heartbeat;
 pub mod inbox;
 pub mod link;

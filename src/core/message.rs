@@ -2,11 +2,11 @@
 //!
 //! Text stays text and binary stays binary: the kind travels with the bytes. Payloads are `Bytes`, so a copy is a count.
 
-use std::{fmt, str, time::Instant};
+use std::{fmt, iter, str, time::Instant};
 
 use bytes::Bytes;
 
-use super::{budget::Share, requests::Asked};
+use super::{body::Body, budget::Share, requests::Asked};
 
 /// Names one accepted message for as long as its receipt is kept. Shown as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,12 @@ const PAIRS: [[u8; 2]; 256] = {
 };
 
 impl MessageId {
+    /// The name of the message so many places behind this one in its run.
+    #[must_use]
+    pub fn later(self, places: u32) -> Self {
+        Self(self.0.saturating_add(places.into()))
+    }
+
     /// Its digits: by table, for every answer to a send has them twice.
     pub fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
@@ -117,13 +123,13 @@ impl From<&str> for Payload {
     }
 }
 
-/// A message that the outbox may take.
+/// A message that the outbox may take, or several that came together: then all that is said here is said of each.
 #[derive(Debug, PartialEq)]
 pub struct Message {
-    /// Its name in receipts.
+    /// Its name in receipts; of several the first one's, and the others' follow it.
     pub id: MessageId,
     /// What is sent.
-    pub payload: Payload,
+    pub body: Body,
     /// What few messages have.
     pub extras: Option<Box<Extras>>,
     /// Not sent after this moment.
@@ -157,6 +163,38 @@ impl Extras {
 }
 
 impl Message {
+    /// How many messages.
+    #[inline]
+    pub fn count(&self) -> u32 {
+        self.body.count()
+    }
+
+    /// Whether this is its name, or one of its names.
+    pub(crate) fn is_named(&self, id: MessageId) -> bool {
+        id.0.checked_sub(self.id.0).is_some_and(|place| place < u128::from(self.count()))
+    }
+
+    /// Takes off the first `count`, with their share of the budget, where more are left than those.
+    #[must_use]
+    pub fn split_to(&mut self, count: u32) -> Option<Self> {
+        let body = self.body.split_to(count)?;
+        let first = Self {
+            id: self.id,
+            share: self.share.split(body.len() as u64),
+            extras: self.extras.clone(),
+            expires_at: self.expires_at,
+            body,
+        };
+        self.id = self.id.later(count);
+        Some(first)
+    }
+
+    /// Each for itself.
+    pub(crate) fn singles(mut self: Box<Self>) -> impl Iterator<Item = Box<Self>> {
+        let firsts: Vec<_> = iter::from_fn(|| self.split_to(1).map(Box::new)).collect();
+        firsts.into_iter().chain(iter::once(self))
+    }
+
     /// Ordering and conflation key.
     pub fn key(&self) -> Option<&str> {
         self.extras.as_deref()?.key.as_deref()

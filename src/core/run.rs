@@ -7,9 +7,13 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
-use super::message::{Kind, Payload};
+use super::{
+    body::Body,
+    frame::{FIN, Head, opcode},
+    message::{Kind, Payload},
+};
 
 /// Where a message's payload stands in the bytes, and its kind.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +54,10 @@ impl Sum {
         self.messages += 1;
         self.bytes += bytes;
     }
+
+    const fn without(self, those: Self) -> Self {
+        Self { messages: self.messages - those.messages, bytes: self.bytes - those.bytes }
+    }
 }
 
 /// The sums of each kind.
@@ -67,6 +75,10 @@ impl Sums {
             Kind::Binary => self.binary.add(bytes),
         }
     }
+
+    const fn without(self, those: Self) -> Self {
+        Self { text: self.text.without(those.text), binary: self.binary.without(those.binary) }
+    }
 }
 
 /// Messages that arrived together, at least one.
@@ -74,8 +86,10 @@ impl Sums {
 pub struct Run {
     bytes: Bytes,
     marks: Arc<[Mark]>,
-    /// Messages at the front of `marks` that it was cut off from.
+    /// Its messages are those marks, from this one on,
     skipped: u32,
+    /// up to that one.
+    until: u32,
     /// Bytes of memory that `bytes` keeps.
     room: u32,
     sums: Sums,
@@ -94,24 +108,24 @@ impl From<&Payload> for Run {
     /// A message that did not come as one frame, or alone.
     fn from(payload: &Payload) -> Self {
         let mut bytes = BytesMut::with_capacity(payload.len() + 10);
-        bytes.put_u8(match payload.kind() {
-            Kind::Text => 0x81,
-            Kind::Binary => 0x82,
-        });
-        match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-            (Ok(short @ ..126), _) => bytes.put_u8(short),
-            (_, Ok(long)) => {
-                bytes.put_u8(126);
-                bytes.put_u16(long);
-            }
-            (_, Err(_)) => {
-                bytes.put_u8(127);
-                bytes.put_u64(payload.len() as u64);
-            }
-        }
+        bytes.extend_from_slice(Head::new(FIN | opcode(payload.kind()), payload.len(), None).bytes());
         let mut marks = Marks::default();
         marks.push(bytes.len(), payload.len(), payload.kind());
         bytes.extend_from_slice(payload.bytes());
+        let room = bytes.capacity();
+        marks.take(bytes.freeze(), room)
+    }
+}
+
+#[cfg(test)]
+impl Run {
+    /// Of these, one at least.
+    pub(crate) fn of(payloads: &[Payload]) -> Self {
+        let (mut bytes, mut marks) = (BytesMut::new(), Marks::default());
+        for payload in payloads {
+            bytes.extend_from_slice(&Self::from(payload).frames());
+            marks.push(bytes.len() - payload.len(), payload.len(), payload.kind());
+        }
         let room = bytes.capacity();
         marks.take(bytes.freeze(), room)
     }
@@ -125,7 +139,7 @@ impl From<&str> for Run {
 
 impl Run {
     fn marks(&self) -> &[Mark] {
-        &self.marks[self.skipped as usize..]
+        &self.marks[self.skipped as usize..self.until as usize]
     }
 
     /// Where its first frame begins.
@@ -133,9 +147,19 @@ impl Run {
         self.marks[..self.skipped as usize].last().map_or(0, |mark| mark.end())
     }
 
+    /// Where its last frame ends.
+    fn end(&self) -> usize {
+        self.marks().last().map_or(0, |mark| mark.end())
+    }
+
     /// How many messages.
     pub fn count(&self) -> usize {
-        self.marks.len() - self.skipped as usize
+        self.len() as usize
+    }
+
+    /// The same, as small as it is.
+    pub(crate) const fn len(&self) -> u32 {
+        self.until - self.skipped
     }
 
     /// Their application bytes.
@@ -179,12 +203,13 @@ impl Run {
     /// # Panics
     /// Where there is none.
     pub fn len_of(&self, place: usize) -> u64 {
-        self.marks()[place].len() as u64
+        debug_assert!(place < self.count(), "a message that is cut off");
+        self.marks[self.skipped as usize + place].len() as u64
     }
 
     /// All of it as frames of a server.
     pub fn frames(&self) -> Bytes {
-        self.bytes.slice(self.start()..)
+        self.bytes.slice(self.start()..self.end())
     }
 
     /// Bytes of memory that it holds, alone or with others that it was cut from.
@@ -195,19 +220,35 @@ impl Run {
     /// The same without the first `count` messages; at least one stays.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
-        let skipped = (self.skipped as usize + count).min(self.marks.len() - 1);
-        let mut sums = Sums::default();
-        self.marks[skipped..].iter().for_each(|mark| sums.add(*mark));
-        let (bytes, marks) = (self.bytes.clone(), Arc::clone(&self.marks));
+        let mut rest = self.clone();
+        let _ = rest.split_to(count);
+        rest
+    }
+
+    /// Takes its first `count` messages off; at least one stays. Both hold the memory of the whole.
+    #[must_use]
+    pub fn split_to(&mut self, count: usize) -> Self {
         // No more than there are marks, whose places fit.
-        Self { bytes, marks, skipped: u32::try_from(skipped).unwrap_or(u32::MAX), room: self.room, sums }
+        let until = self.skipped + u32::try_from(count.min(self.count() - 1)).unwrap_or(u32::MAX);
+        let mut first = Self { until, sums: Sums::default(), ..self.clone() };
+        let mut sums = Sums::default();
+        first.marks().iter().for_each(|mark| sums.add(*mark));
+        first.sums = sums;
+        self.skipped = until;
+        self.sums = self.sums.without(sums);
+        first
+    }
+
+    /// How long its messages are, also when it is gone.
+    pub fn lengths(&self) -> Lengths {
+        Lengths { marks: Arc::clone(&self.marks), skipped: self.skipped }
     }
 
     /// The same in memory of its own, as much as it needs.
     #[must_use]
     pub fn detached(&self) -> Self {
         let start = self.start();
-        let bytes = Bytes::copy_from_slice(&self.bytes[start..]);
+        let bytes = Bytes::copy_from_slice(&self.bytes[start..self.end()]);
         let mut marks = Marks::default();
         for mark in self.marks() {
             marks.push(mark.start as usize - start, mark.len(), mark.kind());
@@ -246,9 +287,29 @@ impl Run {
 
     /// Whether it holds at least twice what it would need without the first `count` messages.
     pub fn is_wasteful_without(&self, count: usize) -> bool {
-        let skipped = (self.skipped as usize + count).min(self.marks.len() - 1);
-        let start = self.marks[..skipped].last().map_or(0, |mark| mark.end());
-        2 * (self.bytes.len() - start + size_of_val(&self.marks[skipped..])) <= self.held()
+        let left = &self.marks()[count.min(self.count() - 1)..];
+        let bytes = left.first().map_or(0, |first| self.end() - first.start as usize);
+        2 * (bytes + size_of_val(left)) <= self.held()
+    }
+}
+
+/// How long the messages of a run were.
+#[derive(Debug, Clone)]
+pub struct Lengths {
+    marks: Arc<[Mark]>,
+    skipped: u32,
+}
+
+impl Lengths {
+    /// That of the message at this place; 0 where there was none.
+    pub fn of(&self, place: u32) -> u64 {
+        self.marks.get((self.skipped + place) as usize).map_or(0, |mark| mark.len() as u64)
+    }
+
+    /// Without the first `count`.
+    #[must_use]
+    pub fn skip(&self, count: u32) -> Self {
+        Self { marks: Arc::clone(&self.marks), skipped: self.skipped + count }
     }
 }
 
@@ -277,6 +338,22 @@ impl Marks {
         self.marks.is_empty()
     }
 
+    /// The same for what goes out: a message that came alone stands for itself.
+    pub fn take_body(&mut self, mut bytes: Bytes, room: usize) -> Body {
+        let [mark] = self.marks[..] else { return self.take(bytes, room).into() };
+        self.clear();
+        bytes.advance(mark.start as usize);
+        Body::One(match mark.kind() {
+            Kind::Text => Payload::checked_text(bytes),
+            Kind::Binary => Payload::binary(bytes),
+        })
+    }
+
+    fn clear(&mut self) {
+        self.marks.clear();
+        self.sums = Sums::default();
+    }
+
     /// The run, with its bytes from the first frame to the last, which keep so much memory. Its marks are copied, and ready for the
     /// next one.
     pub fn take(&mut self, bytes: Bytes, room: usize) -> Run {
@@ -284,11 +361,11 @@ impl Marks {
             bytes,
             marks: self.marks.as_slice().into(),
             skipped: 0,
+            until: u32::try_from(self.marks.len()).unwrap_or(u32::MAX),
             room: u32::try_from(room).unwrap_or(u32::MAX),
             sums: self.sums,
         };
-        self.marks.clear();
-        self.sums = Sums::default();
+        self.clear();
         run
     }
 }
@@ -299,16 +376,11 @@ mod tests {
 
     /// Text and binary in turn, of these lengths.
     fn run(lens: &[usize]) -> Run {
-        let (mut bytes, mut marks) = (BytesMut::new(), Marks::default());
-        for (place, len) in lens.iter().enumerate() {
+        let payload = |(place, len): (usize, &usize)| {
             let payload = vec![b'a' + u8::try_from(place % 26).unwrap(); *len];
-            let payload = if place % 2 == 0 { Payload::checked_text(payload) } else { Payload::binary(payload) };
-            let one = Run::from(&payload);
-            marks.push(bytes.len() + one.frames().len() - len, *len, payload.kind());
-            bytes.extend_from_slice(&one.frames());
-        }
-        let room = bytes.capacity();
-        marks.take(bytes.freeze(), room)
+            if place % 2 == 0 { Payload::checked_text(payload) } else { Payload::binary(payload) }
+        };
+        Run::of(&lens.iter().enumerate().map(payload).collect::<Vec<_>>())
     }
 
     #[test]
@@ -349,6 +421,16 @@ mod tests {
                 let counted = part.sum(Kind::Text).messages + part.sum(Kind::Binary).messages;
                 assert_eq!((counted as usize, part.count()), (lens.len() - skipped, lens.len() - skipped));
             }
+        }
+        for count in 1..lens.len() {
+            let mut rest = whole.clone();
+            let first = rest.split_to(count);
+            assert_eq!(first.payloads().chain(rest.payloads()).collect::<Vec<_>>(), all);
+            assert_eq!((first.frames(), rest.frames()), (run_of(&all[..count]).into(), run_of(&all[count..]).into()));
+            assert_eq!(first.detached(), first);
+            assert_eq!(first.message_bytes() + rest.message_bytes(), whole.message_bytes());
+            let lengths = (0..).zip(&lens).map(|(place, _)| whole.lengths().skip(1).of(place));
+            assert!(lengths.take(4).eq(lens[1..].iter().map(|len| *len as u64)));
         }
         assert_eq!(whole.skip(99).count(), 1, "at least one stays");
         assert!(whole.is_wasteful_without(4) && whole.skip(3).is_wasteful_without(1));

@@ -6,7 +6,13 @@
 
 use std::str;
 
-use super::{message::Kind, run::Marks};
+use bytes::BytesMut;
+
+use super::{
+    frame::{MASKED, mask},
+    message::Kind,
+    run::Marks,
+};
 
 /// What stands behind the messages that were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +50,7 @@ pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
 fn messages(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
     let mut at = 0;
     loop {
-        let (kind, head, len) = match head(&bytes[at..]) {
+        let (kind, head, len) = match head(&bytes[at..], 0) {
             Head::Data(kind, head, len) if len <= max => (kind, head, len),
             Head::Part => return (at, Behind::Part(0)),
             Head::Data(..) | Head::Other => return (at, Behind::Other),
@@ -60,6 +66,35 @@ fn messages(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
     }
 }
 
+/// The same of what a client has sent: messages are copied to the end of `frames` without their masks, as frames of a server. Answers with
+/// the end of the last one in `bytes`.
+pub fn unmask(bytes: &[u8], max: usize, frames: &mut BytesMut, marks: &mut Marks) -> (usize, Behind) {
+    let mut at = 0;
+    loop {
+        let (kind, head, len) = match head(&bytes[at..], MASKED) {
+            Head::Data(kind, head, len) if len <= max => (kind, head, len),
+            Head::Part => return (at, Behind::Part(0)),
+            Head::Data(..) | Head::Other => return (at, Behind::Other),
+        };
+        let frame = bytes[at + head..].split_first_chunk().and_then(|(key, rest)| Some((*key, rest.get(..len)?)));
+        let Some((key, payload)) = frame else { return (at, Behind::Part(head + 4 + len)) };
+        let before = frames.len();
+        let start = before + head;
+        // As it is, but for its mask.
+        frames.extend_from_slice(&bytes[at..at + head]);
+        frames.extend_from_slice(payload);
+        let frame = &mut frames[before..];
+        frame[1] ^= MASKED;
+        mask(&mut frame[head..], key);
+        if kind == Kind::Text && !is_text(&frame[head..]) {
+            frames.truncate(before);
+            return (at, Behind::Other);
+        }
+        marks.push(start, len, kind);
+        at += head + 4 + len;
+    }
+}
+
 enum Head {
     /// Of a message: its kind, its own length, and that of the payload.
     Data(Kind, usize, usize),
@@ -68,15 +103,17 @@ enum Head {
     Other,
 }
 
-fn head(bytes: &[u8]) -> Head {
+/// `masked` are the bits that must stand before the length.
+fn head(bytes: &[u8], masked: u8) -> Head {
     let [first, second, rest @ ..] = bytes else { return Head::Part };
+    let second = second ^ masked;
     let kind = match first {
         0x81 => Kind::Text,
         0x82 => Kind::Binary,
         _ => return Head::Other,
     };
     match (second, rest) {
-        (0..126, _) => Head::Data(kind, 2, usize::from(*second)),
+        (0..126, _) => Head::Data(kind, 2, usize::from(second)),
         (126, [high, low, ..]) => match u16::from_be_bytes([*high, *low]) {
             0..126 => Head::Other,
             len => Head::Data(kind, 4, usize::from(len)),
@@ -116,7 +153,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{message::Payload, run::Run};
+    use crate::{
+        frame::{FIN, Head as Written, opcode},
+        message::Payload,
+        run::Run,
+    };
+
+    impl Marks {
+        fn take_payloads(&mut self, bytes: Bytes) -> Vec<Payload> {
+            if self.is_empty() { Vec::new() } else { self.take_body(bytes, 0).payloads().collect() }
+        }
+    }
 
     fn found(bytes: &[u8], max: usize) -> (Vec<Payload>, usize, Behind) {
         let mut marks = Marks::default();
@@ -186,7 +233,65 @@ mod tests {
         }
     }
 
+    /// The frames of a client that are these of a server.
+    fn masked(frames: &[u8], key: [u8; 4]) -> Vec<u8> {
+        let mut marks = Marks::default();
+        let (end, _) = scan(frames, usize::MAX, &mut marks);
+        let mut all = Vec::new();
+        if !marks.is_empty() {
+            for payload in marks.take(Bytes::copy_from_slice(&frames[..end]), end).payloads() {
+                all.extend_from_slice(Written::new(FIN | opcode(payload.kind()), payload.len(), Some(key)).bytes());
+                let start = all.len();
+                all.extend_from_slice(payload.bytes());
+                mask(&mut all[start..], key);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn messages_of_a_client_are_found_as_those_of_a_server_and_nothing_else_is() {
+        let key = [0x81, 2, 0xF3, 0];
+        let (text, binary) = (Payload::checked_text("x".repeat(300)), Payload::binary(vec![0xFF; 9]));
+        let served = [frame(&text), frame(&binary)].concat();
+        let sent = masked(&served, key);
+        let unmasked = |bytes: &[u8], max| {
+            let (mut frames, mut marks) = (BytesMut::new(), Marks::default());
+            let (end, behind) = unmask(bytes, max, &mut frames, &mut marks);
+            (frames, end, behind)
+        };
+        assert_eq!(unmasked(&sent, 300), (BytesMut::from(&served[..]), sent.len(), Behind::Part(0)));
+        assert_eq!(unmasked(&sent, 299), (BytesMut::new(), 0, Behind::Other));
+        let first = masked(&frame(&text), key);
+        let whole = Behind::Part(sent.len() - first.len());
+        assert_eq!(unmasked(&sent[..sent.len() - 1], 300), (BytesMut::from(&frame(&text)[..]), first.len(), whole));
+        let not_text = [0x81, 0x82, 0, 0, 0, 0, 0xC3, 0x28];
+        for odd in [&not_text[..], &frame(&"unmasked".into()), &[0x01, 0x80, 0, 0, 0, 0], &[0xC1, 0x80], &[0x89, 0x80]]
+        {
+            let all = [&first, odd].concat();
+            assert_eq!(unmasked(&all, 300), (BytesMut::from(&frame(&text)[..]), first.len(), Behind::Other), "{odd:?}");
+        }
+    }
+
     proptest! {
+        /// Whatever comes, and wherever it is cut.
+        #[test]
+        fn what_is_found_of_a_client_has_no_other_form(
+            bytes in prop::collection::vec(prop_oneof![Just(0x81), Just(0x82), 0x80_u8..0x88, Just(0xFE), any::<u8>()], 0..200)
+        ) {
+            let (mut frames, mut marks) = (BytesMut::new(), Marks::default());
+            let (end, _) = unmask(&bytes, 64, &mut frames, &mut marks);
+            let mut again = &bytes[..end];
+            for (place, payload) in marks.take_payloads(frames.freeze()).into_iter().enumerate() {
+                let head = Written::new(0, payload.len(), Some([0; 4])).bytes().len();
+                let key = [again[head - 4], again[head - 3], again[head - 2], again[head - 1]];
+                let sent = masked(&frame(&payload), key);
+                prop_assert_eq!(&again[..sent.len()], &sent[..], "{}", place);
+                again = &again[sent.len()..];
+            }
+            prop_assert!(again.is_empty());
+        }
+
         #[test]
         fn no_bytes_can_make_it_panic_and_what_it_finds_has_no_other_form(
             bytes in prop::collection::vec(prop_oneof![Just(0x81), Just(0x82), Just(0x89), 0_u8..8, Just(126), any::<u8>()], 0..200)

@@ -63,6 +63,28 @@ impl<K: Copy + Ord, T> SortedDeque<K, T> {
         self.held[place].as_mut()
     }
 
+    /// The one of this name, or of the last name before it.
+    pub(super) fn floor(&self, name: K) -> Option<(K, &T)> {
+        let place = self.find_floor(name)?;
+        Some((self.names[place], self.held[place].as_ref()?))
+    }
+
+    /// The first name behind this one.
+    pub(super) fn next_name(&self, name: K) -> Option<K> {
+        let mut place = self.find_floor(name).map_or(0, |place| place + 1);
+        while let Some(None) = self.held.get(place) {
+            place += 1;
+        }
+        self.names.get(place).copied()
+    }
+
+    /// Gives one another name, which is none behind the next one's.
+    pub(super) fn rename(&mut self, name: K, new: K) {
+        if let Some(place) = self.find(name) {
+            self.names[place] = new;
+        }
+    }
+
     pub(super) fn first(&self) -> Option<(K, &T)> {
         Some((*self.names.front()?, self.held.front()?.as_ref()?))
     }
@@ -123,6 +145,11 @@ impl<K: Copy + Ord, T> SortedDeque<K, T> {
         let place = [near + 1, near].into_iter().find(is_there).unwrap_or_else(|| self.place(name));
         self.near.set(place);
         Some(place).filter(is_there)
+    }
+
+    /// Where the name is, or the last one before it.
+    fn find_floor(&self, name: K) -> Option<usize> {
+        self.find(name).or_else(|| self.place(name).checked_sub(1))
     }
 
     /// Where the name is, or would be.

@@ -155,17 +155,17 @@ impl LinkMetrics {
     }
 
     pub(super) fn on_hidden_messages(&self, messages: impl Iterator<Item = (Kind, usize)>) {
-        self.received.count(messages);
+        self.received.count(messages.map(|(kind, bytes)| (kind, 1, bytes)));
     }
 
-    pub(super) fn on_written(&self, messages: impl Iterator<Item = (Kind, usize)>) {
-        self.written.count(messages);
+    pub(super) fn on_written(&self, sent: impl Iterator<Item = (Kind, u64, usize)>) {
+        self.written.count(sent);
     }
 
-    pub(super) fn on_receipt(&self, state: State, end_reason: Option<EndReason>) {
-        self.receipts[state as usize].inc();
+    pub(super) fn on_receipts(&self, state: State, end_reason: Option<EndReason>, count: u64) {
+        self.receipts[state as usize].inc_by(count);
         if let Some(end_reason) = end_reason {
-            self.lost[end_reason as usize].inc();
+            self.lost[end_reason as usize].inc_by(count);
         }
     }
 }
@@ -213,14 +213,14 @@ struct Amount {
 
 impl Traffic {
     /// Counts messages that passed together.
-    fn count(&self, messages: impl Iterator<Item = (Kind, usize)>) {
+    fn count(&self, messages: impl Iterator<Item = (Kind, u64, usize)>) {
         let (mut text, mut binary) = ((0, 0), (0, 0));
-        for (kind, bytes) in messages {
+        for (kind, messages, bytes) in messages {
             let (count, sum) = match kind {
                 Kind::Text => &mut text,
                 Kind::Binary => &mut binary,
             };
-            *count += 1;
+            *count += messages;
             *sum += bytes as u64;
         }
         self.add(Kind::Text, text);

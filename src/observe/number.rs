@@ -87,12 +87,17 @@ impl Histogram {
     }
 
     pub(super) fn observe(&self, value: f64) {
+        self.observe_all(value, 1);
+    }
+
+    /// The same value so often.
+    pub(super) fn observe_all(&self, value: f64, count: u32) {
         let observed = self.observed.get_or_init(|| {
             let buckets = (0..=self.bounds.len()).map(|_| Counter::default()).collect();
             Box::new(Observed { buckets, sum: Seconds::default() })
         });
-        observed.buckets[self.bounds.partition_point(|bound| *bound < value)].inc();
-        observed.sum.add(value);
+        observed.buckets[self.bounds.partition_point(|bound| *bound < value)].inc_by(count.into());
+        observed.sum.add(value * f64::from(count));
     }
 
     /// Each bucket's upper end with how many values were at most that, the sum and the count; `None` before the first value.

@@ -110,14 +110,17 @@ impl LinkObserver for LinkMetrics {
     }
 
     fn tell_receipts(&self, link: &LinkId, reached: &[Ended], generation: Option<u64>) {
-        for Ended { id, state, end_reason } in reached {
-            self.on_receipt(*state, *end_reason);
-            log_receipt(link, *id, *state, (*end_reason, generation));
+        for Ended { id, count, state, end_reason } in reached {
+            self.on_receipts(*state, *end_reason, (*count).into());
+            // Of nearly all it would be said to nobody.
+            if end_reason.is_some() || enabled!(Level::DEBUG) {
+                (0..*count).for_each(|at| log_receipt(link, id.later(at), *state, (*end_reason, generation)));
+            }
         }
     }
 
     fn lost(&self, state: State, end_reason: EndReason) {
-        self.on_receipt(state, Some(end_reason));
+        self.on_receipts(state, Some(end_reason), 1);
     }
 }
 
@@ -147,10 +150,10 @@ impl LinkMetrics {
     }
 
     fn on_sent(&self, link: &LinkId, sent: &[Sent]) {
-        self.on_written(sent.iter().map(|sent| (sent.kind, sent.bytes)));
-        for Sent { kind, bytes, waited } in sent {
-            self.outbox_wait.observe(waited.as_secs_f64());
-            debug!(%link, kind = kind.as_str(), bytes, waited_ms = millis(*waited), "message written");
+        self.on_written(sent.iter().map(|sent| (sent.kind, sent.messages.into(), sent.bytes)));
+        for Sent { kind, messages, bytes, waited } in sent {
+            self.outbox_wait.observe_all(waited.as_secs_f64(), *messages);
+            debug!(%link, kind = kind.as_str(), messages, bytes, waited_ms = millis(*waited), "messages written");
         }
     }
 

@@ -119,7 +119,12 @@ fn attempts_are_counted_once_by_their_result() {
 fn messages_and_their_bytes_are_counted_by_direction_and_type() {
     let world = World::new(false);
     world.receive("grüße");
-    world.tell(&Event::Written(vec![Sent { kind: Kind::Binary, bytes: 3, waited: Duration::from_millis(20) }]));
+    world.tell(&Event::Written(vec![Sent {
+        kind: Kind::Binary,
+        messages: 1,
+        bytes: 3,
+        waited: Duration::from_millis(20),
+    }]));
     for (direction, kind, messages, bytes) in
         [("in", "text", "1", "7"), ("in", "binary", "0", "0"), ("out", "binary", "1", "3"), ("out", "text", "0", "0")]
     {
@@ -283,7 +288,7 @@ impl World {
     }
 
     fn settle(&self, state: State, end_reason: Option<EndReason>) {
-        self.handles.tell_receipts(&self.id, &[Ended { id: MessageId(7), state, end_reason }], Some(1));
+        self.handles.tell_receipts(&self.id, &[Ended { id: MessageId(7), count: 1, state, end_reason }], Some(1));
     }
 
     fn text(&self) -> String {

@@ -11,18 +11,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wskeeper_core::{
     admission::{Admission, Elsewhere, Grant, Policy as Limits, Request, Verdict},
     budget::{Budget, Rank, Share},
     event::{Certificates, Established, LinkId, Steps},
+    frame::{Head, mask},
     inbox::{self, Parts, Read, Ring},
     link::{ConnectionInput, Frame, Input, Lane, Link, Policy, Received},
     message::{Message, MessageId, Payload},
     outbox::{self, Outbox},
     receipt::{Ledger, Receipt, State},
     run::{Marks, Run},
-    scan::{Behind, scan},
+    scan::{Behind, scan, unmask},
     session::{Do, Document, Filter, Json, MAX_JSON, Matcher, Plan, Pointer, Rule, Rules, Sorter, Start, Wanted},
     timers::Timer,
 };
@@ -30,12 +31,13 @@ use wskeeper_core::{
 type Walk = fn(u32);
 
 /// Each by its name.
-pub(crate) const PATHS: [(&str, Walk); 17] = [
+pub(crate) const PATHS: [(&str, Walk); 20] = [
     ("64 messages are found", found),
     ("link takes a message in", message_in),
     ("link takes 64 messages in", messages_in),
     ("link sends a message", message_out),
     ("link sends 64 messages", messages_out),
+    ("link sends a run of 64", run_out),
     ("link pings and hears a pong", heartbeat),
     ("link is lost and comes back", reconnect),
     ("one of 10,000 is let in", admission),
@@ -46,6 +48,8 @@ pub(crate) const PATHS: [(&str, Walk); 17] = [
     ("1,000 streams sort a message", sorting),
     ("outbox queues and settles", outbox),
     ("ledger enters and settles", ledger),
+    ("ledger settles a run of 64", ledger_run),
+    ("64 of a client are found", found_masked),
     ("ten rules see a message", rules),
     ("serde_json reads it alone", json),
 ];
@@ -58,6 +62,22 @@ fn found(times: u32) {
         let (end, behind) = scan(black_box(&frames), 1 << 20, &mut marks);
         assert_eq!(behind, Behind::Part(0));
         black_box(marks.take(Bytes::copy_from_slice(&frames[..end]), end));
+    }
+}
+
+fn found_masked(times: u32) {
+    let (mut frames, key) = (Vec::new(), [1, 2, 3, 4]);
+    for payload in run(64).payloads() {
+        frames.extend_from_slice(Head::new(0x81, payload.len(), Some(key)).bytes());
+        let start = frames.len();
+        frames.extend_from_slice(payload.bytes());
+        mask(&mut frames[start..], key);
+    }
+    let mut marks = Marks::default();
+    for _ in 0..times {
+        let mut unmasked = BytesMut::with_capacity(frames.len());
+        assert_eq!(unmask(black_box(&frames), 1 << 20, &mut unmasked, &mut marks), (frames.len(), Behind::Part(0)));
+        black_box(marks.take_body(unmasked.freeze(), 0));
     }
 }
 
@@ -94,6 +114,24 @@ fn send(times: u32, together: u32) {
         for id in 0..together {
             black_box(link.take(now, message(walk * together + id)));
         }
+        while let Some(frame) = link.poll_transmit(now, Lane::Current) {
+            black_box(frame);
+        }
+        black_box(link.handle(now, on(ConnectionInput::Flushed)));
+        black_box(link.poll_timeout());
+    }
+}
+
+/// As it came from a local client: one thing in the queue, in transit and in the receipts.
+fn run_out(times: u32) {
+    let (mut link, now) = open();
+    let run = run(64);
+    for walk in 0..times {
+        let id = MessageId((walk * 64).into());
+        let body = run.clone().into();
+        assert_eq!(link.room().take(&body), 64);
+        let message = Message { id, body, extras: None, expires_at: None, share: Share::default() };
+        black_box(link.take(now, Box::new(message)));
         while let Some(frame) = link.poll_transmit(now, Lane::Current) {
             black_box(frame);
         }
@@ -282,23 +320,42 @@ fn ledger(times: u32) {
     let endpoint: Arc<str> = "feed".into();
     let mut enter = |id: u32| {
         let id = MessageId(id.into());
-        let receipt = Receipt {
-            id,
-            endpoint: Arc::clone(&endpoint),
-            link: 0,
-            state: State::Queued,
-            bytes: 64,
-            accepted_at: at,
-            updated_at: at,
-            generation: None,
-            end_reason: None,
-        };
-        ledger.accept(now, receipt, Duration::from_mins(10), None);
-        black_box(ledger.advance(now, at, id, (State::Written, None), Some(1)));
+        ledger.accept(now, receipt(id, &endpoint, at), Duration::from_mins(10), None);
+        black_box(ledger.advance(now, at, (id, 1), (State::Written, None), Some(1)));
     };
     // Full, as it is on a busy daemon.
     (0..1_000).for_each(&mut enter);
     (1_000..1_000 + times).for_each(&mut enter);
+}
+
+/// The same for messages that came together.
+fn ledger_run(times: u32) {
+    let (now, at) = (now(), SystemTime::UNIX_EPOCH);
+    let mut ledger = Ledger::new(1_024);
+    let (endpoint, run): (Arc<str>, _) = ("feed".into(), run(64));
+    let mut enter = |walk: u32| {
+        let id = MessageId((walk * 64).into());
+        ledger.expire(now);
+        ledger.accept_run(receipt(id, &endpoint, at), Duration::from_mins(10), 64, run.lengths());
+        black_box(ledger.advance(now, at, (id, 64), (State::Written, None), Some(1)));
+        black_box(ledger.advance(now, at, (id, 64), (State::Confirmed, None), Some(1)));
+    };
+    (0..16).for_each(&mut enter);
+    (16..16 + times).for_each(&mut enter);
+}
+
+fn receipt(id: MessageId, endpoint: &Arc<str>, at: SystemTime) -> Receipt {
+    Receipt {
+        id,
+        endpoint: Arc::clone(endpoint),
+        link: 0,
+        state: State::Queued,
+        bytes: 64,
+        accepted_at: at,
+        updated_at: at,
+        generation: None,
+        end_reason: None,
+    }
 }
 
 /// What an exchange says of a trade; the last of ten rules is for it, and takes two variables out.
@@ -377,7 +434,7 @@ fn established() -> Established {
 fn message(id: u32) -> Box<Message> {
     Box::new(Message {
         id: MessageId(id.into()),
-        payload: payload(),
+        body: payload().into(),
         extras: None,
         expires_at: None,
         share: Share::default(),

@@ -51,7 +51,7 @@ use super::{
 use wskeeper_core::{close::MAX_REASON_BYTES, phase::ReadyState};
 use wskeeper_link::{
     endpoint::Endpoint,
-    link::PooledStream,
+    link::ServedStream,
     pool::{Pool, local::Consumer},
 };
 
@@ -66,7 +66,7 @@ const LOOKED_AT: usize = 1000;
 /// tungstenite fills all of it with zeros before each read; the large buffer is the thread's.
 const READ_BUFFER: usize = 1 << 10;
 
-type Socket = WebSocketStream<PooledStream<TokioIo<Upgraded>>>;
+type Socket = WebSocketStream<ServedStream<TokioIo<Upgraded>>>;
 
 /// `GET /v1/endpoints/{name}/ws`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/ws", tag = "events", operation_id = "socket",
@@ -151,7 +151,7 @@ fn serve(shared: &Shared, (terms, source, claim): (Terms, Source, Option<Claim>)
         let _place = place;
         // A client that goes away during its own handshake has asked for nothing.
         if let Ok(upgraded) = upgraded.await {
-            let stream = PooledStream::new(TokioIo::new(upgraded));
+            let stream = ServedStream::new(TokioIo::new(upgraded));
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, limits).await;
             Session::new(socket, terms, (source, claim), (sends, holding), &budget).serve(stop, pass).await;
         }

@@ -19,16 +19,12 @@ use tokio::{
     sync::watch,
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_tungstenite::tungstenite::{
-    Error, Message,
-    error::{CapacityError, ProtocolError},
-};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     End, PATIENCE, Socket,
     claims::Claim,
     close,
-    envelope::{self, Wanted},
     holding::Holding,
     sends::{self, Request, Sends},
     stopping, transparent,
@@ -40,6 +36,7 @@ use crate::api::{
     stopped,
 };
 use wskeeper_core::{
+    body::Body,
     budget::{Budget, Lease, Rank},
     message::Payload,
     receipt::State as ReceiptState,
@@ -52,6 +49,8 @@ use wskeeper_link::{
     },
 };
 
+mod arriving;
+
 /// A client from whom nothing is heard is pinged this often.
 const PING: Duration = Duration::from_secs(30);
 /// A client from whom nothing was heard for this long is given up. Long, because one that sleeps for a minute or two is owed
@@ -62,8 +61,6 @@ const AT_ONCE: usize = 256;
 const AS_ONE: usize = 16 << 10;
 /// Requests of one client that wait for their replies.
 const ASKS: usize = 64;
-/// What has arrived counts in the budget from here on.
-const SMALL: u64 = 16 << 10;
 /// Rounds of one turn before other tasks get theirs.
 const ROUNDS: usize = 8;
 
@@ -96,6 +93,8 @@ pub(super) struct Session {
     /// Requests that wait for their replies.
     asks: FuturesUnordered<Pin<Box<dyn Future<Output = Value> + std::marker::Send>>>,
     holding: Holding,
+    /// Messages that came together and have not been pushed, for want of room.
+    rest: Option<Body>,
     /// Something has been fed that may not have left.
     owes: bool,
     heard: Instant,
@@ -129,6 +128,7 @@ impl Session {
             sends,
             asks: FuturesUnordered::new(),
             holding,
+            rest: None,
             owes: false,
             heard,
             ping,
@@ -154,7 +154,8 @@ impl Session {
             })
             .await
         };
-        let Self { socket, source, claim, mut sends, holding, .. } = self;
+        let Self { socket, terms, source, claim, mut sends, holding, rest, .. } = self;
+        rest.iter().flat_map(Body::payloads).for_each(|payload| sends.push(terms.plain(payload)));
         // Who comes back at once finds nobody in its way.
         drop((source, claim, holding));
         let is_allowed = !matches!(end, End::Withdrawn(_));
@@ -197,70 +198,6 @@ impl Session {
         Ok(if more || has_more || hears_again { flushed } else { Poll::Pending })
     }
 
-    /// Takes what the client has sent by now, up to a ping: its pong must have left before there may be another, or a client that
-    /// does not read has as many as it likes wait here.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let mut heard = false;
-        while !self.owes
-            && self.hears()
-            && let Poll::Ready(arrived) = self.socket.poll_next_unpin(cx)
-        {
-            heard = true;
-            self.take(arrived)?;
-            self.arrived = self.socket.get_ref().read();
-        }
-        if heard {
-            self.heard = Instant::now();
-        }
-        self.count_arriving()
-    }
-
-    /// What waits here has its share of the budget, or the client is told to come again later.
-    fn count_arriving(&mut self) -> Result<(), End> {
-        let begun = self.socket.get_ref().read() - self.arrived;
-        let waiting = begun + self.sends.ahead_bytes() as u64;
-        let waiting = if waiting > SMALL { waiting } else { 0 };
-        if waiting == self.arriving.bytes() || self.arriving.resize(waiting) { Ok(()) } else { Err(End::NoRoom) }
-    }
-
-    fn take(&mut self, arrived: Option<Result<Message, Error>>) -> Result<(), End> {
-        let request = match arrived {
-            None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
-            Some(Err(error)) => return Err(fault(&error)),
-            Some(Ok(Message::Text(text))) if self.terms.envelope => {
-                let wanted = envelope::read(text.as_str(), &|payload| self.terms.message(payload));
-                match self.holding.take(wanted) {
-                    // What is wanted of keys is done.
-                    None | Some(Wanted::Subscribe { .. } | Wanted::Unsubscribe { .. }) => return Ok(()),
-                    Some(Wanted::Ask { reference, send, timeout }) => {
-                        let pool = self.sends.pool().clone();
-                        self.asks.push(Box::pin(sends::ask(pool, reference, send, timeout)));
-                        return Ok(());
-                    }
-                    Some(Wanted::Send(request)) => request,
-                }
-            }
-            Some(Ok(Message::Text(text))) => self.terms.plain(Payload::checked_text(text)),
-            Some(Ok(Message::Binary(_))) if self.terms.envelope => {
-                return Err(End::Farewell(1003, "with wskeeper.v1.json everything is text".into()));
-            }
-            Some(Ok(Message::Binary(bytes))) => self.terms.plain(Payload::binary(bytes)),
-            // The library has its pong ready.
-            Some(Ok(Message::Ping(_))) => {
-                self.owes = true;
-                return Ok(());
-            }
-            Some(Ok(Message::Pong(_) | Message::Frame(_))) => return Ok(()),
-        };
-        self.sends.push(request);
-        Ok(())
-    }
-
-    /// Whether one more message may be taken from the client.
-    fn hears(&self) -> bool {
-        self.sends.has_room() && self.holding.has_room() && self.asks.len() < ASKS
-    }
-
     /// Tells the client what became of its messages.
     fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while !self.asks.is_empty()
@@ -283,6 +220,7 @@ impl Session {
                 // Its end is told by the connection itself, unless that lives on beside another.
                 Err(problem) if problem.is_other_connection() && self.terms.generation.is_some() => {
                     self.sends.forget();
+                    self.rest = None;
                     if transparent::is_replaced(self.sends.pool(), &self.terms) {
                         return Err(transparent::replaced());
                     }
@@ -290,6 +228,7 @@ impl Session {
                 Err(problem) => {
                     // What stands behind the refused one must not overtake it.
                     self.sends.forget();
+                    self.rest = None;
                     return Err(End::Farewell(1013, problem.detail().to_owned()));
                 }
             }
@@ -449,29 +388,4 @@ fn gone() -> End {
 
 fn behind() -> End {
     End::Farewell(4408, "fell behind; resume with ?from=".into())
-}
-
-/// What a client is told of its own fault, unless the connection is simply gone.
-fn fault(error: &Error) -> End {
-    match error {
-        // RFC 6455 §5.2: the first bit of 64 is none of the length's.
-        Error::Capacity(CapacityError::MessageTooLong { size, .. }) if isize::try_from(*size).is_err() => {
-            End::Farewell(1002, "the length of a frame has its first bit set".into())
-        }
-        Error::Capacity(_) => End::Farewell(1009, "the message is larger than outbox.max_message allows".into()),
-        Error::Utf8(_) => End::Farewell(1007, "text must be UTF-8".into()),
-        Error::Protocol(fault) if *fault != ProtocolError::ResetWithoutClosingHandshake => {
-            End::Farewell(1002, fault.to_string())
-        }
-        Error::Protocol(_)
-        | Error::ConnectionClosed
-        | Error::AlreadyClosed
-        | Error::Io(_)
-        | Error::Tls(_)
-        | Error::WriteBufferFull(_)
-        | Error::AttackAttempt
-        | Error::Url(_)
-        | Error::Http(_)
-        | Error::HttpFormat(_) => End::Gone,
-    }
 }

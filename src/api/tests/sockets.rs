@@ -94,6 +94,46 @@ async fn what_a_client_sent_before_it_left_is_not_lost_with_it() {
 }
 
 #[tokio::test]
+async fn messages_that_come_together_are_accepted_up_to_the_limit_and_leave_in_order() {
+    let port = echo().await;
+    let keys = "outbox.max_messages = 700\nreconnect.first = \"10ms\"";
+    let bench = Bench::new(&format!("[endpoints.feed]\nurl = \"ws://127.0.0.1:{port}/\"\n{keys}\n")).await;
+    bench.pool.command("feed", 0, Verb::Pause).await.unwrap();
+    until("a paused link", async || (bench.pool.link("feed", 0).unwrap().phase == Phase::Paused).then_some(())).await;
+    let mut inbox = bench.pool.subscribe("feed", From::Oldest).unwrap();
+    let mut socket = bench.socket(PATH, None).await;
+    for number in 0..1000 {
+        socket.feed(Message::text(number.to_string())).await.unwrap();
+    }
+    socket.flush().await.unwrap();
+    loop {
+        if let Message::Close(Some(frame)) = next(&mut socket).await {
+            assert_eq!(u16::from(frame.code), 1013);
+            break;
+        }
+    }
+    let bytes: usize = (0..700).map(|number: u32| number.to_string().len()).sum();
+    let view = bench.pool.link("feed", 0).unwrap();
+    assert_eq!((view.queued_messages, view.buffered_amount), (700, bytes as u64));
+    resume(&bench).await;
+    let mut number = 0;
+    while number < 700 {
+        let next = inbox.next_within(PATIENCE).await.expect("an entry in time");
+        if let Next::Entry(entry) = next
+            && let Item::Message(payload) = &entry.item
+        {
+            assert_eq!(&payload.bytes()[..], number.to_string().as_bytes());
+            number += 1;
+        }
+    }
+    until("all of it has left", async || {
+        let view = bench.pool.link("feed", 0).unwrap();
+        ((view.queued_messages, view.traffic.sent_messages) == (0, 700)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_refusal_closes_a_plain_socket_and_nothing_overtakes_it() {
     let feed = "[endpoints.feed]\nurl = \"ws://127.0.0.1:1/\"\noutbox.max_messages = 1";
     let bench = Bench::new(&format!("max_connections = 1\n{feed}")).await;

@@ -188,7 +188,8 @@ impl Live<'_, '_> {
     async fn write(&mut self) -> Result<(), Failure> {
         while let Some(frame) = self.stage.next_frame(now())? {
             let (message, code) = match frame {
-                Frame::Data(payload) | Frame::Session(payload) => (of_payload(&payload), None),
+                Frame::Session(payload) => (of_payload(&payload), None),
+                Frame::Data(body) => (of_payload(&body.into_first()), None),
                 Frame::Ping(payload) => (Message::Ping(payload), None),
                 Frame::Close(frame) => {
                     let wire = |frame: &CloseFrame| WireClose {

@@ -216,7 +216,8 @@ impl Scene<'_, '_> {
             let Some(frame) = self.stage.next_frame(self.now)? else { break };
             self.stage.feed(self.now, ConnectionInput::Flushed)?;
             match frame {
-                Frame::Data(payload) | Frame::Session(payload) => self.sent.push_back(payload),
+                Frame::Session(payload) => self.sent.push_back(payload),
+                Frame::Data(body) => self.sent.extend(body.payloads()),
                 Frame::Ping(ping) => {
                     self.stage.feed(self.now, ConnectionInput::Heard)?;
                     self.stage.feed(self.now, ConnectionInput::Received(Received::Pong(ping)))?;

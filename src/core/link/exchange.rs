@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::Policy;
 use crate::{
+    body::Body,
     close::{Cause, CloseFrame},
     event::{DialFailure, Established, Event},
     message::{Message, MessageId, Payload},
@@ -231,8 +232,8 @@ pub type Commands = Vec<Command>;
 /// A frame for the transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// A data message.
-    Data(Payload),
+    /// A data message, or several.
+    Data(Body),
     /// A data message of the session's, which may hold secrets: not to be shown.
     Session(Payload),
     /// A ping with its payload.

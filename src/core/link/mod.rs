@@ -394,7 +394,7 @@ impl Link {
         &self.shared.policy.outbox
     }
 
-    /// Offers a message to the outbox. A refused message comes back with why. A stopped link takes none: nothing would
+    /// Offers a message to the outbox, one. A refused message comes back with why. A stopped link takes none: nothing would
     /// ever end it.
     pub fn offer(
         &mut self,
@@ -426,12 +426,13 @@ impl Link {
         }
     }
 
-    /// Takes a message that was accepted for it. A stopped link ends it as it has ended all that it held.
+    /// Takes a message that was accepted for it, or several. A stopped link ends it as it has ended all that it held.
     #[must_use]
     pub fn take(&mut self, now: Instant, message: Box<Message>) -> Commands {
         let (mut out, mut ended) = (Commands::new(), Vec::new());
         if let State::Stopped(end_reason) = self.state {
-            ended.push(Ended { id: message.id, state: receipt::State::Dropped, end_reason: Some(end_reason) });
+            let (id, count) = (message.id, message.count());
+            ended.push(Ended { id, count, state: receipt::State::Dropped, end_reason: Some(end_reason) });
         } else {
             self.shared.outbox.take(now, message, &mut ended);
         }

@@ -27,10 +27,11 @@ use crate::{
     budget::Share,
     close::{Cause, CloseFrame},
     event::{Certificates, DialFailure, Event, LinkId, RetryAfter, Steps, Timings},
-    message::{Extras, MessageId},
+    message::{Extras, MessageId, Payload},
     outbox::{Delivery, Ended},
     outcome::{Action, Match},
     receipt::{self, EndReason},
+    run::Run,
 };
 
 const LINKS: usize = 4;
@@ -173,8 +174,8 @@ impl World {
                 }
                 Command::Switch => self.nodes[index].lines.swap(0, 1),
                 Command::Settle { reached, .. } => {
-                    for Ended { id, state, .. } in reached {
-                        self.settle(index, id, state);
+                    for Ended { id, count, state, .. } in reached {
+                        (0..count).for_each(|place| self.settle(index, id.later(place), state));
                     }
                 }
                 Command::Tell(Event::Phase { delay: Some(delay), .. }) => {
@@ -228,7 +229,28 @@ impl World {
         assert!(state != receipt::State::Confirmed || was_read, "{number} is confirmed, and was never read");
     }
 
+    /// Messages that come together, as many as there is room for.
+    fn send_run(&mut self, index: usize) {
+        let numbers: Vec<_> = (self.next..).take(2 + (self.chance.bits() % 3) as usize).collect();
+        let texts: Vec<_> = numbers.iter().map(|number| format!("{number:.>9}")).collect();
+        let body = Run::of(&texts.iter().map(|text| Payload::from(text.as_str())).collect::<Vec<_>>()).into();
+        let mut message =
+            Message { id: MessageId(self.next.into()), body, extras: None, expires_at: None, share: Share::default() };
+        let link = &mut self.nodes[index].link;
+        let accepted = link.room().take(&message.body);
+        let message = if accepted < message.count() { message.split_to(accepted) } else { Some(message) };
+        self.next += u64::from(accepted);
+        let Some(message) = message else { return };
+        let commands = link.take(self.now, Box::new(message));
+        let queued = numbers.iter().zip(&texts).take(accepted as usize);
+        self.nodes[index].held.extend(queued.map(|(number, text)| (*number, (text.len(), receipt::State::Queued))));
+        self.obey(index, commands);
+    }
+
     fn send(&mut self, index: usize) {
+        if self.one_in(4) {
+            return self.send_run(index);
+        }
         let number = self.next;
         self.next += 1;
         let text = format!("{:.>1$}", number, (self.chance.bits() % 40) as usize);
@@ -236,14 +258,15 @@ impl World {
         let generation = self.one_in(5).then_some(generation);
         let message = Message {
             id: MessageId(number.into()),
-            payload: text.as_str().into(),
+            body: text.as_str().into(),
             extras: Extras { wants_confirmation: self.one_in(2), generation, ..Extras::default() }.boxed(),
             expires_at: self.one_in(4).then(|| self.now + Duration::from_secs(3)),
             share: Share::default(),
         };
         self.nodes[index].held.insert(number, (text.len(), receipt::State::Queued));
         self.nodes[index].bound.extend(generation.map(|generation| (number, generation)));
-        let is_accepted = generation.is_none() && self.one_in(2) && self.nodes[index].link.room().take(text.len());
+        let is_accepted =
+            generation.is_none() && self.one_in(2) && self.nodes[index].link.room().take(&message.body) == 1;
         let link = &mut self.nodes[index].link;
         let (answer, commands) = if is_accepted {
             (Ok(()), link.take(self.now, Box::new(message)))

@@ -107,8 +107,8 @@ impl Bench {
     fn offer(&mut self, text: &str, extras: Extras) -> MessageId {
         self.next_id += 1;
         let id = MessageId(self.next_id);
-        let (payload, extras, share) = (text.into(), extras.boxed(), Share::default());
-        let message = Message { id, payload, extras, expires_at: None, share };
+        let (body, extras, share) = (text.into(), extras.boxed(), Share::default());
+        let message = Message { id, body, extras, expires_at: None, share };
         let (answer, commands) = self.link.offer(self.now, Box::new(message));
         assert!(answer.is_ok());
         self.said.extend(commands);
@@ -386,7 +386,7 @@ fn a_stopped_link_takes_no_message_that_nothing_would_end() {
     bench.feed(Input::Stop(Duration::ZERO, EndReason::Shutdown)).pass(Duration::ZERO);
     assert!(bench.said.contains(&Command::Done));
     let late =
-        Message { id: MessageId(9), payload: "late".into(), extras: None, expires_at: None, share: Share::default() };
+        Message { id: MessageId(9), body: "late".into(), extras: None, expires_at: None, share: Share::default() };
     let (answer, commands) = bench.link.offer(bench.now, Box::new(late));
     assert!(matches!(answer, Err((_, outbox::Refusal::Down))));
     assert_eq!((commands.len(), bench.link.queued_messages()), (0, 0));

@@ -20,23 +20,23 @@ impl Outbox {
         ended: &mut Vec<Ended>,
     ) -> Option<(MessageId, Option<requests::Waiting>)> {
         if let Some((written, request)) = self.unconfirmed.answered(answer, key) {
-            ended.push(Ended { id: written.id, state: State::Confirmed, end_reason: None });
+            ended.push(written.ended(State::Confirmed, None));
             return Some((written.id, request));
         }
-        let transit = self.in_transit.iter_mut().find(|transit| {
-            let message = &transit.held.message;
+        let held = self.transit.iter_mut().find(|held| {
+            let message = &held.message;
             let is_request = message.request().is_some();
-            !transit.held.acknowledged && is_request == (answer == Answer::Reply) && message.ack() == Some(key)
+            !held.acknowledged && is_request == (answer == Answer::Reply) && message.ack() == Some(key)
         })?;
         // All of it has left, though the stream has not said so.
-        transit.held.acknowledged = true;
-        Some((transit.held.message.id, transit.held.message.request().map(requests::Asked::waiting)))
+        held.acknowledged = true;
+        Some((held.message.id, held.message.request().map(requests::Asked::waiting)))
     }
 
     /// Ends those whose answer has not come in time.
     pub(super) fn give_up(&mut self, answer: Answer, now: Instant, ended: &mut Vec<Ended>) {
         for written in self.unconfirmed.give_up(answer, now) {
-            ended.push(Ended { id: written.id, state: State::Unknown, end_reason: Some(EndReason::AckTimeout) });
+            ended.push(written.ended(State::Unknown, Some(EndReason::AckTimeout)));
         }
     }
 
@@ -50,10 +50,7 @@ impl Outbox {
 
     /// Requests that wait for their replies.
     pub(crate) fn asked(&self) -> usize {
-        let leaving = self
-            .in_transit
-            .iter()
-            .filter(|transit| !transit.held.acknowledged && transit.held.message.request().is_some());
+        let leaving = self.transit.iter().filter(|held| !held.acknowledged && held.message.request().is_some());
         self.unconfirmed.waiting(Answer::Reply) + leaving.count()
     }
 
@@ -80,8 +77,7 @@ impl Outbox {
 
     fn is_awaited(&self, key: &str) -> bool {
         let of_request = |held: &Held| held.message.request().is_some() && held.message.ack() == Some(key);
-        self.unconfirmed.waits_for(Answer::Reply, key)
-            || self.in_transit.iter().any(|transit| of_request(&transit.held))
+        self.unconfirmed.waits_for(Answer::Reply, key) || self.transit.iter().any(of_request)
     }
 
     /// A reply with this key has come.

@@ -37,12 +37,12 @@ impl Outbox {
         let held = self.queue.get(place).filter(|held| held.message.id == id && held.disk == Disk::Storing)?;
         let message = &*held.message;
         let key = message.key().map(Into::into);
-        Some(Keep { place, id, payload: message.payload.clone(), key, expires_at: message.expires_at })
+        Some(Keep { place, id, payload: message.body.clone().into_first(), key, expires_at: message.expires_at })
     }
 
     /// Puts a message back that the disk kept through a restart. Limits do not apply: it was accepted.
     pub fn restore(&mut self, now: Instant, message: Box<Message>) {
-        self.bytes += message.payload.len() as u64;
+        self.hold(&message);
         self.queue.insert(self.accepted, Held::new(message, now, Disk::Stored));
         self.accepted += 1;
     }

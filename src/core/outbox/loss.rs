@@ -4,7 +4,7 @@
 //! has refused it too often: a close with 1003, 1007, 1008 or 1009 is a strike against every message that may have brought it
 //! on. From then on the suspects leave one at a time, so that the next such close has only one of them to blame.
 
-use super::{Ended, Held, InTransit, Outbox};
+use super::{Ended, Held, Outbox, ended_of, transit::InTransit};
 use crate::{
     message::Message,
     receipt::{EndReason, State},
@@ -26,17 +26,16 @@ impl Outbox {
         for written in self.unconfirmed.drain() {
             match written.kept {
                 Some((place, held)) => {
-                    self.bytes += held.message.payload.len() as u64;
+                    self.hold(&held.message);
                     back.push((place, held));
                     suspects += 1;
                 }
-                None => {
-                    ended.push(Ended { id: written.id, state: State::Unknown, end_reason: Some(EndReason::LinkLost) });
-                }
+                None => ended.push(written.ended(State::Unknown, Some(EndReason::LinkLost))),
             }
         }
-        for (index, InTransit { place, pulled, mut held }) in self.take_in_transit().into_iter().enumerate() {
-            let begun = index < begun;
+        let (with, without) = self.take_in_transit(begun);
+        let all = with.into_iter().map(|one| (one, true)).chain(without.into_iter().map(|one| (one, false)));
+        for (InTransit { place, pulled, mut held }, begun) in all {
             if held.acknowledged || (held.message.ack().is_none() && pulled <= self.confirmed) {
                 self.end_held(held, State::Confirmed, None, ended);
             } else if begun && !self.is_again(&held) {
@@ -65,8 +64,8 @@ impl Outbox {
 
     /// Whether `first` may leave now, where a suspect must have the stream to itself.
     pub(super) fn suspicion_allows(&self, first: &Held) -> bool {
-        let last_is_suspect = match self.in_transit.back() {
-            Some(transit) => transit.held.strikes > 0,
+        let last_is_suspect = match self.transit.last() {
+            Some(held) => held.strikes > 0,
             None => {
                 self.unconfirmed.last().and_then(|last| last.kept.as_ref()).is_some_and(|(_, held)| held.strikes > 0)
             }
@@ -92,8 +91,8 @@ impl Outbox {
             return None;
         }
         let (_, held) = back.remove(last);
-        self.bytes -= held.message.payload.len() as u64;
-        ended.push(Ended { id: held.message.id, state: State::Dead, end_reason: Some(EndReason::Poison) });
+        self.let_go(&held.message);
+        ended.push(ended_of(&held.message, State::Dead, Some(EndReason::Poison)));
         Some(held.message)
     }
 }

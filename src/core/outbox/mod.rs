@@ -10,20 +10,19 @@
 //! or `expired` either: it may have arrived, so it ends `unknown`.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use self::{
-    queue::{Disk, Held, Queue, Written},
+    queue::{Disk, Held, Queue},
+    transit::Transit,
     unacknowledged::Answer,
     unconfirmed::Unconfirmed,
 };
 use super::{
-    message::{Kind, Message, MessageId, Payload},
+    message::{Kind, Message, MessageId},
     receipt::{EndReason, State},
-    requests::Asked,
 };
 
 pub use self::{
@@ -36,6 +35,7 @@ mod disk;
 mod loss;
 mod policy;
 mod queue;
+mod transit;
 mod unacknowledged;
 mod unconfirmed;
 
@@ -47,12 +47,12 @@ mod tests;
 pub struct Outbox {
     policy: Arc<Policy>,
     queue: Queue,
-    in_transit: VecDeque<InTransit>,
+    transit: Transit,
+    /// Messages in the queue and in transit.
+    held: usize,
     unconfirmed: Unconfirmed,
     /// Application bytes in the queue and in transit.
     bytes: u64,
-    /// Application bytes in transit.
-    transit_bytes: u64,
     /// Those that have left, of the first message in transit.
     part: u64,
     /// Messages accepted so far: the place of the next one in the queue.
@@ -66,43 +66,35 @@ pub struct Outbox {
     fenced: u64,
 }
 
-/// A message that reached a state.
+/// A message that reached a state, or several whose names follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Which message.
+    /// Which message; of several the first.
     pub id: MessageId,
+    /// How many.
+    pub count: u32,
     /// The state: `Written`, or an end.
     pub state: State,
     /// Why, where it was not sent or it is not known whether it arrived.
     pub end_reason: Option<EndReason>,
 }
 
-/// A message that was handed to the network.
+/// Messages of one kind that were handed to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// Its kind.
+    /// Their kind.
     pub kind: Kind,
-    /// Its application bytes.
+    /// How many.
+    pub messages: u32,
+    /// Their application bytes.
     pub bytes: usize,
-    /// How long it was held.
+    /// How long each was held.
     pub waited: Duration,
 }
 
 /// A longer message leaves in several frames, so that control frames need not wait for all of it (RFC 6455 §5.4). Below the
 /// 32 KB that hosted gateways allow a frame.
 pub const FRAGMENT_MAX: usize = 31 << 10;
-
-/// About as many messages as the driver gives to the network together.
-const TOGETHER: usize = 128;
-
-#[derive(Debug)]
-struct InTransit {
-    /// Its place in the queue, to go back to.
-    place: u64,
-    /// Its place in the stream.
-    pulled: u64,
-    held: Held,
-}
 
 /// Where an offered message goes.
 enum Verdict {
@@ -127,9 +119,13 @@ impl Outbox {
     pub fn set_policy(&mut self, policy: impl Into<Arc<Policy>>) {
         self.policy = policy.into();
         self.queue.set_conflate(self.policy.conflate);
+        if !self.policy.takes_runs() {
+            self.queue.split();
+            self.transit.split();
+        }
     }
 
-    /// Offers a message; `ready` says whether the link is. Decides before it drops anything: a refusal comes back with the
+    /// Offers a message, one; `ready` says whether the link is. Decides before it drops anything: a refusal comes back with the
     /// message and has changed nothing. What is dropped for it, or it itself where policy drops it at once, is in `ended`.
     pub fn offer(
         &mut self,
@@ -142,14 +138,14 @@ impl Outbox {
         match self.judge(now, &message, ready) {
             Verdict::Refuse(refusal) => return Err((message, refusal)),
             Verdict::End(state, end_reason) => {
-                ended.push(Ended { id: message.id, state, end_reason: Some(end_reason) });
+                ended.push(ended_of(&message, state, Some(end_reason)));
             }
             verdict @ (Verdict::Queue | Verdict::Evict) => {
                 if message.key().is_some() {
                     self.conflate(&message, ended);
                 }
-                while matches!(verdict, Verdict::Evict) && !self.fits(message.payload.len(), 0, 0) {
-                    let Some((_, oldest)) = self.queue.pop() else { break };
+                while matches!(verdict, Verdict::Evict) && !self.fits(&message, 0, 0) {
+                    let Some(oldest) = self.queue.pop_one() else { break };
                     self.drop_held(oldest, State::Dropped, EndReason::Evicted, ended);
                 }
                 // One that is bound to a connection is worth nothing after it, nor is a request after its caller.
@@ -176,11 +172,15 @@ impl Outbox {
         }
     }
 
-    /// Takes a message that was accepted for the room that there was, whatever has changed since.
+    /// Takes a message that was accepted for the room that there was, or several, whatever has changed since.
+    #[inline]
     pub(crate) fn take(&mut self, now: Instant, mut message: Box<Message>, ended: &mut Vec<Ended>) {
+        if message.count() > 1 && !self.policy.takes_runs() {
+            return self.take_apart(now, message, ended);
+        }
         self.date(now, &mut message);
         if message.expires_at.is_some_and(|at| at <= now) {
-            ended.push(Ended { id: message.id, state: State::Expired, end_reason: Some(EndReason::Ttl) });
+            ended.push(ended_of(&message, State::Expired, Some(EndReason::Ttl)));
         } else {
             if message.key().is_some() {
                 self.conflate(&message, ended);
@@ -189,70 +189,9 @@ impl Outbox {
         }
     }
 
-    /// The next message for the transport, which is now in transit. Never one that has expired: [`Outbox::expire`] comes first.
-    /// Nor one that the disk does not have as it must, nor one that would hide which message a peer refuses.
-    pub fn next(&mut self, now: Instant) -> Option<Payload> {
-        let first = self.queue.first()?;
-        if first.is_expired(now) || !self.disk_allows(first) || !self.suspicion_allows(first) {
-            return None;
-        }
-        // Without an id it may not leave.
-        let stamped = first.message.request().map(|asked| asked.stamped.clone());
-        let payload = stamped.unwrap_or_else(|| Some(first.message.payload.clone()))?;
-        let (place, held) = self.queue.pop()?;
-        self.pulled += 1;
-        self.transit_bytes += held.message.payload.len() as u64;
-        if self.in_transit.is_empty() {
-            self.in_transit.reserve((1 + self.queue.len()).min(TOGETHER));
-        }
-        self.in_transit.push_back(InTransit { place, pulled: self.pulled, held });
-        Some(payload)
-    }
-
-    /// So many of those in transit, at most all, have been handed to the kernel whole: `Written`, and to be confirmed.
-    pub fn left(&mut self, now: Instant, count: usize, sent: &mut Vec<Sent>, ended: &mut Vec<Ended>) {
-        let count = count.min(self.in_transit.len());
-        self.part = 0;
-        sent.reserve(count);
-        ended.reserve(count);
-        for _ in 0..count {
-            let Some(InTransit { place, pulled, mut held }) = self.in_transit.pop_front() else { break };
-            let message = &held.message;
-            let (id, bytes, wanted) = (message.id, message.payload.len(), message.wants_confirmation());
-            self.bytes -= bytes as u64;
-            self.transit_bytes -= bytes as u64;
-            sent.push(Sent {
-                kind: message.payload.kind(),
-                bytes,
-                waited: now.saturating_duration_since(held.accepted_at),
-            });
-            ended.push(Ended { id, state: State::Written, end_reason: None });
-            held.sent = true;
-            let ack = held.message.ack().map(Into::into);
-            if held.acknowledged || (ack.is_none() && pulled <= self.confirmed) {
-                ended.push(Ended { id, state: State::Confirmed, end_reason: None });
-                continue;
-            }
-            let request = held.message.request().map(Asked::waiting);
-            let kept = self.is_again(&held).then_some((place, held));
-            let written = Written { pulled, id, wanted, kept };
-            let given_up = match (ack, request) {
-                (Some(key), Some(request)) => self.unconfirmed.push_request(request, key, written),
-                (Some(key), None) => self.unconfirmed.push_keyed(self.policy.ack_deadline(now), key, written),
-                (None, _) => self.unconfirmed.push(written),
-            };
-            // Nobody would tell its end when the link is lost.
-            ended.extend(given_up.map(|id| Ended { id, state: State::Unknown, end_reason: Some(EndReason::Unproven) }));
-        }
-        if self.in_transit.is_empty() {
-            // Ten thousand links must not each keep the room of their busiest moment.
-            self.in_transit = VecDeque::new();
-        }
-    }
-
-    /// So many bytes of the first message in transit have been handed to the kernel. Its room is given back when all of it has.
-    pub fn part_left(&mut self, bytes: usize) {
-        self.part = self.in_transit.front().map_or(0, |first| bytes.min(first.held.message.payload.len()) as u64);
+    #[cold]
+    fn take_apart(&mut self, now: Instant, message: Box<Message>, ended: &mut Vec<Ended>) {
+        message.singles().for_each(|message| self.take(now, message, ended));
     }
 
     /// A mark for a ping that is sent now: it covers all that was pulled before it, written or still in transit.
@@ -275,9 +214,8 @@ impl Outbox {
     /// Someone waits for the proof of this message from now on, wherever it is: the ping that asks for it may be due at once.
     pub fn want(&mut self, id: MessageId) {
         if !self.unconfirmed.want(id) {
-            let in_transit = self.in_transit.iter_mut().map(|transit| &mut transit.held);
-            let mut held = in_transit.chain(self.queue.iter_mut().map(|(_, held)| held));
-            if let Some(held) = held.find(|held| held.message.id == id) {
+            let mut held = self.transit.iter_mut().chain(self.queue.iter_mut().map(|(_, held)| held));
+            if let Some(held) = held.find(|held| held.message.is_named(id)) {
                 held.message.want_confirmation();
             }
         }
@@ -305,12 +243,12 @@ impl Outbox {
 
     /// Whether something has been given to the network that has no proof yet.
     pub(crate) fn has_unproven(&self) -> bool {
-        !self.in_transit.is_empty() || !self.unconfirmed.is_empty()
+        self.is_in_transit() || !self.unconfirmed.is_empty()
     }
 
     /// Whether a message is on its way to the kernel.
     pub(crate) fn is_in_transit(&self) -> bool {
-        !self.in_transit.is_empty()
+        !self.transit.is_empty()
     }
 
     /// Whether a ping should ask the peer how far it has read: a written message wants it, or many are unconfirmed.
@@ -362,9 +300,9 @@ impl Outbox {
         while let Some((_, held)) = self.queue.pop() {
             match held.disk {
                 Disk::Free => self.drop_held(held, state, end_reason, ended),
-                Disk::Storing | Disk::Stored => self.bytes -= held.message.payload.len() as u64,
+                Disk::Storing | Disk::Stored => self.let_go(&held.message),
                 Disk::Marking | Disk::Marked => {
-                    self.bytes -= held.message.payload.len() as u64;
+                    self.let_go(&held.message);
                     marked.push(held.message.id);
                 }
             }
@@ -379,12 +317,12 @@ impl Outbox {
 
     /// Messages accepted and not yet handed to the network.
     pub fn len(&self) -> usize {
-        self.queue.len() + self.in_transit.len()
+        self.held
     }
 
     /// When the message was accepted that has been held the longest of these.
     pub(crate) fn oldest_at(&self) -> Option<Instant> {
-        let in_transit = self.in_transit.front().map(|transit| transit.held.accepted_at);
+        let in_transit = self.transit.first().map(|held| held.accepted_at);
         in_transit.into_iter().chain(self.queue.first().map(|held| held.accepted_at)).min()
     }
 
@@ -399,7 +337,7 @@ impl Outbox {
     }
 
     fn judge(&self, now: Instant, message: &Message, ready: bool) -> Verdict {
-        let bytes = message.payload.len();
+        let bytes = message.body.len();
         if bytes > self.policy.max_message {
             return Verdict::Refuse(Refusal::TooBig);
         }
@@ -414,15 +352,15 @@ impl Outbox {
             return Verdict::End(State::Expired, EndReason::Ttl);
         }
         let (count, freed) = match self.queue.newest_of(message) {
-            Some((_, older)) => (1, older.message.payload.len() as u64),
+            Some((_, older)) => (1, older.message.body.len() as u64),
             None => (0, 0),
         };
-        if self.fits(bytes, count, freed) {
+        if self.fits(message, count, freed) {
             return Verdict::Queue;
         }
         match self.policy.on_full {
             OnFull::DropNewest => Verdict::End(State::Dropped, EndReason::Overflow),
-            OnFull::DropOldest if self.fits(bytes, self.queue.len(), self.bytes - self.transit_bytes) => Verdict::Evict,
+            OnFull::DropOldest if self.fits_alone(message) => Verdict::Evict,
             // Room that can never come is not waited for.
             OnFull::Wait if bytes as u64 <= self.policy.max_bytes => Verdict::Refuse(Refusal::Wait),
             OnFull::Reject if message.waits() && bytes as u64 <= self.policy.max_bytes => {
@@ -432,10 +370,17 @@ impl Outbox {
         }
     }
 
-    /// Whether one more message of `bytes` stays within the limits once `count` messages of `freed` bytes are gone.
-    fn fits(&self, bytes: usize, count: usize, freed: u64) -> bool {
-        let bytes = (self.bytes - freed).saturating_add(self.unconfirmed.kept_bytes()).saturating_add(bytes as u64);
+    /// Whether one more message stays within the limits once `count` messages of `freed` bytes are gone.
+    fn fits(&self, message: &Message, count: usize, freed: u64) -> bool {
+        let bytes = message.body.len() as u64;
+        let bytes = (self.bytes - freed).saturating_add(self.unconfirmed.kept_bytes()).saturating_add(bytes);
         self.len() - count + self.unconfirmed.kept() < self.policy.max_messages && bytes <= self.policy.max_bytes
+    }
+
+    /// Whether it does where nothing is left but what is in transit.
+    fn fits_alone(&self, message: &Message) -> bool {
+        let (in_transit, bytes) = self.transit.sum();
+        self.fits(message, self.held - in_transit, self.bytes - bytes)
     }
 
     /// One that brings no time to live has that of the policy.
@@ -446,9 +391,10 @@ impl Outbox {
     }
 
     fn accept(&mut self, now: Instant, message: Box<Message>, disk: Disk) {
-        self.bytes += message.payload.len() as u64;
+        let count = message.count();
+        self.hold(&message);
         self.queue.insert(self.accepted, Held::new(message, now, disk));
-        self.accepted += 1;
+        self.accepted += u64::from(count);
     }
 
     /// Drops the queued message that this one replaces.
@@ -459,9 +405,14 @@ impl Outbox {
         }
     }
 
-    fn take_in_transit(&mut self) -> VecDeque<InTransit> {
-        self.transit_bytes = 0;
-        std::mem::take(&mut self.in_transit)
+    fn hold(&mut self, message: &Message) {
+        self.held += message.count() as usize;
+        self.bytes += message.body.len() as u64;
+    }
+
+    fn let_go(&mut self, message: &Message) {
+        self.held -= message.count() as usize;
+        self.bytes -= message.body.len() as u64;
     }
 
     /// Ends what was held, other than by having arrived.
@@ -472,7 +423,11 @@ impl Outbox {
 
     fn end_held(&mut self, held: Held, state: State, end_reason: Option<EndReason>, ended: &mut Vec<Ended>) {
         let Held { message, .. } = held;
-        self.bytes -= message.payload.len() as u64;
-        ended.push(Ended { id: message.id, state, end_reason });
+        self.let_go(&message);
+        ended.push(ended_of(&message, state, end_reason));
     }
+}
+
+fn ended_of(message: &Message, state: State, end_reason: Option<EndReason>) -> Ended {
+    Ended { id: message.id, count: message.count(), state, end_reason }
 }

@@ -9,6 +9,8 @@ use crate::clock::Clock;
 /// How long an acknowledgement is waited for where the policy says no more that there are any.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
+use crate::body::Body;
+
 /// What happens to a message for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFull {
@@ -86,6 +88,12 @@ impl Policy {
         // Where nothing is acknowledged any more, none is waited for for longer than others were.
         now.later(self.ack.as_ref().map_or(FORGOTTEN, |ack| ack.timeout))
     }
+
+    /// Whether messages that came together may stay so. Else each has something of its own: a deadline, a key that acknowledges it, a
+    /// place on the disk, or another connection that it is sent on again.
+    pub fn takes_runs(&self) -> bool {
+        self.delivery == Delivery::AtMostOnce && self.ttl.is_none() && self.ack.is_none() && !self.durable
+    }
 }
 
 impl Default for Policy {
@@ -115,19 +123,29 @@ pub struct Room {
 }
 
 impl Room {
-    /// Takes what a message of so many bytes needs, if it is there.
-    pub fn take(&mut self, bytes: usize) -> bool {
-        let bytes = bytes as u64;
-        let is_there = self.messages > 0 && self.bytes >= bytes;
-        if is_there {
-            *self = Self { bytes: self.bytes - bytes, messages: self.messages - 1 };
-        }
-        is_there
+    /// What these need.
+    pub fn of(body: &Body) -> Self {
+        Self { bytes: body.len() as u64, messages: body.count() }
     }
 
-    /// Counts one more message.
-    pub fn add(&mut self, bytes: usize) {
-        self.join(Self { bytes: bytes as u64, messages: 1 });
+    /// Takes what the first of these need, as many as it is there for. Answers with how many.
+    pub fn take(&mut self, body: &Body) -> u32 {
+        let all = Self::of(body);
+        if self.messages >= all.messages && self.bytes >= all.bytes {
+            *self = self.without(all);
+            return all.messages;
+        }
+        let before = self.messages;
+        if let Body::Run(run) = body {
+            for (_, message) in run.messages() {
+                let bytes = message.len() as u64;
+                if self.messages == 0 || self.bytes < bytes {
+                    break;
+                }
+                *self = self.without(Self { bytes, messages: 1 });
+            }
+        }
+        before - self.messages
     }
 
     /// Counts more messages.

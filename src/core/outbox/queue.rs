@@ -7,8 +7,10 @@ use std::{
     time::Instant,
 };
 
+use super::Ended;
 use crate::{
     message::{Message, MessageId},
+    receipt::{EndReason, State},
     sorted_deque::SortedDeque,
 };
 
@@ -46,17 +48,29 @@ impl Held {
         Self { message, accepted_at, disk, sent: false, strikes: 0, acknowledged: false }
     }
 
+    /// Another message, of which the same is true.
+    pub(super) fn with(&self, message: Box<Message>) -> Self {
+        Self { message, ..*self }
+    }
+
+    /// Each message for itself.
+    pub(super) fn singles(self) -> impl Iterator<Item = Self> {
+        let Self { message, accepted_at, disk, sent, strikes, acknowledged } = self;
+        message.singles().map(move |message| Self { message, accepted_at, disk, sent, strikes, acknowledged })
+    }
+
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.message.expires_at.is_some_and(|at| at <= now)
     }
 }
 
-/// A message that was written and is not known to have been read by the peer.
+/// A message that was written and is not known to have been read by the peer, or several.
 #[derive(Debug)]
 pub(super) struct Written {
-    /// Its place in the stream.
+    /// Its place in the stream; of several, that of the last.
     pub(super) pulled: u64,
     pub(super) id: MessageId,
+    pub(super) count: u32,
     pub(super) wanted: bool,
     /// Its place in the queue, and itself, where it must be sent again if it is lost.
     pub(super) kept: Option<(u64, Held)>,
@@ -67,9 +81,18 @@ impl Written {
     pub(super) fn wants_ping(&self) -> bool {
         self.wanted || self.kept.is_some()
     }
+
+    /// Whether this is its name, or one of its names.
+    pub(super) fn is_named(&self, id: MessageId) -> bool {
+        id.0.checked_sub(self.id.0).is_some_and(|place| place < u128::from(self.count))
+    }
+
+    pub(super) fn ended(&self, state: State, end_reason: Option<EndReason>) -> Ended {
+        Ended { id: self.id, count: self.count, state, end_reason }
+    }
 }
 
-/// Messages in order of their places.
+/// Messages in order of their places. A run stands at the first of its own.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     held: SortedDeque<u64, Held>,
@@ -137,6 +160,26 @@ impl Queue {
         Some((place, held))
     }
 
+    /// Takes the first message.
+    pub(super) fn pop_one(&mut self) -> Option<Held> {
+        let (place, mut held) = self.pop()?;
+        let Some(first) = held.message.split_to(1) else { return Some(held) };
+        let first = held.with(Box::new(first));
+        self.insert(place + 1, held);
+        Some(first)
+    }
+
+    /// Makes each message stand for itself.
+    pub(super) fn split(&mut self) {
+        if self.held.iter().any(|(_, held)| held.message.count() > 1) {
+            let mut singles = Self { conflate: self.conflate, crowded_below: self.crowded_below, ..Self::default() };
+            while let Some((place, held)) = self.pop() {
+                (place..).zip(held.singles()).for_each(|(place, held)| singles.insert(place, held));
+            }
+            *self = singles;
+        }
+    }
+
     /// Takes the message at a place.
     pub(super) fn remove(&mut self, place: u64) -> Option<Held> {
         let held = self.held.remove(place)?;
@@ -194,7 +237,7 @@ impl Queue {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Messages queued.
+    /// Messages queued, where runs count as one.
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }

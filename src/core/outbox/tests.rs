@@ -5,13 +5,14 @@ use std::time::Duration;
 use super::*;
 use crate::{
     budget::{Budget, Share},
-    message::Extras,
+    message::{Extras, Payload},
 };
 
 mod acks;
 mod again;
 mod disk;
 mod model;
+mod runs;
 
 /// What `Trial::pull` gives when nothing may leave.
 const NOTHING: [usize; 0] = [];
@@ -78,7 +79,7 @@ impl Trial {
 fn message(id: u128, bytes: usize, key: Option<&str>) -> Box<Message> {
     Box::new(Message {
         id: MessageId(id),
-        payload: Payload::binary(vec![0; bytes]),
+        body: Payload::binary(vec![0; bytes]).into(),
         extras: Extras { key: key.map(Into::into), ..Extras::default() }.boxed(),
         expires_at: None,
         share: Share::default(),
@@ -103,7 +104,7 @@ fn messages_leave_in_the_order_in_which_they_came() {
     assert!(trial.outbox.is_empty());
     assert_eq!(trial.outbox.buffered_amount(), 0);
     assert_eq!(trial.told(), [1, 2, 3].map(|id| (id, State::Written, None)));
-    assert_eq!(trial.sent[0], Sent { kind: Kind::Binary, bytes: 11, waited: Duration::from_secs(2) });
+    assert_eq!(trial.sent[0], Sent { kind: Kind::Binary, messages: 1, bytes: 11, waited: Duration::from_secs(2) });
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(super) struct Unconfirmed {
 /// What is among them.
 #[derive(Debug, Default)]
 struct Tally {
+    /// How many a pong confirms.
+    by_pong: usize,
     /// How many that a pong confirms someone waits for, or must be sent again if they are lost.
     wanted: usize,
     /// How many of these someone waits for.
@@ -44,7 +46,7 @@ struct Tally {
 
 impl Unconfirmed {
     /// A message was written that a pong confirms. Answers with one that is given up for it.
-    pub(super) fn push(&mut self, written: Written) -> Option<MessageId> {
+    pub(super) fn push(&mut self, written: Written) -> Option<(MessageId, u32)> {
         let is_full = written.kept.is_none() && self.written.len() >= MOST;
         let given_up = if is_full { self.give_up_oldest_name() } else { None };
         self.tally.add(&written, true);
@@ -53,7 +55,12 @@ impl Unconfirmed {
     }
 
     /// A message was written that an acknowledgement with this key confirms. Answers with one that is given up for it.
-    pub(super) fn push_keyed(&mut self, deadline: Instant, key: Box<str>, written: Written) -> Option<MessageId> {
+    pub(super) fn push_keyed(
+        &mut self,
+        deadline: Instant,
+        key: Box<str>,
+        written: Written,
+    ) -> Option<(MessageId, u32)> {
         let given_up = self.make_room(&written);
         self.unacknowledged.push(deadline, key, written);
         given_up
@@ -65,25 +72,26 @@ impl Unconfirmed {
         request: requests::Waiting,
         key: Box<str>,
         written: Written,
-    ) -> Option<MessageId> {
+    ) -> Option<(MessageId, u32)> {
         let given_up = self.make_room(&written);
         self.unacknowledged.push_request(request, key, written);
         given_up
     }
 
-    fn make_room(&mut self, written: &Written) -> Option<MessageId> {
+    fn make_room(&mut self, written: &Written) -> Option<(MessageId, u32)> {
         let is_full = written.kept.is_none() && self.unacknowledged.bytes() >= MOST_BYTES;
         let given_up = if is_full { self.unacknowledged.take_oldest_name() } else { None };
         if let Some(given_up) = &given_up {
             self.tally.remove(given_up, false);
         }
         self.tally.add(written, false);
-        given_up.map(|written| written.id)
+        given_up.map(|written| (written.id, written.count))
     }
 
     /// Someone waits for the proof of this message from now on; answers whether it is here.
     pub(super) fn want(&mut self, id: MessageId) -> bool {
-        let Some(written) = self.written.iter_mut().rfind(|written| written.id == id) else { return false };
+        let is_it = |written: &&mut Written| written.is_named(id);
+        let Some(written) = self.written.iter_mut().rfind(is_it) else { return false };
         self.tally.remove(written, true);
         written.wanted = true;
         self.tally.add(written, true);
@@ -95,7 +103,7 @@ impl Unconfirmed {
         let confirmed = self.written.partition_point(|written| written.pulled <= up_to);
         ended.extend(self.written.drain(..confirmed).map(|written| {
             self.tally.remove(&written, true);
-            Ended { id: written.id, state: State::Confirmed, end_reason: None }
+            written.ended(State::Confirmed, None)
         }));
         if self.written.is_empty() {
             // Ten thousand links must not each keep the room of their busiest moment.
@@ -168,33 +176,35 @@ impl Unconfirmed {
 
     /// Whether a caller waits for the proof of one, or many have none.
     pub(super) fn is_pressing(&self) -> bool {
-        self.tally.urgent > 0 || self.written.len() >= MANY
+        self.tally.urgent > 0 || self.tally.by_pong >= MANY
     }
 
-    fn give_up_oldest_name(&mut self) -> Option<MessageId> {
+    fn give_up_oldest_name(&mut self) -> Option<(MessageId, u32)> {
         let oldest = self.written.iter().position(|written| written.kept.is_none())?;
         let given_up = self.written.remove(oldest)?;
         self.tally.remove(&given_up, true);
-        Some(given_up.id)
+        Some((given_up.id, given_up.count))
     }
 }
 
 impl Tally {
     fn add(&mut self, written: &Written, by_pong: bool) {
+        self.by_pong += if by_pong { written.count as usize } else { 0 };
         self.wanted += usize::from(by_pong && written.wants_ping());
         self.urgent += usize::from(by_pong && written.wanted);
         if let Some((_, held)) = &written.kept {
             self.kept += 1;
-            self.kept_bytes += held.message.payload.len() as u64;
+            self.kept_bytes += held.message.body.len() as u64;
         }
     }
 
     fn remove(&mut self, written: &Written, by_pong: bool) {
+        self.by_pong -= if by_pong { written.count as usize } else { 0 };
         self.wanted -= usize::from(by_pong && written.wants_ping());
         self.urgent -= usize::from(by_pong && written.wanted);
         if let Some((_, held)) = &written.kept {
             self.kept -= 1;
-            self.kept_bytes -= held.message.payload.len() as u64;
+            self.kept_bytes -= held.message.body.len() as u64;
         }
     }
 }
@@ -207,7 +217,8 @@ mod tests {
     fn nothing_left_keeps_no_room() {
         let (mut unconfirmed, mut ended) = (Unconfirmed::default(), Vec::new());
         for pulled in 0..100 {
-            let _ = unconfirmed.push(Written { pulled, id: MessageId(pulled.into()), wanted: false, kept: None });
+            let _ =
+                unconfirmed.push(Written { pulled, id: MessageId(pulled.into()), count: 1, wanted: false, kept: None });
         }
         unconfirmed.confirm(98, &mut ended);
         assert!(unconfirmed.written.capacity() > 0);

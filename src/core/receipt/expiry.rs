@@ -37,6 +37,12 @@ impl Expiry {
         }
     }
 
+    /// The first message is known by another name now, until then still.
+    pub(super) fn rename_first(&mut self, until: Instant, id: MessageId, new: MessageId) {
+        let firsts = self.queues.iter_mut().filter_map(|queue| queue.ends.front_mut());
+        firsts.filter(|first| **first == (until, id)).for_each(|first| first.1 = new);
+    }
+
     /// How many notes there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

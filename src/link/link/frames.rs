@@ -14,6 +14,9 @@ pub(super) trait Watcher {
     fn ends(&mut self, _first: u8, _at: usize) {}
 }
 
+/// Whoever only asks how far they have come.
+impl Watcher for () {}
+
 /// How far the frames have come.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -130,8 +133,6 @@ mod tests {
         frame.resize(frame.len() + length, 0x81);
         frame
     }
-
-    impl Watcher for () {}
 
     #[test]
     fn only_after_each_whole_message_is_a_place_between_two_however_it_comes_in_pieces() {

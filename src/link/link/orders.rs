@@ -59,7 +59,7 @@ pub(crate) struct Inbound {
 /// What a link's task takes from its line.
 #[derive(Debug)]
 pub(crate) enum Inflow {
-    /// A message that is accepted.
+    /// A message that is accepted, or several.
     Message(Box<Message>),
     /// An order.
     Order(Box<Order>),
@@ -119,10 +119,10 @@ impl Orders {
                 return accepted;
             }
             while let Some(offer) = offers.as_slice().first()
-                && queue.free.take(offer.message.payload.len())
+                && queue.free.take(&offer.message.body) > 0
                 && let Some(Offer { message, pledge, .. }) = offers.next()
             {
-                accepted.add(message.payload.len());
+                accepted.join(Room::of(&message.body));
                 queue.inflow.push_back(Inflow::Message(message));
                 if pledge.is_awaited() {
                     awaited.push(pledge);
@@ -130,20 +130,44 @@ impl Orders {
                     pledge.rule(Ruling::Accepted);
                 }
             }
-            if accepted.messages == 0 {
-                return accepted;
-            }
-            queue.pending.join(accepted);
-            let load = self.line.load.load(Ordering::Relaxed);
-            self.line.load.store(load.saturating_add(accepted.bytes), Ordering::Relaxed);
-            queue.bursts.arrives();
-            queue.reader.take()
+            self.has_joined(&mut queue, accepted)
         };
         reader.into_iter().for_each(Waker::wake);
         for pledge in awaited {
             pledge.rule(Ruling::Accepted);
         }
         accepted
+    }
+
+    /// Accepts messages that came together, as far as the link need not be asked. Answers with how many and how much, and with those that
+    /// are left.
+    pub(crate) fn accept_run(&self, mut message: Box<Message>) -> (Room, Option<Box<Message>>) {
+        let mut queue = self.line.queue();
+        let count = if queue.closed { 0 } else { queue.free.take(&message.body) };
+        let (first, rest) = if count == message.count() {
+            (message, None)
+        } else {
+            let Some(first) = message.split_to(count) else { return (Room::default(), Some(message)) };
+            (Box::new(first), Some(message))
+        };
+        let accepted = Room::of(&first.body);
+        queue.inflow.push_back(Inflow::Message(first));
+        let reader = self.has_joined(&mut queue, accepted);
+        drop(queue);
+        reader.into_iter().for_each(Waker::wake);
+        (accepted, rest)
+    }
+
+    /// So much has been put in line. Who reads it is to be woken.
+    fn has_joined(&self, queue: &mut Queue, accepted: Room) -> Option<Waker> {
+        if accepted.messages == 0 {
+            return None;
+        }
+        queue.pending.join(accepted);
+        let load = self.line.load.load(Ordering::Relaxed);
+        self.line.load.store(load.saturating_add(accepted.bytes), Ordering::Relaxed);
+        queue.bursts.arrives();
+        queue.reader.take()
     }
 
     /// The link shows how it stands: at this load, without what is still in line, and with room for so much more. Answers with what it has
@@ -175,7 +199,7 @@ impl Orders {
         queue.pending = queue.pending.without(taken);
         queue.free = Room::default();
         let names = queue.inflow.iter().flat_map(|inflow| match inflow {
-            Inflow::Message(message) => vec![message.id],
+            Inflow::Message(message) => (0..message.count()).map(|place| message.id.later(place)).collect(),
             Inflow::Order(order) => match &**order {
                 Order::Offers { offers, .. } => offers.iter().map(|offer| offer.message.id).collect(),
                 Order::Verb(..)
@@ -302,7 +326,7 @@ impl Queue {
             self.inflow = VecDeque::new();
         }
         match &inflow {
-            Inflow::Message(message) => self.taken.add(message.payload.len()),
+            Inflow::Message(message) => self.taken.join(Room::of(&message.body)),
             question if question.is_question() => self.questions = self.questions.saturating_sub(1),
             Inflow::Order(_) => {}
         }

@@ -28,7 +28,7 @@ pub(super) use self::messages::Found;
 const CHUNK: usize = 128 << 10;
 /// The same for a reader of frames: what it does not ask for at once waits in the connection.
 const AHEAD_MAX: usize = 32 << 10;
-/// Bytes given to the kernel at once, but for a frame that is longer.
+/// Bytes given to the kernel at once, but for a frame, or frames that came together, that are longer.
 const GATHERED_MAX: usize = 16 << 10;
 
 thread_local! {
@@ -46,7 +46,7 @@ struct Reading {
 
 /// A byte stream whose large buffers are lent by the thread. What is written must be flushed.
 #[derive(Debug)]
-pub struct PooledStream<S> {
+pub(super) struct PooledStream<S> {
     stream: S,
     /// Read and not yet asked for. Without room where it is empty.
     ahead: BytesMut,
@@ -66,7 +66,7 @@ pub struct PooledStream<S> {
 
 impl<S> PooledStream<S> {
     /// Nothing is held until something is read or written.
-    pub fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S) -> Self {
         Self::with_early(stream, &[])
     }
 
@@ -86,7 +86,7 @@ impl<S> PooledStream<S> {
     }
 
     /// Bytes that the stream has given.
-    pub fn read(&self) -> u64 {
+    pub(super) fn read(&self) -> u64 {
         self.read
     }
 
@@ -214,12 +214,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for PooledStream<S> {
 
 impl<S: AsyncWrite + Unpin> PooledStream<S> {
     /// Whether frames may be given. Where it is not ready, a flush makes room.
-    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.frames.is_empty() { Poll::Ready(Ok(())) } else { self.poll_give_all(cx) }
     }
 
     /// Takes whole frames, after `poll_room`, to be written as they are with the next flush.
-    pub fn give(&mut self, frames: Bytes) {
+    pub(super) fn give(&mut self, frames: Bytes) {
         if self.gathered.len() + frames.len() <= GATHERED_MAX {
             self.gather(&frames);
         } else {

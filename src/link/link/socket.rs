@@ -26,12 +26,14 @@ use super::{
     tls,
 };
 use wskeeper_core::{
+    body::Body,
     budget::Lease,
     chaos::Fault,
     close::{BAD_GATEWAY, CloseFrame},
+    frame::{CONTINUATION, FIN, opcode},
     link::Frame,
-    message::Kind,
     outbox,
+    run::Run,
     scan::{CONTROL_HEAD, Control},
 };
 
@@ -40,11 +42,7 @@ const SMALL: u64 = 16 << 10;
 /// Reads of one turn whose bytes are thrown away.
 const DISCARD_READS: usize = 2;
 
-/// First bytes of frames (RFC 6455 §5.2): FIN, and the opcodes.
-const FIN: u8 = 0x80;
-const CONTINUATION: u8 = 0x0;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
+/// First bytes of control frames (RFC 6455 §5.2).
 const PING: u8 = FIN | 0x9;
 const PONG: u8 = FIN | 0xA;
 
@@ -180,13 +178,10 @@ impl<S: Wire> Socket<S> {
     pub(super) fn give(&mut self, frame: Frame) {
         self.unflushed = true;
         match frame {
-            Frame::Data(payload) | Frame::Session(payload) => {
-                let opcode = match payload.kind() {
-                    Kind::Text => TEXT,
-                    Kind::Binary => BINARY,
-                };
-                self.give_fragment(opcode, payload.bytes().clone());
+            Frame::Data(Body::One(payload)) | Frame::Session(payload) => {
+                self.give_fragment(opcode(payload.kind()), payload.bytes().clone());
             }
+            Frame::Data(Body::Run(run)) => self.give_run(&run),
             // Behind a Close nothing leaves.
             Frame::Ping(_) if self.said_close || self.heard_close => self.owes_answer = true,
             Frame::Ping(payload) => self.stream.put(PING, &payload),
@@ -203,6 +198,13 @@ impl<S: Wire> Socket<S> {
         let is_last = bytes.is_empty();
         self.rest = (!is_last).then_some(bytes);
         self.stream.put(if is_last { FIN | opcode } else { opcode }, &fragment);
+    }
+
+    /// None of its messages is longer than a fragment.
+    fn give_run(&mut self, run: &Run) {
+        for (kind, payload) in run.messages() {
+            self.stream.put(FIN | opcode(kind), payload);
+        }
     }
 
     /// The reader of frames closes, for it knows what is left to say then.

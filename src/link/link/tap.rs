@@ -130,7 +130,10 @@ impl Tap {
     /// A frame was handed to the socket. As with all of these, ask [`Tap::is_watched`] first.
     pub(super) fn sent(&self, link: &LinkId, generation: u64, frame: &Frame) {
         let (frame, may_show) = match frame {
-            Frame::Data(payload) => (data(payload), true),
+            Frame::Data(body) => {
+                let tell = |payload| self.tell((link, generation), (Direction::Out, true), data(&payload));
+                return body.payloads().for_each(tell);
+            }
             Frame::Session(payload) => (data(payload), false),
             Frame::Ping(payload) => ((FrameKind::Ping, payload.clone()), true),
             Frame::Close(frame) => (close(frame.as_ref()), true),
@@ -253,7 +256,7 @@ mod tests {
     }
 
     fn send(tap: &Tap, text: &str) {
-        tap.sent(&link(), 1, &Frame::Data(Payload::from(text)));
+        tap.sent(&link(), 1, &Frame::Data(text.into()));
     }
 
     async fn seen(looker: &mut Looker) -> Arc<Tapped> {

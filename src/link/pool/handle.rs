@@ -21,6 +21,7 @@ use crate::{
     observer::{self, Observer},
 };
 use wskeeper_core::{
+    body::Body,
     budget::Budget,
     chaos::Fault,
     link::Verb,
@@ -157,6 +158,12 @@ impl Pool {
     /// says so, none behind the one that it names is tried, and that one is told of last.
     pub async fn send_all(&self, sends: Vec<Send>, stop: Stop, each: impl FnMut(Result<Receipt, Refused>)) {
         self.inner.sender.send_all(sends, stop, each).await;
+    }
+
+    /// Accepts messages that came together, in order, as far as no link need be asked, for this link or the best one. Answers with those
+    /// that are left, to be sent one by one; nothing is wrong with them so far.
+    pub fn accept(&self, endpoint: &str, link: Option<u32>, body: Body) -> Option<Body> {
+        self.inner.sender.accept(endpoint, link, body)
     }
 
     /// A receipt, while it is kept.

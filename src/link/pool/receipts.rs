@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::clock::Calendar;
 use wskeeper_core::{
+    body::Body,
     clock::Clock,
     event::LinkId,
     message::MessageId,
@@ -139,6 +140,11 @@ impl Receipts {
         }
     }
 
+    /// So many messages were not accepted, and nobody has heard of them.
+    pub(super) fn withdraw(&self, id: MessageId, count: u32) {
+        self.book().ledger.withdraw(id, count);
+    }
+
     /// The message was never tried: whoever repeats it may.
     pub(super) fn forget(&self, id: MessageId) {
         let mut book = self.book();
@@ -155,21 +161,23 @@ impl Receipts {
         is_held: bool,
     ) {
         let mut book = self.book();
-        for Ended { id, state, end_reason } in reached {
+        for Ended { id, count, state, end_reason } in reached {
             let has_moved = if is_held && *state == State::Written {
-                book.ledger.advance_unproven(at, *id, generation)
+                book.ledger.advance_unproven(at, (*id, *count), generation)
             } else {
-                book.ledger.advance(now, at, *id, (*state, *end_reason), generation)
+                book.ledger.advance(now, at, (*id, *count), (*state, *end_reason), generation)
             };
-            if has_moved && let Some(waiters) = book.waiting.get(id) {
-                waiters.send_replace(());
+            if has_moved && !book.waiting.is_empty() {
+                for (_, waiters) in book.waiting.range(*id..id.later(*count)) {
+                    waiters.send_replace(());
+                }
             }
         }
     }
 
     /// One message reached a state, and no link tells of it.
     pub(super) fn end(&self, id: MessageId, at: SystemTime, state: State, end_reason: Option<EndReason>) {
-        self.advance(&[Ended { id, state, end_reason }], (Instant::now().into_std(), at), None, false);
+        self.advance(&[Ended { id, count: 1, state, end_reason }], (Instant::now().into_std(), at), None, false);
     }
 
     /// A reply to this message is to be kept until it is taken.
@@ -190,7 +198,7 @@ impl Receipts {
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<Receipt> {
-        self.book().ledger.get(id).cloned()
+        self.book().ledger.get(id)
     }
 
     /// Ends every message of a link whose task is gone, but for those `kept` on disk: what was held is lost with it. Answers
@@ -213,7 +221,7 @@ impl Receipts {
             let mut book = self.book();
             let receipt = book.ledger.get(id)?;
             if is_settled(receipt.state, wanted) {
-                return Some(receipt.clone());
+                return Some(receipt);
             }
             let changed = book.waiting.entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
             Waiter { receipts: self, id, changed }
@@ -237,11 +245,12 @@ impl Receipts {
 impl Book {
     fn first_of(&self, endpoint: &Arc<str>, key: &str) -> Option<(Receipt, Option<Hearing>)> {
         let first = self.ledger.first_of(endpoint, key)?;
-        Some((first.clone(), self.undecided.get(&first.id).map(watch::Sender::subscribe)))
+        let hearing = self.undecided.get(&first.id).map(watch::Sender::subscribe);
+        Some((first, hearing))
     }
 
     fn withdraw(&mut self, id: MessageId) {
-        self.ledger.withdraw(id);
+        self.ledger.withdraw(id, 1);
         self.waiting.remove(&id);
         self.replies.remove(&id);
     }
@@ -263,6 +272,14 @@ impl Entering<'_> {
         let id = receipt.id;
         ledger.accept(self.now, receipt, keep, key);
         Entered::First(is_awaited.then(|| undecided.entry(id).or_insert_with(|| watch::channel(None).0).subscribe()))
+    }
+
+    /// Enters messages that nobody waits for: the receipt is that of the first.
+    pub(super) fn enter_all(&mut self, receipt: Receipt, keep: Duration, body: &Body) {
+        match body {
+            Body::One(_) => self.book.ledger.accept(self.now, receipt, keep, None),
+            Body::Run(run) => self.book.ledger.accept_run(receipt, keep, body.count(), run.lengths()),
+        }
     }
 
     /// The message of an idempotency key.

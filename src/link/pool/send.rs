@@ -6,6 +6,7 @@
 //! moment, and who repeats its idempotency key hears the same verdict.
 
 mod message;
+mod together;
 mod way;
 
 use std::{
@@ -35,6 +36,7 @@ use crate::{
     observer,
 };
 use wskeeper_core::{
+    body::Body,
     budget::Share,
     message::{Extras, Message},
     outbox::Refusal,
@@ -103,7 +105,8 @@ impl Sender {
         while !told.is_over
             && let Some(first) = sends.next()
         {
-            let way = match Way::choose(&self.parts.endpoints, &first) {
+            let to = (&*first.endpoint, first.link, first.key.as_deref(), first.generation);
+            let way = match Way::choose(&self.parts.endpoints, to, first.is_request) {
                 Ok(way) => way,
                 Err(refused) => {
                     told.outcome(Err(refused));
@@ -183,19 +186,20 @@ impl Sender {
             .admit(way, cost(&send.payload, send.key.as_deref()))
             .inspect_err(|refused| count(&way.runtime, refused))?;
         let request = send.is_request.then(|| asked(way, &send, now)).transpose()?;
-        let receipt = receipt(&way.slot, &send.payload, wall);
-        if request.is_some() {
-            self.parts.receipts.expect_reply(receipt.id);
-        }
         let repeat = send.idempotency_key.is_some().then(|| Box::new(send.clone()));
         let ack = if request.is_some() { None } else { ack_key(&way.config, &send.payload) };
         let Send { key, wants_confirmation, generation, waits, .. } = send;
+        let body = Body::One(send.payload);
+        let receipt = receipt(&way.slot, &body, wall);
+        if request.is_some() {
+            self.parts.receipts.expect_reply(receipt.id);
+        }
         let extras = Extras { key, ack, wants_confirmation, generation, waits, request };
         let message = Message {
             id: receipt.id,
             expires_at: send.ttl.and_then(|ttl| now.checked_add(ttl)),
             extras: extras.boxed(),
-            payload: send.payload,
+            body,
             share,
         };
         let until = now.checked_add(send.patience).unwrap_or(now);

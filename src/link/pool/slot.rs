@@ -40,7 +40,7 @@ use wskeeper_core::{
     close::Closed,
     event::{Certificates, Event, LinkId},
     link::Input,
-    message::MessageId,
+    message::{Message, MessageId},
     outbox::{self, Room},
     phase::Phase,
     receipt::{EndReason, State},
@@ -189,6 +189,15 @@ impl Slot {
     /// The highest number that any of its connections has had.
     pub(super) fn newest(&self) -> u64 {
         self.seen().shown.newest()
+    }
+
+    /// The same for messages that came together. Answers with those that are left.
+    pub(super) fn accept_run(&self, message: Box<Message>) -> Option<Box<Message>> {
+        let (accepted, rest) = self.orders.accept_run(message);
+        if accepted.messages > 0 {
+            self.observer.buffered(signed(accepted.bytes), accepted.messages.into());
+        }
+        rest
     }
 
     /// What the choice of a link goes by: the least is the best. Asks nobody.

@@ -245,7 +245,7 @@ impl Spool {
         // Where the disk fails, the receipt still says what is true.
         let done = move |_| {
             spool.receipts.advance(
-                &[Ended { id, state, end_reason }],
+                &[Ended { id, count: 1, state, end_reason }],
                 (Instant::now().into_std(), at),
                 generation,
                 false,

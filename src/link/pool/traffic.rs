@@ -37,7 +37,8 @@ impl Counters {
     pub(super) fn count(&self, event: &Event, at: SystemTime) {
         if let Event::Written(sent) = event {
             let bytes = sent.iter().map(|sent| sent.bytes).sum();
-            add((&self.sent_messages, sent.len()), (&self.sent_bytes, bytes));
+            let messages = sent.iter().map(|sent| sent.messages as usize).sum();
+            add((&self.sent_messages, messages), (&self.sent_bytes, bytes));
         } else if let Event::PingSent = event {
             self.pinged.store(true, Ordering::Relaxed);
             if self.unanswered.fetch_add(1, Ordering::Relaxed) == 0 {

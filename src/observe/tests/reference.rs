@@ -54,7 +54,7 @@ fn everything(per_link: bool) -> String {
         opened(),
         Event::SessionReady { generation: 1, opening: Box::default() },
         Event::Pong { rtt: took },
-        Event::Written(vec![Sent { kind: Kind::Text, bytes: 1, waited: took }]),
+        Event::Written(vec![Sent { kind: Kind::Text, messages: 1, bytes: 1, waited: took }]),
         closed(1000, true, Cause::Remote),
     ] {
         world.tell(&event);

@@ -192,10 +192,10 @@ impl Connection {
         }
         if !pings
             && !is_held
-            && let Some(payload) = shared.outbox.next(now)
+            && let Some(body) = shared.outbox.next(now)
         {
-            self.note_given(now);
-            return Some(Frame::Data(payload));
+            self.note_given(now, body.count());
+            return Some(Frame::Data(body));
         }
         // Where nothing else is to leave now, one ping speaks for all of it.
         let outbox = &shared.outbox;

@@ -38,10 +38,11 @@ enum Whose {
 }
 
 impl Given {
-    fn push(&mut self, whose: Whose) {
+    fn push(&mut self, whose: Whose, messages: u32) {
+        let messages = messages as usize;
         match self.0.back_mut() {
-            Some((last, count)) if *last == whose => *count = count.saturating_add(1),
-            Some(_) | None => self.0.push_back((whose, 1)),
+            Some((last, count)) if *last == whose => *count = count.saturating_add(messages),
+            Some(_) | None => self.0.push_back((whose, messages)),
         }
     }
 
@@ -335,16 +336,16 @@ impl Connection {
     fn take_of_session(&mut self) -> Option<Frame> {
         let Some(Running::Begun(session, given)) = self.session.as_deref_mut() else { return None };
         let payload = session.poll_transmit()?;
-        given.push(Whose::Session);
+        given.push(Whose::Session, 1);
         Some(Frame::Session(payload))
     }
 
-    /// A message of the outbox leaves.
+    /// Messages of the outbox leave.
     #[inline]
-    pub(super) fn note_given(&mut self, now: Instant) {
+    pub(super) fn note_given(&mut self, now: Instant, messages: u32) {
         if let Some(Running::Begun(session, given)) = self.session.as_deref_mut() {
             session.message_leaves(now);
-            given.push(Whose::Outbox);
+            given.push(Whose::Outbox, messages);
         }
     }
 
@@ -374,7 +375,7 @@ mod tests {
     fn of_what_has_left_the_outbox_hears_of_its_own_alone() {
         let mut given = Given::default();
         for whose in [Whose::Session, Whose::Outbox, Whose::Outbox, Whose::Session, Whose::Outbox] {
-            given.push(whose);
+            given.push(whose, 1);
         }
         assert_eq!([1, 1, 2, 9].map(|messages| given.take(messages)), [0, 1, 1, 1]);
         assert!(given.0.is_empty());

@@ -26,23 +26,25 @@ impl World {
             let transport = &mut node.lines[lane as usize];
             assert!(transport.open && !transport.said_close, "a frame left a connection that is not open");
             match frame {
-                Frame::Data(payload) => {
+                Frame::Data(body) => {
                     assert_eq!(lane, Lane::Current, "a message left beside the current connection");
-                    let text = String::from_utf8(payload.bytes().to_vec()).expect("text");
-                    let number = text.trim_start_matches('.').parse().expect("a number");
-                    let bound = node.bound.get(&number).copied();
-                    let generation = node.link.generation();
-                    assert!(
-                        bound.is_none_or(|bound| bound == generation),
-                        "{number} left on {generation}, and is bound to {bound:?}"
-                    );
-                    assert!(
-                        bound.is_some() || !self.durable || node.stored.contains(&number),
-                        "{number} left before it was stored"
-                    );
-                    let needs_mark = bound.is_none() && self.durable && self.delivery == Delivery::AtMostOnce;
-                    assert!(!needs_mark || node.marked.contains(&number), "{number} left before it was marked");
-                    node.pull(number, payload.len() as u64 + 6);
+                    for payload in body.payloads() {
+                        let text = String::from_utf8(payload.bytes().to_vec()).expect("text");
+                        let number = text.trim_start_matches('.').parse().expect("a number");
+                        let bound = node.bound.get(&number).copied();
+                        let generation = node.link.generation();
+                        assert!(
+                            bound.is_none_or(|bound| bound == generation),
+                            "{number} left on {generation}, and is bound to {bound:?}"
+                        );
+                        assert!(
+                            bound.is_some() || !self.durable || node.stored.contains(&number),
+                            "{number} left before it was stored"
+                        );
+                        let needs_mark = bound.is_none() && self.durable && self.delivery == Delivery::AtMostOnce;
+                        assert!(!needs_mark || node.marked.contains(&number), "{number} left before it was marked");
+                        node.pull(number, payload.len() as u64 + 6);
+                    }
                 }
                 Frame::Session(_) => {}
                 Frame::Ping(nonce) => transport.pings.push(nonce),

@@ -25,7 +25,7 @@ impl Bench {
         let frames = self.frames();
         self.feed(ConnectionInput::Flushed);
         let text = |frame| match frame {
-            Frame::Data(payload) => Some(String::from_utf8(payload.bytes().to_vec()).expect("text")),
+            Frame::Data(payload) => Some(String::from_utf8(payload.into_first().bytes().to_vec()).expect("text")),
             Frame::Session(_) | Frame::Ping(_) | Frame::Close(_) => None,
         };
         frames.into_iter().filter_map(text).collect()
@@ -118,7 +118,7 @@ fn a_missing_acknowledgement_ends_the_connection_and_the_message_goes_out_again(
     let mut bench = open(policy);
     let message = Message {
         id: MessageId(1),
-        payload: "one".into(),
+        body: "one".into(),
         expires_at: None,
         extras: Extras { ack: Some("a".into()), ..Extras::default() }.boxed(),
         share: Share::default(),

@@ -19,7 +19,7 @@ impl Bench {
     /// What the link says to a message that is bound to this connection.
     fn refusal(&mut self, generation: u64) -> Option<Refusal> {
         let (id, extras) = (MessageId(1 << 40), bound(generation).boxed());
-        let message = Message { id, payload: "x".into(), extras, expires_at: None, share: Share::default() };
+        let message = Message { id, body: "x".into(), extras, expires_at: None, share: Share::default() };
         self.link.offer(self.now, Box::new(message)).0.err().map(|(_, refusal)| refusal)
     }
 

@@ -38,7 +38,7 @@ impl Bench {
         let (id, deadline) = (MessageId(self.next_id), self.now + timeout);
         let asked = self.link.shared.policy.requests.asked(&text.into(), deadline).expect("a request");
         let extras = Extras { request: Some(Box::new(asked)), ..Extras::default() }.boxed();
-        let message = Message { id, payload: text.into(), extras, expires_at: Some(deadline), share: Share::default() };
+        let message = Message { id, body: text.into(), extras, expires_at: Some(deadline), share: Share::default() };
         let (answer, commands) = self.link.offer(self.now, Box::new(message));
         assert!(answer.is_ok());
         self.said.extend(commands);
@@ -51,7 +51,7 @@ impl Bench {
         frames
             .into_iter()
             .filter_map(|frame| match frame {
-                Frame::Data(payload) => Some(String::from_utf8(payload.bytes().to_vec()).unwrap()),
+                Frame::Data(payload) => Some(String::from_utf8(payload.into_first().bytes().to_vec()).unwrap()),
                 _ => None,
             })
             .collect()

@@ -370,7 +370,7 @@ fn an_acknowledgement_is_waited_for_as_long_as_it_may_take() {
         let id = MessageId(1);
         let message = Message {
             id,
-            payload: "one".into(),
+            body: "one".into(),
             expires_at: None,
             extras: Extras { ack: Some("a".into()), ..Extras::default() }.boxed(),
             share: Share::default(),

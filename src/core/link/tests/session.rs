@@ -55,7 +55,7 @@ impl Bench {
         let text = |payload: &crate::message::Payload| String::from_utf8_lossy(payload.bytes()).into_owned();
         let now = self.now;
         let word = |frame| match frame {
-            Frame::Data(payload) => format!("data {}", text(&payload)),
+            Frame::Data(payload) => format!("data {}", text(&payload.into_first())),
             Frame::Session(payload) => text(&payload),
             Frame::Ping(_) => "ping".to_owned(),
             Frame::Close(frame) => format!("close {}", frame.map_or(0, |frame| frame.code)),

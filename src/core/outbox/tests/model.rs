@@ -268,13 +268,13 @@ fn offer(
     let extras = Extras { key: key_text, wants_confirmation: id.is_multiple_of(2), ..Extras::default() };
     let message = Box::new(Message {
         id: MessageId(id),
-        payload: Payload::binary(id.to_be_bytes().repeat(3)[..bytes].to_vec()),
+        body: Payload::binary(id.to_be_bytes().repeat(3)[..bytes].to_vec()).into(),
         extras: extras.boxed(),
         expires_at: expires,
         share: budget.reserve(bytes).unwrap(),
     });
     // Where there is room, nobody need be asked, and it comes to the same.
-    let is_accepted = id % 4 < 2 && bytes <= outbox.policy.max_message && outbox.room(ready).take(bytes);
+    let is_accepted = id % 4 < 2 && bytes <= outbox.policy.max_message && outbox.room(ready).take(&message.body) == 1;
     let answer = if is_accepted {
         outbox.take(now, message, told);
         None
@@ -401,7 +401,7 @@ proptest! {
                 0..3 => {
                     let message = Message {
                         id: MessageId(offered),
-                        payload: Payload::binary(offered.to_be_bytes().to_vec()),
+                        body: Payload::binary(offered.to_be_bytes().to_vec()).into(),
                         extras: None,
                         expires_at: None,
                         share: Share::default(),
@@ -409,7 +409,7 @@ proptest! {
                     prop_assert!(outbox.offer(now, Box::new(message), true, &mut told).is_ok());
                     offered += 1;
                 }
-                3 => transit.extend(outbox.next(now).map(|payload| payload.bytes().clone())),
+                3 => transit.extend(outbox.next(now).map(|body| body.into_first().bytes().clone())),
                 4 => {
                     let left = some.min(transit.len());
                     outbox.left(now, left, &mut Vec::new(), &mut told);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{message::Payload, run::Run};
 
 fn receipt(id: u128) -> Receipt {
     Receipt {
@@ -21,7 +22,7 @@ fn receipt(id: u128) -> Receipt {
 const KEEP: Duration = Duration::from_mins(10);
 
 fn advance(ledger: &mut Ledger, now: Instant, id: u128, state: State) -> bool {
-    ledger.advance(now, SystemTime::UNIX_EPOCH, MessageId(id), (state, None), Some(1))
+    ledger.advance(now, SystemTime::UNIX_EPOCH, (MessageId(id), 1), (state, None), Some(1))
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn what_waits_for_its_proof_is_not_forgotten_however_much_rests() {
     for id in 1..=9 {
         ledger.accept(now, receipt(id), KEEP, None);
     }
-    assert!(ledger.advance_unproven(SystemTime::UNIX_EPOCH, MessageId(1), Some(1)));
+    assert!(ledger.advance_unproven(SystemTime::UNIX_EPOCH, (MessageId(1), 1), Some(1)));
     for id in 2..=9 {
         advance(&mut ledger, now, id, State::Confirmed);
     }
@@ -141,7 +142,7 @@ fn refused_messages_push_out_no_key_and_leave_nothing_behind() {
     ledger.accept(now, receipt(1), KEEP, Some("k"));
     for id in 2..100 {
         ledger.accept(now, receipt(id), KEEP, Some(&id.to_string()));
-        ledger.withdraw(MessageId(id));
+        ledger.withdraw(MessageId(id), 1);
         ledger.expire(now);
     }
     assert!(ledger.first_of(&endpoint, "k").is_some());
@@ -155,7 +156,7 @@ fn a_refused_message_leaves_the_key_to_the_one_that_has_it_now() {
     ledger.accept(now, receipt(1), KEEP, Some("k"));
     ledger.expire(now + CLAIM);
     ledger.accept(now + CLAIM, receipt(2), KEEP, Some("k"));
-    ledger.withdraw(MessageId(1));
+    ledger.withdraw(MessageId(1), 1);
     assert_eq!(ledger.first_of(&endpoint, "k").map(|receipt| receipt.id), Some(MessageId(2)));
 }
 
@@ -206,7 +207,79 @@ proptest! {
 fn a_refused_message_gives_its_key_back() {
     let (mut ledger, now) = (Ledger::new(10), crate::epoch());
     ledger.accept(now, receipt(1), KEEP, Some("k"));
-    ledger.withdraw(MessageId(1));
+    ledger.withdraw(MessageId(1), 1);
     assert!(ledger.first_of(&"feed".into(), "k").is_none());
     assert!(ledger.get(MessageId(1)).is_none());
+}
+
+/// Lengths of messages, each of its own.
+fn lengths(count: u32) -> Lengths {
+    let payloads: Vec<_> = (1..=count as usize).map(|length| Payload::binary(vec![0; length])).collect();
+    Run::of(&payloads).lengths()
+}
+
+/// Messages that may be entered together: so many from each of these on.
+const FIRSTS: [u128; 6] = [0, 10, 20, 30, 40, 50];
+const TOGETHER: u32 = 8;
+
+proptest! {
+    /// Entered as runs or one by one, the same messages have the same receipts, whatever parts of the runs it is told of.
+    #[test]
+    fn messages_of_a_run_have_the_receipts_that_they_would_have_alone(
+        steps in prop::collection::vec((0_u128..60, 1_u32..20, 0_usize..12, 0_u64..400), 1..120),
+    ) {
+        let (mut runs, mut singles) = (Ledger::new(1000), Ledger::new(1000));
+        let (mut now, mut at, mut entered) = (crate::epoch(), SystemTime::UNIX_EPOCH, BTreeSet::new());
+        for (id, count, step, seconds) in steps {
+            let first = FIRSTS[id as usize / 10];
+            match State::ALL.get(step) {
+                // Nobody enters a name twice.
+                Some(State::Queued) if entered.insert(first) => {
+                    runs.accept_run(receipt(first), Duration::from_secs(seconds), TOGETHER, lengths(TOGETHER));
+                    for (id, bytes) in (first..).zip(1..).take(TOGETHER as usize) {
+                        singles.accept(now, Receipt { bytes, ..receipt(id) }, Duration::from_secs(seconds), None);
+                    }
+                }
+                Some(state) => {
+                    let news = runs.advance(now, at, (MessageId(id), count), (*state, None), Some(seconds));
+                    let alone = (0..count).map(|place| MessageId(id).later(place));
+                    let any = alone.map(|id| singles.advance(now, at, (id, 1), (*state, None), Some(seconds)));
+                    prop_assert_eq!(news, any.fold(false, |any, news| any | news));
+                }
+                None if step % 4 == 0 => {
+                    now += Duration::from_secs(seconds);
+                    runs.expire(now);
+                    singles.expire(now);
+                }
+                None if step % 4 == 1 => {
+                    runs.withdraw(MessageId(id), count);
+                    (0..count).for_each(|place| singles.withdraw(MessageId(id).later(place), 1));
+                }
+                None => at += Duration::from_secs(1),
+            }
+            for id in (0..60).map(MessageId) {
+                prop_assert_eq!(runs.get(id), singles.get(id), "{:?}", id);
+            }
+            prop_assert_eq!(runs.at_rest, singles.at_rest);
+            prop_assert_eq!(runs.unsettled("feed", 0), singles.unsettled("feed", 0));
+        }
+    }
+}
+
+#[test]
+fn past_the_bound_a_run_goes_message_by_message() {
+    let (mut ledger, mut now) = (Ledger::new(5), crate::epoch());
+    ledger.accept_run(receipt(1), KEEP, 4, lengths(4));
+    assert!(ledger.advance(now, SystemTime::UNIX_EPOCH, (MessageId(1), 4), (State::Written, None), Some(1)));
+    for id in 5..=8 {
+        now += Duration::from_secs(2);
+        ledger.accept(now, receipt(id), KEEP, None);
+        advance(&mut ledger, now, id, State::Written);
+        ledger.expire(now);
+        let kept = (1..=id).filter(|id| ledger.get(MessageId(*id)).is_some());
+        assert!(kept.eq(id.saturating_sub(4).max(1)..=id));
+    }
+    assert_eq!(ledger.get(MessageId(4)).map(|receipt| receipt.bytes), Some(4));
+    ledger.expire(now + KEEP + Duration::from_secs(1));
+    assert_eq!((ledger.records.len(), ledger.at_rest), (0, 0));
 }

@@ -5,7 +5,12 @@ use std::future::poll_fn;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
-use wskeeper_core::{budget::Share, message::Payload};
+use wskeeper_core::{
+    body::Body,
+    budget::Share,
+    message::Payload,
+    run::{Marks, Run as Messages},
+};
 
 use super::*;
 use crate::link::{Pledge, Stop};
@@ -14,10 +19,37 @@ use crate::link::{Pledge, Stop};
 const AMPLE: Room = Room { bytes: u64::MAX, messages: u32::MAX };
 
 fn offer(id: u128, bytes: usize) -> Offer {
-    let payload = Payload::binary(vec![0; bytes]);
-    let message = Message { id: MessageId(id), payload, extras: None, expires_at: None, share: Share::default() };
+    offer_of(message(id, Payload::binary(vec![0; bytes]).into()))
+}
+
+#[allow(clippy::unnecessary_box_returns, reason = "the line takes them boxed")]
+fn message(id: u128, body: Body) -> Box<Message> {
+    Box::new(Message { id: MessageId(id), body, extras: None, expires_at: None, share: Share::default() })
+}
+
+fn offer_of(message: Box<Message>) -> Offer {
     let until = tokio::time::Instant::now().into_std();
-    Offer { message: Box::new(message), until, pledge: Pledge::default() }
+    Offer { message, until, pledge: Pledge::default() }
+}
+
+/// Of these lengths, together.
+fn run(lengths: &[usize]) -> Body {
+    let (mut bytes, mut marks) = (Vec::new(), Marks::default());
+    for length in lengths {
+        let payload = Payload::binary(vec![0; *length]);
+        bytes.extend_from_slice(&Messages::from(&payload).frames());
+        marks.push(bytes.len() - length, *length, payload.kind());
+    }
+    marks.take_body(bytes.into(), 0)
+}
+
+/// How long each is.
+fn lengths(message: &Message) -> Vec<usize> {
+    message.body.payloads().map(|payload| payload.len()).collect()
+}
+
+fn count(held: &mut Room, bytes: usize) {
+    held.join(Room { bytes: bytes as u64, messages: 1 });
 }
 
 fn accept(orders: &Orders, offers: Vec<Offer>) -> u32 {
@@ -38,7 +70,8 @@ fn take(inbound: &mut Inbound) -> Option<Inflow> {
 /// What may happen to a line.
 #[derive(Debug, Clone)]
 enum Step {
-    Send(Vec<usize>),
+    /// Of these lengths, each for itself or together.
+    Send(Vec<usize>, bool),
     Take,
     Leave,
     Show,
@@ -46,7 +79,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => prop::collection::vec(0_usize..30, 1..4).prop_map(Step::Send),
+        3 => (prop::collection::vec(0_usize..30, 1..4), any::<bool>()).prop_map(|(all, run)| Step::Send(all, run)),
         3 => Just(Step::Take),
         1 => Just(Step::Leave),
         1 => Just(Step::Show),
@@ -64,13 +97,25 @@ proptest! {
         let room = |outbox: &VecDeque<usize>| {
             let mut held = Room::default();
             for bytes in outbox {
-                held.add(*bytes);
+                count(&mut held, *bytes);
             }
             LIMITS.without(held)
         };
         for step in steps {
             match step {
-                Step::Send(lengths) => {
+                Step::Send(lengths, true) => {
+                    let (_, mut rest) = orders.accept_run(message(names + 1, run(&lengths)));
+                    names += lengths.len() as u128;
+                    let singles = std::iter::from_fn(|| match rest.as_mut()?.split_to(1) {
+                        Some(first) => Some(Box::new(first)),
+                        None => rest.take(),
+                    });
+                    let offers: Vec<_> = singles.map(offer_of).collect();
+                    if !offers.is_empty() {
+                        prop_assert!(orders.try_send(question(offers)));
+                    }
+                }
+                Step::Send(lengths, false) => {
                     let offers: Vec<_> = lengths.iter().map(|bytes| { names += 1; offer(names, *bytes) }).collect();
                     let mut offers = offers.into_iter();
                     orders.accept(&mut offers);
@@ -81,15 +126,14 @@ proptest! {
                 Step::Take => {
                     let taken = match take(&mut inbound) {
                         Some(Inflow::Message(message)) => {
-                            outbox.push_back(message.payload.len());
-                            vec![message.id.0]
+                            outbox.extend(lengths(&message));
+                            (message.id.0..).take(message.count() as usize).collect()
                         }
                         Some(Inflow::Order(order)) => {
                             let Order::Offers { offers, .. } = *order else { panic!("another order") };
                             for offer in &offers {
-                                let bytes = offer.message.payload.len();
-                                if room(&outbox).take(bytes) {
-                                    outbox.push_back(bytes);
+                                if room(&outbox).take(&offer.message.body) > 0 {
+                                    outbox.push_back(offer.message.body.len());
                                 }
                             }
                             offers.iter().map(|offer| offer.message.id.0).collect()
@@ -102,11 +146,11 @@ proptest! {
                 Step::Show => drop(orders.settle(0, room(&outbox))),
             }
             let mut held = orders.line.queue().inflow.iter().fold(Room::default(), |mut held, inflow| {
-                if let Inflow::Message(message) = inflow { held.add(message.payload.len()) }
+                if let Inflow::Message(message) = inflow { held.join(Room::of(&message.body)) }
                 held
             });
             for bytes in &outbox {
-                held.add(*bytes);
+                count(&mut held, *bytes);
             }
             prop_assert!(held.bytes <= LIMITS.bytes && held.messages <= LIMITS.messages, "{held:?}");
             prop_assert_eq!(orders.load(), orders.pending().bytes);

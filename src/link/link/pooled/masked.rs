@@ -10,9 +10,7 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use super::{GATHERED_MAX, PooledStream};
-
-/// In the second byte of a frame's head.
-const MASKED: u8 = 0x80;
+use wskeeper_core::frame::{Head, mask};
 
 impl<S> PooledStream<S> {
     /// Whether little enough waits for another frame.
@@ -22,19 +20,11 @@ impl<S> PooledStream<S> {
 
     /// Puts a frame behind what waits; `first` is its first byte.
     pub(in super::super) fn put(&mut self, first: u8, payload: &[u8]) {
-        let mask: [u8; 4] = rand::random();
-        let (length, long) = (payload.len(), (payload.len() as u64).to_be_bytes());
-        let (short, long) = match length {
-            0..126 => (long[7], &[][..]),
-            126..=0xFFFF => (126, &long[6..]),
-            _ => (127, &long[..]),
-        };
-        self.gather(&[first, MASKED | short]);
-        self.gathered.extend_from_slice(long);
-        self.gathered.extend_from_slice(&mask);
+        let key: [u8; 4] = rand::random();
+        self.gather(Head::new(first, payload.len(), Some(key)).bytes());
         let start = self.gathered.len();
         self.gathered.extend_from_slice(payload);
-        hide(&mut self.gathered[start..], mask);
+        mask(&mut self.gathered[start..], key);
     }
 }
 
@@ -45,19 +35,6 @@ impl<S: AsyncWrite + Unpin> PooledStream<S> {
             ready!(self.poll_give_all(cx))?;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// Eight bytes at a time.
-fn hide(bytes: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = bytes.as_chunks_mut();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-    }
-    for (byte, mask) in rest.iter_mut().zip(mask.into_iter().cycle()) {
-        *byte ^= mask;
     }
 }
 

@@ -13,10 +13,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-use super::{CHUNK, PooledStream, READING, Reading};
+use super::{AHEAD_MAX, CHUNK, PooledStream, READING, Reading};
 use wskeeper_core::{
+    body::Body,
     run::{Marks, Run},
-    scan::{Behind, CONTROL_HEAD, Control, scan},
+    scan::{Behind, CONTROL_HEAD, Control, scan, unmask},
 };
 
 /// What was found.
@@ -79,6 +80,34 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
         })
     }
 
+    /// The same of a client's, at most as many as are read ahead at once, without their masks. `None`: something for a reader of frames, or
+    /// the end of the stream.
+    pub(in super::super) fn poll_unmasked(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<io::Result<Option<Body>>> {
+        READING.with_borrow_mut(|Reading { chunk, marks }| {
+            if !self.ahead.is_empty() {
+                let (end, behind, body) = unmasked(&self.ahead, max, marks);
+                self.advance(end);
+                if body.is_some() || behind == Behind::Other {
+                    return Poll::Ready(Ok(body));
+                }
+            }
+            loop {
+                if ready!(self.poll_chunk(cx, chunk, AHEAD_MAX))? == 0 {
+                    return Poll::Ready(Ok(None));
+                }
+                let (end, behind, body) = unmasked(chunk, max, marks);
+                self.ahead = (&chunk[end..]).into();
+                if body.is_some() || behind == Behind::Other {
+                    return Poll::Ready(Ok(body));
+                }
+            }
+        })
+    }
+
     /// Reads more of a frame of this length, which is as long as a chunk or longer, where it will stay.
     fn poll_long(&mut self, cx: &mut Context<'_>, frame: usize) -> Poll<io::Result<usize>> {
         if let Some(error) = self.failure.take() {
@@ -105,6 +134,14 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
         self.advance(end);
         marks.take(bytes, end)
     }
+}
+
+/// Copies messages of a client from the front of what was read.
+fn unmasked(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind, Option<Body>) {
+    let mut frames = BytesMut::with_capacity(bytes.len());
+    let (end, behind) = unmask(bytes, max, &mut frames, marks);
+    let room = frames.capacity();
+    (end, behind, (!marks.is_empty()).then(|| marks.take_body(frames.freeze(), room)))
 }
 
 /// Of the ping or pong at the front.

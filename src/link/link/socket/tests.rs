@@ -350,3 +350,58 @@ fn of_messages_pings_and_pongs_alone_tungstenite_knows_nothing_and_of_the_rest_u
     let pongs = written.iter().filter(|(first, payload)| *first == 0x8A && payload == b"ping").count();
     assert_eq!((pongs, written.len()), (5, 55));
 }
+
+/// A frame's first byte and its payload.
+type Unmasked = (u8, Vec<u8>);
+
+/// All that a socket writes of what it is given, as frames without their masks.
+fn given(given: impl IntoIterator<Item = Frame>) -> (Vec<Unmasked>, Vec<[u8; 4]>) {
+    let mut cx = Context::from_waker(noop_waker_ref());
+    let script = Script { pieces: VecDeque::new(), end: None, pauses: false, is_awake: false, written: Vec::new() };
+    let mut socket = Socket::open(script, &[], 1 << 20);
+    for frame in given {
+        assert!(socket.poll_room(&mut cx).is_ready());
+        socket.give(frame);
+    }
+    assert!(socket.poll_flush(&mut cx).is_ready());
+    let written = socket.faulty().inner().written.clone();
+    let (mut frames, mut keys, mut rest) = (Vec::new(), Vec::new(), &written[..]);
+    while let [first, length, behind @ ..] = rest {
+        assert!(length & 0x80 != 0, "a client masks");
+        let (length, behind) = match length & 0x7F {
+            126 => (usize::from(u16::from_be_bytes(*behind.first_chunk().unwrap())), &behind[2..]),
+            127 => panic!("longer than a fragment"),
+            short => (usize::from(short), behind),
+        };
+        let (key, behind) = behind.split_first_chunk::<4>().unwrap();
+        let (payload, behind) = behind.split_at(length);
+        frames.push((*first, payload.iter().zip(key.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()));
+        keys.push(*key);
+        rest = behind;
+    }
+    (frames, keys)
+}
+
+#[test]
+fn messages_that_came_together_leave_as_they_would_alone_each_under_a_mask_of_its_own() {
+    let payloads: Vec<_> = [0, 3, 125, 126, 9_000, outbox::FRAGMENT_MAX, 5]
+        .into_iter()
+        .flat_map(|len| [Payload::checked_text("x".repeat(len)), Payload::binary(vec![0xFE; len])])
+        .collect();
+    let (mut bytes, mut marks) = (Vec::new(), wskeeper_core::run::Marks::default());
+    for payload in &payloads {
+        bytes.extend_from_slice(&Run::from(payload).frames());
+        marks.push(bytes.len() - payload.len(), payload.len(), payload.kind());
+    }
+    let run = marks.take_body(bytes.into(), 0);
+    let ping = || Frame::Ping(Bytes::from_static(b"still there?"));
+    let (together, keys) = given([Frame::Data("first".into()), Frame::Data(run), ping()]);
+    let alone = payloads.iter().map(|payload| Frame::Data(payload.clone().into()));
+    let (alone, _) = given([Frame::Data("first".into())].into_iter().chain(alone).chain([ping()]));
+    assert_eq!(together.iter().filter(|(first, _)| *first != 0x89).count(), payloads.len() + 1);
+    // Where the ping goes depends on how much is written at once.
+    let messages = |frames: Vec<Unmasked>| frames.into_iter().filter(|(first, _)| *first != 0x89);
+    assert!(messages(together).eq(messages(alone)));
+    let different: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert!(different.len() + 2 > keys.len(), "two may be equal by chance, all of them not: {keys:?}");
+}

@@ -28,11 +28,11 @@ use wskeeper_core::{
     event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
     link::{Input, Link, Policy, Verb},
     message::{Kind, Message, MessageId, Payload},
-    outbox::{Ended, Keep, Refusal},
+    outbox::{Ended, Keep, Refusal, Room},
     phase::{Phase, Reason},
     receipt::{EndReason, State},
     requests::Reply,
-    run::Run as Messages,
+    run::{Marks, Run as Messages},
     session::{Errand, Kept, Plan, Request, Start},
 };
 
@@ -332,7 +332,8 @@ impl Bench {
 
     /// Waits until a message has this state.
     pub(super) async fn receipt(&mut self, id: MessageId, wanted: State) {
-        let is_it = |reached: &Ended| reached.id == id && reached.state == wanted;
+        let is_it =
+            |reached: &Ended| (0..reached.count).any(|place| reached.id.later(place) == id) && reached.state == wanted;
         self.until(wanted.as_str(), |seen| seen.reached.iter().any(is_it).then_some(())).await;
     }
 
@@ -370,7 +371,7 @@ impl Bench {
         self.next_id += 1;
         let id = MessageId(self.next_id);
         let share = Share::default();
-        let message = Box::new(Message { id, payload, extras: None, expires_at: None, share });
+        let message = Box::new(Message { id, body: payload.into(), extras: None, expires_at: None, share });
         let (reply, answer) = oneshot::channel();
         let until = (tokio::time::Instant::now() + patience).into_std();
         self.order(Order::Offers {
@@ -392,6 +393,28 @@ impl Bench {
         let (id, answer) = self.offer(payload, Duration::ZERO).await;
         assert_eq!(answer.await, Some(Ok(())));
         id
+    }
+
+    /// Messages that come together and are accepted without a question. Answers with their names.
+    pub(super) fn accept(&mut self, payloads: &[Payload]) -> Vec<MessageId> {
+        let (mut bytes, mut marks) = (Vec::new(), Marks::default());
+        for payload in payloads {
+            bytes.extend_from_slice(&Messages::from(payload).frames());
+            marks.push(bytes.len() - payload.len(), payload.len(), payload.kind());
+        }
+        let body = marks.take_body(bytes.into(), 0);
+        let (id, count) = (MessageId(self.next_id + 1), body.count());
+        self.next_id += u128::from(count);
+        let message = Message { id, body, extras: None, expires_at: None, share: Share::default() };
+        let orders = self.orders.as_ref().expect("orders are open");
+        orders.settle(0, Room { bytes: u64::MAX, messages: u32::MAX });
+        assert!(orders.accept_run(Box::new(message)).1.is_none());
+        (0..count).map(|place| id.later(place)).collect()
+    }
+
+    /// Waits until nobody can do anything any more: only then does a clock move that stands still.
+    pub(super) async fn idle() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
     pub(super) async fn stop(&self, within: Duration) {

@@ -12,7 +12,7 @@ use wskeeper_core::{
     event::Event,
     link::Policy,
     message::{Kind, Payload},
-    outbox::FRAGMENT_MAX,
+    outbox::{Ended, FRAGMENT_MAX},
     phase::Phase,
     receipt::State,
 };
@@ -148,6 +148,74 @@ async fn what_had_not_begun_to_leave_goes_again_and_the_rest_does_not() {
     }
     for id in held {
         bench.receipt(id, State::Written).await;
+    }
+}
+
+/// What each message has come to, by its name.
+fn states(bench: &Bench) -> Vec<(u128, State)> {
+    let each = |reached: Ended| (0..reached.count).map(move |place| (reached.id.later(place).0, reached.state));
+    let mut states: Vec<_> = bench.told().0.into_iter().flat_map(each).collect();
+    states.sort_by_key(|(id, _)| *id);
+    states
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_messages_that_came_together_those_that_had_begun_to_leave_are_unknown_and_the_others_go_again() {
+    // On the wire 16 bytes each: six whole ones and four bytes fit.
+    let (mut bench, peer) = Bench::open_with(100, Policy::default()).await;
+    let payloads: Vec<_> = (b'a'..=b't').map(|letter| payload(Kind::Binary, vec![letter; 10])).collect();
+    let ids = bench.accept(&payloads);
+    bench.until("what fits has left", |seen| (seen.buffered == 140).then_some(())).await;
+    drop(peer);
+    bench.receipt(ids[6], State::Unknown).await;
+    let mut peer = bench.peer().await;
+    for payload in &payloads[7..] {
+        assert_eq!(peer.next().await, Some((0x82, payload.bytes().clone())));
+    }
+    bench.receipt(ids[19], State::Written).await;
+    let reached = |id: &u128| match id {
+        1..=6 => vec![(*id, State::Written), (*id, State::Unknown)],
+        7 => vec![(7, State::Unknown)],
+        _ => vec![(*id, State::Written)],
+    };
+    assert_eq!(states(&bench), (1..=20).flat_map(|id| reached(&id)).collect::<Vec<_>>());
+}
+
+/// Wherever the connection is cut, the same becomes of the same messages, together or each for itself.
+#[tokio::test(start_paused = true)]
+async fn messages_that_came_together_leave_and_end_as_they_would_alone_wherever_they_are_cut() {
+    let payloads: Vec<_> = (0..12_usize)
+        .map(|len| payload(if len % 3 == 0 { Kind::Text } else { Kind::Binary }, vec![b'x'; len * 7]))
+        .collect();
+    for room in [1, 7, 40, 100, 333, 500] {
+        for taken in [0, 1, 6, 20, 77, 300] {
+            let mut outcomes = Vec::new();
+            for together in [true, false] {
+                let (mut bench, mut peer) = Bench::open_with(room, Policy::default()).await;
+                let ids = if together {
+                    bench.accept(&payloads)
+                } else {
+                    payloads.iter().flat_map(|one| bench.accept(std::slice::from_ref(one))).collect()
+                };
+                peer.take(taken).await;
+                Bench::idle().await;
+                drop(peer);
+                let mut peer = bench.peer().await;
+                let reading = tokio::spawn(async move {
+                    let mut arrived = Vec::new();
+                    while let Some((first, payload)) = peer.next().await {
+                        arrived.extend((first < 0x88).then_some((first, payload)));
+                    }
+                    arrived
+                });
+                Bench::idle().await;
+                bench.stop(Duration::ZERO).await;
+                let arrived = reading.await.expect("no panic");
+                assert!(states(&bench).iter().any(|(id, _)| *id == ids[11].0));
+                outcomes.push((states(&bench), arrived));
+            }
+            assert_eq!(outcomes[0], outcomes[1], "{room} bytes fit, and {taken} were read");
+        }
     }
 }
 

@@ -23,7 +23,10 @@ use crate::{
     link::Stop,
     pool::{Pool, Refused, Send},
 };
-use wskeeper_core::receipt::{Receipt, State as ReceiptState};
+use wskeeper_core::{
+    body::Body,
+    receipt::{Receipt, State as ReceiptState},
+};
 
 /// Messages of one client that wait for their turn, and their bytes.
 const AHEAD: usize = 64;
@@ -110,6 +113,11 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
             if self.is_accepted() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Accepts messages that came together at once, in order, as far as that can be. Answers with those that are left, to be pushed.
+    pub fn accept(&self, endpoint: &str, link: Option<u32>, body: Body) -> Option<Body> {
+        if self.is_accepted() { self.pool.accept(endpoint, link, body) } else { Some(body) }
     }
 
     /// Takes one more, behind those before it.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::{endpoint::Endpoint, pool::slot::Slot, store::Record};
 use wskeeper_core::{
+    body::Body,
     budget::Budget,
     message::{Extras, Message, MessageId, Payload},
     receipt::{Receipt, State},
@@ -44,17 +45,31 @@ pub(in crate::pool) fn restored(
         expires_at: record.expires_at.and_then(|at| now.checked_add(at.duration_since(date).unwrap_or_default())),
         share,
         extras: extras.boxed(),
-        payload: record.payload,
+        body: record.payload.into(),
     })
 }
 
-pub(super) fn receipt(slot: &Slot, payload: &Payload, accepted_at: SystemTime) -> Receipt {
+/// What messages that came together take of it: they are kept as one thing.
+pub(super) fn cost_of_all(body: &Body) -> usize {
+    BESIDE
+        + match body {
+            Body::One(payload) => payload.len(),
+            Body::Run(run) => run.held(),
+        }
+}
+
+/// The names of a run follow each other, and there is room for them behind the first.
+const ROOM: u128 = 0xFFFF;
+
+/// Of the first of these.
+pub(super) fn receipt(slot: &Slot, body: &Body, accepted_at: SystemTime) -> Receipt {
+    let id = uuid::Uuid::now_v7().as_u128();
     Receipt {
-        id: MessageId(uuid::Uuid::now_v7().as_u128()),
+        id: MessageId(if body.count() == 1 { id } else { id & !ROOM }),
         endpoint: Arc::clone(&slot.id.endpoint),
         link: slot.id.index,
         state: State::Queued,
-        bytes: payload.len() as u64,
+        bytes: body.first_len() as u64,
         accepted_at,
         updated_at: accepted_at,
         generation: None,

@@ -12,6 +12,9 @@ use crate::{
 };
 use wskeeper_core::{outbox::Refusal, receipt::Receipt};
 
+/// The endpoint; the link that is asked for, the key, the connection that they are bound to.
+type To<'a> = (&'a str, Option<u32>, Option<&'a str>, Option<u64>);
+
 /// Where messages go.
 #[derive(Clone)]
 pub(super) struct Way {
@@ -29,17 +32,21 @@ pub(super) struct Way {
 
 impl Way {
     /// Chooses the link.
-    pub(super) fn choose(endpoints: &Endpoints, send: &Send) -> Result<Way, Refused> {
-        let runtime = endpoints.get(&send.endpoint).ok_or_else(|| Refused::NoEndpoint(send.endpoint.to_string()))?;
-        let slot = choose(&runtime, send.link, send.key.as_deref())
+    pub(super) fn choose(
+        endpoints: &Endpoints,
+        (endpoint, link, key, generation): To<'_>,
+        is_request: bool,
+    ) -> Result<Way, Refused> {
+        let runtime = endpoints.get(endpoint).ok_or_else(|| Refused::NoEndpoint(endpoint.to_owned()))?;
+        let slot = choose(&runtime, link, key)
             // At the end of a stop there are no links left: that is not the caller's mistake.
             .map_err(|none| if endpoints.is_draining() { Refused::Draining } else { none })
             .inspect_err(|refused| count(&runtime, refused))?;
-        if send.generation.is_some() && send.link.is_none() && send.key.is_none() && runtime.links() > 1 {
+        if generation.is_some() && link.is_none() && key.is_none() && runtime.links() > 1 {
             return Err(Refused::AnyGeneration { endpoint: runtime.name.to_string(), links: runtime.links() });
         }
-        let (link, is_keyed, generation) = (send.link, send.key.is_some(), send.generation);
-        Ok(Way { config: runtime.config(), runtime, slot, link, is_keyed, generation, is_request: send.is_request })
+        let is_keyed = key.is_some();
+        Ok(Way { config: runtime.config(), runtime, slot, link, is_keyed, generation, is_request })
     }
 
     /// Whether the message goes the same way.

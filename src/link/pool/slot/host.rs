@@ -67,7 +67,8 @@ impl Host for Slot {
             return self.sinks.receipts.advance(&reached, (now.at, now.wall), generation, is_held);
         }
         for one in &reached {
-            if is_held && one.state == State::Written {
+            // What the disk knows comes alone.
+            if one.count > 1 || (is_held && one.state == State::Written) {
                 self.sinks.receipts.advance(slice::from_ref(one), (now.at, now.wall), generation, is_held);
             } else {
                 self.sinks.spool.settle(one.id, (one.state, one.end_reason), generation);
@@ -142,7 +143,8 @@ impl Host for Slot {
 
     fn bury(&self, message: Box<Message>) {
         let key = message.key().map(Into::into);
-        let Message { id, payload, .. } = *message;
+        let Message { id, body, .. } = *message;
+        let payload = body.into_first();
         let died_at = self.sinks.calendar.now();
         let letter = DeadLetter {
             id,
