@@ -123,11 +123,8 @@ impl Stand {
         daemon.api.ready_after("e/0", before).await;
         for _ in 0..ROTATIONS {
             let before = send_mark(daemon, &mut marks).await;
-            until("a rotation", async || {
-                let rotated = daemon.api.post("/v1/links/e/0/rotate", &[], "").await;
-                if rotated.status == 200 { Ok(()) } else { Err(format!("{} {}", rotated.json(), daemon.log())) }
-            })
-            .await;
+            let rotated = daemon.api.post("/v1/links/e/0/rotate", &[], "").await;
+            assert_eq!(rotated.status, 200, "{} {}", rotated.json(), daemon.log());
             while send_mark(daemon, &mut marks).await <= before || is_down(&daemon.api.link("e/0").await) {}
         }
         // The one before may have left on the old connection.
