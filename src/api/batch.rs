@@ -183,16 +183,12 @@ fn read(endpoint: &Arc<str>, bound: Option<u64>, line: &[u8]) -> Result<Send, Pr
     };
     let ttl = line.ttl.as_deref().map(text::duration).transpose().map_err(|error| bad(&error))?;
     Ok(Send {
-        endpoint: Arc::clone(endpoint),
         link: line.link,
         key: line.key.as_deref().map(ordering_key).transpose()?,
         ttl,
         idempotency_key: line.idempotency_key.as_deref().map(name_of_send).transpose()?,
-        wants_confirmation: false,
-        waits: false,
-        is_request: false,
         generation: line.generation.or(bound),
         patience: TIMEOUT,
-        payload: data(line.data, line.binary)?,
+        ..Send::new(Arc::clone(endpoint), data(line.data, line.binary)?)
     })
 }

@@ -101,25 +101,15 @@ struct Wish {
 impl Wish {
     fn read(endpoint: Arc<str>, query: Option<&str>, headers: &HeaderMap, body: Bytes) -> Result<Self, Problem> {
         let params = Params::read(query, &["type", "key", "ttl", "link", "generation", "wait", "timeout"])?;
-        let kind = kind(&params, headers)?;
         let wanted =
             params.with("wait", "queued, stored, written or confirmed", wanted)?.unwrap_or(ReceiptState::Queued);
-        let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
-        let idempotency_key = headers.get(&IDEMPOTENCY_KEY).map(idempotency_key).transpose()?;
         let send = Send {
-            endpoint,
-            link: params.parse("link", "the number of a link")?,
-            key: params.get("key").map(ordering_key).transpose()?,
             ttl: params.duration("ttl")?,
-            idempotency_key,
+            idempotency_key: headers.get(&IDEMPOTENCY_KEY).map(idempotency_key).transpose()?,
             wants_confirmation: wanted == ReceiptState::Confirmed,
-            generation: generation(&params, headers)?,
-            waits: false,
-            is_request: false,
-            patience: timeout,
-            payload: payload(kind, body)?,
+            ..read_send(endpoint, &params, headers, body)?
         };
-        Ok(Self { send, wanted, timeout })
+        Ok(Self { timeout: send.patience, send, wanted })
     }
 
     /// Sends; the map of the request's headers has room for those of the answer.
@@ -132,6 +122,22 @@ impl Wish {
         }
         Ok(in_json(status, headers, convert::receipt(&receipt).json()))
     }
+}
+
+/// What a query and headers say of any send, a request too: as long as it may wait for room its caller waits for the outcome.
+pub(super) fn read_send(
+    endpoint: Arc<str>,
+    params: &Params,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Send, Problem> {
+    Ok(Send {
+        link: params.parse("link", "the number of a link")?,
+        key: params.get("key").map(ordering_key).transpose()?,
+        generation: generation(params, headers)?,
+        patience: params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX),
+        ..Send::new(endpoint, payload(kind(params, headers)?, body)?)
+    })
 }
 
 /// `GET /v1/messages/{id}`
@@ -236,7 +242,7 @@ fn has_reached(state: ReceiptState, wanted: ReceiptState) -> bool {
 }
 
 /// What kind of message a body is.
-pub(super) fn kind(params: &Params, headers: &HeaderMap) -> Result<Kind, Problem> {
+fn kind(params: &Params, headers: &HeaderMap) -> Result<Kind, Problem> {
     params.with("type", "text or binary", kind_of_word)?.map_or_else(|| kind_of_type(headers), Ok)
 }
 

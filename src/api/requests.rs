@@ -12,14 +12,7 @@ use axum::{
 use http::{StatusCode, header};
 use serde_json::json;
 
-use super::{
-    Shared,
-    body::message,
-    convert,
-    messages::{self, TIMEOUT, TIMEOUT_MAX},
-    problem::Problem,
-    query::Params,
-};
+use super::{Shared, body::message, convert, messages, problem::Problem, query::Params};
 use wskeeper_core::{
     message::Kind,
     receipt::{EndReason, Receipt},
@@ -47,14 +40,8 @@ pub(super) async fn ask(
     let (head, body) = request.into_parts();
     let body = message(body, &shared, &name).await?;
     let params = Params::read(head.uri.query(), &["timeout", "type", "key", "link", "generation"])?;
-    let timeout = params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
-    let send = Send {
-        link: params.parse("link", "the number of a link")?,
-        key: params.get("key").map(messages::ordering_key).transpose()?,
-        generation: messages::generation(&params, &head.headers)?,
-        patience: timeout,
-        ..Send::new(name, messages::payload(messages::kind(&params, &head.headers)?, body)?)
-    };
+    let send = messages::read_send(name, &params, &head.headers, body)?;
+    let timeout = send.patience;
     let reply = ask_for(&shared.pool, send, timeout).await?;
     let kind = match reply.payload.kind() {
         Kind::Text => "application/json",

@@ -59,18 +59,10 @@ impl Pool {
     async fn retry(&self, id: MessageId) -> Option<Result<Receipt, Refused>> {
         let DeadLetter { endpoint, key, payload, .. } = self.inner.parts.dead.get(id)?;
         let send = Send {
-            endpoint,
-            link: None,
             key,
-            ttl: None,
             // Of two who retry it at once, one sends it.
             idempotency_key: Some(format!("retry of dead letter {id}").into()),
-            wants_confirmation: false,
-            generation: None,
-            waits: false,
-            is_request: false,
-            patience: std::time::Duration::ZERO,
-            payload,
+            ..Send::new(endpoint, payload)
         };
         let outcome = self.inner.sender.send(send).await;
         if outcome.is_ok() {
