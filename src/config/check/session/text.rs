@@ -30,6 +30,9 @@ const KINDS: [&str; 13] = [
     "var",
 ];
 
+/// Those of them that are of a subscription.
+const OF_KEYS: [&str; 2] = ["key", "keys"];
+
 impl Reader<'_> {
     /// A text with references.
     pub(super) fn text(&self, item: &Item<'_>) -> Option<Text> {
@@ -119,7 +122,7 @@ impl Reader<'_> {
                 "generation" => Source::Generation,
                 "key" => self.of_subscription(item, Source::Key)?,
                 "keys" => self.of_subscription(item, Source::Keys)?,
-                other => return unknown(item, other),
+                other => return self.unknown(item, other),
             },
             Some(("now", "ms")) => Source::NowMillis,
             Some(("now", "rfc3339")) => Source::NowRfc3339,
@@ -133,7 +136,7 @@ impl Reader<'_> {
             }
             Some(("value", name)) => return self.values.get(self, item, name),
             Some(("env" | "file" | "credential", _)) => Source::Secret(self.secret(item, written)?),
-            Some((kind, _)) => return unknown(item, kind),
+            Some((kind, _)) => return self.unknown(item, kind),
         };
         Some(Json::Value(source))
     }
@@ -150,6 +153,18 @@ impl Reader<'_> {
         };
         found.push(source.clone());
         Some(source)
+    }
+
+    /// Those of a key are known where there is one.
+    fn unknown(&self, item: &Item<'_>, kind: &str) -> Option<Json> {
+        let has_key = self.keys.borrow().is_some();
+        let known: Vec<&str> = KINDS.into_iter().filter(|kind| has_key || !OF_KEYS.contains(kind)).collect();
+        let hint = match suggestion(kind, &known) {
+            near if near.starts_with("did") => near,
+            near => format!("{near}; or write `$${{` for the two characters `${{`"),
+        };
+        item.fault("a reference is of an unknown kind", hint);
+        None
     }
 
     /// The place of a reference to a secret among all of them.
@@ -173,15 +188,6 @@ impl Reader<'_> {
 
 fn pieces<'s>(item: &Item<'_>, text: &'s str) -> Option<Vec<Scanned<'s>>> {
     scan(text).map_err(|fault| item.fault(fault.problem, fault.hint)).ok()
-}
-
-fn unknown(item: &Item<'_>, kind: &str) -> Option<Json> {
-    let hint = match suggestion(kind, &KINDS) {
-        near if near.starts_with("did") => near,
-        near => format!("{near}; or write `$${{` for the two characters `${{`"),
-    };
-    item.fault("a reference is of an unknown kind", hint);
-    None
 }
 
 /// As a part of a text.
