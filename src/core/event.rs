@@ -154,6 +154,12 @@ pub struct DialFailure {
 }
 
 impl DialFailure {
+    /// One of which no more is known.
+    pub fn of(cause: Cause, detail: impl Into<Box<str>>) -> Self {
+        let (detail, timings) = (detail.into(), Timings::default());
+        Self { cause, status: None, retry_after: None, label: None, detail, timings, steps: None }
+    }
+
     /// The attempt as the end of a connection that never was: 1006, not clean (WHATWG §4).
     pub fn closed(&self) -> Closed {
         Closed {

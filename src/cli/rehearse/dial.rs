@@ -11,7 +11,10 @@ use parking_lot::Mutex;
 use wskeeper_core::{
     chance::Chance,
     clock::Clock as _,
-    session::{Answer, Ask, Brought, Errand, Outside, Session, Start, StepResult, Stepped, Verdict as Word},
+    event::DialFailure,
+    session::{
+        Answer, Ask, Brought, Errand, Failure as Cut, Outside, Session, Start, StepResult, Stepped, Verdict as Word,
+    },
 };
 use wskeeper_link::{
     endpoint::{
@@ -22,7 +25,7 @@ use wskeeper_link::{
 };
 
 use super::{
-    stage::{self, Verdict},
+    stage::Verdict,
     teller::{HIDDEN, Teller},
     transcript::Line,
 };
@@ -112,7 +115,8 @@ pub(super) fn play<'l>(
         match session.poll_verdict() {
             Some(Word::Ready { .. }) => return Ok(Ok((session.into_start(None), now))),
             Some(Word::End(failure)) => {
-                let ended = stage::failed(failure.cause, (None, Some(failure.label)), &failure.detail);
+                let Cut { cause, label, detail, .. } = *failure;
+                let ended = DialFailure { label: Some(label), ..DialFailure::of(cause, detail) }.closed();
                 return Ok(Err(Verdict { ended: Some(ended), ..Verdict::default() }));
             }
             Some(Word::Answered | Word::Rotate) => continue,

@@ -32,7 +32,7 @@ use wskeeper_link::{
 
 use super::{
     dial::{Answers, tell},
-    stage::{self, Stage, Verdict},
+    stage::{Stage, Verdict},
     teller::Teller,
 };
 use crate::{
@@ -68,14 +68,14 @@ pub(super) async fn run(
     };
     let dialled = match dialled {
         Ok(Ok(dialled)) => dialled,
-        Ok(Err(DialFailure { cause, status, label, detail, steps, .. })) => {
-            let steps = steps.as_ref().map_or(&[][..], |opening| &opening.steps);
+        Ok(Err(failure)) => {
+            let steps = failure.steps.as_ref().map_or(&[][..], |opening| &opening.steps);
             tell(teller, endpoint, steps, &answers)?;
-            return Ok(Verdict { ended: Some(stage::failed(cause, (status, label), &detail)), ..Verdict::default() });
+            return Ok(Verdict { ended: Some(failure.closed()), ..Verdict::default() });
         }
         Err(_) => {
-            let ended = stage::failed(Cause::Connect, (None, None), "there was no connection in time");
-            return Ok(Verdict { ended: Some(ended), ..Verdict::default() });
+            let failure = DialFailure::of(Cause::Connect, "there was no connection in time");
+            return Ok(Verdict { ended: Some(failure.closed()), ..Verdict::default() });
         }
     };
     let Connected { stream, early, established, session: Some(start) } = dialled else {

@@ -10,7 +10,7 @@ use std::{
 use super::teller::Teller;
 use crate::cli::Failure;
 use wskeeper_core::{
-    close::{Cause, Closed},
+    close::Closed,
     event::{Established, Event},
     link::{Command, Commands, ConnectionInput, Frame, Input, Lane, Link, Policy, Received},
     message::Payload,
@@ -218,19 +218,5 @@ impl<'a, 'o> Stage<'a, 'o> {
             self.teller.step(now, step, &self.plan, self.link.session())?;
         }
         Ok(())
-    }
-}
-
-/// How an attempt ended that came to no connection.
-pub(super) fn failed(cause: Cause, (status, label): (Option<u16>, Option<Box<str>>), detail: &str) -> Closed {
-    Closed {
-        code: wskeeper_core::close::ABNORMAL,
-        reason: "".into(),
-        was_clean: false,
-        cause,
-        sent_code: None,
-        status,
-        label,
-        detail: detail.into(),
     }
 }

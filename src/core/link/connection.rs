@@ -33,12 +33,12 @@ use crate::{
     chance::Chance,
     clock::Clock,
     close::{Cause, CloseFrame, Closed},
-    event::{DialFailure, Established, Event},
+    event::{DialFailure, Established, Event, RetryAfter},
     heartbeat::Pings,
     outbox::{self, Outbox},
     phase::Phase,
     run::Run,
-    session::{Kept, Waits},
+    session::{Kept, Session, Waits},
     subscriptions::Wanted,
     timers::{Timer, Timers},
 };
@@ -143,6 +143,8 @@ pub(super) struct Ended {
     pub(super) code: Option<u16>,
     /// Messages that have begun to leave and have not left whole.
     pub(super) begun: usize,
+    /// What an HTTP call of its session was asked for with `Retry-After`, where that ended it.
+    pub(super) retry_after: Option<RetryAfter>,
 }
 
 impl Connection {
@@ -416,7 +418,10 @@ impl Connection {
         let closed = closing.closed();
         let code = closing.received.as_ref().map(|_| closed.code);
         let age = now.saturating_duration_since(closing.open.since);
-        Some(Change::Ended(Box::new(Ended { generation: closing.open.generation, closed, age, was_open, code, begun })))
+        let retry_after = self.session().and_then(Session::retry_after);
+        let retry_after = retry_after.map(|asked| RetryAfter::capped(asked, shared.policy.retry_after_max));
+        let generation = closing.open.generation;
+        Some(Change::Ended(Box::new(Ended { generation, closed, age, was_open, code, begun, retry_after })))
     }
 
     #[inline]

@@ -251,10 +251,10 @@ impl Link {
             }
             ReadyState::Connecting => {
                 self.fail_attempt(now, cause, then, out);
-                self.go_on(now, then, out);
+                self.go_on(now, then, None, out);
             }
             ReadyState::Closed if matches!(self.state, State::Stopped(_)) => {}
-            ReadyState::Closed => self.go_on(now, then, out),
+            ReadyState::Closed => self.go_on(now, then, None, out),
         }
     }
 
@@ -265,19 +265,18 @@ impl Link {
         let timings = Timings { total: if is_queued { Duration::ZERO } else { took }, ..Timings::default() };
         self.tell_phase_as(now, Phase::Closing, then.reason(), None, out);
         out.push(Command::Hangup(Lane::Current));
-        let detail = "given up before it was open".into();
-        let failure = DialFailure { cause, status: None, retry_after: None, label: None, detail, timings, steps: None };
+        let failure = DialFailure { timings, ..DialFailure::of(cause, "given up before it was open") };
         self.last_close = Some(Arc::new((failure.closed(), now)));
         out.push(Command::Tell(Event::DialFailed(Box::new(failure))));
     }
 
     /// The transport is gone and nothing is under way: what comes next.
-    fn go_on(&mut self, now: Instant, then: Then, out: &mut Commands) {
+    fn go_on(&mut self, now: Instant, then: Then, retry_after: Option<RetryAfter>, out: &mut Commands) {
         match then {
             // What is beside was not dismissed, so it is wanted.
             Then::Outcome | Then::Redial(_) if self.adopt(now, out) => {}
             // That a new connection in readiness came to nothing is no reason for an attempt without a delay.
-            Then::Outcome | Then::Redial(Reason::Rotate) => self.follow(now, None, true, out),
+            Then::Outcome | Then::Redial(Reason::Rotate) => self.follow(now, retry_after, true, out),
             Then::Redial(reason) => self.dial(now, reason, out),
             Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
             Then::Stop(end_reason) => {
@@ -305,7 +304,7 @@ impl Link {
 
     /// The current connection's transport is gone.
     fn on_ended(&mut self, now: Instant, ended: connection::Ended, out: &mut Commands) {
-        let connection::Ended { generation, closed, age, was_open, code, begun } = ended;
+        let connection::Ended { generation, closed, age, was_open, code, begun, retry_after } = ended;
         let then = self.then;
         if was_open {
             self.tell_phase(now, then.reason(), None, out);
@@ -325,7 +324,7 @@ impl Link {
         }
         // What comes back to the queue may have expired on its way.
         self.expire(now, out);
-        self.go_on(now, then, out);
+        self.go_on(now, then, retry_after, out);
     }
 
     pub(super) fn on_policy(&mut self, now: Instant, policy: Arc<Policy>) {

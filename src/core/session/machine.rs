@@ -153,6 +153,8 @@ pub struct Session {
     asked_for: Option<Box<Asked>>,
     /// While it asks for what it is to have before it is ready: since when it opens, and how many steps that took.
     replays: Option<(Instant, u32)>,
+    /// It has failed by an answer that asks to be left alone for so long.
+    retry_after: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -220,6 +222,11 @@ impl Session {
             Stage::Ended => Ok(()),
         };
         self.settle(outside.now, passed);
+    }
+
+    /// For how long whoever has refused it wants to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// When to call `handle_timeout`.
@@ -320,6 +327,7 @@ impl Session {
         let was_leaving = matches!(self.stage, Stage::Leaving(_));
         if let Err(failure) = step {
             self.stage = Stage::Ended;
+            self.retry_after = failure.retry_after;
             self.drop_messages();
             self.trace.end(StepResult::Failed, now);
             // What ends anyway needs no other reason.

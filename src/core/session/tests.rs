@@ -14,7 +14,7 @@ use crate::{
     message::{Kind, Payload},
 };
 
-mod dial;
+pub(crate) mod dial;
 
 struct Bench {
     session: Session,

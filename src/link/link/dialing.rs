@@ -87,7 +87,7 @@ impl<S: Wire> Dialing<S> {
             }
             Progress::Upgrading => (Cause::Upgrade, "waiting for the answer to the upgrade".to_owned()),
         };
-        let detail = format!("{TIMED_OUT}{stage}").into();
-        DialFailure { cause, status: None, retry_after: None, label, detail, timings: self.timings, steps: None }
+        let failure = DialFailure::of(cause, format!("{TIMED_OUT}{stage}"));
+        DialFailure { label, timings: self.timings, ..failure }
     }
 }

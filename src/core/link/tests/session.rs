@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     outcome::{Action, Match, Rule},
-    session::{Start, tests::gateway},
+    session::{
+        Answer, Brought, Start,
+        tests::{dial::ticket, gateway},
+    },
 };
 
 const HELLO: &str = r#"{"op":10,"beat":1000}"#;
@@ -133,6 +136,39 @@ fn a_login_that_is_refused_is_tried_once_more_and_then_parked_with_the_peers_wor
         }
     }
     assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Parked, Reason::Unauthorized));
+}
+
+#[test]
+fn retry_after_of_a_call_in_open_is_obeyed_and_capped_on_either_connection() {
+    let plan = || {
+        let mut plan = ticket();
+        plan.open = std::mem::take(&mut plan.dial);
+        plan.open[0].when = None;
+        plan
+    };
+    let refuse = |bench: &mut Bench, lane: Lane, asked: Duration| {
+        bench.on(lane, start_of(plan(), bench.now)).on(lane, ConnectionInput::Dialled(established()));
+        let id = bench.link.poll_ask(lane).expect("a call").id;
+        let answer = Answer { retry_after: Some(asked), ..Answer::of(503, "") };
+        bench.on(lane, ConnectionInput::Errand { id, done: Ok(Brought::Answer(answer)) }).pass(Duration::ZERO);
+        bench.leaving(lane);
+        bench.on(lane, close(1000)).on(lane, ended());
+    };
+    let mut bench = Bench::started();
+    refuse(&mut bench, Lane::Current, Duration::from_secs(20));
+    assert_eq!((bench.link.phase(), bench.link.reason()), (Phase::Waiting, Reason::RetryAfter));
+    let wait = bench.link.next_attempt_at().expect("armed") - bench.now;
+    assert!((Duration::from_secs(20)..=Duration::from_secs(22)).contains(&wait), "{wait:?}");
+    bench.pass(wait);
+    refuse(&mut bench, Lane::Current, Duration::from_hours(9));
+    let wait = bench.link.next_attempt_at().expect("armed") - bench.now;
+    assert!((Duration::from_mins(5)..=Duration::from_secs(330)).contains(&wait), "{wait:?}");
+
+    let mut bench = with_session();
+    bench.feed(Input::Verb(Verb::Rotate));
+    refuse(&mut bench, Lane::Beside, Duration::from_secs(20));
+    let next = bench.link.rotating().and_then(|rotating| rotating.next_at).expect("it is tried again");
+    assert!(next - bench.now >= Duration::from_secs(20), "{:?}", next - bench.now);
 }
 
 #[test]

@@ -179,6 +179,7 @@ impl Session {
             sent: now,
             asked_for,
             replays: None,
+            retry_after: None,
         }
     }
 

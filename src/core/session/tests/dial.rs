@@ -3,7 +3,7 @@
 use super::*;
 
 /// A ticket by HTTP, where the link has kept no session; the URL to go to comes with it.
-fn ticket() -> Plan {
+pub(crate) fn ticket() -> Plan {
     let mut names = Names::default();
     let [sid, url, ticket] = ["sid", "url", "ticket"].map(|name| names.intern(name).unwrap());
     let unset = Some(When { var: sid, is_set: false });
