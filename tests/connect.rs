@@ -380,3 +380,50 @@ fn on_a_terminal_ctrl_d_ends_it() {
     typing.write_all(&[4]).unwrap();
     assert_eq!(held.exit_code(), Some(0), "{:?}", held.said.lock());
 }
+
+#[test]
+fn keys_are_asked_for_on_each_connection_before_what_is_typed_and_a_refusal_is_told() {
+    let (heard, hears) = mpsc::channel();
+    let heard = Mutex::new(heard);
+    let url = server(move |number, mut socket| {
+        while let Ok(message) = socket.read() {
+            let Message::Text(text) = message else { continue };
+            if text.contains("secret-stream") {
+                let _ = socket.send(Message::text(r#"{"error":"secret-stream"}"#));
+            }
+            let is_last = text.as_str() == "hello";
+            let _ = heard.lock().send(format!("{number} {text}"));
+            if is_last && number == 0 {
+                return;
+            }
+        }
+    });
+    let mut args = vec![url.as_str(), "--subscribe", "btc", "--subscribe", "secret-stream"];
+    args.extend(["--set", r#"subscriptions.add={"text":"sub ${key}"}"#]);
+    args.extend(["--set", r#"subscriptions.refuse={"has":["/error"],"key":"/error"}"#]);
+    args.extend(QUICK);
+    let mut held = Held::start(&args);
+    held.types("hello\n");
+    let wanted = ["0 sub btc", "0 sub secret-stream", "0 hello", "1 sub btc", "1 sub secret-stream"];
+    let came: Vec<String> = (0..wanted.len()).map(|_| hears.recv_timeout(LIMIT).unwrap()).collect();
+    assert_eq!(came, wanted);
+    held.until_said("-- subscribed to btc\n");
+    held.until_said("-- secret-stream was refused: the peer said: ");
+    held.interrupt();
+    held.exit_code();
+}
+
+#[test]
+fn a_key_that_nothing_says_how_to_ask_for_is_an_error_that_says_what_to_do() {
+    let failed = |args: &[&str]| {
+        let output = command(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = failed(&["ws://127.0.0.1:9/", "--subscribe", "btc"]);
+    assert!(said.contains(r#"nothing says how "btc" is asked for"#) && said.contains("--set 'subscriptions.add="));
+    let said = failed(&["ws://127.0.0.1:9/", "--preset", "xmpp", "--subscribe", "btc"]);
+    assert!(said.contains("preset xmpp has no subscriptions"), "{said}");
+    let said = failed(&["ws://127.0.0.1:9/", "--preset", "binanec", "--subscribe", "btc"]);
+    assert!(said.contains("did you mean") && said.contains("binance"), "{said}");
+}

@@ -47,6 +47,11 @@ impl Preset {
         self.text.lines().next().unwrap_or_default().trim_start_matches("# ")
     }
 
+    /// Whether it says how keys are asked for.
+    pub fn subscribes(&self) -> bool {
+        self.text.lines().any(|line| line == "[subscriptions]")
+    }
+
     /// As keys of an endpoint.
     pub(super) fn tree(&self) -> Value {
         source::parse(self.text, &format!("{ORIGIN}{}", self.name), FileFormat::Toml, &mut Vec::new())

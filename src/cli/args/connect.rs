@@ -26,6 +26,7 @@ as it is, without ends of lines. A reader that is too slow for 64 MiB of message
   echo hello | wskeeper connect ws://127.0.0.1:9001 --exit-on-eof
   wskeeper connect wss://gateway.example --preset discord \\
     --value 'token=${file:token}' --value intents=513 --json
+  wskeeper connect wss://stream.binance.com:9443/stream --preset binance --subscribe btcusdt@trade
   wskeeper connect wss://feed.example --set heartbeat.idle=5s
 
 docs/connect.md says more.")]
@@ -39,6 +40,9 @@ pub(crate) struct Connect {
     /// With --preset: a value that it needs, or a reference to one, as in `token=${env:TOKEN}`
     #[arg(long = "value", value_name = "NAME=VALUE", requires = "preset", value_parser = pair)]
     pub(crate) values: Vec<(String, String)>,
+    /// Ask for this key on every connection, as `subscriptions` of the preset or of --set say; several one after another
+    #[arg(long = "subscribe", value_name = "KEY")]
+    pub(crate) subscribe: Vec<String>,
     /// A header of the upgrade request; its value may hold `${env:NAME}` or `${file:PATH}`
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,

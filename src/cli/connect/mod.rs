@@ -3,6 +3,7 @@
 //! It is a pool of one endpoint, made by the same keys as those of a file; lines go in, messages come out. What a reader would get wrong:
 //! nothing here reconnects, waits or decides: that is the link's, as in the daemon.
 
+mod keys;
 mod printing;
 mod sending;
 mod sink;
@@ -90,6 +91,7 @@ pub(super) async fn run(args: args::Connect, output: &Output) -> Result<(), Fail
     let end = tokio::select! {
         end = held.end(printing.as_mut(), sending.as_mut()) => end?,
         () = stopped(&mut stops, 1) => End::Stopped,
+        never = keys::watch(&pool, &status), if !args.subscribe.is_empty() => match never {},
     };
     let closing = async {
         sender.stop.send_replace(true);
@@ -147,6 +149,7 @@ fn endpoint(args: &args::Connect, output: &Output) -> Result<Endpoint, Failure> 
     for (key, written) in &args.keys {
         single::set(&mut endpoint, key, written);
     }
+    keys::want(&mut endpoint, args)?;
     let Loaded { config, warnings } = single::loaded(NAME, &endpoint)?;
     for warning in warnings.iter().filter(|_| !args.quiet) {
         output.note(format_args!("warning: {warning}"), Paint::Yellow);
