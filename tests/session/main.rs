@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asked;
 mod calls;
 mod changing;
 mod chat;
@@ -23,6 +24,7 @@ mod servers;
 mod stand;
 mod values;
 mod walk;
+mod wanted;
 mod wire;
 
 use serde_json::Value;

@@ -3,12 +3,12 @@
 //! What a reader would get wrong: messages are made as they leave. A link may have thousands of keys, and a peer that takes none must not make
 //! them pile up; so a few wait at a time, and the session is due again once they have left and the pace allows the next.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use super::{Failure, Message, Outside, Session, Stage, Step};
 use crate::{
     message::Payload,
-    session::{KeyAnswer, Plan, Send, Subscribing, Which, json, subscriptions::Next},
+    session::{KeyAnswer, Plan, Pointer, Send, Subscribing, Which, json, subscriptions::Next},
     subscriptions::{Change, Reached},
 };
 
@@ -99,7 +99,10 @@ impl Session {
     fn say(&mut self, mut next: Next, plan: &Subscribing, outside: &mut Outside<'_>) -> Step {
         let template = if next.is_add { &plan.add } else { &plan.remove };
         let (payload, tokens) = match (next.message.take(), template) {
-            (Some(payload), _) => (payload, Vec::new()),
+            (Some(payload), _) => {
+                let tokens = tokens_of(&payload, plan, self.start.plan.max_json);
+                (payload, tokens)
+            }
             (None, Some(template)) => self.message_for(template, &next.keys, outside)?,
             // Nobody can ask for a key so; it counts as asked for, and nothing is said.
             (None, None) => {
@@ -170,21 +173,11 @@ impl Session {
 
     /// Which wishes an answer is about; `None`: it is about nothing that was asked for.
     fn places(&mut self, answer: &KeyAnswer, message: &Message<'_>, outside: &mut Outside<'_>) -> Option<Vec<u64>> {
-        let mut texts: Vec<String> = Vec::new();
-        let mut collect = |pointer: &crate::session::Pointer| {
-            if let Some(document) = message.json() {
-                pointer.any(document, |value| {
-                    let found = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-                    texts.extend(found.iter().map(|value| json::text(value).into_owned()));
-                    false
-                });
-            }
-        };
-        match &answer.which {
+        let texts = match &answer.which {
             Which::Oldest => return self.asked_for.as_mut()?.of_oldest(),
-            Which::At(pointer) | Which::Asked(pointer) => collect(pointer),
-            Which::Named(text) => texts.push(self.scene(outside).text(text)),
-        }
+            Which::At(pointer) | Which::Asked(pointer) => texts_at(pointer, message),
+            Which::Named(text) => vec![self.scene(outside).text(text)],
+        };
         let asked = self.asked_for.as_mut()?;
         let of_key = |key: &String| asked.place(key);
         match &answer.which {
@@ -194,4 +187,28 @@ impl Session {
             }
         }
     }
+}
+
+/// The texts at this place of a message, those of a list each by itself.
+fn texts_at(pointer: &Pointer, message: &Message<'_>) -> Vec<String> {
+    let mut texts = Vec::new();
+    if let Some(document) = message.json() {
+        pointer.any(document, |value| {
+            let found = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+            texts.extend(found.iter().map(|value| json::text(value).into_owned()));
+            false
+        });
+    }
+    texts
+}
+
+/// What an answer may name a program's own message by: what stands in it where answers have it.
+fn tokens_of(payload: &Payload, plan: &Subscribing, max_json: usize) -> Vec<Box<str>> {
+    let message = Message::new(payload, max_json);
+    let places = plan.confirm.iter().chain(&plan.refuse).filter_map(|answer| match &answer.which {
+        Which::Asked(pointer) => Some(pointer),
+        Which::Oldest | Which::At(_) | Which::Named(_) => None,
+    });
+    let texts: BTreeSet<String> = places.flat_map(|place| texts_at(place, &message)).collect();
+    texts.into_iter().map(Into::into).collect()
 }
