@@ -383,8 +383,8 @@ fn on_a_terminal_ctrl_d_ends_it() {
 
 #[test]
 fn keys_are_asked_for_on_each_connection_before_what_is_typed_and_a_refusal_is_told() {
-    let (heard, hears) = mpsc::channel();
-    let heard = Mutex::new(heard);
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
     let url = server(move |number, mut socket| {
         while let Ok(message) = socket.read() {
             let Message::Text(text) = message else { continue };
@@ -392,7 +392,7 @@ fn keys_are_asked_for_on_each_connection_before_what_is_typed_and_a_refusal_is_t
                 let _ = socket.send(Message::text(r#"{"error":"secret-stream"}"#));
             }
             let is_last = text.as_str() == "hello";
-            let _ = heard.lock().send(format!("{number} {text}"));
+            let _ = tell.lock().send(format!("{number} {text}"));
             if is_last && number == 0 {
                 return;
             }
@@ -405,7 +405,7 @@ fn keys_are_asked_for_on_each_connection_before_what_is_typed_and_a_refusal_is_t
     let mut held = Held::start(&args);
     held.types("hello\n");
     let wanted = ["0 sub btc", "0 sub secret-stream", "0 hello", "1 sub btc", "1 sub secret-stream"];
-    let came: Vec<String> = (0..wanted.len()).map(|_| hears.recv_timeout(LIMIT).unwrap()).collect();
+    let came: Vec<String> = (0..wanted.len()).map(|_| told.recv_timeout(LIMIT).unwrap()).collect();
     assert_eq!(came, wanted);
     held.until_said("-- subscribed to btc\n");
     held.until_said("-- secret-stream was refused: the peer said: ");

@@ -82,7 +82,9 @@ async fn a_central_system_is_asked_one_call_at_a_time_heartbeats_among_them() {
             each_gets_its_own(
                 &daemon,
                 |id, mark| json!([2, id.to_string(), "DataTransfer", { "vendorId": mark }]),
-                |reply, id, mark| reply[0] == 3 && reply[1] == id.to_string() && reply[2]["data"] == mark,
+                |reply, id, mark| {
+                    reply[0] == 3 && reply[1].as_str() == Some(&id.to_string()) && reply[2]["data"] == mark
+                },
             )
             .await;
         }

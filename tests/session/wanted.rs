@@ -32,7 +32,7 @@ struct Feed {
 const KEYS: &str = "/v1/endpoints/e/subscriptions";
 
 fn escaped(key: &str) -> String {
-    key.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    key.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat()
 }
 
 async fn state(daemon: &Daemon, key: &str, wanted: &str) -> Value {

@@ -18,7 +18,11 @@ use std::{
 
 use futures_util::{FutureExt as _, future::FusedFuture as _};
 use serde_json::{Map, Value, json};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::timeout,
+};
 
 use self::{
     printing::Printer,
@@ -64,6 +68,8 @@ enum End {
 /// Holds the link until there is an end.
 pub(super) async fn run(args: args::Connect, output: &Output) -> Result<(), Failure> {
     let endpoint = endpoint(&args, output)?;
+    // Before there is a link that is to be closed in order.
+    let mut stops = stops()?;
     let status = Status::start(output, args.quiet || args.json)?;
     let out = {
         let output = output.clone();
@@ -87,7 +93,6 @@ pub(super) async fn run(args: args::Connect, output: &Output) -> Result<(), Fail
         Sender { pool: &pool, endpoint: NAME, status: &status, confirms: args.exit_on_eof, last, unsent, stop };
     let held = Held { args: &args, endpoint: &endpoint, status: &status, sender: &sender, heard: &heard };
     let mut sending = pin!(held.send().fuse());
-    let mut stops = stops();
     let end = tokio::select! {
         end = held.end(printing.as_mut(), sending.as_mut()) => end?,
         () = stopped(&mut stops, 1) => End::Stopped,
@@ -115,16 +120,20 @@ pub(super) async fn run(args: args::Connect, output: &Output) -> Result<(), Fail
     verdict(&status, sender.unsent.get(), output)
 }
 
-/// Counts the signals that ask for an end.
-fn stops() -> watch::Receiver<u32> {
+/// Counts the signals that ask for an end, from now on.
+fn stops() -> io::Result<watch::Receiver<u32>> {
+    let (mut typed, mut told) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (tell, stops) = watch::channel(0);
     tokio::spawn(async move {
         loop {
-            super::stopped().await;
+            tokio::select! {
+                _ = typed.recv() => {}
+                _ = told.recv() => {}
+            }
             tell.send_modify(|count| *count += 1);
         }
     });
-    stops
+    Ok(stops)
 }
 
 async fn stopped(stops: &mut watch::Receiver<u32>, times: u32) {
