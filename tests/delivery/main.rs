@@ -14,6 +14,7 @@
 mod support;
 
 mod acks;
+mod bursts;
 mod changes;
 mod consumer;
 mod crashes;
