@@ -105,13 +105,23 @@ impl<K: Copy + Ord, T> SortedDeque<K, T> {
         Some(record)
     }
 
+    #[inline]
     pub(super) fn pop_first(&mut self) -> Option<(K, T)> {
         let first = (self.names.pop_front()?, self.held.pop_front()??);
         self.len -= 1;
-        self.tidy();
+        if !self.is_tidy() {
+            self.tidy();
+        }
         Some(first)
     }
 
+    /// Whether there is no hole at the head, and there are few behind it.
+    #[inline]
+    fn is_tidy(&self) -> bool {
+        matches!(self.held.front(), Some(Some(_))) && self.held.len() <= 2 * self.len + HOLES
+    }
+
+    #[inline(never)]
     fn tidy(&mut self) {
         while let Some(None) = self.held.front() {
             self.held.pop_front();

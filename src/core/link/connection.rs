@@ -337,19 +337,33 @@ impl Connection {
     }
 
     fn on_messages(&mut self, now: Instant, run: Run, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
+        if self.session.is_some() || Self::awaits_replies(shared) {
+            return self.on_read(now, run, shared, out);
+        }
+        self.deliver(run, out);
+        None
+    }
+
+    /// The same where somebody reads the messages before consumers do.
+    #[inline(never)]
+    fn on_read(&mut self, now: Instant, run: Run, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
         let hides = self.find_replies(&run, shared, out);
-        let is_looked_at = self.session.is_some() || hides.contains(&true);
-        let run = if is_looked_at { self.show_session(now, run, hides, shared, out) } else { Some(run) };
-        let Some(run) = run else { return self.conclude(now, shared, out) };
+        if let Some(run) = self.show_session(now, run, hides, shared, out) {
+            self.deliver(run, out);
+        }
+        self.conclude(now, shared, out)
+    }
+
+    #[inline]
+    fn deliver(&self, run: Run, out: &mut Commands) {
         let open = match (&self.stage, self.lane) {
             // An old one may say to its end what it has to say.
             (Stage::Open(open), _) => open,
             (Stage::Closing(closing), Lane::Beside) => &closing.open,
             // WHATWG §4: a message that arrives while readyState is not OPEN is dropped.
-            (Stage::Closing(_), Lane::Current) | (Stage::Dialing { .. }, _) => return None,
+            (Stage::Closing(_), Lane::Current) | (Stage::Dialing { .. }, _) => return,
         };
         out.push(Command::Deliver { generation: open.generation, run });
-        self.conclude(now, shared, out)
     }
 
     fn on_close(&mut self, now: Instant, frame: Option<CloseFrame>, shared: &mut Shared) -> Option<Change> {

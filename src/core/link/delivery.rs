@@ -27,16 +27,7 @@ impl Link {
     }
 
     /// Ends what is bound to a connection that carries messages no more. The last of each change, so that nothing of it can be pulled.
-    #[inline]
     pub(super) fn unbind(&mut self, out: &mut Commands) {
-        if self.shared.outbox.has_bound() {
-            self.unbind_all(out);
-        }
-    }
-
-    /// By itself, for hardly any message is bound, and all that happens asks.
-    #[cold]
-    fn unbind_all(&mut self, out: &mut Commands) {
         let mut ended = Vec::new();
         self.shared.outbox.unbind(self.carrying(), &mut ended);
         self.tell_receipts(ended, out);

@@ -198,12 +198,9 @@ impl Link {
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
             Input::Marked(ids) => self.shared.outbox.marked(&ids),
         }
-        if self.rotation.is_some() {
-            self.settle(now, &mut out);
+        if self.has_more_to_do() {
+            self.follow_up(now, &mut out);
         }
-        self.mark(&mut out);
-        self.unbind(&mut out);
-        self.tell_subscriptions(&mut out);
         out
     }
 
@@ -226,11 +223,9 @@ impl Link {
         {
             self.on_change(now, Lane::Current, change, &mut out);
         }
-        if self.rotation.is_some() {
-            self.settle(now, &mut out);
+        if self.has_more_to_do() {
+            self.follow_up(now, &mut out);
         }
-        self.unbind(&mut out);
-        self.tell_subscriptions(&mut out);
         out
     }
 
@@ -437,8 +432,27 @@ impl Link {
             self.shared.outbox.take(now, message, &mut ended);
         }
         self.tell_receipts(ended, &mut out);
-        self.unbind(&mut out);
+        if self.shared.outbox.has_apart() {
+            self.unbind(&mut out);
+        }
         out
+    }
+
+    /// Whether anything is there that may have to follow what happened. One question for all of it: hardly any link has any, and all that
+    /// happens asks.
+    #[inline]
+    fn has_more_to_do(&self) -> bool {
+        self.rotation.is_some() | self.shared.wanted.is_some() | self.shared.outbox.has_apart()
+    }
+
+    #[inline(never)]
+    fn follow_up(&mut self, now: Instant, out: &mut Commands) {
+        if self.rotation.is_some() {
+            self.settle(now, out);
+        }
+        self.mark(out);
+        self.unbind(out);
+        self.tell_subscriptions(out);
     }
 
     /// Whether messages can leave now, or will in a moment.

@@ -23,15 +23,10 @@ impl Link {
     }
 
     /// Says how far keys have come since this was last said.
-    #[inline]
     pub(super) fn tell_subscriptions(&mut self, out: &mut Commands) {
-        if self.shared.wanted.is_some() {
-            self.tell_reached(out);
+        if self.shared.wanted.is_none() {
+            return;
         }
-    }
-
-    #[inline(never)]
-    fn tell_reached(&mut self, out: &mut Commands) {
         let generation = self.generation;
         let Some((connection, shared)) = self.connection(Lane::Current) else { return self.tell_lost(out) };
         let Some(wanted) = shared.wanted.as_deref_mut() else { return };

@@ -64,7 +64,6 @@ impl Outbox {
     }
 
     /// Messages that may leave soon and are to be marked on disk first.
-    #[inline]
     pub(crate) fn take_unmarked(&mut self) -> Vec<MessageId> {
         let mut ids = Vec::new();
         if self.policy.delivery == Delivery::AtLeastOnce

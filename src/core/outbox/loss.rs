@@ -63,6 +63,7 @@ impl Outbox {
     }
 
     /// Whether `first` may leave now, where a suspect must have the stream to itself.
+    #[inline]
     pub(super) fn suspicion_allows(&self, first: &Held) -> bool {
         let last_is_suspect = match self.transit.last() {
             Some(held) => held.strikes > 0,

@@ -273,10 +273,10 @@ impl Outbox {
         }
     }
 
-    /// Whether any queued message is bound to one connection.
+    /// Whether any queued message may be for [`Outbox::unbind`] or [`Outbox::take_unmarked`].
     #[inline]
-    pub(crate) fn has_bound(&self) -> bool {
-        self.queue.has_bound()
+    pub(crate) fn has_apart(&self) -> bool {
+        self.queue.has_apart()
     }
 
     /// Ends the queued messages that are bound to another connection than this one, which is the only one that carries messages now. To

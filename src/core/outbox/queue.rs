@@ -59,6 +59,18 @@ impl Held {
         message.singles().map(move |message| Self { message, accepted_at, disk, sent, strikes, acknowledged })
     }
 
+    /// Whether it is bound to one connection, or for the disk. Both are so from its first day to its last.
+    fn is_apart(&self) -> bool {
+        self.disk != Disk::Free || self.message.generation().is_some()
+    }
+
+    /// Whether it may have anything that the indexes are of. Hardly any message has.
+    #[inline]
+    fn is_listed(&self) -> bool {
+        self.disk != Disk::Free || self.message.expires_at.is_some() || self.message.extras.is_some()
+    }
+
+    #[inline]
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.message.expires_at.is_some_and(|at| at <= now)
     }
@@ -100,8 +112,8 @@ pub(super) struct Queue {
     newest: BTreeMap<Box<str>, u64>,
     deadlines: BTreeSet<(Instant, u64)>,
     conflate: bool,
-    /// Those that are bound to one connection.
-    bound: u32,
+    /// Those that something may have to be done about whenever the link changes: bound to one connection, or for the disk.
+    apart: u32,
     /// Below this place a key may have several messages: they came before messages were conflated.
     crowded_below: u64,
 }
@@ -122,15 +134,24 @@ impl Queue {
     }
 
     /// Puts a message at its place.
+    #[inline]
     pub(super) fn insert(&mut self, place: u64, held: Held) {
+        if held.is_listed() {
+            self.list(place, &held);
+        }
+        self.held.insert(place, held);
+    }
+
+    /// Enters it in the indexes.
+    #[inline(never)]
+    fn list(&mut self, place: u64, held: &Held) {
         if let Some(at) = held.message.expires_at {
             self.deadlines.insert((at, place));
         }
         if let Some(key) = held.message.key().filter(|_| self.conflate) {
             self.newest.insert(key.into(), place);
         }
-        self.bound += u32::from(held.message.generation().is_some());
-        self.held.insert(place, held);
+        self.apart += u32::from(held.is_apart());
     }
 
     /// The message at a place.
@@ -154,9 +175,12 @@ impl Queue {
     }
 
     /// Takes the message at the head.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<(u64, Held)> {
         let (place, held) = self.held.pop_first()?;
-        self.unlist(place, &held);
+        if held.is_listed() {
+            self.unlist(place, &held);
+        }
         Some((place, held))
     }
 
@@ -183,13 +207,15 @@ impl Queue {
     /// Takes the message at a place.
     pub(super) fn remove(&mut self, place: u64) -> Option<Held> {
         let held = self.held.remove(place)?;
-        self.unlist(place, &held);
+        if held.is_listed() {
+            self.unlist(place, &held);
+        }
         Some(held)
     }
 
-    /// Whether any is bound to one connection.
-    pub(super) fn has_bound(&self) -> bool {
-        self.bound > 0
+    /// Whether something may have to be done about any when the link changes.
+    pub(super) fn has_apart(&self) -> bool {
+        self.apart > 0
     }
 
     /// Takes those that are bound to another connection than this one.
@@ -200,8 +226,9 @@ impl Queue {
     }
 
     /// Takes what is no longer there out of the indexes.
+    #[inline(never)]
     fn unlist(&mut self, place: u64, held: &Held) {
-        self.bound -= u32::from(held.message.generation().is_some());
+        self.apart -= u32::from(held.is_apart());
         if let Some(at) = held.message.expires_at {
             self.deadlines.remove(&(at, place));
         }

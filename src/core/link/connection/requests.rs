@@ -13,17 +13,17 @@ use crate::{
 };
 
 impl Connection {
-    /// Finds the replies to requests; answers with what consumers are not to see, or with nothing where there was no reply.
+    /// Whether what arrives may be a reply.
     #[inline]
-    pub(super) fn find_replies(&self, run: &Run, shared: &mut Shared, out: &mut Commands) -> Vec<bool> {
-        if shared.policy.requests.reply.is_none() || shared.outbox.asked() == 0 {
-            return Vec::new();
-        }
-        self.take_replies(run, shared, out)
+    pub(super) fn awaits_replies(shared: &Shared) -> bool {
+        shared.policy.requests.reply.is_some() && shared.outbox.asked() > 0
     }
 
-    #[inline(never)]
-    fn take_replies(&self, run: &Run, shared: &mut Shared, out: &mut Commands) -> Vec<bool> {
+    /// Finds the replies to requests; answers with what consumers are not to see.
+    pub(super) fn find_replies(&self, run: &Run, shared: &mut Shared, out: &mut Commands) -> Vec<bool> {
+        if !Self::awaits_replies(shared) {
+            return Vec::new();
+        }
         let policy = Arc::clone(&shared.policy);
         let requests = &policy.requests;
         let take = |payload: crate::message::Payload| {
