@@ -124,13 +124,14 @@ fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
     let link = &facts.link;
     let mut sentences = vec![facts.why.clone()];
     let is_ready = phase(link) == Some(Phase::Ready);
+    let through = facts.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     if is_ready {
         let rtt = link.rtt_ms.map(|rtt| format!("; the last ping came back in {}", words::millis(rtt)));
-        sentences.push(format!("Connection {} to {}{}.", link.generation, link.url, rtt.unwrap_or_default()));
+        sentences.push(format!("Connection {} to {}{through}{}.", link.generation, link.url, rtt.unwrap_or_default()));
         let heard = link.last_inbound_at.as_deref().and_then(moment);
         sentences.extend(heard.map(|at| format!("The peer was last heard {} ago.", words::between(at, now))));
     } else if !link.url.is_empty() {
-        sentences.push(format!("It dials {}.", link.url));
+        sentences.push(format!("It dials {}{through}.", link.url));
     }
     sentences.extend(facts.outage.as_ref().map(|outage| down(outage, now)));
     if let (Some(ended), Some(close)) = (&facts.ended, &link.last_close) {
@@ -290,6 +291,13 @@ mod tests {
                 "1 message (10 B) is queued and will be sent in order once it is ready.",
             ]
         );
+    }
+
+    #[test]
+    fn a_link_behind_a_proxy_says_through_which() {
+        let facts = Explanation { proxy: Some("http://p.example:3128".into()), ..waiting() };
+        let said = sentences(&facts, now()).join("\n");
+        assert!(said.contains("It dials wss://feed.example/v2 through the proxy http://p.example:3128."), "{said}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub enum Cause {
     Connect,
     /// The TLS handshake failed: certificate, name, protocol.
     Tls,
-    /// The proxy refused.
+    /// The proxy was not reached, or refused.
     Proxy,
     /// The server answered the upgrade with something else than a valid 101.
     Upgrade,

@@ -251,7 +251,7 @@ struct BuiltIn {
 
 /// The built-in table (contract, section 4). What no row names is followed by exponential backoff, clean closes included.
 static BUILT_IN: [BuiltIn; 10] = [
-    BuiltIn { key: Key::Statuses(&[401, 403]), then: Action::Refresh, after: 1 },
+    BuiltIn { key: Key::Statuses(&[401, 403, 407]), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Codes(&[4401, 4403]), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Label("unauthorized"), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Label("rejected"), then: Action::Park, after: 5 },
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn missing_credentials_get_one_refresh_and_then_the_link_is_parked() {
-        for end in [refused(401), refused(403), closed(4401), closed(4403)] {
+        for end in [refused(401), refused(403), refused(407), closed(4401), closed(4403)] {
             let mut streak = Streak::default();
             assert_eq!(streak.decide(&[], end).0, Action::Refresh);
             assert_eq!(streak.decide(&[], end).0, Action::Park);

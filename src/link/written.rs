@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use toml::{Table, Value};
 
 use crate::{
-    endpoint::{Endpoint, FieldName, Redaction, Template, url::Target},
+    endpoint::{Endpoint, FieldName, Redaction, Template, proxy::ProxyChoice, url::Target},
     pool::Settings,
     store,
 };
@@ -68,6 +68,14 @@ fn endpoint(name: &str, keys: &Table) -> Endpoint {
                 endpoint.headers.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
             }
             ("tls", Value::Table(keys)) => tls(keys, &mut endpoint),
+            ("proxy", url) => endpoint.proxy.choice = ProxyChoice::Url(template(url, Redaction::Url)),
+            ("proxy_ca", path) => endpoint.proxy.ca = Some(text_of(path).into()),
+            ("proxy_headers", Value::Table(headers)) => {
+                let header = |(name, value): (&String, &Value)| {
+                    (name.parse::<FieldName>().expect("a name"), template(value, Redaction::Literals))
+                };
+                endpoint.proxy.headers = headers.iter().map(header).collect();
+            }
             ("outbox", Value::Table(keys)) => outbox(keys, Arc::make_mut(&mut policy.outbox)),
             ("reconnect", Value::Table(keys)) => {
                 assert_eq!(text_of(&keys["on_clean_close"]), "stay_closed");

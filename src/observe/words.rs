@@ -65,7 +65,7 @@ pub const fn cause(cause: Cause) -> &'static str {
         Cause::Dns => "the host name could not be resolved",
         Cause::Connect => "no address accepted the connection",
         Cause::Tls => "the TLS handshake failed",
-        Cause::Proxy => "the proxy refused",
+        Cause::Proxy => "there is no way through the proxy",
         Cause::Upgrade => "the server refused the WebSocket upgrade",
         Cause::Subprotocol => "no subprotocol was agreed",
         Cause::Session => "the session failed",

@@ -1,50 +1,40 @@
-//! An HTTP call for a session: by the daemon's one client, over TLS with the endpoint's own settings unless it says otherwise.
+//! An HTTP call for a session: by the daemon's one client, through the endpoint's proxy, over TLS with its own settings unless the call
+//! says otherwise.
 //!
 //! What a reader would get wrong: each call has a connection of its own, and a redirect is an answer. Who asks by a session expects one
 //! server.
 
 use http::{HeaderName, HeaderValue, Method, Request as Http, header};
-use tokio::{net::TcpStream, time::Instant};
-use tokio_rustls::client::TlsStream;
-use tokio_util::either::Either;
+use tokio::time::Instant;
 use wskeeper_core::session::{Answer, Brought, CallTls, Request};
 use wskeeper_link::{
     clock::{Calendar, Moment},
-    endpoint::{Tls, url::Target},
-    link::{Done, Heard, retry_after, secured},
+    endpoint::{Endpoint, Tls, url::Target},
+    link::{Done, reach, retry_after},
 };
 
 use crate::client::{Connection, Error};
 
-/// Calls. `tls` is that of the endpoint.
-pub(super) async fn call(request: Request, tls: &Tls, calendar: &Calendar) -> Done {
+/// Calls, for this endpoint.
+pub(super) async fn call(request: Request, endpoint: &Endpoint, calendar: &Calendar) -> Done {
     let until = Instant::now().later(request.timeout);
     let target = Target::parse(&request.url).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
     let most = request.max_bytes;
     let system = Tls::default();
     let tls = match request.tls {
-        CallTls::Endpoint => tls,
+        CallTls::Endpoint => &endpoint.tls,
         CallTls::System => &system,
     };
     let http = http_of(request, &target)?;
     let server = format!("{}://{}", if target.tls { "https" } else { "http" }, target.authority());
     let told = |error: Error| format!("{server} {error}");
-    let mut connection = Connection::over(connect(&target, tls), Some(until)).await.map_err(told)?;
+    let connecting = async { reach(&target, &endpoint.proxy, tls).await.map_err(std::io::Error::other) };
+    let mut connection = Connection::over(connecting, Some(until)).await.map_err(told)?;
     let answer = connection.send(http).await.map_err(told)?;
     let status = answer.status().as_u16();
     let location = answer.headers().get(header::LOCATION).and_then(|value| leads_to(&server, value.to_str().ok()?));
     let retry_after = retry_after(answer.headers(), calendar.now());
     Ok(Brought::Answer(Answer { status, body: answer.whole(most).await.map_err(told)?, location, retry_after }))
-}
-
-async fn connect(target: &Target, tls: &Tls) -> std::io::Result<Either<TlsStream<Heard>, TcpStream>> {
-    let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-    let _ = stream.set_nodelay(true);
-    if !target.tls {
-        return Ok(Either::Right(stream));
-    }
-    let secured = secured(stream, &target.host, tls).await;
-    secured.map(Either::Left).map_err(std::io::Error::other)
 }
 
 /// Where a redirect leads, without user, password and query.
@@ -127,7 +117,8 @@ mod tests {
     #[tokio::test]
     async fn a_call_is_made_as_it_is_written_and_its_answer_comes_whole() {
         let (place, heard) = server("HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok").await;
-        let brought = call(request(format!("http://me:pw@{place}/a?b=c")), &Tls::default(), &Calendar::default()).await;
+        let brought =
+            call(request(format!("http://me:pw@{place}/a?b=c")), &Endpoint::default(), &Calendar::default()).await;
         assert_eq!(brought.unwrap(), Brought::Answer(Answer::of(201, "ok")));
         let heard = heard.await.unwrap();
         assert!(heard.starts_with("POST /a?b=c HTTP/1.1\r\n"), "{heard}");
@@ -145,7 +136,7 @@ mod tests {
             (format!("http://{place}/"), format!("http://{place} answered with more than 8 bytes")),
             (format!("http://{silent}/"), format!("http://{silent} did not answer in time")),
         ] {
-            let error = call(request(url), &Tls::default(), &Calendar::default()).await.unwrap_err();
+            let error = call(request(url), &Endpoint::default(), &Calendar::default()).await.unwrap_err();
             assert!(error.starts_with(&told), "{error}");
         }
     }

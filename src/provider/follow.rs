@@ -11,7 +11,7 @@ use base64::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::hmac;
 use wskeeper_core::session::{Answer, Brought, CallTls, Encoding, Hash, Pointer, Recipe, Request, Value};
-use wskeeper_link::{clock::Calendar, endpoint::Tls};
+use wskeeper_link::{clock::Calendar, endpoint::Endpoint};
 
 use super::{call::call, command, jwt};
 
@@ -38,7 +38,7 @@ impl<T: Into<String>> From<T> for Trouble {
 }
 
 /// Makes a value.
-pub(super) async fn follow(recipe: Recipe, tls: &Tls) -> Made {
+pub(super) async fn follow(recipe: Recipe, endpoint: &Endpoint) -> Made {
     let for_good = |text| Ok((text, None));
     match recipe {
         Recipe::Text(text) => for_good(text),
@@ -49,11 +49,11 @@ pub(super) async fn follow(recipe: Recipe, tls: &Tls) -> Made {
         Recipe::Command { arguments, input, timeout } => {
             for_good(command::output(&arguments, input.to_string().into(), timeout).await?)
         }
-        Recipe::Http { request, at, expires } => fetch(request, at.as_ref(), expires.as_ref(), tls).await,
+        Recipe::Http { request, at, expires } => fetch(request, at.as_ref(), expires.as_ref(), endpoint).await,
         Recipe::OAuth2 { token_url, client, in_form, form, timeout, tls: call_tls } => {
             let request = token_request(token_url, client, in_form, form, timeout, call_tls);
             let at = Pointer::parse("/access_token");
-            fetch(request, at.as_ref(), Pointer::parse("/expires_in").as_ref(), tls).await
+            fetch(request, at.as_ref(), Pointer::parse("/expires_in").as_ref(), endpoint).await
         }
     }
 }
@@ -119,8 +119,8 @@ fn escaped(text: &str) -> String {
     utf8_percent_encode(text, &FORM).to_string().replace("%20", "+")
 }
 
-async fn fetch(request: Request, at: Option<&Pointer>, expires: Option<&Pointer>, tls: &Tls) -> Made {
-    let Brought::Answer(answer) = call(request, tls, &Calendar::default()).await? else {
+async fn fetch(request: Request, at: Option<&Pointer>, expires: Option<&Pointer>, endpoint: &Endpoint) -> Made {
+    let Brought::Answer(answer) = call(request, endpoint, &Calendar::default()).await? else {
         return Err("there is no answer".into());
     };
     if !(200..300).contains(&answer.status) {

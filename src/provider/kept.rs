@@ -204,7 +204,7 @@ impl Kept {
             };
             let mut chance = Chance::new(self.state.lock().chance.bits());
             let recipe = value.make.recipe(&start, &mut chance).ok_or("what it is made of is too large")?;
-            let made = Box::pin(follow::follow(recipe, &endpoint.tls)).await;
+            let made = Box::pin(follow::follow(recipe, endpoint)).await;
             made.map_err(|Trouble { why, is_refused }| Trouble {
                 why: of_peer(why.as_bytes(), hidden.iter().map(String::as_str).collect()),
                 is_refused,

@@ -44,9 +44,9 @@ impl Provider for DaemonProvider {
         let kept = Arc::clone(&self.kept);
         Box::pin(async move {
             match errand {
-                Errand::Call(request) => call::call(*request, &endpoint.tls, &kept.calendar).await,
+                Errand::Call(request) => call::call(*request, &endpoint, &kept.calendar).await,
                 Errand::Make(recipe) => {
-                    let made = kept.counted(recipe.as_str(), Box::pin(follow::follow(*recipe, &endpoint.tls))).await;
+                    let made = kept.counted(recipe.as_str(), Box::pin(follow::follow(*recipe, &endpoint))).await;
                     match made {
                         Ok((text, _)) => Ok(Brought::Made(text.into())),
                         Err(Trouble { why, is_refused: true }) => Ok(Brought::Refused(why.into())),

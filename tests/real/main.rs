@@ -20,6 +20,7 @@ mod fuzz;
 mod metrics;
 mod mqtt;
 mod outages;
+mod proxies;
 mod refusals;
 mod restarts;
 mod tls;

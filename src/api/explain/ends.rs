@@ -3,6 +3,7 @@
 //! What a reader would get wrong: a sentence is said only where it is known to be true. What is not known (whether the last
 //! connection carried a message, say) is not claimed, and what comforts ("it dials again by itself") is not said of what repeats.
 
+use super::proxy::about_proxy;
 use crate::observe::words;
 use wskeeper_core::{
     close::{Cause, Closed},
@@ -115,7 +116,7 @@ fn about_attempt(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<
             words::span(config.link.connect_timeout)
         )),
         Cause::Tls => Some(about_tls(&closed.detail, url, config)),
-        Cause::Proxy => Some("Check the proxy's address and credentials.".into()),
+        Cause::Proxy => Some(about_proxy(closed, url, config)),
         Cause::Upgrade => Some(match closed.status {
             Some(status) => about_status(status, (url, &closed.detail), view, config),
             None => about_upgrade(&closed.detail, url, config),
@@ -156,9 +157,11 @@ fn about_slowness(cause: Cause, config: &Endpoint) -> Option<String> {
             "The server took the connection and did not answer the upgrade {in_time}: raise it if the server is slow, else look \
              there, or at what stands behind a proxy."
         )),
+        Cause::Proxy => Some(format!(
+            "Neither the proxy nor the server behind it answered {in_time}: check that the proxy runs and reaches the server."
+        )),
         Cause::Secret
         | Cause::Connect
-        | Cause::Proxy
         | Cause::Subprotocol
         | Cause::Session
         | Cause::PongTimeout

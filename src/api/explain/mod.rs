@@ -6,6 +6,7 @@
 mod advice;
 mod ends;
 mod open;
+mod proxy;
 mod sentences;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view),
+        proxy: config.proxy.shown_for(&view.url),
         why: sentences::why(view, is_held, &config.link, *at),
         ended: view.last_close.as_deref().map(|(closed, _)| sentences::ended(closed)),
         outage: outage.as_ref().map(|(since, lost)| wire::Outage {

@@ -262,6 +262,32 @@ fn what_failed_behind_a_redirect_is_said_of_where_that_led() {
 }
 
 #[test]
+fn what_is_said_of_a_way_through_a_proxy_is_true() {
+    let through = |status: Option<u16>, keys: &str| told(Cause::Proxy, 1006, status, keys);
+    let (bare, known) = ("proxy = 'http://p.example:3128'", "proxy = 'http://u:hush@p.example:3128'");
+    for (said, status, keys) in [
+        ("asks for authentication", Some(407), bare),
+        ("does not take the credentials", Some(407), known),
+        ("does not take the credentials", Some(401), known),
+        (
+            "does not take the credentials",
+            Some(407),
+            "proxy = 'http://p'\nproxy_headers = { Proxy-Authorization = 'Bearer hush' }",
+        ),
+        ("SSL_ports", Some(403), bare),
+        ("did not reach the server of wss://h.example/v1", Some(503), known),
+        ("does not take CONNECT", Some(404), bare),
+        ("now http://p.example:3128", None, known),
+        ("NO_PROXY", None, "proxy = 'env'"),
+    ] {
+        let told = through(status, keys);
+        assert!(told.contains(said) && !told.contains("hush"), "{told}");
+    }
+    assert!(!through(Some(407), known).contains("asks for authentication"));
+    assert!(!through(Some(503), bare).contains("SSL_ports") && !through(None, bare).contains("did not reach"));
+}
+
+#[test]
 fn what_is_said_of_a_proxy_and_of_a_reference_is_true() {
     let secret = |detail| plain(detailed(Cause::Secret, detail));
     let missing = "${env:X}: the environment has no variable X: set it for the daemon";

@@ -6,10 +6,11 @@ use super::bench::Bench;
 use crate::config;
 
 /// Keys that stand under another name.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 10] = [
     ("url", "/urls"),
     ("reconnect.on_clean_close", "/outcomes"),
     ("headers.*", "/headers"),
+    ("proxy_headers.*", "/proxyHeaders"),
     ("session.values.*", "/session/values"),
     ("delivery", "/outbox/delivery"),
     ("durability", "/outbox/durability"),

@@ -11,6 +11,9 @@ use super::{LastClose, Link, Timings};
 pub struct Explanation {
     /// The link as it is now.
     pub link: Link,
+    /// The proxy that its attempts go through, without user and password; `null` where there is none.
+    #[serde(default)]
+    pub proxy: Option<String>,
     /// Why it is in its phase: a sentence.
     pub why: String,
     /// How the last connection or attempt ended: a sentence.

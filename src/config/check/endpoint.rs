@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{item::Item, outcomes, request, section::Section, session};
+use super::{item::Item, outcomes, proxy, request, section::Section, session};
 use crate::config::{
     ConfiguredEndpoint, preset,
     session::Written,
@@ -130,6 +130,7 @@ pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredE
             queue.fault(key, "stands here and at the endpoint itself", "keep one of them");
         }
     }
+    proxy::rules(section, endpoint);
 }
 
 /// `heartbeat.timeout`: what it is matters only where silence ends a connection.

@@ -27,6 +27,7 @@ pub(super) mod api;
 pub(super) mod endpoint;
 pub(super) mod item;
 pub(super) mod outcomes;
+pub(super) mod proxy;
 pub(super) mod request;
 pub(super) mod section;
 pub(super) mod session;

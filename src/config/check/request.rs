@@ -6,7 +6,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use config::ValueKind;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header::HOST};
 
 use super::{item::Item, section::Section};
 use crate::config::{
@@ -21,6 +21,9 @@ use wskeeper_link::endpoint::{
     template::{Redaction, Template},
     url::Target,
 };
+
+/// The key of the server's.
+const HEADERS: &str = "headers";
 
 /// Headers that are no secret in themselves and help people when shown.
 const SHOWN: [&str; 6] = ["accept-language", "cache-control", "host", "origin", "referer", "user-agent"];
@@ -170,16 +173,22 @@ pub(in crate::config) fn protocols(item: &Item<'_>) -> Option<Vec<Template>> {
 
 /// `headers`, added up by name with those that are there.
 pub(in crate::config) fn headers(section: &Section<'_>, headers: &mut Vec<(FieldName, Template)>) {
+    added(section, HEADERS, headers);
+}
+
+/// Headers of the server's request or of the proxy's, as this key has them.
+pub(super) fn added(section: &Section<'_>, key: &'static str, headers: &mut Vec<(FieldName, Template)>) {
     let mut seen: Vec<HeaderName> = Vec::new();
-    for (name, item) in section.section("headers").entries() {
+    for (name, item) in section.section(key).entries() {
         let Ok(name) = name.parse::<FieldName>() else {
             item.fault("is not a header's name", "use letters, digits and dashes");
             let _ = item.template();
             continue;
         };
-        if OWNED.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-") {
+        let is_owned = OWNED.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-");
+        if is_owned || key != HEADERS && *name == HOST {
             let hint = match name.as_str() {
-                "sec-websocket-protocol" => "list subprotocols in `protocols`",
+                "sec-websocket-protocol" if key == HEADERS => "list subprotocols in `protocols`",
                 _ => "leave it out",
             };
             item.fault("the handshake sets this header itself", hint);
@@ -195,7 +204,7 @@ pub(in crate::config) fn headers(section: &Section<'_>, headers: &mut Vec<(Field
         // A header of [defaults] that this endpoint does not want.
         if item.value.kind == ValueKind::Boolean(false) {
             headers.retain(|(other, _)| **other != *name);
-        } else if let Some(template) = header(&item, &name) {
+        } else if let Some(template) = header(&item, &name, key) {
             headers.retain(|(other, _)| **other != *name);
             headers.push((name.clone(), template));
         }
@@ -204,9 +213,11 @@ pub(in crate::config) fn headers(section: &Section<'_>, headers: &mut Vec<(Field
     headers.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
 }
 
-fn header(item: &Item<'_>, name: &HeaderName) -> Option<Template> {
+fn header(item: &Item<'_>, name: &HeaderName, key: &str) -> Option<Template> {
     let redaction = if SHOWN.contains(&name.as_str()) { Redaction::Open } else { Redaction::Literals };
-    let template = item.template_with_variables()?.with_redaction(redaction);
+    // Nothing has been made for an attempt when its proxy is looked for.
+    let template = if key == HEADERS { item.template_with_variables() } else { item.template() };
+    let template = template?.with_redaction(redaction);
     look_at_files(item, &template);
     if template.literals().any(|text| HeaderValue::from_bytes(text.as_bytes()).is_err()) {
         item.fault("has a character that no header may have", "leave out line ends and control characters");

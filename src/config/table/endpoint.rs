@@ -9,7 +9,9 @@ use super::{
 };
 use crate::config::{
     ConfiguredEndpoint,
-    check::{MAX_SIZE, endpoint as check, outcomes, request, session as check_session, streams, tls},
+    check::{
+        MAX_SIZE, endpoint as check, outcomes, proxy as check_proxy, request, session as check_session, streams, tls,
+    },
     table::session,
 };
 use wskeeper_core::{
@@ -88,6 +90,21 @@ table! {
         /// > [endpoints.trades.headers]
         /// > #: Authorization = "Bearer ${env:FEED_TOKEN}"
         headers: Over(request::headers), Rotate;
+        /// The proxy on the way: "http://HOST:PORT" or "https://…" (asked by CONNECT), "socks5://…" (names are looked up here) or "socks5h://…"
+        /// (by the proxy); "env", which is what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say; or "none".
+        ///
+        /// User and password stand before the host, percent-encoded or as references: `http://${file:user}:${file:password}@HOST:3128`. HTTP calls
+        /// of sessions and values go through it too. [Through a proxy](proxies.md) says more.
+        proxy (proxy.choice): By(check_proxy::choice), Rotate;
+        /// Headers of the CONNECT request to an HTTP proxy, which nobody else gets.
+        ///
+        /// They are spelled as they are written here; `false` leaves out one of `[defaults]`.
+        /// > [endpoints.trades.proxy_headers]
+        /// > #: Proxy-Authorization = "Bearer ${file:proxy-token}"
+        proxy_headers (proxy.headers): Over(check_proxy::headers), Rotate;
+        /// A PEM file of authorities that the certificate of an https:// proxy is of, instead of the platform's, read at each attempt.
+        /// > #: proxy_ca = "proxy-ca.pem"
+        proxy_ca (proxy.ca): Optional(By(tls::path)), Rotate;
         tls: section TLS;
         session: section SESSION;
         subscriptions: section SUBSCRIPTIONS;
@@ -95,7 +112,7 @@ table! {
         reconnect: section RECONNECT;
         rotation: section ROTATION;
         /// Your own rows before the built-in ones; the first that matches decides what follows an end. `match` takes `code` (1008 or
-        /// "4000-4099"), `reason` (a regular expression), `status` (404 or "500-599") and `class` (dns, connect, tls, upgrade,
+        /// "4000-4099"), `reason` (a regular expression), `status` (404 or "500-599") and `class` (dns, connect, tls, proxy, upgrade,
         /// subprotocol, session, pong_timeout, mute, protocol, too_big, reset, secret) and `label` (what a session calls its failure).
         /// `then` is "backoff", "now", "slow", "park",
         /// "refresh", "next_url" or "stay_closed"; with `after = N` only from the Nth such end in a row on.

@@ -15,7 +15,7 @@ use wskeeper_core::{
     outbox::Ack,
     outcome::{Match, Rule},
 };
-use wskeeper_link::endpoint::{FieldName, Stream, Template};
+use wskeeper_link::endpoint::{FieldName, Stream, Template, proxy::ProxyChoice};
 
 /// A value that is shown in one way.
 pub(crate) trait Told: Clone + PartialEq {
@@ -81,6 +81,21 @@ text! {
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix { path, .. } => format!("unix:{}", path.display()),
     };
+}
+
+impl Told for ProxyChoice {
+    fn told(&self) -> Shown {
+        Shown::Text(match self {
+            Self::Direct => "none".to_owned(),
+            Self::Environment => "env".to_owned(),
+            Self::Url(url) => url.shown(),
+        })
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        json!({ "type": "string" })
+    }
 }
 
 impl Told for &'static Preset {

@@ -13,6 +13,7 @@ pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod field;
 pub mod file;
+pub mod proxy;
 mod secret;
 mod shown;
 pub mod subprotocol;
@@ -54,6 +55,8 @@ pub struct Endpoint {
     pub redirects: u32,
     /// `tls`
     pub tls: Tls,
+    /// `proxy`, `proxy_headers`, `proxy_ca`
+    pub proxy: proxy::Proxy,
     /// Counts for `/readyz?links`.
     pub critical: bool,
     /// Links that must be ready then.
@@ -142,6 +145,7 @@ impl Default for Endpoint {
             headers: Vec::new(),
             redirects: 0,
             tls: Tls::default(),
+            proxy: proxy::Proxy::default(),
             critical: false,
             min_ready: 1,
             stay_closed: false,
@@ -185,7 +189,9 @@ impl Endpoint {
         let headers = self.headers.iter().map(|(_, value)| value);
         let session = self.session.iter().flat_map(|session| &session.secrets);
         let values = self.values.iter().flat_map(|value| &value.secrets);
-        let templates = self.urls.iter().chain(headers).chain(&self.protocols).chain(session).chain(values);
+        let proxy = self.proxy.templates();
+        let templates =
+            self.urls.iter().chain(headers).chain(&self.protocols).chain(session).chain(values).chain(proxy);
         let client = self.tls.client.iter().flat_map(|(chain, key)| [chain.clone(), key.clone()]);
         let mut files: Vec<PathBuf> =
             templates.flat_map(Template::files).map(std::path::Path::to_path_buf).chain(client).collect();

@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::{
     file::{self, FileError},
     secret::Secret,
@@ -91,6 +93,28 @@ impl Template {
     ) -> Result<Secret, SecretError> {
         let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         self.evaluate_by(&environment, variables, values)
+    }
+
+    /// As [`Template::evaluate_with`], of a URL: what references give for its user and password is percent-encoded, so that it may hold
+    /// any character.
+    pub(crate) fn evaluate_as_url(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+        let mut text = String::new();
+        for (at, part) in self.parts.iter().enumerate() {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Reference(reference) => {
+                    let value = reference.evaluate(environment, &|_| None, &|_| None)?;
+                    let is_followed =
+                        || self.parts[at..].iter().any(|part| matches!(part, Part::Text(text) if text.contains('@')));
+                    if text.contains("://") && is_followed() {
+                        text.extend(utf8_percent_encode(&value, NON_ALPHANUMERIC));
+                    } else {
+                        text.push_str(&value);
+                    }
+                }
+            }
+        }
+        Ok(Secret::new(text))
     }
 
     fn evaluate_by(

@@ -13,7 +13,8 @@ use super::{
     Admit, BoxFuture, Dial, Dialled, Done, Nobody, PreparePermit, Progress, Provider, Report, To, Transport,
     aside::Aside,
     race::{self, Admitted, Patience, Won},
-    resolve, tls,
+    resolve,
+    tls::{self, Under},
     upgrade::{self, Agreed, UpgradeFault},
 };
 use crate::clock::{Calendar, Moment};
@@ -27,12 +28,13 @@ use wskeeper_core::{
 
 pub use ask::{RedirectTrouble, redirected_to, was_read};
 
-use ask::Ask;
+use ask::{Ask, Goal};
 use made::Made;
 
 mod admitted;
 mod ask;
 mod made;
+mod proxied;
 
 /// Gives the endpoint's configuration as it is now.
 pub(crate) trait Source: Send + Sync {
@@ -244,14 +246,14 @@ impl Attempt {
                     let ends = given.iter().filter_map(|given| given.ends).min();
                     return Ok(Dialled { session: start, ends, ..dialled });
                 }
-                Err(fault) => ask = ask.redirected(fault, left)?,
+                Err(fault) => ask = ask.redirected(fault, left, &self.endpoint.proxy)?,
             }
-            self.redirected = Some(Arc::clone(&ask.target.shown));
+            self.redirected = Some(Arc::clone(&ask.goal.target.shown));
             left = left.saturating_sub(1);
             // Where a redirect leads is the only way.
             self.passed = None;
             admitted = loop {
-                if let Some(admitted) = self.admitted(&ask.target).await? {
+                if let Some(admitted) = self.admitted(&ask.goal).await? {
                     break admitted;
                 }
             };
@@ -264,37 +266,43 @@ impl Attempt {
         ask: &Ask,
         admitted: Admitted,
     ) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
-        let won = self.connect(admitted).await;
+        let won = self.connect(admitted, &ask.goal).await;
         self.prepare = PreparePermit::default();
         let won = won?;
         let address = won.permit.address;
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
         let mut permit = won.permit;
-        permit.silence = Some((Instant::now().later(self.patience().silence), Verdict::Failing(None)));
+        permit.silence = self
+            .judged(ask, Some(Verdict::Failing(None)))
+            .map(|silent| (Instant::now().later(self.patience().silence), silent));
+        let under = match &ask.goal.via {
+            None => Under::Tcp(won.tcp),
+            Some(via) => Box::pin(self.tunnel(won.tcp, via, ask, &mut permit)).await?,
+        };
         let (stream, certificates);
-        (stream, certificates, self.asked) = if ask.target.tls {
+        (stream, certificates, self.asked) = if ask.goal.target.tls {
             (self.report)(Progress::Securing);
             let began = Instant::now();
-            let secured = tls::secure(won.tcp, &ask.target.host, &self.endpoint.tls, &self.aside).await;
+            let secured = tls::secure(under, &ask.goal.target.host, &self.endpoint.tls, &self.aside).await;
             self.timings.tls = Some(self.timings.tls.unwrap_or_default().saturating_add(began.elapsed()));
-            permit.verdict = secured.as_ref().err().and_then(tls::TlsFault::verdict);
+            permit.verdict = self.judged(ask, secured.as_ref().err().and_then(tls::TlsFault::verdict));
             let tls::Secured { stream, certificates, asked } =
                 secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
             (Transport::secured(stream), certificates, asked)
         } else {
-            (Transport::Plain(won.tcp), Certificates::default(), tls::Asked::No)
+            (under.into(), Certificates::default(), tls::Asked::No)
         };
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
         let agreed = upgrade::upgrade(stream, &ask.wish(&self.endpoint, self.source.calendar())).await;
         let agreed = agreed.map_err(|fault| fault.after(self.asked));
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
-        permit.verdict = agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up));
+        permit.verdict = self.judged(ask, agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up)));
         Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {
             stream,
             early,
             established: Box::new(Established {
-                url: Arc::clone(&ask.target.shown),
+                url: Arc::clone(&ask.goal.target.shown),
                 address: Some(address),
                 protocol: ask.protocol_shown(protocol).into(),
                 extensions: "".into(),
@@ -306,15 +314,18 @@ impl Attempt {
         }))
     }
 
-    async fn connect(&mut self, admitted: Admitted) -> Result<Won, Setback> {
-        (self.report)(Progress::Connecting);
+    async fn connect(&mut self, admitted: Admitted, goal: &Goal) -> Result<Won, Setback> {
+        (self.report)(if goal.via.is_some() { Progress::Tunnelling } else { Progress::Connecting });
         let outcome = race::race(&self.admission, &self.id, admitted, self.patience()).await;
         let took = match &outcome {
             Ok(won) => won.took,
             Err(lost) => lost.took,
         };
         self.timings.tcp = Some(self.timings.tcp.unwrap_or_default().saturating_add(took));
-        outcome.map_err(|lost| Setback::new(Cause::Connect, &lost))
+        outcome.map_err(|lost| match &goal.via {
+            None => Setback::new(Cause::Connect, &lost),
+            Some(via) => Setback::new(Cause::Proxy, &format!("the proxy {} is not reached: {lost}", via.shown)),
+        })
     }
 
     fn patience(&self) -> Patience {

@@ -60,7 +60,7 @@ impl<S: Wire> Dialing<S> {
         let step = match self.stage {
             Progress::Resolving | Progress::PassedOver(_) => dns,
             Progress::Queued => admission,
-            Progress::Admitted | Progress::Connecting => tcp,
+            Progress::Admitted | Progress::Connecting | Progress::Tunnelling => tcp,
             Progress::Securing => tls,
             Progress::Upgrading => upgrade,
             Progress::Evaluating | Progress::Stepping(_) => &mut None,
@@ -79,6 +79,7 @@ impl<S: Wire> Dialing<S> {
         let (cause, stage) = match self.stage {
             Progress::Resolving | Progress::PassedOver(_) => (Cause::Dns, "resolving the name".to_owned()),
             Progress::Queued | Progress::Admitted | Progress::Connecting => (Cause::Connect, "connecting".to_owned()),
+            Progress::Tunnelling => (Cause::Proxy, "connecting through the proxy".to_owned()),
             Progress::Securing => (Cause::Tls, "waiting for the TLS handshake".to_owned()),
             Progress::Evaluating => (Cause::Secret, "waiting for the values that it needs".to_owned()),
             Progress::Stepping(Waits { place, act, .. }) => {

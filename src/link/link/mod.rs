@@ -28,6 +28,7 @@ mod tap;
 mod tests;
 mod tls;
 mod transport;
+mod tunnel;
 mod upgrade;
 
 use std::{
@@ -64,14 +65,14 @@ pub(crate) use dial::{Dialer, Source};
 pub use dial::{RedirectTrouble, redirected_to, was_read};
 pub use dialing::timed_out;
 pub(crate) use driver::run;
-pub use once::{Connected, Duplex, connect};
+pub use once::{Connected, Duplex, connect, reach};
 pub(crate) use orders::{Inbound, Inflow, Orders, orders};
 pub(crate) use pledge::{Judge, Pledge, Ruling};
 pub use provider::{Done, Nobody, Provider};
 pub use served::ServedStream;
 pub(crate) use tap::Tap;
 pub use tap::{Direction, FrameKind, Looker, Sight, Tapped};
-pub use tls::{Heard, TlsTrouble, lacks_certificate, secured};
+pub use tls::{TlsTrouble, lacks_certificate};
 pub(crate) use transport::Transport;
 pub use transport::limit_unacknowledged;
 pub use upgrade::{UpgradeTrouble, retry_after};
@@ -225,6 +226,8 @@ pub(crate) enum Progress {
     Resolving,
     /// It connects by TCP.
     Connecting,
+    /// It connects through a proxy.
+    Tunnelling,
     /// It shakes hands by TLS.
     Securing,
     /// It asks for the upgrade.

@@ -2,12 +2,26 @@
 //!
 //! What a reader would get wrong: nothing limits it in time but who waits for it, as the driver does by a link's `connect_timeout`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
-use super::{Admit, BoxFuture, Dial as _, Dialer, Permit, PreparePermit, Provider, Source, To};
-use crate::endpoint::Endpoint;
+use super::{
+    Admit, Aside, BoxFuture, Dial as _, Dialer, Permit, PreparePermit, Provider, Source, To, Transport, resolve,
+    tls::{self, Under},
+    tunnel::{self, Judging},
+};
+use crate::{
+    clock::Calendar,
+    endpoint::{
+        Endpoint, Tls,
+        proxy::{Proxy, ProxyScheme, Via},
+        url::Target,
+    },
+};
 use wskeeper_core::{
     admission::{Dismissal, Request},
     event::{DialFailure, Established, LinkId},
@@ -41,6 +55,54 @@ pub async fn connect(endpoint: &Arc<Endpoint>, provider: Arc<dyn Provider>) -> R
     let dialled = dialer.dial(to, None, Box::new(|_| {})).await?;
     let super::Dialled { stream, early, established, session, ends: _ } = dialled;
     Ok(Connected { stream: Box::new(stream), early, established, session })
+}
+
+/// Connects to a server for what is not the endpoint's WebSocket: through its proxy, and by TLS with these settings where the URL says so.
+/// The error is for people.
+pub async fn reach(target: &Target, proxy: &Proxy, tls: &Tls) -> Result<Box<dyn Duplex>, String> {
+    let via = way_to(target, proxy).await?;
+    let (host, port) = via.as_ref().map_or((&target.host, target.port), |via| (&via.host, via.port));
+    let connected = TcpStream::connect((host.as_str(), port)).await;
+    let named = |what: &dyn std::fmt::Display| match &via {
+        Some(via) => format!("the proxy {} {what}", via.shown),
+        None => what.to_string(),
+    };
+    let tcp = connected
+        .map_err(|error| if via.is_some() { named(&format!("is not reached: {error}")) } else { error.to_string() })?;
+    let _ = tcp.set_nodelay(true);
+    let aside = Aside::default();
+    let under = match &via {
+        None => Under::Tcp(tcp),
+        Some(via) => {
+            let address = match via.scheme {
+                ProxyScheme::Socks5 => {
+                    let found = resolve::resolve(&target.host, target.port, &aside).await;
+                    found.map_err(|error| format!("{} was not resolved: {error}", target.host))?.first().copied()
+                }
+                ProxyScheme::Http | ProxyScheme::Https | ProxyScheme::Socks5h => None,
+            };
+            let judging = Judging { retry_after_max: Duration::ZERO, calendar: Calendar::default() };
+            let through = tunnel::through(tcp, via, target, address, (&aside, &judging));
+            through.await.map_err(|fault| named(&fault))?
+        }
+    };
+    if !target.tls {
+        return Ok(Box::new(Transport::from(under)));
+    }
+    // The name of the settings is that of the endpoint's own server.
+    let tls = Tls { server_name: None, ..tls.clone() };
+    let secured = tls::secure(under, &target.host, &tls, &aside).await.map_err(|fault| fault.to_string())?;
+    Ok(Box::new(secured.stream))
+}
+
+/// It may read files.
+async fn way_to(target: &Target, proxy: &Proxy) -> Result<Option<Arc<Via>>, String> {
+    if proxy.is_none() {
+        return Ok(None);
+    }
+    let (target, proxy) = (target.clone(), proxy.clone());
+    let evaluated = Aside::default().run(move || proxy.way_to(&target)).await;
+    evaluated.map_err(|error| error.to_string())?.map_err(|fault| fault.to_string())
 }
 
 /// An endpoint that stays as it is.

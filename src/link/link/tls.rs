@@ -16,7 +16,6 @@ use rustls::{
     pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem, pem::PemObject as _},
     sign::CertifiedKey,
 };
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use identity::Identity;
@@ -25,7 +24,7 @@ use super::aside::Aside;
 use crate::endpoint::{Tls, file};
 use wskeeper_core::{admission::Verdict, event::Certificates};
 
-pub use heard::Heard;
+pub(super) use heard::{Heard, Under};
 pub(super) use identity::Asked;
 pub(super) use words::{LACKING, plain, told, unanswered};
 pub use words::{TlsTrouble, lacks_certificate};
@@ -96,27 +95,20 @@ pub(super) struct Secured {
     pub(super) asked: Asked,
 }
 
-/// Makes `tcp` a TLS connection to `host`.
-pub(super) async fn secure(tcp: TcpStream, host: &str, tls: &Tls, aside: &Aside) -> Result<Secured, TlsFault> {
+/// Makes a connection one by TLS, to `host`.
+pub(super) async fn secure(under: Under, host: &str, tls: &Tls, aside: &Aside) -> Result<Secured, TlsFault> {
     let name = ServerName::try_from(tls.server_name.as_deref().unwrap_or(host).to_owned())?;
     let tls = tls.clone();
     // It reads files, and the first time all of the platform's roots.
     let config = aside.run(move || config(&tls)).await;
     let (config, identity, client) = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name, Heard::new(tcp)).into_fallible();
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, Heard::new(under)).into_fallible();
     let connected = connecting.await;
     let asked = identity.asked();
     let stream = connected.map_err(|(error, heard)| explain(&error, &heard, asked))?;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = Certificates { peer: expiry::of(chain), client };
     Ok(Secured { stream, certificates, asked })
-}
-
-/// Makes `tcp` a TLS connection to `host` with an endpoint's settings, for what is not its WebSocket.
-pub async fn secured(tcp: TcpStream, host: &str, tls: &Tls) -> Result<TlsStream<Heard>, String> {
-    // The name of the settings is that of the endpoint's own server.
-    let tls = Tls { server_name: None, ..tls.clone() };
-    secure(tcp, host, &tls, &Aside::default()).await.map(|secured| secured.stream).map_err(|fault| fault.to_string())
 }
 
 /// The settings of a connection, what it shows of ourselves, and when that expires.

@@ -16,15 +16,27 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::{Wire, tls::Heard};
+use super::{
+    Wire,
+    tls::{Heard, Under},
+};
 
 /// A connection, with or without TLS.
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// Bytes as they are.
     Plain(TcpStream),
-    /// Under TLS.
+    /// Under TLS: the server's, or that of a proxy before a server without.
     Tls(Box<TlsStream<Heard>>),
+}
+
+impl From<Under> for Transport {
+    fn from(under: Under) -> Self {
+        match under {
+            Under::Tcp(tcp) => Self::Plain(tcp),
+            Under::Tls(tls) => Self::Tls(tls),
+        }
+    }
 }
 
 /// What TLS may take beyond what the kernel takes. With room for a long frame, so that it leaves by one write.
@@ -41,7 +53,7 @@ impl Transport {
     pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0.tcp(),
+            Self::Tls(tls) => tls.get_ref().0.under().tcp(),
         }
     }
 }
@@ -57,15 +69,19 @@ impl Wire for Transport {
     fn unsent(&self) -> usize {
         match self {
             Self::Plain(_) => 0,
-            Self::Tls(tls) => {
-                if tls.get_ref().1.wants_write() {
-                    TLS_HOLDS
-                } else {
-                    0
-                }
-            }
+            Self::Tls(tls) => held(tls),
         }
     }
+}
+
+/// What TLS may still hold, with that of a proxy below it.
+fn held(tls: &TlsStream<Heard>) -> usize {
+    let (heard, session) = tls.get_ref();
+    let below = match heard.under() {
+        Under::Tcp(_) => 0,
+        Under::Tls(tls) => held(tls),
+    };
+    below + if session.wants_write() { TLS_HOLDS } else { 0 }
 }
 
 /// The longest `TCP_USER_TIMEOUT`: the kernel takes milliseconds as a signed number of 32 bits.

@@ -17,7 +17,7 @@ pub use fault::UpgradeTrouble;
 
 mod answer;
 mod fault;
-mod head;
+pub(super) mod head;
 
 /// What to ask for.
 #[derive(Debug)]

@@ -10,11 +10,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 
-use super::{Attempt, Progress, Setback};
-use crate::{
-    endpoint::url::Target,
-    link::{Permit, race::Admitted},
-};
+use super::{Attempt, Goal, Progress, Setback};
+use crate::link::{Permit, race::Admitted};
 use wskeeper_core::{
     admission::{Dismissal, Elsewhere, Request, Verdict},
     close::Cause,
@@ -29,10 +26,12 @@ pub(super) const MOVES: usize = 3;
 
 impl Attempt {
     /// Waits for a permit for one of the addresses that the name has then. `None`: all of them are down, and it is to go to the next URL.
-    pub(super) async fn admitted(&mut self, target: &Target) -> Result<Option<Admitted>, Setback> {
-        let found = self.look_up(target).await;
-        let mut addresses =
-            found.map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
+    pub(super) async fn admitted(&mut self, goal: &Goal) -> Result<Option<Admitted>, Setback> {
+        let found = self.look_up(goal).await;
+        let mut addresses = found.map_err(|error| match &goal.via {
+            None => Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", goal.target.host)),
+            Some(via) => Setback::new(Cause::Proxy, &format!("the proxy {} was not resolved: {error}", via.shown)),
+        })?;
         let mut moves = 0;
         loop {
             let resolved = Instant::now();
@@ -45,11 +44,11 @@ impl Attempt {
             let Ok(mut permit) = answer else {
                 // What was down need not be any more.
                 self.passed = self.passed.map(|_| 0);
-                addresses = self.look_up(target).await.unwrap_or(addresses);
+                addresses = self.look_up(goal).await.unwrap_or(addresses);
                 continue;
             };
             if resolved.elapsed() >= FRESH {
-                let found = timeout(PATIENCE, self.look_up(target)).await;
+                let found = timeout(PATIENCE, self.look_up(goal)).await;
                 addresses = found.ok().and_then(Result::ok).unwrap_or(addresses);
             }
             if addresses.contains(&permit.address) || moves >= MOVES {
@@ -93,10 +92,11 @@ impl Attempt {
         answer
     }
 
-    async fn look_up(&mut self, target: &Target) -> io::Result<Vec<SocketAddr>> {
+    async fn look_up(&mut self, goal: &Goal) -> io::Result<Vec<SocketAddr>> {
         (self.report)(Progress::Resolving);
         let began = Instant::now();
-        let found = self.source.resolve(&target.host, target.port).await;
+        let (host, port) = goal.first_hop();
+        let found = self.source.resolve(host, port).await;
         self.timings.dns = Some(self.timings.dns.unwrap_or_default().saturating_add(began.elapsed()));
         found
     }

@@ -9,7 +9,9 @@ use super::Setback;
 use crate::{
     clock::Calendar,
     endpoint::{
-        Endpoint, FieldName, Secret, Session, subprotocol,
+        Endpoint, FieldName, Secret, Session,
+        proxy::{NoProxy, Proxy, ProxyChoice, Via},
+        subprotocol,
         template::Template,
         url::Target,
         value::{Given, find},
@@ -83,10 +85,24 @@ impl RedirectTrouble {
     }
 }
 
+/// Where an attempt leads, and through which proxy.
+#[derive(Debug, Clone)]
+pub(super) struct Goal {
+    pub(super) target: Arc<Target>,
+    pub(super) via: Option<Arc<Via>>,
+}
+
+impl Goal {
+    /// The host and port that TCP connects to.
+    pub(super) fn first_hop(&self) -> (&str, u16) {
+        self.via.as_ref().map_or((&self.target.host, self.target.port), |via| (&via.host, via.port))
+    }
+}
+
 /// An evaluated request.
 #[derive(Debug)]
 pub(super) struct Ask {
-    pub(super) target: Arc<Target>,
+    pub(super) goal: Goal,
     headers: Vec<(FieldName, Secret)>,
     protocols: Vec<Secret>,
     /// The protocols as people may see them; one made of a secret is seen as its reference.
@@ -135,7 +151,8 @@ pub(super) async fn aside<T: Send + 'static>(
 /// Whether the evaluation of what is asked for reads files.
 pub(super) fn reads_files(endpoint: &Endpoint) -> bool {
     let headers = endpoint.headers.iter().map(|(_, value)| value);
-    endpoint.urls.iter().chain(headers).chain(&endpoint.protocols).any(Template::reads_files)
+    let proxy = endpoint.proxy.templates();
+    endpoint.urls.iter().chain(headers).chain(&endpoint.protocols).chain(proxy).any(Template::reads_files)
 }
 
 /// A session with all that it needs from outside.
@@ -161,7 +178,7 @@ pub(super) fn start(
 
 impl Ask {
     pub(super) fn evaluate(endpoint: &Endpoint, url: usize, known: Known<'_>) -> Result<Box<Self>, Setback> {
-        let target = target(endpoint, url, known)?;
+        let goal = goal(endpoint, url, known)?;
         let headers: Result<_, Setback> =
             endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), known.secret(template)?))).collect();
         let protocols: Vec<Secret> =
@@ -183,13 +200,13 @@ impl Ask {
         let is_bound = known
             .start
             .is_some_and(|start| !start.secrets.is_empty() || start.dialled.iter().any(|dialled| dialled.has_set()));
-        Ok(Box::new(Self { target, headers: headers?, shown: shown.collect(), protocols, open, is_bound }))
+        Ok(Box::new(Self { goal, headers: headers?, shown: shown.collect(), protocols, open, is_bound }))
     }
 
     /// The request of the upgrade.
     pub(super) fn wish(&self, endpoint: &Endpoint, calendar: Calendar) -> Wish<'_> {
         Wish {
-            target: &self.target,
+            target: &self.goal.target,
             headers: &self.headers,
             protocols: &self.protocols,
             protocols_optional: endpoint.protocols_optional,
@@ -204,7 +221,12 @@ impl Ask {
     }
 
     /// Where a refusal leads, if `left` redirects may yet be followed.
-    pub(super) fn redirected(mut self: Box<Self>, fault: UpgradeFault, left: u32) -> Result<Box<Self>, Setback> {
+    pub(super) fn redirected(
+        mut self: Box<Self>,
+        fault: UpgradeFault,
+        left: u32,
+        proxy: &Proxy,
+    ) -> Result<Box<Self>, Setback> {
         let UpgradeFault::Status { status, location: Some(location), .. } = &fault else { return Err(fault.into()) };
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Err(fault.into());
@@ -213,18 +235,18 @@ impl Ask {
             status: Some(status.as_u16()),
             ..Setback::new(Cause::Upgrade, &format!("{REDIRECTS}{status}) {why}"))
         };
-        let mut url = self.target.url.join(location).map_err(|_| refused("to what is no URL".into()))?;
+        let mut url = self.goal.target.url.join(location).map_err(|_| refused("to what is no URL".into()))?;
         url.set_fragment(None);
         let mut target =
             Target::parse(url.as_str()).map_err(|fault| refused(format!("to what cannot be used: {fault}")))?;
         if left == 0 {
             return Err(refused(format!("to {}, and {TOO_MANY}", target.shown)));
         }
-        if self.target.tls && !target.tls {
+        if self.goal.target.tls && !target.tls {
             return Err(refused(format!("to {}, {UNSAFE}", target.shown)));
         }
-        if target.same_origin(&self.target) {
-            target.basic_auth.clone_from(&self.target.basic_auth);
+        if target.same_origin(&self.goal.target) {
+            target.basic_auth.clone_from(&self.goal.target.basic_auth);
         } else {
             if self.is_bound {
                 return Err(refused(format!("to {}, {FOREIGN}", target.shown)));
@@ -232,7 +254,11 @@ impl Ask {
             target.basic_auth = None;
             self.leave_credentials();
         }
-        self.target = Arc::new(target);
+        // What the environment says of one server it need not say of another.
+        if proxy.choice == ProxyChoice::Environment {
+            self.goal.via = way_to(proxy, &target)?;
+        }
+        self.goal.target = Arc::new(target);
         Ok(self)
     }
 
@@ -247,8 +273,23 @@ impl Ask {
     }
 }
 
+/// Where the URL of this index leads, and through which proxy.
+pub(super) fn goal(endpoint: &Endpoint, url: usize, known: Known<'_>) -> Result<Goal, Setback> {
+    let target = target(endpoint, url, known)?;
+    let via = way_to(&endpoint.proxy, &target)?;
+    Ok(Goal { target, via })
+}
+
+fn way_to(proxy: &Proxy, target: &Target) -> Result<Option<Arc<Via>>, Setback> {
+    proxy.way_to(target).map_err(|fault| match fault {
+        NoProxy::Secret(error) => Setback::new(Cause::Secret, &error),
+        NoProxy::Evaluated(_) => Setback::new(Cause::Secret, &format!("{EVALUATED}{fault}")),
+        NoProxy::Environment(..) => Setback::new(Cause::Proxy, &fault),
+    })
+}
+
 /// Where the URL of this index leads; without such a one, the first.
-pub(super) fn target(endpoint: &Endpoint, url: usize, known: Known<'_>) -> Result<Arc<Target>, Setback> {
+fn target(endpoint: &Endpoint, url: usize, known: Known<'_>) -> Result<Arc<Target>, Setback> {
     let index = if url < endpoint.urls.len() { url } else { 0 };
     if let Some(Some(known)) = endpoint.targets.get(index) {
         return Ok(Arc::clone(known));

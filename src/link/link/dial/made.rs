@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Attempt, Progress, Setback,
     admitted::{FRESH, MOVES},
-    ask::{self, Ask, Known},
+    ask::{self, Ask, Goal, Known},
 };
 use crate::{
     endpoint::{
@@ -47,18 +47,18 @@ impl Attempt {
         }
         let mut ask = if self.made.is_some() { Some(self.evaluate(url).await?) } else { None };
         loop {
-            let target = match &ask {
-                Some(ask) => Arc::clone(&ask.target),
-                None => self.target(url).await?,
+            let goal = match &ask {
+                Some(ask) => ask.goal.clone(),
+                None => self.goal(url).await?,
             };
-            let Some(mut admitted) = self.admitted(&target).await? else { return Ok(None) };
+            let Some(mut admitted) = self.admitted(&goal).await? else { return Ok(None) };
             let is_fresh = self.made.as_ref().is_some_and(|made| made.at.elapsed() < FRESH);
             if let Some(ask) = ask.take_if(|_| is_fresh || moves >= MOVES) {
                 return Ok(Some((ask, admitted)));
             }
             self.make().await?;
             let made = self.evaluate(url).await?;
-            if (&made.target.host, made.target.port) == (&target.host, target.port) {
+            if made.goal.first_hop() == goal.first_hop() {
                 return Ok(Some((made, admitted)));
             }
             // It leads elsewhere by now.
@@ -74,11 +74,11 @@ impl Attempt {
         dials || !self.endpoint.values.is_empty()
     }
 
-    async fn target(&mut self, url: usize) -> Result<Arc<crate::endpoint::url::Target>, Setback> {
+    async fn goal(&mut self, url: usize) -> Result<Goal, Setback> {
         let (endpoint, kept) = (Arc::clone(&self.endpoint), self.kept.clone());
         let reads = ask::reads_files(&endpoint);
         ask::aside(&self.aside, reads, move || {
-            ask::target(&endpoint, url, Known { kept: kept.as_ref(), start: None, given: &[] })
+            ask::goal(&endpoint, url, Known { kept: kept.as_ref(), start: None, given: &[] })
         })
         .await
     }

@@ -72,7 +72,9 @@ impl<D: Dial> Driver<D> {
                 Progress::Stepping(waits) => {
                     self.feed_line(now, lane, ConnectionInput::Waits(Some(Box::new(waits))));
                 }
-                Progress::Connecting => self.feed_line(now, lane, ConnectionInput::Waits(None)),
+                Progress::Connecting | Progress::Tunnelling => {
+                    self.feed_line(now, lane, ConnectionInput::Waits(None));
+                }
                 Progress::Evaluating | Progress::Resolving | Progress::Securing | Progress::Upgrading => {}
             }
         }

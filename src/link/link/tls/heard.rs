@@ -1,4 +1,4 @@
-//! A TCP connection that remembers whether anything has come over it.
+//! What TLS goes over, which remembers whether anything has come: TCP, or the TLS of a proxy.
 //!
 //! A server that closes without a word in the handshake may have no TLS at all. Only what it has sent before says that it has, and the
 //! library does not tell that of a handshake that fails.
@@ -13,25 +13,45 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::client::TlsStream;
 
 /// The head of a TLS record: what the library has read so much of without a complaint is TLS.
 const RECORD_HEAD: usize = 5;
 
+/// What a connection goes over.
+#[derive(Debug)]
+pub(crate) enum Under {
+    /// TCP, through a proxy or not.
+    Tcp(TcpStream),
+    /// TLS with a proxy.
+    Tls(Box<TlsStream<Heard>>),
+}
+
+impl Under {
+    /// The socket itself.
+    pub(in crate::link) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0.under().tcp(),
+        }
+    }
+}
+
 /// The connection, and how many bytes have come.
 #[derive(Debug)]
-pub struct Heard {
-    tcp: TcpStream,
+pub(crate) struct Heard {
+    under: Under,
     bytes: usize,
 }
 
 impl Heard {
-    pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, bytes: 0 }
+    pub(super) fn new(under: Under) -> Self {
+        Self { under, bytes: 0 }
     }
 
     /// The connection itself.
-    pub(in crate::link) fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    pub(in crate::link) fn under(&self) -> &Under {
+        &self.under
     }
 
     /// Whether what has come has the head of a record at least.
@@ -44,7 +64,10 @@ impl AsyncRead for Heard {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let read = Pin::new(&mut this.tcp).poll_read(cx, buf);
+        let read = match &mut this.under {
+            Under::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Under::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        };
         this.bytes = this.bytes.saturating_add(buf.filled().len().saturating_sub(before));
         read
     }
@@ -52,7 +75,10 @@ impl AsyncRead for Heard {
 
 impl AsyncWrite for Heard {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write(cx, bytes)
+        match &mut self.get_mut().under {
+            Under::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Under::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -60,18 +86,30 @@ impl AsyncWrite for Heard {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(cx, bytes)
+        match &mut self.get_mut().under {
+            Under::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bytes),
+            Under::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bytes),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        match &self.under {
+            Under::Tcp(tcp) => tcp.is_write_vectored(),
+            Under::Tls(tls) => tls.is_write_vectored(),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+        match &mut self.get_mut().under {
+            Under::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Under::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+        match &mut self.get_mut().under {
+            Under::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Under::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
     }
 }

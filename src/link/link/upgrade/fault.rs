@@ -90,7 +90,7 @@ pub(in crate::link) enum UpgradeFault {
 
 impl UpgradeFault {
     /// Sorts what ended the stream: TLS by an alert, or something below it.
-    pub(super) fn from_io(error: &io::Error) -> Self {
+    pub(in crate::link) fn from_io(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(tls) => Self::Alert(tls::plain(tls)),

@@ -6,18 +6,18 @@ use std::mem::MaybeUninit;
 
 use http::{
     HeaderName, HeaderValue, Response, StatusCode, Uri, Version,
-    header::{AUTHORIZATION, HOST, USER_AGENT},
+    header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION, USER_AGENT},
 };
 use httparse::{ParserConfig, Status};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{UpgradeFault, Wish};
-use crate::endpoint::Secret;
+use crate::endpoint::{FieldName, Secret};
 
 /// The head of an answer may have this many bytes, with all interim answers before it.
 const MOST_BYTES: usize = 16 << 10;
 /// And so many header lines.
-pub(super) const MOST_LINES: usize = 100;
+pub(in crate::link) const MOST_LINES: usize = 100;
 /// Read at once.
 const READ: usize = 1 << 10;
 
@@ -60,6 +60,27 @@ pub(super) fn write(wish: &Wish<'_>, key: &str) -> Result<Vec<u8>, UpgradeFault>
     Ok(head.0)
 }
 
+/// The request to a proxy for a way to this server. A header of the user's wins over what follows from the proxy's URL.
+pub(in crate::link) fn connect(
+    server: &str,
+    basic: Option<&Secret>,
+    headers: &[(FieldName, Secret)],
+) -> Result<Vec<u8>, UpgradeFault> {
+    let own = |name: &HeaderName| headers.iter().any(|(other, _)| *other == *name);
+    let mut head = Head(format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n").into_bytes());
+    if !own(&USER_AGENT) {
+        head.push("User-Agent", OURSELVES)?;
+    }
+    if let Some(basic) = basic.filter(|_| !own(&PROXY_AUTHORIZATION)) {
+        head.push("Proxy-Authorization", basic.expose())?;
+    }
+    for (name, value) in headers {
+        head.push(name.written(), value.expose())?;
+    }
+    head.0.extend_from_slice(b"\r\n");
+    Ok(head.0)
+}
+
 struct Head(Vec<u8>);
 
 impl Head {
@@ -76,7 +97,9 @@ impl Head {
 }
 
 /// The final answer, and what came behind it.
-pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Response<()>, Vec<u8>), UpgradeFault> {
+pub(in crate::link) async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+) -> Result<(Response<()>, Vec<u8>), UpgradeFault> {
     let (mut came, mut gone) = (Vec::new(), 0);
     loop {
         while let Some((response, length)) = parse(&came)? {

@@ -17,13 +17,13 @@ const EXPIRED: i64 = 1_609_459_200;
 /// The first moment of 2035, when a client's does.
 const CLIENT_EXPIRES: i64 = 2_051_222_400;
 
-struct Authority {
+pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: tempfile::TempDir,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,12 +33,26 @@ impl Authority {
         Self { issuer, folder }
     }
 
-    fn file(&self) -> String {
+    pub(super) fn file(&self) -> String {
         self.folder.path().join("ca.pem").display().to_string()
     }
 
+    /// What serves by TLS as 127.0.0.1.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     /// Serves one connection with a certificate for `name`.
-    async fn serve(&self, name: &str, expired: bool) -> SocketAddr {
+    pub(super) async fn serve(&self, name: &str, expired: bool) -> SocketAddr {
         self.serve_to(name, expired, WebPkiClientVerifier::no_client_auth()).await
     }
 

@@ -1,0 +1,57 @@
+//! An attempt's way through a proxy.
+//!
+//! What a reader would get wrong: the address that was admitted is the proxy's. What servers behind it do is said of it for this endpoint
+//! alone, and of an endpoint with several servers there is nothing to be said: one of them may be down, and the others not.
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{Attempt, Setback, Verdict, ask::Ask, tls::Under};
+use crate::{
+    endpoint::proxy::{ProxyScheme, Via},
+    link::{
+        Permit,
+        tunnel::{self, Judging},
+    },
+};
+use wskeeper_core::close::Cause;
+
+impl Attempt {
+    /// Asks the proxy for a way to the server.
+    pub(super) async fn tunnel(
+        &mut self,
+        tcp: TcpStream,
+        via: &Via,
+        ask: &Ask,
+        permit: &mut Permit,
+    ) -> Result<Under, Setback> {
+        let target = &ask.goal.target;
+        let began = Instant::now();
+        let address = match via.scheme {
+            ProxyScheme::Socks5 => {
+                let found = self.source.resolve(&target.host, target.port).await;
+                let found = found
+                    .map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
+                found.first().copied()
+            }
+            ProxyScheme::Http | ProxyScheme::Https | ProxyScheme::Socks5h => None,
+        };
+        let retry_after_max = self.endpoint.link.retry_after_max;
+        let judging = Judging { retry_after_max, calendar: self.source.calendar() };
+        let under = tunnel::through(tcp, via, target, address, (&self.aside, &judging)).await;
+        self.timings.tcp = Some(self.timings.tcp.unwrap_or_default().saturating_add(began.elapsed()));
+        under.map_err(|fault| {
+            permit.verdict = self.judged(ask, fault.verdict());
+            let (status, retry_after) = fault.status().unzip();
+            let said = format!("the proxy {} {fault}", via.shown);
+            Setback { status, retry_after: retry_after.flatten(), ..Setback::new(fault.cause(), &said) }
+        })
+    }
+
+    /// What is said of the address that was admitted: of a proxy's as far as it speaks for all of the endpoint's servers.
+    pub(super) fn judged(&self, ask: &Ask, verdict: Option<Verdict>) -> Option<Verdict> {
+        match verdict {
+            Some(Verdict::Failing(_)) if ask.goal.via.is_some() && self.endpoint.urls.len() > 1 => Some(Verdict::Up),
+            other => other,
+        }
+    }
+}
