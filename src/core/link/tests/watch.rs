@@ -80,6 +80,74 @@ fn without_pings_none_is_sent_and_silence_ends_only_what_it_is_said_to() {
     }
 }
 
+/// How a peer is about what it hears and says.
+#[derive(Debug, Clone, Copy)]
+enum Peer {
+    /// It ends the connection on any ping, and says something each so many seconds, if ever: Node's inspector.
+    DropsOnPings(Option<u64>),
+    /// It says something each second, and ends the connection with 1000 once it has heard nothing for a minute: Cowboy.
+    CountsWhatItHears,
+}
+
+/// Ten minutes with such a peer. Answers with how many connections that took.
+fn ten_minutes_with(peer: Peer, watch: Watch) -> usize {
+    let heartbeat = heartbeat::Policy { watch, ..heartbeat::Policy::default() };
+    let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
+    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    let (mut answered, mut heard) = (bench.dials(), bench.now);
+    for second in 1..=600 {
+        bench.pass(Duration::from_secs(1));
+        if bench.dials() > answered {
+            answered = bench.dials();
+            heard = bench.now;
+            bench.feed(ConnectionInput::Dialled(established()));
+        }
+        if bench.link.phase() != Phase::Ready {
+            continue;
+        }
+        let frames = bench.frames();
+        if !frames.is_empty() {
+            heard = bench.now;
+            bench.feed(ConnectionInput::Flushed);
+        }
+        match peer {
+            Peer::DropsOnPings(_) if frames.iter().any(|frame| matches!(frame, Frame::Ping(_))) => {
+                bench.feed(ended());
+            }
+            Peer::DropsOnPings(Some(every)) if second % every == 0 => {
+                bench.feed(ConnectionInput::Heard);
+            }
+            Peer::DropsOnPings(_) => {}
+            Peer::CountsWhatItHears if bench.now - heard >= Duration::from_mins(1) => {
+                let frame = CloseFrame { code: 1000, reason: "".into() };
+                bench.feed(ConnectionInput::Received(Received::Close(Some(frame)))).feed(ended());
+            }
+            Peer::CountsWhatItHears => {
+                bench.feed(ConnectionInput::Heard);
+            }
+        }
+    }
+    answered
+}
+
+#[test]
+fn a_peer_that_hangs_up_on_pings_is_held_without_them() {
+    assert_eq!(ten_minutes_with(Peer::DropsOnPings(None), Watch::Tcp), 1);
+    assert_eq!(ten_minutes_with(Peer::DropsOnPings(Some(15)), Watch::Silence), 1);
+    for peer in [Peer::DropsOnPings(None), Peer::DropsOnPings(Some(15))] {
+        let held = ten_minutes_with(peer, heartbeat::Policy::default().watch);
+        assert!(held > 5, "with pings it took {held} connections of {peer:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_counts_only_what_it_hears_is_held_by_default() {
+    assert_eq!(ten_minutes_with(Peer::CountsWhatItHears, heartbeat::Policy::default().watch), 1);
+    assert_eq!(ten_minutes_with(Peer::CountsWhatItHears, Watch::Pings(WhenIdle::Out)), 1);
+    let held = ten_minutes_with(Peer::CountsWhatItHears, Watch::Pings(WhenIdle::In));
+    assert!(held > 5, "of one that is never silent itself, pings on its silence alone took {held} connections");
+}
+
 #[test]
 fn a_change_of_what_is_watched_is_followed_at_once() {
     let with = |watch| {
