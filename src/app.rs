@@ -82,7 +82,8 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let seed = u64::from_be_bytes(std::array::from_fn(|byte| uuid::Uuid::new_v4().as_bytes()[byte]));
     let address = listener.to_string();
     let links: u32 = config.endpoints.values().map(|endpoint| endpoint.links).sum();
-    files::raise_limit(u64::from(links) + config.api.max_connections as u64);
+    let most: u64 = config.endpoints.values().map(|endpoint| u64::from(endpoint.max_links())).sum();
+    files::raise_limit(most + config.api.max_connections as u64);
     tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
     let calendar = Calendar::default();
     families.reload_succeeded(calendar.now());

@@ -169,7 +169,7 @@ impl Inner {
 
     /// What bringing the daemon to `new` would do. To be asked in one's turn.
     fn plan(&self, new: Loaded) -> ReloadPlan {
-        config::plan(&self.config.get(), new, self.pool.has_store())
+        config::plan(&self.config.get(), new, self.pool.has_store(), &|name| self.pool.links_of(name))
     }
 
     async fn apply(&self, new: Loaded) -> Result<ReloadPlan, Draining> {

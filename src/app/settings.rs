@@ -28,7 +28,7 @@ const COMPANIONS: [(&str, &str); 6] = [
     ("admission.per_host", "admission.total = 100_000"),
     ("admission.total", "admission.per_host = 1"),
 ];
-const TOO_MANY: [&str; 2] = ["links", "min_ready"];
+const TOO_MANY: [&str; 3] = ["links", "min_ready", "subscriptions.links.min"];
 
 /// A configuration with this key, and the place that the key has under `endpoints.a` or at the top.
 fn with(key: &str, value: &str, port: u16) -> String {

@@ -34,7 +34,8 @@ pub(super) async fn subscribe(args: Subscribe, mut client: Client, output: &Outp
         let Subscription { key, state, why, link, holders } = client.read(&body)?;
         let why = why.map(|why| format!(": {}", visible(&why))).unwrap_or_default();
         let shared = if holders.len() > 1 { format!(", held by {}", holders.len()) } else { String::new() };
-        output.line(format_args!("{} {state} on {}/{link}{shared}{why}", visible(&key), args.endpoint))?;
+        let on = link.map(|link| format!(" on {}/{link}", args.endpoint)).unwrap_or_default();
+        output.line(format_args!("{} {state}{on}{shared}{why}", visible(&key)))?;
     }
     Ok(())
 }
@@ -67,7 +68,7 @@ pub(super) async fn list(args: Subscriptions, mut client: Client, output: &Outpu
         table.add_row(vec![
             bold(visible(key)),
             Cell::new(state),
-            Cell::new(format!("{}/{link}", args.endpoint)),
+            Cell::new(link.map_or_else(|| "-".to_owned(), |link| format!("{}/{link}", args.endpoint))),
             Cell::new(holders.join(", ")),
             Cell::new(why.as_deref().map(|why| visible(why).to_string()).unwrap_or_default()),
         ]);

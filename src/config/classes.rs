@@ -54,7 +54,13 @@ fn around(path: &str) -> &'static str {
         "session.keep" | "session.durable" | "subscriptions.skip_when" => {
             "endpoints.a.session.open = [{ set = { other = 1 } }]\n"
         }
-        "subscriptions.keys" | "subscriptions.max_keys" => "endpoints.a.subscriptions.add = \"go ${key}\"\n",
+        "subscriptions.keys"
+        | "subscriptions.max_keys"
+        | "subscriptions.per_link"
+        | "subscriptions.spread_after"
+        | "subscriptions.links.min"
+        | "subscriptions.links.max"
+        | "subscriptions.links.close_after" => "endpoints.a.subscriptions.add = \"go ${key}\"\n",
         "min_ready" => "endpoints.a.links = 2\n",
         _ => "",
     }
@@ -68,7 +74,7 @@ fn class(path: &str, place: &str, value: &str) -> Option<&'static str> {
     let new = parse_toml(&format!("{around}{kept}{place} = {value}\n"), "test.toml").ok()?;
     // What stands around it alone is not always valid: a certificate without its key.
     let old = parse_toml(&format!("{around}{url}"), "test.toml").or_else(|_| parse_toml(url, "test.toml")).unwrap();
-    let plan = plan(&old.config, new, true);
+    let plan = plan(&old.config, new, true, &|_| Vec::new());
     let step = &plan.steps["a"];
     match (plan.live.as_slice(), plan.restart.as_slice(), step.kept) {
         ([], [], ReloadAction::Unchanged) if step.before != step.after => Some("others come or go"),

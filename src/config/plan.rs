@@ -47,12 +47,16 @@ impl ReloadAction {
 /// What becomes of an endpoint's links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointChange {
-    /// How many links there are before; 0: the endpoint is new.
+    /// How many links there are before, by the configuration; 0: the endpoint is new.
     pub before: u32,
     /// How many there are after; 0: the endpoint is gone.
     pub after: u32,
     /// What becomes of those that are there before and after.
     pub kept: ReloadAction,
+    /// The numbers of further ones that subscriptions have opened, which stay.
+    pub others: Vec<u32>,
+    /// Those of them for which there is no room any more.
+    pub surplus: Vec<u32>,
     /// The keys behind that, those that need a new connection first.
     pub why: Vec<&'static str>,
 }
@@ -85,17 +89,17 @@ pub struct ReloadPlan {
     pub warnings: Vec<String>,
 }
 
-/// What brings `old`, which is in force, to `new`.
-pub fn plan(old: &Config, new: Loaded, store_is_open: bool) -> ReloadPlan {
+/// What brings `old`, which is in force, to `new`, where endpoints have these links now.
+pub fn plan(old: &Config, new: Loaded, store_is_open: bool, links: &dyn Fn(&str) -> Vec<u32>) -> ReloadPlan {
     let Loaded { mut config, warnings } = new;
     let diff::DaemonDiff { live, restart } = diff::daemon(old, &mut config, store_is_open);
     let names = old.endpoints.keys().chain(config.endpoints.keys());
-    let steps =
-        names.map(|name| (Arc::clone(name), step(old.endpoints.get(name), config.endpoints.get(name)))).collect();
+    let step = |name: &Arc<str>| step(old.endpoints.get(name), config.endpoints.get(name), links(name));
+    let steps = names.map(|name| (Arc::clone(name), step(name))).collect();
     ReloadPlan { config: Arc::new(config), steps, live, restart, warnings }
 }
 
-fn step(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>) -> EndpointChange {
+fn step(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>, running: Vec<u32>) -> EndpointChange {
     let links = |endpoint: Option<&ConfiguredEndpoint>| endpoint.map_or(0, |endpoint| endpoint.links);
     let diff = old.zip(new).map(|(old, new)| diff::endpoint(old, new)).unwrap_or_default();
     // By the new keys alone, whatever the link is at: what is planned is what is reported afterwards.
@@ -106,7 +110,11 @@ fn step(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>) -> E
         (true, true) => ReloadAction::Unchanged,
     };
     let why = diff.renew.into_iter().chain(diff.live).collect();
-    EndpointChange { before: links(old), after: links(new), kept, why }
+    let (before, after) = (links(old), links(new));
+    let most = new.map_or(0, |endpoint| endpoint.max_links());
+    let further = running.into_iter().filter(|index| *index >= before.max(after));
+    let (others, surplus) = further.partition(|index| *index < most);
+    EndpointChange { before, after, kept, others, surplus, why }
 }
 
 impl EndpointChange {
@@ -114,8 +122,12 @@ impl EndpointChange {
     fn of(&self, index: u32) -> (ReloadAction, Vec<&'static str>) {
         match (index < self.before, index < self.after) {
             (true, true) => (self.kept, self.why.clone()),
+            (false, false) if self.others.contains(&index) => (self.kept, self.why.clone()),
+            (false, false) => {
+                (ReloadAction::Removed, vec![if self.after == 0 { "endpoint" } else { "subscriptions.links.max" }])
+            }
             (true, false) => (ReloadAction::Removed, vec![if self.after == 0 { "endpoint" } else { "links" }]),
-            (false, _) => (ReloadAction::Added, vec![if self.before == 0 { "endpoint" } else { "links" }]),
+            (false, true) => (ReloadAction::Added, vec![if self.before == 0 { "endpoint" } else { "links" }]),
         }
     }
 
@@ -123,15 +135,19 @@ impl EndpointChange {
     fn count(&self, action: ReloadAction) -> u32 {
         match action {
             ReloadAction::Added => self.after.saturating_sub(self.before),
-            ReloadAction::Removed => self.before.saturating_sub(self.after),
+            ReloadAction::Removed => self.before.saturating_sub(self.after).saturating_add(count(&self.surplus)),
             ReloadAction::Unchanged | ReloadAction::AppliedLive | ReloadAction::Rotate | ReloadAction::Reconnect
                 if self.kept == action =>
             {
-                self.before.min(self.after)
+                self.before.min(self.after).saturating_add(count(&self.others))
             }
             ReloadAction::Unchanged | ReloadAction::AppliedLive | ReloadAction::Rotate | ReloadAction::Reconnect => 0,
         }
     }
+}
+
+fn count(links: &[u32]) -> u32 {
+    u32::try_from(links.len()).unwrap_or(u32::MAX)
 }
 
 impl ReloadPlan {
@@ -148,7 +164,8 @@ impl ReloadPlan {
     /// Link by link, in order of endpoint and index.
     pub fn changes(&self) -> impl Iterator<Item = LinkChange> {
         self.steps.iter().flat_map(|(endpoint, step)| {
-            (0..step.before.max(step.after)).map(move |index| {
+            let further = step.others.iter().chain(&step.surplus).copied();
+            (0..step.before.max(step.after)).chain(further).map(move |index| {
                 let (action, why) = step.of(index);
                 LinkChange { endpoint: Arc::clone(endpoint), index, action, why }
             })
@@ -166,12 +183,14 @@ mod tests {
     use super::*;
     use crate::config::parse_toml;
 
+    const NONE: fn(&str) -> Vec<u32> = |_| Vec::new();
+
     fn loaded(text: &str) -> Loaded {
         parse_toml(text, "test.toml").unwrap()
     }
 
     fn planned(old: &str, new: &str) -> ReloadPlan {
-        plan(&loaded(old).config, loaded(new), true)
+        plan(&loaded(old).config, loaded(new), true, &NONE)
     }
 
     fn told(plan: &ReloadPlan) -> Vec<String> {
@@ -227,13 +246,29 @@ mod tests {
     }
 
     #[test]
+    fn links_that_subscriptions_have_opened_follow_as_the_others_do_as_far_as_there_may_be_so_many() {
+        let text = |more: &str| {
+            format!(
+                "[endpoints.a]\nurl = \"ws://h\"\n[endpoints.a.subscriptions]\nadd = \"${{key}}\"\nper_link = 2\n{more}"
+            )
+        };
+        let (old, new) = (text("links.max = 8\n"), text("links.max = 4\nbatch = 2\n").replace("${key}", "${keys}"));
+        let plan = plan(&loaded(&old).config, loaded(&new), true, &|_| vec![0, 2, 3, 5]);
+        let why = "subscriptions.add,subscriptions.batch,subscriptions.links.max";
+        let expected = ["0", "2", "3"].map(|link| format!("a/{link} rotate {why}"));
+        assert_eq!(told(&plan)[..3], expected);
+        assert_eq!(told(&plan)[3..], ["a/5 removed subscriptions.links.max"]);
+        assert_eq!((plan.count(ReloadAction::Rotate), plan.count(ReloadAction::Removed)), (3, 1));
+    }
+
+    #[test]
     fn a_key_that_needs_a_restart_keeps_its_value_and_is_told_of_again() {
         let old = loaded("[limits]\nreceipts = 5\n[endpoints.a]\nurl = \"ws://h\"\n").config;
         let text = "[limits]\nreceipts = 6\ndrain = \"1s\"\n[endpoints.a]\nurl = \"ws://h\"\n";
-        let first = plan(&old, loaded(text), true);
+        let first = plan(&old, loaded(text), true, &NONE);
         assert_eq!((first.live, first.restart), (vec!["limits.drain"], vec!["limits.receipts"]));
         assert_eq!(first.config.limits.receipts, 5);
-        let second = plan(&first.config, loaded(text), true);
+        let second = plan(&first.config, loaded(text), true, &NONE);
         assert_eq!((second.live, second.restart), (vec![], vec!["limits.receipts"]));
     }
 
@@ -242,17 +277,17 @@ mod tests {
         let text = |port: u16| {
             format!("tracing.otlp_endpoint = \"http://127.0.0.1:{port}\"\n[endpoints.a]\nurl = \"ws://h\"\n")
         };
-        let first = plan(&loaded(&text(4317)).config, loaded(&text(4318)), true);
+        let first = plan(&loaded(&text(4317)).config, loaded(&text(4318)), true, &NONE);
         assert_eq!(first.restart, ["tracing"]);
-        assert_eq!(plan(&first.config, loaded(&text(4318)), true).restart, ["tracing"]);
+        assert_eq!(plan(&first.config, loaded(&text(4318)), true, &NONE).restart, ["tracing"]);
     }
 
     #[test]
     fn a_store_that_could_not_be_opened_is_looked_for_elsewhere() {
         let old = loaded("storage.dir = \"/a\"\n[endpoints.a]\nurl = \"ws://h\"\n").config;
         let new = || loaded("storage.dir = \"/b\"\n[endpoints.a]\nurl = \"ws://h\"\n");
-        assert_eq!(plan(&old, new(), true).restart, ["storage.dir"]);
-        let closed = plan(&old, new(), false);
+        assert_eq!(plan(&old, new(), true, &NONE).restart, ["storage.dir"]);
+        let closed = plan(&old, new(), false, &NONE);
         assert_eq!((closed.live, closed.restart), (vec!["storage.dir"], vec![]));
         assert_eq!(closed.config.storage.dir, std::path::Path::new("/b"));
     }

@@ -177,6 +177,16 @@ pub struct Subscriptions {
     pub until_confirmed: bool,
     /// `max_keys`
     pub max_keys: usize,
+    /// `per_link`
+    pub per_link: Option<u32>,
+    /// `spread_after`
+    pub spread_after: Duration,
+    /// `links.min`
+    pub min_links: Option<u32>,
+    /// `links.max`
+    pub max_links: Option<u32>,
+    /// `links.close_after`
+    pub close_after: Duration,
 }
 
 impl Default for Subscriptions {
@@ -194,6 +204,11 @@ impl Default for Subscriptions {
             skip_when: None,
             until_confirmed: false,
             max_keys: 10_000,
+            per_link: None,
+            spread_after: Duration::from_mins(1),
+            min_links: None,
+            max_links: None,
+            close_after: Duration::from_secs(10),
         }
     }
 }

@@ -28,7 +28,7 @@ async fn a_reload_adds_and_takes_away_keys_without_a_new_connection() {
 
 #[tokio::test]
 async fn keys_go_in_batches_no_faster_than_the_peer_takes_them() {
-    let exchange = Exchange::start(Limits { keys: 100 }).await;
+    let exchange = Exchange::start(Limits { keys: 100, rate: 5 }).await;
     let keys: Vec<String> = (0..70).map(|number| format!("k{number}")).collect();
     let more = format!("keys = {keys:?}\nbatch = 10\nrate = 5\nready_when = \"confirmed\"");
     let daemon = Daemon::start(&at(&exchange, "", &more)).await;

@@ -24,10 +24,12 @@ use crate::support::until;
 pub struct Limits {
     /// Keys at once.
     pub keys: usize,
+    /// Messages about keys a second, since the connection began.
+    pub rate: u128,
 }
 
 /// No limits.
-pub const FREE: Limits = Limits { keys: usize::MAX };
+pub const FREE: Limits = Limits { keys: usize::MAX, rate: 1 << 64 };
 
 /// What it knows of a connection.
 #[derive(Debug, Clone, Default)]
@@ -150,8 +152,11 @@ async fn serve(
             }
             continue;
         };
-        let answer = take(&mut records.lock()[place], &asked, limits);
-        records.lock()[place].took = begun.elapsed();
+        let answer = {
+            let record = &mut records.lock()[place];
+            record.took = begun.elapsed();
+            take(record, &asked, limits)
+        };
         if socket.send(Message::text(answer.to_string())).await.is_err() {
             break;
         }
@@ -163,6 +168,10 @@ fn take(record: &mut Record, asked: &Value, limits: Limits) -> Value {
     record.messages += 1;
     let keys: Vec<&str> = asked["params"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let is_add = asked["method"] == "SUBSCRIBE";
+    if (record.messages as u128 - 1) * 1_000_000_000 > record.took.as_nanos() * limits.rate {
+        record.faults.push(format!("{} messages in {:?}", record.messages, record.took));
+        return json!({ "error": "too many messages", "id": asked["id"] });
+    }
     for key in &keys {
         record.heard.push(format!("{}{key}", if is_add { '+' } else { '-' }));
     }

@@ -12,6 +12,7 @@ mod configured;
 mod exchange;
 mod holders;
 mod replay;
+mod spread;
 
 use exchange::Exchange;
 use serde_json::Value;

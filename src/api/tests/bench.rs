@@ -75,7 +75,7 @@ impl Bench {
 
     /// Follows another configuration.
     pub(super) async fn apply(&self, loaded: Loaded) {
-        let plan = plan(&self.config.get(), loaded, self.pool.has_store());
+        let plan = plan(&self.config.get(), loaded, self.pool.has_store(), &|name| self.pool.links_of(name));
         self.pool.apply(plan.config.settings(), &|_, new| plan.follow(&new.name)).await.unwrap();
         self.config.set(plan.config);
     }

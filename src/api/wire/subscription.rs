@@ -13,8 +13,8 @@ pub struct Subscription {
     pub state: String,
     /// Why it was refused.
     pub why: Option<String>,
-    /// The link that it is with.
-    pub link: u32,
+    /// The link that it is with; `null`: it waits until one has room.
+    pub link: Option<u32>,
     /// Who holds it; never nobody.
     pub holders: Vec<Holder>,
 }

@@ -98,6 +98,7 @@ fn finish(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint, shared: &BTr
     request::look_at_credentials(section, endpoint);
     look_at_proofs(section, &endpoint.link);
     outcomes::look_at_urls(section, &endpoint.link.outcomes, endpoint.urls.len());
+    session::follow_links(section, endpoint);
     let compiled = session::compile(section, (&endpoint.keys, shared), endpoint, true);
     (endpoint.session, endpoint.values) = (compiled.session, compiled.values);
     if endpoint.link.requests.error != compiled.error {
@@ -119,7 +120,8 @@ fn finish(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint, shared: &BTr
 
 /// Rules over keys of the endpoint itself.
 pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
-    let (links, min_ready) = (endpoint.links, endpoint.min_ready);
+    let links = endpoint.keys.subscriptions.min_links.unwrap_or(endpoint.links);
+    let min_ready = endpoint.min_ready;
     if min_ready > links && (section.has("min_ready") || section.has("links")) {
         let problem = format!("{min_ready} of {links} links can never be ready");
         section.fault("min_ready", problem, format!("write at most {links}, or raise `links`"));

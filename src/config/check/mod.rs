@@ -117,7 +117,7 @@ fn warn(report: &Report, config: &Config) {
     let mut sum = 0_u64;
     for (name, endpoint) in &config.endpoints {
         let (outbox, inbox) = (endpoint.link.outbox.max_bytes, endpoint.inbox.max_bytes);
-        sum = sum.saturating_add(outbox.saturating_mul(endpoint.links.into())).saturating_add(inbox);
+        sum = sum.saturating_add(outbox.saturating_mul(endpoint.max_links().into())).saturating_add(inbox);
         if outbox.max(inbox) > memory {
             report.warn(
                 &format!("endpoints.{name}"),

@@ -110,7 +110,7 @@ fn default_of<S>(key: &Key<S>, default: &S) -> Option<String> {
 fn of_sections<S>(mut text: String, table: &Table<S>, default: &S) -> String {
     for key in table.keys {
         if let Holds::Section(section) = &key.holds {
-            text = replaced(&text, key.path, section, default);
+            text = of_sections(replaced(&text, key.path, section, default), section, default);
         }
     }
     text
@@ -125,7 +125,7 @@ fn rows<S>(table: &Table<S>, default: &S) -> String {
     let mut rows = String::new();
     for key in table.keys.iter().filter(|key| is_described(key)) {
         let (about, default, reload) = match &key.holds {
-            Holds::Section(_) => (format!("section, [below](#{})", key.name()), String::new(), ""),
+            Holds::Section(_) => (format!("section, [below](#{})", key.path.replace('.', "")), String::new(), ""),
             Holds::Value(_) => {
                 let text = key.text();
                 let about = [&*text.line, &*text.more].concat().join(" ");

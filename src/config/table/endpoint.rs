@@ -229,7 +229,7 @@ table! {
         /// What links are to have asked their peers for, in this order: after each `open`, before messages of the outbox leave. Programs add
         /// theirs by the API. docs/subscriptions.md teaches it.
         ///
-        /// A change of them is followed at once. They stand beside those that programs hold, and are never let go of.
+        /// A change of them is followed at once. They stand beside those that programs hold, and are never released.
         /// > #: keys = ["btcusdt@trade"]
         keys by session::KEYS, Live;
         /// What asks for a key: as `send` of a session, with `${key}`; or `${keys}`, which is a list in `json` and has commas between them in
@@ -238,7 +238,7 @@ table! {
         /// Without it each key must come with a message of its own.
         /// > #: add = { json = { method = "SUBSCRIBE", params = "${keys}", id = "${seq}" } }
         add by check_session::ADD, Rotate;
-        /// What lets go of one, once nobody holds it any more. Without it nothing is sent then.
+        /// What ends the subscription of a key, once nobody holds it any more. Without it nothing is sent then.
         /// > #: remove = { json = { method = "UNSUBSCRIBE", params = "${keys}", id = "${seq}" } }
         remove by session::REMOVE, Rotate;
         /// So many keys go into one message, at most.
@@ -270,6 +270,30 @@ table! {
         ready_when by session::READY_WHEN, Rotate;
         /// Keys that the endpoint has at most.
         max_keys by session::MAX_KEYS, Live;
+        /// Keys that one link has at most. A key goes to the link with the fewest, and stays there.
+        ///
+        /// Without it one link takes them all.
+        /// > #: per_link = 200
+        per_link by session::PER_LINK, Live;
+        /// A link that has not been ready for so long gives its keys to those that are, as far as they have room. Before that they wait for it.
+        spread_after by session::SPREAD_AFTER, Live;
+        /// How many links the endpoint has, by the keys: more are opened where no link has room.
+        links: section SUBSCRIPTION_LINKS;
+    }
+}
+
+table! {
+    SUBSCRIPTION_LINKS of ConfiguredEndpoint, "subscriptions.links." at (), rules none, {
+        /// At least so many. It takes the place of the endpoint's `links`, which it is unless given.
+        ///
+        /// Messages with a key go to these; a link beyond them may be gone tomorrow.
+        /// > #: min = 1
+        min by session::MIN_LINKS, Links;
+        /// At most so many; unless given as many as `min`. A key for which none of them has room is refused.
+        /// > #: max = 20
+        max by session::MAX_LINKS, Live;
+        /// A link beyond `min` that has had no key for so long, and holds no message, is closed.
+        close_after by session::CLOSE_AFTER, Live;
     }
 }
 

@@ -61,4 +61,9 @@ subscriptions! {
     SKIP_WHEN: skip_when, Optional<By<Name>> = Optional(By(check::word));
     READY_WHEN: until_confirmed, Word<bool> = Word(&[("sent", false), ("confirmed", true)]);
     MAX_KEYS: max_keys, Whole<usize> = count(1..=1_000_000);
+    PER_LINK: per_link, Optional<Whole<u32>> = Optional(count(1..=1_000_000));
+    SPREAD_AFTER: spread_after, Time = some_time();
+    MIN_LINKS: min_links, Optional<Whole<u32>> = Optional(count(1..=100_000));
+    MAX_LINKS: max_links, Optional<Whole<u32>> = Optional(count(1..=100_000));
+    CLOSE_AFTER: close_after, Time = some_time();
 }

@@ -255,6 +255,10 @@ impl Link {
                 self.enter(now, State::Active(attempt), reason, None, out);
                 self.follow_generation();
                 out.push(Command::Switch);
+                if self.shared.wanted.is_some() {
+                    // It need not wait for confirmations any more.
+                    self.on_subscriptions(now, &[], out);
+                }
                 true
             }
             Some(Beside::Waiting) => {

@@ -66,12 +66,19 @@ pub enum Which {
     Asked(Pointer),
 }
 
+/// Messages that wait for an answer at most; the next ones wait for these.
+const OPEN_MAX: usize = 4096;
+/// What waits in the order may have been released so often before the order is cleaned.
+const STALE_MAX: usize = 64;
+
 /// What has been asked for on one connection.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     entries: BTreeMap<u64, Entry>,
     by_key: BTreeMap<Arc<str>, u64>,
     todo: VecDeque<Todo>,
+    /// How many of those were released before they were asked for.
+    stale: usize,
     /// Messages that are not answered, the oldest first, each until when.
     open: VecDeque<(u64, Instant)>,
     /// Their keys.
@@ -178,6 +185,8 @@ impl Asked {
                 match stand {
                     Stand::Due => {
                         (self.due, self.pending) = (self.due.saturating_sub(1), self.pending.saturating_sub(1));
+                        self.stale = self.stale.saturating_add(1);
+                        self.clean();
                     }
                     Stand::Asked(_) => {
                         self.pending = self.pending.saturating_sub(1);
@@ -188,6 +197,17 @@ impl Asked {
                     Stand::Refused(_) => {}
                 }
             }
+        }
+    }
+
+    /// Takes what was released out of the order, before it is more than the rest: a client may ask and release faster than messages leave.
+    fn clean(&mut self) {
+        if self.stale > STALE_MAX && self.stale.saturating_mul(2) > self.todo.len() {
+            self.todo.retain(|todo| match todo {
+                Todo::Add(place) => self.entries.contains_key(place),
+                Todo::Remove(_) => true,
+            });
+            self.stale = 0;
         }
     }
 
@@ -203,6 +223,11 @@ impl Asked {
     /// Whether a message is to be sent, once it may be.
     pub(super) fn has_next(&self) -> bool {
         !self.todo.is_empty()
+    }
+
+    /// Whether the next one waits for answers to earlier ones.
+    pub(super) fn waits_for_answers(&self) -> bool {
+        self.open.len() >= OPEN_MAX
     }
 
     /// When the next message may be sent; `None`: at once.
@@ -227,6 +252,9 @@ impl Asked {
 
     /// Takes what the next message is to say.
     pub(super) fn take(&mut self, plan: &Subscribing) -> Option<Next> {
+        if self.waits_for_answers() {
+            return None;
+        }
         let batch = plan.batch.max(1);
         let mut next: Option<Next> = None;
         while let Some(todo) = self.todo.front() {
@@ -236,6 +264,7 @@ impl Asked {
                         (true, *place, wish)
                     } else {
                         self.todo.pop_front();
+                        self.stale = self.stale.saturating_sub(1);
                         continue;
                     }
                 }
@@ -405,3 +434,6 @@ impl Asked {
         !self.changed.is_empty() || !self.let_go.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ pub struct Policy {
     pub links: (u32, u32),
     /// The keys of a link that has been down for so long go to others.
     pub spread_after: Option<Duration>,
+    /// A link beyond the least number is closed once it has had no key for so long.
+    pub close_after: Duration,
     /// A template makes the message that asks for a key.
     pub has_template: bool,
 }
@@ -69,8 +71,8 @@ pub enum Told {
 pub struct Held {
     /// The key.
     pub key: Arc<str>,
-    /// The link that it is with.
-    pub link: u32,
+    /// The link that it is with; `None`: it waits until one has room.
+    pub link: Option<u32>,
     /// How far it has come.
     pub state: State,
     /// Why it was refused.

@@ -9,6 +9,7 @@
 
 mod held;
 mod set;
+mod spread;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -43,7 +43,7 @@ pub struct Endpoint {
     pub urls: Vec<Template>,
     /// Where each leads; `None` where something is left to be evaluated.
     pub targets: Vec<Option<Arc<url::Target>>>,
-    /// How many links to hold.
+    /// How many links to hold; where its subscriptions open more, at least so many.
     pub links: u32,
     /// Subprotocols offered, in order.
     pub protocols: Vec<Template>,
@@ -177,6 +177,11 @@ impl Endpoint {
         let link = Arc::make_mut(&mut self.link);
         link.urls = self.urls.len();
         link.max_inbound = self.inbox.max_message;
+    }
+
+    /// How many links there may be at most.
+    pub fn max_links(&self) -> u32 {
+        self.subscriptions.as_ref().map_or(self.links, |subscriptions| subscriptions.policy.links.1.max(self.links))
     }
 
     /// A longer message is not read as JSON.

@@ -55,7 +55,7 @@ impl Documents {
 impl Streams {
     /// Follows the configuration: a stream that stays keeps what it has, one that is gone ends its readers.
     pub(crate) fn follow(&self, endpoint: &Endpoint, budget: &Arc<Budget>, first: u64) {
-        let (streams, links, max_json) = (&endpoint.streams, endpoint.links, endpoint.max_json());
+        let (streams, links, max_json) = (&endpoint.streams, endpoint.max_links(), endpoint.max_json());
         let mut current = self.0.lock();
         let old = current.take();
         if !streams.is_empty() {

@@ -54,16 +54,19 @@ impl Pool {
     /// tokio runtime.
     pub async fn start(settings: Settings, observer: Arc<dyn Observer>, seed: u64) -> Self {
         let parts = PoolParts::new(&settings, observer);
+        let supervisor = Supervisor::new(Arc::clone(&parts), seed);
         let servants = [
             ("lets links in", tokio::spawn(Arc::clone(&parts.admission).run()).abort_handle()),
             ("forgets receipts", tokio::spawn(Arc::clone(&parts.receipts).run()).abort_handle()),
-            ("keeps subscriptions", tokio::spawn(subscriptions::keep(Arc::clone(&parts))).abort_handle()),
+            (
+                "keeps subscriptions",
+                tokio::spawn(subscriptions::keep(Arc::clone(&parts), Arc::clone(&supervisor))).abort_handle(),
+            ),
             (
                 "wakes parked links",
                 tokio::spawn(wake_parked(Arc::clone(&parts.endpoints), Arc::clone(&parts.parked))).abort_handle(),
             ),
         ];
-        let supervisor = Supervisor::new(Arc::clone(&parts), seed);
         // Nothing can drain a pool that nobody has yet.
         let _ = supervisor.apply(settings, &|_, _| Follow::Unchanged).await;
         let sender = Sender::new(Arc::clone(&parts));
@@ -124,6 +127,12 @@ impl Pool {
             .filter(|view| phase.is_none_or(|phase| view.phase == phase));
         let items = found.by_ref().take(limit).collect();
         Page { items, more: found.next().is_some() }
+    }
+
+    /// The numbers of the links that an endpoint has now.
+    pub fn links_of(&self, endpoint: &str) -> Vec<u32> {
+        let runtime = self.inner.parts.endpoints.get(endpoint);
+        runtime.iter().flat_map(|runtime| runtime.slots()).map(|slot| slot.id.index).collect()
     }
 
     /// One link.

@@ -28,6 +28,7 @@ mod dead;
 mod durable_inboxes;
 mod durable_variables;
 mod endpoints;
+mod fitting;
 mod gauges;
 mod handle;
 mod inbox_writer;

@@ -1,7 +1,7 @@
 //! An endpoint at work: its configuration in force, its links' slots and tasks, its inbox.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -46,6 +46,8 @@ pub(super) struct EndpointRuntime {
     pub(super) heard_until: BTreeMap<u32, SystemTime>,
     config: RwLock<Arc<Endpoint>>,
     tasks: Mutex<Vec<LinkTask>>,
+    /// The numbers of links that are on their way out, and in `tasks` no more.
+    ending: Mutex<BTreeSet<u32>>,
     /// Whose turn it is among links that are as good as each other.
     turn: AtomicUsize,
     /// Where its links do what may block.
@@ -145,6 +147,7 @@ impl EndpointRuntime {
             heard_until,
             config: RwLock::new(config),
             tasks: Mutex::new(Vec::new()),
+            ending: Mutex::default(),
             turn: AtomicUsize::new(0),
             aside: Aside::default(),
             read: Mutex::default(),
@@ -166,6 +169,10 @@ impl EndpointRuntime {
 
     pub(super) fn tasks(&self) -> MutexGuard<'_, Vec<LinkTask>> {
         self.tasks.lock()
+    }
+
+    pub(super) fn ending(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.ending.lock()
     }
 
     pub(super) fn set_inbox_writer(&self, inbox_writer: InboxWriter) {
@@ -190,7 +197,18 @@ impl EndpointRuntime {
     }
 
     pub(super) fn slot(&self, index: u32) -> Option<Arc<Slot>> {
-        self.tasks().get(index as usize).map(|task| Arc::clone(&task.slot))
+        let tasks = self.tasks();
+        let is_it = |task: &&LinkTask| task.slot.id.index == index;
+        // Where links come and go with keys, the numbers may have holes.
+        let task = tasks.get(index as usize).filter(is_it).or_else(|| tasks.iter().find(is_it));
+        task.map(|task| Arc::clone(&task.slot))
+    }
+
+    /// A link's task begins.
+    pub(super) fn add_task(&self, task: LinkTask) {
+        let mut tasks = self.tasks();
+        let at = tasks.partition_point(|other| other.slot.id.index < task.slot.id.index);
+        tasks.insert(at, task);
     }
 
     /// How many links there are.

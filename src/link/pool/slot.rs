@@ -54,6 +54,9 @@ const RANK: u32 = 62;
 /// Standings of a link that is ready, and of one that is on the way to it, with nothing queued.
 pub(super) const BEST: (u64, u64) = (0, 1 << RANK);
 
+/// That of a link that is to be closed.
+const LEAVES: u64 = u64::MAX - 1;
+
 /// Where the facts of an endpoint's links go.
 #[derive(Debug)]
 pub(super) struct Sinks {
@@ -91,6 +94,8 @@ pub(super) struct Slot {
     durable: AtomicBool,
     /// Something may have come in for it.
     has_answers: AtomicBool,
+    /// It is to be closed once it holds no message.
+    leaves: AtomicBool,
     me: Weak<Self>,
 }
 
@@ -155,6 +160,7 @@ impl Slot {
             answers: Mutex::default(),
             durable: AtomicBool::new(false),
             has_answers: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
             me: me.clone(),
         })
     }
@@ -202,7 +208,7 @@ impl Slot {
 
     /// What the choice of a link goes by: the least is the best. Asks nobody.
     pub(super) fn standing(&self) -> u64 {
-        self.orders.load()
+        if self.leaves.load(Ordering::Relaxed) { LEAVES } else { self.orders.load() }
     }
 
     pub(super) fn load(&self) -> Load {
@@ -298,6 +304,11 @@ impl Slot {
         self.has_answers.store(true, Ordering::Release);
         // Full: the task is awake, or about to be, and looks for answers whenever it is.
         let _ = self.orders.try_send(Box::new(Order::Disk));
+    }
+
+    /// It is to be closed once it holds no message, or is not after all. Answers whether it was so already.
+    pub(super) fn set_leaves(&self, leaves: bool) -> bool {
+        self.leaves.swap(leaves, Ordering::Relaxed) == leaves
     }
 
     /// An earlier life of the daemon heard this link last then.

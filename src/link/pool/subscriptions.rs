@@ -5,7 +5,7 @@
 //! other on the way; nothing that holds a lock of a link's slot may ask the set for anything.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep_until};
 
-use super::{handle::Pool, parts::PoolParts, runtime::EndpointRuntime};
+use super::{handle::Pool, parts::PoolParts, runtime::EndpointRuntime, supervisor::Supervisor};
 use crate::endpoint::Endpoint;
 use wskeeper_core::{
     budget::{Budget, Lease, Rank},
@@ -21,6 +21,10 @@ use wskeeper_core::{
     message::Payload,
     subscriptions::{Change, Held, Holder, Policy, Reached, Refusal, Set, State, Told},
 };
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// A key that somebody wants.
 #[derive(Debug, Clone)]
@@ -64,8 +68,8 @@ pub enum SubscribeError {
 pub struct SubscriptionView {
     /// The key.
     pub key: Arc<str>,
-    /// The link that it is with.
-    pub link: u32,
+    /// The link that it is with; `None`: it waits until one has room.
+    pub link: Option<u32>,
     /// How far it has come.
     pub state: State,
     /// Why it was refused.
@@ -130,6 +134,11 @@ impl Subscriptions {
         }
     }
 
+    /// The numbers of the links that there are to be; `None`: the endpoint has no subscriptions.
+    pub(super) fn links(&self) -> Option<BTreeSet<u32>> {
+        self.kept.lock().as_ref().map(|kept| kept.set.links().collect())
+    }
+
     /// How many keys are in each state, in the order of [`State::ALL`]; `None` where the endpoint has no subscriptions.
     pub(super) fn counts(&self) -> Option<[usize; State::ALL.len()]> {
         self.kept.lock().as_ref().map(|kept| kept.set.counts())
@@ -147,8 +156,12 @@ impl EndpointRuntime {
         let subscriptions = &self.sinks.subscriptions;
         let mut kept = subscriptions.kept.lock();
         let kept = kept.as_deref_mut()?;
+        let due = kept.set.poll_timeout();
         let answer = act(&mut kept.set);
         self.tell(&mut kept.set);
+        if kept.set.take_other_links() || kept.set.poll_timeout() != due {
+            subscriptions.wake.notify_one();
+        }
         // What is let go of makes room, and what was there already stays.
         kept.lease.resize_beyond(kept.set.bytes() as u64);
         Some(answer)
@@ -168,7 +181,7 @@ impl EndpointRuntime {
     }
 
     fn view_of_key(&self, held: Held) -> SubscriptionView {
-        let (now, wall) = (tokio::time::Instant::now().into_std(), self.sinks.calendar.now());
+        let (now, wall) = (now(), self.sinks.calendar.now());
         let until = |at: Instant| wall.checked_add(at.saturating_duration_since(now));
         let holder =
             |(holder, until_at): (Holder, Option<Instant>)| HolderView { holder, until: until_at.and_then(until) };
@@ -184,16 +197,16 @@ pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint) {
         *subscriptions.kept.lock() = None;
         return;
     };
+    let now = now();
     {
         let mut kept = subscriptions.kept.lock();
         if kept.is_none() {
-            let set = Set::new(configured.policy.clone());
+            let set = Set::new(now, configured.policy.clone());
             *kept = Some(Box::new(Kept { set, lease: subscriptions.budget.lease(Rank::Arriving) }));
         }
     }
-    let now = tokio::time::Instant::now().into_std();
     let refused = runtime.with_set(|set| {
-        set.set_policy(Policy::clone(&configured.policy));
+        set.set_policy(now, Policy::clone(&configured.policy));
         set.configure(now, &configured.keys)
     });
     for (key, refusal) in refused.unwrap_or_default() {
@@ -202,10 +215,10 @@ pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint) {
     subscriptions.wake.notify_one();
 }
 
-/// Lets go of what is not renewed, again and again.
-pub(super) async fn keep(parts: Arc<PoolParts>) {
+/// Releases what is not renewed, and has as many links as the keys need, again and again.
+pub(super) async fn keep(parts: Arc<PoolParts>, supervisor: Arc<Supervisor>) {
     loop {
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let mut next: Option<Instant> = None;
         for runtime in parts.endpoints.all() {
             let due = runtime.sinks.subscriptions.kept.lock().as_ref().and_then(|kept| kept.set.poll_timeout());
@@ -219,6 +232,8 @@ pub(super) async fn keep(parts: Arc<PoolParts>) {
             };
             next = next.into_iter().chain(due.flatten()).min();
         }
+        let look_at = supervisor.fit_links().await;
+        let next = next.into_iter().chain(look_at).min();
         tokio::select! {
             () = parts.wake_subscriptions.notified() => {}
             () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => {}
@@ -254,14 +269,11 @@ impl Pool {
         let weight = key.len() + message.as_ref().map_or(0, Payload::len);
         // What is held beside it is not much more.
         drop(self.budget().reserve(weight).ok_or(SubscribeError::NoRoom)?);
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let put = runtime.with_set(|set| {
             let told = set.put(now, &key, holder, lease, message)?;
             Ok((set.get(&key), told == Told::New))
         });
-        if lease.is_some() {
-            runtime.sinks.subscriptions.wake.notify_one();
-        }
         match put {
             Some(Ok((Some(held), is_new))) => Ok((runtime.view_of_key(held), is_new)),
             Some(Err(refusal)) => Err(SubscribeError::Refused(refusal)),
@@ -283,14 +295,14 @@ impl Pool {
         if let Some(bytes) = message.as_ref().map(Payload::len).filter(|bytes| *bytes > limit) {
             return Err(SubscribeError::TooBig { bytes, limit });
         }
-        let released = runtime.with_set(|set| set.release(key, holder, message)).flatten();
+        let released = runtime.with_set(|set| set.release(now(), key, holder, message)).flatten();
         released.ok_or_else(|| SubscribeError::NotHeld(key.to_owned()))
     }
 
     /// One lets go of all that it holds.
     pub fn unsubscribe_all(&self, endpoint: &str, holder: &Holder) {
         if let Ok(runtime) = self.with_subscriptions(endpoint) {
-            runtime.with_set(|set| set.release_all(holder));
+            runtime.with_set(|set| set.release_all(now(), holder));
         }
     }
 

@@ -81,6 +81,10 @@ impl Supervisor {
         self.applying.lock().await
     }
 
+    pub(super) fn parts(&self) -> &Arc<PoolParts> {
+        &self.parts
+    }
+
     /// The step that a change which is under way has reached; `None`: there is none.
     pub(super) fn under_way(&self) -> Option<u64> {
         self.applying.try_lock().is_err().then(|| self.steps.load(Ordering::Relaxed))
@@ -111,7 +115,7 @@ impl Supervisor {
         durable_inboxes::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
         self.parts.spool.drop_variables(|name, link| {
             let config = self.parts.endpoints.get(name).map(|runtime| runtime.config());
-            config.is_some_and(|config| link < config.links && !config.durable_variables().is_empty())
+            config.is_some_and(|config| link < config.max_links() && !config.durable_variables().is_empty())
         });
         Ok(())
     }
@@ -172,7 +176,7 @@ impl Supervisor {
         let kept = if endpoint.inbox.durable { self.parts.spool.take_inbox(&name) } else { None }.unwrap_or_default();
         let heard_until = durable_inboxes::heard_until(&kept.entries);
         let (past, stored) = durable_inboxes::past(kept, self.next_cursor());
-        let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.links, &self.parts.budget, past);
+        let inbox = Hub::resumed(endpoint.inbox.clone(), endpoint.max_links(), &self.parts.budget, past);
         let streams = Streams::default();
         streams.follow(endpoint, &self.parts.budget, self.next_cursor());
         let sinks = Sinks {
@@ -199,9 +203,7 @@ impl Supervisor {
         ));
         subscriptions::configure(&runtime, endpoint);
         self.follow_variables(&runtime, endpoint);
-        for index in 0..endpoint.links {
-            self.add_link(&runtime, endpoint, index);
-        }
+        self.add_links(&runtime, endpoint, &self.wanted(&runtime, endpoint));
         durable_inboxes::write_inbox(&self.parts.spool, &runtime, endpoint.inbox.durable, stored);
         self.parts.endpoints.insert(runtime);
     }
@@ -211,7 +213,7 @@ impl Supervisor {
         runtime.sinks.variables.follow(names, &runtime.name, &self.parts.spool, &runtime.observer);
     }
 
-    fn add_link(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, endpoint: &Arc<Endpoint>, index: u32) {
+    pub(super) fn add_link(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, endpoint: &Arc<Endpoint>, index: u32) {
         let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
         let (orders, inbound) = link::orders(ORDERS);
         let observer = self.parts.observer.link(&endpoint.name, index);
@@ -220,7 +222,7 @@ impl Supervisor {
             slot.was_heard_until(*at);
         }
         let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(runtime), Arc::clone(&slot), inbound));
-        runtime.tasks().push(LinkTask { slot, handle });
+        runtime.add_task(LinkTask { slot, handle });
         // What changed meanwhile found no link.
         runtime.sinks.subscriptions.begin(index, |changes| {
             if let Some(slot) = runtime.slot(index) {
@@ -321,7 +323,7 @@ impl Supervisor {
     }
 
     /// Ends links that the configuration has no more. What the store holds for them waits for an operator's word.
-    async fn end_removed(&self, tasks: Vec<LinkTask>, within: Duration) {
+    pub(super) async fn end_removed(&self, tasks: Vec<LinkTask>, within: Duration) {
         let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
         end(tasks, within, EndReason::Removed).await;
         for id in ids {
@@ -335,12 +337,13 @@ impl Supervisor {
     async fn change_endpoint(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, new: &Arc<Endpoint>, follow: Follow) {
         let old = runtime.config();
         runtime.set_config(Arc::clone(new));
-        runtime.sinks.inbox.set_policy(new.inbox.clone(), new.links);
+        runtime.sinks.inbox.set_policy(new.inbox.clone(), new.max_links());
         runtime.sinks.streams.follow(new, &self.parts.budget, self.next_cursor());
         durable_inboxes::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
         subscriptions::configure(runtime, new);
-        let keep = (new.links as usize).min(runtime.tasks().len());
-        let surplus = runtime.tasks().split_off(keep);
+        // Of those that come and go with keys, the others are closed once they hold no message.
+        let is_gone = |task: &mut LinkTask| task.slot.id.index >= new.max_links();
+        let surplus: Vec<LinkTask> = runtime.tasks().extract_if(.., is_gone).collect();
         let renew = match follow {
             Follow::Renew => Some(true),
             Follow::Live => Some(false),
@@ -355,10 +358,8 @@ impl Supervisor {
         }
         self.follow_variables(runtime, new);
         self.end_removed(surplus, old.link.close_timeout).await;
-        (new.links..old.links).for_each(|index| runtime.sinks.variables.forget(index));
-        for index in old.links..new.links {
-            self.add_link(runtime, new, index);
-        }
+        (new.max_links()..old.max_links()).for_each(|index| runtime.sinks.variables.forget(index));
+        self.add_links(runtime, new, &self.wanted(runtime, new));
     }
 
     /// A stored message as an outbox takes it.

@@ -36,7 +36,7 @@ pub(super) use act::label;
 pub(in crate::config) use clear::is_secret;
 pub(in crate::config) use keys::{SHARED, answers, list, names, part, said, values, word};
 pub(super) use matcher::pointer;
-pub(in crate::config) use subscriptions::ADD;
+pub(in crate::config) use subscriptions::{ADD, follow_links};
 
 /// The longest name of a variable, a value or a label, in bytes.
 const NAME_MAX: usize = 64;

@@ -40,6 +40,26 @@ pub(in crate::config) static ADD: value::Part<ConfiguredEndpoint, Optional<By<Sa
     kind: Optional(By(super::said)),
 };
 
+/// `links`: the least number of them is the endpoint's.
+pub(in crate::config) fn follow_links(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
+    let (min, max) = (endpoint.keys.subscriptions.min_links, endpoint.keys.subscriptions.max_links);
+    let links = section.section("subscriptions").section("links");
+    if let Some(min) = min {
+        if section.has("links") && endpoint.links != min {
+            section.fault("links", format!("stands beside subscriptions.links.min = {min}"), "keep one of them");
+        }
+        endpoint.links = min;
+    }
+    if let Some(max) = max.filter(|max| *max < endpoint.links) {
+        let least = endpoint.links;
+        links.fault(
+            "max",
+            format!("{max} is less than the {least} links that there are always"),
+            format!("write at least {least}"),
+        );
+    }
+}
+
 impl Reader<'_> {
     /// What connections run.
     pub(super) fn subscribing(&self, keys: &session::Subscriptions) -> Option<Subscribing> {
@@ -132,16 +152,23 @@ impl Reader<'_> {
     ) -> Arc<Subscriptions> {
         let policy = Policy {
             max_keys: keys.max_keys,
-            per_link: None,
-            links: (endpoint.links, endpoint.links),
-            spread_after: None,
+            per_link: keys.per_link,
+            links: (endpoint.links, keys.max_links.unwrap_or(endpoint.links).max(endpoint.links)),
+            spread_after: Some(keys.spread_after),
+            close_after: keys.close_after,
             has_template: keys.add.is_some(),
         };
-        let names = keys.keys.as_ref().map(|names| self.names_of_keys(names, keys, whole)).unwrap_or_default();
+        let room = u64::from(policy.per_link.unwrap_or(u32::MAX)).saturating_mul(policy.links.1.into());
+        let names = keys.keys.as_ref().map(|names| self.names_of_keys(names, keys, (room, whole))).unwrap_or_default();
         Arc::new(Subscriptions { keys: names.into(), policy })
     }
 
-    fn names_of_keys(&self, Names(written): &Names, keys: &session::Subscriptions, whole: bool) -> Vec<Arc<str>> {
+    fn names_of_keys(
+        &self,
+        Names(written): &Names,
+        keys: &session::Subscriptions,
+        (room, whole): (u64, bool),
+    ) -> Vec<Arc<str>> {
         let item = at(self.report, written);
         let items = item.list().unwrap_or_default();
         if whole && keys.add.is_none() && !items.is_empty() {
@@ -149,6 +176,11 @@ impl Reader<'_> {
         }
         if items.len() > keys.max_keys {
             item.fault("there are more than `max_keys`", "raise `max_keys`, or take some out");
+        } else if whole && items.len() as u64 > room {
+            item.fault(
+                format!("there are {}, and the links have room for {room} (`per_link`)", items.len()),
+                "raise `links.max` or `per_link`, or take some out",
+            );
         }
         let (mut seen, mut names) = (BTreeSet::new(), Vec::new());
         for item in &items {

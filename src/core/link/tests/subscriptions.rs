@@ -15,9 +15,13 @@ use crate::{
     subscriptions::{self, Holder, Set, State as KeyState, Told},
 };
 
+mod spread;
+
 /// Keys in one message, and messages a second.
 const BATCH: usize = 3;
 const SPACING: Duration = Duration::from_millis(200);
+/// How long a link stays that has no key.
+const CLOSE_AFTER: Duration = Duration::from_secs(8);
 
 fn said(word: &str) -> Send {
     let parts = [TextPart::Literal(word.into()), TextPart::Value(Source::Keys)];
@@ -67,6 +71,15 @@ struct Node {
     peers: BTreeMap<bool, Peer>,
     dialing: Vec<Lane>,
     before: Vec<Peer>,
+    /// The set wants it.
+    is_there: bool,
+}
+
+impl Node {
+    fn new(index: usize, now: Instant, before: Vec<Peer>) -> Self {
+        let link = Link::new(Arc::new(Policy::default()), index as u64, now);
+        Self { link, peers: BTreeMap::new(), dialing: Vec::new(), before, is_there: false }
+    }
 }
 
 struct World {
@@ -81,42 +94,51 @@ struct World {
 }
 
 fn policy(per_link: Option<u32>, links: (u32, u32), spread_after: Option<Duration>) -> subscriptions::Policy {
-    subscriptions::Policy { max_keys: 1000, per_link, links, spread_after, has_template: true }
+    subscriptions::Policy {
+        max_keys: 1000,
+        per_link,
+        links,
+        spread_after,
+        close_after: CLOSE_AFTER,
+        has_template: true,
+    }
 }
 
 impl World {
     fn new(plan: Arc<Plan>, policy: subscriptions::Policy) -> Self {
-        let (set, now) = (Set::new(policy), crate::epoch());
+        let now = crate::epoch();
+        let set = Set::new(now, policy);
         let mut world =
             Self { set, nodes: Vec::new(), plan, now, is_mute: false, was_mute: false, held: BTreeMap::new() };
         world.fit();
         world
     }
 
-    /// As many links as the set wants.
+    /// The links that the set wants.
     fn fit(&mut self) {
-        while self.nodes.len() > self.set.links() as usize {
-            self.nodes.pop();
-        }
-        while self.nodes.len() < self.set.links() as usize {
-            let index = self.nodes.len();
-            let link = Link::new(Arc::new(Policy::default()), index as u64, self.now);
-            let mut node = Node { link, peers: BTreeMap::new(), dialing: Vec::new(), before: Vec::new() };
-            let wishes = self.set.wishes(u32::try_from(index).unwrap());
-            for input in [Input::Subscriptions(wishes.into()), Input::Start] {
-                let commands = node.link.handle(self.now, input);
-                self.nodes.push(node);
-                self.follow(index, commands);
-                node = self.nodes.pop().unwrap();
+        let links: BTreeSet<usize> = self.set.links().map(|index| index as usize).collect();
+        for index in 0..links.last().map_or(0, |last| last + 1).max(self.nodes.len()) {
+            if index == self.nodes.len() {
+                self.nodes.push(Node::new(index, self.now, Vec::new()));
             }
-            self.nodes.push(node);
+            let (wanted, node) = (links.contains(&index), &mut self.nodes[index]);
+            if wanted == node.is_there {
+                continue;
+            }
+            node.before.extend(std::mem::take(&mut node.peers).into_values());
+            *node = Node { is_there: wanted, ..Node::new(index, self.now, std::mem::take(&mut node.before)) };
+            if wanted {
+                let wishes = self.set.wishes(u32::try_from(index).unwrap());
+                self.feed(index, Input::Subscriptions(wishes.into()));
+                self.feed(index, Input::Start);
+            }
         }
         let mut told: BTreeMap<u32, Vec<subscriptions::Change>> = BTreeMap::new();
         while let Some((link, change)) = self.set.poll_change() {
             told.entry(link).or_default().push(change);
         }
         for (index, changes) in told {
-            if (index as usize) < self.nodes.len() {
+            if self.nodes[index as usize].is_there {
                 self.feed(index as usize, Input::Subscriptions(changes.into()));
             }
         }
@@ -143,7 +165,7 @@ impl World {
                     // Where the old one is still there, nothing may be missing on the new one.
                     if let (Some(old), Some(new)) = (node.peers.get(&false), node.peers.get(&true)) {
                         let link = u32::try_from(index).unwrap();
-                        let wanted = self.set.list(0, 1000).0.into_iter().filter(|held| held.link == link);
+                        let wanted = self.set.list(0, 1000).0.into_iter().filter(|held| held.link == Some(link));
                         for key in wanted.map(|held| held.key.to_string()).filter(|key| old.has.contains(key)) {
                             assert!(new.has.contains(&key), "{key} is not there yet: {new:?}");
                         }
@@ -275,7 +297,7 @@ impl World {
     }
 
     fn release(&mut self, key: &str, holder: u8) {
-        let last = self.set.release(key, &Holder::Named(holder.to_string().into()), None);
+        let last = self.set.release(self.now, key, &Holder::Named(holder.to_string().into()), None);
         let mut holds = false;
         if let Some(holders) = self.held.get_mut(key) {
             holds = holders.remove(&holder);
@@ -287,6 +309,10 @@ impl World {
         }
         assert_eq!(last.is_some(), holds);
         self.fit();
+    }
+
+    fn links(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|index| self.nodes[*index].is_there).collect()
     }
 
     fn has(&self, index: usize) -> BTreeSet<String> {
@@ -301,7 +327,7 @@ impl World {
         let mut seen: BTreeSet<String> = BTreeSet::new();
         for index in 0..self.nodes.len() {
             let link = u32::try_from(index).unwrap();
-            let wanted = all.iter().filter(|held| held.link == link && !held.key.starts_with('x'));
+            let wanted = all.iter().filter(|held| held.link == Some(link) && !held.key.starts_with('x'));
             let wanted: BTreeSet<String> = wanted.map(|held| held.key.to_string()).collect();
             assert_eq!(self.has(index), wanted, "link {index}");
             assert!(wanted.is_disjoint(&seen), "a key is on two links");
@@ -354,8 +380,8 @@ proptest! {
             match deed {
                 Deed::Put(key, holder) => world.put(&key, holder),
                 Deed::Release(key, holder) => world.release(&key, holder),
-                Deed::Cut(index) if index < world.nodes.len() => world.end(index, Lane::Current),
-                Deed::Rotate(index) if index < world.nodes.len() => world.feed(index, Input::Verb(Verb::Rotate)),
+                Deed::Cut(index) if world.links().contains(&index) => world.end(index, Lane::Current),
+                Deed::Rotate(index) if world.links().contains(&index) => world.feed(index, Input::Verb(Verb::Rotate)),
                 Deed::Cut(_) | Deed::Rotate(_) => {}
                 Deed::Mute(is_mute) => {
                     world.is_mute = is_mute;
@@ -374,53 +400,6 @@ proptest! {
         world.pass(Duration::from_mins(10));
         world.look();
     }
-}
-
-#[test]
-fn keys_go_to_the_link_with_the_fewest_and_links_grow_and_shrink_with_them() {
-    let mut world = World::new(plan(|_| ()), policy(Some(2), (1, 3), None));
-    for key in ["a", "b", "c", "d", "e", "f"] {
-        world.put(key, 0);
-    }
-    assert_eq!(world.nodes.len(), 3);
-    let full = world.set.put(world.now, "g", Holder::Configuration, None, None);
-    assert_eq!(full, Err(subscriptions::Refusal::Full { per_link: 2, links: 3 }));
-    world.pass(Duration::from_secs(10));
-    let names = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!([0, 1, 2].map(|index| world.has(index)), [names(&["a", "b"]), names(&["c", "d"]), names(&["e", "f"])]);
-    for key in ["c", "d", "e"] {
-        world.release(key, 0);
-    }
-    world.pass(Duration::from_secs(10));
-    assert_eq!(world.nodes.len(), 3, "no key moves so that a link can go");
-    world.put("g", 0);
-    world.release("f", 0);
-    world.pass(Duration::from_secs(10));
-    assert_eq!((world.nodes.len(), world.has(1)), (2, names(&["g"])));
-    world.look();
-}
-
-#[test]
-fn a_lost_link_keeps_its_keys_until_it_is_gone_for_too_long() {
-    let mut world = World::new(plan(|_| ()), policy(Some(10), (2, 2), Some(Duration::from_secs(30))));
-    for key in ["a", "b", "c", "d"] {
-        world.put(key, 0);
-    }
-    world.pass(Duration::from_secs(5));
-    let link_of = |world: &World, key: &str| world.set.get(key).unwrap().link;
-    assert_eq!(["a", "b", "c", "d"].map(|key| link_of(&world, key)), [0, 1, 0, 1]);
-    let others = world.nodes[1].peers[&true].heard.len();
-    world.end(0, Lane::Current);
-    world.pass(Duration::from_secs(25));
-    assert_eq!((link_of(&world, "a"), world.has(0).len()), (0, 2), "it came back with its keys");
-    assert_eq!(world.nodes[1].peers[&true].heard.len(), others, "no other key was asked for again");
-    world.feed(0, Input::Verb(Verb::Pause));
-    world.pass(Duration::from_secs(29));
-    assert_eq!(link_of(&world, "a"), 0);
-    world.pass(Duration::from_secs(5));
-    assert_eq!(["a", "b", "c", "d"].map(|key| link_of(&world, key)), [1; 4]);
-    world.pass(Duration::from_secs(5));
-    assert_eq!(world.has(1).len(), 4);
 }
 
 #[test]
@@ -472,8 +451,38 @@ fn a_key_that_is_put_twice_is_shared_and_a_lease_ends() {
     assert_eq!(world.set.get("k").unwrap().holders.len(), 2);
     world.pass(Duration::from_secs(8));
     assert_eq!(world.set.get("k").unwrap().holders.len(), 1);
-    assert_eq!(world.set.release("k", &Holder::Named("two".into()), None), Some(true));
+    assert_eq!(world.set.release(world.now, "k", &Holder::Named("two".into()), None), Some(true));
     world.fit();
     assert_eq!(world.nodes[0].peers[&true].heard, ["+k", "-k"]);
     assert_eq!(world.set.bytes(), 0);
+}
+
+#[test]
+fn a_new_connection_that_takes_the_place_of_a_lost_one_waits_for_no_confirmation() {
+    let mut world = World::new(plan(|_| ()), policy(None, (1, 1), None));
+    world.put("a", 0);
+    world.pass(Duration::from_secs(5));
+    (world.is_mute, world.was_mute) = (true, true);
+    world.feed(0, Input::Verb(Verb::Rotate));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.nodes[0].peers[&false].heard, ["+a"], "it waits for the answer beside the old one");
+    world.end(0, Lane::Current);
+    assert_eq!(
+        (world.nodes[0].link.phase(), &world.nodes[0].peers[&true].heard[..]),
+        (Phase::Ready, &["+a".to_owned()][..])
+    );
+}
+
+#[test]
+fn what_is_confirmed_that_nobody_asked_for_changes_nothing() {
+    let mut world = World::new(plan(|_| ()), policy(None, (1, 1), None));
+    world.put("a", 0);
+    world.pass(Duration::from_secs(5));
+    for number in 0..1000 {
+        let run = format!("ok other{number}").as_str().into();
+        world.on(0, Lane::Current, ConnectionInput::Received(Received::Messages(run)));
+    }
+    world.pass(Duration::from_secs(5));
+    world.look();
+    assert_eq!(world.set.list(0, 9).0.len(), 1);
 }

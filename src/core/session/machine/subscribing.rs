@@ -57,7 +57,8 @@ impl Session {
     pub(super) fn subscriptions_due(&self) -> Option<Instant> {
         let asked = self.asked_for.as_ref()?;
         let has_room = self.queue.len() < ROOM && self.queued < ROOM_BYTES;
-        let next = (asked.has_next() && has_room).then(|| asked.next_at().unwrap_or(self.began));
+        let may = asked.has_next() && has_room && !asked.waits_for_answers();
+        let next = may.then(|| asked.next_at().unwrap_or(self.began));
         next.into_iter().chain(asked.deadline()).min()
     }
 

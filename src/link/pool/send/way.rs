@@ -126,16 +126,16 @@ pub(super) fn count(runtime: &EndpointRuntime, refused: &Refused) {
 
 /// The link asked for, or the one of the key, or the ready one with the least bufferedAmount.
 fn choose(runtime: &EndpointRuntime, link: Option<u32>, key: Option<&str>) -> Result<Arc<Slot>, Refused> {
-    let links = runtime.links();
     let slot = match (link, key) {
         (Some(index), _) => runtime.slot(index),
+        // By the links that are always there: those that come and go must not change which one a key's messages take.
         (None, Some(key)) => key_hash(key)
-            .checked_rem(u64::from(links))
+            .checked_rem(u64::from(runtime.config().links))
             .and_then(|place| u32::try_from(place).ok())
             .and_then(|place| runtime.slot(place)),
         (None, None) => runtime.best_slot(),
     };
-    slot.ok_or_else(|| Refused::NoLink { endpoint: runtime.name.to_string(), links })
+    slot.ok_or_else(|| Refused::NoLink { endpoint: runtime.name.to_string(), links: runtime.links() })
 }
 
 /// The same for the same key in every run: `DefaultHasher::new` has fixed keys.

@@ -1,0 +1,101 @@
+//! As many links as an endpoint's keys need: more are opened as keys come, and those that have had none for a while are closed.
+//!
+//! What a reader would get wrong: a link that is to be closed is not gone. It takes no new message that may go elsewhere, and is closed once
+//! those that it has have left; where keys need it again before that, it stays.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    runtime::{EndpointRuntime, LinkTask},
+    slot::Slot,
+    supervisor::Supervisor,
+};
+use crate::endpoint::Endpoint;
+use wskeeper_core::clock::Clock;
+
+/// How often links that are to be closed are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl Supervisor {
+    /// Opens and closes links where the set of keys says so. Answers when to look again; `None`: once it says something else.
+    pub(super) async fn fit_links(self: &Arc<Self>) -> Option<Instant> {
+        let runtimes = self.parts().endpoints.all();
+        if runtimes.iter().all(|runtime| self.fits(runtime)) {
+            return None;
+        }
+        // A reload does the same, and no two may.
+        let _one_at_a_time = self.hold().await;
+        let mut is_done = true;
+        for runtime in self.parts().endpoints.all() {
+            is_done &= self.fits(&runtime) || self.fit(&runtime);
+        }
+        (!is_done).then(|| tokio::time::Instant::now().into_std().later(LOOK))
+    }
+
+    fn fits(&self, runtime: &EndpointRuntime) -> bool {
+        let has: BTreeSet<u32> = runtime.tasks().iter().map(|task| task.slot.id.index).collect();
+        self.parts().endpoints.is_draining() || has == self.wanted(runtime, &runtime.config())
+    }
+
+    /// Answers whether nothing is left to do.
+    fn fit(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>) -> bool {
+        let config = runtime.config();
+        let wanted = self.wanted(runtime, &config);
+        self.add_links(runtime, &config, &wanted);
+        let surplus = runtime.slots().into_iter().filter(|slot| !wanted.contains(&slot.id.index));
+        // Who has chosen it before it was to be closed has had the time to give it the message.
+        let over: Vec<Arc<Slot>> = surplus.filter(|slot| slot.set_leaves(true) && is_empty(slot)).collect();
+        let is_over = |task: &mut LinkTask| over.iter().any(|slot| Arc::ptr_eq(slot, &task.slot));
+        let tasks: Vec<LinkTask> = runtime.tasks().extract_if(.., is_over).collect();
+        if !tasks.is_empty() {
+            let (this, ended) = (Arc::clone(self), Arc::clone(runtime));
+            runtime.ending().extend(over.iter().map(|slot| slot.id.index));
+            tokio::spawn(async move {
+                this.end_removed(tasks, config.link.close_timeout).await;
+                for slot in over {
+                    ended.sinks.variables.forget(slot.id.index);
+                    ended.ending().remove(&slot.id.index);
+                }
+            });
+        }
+        self.fits(runtime)
+    }
+
+    /// Opens the links that are not there. One of the same number that is on its way out ends first.
+    pub(super) fn add_links(
+        self: &Arc<Self>,
+        runtime: &Arc<EndpointRuntime>,
+        config: &Arc<Endpoint>,
+        wanted: &BTreeSet<u32>,
+    ) {
+        for index in wanted {
+            match runtime.slot(*index) {
+                Some(slot) => drop(slot.set_leaves(false)),
+                None if runtime.ending().contains(index) => {}
+                None => self.add_link(runtime, config, *index),
+            }
+        }
+    }
+
+    /// The numbers of the links that an endpoint is to have.
+    pub(super) fn wanted(&self, runtime: &EndpointRuntime, config: &Endpoint) -> BTreeSet<u32> {
+        let mut wanted = runtime.sinks.subscriptions.links().unwrap_or_else(|| (0..config.links).collect());
+        let max = config.max_links();
+        if max > config.links {
+            // What the store has for one must leave.
+            let orphans = self.parts().spool.orphans().into_iter().filter(|orphans| orphans.endpoint == runtime.name);
+            wanted.extend(orphans.map(|orphans| orphans.link).filter(|link| *link < max));
+        }
+        wanted
+    }
+}
+
+/// Whether it holds no message.
+fn is_empty(slot: &Slot) -> bool {
+    let load = slot.load();
+    load.queued_messages == 0 && load.unconfirmed == 0
+}
