@@ -29,9 +29,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const LINKS: u32 = 400;
 /// Bytes of a link that is open and idle. What has left is followed message by message, and silence in both directions.
-const IDLE_MAX: usize = 3_320;
+const IDLE_MAX: usize = 3_000;
 /// Bytes of one that waits until its server is back.
-const WAITING_MAX: usize = 3_200;
+const WAITING_MAX: usize = 2_720;
 
 /// An echo peer in a process of its own, so that its memory is not counted.
 struct Peer(Child);

@@ -87,12 +87,30 @@ pub(super) struct Shared {
     pub(super) signs: Signs,
     /// The number of the connection that was opened last.
     pub(super) newest: u64,
-    /// What is to leave, on the current connection.
-    pub(super) outbox: Outbox,
+    /// What is to leave, on the current connection. Made for the first message: many links hear only.
+    pub(super) outbox: Option<Box<Outbox>>,
     /// What sessions leave to those that follow.
     pub(super) kept: Option<Box<Kept>>,
     /// What it is to ask its peers for.
     pub(super) wanted: Option<Box<Wanted>>,
+}
+
+impl Shared {
+    /// For something that is to leave.
+    #[inline]
+    pub(super) fn outbox(&mut self) -> &mut Outbox {
+        self.outbox.get_or_insert_with(|| Box::new(Outbox::new(Arc::clone(&self.policy.outbox))))
+    }
+
+    /// Whether something has been given to the network that has no proof yet.
+    pub(super) fn has_unproven(&self) -> bool {
+        self.outbox.as_deref().is_some_and(Outbox::has_unproven)
+    }
+
+    /// Requests that wait for their replies.
+    pub(super) fn asked(&self) -> usize {
+        self.outbox.as_deref().map_or(0, Outbox::asked)
+    }
 }
 
 /// What the peer was last seen to do, over all connections.
@@ -205,8 +223,8 @@ impl Connection {
             ConnectionInput::Left { messages, pings, part } => {
                 let (messages, part) = self.of_outbox(messages, part);
                 self.on_left(now, messages, pings, shared, out);
-                if self.lane == Lane::Current {
-                    shared.outbox.part_left(part);
+                if let (Lane::Current, Some(outbox)) = (self.lane, &mut shared.outbox) {
+                    outbox.part_left(part);
                 }
             }
             ConnectionInput::CloseSent(code) => self.on_close_sent(code),
@@ -405,7 +423,7 @@ impl Connection {
             && shared.policy.heartbeat.pings()
             && self.lane == Lane::Current
             && self.is_ready()
-            && shared.outbox.has_unproven();
+            && shared.has_unproven();
         if self.session.is_some() && ending.owed.is_some() && !ending.cause.is_failure() {
             self.leave_session(now, shared);
         }

@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
     event::{DialFailure, Event, RetryAfter, Timings},
+    outbox::Outbox,
     outcome::Row,
     phase::{Phase, ReadyState, Reason},
     receipt::{EndReason, State as ReceiptState},
@@ -283,7 +284,8 @@ impl Link {
                 self.enter(now, State::Stopped(end_reason), why_stopped(end_reason).1, None, out);
                 self.cut_beside(out);
                 let mut ended = Vec::new();
-                let marked = self.shared.outbox.clear(ReceiptState::Dropped, end_reason, &mut ended);
+                let clear = |outbox: &mut Outbox| outbox.clear(ReceiptState::Dropped, end_reason, &mut ended);
+                let marked = self.shared.outbox.as_deref_mut().map(clear).unwrap_or_default();
                 self.tell_receipts(ended, out);
                 if !marked.is_empty() {
                     out.push(Command::Mark { ids: marked.into(), marked: false });
@@ -315,7 +317,7 @@ impl Link {
             self.pace.set_url(0);
         }
         let mut lost = Vec::new();
-        let dead = self.shared.outbox.lost(begun, code, &mut lost);
+        let dead = self.shared.outbox.as_deref_mut().and_then(|outbox| outbox.lost(begun, code, &mut lost));
         self.tell_receipts(lost, out);
         if let Some(dead) = dead {
             // What the peer refused is out of its way.
@@ -331,7 +333,9 @@ impl Link {
         if self.shared.policy.backoff != policy.backoff {
             self.pace.restart_backoff();
         }
-        self.shared.outbox.set_policy(Arc::clone(&policy.outbox));
+        if let Some(outbox) = &mut self.shared.outbox {
+            outbox.set_policy(Arc::clone(&policy.outbox));
+        }
         let is_watched_anew = self.shared.policy.heartbeat != policy.heartbeat;
         self.shared.policy = policy;
         if let Some((connection, shared)) = self.connection(Lane::Current).filter(|_| is_watched_anew) {

@@ -39,10 +39,10 @@ use super::{
     event::Established,
     heartbeat,
     message::Message,
-    outbox::{self, Ended, Outbox, Room},
+    outbox::{self, Outbox},
     outcome::{Row, Rule},
     phase::{Phase, ReadyState, Reason},
-    receipt, requests,
+    requests,
     session::{Ask, Kept, Session, Waits},
     timers::Timer,
 };
@@ -143,7 +143,7 @@ impl Link {
                 chance: Chance::new(seed),
                 signs: Signs::default(),
                 newest: 0,
-                outbox: Outbox::new(Arc::clone(&policy.outbox)),
+                outbox: None,
                 kept: None,
                 wanted: None,
                 policy,
@@ -164,7 +164,7 @@ impl Link {
 
     /// Puts a message back that the disk kept, before the link starts.
     pub fn restore(&mut self, now: Instant, message: Box<Message>) {
-        self.shared.outbox.restore(now, message);
+        self.shared.outbox().restore(now, message);
     }
 
     /// Goes on with the numbers of connections that the link had in an earlier life: none is ever another one's.
@@ -191,12 +191,12 @@ impl Link {
             Input::Policy(policy) => self.on_policy(now, policy),
             Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),
             Input::Stop(within, end_reason) => self.on_stop(now, within, end_reason, &mut out),
-            Input::Want(id) => self.shared.outbox.want(id),
+            Input::Want(id) => self.on_want(id),
             Input::Acknowledged(key) => self.on_acknowledged(&key, &mut out),
             Input::Subscriptions(changes) => self.on_subscriptions(now, &changes, &mut out),
-            Input::Stored { place, id } => self.shared.outbox.stored(place, id),
+            Input::Stored { place, id } => self.on_stored(place, id),
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
-            Input::Marked(ids) => self.shared.outbox.marked(&ids),
+            Input::Marked(ids) => self.on_marked(&ids),
         }
         if self.has_more_to_do() {
             self.follow_up(now, &mut out);
@@ -231,16 +231,14 @@ impl Link {
 
     /// When to call `handle_timeout`, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        let expiry = self.shared.outbox.next_expiry().map(|at| (at, Timer::Expiry));
-        let ack = self.shared.outbox.next_ack_deadline().filter(|_| self.state.is_ready()).map(|at| (at, Timer::Ack));
         let own = match &self.state {
             State::Active(connection) => connection.poll_timeout(),
             State::Made | State::Waiting | State::Parked | State::Paused | State::Stopped(_) => {
                 self.retry.map(|at| (at, Timer::Retry))
             }
         };
-        let reply = self.shared.outbox.next_reply_deadline().map(|at| (at, Timer::Ack));
-        let first = own.into_iter().chain(expiry).chain(ack).chain(reply).min();
+        let of_messages = self.shared.outbox.as_deref().and_then(|outbox| self.next_of_messages(outbox));
+        let first = own.into_iter().chain(of_messages).min();
         match self.rotation_due() {
             None => first,
             Some(at) => first.into_iter().chain([(at, Timer::Rotate)]).min(),
@@ -361,22 +359,22 @@ impl Link {
 
     /// Bytes accepted and not yet handed to the network.
     pub fn buffered_amount(&self) -> u64 {
-        self.shared.outbox.buffered_amount()
+        self.shared.outbox.as_deref().map_or(0, Outbox::buffered_amount)
     }
 
     /// Messages accepted and not yet handed to the network.
     pub fn queued_messages(&self) -> usize {
-        self.shared.outbox.len()
+        self.shared.outbox.as_deref().map_or(0, Outbox::len)
     }
 
     /// When the message was accepted, or read from the disk, that has been queued for the longest.
     pub fn oldest_queued_at(&self) -> Option<Instant> {
-        self.shared.outbox.oldest_at()
+        self.shared.outbox.as_deref()?.oldest_at()
     }
 
     /// Messages handed to the network and kept until they are confirmed.
     pub fn unconfirmed_messages(&self) -> usize {
-        self.shared.outbox.unconfirmed()
+        self.shared.outbox.as_deref().map_or(0, Outbox::unconfirmed)
     }
 
     /// The largest message that may arrive.
@@ -389,60 +387,16 @@ impl Link {
         &self.shared.policy.outbox
     }
 
-    /// Offers a message to the outbox, one. A refused message comes back with why. A stopped link takes none: nothing would
-    /// ever end it.
-    pub fn offer(
-        &mut self,
-        now: Instant,
-        message: Box<Message>,
-    ) -> (Result<(), (Box<Message>, outbox::Refusal)>, Commands) {
-        if matches!(self.state, State::Stopped(_)) {
-            return (Err((message, outbox::Refusal::Down)), Commands::new());
-        }
-        // What waits for its turn on a new connection lets nothing more leave on the old one.
-        if message.generation().is_some_and(|bound| self.carrying() != Some(bound) || self.has_standby()) {
-            return (Err((message, outbox::Refusal::Generation)), Commands::new());
-        }
-        let (mut out, mut ended) = (Commands::new(), Vec::new());
-        let id = message.id;
-        let answer = self.shared.outbox.offer(now, message, self.carries(), &mut ended);
-        self.tell_receipts(ended, &mut out);
-        out.extend(self.shared.outbox.keep(id).map(|keep| Command::Keep(Box::new(keep))));
-        (answer, out)
-    }
-
-    /// What it accepts without being asked: who accepts a message for it gives it to [`Link::take`].
-    pub fn room(&self) -> Room {
-        match self.state {
-            State::Stopped(_) => Room::default(),
-            State::Made | State::Waiting | State::Active(_) | State::Parked | State::Paused => {
-                self.shared.outbox.room(self.carries())
-            }
-        }
-    }
-
-    /// Takes a message that was accepted for it, or several. A stopped link ends it as it has ended all that it held.
-    #[must_use]
-    pub fn take(&mut self, now: Instant, message: Box<Message>) -> Commands {
-        let (mut out, mut ended) = (Commands::new(), Vec::new());
-        if let State::Stopped(end_reason) = self.state {
-            let (id, count) = (message.id, message.count());
-            ended.push(Ended { id, count, state: receipt::State::Dropped, end_reason: Some(end_reason) });
-        } else {
-            self.shared.outbox.take(now, message, &mut ended);
-        }
-        self.tell_receipts(ended, &mut out);
-        if self.shared.outbox.has_apart() {
-            self.unbind(&mut out);
-        }
-        out
-    }
-
     /// Whether anything is there that may have to follow what happened. One question for all of it: hardly any link has any, and all that
     /// happens asks.
     #[inline]
     fn has_more_to_do(&self) -> bool {
-        self.rotation.is_some() | self.shared.wanted.is_some() | self.shared.outbox.has_apart()
+        self.rotation.is_some() | self.shared.wanted.is_some() | self.has_apart()
+    }
+
+    #[inline]
+    fn has_apart(&self) -> bool {
+        self.shared.outbox.as_deref().is_some_and(Outbox::has_apart)
     }
 
     #[inline(never)]
@@ -453,11 +407,6 @@ impl Link {
         self.mark(out);
         self.unbind(out);
         self.tell_subscriptions(out);
-    }
-
-    /// Whether messages can leave now, or will in a moment.
-    fn carries(&self) -> bool {
-        self.state.is_ready() || self.has_standby()
     }
 
     /// One of its connections, and what it shares with the link.

@@ -32,6 +32,7 @@ use crate::{
     clock::Clock,
     close::{Cause, CloseFrame, Closed, NORMAL},
     event::{Event, RetryAfter},
+    outbox::Outbox,
     phase::Reason,
 };
 
@@ -184,7 +185,7 @@ impl Link {
 
     /// The current connection took more of what has been given to it, so its proof may come later.
     fn extend_standby(&mut self, now: Instant) {
-        if self.shared.outbox.is_in_transit()
+        if self.shared.outbox.as_deref().is_some_and(Outbox::is_in_transit)
             && self.has_standby()
             && let Some(Rotation { at: Some(at), .. }) = self.rotation.as_deref_mut()
         {
@@ -215,7 +216,7 @@ impl Link {
     /// The old connection has not proved in time what has left on it: it is closed first.
     fn close_unproven(&mut self, now: Instant, out: &mut Commands) {
         // An acknowledgement that does not come has an end of its own, later.
-        let later = self.shared.outbox.next_ack_deadline().filter(|at| *at > now);
+        let later = self.shared.outbox.as_deref().and_then(Outbox::next_ack_deadline).filter(|at| *at > now);
         if let (Some(_), Some(rotation)) = (later, self.rotation.as_deref_mut()) {
             rotation.at = later;
             return;
@@ -227,7 +228,7 @@ impl Link {
 
     /// Lets the new connection take its place once nothing is unproven on the old one.
     pub(super) fn settle(&mut self, now: Instant, out: &mut Commands) {
-        if !self.has_standby() || self.shared.outbox.has_unproven() || !self.state.is_ready() {
+        if !self.has_standby() || self.shared.has_unproven() || !self.state.is_ready() {
             return;
         }
         let State::Active(mut old) = mem::replace(&mut self.state, State::Waiting) else { return };

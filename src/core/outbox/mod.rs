@@ -160,16 +160,9 @@ impl Outbox {
     /// What it would take now, whatever its kind: a message that was accepted for this is given to [`Outbox::take`]. `ready` says whether
     /// the link is.
     pub(crate) fn room(&self, ready: bool) -> Room {
-        let policy = &self.policy;
-        // The disk has to be asked; and so have those policies by which a message ends at once.
-        if policy.durable || (policy.when_down != WhenDown::Hold && !ready) {
-            return Room::default();
-        }
-        let messages = policy.max_messages.saturating_sub(self.len() + self.unconfirmed.kept());
-        Room {
-            bytes: policy.max_bytes.saturating_sub(self.bytes + self.unconfirmed.kept_bytes()),
-            messages: u32::try_from(messages).unwrap_or(u32::MAX),
-        }
+        let messages = u32::try_from(self.len() + self.unconfirmed.kept()).unwrap_or(u32::MAX);
+        let bytes = self.bytes + self.unconfirmed.kept_bytes();
+        self.policy.room(ready).without(Room { bytes, messages })
     }
 
     /// Takes a message that was accepted for the room that there was, or several, whatever has changed since.
@@ -234,11 +227,6 @@ impl Outbox {
     /// At most once, ends the messages whose acknowledgement has not come in time.
     pub(crate) fn give_up_acks(&mut self, now: Instant, ended: &mut Vec<Ended>) {
         self.give_up(Answer::Ack, now, ended);
-    }
-
-    /// What is promised of its messages.
-    pub fn delivery(&self) -> Delivery {
-        self.policy.delivery
     }
 
     /// Whether something has been given to the network that has no proof yet.

@@ -89,6 +89,15 @@ impl Policy {
         now.later(self.ack.as_ref().map_or(FORGOTTEN, |ack| ack.timeout))
     }
 
+    /// What an empty outbox takes without a question.
+    pub(crate) fn room(&self, ready: bool) -> Room {
+        // The disk has to be asked; and so have those policies by which a message ends at once.
+        if self.durable || (self.when_down != WhenDown::Hold && !ready) {
+            return Room::default();
+        }
+        Room { bytes: self.max_bytes, messages: u32::try_from(self.max_messages).unwrap_or(u32::MAX) }
+    }
+
     /// Whether messages that came together may stay so. Else each has something of its own: a deadline, a key that acknowledges it, a
     /// place on the disk, or another connection that it is sent on again.
     pub fn takes_runs(&self) -> bool {

@@ -58,8 +58,8 @@ pub(super) struct Socket<S> {
     moved_until: u64,
     /// Frames of ours are below us and not known to have left.
     unflushed: bool,
-    /// What is left of a message that leaves in fragments.
-    rest: Option<Bytes>,
+    /// What is left of a message that leaves in fragments. In a box: on most links none does.
+    rest: Option<Box<Bytes>>,
     /// An answer to something that arrived may be waiting.
     owes_answer: bool,
     /// A write failed: reading goes on, because the peer's Close may still be there.
@@ -152,7 +152,7 @@ impl<S: Wire> Socket<S> {
                 let _ = self.poll_answer();
             }
             match self.rest.take() {
-                Some(rest) => self.give_fragment(CONTINUATION, rest),
+                Some(rest) => self.give_fragment(CONTINUATION, *rest),
                 None => return Poll::Ready(()),
             }
         }
@@ -196,7 +196,7 @@ impl<S: Wire> Socket<S> {
     fn give_fragment(&mut self, opcode: u8, mut bytes: Bytes) {
         let fragment = bytes.split_to(bytes.len().min(outbox::FRAGMENT_MAX));
         let is_last = bytes.is_empty();
-        self.rest = (!is_last).then_some(bytes);
+        self.rest = (!is_last).then(|| Box::new(bytes));
         self.stream.put(if is_last { FIN | opcode } else { opcode }, &fragment);
     }
 

@@ -10,6 +10,7 @@ use crate::{
     event::Event,
     heartbeat::{Watch, WhenIdle},
     link::{Command, Commands, Frame, Lane, Policy, state::Ending},
+    outbox::Outbox,
     timers::Timer,
 };
 
@@ -131,7 +132,9 @@ impl Connection {
         shared.signs.rtt = Some(proof.rtt);
         out.push(Command::Tell(Event::Pong { rtt: proof.rtt }));
         let mut confirmed = Vec::new();
-        shared.outbox.confirm(proof.fence, &mut confirmed);
+        if let Some(outbox) = &mut shared.outbox {
+            outbox.confirm(proof.fence, &mut confirmed);
+        }
         self.tell_receipts(confirmed, out);
     }
 
@@ -165,11 +168,9 @@ impl Connection {
         }
         self.unflushed_pings -= pings;
         out.extend((0..pings).map(|_| Command::Tell(Event::PingSent)));
-        if self.lane == Lane::Beside {
-            return;
-        }
+        let (Lane::Current, Some(outbox)) = (self.lane, &mut shared.outbox) else { return };
         let (mut sent, mut ended) = (Vec::new(), Vec::new());
-        shared.outbox.left(now, messages, &mut sent, &mut ended);
+        outbox.left(now, messages, &mut sent, &mut ended);
         if !sent.is_empty() {
             out.push(Command::Tell(Event::Written(sent)));
         }
@@ -186,29 +187,35 @@ impl Connection {
         if self.lane == Lane::Beside || !self.is_ready() {
             return None;
         }
-        let pings = self.owes_ping || (shared.outbox.since_fence() >= PROOF_AFTER && self.wants_proof(now, shared));
+        if shared.outbox.is_none() {
+            return self.owes_ping.then(|| self.ask_peer(now, shared));
+        }
+        let since_fence = |shared: &Shared| shared.outbox.as_deref().map_or(0, Outbox::since_fence);
+        let pings = self.owes_ping || (since_fence(shared) >= PROOF_AFTER && self.wants_proof(now, shared));
         if !pings && !is_held {
             self.give_id(shared);
         }
         if !pings
             && !is_held
-            && let Some(body) = shared.outbox.next(now)
+            && let Some(body) = shared.outbox.as_deref_mut().and_then(|outbox| outbox.next(now))
         {
             self.note_given(now, body.count());
             return Some(Frame::Data(body));
         }
         // Where nothing else is to leave now, one ping speaks for all of it.
-        let outbox = &shared.outbox;
-        let settles = is_held && shared.policy.heartbeat.pings() && outbox.has_unproven() && outbox.since_fence() > 0;
-        if !(pings || settles || self.wants_proof(now, shared)) {
-            return None;
-        }
+        let settles = is_held && shared.policy.heartbeat.pings() && shared.has_unproven() && since_fence(shared) > 0;
+        let is_due = pings || settles || self.wants_proof(now, shared);
+        is_due.then(|| self.ask_peer(now, shared))
+    }
+
+    /// A ping whose pong is waited for.
+    fn ask_peer(&mut self, now: Instant, shared: &mut Shared) -> Frame {
         self.timers.set_if_unarmed(Timer::Pong, || now.later(shared.policy.heartbeat.timeout));
-        Some(self.ping(now, shared))
+        self.ping(now, shared)
     }
 
     pub(super) fn ping(&mut self, now: Instant, shared: &mut Shared) -> Frame {
-        let fence = shared.outbox.fence();
+        let fence = shared.outbox.as_deref_mut().map_or(0, Outbox::fence);
         self.owes_ping = false;
         shared.signs.pinged = Some(now);
         self.unflushed_pings += 1;
@@ -218,7 +225,7 @@ impl Connection {
     /// Whether a message waits for its proof and no ping is on its way: one outstanding at a time clocks itself. Where it is
     /// too early for the next one, the timer is armed.
     fn wants_proof(&mut self, now: Instant, shared: &Shared) -> bool {
-        let (policy, outbox) = (&shared.policy, &shared.outbox);
+        let (policy, Some(outbox)) = (&shared.policy, &shared.outbox) else { return false };
         if !outbox.wants_confirmation() || self.pings.is_outstanding() || !policy.heartbeat.pings() {
             return false;
         }

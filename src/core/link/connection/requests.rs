@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Connection, Shared, session::Running};
 use crate::{
     link::{Command, Commands},
+    outbox::Outbox,
     run::Run,
     session::{self, Session},
 };
@@ -16,7 +17,7 @@ impl Connection {
     /// Whether what arrives may be a reply.
     #[inline]
     pub(super) fn awaits_replies(shared: &Shared) -> bool {
-        shared.policy.requests.reply.is_some() && shared.outbox.asked() > 0
+        shared.policy.requests.reply.is_some() && shared.asked() > 0
     }
 
     /// Finds the replies to requests; answers with what consumers are not to see.
@@ -28,7 +29,7 @@ impl Connection {
         let requests = &policy.requests;
         let take = |payload: crate::message::Payload| {
             let (key, mut ended) = (requests.key_of(payload.bytes())?, Vec::new());
-            let (id, waiting) = shared.outbox.replied(&key, &mut ended)?;
+            let (id, waiting) = shared.outbox.as_deref_mut()?.replied(&key, &mut ended)?;
             out.push(Command::Reply(Box::new(requests.reply(id, &payload, waiting.own.as_ref()))));
             self.tell_receipts(ended, out);
             Some(requests.hide)
@@ -39,14 +40,14 @@ impl Connection {
     /// Gives the request at the head of the outbox its id, if it may leave now.
     #[inline]
     pub(super) fn give_id(&mut self, shared: &mut Shared) {
-        if shared.outbox.wants_id() {
+        if shared.outbox.as_deref().is_some_and(Outbox::wants_id) {
             self.stamp(shared);
         }
     }
 
     #[inline(never)]
     fn stamp(&mut self, shared: &mut Shared) {
-        let Shared { policy, chance, outbox, .. } = shared;
+        let Shared { policy, chance, outbox: Some(outbox), .. } = shared else { return };
         let mut session = match self.session.as_deref_mut() {
             Some(Running::Begun(session, _)) => Some(session),
             Some(Running::Prepared(_)) | None => None,

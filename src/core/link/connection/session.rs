@@ -121,8 +121,9 @@ impl Connection {
             return None;
         }
         let Some(Running::Begun(session, _)) = self.session.as_deref_mut() else { return None };
-        let Shared { policy, chance, kept, outbox, wanted, .. } = shared;
-        session.set_busy(policy.requests.in_flight.is_some_and(|most| outbox.asked() >= most as usize));
+        let asked = shared.asked();
+        let Shared { policy, chance, kept, wanted, .. } = shared;
+        session.set_busy(policy.requests.in_flight.is_some_and(|most| asked >= most as usize));
         let backoff = &policy.backoff;
         let (pace, stable) = (backoff.initial, backoff.stable.max(crate::backoff::LEAST_STABLE));
         let (wanted, is_beside) = (wanted.as_deref(), self.lane == Lane::Beside);

@@ -252,7 +252,7 @@ proptest! {
                         last = number;
                         heard.push(asked);
                     }
-                    prop_assert!(most.is_none_or(|most| bench.link.shared.outbox.asked() <= most as usize));
+                    prop_assert!(most.is_none_or(|most| bench.link.shared.asked() <= most as usize));
                     bench.feed(ConnectionInput::Flushed);
                 }
                 Happens::Reply(which) if !heard.is_empty() => {
