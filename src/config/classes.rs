@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 29] = [
+const VALUES: [&str; 30] = [
     "true",
     "false",
     "2",
@@ -24,6 +24,7 @@ const VALUES: [&str; 29] = [
     "[\"other\"]",
     "[\"https://other\"]",
     "{ X-A = \"b\" }",
+    "{ \"h:1\" = [\"127.0.0.1\"] }",
     "{ other = \"b\" }",
     "{ outgoing = \"/o\", incoming = \"/i\" }",
     "[{ match = { code = 4000 }, then = \"park\" }]",

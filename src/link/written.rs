@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use toml::{Table, Value};
 
 use crate::{
-    endpoint::{Endpoint, FieldName, Redaction, Template, proxy::ProxyChoice, url::Target},
+    endpoint::{Endpoint, FieldName, Pin, Redaction, Template, proxy::ProxyChoice, url::Target},
     pool::Settings,
     store,
 };
@@ -68,13 +68,8 @@ fn endpoint(name: &str, keys: &Table) -> Endpoint {
                 endpoint.headers.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
             }
             ("tls", Value::Table(keys)) => tls(keys, &mut endpoint),
-            ("proxy", url) => endpoint.proxy.choice = ProxyChoice::Url(template(url, Redaction::Url)),
-            ("proxy_ca", path) => endpoint.proxy.ca = Some(text_of(path).into()),
-            ("proxy_headers", Value::Table(headers)) => {
-                let header = |(name, value): (&String, &Value)| {
-                    (name.parse::<FieldName>().expect("a name"), template(value, Redaction::Literals))
-                };
-                endpoint.proxy.headers = headers.iter().map(header).collect();
+            ("source_address" | "deny" | "resolve" | "proxy" | "proxy_ca" | "proxy_headers", value) => {
+                way(key, value, &mut endpoint);
             }
             ("outbox", Value::Table(keys)) => outbox(keys, Arc::make_mut(&mut policy.outbox)),
             ("reconnect", Value::Table(keys)) => {
@@ -101,11 +96,44 @@ fn endpoint(name: &str, keys: &Table) -> Endpoint {
     endpoint
 }
 
+fn way(key: &str, value: &Value, endpoint: &mut Endpoint) {
+    match (key, value) {
+        ("source_address", ip) => endpoint.network.source = Some(text_of(ip).parse().expect("an address")),
+        ("deny", networks) => {
+            let networks = networks.as_array().expect("a list").iter();
+            endpoint.network.deny = networks.map(|network| text_of(network).parse().expect("a network")).collect();
+        }
+        ("resolve", Value::Table(places)) => {
+            let place = |(name, ip): (&String, &Value)| {
+                let (host, port) = name.rsplit_once(':').expect("a host and port");
+                (host.into(), port.parse().expect("a port"), vec![text_of(ip).parse().expect("an address")])
+            };
+            endpoint.network.resolve = places.iter().map(place).collect();
+        }
+        ("proxy", url) => endpoint.proxy.choice = ProxyChoice::Url(template(url, Redaction::Url)),
+        ("proxy_ca", path) => endpoint.proxy.ca = Some(text_of(path).into()),
+        ("proxy_headers", Value::Table(headers)) => {
+            let header = |(name, value): (&String, &Value)| {
+                (name.parse::<FieldName>().expect("a name"), template(value, Redaction::Literals))
+            };
+            endpoint.proxy.headers = headers.iter().map(header).collect();
+        }
+        (other, _) => panic!("{other} is not for tests"),
+    }
+}
+
 fn tls(keys: &Table, endpoint: &mut Endpoint) {
     let path = |key: &str| keys.get(key).map(|path| text_of(path).into());
     endpoint.tls.ca = path("ca");
     endpoint.tls.client = path("cert").zip(path("key"));
     endpoint.tls.server_name = keys.get("server_name").map(|name| text_of(name).to_owned());
+    let pins = keys.get("pin").map_or_else(Vec::new, |pins| pins.as_array().expect("a list").clone());
+    endpoint.tls.pins = pins.iter().map(|pin| Pin::parse(text_of(pin)).expect("a pin")).collect();
+    endpoint.tls.only_1_3 = keys.get("min_version").is_some_and(|version| text_of(version) == "1.3");
+    endpoint.tls.hides_name = keys.get("sni").is_some_and(|flag| !flag.as_bool().expect("a flag"));
+    endpoint.tls.alpn = keys
+        .get("alpn")
+        .map(|list| list.as_array().expect("a list").iter().map(|protocol| text_of(protocol).into()).collect());
     endpoint.tls.insecure = keys.get("insecure").is_some_and(|flag| flag.as_bool().expect("a flag"));
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn call(request: Request, endpoint: &Endpoint, calendar: &Calen
     let http = http_of(request, &target)?;
     let server = format!("{}://{}", if target.tls { "https" } else { "http" }, target.authority());
     let told = |error: Error| format!("{server} {error}");
-    let connecting = async { reach(&target, &endpoint.proxy, tls).await.map_err(std::io::Error::other) };
+    let connecting = async { reach(&target, endpoint, tls).await.map_err(std::io::Error::other) };
     let mut connection = Connection::over(connecting, Some(until)).await.map_err(told)?;
     let answer = connection.send(http).await.map_err(told)?;
     let status = answer.status().as_u16();

@@ -110,6 +110,13 @@ fn about_attempt(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<
         Cause::Dns => Some(format!(
             "Check the host in {url} and the resolver of this machine (`getent hosts` with that name; /etc/resolv.conf)."
         )),
+        Cause::Connect if closed.detail.contains("`deny` has") => Some(format!(
+            "The address of the server of {url} is in a network that the endpoint's `deny` has: leave the network out if the server may be \
+             there, else look who answers for the name."
+        )),
+        Cause::Connect if closed.detail.contains("source_address") => Some(
+            "Set source_address to an address that this machine has (`ip address`) and that the server is reached from.".into(),
+        ),
         Cause::Connect => Some(format!(
             "Check that the server of {url} runs and listens on the address named above, and that a firewall lets the port \
              through; connect_timeout is {}.",
@@ -218,6 +225,10 @@ fn about_reset(view: &LinkView) -> String {
 
 fn about_tls(detail: &str, url: &str, config: &Endpoint) -> String {
     match TlsTrouble::of(detail) {
+        TlsTrouble::Certificate if detail.contains("tls.pin") => {
+            "If the key named above is the server's (ask who runs it, by another way), write it into tls.pin; if not, somebody else answers."
+                .into()
+        }
         TlsTrouble::Certificate => about_certificate(config),
         TlsTrouble::NotTls => format!(
             "No certificate was looked at, for what answered at the port of {url} does not speak TLS: check host and port. Where \

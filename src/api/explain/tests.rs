@@ -262,6 +262,22 @@ fn what_failed_behind_a_redirect_is_said_of_where_that_led() {
 }
 
 #[test]
+fn what_is_said_of_addresses_and_pins_is_true() {
+    let connect = |detail| plain(detailed(Cause::Connect, detail));
+    let tls = |detail| plain(detailed(Cause::Tls, detail));
+    let denied = "h.example is not dialled: 10.0.0.1 must not be dialled: `deny` has 10.0.0.0/8";
+    let from = "1.2.3.4:443: source_address 192.0.2.1 cannot be used here: Cannot assign requested address";
+    let pinned = "the server's certificate is none of those in tls.pin: its key is sha256/x=";
+    hold([
+        ("the endpoint's `deny` has", connect(denied), connect("1.2.3.4:443: refused")),
+        ("Set source_address", connect(from), connect(denied)),
+        ("runs and listens", connect("1.2.3.4:443: refused"), connect(denied)),
+        ("write it into tls.pin", tls(pinned), tls("the server's certificate has expired")),
+        ("is checked against", tls("the server's certificate has expired"), tls(pinned)),
+    ]);
+}
+
+#[test]
 fn what_is_said_of_a_way_through_a_proxy_is_true() {
     let through = |status: Option<u16>, keys: &str| told(Cause::Proxy, 1006, status, keys);
     let (bare, known) = ("proxy = 'http://p.example:3128'", "proxy = 'http://u:hush@p.example:3128'");

@@ -6,11 +6,12 @@ use super::bench::Bench;
 use crate::config;
 
 /// Keys that stand under another name.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("url", "/urls"),
     ("reconnect.on_clean_close", "/outcomes"),
     ("headers.*", "/headers"),
     ("proxy_headers.*", "/proxyHeaders"),
+    ("resolve.*", "/resolve"),
     ("session.values.*", "/session/values"),
     ("delivery", "/outbox/delivery"),
     ("durability", "/outbox/durability"),

@@ -26,6 +26,7 @@ use super::{
 pub(super) mod api;
 pub(super) mod endpoint;
 pub(super) mod item;
+pub(super) mod network;
 pub(super) mod outcomes;
 pub(super) mod proxy;
 pub(super) mod request;

@@ -9,8 +9,12 @@ use rustls::pki_types::ServerName;
 use super::{item::Item, request, section::Section};
 use crate::config::{
     ConfiguredEndpoint,
-    table::{kinds::Over, value::Part},
+    table::{
+        kinds::{By, FLAG, Over},
+        value::Part,
+    },
 };
+use wskeeper_link::endpoint::Pin;
 
 /// `cert`, which reads `key` with it.
 pub(in crate::config) static CERT: Part<ConfiguredEndpoint, Over<Option<PathBuf>>> = Part {
@@ -57,10 +61,58 @@ pub(in crate::config) fn server_name(item: &Item<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// `sni`
+pub(in crate::config) static SNI: Part<ConfiguredEndpoint, By<bool>> = Part {
+    read: |section, endpoint| {
+        if let Some(sends) = section.get("sni").and_then(|item| item.bool()) {
+            endpoint.tls.hides_name = !sends;
+        }
+    },
+    is_same: |one, other| one.tls.hides_name == other.tls.hides_name,
+    of: |endpoint| !endpoint.tls.hides_name,
+    kind: FLAG,
+};
+
+/// `pin`
+pub(in crate::config) fn pins(item: &Item<'_>) -> Option<Vec<Pin>> {
+    let pin = |item: &Item<'_>| {
+        let pin = Pin::parse(item.text()?);
+        if pin.is_none() {
+            item.fault(
+                "is not a pin",
+                "write \"sha256/\" and the digest of the certificate or its key in base64: `wskeeper explain` shows that of a server whose pin does not fit",
+            );
+        }
+        pin
+    };
+    Some(item.list()?.iter().filter_map(pin).collect())
+}
+
+/// `alpn`
+pub(in crate::config) fn alpn(item: &Item<'_>) -> Option<Vec<Box<str>>> {
+    let protocol = |item: &Item<'_>| {
+        let text = item.text()?;
+        if text.is_empty() || text.len() > 255 {
+            item.fault("is not the name of a protocol", "write 1 to 255 bytes, as \"http/1.1\"");
+        } else if matches!(text, "h2" | "h3") {
+            item.fault("that protocol is not spoken here", "WebSockets are opened by HTTP/1.1: write \"http/1.1\"");
+        }
+        Some(text.into())
+    };
+    Some(item.list()?.iter().filter_map(protocol).collect())
+}
+
 /// What is to be said of `insecure`.
 pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     if endpoint.tls.insecure && section.has("insecure") {
         section.warn("insecure", "any certificate is accepted, so anyone on the way can read and change what is sent");
+    }
+    if endpoint.tls.insecure && !endpoint.tls.pins.is_empty() && (section.has("insecure") || section.has("pin")) {
+        section.fault(
+            "pin",
+            "with `insecure` nothing is asked of a certificate",
+            "leave `insecure` out: a pin alone is enough",
+        );
     }
 }
 

@@ -10,14 +10,16 @@ use super::{
 use crate::config::{
     ConfiguredEndpoint,
     check::{
-        MAX_SIZE, endpoint as check, outcomes, proxy as check_proxy, request, session as check_session, streams, tls,
+        MAX_SIZE, endpoint as check, network, outcomes, proxy as check_proxy, request, session as check_session,
+        streams, tls,
     },
-    table::session,
+    table::{session, transport::TLS},
 };
 use wskeeper_core::{
     outbox::{Delivery, OnFull, WhenDown},
     requests::Stamp,
 };
+use wskeeper_link::endpoint::network::Prefer;
 
 const DELIVERY: Word<Delivery> =
     Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);
@@ -105,6 +107,25 @@ table! {
         /// A PEM file of authorities that the certificate of an https:// proxy is of, instead of the platform's, read at each attempt.
         /// > #: proxy_ca = "proxy-ca.pem"
         proxy_ca (proxy.ca): Optional(By(tls::path)), Rotate;
+        /// The family of addresses that is tried first: "ipv4", "ipv6", or "auto" (the resolver's choice). The other follows 250 ms later.
+        prefer (network.prefer): Word(&[("auto", Prefer::Auto), ("ipv4", Prefer::Ipv4), ("ipv6", Prefer::Ipv6)]), Live;
+        /// The address of this machine that connections come from. Only addresses of its family are dialled.
+        ///
+        /// HTTP calls of sessions and values come from it too.
+        /// > #: source_address = "127.0.0.1"
+        source_address (network.source): Optional(By(network::address)), Rotate;
+        /// Networks where no server may be, whatever its name or a redirect says: attempts that would connect there fail with class `connect`.
+        ///
+        /// It is the address that is dialled that counts, also of HTTP calls of sessions and values. A proxy may be anywhere; of servers behind it only
+        /// those whose address is known here are looked at.
+        /// > #: deny = ["10.0.0.0/8", "169.254.0.0/16", "fd00::/8"]
+        deny (network.deny): By(network::networks), Rotate;
+        /// Addresses that stand for the look-up of a host at a port, as curl's `--resolve`.
+        ///
+        /// Certificate and `Host` are still for the host's name.
+        /// > [endpoints.trades.resolve]
+        /// > #: "feed.example:443" = ["10.0.0.7"]
+        resolve (network.resolve): Over(network::resolve), Live;
         tls: section TLS;
         session: section SESSION;
         subscriptions: section SUBSCRIPTIONS;
@@ -147,25 +168,6 @@ table! {
         /// > #: "/s" = "BTCUSDT"
         streams: Over(streams::read), Live;
         receipts: section RECEIPTS;
-    }
-}
-
-table! {
-    TLS of ConfiguredEndpoint, "tls." at (tls), rules tls::rules, {
-        /// A PEM file of authorities trusted instead of the platform's, read at each attempt. A relative path starts from the configuration file's folder.
-        /// > #: ca = "ca.pem"
-        ca: Optional(By(tls::path)), Rotate;
-        /// A client certificate chain, a PEM file too.
-        /// > #: cert = "client.pem"
-        cert by tls::CERT, Rotate;
-        /// Its key.
-        /// > #: key = "client.key"
-        key as "tls.cert" by tls::KEY, Rotate;
-        /// The name to verify, where it is not the URL's host.
-        /// > #: server_name = "feed.example"
-        server_name: Optional(By(tls::server_name)), Rotate;
-        /// Accepts any certificate. For tests only.
-        insecure: FLAG, Rotate;
     }
 }
 

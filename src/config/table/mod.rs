@@ -14,6 +14,7 @@ pub(crate) mod kinds;
 mod session;
 mod shown;
 mod told;
+mod transport;
 pub(crate) mod value;
 #[cfg(test)]
 pub(crate) mod written;

@@ -1,6 +1,6 @@
 //! How values are shown that look the same wherever they stand; what may be secret is left out here.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, path::PathBuf};
 
 #[cfg(test)]
 use serde_json::{Value as Json, json};
@@ -15,7 +15,7 @@ use wskeeper_core::{
     outbox::Ack,
     outcome::{Match, Rule},
 };
-use wskeeper_link::endpoint::{FieldName, Stream, Template, proxy::ProxyChoice};
+use wskeeper_link::endpoint::{FieldName, Pin, Stream, Template, network::IpNet, proxy::ProxyChoice};
 
 /// A value that is shown in one way.
 pub(crate) trait Told: Clone + PartialEq {
@@ -77,6 +77,9 @@ text! {
     PathBuf, |path| path.display().to_string();
     // References as they are written, and of the rest what may be seen.
     Template, |template| template.shown();
+    IpAddr, IpAddr::to_string;
+    IpNet, IpNet::to_string;
+    Pin, Pin::to_string;
     Listen, |listen| match listen {
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix { path, .. } => format!("unix:{}", path.display()),
@@ -208,6 +211,19 @@ impl Told for (FieldName, Template) {
     #[cfg(test)]
     fn schema() -> Json {
         reference("Header")
+    }
+}
+
+/// A host, a port, and the addresses that it has there.
+impl Told for (Box<str>, u16, Vec<IpAddr>) {
+    fn told(&self) -> Shown {
+        let (host, port, addresses) = self;
+        Shown::members([("host", host.told()), ("port", port.told()), ("addresses", addresses.told())])
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        json!({ "type": "object" })
     }
 }
 

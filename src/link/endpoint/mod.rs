@@ -5,6 +5,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use wskeeper_core::{inbox, link, session, subscriptions};
 
 pub use field::FieldName;
@@ -13,6 +14,7 @@ pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod field;
 pub mod file;
+pub mod network;
 pub mod proxy;
 mod secret;
 mod shown;
@@ -32,6 +34,33 @@ pub struct Tls {
     pub server_name: Option<String>,
     /// Accept any certificate. For tests only.
     pub insecure: bool,
+    /// What the server's own certificate or its key must be; without `ca` that is all it must be.
+    pub pins: Vec<Pin>,
+    /// Nothing older than TLS 1.3.
+    pub only_1_3: bool,
+    /// Application protocols to offer (RFC 7301); `None`: `http/1.1`.
+    pub alpn: Option<Vec<Box<str>>>,
+    /// The name is not sent (SNI).
+    pub hides_name: bool,
+}
+
+/// SHA-256 of a certificate, or of its key as it stands in it (`SubjectPublicKeyInfo`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pin(pub [u8; 32]);
+
+impl Pin {
+    const WORD: &'static str = "sha256/";
+
+    /// Reads `sha256/BASE64`.
+    pub fn parse(text: &str) -> Option<Self> {
+        STANDARD.decode(text.strip_prefix(Self::WORD)?).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::WORD, STANDARD.encode(self.0))
+    }
 }
 
 /// `[endpoints.NAME]`
@@ -57,6 +86,8 @@ pub struct Endpoint {
     pub tls: Tls,
     /// `proxy`, `proxy_headers`, `proxy_ca`
     pub proxy: proxy::Proxy,
+    /// `prefer`, `resolve`, `source_address`, `deny`
+    pub network: network::Network,
     /// Counts for `/readyz?links`.
     pub critical: bool,
     /// Links that must be ready then.
@@ -146,6 +177,7 @@ impl Default for Endpoint {
             redirects: 0,
             tls: Tls::default(),
             proxy: proxy::Proxy::default(),
+            network: network::Network::default(),
             critical: false,
             min_ready: 1,
             stay_closed: false,

@@ -335,6 +335,7 @@ impl Attempt {
             probe: (!link.heartbeat.pings()).then_some(link.heartbeat.idle),
             // Who drops an attempt need not say why. One that had half of its time and no answer says enough.
             silence: link.connect_timeout / 2,
+            source: self.endpoint.network.source,
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! What a reader would get wrong: nothing limits it in time but who waits for it, as the driver does by a link's `connect_timeout`.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
 };
+
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Admit, Aside, BoxFuture, Dial as _, Dialer, Permit, PreparePermit, Provider, Source, To, Transport, resolve,
@@ -18,6 +20,7 @@ use crate::{
     clock::Calendar,
     endpoint::{
         Endpoint, Tls,
+        network::Network,
         proxy::{Proxy, ProxyScheme, Via},
         url::Target,
     },
@@ -59,28 +62,33 @@ pub async fn connect(endpoint: &Arc<Endpoint>, provider: Arc<dyn Provider>) -> R
 
 /// Connects to a server for what is not the endpoint's WebSocket: through its proxy, and by TLS with these settings where the URL says so.
 /// The error is for people.
-pub async fn reach(target: &Target, proxy: &Proxy, tls: &Tls) -> Result<Box<dyn Duplex>, String> {
-    let via = way_to(target, proxy).await?;
-    let (host, port) = via.as_ref().map_or((&target.host, target.port), |via| (&via.host, via.port));
-    let connected = TcpStream::connect((host.as_str(), port)).await;
+pub async fn reach(target: &Target, endpoint: &Endpoint, tls: &Tls) -> Result<Box<dyn Duplex>, String> {
+    let (network, aside) = (&endpoint.network, Aside::default());
+    let via = way_to(target, &endpoint.proxy).await?;
+    let (host, port) = via.as_ref().map_or((target.host.as_str(), target.port), |via| (via.host.as_str(), via.port));
+    let connected = async {
+        let addresses = resolve::dialled(network, (host, port), via.is_some(), &aside).await?;
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match resolve::connect(address, network.source).await {
+                Ok(tcp) => return Ok(tcp),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
     let named = |what: &dyn std::fmt::Display| match &via {
         Some(via) => format!("the proxy {} {what}", via.shown),
         None => what.to_string(),
     };
-    let tcp = connected
-        .map_err(|error| if via.is_some() { named(&format!("is not reached: {error}")) } else { error.to_string() })?;
+    let tcp = connected.await.map_err(|error: io::Error| {
+        if via.is_some() { named(&format!("is not reached: {error}")) } else { error.to_string() }
+    })?;
     let _ = tcp.set_nodelay(true);
-    let aside = Aside::default();
     let under = match &via {
         None => Under::Tcp(tcp),
         Some(via) => {
-            let address = match via.scheme {
-                ProxyScheme::Socks5 => {
-                    let found = resolve::resolve(&target.host, target.port, &aside).await;
-                    found.map_err(|error| format!("{} was not resolved: {error}", target.host))?.first().copied()
-                }
-                ProxyScheme::Http | ProxyScheme::Https | ProxyScheme::Socks5h => None,
-            };
+            let address = behind(network, via, target, &aside).await.map_err(|error| error.to_string())?;
             let judging = Judging { retry_after_max: Duration::ZERO, calendar: Calendar::default() };
             let through = tunnel::through(tcp, via, target, address, (&aside, &judging));
             through.await.map_err(|fault| named(&fault))?
@@ -89,10 +97,24 @@ pub async fn reach(target: &Target, proxy: &Proxy, tls: &Tls) -> Result<Box<dyn 
     if !target.tls {
         return Ok(Box::new(Transport::from(under)));
     }
-    // The name of the settings is that of the endpoint's own server.
-    let tls = Tls { server_name: None, ..tls.clone() };
+    // The name of the settings is that of the endpoint's own server, and so are its pins and what it is offered.
+    let is_its_own = endpoint.targets.iter().flatten().any(|own| own.host == target.host);
+    let pins = if is_its_own { tls.pins.clone() } else { Vec::new() };
+    let tls = Tls { server_name: None, pins, alpn: None, hides_name: false, ..tls.clone() };
     let secured = tls::secure(under, &target.host, &tls, &aside).await.map_err(|fault| fault.to_string())?;
     Ok(Box::new(secured.stream))
+}
+
+/// The server's address, where a proxy is given it or it is known here.
+async fn behind(network: &Network, via: &Via, target: &Target, aside: &Aside) -> io::Result<Option<SocketAddr>> {
+    let is_known = network.known(&target.host, target.port).is_some() || target.host.parse::<IpAddr>().is_ok();
+    if !is_known && via.scheme != ProxyScheme::Socks5 {
+        return Ok(None);
+    }
+    // What is preferred, and where from, is about connections of this machine.
+    let plain = Network { resolve: network.resolve.clone(), deny: network.deny.clone(), ..Network::default() };
+    let found = resolve::dialled(&plain, (&target.host, target.port), false, aside).await?;
+    Ok(found.first().copied())
 }
 
 /// It may read files.

@@ -3,7 +3,13 @@
 //! Each address needs a permit of its own, and the first needs one that counts as a new attempt. A loser gives its permit
 //! back at once, by being dropped.
 
-use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
@@ -11,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Admit, Permit, transport};
+use super::{Admit, Permit, resolve, transport};
 use crate::clock::Moment;
 use wskeeper_core::{admission::Verdict, event::LinkId};
 
@@ -30,6 +36,8 @@ pub(super) struct Patience {
     pub(super) probe: Option<Duration>,
     /// An address that has said nothing for this long when it is given up does not answer.
     pub(super) silence: Duration,
+    /// The address of this machine that it comes from.
+    pub(super) source: Option<IpAddr>,
 }
 
 /// Where an attempt may go.
@@ -99,14 +107,14 @@ async fn connect(
     ask: Ask,
     admission: &Arc<dyn Admit>,
     link: &LinkId,
-    Patience { unacknowledged, probe, silence }: Patience,
+    Patience { unacknowledged, probe, silence, source }: Patience,
 ) -> Result<(TcpStream, Box<Permit>), (SocketAddr, io::Error)> {
     let mut permit = match ask {
         Ask::Have(permit) => permit,
         Ask::Need(address) => Arc::clone(admission).admit_extra(link.clone(), address).await,
     };
     permit.silence = Some((Instant::now().later(silence), Verdict::Unreachable));
-    let tcp = TcpStream::connect(permit.address).await;
+    let tcp = resolve::connect(permit.address, source).await;
     permit.silence = None;
     permit.verdict = tcp.as_ref().err().and_then(verdict);
     match tcp.and_then(|tcp| transport::prepare(&tcp, unacknowledged, probe).map(|()| tcp)) {

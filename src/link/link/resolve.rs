@@ -7,7 +7,10 @@ use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
 };
 
+use tokio::net::{TcpSocket, TcpStream};
+
 use super::aside::Aside;
+use crate::endpoint::network::{Network, alternate};
 
 /// Addresses tried in one attempt at most; a name with more is served well enough by the first.
 const MOST: usize = 16;
@@ -27,6 +30,30 @@ pub(super) async fn resolve(host: &str, port: u16, aside: &Aside) -> io::Result<
     Ok(addresses)
 }
 
+/// The addresses that are to be dialled for `host`, as an endpoint's settings have it.
+pub(super) async fn dialled(
+    network: &Network,
+    (host, port): (&str, u16),
+    is_proxy: bool,
+    aside: &Aside,
+) -> io::Result<Vec<SocketAddr>> {
+    let found = match network.known(host, port) {
+        Some(known) => known,
+        None => resolve(host, port, aside).await?,
+    };
+    network.dialled(found, is_proxy)
+}
+
+/// A connection to this address, from an address of this machine where one is wanted.
+pub(super) async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind(SocketAddr::new(source, 0)).map_err(|error| {
+        io::Error::new(error.kind(), format!("source_address {source} cannot be used here: {error}"))
+    })?;
+    socket.connect(address).await
+}
+
 /// Alternates families, beginning with that of the first address; the order within a family is the resolver's (RFC 6724).
 fn interleave(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut distinct: Vec<SocketAddr> = Vec::new();
@@ -37,15 +64,7 @@ fn interleave(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     }
     let first_is_v6 = distinct.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) = distinct.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
-    let mut mixed = Vec::with_capacity(first.len() + second.len());
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    loop {
-        let (one, other) = (first.next(), second.next());
-        if one.is_none() && other.is_none() {
-            return mixed;
-        }
-        mixed.extend(one.into_iter().chain(other));
-    }
+    alternate(first, second)
 }
 
 #[cfg(test)]

@@ -10,15 +10,17 @@ use std::{
 };
 
 use rustls::{
-    AlertDescription, ClientConfig, Error, RootCertStore,
+    AlertDescription, ClientConfig, DEFAULT_VERSIONS, Error, RootCertStore, SupportedProtocolVersion,
     client::{Resumption, WebPkiServerVerifier},
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem, pem::PemObject as _},
     sign::CertifiedKey,
+    version::TLS13,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use identity::Identity;
+use pinned::Pinned;
 
 use super::aside::Aside;
 use crate::endpoint::{Tls, file};
@@ -33,10 +35,14 @@ mod blind;
 mod expiry;
 mod heard;
 mod identity;
+mod pinned;
 mod words;
 
 /// The largest PEM file that is read, in bytes: a bundle of all public authorities is a tenth of it.
 const MAX_PEM: u64 = 4 << 20;
+
+/// Of the versions.
+const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -116,10 +122,15 @@ fn config(tls: &Tls) -> Result<(ClientConfig, Arc<Identity>, Option<i64>), TlsFa
     let setup = |error: &Error| TlsFault::Setup(plain(error));
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(if tls.only_1_3 { NEWEST } else { DEFAULT_VERSIONS })
         .map_err(|error| setup(&error))?;
+    let blind = || blind::Blind::new(Arc::clone(&provider));
     let builder = if tls.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(blind::Blind::new(Arc::clone(&provider))))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(blind()))
+    } else if !tls.pins.is_empty() {
+        let authorities = tls.ca.is_some().then(|| verifier(tls, Arc::clone(&provider))).transpose()?;
+        let pinned = Pinned { pins: tls.pins.clone(), authorities, blind: blind() };
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
     } else {
         builder.with_webpki_verifier(verifier(tls, Arc::clone(&provider))?)
     };
@@ -136,7 +147,11 @@ fn config(tls: &Tls) -> Result<(ClientConfig, Arc<Identity>, Option<i64>), TlsFa
     };
     let identity = Arc::new(Identity::new(shown));
     let mut config = builder.with_client_cert_resolver(Arc::clone(&identity) as _);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = match &tls.alpn {
+        None => vec![b"http/1.1".to_vec()],
+        Some(offered) => offered.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
+    };
+    config.enable_sni = !tls.hides_name;
     // A cache for sessions of a configuration that is used once would be 10 KB for each link.
     config.resumption = Resumption::disabled();
     Ok((config, identity, client))

@@ -105,7 +105,7 @@ pub(super) struct Judging {
     pub(super) calendar: Calendar,
 }
 
-/// Asks the proxy at the other end for a way to the server. `address` is that of the server where it is looked up here.
+/// Asks the proxy at the other end for a way to the server. `address` is that of the server where it is known here.
 pub(super) async fn through(
     tcp: TcpStream,
     via: &Via,
@@ -116,14 +116,14 @@ pub(super) async fn through(
     match via.scheme {
         ProxyScheme::Http => {
             let mut tcp = tcp;
-            ask(&mut tcp, via, target, judging).await?;
+            ask(&mut tcp, via, (target, address), judging).await?;
             Ok(Under::Tcp(tcp))
         }
         ProxyScheme::Https => {
             let settings = Tls { ca: via.ca.clone(), ..Tls::default() };
             let secured = tls::secure(Under::Tcp(tcp), &via.host, &settings, aside).await;
             let mut tls = secured.map_err(TunnelFault::Tls)?.stream;
-            ask(&mut tls, via, target, judging).await?;
+            ask(&mut tls, via, (target, address), judging).await?;
             Ok(Under::Tls(Box::new(tls)))
         }
         ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
@@ -148,10 +148,10 @@ pub(super) async fn through(
 async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     via: &Via,
-    target: &Target,
+    (target, address): (&Target, Option<SocketAddr>),
     judging: &Judging,
 ) -> Result<(), TunnelFault> {
-    let server = authority(&target.host, target.port);
+    let server = address.map_or_else(|| authority(&target.host, target.port), |address| address.to_string());
     let basic = via.basic_auth();
     let request = head::connect(&server, basic.as_ref(), &via.headers).map_err(TunnelFault::Answer)?;
     let sent = async {

@@ -5,7 +5,7 @@
 //! What a reader would get wrong: others wait for the permit that is held meanwhile, so a resolver that hangs has a second, and then what
 //! was known has to do.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
@@ -27,11 +27,7 @@ pub(super) const MOVES: usize = 3;
 impl Attempt {
     /// Waits for a permit for one of the addresses that the name has then. `None`: all of them are down, and it is to go to the next URL.
     pub(super) async fn admitted(&mut self, goal: &Goal) -> Result<Option<Admitted>, Setback> {
-        let found = self.look_up(goal).await;
-        let mut addresses = found.map_err(|error| match &goal.via {
-            None => Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", goal.target.host)),
-            Some(via) => Setback::new(Cause::Proxy, &format!("the proxy {} was not resolved: {error}", via.shown)),
-        })?;
+        let mut addresses = self.look_up(goal).await?;
         let mut moves = 0;
         loop {
             let resolved = Instant::now();
@@ -92,12 +88,20 @@ impl Attempt {
         answer
     }
 
-    async fn look_up(&mut self, goal: &Goal) -> io::Result<Vec<SocketAddr>> {
+    async fn look_up(&mut self, goal: &Goal) -> Result<Vec<SocketAddr>, Setback> {
         (self.report)(Progress::Resolving);
         let began = Instant::now();
         let (host, port) = goal.first_hop();
-        let found = self.source.resolve(host, port).await;
+        let found = match self.endpoint.network.known(host, port) {
+            Some(known) => Ok(known),
+            None => self.source.resolve(host, port).await,
+        };
         self.timings.dns = Some(self.timings.dns.unwrap_or_default().saturating_add(began.elapsed()));
-        found
+        let found = found.map_err(|error| match &goal.via {
+            None => Setback::new(Cause::Dns, &format!("{host} was not resolved: {error}")),
+            Some(via) => Setback::new(Cause::Proxy, &format!("the proxy {} was not resolved: {error}", via.shown)),
+        })?;
+        let dialled = self.endpoint.network.dialled(found, goal.via.is_some());
+        dialled.map_err(|error| Setback::new(Cause::Connect, &format!("{host} is not dialled: {error}")))
     }
 }

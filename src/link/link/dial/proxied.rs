@@ -3,6 +3,8 @@
 //! What a reader would get wrong: the address that was admitted is the proxy's. What servers behind it do is said of it for this endpoint
 //! alone, and of an endpoint with several servers there is nothing to be said: one of them may be down, and the others not.
 
+use std::net::{IpAddr, SocketAddr};
+
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{Attempt, Setback, Verdict, ask::Ask, tls::Under};
@@ -26,15 +28,7 @@ impl Attempt {
     ) -> Result<Under, Setback> {
         let target = &ask.goal.target;
         let began = Instant::now();
-        let address = match via.scheme {
-            ProxyScheme::Socks5 => {
-                let found = self.source.resolve(&target.host, target.port).await;
-                let found = found
-                    .map_err(|error| Setback::new(Cause::Dns, &format!("{} was not resolved: {error}", target.host)))?;
-                found.first().copied()
-            }
-            ProxyScheme::Http | ProxyScheme::Https | ProxyScheme::Socks5h => None,
-        };
+        let address = self.behind(via, ask).await?;
         let retry_after_max = self.endpoint.link.retry_after_max;
         let judging = Judging { retry_after_max, calendar: self.source.calendar() };
         let under = tunnel::through(tcp, via, target, address, (&self.aside, &judging)).await;
@@ -45,6 +39,25 @@ impl Attempt {
             let said = format!("the proxy {} {fault}", via.shown);
             Setback { status, retry_after: retry_after.flatten(), ..Setback::new(fault.cause(), &said) }
         })
+    }
+
+    /// The server's address, where it is known here: as it is written, or looked up for a proxy that wants it.
+    async fn behind(&mut self, via: &Via, ask: &Ask) -> Result<Option<SocketAddr>, Setback> {
+        let (host, port) = (ask.goal.target.host.as_str(), ask.goal.target.port);
+        let network = &self.endpoint.network;
+        let found = match (network.known(host, port), host.parse::<IpAddr>(), via.scheme) {
+            (Some(known), _, _) => known,
+            (None, Ok(ip), _) => vec![SocketAddr::new(ip, port)],
+            (None, Err(_), ProxyScheme::Socks5) => {
+                let found = self.source.resolve(host, port).await;
+                found.map_err(|error| Setback::new(Cause::Dns, &format!("{host} was not resolved: {error}")))?
+            }
+            (None, Err(_), ProxyScheme::Http | ProxyScheme::Https | ProxyScheme::Socks5h) => return Ok(None),
+        };
+        let allowed = network.allowed(found);
+        let allowed =
+            allowed.map_err(|error| Setback::new(Cause::Connect, &format!("{host} is not dialled: {error}")))?;
+        Ok(allowed.first().copied())
     }
 
     /// What is said of the address that was admitted: of a proxy's as far as it speaks for all of the endpoint's servers.

@@ -24,6 +24,8 @@ use crate::{
 use wskeeper_core::admission::{Dismissal, Elsewhere, Request};
 
 mod made;
+mod network;
+mod pinned;
 mod proxies;
 mod redirects;
 mod secure;
@@ -102,7 +104,7 @@ fn endpoint(toml: &str) -> Arc<Endpoint> {
 }
 
 const PATIENCE: Patience =
-    Patience { unacknowledged: Duration::from_secs(30), probe: None, silence: Duration::from_secs(5) };
+    Patience { unacknowledged: Duration::from_secs(30), probe: None, silence: Duration::from_secs(5), source: None };
 
 fn telling(told: mpsc::Sender<Progress>) -> Report {
     Box::new(move |step| told.try_send(step).expect("there is room"))

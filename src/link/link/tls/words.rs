@@ -15,7 +15,7 @@ use rustls::{
     pki_types::{ServerName, UnixTime},
 };
 
-use super::identity::Asked;
+use super::{identity::Asked, pinned::Unpinned};
 
 /// Names of a certificate that are shown.
 const MOST_NAMES: usize = 5;
@@ -175,6 +175,9 @@ fn certificate(fault: &CertificateError) -> String {
         CertificateError::UnhandledCriticalExtension => {
             "has a critical extension that is not understood here: the server needs another".into()
         }
+        CertificateError::Other(other) if let Some(Unpinned(pin)) = other.0.downcast_ref() => {
+            format!("is none of those in tls.pin: its key is {pin}")
+        }
         CertificateError::Other(other) => peculiar(&format!("{:?}", other.0)),
         _ => format!("is not good ({})", spelled(&format!("{fault:?}"))),
     };
@@ -236,8 +239,11 @@ fn wrong_name(expected: &ServerName<'_>, presented: &[String]) -> String {
 
 fn incompatible(lack: &PeerIncompatible) -> String {
     match lack {
-        PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13 => {
             "the server speaks neither TLS 1.2 nor 1.3: it is too old".into()
+        }
+        PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+            "the server speaks no TLS as new as tls.min_version wants".into()
         }
         PeerIncompatible::NoCipherSuitesInCommon => "the server has no cipher in common with wskeeper".into(),
         PeerIncompatible::NoKxGroupsInCommon => "the server has no key exchange in common with wskeeper".into(),
@@ -270,7 +276,9 @@ fn alerted(alert: AlertDescription) -> String {
         AlertDescription::UnrecognisedName => {
             "the server has no certificate for the name that was asked for: check the host of the URL, or set tls.server_name".into()
         }
-        AlertDescription::ProtocolVersion => "the server speaks neither TLS 1.2 nor 1.3 (protocol version)".into(),
+        AlertDescription::ProtocolVersion => {
+            "the server speaks neither TLS 1.2 nor 1.3, or not what tls.min_version leaves of them (protocol version)".into()
+        },
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             format!("the server found no version, cipher or certificate in common ({name}); some servers say so where they want a client certificate too")
         }
