@@ -25,6 +25,7 @@ pub mod message;
 pub mod outbox;
 pub mod outcome;
 pub mod phase;
+pub mod push;
 pub mod receipt;
 pub mod requests;
 pub mod run;
