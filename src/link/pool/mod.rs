@@ -24,6 +24,7 @@ pub use crate::link::Stop;
 
 mod admission;
 mod asked;
+mod cursors;
 mod dead;
 mod durable_inboxes;
 mod durable_variables;

@@ -13,7 +13,7 @@ use super::{
     receipts::{Receipts, Verdict},
 };
 use crate::clock::Calendar;
-use crate::store::{self, Journal, KeptInbox, Op, Record, Settled, Store, WriteError};
+use crate::store::{self, Journal, KeptInbox, Op, Receiver, Record, Settled, Store, WriteError};
 use wskeeper_core::{
     clock::Clock,
     event::LinkId,
@@ -38,6 +38,8 @@ pub(super) struct Spool {
     inboxes: Mutex<BTreeMap<Arc<str>, KeptInbox>>,
     /// Variables of sessions that an earlier life has left, until their links take them up.
     variables: Mutex<BTreeMap<(Arc<str>, u32), Kept>>,
+    /// Cursors of receivers that an earlier life has left.
+    pub(super) cursors: Mutex<BTreeMap<Receiver, u64>>,
 }
 
 /// Takes the store's answers to the link that asked.
@@ -96,6 +98,7 @@ impl Spool {
             crashed: Mutex::default(),
             inboxes: Mutex::default(),
             variables: Mutex::default(),
+            cursors: Mutex::default(),
         })
     }
 
@@ -393,6 +396,7 @@ impl Spool {
     fn recover(self: &Arc<Self>, recovered: store::Recovered) {
         *self.inboxes.lock() = recovered.inboxes;
         *self.variables.lock() = recovered.variables;
+        *self.cursors.lock() = recovered.cursors;
         let mut unknown = Vec::new();
         for kept in recovered.receipts {
             if kept.receipt.state == State::Written {

@@ -60,6 +60,8 @@ impl Engine {
             Op::ForgetInbox(endpoint) => self.forget_inbox(endpoint).map(Ok),
             Op::Remember { of, kept } => self.remember(of, kept),
             Op::ForgetVariables { endpoint, link } => self.forget_variables(endpoint, *link).map(Ok),
+            Op::KeepCursor { of, cursor } => self.keep_cursor(of, *cursor),
+            Op::ForgetCursor(of) => self.forget_cursor(of).map(Ok),
         }
     }
 

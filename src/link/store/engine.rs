@@ -17,7 +17,7 @@ use std::{
 use rusqlite::{Connection, config::DbConfig, ffi::ErrorCode};
 
 use super::{
-    DeadLetter, Op, OpenError, Policy, Recovered, WriteError, anchor,
+    DeadLetter, Op, OpenError, Policy, Recovered, WriteError, anchor, cursors,
     folder::Folder,
     inbox,
     index::Index,
@@ -283,6 +283,7 @@ fn recover(db: &Connection, sealed: BTreeMap<Arc<str>, u64>, now: SystemTime) ->
         receipts: row::all(db.prepare(&receipts)?.query([now])?, row::receipt)?,
         inboxes: inbox::recover(db, sealed)?,
         variables: variables::recover(db)?,
+        cursors: cursors::recover(db)?,
     })
 }
 

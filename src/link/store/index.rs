@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{inbox::Spans, row::Unreadable, variables};
+use super::{Receiver, cursors, inbox::Spans, row::Unreadable, variables};
 use wskeeper_core::message::MessageId;
 
 /// Where a held message is.
@@ -35,6 +35,8 @@ pub(super) struct Index {
     pub(super) spans: Spans,
     /// Variables of sessions.
     pub(super) variables: variables::Rows,
+    /// Cursors of receivers.
+    pub(super) cursors: BTreeMap<Receiver, u64>,
     /// The row of the next message, letter or segment.
     pub(super) next: i64,
 }
@@ -63,6 +65,7 @@ impl Index {
             index.add_letter(row.get(0)?, MessageId(u128::from_be_bytes(row.get(1)?)), row.get(2)?);
         }
         index.variables = variables::Rows::read(db)?;
+        index.cursors = cursors::recover(db)?;
         let newest;
         (index.spans, newest) = Spans::read(db)?;
         let last = index.messages.values().map(|place| place.seq).chain(index.letters.keys().copied()).max();

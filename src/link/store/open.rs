@@ -18,7 +18,7 @@ use super::{OpenError, folder::Folder, log, mark::Mark, row::Unreadable};
 const APPLICATION: u32 = 0x7773_6b01;
 /// The format of a store without guests. Each kind of them has a table of its own, and adds its number to the format while it is there.
 const VERSION: u32 = 1;
-const NEWEST: u32 = VERSION + Guest::Inboxes as u32 + Guest::Variables as u32;
+const NEWEST: u32 = VERSION + Guest::Inboxes as u32 + Guest::Variables as u32 + Guest::Cursors as u32;
 const PAGE: u32 = 4096;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// For one who has put another file there on purpose.
@@ -45,6 +45,8 @@ pub(super) enum Guest {
     Inboxes = 1,
     /// Durable variables of sessions.
     Variables = 2,
+    /// Cursors of receivers.
+    Cursors = 4,
 }
 
 /// A store that is sound so far: its records are still to be read.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use super::{KeptInbox, Segment, WriteError};
+use super::{KeptInbox, Receiver, Segment, WriteError};
 use wskeeper_core::{
     message::{MessageId, Payload},
     receipt::{EndReason, Receipt, State},
@@ -117,6 +117,15 @@ pub enum Op {
         /// Which link; `None`: all.
         link: Option<u32>,
     },
+    /// A receiver has taken an inbox up to here.
+    KeepCursor {
+        /// Whose.
+        of: Receiver,
+        /// It has taken this.
+        cursor: u64,
+    },
+    /// A receiver is gone: whether there was one.
+    ForgetCursor(Receiver),
 }
 
 impl Op {
@@ -133,7 +142,9 @@ impl Op {
             | Self::Arrived(_)
             | Self::ForgetInbox(_)
             | Self::Remember { .. }
-            | Self::ForgetVariables { .. } => false,
+            | Self::ForgetVariables { .. }
+            | Self::KeepCursor { .. }
+            | Self::ForgetCursor(_) => false,
         }
     }
 
@@ -149,14 +160,19 @@ impl Op {
             | Self::Discard { .. }
             | Self::DropDead(_)
             | Self::Remember { .. }
-            | Self::ForgetVariables { .. } => false,
+            | Self::ForgetVariables { .. }
+            | Self::KeepCursor { .. }
+            | Self::ForgetCursor(_) => false,
         }
     }
 
-    /// Whether it is about an inbox or variables: it gives way to all others, and says nothing about room for messages.
+    /// Whether it is about an inbox, variables or a cursor: it gives way to all others, and says nothing about room for messages.
     pub(super) fn is_guest(&self) -> bool {
         match self {
-            Self::Remember { .. } | Self::ForgetVariables { .. } => true,
+            Self::Remember { .. }
+            | Self::ForgetVariables { .. }
+            | Self::KeepCursor { .. }
+            | Self::ForgetCursor(_) => true,
             Self::Append(_)
             | Self::Revive { .. }
             | Self::Mark { .. }
@@ -181,7 +197,9 @@ impl Op {
             | Self::Arrived(_)
             | Self::ForgetInbox(_)
             | Self::Remember { .. }
-            | Self::ForgetVariables { .. } => false,
+            | Self::ForgetVariables { .. }
+            | Self::KeepCursor { .. }
+            | Self::ForgetCursor(_) => false,
         }
     }
 
@@ -197,7 +215,9 @@ impl Op {
             | Self::Arrived(_)
             | Self::ForgetInbox(_)
             | Self::Remember { .. }
-            | Self::ForgetVariables { .. } => false,
+            | Self::ForgetVariables { .. }
+            | Self::KeepCursor { .. }
+            | Self::ForgetCursor(_) => false,
         }
     }
 
@@ -213,7 +233,9 @@ impl Op {
             | Self::Discard { .. }
             | Self::DropDead(_)
             | Self::ForgetInbox(_)
-            | Self::ForgetVariables { .. } => 0,
+            | Self::ForgetVariables { .. }
+            | Self::KeepCursor { .. }
+            | Self::ForgetCursor(_) => 0,
         }
     }
 }
@@ -233,6 +255,8 @@ pub struct Recovered {
     pub inboxes: BTreeMap<Arc<str>, KeptInbox>,
     /// Durable variables of sessions, by endpoint and link.
     pub variables: BTreeMap<(Arc<str>, u32), Kept>,
+    /// How far receivers have come.
+    pub cursors: BTreeMap<Receiver, u64>,
 }
 
 /// A receipt with what the ledger needs to know about it.

@@ -182,6 +182,15 @@ pub(super) fn variables_sum((endpoint, link): &(Arc<str>, u32), text: &[u8]) -> 
     sum.0.finalize()
 }
 
+/// The checksum of a receiver's cursor.
+pub(super) fn cursor_sum((endpoint, receiver): &(Arc<str>, Arc<str>), cursor: u64) -> u32 {
+    let mut sum = Sum(crc32fast::Hasher::new());
+    sum.text(Some(endpoint));
+    sum.text(Some(receiver));
+    sum.number(cursor.cast_signed());
+    sum.0.finalize()
+}
+
 /// Bytes of pages that a row takes whose strings and payload have so many bytes; rather too many than too few.
 pub(super) fn cost(bytes: usize) -> u64 {
     let row = ROW + bytes;

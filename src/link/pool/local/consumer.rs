@@ -218,6 +218,11 @@ impl Consumer {
         self.reader.put_back();
     }
 
+    /// Up to where it has read.
+    pub fn position(&self) -> u64 {
+        self.reader.position()
+    }
+
     fn tell<T>(&self, next: Next<T>, takes: impl Fn(&Wish, &T) -> bool) -> Option<Told<T>> {
         match next {
             Next::Closed => Some(Told::Gone),

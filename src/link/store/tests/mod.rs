@@ -2,6 +2,7 @@
 
 mod away;
 mod bounds;
+mod cursors;
 mod damage;
 mod inboxes;
 mod life;

@@ -54,7 +54,14 @@ fn op() -> impl Strategy<Value = Op> {
             endpoint,
             link: (!all).then_some(link),
         }),
+        2 => (receiver(), any::<u64>()).prop_map(|(of, cursor)| Op::KeepCursor { of, cursor }),
+        1 => receiver().prop_map(Op::ForgetCursor),
     ]
+}
+
+fn receiver() -> impl Strategy<Value = Receiver> {
+    let names = prop::sample::select(vec!["hook", "pipe"]);
+    (prop::sample::select(LINKS.to_vec()), names).prop_map(|(endpoint, name)| (endpoint.into(), name.into()))
 }
 
 prop_compose! {
@@ -112,6 +119,7 @@ struct Model {
     segments: Vec<Segment>,
     cursor: u64,
     variables: BTreeMap<(Arc<str>, u32), VariablesKept>,
+    cursors: BTreeMap<Receiver, u64>,
 }
 
 impl Model {
@@ -174,6 +182,11 @@ impl Model {
                 self.variables.retain(|of, _| of.0 != *endpoint || link.is_some_and(|link| link != of.1));
                 (before - self.variables.len()) as u64
             }
+            Op::KeepCursor { of, cursor } => {
+                self.cursors.insert(of.clone(), *cursor);
+                1
+            }
+            Op::ForgetCursor(of) => u64::from(self.cursors.remove(of).is_some()),
         }
     }
 
@@ -297,6 +310,7 @@ proptest! {
             prop_assert_eq!(&recovered.receipts, &receipts);
             prop_assert_eq!(&recovered.inboxes, &model.inboxes());
             prop_assert_eq!(&recovered.variables, &model.variables);
+            prop_assert_eq!(&recovered.cursors, &model.cursors);
             prop_assert_eq!(letters(&store), Vec::from(model.dead.clone()));
         }
     }

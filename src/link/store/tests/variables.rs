@@ -21,7 +21,7 @@ fn seqs(recovered: &Recovered) -> Vec<(&str, u32, u64)> {
     recovered.variables.iter().map(|((endpoint, link), kept)| (&**endpoint, *link, seq(kept))).collect()
 }
 
-fn version(dir: &Path) -> u32 {
+pub(super) fn version(dir: &Path) -> u32 {
     let header = fs::read(dir.join("store.sqlite")).unwrap();
     u32::from_be_bytes(header[60..64].try_into().unwrap())
 }
