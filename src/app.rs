@@ -9,11 +9,12 @@ use prometheus::Registry;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::{Api, ListenError, Listener},
+    api::{Api, ListenError, Listener, WRITING},
     config::{Config, Fingerprint, InForce, Sources},
     observe::{Exporter, Families, Telling},
     process::{files, notify::Notify, passed::Passed, signals::Signals},
     provider::DaemonProvider,
+    push::Pushes,
 };
 use notifier::Notifier;
 use reload::Reloader;
@@ -91,17 +92,19 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     notifier.starting(links).await;
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
-    let settings = Settings {
-        provider: Arc::new(DaemonProvider::new(Some(Arc::clone(&families)), seed, calendar.clone())),
-        calendar,
-        ..config.settings()
-    };
-    let pool = Pool::start(settings, Telling::new(Arc::clone(&families), spans), seed).await;
+    let telling = Telling::new(Arc::clone(&families), spans);
+    let (pool, pushes) = hold(&config, (&families, telling), calendar, seed).await;
     let config = InForce::new(config);
-    let reloader =
-        Reloader::new((pool.clone(), config.clone()), Arc::clone(&families), reload_from, Arc::clone(&notifier));
+    let followers = (pool.clone(), pushes.clone(), config.clone());
+    let reloader = Reloader::new(followers, Arc::clone(&families), reload_from, Arc::clone(&notifier));
     let (stop, stopping) = watch::channel(false);
-    let api = Api { pool: pool.clone(), config: config.clone(), families, reload: Arc::new(reloader.clone()) };
+    let api = Api {
+        pool: pool.clone(),
+        config: config.clone(),
+        families,
+        reload: Arc::new(reloader.clone()),
+        pushes: pushes.clone(),
+    };
     let serving = tokio::spawn(api.serve(listener, stopping));
     #[cfg(debug_assertions)]
     wedge::listen(pool.clone());
@@ -117,7 +120,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     }
     let limit = config.get().limits.drain;
     let deadline = Instant::now().later(limit);
-    drain(&pool, &notifier, limit.saturating_sub(spans_share(exporter.is_some(), limit))).await;
+    drain((&pool, &pushes), &notifier, limit.saturating_sub(spans_share(exporter.is_some(), limit))).await;
     stop.send_replace(true);
     // A panic in the API is told by the runtime; the daemon is stopping all the same.
     let _ = serving.await;
@@ -128,6 +131,24 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     }
     tracing::info!("wskeeper has stopped");
     Ok(())
+}
+
+/// The links of a configuration, and what goes from them by itself.
+async fn hold(
+    config: &Config,
+    (families, telling): (&Arc<Families>, Arc<Telling>),
+    calendar: Calendar,
+    seed: u64,
+) -> (Pool, Pushes) {
+    let settings = Settings {
+        provider: Arc::new(DaemonProvider::new(Some(Arc::clone(families)), seed, calendar.clone())),
+        calendar,
+        ..config.settings()
+    };
+    let pool = Pool::start(settings, telling, seed).await;
+    let pushes = Pushes::new(pool.clone(), WRITING, seed);
+    pushes.start(config).await;
+    (pool, pushes)
 }
 
 /// Waits until a switch stands so. Where nobody is left to turn it, that is forever.
@@ -145,12 +166,20 @@ fn spans_share(is_exporting: bool, limit: Duration) -> Duration {
     if is_exporting { LAST_SPANS.min(limit / 4) } else { Duration::ZERO }
 }
 
-async fn drain(pool: &Pool, notifier: &Notifier, within: Duration) {
+/// What pushes get to end, at most: outboxes are flushed meanwhile.
+const LAST_PUSHES: Duration = Duration::from_secs(5);
+
+async fn drain((pool, pushes): (&Pool, &Pushes), notifier: &Notifier, within: Duration) {
     let deadline = Instant::now().later(within);
     pool.drain();
     tracing::info!(deadline_s = within.as_secs_f64(), "wskeeper is draining: it takes no new messages");
     // Told first, but a service manager that takes nothing costs the links none of their time.
-    let ((), left) = tokio::join!(notifier.stopping(pool, within), pool.shut_down(deadline));
+    let closing = async {
+        // Before links close: what they bring then is not handed over any more, and stays where the inbox is durable.
+        pushes.stop(Instant::now().later(LAST_PUSHES.min(within / 4))).await;
+        pool.shut_down(deadline).await
+    };
+    let ((), left) = tokio::join!(notifier.stopping(pool, within), closing);
     for Left { endpoint, messages, kept } in left {
         if kept {
             tracing::info!(%endpoint, messages, "messages were not sent before the deadline and are kept on disk");

@@ -20,8 +20,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout_at},
 };
+use wskeeper_link::endpoint::url::Target;
 
 pub use server::Server;
+
+/// The server of a URL, as people see it.
+pub fn shown(target: &Target) -> String {
+    format!("{}://{}", if target.tls { "https" } else { "http" }, target.authority())
+}
 
 /// Why there is no answer, or not all of it. Its text goes on after the server's name.
 #[derive(Debug, thiserror::Error)]

@@ -42,9 +42,10 @@
 //!
 //! # The rooms of the daemon
 //! ```text
-//! cli      L5  the verbs of the command line
-//! app      L4  composition root: what is built in which order, drained in which
-//! api      L3  HTTP, SSE, WebSocket, health, access, problem details
+//! cli      L6  the verbs of the command line
+//! app      L5  composition root: what is built in which order, drained in which
+//! api      L4  HTTP, SSE, WebSocket, health, access, problem details
+//! push     L3  messages that go to servers and programs by themselves
 //! observe  L2  an Event becomes a log line and a metric
 //! provider L3  what sessions and attempts get from outside: HTTP calls, values
 //! process  L2  being a daemon: signals, logging, systemd
@@ -65,3 +66,4 @@ pub mod config;
 pub mod observe;
 pub mod process;
 pub mod provider;
+pub mod push;

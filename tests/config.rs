@@ -183,7 +183,7 @@ fn keys_written(text: &str) -> Vec<String> {
             && !line.starts_with('#')
         {
             let key = key.trim();
-            let named = [".headers", ".proxy_headers", ".resolve", "values", ".streams[].match"]
+            let named = [".headers", ".proxy_headers", ".resolve", "values", ".streams[].match", ".push[].match"]
                 .iter()
                 .any(|end| section.ends_with(end));
             let key = if named { "*" } else { key };
@@ -201,6 +201,7 @@ fn normal(section: &str) -> String {
         match parts.get(2) {
             Some(&"outcomes") if parts.len() > 3 => parts[2] = "outcomes[]",
             Some(&"streams") if parts.len() > 3 => parts[2] = "streams[]",
+            Some(&"push") if parts.len() > 3 => parts[2] = "push[]",
             Some(_) | None => {}
         }
     }

@@ -9,7 +9,10 @@ use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::wire;
-use crate::config::{LinkChange, ReloadPlan};
+use crate::{
+    config::{LinkChange, ReloadPlan},
+    push::{PushView, Writing},
+};
 use wskeeper_core::{
     close::Closed,
     event::Timings,
@@ -226,6 +229,30 @@ pub(super) fn timings(timings: &Timings) -> wire::Timings {
     }
 }
 
+pub(super) fn push(view: &PushView) -> wire::Push {
+    let PushView { error, counts, .. } = view;
+    wire::Push {
+        name: view.name.to_string(),
+        to: view.to.clone(),
+        state: view.state.to_owned(),
+        cursor: view.cursor,
+        behind: view.behind,
+        durable: view.durable,
+        attempt: view.tries,
+        next_attempt_at: view.next_at.map(wire::time),
+        failing_since: view.failing_since.map(wire::time),
+        delivered_at: view.delivered_at.map(wire::time),
+        last_error: error.as_ref().map(|(why, _)| why.to_string()),
+        last_error_at: error.as_ref().map(|(_, at)| wire::time(*at)),
+        not_kept: view.unkept.as_deref().map(str::to_owned),
+        delivered: counts.delivered,
+        failed: counts.failed,
+        retries: counts.retries,
+        skipped: counts.skipped,
+        gaps: counts.gaps,
+    }
+}
+
 pub(super) fn plan(plan: &ReloadPlan) -> wire::Plan {
     let keys = |keys: &[&'static str]| keys.iter().map(|key| (*key).to_owned()).collect();
     let change = |change: LinkChange| wire::Change {
@@ -308,6 +335,17 @@ pub(crate) fn lag(endpoint: Option<&str>, lag: Lag) -> wire::Event {
         to: Some(wire::Edge::Cursor(to)),
         ..wire::Event::default()
     }
+}
+
+/// How receivers of pushes are told what consumers are told.
+pub const WRITING: Writing = Writing {
+    entry: |entry| line(&event(entry, BinaryType::Base64)),
+    gap: |endpoint, gap, kind| line(&wire::Event { gap: Some(kind.into()), ..lag(Some(endpoint), gap) }),
+};
+
+fn line(event: &wire::Event) -> Vec<u8> {
+    // Writing to memory does not fail.
+    serde_json::to_vec(event).unwrap_or_default()
 }
 
 /// Text as it is, binary as the caller wants it.

@@ -62,7 +62,8 @@ pub(super) async fn endpoints(
 pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
     let links = Some(page(&shared, &|endpoint| endpoint == name, None, None, LIMIT));
-    Ok(answer(StatusCode::OK, &wire::Endpoint { links, ..convert::endpoint(&view, &shared.config.get()) }))
+    let pushes = Some(shared.pushes.of(&name).iter().map(convert::push).collect());
+    Ok(answer(StatusCode::OK, &wire::Endpoint { links, pushes, ..convert::endpoint(&view, &shared.config.get()) }))
 }
 
 /// `GET /v1/links`

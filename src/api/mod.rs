@@ -52,13 +52,14 @@ use axum::{
 use http::{StatusCode, Uri};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{config::InForce, observe::Families, process::logging};
+use crate::{config::InForce, observe::Families, process::logging, push::Pushes};
 use metrics::Scribe;
 use places::Places;
 use serve::Served;
 use tokens::Keys;
 use wskeeper_link::{link::json, pool::Pool};
 
+pub use convert::WRITING;
 pub(crate) use convert::{BinaryType, event, lag};
 pub use listen::{ListenError, Listener, SocketFile};
 pub use problem::Problem;
@@ -75,6 +76,8 @@ pub struct Api {
     pub families: Arc<Families>,
     /// What `GET /v1/plan` and `POST /v1/reload` ask.
     pub reload: Arc<dyn Reload>,
+    /// What goes to receivers by itself.
+    pub pushes: Pushes,
 }
 
 /// What every handler sees.
@@ -84,6 +87,7 @@ struct Shared {
     scribe: Scribe,
     families: Arc<Families>,
     reload: Arc<dyn Reload>,
+    pushes: Pushes,
     /// When the API began to answer.
     since: Instant,
     /// True once streams must end.
@@ -104,9 +108,11 @@ impl Api {
         let places = Places::new(config.api.max_connections, Arc::clone(&self.families));
         let scribe = Scribe::start(Arc::clone(self.pool.budget()), {
             let (pool, families) = (self.pool.clone(), Arc::clone(&self.families));
+            let pushes = self.pushes.clone();
             let counter = places.counter();
             move || {
                 pool.observe();
+                pushes.observe(&families);
                 families.log_lines_dropped(logging::dropped());
                 counter.observe();
                 families.render()
@@ -118,6 +124,7 @@ impl Api {
             scribe,
             families: self.families,
             reload: self.reload,
+            pushes: self.pushes,
             since: Instant::now(),
             stop: stop.clone(),
             bound: listener.ip(),

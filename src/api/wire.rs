@@ -9,6 +9,7 @@ mod endpoint;
 mod explain;
 mod frame;
 mod kept;
+mod push;
 mod subscription;
 
 use std::{
@@ -24,6 +25,7 @@ pub use endpoint::{Endpoint, EndpointConfig, Totals};
 pub use explain::{Attempt, Explanation, Outage, Ruling, Standing};
 pub use frame::Frame;
 pub use kept::{Count, DeadLetter, Orphans, Store};
+pub use push::Push;
 pub use subscription::{Holder, Subscription, SubscriptionCounts};
 
 /// A part of a list.
@@ -220,7 +222,7 @@ pub struct Event {
     /// `phase`: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase_reason: Option<String>,
-    /// `gap`: `link` (it was down), `lag` (this consumer was too slow), `restart` (the cursor is of an earlier run).
+    /// `gap`: `link` (it was down), `lag` (this consumer was too slow), `restart` (the cursor is of an earlier run); in a push also `refused` (its receiver refused it).
     #[serde(rename = "kind", skip_serializing_if = "Option::is_none")]
     pub gap: Option<String>,
     /// `gap`: how many events were missed, where known.

@@ -14,6 +14,7 @@ use crate::{
     api::{Planned, Planning, Reload, ReloadError},
     config::{self, Config, Fingerprint, InForce, Loaded, ReloadAction, ReloadPlan, Sources, watch::FileWatch},
     observe::Families,
+    push::Pushes,
 };
 use wskeeper_link::pool::{Draining, Pool};
 
@@ -44,6 +45,7 @@ pub(super) struct Reloader {
 
 struct Inner {
     pool: Pool,
+    pushes: Pushes,
     config: InForce,
     families: Arc<Families>,
     notifier: Arc<Notifier>,
@@ -67,7 +69,7 @@ type Filled = (Loaded, Vec<PathBuf>);
 
 impl Reloader {
     pub(super) fn new(
-        (pool, config): (Pool, InForce),
+        (pool, pushes, config): (Pool, Pushes, InForce),
         families: Arc<Families>,
         from: Option<Origin>,
         notifier: Arc<Notifier>,
@@ -79,7 +81,7 @@ impl Reloader {
             filled: Mutex::new(filled),
         });
         let watching = watch::Sender::new(config.get().watch);
-        Self { inner: Arc::new(Inner { pool, config, families, notifier, file, watching }) }
+        Self { inner: Arc::new(Inner { pool, pushes, config, families, notifier, file, watching }) }
     }
 
     /// Reloads for each signal, and for each change of the file while `watch` says so. Does not end; dropped, it leaves a
@@ -176,6 +178,7 @@ impl Inner {
         let plan = self.plan(new);
         self.pool.apply(plan.config.settings(), &|_, new| plan.follow(&new.name)).await?;
         self.config.set(Arc::clone(&plan.config));
+        self.pushes.follow(&plan.config).await;
         Ok(plan)
     }
 

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     api::wire::{
-        Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Store, SubscriptionCounts, Timings,
+        Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Push, Store, SubscriptionCounts,
+        Timings,
     },
     observe::visible,
 };
@@ -39,6 +40,7 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     let tint = words::tint(phase(&facts.link));
     output.line(output.paint(&headline(&facts.link, now), tint))?;
     let about = sentences(&facts, now).into_iter().chain(subscribed(&facts));
+    let about = about.chain(facts.pushes.iter().map(|push| pushed(push, now)));
     for sentence in about.chain(keeping(link, &mut client).await?) {
         output.folded(&format!("  {sentence}"), 4)?;
     }
@@ -118,6 +120,29 @@ fn subscribed(facts: &Explanation) -> Option<String> {
     let states = others.map(|(count, word)| format!("{} {word}", words::grouped(count)));
     let states: Vec<String> = std::iter::once(format!("{} active", words::grouped(active))).chain(states).collect();
     (sum > 0).then(|| format!("Of {} {}.", words::count(sum, "subscription"), states.join(", ")))
+}
+
+/// How a push of its endpoint goes.
+fn pushed(push: &Push, now: SystemTime) -> String {
+    let Push { name, to, delivered, behind, .. } = push;
+    let word = if *behind == 1 { "entry" } else { "entries" };
+    let time = |at: &Option<String>| at.as_deref().and_then(moment);
+    let failing = time(&push.failing_since).map(|since| {
+        let why = push.last_error.as_deref().map(visible).unwrap_or_default();
+        format!("; its receiver has taken nothing for {}: {why}", words::between(since, now))
+    });
+    let left = time(&push.next_attempt_at).and_then(|at| at.duration_since(now).ok());
+    let parts = [
+        Some(format!("Push {name} to {}: {} taken", visible(to), words::grouped(*delivered))),
+        (*behind > 0).then(|| format!(", {} {word} behind", words::grouped(*behind))),
+        (push.skipped > 0).then(|| format!(", {} skipped", words::grouped(push.skipped))),
+        failing,
+        (push.state == "stopped")
+            .then(|| "; it has stopped, until a reload changes it or the daemon starts again".into()),
+        left.map(|left| format!("; it tries again in {}", words::span(left))),
+        push.not_kept.as_deref().map(|why| format!("; its cursor is not on disk: {}", visible(why))),
+    ];
+    parts.into_iter().flatten().chain([".".to_owned()]).collect()
 }
 
 fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
@@ -274,6 +299,22 @@ mod tests {
         facts.unconfirmed_messages = 3;
         let told = "Nothing is queued; 3 messages that left and that the peer has not proved to have read count in the outbox.";
         assert_eq!(last(&facts), told);
+    }
+
+    #[test]
+    fn a_push_says_where_it_is_and_what_is_wrong() {
+        let push = Push { name: "hook".into(), to: "https://h/x".into(), delivered: 1200, ..Push::default() };
+        assert_eq!(pushed(&push, now()), "Push hook to https://h/x: 1,200 taken.");
+        let failing = Push {
+            behind: 1,
+            failing_since: Some("2026-01-01T00:00:30Z".into()),
+            next_attempt_at: Some("2026-01-01T00:01:03Z".into()),
+            last_error: Some("it answered with status 503".into()),
+            ..push
+        };
+        let told = "Push hook to https://h/x: 1,200 taken, 1 entry behind; its receiver has taken nothing for 30s: \
+                    it answered with status 503; it tries again in 3s.";
+        assert_eq!(pushed(&failing, now()), told);
     }
 
     #[test]

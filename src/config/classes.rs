@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 30] = [
+const VALUES: [&str; 31] = [
     "true",
     "false",
     "2",
@@ -29,6 +29,7 @@ const VALUES: [&str; 30] = [
     "{ outgoing = \"/o\", incoming = \"/i\" }",
     "[{ match = { code = 4000 }, then = \"park\" }]",
     "[{ name = \"t\", match = { \"/s\" = \"a\" } }]",
+    "[{ name = \"t\", url = \"http://h/\" }]",
     "\"go ${key}\"",
     "{ text = \"a\" }",
     "[{ send = \"a\" }]",

@@ -1,4 +1,4 @@
-//! An endpoint as the configuration holds it: what a pool is given, and what was written of its session.
+//! An endpoint as the configuration holds it: what a pool is given, what was written of its session, and its pushes.
 //!
 //! What a reader would get wrong: it reads as the endpoint that a pool is given, whose fields are found through it. What was written is the
 //! daemon's alone: links run the plan that was made of it.
@@ -11,6 +11,7 @@ use std::{
 use wskeeper_link::endpoint::Endpoint;
 
 use super::{
+    push::Push,
     session,
     table::{
         Shown,
@@ -27,6 +28,8 @@ pub struct ConfiguredEndpoint {
     pub keys: Arc<session::Keys>,
     /// Several programs may have one connection to themselves at once.
     pub transparent_shared: bool,
+    /// Where its messages go by themselves.
+    pub push: Vec<Push>,
 }
 
 impl ConfiguredEndpoint {

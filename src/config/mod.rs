@@ -44,6 +44,7 @@ mod in_force;
 mod place;
 mod plan;
 pub mod preset;
+pub mod push;
 pub mod session;
 mod source;
 pub(crate) mod table;

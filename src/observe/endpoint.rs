@@ -11,6 +11,7 @@ use super::{
     daemon::whole,
     families::Families,
     number::{Counter, Gauge, Histogram, Seconds},
+    push::PushNumbers,
     text::{
         self, Family,
         Kind::{Counter as COUNTER, Gauge as GAUGE, Histogram as HISTOGRAM},
@@ -41,6 +42,8 @@ pub struct EndpointMetrics {
     gaps: Counter,
     missed: Counter,
     requests: [Counter; OUTCOMES.len()],
+    /// Most endpoints have none.
+    pushes: Mutex<Vec<PushNumbers>>,
     request: Histogram,
 }
 
@@ -75,8 +78,24 @@ impl EndpointMetrics {
             gaps: Counter::default(),
             missed: Counter::default(),
             requests: Default::default(),
+            pushes: Mutex::default(),
             request: Histogram::new(REQUEST_BUCKETS),
         }
+    }
+
+    /// The endpoint's.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its pushes are these.
+    pub(super) fn show_pushes(&self, now: Vec<PushNumbers>) {
+        *self.pushes.lock() = now;
+    }
+
+    /// Each push with its name.
+    pub(super) fn pushes(&self, mut each: impl FnMut(&str, &PushNumbers)) {
+        self.pushes.lock().iter().for_each(|push| each(&push.name, push));
     }
 
     /// Those of each of its series.

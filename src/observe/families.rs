@@ -16,6 +16,7 @@ use super::{
     daemon::Daemon,
     endpoint::{self, EndpointMetrics},
     link::{self, LinkMetrics},
+    push::{self, PushNumbers},
 };
 
 /// The `Content-Type` of [`Families::render`]'s text.
@@ -52,6 +53,13 @@ impl Families {
         held(&self.endpoints, Arc::clone(name), |name| EndpointMetrics::new(self, name))
     }
 
+    /// The pushes of endpoints are these; those of others are gone.
+    pub fn show_pushes(&self, now: &BTreeMap<Arc<str>, Vec<PushNumbers>>) {
+        for endpoint in live(&self.endpoints) {
+            endpoint.show_pushes(now.get(endpoint.name()).cloned().unwrap_or_default());
+        }
+    }
+
     /// All of it, as Prometheus text 0.0.4.
     pub fn render(&self) -> String {
         let mut text = self.daemon.render();
@@ -60,7 +68,7 @@ impl Families {
             family.write(links.iter().map(|handle| (handle.labels(), &**handle)), &mut text);
         }
         let endpoints = live(&self.endpoints);
-        for family in endpoint::FAMILIES {
+        for family in endpoint::FAMILIES.iter().chain(push::FAMILIES) {
             family.write(endpoints.iter().map(|handle| (handle.labels(), &**handle)), &mut text);
         }
         text
@@ -69,7 +77,7 @@ impl Families {
     /// The names of all families of links and endpoints, and of the daemon's that have a series.
     pub fn names(&self) -> Vec<String> {
         let links = link::FAMILIES.iter().map(|family| family.name);
-        let endpoints = endpoint::FAMILIES.iter().map(|family| family.name);
+        let endpoints = endpoint::FAMILIES.iter().chain(push::FAMILIES).map(|family| family.name);
         let mut names = self.daemon.names();
         names.extend(links.chain(endpoints).map(str::to_owned));
         names

@@ -11,6 +11,7 @@ mod number;
 mod observer;
 #[cfg(target_os = "linux")]
 mod own;
+mod push;
 mod spans;
 mod telling;
 #[cfg(test)]
@@ -22,5 +23,6 @@ pub use endpoint::EndpointMetrics;
 pub use families::{CONTENT_TYPE, Families};
 pub use link::LinkMetrics;
 pub use observer::Telling;
+pub use push::PushNumbers;
 pub use spans::{Exporter, Spans};
 pub use telling::visible;

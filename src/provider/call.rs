@@ -13,7 +13,7 @@ use wskeeper_link::{
     link::{Done, reach, retry_after},
 };
 
-use crate::client::{Connection, Error};
+use crate::client::{Connection, Error, shown};
 
 /// Calls, for this endpoint.
 pub(super) async fn call(request: Request, endpoint: &Endpoint, calendar: &Calendar) -> Done {
@@ -26,7 +26,7 @@ pub(super) async fn call(request: Request, endpoint: &Endpoint, calendar: &Calen
         CallTls::System => &system,
     };
     let http = http_of(request, &target)?;
-    let server = format!("{}://{}", if target.tls { "https" } else { "http" }, target.authority());
+    let server = shown(&target);
     let told = |error: Error| format!("{server} {error}");
     let connecting = async { reach(&target, endpoint, tls).await.map_err(std::io::Error::other) };
     let mut connection = Connection::over(connecting, Some(until)).await.map_err(told)?;

@@ -3,57 +3,27 @@
 //! What a reader would get wrong: a program may start others, so it is the group that is killed, at the end of the time and when nobody
 //! waits any more. Its words of trouble are not shown: there may be a secret in them.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use bytes::Bytes;
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    process::{Child, Command},
+    process::Child,
     time::timeout,
 };
+
+use crate::process::child::start;
 
 /// So much of what it prints is taken.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// A group that is killed when this is dropped.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may have ended by itself.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
 /// Runs a program, gives it `input`, and answers with what it printed, without the line's end.
 pub(super) async fn output(arguments: &[String], input: Bytes, within: Duration) -> Result<String, String> {
-    let Some((program, rest)) = arguments.split_first() else { return Err("it names no program".into()) };
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
-        command.env_remove(name);
-    }
-    command.args(rest).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("the program does not start: {error}"))?;
-    let _group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let (mut child, _group) = start(arguments, (Stdio::piped(), Stdio::piped(), Stdio::null()))?;
     match timeout(within, talk(&mut child, input)).await {
         Ok(said) => said,
         Err(_) => Err(format!("the program had not ended after {within:?}, and was killed")),
     }
-}
-
-/// Whether a variable of the environment is for the daemon alone: its own keys and tokens, and what its manager said to it. A program that
-/// could speak for the daemon could declare it dead, or well.
-fn is_ours(name: &OsStr) -> bool {
-    const PREFIXES: [&[u8]; 3] = [b"WSKEEPER", b"WATCHDOG_", b"LISTEN_"];
-    let name = name.as_bytes();
-    name == b"NOTIFY_SOCKET" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 async fn talk(child: &mut Child, input: Bytes) -> Result<String, String> {
@@ -88,16 +58,6 @@ async fn talk(child: &mut Child, input: Bytes) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_for_the_daemon_alone_is_none_of_a_programs_business() {
-        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "WSKEEPER_TOKEN", "WSKEEPER__API__LISTEN"] {
-            assert!(is_ours(OsStr::new(name)), "{name}");
-        }
-        for name in ["PATH", "HOME", "LANG", "CREDENTIALS_DIRECTORY", "AWS_PROFILE", "https_proxy", "XWSKEEPER"] {
-            assert!(!is_ours(OsStr::new(name)), "{name}");
-        }
-    }
 
     async fn run(script: &str, within: Duration) -> Result<String, String> {
         let arguments = ["/bin/sh", "-c", script].map(str::to_owned);

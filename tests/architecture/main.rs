@@ -28,9 +28,10 @@ const PACKAGES: [Package; 2] = [
             ("observe", 2),
             ("process", 2),
             ("provider", 3),
-            ("api", 3),
-            ("app", 4),
-            ("cli", 5),
+            ("push", 3),
+            ("api", 4),
+            ("app", 5),
+            ("cli", 6),
         ],
     },
     Package {

@@ -13,6 +13,7 @@ pub(in crate::api) fn endpoint(view: &EndpointView, config: &Config) -> wire::En
         config: wire::EndpointConfig(config.written(&view.config).shown()),
         totals: totals(&view.totals),
         links: None,
+        pushes: None,
     }
 }
 

@@ -44,7 +44,9 @@ pub(super) async fn explain(
     Path((name, index)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let explained = shared.pool.explain(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
-    Ok(answer(StatusCode::OK, &explanation(&explained, &|endpoint| grant.sees(endpoint))))
+    let pushes = shared.pushes.of(&name).iter().map(convert::push).collect();
+    let explanation = explanation(&explained, &|endpoint| grant.sees(endpoint));
+    Ok(answer(StatusCode::OK, &wire::Explanation { pushes, ..explanation }))
 }
 
 fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
@@ -70,6 +72,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         subscriptions: subscriptions.map(convert::subscriptions),
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
         unconfirmed_messages: *unconfirmed,
+        pushes: Vec::new(),
     }
 }
 

@@ -88,8 +88,9 @@ class Page {
       this.#curves.received.add(now, row.rates.in);
       this.#curves.sent.add(now, row.rates.out);
       const seen = [link.since, link.generation, link.attempt, link.lastClose?.at, link.rotation?.stage, link.rotation?.attempt].join();
+      // A push goes on whatever the link does.
+      if (seen !== this.#seen || this.#explained?.pushes?.length) this.#explained = await get(`${this.#path}/explain`);
       if (seen !== this.#seen) {
-        this.#explained = await get(`${this.#path}/explain`);
         const { items } = await get(`${this.#path}/history`);
         this.#seen = seen;
         this.list.replaceChildren(items.length ? timeline(items) : el('p', {}, 'Nothing yet.'));
@@ -112,7 +113,7 @@ class Page {
     this.#verbs.show(link);
     const now = keeper.now();
     for (const plot of this.#plots) plot.draw(Date.now());
-    const text = JSON.stringify([link, Math.floor(now / 1000), this.#seen]);
+    const text = JSON.stringify([link, Math.floor(now / 1000), this.#seen, this.#explained?.pushes]);
     if (text === this.#drawn) return;
     this.#drawn = text;
     this.headline.replaceChildren(el('span', { class: `badge ${link.phase}` }, shape(link.phase), el('span', {}, link.phase)),
@@ -133,7 +134,7 @@ function curvesOf(key) {
 /** What the daemon says of it, and how long ago or how soon that is. */
 function sentences(link, explained, now) {
   if (!explained) return [];
-  const { why, ended, outage, rule, next, advice } = explained;
+  const { why, ended, outage, rule, next, advice, pushes = [] } = explained;
   const soon = upcoming(link, now);
   return [
     el('p', {}, visible(why)),
@@ -142,9 +143,22 @@ function sentences(link, explained, now) {
     rule ? el('p', {}, `The rule that decided is ${visible(rule.sentence)}`) : null,
     soon ? el('p', {}, link.phase === 'parked' ? 'It probes ' : 'It dials again ', el('strong', {}, soon), ` (${clock(link.nextAttemptAt)}); “Reconnect” tries now.`) : null,
     next && !soon ? el('p', {}, visible(next)) : null,
+    ...pushes.map((push) => el('p', {}, pushed(push, now))),
     advice.length ? el('h2', {}, 'What would help') : null,
     advice.length ? el('ul', {}, ...advice.map((sentence) => el('li', {}, visible(sentence)))) : null,
   ].filter(Boolean);
+}
+
+/** How a push of its endpoint goes. */
+function pushed({ name, to, state, delivered, behind, skipped, failingSince, lastError, nextAttemptAt, notKept }, now) {
+  const parts = [`Push ${name} to ${visible(to)}: ${count(delivered)} taken`];
+  if (behind) parts.push(`, ${count(behind)} behind`);
+  if (skipped) parts.push(`, ${count(skipped)} skipped`);
+  if (failingSince) parts.push(`; its receiver has taken nothing for ${duration(now - Date.parse(failingSince))}: ${visible(lastError ?? '')}`);
+  if (state === 'stopped') parts.push('; it has stopped');
+  if (nextAttemptAt) parts.push(`; it tries again at ${clock(nextAttemptAt)}`);
+  if (notKept) parts.push(`; its cursor is not on disk: ${visible(notKept)}`);
+  return `${parts.join('')}.`;
 }
 
 function rotation({ stage, attempt, nextAttemptAt, generation }, now) {

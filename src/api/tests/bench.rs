@@ -26,9 +26,10 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    api::{Api, Listener, Planning, Reload, ReloadError},
+    api::{Api, Listener, Planning, Reload, ReloadError, WRITING},
     config::{InForce, Listen, Loaded, parse_toml, plan},
     observe::{Families, Telling},
+    push::Pushes,
 };
 use wskeeper_link::pool::Pool;
 
@@ -68,7 +69,8 @@ impl Bench {
         let port = tcp.local_addr().unwrap().port();
         let (stop, stopping) = watch::channel(false);
         let config = InForce::new(Arc::new(config));
-        let api = Api { pool: pool.clone(), config: config.clone(), families, reload: Arc::new(NoFile) };
+        let pushes = Pushes::new(pool.clone(), WRITING, 1);
+        let api = Api { pool: pool.clone(), config: config.clone(), families, reload: Arc::new(NoFile), pushes };
         let serving = tokio::spawn(api.serve(listener, stopping));
         Self { pool, config, port, stop, serving }
     }

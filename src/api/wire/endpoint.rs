@@ -23,6 +23,9 @@ pub struct Endpoint {
     /// The first 1000 of them, and where `GET /v1/links` goes on; in a list of endpoints there is no such key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<List<Link>>,
+    /// Where its messages go by themselves; in a list of endpoints there is no such key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushes: Option<Vec<super::Push>>,
 }
 
 /// An endpoint's configuration in force.

@@ -36,6 +36,9 @@ pub struct Explanation {
     /// Its keys by state; `null` where the endpoint has no subscriptions.
     #[serde(default)]
     pub subscriptions: Option<super::SubscriptionCounts>,
+    /// Where the endpoint's messages go by themselves.
+    #[serde(default)]
+    pub pushes: Vec<super::Push>,
 }
 
 /// A time without a connection.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{item::Item, outcomes, proxy, request, section::Section, session};
+use super::{item::Item, outcomes, proxy, push, request, section::Section, session};
 use crate::config::{
     ConfiguredEndpoint, preset,
     session::Written,
@@ -110,6 +110,7 @@ fn finish(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint, shared: &BTr
         endpoint.keys_mut().values.extend(compiled.shared);
     }
     request::look_at_variables(section, endpoint);
+    push::look_at_streams(section, endpoint);
     outcomes::look_at_forgotten(section, &endpoint.link.outcomes, endpoint.session.as_deref());
     section.finish();
     endpoint.agree();

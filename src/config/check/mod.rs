@@ -29,6 +29,7 @@ pub(super) mod item;
 pub(super) mod network;
 pub(super) mod outcomes;
 pub(super) mod proxy;
+pub(super) mod push;
 pub(super) mod request;
 pub(super) mod section;
 pub(super) mod session;
@@ -56,7 +57,7 @@ pub(crate) fn check(root: &Value, folder: &Path, faults: Vec<Fault>) -> Result<(
 pub fn keys() -> Vec<String> {
     let report = Report::default();
     let mut faults = Vec::new();
-    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[[endpoints.x.streams]]\n[endpoints.x.session.values]\n[values]";
+    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[[endpoints.x.streams]]\n[[endpoints.x.push]]\n[endpoints.x.session.values]\n[values]";
     let root = super::source::parse(sample, "sample", config::FileFormat::Toml, &mut faults);
     read(&report, &root);
     report.keys.into_inner().into_iter().collect()

@@ -26,7 +26,7 @@ pub(in crate::config) fn read(section: &Section<'_>, streams: &mut Vec<Stream>) 
 }
 
 fn stream(section: &Section<'_>, names: &mut BTreeSet<String>) -> Option<Stream> {
-    let name = section.get("name").and_then(|item| name(&item, names));
+    let name = section.get("name").and_then(|item| name(&item, names, "stream"));
     if !section.has("name") {
         section.fault("name", "is missing", "say what readers call it, as in ?stream=NAME");
     }
@@ -45,7 +45,8 @@ fn stream(section: &Section<'_>, names: &mut BTreeSet<String>) -> Option<Stream>
     Some(Stream { name: name?, filter, max_messages: max_messages?, max_bytes: max_bytes? })
 }
 
-fn name(item: &Item<'_>, names: &mut BTreeSet<String>) -> Option<Arc<str>> {
+/// A name that no other of these has; `what` they are.
+pub(super) fn name(item: &Item<'_>, names: &mut BTreeSet<String>, what: &str) -> Option<Arc<str>> {
     let name = item.text()?;
     if !is_name(name) {
         item.fault(
@@ -55,13 +56,14 @@ fn name(item: &Item<'_>, names: &mut BTreeSet<String>) -> Option<Arc<str>> {
         return None;
     }
     if !names.insert(name.to_owned()) {
-        item.fault("is another stream's name", "give each a name of its own");
+        item.fault(format!("is another {what}'s name"), "give each a name of its own");
         return None;
     }
     Some(name.into())
 }
 
-fn wanted(item: &Item<'_>, source: &str) -> Option<(Pointer, Value)> {
+/// A place, and the value that messages have there.
+pub(super) fn wanted(item: &Item<'_>, source: &str) -> Option<(Pointer, Value)> {
     let at = super::session::pointer(item, source);
     let value: Value = match &item.value.kind {
         ValueKind::Boolean(value) => (*value).into(),

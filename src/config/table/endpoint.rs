@@ -10,10 +10,14 @@ use super::{
 use crate::config::{
     ConfiguredEndpoint,
     check::{
-        MAX_SIZE, endpoint as check, network, outcomes, proxy as check_proxy, request, session as check_session,
+        MAX_SIZE, endpoint as check, network, outcomes, proxy as check_proxy, push, request, session as check_session,
         streams, tls,
     },
-    table::{session, transport::TLS},
+    table::{
+        kept::{INBOX, RECEIPTS},
+        session,
+        transport::TLS,
+    },
 };
 use wskeeper_core::{
     outbox::{Delivery, OnFull, WhenDown},
@@ -25,7 +29,7 @@ const DELIVERY: Word<Delivery> =
     Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);
 
 /// Of an outbox or an inbox.
-const DURABILITY: Word<bool> = Word(&[("memory", false), ("disk", true)]);
+pub(super) const DURABILITY: Word<bool> = Word(&[("memory", false), ("disk", true)]);
 
 const ON_FULL: Word<OnFull> = Word(&[
     ("reject", OnFull::Reject),
@@ -167,6 +171,36 @@ table! {
         /// > #: [endpoints.trades.streams.match]
         /// > #: "/s" = "BTCUSDT"
         streams: Over(streams::read), Live;
+        /// Where messages go by themselves: a POST each, or many in one, or lines to a program. docs/push.md teaches it.
+        ///
+        /// A push has `name`, and `url` or `command`. What it reads: `stream`, or `match` as a stream has it. What it hands over: `body`
+        /// ("message", or "events" one a line), `batch` (messages in one request, 100 of events) and `max_bytes` (1 MiB). How: `headers`,
+        /// `secret` (requests are signed with it), `tls` ("system" or "endpoint"), `timeout` (30s), `retry` with `initial` (1s) and `max` (1min),
+        /// and `on_refused`: what becomes of a message that the receiver refuses for good ("skip", "stop" or "retry").
+        ///
+        /// With inbox.durability = "disk" it goes on after a restart where it was; else it begins anew.
+        /// > #: [[endpoints.trades.push]]
+        /// > #: name = "orders"
+        /// > #: url = "https://receiver.example/hook"
+        /// > #: secret = "${file:push.secret}"
+        /// > #: tls = "system"
+        /// > #: body = "message"
+        /// > #: timeout = "30s"
+        /// > #: on_refused = "skip"
+        /// > #: [endpoints.trades.push.headers]
+        /// > #: Authorization = "Bearer ${env:RECEIVER_TOKEN}"
+        /// > #: [endpoints.trades.push.match]
+        /// > #: "/type" = "order"
+        /// > #: [endpoints.trades.push.retry]
+        /// > #: initial = "1s"
+        /// > #: max = "1min"
+        /// > #: [[endpoints.trades.push]]
+        /// > #: name = "archive"
+        /// > #: command = ["/usr/local/bin/archive", "--append"]
+        /// > #: stream = "btc"
+        /// > #: batch = 100
+        /// > #: max_bytes = "1MiB"
+        push: Over(push::read), Live;
         receipts: section RECEIPTS;
     }
 }
@@ -446,28 +480,5 @@ table! {
         hide: FLAG, Live;
         /// A request whose connection is lost is asked again on the next one, within its timeout; else it is lost (503).
         retry: FLAG, Live;
-    }
-}
-
-table! {
-    INBOX of ConfiguredEndpoint, "inbox." at (inbox), rules none, {
-        /// "memory", or "disk": what is kept is written to storage.dir too, and consumers go on by cursor after a restart of the daemon.
-        /// All inboxes together get half of storage.max_bytes there.
-        ///
-        /// [Inboxes](delivery.md#inboxes) says what it promises.
-        durability (inbox.durable): DURABILITY, Live;
-        /// Messages kept for consumers that are behind.
-        max_messages: count(1..=100_000_000), Live;
-        /// Their bytes.
-        max_bytes: size(1..=MAX_SIZE), Live;
-        /// A larger message that arrives fails the connection with 1009.
-        max_message: size(1..=1 << 30), Rotate;
-    }
-}
-
-table! {
-    RECEIPTS of ConfiguredEndpoint, "receipts." at (), rules none, {
-        /// How long a receipt can be looked up after its message has ended.
-        keep (receipts_keep): any_time(), Live;
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod daemon;
 #[cfg(test)]
 mod documents;
 pub(crate) mod endpoint;
+mod kept;
 pub(crate) mod kinds;
 mod session;
 mod shown;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, path::PathBuf};
 
+use http::HeaderName;
 #[cfg(test)]
 use serde_json::{Value as Json, json};
 
@@ -9,11 +10,13 @@ use super::Shown;
 use crate::config::{
     Listen,
     preset::Preset,
+    push::{Push, PushBody, PushTo},
     session::{Names, Part, Said, Steps, Word, Written},
 };
 use wskeeper_core::{
     outbox::Ack,
     outcome::{Match, Rule},
+    session::Filter,
 };
 use wskeeper_link::endpoint::{FieldName, Pin, Stream, Template, network::IpNet, proxy::ProxyChoice};
 
@@ -254,6 +257,44 @@ impl Told for Stream {
     fn schema() -> Json {
         reference("Stream")
     }
+}
+
+impl Told for Push {
+    fn told(&self) -> Shown {
+        let Self { name, to, body, stream, filter, policy, timeout } = self;
+        let (url, command, headers, is_signed) = match to {
+            PushTo::Http(http) => (http.url.told(), Shown::Null, headers(&http.headers), http.secret.is_some()),
+            PushTo::Command(command) => (Shown::Null, command.told(), Shown::List(Vec::new()), false),
+        };
+        let wanted = filter.iter().flat_map(Filter::wanted);
+        let wanted = wanted.map(|(at, value)| (at.source().to_owned(), Shown::Text(value.to_string())));
+        let word = PushBody::WORDS.iter().find(|(_, other)| other == body).map_or("", |(word, _)| word);
+        Shown::members([
+            ("name", Shown::Text(name.to_string())),
+            ("url", url),
+            ("command", command),
+            ("stream", stream.as_ref().map_or(Shown::Null, |stream| Shown::Text(stream.to_string()))),
+            ("match", Shown::Members(wanted.collect())),
+            ("body", Shown::Text(word.to_owned())),
+            ("batch", policy.max_items.told()),
+            ("maxBytes", policy.max_bytes.told()),
+            ("headers", headers),
+            ("signed", is_signed.told()),
+            ("timeoutMs", u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).told()),
+        ])
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        reference("Push")
+    }
+}
+
+fn headers(headers: &[(HeaderName, Template)]) -> Shown {
+    let one = |(name, value): &(HeaderName, Template)| {
+        Shown::members([("name", Shown::Text(name.to_string())), ("value", value.told())])
+    };
+    Shown::List(headers.iter().map(one).collect())
 }
 
 impl Told for Rule {

@@ -98,7 +98,32 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
             ],
         ),
     ]);
+    schemas.push(push());
     schemas
+}
+
+/// A push, as a row of `push`.
+fn push() -> (String, Json) {
+    let text = || json!({ "type": "string" });
+    let perhaps = || json!({ "type": ["string", "null"] });
+    let member = |(name, schema, about): (&str, Json, &str)| (name.to_owned(), schema, about.to_owned());
+    let words = json!({ "type": "object", "additionalProperties": { "type": "string" } });
+    let headers = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Header" } });
+    let command = json!({ "type": ["array", "null"], "items": { "type": "string" } });
+    let members = [
+        ("name", text(), "What it is called."),
+        ("url", perhaps(), "Where to, without what is secret; `null`: to a program."),
+        ("command", command, "The program, with its arguments."),
+        ("stream", perhaps(), "The stream that it reads; `null`: the whole inbox."),
+        ("match", words, "Pointers, and the values that messages have there, as JSON; none: every message."),
+        ("body", text(), "`message` or `events`"),
+        ("batch", u32::schema(), "Messages in one request, at most."),
+        ("maxBytes", u64::schema(), "Their bytes."),
+        ("headers", headers, "Headers of each request."),
+        ("signed", bool::schema(), "Requests are signed."),
+        ("timeoutMs", u64::schema(), "What the receiver has for one of them."),
+    ];
+    object("Push", "Where messages go by themselves.", members.into_iter().map(member).collect())
 }
 
 /// A section's members: name, schema, description. Schemas of sections within it are added to the list.

@@ -17,7 +17,11 @@ impl Pool {
     }
 
     /// Has the store keep how far it has come, in the place of what was kept. Begins at once, and takes place even if nobody waits.
-    pub fn keep_cursor(&self, of: Receiver, cursor: u64) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
+    pub fn keep_cursor(
+        &self,
+        of: Receiver,
+        cursor: u64,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
         let (tell, told) = oneshot::channel();
         // Who asked may have gone.
         let done = move |outcome: Result<u64, _>| drop(tell.send(outcome.map(drop)));

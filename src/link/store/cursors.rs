@@ -51,8 +51,12 @@ impl Engine {
             open::make(&self.db, Guest::Cursors, TABLE)?;
         }
         let sum = row::cursor_sum(of, cursor);
-        self.prepared("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![&*of.0, &*of.1, cursor.cast_signed(), sum])?;
+        self.prepared("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            &*of.0,
+            &*of.1,
+            cursor.cast_signed(),
+            sum
+        ])?;
         self.index.cursors.insert(of.clone(), cursor);
         Ok(Ok(1))
     }

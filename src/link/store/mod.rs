@@ -73,16 +73,16 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::journal::Journal;
-use self::{
-    engine::Engine,
-    row::Unreadable,
-    writer::{Shared, Task},
-};
 pub use self::{
     cursors::Receiver,
     fault::{OpenError, ReadError, WriteError},
     record::{DeadLetter, Done, KeptReceipt, Op, Record, Recovered, Settled},
     segment::{KeptInbox, Segment},
+};
+use self::{
+    engine::Engine,
+    row::Unreadable,
+    writer::{Shared, Task},
 };
 use crate::clock::Calendar;
 use wskeeper_core::message::MessageId;

@@ -169,10 +169,9 @@ impl Op {
     /// Whether it is about an inbox, variables or a cursor: it gives way to all others, and says nothing about room for messages.
     pub(super) fn is_guest(&self) -> bool {
         match self {
-            Self::Remember { .. }
-            | Self::ForgetVariables { .. }
-            | Self::KeepCursor { .. }
-            | Self::ForgetCursor(_) => true,
+            Self::Remember { .. } | Self::ForgetVariables { .. } | Self::KeepCursor { .. } | Self::ForgetCursor(_) => {
+                true
+            }
             Self::Append(_)
             | Self::Revive { .. }
             | Self::Mark { .. }

@@ -48,6 +48,19 @@ fn everything(per_link: bool) -> String {
     world.families.value_evaluated("hmac", true);
     world.endpoint.requested(Requested::Reply, Duration::from_millis(1));
     world.endpoint.show(EndpointGauges { certificates, subscriptions: Some([1, 2, 3]), ..EndpointGauges::default() });
+    let push = PushNumbers {
+        name: "hook".into(),
+        delivered: 1,
+        delivered_bytes: 1,
+        failed: 1,
+        retries: 1,
+        skipped: 1,
+        gaps: 1,
+        unkept: 1,
+        behind: 1,
+        failing: true,
+    };
+    world.families.show_pushes(&BTreeMap::from([("trades".into(), vec![push])]));
     let took = Duration::from_secs(1);
     for event in [
         phase(Phase::Ready, Phase::Waiting),

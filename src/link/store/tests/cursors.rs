@@ -50,5 +50,8 @@ fn a_flipped_bit_in_one_is_found() {
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
     let refused = Store::open(&policy(folder.path()), Calendar::default()).map(drop).unwrap_err();
-    assert!(matches!(refused, OpenError::Corrupt { .. }) && refused.to_string().contains("cursor of feed/"), "{refused}");
+    assert!(
+        matches!(refused, OpenError::Corrupt { .. }) && refused.to_string().contains("cursor of feed/"),
+        "{refused}"
+    );
 }

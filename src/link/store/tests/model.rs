@@ -161,6 +161,13 @@ impl Model {
                 if is_there { self.drop_dead(letter.0) } else { 0 }
             }
             Op::DropDead(id) => self.drop_dead(id.0),
+            guest => self.apply_guest(guest),
+        }
+    }
+
+    /// The same for what is no message's.
+    fn apply_guest(&mut self, op: &Op) -> u64 {
+        match op {
             Op::Arrived(segment) => {
                 let is_over = |old: &Segment| old.entries.last().unwrap().last() < segment.oldest;
                 self.segments.retain(|old| old.endpoint != segment.endpoint || !is_over(old));
@@ -187,6 +194,7 @@ impl Model {
                 1
             }
             Op::ForgetCursor(of) => u64::from(self.cursors.remove(of).is_some()),
+            other => panic!("a message's: {other:?}"),
         }
     }
 

@@ -1,0 +1,240 @@
+//! `push`: where messages of the inbox go by themselves.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use http::HeaderName;
+
+use super::{MAX_DURATION, item::Item, request, section::Section, streams};
+use crate::config::{
+    ConfiguredEndpoint,
+    push::{Push, PushBody, PushHttp, PushTo},
+};
+use wskeeper_core::{
+    backoff,
+    push::{OnRefused, Policy},
+    session::Filter,
+};
+use wskeeper_link::endpoint::{Template, template::Redaction, url::Target};
+
+/// As many as this an endpoint may have.
+const MOST: usize = 16;
+const LEAST: Duration = Duration::from_millis(10);
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What a receiver's `Retry-After` counts up to.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+/// Messages in one request of events.
+const BATCH: usize = 100;
+const MAX_BYTES: u64 = 1 << 20;
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Headers that a push, or HTTP itself, gives a request.
+const OWNED: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "idempotency-key",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+const OWNED_BEGINNINGS: [&str; 2] = ["webhook-", "wskeeper-"];
+
+/// The list, where it is written; pushes with a fault are left out.
+pub(in crate::config) fn read(section: &Section<'_>, pushes: &mut Vec<Push>) {
+    let Some(list) = section.list("push") else { return };
+    if list.len() > MOST {
+        section.fault("push", format!("are {}, more than {MOST}", list.len()), "let one receiver pass messages on");
+        return;
+    }
+    let mut names = BTreeSet::new();
+    *pushes = list.iter().filter_map(|section| push(section, &mut names)).collect();
+}
+
+/// A push may name a stream that the endpoint has.
+pub(super) fn look_at_streams(section: &Section<'_>, endpoint: &ConfiguredEndpoint) {
+    let known: Vec<&str> = endpoint.streams.iter().map(|stream| &*stream.name).collect();
+    for push in &endpoint.push {
+        if let Some(stream) = push.stream.as_deref().filter(|stream| !known.contains(stream)) {
+            let hint = match known.as_slice() {
+                [] => "the endpoint has no `streams`".to_owned(),
+                known => super::section::suggestion(stream, known),
+            };
+            section.fault("push", format!("{:?} reads a stream that there is not", &*push.name), hint);
+        }
+    }
+}
+
+fn push(section: &Section<'_>, names: &mut BTreeSet<String>) -> Option<Push> {
+    let name = section.get("name").and_then(|item| streams::name(&item, names, "push"));
+    if !section.has("name") {
+        section.fault("name", "is missing", "say what it is called: its cursor is kept under that name");
+    }
+    let to = to(section);
+    let is_command = section.has("command");
+    let body = body(section, is_command);
+    let stream = section.get("stream").map(|item| item.text().map(Arc::from));
+    let filter = section.section("match").entries().into_iter().map(|(source, item)| streams::wanted(&item, source));
+    let filter: Option<Vec<_>> = filter.collect::<Vec<_>>().into_iter().collect();
+    let policy = policy(section, body.unwrap_or(PushBody::Events));
+    let timeout = section.get("timeout").map_or(Some(TIMEOUT), |item| item.duration(LEAST..=MAX_DURATION));
+    section.finish();
+    let filter = filter.map(|wanted| (!wanted.is_empty()).then(|| Filter::new(wanted)))?;
+    Some(Push {
+        name: name?,
+        to: to?,
+        body: body?,
+        stream: stream.map_or(Some(None), |stream| stream.map(Some))?,
+        filter,
+        policy: policy?,
+        timeout: timeout?,
+    })
+}
+
+/// `url` with its own keys, or `command`.
+fn to(section: &Section<'_>) -> Option<PushTo> {
+    let url = section.get("url").map(|item| url(&item));
+    let command = section.get("command").map(|item| command(&item));
+    let headers = section.section("headers").entries().into_iter().map(|(name, item)| header(name, &item));
+    let headers: Option<Vec<_>> = headers.collect::<Vec<_>>().into_iter().collect();
+    let secret = section.get("secret").map(|item| secret(&item));
+    let words = [("system", false), ("endpoint", true)];
+    let tls = section.get("tls").map_or(Some(false), |item| item.word(&words));
+    match (url, command) {
+        (Some(url), None) => {
+            let (url, headers, secret) = (url?, headers?, secret.map_or(Some(None), |secret| secret.map(Some))?);
+            let http = PushHttp { url, headers, secret, tls_of_endpoint: tls? };
+            look_at_credentials(section, &http);
+            Some(PushTo::Http(Box::new(http)))
+        }
+        (None, Some(command)) => {
+            for key in ["headers", "secret", "tls"] {
+                if section.has(key) {
+                    section.fault(key, "means nothing for a program", "leave it out");
+                }
+            }
+            command.map(PushTo::Command)
+        }
+        (Some(_), Some(_)) => {
+            section.fault("command", "stands beside `url`, and a push goes to one receiver", "make two of it");
+            None
+        }
+        (None, None) => {
+            let hint = "say where to: url = \"https://receiver.example/hook\", or command = [\"/usr/bin/program\"]";
+            section.fault("url", "is missing", hint);
+            None
+        }
+    }
+}
+
+fn url(item: &Item<'_>) -> Option<Template> {
+    let template = item.template()?.with_redaction(Redaction::Url);
+    request::look_at_files(item, &template);
+    if let Some(literal) = template.as_literal() {
+        match Target::parse(&literal) {
+            Ok(_) if literal.starts_with("http://") || literal.starts_with("https://") => {}
+            Ok(_) => {
+                item.fault("is not the URL of an HTTP server", "begin with https:// or http://");
+                return None;
+            }
+            Err(fault) => {
+                item.fault(fault.to_string(), "write it like \"https://receiver.example/hook\"");
+                return None;
+            }
+        }
+    }
+    Some(template)
+}
+
+fn command(item: &Item<'_>) -> Option<Vec<Template>> {
+    let list = item.list()?;
+    if list.is_empty() {
+        item.fault("names no program", "write it with its arguments: [\"/usr/bin/program\", \"--option\"]");
+        return None;
+    }
+    list.iter().map(|item| Some(item.template()?.with_redaction(Redaction::Open))).collect()
+}
+
+fn header(name: &str, item: &Item<'_>) -> Option<(HeaderName, Template)> {
+    let template = item.template().map(|template| template.with_redaction(Redaction::Literals));
+    let Ok(header) = HeaderName::try_from(name) else {
+        item.fault("is not a header's name", "write it as HTTP does: \"X-Api-Key\"");
+        return None;
+    };
+    let is_owned = OWNED.contains(&header.as_str())
+        || OWNED_BEGINNINGS.iter().any(|beginning| header.as_str().starts_with(beginning));
+    if is_owned {
+        item.fault("is a header that a push gives its requests itself", "leave it out");
+        return None;
+    }
+    let template = template?;
+    request::look_at_files(item, &template);
+    Some((header, template))
+}
+
+fn secret(item: &Item<'_>) -> Option<Template> {
+    let template = item.template()?.with_redaction(Redaction::Literals);
+    request::look_at_files(item, &template);
+    if template.as_literal().is_some_and(|literal| literal.is_empty()) {
+        item.fault("is empty", "give receiver and daemon the same secret: \"${file:push.secret}\"");
+        return None;
+    }
+    Some(template)
+}
+
+fn look_at_credentials(section: &Section<'_>, http: &PushHttp) {
+    let Some(Ok(target)) = http.url.as_literal().map(|text| Target::parse(&text)) else { return };
+    let authorized = http.headers.iter().any(|(name, _)| matches!(name.as_str(), "authorization" | "cookie"));
+    if !target.tls && !target.is_loopback() && (authorized || target.basic_auth.is_some()) {
+        section.warn("url", "credentials go over the network in clear: use https://");
+    }
+}
+
+fn body(section: &Section<'_>, is_command: bool) -> Option<PushBody> {
+    let unsaid = if is_command { PushBody::Events } else { PushBody::Message };
+    let body = section.get("body").map_or(Some(unsaid), |item| item.word(&PushBody::WORDS))?;
+    if is_command && body == PushBody::Message {
+        section.fault("body", "a message may have lines, or none: a program gets events", "leave it out");
+        return None;
+    }
+    Some(body)
+}
+
+fn policy(section: &Section<'_>, body: PushBody) -> Option<Policy> {
+    let whole = |item: Item<'_>| usize::try_from(item.integer(1..=10_000)?).ok();
+    let batch = section.get("batch").map(whole);
+    if body == PushBody::Message && batch.flatten().is_some_and(|batch| batch > 1) {
+        section.fault("batch", "is more than the one message that a body has", "write body = \"events\" for several");
+    }
+    let max_items = batch.unwrap_or(Some(if body == PushBody::Message { 1 } else { BATCH }));
+    let max_bytes = section.get("max_bytes").map_or(Some(MAX_BYTES), |item| item.size(1..=MOST_BYTES));
+    let words = [("skip", OnRefused::Skip), ("stop", OnRefused::Stop), ("retry", OnRefused::Retry)];
+    let on_refused = section.get("on_refused").map_or(Some(OnRefused::Skip), |item| item.word(&words));
+    let retry = section.section("retry");
+    let defaults = (Duration::from_secs(1), Duration::from_mins(1));
+    let span = |key, unsaid| retry.get(key).map_or(Some(unsaid), |item| item.duration(LEAST..=MAX_DURATION));
+    let (initial, max) = (span("initial", defaults.0), span("max", defaults.1));
+    if let (Some(initial), Some(max)) = (initial, max)
+        && initial > max
+    {
+        let key = if retry.has("initial") { "initial" } else { "max" };
+        retry.fault(key, "`initial` is longer than `max`", "write an `initial` of at most `max`");
+    }
+    retry.finish();
+    let (initial, max) = (initial?, max?);
+    Some(Policy {
+        max_items: max_items?,
+        max_bytes: usize::try_from(max_bytes?).unwrap_or(usize::MAX),
+        tells_gaps_alone: body == PushBody::Events,
+        on_refused: on_refused?,
+        backoff: backoff::Policy {
+            first: initial,
+            initial: initial.saturating_mul(2).min(max),
+            max,
+            ..backoff::Policy::default()
+        },
+        retry_after_max: RETRY_AFTER_MAX,
+    })
+}

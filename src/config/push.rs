@@ -1,0 +1,64 @@
+//! `[[endpoints.NAME.push]]`: where messages of an inbox go by themselves.
+//!
+//! What a reader would get wrong: two that are equal are the same push, and a reload leaves it alone.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderName;
+use wskeeper_core::{push::Policy, session::Filter};
+use wskeeper_link::endpoint::Template;
+
+/// One push.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// Where to.
+    pub to: PushTo,
+    /// What is handed over.
+    pub body: PushBody,
+    /// This stream, in place of the whole inbox.
+    pub stream: Option<Arc<str>>,
+    /// Only messages that meet this.
+    pub filter: Option<Filter>,
+    /// Batches and delays.
+    pub policy: Policy,
+    /// How long the receiver may take for a batch.
+    pub timeout: Duration,
+}
+
+/// Who receives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PushTo {
+    /// A server, by POST.
+    Http(Box<PushHttp>),
+    /// A program, by its standard input.
+    Command(Vec<Template>),
+}
+
+/// A server that receives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushHttp {
+    /// Its URL.
+    pub url: Template,
+    /// Headers of each request.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// What requests are signed with.
+    pub secret: Option<Template>,
+    /// TLS as the endpoint has it; else by the platform's authorities.
+    pub tls_of_endpoint: bool,
+}
+
+/// What is handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushBody {
+    /// One message, as it came.
+    Message,
+    /// Events as those of the API, one a line.
+    Events,
+}
+
+impl PushBody {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [(&'static str, Self); 2] = [("message", Self::Message), ("events", Self::Events)];
+}

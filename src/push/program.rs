@@ -1,0 +1,185 @@
+//! A program that receives: lines on its standard input, started again when it ends.
+//!
+//! What a reader would get wrong: a line is taken when the program has read it, not when it was written. The kernel says how much of the pipe
+//! is unread, also once the program has ended; what it had not read goes to the next one.
+
+use std::{process::Stdio, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    process::{Child, ChildStderr, ChildStdin},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use wskeeper_core::push::Verdict;
+use wskeeper_link::{
+    clock::Moment,
+    endpoint::{Template, template::SecretError},
+};
+
+use super::{Whose, outlet::Carried, parcel::Parcel};
+use crate::process::child::{Group, start};
+
+/// What a program gets to end after its input has, and again after it was asked to.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is asked whether the program has read, at first and at most.
+const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// A longer line of what it says is cut.
+const MAX_LINE: u64 = 4096;
+
+/// A program that receives.
+#[derive(Debug)]
+pub(super) struct Program {
+    arguments: Vec<Template>,
+    timeout: Duration,
+    whose: Whose,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "what says is held to be dropped")]
+struct Running {
+    child: Child,
+    stdin: ChildStdin,
+    group: Group,
+    /// Until this is dropped.
+    saying: Saying,
+}
+
+/// Listens to what a program says, until this is dropped.
+#[derive(Debug)]
+struct Saying(JoinHandle<()>);
+
+impl Drop for Saying {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Program {
+    pub(super) fn new(arguments: Vec<Template>, timeout: Duration, whose: Whose) -> Self {
+        Self { arguments, timeout, whose, running: None }
+    }
+
+    pub(super) async fn carry(&mut self, parcel: &Parcel) -> Carried {
+        let within = self.timeout;
+        let running = match self.run().await {
+            Ok(running) => running,
+            Err(why) => return Carried::failed(0, why),
+        };
+        let mut written = 0;
+        let carried = {
+            let Running { child, stdin, .. } = &mut *running;
+            let writing = hand_over(stdin, &parcel.body, &mut written);
+            tokio::select! {
+                biased;
+                ended = child.wait() => Some(told(ended)),
+                outcome = timeout(within, writing) => match outcome {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(format!("the program does not read: {error}")),
+                    Err(_) => Some(format!("the program had not read after {within:?}")),
+                },
+            }
+        };
+        let Some(why) = carried else {
+            return Carried { taken: 0, verdict: Verdict::Taken, why: None };
+        };
+        let read = written.saturating_sub(unread(&running.stdin));
+        let taken = parcel.ends.partition_point(|end| *end <= read);
+        self.end(Instant::now().later(PATIENCE)).await;
+        Carried::failed(taken, why)
+    }
+
+    /// Has it run, and waits until it does not. Nothing is lost when the future is dropped.
+    pub(super) async fn lost(&mut self) -> String {
+        let ended = match self.run().await {
+            Ok(running) => told(running.child.wait().await),
+            Err(why) => return why,
+        };
+        self.running = None;
+        ended
+    }
+
+    /// Ends its input, asks it to end, and kills it then.
+    pub(super) async fn end(&mut self, deadline: Instant) {
+        let Some(running) = self.running.take() else { return };
+        let Running { mut child, group, stdin, saying: _saying } = running;
+        drop(stdin);
+        let soon = deadline.min(Instant::now().later(PATIENCE));
+        let half = Instant::now().later(soon.saturating_duration_since(Instant::now()) / 2);
+        if timeout_at(half, child.wait()).await.is_err() {
+            group.terminate();
+            // What comes after this is SIGKILL, by the group's end.
+            let _ = timeout_at(soon, child.wait()).await;
+        }
+        drop(group);
+        let _ = timeout(PATIENCE, child.wait()).await;
+    }
+
+    async fn run(&mut self) -> Result<&mut Running, String> {
+        let running = if let Some(running) = self.running.take() {
+            running
+        } else {
+            let arguments = self.arguments.clone();
+            let evaluating = tokio::task::spawn_blocking(move || {
+                let evaluated = arguments.iter().map(|argument| Ok(argument.evaluate()?.expose().to_owned()));
+                evaluated.collect::<Result<Vec<_>, SecretError>>()
+            });
+            let arguments = evaluating.await.map_err(|error| error.to_string())?;
+            self.start(&arguments.map_err(|error| error.to_string())?)?
+        };
+        Ok(self.running.insert(running))
+    }
+
+    fn start(&self, arguments: &[String]) -> Result<Running, String> {
+        let (mut child, group) = start(arguments, (Stdio::piped(), Stdio::null(), Stdio::piped()))?;
+        let stdin = child.stdin.take().ok_or("the program has no input")?;
+        let stderr = child.stderr.take().ok_or("the program has nowhere to say something")?;
+        let (endpoint, push) = (&self.whose.0, &self.whose.1);
+        tracing::info!(%endpoint, %push, pid = child.id(), "the program of a push has started");
+        let saying = Saying(tokio::spawn(say(stderr, self.whose.clone())));
+        Ok(Running { child, stdin, group, saying })
+    }
+}
+
+/// Writes all of it, and waits until it was read.
+async fn hand_over(stdin: &mut ChildStdin, body: &[u8], written: &mut usize) -> std::io::Result<()> {
+    while let Some(rest) = body.get(*written..).filter(|rest| !rest.is_empty()) {
+        *written += stdin.write(rest).await?;
+    }
+    let mut pause = LOOK.0;
+    while unread(stdin) > 0 {
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK.1);
+    }
+    Ok(())
+}
+
+/// Bytes in the pipe that the program has not read.
+fn unread(stdin: &ChildStdin) -> usize {
+    let unread = rustix::io::ioctl_fionread(stdin).unwrap_or_default();
+    usize::try_from(unread).unwrap_or(usize::MAX)
+}
+
+fn told(ended: std::io::Result<std::process::ExitStatus>) -> String {
+    match ended {
+        Ok(status) => format!("the program ended with {status}"),
+        Err(error) => format!("the program is lost: {error}"),
+    }
+}
+
+/// Logs what a program says, line by line.
+async fn say(stderr: ChildStderr, (endpoint, push): (Arc<str>, Arc<str>)) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut stderr).take(MAX_LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let said = String::from_utf8_lossy(&line);
+                tracing::info!(%endpoint, %push, said = said.trim_end(), "the program of a push says something");
+            }
+        }
+    }
+}
