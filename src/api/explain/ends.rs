@@ -117,6 +117,10 @@ fn about_attempt(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<
         Cause::Connect if closed.detail.contains("source_address") => Some(
             "Set source_address to an address that this machine has (`ip address`) and that the server is reached from.".into(),
         ),
+        Cause::Connect if url.starts_with("ws+unix:") => Some(format!(
+            "Check that the server of {url} runs and listens on that socket, and that the daemon's user may open it; the unit may hide it \
+             from the daemon (PrivateTmp, ProtectHome)."
+        )),
         Cause::Connect => Some(format!(
             "Check that the server of {url} runs and listens on the address named above, and that a firewall lets the port \
              through; connect_timeout is {}.",

@@ -46,7 +46,7 @@ table! {
     OWN of ConfiguredEndpoint, "" at (), rules none, {
         /// ws, wss, http or https. Userinfo becomes Basic authentication and is never shown. References are evaluated at each attempt.
         ///
-        /// Needed, and without a fragment.
+        /// Needed, and without a fragment. `ws+unix:///run/x.sock:/path` is `/path` of the server on that socket.
         /// > url = "wss://feed.example/v2"
         url by request::URL, Rotate;
         /// Instead of `url`: several, the first is the primary.

@@ -4,8 +4,9 @@
 //! far as their addresses are known here.
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 pub use ipnet::IpNet;
@@ -85,6 +86,14 @@ impl Network {
             Some(_) | None => Ok(addresses),
         }
     }
+}
+
+/// What stands for a unix socket where connections are counted by their addresses: one that no packet is sent to (RFC 6666), for each path.
+pub(crate) fn stand_in(socket: &str) -> SocketAddr {
+    let mut hasher = DefaultHasher::new();
+    socket.hash(&mut hasher);
+    let prefix = u128::from(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0));
+    SocketAddr::new(Ipv6Addr::from(prefix | u128::from(hasher.finish())).into(), 0)
 }
 
 /// One of each in turn, beginning with the first.

@@ -11,7 +11,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::{FieldName, Secret, SecretError, Template, url::Target};
+use super::{
+    FieldName, Secret, SecretError, Template,
+    url::{Target, UNIX},
+};
 
 /// `proxy`, and what belongs to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -154,6 +157,8 @@ impl Proxy {
 
     fn way_by(&self, target: &Target, environment: Environment<'_>) -> Result<Option<Arc<Via>>, NoProxy> {
         let mut via = match &self.choice {
+            // What is on this machine is behind no proxy.
+            _ if target.unix.is_some() => return Ok(None),
             ProxyChoice::Direct => return Ok(None),
             ProxyChoice::Url(url) => {
                 Via::parse(url.evaluate_as_url(environment)?.expose()).map_err(NoProxy::Evaluated)?
@@ -176,6 +181,7 @@ impl Proxy {
     pub fn shown_for(&self, url: &str) -> Option<String> {
         match &self.choice {
             ProxyChoice::Direct => None,
+            ProxyChoice::Url(_) | ProxyChoice::Environment if url.starts_with(UNIX) => None,
             ProxyChoice::Url(url) => Some(url.shown()),
             ProxyChoice::Environment => {
                 let headless = Self { choice: ProxyChoice::Environment, ..Self::default() };

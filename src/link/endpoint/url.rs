@@ -26,6 +26,8 @@ pub struct Target {
     pub basic_auth: Option<Secret>,
     /// The URL without userinfo and query, for people.
     pub shown: Arc<str>,
+    /// The unix socket that it is reached on, in place of host and port.
+    pub unix: Option<Arc<str>>,
 }
 
 /// Why a text is no URL to connect to. Says nothing of the text itself.
@@ -46,11 +48,24 @@ pub enum UrlFault {
     /// Port 0.
     #[error("port 0 cannot be connected to")]
     Port,
+    /// `ws+unix:` without the path of a socket.
+    #[error("it names no unix socket by an absolute path of at most 107 bytes")]
+    Socket,
 }
+
+/// What URLs of unix sockets begin with.
+pub const UNIX: &str = "ws+unix:";
+/// The longest path of a socket, as the system has it.
+const LONGEST_SOCKET: usize = 107;
 
 impl Target {
     /// Reads an evaluated URL. `http` and `https` are read as `ws` and `wss`.
+    ///
+    /// `ws+unix:///run/x.sock:/path` is `/path` of the server on that socket.
     pub fn parse(text: &str) -> Result<Self, UrlFault> {
+        if let Some(rest) = text.get(..UNIX.len()).filter(|scheme| scheme.eq_ignore_ascii_case(UNIX)) {
+            return Self::on_socket(&text[rest.len()..]);
+        }
         let no_host =
             |error| if error == url::ParseError::EmptyHost { UrlFault::NoHost } else { UrlFault::Malformed(error) };
         let mut url = Url::parse(text).map_err(no_host)?;
@@ -74,7 +89,25 @@ impl Target {
         let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(UrlFault::Port)?;
         let mut shown = url.clone();
         shown.set_query(None);
-        Ok(Self { host, port, tls, basic_auth, shown: shown.as_str().into(), url })
+        Ok(Self { host, port, tls, basic_auth, shown: shown.as_str().into(), url, unix: None })
+    }
+
+    fn on_socket(rest: &str) -> Result<Self, UrlFault> {
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (socket, path) = rest.split_once(':').unwrap_or((rest, ""));
+        if !socket.starts_with('/') || socket.len() > LONGEST_SOCKET || socket.contains(['\0', '?', '#']) {
+            return Err(UrlFault::Socket);
+        }
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let mut target = Self::parse(&format!("ws://localhost{slash}{path}"))?;
+        target.move_to(socket.into());
+        Ok(target)
+    }
+
+    /// It is reached on this socket.
+    pub(crate) fn move_to(&mut self, socket: Arc<str>) {
+        self.shown = format!("{UNIX}//{socket}:{}", self.url.path()).into();
+        self.unix = Some(socket);
     }
 
     /// Shows no more than where it leads: its path may be secret.
@@ -104,7 +137,7 @@ impl Target {
 
     /// Whether both URLs are of one origin (scheme, host, port), so that credentials for one may go to the other.
     pub(crate) fn same_origin(&self, other: &Self) -> bool {
-        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+        (self.tls, &self.host, self.port, &self.unix) == (other.tls, &other.host, other.port, &other.unix)
     }
 }
 
@@ -174,6 +207,29 @@ mod tests {
         assert!(matches!(Target::parse("/v2"), Err(UrlFault::Malformed(_))));
         assert!(matches!(Target::parse("ws://h:70000"), Err(UrlFault::Malformed(_))));
         assert!(matches!(Target::parse("ws://a b/"), Err(UrlFault::Malformed(_))));
+    }
+
+    #[test]
+    fn a_unix_socket_stands_in_place_of_host_and_port() {
+        for (text, path, shown) in [
+            ("ws+unix:///run/x.sock:/v2?k=v", "/v2?k=v", "ws+unix:///run/x.sock:/v2"),
+            ("WS+UNIX:/run/x.sock:/v2", "/v2", "ws+unix:///run/x.sock:/v2"),
+            ("ws+unix:///run/x.sock", "/", "ws+unix:///run/x.sock:/"),
+            ("ws+unix:///run/x.sock:?k=v", "/?k=v", "ws+unix:///run/x.sock:/"),
+        ] {
+            let target = target(text);
+            assert_eq!((target.unix.as_deref(), target.request_target()), (Some("/run/x.sock"), path), "{text}");
+            assert_eq!((&*target.shown, target.authority(), target.tls), (shown, "localhost", false));
+        }
+        let long = format!("ws+unix:///{}", "x".repeat(107));
+        for text in ["ws+unix:", "ws+unix:///", "ws+unix://run/x.sock", "ws+unix:///run/x?:/", &long] {
+            let refused = Target::parse(text);
+            assert!(refused == Err(UrlFault::Socket) || text == "ws+unix:///", "{text}: {refused:?}");
+        }
+        assert_eq!(Target::parse("ws+unix:///run/x.sock:/a#b"), Err(UrlFault::Fragment));
+        let (one, other) = (target("ws+unix:///run/x:/"), target("ws+unix:///run/y:/"));
+        assert!(one.same_origin(&target("ws+unix:///run/x:/b")) && !one.same_origin(&other));
+        assert!(!one.same_origin(&target("ws://localhost/")));
     }
 
     #[test]

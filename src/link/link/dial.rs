@@ -266,18 +266,20 @@ impl Attempt {
         ask: &Ask,
         admitted: Admitted,
     ) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
-        let won = self.connect(admitted, &ask.goal).await;
+        let won = match &ask.goal.target.unix {
+            None => self.connect(admitted, &ask.goal).await.map(|won| (Under::Tcp(won.tcp), won.permit)),
+            Some(socket) => self.connect_on(socket, admitted).await,
+        };
         self.prepare = PreparePermit::default();
-        let won = won?;
-        let address = won.permit.address;
+        let (under, mut permit) = won?;
+        let address = Some(permit.address).filter(|_| ask.goal.target.unix.is_none());
         // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
-        let mut permit = won.permit;
         permit.silence = self
             .judged(ask, Some(Verdict::Failing(None)))
             .map(|silent| (Instant::now().later(self.patience().silence), silent));
         let under = match &ask.goal.via {
-            None => Under::Tcp(won.tcp),
-            Some(via) => Box::pin(self.tunnel(won.tcp, via, ask, &mut permit)).await?,
+            None => under,
+            Some(via) => Box::pin(self.tunnel(under, via, ask, &mut permit)).await?,
         };
         let (stream, certificates);
         (stream, certificates, self.asked) = if ask.goal.target.tls {
@@ -303,7 +305,7 @@ impl Attempt {
             early,
             established: Box::new(Established {
                 url: Arc::clone(&ask.goal.target.shown),
-                address: Some(address),
+                address,
                 protocol: ask.protocol_shown(protocol).into(),
                 extensions: "".into(),
                 certificates,

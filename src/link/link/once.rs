@@ -90,7 +90,7 @@ pub async fn reach(target: &Target, endpoint: &Endpoint, tls: &Tls) -> Result<Bo
         Some(via) => {
             let address = behind(network, via, target, &aside).await.map_err(|error| error.to_string())?;
             let judging = Judging { retry_after_max: Duration::ZERO, calendar: Calendar::default() };
-            let through = tunnel::through(tcp, via, target, address, (&aside, &judging));
+            let through = tunnel::through(Under::Tcp(tcp), via, target, address, (&aside, &judging));
             through.await.map_err(|fault| named(&fault))?
         }
     };

@@ -12,7 +12,7 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::client::TlsStream;
 
@@ -28,6 +28,8 @@ pub(crate) enum Transport {
     Plain(TcpStream),
     /// Under TLS: the server's, or that of a proxy before a server without.
     Tls(Box<TlsStream<Heard>>),
+    /// On a socket of this machine.
+    Unix(UnixStream),
 }
 
 impl From<Under> for Transport {
@@ -35,6 +37,7 @@ impl From<Under> for Transport {
         match under {
             Under::Tcp(tcp) => Self::Plain(tcp),
             Under::Tls(tls) => Self::Tls(tls),
+            Under::Unix(unix) => Self::Unix(unix),
         }
     }
 }
@@ -49,11 +52,12 @@ impl Transport {
         Self::Tls(Box::new(tls))
     }
 
-    /// The socket itself.
-    pub(crate) fn tcp(&self) -> &TcpStream {
+    /// The socket itself, where it is TCP.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Plain(tcp) => tcp,
+            Self::Plain(tcp) => Some(tcp),
             Self::Tls(tls) => tls.get_ref().0.under().tcp(),
+            Self::Unix(_) => None,
         }
     }
 }
@@ -63,12 +67,14 @@ impl Wire for Transport {
     ///
     /// A socket that is already dead is as good as reset, so there is no error to hand on.
     fn abort(&self) {
-        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+        if let Some(tcp) = self.tcp() {
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
     }
 
     fn unsent(&self) -> usize {
         match self {
-            Self::Plain(_) => 0,
+            Self::Plain(_) | Self::Unix(_) => 0,
             Self::Tls(tls) => held(tls),
         }
     }
@@ -78,7 +84,7 @@ impl Wire for Transport {
 fn held(tls: &TlsStream<Heard>) -> usize {
     let (heard, session) = tls.get_ref();
     let below = match heard.under() {
-        Under::Tcp(_) => 0,
+        Under::Tcp(_) | Under::Unix(_) => 0,
         Under::Tls(tls) => held(tls),
     };
     below + if session.wants_write() { TLS_HOLDS } else { 0 }
@@ -118,6 +124,7 @@ impl AsyncRead for Transport {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
         }
     }
 }
@@ -127,6 +134,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
         }
     }
 
@@ -134,6 +142,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_flush(cx),
         }
     }
 
@@ -141,6 +150,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
         }
     }
 }
@@ -176,9 +186,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn a_prepared_socket_neither_delays_nor_waits_for_ever() {
         let (near, _far) = pair().await;
-        prepare(near.tcp(), Duration::from_secs(30), None).unwrap();
-        assert!(near.tcp().nodelay().unwrap() && !SockRef::from(near.tcp()).keepalive().unwrap());
-        assert_eq!(SockRef::from(near.tcp()).tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
+        prepare(near.tcp().unwrap(), Duration::from_secs(30), None).unwrap();
+        assert!(near.tcp().unwrap().nodelay().unwrap() && !SockRef::from(near.tcp().unwrap()).keepalive().unwrap());
+        assert_eq!(SockRef::from(near.tcp().unwrap()).tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
     }
 
     #[tokio::test]
@@ -186,8 +196,8 @@ mod tests {
     async fn what_the_kernel_takes_narrower_than_the_configuration_is_brought_within_it() {
         let (near, _far) = pair().await;
         for (limit, probe) in [(Duration::MAX, Duration::MAX), (Duration::from_millis(1), Duration::from_millis(1))] {
-            prepare(near.tcp(), limit, Some(probe)).unwrap();
+            prepare(near.tcp().unwrap(), limit, Some(probe)).unwrap();
         }
-        assert!(SockRef::from(near.tcp()).keepalive().unwrap());
+        assert!(SockRef::from(near.tcp().unwrap()).keepalive().unwrap());
     }
 }

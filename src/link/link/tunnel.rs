@@ -6,15 +6,12 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use http::{HeaderMap, StatusCode, header};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_socks::{Error, TargetAddr, tcp::Socks5Stream};
 
 use super::{
     aside::Aside,
-    tls::{self, TlsFault, Under},
+    tls::{self, Heard, TlsFault, Under},
     upgrade::{UpgradeFault, head, retry_after},
 };
 use crate::{
@@ -107,7 +104,7 @@ pub(super) struct Judging {
 
 /// Asks the proxy at the other end for a way to the server. `address` is that of the server where it is known here.
 pub(super) async fn through(
-    tcp: TcpStream,
+    under: Under,
     via: &Via,
     target: &Target,
     address: Option<SocketAddr>,
@@ -115,13 +112,13 @@ pub(super) async fn through(
 ) -> Result<Under, TunnelFault> {
     match via.scheme {
         ProxyScheme::Http => {
-            let mut tcp = tcp;
-            ask(&mut tcp, via, (target, address), judging).await?;
-            Ok(Under::Tcp(tcp))
+            let mut under = Heard::new(under);
+            ask(&mut under, via, (target, address), judging).await?;
+            Ok(under.into_under())
         }
         ProxyScheme::Https => {
             let settings = Tls { ca: via.ca.clone(), ..Tls::default() };
-            let secured = tls::secure(Under::Tcp(tcp), &via.host, &settings, aside).await;
+            let secured = tls::secure(under, &via.host, &settings, aside).await;
             let mut tls = secured.map_err(TunnelFault::Tls)?.stream;
             ask(&mut tls, via, (target, address), judging).await?;
             Ok(Under::Tls(Box::new(tls)))
@@ -133,13 +130,13 @@ pub(super) async fn through(
                 (None, Err(_)) => TargetAddr::Domain(target.host.as_str().into(), target.port),
             };
             let stream = match &via.credentials {
-                None => Socks5Stream::connect_with_socket(tcp, to).await,
+                None => Socks5Stream::connect_with_socket(Heard::new(under), to).await,
                 Some((user, password)) => {
                     let (user, password) = (user.expose(), password.expose());
-                    Socks5Stream::connect_with_password_and_socket(tcp, to, user, password).await
+                    Socks5Stream::connect_with_password_and_socket(Heard::new(under), to, user, password).await
                 }
             };
-            Ok(Under::Tcp(stream.map_err(TunnelFault::Socks)?.into_inner()))
+            Ok(stream.map_err(TunnelFault::Socks)?.into_inner().into_under())
         }
     }
 }

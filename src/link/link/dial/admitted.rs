@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::{Attempt, Goal, Progress, Setback};
+use crate::endpoint::network::stand_in;
 use crate::link::{Permit, race::Admitted};
 use wskeeper_core::{
     admission::{Dismissal, Elsewhere, Request, Verdict},
@@ -89,6 +90,9 @@ impl Attempt {
     }
 
     async fn look_up(&mut self, goal: &Goal) -> Result<Vec<SocketAddr>, Setback> {
+        if let Some(socket) = &goal.target.unix {
+            return Ok(vec![stand_in(socket)]);
+        }
         (self.report)(Progress::Resolving);
         let began = Instant::now();
         let (host, port) = goal.first_hop();

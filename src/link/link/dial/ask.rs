@@ -13,7 +13,7 @@ use crate::{
         proxy::{NoProxy, Proxy, ProxyChoice, Via},
         subprotocol,
         template::Template,
-        url::Target,
+        url::{Target, UNIX},
         value::{Given, find},
     },
     link::{
@@ -93,9 +93,13 @@ pub(super) struct Goal {
 }
 
 impl Goal {
-    /// The host and port that TCP connects to.
+    /// The host and port that TCP connects to, or a socket.
     pub(super) fn first_hop(&self) -> (&str, u16) {
-        self.via.as_ref().map_or((&self.target.host, self.target.port), |via| (&via.host, via.port))
+        match (&self.target.unix, &self.via) {
+            (Some(socket), _) => (socket, 0),
+            (None, Some(via)) => (&via.host, via.port),
+            (None, None) => (&self.target.host, self.target.port),
+        }
     }
 }
 
@@ -239,6 +243,15 @@ impl Ask {
         url.set_fragment(None);
         let mut target =
             Target::parse(url.as_str()).map_err(|fault| refused(format!("to what cannot be used: {fault}")))?;
+        if target.unix.is_some() {
+            return Err(refused("to a unix socket, which a server cannot name".into()));
+        }
+        // What is said of paths on a socket stays on it.
+        if let Some(socket) =
+            self.goal.target.unix.as_ref().filter(|_| target.url.origin() == self.goal.target.url.origin())
+        {
+            target.move_to(Arc::clone(socket));
+        }
         if left == 0 {
             return Err(refused(format!("to {}, and {TOO_MANY}", target.shown)));
         }
@@ -299,6 +312,11 @@ fn target(endpoint: &Endpoint, url: usize, known: Known<'_>) -> Result<Arc<Targe
     let unusable =
         |fault: &dyn std::fmt::Display| Setback::new(Cause::Secret, &format!("{EVALUATED}URL cannot be used: {fault}"));
     let mut target = Target::parse(text.expose()).map_err(|fault| unusable(&fault))?;
+    if target.unix.is_some() && !template.literals().next().is_some_and(|first| first.starts_with(UNIX)) {
+        return Err(unusable(
+            &"it leads to a unix socket, which only the configuration may name: write `ws+unix:` there",
+        ));
+    }
     if is_private(endpoint, template) && !template.literals().any(|literal| literal.contains(target.url.path())) {
         target.hide_path();
     }
@@ -359,6 +377,9 @@ mod tests {
         let refused = to(resume, "ws://there.example/").unwrap_err();
         assert!(refused.contains("ws://there.example/, which would give up TLS"), "{refused}");
         assert!(was_read(&refused) && to("wss://${var:to|here.example}/", "there.example").is_ok());
+        let socket = to("${var:to|ws://here.example/}", "ws+unix:///run/docker.sock:/").unwrap_err();
+        assert!(socket.contains("a unix socket, which only the configuration may name"), "{socket}");
+        assert!(to("ws+unix:///run/x.sock:/${var:to}", "v2").is_ok());
         assert!(to("${var:to|ws://here.example/}", "ws://there.example/").is_ok(), "there was none to give up");
     }
 }

@@ -1,17 +1,21 @@
-//! An attempt's way through a proxy.
+//! An attempt's way through a proxy, or to a socket of this machine.
 //!
 //! What a reader would get wrong: the address that was admitted is the proxy's. What servers behind it do is said of it for this endpoint
 //! alone, and of an endpoint with several servers there is nothing to be said: one of them may be down, and the others not.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{net::UnixStream, time::Instant};
 
 use super::{Attempt, Setback, Verdict, ask::Ask, tls::Under};
 use crate::{
     endpoint::proxy::{ProxyScheme, Via},
     link::{
-        Permit,
+        Permit, Progress,
+        race::Admitted,
         tunnel::{self, Judging},
     },
 };
@@ -21,7 +25,7 @@ impl Attempt {
     /// Asks the proxy for a way to the server.
     pub(super) async fn tunnel(
         &mut self,
-        tcp: TcpStream,
+        under: Under,
         via: &Via,
         ask: &Ask,
         permit: &mut Permit,
@@ -31,7 +35,7 @@ impl Attempt {
         let address = self.behind(via, ask).await?;
         let retry_after_max = self.endpoint.link.retry_after_max;
         let judging = Judging { retry_after_max, calendar: self.source.calendar() };
-        let under = tunnel::through(tcp, via, target, address, (&self.aside, &judging)).await;
+        let under = tunnel::through(under, via, target, address, (&self.aside, &judging)).await;
         self.timings.tcp = Some(self.timings.tcp.unwrap_or_default().saturating_add(began.elapsed()));
         under.map_err(|fault| {
             permit.verdict = self.judged(ask, fault.verdict());
@@ -39,6 +43,26 @@ impl Attempt {
             let said = format!("the proxy {} {fault}", via.shown);
             Setback { status, retry_after: retry_after.flatten(), ..Setback::new(fault.cause(), &said) }
         })
+    }
+
+    /// Connects to a socket of this machine.
+    pub(super) async fn connect_on(
+        &mut self,
+        socket: &str,
+        admitted: Admitted,
+    ) -> Result<(Under, Box<Permit>), Setback> {
+        (self.report)(Progress::Connecting);
+        let (mut permit, began) = (admitted.permit, Instant::now());
+        let connected = UnixStream::connect(socket).await;
+        self.timings.tcp = Some(self.timings.tcp.unwrap_or_default().saturating_add(began.elapsed()));
+        match connected {
+            Ok(unix) => Ok((Under::Unix(unix), permit)),
+            Err(error) => {
+                let is_gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+                permit.verdict = is_gone.then_some(Verdict::Unreachable);
+                Err(Setback::new(Cause::Connect, &format!("{socket}: {error}")))
+            }
+        }
     }
 
     /// The server's address, where it is known here: as it is written, or looked up for a proxy that wants it.

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::client::TlsStream;
 
@@ -25,14 +25,17 @@ pub(crate) enum Under {
     Tcp(TcpStream),
     /// TLS with a proxy.
     Tls(Box<TlsStream<Heard>>),
+    /// A socket of this machine.
+    Unix(UnixStream),
 }
 
 impl Under {
-    /// The socket itself.
-    pub(in crate::link) fn tcp(&self) -> &TcpStream {
+    /// The socket itself, where it is TCP.
+    pub(in crate::link) fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(tcp) => tcp,
+            Self::Tcp(tcp) => Some(tcp),
             Self::Tls(tls) => tls.get_ref().0.under().tcp(),
+            Self::Unix(_) => None,
         }
     }
 }
@@ -45,8 +48,13 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    pub(super) fn new(under: Under) -> Self {
+    pub(in crate::link) fn new(under: Under) -> Self {
         Self { under, bytes: 0 }
+    }
+
+    /// The connection by itself.
+    pub(in crate::link) fn into_under(self) -> Under {
+        self.under
     }
 
     /// The connection itself.
@@ -67,6 +75,7 @@ impl AsyncRead for Heard {
         let read = match &mut this.under {
             Under::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Under::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Under::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
         };
         this.bytes = this.bytes.saturating_add(buf.filled().len().saturating_sub(before));
         read
@@ -78,6 +87,7 @@ impl AsyncWrite for Heard {
         match &mut self.get_mut().under {
             Under::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Under::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Under::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
         }
     }
 
@@ -89,6 +99,7 @@ impl AsyncWrite for Heard {
         match &mut self.get_mut().under {
             Under::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bytes),
             Under::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bytes),
+            Under::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bytes),
         }
     }
 
@@ -96,6 +107,7 @@ impl AsyncWrite for Heard {
         match &self.under {
             Under::Tcp(tcp) => tcp.is_write_vectored(),
             Under::Tls(tls) => tls.is_write_vectored(),
+            Under::Unix(unix) => unix.is_write_vectored(),
         }
     }
 
@@ -103,6 +115,7 @@ impl AsyncWrite for Heard {
         match &mut self.get_mut().under {
             Under::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Under::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Under::Unix(unix) => Pin::new(unix).poll_flush(cx),
         }
     }
 
@@ -110,6 +123,7 @@ impl AsyncWrite for Heard {
         match &mut self.get_mut().under {
             Under::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Under::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Under::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
         }
     }
 }

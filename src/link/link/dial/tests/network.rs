@@ -48,6 +48,39 @@ async fn where_no_server_may_be_none_is_dialled_whatever_a_name_or_a_redirect_sa
 }
 
 #[tokio::test]
+async fn a_server_on_a_unix_socket_is_dialled_there_and_its_redirects_stay_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let requests = tokio::spawn(async move {
+        let mut requests = Vec::new();
+        for says in [redirect("/b"), GOOD.to_owned(), redirect("ws+unix:///run/other.sock:/")] {
+            requests.push(answer(listener.accept().await.unwrap().0, &says).await);
+        }
+        requests
+    });
+    let toml = format!("url = 'ws+unix://{}:/a?k=v'\nredirects = 1\nproxy = 'http://127.0.0.1:9'", path.display());
+    let admission = Counted::new(1);
+    let dialled = dial(&toml, Arc::clone(&admission)).await.0.unwrap();
+    assert_eq!(&*dialled.established.url, format!("ws+unix://{}:/b", path.display()));
+    assert!(dialled.established.address.is_none() && matches!(dialled.stream, Transport::Unix(_)));
+    let asked: Vec<_> = admission.asked.lock().clone();
+    assert!(asked.len() == 2 && asked[0] == asked[1], "the socket is what is waited for: {asked:?}");
+    let failure = dial(&toml, Counted::new(1)).await.0.unwrap_err();
+    assert!(failure.detail.contains("to a unix socket, which a server cannot name"), "{}", failure.detail);
+    let requests = requests.await.unwrap();
+    assert!(
+        requests[0].starts_with("GET /a?k=v HTTP/1.1") && requests[0].contains("host: localhost\r\n"),
+        "{requests:?}"
+    );
+    assert!(requests[1].starts_with("GET /b HTTP/1.1"), "{requests:?}");
+    std::fs::remove_file(&path).unwrap();
+    let admission = Counted::new(1);
+    let failure = dial(&toml, Arc::clone(&admission)).await.0.unwrap_err();
+    assert_eq!((failure.cause, admission.verdicts.lock()[0]), (Cause::Connect, Some(Verdict::Unreachable)));
+}
+
+#[tokio::test]
 async fn an_address_that_is_written_stands_for_the_look_up_and_the_name_for_all_else() {
     let (server, requests) = serve(vec![GOOD.into()]).await;
     let toml =

@@ -101,7 +101,7 @@ async fn tls_goes_through_a_proxy_with_and_without_tls_of_its_own() {
             );
             let dialled = dial(&toml, Counted::new(1)).await.0.unwrap();
             assert_eq!(dialled.established.certificates.peer.is_some(), secure);
-            assert_eq!(dialled.stream.tcp().peer_addr().unwrap(), proxy);
+            assert_eq!(dialled.stream.tcp().unwrap().peer_addr().unwrap(), proxy);
             assert_eq!(matches!(dialled.stream, Transport::Plain(_)), !secure && !by_tls);
         }
     }
