@@ -123,31 +123,28 @@ impl<D: Dial> Driver<D> {
         let now = Now::read(&*self.host);
         for _ in 0..ROUNDS {
             self.again = false;
-            let mut moved = self.poll_orders(cx, now, orders);
-            moved |= self.take_answers(now);
+            self.poll_orders(cx, now, orders);
+            self.take_answers(now);
             if self.is_due(now) {
                 let commands = self.link.handle_timeout(now.at);
                 self.changes();
                 self.execute(now, commands);
-                moved = true;
             }
             if !self.done {
-                moved |= self.poll_lines(cx, now);
-                let let_in = self.serve_waiting(now);
-                self.again |= let_in;
-                moved |= let_in;
-            }
-            if moved {
-                self.show(now);
+                self.poll_lines(cx, now);
+                self.again |= self.serve_waiting(now);
             }
             if self.done {
+                self.show(now);
                 self.end_accepted(now, orders);
                 return Poll::Ready(());
             }
             if !self.again {
+                self.show(now);
                 return self.poll_deadline(cx);
             }
         }
+        self.show(now);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
