@@ -5,6 +5,7 @@
 //! What a reader would get wrong: two kinds of worlds are needed. In a fickle one everything happens to a link, and time passes with all
 //! of it; in a hostile one servers keep to what they do, at once, which is what makes a link run in circles.
 
+mod asked;
 mod end;
 mod hosts;
 mod node;
@@ -112,6 +113,7 @@ impl World {
             retry_after_max: Duration::from_secs(2 + seed % 11 * 30),
             park_probe: Duration::from_mins(1 + seed % 10),
             outcomes: rows(seed % 5),
+            requests: asked::policy(seed / 5),
             ..policy
         };
         let policy = Arc::new(policy);
@@ -185,8 +187,8 @@ impl World {
                 | Command::Deliver { .. }
                 | Command::Done
                 | Command::Bury(_)
-                | Command::Reply(_)
                 | Command::Subscribed(_) => {}
+                Command::Reply(reply) => self.replied(index, &reply),
                 Command::Keep(keep) => {
                     let answer = if self.one_in(8) {
                         Input::NotStored { place: keep.place, id: keep.id }
@@ -251,6 +253,9 @@ impl World {
         if self.one_in(4) {
             return self.send_run(index);
         }
+        if self.asks() && self.one_in(2) {
+            return self.ask(index);
+        }
         let number = self.next;
         self.next += 1;
         let text = format!("{:.>1$}", number, (self.chance.bits() % 40) as usize);
@@ -308,14 +313,17 @@ impl World {
             let held = node.held.values().filter(|(_, state)| *state == receipt::State::Queued);
             let sum: usize = held.map(|(len, _)| len).sum();
             assert!(node.link.buffered_amount() <= 100 && node.link.queued_messages() <= 5, "limits");
-            if self.delivery == Delivery::AtMostOnce {
+            if self.delivery == Delivery::AtMostOnce && !self.policy.requests.retry {
                 assert_eq!(node.link.buffered_amount(), sum as u64, "bufferedAmount is the sum of what is held");
             }
             node.check_order(self.delivery);
-            let is_written = |(_, state): &(usize, receipt::State)| *state == receipt::State::Written;
+            // A request that is to be asked again stays so.
+            let is_again = |number: &u64| self.policy.requests.retry && node.asked.contains_key(number);
+            let is_written =
+                |(number, (_, state)): (&u64, &(usize, _))| *state == receipt::State::Written && !is_again(number);
             let has_none = node.lines.iter().all(|line| !line.open);
             assert!(
-                !(has_none && self.delivery == Delivery::AtMostOnce && node.held.values().any(is_written)),
+                !(has_none && self.delivery == Delivery::AtMostOnce && node.held.iter().any(is_written)),
                 "written, and no connection that could prove it"
             );
             let resting = matches!(node.link.phase(), Phase::Paused);
@@ -435,10 +443,12 @@ fn a_link_that_rotates_all_the_time_loses_nothing_where_nothing_else_happens() {
                 node.link.generation()
             );
             let lost = [receipt::State::Unknown, receipt::State::Dropped];
-            let is_lost =
-                |(number, (_, state)): (&u64, &(usize, _))| lost.contains(state) && !node.bound.contains_key(number);
+            // A request is not waited for for ever.
+            let is_other = |number: &u64| !node.bound.contains_key(number) && !node.asked.contains_key(number);
+            let is_lost = |(number, (_, state)): (&u64, &(usize, _))| lost.contains(state) && is_other(number);
             assert!(!node.held.iter().any(is_lost), "seed {seed}: {:?}", node.held);
-            assert!(node.read.is_sorted_by(|one, next| one < next), "seed {seed}: {:?}", node.read);
+            let read: Vec<_> = node.read.iter().filter(|number| !node.asked.contains_key(*number)).collect();
+            assert!(read.is_sorted_by(|one, next| one < next), "seed {seed}: {read:?}");
         }
     }
 }

@@ -47,9 +47,10 @@ impl Outbox {
             }
         }
         let dead = self.blame(code, suspects, &mut back, ended);
-        // On the next connection they have other ids.
-        let requests =
-            back.iter_mut().filter_map(|(_, held)| held.message.extras.as_deref_mut()?.request.as_deref_mut());
+        // On the next connection they have other ids, and so has the one that had its own and has not been pulled.
+        let head = self.queue.iter_mut().next();
+        let requests = back.iter_mut().map(|(_, held)| held).chain(head.map(|(_, held)| held));
+        let requests = requests.filter_map(|held| held.message.extras.as_deref_mut()?.request.as_deref_mut());
         requests.for_each(|asked| asked.stamped = None);
         // Newest first, so that among messages of one key that return together the newest one stays.
         for (place, held) in back.into_iter().rev() {

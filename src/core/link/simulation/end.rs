@@ -43,7 +43,10 @@ impl World {
         for node in &self.nodes {
             let open = |state: &receipt::State| matches!(state, receipt::State::Queued | receipt::State::Stored);
             // What is on disk is kept, and goes on in another life.
-            let is_kept = |number: &u64| self.durable && !node.bound.contains_key(number);
+            let is_kept =
+                |number: &u64| self.durable && !node.bound.contains_key(number) && !node.asked.contains_key(number);
+            let has_ended = |number: &u64| node.held[number].1.is_end();
+            assert!(node.asked.keys().all(has_ended), "a request without an end");
             assert!(
                 !node.held.iter().any(|(number, (_, state))| open(state) && !is_kept(number)),
                 "a message without an end"

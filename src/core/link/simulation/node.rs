@@ -42,6 +42,10 @@ pub(super) struct Line {
     pub(super) pings: Vec<Bytes>,
     /// A Close frame has left.
     pub(super) said_close: bool,
+    /// The ids that requests got as they left, and the numbers of those.
+    pub(super) ids: Vec<(String, u64)>,
+    /// Requests that the peer has read and may answer.
+    pub(super) heard: Vec<u64>,
 }
 
 /// A link and the transports that the world gives it.
@@ -60,6 +64,8 @@ pub(super) struct Node {
     pub(super) marked: BTreeSet<u64>,
     /// The connections that messages are bound to.
     pub(super) bound: BTreeMap<u64, u64>,
+    /// Requests, and the replies to them.
+    pub(super) asked: BTreeMap<u64, Option<String>>,
     pub(super) toll: Toll,
 }
 
@@ -75,6 +81,7 @@ impl Node {
             stored: BTreeSet::new(),
             marked: BTreeSet::new(),
             bound: BTreeMap::new(),
+            asked: BTreeMap::new(),
             toll: Toll::new(now),
         }
     }
@@ -123,12 +130,14 @@ impl Node {
         for (number, end) in transport.wire.drain(..count) {
             transport.taken = transport.taken.max(end);
             self.read.push(number);
+            transport.heard.extend(self.asked.contains_key(&number).then_some(number));
         }
     }
 
     /// Whether the order of what the peer has read is that of acceptance, and nothing was read twice that may not be.
     pub(super) fn check_order(&self, delivery: Delivery) {
-        let read = &self.read;
+        // A request may be asked again.
+        let read: Vec<u64> = self.read.iter().copied().filter(|number| !self.asked.contains_key(number)).collect();
         match delivery {
             Delivery::AtMostOnce => {
                 assert!(read.is_sorted_by(|one, next| one < next), "order, and nothing twice: {read:?}");

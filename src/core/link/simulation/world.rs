@@ -30,7 +30,12 @@ impl World {
                     assert_eq!(lane, Lane::Current, "a message left beside the current connection");
                     for payload in body.payloads() {
                         let text = String::from_utf8(payload.bytes().to_vec()).expect("text");
-                        let number = text.trim_start_matches('.').parse().expect("a number");
+                        let number = asked::number(&text);
+                        let is_request = self.nodes[index].asked.contains_key(&number);
+                        if is_request {
+                            self.note_id(index, lane, &text);
+                        }
+                        let node = &mut self.nodes[index];
                         let bound = node.bound.get(&number).copied();
                         let generation = node.link.generation();
                         assert!(
@@ -38,10 +43,11 @@ impl World {
                             "{number} left on {generation}, and is bound to {bound:?}"
                         );
                         assert!(
-                            bound.is_some() || !self.durable || node.stored.contains(&number),
+                            is_request || bound.is_some() || !self.durable || node.stored.contains(&number),
                             "{number} left before it was stored"
                         );
-                        let needs_mark = bound.is_none() && self.durable && self.delivery == Delivery::AtMostOnce;
+                        let is_kept = bound.is_none() && !is_request && self.durable;
+                        let needs_mark = is_kept && self.delivery == Delivery::AtMostOnce;
                         assert!(!needs_mark || node.marked.contains(&number), "{number} left before it was marked");
                         node.pull(number, payload.len() as u64 + 6);
                     }
@@ -75,6 +81,9 @@ impl World {
             for nonce in std::mem::take(&mut self.nodes[index].line(lane).pings) {
                 self.feed_line(index, lane, ConnectionInput::Received(Received::Pong(nonce)));
             }
+        }
+        if self.asks() && (self.benign || self.one_in(3)) && self.nodes[index].line(lane).open {
+            self.reply(index, lane);
         }
         if let Some(mood) = self.nodes[index].line(lane).mood
             && self.spoil(index, lane, mood)
