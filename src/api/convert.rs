@@ -25,7 +25,7 @@ use wskeeper_link::{
     pool::{DeadLetter, HistoryEntry, HolderView, LinkView, Orphans, SubscriptionView, local::Lag},
 };
 
-pub(super) use endpoint::endpoint;
+pub(super) use endpoint::{endpoint, requests, stream};
 
 /// Room for a receipt.
 const RECEIPT: usize = 384;

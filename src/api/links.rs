@@ -63,7 +63,10 @@ pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
     let links = Some(page(&shared, &|endpoint| endpoint == name, None, None, LIMIT));
     let pushes = Some(shared.pushes.of(&name).iter().map(convert::push).collect());
-    Ok(answer(StatusCode::OK, &wire::Endpoint { links, pushes, ..convert::endpoint(&view, &shared.config.get()) }))
+    let requests = shared.pool.requests(&name, None).map(|requests| convert::requests(requests, &view.config));
+    let streams = Some(shared.pool.streams(&name).iter().map(convert::stream).collect());
+    let shown = convert::endpoint(&view, &shared.config.get());
+    Ok(answer(StatusCode::OK, &wire::Endpoint { links, pushes, requests, streams, ..shown }))
 }
 
 /// `GET /v1/links`

@@ -11,6 +11,7 @@ mod frame;
 mod kept;
 mod push;
 mod subscription;
+mod traffic;
 
 use std::{
     cell::RefCell,
@@ -27,6 +28,7 @@ pub use frame::Frame;
 pub use kept::{Count, DeadLetter, Orphans, Store};
 pub use push::Push;
 pub use subscription::{Holder, Subscription, SubscriptionCounts};
+pub use traffic::{RequestCounts, StreamCounts};
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     api::wire::{
-        Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Push, Store, SubscriptionCounts,
-        Timings,
+        Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Push, Store, StreamCounts,
+        SubscriptionCounts, Timings,
     },
     observe::visible,
 };
@@ -28,6 +28,8 @@ use wskeeper_link::clock::Calendar;
 
 /// Lines of the flight recorder shown.
 const SHOWN: usize = 12;
+/// Streams shown.
+const STREAMS: usize = 10;
 /// Attempts shown.
 const ATTEMPTS: usize = 5;
 
@@ -39,8 +41,8 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     let now = Calendar::default().now();
     let tint = words::tint(phase(&facts.link));
     output.line(output.paint(&headline(&facts.link, now), tint))?;
-    let about = sentences(&facts, now).into_iter().chain(subscribed(&facts));
-    let about = about.chain(facts.pushes.iter().map(|push| pushed(push, now)));
+    let about = sentences(&facts, now).into_iter().chain(subscribed(&facts)).chain(asked(&facts));
+    let about = about.chain(streams(&facts)).chain(facts.pushes.iter().map(|push| pushed(push, now)));
     for sentence in about.chain(keeping(link, &mut client).await?) {
         output.folded(&format!("  {sentence}"), 4)?;
     }
@@ -143,6 +145,32 @@ fn pushed(push: &Push, now: SystemTime) -> String {
         push.not_kept.as_deref().map(|why| format!("; its cursor is not on disk: {}", visible(why))),
     ];
     parts.into_iter().flatten().chain([".".to_owned()]).collect()
+}
+
+/// How its requests stand, and why they wait.
+fn asked(facts: &Explanation) -> Vec<String> {
+    let asked = facts.requests.as_ref().map_or(0, |requests| requests.asked);
+    let told = (asked > 0).then(|| {
+        let verb = if asked == 1 { "has" } else { "have" };
+        format!("{} {verb} left and no reply yet.", words::count(asked, "request"))
+    });
+    facts.requests_why.clone().into_iter().chain(told).collect()
+}
+
+/// The streams of its endpoint that somebody reads, those first that need a look.
+fn streams(facts: &Explanation) -> Vec<String> {
+    let mut read: Vec<_> = facts.streams.iter().filter(|stream| stream.readers > 0).collect();
+    read.sort_by_key(|stream| std::cmp::Reverse((stream.lost, stream.behind)));
+    let more = read.len().saturating_sub(STREAMS);
+    let told = read.iter().take(STREAMS).map(|stream| {
+        let StreamCounts { name, bytes, readers, behind, lost, .. } = stream;
+        let readers = words::count(*readers, "reader");
+        let behind = if *behind == 0 { String::new() } else { format!(", {} behind", words::grouped(*behind)) };
+        let lost = if *lost == 0 { String::new() } else { format!(", {} missed", words::count(*lost, "entry")) };
+        format!("Stream {name}: {readers}{behind}{lost}; it holds {}.", words::bytes(*bytes))
+    });
+    let rest = (more > 0).then(|| format!("{} more are read.", words::count(more as u64, "stream")));
+    told.chain(rest).collect()
 }
 
 fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
@@ -261,7 +289,7 @@ fn timed(timings: &Timings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::wire::{LastClose, Ruling};
+    use crate::api::wire::{LastClose, RequestCounts, Ruling};
 
     fn now() -> SystemTime {
         moment("2026-01-01T00:01:00Z").unwrap()
@@ -315,6 +343,29 @@ mod tests {
         let told = "Push hook to https://h/x: 1,200 taken, 1 entry behind; its receiver has taken nothing for 30s: \
                     it answered with status 503; it tries again in 3s.";
         assert_eq!(pushed(&failing, now()), told);
+    }
+
+    #[test]
+    fn requests_and_streams_are_told_of_where_there_are_any() {
+        let mut facts = waiting();
+        assert!(asked(&facts).is_empty() && streams(&facts).is_empty());
+        facts.requests = Some(RequestCounts { waiting: 2, asked: 1, in_flight: Some(1) });
+        facts.requests_why = Some("2 requests wait.".into());
+        assert_eq!(asked(&facts), ["2 requests wait.", "1 request has left and no reply yet."]);
+        let stream = |name: &str, readers, behind, lost| StreamCounts {
+            name: name.into(),
+            cursor: 9,
+            bytes: 2048,
+            readers,
+            behind,
+            lost,
+        };
+        facts.streams = vec![stream("a", 1, 0, 0), stream("b", 0, 0, 0), stream("c", 2, 1200, 1)];
+        let told = [
+            "Stream c: 2 readers, 1,200 behind, 1 entry missed; it holds 2.0 KiB.",
+            "Stream a: 1 reader; it holds 2.0 KiB.",
+        ];
+        assert_eq!(streams(&facts), told);
     }
 
     #[test]

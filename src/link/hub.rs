@@ -7,7 +7,10 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -21,6 +24,7 @@ use self::{
     streams::{Documents, Sorted},
 };
 
+pub use self::streams::{ReaderView, StreamView};
 pub(crate) use self::{inboxes::Inboxes, streams::Streams};
 pub use wskeeper_core::entry::{Arrived, Entry, Item, Stretch};
 use wskeeper_core::{
@@ -87,11 +91,19 @@ pub(crate) struct Unstored {
 pub(crate) struct Hub {
     state: Mutex<State>,
     /// One of each subscriber.
-    bells: Mutex<Vec<Arc<AtomicWaker>>>,
+    bells: Mutex<Vec<Arc<Bell>>>,
     /// Wakes who writes a durable inbox to disk.
     to_store: Notify,
     /// The newest messages that somebody has read as JSON, for others who want to know what is in them.
     read: Mutex<Option<Arc<Documents>>>,
+}
+
+/// What wakes a subscriber, and where it is for who looks.
+#[derive(Debug, Default)]
+struct Bell {
+    waker: AtomicWaker,
+    cursor: AtomicU64,
+    missed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -234,6 +246,14 @@ impl Hub {
         self.state().closed
     }
 
+    /// The newest cursor, what is held in bytes, and where each subscriber is with how many entries it has missed.
+    pub(crate) fn seen(&self) -> (u64, u64, Vec<(u64, u64)>) {
+        let of = |bell: &Arc<Bell>| (bell.cursor.load(Relaxed), bell.missed.load(Relaxed));
+        let readers = self.bells().iter().map(of).collect();
+        let state = self.state();
+        (state.ring.newest(), state.ring.cost(), readers)
+    }
+
     /// Subscribers now.
     pub(crate) fn readers(&self) -> usize {
         self.bells().len()
@@ -248,8 +268,6 @@ impl Hub {
 
     /// A subscriber.
     pub(crate) fn subscribe(self: &Arc<Self>, from: From) -> Reader {
-        let bell = Arc::default();
-        self.bells().push(Arc::clone(&bell));
         let (newest, start) = {
             let state = self.state();
             (state.ring.newest(), state.ring.start())
@@ -260,14 +278,16 @@ impl Hub {
             From::After(seen) if seen > newest => (start, true),
             From::After(seen) => (seen, false),
         };
+        let bell = Arc::new(Bell { cursor: cursor.into(), ..Bell::default() });
+        self.bells().push(Arc::clone(&bell));
         Reader { hub: Arc::clone(self), cursor, before: cursor, is_strange, bell, documents: None }
     }
 
     fn ring_bells(&self) {
-        self.bells().iter().for_each(|bell| bell.wake());
+        self.bells().iter().for_each(|bell| bell.waker.wake());
     }
 
-    fn bells(&self) -> MutexGuard<'_, Vec<Arc<AtomicWaker>>> {
+    fn bells(&self) -> MutexGuard<'_, Vec<Arc<Bell>>> {
         self.bells.lock()
     }
 
@@ -339,7 +359,7 @@ pub struct Reader {
     before: u64,
     /// It has seen a number that was never given here: the clock was set back between two runs.
     is_strange: bool,
-    bell: Arc<AtomicWaker>,
+    bell: Arc<Bell>,
     /// What it looks at by a filter.
     documents: Option<Arc<Documents>>,
 }
@@ -366,7 +386,7 @@ impl Reader {
                 (Some(next), _) => return Poll::Ready(next),
                 (None, true) => return Poll::Ready(Next::Closed),
                 // What comes after this look rings.
-                (None, false) if !is_armed => self.bell.register(cx.waker()),
+                (None, false) if !is_armed => self.bell.waker.register(cx.waker()),
                 (None, false) => {}
             }
         }
@@ -398,15 +418,18 @@ impl Reader {
             }
             Read::Gap { from, to, missed } => {
                 self.cursor = to;
+                self.bell.missed.fetch_add(missed.unwrap_or_default(), Relaxed);
                 Some(Next::Gap { missed, from, to })
             }
         };
+        self.bell.cursor.store(self.cursor, Relaxed);
         (next, state.closed)
     }
 
     /// What was read last is read again, if it is still there: it cannot be told now, and who keeps it meanwhile holds its bytes.
     pub fn put_back(&mut self) {
         self.cursor = self.before;
+        self.bell.cursor.store(self.cursor, Relaxed);
     }
 
     /// Whether the message of this number meets the filter; `payload` is what it says.

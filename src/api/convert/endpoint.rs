@@ -5,7 +5,11 @@
 use super::super::wire;
 use crate::config::Config;
 use wskeeper_core::phase::Phase;
-use wskeeper_link::pool::{EndpointView, Totals};
+use wskeeper_link::{
+    endpoint::Endpoint,
+    hub::StreamView,
+    pool::{EndpointView, RequestsView, Totals},
+};
 
 pub(in crate::api) fn endpoint(view: &EndpointView, config: &Config) -> wire::Endpoint {
     wire::Endpoint {
@@ -14,6 +18,26 @@ pub(in crate::api) fn endpoint(view: &EndpointView, config: &Config) -> wire::En
         totals: totals(&view.totals),
         links: None,
         pushes: None,
+        requests: None,
+        streams: None,
+    }
+}
+
+pub(in crate::api) fn requests(view: RequestsView, config: &Endpoint) -> wire::RequestCounts {
+    let RequestsView { waiting, asked } = view;
+    wire::RequestCounts { waiting, asked, in_flight: config.link.requests.in_flight }
+}
+
+pub(in crate::api) fn stream(view: &StreamView) -> wire::StreamCounts {
+    let StreamView { name, cursor, bytes, readers } = view;
+    let behind = readers.iter().map(|reader| cursor.saturating_sub(reader.cursor)).max();
+    wire::StreamCounts {
+        name: name.to_string(),
+        cursor: *cursor,
+        bytes: *bytes,
+        readers: readers.len() as u64,
+        behind: behind.unwrap_or_default(),
+        lost: readers.iter().map(|reader| reader.missed).sum(),
     }
 }
 

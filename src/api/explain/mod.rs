@@ -50,7 +50,8 @@ pub(super) async fn explain(
 }
 
 fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
-    let Explained { view, config, outage, standing, attempts, unconfirmed, subscriptions, at } = explained;
+    let Explained { view, config, outage, standing, attempts, unconfirmed, subscriptions, requests, streams, at } =
+        explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view),
@@ -73,6 +74,9 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
         unconfirmed_messages: *unconfirmed,
         pushes: Vec::new(),
+        requests: requests.map(|requests| convert::requests(requests, config)),
+        requests_why: requests.and_then(|requests| sentences::requests(view, requests, &config.link)),
+        streams: streams.iter().map(convert::stream).collect(),
     }
 }
 

@@ -14,7 +14,7 @@ use wskeeper_core::{
 };
 use wskeeper_link::{
     link::{lacked_room, was_read},
-    pool::LinkView,
+    pool::{LinkView, RequestsView},
 };
 
 /// `phaseReason` in plain words.
@@ -128,6 +128,30 @@ pub(super) fn ended(closed: &Closed) -> String {
         return format!("It failed: {cause}{detail}.");
     }
     format!("It ended {clean}, with {code}{reason}: {cause}{label}{detail}.")
+}
+
+/// Why requests have not been sent, where some have not.
+pub(super) fn requests(view: &LinkView, requests: RequestsView, policy: &Policy) -> Option<String> {
+    let RequestsView { waiting, asked } = requests;
+    if waiting == 0 {
+        return None;
+    }
+    let (wait, them) = if waiting == 1 { ("waits", "it") } else { ("wait", "them") };
+    let subject = format!("{} {wait}", words::count(waiting, "request"));
+    Some(match (view.phase, policy.requests.in_flight) {
+        (Phase::Ready, Some(most)) if asked >= most.into() => format!(
+            "{subject} for the reply to {} before {them}: requests.in_flight allows no more at once.",
+            words::count(asked, "request")
+        ),
+        (Phase::Ready, Some(_)) => format!(
+            "{subject} for {them_turn}: what timers of the session ask counts in requests.in_flight, and goes first.",
+            them_turn = if waiting == 1 { "its turn" } else { "their turn" }
+        ),
+        (Phase::Ready, None) => format!("{subject} to be sent, in order."),
+        (Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Closing | Phase::Parked | Phase::Paused, _) => {
+            format!("{subject} until the link is ready, each as long as its timeout allows.")
+        }
+    })
 }
 
 /// The row of the outcome table that decided, where one had to.

@@ -14,7 +14,7 @@ use wskeeper_core::{
 };
 use wskeeper_link::{
     endpoint::Endpoint,
-    pool::{AttemptEnd, AttemptView, Explained, LinkView, Traffic},
+    pool::{AttemptEnd, AttemptView, Explained, LinkView, RequestsView, Traffic},
 };
 
 /// The date of all these worlds.
@@ -426,12 +426,33 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
             attempts,
             unconfirmed: 0,
             subscriptions: None,
+            requests: None,
+            streams: Vec::new(),
             at: now(),
         };
         explanation(&explained, &|_| true).advice.join(" ")
     };
     assert!(said(vec![attempt(0, Some(failed)), attempt(1, None)]).contains("the server of wss://a.example/ runs"));
     assert!(said(Vec::new()).contains("the server of the URL that failed runs"));
+}
+
+#[test]
+fn requests_that_wait_are_told_what_they_wait_for() {
+    let policy = |in_flight| {
+        let keys = format!("[endpoints.e.requests]\nid = \"/id\"\nreply = \"/id\"\n{in_flight}");
+        config(&keys).link
+    };
+    let said = |view: &LinkView, waiting, asked, in_flight| {
+        sentences::requests(view, RequestsView { waiting, asked }, &policy(in_flight)).unwrap_or_default()
+    };
+    let lost = down(Cause::Connect, 1006, None);
+    let (ready, one) = (LinkView { phase: Phase::Ready, ..lost.clone() }, "in_flight = 1");
+    assert_eq!(said(&ready, 0, 3, one), "");
+    let told = "2 requests wait for the reply to 1 request before them: requests.in_flight allows no more at once.";
+    assert_eq!(said(&ready, 2, 1, one), told);
+    assert!(said(&ready, 1, 0, one).starts_with("1 request waits for its turn: what timers of the session ask"));
+    assert_eq!(said(&ready, 3, 9, ""), "3 requests wait to be sent, in order.");
+    assert_eq!(said(&lost, 1, 0, one), "1 request waits until the link is ready, each as long as its timeout allows.");
 }
 
 #[test]

@@ -8,7 +8,7 @@ import { upcoming } from './links.js';
 import { Plot, Series } from './plot.js';
 import { timeline } from './timeline.js';
 import { Verbs } from './verbs.js';
-import { bytes, clock, count, duration, millis, rate } from './words.js';
+import { bytes, clock, count, duration, millis, rate, requests } from './words.js';
 
 const PERIOD = 1000;
 /** Links whose curves are kept while others are looked at. */
@@ -88,8 +88,10 @@ class Page {
       this.#curves.received.add(now, row.rates.in);
       this.#curves.sent.add(now, row.rates.out);
       const seen = [link.since, link.generation, link.attempt, link.lastClose?.at, link.rotation?.stage, link.rotation?.attempt].join();
-      // A push goes on whatever the link does.
-      if (seen !== this.#seen || this.#explained?.pushes?.length) this.#explained = await get(`${this.#path}/explain`);
+      // Requests, readers and pushes come and go without an event.
+      const { requests: asks, streams, pushes } = this.#explained ?? {};
+      const explains = seen !== this.#seen || asks || streams?.length || pushes?.length;
+      if (explains) this.#explained = await get(`${this.#path}/explain`);
       if (seen !== this.#seen) {
         const { items } = await get(`${this.#path}/history`);
         this.#seen = seen;
@@ -113,13 +115,13 @@ class Page {
     this.#verbs.show(link);
     const now = keeper.now();
     for (const plot of this.#plots) plot.draw(Date.now());
-    const text = JSON.stringify([link, Math.floor(now / 1000), this.#seen, this.#explained?.pushes]);
+    const text = JSON.stringify([link, Math.floor(now / 1000), this.#seen, this.#explained]);
     if (text === this.#drawn) return;
     this.#drawn = text;
     this.headline.replaceChildren(el('span', { class: `badge ${link.phase}` }, shape(link.phase), el('span', {}, link.phase)),
       ` for ${duration(now - Date.parse(link.since))}, since ${clock(link.since)}`);
     this.sentences.replaceChildren(...sentences(link, this.#explained, now));
-    this.facts.replaceChildren(...facts(link, now));
+    this.facts.replaceChildren(...facts(link, this.#explained, now));
   }
 }
 
@@ -134,7 +136,7 @@ function curvesOf(key) {
 /** What the daemon says of it, and how long ago or how soon that is. */
 function sentences(link, explained, now) {
   if (!explained) return [];
-  const { why, ended, outage, rule, next, advice, pushes = [] } = explained;
+  const { why, ended, outage, rule, next, advice, requestsWhy, pushes = [] } = explained;
   const soon = upcoming(link, now);
   return [
     el('p', {}, visible(why)),
@@ -143,6 +145,7 @@ function sentences(link, explained, now) {
     rule ? el('p', {}, `The rule that decided is ${visible(rule.sentence)}`) : null,
     soon ? el('p', {}, link.phase === 'parked' ? 'It probes ' : 'It dials again ', el('strong', {}, soon), ` (${clock(link.nextAttemptAt)}); “Reconnect” tries now.`) : null,
     next && !soon ? el('p', {}, visible(next)) : null,
+    requestsWhy ? el('p', {}, visible(requestsWhy)) : null,
     ...pushes.map((push) => el('p', {}, pushed(push, now))),
     advice.length ? el('h2', {}, 'What would help') : null,
     advice.length ? el('ul', {}, ...advice.map((sentence) => el('li', {}, visible(sentence)))) : null,
@@ -174,7 +177,7 @@ function rotation({ stage, attempt, nextAttemptAt, generation }, now) {
   }
 }
 
-function facts(link, now) {
+function facts(link, explained, now) {
   const ago = (iso) => (iso ? `${duration(now - Date.parse(iso))} ago` : 'never');
   const traffic = (messages, size) => `${count(messages)} messages, ${bytes(size)}`;
   const rows = {
@@ -190,6 +193,7 @@ function facts(link, now) {
     Queued: traffic(link.queuedMessages, link.bufferedAmount),
     Received: traffic(link.receivedMessages, link.receivedBytes),
     Sent: traffic(link.sentMessages, link.sentBytes),
+    ...(explained?.requests ? { Requests: requests(explained.requests) } : {}),
   };
   return Object.entries(rows).map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)));
 }

@@ -5,9 +5,13 @@
 import { get } from './daemon.js';
 import { el, shape, visible, write } from './dom.js';
 import { Grid } from './grid.js';
-import { PHASES, bytes, count, duration, ending, many, millis, rate, reason } from './words.js';
+import { PHASES, bytes, count, duration, ending, many, millis, rate, reason, requests } from './words.js';
 
 const ORDER = 500;
+/** How often it is looked how an endpoint stands. */
+const LOOK = 2000;
+/** Streams in sight. */
+const STREAMS = 20;
 
 const text = (read) => (a, b) => (read(a) < read(b) ? -1 : read(a) > read(b) ? 1 : 0);
 const number = (read) => (a, b) => (read(b) ?? -1) - (read(a) ?? -1);
@@ -39,6 +43,7 @@ class Links {
   #chips = new Map();
   #made = { version: -1, at: 0, whole: false };
   #timer = 0;
+  #looks = 0;
   #scrolled = () => this.#context.change();
 
   constructor(context) {
@@ -51,6 +56,7 @@ class Links {
 
   end() {
     clearTimeout(this.#timer);
+    clearInterval(this.#looks);
     removeEventListener('scroll', this.#scrolled);
     this.#grid.end();
   }
@@ -119,15 +125,21 @@ class Links {
   #about() {
     const facts = el('dl', { class: 'about' });
     const fact = (name, value) => el('div', {}, el('dt', {}, name), el('dd', {}, value));
-    get(`v1/endpoints/${encodeURIComponent(this.#endpoint)}`).then(({ config, totals }) => {
+    const look = () => get(`v1/endpoints/${encodeURIComponent(this.#endpoint)}`).then(({ config, totals, requests: asked, streams }) => {
       facts.replaceChildren(
         fact(config.urls.length > 1 ? 'URLs' : 'URL', config.urls.join(' · ')),
         fact('Heartbeat', heartbeat(config.heartbeat)),
         fact('Reconnect', `first within ${duration(config.reconnect.firstMs)}, at most ${duration(config.reconnect.maxMs)}`),
         fact('Outbox', `${count(config.outbox.maxMessages)} messages, ${bytes(config.outbox.maxBytes)}, ${config.outbox.delivery.replaceAll('_', ' ')}, ${config.outbox.durability}`),
         fact('Consumers', count(totals.consumers)),
-        ...totals.subscriptions ? [fact('Subscriptions', subscribed(totals.subscriptions))] : []);
-    }, (problem) => facts.replaceChildren(fact('Configuration', problem.message)));
+        ...totals.subscriptions ? [fact('Subscriptions', subscribed(totals.subscriptions))] : [],
+        ...asked ? [fact('Requests', requests(asked))] : [],
+        ...streams.length ? [fact('Streams', el('ul', {}, ...inSight(streams).map((text) => el('li', {}, text))))] : []);
+    }, (problem) => facts.children.length || facts.replaceChildren(fact('Configuration', problem.message)));
+    look();
+    this.#looks = setInterval(() => {
+      if (!document.hidden && this.#context.keeper.isLive()) look();
+    }, LOOK);
     return el('div', {}, el('p', { class: 'back' }, el('a', { href: '#/links' }, '← all links')), facts);
   }
 
@@ -219,6 +231,15 @@ export function upcoming(link, now) {
 function heartbeat({ ping, idleMs, timeoutMs }) {
   if (ping) return `ping after ${duration(idleMs)}, lost ${duration(timeoutMs)} later`;
   return timeoutMs === null ? 'no ping, TCP watches' : `no ping, lost after ${duration(idleMs + timeoutMs)} of silence`;
+}
+
+/** What is read, what needs a look before all. */
+function inSight(streams) {
+  const ordered = [...streams].sort((a, b) => b.lost - a.lost || b.behind - a.behind || b.readers - a.readers);
+  const told = ordered.slice(0, STREAMS).map(({ name, cursor, bytes: size, readers, behind, lost }) => [
+    `${name}: ${many(readers, 'reader')}`, behind && `${count(behind)} behind`, lost && `${count(lost)} lost`, bytes(size), `cursor ${cursor}`,
+  ].filter(Boolean).join(', '));
+  return streams.length > STREAMS ? [...told, `and ${many(streams.length - STREAMS, 'more stream')}`] : told;
 }
 
 /** How many keys are in which state. */

@@ -61,6 +61,9 @@ export function clock(iso) {
 /** `phaseReason` in a cell: a word, and nothing where there is nothing to say. */
 export const reason = (word) => (word === 'underway' ? '' : visible(word).replaceAll('_', ' '));
 
+/** Requests that have not ended. */
+export const requests = ({ waiting, asked, inFlight }) => `${count(asked)} asked${inFlight ? ` of ${count(inFlight)} at once` : ''}, ${count(waiting)} waiting`;
+
 /** A close in a cell. */
 export function ending(close) {
   if (!close) return '';

@@ -137,3 +137,40 @@ async fn three_programs_with_the_same_ids_share_a_link_that_is_cut_all_the_time(
     };
     tokio::join!(program("one"), program("two"), program("three"));
 }
+
+#[tokio::test]
+async fn requests_that_wait_are_counted_and_explain_says_why_they_do() {
+    let bench = bench(", in_flight = 1").await;
+    let mute = async { ask(&bench, "?timeout=60s", json!({ "id": 1, "how": "mute" })).await };
+    let behind = async { ask(&bench, "?timeout=60s", json!({ "id": 2, "say": "behind" })).await };
+    let counted = async |waiting: u64| {
+        until("one asked", async || {
+            let (_, endpoint) = bench.call("GET", "/v1/endpoints/feed", "").await;
+            let endpoint: Value = serde_json::from_str(&endpoint).unwrap();
+            (endpoint["requests"] == json!({ "waiting": waiting, "asked": 1, "inFlight": 1 })).then_some(())
+        })
+        .await;
+    };
+    let look = async {
+        counted(1).await;
+        let (_, explained) = bench.call("GET", "/v1/links/feed/0/explain", "").await;
+        let explained: Value = serde_json::from_str(&explained).unwrap();
+        let told = "1 request waits for the reply to 1 request before it: requests.in_flight allows no more at once.";
+        assert_eq!(explained["requestsWhy"], told);
+        assert_eq!(explained["requests"], json!({ "waiting": 1, "asked": 1, "inFlight": 1 }));
+    };
+    let both = async {
+        counted(0).await;
+        tokio::select! {
+            (status, body) = behind => panic!("{status} {body}"),
+            () = look => {}
+        }
+    };
+    tokio::select! {
+        (status, body) = mute => panic!("{status} {body}"),
+        () = both => {}
+    }
+    let (_, plain) = bench.call("GET", "/v1/endpoints/plain", "").await;
+    let plain: Value = serde_json::from_str(&plain).unwrap();
+    assert!(plain["requests"].is_null() && plain["streams"] == json!([]), "{plain}");
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Link, List};
+use super::{Link, List, RequestCounts, StreamCounts};
 use crate::config::Shown;
 
 /// An endpoint: its configuration without what is secret, and sums over its links.
@@ -26,6 +26,11 @@ pub struct Endpoint {
     /// Where its messages go by themselves; in a list of endpoints there is no such key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushes: Option<Vec<super::Push>>,
+    /// Its requests that have not ended; `null` where it has none, and in a list of endpoints.
+    pub requests: Option<RequestCounts>,
+    /// Its streams, by name; in a list of endpoints there is no such key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Vec<StreamCounts>>,
 }
 
 /// An endpoint's configuration in force.

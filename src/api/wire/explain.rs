@@ -39,6 +39,15 @@ pub struct Explanation {
     /// Where the endpoint's messages go by themselves.
     #[serde(default)]
     pub pushes: Vec<super::Push>,
+    /// Its requests that have not ended; `null` where the endpoint has no requests.
+    #[serde(default)]
+    pub requests: Option<super::RequestCounts>,
+    /// Why they wait: a sentence.
+    #[serde(default)]
+    pub requests_why: Option<String>,
+    /// The streams of its endpoint, by name.
+    #[serde(default)]
+    pub streams: Vec<super::StreamCounts>,
 }
 
 /// A time without a connection.

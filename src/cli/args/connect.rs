@@ -26,7 +26,8 @@ as it is, without ends of lines. A reader that is too slow for 64 MiB of message
   echo hello | wskeeper connect ws://127.0.0.1:9001 --exit-on-eof
   wskeeper connect wss://gateway.example --preset discord \\
     --value 'token=${file:token}' --value intents=513 --json
-  wskeeper connect wss://stream.binance.com:9443/stream --preset binance --subscribe btcusdt@trade
+  wskeeper connect wss://stream.binance.com:9443/stream --preset binance \\
+    --subscribe btcusdt@trade
   wskeeper connect wss://feed.example --set heartbeat.idle=5s
 
 docs/connect.md says more.")]

@@ -18,6 +18,28 @@ use wskeeper_core::{
 use super::{Hub, Item};
 use crate::endpoint::{Endpoint, Stream};
 
+/// A stream as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The cursor of its newest entry.
+    pub cursor: u64,
+    /// What it holds, with what is beside messages.
+    pub bytes: u64,
+    /// Who reads it.
+    pub readers: Vec<ReaderView>,
+}
+
+/// A subscriber as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaderView {
+    /// What it has read last.
+    pub cursor: u64,
+    /// Entries that were gone before it came to them.
+    pub missed: u64,
+}
+
 /// The streams of an endpoint. Where there are none it is a lock and a word.
 #[derive(Debug, Default)]
 pub(crate) struct Streams(Mutex<Option<Arc<Sorted>>>);
@@ -105,6 +127,18 @@ impl Streams {
     /// The stream of this name.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Hub>> {
         self.current()?.get(name)
+    }
+
+    /// Each as it is now, by name.
+    pub(crate) fn seen(&self) -> Vec<StreamView> {
+        let current = self.current();
+        let streams = current.iter().flat_map(|current| current.places.keys().map(|name| (name, current.get(name))));
+        let seen = |(name, hub): (&Arc<str>, Option<Arc<Hub>>)| {
+            let (cursor, bytes, readers) = hub?.seen();
+            let readers = readers.into_iter().map(|(cursor, missed)| ReaderView { cursor, missed }).collect();
+            Some(StreamView { name: Arc::clone(name), cursor, bytes, readers })
+        };
+        streams.filter_map(seen).collect()
     }
 
     /// Subscribers of all of them.

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
-    CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, Send,
-    Settings, Totals, parts::PoolParts, send::Sender, subscriptions, supervisor::Supervisor, waking::wake_parked,
+    CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, RequestsView,
+    Send, Settings, Totals, parts::PoolParts, send::Sender, subscriptions, supervisor::Supervisor, waking::wake_parked,
     wedged::LastLook,
 };
 use crate::{
@@ -150,7 +150,19 @@ impl Pool {
         let runtime = self.inner.parts.endpoints.get(endpoint)?;
         let slot = runtime.slot(index)?;
         let standing = self.inner.parts.admission.standing(&slot.id, self.inner.parts.calendar.now());
-        Some(slot.explain(runtime.config(), standing))
+        let requests = self.requests(endpoint, Some(index));
+        Some(Explained { requests, ..slot.explain(runtime.config(), standing) })
+    }
+
+    /// The requests of an endpoint that have not ended, or of one of its links; `None`: it has none.
+    pub fn requests(&self, endpoint: &str, link: Option<u32>) -> Option<RequestsView> {
+        let config = self.inner.parts.endpoints.get(endpoint)?.config();
+        config.link.requests.id.as_ref().map(|_| self.inner.parts.receipts.requests(endpoint, link))
+    }
+
+    /// The streams of an endpoint, by name.
+    pub fn streams(&self, endpoint: &str) -> Vec<hub::StreamView> {
+        self.inner.parts.endpoints.get(endpoint).map(|runtime| runtime.sinks.streams.seen()).unwrap_or_default()
     }
 
     /// Where the pool reads the date.

@@ -15,6 +15,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use super::view::RequestsView;
 use crate::clock::Calendar;
 use wskeeper_core::{
     body::Body,
@@ -195,6 +196,23 @@ impl Receipts {
     /// The reply to a message, if it has come; none is kept from now on.
     pub(super) fn take_reply(&self, id: MessageId) -> Option<Reply> {
         self.book().replies.remove(&id).flatten()
+    }
+
+    /// Requests of an endpoint that have not ended, or of one of its links.
+    pub(super) fn requests(&self, endpoint: &str, link: Option<u32>) -> RequestsView {
+        let (book, mut requests) = (self.book(), RequestsView::default());
+        let open = book.replies.iter().filter(|(_, reply)| reply.is_none());
+        for receipt in open.filter_map(|(id, _)| book.ledger.get(*id)) {
+            if &*receipt.endpoint != endpoint || link.is_some_and(|link| link != receipt.link) {
+                continue;
+            }
+            match receipt.state {
+                State::Queued | State::Stored => requests.waiting += 1,
+                State::Written => requests.asked += 1,
+                State::Confirmed | State::Unknown | State::Expired | State::Dropped | State::Dead => {}
+            }
+        }
+        requests
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<Receipt> {

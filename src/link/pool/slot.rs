@@ -255,7 +255,9 @@ impl Slot {
         };
         let at = self.sinks.calendar.now();
         let (attempts, unconfirmed) = (seen.recorder.attempts(), seen.unconfirmed);
-        Explained { view, config, outage, standing, attempts, unconfirmed, at, subscriptions }
+        let streams = self.sinks.streams.seen();
+        let requests = None;
+        Explained { view, config, outage, standing, attempts, unconfirmed, at, subscriptions, requests, streams }
     }
 
     /// Tells of a fact that the link itself cannot tell: its task panicked. Answers with the messages that it had not taken, and the next

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, hub::StreamView};
 use wskeeper_core::{
     close::{Cause, Closed},
     event::{LinkId, Timings},
@@ -200,6 +200,19 @@ pub struct Explained {
     pub at: SystemTime,
     /// Its keys in each state, in the order of `subscriptions::State::ALL`, where the endpoint has subscriptions.
     pub subscriptions: Option<[usize; 3]>,
+    /// Its requests, where the endpoint has them.
+    pub requests: Option<RequestsView>,
+    /// The streams of its endpoint.
+    pub streams: Vec<StreamView>,
+}
+
+/// Requests that have not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestsView {
+    /// To be sent.
+    pub waiting: u64,
+    /// Sent, and not answered.
+    pub asked: u64,
 }
 
 /// Sums over an endpoint's links.

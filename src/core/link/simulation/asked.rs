@@ -75,27 +75,27 @@ impl World {
         let (id, number) = (value(text, "id").to_owned(), number(text));
         let most = self.policy.requests.in_flight.map_or(usize::MAX, |most| most as usize);
         let node = &mut self.nodes[index];
-        let line = &mut node.lines[lane as usize];
-        assert!(line.ids.iter().all(|(other, _)| *other != id), "{id} is given twice");
+        let on = &mut node.lines[lane as usize];
+        assert!(on.ids.iter().all(|(other, _)| *other != id), "{id} is given twice");
         let rises = |(last, _): &(String, u64)| last.parse::<u64>().ok() < id.parse::<u64>().ok();
-        assert!(self.policy.requests.stamp != Stamp::Seq || line.ids.last().is_none_or(rises), "{id} does not rise");
+        assert!(self.policy.requests.stamp != Stamp::Seq || on.ids.last().is_none_or(rises), "{id} does not rise");
         let is_open = |number: &u64| node.asked[number].is_none() && !node.held[number].1.is_end();
-        let before = line.ids.iter().filter(|(_, number)| is_open(number)).count();
+        let before = on.ids.iter().filter(|(_, number)| is_open(number)).count();
         assert!(before < most, "{before} requests wait already");
-        line.ids.push((id, number));
+        on.ids.push((id, number));
     }
 
     /// The peer answers one of the requests that it has read, whichever, and some twice; or what was never asked.
     pub(super) fn reply(&mut self, index: usize, lane: Lane) {
         let (bits, is_twice) = (self.chance.bits(), self.one_in(8));
-        let line = self.nodes[index].line(lane);
-        let heard = &mut line.heard;
+        let asked_on = self.nodes[index].line(lane);
+        let heard = &mut asked_on.heard;
         let text = if heard.is_empty() {
             format!("{{\"id\":{},\"n\":0}}", bits >> 8)
         } else {
-            let at = bits as usize % heard.len();
+            let at = usize::try_from(bits % heard.len() as u64).expect("few");
             let number = if is_twice { heard[at] } else { heard.swap_remove(at) };
-            let given = line.ids.iter().rev().find(|(_, of)| *of == number);
+            let given = asked_on.ids.iter().rev().find(|(_, of)| *of == number);
             let (id, _) = given.expect("what was read has left");
             format!("{{\"id\":{id},\"n\":{number}}}")
         };

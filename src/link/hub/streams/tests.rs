@@ -178,3 +178,21 @@ fn what_a_filter_looks_at_is_read_once_for_all_who_keep_up() {
         );
     }
 }
+
+#[test]
+fn a_stream_tells_how_far_its_readers_are_and_what_they_have_missed() {
+    let bench = Bench::new(100, vec![stream("one", "/s=S1", 3), stream("two", "/s=S2", 3)]);
+    let (slow, mut quick) = (bench.read("one", From::Oldest), bench.read("one", From::Oldest));
+    let arrive = |n| bench.arrive(run(&[message(1, n)]));
+    (0..3).for_each(arrive);
+    assert_eq!(texts(&mut quick).len(), 3);
+    let mut late = bench.read("one", From::Oldest);
+    (3..8).for_each(arrive);
+    assert!(matches!(late.try_next(), Some(Next::Gap { missed: Some(5), .. })));
+    let seen = bench.streams.seen();
+    let readers: Vec<_> = seen[0].readers.iter().map(|reader| (reader.cursor, reader.missed)).collect();
+    assert_eq!((&*seen[0].name, seen[0].cursor, readers), ("one", 8, vec![(0, 0), (3, 0), (5, 5)]));
+    assert!(seen[0].bytes > 0 && seen[1].readers.is_empty() && seen[1].bytes == 0, "{seen:?}");
+    drop((slow, quick, late));
+    assert!(bench.streams.seen()[0].readers.is_empty());
+}
