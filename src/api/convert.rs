@@ -73,6 +73,7 @@ pub(super) fn subscription(view: &SubscriptionView) -> wire::Subscription {
         why: view.why.as_ref().map(ToString::to_string),
         link: view.link,
         holders: view.holders.iter().map(holder).collect(),
+        advice: None,
     }
 }
 

@@ -1,6 +1,6 @@
-//! `/v1/endpoints/{name}/subscriptions`: what links have asked their peers for, who holds it, and how it stands.
+//! `/v1/endpoints/{name}/subscriptions`: what links have asked their peers for, who holds it, and what the peers said.
 //!
-//! What a reader would get wrong: a key is let go of by the last who holds it. Programs that name no `holder` are one and the same holder.
+//! What a reader would get wrong: a key is released by the last who holds it. Programs that name no `holder` are one and the same holder.
 
 use std::sync::Arc;
 
@@ -22,9 +22,10 @@ use super::{
 };
 use wskeeper_core::{
     message::Payload,
-    subscriptions::{Holder, Refusal},
+    phase::Phase,
+    subscriptions::{Holder, Refusal, State as KeyState},
 };
-use wskeeper_link::pool::{Subscribe, SubscribeError};
+use wskeeper_link::pool::{Pool, Subscribe, SubscribeError, SubscriptionView};
 
 /// The longest name of a holder, in bytes.
 const HOLDER_MAX: usize = 128;
@@ -50,13 +51,42 @@ pub(super) async fn all(
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/subscriptions/{key}", tag = "subscriptions", operation_id = "subscription",
     params(("name" = String, Path, description = "The endpoint."),
         ("key" = String, Path, description = "The key, percent-encoded.")),
-    responses((status = 200, description = "How it stands.", body = wire::Subscription), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 200, description = "Its state, why, and what would help.", body = wire::Subscription), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Path((name, key)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let view = shared.pool.subscription(&name, &key)?;
-    Ok(answer(StatusCode::OK, &convert::subscription(&view)))
+    let mut shown = convert::subscription(&view);
+    shown.advice = advice(&shared.pool, &name, &view);
+    Ok(answer(StatusCode::OK, &shown))
+}
+
+/// What would help a key that is not active.
+fn advice(pool: &Pool, endpoint: &str, view: &SubscriptionView) -> Option<String> {
+    let Some(link) = view.link else {
+        return Some(
+            "release other keys, or raise subscriptions.per_link or subscriptions.links.max and reload".into(),
+        );
+    };
+    let phase = pool.link(endpoint, link).map(|link| link.phase);
+    let is_up = matches!(phase, Some(Phase::Ready | Phase::Opening));
+    match view.state {
+        KeyState::Active => None,
+        KeyState::Pending | KeyState::Refused if !is_up => {
+            let phase = phase.map_or("not there yet", Phase::as_str);
+            Some(format!(
+                "the link is {phase}, and asks for the key once it is back: `wskeeper explain {endpoint}/{link}` says why it is not"
+            ))
+        }
+        KeyState::Pending => Some(
+            "wait: its turn has not come (subscriptions.rate, batch), or the server has not answered, which is a refusal after subscriptions.timeout"
+                .into(),
+        ),
+        KeyState::Refused => {
+            Some("mend what the server says, then put the key again; it is asked for on the next connection in any case".into())
+        }
+    }
 }
 
 /// `PUT /v1/endpoints/{name}/subscriptions/{key}`
@@ -64,7 +94,7 @@ pub(super) async fn one(
     params(("name" = String, Path, description = "The endpoint."),
         ("key" = String, Path, description = "The key, percent-encoded."),
         ("holder" = Option<String>, Query, description = "Who holds it; those that name none are one."),
-        ("lease" = Option<String>, Query, description = "It is let go of unless the call is repeated within this, such as `60s`."),
+        ("lease" = Option<String>, Query, description = "It is released unless the call is repeated within this, such as `60s`."),
         ("type" = Option<String>, Query, description = "`text` or `binary`, whatever the content type.")),
     request_body(description = "The message that asks for it; none where the configuration makes one.",
         content((Option<String> = "text/plain"), (Object = "application/json"), ("application/octet-stream"))),
@@ -86,6 +116,7 @@ pub(super) async fn put(
     let message = message(&shared, &name, &params, &head.headers, body).await?;
     let subscribe = Subscribe { key: key.into(), holder, lease, message };
     let (view, is_new) = shared.pool.subscribe_to(&name, subscribe)?;
+    shared.pool.subscriptions_settled(&name).await;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer(status, &convert::subscription(&view)))
 }
@@ -94,7 +125,7 @@ pub(super) async fn put(
 #[cfg_attr(test, utoipa::path(delete, path = "/v1/endpoints/{name}/subscriptions/{key}", tag = "subscriptions", operation_id = "unsubscribe",
     params(("name" = String, Path, description = "The endpoint."),
         ("key" = String, Path, description = "The key, percent-encoded."),
-        ("holder" = Option<String>, Query, description = "Who lets go of it; those that name none are one."),
+        ("holder" = Option<String>, Query, description = "Who releases it; those that name none are one."),
         ("type" = Option<String>, Query, description = "`text` or `binary`, whatever the content type.")),
     request_body(description = "The message that says so to the peer, sent where no other holds the key; none where the configuration makes one, or nothing is to be said.",
         content((Option<String> = "text/plain"), (Object = "application/json"), ("application/octet-stream"))),
@@ -110,6 +141,7 @@ pub(super) async fn release(
     let (head, body) = request.into_parts();
     let message = message(&shared, &name, &params, &head.headers, body).await?;
     shared.pool.unsubscribe_from(&name, &key, &holder, message)?;
+    shared.pool.subscriptions_settled(&name).await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -148,7 +180,7 @@ impl From<SubscribeError> for Problem {
                 StatusCode::CONFLICT,
                 "no-subscriptions",
                 "The endpoint has no subscriptions",
-                format!("write a section [endpoints.{name}.subscriptions], which may be empty, and reload"),
+                format!("send the message that asks for the key as the body, or write [endpoints.{name}.subscriptions] with `add` and reload"),
             ),
             SubscribeError::TooBig { bytes, limit } => {
                 Self::too_large(format!("the message has {bytes} bytes; outbox.max_message allows {limit}"))
@@ -169,11 +201,11 @@ impl From<SubscribeError> for Problem {
                     "send the message as the body, or write subscriptions.add in the configuration",
                 ),
                 Refusal::TooMany(limit) => {
-                    full(format!("subscriptions.max_keys = {limit} is reached; let go of some, or raise it"))
+                    full(format!("subscriptions.max_keys = {limit} is reached; release some, or raise it"))
                         .with("limit", limit.into())
                 }
                 Refusal::Full { per_link, links } => full(format!(
-                    "each of {links} links has {per_link} keys (subscriptions.per_link); let go of some, or allow more links"
+                    "each of {links} links has {per_link} keys (subscriptions.per_link); release some, or allow more links"
                 ))
                 .with("perLink", per_link.into())
                 .with("links", links.into()),

@@ -1,7 +1,7 @@
 //! `wskeeper subscribe`, `unsubscribe` and `subscriptions`: what links have asked their peers for.
 //!
 //! What a reader would get wrong: a key that is refused is no failure of `subscribe`. It is held, and asked for again on the next connection;
-//! `subscriptions` says how it stands.
+//! `subscriptions` says what became of it.
 
 use bytes::Bytes;
 use comfy_table::Cell;
@@ -31,28 +31,44 @@ pub(super) async fn subscribe(args: Subscribe, mut client: Client, output: &Outp
             output.line(String::from_utf8_lossy(&body))?;
             continue;
         }
-        let Subscription { key, state, why, link, holders } = client.read(&body)?;
-        let why = why.map(|why| format!(": {}", visible(&why))).unwrap_or_default();
-        let shared = if holders.len() > 1 { format!(", held by {}", holders.len()) } else { String::new() };
-        let on = link.map(|link| format!(" on {}/{link}", args.endpoint)).unwrap_or_default();
-        output.line(format_args!("{} {state}{on}{shared}{why}", visible(&key)))?;
+        show(&client.read(&body)?, &args.endpoint, output)?;
     }
     Ok(())
 }
 
-/// Lets go of each key.
+/// One in a line, and what would help below it.
+fn show(subscription: &Subscription, endpoint: &str, output: &Output) -> Result<(), Failure> {
+    let Subscription { key, state, why, link, holders, advice } = subscription;
+    let why = why.as_ref().map(|why| format!(": {}", visible(why))).unwrap_or_default();
+    let shared = if holders.len() > 1 { format!(", held by {}", holders.len()) } else { String::new() };
+    let on = link.map(|link| format!(" on {endpoint}/{link}")).unwrap_or_default();
+    output.line(format_args!("{} {state}{on}{shared}{why}", visible(key)))?;
+    if let Some(advice) = advice {
+        output.line(format_args!("  {}", visible(advice)))?;
+    }
+    Ok(())
+}
+
+/// Releases each key.
 pub(super) async fn unsubscribe(args: Unsubscribe, mut client: Client, output: &Output) -> Result<(), Failure> {
     for key in &args.keys {
         let path = format!("{}?holder={}", path(&args.endpoint, key), named(args.holder.as_deref()));
         let call = Call { path: &path, body: body(args.message.as_deref()), ..Call::default() };
         client.call(Method::DELETE, call).await?;
-        output.line(format_args!("{} let go of", visible(key)))?;
+        output.line(format_args!("{} released", visible(key)))?;
     }
     Ok(())
 }
 
-/// Lists all keys.
+/// Lists all keys, or shows one.
 pub(super) async fn list(args: Subscriptions, mut client: Client, output: &Output) -> Result<(), Failure> {
+    if let Some(key) = &args.key {
+        let (_, body) = client.call(Method::GET, Call { path: &path(&args.endpoint, key), ..Call::default() }).await?;
+        if args.json {
+            return Ok(output.line(String::from_utf8_lossy(&body))?);
+        }
+        return show(&client.read(&body)?, &args.endpoint, output);
+    }
     let path = format!("/v1/endpoints/{}/subscriptions?limit=1000", escape(&args.endpoint));
     if args.json {
         let keys: Vec<Value> = client.pages(&path).await?;
@@ -63,7 +79,7 @@ pub(super) async fn list(args: Subscriptions, mut client: Client, output: &Outpu
         return Ok(output.line("there are no subscriptions")?);
     }
     let mut table = empty(&["KEY", "STATE", "LINK", "HELD BY", "WHY"], output);
-    for Subscription { key, state, why, link, holders } in &keys {
+    for Subscription { key, state, why, link, holders, advice: _ } in &keys {
         let holders: Vec<String> = holders.iter().map(holder).collect();
         table.add_row(vec![
             bold(visible(key)),

@@ -50,6 +50,7 @@ async fn a_key_that_is_refused_says_why_and_is_asked_for_again_on_the_next_conne
     until_shown(&daemon, &[("bad", "refused"), ("good", "active")]).await;
     let key = daemon.api.get(&format!("{PATH}/bad")).await.expect(200).json();
     assert!(key["why"].as_str().unwrap().contains("there is no bad"), "{key}");
+    assert!(key["advice"].as_str().unwrap().contains("put the key again"), "{key}");
     let explained = daemon.api.get("/v1/links/e/0/explain").await.expect(200).json();
     assert!(explained["advice"].to_string().contains("refused 1 subscription"), "{explained}");
     exchange.cut(0);

@@ -1,4 +1,4 @@
-//! Who holds a key, and when it is let go of.
+//! Who holds a key, and when it is released.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ async fn a_key_of_two_programs_is_one_subscription_and_goes_with_the_last() {
     unsubscribe(&daemon, "k", "one").await;
     subscribe(&daemon, "other", "one").await;
     let record = exchange.last_has(1, &["k", "other"]).await;
-    assert_eq!(record.heard, ["+k", "+other"], "asked for once, and not let go of");
+    assert_eq!(record.heard, ["+k", "+other"], "asked for once, and not released");
     unsubscribe(&daemon, "k", "two").await;
     exchange.last_has(1, &["other"]).await;
     assert_eq!(daemon.api.get(&format!("{PATH}/k")).await.status, 404);
@@ -88,7 +88,7 @@ async fn a_local_websocket_holds_its_keys_until_it_is_closed() {
 }
 
 #[tokio::test]
-async fn a_message_of_its_own_asks_for_a_key_and_another_lets_go_of_it() {
+async fn a_message_of_its_own_asks_for_a_key_and_another_ends_it() {
     let (exchange, daemon) = with("").await;
     let own = json!({ "method": "SUBSCRIBE", "params": ["x", "y"], "id": "mine" }).to_string();
     daemon.api.put(&format!("{PATH}/pair%2Fxy?holder=p"), own).await.expect(201);

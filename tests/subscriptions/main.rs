@@ -1,5 +1,5 @@
 //! Subscriptions of the real daemon, by what the server itself has recorded: all keys of a link are there after every kind of reconnect, in
-//! their order, before anything that had waited; and only the last who holds a key lets go of it.
+//! their order, before anything that had waited; and only the last who holds a key releases it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(unreachable_pub, reason = "what tests share is as public as a library's items")]
@@ -9,6 +9,7 @@
 mod support;
 
 mod configured;
+mod durable;
 mod exchange;
 mod holders;
 mod replay;

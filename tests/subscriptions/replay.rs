@@ -66,7 +66,7 @@ async fn a_new_connection_has_all_keys_before_it_takes_over() {
 }
 
 #[tokio::test]
-async fn what_is_let_go_of_while_there_is_no_connection_is_not_asked_for_again() {
+async fn what_is_released_while_there_is_no_connection_is_not_asked_for_again() {
     let (mut exchange, daemon) = with_three().await;
     exchange.kill().await;
     daemon.api.link_until("e/0", "down", |link| link["phase"] != "ready").await;

@@ -220,6 +220,9 @@ async fn a_reload_that_leaves_less_room_says_which_keys_wait_for_it() {
     let list = daemon.api.get(PATH).await.expect(200).json();
     let waits = list["items"].as_array().unwrap().iter().find(|item| item["link"].is_null()).unwrap();
     assert!(waits["why"].as_str().unwrap().contains("no link has room"), "{waits}");
+    let key = waits["key"].as_str().unwrap();
+    let advice = daemon.api.get(&format!("{PATH}/{key}")).await.expect(200).json()["advice"].to_string();
+    assert!(advice.contains("subscriptions.links.max"), "{advice}");
     reload("per_link = 1\nlinks = { max = 4 }").await;
     until_spread(&exchange, 4, 4).await;
     until_links(&daemon, &[0, 1, 2, 3]).await;

@@ -1,6 +1,6 @@
 //! The keys that a local WebSocket holds: for as long as it is open, and no longer.
 //!
-//! What a reader would get wrong: they are let go of when this is dropped, whatever the end of the connection was.
+//! What a reader would get wrong: they are released when this is dropped, whatever the end of the connection was.
 
 use std::sync::{
     Arc,

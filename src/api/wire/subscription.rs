@@ -17,6 +17,8 @@ pub struct Subscription {
     pub link: Option<u32>,
     /// Who holds it; never nobody.
     pub holders: Vec<Holder>,
+    /// What would help, where it is asked for alone and is not active.
+    pub advice: Option<String>,
 }
 
 /// One who holds a key.
@@ -28,7 +30,7 @@ pub struct Holder {
     pub kind: String,
     /// The name that a program gave.
     pub name: Option<String>,
-    /// When it is let go of unless the lease is renewed.
+    /// When it is released unless the lease is renewed.
     pub lease_until: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use super::{Remote, value::period};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The key is asked for on one of the endpoint's links, and again after each reconnect, until nobody holds it any more. It is \
-held by a name: the same --holder lets go of it with `unsubscribe`.
+held by a name: the same --holder releases it with `unsubscribe`.
 
   wskeeper subscribe trades btcusdt@trade --holder ticker
   wskeeper subscribe trades btcusdt@trade --holder ticker --lease 60s
@@ -24,7 +24,7 @@ pub(crate) struct Subscribe {
     /// Who holds it; without it, all that name none are one holder
     #[arg(long, value_name = "NAME")]
     pub(crate) holder: Option<String>,
-    /// Let go of it unless this is said again within this time
+    /// Release it unless this is said again within this time
     #[arg(long, value_name = "DURATION", value_parser = period)]
     pub(crate) lease: Option<Duration>,
     /// The message that asks for it, where the configuration makes none
@@ -41,19 +41,19 @@ pub(crate) struct Subscribe {
 /// `unsubscribe`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The peer is told when the last who holds a key lets go of it.
+The peer is told when the last who holds a key releases it.
 
   wskeeper unsubscribe trades btcusdt@trade --holder ticker")]
 pub(crate) struct Unsubscribe {
     /// The endpoint's name
     pub(crate) endpoint: String,
-    /// What to let go of
+    /// What to release
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
-    /// Who lets go of it
+    /// Who releases it
     #[arg(long, value_name = "NAME")]
     pub(crate) holder: Option<String>,
-    /// The message that says so, where the configuration makes none
+    /// The message that ends the subscription, where the configuration makes none
     #[arg(long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
     /// Which daemon.
@@ -66,6 +66,8 @@ pub(crate) struct Unsubscribe {
 pub(crate) struct Subscriptions {
     /// The endpoint's name
     pub(crate) endpoint: String,
+    /// This one alone, and what would help where it is not active
+    pub(crate) key: Option<String>,
     /// One JSON object a line, as the API gives them
     #[arg(long)]
     pub(crate) json: bool,

@@ -22,7 +22,7 @@ impl Link {
         }
     }
 
-    /// Says how far keys have come since this was last said.
+    /// Says what became of keys since this was last said.
     pub(super) fn tell_subscriptions(&mut self, out: &mut Commands) {
         if self.shared.wanted.is_none() {
             return;
@@ -43,7 +43,7 @@ impl Link {
         wanted.note(&reached);
         wanted.forget(&let_go);
         if !reached.is_empty() {
-            // First: who sees that the link is ready sees how its keys stand.
+            // First: who sees that the link is ready sees the states of its keys.
             out.insert(0, Command::Subscribed(reached));
         }
     }

@@ -1,7 +1,7 @@
 //! Subscriptions as a session has them: what the configuration says of them, and what has been asked for on one connection.
 //!
 //! [`Asked`] knows no messages: it says which keys are to be asked for next, is told which of them an answer is about, and counts what is
-//! still open. What a reader would get wrong: a key that is let go of before it was asked for is never asked for, so what waits in the order
+//! still open. What a reader would get wrong: a key that is released before it was asked for is never asked for, so what waits in the order
 //! may be gone when its turn comes.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
 pub struct Subscribing {
     /// What asks for keys that bring no message of their own.
     pub add: Option<Box<Send>>,
-    /// What lets go of them.
+    /// What ends their subscriptions.
     pub remove: Option<Box<Send>>,
     /// So many keys go into one message at most.
     pub batch: usize,
@@ -101,7 +101,7 @@ struct Entry {
     stand: Stand,
 }
 
-/// How far a wish has come.
+/// What became of a wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stand {
     Due,
@@ -193,7 +193,7 @@ impl Asked {
                         self.todo.push_back(Todo::Remove(wish));
                     }
                     Stand::Active | Stand::Missed(_) => self.todo.push_back(Todo::Remove(wish)),
-                    // The peer has nothing to let go of.
+                    // The peer has nothing to end.
                     Stand::Refused(_) => {}
                 }
             }
@@ -410,7 +410,7 @@ impl Asked {
         }
     }
 
-    /// What has changed since this was last asked, or where `all` are wanted, how all stand; and what the peer was told to let go of.
+    /// What has changed since this was last asked, or where `all` are wanted, the states of all; and what the peer was told to end.
     pub(super) fn reached(&mut self, all: bool) -> (Vec<Reached>, Vec<u64>) {
         let changed = std::mem::take(&mut self.changed);
         let reached = |(place, entry): (&u64, &Entry)| {

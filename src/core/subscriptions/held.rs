@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::State;
+use crate::message::Payload;
 
 /// What holds for all keys of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,36 @@ pub struct Policy {
     pub close_after: Duration,
     /// A template makes the message that asks for a key.
     pub has_template: bool,
+    /// Who holds which key is kept over a restart.
+    pub is_durable: bool,
+}
+
+/// One link, and ten thousand keys that bring a message each.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_keys: 10_000,
+            per_link: None,
+            links: (1, 1),
+            spread_after: Some(Duration::from_mins(1)),
+            close_after: Duration::from_secs(10),
+            has_template: false,
+            is_durable: false,
+        }
+    }
+}
+
+/// A key as it is kept over a restart: for programs that hold it by a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lasting {
+    /// The key.
+    pub key: Arc<str>,
+    /// Its place in the order.
+    pub place: u64,
+    /// The message of its own that asks for it.
+    pub message: Option<Payload>,
+    /// Who holds it, and until when where that is a lease.
+    pub holders: Vec<(Arc<str>, Option<Instant>)>,
 }
 
 /// Who holds a key.
@@ -73,7 +104,7 @@ pub struct Held {
     pub key: Arc<str>,
     /// The link that it is with; `None`: it waits until one has room.
     pub link: Option<u32>,
-    /// How far it has come.
+    /// What became of it.
     pub state: State,
     /// Why it was refused.
     pub why: Option<Arc<str>>,

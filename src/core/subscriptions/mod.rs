@@ -4,16 +4,18 @@
 //! keeps it in [`Wanted`]; the session of each of its connections asks for all of that after `open` (`session::subscriptions`), and the link
 //! answers with what was [`Reached`].
 //!
-//! What a reader would get wrong: a wish goes by its place, not by its key. A key that is let go of and asked for again is another wish, so
+//! What a reader would get wrong: a wish goes by its place, not by its key. A key that is released and asked for again is another wish, so
 //! what a link says of the first is nothing about the second.
 
 mod held;
+mod lasting;
 mod set;
 mod spread;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use held::{Held, Holder, Policy, Refusal, Told};
+pub use held::{Held, Holder, Lasting, Policy, Refusal, Told};
+
 pub use set::Set;
 
 use crate::message::Payload;
@@ -27,7 +29,7 @@ pub struct Wish {
     pub key: Arc<str>,
     /// What asks for it; else the template of the configuration makes it.
     pub add: Option<Payload>,
-    /// What lets go of it; else the template, where there is one.
+    /// What ends the subscription; else the template, where there is one.
     pub remove: Option<Payload>,
 }
 
@@ -36,7 +38,7 @@ pub struct Wish {
 pub enum Change {
     /// It asks for this too; where it does already and the peer has refused, again.
     Add(Wish),
-    /// It lets go of the wish of this place.
+    /// It does without the wish of this place.
     Remove {
         /// Which.
         place: u64,
@@ -45,7 +47,7 @@ pub enum Change {
     },
 }
 
-/// How far a key has come.
+/// What became of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// It is to be asked for, or was, and the peer has not answered.
@@ -70,7 +72,7 @@ impl State {
     }
 }
 
-/// How far a wish has come on a link's current connection.
+/// What became of a wish on a link's current connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
     /// Which.

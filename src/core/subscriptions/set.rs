@@ -28,7 +28,9 @@ const OVERHEAD: usize = 512;
 #[derive(Debug)]
 pub struct Set {
     policy: Policy,
-    keys: BTreeMap<Arc<str>, Key>,
+    pub(super) keys: BTreeMap<Arc<str>, Key>,
+    /// Keys of which what is kept over a restart has changed.
+    pub(super) touched: BTreeSet<Arc<str>>,
     by_place: BTreeMap<u64, Arc<str>>,
     next: u64,
     spread: Spread,
@@ -39,11 +41,11 @@ pub struct Set {
 }
 
 #[derive(Debug)]
-struct Key {
-    wish: Wish,
+pub(super) struct Key {
+    pub(super) wish: Wish,
     state: State,
     why: Option<Arc<str>>,
-    holders: BTreeMap<Holder, Option<Instant>>,
+    pub(super) holders: BTreeMap<Holder, Option<Instant>>,
 }
 
 impl Set {
@@ -51,6 +53,7 @@ impl Set {
     pub fn new(now: Instant, policy: Policy) -> Self {
         let mut set = Self {
             keys: BTreeMap::new(),
+            touched: BTreeSet::new(),
             by_place: BTreeMap::new(),
             next: 1,
             spread: Spread::default(),
@@ -70,6 +73,30 @@ impl Set {
         now: Instant,
         key: &str,
         holder: Holder,
+        lease: Option<Duration>,
+        message: Option<Payload>,
+    ) -> Result<Told, Refusal> {
+        let may_wait = holder == Holder::Configuration;
+        self.put_as(now, key, (holder, may_wait), lease, message)
+    }
+
+    /// The same where nobody can be told that there is no room: it waits then.
+    pub(super) fn put_or_wait(
+        &mut self,
+        now: Instant,
+        key: &str,
+        holder: Holder,
+        lease: Option<Duration>,
+        message: Option<Payload>,
+    ) -> Result<Told, Refusal> {
+        self.put_as(now, key, (holder, true), lease, message)
+    }
+
+    fn put_as(
+        &mut self,
+        now: Instant,
+        key: &str,
+        (holder, may_wait): (Holder, bool),
         lease: Option<Duration>,
         message: Option<Payload>,
     ) -> Result<Told, Refusal> {
@@ -93,7 +120,7 @@ impl Set {
             }
             Told::Shared
         } else {
-            self.add(now, key, message, holder == Holder::Configuration)?;
+            self.add(now, key, message, may_wait)?;
             Told::New
         };
         self.hold(key, holder, lease.map(|lease| now.later(lease)));
@@ -146,6 +173,9 @@ impl Set {
     fn hold(&mut self, key: &str, holder: Holder, until: Option<Instant>) {
         let Some(held) = self.keys.get_mut(key) else { return };
         let key = &held.wish.key;
+        if self.policy.is_durable {
+            self.touched.insert(Arc::clone(key));
+        }
         if let Some(until) = until {
             self.leases.insert((until, Arc::clone(key), holder.clone()));
         }
@@ -156,11 +186,14 @@ impl Set {
         }
     }
 
-    /// Somebody lets go of a key; the last one says it to the peer, in its own words where there is a `message`. `None`: that one does not
+    /// Somebody releases a key; the last one says it to the peer, in its own words where there is a `message`. `None`: that one does not
     /// hold it. Answers whether it was the last.
     pub fn release(&mut self, now: Instant, key: &str, holder: &Holder, message: Option<Payload>) -> Option<bool> {
         let held = self.keys.get_mut(key)?;
         let until = held.holders.remove(holder)?;
+        if self.policy.is_durable {
+            self.touched.insert(Arc::clone(&held.wish.key));
+        }
         if let Some(until) = until {
             self.leases.remove(&(until, Arc::clone(&held.wish.key), holder.clone()));
         }
@@ -171,7 +204,7 @@ impl Set {
         Some(true)
     }
 
-    /// One lets go of all that it holds.
+    /// One releases all that it holds.
     pub fn release_all(&mut self, now: Instant, holder: &Holder) {
         let theirs = self.keys.values().filter(|held| held.holders.contains_key(holder));
         let keys: Vec<Arc<str>> = theirs.map(|held| Arc::clone(&held.wish.key)).collect();
@@ -206,7 +239,7 @@ impl Set {
         keys.iter().filter_map(put).collect()
     }
 
-    /// Leases that have ended are let go of, and keys of links that are down for too long move.
+    /// Keys whose leases have ended are released, and keys of links that are down for too long move.
     pub fn expire(&mut self, now: Instant) {
         while let Some((until, key, holder)) = self.leases.first().cloned()
             && until <= now
@@ -235,7 +268,7 @@ impl Set {
         self.spread.places(link).filter_map(wish).collect()
     }
 
-    /// A link says how far it has come.
+    /// A link says what became of its keys.
     pub fn reached(&mut self, link: u32, reached: Vec<Reached>) {
         for Reached { place, state, why } in reached {
             let Some(held) = self.by_place.get(&place).and_then(|key| self.keys.get_mut(key)) else { continue };

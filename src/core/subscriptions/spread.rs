@@ -298,7 +298,7 @@ mod tests {
 
     fn policy(per_link: Option<u32>, links: (u32, u32)) -> Policy {
         let (spread_after, close_after) = (Some(Duration::from_mins(1)), Duration::from_secs(10));
-        Policy { max_keys: 1000, per_link, links, spread_after, close_after, has_template: true }
+        Policy { max_keys: 1000, per_link, links, spread_after, close_after, has_template: true, is_durable: false }
     }
 
     /// Follows what it is told of, as the links do.

@@ -211,6 +211,33 @@ impl Endpoint {
         link.max_inbound = self.inbox.max_message;
     }
 
+    /// Whether it is to keep over a restart who holds which key.
+    pub fn keeps_keys(&self) -> bool {
+        self.link.outbox.durable || self.inbox.durable
+    }
+
+    /// The same, whose links ask for keys that bring a message of their own.
+    #[must_use]
+    pub fn with_subscriptions(&self) -> Self {
+        let mut session = self.session.as_deref().cloned().unwrap_or_else(|| Session {
+            plan: Arc::new(session::Plan {
+                timeout: Duration::from_secs(30),
+                max_json: session::MAX_JSON,
+                ..session::Plan::default()
+            }),
+            ..Session::default()
+        });
+        let subscribing = session::Subscribing { batch: 1, ..session::Subscribing::default() };
+        Arc::make_mut(&mut session.plan).subscriptions = Some(Box::new(subscribing));
+        let policy = subscriptions::Policy {
+            links: (self.links, self.links),
+            is_durable: self.keeps_keys(),
+            ..subscriptions::Policy::default()
+        };
+        let subscriptions = Subscriptions { keys: Box::default(), policy };
+        Self { session: Some(Arc::new(session)), subscriptions: Some(Arc::new(subscriptions)), ..self.clone() }
+    }
+
     /// How many links there may be at most.
     pub fn max_links(&self) -> u32 {
         self.subscriptions.as_ref().map_or(self.links, |subscriptions| subscriptions.policy.links.1.max(self.links))

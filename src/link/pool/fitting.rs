@@ -14,7 +14,7 @@ use super::{
     slot::Slot,
     supervisor::Supervisor,
 };
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, link::Order};
 use wskeeper_core::clock::Clock;
 
 /// How often links that are to be closed are looked at.
@@ -31,19 +31,31 @@ impl Supervisor {
         let _one_at_a_time = self.hold().await;
         let mut is_done = true;
         for runtime in self.parts().endpoints.all() {
-            is_done &= self.fits(&runtime) || self.fit(&runtime);
+            is_done &= self.fits(&runtime) || self.fit(&runtime).await;
         }
         (!is_done).then(|| tokio::time::Instant::now().into_std().later(LOOK))
     }
 
     fn fits(&self, runtime: &EndpointRuntime) -> bool {
         let has: BTreeSet<u32> = runtime.tasks().iter().map(|task| task.slot.id.index).collect();
-        self.parts().endpoints.is_draining() || has == self.wanted(runtime, &runtime.config())
+        let config = runtime.config();
+        let is_bare = config.subscriptions.is_none() && runtime.sinks.subscriptions.is_bare();
+        self.parts().endpoints.is_draining() || !is_bare && has == self.wanted(runtime, &config)
     }
 
     /// Answers whether nothing is left to do.
-    fn fit(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>) -> bool {
-        let config = runtime.config();
+    async fn fit(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>) -> bool {
+        let mut config = runtime.config();
+        if config.subscriptions.is_none() && runtime.sinks.subscriptions.is_bare() {
+            config = Arc::new(config.with_subscriptions());
+            runtime.set_config(Arc::clone(&config));
+            // Only a new connection asks for keys; it begins beside the old one where it may.
+            for slot in runtime.slots() {
+                let policy = Arc::clone(&config.link);
+                // A task that has ended was told to.
+                let _ = slot.orders.send(Box::new(Order::Retune { policy, renew: true })).await;
+            }
+        }
         let wanted = self.wanted(runtime, &config);
         self.add_links(runtime, &config, &wanted);
         let surplus = runtime.slots().into_iter().filter(|slot| !wanted.contains(&slot.id.index));

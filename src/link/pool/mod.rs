@@ -33,6 +33,7 @@ mod fitting;
 mod gauges;
 mod handle;
 mod inbox_writer;
+mod lasting;
 pub mod local;
 mod operator;
 mod parked;

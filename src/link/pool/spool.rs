@@ -13,7 +13,7 @@ use super::{
     receipts::{Receipts, Verdict},
 };
 use crate::clock::Calendar;
-use crate::store::{self, Journal, KeptInbox, Op, Receiver, Record, Settled, Store, WriteError};
+use crate::store::{self, Journal, KeptInbox, KeptKeys, Op, Receiver, Record, Settled, Store, WriteError};
 use wskeeper_core::{
     clock::Clock,
     event::LinkId,
@@ -40,6 +40,8 @@ pub(super) struct Spool {
     variables: Mutex<BTreeMap<(Arc<str>, u32), Kept>>,
     /// Cursors of receivers that an earlier life has left.
     pub(super) cursors: Mutex<BTreeMap<Receiver, u64>>,
+    /// Keys that programs held in an earlier life, until their endpoints take them up.
+    keys: Mutex<BTreeMap<Arc<str>, KeptKeys>>,
 }
 
 /// Takes the store's answers to the link that asked.
@@ -99,6 +101,7 @@ impl Spool {
             inboxes: Mutex::default(),
             variables: Mutex::default(),
             cursors: Mutex::default(),
+            keys: Mutex::default(),
         })
     }
 
@@ -360,6 +363,30 @@ impl Spool {
         }
     }
 
+    /// What an earlier life has left of keys that programs held.
+    pub(super) fn take_keys(&self, endpoint: &str) -> KeptKeys {
+        self.keys.lock().remove(endpoint).unwrap_or_default()
+    }
+
+    /// Whether it has left some.
+    pub(super) fn has_keys(&self, endpoint: &str) -> bool {
+        self.keys.lock().contains_key(endpoint)
+    }
+
+    /// Drops those that no endpoint has taken up.
+    pub(super) fn drop_keys(&self) {
+        for endpoint in std::mem::take(&mut *self.keys.lock()).into_keys() {
+            self.forget_keys(&endpoint);
+        }
+    }
+
+    /// Drops what the store has of an endpoint's keys.
+    pub(super) fn forget_keys(&self, endpoint: &Arc<str>) {
+        if let Standing::Open(store) = self.standing() {
+            store.submit(Op::ForgetKeys(Arc::clone(endpoint)), None);
+        }
+    }
+
     /// Carries out an op and waits for the disk; answers with how many messages, letters or entries it concerned.
     pub(super) async fn carry_out(&self, op: Op) -> Result<u64, WriteError> {
         match self.standing() {
@@ -397,6 +424,7 @@ impl Spool {
         *self.inboxes.lock() = recovered.inboxes;
         *self.variables.lock() = recovered.variables;
         *self.cursors.lock() = recovered.cursors;
+        *self.keys.lock() = recovered.keys;
         let mut unknown = Vec::new();
         for kept in recovered.receipts {
             if kept.receipt.state == State::Written {

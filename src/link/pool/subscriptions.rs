@@ -13,10 +13,17 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep_until};
 
-use super::{handle::Pool, parts::PoolParts, runtime::EndpointRuntime, supervisor::Supervisor};
+use super::{
+    handle::Pool,
+    lasting::{self, Handed},
+    parts::PoolParts,
+    runtime::EndpointRuntime,
+    supervisor::Supervisor,
+};
 use crate::endpoint::Endpoint;
 use wskeeper_core::{
     budget::{Budget, Lease, Rank},
+    clock::Clock,
     link::Input,
     message::Payload,
     subscriptions::{Change, Held, Holder, Policy, Reached, Refusal, Set, State, Told},
@@ -33,13 +40,13 @@ pub struct Subscribe {
     pub key: Box<str>,
     /// Who holds it.
     pub holder: Holder,
-    /// It is let go of where this is not renewed in time.
+    /// It is released where this is not renewed in time.
     pub lease: Option<Duration>,
     /// What asks the peer for it; without one the endpoint's template does.
     pub message: Option<Payload>,
 }
 
-/// Why a key was not taken, or not let go of.
+/// Why a key was not taken, or not released.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubscribeError {
     /// There is no such endpoint.
@@ -70,7 +77,7 @@ pub struct SubscriptionView {
     pub key: Arc<str>,
     /// The link that it is with; `None`: it waits until one has room.
     pub link: Option<u32>,
-    /// How far it has come.
+    /// What became of it.
     pub state: State,
     /// Why it was refused.
     pub why: Option<Arc<str>>,
@@ -91,6 +98,7 @@ pub struct HolderView {
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     kept: Mutex<Option<Box<Kept>>>,
+    handed: Arc<Handed>,
     budget: Arc<Budget>,
     wake: Arc<Notify>,
 }
@@ -98,16 +106,39 @@ pub(super) struct Subscriptions {
 #[derive(Debug)]
 struct Kept {
     set: Set,
+    /// The configuration has no subscriptions: a program came with a message of its own.
+    is_bare: bool,
     /// For keys and messages.
     lease: Lease,
 }
 
 impl Subscriptions {
     pub(super) fn new(budget: &Arc<Budget>, wake: Arc<Notify>) -> Self {
-        Self { kept: Mutex::default(), budget: Arc::clone(budget), wake }
+        Self { kept: Mutex::default(), handed: Handed::new(&wake), budget: Arc::clone(budget), wake }
     }
 
-    /// A link says how far it has come.
+    /// There are subscriptions from now on, if there were none.
+    fn begin_set(&self, now: Instant, policy: &Policy, is_bare: bool) {
+        let kept = &mut *self.kept.lock();
+        kept.get_or_insert_with(|| {
+            let lease = self.budget.lease(Rank::Arriving);
+            Box::new(Kept { set: Set::new(now, policy.clone()), is_bare, lease })
+        });
+    }
+
+    /// Whether a program has brought subscriptions to an endpoint that has none by its configuration.
+    pub(super) fn is_bare(&self) -> bool {
+        self.kept.lock().as_ref().is_some_and(|kept| kept.is_bare)
+    }
+
+    /// The configuration has some now, which are followed instead.
+    pub(super) fn set_configured(&self) {
+        if let Some(kept) = &mut *self.kept.lock() {
+            kept.is_bare = false;
+        }
+    }
+
+    /// A link says what became of its keys.
     pub(super) fn reached(&self, link: u32, reached: Vec<Reached>) {
         if let Some(kept) = &mut *self.kept.lock() {
             kept.set.reached(link, reached);
@@ -159,10 +190,11 @@ impl EndpointRuntime {
         let due = kept.set.poll_timeout();
         let answer = act(&mut kept.set);
         self.tell(&mut kept.set);
+        subscriptions.handed.hand_over(&mut kept.set, &self.name, &self.sinks.spool, &self.sinks.calendar);
         if kept.set.take_other_links() || kept.set.poll_timeout() != due {
             subscriptions.wake.notify_one();
         }
-        // What is let go of makes room, and what was there already stays.
+        // What is released makes room, and what was there already stays.
         kept.lease.resize_beyond(kept.set.bytes() as u64);
         Some(answer)
     }
@@ -191,23 +223,29 @@ impl EndpointRuntime {
 }
 
 /// The endpoint is as its configuration says.
-pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint) {
+pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint, was_durable: bool) {
     let subscriptions = &runtime.sinks.subscriptions;
+    if was_durable && !endpoint.keeps_keys() {
+        runtime.sinks.spool.forget_keys(&runtime.name);
+    }
     let Some(configured) = &endpoint.subscriptions else {
-        *subscriptions.kept.lock() = None;
+        if subscriptions.kept.lock().take().is_some() {
+            runtime.sinks.spool.forget_keys(&runtime.name);
+        }
         return;
     };
     let now = now();
-    {
-        let mut kept = subscriptions.kept.lock();
-        if kept.is_none() {
-            let set = Set::new(now, configured.policy.clone());
-            *kept = Some(Box::new(Kept { set, lease: subscriptions.budget.lease(Rank::Arriving) }));
-        }
-    }
+    subscriptions.begin_set(now, &configured.policy, false);
     let refused = runtime.with_set(|set| {
         set.set_policy(now, Policy::clone(&configured.policy));
-        set.configure(now, &configured.keys)
+        let refused = set.configure(now, &configured.keys);
+        if endpoint.keeps_keys() {
+            lasting::restore(runtime, set, now);
+            if !was_durable {
+                set.touch(None);
+            }
+        }
+        refused
     });
     for (key, refusal) in refused.unwrap_or_default() {
         tracing::warn!(endpoint = %runtime.name, %key, ?refusal, "a key of the configuration is not subscribed to");
@@ -217,6 +255,7 @@ pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint) {
 
 /// Releases what is not renewed, and has as many links as the keys need, again and again.
 pub(super) async fn keep(parts: Arc<PoolParts>, supervisor: Arc<Supervisor>) {
+    let (mut refused_keys, mut retry_at) = (BTreeMap::<Arc<str>, BTreeSet<Arc<str>>>::new(), now());
     loop {
         let now = now();
         let mut next: Option<Instant> = None;
@@ -232,8 +271,26 @@ pub(super) async fn keep(parts: Arc<PoolParts>, supervisor: Arc<Supervisor>) {
             };
             next = next.into_iter().chain(due.flatten()).min();
         }
+        let mut again = None;
+        for runtime in parts.endpoints.all() {
+            let refused = runtime.sinks.subscriptions.handed.take_refused();
+            if !refused.is_empty() {
+                refused_keys.insert(Arc::clone(&runtime.name), refused);
+            }
+        }
+        if !refused_keys.is_empty() && now >= retry_at {
+            for (name, refused) in std::mem::take(&mut refused_keys) {
+                if let Some(runtime) = parts.endpoints.get(&name) {
+                    runtime.with_set(|set| set.touch(Some(refused.into_iter().collect())));
+                }
+            }
+            retry_at = now.later(lasting::RETRY);
+        }
+        if !refused_keys.is_empty() {
+            again = Some(retry_at);
+        }
         let look_at = supervisor.fit_links().await;
-        let next = next.into_iter().chain(look_at).min();
+        let next = next.into_iter().chain(look_at).chain(again).min();
         tokio::select! {
             () = parts.wake_subscriptions.notified() => {}
             () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => {}
@@ -251,17 +308,39 @@ impl Pool {
         Ok(runtime)
     }
 
+    fn begin_bare(&self, endpoint: &str) -> Result<Arc<EndpointRuntime>, SubscribeError> {
+        let no_endpoint = || SubscribeError::NoEndpoint(endpoint.to_owned());
+        let runtime = self.inner.parts.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
+        if let Some(subscriptions) = &runtime.config().with_subscriptions().subscriptions {
+            runtime.sinks.subscriptions.begin_set(now(), &subscriptions.policy, true);
+        }
+        runtime.sinks.subscriptions.wake.notify_one();
+        Ok(runtime)
+    }
+
+    /// Waits until the store has said what becomes of the keys that were put or released, where the endpoint keeps them.
+    pub async fn subscriptions_settled(&self, endpoint: &str) {
+        if let Some(runtime) = self.inner.parts.endpoints.get(endpoint) {
+            runtime.sinks.subscriptions.handed.settled().await;
+        }
+    }
+
     /// Somebody wants a key, or renews a lease. Answers with the key as it is now, and whether it is new.
     pub fn subscribe_to(
         &self,
         endpoint: &str,
         subscribe: Subscribe,
     ) -> Result<(SubscriptionView, bool), SubscribeError> {
-        let runtime = self.with_subscriptions(endpoint)?;
+        let Subscribe { key, holder, lease, message } = subscribe;
+        let runtime = self.with_subscriptions(endpoint);
         if self.is_draining() {
             return Err(SubscribeError::Draining);
         }
-        let Subscribe { key, holder, lease, message } = subscribe;
+        let runtime = match runtime {
+            // Its message says all that there is to know.
+            Err(SubscribeError::NoSubscriptions(_)) if message.is_some() => self.begin_bare(endpoint)?,
+            runtime => runtime?,
+        };
         let limit = runtime.config().link.outbox.max_message;
         if let Some(bytes) = message.as_ref().map(Payload::len).filter(|bytes| *bytes > limit) {
             return Err(SubscribeError::TooBig { bytes, limit });
@@ -281,7 +360,7 @@ impl Pool {
         }
     }
 
-    /// Somebody lets go of a key; the last says so to the peer, in words of its own where there is a `message`. Answers whether it was the
+    /// Somebody releases a key; the last says so to the peer, in words of its own where there is a `message`. Answers whether it was the
     /// last.
     pub fn unsubscribe_from(
         &self,
@@ -299,7 +378,7 @@ impl Pool {
         released.ok_or_else(|| SubscribeError::NotHeld(key.to_owned()))
     }
 
-    /// One lets go of all that it holds.
+    /// One releases all that it holds.
     pub fn unsubscribe_all(&self, endpoint: &str, holder: &Holder) {
         if let Ok(runtime) = self.with_subscriptions(endpoint) {
             runtime.with_set(|set| set.release_all(now(), holder));

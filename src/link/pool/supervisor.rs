@@ -104,6 +104,12 @@ impl Supervisor {
         self.parts.admission.set_policy(new.admission.clone());
         self.open_store(&new).await;
         self.hand_out().await;
+        for runtime in self.parts.endpoints.all() {
+            // The store could not be opened when it began.
+            if self.parts.spool.has_keys(&runtime.name) {
+                subscriptions::configure(&runtime, &runtime.config(), true);
+            }
+        }
         let old = self.parts.endpoints.all();
         let gone = old.iter().map(|runtime| &runtime.name).filter(|name| !new.endpoints.contains_key(*name));
         // At once: links that end wait for their peers.
@@ -113,6 +119,7 @@ impl Supervisor {
         )
         .await;
         durable_inboxes::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
+        self.parts.spool.drop_keys();
         self.parts.spool.drop_variables(|name, link| {
             let config = self.parts.endpoints.get(name).map(|runtime| runtime.config());
             config.is_some_and(|config| link < config.max_links() && !config.durable_variables().is_empty())
@@ -173,6 +180,9 @@ impl Supervisor {
 
     fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let name = Arc::clone(&endpoint.name);
+        let is_bare = endpoint.subscriptions.is_none() && endpoint.keeps_keys() && self.parts.spool.has_keys(&name);
+        let bare = is_bare.then(|| Arc::new(endpoint.with_subscriptions()));
+        let endpoint = bare.as_ref().unwrap_or(endpoint);
         let kept = if endpoint.inbox.durable { self.parts.spool.take_inbox(&name) } else { None }.unwrap_or_default();
         let heard_until = durable_inboxes::heard_until(&kept.entries);
         let (past, stored) = durable_inboxes::past(kept, self.next_cursor());
@@ -201,11 +211,13 @@ impl Supervisor {
             (self.parts.observer.endpoint(&name), Arc::clone(&self.parts.provider)),
             heard_until,
         ));
-        subscriptions::configure(&runtime, endpoint);
+        subscriptions::configure(&runtime, endpoint, true);
         self.follow_variables(&runtime, endpoint);
         self.add_links(&runtime, endpoint, &self.wanted(&runtime, endpoint));
         durable_inboxes::write_inbox(&self.parts.spool, &runtime, endpoint.inbox.durable, stored);
         self.parts.endpoints.insert(runtime);
+        // What it holds may be due; until now nobody could have looked.
+        self.parts.wake_subscriptions.notify_one();
     }
 
     fn follow_variables(&self, runtime: &EndpointRuntime, endpoint: &Endpoint) {
@@ -317,6 +329,7 @@ impl Supervisor {
         let tasks = std::mem::take(&mut *runtime.tasks());
         self.end_removed(tasks, runtime.config().link.close_timeout).await;
         runtime.sinks.close();
+        self.parts.spool.forget_keys(&runtime.name);
         durable_inboxes::forget_inbox(&self.parts.spool, &runtime).await;
         runtime.sinks.variables.follow(Box::default(), &runtime.name, &self.parts.spool, &runtime.observer);
         self.step();
@@ -336,11 +349,17 @@ impl Supervisor {
 
     async fn change_endpoint(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, new: &Arc<Endpoint>, follow: Follow) {
         let old = runtime.config();
+        let bare = (new.subscriptions.is_none() && runtime.sinks.subscriptions.is_bare())
+            .then(|| Arc::new(new.with_subscriptions()));
+        if new.subscriptions.is_some() {
+            runtime.sinks.subscriptions.set_configured();
+        }
+        let new = bare.as_ref().unwrap_or(new);
         runtime.set_config(Arc::clone(new));
         runtime.sinks.inbox.set_policy(new.inbox.clone(), new.max_links());
         runtime.sinks.streams.follow(new, &self.parts.budget, self.next_cursor());
         durable_inboxes::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
-        subscriptions::configure(runtime, new);
+        subscriptions::configure(runtime, new, old.keeps_keys());
         // Of those that come and go with keys, the others are closed once they hold no message.
         let is_gone = |task: &mut LinkTask| task.slot.id.index >= new.max_links();
         let surplus: Vec<LinkTask> = runtime.tasks().extract_if(.., is_gone).collect();

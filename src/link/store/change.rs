@@ -62,6 +62,8 @@ impl Engine {
             Op::ForgetVariables { endpoint, link } => self.forget_variables(endpoint, *link).map(Ok),
             Op::KeepCursor { of, cursor } => self.keep_cursor(of, *cursor),
             Op::ForgetCursor(of) => self.forget_cursor(of).map(Ok),
+            Op::HoldKey { of, kept } => self.hold_key(of, kept),
+            Op::ForgetKeys(endpoint) => self.forget_keys(endpoint).map(Ok),
         }
     }
 

@@ -21,6 +21,7 @@ use super::{
     folder::Folder,
     inbox,
     index::Index,
+    keys,
     mark::Mark,
     open::{self, Opened},
     row::{self, Unreadable},
@@ -284,6 +285,7 @@ fn recover(db: &Connection, sealed: BTreeMap<Arc<str>, u64>, now: SystemTime) ->
         inboxes: inbox::recover(db, sealed)?,
         variables: variables::recover(db)?,
         cursors: cursors::recover(db)?,
+        keys: keys::recover(db)?,
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Receiver, cursors, inbox::Spans, row::Unreadable, variables};
+use super::{Receiver, cursors, inbox::Spans, keys, row::Unreadable, variables};
 use wskeeper_core::message::MessageId;
 
 /// Where a held message is.
@@ -37,6 +37,8 @@ pub(super) struct Index {
     pub(super) variables: variables::Rows,
     /// Cursors of receivers.
     pub(super) cursors: BTreeMap<Receiver, u64>,
+    /// Keys of subscriptions.
+    pub(super) keys: keys::KeyRows,
     /// The row of the next message, letter or segment.
     pub(super) next: i64,
 }
@@ -66,6 +68,7 @@ impl Index {
         }
         index.variables = variables::Rows::read(db)?;
         index.cursors = cursors::recover(db)?;
+        index.keys = keys::KeyRows::read(db)?;
         let newest;
         (index.spans, newest) = Spans::read(db)?;
         let last = index.messages.values().map(|place| place.seq).chain(index.letters.keys().copied()).max();

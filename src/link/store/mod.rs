@@ -4,13 +4,14 @@
 //! ```text
 //! the folder              0700 where we make it
 //!   wskeeper.lock         0600 locked by the kernel while a daemon has the folder; the number in it is the daemon's, for people
-//!   store.sqlite          0600 an SQLite database in WAL mode: application_id 0x77736b01, user_version = format (1 to 8)
+//!   store.sqlite          0600 an SQLite database in WAL mode: application_id 0x77736b01, user_version = format (1 to 16)
 //!     message             one row a message that has not ended, by seq = order of acceptance
 //!     receipt             one row a message that came to rest, until its time is up
 //!     letter              one row a dead letter, oldest first
 //!     inbox               with durable inboxes only, and the format is one higher then: one row a segment, see `segment`
 //!     variable            with durable variables only, and the format is two higher then: one row a link
 //!     cursor              with pushes of durable inboxes only, and the format is four higher then: one row a receiver
+//!     subscription        with keys that programs hold only, and the format is eight higher then: one row a key
 //!   store.sqlite-wal      SQLite's write-ahead log, folded into the file at 4 MiB and removed by a clean end
 //!   store.sqlite-mark     20 bytes: salts of the log's round, its acknowledged frames (big-endian), CRC-32; synced when cleared
 //!   inbox.sealed          between two lives of the daemon: which inboxes are complete up to which cursor
@@ -32,8 +33,8 @@
 //! 5. **Damage is found** when it is in a row, in a page's structure, or in the log before its last acknowledged frame. Not found:
 //!    after a power cut, a log that was cut behind the last mark that had reached the disk.
 //!
-//! 6. **Inboxes are guests**, and so are variables and cursors. Segments never take room from a message ([`Op::Arrived`] is refused or makes others
-//!    go), and a refusal of theirs shows in [`Status::inbox_failure`] alone; one of variables or a cursor is told to who wrote them. What the disk did not take is a gap after a restart.
+//! 6. **Inboxes are guests**, and so are variables, cursors and keys. Segments never take room from a message ([`Op::Arrived`] is refused or makes others
+//!    go), and a refusal of theirs shows in [`Status::inbox_failure`] alone; one of variables, a cursor or a key is told to who wrote them. What the disk did not take is a gap after a restart.
 //!
 //! What a reader would get wrong: the queue in front of the writer has no bound of its own. It holds at most what outboxes may
 //! hold (each message is appended, marked and settled once, and its bytes count against the process's budget), and one segment
@@ -49,6 +50,7 @@ mod folder;
 mod inbox;
 mod index;
 mod journal;
+mod keys;
 mod log;
 mod mark;
 mod open;
@@ -76,7 +78,7 @@ pub(crate) use self::journal::Journal;
 pub use self::{
     cursors::Receiver,
     fault::{OpenError, ReadError, WriteError},
-    record::{DeadLetter, Done, KeptReceipt, Op, Record, Recovered, Settled},
+    record::{DeadLetter, Done, KeptKeys, KeptReceipt, Op, Record, Recovered, Settled},
     segment::{KeptInbox, Segment},
 };
 use self::{

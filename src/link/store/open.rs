@@ -18,7 +18,8 @@ use super::{OpenError, folder::Folder, log, mark::Mark, row::Unreadable};
 const APPLICATION: u32 = 0x7773_6b01;
 /// The format of a store without guests. Each kind of them has a table of its own, and adds its number to the format while it is there.
 const VERSION: u32 = 1;
-const NEWEST: u32 = VERSION + Guest::Inboxes as u32 + Guest::Variables as u32 + Guest::Cursors as u32;
+const NEWEST: u32 =
+    VERSION + Guest::Inboxes as u32 + Guest::Variables as u32 + Guest::Cursors as u32 + Guest::Keys as u32;
 const PAGE: u32 = 4096;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// For one who has put another file there on purpose.
@@ -47,6 +48,8 @@ pub(super) enum Guest {
     Variables = 2,
     /// Cursors of receivers.
     Cursors = 4,
+    /// Keys of subscriptions that programs hold.
+    Keys = 8,
 }
 
 /// A store that is sound so far: its records are still to be read.

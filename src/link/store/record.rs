@@ -126,6 +126,15 @@ pub enum Op {
     },
     /// A receiver is gone: whether there was one.
     ForgetCursor(Receiver),
+    /// Who holds a key of a subscription, in the place of who held it before; empty: nobody. How many keys changed.
+    HoldKey {
+        /// Which: the endpoint and the key.
+        of: (Arc<str>, Arc<str>),
+        /// As the pool writes it.
+        kept: Box<[u8]>,
+    },
+    /// Keys are not durable any more, or their endpoint is gone: how many there were.
+    ForgetKeys(Arc<str>),
 }
 
 impl Op {
@@ -144,7 +153,9 @@ impl Op {
             | Self::Remember { .. }
             | Self::ForgetVariables { .. }
             | Self::KeepCursor { .. }
-            | Self::ForgetCursor(_) => false,
+            | Self::ForgetCursor(_)
+            | Self::HoldKey { .. }
+            | Self::ForgetKeys(_) => false,
         }
     }
 
@@ -162,16 +173,21 @@ impl Op {
             | Self::Remember { .. }
             | Self::ForgetVariables { .. }
             | Self::KeepCursor { .. }
-            | Self::ForgetCursor(_) => false,
+            | Self::ForgetCursor(_)
+            | Self::HoldKey { .. }
+            | Self::ForgetKeys(_) => false,
         }
     }
 
-    /// Whether it is about an inbox, variables or a cursor: it gives way to all others, and says nothing about room for messages.
+    /// Whether it is about an inbox, variables, a cursor or keys: it gives way to all others, and says nothing about room for messages.
     pub(super) fn is_guest(&self) -> bool {
         match self {
-            Self::Remember { .. } | Self::ForgetVariables { .. } | Self::KeepCursor { .. } | Self::ForgetCursor(_) => {
-                true
-            }
+            Self::Remember { .. }
+            | Self::ForgetVariables { .. }
+            | Self::KeepCursor { .. }
+            | Self::ForgetCursor(_)
+            | Self::HoldKey { .. }
+            | Self::ForgetKeys(_) => true,
             Self::Append(_)
             | Self::Revive { .. }
             | Self::Mark { .. }
@@ -198,7 +214,9 @@ impl Op {
             | Self::Remember { .. }
             | Self::ForgetVariables { .. }
             | Self::KeepCursor { .. }
-            | Self::ForgetCursor(_) => false,
+            | Self::ForgetCursor(_)
+            | Self::HoldKey { .. }
+            | Self::ForgetKeys(_) => false,
         }
     }
 
@@ -216,7 +234,9 @@ impl Op {
             | Self::Remember { .. }
             | Self::ForgetVariables { .. }
             | Self::KeepCursor { .. }
-            | Self::ForgetCursor(_) => false,
+            | Self::ForgetCursor(_)
+            | Self::HoldKey { .. }
+            | Self::ForgetKeys(_) => false,
         }
     }
 
@@ -226,6 +246,7 @@ impl Op {
             Self::Append(record) | Self::Revive { record, .. } => record.payload.len(),
             Self::Arrived(segment) => segment.payload_len(),
             Self::Remember { kept, .. } => kept.weight(),
+            Self::HoldKey { kept, .. } => kept.len(),
             Self::Mark { .. }
             | Self::Settle(_)
             | Self::Move { .. }
@@ -234,7 +255,8 @@ impl Op {
             | Self::ForgetInbox(_)
             | Self::ForgetVariables { .. }
             | Self::KeepCursor { .. }
-            | Self::ForgetCursor(_) => 0,
+            | Self::ForgetCursor(_)
+            | Self::ForgetKeys(_) => 0,
         }
     }
 }
@@ -242,6 +264,9 @@ impl Op {
 /// Told on the writer's thread once an op is on disk, with the number of messages or letters that it changed (0: there was
 /// no such one), or once it is known that it will not be. Must not wait for anything.
 pub type Done = Box<dyn FnOnce(Result<u64, WriteError>) + Send>;
+
+/// Keys of an endpoint, and of each what the pool wrote.
+pub type KeptKeys = BTreeMap<Arc<str>, Box<[u8]>>;
 
 /// What the store held when it was opened.
 #[derive(Debug, Default)]
@@ -256,6 +281,8 @@ pub struct Recovered {
     pub variables: BTreeMap<(Arc<str>, u32), Kept>,
     /// How far receivers have come.
     pub cursors: BTreeMap<Receiver, u64>,
+    /// Keys of subscriptions and who holds each, as the pool wrote it, by endpoint.
+    pub keys: BTreeMap<Arc<str>, KeptKeys>,
 }
 
 /// A receipt with what the ledger needs to know about it.

@@ -191,6 +191,15 @@ pub(super) fn cursor_sum((endpoint, receiver): &(Arc<str>, Arc<str>), cursor: u6
     sum.0.finalize()
 }
 
+/// Of a key of a subscription.
+pub(super) fn key_sum((endpoint, key): &(Arc<str>, Arc<str>), kept: &[u8]) -> u32 {
+    let mut sum = Sum(crc32fast::Hasher::new());
+    sum.text(Some(endpoint));
+    sum.text(Some(key));
+    sum.0.update(kept);
+    sum.0.finalize()
+}
+
 /// Bytes of pages that a row takes whose strings and payload have so many bytes; rather too many than too few.
 pub(super) fn cost(bytes: usize) -> u64 {
     let row = ROW + bytes;

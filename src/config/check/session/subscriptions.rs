@@ -157,6 +157,7 @@ impl Reader<'_> {
             spread_after: Some(keys.spread_after),
             close_after: keys.close_after,
             has_template: keys.add.is_some(),
+            is_durable: endpoint.keeps_keys(),
         };
         let room = u64::from(policy.per_link.unwrap_or(u32::MAX)).saturating_mul(policy.links.1.into());
         let names = keys.keys.as_ref().map(|names| self.names_of_keys(names, keys, (room, whole))).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Links that ask for the keys of a set, and peers that know who has what: whatever is put, let go of, cut, rotated or refused, in the end each
+//! Links that ask for the keys of a set, and peers that know who has what: whatever is put, released, cut, rotated or refused, in the end each
 //! peer has the keys of its link, and no other has them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ fn said(word: &str) -> Send {
     Send { body: Body::Text(Text(parts.into())), kind: Kind::Text }
 }
 
-/// `+a,b` asks, `-a` lets go, and the peer says `ok a` or `no a`. `more` of the plan may be otherwise.
+/// `+a,b` asks, `-a` releases, and the peer says `ok a` or `no a`. `more` of the plan may be otherwise.
 fn plan(more: impl FnOnce(&mut Plan)) -> Arc<Plan> {
     let mut names = Names::default();
     let key = names.intern("key").unwrap();
@@ -101,6 +101,7 @@ fn policy(per_link: Option<u32>, links: (u32, u32), spread_after: Option<Duratio
         spread_after,
         close_after: CLOSE_AFTER,
         has_template: true,
+        is_durable: false,
     }
 }
 

@@ -29,8 +29,8 @@ impl Session {
         self.settle(outside.now, went);
     }
 
-    /// How far its keys have come: what has changed, or all where `all` are wanted; and the places of those that the peer was told to let go
-    /// of. `None`: nothing has been asked for yet.
+    /// What became of its keys: what has changed, or all where `all` are wanted; and the places of those that the peer was told to
+    /// end. `None`: nothing has been asked for yet.
     pub fn reached_subscriptions(&mut self, all: bool) -> Option<(Vec<Reached>, Vec<u64>)> {
         let asked = self.asked_for.as_mut().filter(|asked| asked.has_begun())?;
         if all || asked.has_changed() { Some(asked.reached(all)) } else { None }

@@ -31,8 +31,8 @@ fn a_database_of_another_program_is_left_alone() {
 #[test]
 fn a_later_format_is_left_to_a_later_version() {
     let folder = sound();
-    overwrite(&folder.path().join("store.sqlite"), 60, &[0, 0, 0, 9]);
-    assert!(matches!(refused(folder.path()), OpenError::NewerVersion { found: 9, known: 8, .. }));
+    overwrite(&folder.path().join("store.sqlite"), 60, &[0, 0, 0, 17]);
+    assert!(matches!(refused(folder.path()), OpenError::NewerVersion { found: 17, known: 16, .. }));
 }
 
 #[test]

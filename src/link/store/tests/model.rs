@@ -50,6 +50,11 @@ fn op() -> impl Strategy<Value = Op> {
             of,
             kept: Box::new(seq.map(|seq| ("seq".into(), seq.into())).into_iter().collect()),
         }),
+        2 => (link(), prop::collection::vec(any::<u8>(), 0..3)).prop_map(|((endpoint, link), kept)| Op::HoldKey {
+            of: (endpoint, format!("k{link}").into()),
+            kept: kept.into(),
+        }),
+        1 => link().prop_map(|(endpoint, _)| Op::ForgetKeys(endpoint)),
         1 => (link(), any::<bool>()).prop_map(|((endpoint, link), all)| Op::ForgetVariables {
             endpoint,
             link: (!all).then_some(link),
@@ -120,9 +125,22 @@ struct Model {
     cursor: u64,
     variables: BTreeMap<(Arc<str>, u32), VariablesKept>,
     cursors: BTreeMap<Receiver, u64>,
+    keys: BTreeMap<Arc<str>, KeptKeys>,
 }
 
 impl Model {
+    fn hold(&mut self, of: &(Arc<str>, Arc<str>), kept: &[u8]) -> u64 {
+        let keys = self.keys.entry(Arc::clone(&of.0)).or_default();
+        let changed = if kept.is_empty() {
+            u64::from(keys.remove(&of.1).is_some())
+        } else {
+            keys.insert(Arc::clone(&of.1), kept.into());
+            1
+        };
+        self.keys.retain(|_, keys| !keys.is_empty());
+        changed
+    }
+
     fn apply(&mut self, op: &Op) -> u64 {
         match op {
             Op::Append(record) => self.append(record),
@@ -184,6 +202,8 @@ impl Model {
                 self.variables.insert(of.clone(), VariablesKept::clone(kept));
                 1
             }
+            Op::HoldKey { of, kept } => self.hold(of, kept),
+            Op::ForgetKeys(endpoint) => self.keys.remove(endpoint).map_or(0, |keys| keys.len() as u64),
             Op::ForgetVariables { endpoint, link } => {
                 let before = self.variables.len();
                 self.variables.retain(|of, _| of.0 != *endpoint || link.is_some_and(|link| link != of.1));
@@ -319,6 +339,7 @@ proptest! {
             prop_assert_eq!(&recovered.inboxes, &model.inboxes());
             prop_assert_eq!(&recovered.variables, &model.variables);
             prop_assert_eq!(&recovered.cursors, &model.cursors);
+            prop_assert_eq!(&recovered.keys, &model.keys);
             prop_assert_eq!(letters(&store), Vec::from(model.dead.clone()));
         }
     }

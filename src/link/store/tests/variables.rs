@@ -64,6 +64,8 @@ fn the_format_says_that_there_are_some_and_only_then() {
         remember("feed", 0, kept(2)),
         Op::ForgetInbox("feed".into()),
         remember("feed", 0, Kept::default()),
+        Op::HoldKey { of: ("feed".into(), "a".into()), kept: [1].into() },
+        Op::HoldKey { of: ("feed".into(), "a".into()), kept: [].into() },
     ];
     for change in changes {
         let (store, _) = open(folder.path());
@@ -71,7 +73,7 @@ fn the_format_says_that_there_are_some_and_only_then() {
         block_on(store.close(BTreeMap::new()));
         versions.push(version(folder.path()));
     }
-    assert_eq!(versions, [1, 3, 4, 2, 4, 3, 1]);
+    assert_eq!(versions, [1, 3, 4, 2, 4, 3, 1, 9, 1]);
     assert_eq!(ids(&open(folder.path()).1), [1]);
 }
 
