@@ -250,8 +250,10 @@ struct BuiltIn {
 }
 
 /// The built-in table (contract, section 4). What no row names is followed by exponential backoff, clean closes included.
-static BUILT_IN: [BuiltIn; 10] = [
-    BuiltIn { key: Key::Statuses(&[401, 403, 407]), then: Action::Refresh, after: 1 },
+static BUILT_IN: [BuiltIn; 11] = [
+    BuiltIn { key: Key::Statuses(&[401, 403]), then: Action::Refresh, after: 1 },
+    // Of a proxy.
+    BuiltIn { key: Key::Statuses(&[407]), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Codes(&[4401, 4403]), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Label("unauthorized"), then: Action::Refresh, after: 1 },
     BuiltIn { key: Key::Label("rejected"), then: Action::Park, after: 5 },
