@@ -9,7 +9,7 @@ mod tls;
 use std::{future::Future, io};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::Incoming,
@@ -81,7 +81,12 @@ impl Connection {
     }
 
     /// Sends a request, whose target and `Host` are as they go out, and waits for the head of its answer.
-    pub async fn send(&mut self, request: Request<Bytes>) -> Result<Answer, Error> {
+    pub async fn send(&mut self, mut request: Request<Bytes>) -> Result<Answer, Error> {
+        let has_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+        if has_body && request.body().is_empty() {
+            // Hyper leaves it out, and there are servers that read a length or answer 411 (RFC 9110, section 8.6).
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let sending = self.sender.send_request(request.map(Full::new));
         let response = within(self.until, async { Ok(sending.await?) }).await?;
         Ok(Answer { response, until: self.until })

@@ -22,10 +22,15 @@ use crate::process::child::{Group, start};
 
 /// What a program gets to end after its input has, and again after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long after its input was closed a program may be found to have ended.
+const ENDING: Duration = Duration::from_millis(500);
 /// How often it is asked whether the program has read, at first and at most.
 const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 /// A longer line of what it says is cut.
 const MAX_LINE: u64 = 4096;
+/// So many of its lines a second are logged.
+const MAX_LINES: u32 = 100;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A program that receives.
 #[derive(Debug)]
@@ -76,7 +81,11 @@ impl Program {
                 ended = child.wait() => Some(told(ended)),
                 outcome = timeout(within, writing) => match outcome {
                     Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(format!("the program does not read: {error}")),
+                    // Nearly always because it has ended, which says more.
+                    Ok(Err(error)) => match timeout(ENDING, child.wait()).await {
+                        Ok(ended) => Some(told(ended)),
+                        Err(_) => Some(format!("the program does not read: {error}")),
+                    },
                     Err(_) => Some(format!("the program had not read after {within:?}")),
                 },
             }
@@ -168,18 +177,35 @@ fn told(ended: std::io::Result<std::process::ExitStatus>) -> String {
     }
 }
 
-/// Logs what a program says, line by line.
+/// Logs what a program says, line by line; of a flood, how much was left out.
 async fn say(stderr: ChildStderr, (endpoint, push): (Arc<str>, Arc<str>)) {
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
+    let (mut until, mut lines) = (Instant::now().later(SECOND), 0_u32);
     loop {
-        line.clear();
-        match (&mut stderr).take(MAX_LINE).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {
-                let said = String::from_utf8_lossy(&line);
-                tracing::info!(%endpoint, %push, said = said.trim_end(), "the program of a push says something");
+        let mut piece = (&mut stderr).take(MAX_LINE);
+        let reading = piece.read_until(b'\n', &mut line);
+        // What was left out is told though nothing more comes.
+        let read = if lines > MAX_LINES { timeout_at(until, reading).await.ok() } else { Some(reading.await) };
+        let is_over = matches!(read, Some(Ok(0) | Err(_)));
+        if is_over || Instant::now() >= until {
+            let left_out = lines.saturating_sub(MAX_LINES);
+            if left_out > 0 {
+                tracing::warn!(%endpoint, %push, left_out, "the program of a push says more lines than are logged");
             }
+            (until, lines) = (Instant::now().later(SECOND), 0);
         }
+        if is_over {
+            return;
+        }
+        if read.is_none() {
+            continue;
+        }
+        lines = lines.saturating_add(1);
+        if lines <= MAX_LINES {
+            let said = String::from_utf8_lossy(&line);
+            tracing::info!(%endpoint, %push, said = said.trim_end(), "the program of a push says something");
+        }
+        line.clear();
     }
 }

@@ -36,6 +36,8 @@ use crate::config::push::{Push, PushBody, PushTo};
 
 /// What a push waits for room in the budget.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often it is looked at what the consumer passed over, which wakes nobody.
+const LOOK: Duration = Duration::from_secs(1);
 /// What a gap, or what is no message, counts as.
 const SMALL: usize = 256;
 
@@ -168,13 +170,14 @@ impl Pushing {
     }
 
     async fn wait(&mut self, stop: &mut watch::Receiver<Option<Instant>>, ending: Option<Instant>) -> Woken {
+        let reads = self.courier.wants() && self.supply == Supply::Open;
         let timer = self.courier.poll_timeout().map(Instant::from_std);
         let timer = timer
             .into_iter()
             .chain((self.supply == Supply::Short).then(|| Instant::now().later(PAUSE)))
+            .chain(reads.then(|| Instant::now().later(LOOK)))
             .chain(ending)
             .min();
-        let reads = self.courier.wants() && self.supply == Supply::Open;
         let is_reading = self.courier.state() == State::Reading;
         let Self { attempt, keep, outlet, consumer, .. } = self;
         tokio::select! {

@@ -1,4 +1,4 @@
-//! A server that sends numbered messages when it is told to: as many as the number that it hears.
+//! A server that sends numbered messages when it is told to: as many as the number that it hears, or an empty one.
 
 use std::sync::{
     Arc,
@@ -23,10 +23,16 @@ pub async fn start() -> u16 {
             tokio::spawn(async move {
                 let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
                 while let Some(Ok(heard)) = socket.next().await {
+                    if heard.to_text().is_ok_and(|text| text == "empty")
+                        && socket.send(Message::text("")).await.is_err()
+                    {
+                        return;
+                    }
                     let Ok(count) = heard.to_text().unwrap_or_default().parse::<usize>() else { continue };
                     for _ in 0..count {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        let text = json!({ "n": number, "s": if number.is_multiple_of(2) { "even" } else { "odd" } });
+                        let parity = if number.is_multiple_of(2) { "even" } else { "odd" };
+                        let text = json!({ "n": number, "s": parity, "rare": number.is_multiple_of(3000) });
                         if socket.feed(Message::text(text.to_string())).await.is_err() {
                             return;
                         }

@@ -160,3 +160,28 @@ async fn a_change_of_a_push_touches_no_link_and_one_that_is_removed_ends() {
     let endpoint = daemon.api.get("/v1/endpoints/e").await.expect(200).json();
     assert_eq!((endpoint["pushes"].as_array().unwrap().len(), second.asked().len()), (0, 1));
 }
+
+#[tokio::test]
+async fn an_empty_message_has_a_length() {
+    let receiver = Receiver::start().await;
+    let daemon = Daemon::start(&endpoint(feed::start().await, &push("hook", &receiver.url()))).await;
+    daemon.api.ready_after("e/0", 0).await;
+    daemon.api.send_text("e", "empty").await.expect(202);
+    let asked = receiver.asked_times(1).await;
+    assert_eq!((asked[0].header("content-length"), asked[0].body.len()), ("0", 0), "{asked:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_signed_with_an_empty_secret() {
+    let receiver = Receiver::start().await;
+    let keys = format!("{}\nsecret = \"${{file:{{folder}}/secret}}\"", receiver.url());
+    let mut daemon = Daemon::made(&endpoint(feed::start().await, &push("hook", &keys)));
+    std::fs::write(daemon.folder().join("secret"), "\n").unwrap();
+    daemon.launch();
+    daemon.ready().await;
+    feed::send(&daemon, 1).await;
+    let now = shown_until(&daemon, "hook", "failing", |now| now["lastError"].is_string()).await;
+    assert!(now["lastError"].as_str().unwrap().contains("secret is empty"), "{now}");
+    std::fs::write(daemon.folder().join("secret"), "s3cret\n").unwrap();
+    assert!(is_signed(&receiver.asked_times(1).await[0], b"s3cret"));
+}

@@ -76,6 +76,20 @@ async fn a_program_that_ends_at_once_is_started_again_ever_more_seldom() {
 }
 
 #[tokio::test]
+async fn of_what_a_program_says_without_end_a_part_is_logged_and_how_much_is_not() {
+    let script = "seq 100000 >&2; exec cat >> {folder}/out";
+    let daemon = Daemon::start(&endpoint(feed::start().await, &push("pipe", &shell(script)))).await;
+    feed::send(&daemon, 3).await;
+    has_all(&daemon, 3).await;
+    until("a word of what is left out", || async {
+        if daemon.log().contains("says more lines than are logged") { Ok(()) } else { Err(()) }
+    })
+    .await;
+    let logged = daemon.log().matches("the program of a push says something").count();
+    assert!((100..50_000).contains(&logged), "{logged}");
+}
+
+#[tokio::test]
 async fn a_program_that_never_reads_is_ended_with_all_that_it_started() {
     let script = "sleep 600 & echo $$! > {folder}/child; wait".replace("$$!", "$!");
     let keys = format!("{}\ntimeout = \"300ms\"", shell(&script));

@@ -31,6 +31,8 @@ async fn a_receiver_that_was_down_while_the_daemon_was_killed_gets_every_message
     for round in 0..4 {
         feed::send(&daemon, 25).await;
         sent += 25;
+        // Each life of the daemon hears so many.
+        daemon.api.link_until("e/0", "all received", |link| link["receivedMessages"] == 25).await;
         if round % 2 == 0 {
             // The receiver is down.
             shown_until(&daemon, "hook", "behind", |now| now["behind"].as_u64() >= Some(25)).await;
@@ -128,4 +130,25 @@ async fn a_store_without_room_for_the_cursor_is_told_of_and_holds_up_nothing() {
     receiver.asked_times(3).await;
     let now = shown(&daemon, "hook").await;
     assert_eq!((&now["durable"], &now["failingSince"]), (&true.into(), &().into()), "{now}");
+}
+
+#[tokio::test]
+async fn what_is_not_meant_for_a_receiver_is_nothing_it_missed() {
+    let receiver = Receiver::start().await;
+    let keys = format!("{}\nmatch = {{ \"/rare\" = true }}", receiver.url());
+    let more = format!("inbox = {{ durability = \"disk\", max_messages = 1000 }}\n{}", push("hook", &keys));
+    let mut daemon = Daemon::start(&endpoint(feed::start().await, &more)).await;
+    feed::send(&daemon, 1).await;
+    receiver.asked_times(1).await;
+    feed::send(&daemon, 2999).await;
+    let link = |link: &serde_json::Value| link["receivedMessages"] == 3000;
+    daemon.api.link_until("e/0", "all received", link).await;
+    shown_until(&daemon, "hook", "passed over", |now| now["behind"] == 0).await;
+    on_disk(&daemon).await;
+    daemon.kill();
+    daemon.relaunch().await;
+    feed::send(&daemon, 1).await;
+    let asked = receiver.asked_times(2).await;
+    assert_eq!(asked.iter().map(Asked::number).collect::<Vec<_>>(), [0, 3000]);
+    assert!(!asked[1].header("wskeeper-gap").contains("lag"), "{asked:?}");
 }
