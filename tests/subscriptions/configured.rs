@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::{
     PATH, at,
-    exchange::{Exchange, FREE, Limits},
+    exchange::{Exchange, FREE, Limits, Record},
     subscribe,
     support::daemon::Daemon,
     until_shown,
@@ -24,6 +26,69 @@ async fn a_reload_adds_and_takes_away_keys_without_a_new_connection() {
     daemon.api.post("/v1/reload", &[], "").await.expect(200);
     let record = exchange.last_has(1, &["a"]).await;
     assert_eq!(record.heard[..2], ["+a", "+b"]);
+}
+
+/// The configuration without its subscriptions.
+fn without(config: &str) -> &str {
+    config.split("[endpoints.e.subscriptions]").next().unwrap()
+}
+
+async fn reload(daemon: &Daemon, config: &str) {
+    daemon.configure(config);
+    daemon.api.post("/v1/reload", &[], "").await.expect(200);
+}
+
+/// Waits until the connection that is open has exactly these keys, and gives its record.
+async fn open_has(exchange: &Exchange, keys: &[&str]) -> Record {
+    let is = |record: &&Record| record.is_open && record.has.iter().map(String::as_str).eq(keys.iter().copied());
+    let is_so =
+        |all: &[Record]| all.iter().filter(|record| record.is_open).count() == 1 && all.iter().any(|one| is(&one));
+    let records = exchange.until(&format!("{keys:?} and no others"), is_so).await;
+    records.iter().find(is).unwrap().clone()
+}
+
+#[tokio::test]
+async fn subscriptions_that_a_reload_takes_away_and_another_brings_back_begin_anew() {
+    let exchange = Exchange::start(FREE).await;
+    let with = at(&exchange, "", "keys = [\"c\"]");
+    let daemon = Daemon::start(&with).await;
+    for key in ["old1", "old2", "old3"] {
+        subscribe(&daemon, key, "x").await;
+    }
+    exchange.last_has(1, &["c", "old1", "old2", "old3"]).await;
+    reload(&daemon, without(&with)).await;
+    reload(&daemon, &with).await;
+    until_shown(&daemon, &[("c", "active")]).await;
+    let record = open_has(&exchange, &["c"]).await;
+    for key in ["new1", "new2", "new3", "old1"] {
+        subscribe(&daemon, key, "x").await;
+    }
+    let all = [("c", "active"), ("new1", "active"), ("new2", "active"), ("new3", "active"), ("old1", "active")];
+    until_shown(&daemon, &all).await;
+    let later = open_has(&exchange, &["c", "new1", "new2", "new3", "old1"]).await;
+    assert!(later.heard.starts_with(&record.heard), "no other connection: {later:?}");
+}
+
+#[tokio::test]
+async fn keys_that_programs_brought_are_forgotten_with_the_subscriptions_they_went_into() {
+    let exchange = Exchange::start(FREE).await;
+    let with = at(&exchange, "", "keys = [\"c\"]");
+    let daemon = Daemon::start(without(&with)).await;
+    let bring = async |key: &str| {
+        let message = json!({ "method": "SUBSCRIBE", "params": [key], "id": format!("its {key}") }).to_string();
+        daemon.api.put(&format!("{PATH}/{key}"), message).await.expect(201);
+    };
+    bring("old1").await;
+    bring("old2").await;
+    open_has(&exchange, &["old1", "old2"]).await;
+    reload(&daemon, &with).await;
+    open_has(&exchange, &["c", "old1", "old2"]).await;
+    reload(&daemon, without(&with)).await;
+    bring("new1").await;
+    open_has(&exchange, &["new1"]).await;
+    bring("new2").await;
+    open_has(&exchange, &["new1", "new2"]).await;
+    until_shown(&daemon, &[("new1", "active"), ("new2", "active")]).await;
 }
 
 #[tokio::test]

@@ -67,6 +67,24 @@ impl Set {
         set
     }
 
+    /// Places are given above those of the set that the links have followed before, up to `newest`.
+    pub fn number_after(&mut self, newest: u64) {
+        self.next = self.next.max(newest.saturating_add(1));
+    }
+
+    /// There are no subscriptions any more, whoever holds keys, and links are told so. Answers with the newest place.
+    pub fn end(&mut self, now: Instant) -> u64 {
+        let homes = |place: &u64| self.spread.link_of(*place).is_some();
+        // Those that wait first: they take no room that becomes free.
+        let (at_home, waiting): (Vec<u64>, Vec<u64>) = self.by_place.keys().partition(|place| homes(place));
+        for place in waiting.into_iter().chain(at_home) {
+            if let Some(key) = self.by_place.get(&place).cloned() {
+                self.remove(now, &key, None);
+            }
+        }
+        self.next.saturating_sub(1)
+    }
+
     /// Somebody wants a key, or renews a lease.
     pub fn put(
         &mut self,

@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -98,6 +101,8 @@ pub struct HolderView {
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     kept: Mutex<Option<Box<Kept>>>,
+    /// The newest place of sets that have ended: links and peers may still know it.
+    newest: AtomicU64,
     handed: Arc<Handed>,
     budget: Arc<Budget>,
     wake: Arc<Notify>,
@@ -114,7 +119,13 @@ struct Kept {
 
 impl Subscriptions {
     pub(super) fn new(budget: &Arc<Budget>, wake: Arc<Notify>) -> Self {
-        Self { kept: Mutex::default(), handed: Handed::new(&wake), budget: Arc::clone(budget), wake }
+        Self {
+            kept: Mutex::default(),
+            newest: AtomicU64::new(0),
+            handed: Handed::new(&wake),
+            budget: Arc::clone(budget),
+            wake,
+        }
     }
 
     /// There are subscriptions from now on, if there were none.
@@ -122,7 +133,9 @@ impl Subscriptions {
         let kept = &mut *self.kept.lock();
         kept.get_or_insert_with(|| {
             let lease = self.budget.lease(Rank::Arriving);
-            Box::new(Kept { set: Set::new(now, policy.clone()), is_bare, lease })
+            let mut set = Set::new(now, policy.clone());
+            set.number_after(self.newest.load(Ordering::Relaxed));
+            Box::new(Kept { set, is_bare, lease })
         });
     }
 
@@ -199,6 +212,16 @@ impl EndpointRuntime {
         Some(answer)
     }
 
+    /// There are no subscriptions any more; answers whether there were.
+    fn end_set(&self) -> bool {
+        let subscriptions = &self.sinks.subscriptions;
+        let mut locked = subscriptions.kept.lock();
+        let Some(mut kept) = locked.take() else { return false };
+        subscriptions.newest.store(kept.set.end(now()), Ordering::Relaxed);
+        self.tell(&mut kept.set);
+        true
+    }
+
     fn tell(&self, set: &mut Set) {
         let mut told: BTreeMap<u32, Vec<Change>> = BTreeMap::new();
         while let Some((link, change)) = set.poll_change() {
@@ -229,7 +252,7 @@ pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint, was_dura
         runtime.sinks.spool.forget_keys(&runtime.name);
     }
     let Some(configured) = &endpoint.subscriptions else {
-        if subscriptions.kept.lock().take().is_some() {
+        if runtime.end_set() {
             runtime.sinks.spool.forget_keys(&runtime.name);
         }
         return;

@@ -73,3 +73,24 @@ fn a_lost_link_keeps_its_keys_until_it_is_gone_for_too_long() {
     world.pass(Duration::from_secs(5));
     assert_eq!(world.has(1).len(), 4);
 }
+
+#[test]
+fn a_set_that_takes_the_place_of_one_that_has_ended_shares_no_place_with_it() {
+    let policy = policy(Some(2), (1, 1), None);
+    let mut world = World::new(plan(|_| ()), policy.clone());
+    // The last one waits for room, and gets none because the others go.
+    assert_eq!(world.set.configure(world.now, &["a".into(), "b".into(), "c".into()]), []);
+    world.fit();
+    world.pass(Duration::from_secs(5));
+    let newest = world.set.end(world.now);
+    assert_eq!((newest, world.set.bytes(), world.set.counts()), (3, 0, [0; 3]));
+    world.fit();
+    world.set = Set::new(world.now, policy);
+    world.set.number_after(newest);
+    // What is late of the first set is nothing about the second.
+    world.put("d", 0);
+    world.put("b", 0);
+    world.pass(Duration::from_secs(5));
+    world.look();
+    assert_eq!(world.nodes[0].peers[&true].heard, ["+a,b", "-a,b", "+d,b"]);
+}
