@@ -10,6 +10,7 @@ mod support;
 
 mod many;
 mod peer;
+mod refused;
 mod turns;
 
 /// Short waits; nothing else differs from the defaults.

@@ -18,6 +18,7 @@ use std::{
     vec,
 };
 
+use serde::de::IgnoredAny;
 use tokio::{sync::oneshot, time::Instant};
 
 pub(super) use self::message::restored;
@@ -32,7 +33,7 @@ use super::{
     slot::Slot,
 };
 use crate::{
-    link::{Judge, Offer, Offered, Order, Pledge, Stop},
+    link::{Judge, Offer, Offered, Order, Pledge, Stop, json},
     observer,
 };
 use wskeeper_core::{
@@ -365,7 +366,10 @@ fn asked(way: &Way, send: &Send, now: std::time::Instant) -> Result<Box<Asked>, 
         return Err(Refused::NoRequests(way.config.name.to_string()));
     };
     let deadline = now.checked_add(send.ttl.unwrap_or_default()).unwrap_or(now);
-    policy.asked(&send.payload, deadline).map(Box::new).ok_or_else(|| Refused::NoId(id.clone()))
+    let asked = policy.asked(&send.payload, deadline).map(Box::new);
+    // To find an id, the core looks at no more than brackets and quotes.
+    let is_json = json::read::<IgnoredAny>(send.payload.bytes()).is_ok();
+    asked.filter(|_| is_json).ok_or_else(|| Refused::NoId(id.clone()))
 }
 
 /// Tells outcomes in order; what is not decided yet is told when it is.
