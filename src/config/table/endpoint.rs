@@ -287,8 +287,8 @@ table! {
         /// What confirms keys: a matcher as of a session, with `key`, a JSON pointer to the key (or a list of keys) or a text with variables that
         /// says it; or with `id`, a pointer to what `${seq}` or `${uuid}` was in the message that asked. One, or a list.
         ///
-        /// With neither it is the oldest message that has not been answered. `extract` sets variables, `hide` keeps the answer from consumers.
-        /// Without `confirm` a key is active once it was asked for.
+        /// With neither it is the oldest message that asked for keys and has not been answered, so `remove`
+        /// must have no such answer. `extract` sets variables, `hide` keeps the answer from consumers. Without `confirm` a key is active once it was asked for.
         /// > #: confirm = { json = { "/result" = "ok" }, id = "/id", hide = true }
         confirm by session::CONFIRM, Rotate;
         /// What refuses them, in the same way. A key that is refused is asked for again on the next connection.

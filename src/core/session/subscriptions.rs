@@ -56,7 +56,8 @@ pub struct KeyAnswer {
 /// Which keys an answer is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Which {
-    /// Those of the oldest message that has not been answered.
+    /// Those of the oldest message that asked for keys and has not been answered. Whether the peer answers what ends a subscription is not
+    /// known; where it does so in the same form, it must say of which.
     Oldest,
     /// Those that stand at this place.
     At(Pointer),
