@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use tokio::time::{Instant, timeout, timeout_at};
-use wskeeper_core::push::Verdict;
+use wskeeper_core::{push::Verdict, session::of_peer};
 use wskeeper_link::{
     clock::Moment,
     endpoint::{Endpoint, Secret, Template, Tls, template::SecretError, url::Target},
@@ -27,6 +27,8 @@ const MAX_BODY: usize = 64 << 10;
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// Of what a server says about its refusal so many characters are shown.
 const MAX_WORDS: usize = 200;
+/// A part of a URL that may be a secret has as many.
+const URL_PART_MIN: usize = 8;
 
 /// A server that receives.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Hook {
         let url = evaluated.url.clone();
         let target = Target::parse(url.expose()).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
         let server = shown(&target);
+        let hidden = evaluated.confidences(&target);
         let timestamp = self.pool.calendar().since_epoch().as_secs();
         let request = request(parcel, &target, &evaluated, timestamp)?;
         let mut open = self.open.take().filter(|open| open.url == url);
@@ -81,7 +84,7 @@ impl Hook {
             && connection.is_ready().await
         {
             match connection.send(request.clone()).await {
-                Ok(answer) => return Ok(self.judge(answer, open, &server).await),
+                Ok(answer) => return Ok(self.judge(answer, open, (&server, &hidden)).await),
                 // It had gone meanwhile.
                 Err(Error::Lost(_)) => {}
                 Err(error @ (Error::Unreachable(_) | Error::Late | Error::TooLong(_))) => {
@@ -94,7 +97,7 @@ impl Hook {
         let connecting = async { reach(&target, &Endpoint::default(), &tls).await.map_err(std::io::Error::other) };
         let mut connection = Connection::over(connecting, None).await.map_err(told)?;
         let answer = connection.send(request).await.map_err(told)?;
-        Ok(self.judge(answer, Some(Open { url, connection }), &server).await)
+        Ok(self.judge(answer, Some(Open { url, connection }), (&server, &hidden)).await)
     }
 
     fn tls(&self) -> Result<Tls, String> {
@@ -105,7 +108,7 @@ impl Hook {
         Ok(view.config.tls.clone())
     }
 
-    async fn judge(&mut self, answer: Answer, open: Option<Open>, server: &str) -> Carried {
+    async fn judge(&mut self, answer: Answer, open: Option<Open>, (server, hidden): (&str, &[String])) -> Carried {
         let status = answer.status();
         let asked = retry_after(answer.headers(), self.pool.calendar().now());
         let body = timeout(BODY_PATIENCE, answer.whole(MAX_BODY)).await.ok().and_then(Result::ok);
@@ -114,7 +117,7 @@ impl Hook {
         }
         let verdict = verdict(status, asked);
         let why = (verdict != Verdict::Taken).then(|| {
-            let said = words(&body.unwrap_or_default());
+            let said = words(&body.unwrap_or_default(), hidden);
             let redirects = if status.is_redirection() { "; redirects are not followed" } else { "" };
             format!("{server} answered with status {}{redirects}{said}", status.as_u16())
         });
@@ -133,11 +136,24 @@ fn verdict(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
     }
 }
 
-fn words(body: &Bytes) -> String {
-    let said = String::from_utf8_lossy(body);
+/// What a server says, without what it was told in confidence.
+fn words(body: &Bytes, hidden: &[String]) -> String {
+    let said = of_peer(body, hidden.iter().map(String::as_str).collect());
     let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_WORDS).collect();
-    let said: String = said.chars().filter(|char| !char.is_control()).collect();
     if said.is_empty() { said } else { format!(" and said: {said}") }
+}
+
+impl Evaluated {
+    /// What the server must not be quoted with: headers, whole and without their first word, the secret, the password, and long parts of
+    /// the URL.
+    fn confidences(&self, target: &Target) -> Vec<String> {
+        let headers = self.headers.iter().map(|(_, value)| value.expose());
+        let after_scheme = headers.clone().flat_map(|value| value.split_whitespace().skip(1));
+        let basic = target.basic_auth.iter().flat_map(|basic| basic.expose().split_whitespace().skip(1));
+        let url = target.request_target().split(['/', '?', '&', '=', ';']).filter(|part| part.len() >= URL_PART_MIN);
+        let all = headers.chain(after_scheme).chain(self.secret.iter().map(Secret::expose)).chain(basic).chain(url);
+        all.map(str::to_owned).collect()
+    }
 }
 
 /// Reads files, so it is done aside.
@@ -207,8 +223,8 @@ mod tests {
 
     #[test]
     fn of_what_a_server_says_there_is_one_short_line() {
-        assert_eq!(words(&Bytes::from_static(b"<p>\r\n no\x1b[1m </p>")), " and said: <p> no[1m </p>");
-        assert_eq!(words(&Bytes::from(vec![b'x'; 1000])).len(), " and said: ".len() + MAX_WORDS);
-        assert_eq!(words(&Bytes::new()), "");
+        assert_eq!(words(&Bytes::from_static(b"<p>\r\n no\x1b[1m </p>"), &[]), " and said: <p> no [1m </p>");
+        assert!(words(&Bytes::from(vec![b'x'; 1000]), &[]).chars().count() <= " and said: ".len() + MAX_WORDS);
+        assert_eq!(words(&Bytes::new(), &[]), "");
     }
 }

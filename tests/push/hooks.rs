@@ -185,3 +185,28 @@ async fn nothing_is_signed_with_an_empty_secret() {
     std::fs::write(daemon.folder().join("secret"), "s3cret\n").unwrap();
     assert!(is_signed(&receiver.asked_times(1).await[0], b"s3cret"));
 }
+
+#[tokio::test]
+async fn a_server_that_repeats_what_it_was_told_in_confidence_is_not_quoted_with_it() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let router = axum::Router::new().fallback(|request: axum::extract::Request| async move {
+        (http::StatusCode::INTERNAL_SERVER_ERROR, format!("{} {:?}", request.uri(), request.headers()))
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let keys = format!(
+        "url = \"http://127.0.0.1:{port}/services/${{file:{{folder}}/key}}\"\nheaders = {{ Authorization = \"Bearer ${{file:{{folder}}/token}}\" }}"
+    );
+    let mut daemon = Daemon::made(&endpoint(feed::start().await, &push("hook", &keys)));
+    std::fs::write(daemon.folder().join("key"), "T0000-hush\n").unwrap();
+    std::fs::write(daemon.folder().join("token"), "hunter2\n").unwrap();
+    daemon.launch();
+    daemon.ready().await;
+    feed::send(&daemon, 1).await;
+    let now = shown_until(&daemon, "hook", "failing", |now| now["lastError"].is_string()).await;
+    assert!(now["lastError"].as_str().unwrap().contains("status 500 and said: "), "{now}");
+    let explained = daemon.api.get("/v1/links/e/0/explain").await.expect(200).json();
+    for text in [now.to_string(), explained.to_string(), daemon.log()] {
+        assert!(!text.contains("hush") && !text.contains("hunter2"), "{text}");
+    }
+}

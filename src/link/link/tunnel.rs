@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use http::{HeaderMap, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio_socks::{Error, TargetAddr, tcp::Socks5Stream};
+use tokio_socks::{Error, IntoTargetAddr as _, TargetAddr, tcp::Socks5Stream};
 
 use super::{
     aside::Aside,
@@ -124,10 +124,10 @@ pub(super) async fn through(
             Ok(Under::Tls(Box::new(tls)))
         }
         ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
-            let to = match (address, target.host.parse()) {
-                (Some(address), _) => TargetAddr::Ip(address),
-                (None, Ok(ip)) => TargetAddr::Ip(SocketAddr::new(ip, target.port)),
-                (None, Err(_)) => TargetAddr::Domain(target.host.as_str().into(), target.port),
+            // By the library's own conversion: it refuses a name whose length does not fit into the byte that it has.
+            let to = match address {
+                Some(address) => TargetAddr::Ip(address),
+                None => (target.host.as_str(), target.port).into_target_addr().map_err(TunnelFault::Socks)?,
             };
             let stream = match &via.credentials {
                 None => Socks5Stream::connect_with_socket(Heard::new(under), to).await,

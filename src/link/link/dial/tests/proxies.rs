@@ -284,6 +284,19 @@ async fn what_a_socks_proxy_says_is_told_in_plain_words() {
 }
 
 #[tokio::test]
+async fn a_name_too_long_for_socks_is_asked_for_nowhere() {
+    for labels in [4, 7] {
+        let name = vec!["a".repeat(60); labels].join(".");
+        let (proxy, asked) = socks_proxy(0, 0, None).await;
+        let toml = format!("url = 'ws://{name}/'\nproxy = 'socks5h://{proxy}'");
+        let dialled = dial(&toml, Counted::new(1)).await.0;
+        let told = dialled.err().map(|failure| failure.detail).unwrap_or_default();
+        assert_eq!(told.contains("has more than 255 bytes"), labels == 7, "{told}");
+        asked.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_that_is_not_there_is_what_failed() {
     let (proxy, admission) = (dead().await, Counted::new(1));
     let failure =
