@@ -4,7 +4,10 @@
 //! What a reader would get wrong: the plan's configuration is not the one that was read. Keys that need a restart keep their
 //! old values in it, so every later plan names them again, until there is a restart.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Config, ConfiguredEndpoint, Loaded, diff};
 use wskeeper_link::pool::Follow;
@@ -53,9 +56,9 @@ pub struct EndpointChange {
     pub after: u32,
     /// What becomes of those that are there before and after.
     pub kept: ReloadAction,
-    /// The numbers of further ones that subscriptions have opened, which stay.
+    /// The numbers of further ones that are there and stay, in order: subscriptions have opened them, or may go on with them.
     pub others: Vec<u32>,
-    /// Those of them for which there is no room any more.
+    /// Those that subscriptions have opened and for which there is no room any more.
     pub surplus: Vec<u32>,
     /// The keys behind that, those that need a new connection first.
     pub why: Vec<&'static str>,
@@ -112,8 +115,12 @@ fn step(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>, runn
     let why = diff.renew.into_iter().chain(diff.live).collect();
     let (before, after) = (links(old), links(new));
     let most = new.map_or(0, |endpoint| endpoint.max_links());
-    let further = running.into_iter().filter(|index| *index >= before.max(after));
-    let (others, surplus) = further.partition(|index| *index < most);
+    let may_go_on = old.zip(new).is_some_and(|(old, new)| old.subscriptions.is_some() && new.subscriptions.is_some());
+    let further: BTreeSet<u32> =
+        running.into_iter().chain(0..before).filter(|index| *index >= before.min(after)).collect();
+    let stays = |index: &u32| *index < after || *index < most && (*index >= before || may_go_on);
+    let (others, gone): (Vec<u32>, Vec<u32>) = further.into_iter().partition(stays);
+    let surplus = gone.into_iter().filter(|index| *index >= before.max(after)).collect();
     EndpointChange { before, after, kept, others, surplus, why }
 }
 
@@ -122,7 +129,7 @@ impl EndpointChange {
     fn of(&self, index: u32) -> (ReloadAction, Vec<&'static str>) {
         match (index < self.before, index < self.after) {
             (true, true) => (self.kept, self.why.clone()),
-            (false, false) if self.others.contains(&index) => (self.kept, self.why.clone()),
+            (_, _) if self.others.binary_search(&index).is_ok() => (self.kept, self.why.clone()),
             (false, false) => {
                 (ReloadAction::Removed, vec![if self.after == 0 { "endpoint" } else { "subscriptions.links.max" }])
             }
@@ -133,9 +140,13 @@ impl EndpointChange {
 
     /// How many links this becomes of.
     fn count(&self, action: ReloadAction) -> u32 {
+        let others_below = |end: u32| count(&self.others[..self.others.partition_point(|index| *index < end)]);
         match action {
-            ReloadAction::Added => self.after.saturating_sub(self.before),
-            ReloadAction::Removed => self.before.saturating_sub(self.after).saturating_add(count(&self.surplus)),
+            ReloadAction::Added => self.after.saturating_sub(self.before.saturating_add(others_below(self.after))),
+            ReloadAction::Removed => {
+                let fewer = self.before.saturating_sub(self.after.saturating_add(others_below(self.before)));
+                fewer.saturating_add(count(&self.surplus))
+            }
             ReloadAction::Unchanged | ReloadAction::AppliedLive | ReloadAction::Rotate | ReloadAction::Reconnect
                 if self.kept == action =>
             {
@@ -164,8 +175,9 @@ impl ReloadPlan {
     /// Link by link, in order of endpoint and index.
     pub fn changes(&self) -> impl Iterator<Item = LinkChange> {
         self.steps.iter().flat_map(|(endpoint, step)| {
-            let further = step.others.iter().chain(&step.surplus).copied();
-            (0..step.before.max(step.after)).chain(further).map(move |index| {
+            let configured = step.before.max(step.after);
+            let further = step.others.iter().chain(&step.surplus).copied().filter(move |index| *index >= configured);
+            (0..configured).chain(further).map(move |index| {
                 let (action, why) = step.of(index);
                 LinkChange { endpoint: Arc::clone(endpoint), index, action, why }
             })
@@ -259,6 +271,31 @@ mod tests {
         assert_eq!(told(&plan)[..3], expected);
         assert_eq!(told(&plan)[3..], ["a/5 removed subscriptions.links.max"]);
         assert_eq!((plan.count(ReloadAction::Rotate), plan.count(ReloadAction::Removed)), (3, 1));
+    }
+
+    #[test]
+    fn a_link_that_subscriptions_have_opened_is_neither_added_nor_removed_where_the_least_number_changes() {
+        let text = |links: &str| {
+            format!(
+                "[endpoints.a]\nurl = \"ws://h\"\n[endpoints.a.subscriptions]\nadd = \"${{key}}\"\nper_link = 2\nlinks = {links}\n"
+            )
+        };
+        let actions = |old: &str, new: &str, running: &[u32]| {
+            let plan = plan(&loaded(&text(old)).config, loaded(&text(new)), true, &|_| running.to_vec());
+            for action in ReloadAction::ALL {
+                let told = plan.changes().filter(|change| change.action == action).count() as u64;
+                assert_eq!(plan.count(action), told, "{old} {new} {action:?}");
+            }
+            let told = plan.changes().map(|change| format!("{} {}", change.index, change.action.as_str()));
+            told.collect::<Vec<_>>()
+        };
+        let (one, four) = ("{ min = 1, max = 6 }", "{ min = 4, max = 6 }");
+        let more = actions(one, four, &[0, 2, 4]);
+        assert_eq!(more, ["0 unchanged", "1 added", "2 unchanged", "3 added", "4 unchanged"]);
+        let fewer = actions(four, one, &[0, 1, 2, 3, 5]);
+        assert_eq!(fewer, [0, 1, 2, 3, 5].map(|index| format!("{index} unchanged")));
+        let least = actions(four, "{ min = 1, max = 3 }", &[0, 1, 2, 3, 4]);
+        assert_eq!(least[2..], ["2 applied live", "3 removed", "4 removed"]);
     }
 
     #[test]
