@@ -6,7 +6,7 @@
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 pub use ipnet::IpNet;
@@ -71,10 +71,15 @@ impl Network {
 
     /// Without those in `deny`.
     pub(crate) fn allowed(&self, mut addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-        // An IPv4 address in the form of IPv6 leads to the same place.
         let denied = |address: &SocketAddr| {
+            // An IPv4 address in the form of IPv6 leads to the same place, and no address to this machine.
             let ip = address.ip().to_canonical();
-            self.deny.iter().find(|network| network.contains(&ip))
+            let reached = match ip {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+                IpAddr::V4(_) | IpAddr::V6(_) => ip,
+            };
+            self.deny.iter().find(|network| network.contains(&ip) || network.contains(&reached))
         };
         let network = addresses.iter().find_map(denied);
         let all: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
@@ -137,6 +142,11 @@ mod tests {
         let told = dialled(&network, &["[::ffff:10.9.9.9]:1", "[::1]:1"]).unwrap_err();
         assert_eq!(told, "::ffff:10.9.9.9, ::1 must not be dialled: `deny` has 10.0.0.0/8");
         assert!(network.dialled(vec!["10.1.1.1:1".parse().unwrap()], true).is_ok());
+        // The kernel connects these to this machine.
+        let loopback = Network { deny: vec!["127.0.0.0/8".parse().unwrap()], ..Network::default() };
+        assert!(dialled(&loopback, &["0.0.0.0:1", "[::ffff:0.0.0.0]:1"]).is_err());
+        assert!(dialled(&network, &["[::]:1"]).is_err());
+        assert!(dialled(&loopback, &["[::]:1"]).is_ok());
     }
 
     #[test]
