@@ -1,6 +1,6 @@
 //! What it costs to send at least once instead of at most once, on a busy link.
 //!
-//! `cargo bench --bench again`. One daemon, one peer, an endpoint of each kind, the same messages to both in turn. What is
+//! `cargo run --release -p benches --bin again`. One daemon, one peer, an endpoint of each kind, the same messages to both in turn. What is
 //! compared is the daemon's processor time as the kernel counts it, a round each in changing order: the two of a round share
 //! the machine's mood, so the ratio is the median of the rounds' own.
 

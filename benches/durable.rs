@@ -1,7 +1,7 @@
 //! How many messages a second are accepted durably by 1, 64 and 1024 callers at once, beside SQLite alone and a bare
 //! write + fdatasync.
 //!
-//! `cargo bench --bench durable`, about half a minute. A disk's sync has moods, so all contestants take short turns on the same
+//! `cargo run --release -p benches --bin durable`, about half a minute. A disk's sync has moods, so all contestants take short turns on the same
 //! disk, and the median turn counts; look at the ratios. The two others are given all N messages at hand and sync them together:
 //! the best that N callers could ever share. The store has to gather them from N callers, who each wait for their own answer.
 
@@ -21,12 +21,13 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use support::Result;
 use tokio::{runtime::Runtime, time::Instant};
 use wskeeper_core::message::{MessageId, Payload};
 use wskeeper_link::clock::Calendar;
 use wskeeper_link::store::{Op, Policy, Record, Store};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+mod support;
 
 const CALLERS: [u64; 3] = [1, 64, 1024];
 const TURN: Duration = Duration::from_millis(900);
@@ -34,7 +35,7 @@ const TURNS: usize = 3;
 const PAYLOAD: usize = 100;
 
 fn main() -> Result<()> {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let folder = tempfile::tempdir_in(support::scratch()?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut bare = Bare::new(folder.path())?;
     let mut sqlite = Alone::new(folder.path())?;

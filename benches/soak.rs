@@ -1,6 +1,6 @@
 //! Twenty minutes of five thousand busy links whose peer resets all of them three times a minute: what was taken must come back.
 //!
-//! `cargo bench --bench soak [-- --minutes 20 --links 5000]`. Memory, open files, threads and series are read when all is
+//! `cargo run --release -p benches --bin soak [-- --minutes 20 --links 5000]`. Memory, open files, threads and series are read when all is
 //! quiet, after a warm-up that fills every bounded thing (inboxes, receipts, histories), and again at the end. What a reader would get
 //! wrong: the numbers under way may swing; only the two quiet moments are compared.
 
@@ -29,11 +29,11 @@ const ROUND: Duration = Duration::from_secs(1);
 const TOLERANCE: f64 = 1.05;
 
 fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let (minutes, links) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => (20, 5_000),
         ["--minutes", minutes, "--links", links] => (minutes.parse()?, links.parse()?),
-        _ => return Err("usage: cargo bench --bench soak [-- --minutes N --links N]".into()),
+        _ => return Err("usage: soak [--minutes N --links N]".into()),
     };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;

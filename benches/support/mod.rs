@@ -7,7 +7,9 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::OnceLock,
     thread,
     time::Duration,
 };
@@ -20,13 +22,41 @@ use tokio::time::Instant;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-pub(crate) const KEEPER: &str = env!("CARGO_BIN_EXE_wskeeper");
 const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The daemon as it is released, in the profile of this program: built by the first who asks, from the sources as they are.
+pub(crate) fn keeper() -> Result<&'static Path> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(built) = BUILT.get() {
+        return Ok(built);
+    }
+    let program = std::env::current_exe()?.with_file_name("wskeeper");
+    let profile = program.parent().and_then(Path::file_name).and_then(|name| name.to_str()).ok_or("no profile")?;
+    let profile = if profile == "debug" { "dev" } else { profile };
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "--locked", "--bin", "wskeeper", "--profile", profile])
+        .current_dir(workspace())
+        .status()?;
+    if status.success() { Ok(BUILT.get_or_init(|| program)) } else { Err("the daemon was not built".into()) }
+}
+
+/// Where the sources are.
+pub(crate) fn workspace() -> &'static Path {
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
+    benches.parent().unwrap_or(benches)
+}
+
+/// For files that last as long as a run, on a disk.
+pub(crate) fn scratch() -> Result<PathBuf> {
+    let folder = workspace().join("target/tmp");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
 /// A daemon with these sections beside the usual ones, and the port of its API.
 pub(crate) fn daemon(sections: &str) -> Result<(Running, u16)> {
-    daemon_by(Command::new(KEEPER), sections)
+    daemon_by(Command::new(keeper()?), sections)
 }
 
 /// The same, started by a command that ends in the daemon's own name.
@@ -55,7 +85,7 @@ impl Running {
 
     /// The same with faults.
     pub(crate) fn peer_with(port: u16, faults: &[&str]) -> Result<Self> {
-        let child = Command::new(KEEPER)
+        let child = Command::new(keeper()?)
             .args(["echo", "--listen", &format!("127.0.0.1:{port}")])
             .args(faults)
             .stdout(Stdio::null())

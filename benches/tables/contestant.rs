@@ -5,20 +5,23 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep};
 
-use crate::support::{KEEPER, Result, Running, daemon_by, free_port};
+use crate::support::{Result, Running, daemon_by, free_port, keeper, scratch, workspace};
 
 /// Where contestants run, and where the harness does.
 const CONTESTANTS_CORE: &str = "0";
 const HARNESS_CORE: &str = "1";
 /// A contestant has this long to come up.
 const START: Duration = Duration::from_secs(30);
+/// Memory that is this much more than before still grows, for so long at most.
+const GROWS: f64 = 1.005;
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// A program under measurement.
 #[derive(Debug)]
@@ -32,8 +35,31 @@ pub(crate) struct Contestant {
 impl Contestant {
     /// wskeeper as it ships, with this configuration beside the usual.
     pub(crate) fn keeper(name: &'static str, sections: &str) -> Result<Self> {
-        let (process, port) = daemon_by(pinned(KEEPER), sections)?;
+        let (process, port) = daemon_by(pinned(&keeper()?.to_string_lossy()), sections)?;
         Ok(Self { name, process, port })
+    }
+
+    /// The same under valgrind, which counts its instructions and says how many there were when it ends.
+    pub(crate) fn keeper_counted(name: &'static str, sections: &str, log: &Path) -> Result<Self> {
+        let mut command = pinned("valgrind");
+        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+        command.arg(format!("--log-file={}", log.display())).arg(keeper()?);
+        let (process, port) = daemon_by(command, sections)?;
+        Ok(Self { name, process, port })
+    }
+
+    /// Lets it work until its memory does not grow any more: then inboxes and receipts are full, as they are where a daemon has run for a
+    /// while.
+    pub(crate) async fn settle(&self, mut work: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+        let (mut before, began) = (0.0, Instant::now());
+        loop {
+            work().await.map_err(|error| format!("{}: {error}", self.name))?;
+            let resident = self.process.resident_mb()?;
+            if resident <= before * GROWS || began.elapsed() > SETTLE {
+                return Ok(());
+            }
+            before = resident;
+        }
     }
 
     /// A role of this program.
@@ -89,15 +115,15 @@ pub(crate) fn pin_harness() -> Result<()> {
 
 /// Files of this run: configurations of contestants, what they say.
 pub(crate) fn folder() -> Result<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tables");
+    let folder = scratch()?.join("tables");
     fs::create_dir_all(&folder)?;
     Ok(folder)
 }
 
 /// What `benches/run` has installed.
 pub(crate) fn installed() -> PathBuf {
-    let default = || concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench-env").into();
-    std::env::var_os("WSKEEPER_BENCH_ENV").unwrap_or_else(default).into()
+    let default = || workspace().join("target/bench-env");
+    std::env::var_os("WSKEEPER_BENCH_ENV").map_or_else(default, PathBuf::from)
 }
 
 /// A port for a contestant that has to be told one.
@@ -125,7 +151,7 @@ pub(crate) fn find(program: &str) -> Option<String> {
 
 /// A script of `benches/contestants`, which reads its modules from what is installed.
 pub(crate) fn node_script(name: &str) -> String {
-    format!("{}/benches/contestants/{name}", env!("CARGO_MANIFEST_DIR"))
+    workspace().join("benches/contestants").join(name).to_string_lossy().into_owned()
 }
 
 pub(crate) fn node_modules() -> String {

@@ -21,7 +21,7 @@ const LINKS_QUICK: usize = 2_000;
 const SETTLE: Duration = Duration::from_secs(1);
 const BARE: &str = "tungstenite, 4 KiB";
 const BARE_TLS: &str = "tungstenite + rustls, 4 KiB";
-const GOAL_LINK_KB: f64 = 4.0;
+const GOAL_LINK_KB: f64 = 3.0;
 const GOAL_EMPTY_MB: f64 = 10.0;
 
 /// Starts a contestant with so many links to this port, unless it is not installed.
@@ -82,7 +82,7 @@ pub(crate) async fn idle_tls(setup: &mut Setup) -> Result<Table> {
         }
     }
     table.order(&[KEEPER, BARE_TLS]);
-    table.at_most(0, KEEPER, 1.3, BARE_TLS);
+    table.at_most(0, KEEPER, 1.05, BARE_TLS);
     Ok(table)
 }
 

@@ -11,8 +11,10 @@
 mod support;
 
 mod contestant;
+mod counts;
 mod endpoints;
 mod fanout;
+mod feed;
 mod frames;
 mod http;
 mod idle;
@@ -40,10 +42,11 @@ use tokio::task::LocalSet;
 
 const USAGE: &str = "usage: benches/run [--quick] [--only TABLE,…] [--seed N] [--publish]";
 /// In the order of the document.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 16] = [
     "relay",
     "pipeline",
     "latency",
+    "feed",
     "ingest",
     "ingest-tls",
     "ingest-16k",
@@ -55,16 +58,18 @@ const TABLES: [&str; 14] = [
     "storm",
     "scale",
     "endpoints",
+    "counts",
 ];
 
 fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     raise_file_limit()?;
     if let ["role", role @ ..] = &args[..] {
         return roles::play(role);
     }
     let asked = Asked::read(&args)?;
+    support::keeper()?;
     contestant::pin_harness()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     println!("seed {}; the order of contestants follows from it", asked.seed);
@@ -89,6 +94,8 @@ async fn measure(table: &str, setup: &mut Setup) -> Result<Table> {
         "ingest" => ingest::ingest(setup).await,
         "ingest-tls" => ingest::over_tls(setup).await,
         "ingest-16k" => ingest::long(setup).await,
+        "feed" => feed::feed(setup).await,
+        "counts" => counts::counts(setup).await,
         "fanout" => fanout::fanout(setup).await,
         "http" => http::http(setup).await,
         "idle" => idle::idle(setup).await,

@@ -9,7 +9,7 @@ use super::{
     TABLES, plot,
     results::{Column, Goal, Table, number},
 };
-use crate::support::Result;
+use crate::support::{Result, workspace};
 
 const BEGIN: &str = "<!-- Written by `benches/run --publish`: begin -->";
 const END: &str = "<!-- Written by `benches/run --publish`: end -->";
@@ -71,7 +71,7 @@ fn kept() -> BTreeMap<String, Table> {
 }
 
 fn place(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+    workspace().join(path)
 }
 
 /// Every goal, and whether it is met.

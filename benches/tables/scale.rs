@@ -44,6 +44,9 @@ pub(crate) async fn scale(setup: &mut Setup) -> Result<Table> {
         peer.wait_open(links).await?;
         lanes.push((contestant, peer, links));
     }
+    for (contestant, peer, links) in &lanes {
+        contestant.settle(async || busy(contestant, peer, *links, setup.quick).await.map(drop)).await?;
+    }
     sleep(IDLE).await;
     for _ in 0..setup.rounds {
         for turn in setup.shuffled(lanes.len()) {
