@@ -1,17 +1,18 @@
 //! The README as a stranger types it: each block of commands in a shell of its own, in a folder that has been built, with no state
 //! but what the blocks before have written there.
 //!
-//! The test's binary stands for `target/release/wskeeper`, and free ports for 7700 and 9001: somebody may use those.
+//! The test's binary stands for `target/release/wskeeper`, and free ports for 7700 and 9001: somebody may use those. The programs in
+//! Python and JavaScript run too, if `tests/run` has installed their libraries.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
     net::TcpListener,
     os::unix::{fs::symlink, process::CommandExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -36,9 +37,19 @@ impl Drop for Terminal {
 
 /// The README's blocks of commands, but for those that build.
 fn blocks() -> Vec<String> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned());
+    let blocks = blocks_of("sh").into_iter();
     blocks.filter(|block| !block.contains("cargo ") && !block.contains("tests/run")).collect()
+}
+
+/// The README's blocks in a language.
+fn blocks_of(language: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let start = format!("```{language}\n");
+    text.split(&start).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn free_port() -> String {
@@ -90,6 +101,34 @@ fn each_block_of_the_readme_works_in_a_shell_of_its_own() {
             let said = || BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n");
             assert!(first.is_some_and(|line| line.is_ok()), "{block} says nothing: {}", said());
         }
+    }
+    run_programs(folder.path(), &api);
+}
+
+/// Runs the README's programs beside the daemon. Without its library a program is skipped.
+fn run_programs(folder: &Path, api: &str) {
+    let tools = env::var_os("WSKEEPER_TEST_ENV").map_or_else(|| root().join("target/test-env"), PathBuf::from);
+    let (python, modules) = (tools.join("python/bin/python"), tools.join("node/node_modules"));
+    let programs = [
+        ("python", python.clone(), "hello.py", format!("timeout 60 {} hello.py", python.display())),
+        ("js", modules.join("ws"), "hello.mjs", "timeout 60 node hello.mjs".to_owned()),
+    ];
+    for (language, needed, file, command) in programs {
+        if !needed.exists() {
+            eprintln!("skipped: there is no {}", needed.display());
+            continue;
+        }
+        let _ = symlink(&modules, folder.join("node_modules"));
+        let blocks = blocks_of(language);
+        assert_eq!(blocks.len(), 1, "{language}");
+        fs::write(folder.join(file), blocks[0].replace("127.0.0.1:7700", api)).unwrap();
+        let output = shell(folder, &command, api).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && !said.trim().is_empty(),
+            "{command}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
