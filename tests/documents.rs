@@ -1,6 +1,8 @@
 //! Links between the project's documents: each relative one leads to a file that is there, and its anchor to a heading of that file.
 //!
 //! Anchors are made as the forges make them: lower case, punctuation dropped, spaces become dashes, a repeated one is numbered.
+//!
+//! And their words: pages that are written by the rules of `CONTRIBUTING.md` keep to them, as far as a list of phrases can tell.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -11,6 +13,51 @@ use std::{
 };
 
 use regex_lite::Regex;
+
+/// Pages by the rules of *Words*. A page that is rewritten by them is added here.
+const PLAIN: [&str; 17] = [
+    "README.md",
+    "docs/concepts.md",
+    "docs/connect.md",
+    "docs/delivery.md",
+    "docs/echo.md",
+    "docs/faq.md",
+    "docs/install.md",
+    "docs/kubernetes.md",
+    "docs/libraries.md",
+    "docs/memory.md",
+    "docs/monitoring.md",
+    "docs/operate.md",
+    "docs/security.md",
+    "docs/status-page.md",
+    "docs/systemd.md",
+    "docs/troubleshooting.md",
+    "docs/upgrade.md",
+];
+
+/// Phrases that read as translated. *Words* in `CONTRIBUTING.md` shows what to write instead.
+const ODD: [&str; 10] = [
+    "told of",
+    "is told what",
+    "are told what",
+    "let go of",
+    "judged",
+    "anew",
+    "ended well",
+    ", else ",
+    " as ever",
+    "but for ",
+];
+
+#[test]
+fn pages_in_plain_words_have_no_phrase_that_reads_as_translated() {
+    let faults = PLAIN.iter().flat_map(|page| {
+        let text = without_code(&read(&root().join(page)));
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        ODD.iter().filter(move |phrase| words.contains(**phrase)).map(move |phrase| format!("{page}: \"{phrase}\""))
+    });
+    assert_eq!(faults.collect::<Vec<_>>(), Vec::<String>::new(), "CONTRIBUTING.md, Words, says what to write instead");
+}
 
 #[test]
 fn every_link_between_documents_leads_somewhere() {
