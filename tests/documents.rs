@@ -15,8 +15,9 @@ use std::{
 use regex_lite::Regex;
 
 /// Pages by the rules of *Words*. A page that is rewritten by them is added here.
-const PLAIN: [&str; 17] = [
+const PLAIN: [&str; 18] = [
     "README.md",
+    "docs/api.md",
     "docs/concepts.md",
     "docs/connect.md",
     "docs/delivery.md",
