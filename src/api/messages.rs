@@ -33,7 +33,7 @@ use wskeeper_link::pool::{Pool, Send};
 
 /// How long a caller waits who names no timeout, and at most.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-pub(super) const TIMEOUT_MAX: Duration = Duration::from_mins(10);
+const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// The header that names a send.
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest idempotency key.
@@ -135,9 +135,22 @@ pub(super) fn read_send(
         link: params.parse("link", "the number of a link")?,
         key: params.get("key").map(ordering_key).transpose()?,
         generation: generation(params, headers)?,
-        patience: params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX),
+        patience: patience(params.duration("timeout")?)?,
         ..Send::new(endpoint, payload(kind(params, headers)?, body)?)
     })
+}
+
+/// How long a caller waits, by the timeout that it asks for.
+pub(super) fn patience(timeout: Option<Duration>) -> Result<Duration, Problem> {
+    match timeout.unwrap_or(TIMEOUT) {
+        timeout if timeout > TIMEOUT_MAX => {
+            let minutes = TIMEOUT_MAX.as_secs() / 60;
+            Err(Problem::bad_request(format!(
+                "timeout: {timeout:?} is more than {minutes}min, the longest that is waited"
+            )))
+        }
+        timeout => Ok(timeout),
+    }
 }
 
 /// `GET /v1/messages/{id}`

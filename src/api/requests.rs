@@ -2,7 +2,7 @@
 //!
 //! What a reader would get wrong: the answer is the reply itself, as the peer sent it but for its id; what wskeeper has to say is in problems.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -16,8 +16,9 @@ use super::{Shared, body::message, convert, messages, problem::Problem, query::P
 use wskeeper_core::{
     message::Kind,
     receipt::{EndReason, Receipt},
+    requests::Reply,
 };
-use wskeeper_link::pool::{Answered, Pool, Send};
+use wskeeper_link::pool::Answered;
 
 /// `POST /v1/endpoints/{name}/requests`
 #[cfg_attr(test, utoipa::path(post, path = "/v1/endpoints/{name}/requests", tag = "messages", operation_id = "request",
@@ -42,7 +43,7 @@ pub(super) async fn ask(
     let params = Params::read(head.uri.query(), &["timeout", "type", "key", "link", "generation"])?;
     let send = messages::read_send(name, &params, &head.headers, body)?;
     let timeout = send.patience;
-    let reply = ask_for(&shared.pool, send, timeout).await?;
+    let reply = told(shared.pool.request(send, timeout).await?)?;
     let kind = match reply.payload.kind() {
         Kind::Text => "application/json",
         Kind::Binary => "application/octet-stream",
@@ -51,13 +52,9 @@ pub(super) async fn ask(
     Ok((status, [(header::CONTENT_TYPE, kind)], Body::from(reply.payload.bytes().clone())).into_response())
 }
 
-/// Asks, and waits for the reply.
-pub(super) async fn ask_for(
-    pool: &Pool,
-    send: Send,
-    timeout: Duration,
-) -> Result<wskeeper_core::requests::Reply, Problem> {
-    match pool.request(send, timeout).await? {
+/// How the end of a request is told.
+pub(super) fn told(answered: Answered) -> Result<Reply, Problem> {
+    match answered {
         Answered::Reply(reply) => Ok(reply),
         Answered::Late(receipt) => Err(late(&receipt)),
         Answered::Lost(receipt) => Err(lost(&receipt)),
@@ -75,6 +72,12 @@ fn late(receipt: &Receipt) -> Problem {
 }
 
 fn lost(receipt: &Receipt) -> Problem {
+    if receipt.end_reason == Some(EndReason::IdInUse) {
+        let detail = "the request was not sent: an earlier one with this id got no reply in time, and a late one would be taken for the reply to this; \
+                      use another id, or requests.stamp = \"seq\"";
+        return Problem::new(StatusCode::CONFLICT, "id-in-use", "The id is still in use", detail)
+            .with("receipt", json!(convert::receipt(receipt)));
+    }
     let why = receipt.end_reason.map_or("lost", EndReason::as_str);
     let detail = if receipt.generation.is_some() {
         format!(

@@ -160,11 +160,11 @@ async fn message(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Option<Payload>, Problem> {
+    let kind = params.with("type", "text or binary", messages::kind_of_word)?;
     let bytes = body::message(body, shared, endpoint).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
-    let kind = params.with("type", "text or binary", messages::kind_of_word)?;
     let kind = kind.map_or_else(|| messages::kind_of_type(headers), Ok)?;
     messages::payload(kind, bytes).map(Some)
 }

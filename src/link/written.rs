@@ -15,6 +15,7 @@ use wskeeper_core::{
     link,
     outbox::OnFull,
     outcome::{Action, Match, Rule},
+    requests,
 };
 
 /// The settings that a text in TOML says.
@@ -70,6 +71,11 @@ fn endpoint(name: &str, keys: &Table) -> Endpoint {
             ("tls", Value::Table(keys)) => tls(keys, &mut endpoint),
             ("source_address" | "deny" | "resolve" | "proxy" | "proxy_ca" | "proxy_headers", value) => {
                 way(key, value, &mut endpoint);
+            }
+            ("requests", Value::Table(keys)) => {
+                let pointer = |key: &str| Some(text_of(&keys[key]).into());
+                let (id, reply) = (pointer("id"), pointer("reply"));
+                policy.requests = requests::Policy { id, reply, ..requests::Policy::default() };
             }
             ("outbox", Value::Table(keys)) => outbox(keys, Arc::make_mut(&mut policy.outbox)),
             ("reconnect", Value::Table(keys)) => {

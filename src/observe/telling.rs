@@ -256,7 +256,9 @@ const fn is_by_policy(end_reason: EndReason) -> bool {
         | EndReason::Down
         | EndReason::Conflated
         | EndReason::Ttl
-        | EndReason::Generation => true,
+        | EndReason::Generation
+        | EndReason::IdInUse
+        | EndReason::Reload => true,
         EndReason::LinkLost
         | EndReason::Removed
         | EndReason::Shutdown

@@ -9,6 +9,7 @@
 mod support;
 
 mod many;
+mod order;
 mod peer;
 mod refused;
 mod turns;

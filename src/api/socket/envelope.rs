@@ -2,8 +2,6 @@
 //!
 //! A frame that cannot be understood is answered by a problem, in its turn, and closes nothing.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,12 +19,6 @@ const REF_MAX: usize = 1024;
 /// What a client wants.
 pub(super) enum Wanted {
     Send(Request),
-    /// A request that is to be asked.
-    Ask {
-        reference: Option<Value>,
-        send: Send,
-        timeout: Duration,
-    },
     /// To hold a key, which this message asks the peer for.
     Subscribe {
         reference: Option<Value>,
@@ -43,59 +35,52 @@ pub(super) enum Wanted {
 
 /// Reads a frame; `message` makes a send of a payload.
 pub(super) fn read(text: &str, message: &dyn Fn(Payload) -> Send) -> Wanted {
-    Wanted::Send(match read_envelope(text) {
-        Err(problem) => Request { reference: None, send: Err(problem) },
-        Ok(Envelope::Request(request)) => {
-            let reference = request.reference.clone();
-            match ask(request, message) {
-                Ok((send, timeout)) => return Wanted::Ask { reference, send, timeout },
-                Err(problem) => Request { reference, send: Err(problem) },
-            }
-        }
-        Ok(Envelope::Send(mut request)) => {
-            let reference = request.reference.take();
-            Request { reference, send: prepare(request, message) }
-        }
+    let mut envelope = read_envelope(text);
+    let reference = match &mut envelope {
+        Ok(envelope) => envelope.reference().take(),
+        // Of a frame that says something else wrong, too, its client is told which it was.
+        Err(_) => json::read(text.as_bytes()).map_or(None, |Referred { reference }| reference),
+    };
+    if reference.as_ref().is_some_and(|reference| !is_short(reference)) {
+        let problem = Problem::bad_request(format!("ref has more than {REF_MAX} bytes"));
+        return Wanted::Send(Request { reference: None, send: Err(problem) });
+    }
+    let send = match envelope {
+        Ok(Envelope::Send(request)) => prepare(request, message),
+        Ok(Envelope::Request(request)) => ask(request, message),
         Ok(Envelope::Subscribe(request)) => match request.read() {
-            Ok((reference, key, message)) => return Wanted::Subscribe { reference, key, message },
-            Err(problem) => Request { reference: None, send: Err(problem) },
+            Ok((key, message)) => return Wanted::Subscribe { reference, key, message },
+            Err(problem) => Err(problem),
         },
         Ok(Envelope::Unsubscribe(request)) => match request.read() {
-            Ok((reference, key, message)) => return Wanted::Unsubscribe { reference, key, message },
-            Err(problem) => Request { reference: None, send: Err(problem) },
+            Ok((key, message)) => return Wanted::Unsubscribe { reference, key, message },
+            Err(problem) => Err(problem),
         },
-    })
+        Err(problem) => Err(problem),
+    };
+    Wanted::Send(Request { reference, send })
 }
 
-fn ask(request: AskRequest, message: &dyn Fn(Payload) -> Send) -> Result<(Send, Duration), Problem> {
+/// A request is accepted as a send is, and answered at its end.
+fn ask(request: AskRequest, message: &dyn Fn(Payload) -> Send) -> Result<(Send, ReceiptState), Problem> {
     let timeout = request.timeout.as_deref().map(text::duration).transpose();
-    let timeout = timeout.map_err(|error| Problem::bad_request(format!("timeout: {error}")))?;
-    let timeout = timeout.unwrap_or(messages::TIMEOUT).min(messages::TIMEOUT_MAX);
+    let timeout = messages::patience(timeout.map_err(|error| Problem::bad_request(format!("timeout: {error}")))?)?;
     let send = Send {
         key: request.key.as_deref().map(messages::ordering_key).transpose()?,
         generation: request.generation,
         patience: timeout,
         ..message(messages::data(request.data, request.binary)?)
     };
-    Ok((send, timeout))
+    Ok((send.asking(timeout), ReceiptState::Queued))
 }
 
 fn read_envelope(text: &str) -> Result<Envelope, Problem> {
-    let request: Result<Envelope, _> = json::read(text.as_bytes());
-    let envelope = request.map_err(|error| {
-        let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"generation\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?} or \
+    json::read(text.as_bytes()).map_err(|error| {
+        let known = "{\"type\": \"send\", \"data\": …, \"binary\"?, \"key\"?, \"ttl\"?, \"generation\"?, \"idempotencyKey\"?, \"wait\"?, \"ref\"?}, \
+                     {\"type\": \"request\", \"data\": …, \"binary\"?, \"key\"?, \"generation\"?, \"timeout\"?, \"ref\"?} or \
                      {\"type\": \"subscribe\" | \"unsubscribe\", \"key\": …, \"data\"?, \"binary\"?, \"ref\"?}";
         Problem::bad_request(format!("the envelope is not {known}: {error}"))
-    })?;
-    let reference = match &envelope {
-        Envelope::Send(request) => &request.reference,
-        Envelope::Request(request) => &request.reference,
-        Envelope::Subscribe(request) | Envelope::Unsubscribe(request) => &request.reference,
-    };
-    if reference.as_ref().is_some_and(|reference| !is_short(reference)) {
-        return Err(Problem::bad_request(format!("ref has more than {REF_MAX} bytes")));
-    }
-    Ok(envelope)
+    })
 }
 
 fn is_short(reference: &Value) -> bool {
@@ -135,6 +120,23 @@ enum Envelope {
     Unsubscribe(KeyRequest),
 }
 
+impl Envelope {
+    fn reference(&mut self) -> &mut Option<Value> {
+        match self {
+            Self::Send(request) => &mut request.reference,
+            Self::Request(request) => &mut request.reference,
+            Self::Subscribe(request) | Self::Unsubscribe(request) => &mut request.reference,
+        }
+    }
+}
+
+/// What is read of a frame that is none.
+#[derive(Debug, Deserialize)]
+struct Referred {
+    #[serde(rename = "ref")]
+    reference: Option<Value>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AskRequest {
@@ -159,13 +161,11 @@ struct KeyRequest {
     reference: Option<Value>,
 }
 
-/// What it refers to, the key, and the message for it.
-type Keyed = (Option<Value>, Box<str>, Option<Payload>);
-
 impl KeyRequest {
-    fn read(self) -> Result<Keyed, Problem> {
+    /// The key, and the message for it.
+    fn read(self) -> Result<(Box<str>, Option<Payload>), Problem> {
         let message = self.data.map(|data| messages::data(data, self.binary)).transpose()?;
-        Ok((self.reference, self.key, message))
+        Ok((self.key, message))
     }
 }
 

@@ -42,7 +42,7 @@ impl Holding {
     /// Does what is asked for; what is of messages comes back.
     pub(super) fn take(&mut self, wanted: Wanted) -> Option<Wanted> {
         let answer = match wanted {
-            Wanted::Send(_) | Wanted::Ask { .. } => return Some(wanted),
+            Wanted::Send(_) => return Some(wanted),
             Wanted::Subscribe { reference, key, message } => {
                 self.holds = true;
                 let subscribe = Subscribe { key, holder: self.holder.clone(), lease: None, message };

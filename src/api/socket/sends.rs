@@ -2,15 +2,16 @@
 //!
 //! Sending itself is [`wskeeper_link::pool::local`]'s.
 
-use std::time::Duration;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::super::{convert, messages::look_at_wait, problem::Problem, requests};
 use super::PATIENCE;
-use wskeeper_core::message::Kind;
-use wskeeper_link::pool::{Pool, Send, local};
+use wskeeper_core::{message::Kind, requests::Reply};
+use wskeeper_link::pool::{
+    Pool,
+    local::{self, Became},
+};
 
 pub(super) type Request = local::Request<Option<Value>, Problem>;
 pub(super) type Sends = local::Sends<Option<Value>, Problem>;
@@ -20,29 +21,28 @@ pub(super) fn sends(pool: Pool, answers: bool) -> Sends {
     Sends::new(pool, |pool, send, wanted| look_at_wait(pool, &send.endpoint, wanted), PATIENCE, answers)
 }
 
-/// Asks, and gives the reply in the envelope.
-pub(super) async fn ask(pool: Pool, reference: Option<Value>, send: Send, timeout: Duration) -> Value {
-    match requests::ask_for(&pool, send, timeout).await {
-        Ok(reply) => {
-            let (data, is_binary) = match reply.payload.kind() {
-                Kind::Text => (String::from_utf8_lossy(reply.payload.bytes()).into_owned(), false),
-                Kind::Binary => (STANDARD.encode(reply.payload.bytes()), true),
-            };
-            let mut said = json!({ "type": "reply", "ref": reference, "data": data, "error": reply.is_error });
-            if is_binary {
-                said["binary"] = true.into();
-            }
-            said
+/// The answer in the envelope.
+pub(super) fn envelope(outcome: local::Outcome<Option<Value>, Problem>) -> Value {
+    let local::Outcome { reference, end } = outcome;
+    let told = end.and_then(|became| match became {
+        Became::Receipt(receipt) => {
+            Ok(json!({ "type": "receipt", "ref": reference, "receipt": convert::receipt(&receipt) }))
         }
-        Err(problem) => json!({ "type": "problem", "ref": reference, "problem": problem.json() }),
-    }
+        Became::Answered(answered) => {
+            requests::told(answered).map(|reply| envelope_of_reply(&reply, reference.as_ref()))
+        }
+    });
+    told.unwrap_or_else(|problem| json!({ "type": "problem", "ref": reference, "problem": problem.json() }))
 }
 
-/// The answer in the envelope.
-pub(super) fn envelope(outcome: &local::Outcome<Option<Value>, Problem>) -> Value {
-    let (kind, body) = match &outcome.receipt {
-        Ok(receipt) => ("receipt", json!(convert::receipt(receipt))),
-        Err(problem) => ("problem", problem.json()),
+fn envelope_of_reply(reply: &Reply, reference: Option<&Value>) -> Value {
+    let (data, is_binary) = match reply.payload.kind() {
+        Kind::Text => (String::from_utf8_lossy(reply.payload.bytes()).into_owned(), false),
+        Kind::Binary => (STANDARD.encode(reply.payload.bytes()), true),
     };
-    json!({ "type": kind, "ref": outcome.reference, kind: body })
+    let mut said = json!({ "type": "reply", "ref": reference, "data": data, "error": reply.is_error });
+    if is_binary {
+        said["binary"] = true.into();
+    }
+    said
 }

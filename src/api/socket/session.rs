@@ -13,8 +13,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt, stream::FuturesUnordered};
-use serde_json::{Value, json};
+use futures_util::SinkExt;
+use serde_json::json;
 use tokio::{
     sync::watch,
     time::{Instant, Sleep, sleep_until},
@@ -59,8 +59,6 @@ const SILENCE: Duration = Duration::from_mins(5);
 /// Events passed on before anything else has its turn; so many bytes of messages that come together are as good as one.
 const AT_ONCE: usize = 256;
 const AS_ONE: usize = 16 << 10;
-/// Requests of one client that wait for their replies.
-const ASKS: usize = 64;
 /// Rounds of one turn before other tasks get theirs.
 const ROUNDS: usize = 8;
 
@@ -90,8 +88,6 @@ pub(super) struct Session {
     /// The link that is its own.
     claim: Option<Claim>,
     sends: Sends,
-    /// Requests that wait for their replies.
-    asks: FuturesUnordered<Pin<Box<dyn Future<Output = Value> + std::marker::Send>>>,
     holding: Holding,
     /// Messages that came together and have not been pushed, for want of room.
     rest: Option<Body>,
@@ -126,7 +122,6 @@ impl Session {
             source,
             claim,
             sends,
-            asks: FuturesUnordered::new(),
             holding,
             rest: None,
             owes: false,
@@ -200,12 +195,6 @@ impl Session {
 
     /// Tells the client what became of its messages.
     fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        while !self.asks.is_empty()
-            && self.poll_room(cx)?.is_ready()
-            && let Poll::Ready(Some(reply)) = self.asks.poll_next_unpin(cx)
-        {
-            self.feed(Message::text(reply.to_string()))?;
-        }
         while self.poll_room(cx)?.is_ready()
             && let Some(answer) = self.holding.next_answer()
         {
@@ -214,8 +203,8 @@ impl Session {
         while self.poll_room(cx)?.is_ready()
             && let Poll::Ready(outcome) = self.sends.poll_next(cx)
         {
-            match &outcome.receipt {
-                _ if self.terms.envelope => self.feed(Message::text(sends::envelope(&outcome).to_string()))?,
+            match &outcome.end {
+                _ if self.terms.envelope => self.feed(Message::text(sends::envelope(outcome).to_string()))?,
                 Ok(_) => {}
                 // Its end is told by the connection itself, unless that lives on beside another.
                 Err(problem) if problem.is_other_connection() && self.terms.generation.is_some() => {

@@ -3,14 +3,14 @@
 //! What a reader would get wrong: a program gets a connection from its first message on, and one that no other program has spoken on.
 //! Where the current one is not like that, the link makes a new one before the program's own opens.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::StatusCode;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
 use super::{
-    super::{Shared, convert::BinaryType, links, messages::TIMEOUT, problem::Problem, query::Params},
+    super::{Shared, convert::BinaryType, links, messages::patience, problem::Problem, query::Params},
     End,
     claims::Claim,
     session::{Source, Terms},
@@ -29,8 +29,6 @@ use wskeeper_link::{
     },
 };
 
-/// The longest wait for a link.
-const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// What a program is told where its connection was closed from here, for another to take its place (IANA: Service Restart).
 const RESTART: u16 = 1012;
 
@@ -46,7 +44,7 @@ pub(super) struct Opened {
 pub(super) async fn open(shared: &Shared, name: &str, query: Option<&str>) -> Result<Opened, Problem> {
     // Libraries have parameters of their own, which are for their servers.
     let params = Params::read_some(query, &["link", "timeout"]);
-    let until = Instant::now().later(params.duration("timeout")?.unwrap_or(TIMEOUT).min(TIMEOUT_MAX));
+    let until = Instant::now().later(patience(params.duration("timeout")?)?);
     let config = shared.config.get();
     let endpoint = config.endpoints.get(name).ok_or_else(|| links::no_endpoint(name))?;
     let asked = params.parse("link", "the number of a link")?;

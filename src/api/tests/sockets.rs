@@ -158,13 +158,22 @@ async fn an_envelope_that_cannot_be_understood_is_answered_in_its_turn() {
     let bench = paused("reject").await;
     let mut socket = bench.socket(PATH, ENVELOPE).await;
     say(&mut socket, json!({ "type": "send", "data": "x", "ref": "a" })).await;
-    say(&mut socket, json!({ "type": "sned" })).await;
+    say(&mut socket, json!({ "type": "sned", "ref": 1 })).await;
     say(&mut socket, json!({ "type": "send", "data": "x", "ref": "y".repeat(2000) })).await;
+    for kind in ["send", "request", "subscribe"] {
+        let frame = json!({ "type": kind, "key": "k", "data": "no base64", "binary": true, "ref": kind });
+        say(&mut socket, frame).await;
+    }
+    say(&mut socket, json!({ "type": "request", "data": "{}", "timeout": "11min", "ref": "long" })).await;
     say(&mut socket, json!({ "type": "send", "data": "x", "ref": "b" })).await;
     for (kind, reference, status) in [
         ("receipt", json!("a"), Value::Null),
+        ("problem", json!(1), json!(400)),
         ("problem", Value::Null, json!(400)),
-        ("problem", Value::Null, json!(400)),
+        ("problem", json!("send"), json!(400)),
+        ("problem", json!("request"), json!(400)),
+        ("problem", json!("subscribe"), json!(400)),
+        ("problem", json!("long"), json!(400)),
         ("problem", json!("b"), json!(429)),
     ] {
         let answer = next_json(&mut socket).await;

@@ -355,7 +355,7 @@ impl Connection {
     }
 
     fn on_messages(&mut self, now: Instant, run: Run, shared: &mut Shared, out: &mut Commands) -> Option<Change> {
-        if self.session.is_some() || Self::awaits_replies(shared) {
+        if self.session.is_some() || self.expects_replies(shared) {
             return self.on_read(now, run, shared, out);
         }
         self.deliver(run, out);

@@ -76,7 +76,7 @@ impl Link {
     }
 
     /// Does something that brings messages to their ends, if there are any.
-    fn settle_by(&mut self, out: &mut Commands, act: impl FnOnce(&mut Outbox, &mut Vec<Ended>)) {
+    pub(super) fn settle_by(&mut self, out: &mut Commands, act: impl FnOnce(&mut Outbox, &mut Vec<Ended>)) {
         let mut ended = Vec::new();
         if let Some(outbox) = &mut self.shared.outbox {
             act(outbox, &mut ended);

@@ -329,7 +329,10 @@ impl Link {
         self.go_on(now, then, retry_after, out);
     }
 
-    pub(super) fn on_policy(&mut self, now: Instant, policy: Arc<Policy>) {
+    pub(super) fn on_policy(&mut self, now: Instant, policy: Arc<Policy>, out: &mut Commands) {
+        if !self.shared.policy.requests.is_as(&policy.requests) {
+            self.settle_by(out, Outbox::end_requests);
+        }
         if self.shared.policy.backoff != policy.backoff {
             self.pace.restart_backoff();
         }
@@ -373,6 +376,8 @@ fn why_stopped(end_reason: EndReason) -> (Cause, Reason) {
         | EndReason::Disk
         | EndReason::Crash
         | EndReason::Unproven
-        | EndReason::Generation => (Cause::Shutdown, Reason::Shutdown),
+        | EndReason::Generation
+        | EndReason::IdInUse
+        | EndReason::Reload => (Cause::Shutdown, Reason::Shutdown),
     }
 }

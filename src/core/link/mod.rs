@@ -188,7 +188,7 @@ impl Link {
             Input::ServerBack { was_sent } => self.on_server_back(now, was_sent, &mut out),
             Input::CredentialsChanged => self.on_credentials_changed(now, &mut out),
             Input::Verb(verb) => self.on_verb(now, verb, &mut out),
-            Input::Policy(policy) => self.on_policy(now, policy),
+            Input::Policy(policy) => self.on_policy(now, policy, &mut out),
             Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),
             Input::Stop(within, end_reason) => self.on_stop(now, within, end_reason, &mut out),
             Input::Want(id) => self.on_want(id),

@@ -276,6 +276,9 @@ impl Link {
         let to = rotation.generation().unwrap_or_default();
         let Some(new) = mem::replace(&mut rotation.connection, old) else { return };
         let from = mem::replace(&mut self.generation, to);
+        if let Some(outbox) = &mut self.shared.outbox {
+            outbox.forget_late();
+        }
         self.pace.set_url(rotation.pace.url());
         self.state = State::Active(new);
         self.take_over(now, out);

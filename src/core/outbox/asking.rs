@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Answer, Delivery, Ended, Held, Outbox};
 use crate::{
-    message::MessageId,
+    message::{Message, MessageId},
     receipt::{EndReason, State},
     requests,
 };
@@ -40,10 +40,47 @@ impl Outbox {
         }
     }
 
+    /// Whether a reply to this request might be one that comes late, to another with the same id.
+    pub(super) fn is_late(&self, message: &Message) -> bool {
+        message.request().is_some_and(|asked| self.unconfirmed.has_late_id(asked))
+    }
+
+    /// Ends the queued requests whose id is not free any more.
+    fn end_late(&mut self, ended: &mut Vec<Ended>) {
+        if !self.unconfirmed.has_late() {
+            return;
+        }
+        let late = &self.unconfirmed;
+        let is_late = |held: &Held| held.message.request().is_some_and(|asked| late.has_late_id(asked));
+        for held in self.queue.take_all(is_late) {
+            self.drop_held(held, State::Dropped, EndReason::IdInUse, ended);
+        }
+    }
+
+    /// Ends all requests, for no reply to any of them will be found. What has begun to leave of one leaves.
+    pub(crate) fn end_requests(&mut self, ended: &mut Vec<Ended>) {
+        for written in self.unconfirmed.end_requests() {
+            ended.push(written.ended(State::Unknown, Some(EndReason::Reload)));
+        }
+        for held in self.queue.take_all(|held| held.message.request().is_some()) {
+            self.drop_held(held, State::Dropped, EndReason::Reload, ended);
+        }
+        for held in self.transit.iter_mut() {
+            if let Some(asked) = held.message.extras.as_deref_mut().and_then(|extras| extras.request.as_deref_mut()) {
+                asked.is_over = true;
+            }
+        }
+    }
+
+    /// Another connection takes messages now: what comes late on an earlier one is not looked for.
+    pub(crate) fn forget_late(&mut self) {
+        self.unconfirmed.forget_late();
+    }
+
     /// Whether what is given to the network is kept to be sent again.
     pub(super) fn is_again(&self, held: &Held) -> bool {
         match held.message.request() {
-            Some(asked) => asked.retry,
+            Some(asked) => asked.retry && !asked.is_over,
             None => self.policy.delivery == Delivery::AtLeastOnce,
         }
     }
@@ -60,18 +97,30 @@ impl Outbox {
         self.queue.first().is_some_and(|first| first.message.request().is_some_and(|asked| asked.stamped.is_none()))
     }
 
+    /// Whether what arrives may be a reply, be it a late one.
+    pub(crate) fn expects_replies(&self) -> bool {
+        self.asked() > 0 || self.unconfirmed.has_late()
+    }
+
     /// Gives it one, unless that is its caller's and another one's too.
-    pub(crate) fn give_id(&mut self, number: impl FnOnce(u64) -> u64, name: impl FnOnce() -> String) {
-        let next = self.pulled.saturating_add(1);
-        let own = self.queue.first().and_then(|first| first.message.request()?.own_key());
-        if own.is_some_and(|key| self.is_awaited(&key)) {
+    pub(crate) fn give_id(&mut self, mut number: impl FnMut(u64) -> u64, name: impl FnOnce() -> String) {
+        let Some(asked) = self.queue.first().and_then(|first| first.message.request()) else { return };
+        if asked.own_key().is_some_and(|key| self.is_awaited(&key) || self.unconfirmed.is_late(&key)) {
             return;
+        }
+        if asked.is_numbered() {
+            let mut given = number(self.pulled.max(self.numbered).saturating_add(1));
+            // It may have been a caller's own before a reload.
+            while self.unconfirmed.is_late(&given.to_string()) {
+                given = number(given.saturating_add(1));
+            }
+            self.numbered = given;
         }
         if let Some((_, held)) = self.queue.iter_mut().next()
             && let Some(extras) = held.message.extras.as_deref_mut()
             && let Some(asked) = extras.request.as_deref_mut()
         {
-            extras.ack = Some(asked.give(|| number(next), name));
+            extras.ack = Some(asked.give(self.numbered, name));
         }
     }
 
@@ -82,7 +131,10 @@ impl Outbox {
 
     /// A reply with this key has come.
     pub(crate) fn replied(&mut self, key: &str, ended: &mut Vec<Ended>) -> Option<(MessageId, requests::Waiting)> {
-        let (id, request) = self.answer(Answer::Reply, key, ended)?;
+        let Some((id, request)) = self.answer(Answer::Reply, key, ended) else {
+            self.unconfirmed.came_late(key);
+            return None;
+        };
         Some((id, request?))
     }
 
@@ -94,5 +146,6 @@ impl Outbox {
     /// Ends the requests whose reply has not come in time.
     pub(crate) fn give_up_requests(&mut self, now: Instant, ended: &mut Vec<Ended>) {
         self.give_up(Answer::Reply, now, ended);
+        self.end_late(ended);
     }
 }

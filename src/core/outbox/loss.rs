@@ -38,6 +38,9 @@ impl Outbox {
         for (InTransit { place, pulled, mut held }, begun) in all {
             if held.acknowledged || (held.message.ack().is_none() && pulled <= self.confirmed) {
                 self.end_held(held, State::Confirmed, None, ended);
+            } else if held.message.request().is_some_and(|asked| asked.is_over) {
+                held.sent |= begun;
+                self.drop_held(held, State::Dropped, EndReason::Reload, ended);
             } else if begun && !self.is_again(&held) {
                 self.drop_held(held, State::Unknown, EndReason::LinkLost, ended);
             } else {

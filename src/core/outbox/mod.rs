@@ -60,6 +60,8 @@ pub struct Outbox {
     /// Messages pulled so far: the place of the newest one in the stream. Never starts over, so a mark of an earlier
     /// connection covers nothing of a later one.
     pulled: u64,
+    /// The number that a request was given last as its id.
+    numbered: u64,
     /// The peer has read everything pulled up to here.
     confirmed: u64,
     /// Where the newest mark is.
@@ -174,12 +176,18 @@ impl Outbox {
         self.date(now, &mut message);
         if message.expires_at.is_some_and(|at| at <= now) {
             ended.push(ended_of(&message, State::Expired, Some(EndReason::Ttl)));
-        } else {
+            return;
+        }
+        if message.extras.is_some() {
+            if self.is_late(&message) {
+                ended.push(ended_of(&message, State::Dropped, Some(EndReason::IdInUse)));
+                return;
+            }
             if message.key().is_some() {
                 self.conflate(&message, ended);
             }
-            self.accept(now, message, Disk::Free);
         }
+        self.accept(now, message, Disk::Free);
     }
 
     #[cold]
@@ -338,6 +346,9 @@ impl Outbox {
         }
         if message.expires_at.is_some_and(|at| at <= now) {
             return Verdict::End(State::Expired, EndReason::Ttl);
+        }
+        if self.is_late(message) {
+            return Verdict::End(State::Dropped, EndReason::IdInUse);
         }
         let (count, freed) = match self.queue.newest_of(message) {
             Some((_, older)) => (1, older.message.body.len() as u64),

@@ -220,8 +220,12 @@ impl Queue {
 
     /// Takes those that are bound to another connection than this one.
     pub(super) fn take_bound(&mut self, generation: Option<u64>) -> Vec<Held> {
-        let is_passed = |held: &Held| held.message.generation().is_some_and(|bound| Some(bound) != generation);
-        let places: Vec<_> = self.held.iter().filter(|(_, held)| is_passed(held)).map(|(place, _)| place).collect();
+        self.take_all(|held| held.message.generation().is_some_and(|bound| Some(bound) != generation))
+    }
+
+    /// Takes those of which this is so.
+    pub(super) fn take_all(&mut self, is_so: impl Fn(&Held) -> bool) -> Vec<Held> {
+        let places: Vec<_> = self.held.iter().filter(|(_, held)| is_so(held)).map(|(place, _)| place).collect();
         places.into_iter().filter_map(|place| self.remove(place)).collect()
     }
 

@@ -157,6 +157,11 @@ impl Outbox {
             ended.push(Ended { id, count, state: State::Confirmed, end_reason: None });
             return;
         }
+        if held.message.request().is_some_and(|asked| asked.is_over) {
+            ended.push(Ended { id, count, state: State::Unknown, end_reason: Some(EndReason::Reload) });
+            self.unconfirmed.never_answered(ack.unwrap_or_default());
+            return;
+        }
         let request = held.message.request().map(Asked::waiting);
         let kept = self.is_again(&held).then_some((place, held));
         let written = Written { pulled, id, count, wanted, kept };

@@ -2,9 +2,12 @@
 //!
 //! An answer is an acknowledgement, or the reply to a request; both are waited for in one table, until their deadlines. Answers may come in
 //! any order. Of two messages with one key, the older is meant.
+//!
+//! What a reader would get wrong: an id that a caller gave is not free when its time is over, but when its reply has come or the connection
+//! has gone. Else the late reply would be taken for that to the next request with the id.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
 };
 
@@ -30,7 +33,20 @@ struct Places {
     deadlines: [BTreeSet<(Instant, u64)>; 2],
     /// What they take, without the messages that are kept.
     bytes: usize,
+    late: Late,
 }
+
+/// Keys of requests that have ended and whose replies may come.
+#[derive(Debug, Default)]
+struct Late {
+    keys: BTreeSet<Box<str>>,
+    /// The same, oldest first.
+    order: VecDeque<Box<str>>,
+    bytes: usize,
+}
+
+/// What keys of late replies may take. Past it the oldest is not looked for any more.
+const LATE_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 struct Waiting {
@@ -88,7 +104,16 @@ impl Unacknowledged {
     pub(super) fn take_oldest_name(&mut self) -> Option<Written> {
         let mut places = self.0.as_deref()?.written.iter();
         let pulled = *places.find(|(_, waiting)| waiting.written.kept.is_none())?.0;
-        self.remove(pulled).map(|waiting| waiting.written)
+        Some(self.give_up(pulled)?.written)
+    }
+
+    /// Takes one whose answer is not waited for any more, though it may come.
+    fn give_up(&mut self, pulled: u64) -> Option<Waiting> {
+        let waiting = self.remove(pulled)?;
+        if waiting.request.as_deref().is_some_and(|request| request.is_own) {
+            self.note_late(waiting.key.clone());
+        }
+        Some(waiting)
     }
 
     fn remove(&mut self, pulled: u64) -> Option<Waiting> {
@@ -97,19 +122,77 @@ impl Unacknowledged {
         places.bytes -= cost(&waiting.key);
         places.keys.remove(&(waiting.answer(), waiting.key.clone(), pulled));
         places.deadlines[waiting.answer() as usize].remove(&(waiting.deadline, pulled));
-        if places.written.is_empty() {
-            self.0 = None;
-        }
+        self.tidy();
         Some(waiting)
+    }
+
+    /// Most links wait for no answer, and are to have nothing for it.
+    fn tidy(&mut self) {
+        self.0.take_if(|places| places.written.is_empty() && places.late.keys.is_empty());
     }
 
     /// Takes those whose deadline has come.
     pub(super) fn take_due(&mut self, answer: Answer, now: Instant) -> Vec<Written> {
         let mut due = Vec::new();
         while let Some((_, pulled)) = self.first_due(answer).filter(|(at, _)| *at <= now) {
-            due.extend(self.remove(pulled).map(|waiting| waiting.written));
+            due.extend(self.give_up(pulled).map(|waiting| waiting.written));
         }
         due
+    }
+
+    /// Takes all requests.
+    pub(super) fn take_requests(&mut self) -> Vec<Written> {
+        let mut all = Vec::new();
+        while let Some((_, pulled)) = self.first_due(Answer::Reply) {
+            let Some(Waiting { key, written, .. }) = self.remove(pulled) else { break };
+            self.note_late(key);
+            all.push(written);
+        }
+        all
+    }
+
+    /// A request with this key has ended, and its reply may come.
+    pub(super) fn note_late(&mut self, key: Box<str>) {
+        let late = &mut self.0.get_or_insert_default().late;
+        if late.keys.insert(key.clone()) {
+            late.bytes += Late::cost(&key);
+            late.order.push_back(key);
+        }
+        while late.bytes > LATE_BYTES
+            && let Some(oldest) = late.order.pop_front()
+        {
+            late.bytes -= Late::cost(&oldest);
+            late.keys.remove(&oldest);
+        }
+    }
+
+    /// Whether there are such.
+    #[inline]
+    pub(super) fn has_late(&self) -> bool {
+        self.0.as_deref().is_some_and(|places| !places.late.keys.is_empty())
+    }
+
+    /// Whether a late reply with this key may come.
+    pub(super) fn is_late(&self, key: &str) -> bool {
+        self.0.as_deref().is_some_and(|places| places.late.keys.contains(key))
+    }
+
+    /// A reply with this key has come that nobody waits for.
+    pub(super) fn came_late(&mut self, key: &str) {
+        let Some(places) = self.0.as_deref_mut() else { return };
+        if places.late.keys.remove(key) {
+            places.late.order.retain(|late| **late != *key);
+            places.late.bytes -= Late::cost(key);
+            self.tidy();
+        }
+    }
+
+    /// Late replies are not looked for any more.
+    pub(super) fn forget_late(&mut self) {
+        if let Some(places) = self.0.as_deref_mut() {
+            places.late = Late::default();
+            self.tidy();
+        }
     }
 
     fn first_due(&self, answer: Answer) -> Option<(Instant, u64)> {
@@ -137,7 +220,13 @@ impl Unacknowledged {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.0.as_deref().is_none_or(|places| places.written.is_empty())
+    }
+}
+
+impl Late {
+    fn cost(key: &str) -> usize {
+        2 * (size_of::<Box<str>>() + key.len())
     }
 }
 

@@ -127,6 +127,46 @@ impl Unconfirmed {
         due
     }
 
+    /// Takes all requests: no reply to any of them will be found.
+    pub(super) fn end_requests(&mut self) -> Vec<Written> {
+        let all = self.unacknowledged.take_requests();
+        for written in &all {
+            self.tally.remove(written, false);
+        }
+        all
+    }
+
+    /// A request that had this key has ended, and its reply may come.
+    pub(super) fn never_answered(&mut self, key: Box<str>) {
+        self.unacknowledged.note_late(key);
+    }
+
+    /// Whether replies to requests that have ended may come.
+    #[inline]
+    pub(super) fn has_late(&self) -> bool {
+        self.unacknowledged.has_late()
+    }
+
+    /// Whether this request's id, given by its caller, is that of such a one.
+    pub(super) fn has_late_id(&self, asked: &requests::Asked) -> bool {
+        self.has_late() && asked.own_key().is_some_and(|key| self.is_late(&key))
+    }
+
+    /// Whether one with this key may come.
+    pub(super) fn is_late(&self, key: &str) -> bool {
+        self.unacknowledged.is_late(key)
+    }
+
+    /// It has come.
+    pub(super) fn came_late(&mut self, key: &str) {
+        self.unacknowledged.came_late(key);
+    }
+
+    /// None will.
+    pub(super) fn forget_late(&mut self) {
+        self.unacknowledged.forget_late();
+    }
+
     /// How many wait for such an answer.
     pub(super) fn waiting(&self, answer: Answer) -> usize {
         self.unacknowledged.waiting(answer)

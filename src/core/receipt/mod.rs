@@ -124,11 +124,15 @@ pub enum EndReason {
     Unproven,
     /// The connection that it was bound to was gone, or replaced, before it could leave.
     Generation,
+    /// A request with the caller's own id, which another had that got no reply in time: a late reply would be taken for its own.
+    IdInUse,
+    /// A request whose endpoint's `requests` were changed or taken away by a reload: no reply to it would be found.
+    Reload,
 }
 
 impl EndReason {
     /// Every end reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Evicted,
         Self::Overflow,
         Self::Down,
@@ -144,6 +148,8 @@ impl EndReason {
         Self::Crash,
         Self::Unproven,
         Self::Generation,
+        Self::IdInUse,
+        Self::Reload,
     ];
 
     /// The word used as `reason` in JSON and in logs.
@@ -164,6 +170,8 @@ impl EndReason {
             Self::Crash => "crash",
             Self::Unproven => "unproven",
             Self::Generation => "generation",
+            Self::IdInUse => "id_in_use",
+            Self::Reload => "reload",
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Asked {
     pub retry: bool,
     /// As it leaves, once it has an id.
     pub(crate) stamped: Option<Payload>,
+    /// It has begun to leave, and no reply to it will be found: it ends once it has left.
+    pub(crate) is_over: bool,
 }
 
 /// A reply to a request, with the caller's id in it.
@@ -81,6 +83,8 @@ pub struct Reply {
 pub(crate) struct Waiting {
     pub(crate) own: Option<Bytes>,
     pub(crate) deadline: Instant,
+    /// Its id is the caller's, who may give it again.
+    pub(crate) is_own: bool,
 }
 
 impl Policy {
@@ -89,7 +93,8 @@ impl Policy {
         let (text, pointer) = (payload.bytes(), self.id.as_deref()?);
         let asked = |head, own, tail| {
             let Self { stamp, retry, .. } = *self;
-            Asked { head, own, tail, kind: payload.kind(), stamp, deadline, retry, stamped: None }
+            let kind = payload.kind();
+            Asked { head, own, tail, kind, stamp, deadline, retry, stamped: None, is_over: false }
         };
         if let Some(at) = text::value(text, pointer) {
             let own = Bytes::copy_from_slice(&text[at.clone()]);
@@ -104,6 +109,11 @@ impl Policy {
         let mut tail = if has_more { b",".to_vec() } else { Vec::new() };
         tail.extend_from_slice(&text[at..]);
         is_plain.then(|| asked(head.into(), None, tail.into()))
+    }
+
+    /// Whether requests and replies belong together as by this one: what was asked by the one is answered by the other.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        (&self.id, &self.reply, self.stamp) == (&other.id, &other.reply, other.stamp)
     }
 
     /// The key of a reply.
@@ -128,16 +138,25 @@ impl Policy {
 
 impl Asked {
     /// Gives it an id; answers with the key that its reply will have.
-    pub(crate) fn give(&mut self, number: impl FnOnce() -> u64, name: impl FnOnce() -> String) -> Box<str> {
+    pub(crate) fn give(&mut self, number: u64, name: impl FnOnce() -> String) -> Box<str> {
         let is_text = self.own.as_ref().is_some_and(|own| own.starts_with(b"\""));
         let id: Bytes = match (self.stamp, &self.own) {
             (Stamp::Keep, Some(own)) => own.clone(),
             (Stamp::Uuid, _) => format!("\"{}\"", name()).into(),
-            (Stamp::Seq | Stamp::Keep, _) if is_text => format!("\"{}\"", number()).into(),
-            (Stamp::Seq | Stamp::Keep, _) => number().to_string().into(),
+            (Stamp::Seq | Stamp::Keep, _) if is_text => format!("\"{number}\"").into(),
+            (Stamp::Seq | Stamp::Keep, _) => number.to_string().into(),
         };
         self.stamped = Some(payload(self.kind, &[&self.head, &id, &self.tail]));
         text::meaning(&id).unwrap_or_default()
+    }
+
+    /// Whether its id is to be a number of ours.
+    pub(crate) fn is_numbered(&self) -> bool {
+        match self.stamp {
+            Stamp::Seq => true,
+            Stamp::Uuid => false,
+            Stamp::Keep => self.own.is_none(),
+        }
     }
 
     /// The key that its reply has where its id is kept.
@@ -146,7 +165,7 @@ impl Asked {
     }
 
     pub(crate) fn waiting(&self) -> Waiting {
-        Waiting { own: self.own.clone(), deadline: self.deadline }
+        Waiting { own: self.own.clone(), deadline: self.deadline, is_own: self.stamp == Stamp::Keep }
     }
 }
 
@@ -170,7 +189,7 @@ mod tests {
 
     fn stamped(pointer: &str, text: &str) -> Option<(String, String)> {
         let mut asked = asked(pointer, text)?;
-        let key = asked.give(|| 41, || "u".into());
+        let key = asked.give(41, || "u".into());
         Some((String::from_utf8(asked.stamped?.bytes().to_vec()).unwrap(), key.into()))
     }
 

@@ -22,7 +22,7 @@ pub struct Send {
     pub wants_confirmation: bool,
     /// Only on the connection of this number: refused where another is current, and dropped where it is gone before the message has left.
     pub generation: Option<u64>,
-    /// It is a request, whose reply is waited for as long as `ttl` says. For [`Pool::request`](super::Pool::request), which sets it.
+    /// It is a request, whose reply is waited for as long as `ttl` says: [`Send::asking`] makes one.
     pub is_request: bool,
     /// Waits for room also where `on_full = "reject"`.
     pub waits: bool,
@@ -48,6 +48,12 @@ impl Send {
             patience: Duration::ZERO,
             payload: payload.into(),
         }
+    }
+
+    /// The same as a request, whose reply is waited for so long.
+    #[must_use]
+    pub fn asking(self, timeout: Duration) -> Self {
+        Self { is_request: true, ttl: Some(timeout), idempotency_key: None, wants_confirmation: false, ..self }
     }
 }
 

@@ -156,13 +156,16 @@ fn orphans_of(inner: &Inner, of: (&str, u32)) -> Result<Vec<Record>, OrphanError
 }
 
 /// Does work that must not stop half-way, whoever waits for it. Rare, so that a task for it costs nothing.
-pub(super) async fn to_its_end<T: std::marker::Send + 'static>(
+pub(super) fn to_its_end<T: std::marker::Send + 'static>(
     work: impl Future<Output = T> + std::marker::Send + 'static,
-) -> T {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime ends, and with it whoever waits here.
-        Err(_) => std::future::pending().await,
+) -> impl Future<Output = T> + std::marker::Send + 'static {
+    let task = tokio::spawn(work);
+    async move {
+        match task.await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends, and with it whoever waits here.
+            Err(_) => std::future::pending().await,
+        }
     }
 }

@@ -30,18 +30,30 @@ pub enum Answered {
 impl Pool {
     /// Sends a request and waits for its reply, for so long. A request that is refused has not been asked.
     pub async fn request(&self, send: Send, timeout: Duration) -> Result<Answered, Refused> {
-        let pool = self.clone();
-        to_its_end(async move { pool.ask(send, timeout).await }).await
+        let (pool, began) = (self.clone(), Instant::now());
+        to_its_end(async move {
+            let receipt = pool.inner.sender.send(send.asking(timeout)).await?;
+            Ok(pool.answer(receipt, began, timeout).await)
+        })
+        .await
     }
 
-    async fn ask(&self, send: Send, timeout: Duration) -> Result<Answered, Refused> {
-        let (began, endpoint) = (Instant::now(), std::sync::Arc::clone(&send.endpoint));
-        let send =
-            Send { is_request: true, ttl: Some(timeout), idempotency_key: None, wants_confirmation: false, ..send };
-        let receipt = self.inner.sender.send(send).await?;
+    /// Waits for the end of a request that was accepted, and counts it, whether or not its caller stays. It `began` when it was asked for.
+    pub(super) fn answered(
+        &self,
+        receipt: Receipt,
+        began: Instant,
+        timeout: Duration,
+    ) -> impl Future<Output = Answered> + std::marker::Send + 'static {
+        let pool = self.clone();
+        to_its_end(async move { pool.answer(receipt, began, timeout).await })
+    }
+
+    async fn answer(&self, receipt: Receipt, began: Instant, timeout: Duration) -> Answered {
         let receipts = &self.inner.parts.receipts;
         let patience = timeout.saturating_add(GRACE);
         let settled = receipts.settle(receipt.id, State::Confirmed, patience).await.unwrap_or(receipt);
+        let endpoint = std::sync::Arc::clone(&settled.endpoint);
         let (answered, outcome) = match receipts.take_reply(settled.id) {
             Some(reply) if reply.is_error => (Answered::Reply(reply), Requested::Error),
             Some(reply) => (Answered::Reply(reply), Requested::Reply),
@@ -51,7 +63,7 @@ impl Pool {
         if let Some(runtime) = self.inner.parts.endpoints.get(&endpoint) {
             runtime.observer.requested(outcome, began.elapsed());
         }
-        Ok(answered)
+        answered
     }
 }
 

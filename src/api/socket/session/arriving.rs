@@ -16,9 +16,8 @@ use super::{
     super::{
         End,
         envelope::{self, Wanted},
-        sends,
     },
-    ASKS, Session,
+    Session,
 };
 use wskeeper_core::{body::Body, message::Payload};
 
@@ -97,11 +96,6 @@ impl Session {
                 match self.holding.take(wanted) {
                     // What is wanted of keys is done.
                     None | Some(Wanted::Subscribe { .. } | Wanted::Unsubscribe { .. }) => return Ok(()),
-                    Some(Wanted::Ask { reference, send, timeout }) => {
-                        let pool = self.sends.pool().clone();
-                        self.asks.push(Box::pin(sends::ask(pool, reference, send, timeout)));
-                        return Ok(());
-                    }
                     Some(Wanted::Send(request)) => request,
                 }
             }
@@ -123,7 +117,7 @@ impl Session {
 
     /// Whether one more message may be taken from the client.
     pub(super) fn hears(&self) -> bool {
-        self.sends.has_room() && self.holding.has_room() && self.asks.len() < ASKS
+        self.sends.has_room() && self.holding.has_room()
     }
 }
 

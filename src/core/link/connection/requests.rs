@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Connection, Shared, session::Running};
 use crate::{
-    link::{Command, Commands},
+    link::{Command, Commands, Lane},
     outbox::Outbox,
     run::Run,
     session::{self, Session},
@@ -16,13 +16,16 @@ use crate::{
 impl Connection {
     /// Whether what arrives may be a reply.
     #[inline]
-    pub(super) fn awaits_replies(shared: &Shared) -> bool {
-        shared.policy.requests.reply.is_some() && shared.asked() > 0
+    pub(super) fn expects_replies(&self, shared: &Shared) -> bool {
+        // What an old connection still has to say is for nobody: all that was asked on it had ended when it was replaced.
+        self.lane == Lane::Current
+            && shared.policy.requests.reply.is_some()
+            && shared.outbox.as_deref().is_some_and(Outbox::expects_replies)
     }
 
     /// Finds the replies to requests; answers with what consumers are not to see.
     pub(super) fn find_replies(&self, run: &Run, shared: &mut Shared, out: &mut Commands) -> Vec<bool> {
-        if !Self::awaits_replies(shared) {
+        if !self.expects_replies(shared) {
             return Vec::new();
         }
         let policy = Arc::clone(&shared.policy);

@@ -193,6 +193,85 @@ fn one_in_flight_is_one_and_an_id_that_is_kept_is_awaited_once() {
 }
 
 #[test]
+fn an_id_whose_reply_did_not_come_in_time_is_free_when_it_has_come_or_the_connection_has_gone() {
+    let mut bench = Bench::asking(Requests { stamp: Stamp::Keep, ..Requests::default() });
+    let short = Duration::from_secs(3);
+    let late = bench.ask(r#"{"id":1}"#, short);
+    let behind = bench.ask(r#"{"id":1,"behind":1}"#, LONG);
+    assert_eq!(bench.asked(), [r#"{"id":1}"#]);
+    bench.feed(ConnectionInput::Flushed).pass(short);
+    let again = bench.ask(r#"{"id":1,"again":1}"#, LONG);
+    let other = bench.ask(r#"{"id":2}"#, LONG);
+    assert_eq!(bench.asked(), [r#"{"id":2}"#], "nothing waits for an id that may never be free");
+    assert_eq!(bench.ended(), [(late, End::Timeout), (behind, End::Lost), (again, End::Lost)]);
+    bench.feed(ConnectionInput::Flushed);
+    bench.hears(r#"{"id":2,"r":"of other"}"#);
+    bench.hears(r#"{"id":1,"r":"late"}"#);
+    let free = bench.ask(r#"{"id":1,"free":1}"#, LONG);
+    assert_eq!(bench.asked(), [r#"{"id":1,"free":1}"#]);
+    bench.feed(ConnectionInput::Flushed);
+    bench.hears(r#"{"id":1,"r":"of free"}"#);
+    let reply = |text: &str| End::Reply(text.into());
+    let wanted = [(other, reply(r#"{"id":2,"r":"of other"}"#)), (free, reply(r#"{"id":1,"r":"of free"}"#))];
+    assert_eq!(bench.ended()[3..], wanted);
+
+    let late = bench.ask(r#"{"id":3}"#, short);
+    bench.asked();
+    bench.feed(ConnectionInput::Flushed).pass(short).feed(ended());
+    assert_eq!(bench.ended()[5..], [(late, End::Timeout)]);
+    bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Dialled(established()));
+    bench.ask(r#"{"id":3}"#, LONG);
+    assert_eq!(bench.asked(), [r#"{"id":3}"#], "another connection owes nothing");
+}
+
+#[test]
+fn a_reload_that_changes_what_belongs_together_ends_what_waits() {
+    for (after, asks) in [
+        (Requests::default(), false),
+        (Requests { id: Some("/n".into()), reply: Some("/n".into()), ..Requests::default() }, true),
+        (
+            Requests { id: Some("/id".into()), reply: Some("/id".into()), stamp: Stamp::Keep, ..Requests::default() },
+            true,
+        ),
+    ] {
+        let mut bench = Bench::asking(Requests { retry: true, in_flight: Some(2), ..Requests::default() });
+        let written = bench.ask(r#"{"id":7}"#, LONG);
+        bench.asked();
+        bench.feed(ConnectionInput::Flushed);
+        let leaving = bench.ask(r#"{"id":7}"#, LONG);
+        bench.asked();
+        let queued = bench.ask(r#"{"id":7}"#, LONG);
+        bench.asked();
+        let now = Policy { requests: after.clone(), ..policy(Requests::default()) };
+        bench.feed(Input::Policy(Arc::new(now)));
+        bench.feed(ConnectionInput::Flushed);
+        assert_eq!(bench.ended(), [(written, End::Lost), (queued, End::Lost), (leaving, End::Lost)]);
+        assert_eq!(bench.asked(), [] as [&str; 0]);
+        if asks {
+            let text = r#"{"id":2,"n":2}"#;
+            let refused = bench.ask(text, LONG);
+            let is_kept = after.stamp == Stamp::Keep;
+            assert_eq!(bench.asked().len(), usize::from(!is_kept), "the reply to what had id 2 may come");
+            assert_eq!(bench.ended().len(), 3 + usize::from(is_kept));
+            assert!(!is_kept || bench.ended()[3] == (refused, End::Lost));
+        }
+    }
+}
+
+#[test]
+fn a_number_that_was_a_callers_own_is_passed_over() {
+    let mut bench = Bench::asking(Requests { stamp: Stamp::Keep, ..Requests::default() });
+    bench.ask(r#"{"id":2}"#, LONG);
+    bench.asked();
+    bench.feed(ConnectionInput::Flushed);
+    bench.feed(Input::Policy(Arc::new(policy(Requests::default()))));
+    for text in [r#"{"id":1}"#, r#"{"id":1}"#] {
+        bench.ask(text, LONG);
+    }
+    assert_eq!(bench.asked(), [r#"{"id":3}"#, r#"{"id":4}"#]);
+}
+
+#[test]
 fn a_random_id_is_text() {
     let mut bench = Bench::asking(Requests { stamp: Stamp::Uuid, ..Requests::default() });
     bench.ask(r#"{"id":1}"#, LONG);
@@ -211,6 +290,7 @@ enum Happens {
     Rotate,
     Switch,
     Pass(u64),
+    Reload,
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -224,6 +304,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => Just(Happens::Rotate),
         2 => Just(Happens::Switch),
         2 => (1..8_u64).prop_map(Happens::Pass),
+        1 => Just(Happens::Reload),
     ]
 }
 
@@ -232,8 +313,9 @@ proptest! {
     #[test]
     fn each_request_ends_in_exactly_one_way_and_no_reply_goes_to_another(
         story in proptest::collection::vec(happens(), 1..80), retry: bool, most in proptest::option::of(1..3_u32),
+        mut stamp in prop_oneof![Just(Stamp::Seq), Just(Stamp::Keep)],
     ) {
-        let mut bench = Bench::asking(Requests { retry, in_flight: most, ..Requests::default() });
+        let mut bench = Bench::asking(Requests { retry, in_flight: most, stamp, ..Requests::default() });
         let mut own = BTreeMap::new();
         // What the peer has heard on the current connection and not answered.
         let mut heard: Vec<String> = Vec::new();
@@ -248,8 +330,8 @@ proptest! {
                 Happens::Leave => {
                     for asked in bench.asked() {
                         let number: u64 = crate::requests::key(asked.as_bytes(), "/id").unwrap().parse().unwrap();
-                        prop_assert!(number > last, "ids rise");
-                        last = number;
+                        prop_assert!(stamp == Stamp::Keep || number > last, "ids rise");
+                        last = if stamp == Stamp::Keep { last } else { number };
                         heard.push(asked);
                     }
                     prop_assert!(most.is_none_or(|most| bench.link.shared.asked() <= most as usize));
@@ -269,6 +351,11 @@ proptest! {
                     if bench.link.phase() == Phase::Connecting {
                         bench.feed(ConnectionInput::Dialled(established()));
                     }
+                }
+                Happens::Reload => {
+                    stamp = if stamp == Stamp::Seq { Stamp::Keep } else { Stamp::Seq };
+                    let requests = Requests { retry, in_flight: most, stamp, ..Requests::default() };
+                    bench.feed(Input::Policy(Arc::new(policy(requests))));
                 }
                 Happens::Rotate => drop(bench.feed(Input::Verb(Verb::Rotate))),
                 Happens::Switch => {

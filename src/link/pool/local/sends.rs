@@ -1,4 +1,4 @@
-//! What one client sends: accepted in order, all that is there at once, while other things go on.
+//! What one client sends and asks: accepted in order, all that is there at once, while other things go on.
 //!
 //! What a reader would get wrong: nothing here is a task. Its holder drives it, so everything is bounded by [`Sends::has_room`]: while
 //! there is none, the client is not read, and feels it.
@@ -18,10 +18,11 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::{
     link::Stop,
-    pool::{Pool, Refused, Send},
+    pool::{Answered, Pool, Refused, Send},
 };
 use wskeeper_core::{
     body::Body,
@@ -33,23 +34,34 @@ const AHEAD: usize = 64;
 const AHEAD_BYTES: usize = 1 << 20;
 /// Receipts of one client that wait for a further state.
 const WAITS: usize = 256;
+/// Requests of one client that have not ended.
+const ASKS: usize = 64;
 
 /// A message from the client, or why it is none. `R` is what the client calls it, `E` how it is told of what was not done.
 #[derive(Debug)]
 pub struct Request<R, E> {
     /// What the client calls it.
     pub reference: R,
-    /// What to send, and the state to answer at.
+    /// What to send, and the state to answer at. What [`Send::asking`] made is answered at its end.
     pub send: Result<(Send, ReceiptState), E>,
 }
 
-/// What became of a request.
+/// What became of it.
 #[derive(Debug)]
 pub struct Outcome<R, E> {
     /// What the client called it.
     pub reference: R,
-    /// The receipt in the state that was asked for, or in another end.
-    pub receipt: Result<Receipt, E>,
+    /// What there is to tell.
+    pub end: Result<Became, E>,
+}
+
+/// What became of what was accepted.
+#[derive(Debug)]
+pub enum Became {
+    /// The receipt of a message, in the state that was asked for, or in another end.
+    Receipt(Receipt),
+    /// How a request ended.
+    Answered(Answered),
 }
 
 /// What is said against a message before it is sent: whether this state can be waited for at its endpoint, say.
@@ -57,8 +69,16 @@ type Objection<E> = fn(&Pool, &Send, ReceiptState) -> Result<(), E>;
 
 type Settling<R, E> = Pin<Box<dyn Future<Output = Outcome<R, E>> + std::marker::Send>>;
 type Accepted = Result<Receipt, Refused>;
-/// What the client calls a message, and the state to answer at.
-type Asked<R> = (R, ReceiptState);
+
+/// What is to be told once a message is accepted.
+struct Asked<R> {
+    /// What the client calls it.
+    reference: R,
+    /// The state to answer at.
+    wanted: ReceiptState,
+    /// Of a request: when it came, and how long its reply is waited for from then on.
+    request: Option<(Instant, Duration)>,
+}
 
 /// Messages that are being accepted, one after the other; the first may have to wait for room in the outbox.
 struct Sending<R> {
@@ -77,8 +97,11 @@ pub struct Sends<R, E> {
     /// Each is answered, and a refusal concerns nobody else. Else only a refusal is told, and what stands behind the refused
     /// one is refused with it.
     answers: bool,
-    ahead: VecDeque<Request<R, E>>,
+    /// With the moment at which each request came.
+    ahead: VecDeque<(Request<R, E>, Option<Instant>)>,
     ahead_bytes: usize,
+    /// Requests that have not been told of.
+    asks: usize,
     sending: Option<Sending<R>>,
     settling: FuturesUnordered<Settling<R, E>>,
 }
@@ -88,7 +111,7 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
     /// stands behind the refused one is refused with it. A state is waited for with this `patience`.
     pub fn new(pool: Pool, objection: Objection<E>, patience: Duration, answers: bool) -> Self {
         let (ahead, settling) = (VecDeque::new(), FuturesUnordered::new());
-        Self { pool, objection, patience, answers, ahead, ahead_bytes: 0, sending: None, settling }
+        Self { pool, objection, patience, answers, ahead, ahead_bytes: 0, asks: 0, sending: None, settling }
     }
 
     /// Where they are sent.
@@ -98,7 +121,8 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
 
     /// Whether one more may be pushed.
     pub fn has_room(&self) -> bool {
-        self.ahead.len() < AHEAD && self.ahead_bytes < AHEAD_BYTES && self.settling.len() < WAITS
+        let has_turn = self.ahead.len() < AHEAD && self.ahead_bytes < AHEAD_BYTES;
+        has_turn && self.settling.len() < WAITS && self.asks < ASKS
     }
 
     /// Bytes of those that wait for their turn.
@@ -123,11 +147,14 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
     /// Takes one more, behind those before it.
     pub fn push(&mut self, request: Request<R, E>) {
         self.ahead_bytes += bytes(&request);
-        self.ahead.push_back(request);
+        let came = is_request(&request).then(Instant::now);
+        self.asks += usize::from(came.is_some());
+        self.ahead.push_back((request, came));
     }
 
     /// Drops what has not had its turn.
     pub fn forget(&mut self) {
+        self.asks -= self.ahead.iter().filter(|(_, came)| came.is_some()).count();
         self.ahead.clear();
         self.ahead_bytes = 0;
     }
@@ -151,20 +178,31 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
             }
         }
         match self.settling.poll_next_unpin(cx) {
-            Poll::Ready(Some(outcome)) => Poll::Ready(outcome),
+            Poll::Ready(Some(outcome)) => {
+                self.asks -= usize::from(matches!(outcome.end, Ok(Became::Answered(_))));
+                Poll::Ready(outcome)
+            }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 
     /// What is to be told of a message that was accepted or refused, if it is by now.
-    fn outcome(&mut self, (reference, wanted): Asked<R>, accepted: Accepted) -> Option<Outcome<R, E>> {
-        match accepted {
-            Ok(receipt) if receipt.state < wanted => {
+    fn outcome(&mut self, asked: Asked<R>, accepted: Accepted) -> Option<Outcome<R, E>> {
+        let Asked { reference, wanted, request } = asked;
+        match (accepted, request) {
+            (Ok(receipt), Some(timing)) => {
+                self.settling.push(answered(&self.pool, receipt, reference, timing));
+                None
+            }
+            (Ok(receipt), None) if receipt.state < wanted => {
                 self.settling.push(settle((self.pool.clone(), self.patience), receipt, reference, wanted));
                 None
             }
-            Ok(receipt) => self.answers.then_some(Outcome { reference, receipt: Ok(receipt) }),
-            Err(refused) => Some(Outcome { reference, receipt: Err(refused.into()) }),
+            (Ok(receipt), None) => self.answers.then_some(Outcome { reference, end: Ok(Became::Receipt(receipt)) }),
+            (Err(refused), request) => {
+                self.asks -= usize::from(request.is_some());
+                Some(Outcome { reference, end: Err(refused.into()) })
+            }
         }
     }
 
@@ -175,7 +213,7 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
     /// Begins to send all that can be sent together. One that cannot be sent at all has its outcome when it is the first.
     fn begin(&mut self) -> Option<Outcome<R, E>> {
         let (mut sends, mut asked) = (Vec::new(), VecDeque::new());
-        while let Some(request) = self.ahead.pop_front() {
+        while let Some((request, came)) = self.ahead.pop_front() {
             self.ahead_bytes -= bytes(&request);
             let Request { reference, send } = request;
             let looked = send.and_then(|(send, wanted)| {
@@ -183,14 +221,18 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
                 Ok((send, wanted))
             });
             match looked {
-                Ok((send, wanted)) => {
+                Ok((mut send, wanted)) => {
+                    let request = came.map(|came| (came, since(came, &mut send)));
                     sends.push(send);
-                    asked.push_back((reference, wanted));
+                    asked.push_back(Asked { reference, wanted, request });
                 }
-                Err(problem) if sends.is_empty() => return Some(Outcome { reference, receipt: Err(problem) }),
                 // Its bytes are gone, so it counts as none.
                 Err(problem) => {
-                    self.ahead.push_front(Request { reference, send: Err(problem) });
+                    self.asks -= usize::from(came.is_some());
+                    if sends.is_empty() {
+                        return Some(Outcome { reference, end: Err(problem) });
+                    }
+                    self.ahead.push_front((Request { reference, send: Err(problem) }, None));
                     break;
                 }
             }
@@ -239,6 +281,28 @@ fn bytes<R, E>(request: &Request<R, E>) -> usize {
     request.send.as_ref().map_or(0, |(send, _)| send.payload.len())
 }
 
+fn is_request<R, E>(request: &Request<R, E>) -> bool {
+    request.send.as_ref().is_ok_and(|(send, _)| send.is_request)
+}
+
+/// Has a request know that it came a while ago; answers with how long its reply is waited for from then on.
+fn since(came: Instant, send: &mut Send) -> Duration {
+    let (waited, timeout) = (came.elapsed(), send.ttl.unwrap_or_default());
+    send.ttl = Some(timeout.saturating_sub(waited));
+    send.patience = send.patience.saturating_sub(waited);
+    timeout
+}
+
+fn answered<R: std::marker::Send + 'static, E: 'static>(
+    pool: &Pool,
+    receipt: Receipt,
+    reference: R,
+    (came, timeout): (Instant, Duration),
+) -> Settling<R, E> {
+    let answered = pool.answered(receipt, came, timeout);
+    Box::pin(async move { Outcome { reference, end: Ok(Became::Answered(answered.await)) } })
+}
+
 fn settle<R: std::marker::Send + 'static, E: 'static>(
     (pool, patience): (Pool, Duration),
     receipt: Receipt,
@@ -247,7 +311,7 @@ fn settle<R: std::marker::Send + 'static, E: 'static>(
 ) -> Settling<R, E> {
     Box::pin(async move {
         let settled = pool.settle(receipt.id, wanted, patience).await;
-        Outcome { reference, receipt: Ok(settled.unwrap_or(receipt)) }
+        Outcome { reference, end: Ok(Became::Receipt(settled.unwrap_or(receipt))) }
     })
 }
 
@@ -291,7 +355,7 @@ mod tests {
         let mut large = sends(ROOMY, true).await;
         large.push(request(AHEAD_BYTES, ReceiptState::Queued));
         assert!(!large.has_room());
-        assert!(large.next().await.receipt.is_ok());
+        assert!(large.next().await.end.is_ok());
         assert!(large.has_room());
     }
 
@@ -312,10 +376,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn requests_that_have_not_ended_are_bounded_and_end_in_time() {
+        let keys = "requests = { id = \"/id\", reply = \"/id\" }";
+        let mut sends = sends(keys, true).await;
+        let timeout = Duration::from_millis(300);
+        let mut pushed = 0;
+        while sends.has_room() {
+            let send = Send { patience: timeout, ..Send::new("e", "{}") };
+            sends.push(Request { reference: (), send: Ok((send.asking(timeout), ReceiptState::Queued)) });
+            pushed += 1;
+        }
+        assert_eq!(pushed, ASKS);
+        for _ in 0..ASKS {
+            let end = sends.next().await.end;
+            assert!(matches!(end, Ok(Became::Answered(Answered::Late(_)))), "{end:?}");
+        }
+        assert!(sends.has_room());
+    }
+
+    #[tokio::test]
     async fn an_accepted_message_is_told_of_while_the_one_behind_it_waits_for_room() {
         let mut sends = sends("outbox = { max_messages = 1, on_full = \"wait\" }", true).await;
         (0..2).for_each(|_| sends.push(request(1, ReceiptState::Queued)));
-        assert!(sends.next().await.receipt.is_ok());
+        assert!(sends.next().await.end.is_ok());
         assert!(!sends.is_accepted());
         assert!(tokio::time::timeout(Duration::from_millis(1), sends.next()).await.is_err());
     }
@@ -329,7 +412,7 @@ mod tests {
             sends.push(request(1, ReceiptState::Queued));
             sends.push(refused);
             (0..3).for_each(|_| sends.push(request(1, ReceiptState::Queued)));
-            assert!(sends.next().await.receipt.is_err());
+            assert!(sends.next().await.end.is_err());
             sends.forget();
             sends.all_accepted().await;
             assert_eq!(sends.pool.link("e", 0).expect("it is configured").queued_messages, 1, "{outbox}");
@@ -344,7 +427,7 @@ mod tests {
         }
         let mut outcomes = Vec::new();
         for _ in 0..3 {
-            outcomes.push(sends.next().await.receipt.is_ok());
+            outcomes.push(sends.next().await.end.is_ok());
         }
         assert_eq!(outcomes, [true, false, true]);
     }
@@ -355,8 +438,8 @@ mod tests {
         for _ in 0..3 {
             sends.push(request(1, ReceiptState::Queued));
             sends.push(request(AHEAD_BYTES, ReceiptState::Stored));
-            assert!(sends.next().await.receipt.is_ok());
-            assert!(sends.next().await.receipt.is_err(), "nothing is put on disk");
+            assert!(sends.next().await.end.is_ok());
+            assert!(sends.next().await.end.is_err(), "nothing is put on disk");
             assert!(sends.has_room());
         }
     }
