@@ -235,6 +235,21 @@ fn what_could_not_be_sent_by_ctrl_c_is_told_and_the_exit_code_says_so() {
 }
 
 #[test]
+fn who_reads_no_more_ends_it_though_nothing_more_arrives() {
+    let url = server(|_, mut socket| {
+        let _ = socket.send(Message::text("only"));
+        let _ = echo(&mut socket);
+    });
+    let mut held = Held::start(&[&url, "--set", "tls.min_version=1.3"]);
+    let mut read = BufReader::new(held.child.stdout.take().unwrap());
+    let mut line = String::new();
+    read.read_line(&mut line).unwrap();
+    assert_eq!(line, "only\n");
+    drop(read);
+    assert_eq!(held.exit_code(), Some(0), "{:?}", held.said.lock());
+}
+
+#[test]
 fn each_event_is_a_line_of_json_with_its_cursor() {
     let (code, out, said) = run(&[&echoing(), "--json", "--exit-on-eof"], b"{\"a\":1}\n");
     assert_eq!((code, said.as_str()), (Some(0), ""));
@@ -345,6 +360,9 @@ fn what_is_wrong_is_told_with_the_key_that_it_is_of() {
         (&["ftp://x"][..], "endpoints.connect.url: its scheme is not one of ws, wss"),
         (&["ws://x", "--set", "heartbeat.idle=soon"], "endpoints.connect.heartbeat.idle: is not a duration"),
         (&["ws://x", "--preset", "nets"], "endpoints.connect.preset: there is no such preset"),
+        (&["ws://x", "--set", "url=ws://y"], "--set url: the URL is the argument itself"),
+        (&["ws://x", "--set", "links=2"], "--set links: `connect` holds one link"),
+        (&["wss://x", "--set", "tls.min_version=1.4"], "endpoints.connect.tls.min_version: "),
     ] {
         let (code, _, said) = run(args, b"");
         assert!(code == Some(1) && said.contains(wanted), "{args:?}: {said}");
@@ -358,27 +376,45 @@ fn what_is_wrong_is_told_with_the_key_that_it_is_of() {
 
 #[test]
 fn on_a_terminal_ctrl_d_ends_it() {
-    let ends = openpty(None, None).unwrap();
-    let stdio = |end: &OwnedFd| Stdio::from(end.try_clone().unwrap());
-    let mut command = command(&[&echoing()]);
-    command.stdin(stdio(&ends.slave)).stdout(stdio(&ends.slave)).stderr(stdio(&ends.slave));
-    let child = command.env("NO_COLOR", "1").spawn().unwrap();
-    drop((command, ends.slave));
-    let mut held = Held { child, stdin: None, said: Arc::default() };
-    let (mut master, into) = (File::from(ends.master), Arc::clone(&held.said));
-    let mut typing = master.try_clone().unwrap();
-    thread::spawn(move || {
-        let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = master.read(&mut piece) {
-            into.lock().push_str(&String::from_utf8_lossy(&piece[..count]));
-        }
-    });
+    let (mut held, mut typing) = on_terminal(&[&echoing()]);
     held.until_said("-- connected to ");
     typing.write_all(b"typed\n").unwrap();
     // Once by the terminal itself.
     until(|| held.said.lock().matches("typed").count() == 2, || format!("{:?}", held.said.lock()));
     typing.write_all(&[4]).unwrap();
     assert_eq!(held.exit_code(), Some(0), "{:?}", held.said.lock());
+}
+
+#[test]
+fn on_a_terminal_ctrl_d_ends_it_while_the_link_is_down_too() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (mut held, mut typing) = on_terminal(&[&[&*format!("ws://{gone}/")], &QUICK[..]].concat());
+    held.until_said("-- next try in ");
+    typing.write_all(b"typed\n").unwrap();
+    held.until_said("typed");
+    typing.write_all(&[4]).unwrap();
+    assert_eq!(held.exit_code(), Some(1), "{:?}", held.said.lock());
+    held.until_said("-- 1 message not sent");
+}
+
+/// One on a terminal, and what types there.
+fn on_terminal(args: &[&str]) -> (Held, File) {
+    let ends = openpty(None, None).unwrap();
+    let stdio = |end: &OwnedFd| Stdio::from(end.try_clone().unwrap());
+    let mut command = command(args);
+    command.stdin(stdio(&ends.slave)).stdout(stdio(&ends.slave)).stderr(stdio(&ends.slave));
+    let child = command.env("NO_COLOR", "1").spawn().unwrap();
+    drop((command, ends.slave));
+    let held = Held { child, stdin: None, said: Arc::default() };
+    let (mut master, into) = (File::from(ends.master), Arc::clone(&held.said));
+    let typing = master.try_clone().unwrap();
+    thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = master.read(&mut piece) {
+            into.lock().push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+    });
+    (held, typing)
 }
 
 #[test]

@@ -7,7 +7,11 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
+    thread,
 };
+
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::sync::oneshot;
 
 /// Where a verb prints.
 #[derive(Debug, Clone)]
@@ -136,6 +140,30 @@ impl Output {
             let line = clipped(line, size(io::stderr()).width.saturating_sub(1));
             let _ = write!(io::stderr().lock(), "\r\x1b[2K{line}");
         }
+    }
+}
+
+/// Waits until nobody reads stdout any more: `head` has read enough, though there is nothing to write that would show it.
+pub(crate) async fn unread() {
+    let (tell, told) = oneshot::channel();
+    // A file is always ready, and is never asked about by `epoll`; `poll` waits for its end, which never comes.
+    let watch = move || {
+        let stdout = io::stdout();
+        let is_unread = || {
+            let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+            match poll(&mut watched, None) {
+                Ok(_) => Some(!watched[0].revents().is_empty()),
+                Err(rustix::io::Errno::INTR) => None,
+                Err(_) => Some(false),
+            }
+        };
+        if std::iter::repeat_with(is_unread).flatten().next() == Some(true) {
+            // Who has ended meanwhile need not be told.
+            let _ = tell.send(());
+        }
+    };
+    if thread::Builder::new().name("stdout".into()).spawn(watch).is_err() || told.await.is_err() {
+        std::future::pending().await
     }
 }
 

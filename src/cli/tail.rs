@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     Failure, args,
     client::{Call, Client, ClientError, escape},
-    output::{Output, Paint},
+    output::{Output, Paint, unread},
     sse::{Parser, SseEvent},
 };
 use crate::{api::wire::Frame, observe::visible};
@@ -24,6 +24,7 @@ pub(super) async fn run(args: args::Tail, client: Client, output: &Output) -> Re
     tokio::select! {
         ended = follow(&args, &client, output) => ended,
         () = super::stopped() => Ok(()),
+        () = unread() => Ok(()),
     }
 }
 

@@ -96,6 +96,9 @@ pub fn parse_yaml(text: &str, name: &str) -> Result<Loaded, Faults> {
     parse(text, name, FileFormat::Yaml)
 }
 
+/// What a configuration that the command line makes is called.
+pub(crate) const COMMAND_LINE: &str = "the command line";
+
 /// As [`parse_toml`], for JSON.
 pub fn parse_json(text: &str, name: &str) -> Result<Loaded, Faults> {
     parse(text, name, FileFormat::Json)

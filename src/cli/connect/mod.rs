@@ -32,7 +32,7 @@ use self::{
 };
 use super::{
     Failure, args,
-    output::{Output, Paint},
+    output::{Output, Paint, unread},
     single, words,
 };
 use crate::{config::Loaded, provider::DaemonProvider};
@@ -45,6 +45,12 @@ use wskeeper_link::{
     pool::Pool,
 };
 
+/// Keys that `--set` does not take, and why.
+const OWN: [(&str, &str); 3] = [
+    ("url", "the URL is the argument itself: `wskeeper connect URL`"),
+    ("urls", "the URL is the argument itself, and `connect` has one; a daemon can have several"),
+    ("links", "`connect` holds one link; a daemon can hold several"),
+];
 /// What the endpoint is called in its events.
 const NAME: &str = "connect";
 /// The peer is given this long to answer what it has read, and to go on answering.
@@ -96,6 +102,7 @@ pub(super) async fn run(args: args::Connect, output: &Output) -> Result<(), Fail
     let end = tokio::select! {
         end = held.end(printing.as_mut(), sending.as_mut()) => end?,
         () = stopped(&mut stops, 1) => End::Stopped,
+        () = unread() => End::Printed(Ok(())),
         never = keys::watch(&pool, &status), if !args.subscribe.is_empty() => match never {},
     };
     let closing = async {
@@ -156,6 +163,10 @@ fn endpoint(args: &args::Connect, output: &Output) -> Result<Endpoint, Failure> 
         endpoint["headers"] = headers.collect::<Map<_, _>>().into();
     }
     for (key, written) in &args.keys {
+        let first = key.split('.').next().unwrap_or_default();
+        if let Some((_, why)) = OWN.iter().find(|(own, _)| *own == first) {
+            return Err(Failure::Failed(format!("--set {key}: {why}")));
+        }
         single::set(&mut endpoint, key, written);
     }
     keys::want(&mut endpoint, args)?;
@@ -208,11 +219,16 @@ impl Held<'_> {
             sent = sending => sent?,
         }
         let eof = async {
-            if !self.args.exit_on_eof && !io::stdin().is_terminal() {
+            let is_typed = io::stdin().is_terminal();
+            if !self.args.exit_on_eof && !is_typed {
                 self.status.note("stdin has ended; what arrives is printed until Ctrl-C", Paint::Dim);
                 std::future::pending::<()>().await;
             }
-            self.answered().await;
+            tokio::select! {
+                () = self.answered() => {}
+                // Who types Ctrl-D wants an end, and not one that may never come.
+                () = self.down(), if is_typed => {}
+            }
         };
         tokio::select! {
             printed = printing => Ok(End::Printed(printed)),
@@ -231,6 +247,18 @@ impl Held<'_> {
         self.settled(FOREVER).await;
         let mut heard = self.heard.subscribe();
         while timeout(SILENCE, heard.changed()).await.is_ok_and(|changed| changed.is_ok()) {}
+    }
+
+    /// Waits until the link is not ready.
+    async fn down(&self) {
+        let pool = self.sender.pool;
+        // Read from now on, so that no change is missed.
+        let Some(mut phases) = pool.subscribe(NAME, From::Latest) else { return };
+        while pool.link(NAME, 0).is_some_and(|link| link.phase == Phase::Ready) {
+            if matches!(phases.next().await, Next::Closed) {
+                return;
+            }
+        }
     }
 
     async fn settled(&self, patience: Duration) {

@@ -1,7 +1,7 @@
 //! One value of the tree, read as what its key needs.
 //!
-//! A value from the environment is text; it is read as the number or boolean that the key needs. In a file the type must be
-//! right. No complaint repeats a string from the configuration but for closed sets of words, because it may be a secret.
+//! A value from the environment or the command line is text; it is read as the number or boolean that the key needs. In a file the type
+//! must be right. No complaint repeats a string from the configuration but for closed sets of words, because it may be a secret.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "kinds of a foreign crate: every one that is not read is refused")]
 
@@ -13,7 +13,7 @@ use humantime::DurationError;
 
 use super::section::{Report, suggestion};
 use crate::config::{
-    environment,
+    COMMAND_LINE, environment,
     text::{self, NoDuration},
 };
 use wskeeper_link::endpoint::template::{Template, TemplateFault};
@@ -24,6 +24,10 @@ pub(crate) struct Item<'a> {
     pub(crate) report: &'a Report,
     pub(crate) path: String,
     pub(crate) value: &'a Value,
+}
+
+fn is_loose(origin: &str) -> bool {
+    origin.starts_with(environment::ORIGIN) || origin.starts_with(COMMAND_LINE)
 }
 
 impl<'a> Item<'a> {
@@ -37,10 +41,10 @@ impl<'a> Item<'a> {
         None
     }
 
-    /// Text from the environment, which may stand for another type.
+    /// Text from the environment or the command line, which may stand for another type.
     fn loose(&self) -> Option<&'a str> {
         match &self.value.kind {
-            ValueKind::String(text) if self.value.origin()?.starts_with(environment::ORIGIN) => Some(text.trim()),
+            ValueKind::String(text) if is_loose(self.value.origin()?) => Some(text.trim()),
             _ => None,
         }
     }
