@@ -25,7 +25,7 @@ use std::{
 
 use self::{keeping::Keeping, leaving::Leaving, opening::Opening, run::Pause};
 pub use opening::{Dialled, Waits};
-pub use words::of_peer;
+pub use words::{HIDDEN, confidences, hide, of_peer};
 
 use super::{
     Ask, Do, Kept, Place, Plan, Rule, Send, Start, StepResult, Then,

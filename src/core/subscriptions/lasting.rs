@@ -25,7 +25,7 @@ impl Set {
         let Lasting { key, place: _, message, holders } = lasting;
         for (name, until) in holders {
             let lease = until.map(|until| until.saturating_duration_since(now));
-            self.put_or_wait(now, &key, Holder::Named(name), lease, message.clone())?;
+            self.put_as(now, &key, (Holder::Named(name), true), lease, message.clone())?;
         }
         Ok(())
     }

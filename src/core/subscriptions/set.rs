@@ -98,19 +98,8 @@ impl Set {
         self.put_as(now, key, (holder, may_wait), lease, message)
     }
 
-    /// The same where nobody can be told that there is no room: it waits then.
-    pub(super) fn put_or_wait(
-        &mut self,
-        now: Instant,
-        key: &str,
-        holder: Holder,
-        lease: Option<Duration>,
-        message: Option<Payload>,
-    ) -> Result<Told, Refusal> {
-        self.put_as(now, key, (holder, true), lease, message)
-    }
-
-    fn put_as(
+    /// The same; it `may_wait` where nobody can be told that there is no room.
+    pub(super) fn put_as(
         &mut self,
         now: Instant,
         key: &str,

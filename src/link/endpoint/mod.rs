@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use wskeeper_core::{inbox, link, session, subscriptions};
 
 pub use field::FieldName;
-pub use secret::Secret;
+pub use secret::{Secret, hide};
 pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod field;

@@ -1,10 +1,59 @@
 //! Text that is never shown: an evaluated header, URL or token.
 //!
-//! Only [`Secret::expose`] gives the text, so a search for `expose` finds every place where a secret leaves its box.
+//! Only [`Secret::expose`] gives the text, so a search for `expose` finds every place where a secret leaves its box. Where that is not enough,
+//! for a panic may say anything, [`hide`] knows what references have given.
 
-use std::fmt;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
+use parking_lot::Mutex;
 use subtle::ConstantTimeEq as _;
+use wskeeper_core::session;
+
+/// What references have given, newest last.
+static KNOWN: Mutex<Known> = Mutex::new(Known { texts: BTreeSet::new(), order: VecDeque::new(), bytes: 0 });
+/// So many bytes of it at most are known, the newest.
+const KNOWN_BYTES: usize = 1 << 20;
+/// A panic does not wait longer for others who look.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+struct Known {
+    texts: BTreeSet<Arc<str>>,
+    order: VecDeque<Arc<str>>,
+    bytes: usize,
+}
+
+/// A reference has given this text: [`hide`] knows it from now on.
+pub(super) fn note(text: &str) {
+    let text = text.trim();
+    let mut known = KNOWN.lock();
+    if text.is_empty() || text.len() > KNOWN_BYTES || known.texts.contains(text) {
+        return;
+    }
+    let text = Arc::<str>::from(text);
+    known.bytes += text.len();
+    known.texts.insert(Arc::clone(&text));
+    known.order.push_back(text);
+    while known.bytes > KNOWN_BYTES
+        && let Some(oldest) = known.order.pop_front()
+    {
+        known.bytes -= oldest.len();
+        known.texts.remove(&oldest);
+    }
+}
+
+/// A text without what references have given: environment, files, credentials, values.
+pub fn hide(text: String) -> String {
+    match KNOWN.try_lock_for(PATIENCE) {
+        Some(known) => session::hide(text, session::confidences(known.texts.iter().map(|text| &**text))),
+        None => session::HIDDEN.into(),
+    }
+}
 
 /// An evaluated text. `Debug` and `Display` write `***`.
 #[derive(Clone)]
@@ -51,6 +100,23 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
         assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn what_references_have_given_is_hidden_in_any_text_and_bounded() {
+        note("Bearer tok-8231-of-this-test\n");
+        note("  ");
+        let said = |text: &str| hide(text.to_owned());
+        assert_eq!(
+            said("panicked at a.rs:1:\nno: Err(\"tok-8231-of-this-test\")"),
+            "panicked at a.rs:1:\nno: Err(\"***\")"
+        );
+        assert_eq!(said("an index of 5 for 3"), "an index of 5 for 3");
+        for number in 0..3000 {
+            note(&format!("{number:0>1024}"));
+        }
+        let known = KNOWN.lock();
+        assert!(known.bytes <= KNOWN_BYTES && known.order.len() == known.texts.len());
     }
 
     #[test]

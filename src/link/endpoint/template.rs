@@ -270,6 +270,13 @@ impl Reference {
                 .ok_or_else(|| format!("the variable {name} is not set: write `${{var:{name}|DEFAULT}}`")),
             ReferenceKind::Value(name) => values(name).ok_or_else(|| format!("there is no value {name}")),
         };
+        if let (
+            Ok(value),
+            ReferenceKind::Env(_) | ReferenceKind::File(_) | ReferenceKind::Credential(_) | ReferenceKind::Value(_),
+        ) = (&value, &self.kind)
+        {
+            super::secret::note(value);
+        }
         value.map_err(|problem| SecretError { reference: self.written.to_string(), problem })
     }
 }

@@ -22,7 +22,12 @@ use crate::{
         url::Target,
     },
 };
-use wskeeper_core::{admission::Verdict, close::Cause, event::RetryAfter};
+use wskeeper_core::{
+    admission::Verdict,
+    close::Cause,
+    event::RetryAfter,
+    session::{confidences, of_peer},
+};
 
 /// So much is shown of what a proxy asks for, in characters.
 const MOST_SHOWN: usize = 120;
@@ -181,19 +186,13 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
 fn challenges(headers: &HeaderMap, via: &Via) -> String {
     let values = headers.get_all(header::PROXY_AUTHENTICATE).iter();
     let values: Vec<String> = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-    let all = values.join(", ");
-    let of_headers = via.headers.iter().map(|(_, value)| value);
-    let told = via.credentials.iter().flat_map(|(user, password)| [user, password]).chain(of_headers);
-    let words = told.flat_map(|secret| secret.expose().split_whitespace());
-    let mut words: Vec<&str> = words.filter(|word| word.len() > 2).collect();
-    let encoded = via.basic_auth();
-    words.extend(encoded.iter().map(Secret::expose).filter_map(|basic| basic.split_once(' ')).map(|(_, pair)| pair));
-    if words.iter().any(|word| all.contains(word)) {
-        return "***".into();
-    }
-    let is_shown = |char: &char| char.is_ascii_graphic() || *char == ' ';
-    let mut shown: String = all.chars().filter(is_shown).take(MOST_SHOWN).collect();
-    if all.chars().filter(is_shown).count() > MOST_SHOWN {
+    let visible: String = values.join(", ").chars().filter(|char| char.is_ascii_graphic() || *char == ' ').collect();
+    let basic = via.basic_auth();
+    let credentials = via.credentials.iter().flat_map(|(user, password)| [user, password]);
+    let told = credentials.chain(via.headers.iter().map(|(_, value)| value)).chain(&basic);
+    let said = of_peer(visible.as_bytes(), confidences(told.map(Secret::expose)));
+    let mut shown: String = said.chars().take(MOST_SHOWN).collect();
+    if said.chars().count() > MOST_SHOWN {
         shown.push('…');
     }
     shown

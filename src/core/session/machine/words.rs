@@ -3,7 +3,7 @@
 //! What a reader would get wrong: a long message is looked at in part, so a secret may be cut where that part ends. What is left of it
 //! there is hidden too.
 
-use std::{fmt::Write as _, ops::Range};
+use std::{fmt::Write as _, iter, ops::Range};
 
 use super::{Message, Session, Value};
 
@@ -17,7 +17,8 @@ const SECRET_MIN: usize = 3;
 const ENCODED_MIN: usize = 6;
 
 /// What stands for what is not shown.
-pub(super) const HIDDEN: &str = "***";
+/// What stands in place of a secret.
+pub const HIDDEN: &str = "***";
 
 impl Session {
     /// What a peer said, for people: no secret, no variable, not long.
@@ -44,8 +45,14 @@ pub fn of_peer(bytes: &[u8], hidden: Vec<&str>) -> String {
     shown
 }
 
+/// What a peer was told in confidence by values as headers have them: each whole, and its words but for the first, which says of what kind it
+/// is (`Bearer …`).
+pub fn confidences<'v>(values: impl IntoIterator<Item = &'v str>) -> Vec<&'v str> {
+    values.into_iter().flat_map(|value| iter::once(value).chain(value.split_whitespace().skip(1))).collect()
+}
+
 /// A text without what is `hidden`, as it is and as peers write it.
-pub(super) fn hide(text: String, hidden: Vec<&str>) -> String {
+pub fn hide(text: String, hidden: Vec<&str>) -> String {
     hide_all(text, hidden, false)
 }
 
