@@ -1,4 +1,5 @@
-//! Links between the project's documents: each relative one leads to a file that is there, and its anchor to a heading of that file.
+//! The project's documents: each relative link leads to a file that is there, and its anchor to a heading of that file; each configuration
+//! passes `wskeeper check`.
 //!
 //! Anchors are made as the forges make them: lower case, punctuation dropped, spaces become dashes, a repeated one is numbered.
 //!
@@ -7,9 +8,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use regex_lite::Regex;
@@ -75,6 +77,56 @@ fn a_dead_link_and_a_dead_anchor_are_found() {
     assert_eq!(dead("[a](nowhere.md) [b](api.md#no-such-heading) [c](#neither-here)"), 3);
     assert_eq!(dead("[a](api.md) [b](../README.md#try-it) [c](#secrets) [d](https://example.org/x)"), 0);
     assert_eq!(dead("```\n[a](nowhere.md)\n```\nand `[b](nowhere.md)`"), 0, "code is no link");
+}
+
+#[test]
+fn every_configuration_in_the_documents_passes_check() {
+    let (mut blocks, mut faults) = (0, Vec::new());
+    for path in documents() {
+        for block in toml_blocks(&read(&path)) {
+            blocks += 1;
+            let said = checked(&block);
+            faults.extend(said.map(|said| format!("{}:\n{block}{said}", path.display())));
+        }
+    }
+    assert!(blocks > 15, "only {blocks} were found");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_found() {
+    let next = "[[endpoints.a.outcomes]]\nmatch = { status = 503 }\nthen = \"next_url\"\n";
+    assert!(checked(next).unwrap().contains("outcomes"), "it has one URL");
+    assert!(checked(&format!("[endpoints.a]\nurls = [\"wss://a/\", \"wss://b/\"]\n{next}")).is_none());
+    assert!(checked("[endpoints.a.heartbeat]\nidle = \"5s\"\n").is_none(), "a part of an endpoint is made whole");
+}
+
+fn toml_blocks(text: &str) -> Vec<String> {
+    let block = Regex::new(r"(?ms)^```toml\n(.*?)^```").unwrap();
+    block.captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// What `wskeeper check` says against a configuration. An endpoint that is shown in part has an address.
+fn checked(block: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let section = Regex::new(r"(?m)^\[+endpoints\.([\w-]+)").unwrap();
+    let names: BTreeSet<&str> = section.captures_iter(block).map(|found| found.get(1).unwrap().as_str()).collect();
+    let address = Regex::new(r"(?m)^(url|urls|preset) *=").unwrap();
+    for name in names {
+        let own = format!("[endpoints.{name}]\n");
+        let has_address = block
+            .split_once(&own)
+            .is_some_and(|(_, rest)| address.is_match(rest.split("\n[").next().unwrap_or_default()));
+        if !has_address {
+            let whole = format!("{own}url = \"wss://feed.example\"\n");
+            fs::write(folder.path().join(format!("10-{name}.toml")), whole).unwrap();
+        }
+    }
+    fs::write(folder.path().join("50.toml"), block).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_wskeeper"));
+    let output = check.arg("check").arg(folder.path()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&said).into_owned())
 }
 
 fn documents() -> Vec<PathBuf> {

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderName;
 use wskeeper_core::{push::Policy, session::Filter};
 use wskeeper_link::endpoint::Template;
@@ -47,6 +48,15 @@ pub struct PushHttp {
     pub secret: Option<Template>,
     /// TLS as the endpoint has it; else by the platform's authorities.
     pub tls_of_endpoint: bool,
+}
+
+/// The key that a secret stands for: base64 behind `whsec_`, else its text.
+pub(crate) fn signing_key(secret: &str) -> Result<Vec<u8>, &'static str> {
+    let key = match secret.strip_prefix("whsec_") {
+        Some(encoded) => STANDARD.decode(encoded.trim()).map_err(|_| "has whsec_ before it and is not base64")?,
+        None => secret.as_bytes().to_vec(),
+    };
+    if key.is_empty() { Err("is empty, and anybody could sign with that") } else { Ok(key) }
 }
 
 /// What is handed over.

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use wskeeper_core::push::Counts;
+
 use super::{
     endpoint::EndpointMetrics,
     text::{
@@ -17,20 +19,8 @@ use super::{
 pub struct PushNumbers {
     /// What it is called.
     pub name: Arc<str>,
-    /// What its receiver has taken.
-    pub delivered: u64,
-    /// Bytes of that.
-    pub delivered_bytes: u64,
-    /// Attempts that failed.
-    pub failed: u64,
-    /// Attempts after the first of a batch.
-    pub retries: u64,
-    /// Messages that were refused for good and left out.
-    pub skipped: u64,
-    /// Gaps that its receiver was told of.
-    pub gaps: u64,
-    /// Cursors that the store did not take.
-    pub unkept: u64,
+    /// What has happened since it began.
+    pub counts: Counts,
     /// Entries of the inbox that its receiver has not.
     pub behind: u64,
     /// Its receiver takes nothing.
@@ -49,13 +39,13 @@ const fn family(
 /// The families, in the order of `/metrics`.
 #[rustfmt::skip]
 pub(super) const FAMILIES: &[Family<EndpointMetrics>] = &[
-    family("wskeeper_push_delivered_total", "Messages that receivers of pushes have taken.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.delivered))),
-    family("wskeeper_push_delivered_bytes_total", "Bytes of messages that receivers of pushes have taken.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.delivered_bytes))),
-    family("wskeeper_push_failures_total", "Attempts of pushes that failed.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.failed))),
-    family("wskeeper_push_retries_total", "Attempts of pushes after the first of a batch.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.retries))),
-    family("wskeeper_push_skipped_total", "Messages that receivers of pushes have refused for good, and that were left out.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.skipped))),
-    family("wskeeper_push_gaps_total", "Gaps that receivers of pushes were told of.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.gaps))),
-    family("wskeeper_push_cursor_refused_total", "Cursors of pushes that the store refused to keep.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.unkept))),
+    family("wskeeper_push_delivered_total", "Messages that receivers of pushes have taken.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.counts.delivered))),
+    family("wskeeper_push_delivered_bytes_total", "Bytes of messages that receivers of pushes have taken.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.counts.delivered_bytes))),
+    family("wskeeper_push_failures_total", "Attempts of pushes that failed.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.counts.failed))),
+    family("wskeeper_push_retries_total", "Attempts of pushes after the first of a batch.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.counts.retries))),
+    family("wskeeper_push_skipped_total", "Messages that receivers of pushes have refused for good, and that were left out.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.counts.skipped))),
+    family("wskeeper_push_gaps_total", "Gaps that receivers of pushes were told of.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.counts.gaps))),
+    family("wskeeper_push_cursor_refused_total", "Cursors of pushes that the store refused to keep.", COUNTER, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.counts.unkept))),
     family("wskeeper_push_behind_entries", "Entries of the inbox that a push has not handed over.", GAUGE, |of, to| of.pushes(|name, push| to.number(&[("push", name)], push.behind))),
     family("wskeeper_push_failing", "1 while the receiver of a push takes nothing, else 0.", GAUGE, |of, to| of.pushes(|name, push| to.number(&[("push", name)], u8::from(push.failing)))),
 ];

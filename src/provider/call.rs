@@ -18,10 +18,7 @@ use crate::client::{Connection, Error, shown};
 /// Calls, for this endpoint.
 pub(super) async fn call(request: Request, endpoint: &Endpoint, calendar: &Calendar) -> Done {
     let until = Instant::now().later(request.timeout);
-    let target = Target::parse(&request.url).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
-    if target.unix.is_some() {
-        return Err("its URL cannot be used: it leads to a unix socket".into());
-    }
+    let target = Target::http(&request.url).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
     let most = request.max_bytes;
     let system = Tls::default();
     let tls = match request.tls {
@@ -135,8 +132,8 @@ mod tests {
         let (place, _heard) = server("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789").await;
         let (silent, _silent) = server("").await;
         for (url, told) in [
-            ("ws+unix:///run/x.sock".into(), "its URL cannot be used: it leads to a unix socket".to_owned()),
-            ("ftp://a/".into(), "its URL cannot be used: its scheme is not one of".to_owned()),
+            ("ws+unix:///run/x.sock".into(), "its URL cannot be used: it is not the URL of an HTTP server".to_owned()),
+            ("wss://a/".into(), "its URL cannot be used: it is not the URL of an HTTP server".to_owned()),
             (format!("http://{place}/"), format!("http://{place} answered with more than 8 bytes")),
             (format!("http://{silent}/"), format!("http://{silent} did not answer in time")),
         ] {

@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use tokio::time::{Instant, timeout, timeout_at};
-use wskeeper_core::{push::Verdict, session::of_peer};
+use wskeeper_core::{
+    push::Verdict,
+    session::{confidences, of_peer},
+};
 use wskeeper_link::{
     clock::Moment,
     endpoint::{Endpoint, Secret, Template, Tls, template::SecretError, url::Target},
@@ -74,7 +77,7 @@ impl Hook {
     async fn post(&mut self, parcel: &Parcel) -> Result<Carried, String> {
         let evaluated = evaluate(&self.http).await?;
         let url = evaluated.url.clone();
-        let target = Target::parse(url.expose()).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
+        let target = Target::http(url.expose()).map_err(|fault| format!("its URL cannot be used: {fault}"))?;
         let server = shown(&target);
         let hidden = evaluated.confidences(&target);
         let timestamp = self.pool.calendar().since_epoch().as_secs();
@@ -144,15 +147,11 @@ fn words(body: &Bytes, hidden: &[String]) -> String {
 }
 
 impl Evaluated {
-    /// What the server must not be quoted with: headers, whole and without their first word, the secret, the password, and long parts of
-    /// the URL.
+    /// What the server must not be quoted with: headers, the secret, the password, and long parts of the URL.
     fn confidences(&self, target: &Target) -> Vec<String> {
-        let headers = self.headers.iter().map(|(_, value)| value.expose());
-        let after_scheme = headers.clone().flat_map(|value| value.split_whitespace().skip(1));
-        let basic = target.basic_auth.iter().flat_map(|basic| basic.expose().split_whitespace().skip(1));
+        let values = self.headers.iter().map(|(_, value)| value).chain(&self.secret).chain(&target.basic_auth);
         let url = target.request_target().split(['/', '?', '&', '=', ';']).filter(|part| part.len() >= URL_PART_MIN);
-        let all = headers.chain(after_scheme).chain(self.secret.iter().map(Secret::expose)).chain(basic).chain(url);
-        all.map(str::to_owned).collect()
+        confidences(values.map(Secret::expose)).into_iter().chain(url).map(str::to_owned).collect()
     }
 }
 

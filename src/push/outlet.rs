@@ -25,6 +25,15 @@ pub(super) struct Carried {
     pub(super) why: Option<String>,
 }
 
+/// What becomes of a receiver between two attempts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is there, as far as that can be known without anything to hand over.
+    Well,
+    /// It is not, for this reason.
+    Lost(String),
+}
+
 impl Carried {
     pub(super) fn failed(taken: usize, why: impl Into<String>) -> Self {
         Self { taken, verdict: Verdict::Failed { retry_after: None }, why: Some(why.into()) }
@@ -45,11 +54,11 @@ impl Outlet {
         }
     }
 
-    /// Between two attempts: waits until the receiver is lost, and says how. Has a program run.
-    pub(super) async fn lost(&mut self) -> String {
+    /// Between two attempts: waits until it is known how the receiver is. Has a program run.
+    pub(super) async fn fate(&mut self) -> Fate {
         match self {
             Self::Hook(_) => std::future::pending().await,
-            Self::Program(program) => program.lost().await,
+            Self::Program(program) => program.fate().await,
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStderr, ChildStdin},
     task::JoinHandle,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use wskeeper_core::push::Verdict;
 use wskeeper_link::{
@@ -17,11 +17,17 @@ use wskeeper_link::{
     endpoint::{Template, template::SecretError},
 };
 
-use super::{Whose, outlet::Carried, parcel::Parcel};
+use super::{
+    Whose,
+    outlet::{Carried, Fate},
+    parcel::Parcel,
+};
 use crate::process::child::{Group, start};
 
 /// What a program gets to end after its input has, and again after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A program that has run for so long is well, though there was nothing to read for it.
+const WELL: Duration = Duration::from_secs(5);
 /// How long after its input was closed a program may be found to have ended.
 const ENDING: Duration = Duration::from_millis(500);
 /// How often it is asked whether the program has read, at first and at most.
@@ -49,6 +55,8 @@ struct Running {
     group: Group,
     /// Until this is dropped.
     saying: Saying,
+    /// When it is well; `None`: it is.
+    well_at: Option<Instant>,
 }
 
 /// Listens to what a program says, until this is dropped.
@@ -99,20 +107,34 @@ impl Program {
         Carried::failed(taken, why)
     }
 
-    /// Has it run, and waits until it does not. Nothing is lost when the future is dropped.
-    pub(super) async fn lost(&mut self) -> String {
+    /// Has it run, and waits until it is well, once, or does not run any more. Nothing is lost when the future is dropped.
+    pub(super) async fn fate(&mut self) -> Fate {
         let ended = match self.run().await {
-            Ok(running) => told(running.child.wait().await),
-            Err(why) => return why,
+            Ok(Running { child, well_at, .. }) => {
+                let well = async {
+                    match *well_at {
+                        Some(at) => sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    ended = child.wait() => told(ended),
+                    () = well => {
+                        *well_at = None;
+                        return Fate::Well;
+                    }
+                }
+            }
+            Err(why) => return Fate::Lost(why),
         };
         self.running = None;
-        ended
+        Fate::Lost(ended)
     }
 
     /// Ends its input, asks it to end, and kills it then.
     pub(super) async fn end(&mut self, deadline: Instant) {
         let Some(running) = self.running.take() else { return };
-        let Running { mut child, group, stdin, saying: _saying } = running;
+        let Running { mut child, group, stdin, saying: _saying, well_at: _ } = running;
         drop(stdin);
         let soon = deadline.min(Instant::now().later(PATIENCE));
         let half = Instant::now().later(soon.saturating_duration_since(Instant::now()) / 2);
@@ -147,7 +169,7 @@ impl Program {
         let (endpoint, push) = (&self.whose.0, &self.whose.1);
         tracing::info!(%endpoint, %push, pid = child.id(), "the program of a push has started");
         let saying = Saying(tokio::spawn(say(stderr, self.whose.clone())));
-        Ok(Running { child, stdin, group, saying })
+        Ok(Running { child, stdin, group, saying, well_at: Some(Instant::now().later(WELL)) })
     }
 }
 

@@ -5,17 +5,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::hmac;
 
+use crate::config::push::signing_key;
+
 /// Signs `id.timestamp.body`; as the header has it.
 pub(super) fn sign(secret: &str, id: &str, timestamp: u64, body: &[u8]) -> Result<String, String> {
-    let key = match secret.strip_prefix("whsec_") {
-        Some(encoded) => {
-            STANDARD.decode(encoded.trim()).map_err(|_| "its secret has whsec_ before it and is not base64")?
-        }
-        None => secret.as_bytes().to_vec(),
-    };
-    if key.is_empty() {
-        return Err("its secret is empty, and anybody could sign with that".into());
-    }
+    let key = signing_key(secret).map_err(|fault| format!("its secret {fault}"))?;
     let mut signing = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &key));
     signing.update(format!("{id}.{timestamp}.").as_bytes());
     signing.update(body);

@@ -27,7 +27,7 @@ use wskeeper_link::{
 use super::{
     Begin, Whose, Writing,
     hook::Hook,
-    outlet::{Carried, Outlet},
+    outlet::{Carried, Fate, Outlet},
     parcel::Parcel,
     program::Program,
     view::Board,
@@ -36,8 +36,6 @@ use crate::config::push::{Push, PushBody, PushTo};
 
 /// What a push waits for room in the budget.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often it is looked at what the consumer passed over, which wakes nobody.
-const LOOK: Duration = Duration::from_secs(1);
 /// What a gap, or what is no message, counts as.
 const SMALL: usize = 256;
 
@@ -79,8 +77,8 @@ enum Woken {
     Stop(Option<Instant>),
     Carried(Outlet, Carried),
     Kept(Result<(), WriteError>),
-    Read(Told),
-    Lost(String),
+    Read(Option<Told>),
+    Receiver(Fate),
     Timer,
 }
 
@@ -156,8 +154,12 @@ impl Pushing {
                 }
                 Woken::Carried(outlet, carried) => self.carried(outlet, carried),
                 Woken::Kept(outcome) => self.kept(&outcome),
-                Woken::Read(told) => self.told(told),
-                Woken::Lost(why) => {
+                Woken::Read(read) => self.read(read),
+                Woken::Receiver(Fate::Well) => {
+                    self.courier.well();
+                    self.well();
+                }
+                Woken::Receiver(Fate::Lost(why)) => {
                     self.courier.lost(now());
                     self.failed(&why);
                 }
@@ -175,7 +177,6 @@ impl Pushing {
         let timer = timer
             .into_iter()
             .chain((self.supply == Supply::Short).then(|| Instant::now().later(PAUSE)))
-            .chain(reads.then(|| Instant::now().later(LOOK)))
             .chain(ending)
             .min();
         let is_reading = self.courier.state() == State::Reading;
@@ -185,8 +186,8 @@ impl Pushing {
             deadline = stopped(stop), if ending.is_none() => Woken::Stop(deadline),
             (outlet, carried) = under_way(attempt) => Woken::Carried(outlet, carried),
             outcome = under_way(keep) => Woken::Kept(outcome),
-            told = consumer.next(), if reads => Woken::Read(told),
-            why = lost(outlet), if is_reading => Woken::Lost(why),
+            read = consumer.next_or_passed(), if reads => Woken::Read(read),
+            fate = fate(outlet), if is_reading => Woken::Receiver(fate),
             () = until(timer) => Woken::Timer,
         }
     }
@@ -194,22 +195,20 @@ impl Pushing {
     /// Takes what is there already.
     fn read_on(&mut self) {
         while self.courier.wants() && self.supply == Supply::Open {
-            let Some(told) = self.consumer.next().now_or_never() else {
-                self.courier.pass(self.consumer.position());
-                return;
-            };
-            self.told(told);
+            let Some(read) = self.consumer.next_or_passed().now_or_never() else { return };
+            self.read(read);
         }
     }
 
-    fn told(&mut self, told: Told) {
-        match told {
-            Told::Entry(entry) => self.take(entry),
-            Told::Gap(Lag { missed, from, to }) | Told::Lagged(Lag { missed, from, to }) => {
+    fn read(&mut self, read: Option<Told>) {
+        match read {
+            Some(Told::Entry(entry)) => self.take(entry),
+            Some(Told::Gap(Lag { missed, from, to }) | Told::Lagged(Lag { missed, from, to })) => {
                 let kind = if missed.is_some() { GapKind::Lag } else { GapKind::Restart };
                 self.courier.gap(Gap { kind, missed, from, to });
             }
-            Told::Gone => self.supply = Supply::Over,
+            Some(Told::Gone) => self.supply = Supply::Over,
+            None => self.courier.pass(self.consumer.position()),
         }
     }
 
@@ -264,7 +263,8 @@ impl Pushing {
         }
         match why {
             Some(why) => self.failed(&why),
-            None => self.is_well(verdict),
+            None if verdict == Verdict::Taken => self.well(),
+            None => {}
         }
     }
 
@@ -283,14 +283,12 @@ impl Pushing {
         }
     }
 
-    fn is_well(&mut self, verdict: Verdict) {
-        if verdict == Verdict::Taken {
-            self.board.change(|shown| shown.failing_since = None);
-            if std::mem::take(&mut self.is_failing) {
-                let (endpoint, push) = &self.whose;
-                let skipped = self.courier.counts().skipped;
-                tracing::info!(%endpoint, %push, skipped, "a push is taken by its receiver again");
-            }
+    fn well(&mut self) {
+        self.board.change(|shown| shown.failing_since = None);
+        if std::mem::take(&mut self.is_failing) {
+            let (endpoint, push) = &self.whose;
+            let skipped = self.courier.counts().skipped;
+            tracing::info!(%endpoint, %push, skipped, "the receiver of a push is there again");
         }
     }
 
@@ -390,9 +388,9 @@ async fn under_way<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>
     }
 }
 
-async fn lost(outlet: &mut Option<Outlet>) -> String {
+async fn fate(outlet: &mut Option<Outlet>) -> Fate {
     match outlet {
-        Some(outlet) => outlet.lost().await,
+        Some(outlet) => outlet.fate().await,
         None => std::future::pending().await,
     }
 }

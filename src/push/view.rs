@@ -102,18 +102,6 @@ impl PushView {
     }
 
     pub(super) fn numbers(self) -> PushNumbers {
-        let Counts { delivered, delivered_bytes, failed, retries, skipped, gaps, unkept } = self.counts;
-        PushNumbers {
-            name: self.name,
-            delivered,
-            delivered_bytes,
-            failed,
-            retries,
-            skipped,
-            gaps,
-            unkept,
-            behind: self.behind,
-            failing: self.failing_since.is_some(),
-        }
+        PushNumbers { name: self.name, counts: self.counts, behind: self.behind, failing: self.failing_since.is_some() }
     }
 }

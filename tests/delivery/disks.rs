@@ -13,7 +13,7 @@ use std::{
 use crate::{
     LEAST, QUICK, endpoint,
     recorder::Recorder,
-    support::{api::Answer, daemon::Daemon, free_port, until},
+    support::{api::Answer, daemon::Daemon, disk::SmallDisk, free_port, until},
 };
 
 /// Two endpoints: `disk` and `memory`.
@@ -328,34 +328,4 @@ fn has(program: &str) -> bool {
         eprintln!("skipped: {program} is not installed");
     }
     there
-}
-
-/// A small file system in memory, unmounted when it is dropped.
-pub struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Of this size, at this folder; `None`, aloud, where that is not allowed.
-    pub fn mount(at: &Path, size: &str) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        Self::mount_with(at, &format!("size={size},mode=0700"))
-    }
-
-    fn mount_read_only(at: &Path) -> Option<Self> {
-        Self::mount_with(at, "ro,size=64k")
-    }
-
-    fn mount_with(at: &Path, options: &str) -> Option<Self> {
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
-        if mount.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        eprintln!("skipped: only root may mount a file system");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

@@ -9,10 +9,9 @@ use crate::{
     LEAST, QUICK,
     chance::Chance,
     consumer::{By, Consumer, Told, agree, gaps, judge, numbers, read},
-    disks::SmallDisk,
     endpoint,
     recorder::Recorder,
-    support::{daemon::Daemon, until},
+    support::{daemon::Daemon, disk::SmallDisk, until},
     teller::Teller,
 };
 

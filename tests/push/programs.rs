@@ -3,7 +3,7 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
@@ -73,6 +73,17 @@ async fn a_program_that_ends_at_once_is_started_again_ever_more_seldom() {
     assert_eq!(now["delivered"], 0);
     let starts = daemon.log().matches("the program of a push has started").count() as u128;
     assert!(starts < 12 + began.elapsed().as_millis() / 25, "{starts} in {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_program_that_is_back_is_well_though_nothing_has_come_for_it() {
+    let script = "[ -e {folder}/twice ] || { touch {folder}/twice; exit 3; }; exec cat >> {folder}/out";
+    let daemon = Daemon::start(&endpoint(feed::start().await, &push("pipe", &shell(script)))).await;
+    let failing = shown_until(&daemon, "pipe", "lost", |now| !now["failingSince"].is_null()).await;
+    assert_eq!(failing["lastError"], "the program ended with exit status: 3");
+    let well = shown_until(&daemon, "pipe", "well", |now| now["failingSince"].is_null()).await;
+    assert_eq!((&well["delivered"], &well["failed"]), (&json!(0), &json!(1)), "{well}");
+    assert!(daemon.log().contains("the receiver of a push is there again"));
 }
 
 #[tokio::test]

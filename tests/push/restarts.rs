@@ -1,6 +1,6 @@
 //! Kills and stops of the daemon: what is durable goes on where it was.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use nix::sys::signal::Signal;
 
@@ -8,7 +8,7 @@ use crate::{
     endpoint, feed, push,
     receiver::{Asked, Receiver},
     shown, shown_until,
-    support::{daemon::Daemon, free_port, until},
+    support::{daemon::Daemon, disk::SmallDisk, free_port, until},
 };
 
 /// Waits until all of the inbox is on disk.
@@ -151,4 +151,47 @@ async fn what_is_not_meant_for_a_receiver_is_nothing_it_missed() {
     let asked = receiver.asked_times(2).await;
     assert_eq!(asked.iter().map(Asked::number).collect::<Vec<_>>(), [0, 3000]);
     assert!(!asked[1].header("wskeeper-gap").contains("lag"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_loses_nothing_in_silence() {
+    let receiver = Receiver::start().await;
+    let more = format!("inbox.durability = \"disk\"\n{}", push("hook", &receiver.url()));
+    let mut daemon = Daemon::made(&endpoint(feed::start().await, &more));
+    let Some(disk) = SmallDisk::mount(&daemon.folder().join("store"), "4m") else { return };
+    daemon.launch();
+    daemon.ready().await;
+    feed::send(&daemon, 10).await;
+    receiver.asked_times(10).await;
+    on_disk(&daemon).await;
+    until("its cursor on disk", || async {
+        let now = shown(&daemon, "hook").await;
+        if now["behind"] == 0 { Ok(()) } else { Err(now) }
+    })
+    .await;
+    let filler = disk.fill();
+    // The receiver is not held up, and it is told that its cursor is not on disk.
+    feed::send(&daemon, 10).await;
+    receiver.asked_times(20).await;
+    shown_until(&daemon, "hook", "not kept", |now| !now["notKept"].is_null()).await;
+    let refused = daemon.api.metric("wskeeper_push_cursor_refused_total{endpoint=\"e\",push=\"hook\"}").await;
+    assert!(refused >= Some(1.0), "{refused:?}");
+    assert!(daemon.log().contains("the cursor of a push is not on disk"));
+    daemon.kill();
+    fs::remove_file(filler).unwrap();
+    daemon.relaunch().await;
+    feed::send(&daemon, 10).await;
+    let all = until("the last", || async {
+        let all = receiver.asked();
+        if all.iter().any(|asked| asked.number() == 29) { Ok(all) } else { Err(all.len()) }
+    })
+    .await;
+    let numbers: BTreeSet<u64> = all.iter().map(Asked::number).collect();
+    assert_eq!(numbers, (0..30).collect(), "the first twenty had come before");
+    // What was not on disk and what came then are not the same to it: what may be missing between them is told.
+    let after = all.iter().skip(20).find(|asked| asked.number() >= 20).unwrap();
+    let back: Vec<_> = all.iter().skip(20).take_while(|asked| asked.number() < 20).map(Asked::number).collect();
+    let is_whole = back.ends_with(&[19]);
+    assert!(is_whole || !after.header("wskeeper-gap").is_empty(), "{back:?}, then {:?}", after.headers);
+    shown_until(&daemon, "hook", "kept again", |now| now["notKept"].is_null()).await;
 }

@@ -1,5 +1,7 @@
 //! Who holds what, over a restart of the daemon; and keys of an endpoint whose configuration says nothing of any.
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -7,7 +9,7 @@ use crate::{
     PATH, QUICK, at,
     exchange::{Exchange, FREE},
     subscribe,
-    support::daemon::Daemon,
+    support::{daemon::Daemon, disk::SmallDisk, until},
     unsubscribe, until_shown,
 };
 
@@ -51,6 +53,44 @@ async fn programs_hold_their_keys_over_a_kill_and_a_stop() {
     exchange.last_has(3, &["b", "c", "long", "p", "q"]).await;
     assert_eq!(holders(&daemon, "b").await, ["y"]);
     until_shown(&daemon, &[("c", "active"), ("b", "active"), ("own", "active"), ("long", "active")]).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_told_of_and_who_holds_what_goes_there_once_it_has_room() {
+    let exchange = Exchange::start(FREE).await;
+    let mut daemon = Daemon::made(&at(&exchange, DISK, "[storage]\ndir = \"{folder}/store\""));
+    let Some(disk) = SmallDisk::mount(&daemon.folder().join("store"), "4m") else { return };
+    daemon.launch();
+    daemon.ready().await;
+    subscribe(&daemon, "before", "x").await;
+    let filler = disk.fill();
+    for key in 0..20 {
+        subscribe(&daemon, &format!("key-{key}"), "x").await;
+    }
+    let keys: Vec<String> = ["before".to_owned()].into_iter().chain((0..20).map(|key| format!("key-{key}"))).collect();
+    let mut wanted: Vec<&str> = keys.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    exchange.last_has(1, &wanted).await;
+    until("word of it", || async {
+        if daemon.log().contains("kept in memory only, until the store takes it") {
+            Ok(())
+        } else {
+            Err(daemon.log().lines().last().map(str::to_owned))
+        }
+    })
+    .await;
+    fs::remove_file(filler).unwrap();
+    until("all of it on disk", || async {
+        if daemon.log().contains("on disk again") {
+            Ok(())
+        } else {
+            Err(daemon.log().lines().last().map(str::to_owned))
+        }
+    })
+    .await;
+    daemon.kill();
+    daemon.relaunch().await;
+    exchange.last_has(2, &wanted).await;
 }
 
 #[tokio::test]

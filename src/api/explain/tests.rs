@@ -265,7 +265,7 @@ fn what_failed_behind_a_redirect_is_said_of_where_that_led() {
 fn what_is_said_of_addresses_and_pins_is_true() {
     let connect = |detail| plain(detailed(Cause::Connect, detail));
     let tls = |detail| plain(detailed(Cause::Tls, detail));
-    let denied = "h.example is not dialled: 10.0.0.1 must not be dialled: `deny` has 10.0.0.0/8";
+    let denied = "h.example is not dialled: `deny` has 10.0.0.0/8 (10.0.0.1)";
     let from = "1.2.3.4:443: source_address 192.0.2.1 cannot be used here: Cannot assign requested address";
     let pinned = "the server's certificate is none of those in tls.pin: its key is sha256/x=";
     hold([

@@ -7,7 +7,7 @@ use http::HeaderName;
 use super::{MAX_DURATION, item::Item, request, section::Section, streams};
 use crate::config::{
     ConfiguredEndpoint,
-    push::{Push, PushBody, PushHttp, PushTo},
+    push::{self, Push, PushBody, PushHttp, PushTo},
 };
 use wskeeper_core::{
     backoff,
@@ -132,18 +132,9 @@ fn to(section: &Section<'_>) -> Option<PushTo> {
 fn url(item: &Item<'_>) -> Option<Template> {
     let template = item.template()?.with_redaction(Redaction::Url);
     request::look_at_files(item, &template);
-    if let Some(literal) = template.as_literal() {
-        match Target::parse(&literal) {
-            Ok(_) if literal.starts_with("http://") || literal.starts_with("https://") => {}
-            Ok(_) => {
-                item.fault("is not the URL of an HTTP server", "begin with https:// or http://");
-                return None;
-            }
-            Err(fault) => {
-                item.fault(fault.to_string(), "write it like \"https://receiver.example/hook\"");
-                return None;
-            }
-        }
+    if let Some(Err(fault)) = template.as_literal().map(|literal| Target::http(&literal)) {
+        item.fault(fault.to_string(), "write it like \"https://receiver.example/hook\"");
+        return None;
     }
     Some(template)
 }
@@ -177,8 +168,8 @@ fn header(name: &str, item: &Item<'_>) -> Option<(HeaderName, Template)> {
 fn secret(item: &Item<'_>) -> Option<Template> {
     let template = item.template()?.with_redaction(Redaction::Literals);
     request::look_at_files(item, &template);
-    if template.as_literal().is_some_and(|literal| literal.is_empty()) {
-        item.fault("is empty", "give receiver and daemon the same secret: \"${file:push.secret}\"");
+    if let Some(Err(fault)) = template.as_literal().map(|literal| push::signing_key(&literal)) {
+        item.fault(fault, "give receiver and daemon the same secret: \"${file:push.secret}\"");
         return None;
     }
     Some(template)

@@ -264,6 +264,11 @@ impl<T> Courier<T> {
         }
     }
 
+    /// It is there, and nothing is to be handed over: what it did before is forgiven.
+    pub fn well(&mut self) {
+        self.backoff.reset();
+    }
+
     /// The cursor that is to be kept from now on. To be answered by [`Courier::kept`].
     pub fn poll_keep(&mut self, now: Instant) -> Option<u64> {
         if self.keep_at().is_none_or(|at| at > now) {

@@ -86,7 +86,7 @@ impl Network {
         addresses.retain(|address| denied(address).is_none());
         match network {
             Some(network) if addresses.is_empty() => {
-                Err(io::Error::other(format!("{} must not be dialled: `deny` has {network}", all.join(", "))))
+                Err(io::Error::other(format!("`deny` has {network} ({})", all.join(", "))))
             }
             Some(_) | None => Ok(addresses),
         }
@@ -140,7 +140,7 @@ mod tests {
             Network { deny: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()], ..Network::default() };
         assert_eq!(dialled(&network, &["10.1.1.1:1", "11.1.1.1:1"]).unwrap(), ["11.1.1.1:1"]);
         let told = dialled(&network, &["[::ffff:10.9.9.9]:1", "[::1]:1"]).unwrap_err();
-        assert_eq!(told, "::ffff:10.9.9.9, ::1 must not be dialled: `deny` has 10.0.0.0/8");
+        assert_eq!(told, "`deny` has 10.0.0.0/8 (::ffff:10.9.9.9, ::1)");
         assert!(network.dialled(vec!["10.1.1.1:1".parse().unwrap()], true).is_ok());
         // The kernel connects these to this machine.
         let loopback = Network { deny: vec!["127.0.0.0/8".parse().unwrap()], ..Network::default() };

@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::{Host, Url};
 
 use super::secret::Secret;
@@ -40,8 +40,11 @@ pub enum UrlFault {
     #[error("its scheme is not one of ws, wss, http and https")]
     Scheme,
     /// It has a fragment.
-    #[error("it has a fragment (`#…`), which the WebSockets standard forbids")]
+    #[error("it has a fragment (`#…`), which no server is ever sent")]
     Fragment,
+    /// It is to be that of an HTTP server.
+    #[error("it is not the URL of an HTTP server: it begins with neither https:// nor http://")]
+    NotHttp,
     /// It names no host.
     #[error("it names no host")]
     NoHost,
@@ -57,6 +60,8 @@ pub enum UrlFault {
 pub const UNIX: &str = "ws+unix:";
 /// The longest path of a socket, as the system has it.
 const LONGEST_SOCKET: usize = 107;
+/// What the path of a socket has encoded where it is shown: it could be taken for something else.
+const NOT_IN_SOCKET: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b':').add(b'?').add(b'#');
 
 impl Target {
     /// Reads an evaluated URL. `http` and `https` are read as `ws` and `wss`.
@@ -92,21 +97,37 @@ impl Target {
         Ok(Self { host, port, tls, basic_auth, shown: shown.as_str().into(), url, unix: None })
     }
 
+    /// Reads the evaluated URL of an HTTP server.
+    pub fn http(text: &str) -> Result<Self, UrlFault> {
+        let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+        match Self::parse(text) {
+            Ok(_) | Err(UrlFault::Scheme) if !["https", "http"].iter().any(|one| one.eq_ignore_ascii_case(scheme)) => {
+                Err(UrlFault::NotHttp)
+            }
+            read => read,
+        }
+    }
+
     fn on_socket(rest: &str) -> Result<Self, UrlFault> {
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (socket, path) = rest.split_once(':').unwrap_or((rest, ""));
-        if !socket.starts_with('/') || socket.len() > LONGEST_SOCKET || socket.contains(['\0', '?', '#']) {
+        if socket.contains(['?', '#']) {
+            return Err(UrlFault::Socket);
+        }
+        let socket = percent_decode_str(socket).decode_utf8().map_err(|_| UrlFault::Socket)?;
+        if !socket.starts_with('/') || socket.len() > LONGEST_SOCKET || socket.contains('\0') {
             return Err(UrlFault::Socket);
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
         let mut target = Self::parse(&format!("ws://localhost{slash}{path}"))?;
-        target.move_to(socket.into());
+        target.move_to((&*socket).into());
         Ok(target)
     }
 
     /// It is reached on this socket.
     pub(crate) fn move_to(&mut self, socket: Arc<str>) {
-        self.shown = format!("{UNIX}//{socket}:{}", self.url.path()).into();
+        let encoded = utf8_percent_encode(&socket, NOT_IN_SOCKET);
+        self.shown = format!("{UNIX}//{encoded}:{}", self.url.path()).into();
         self.unix = Some(socket);
     }
 
@@ -210,6 +231,19 @@ mod tests {
     }
 
     #[test]
+    fn the_url_of_an_http_server_is_no_other() {
+        assert!(Target::http("https://h/x").is_ok() && Target::http("HTTP://h").is_ok());
+        for text in ["ws://h/", "wss://h/", "ws+unix:///run/x:/", "ftp://h/"] {
+            assert_eq!(Target::http(text), Err(UrlFault::NotHttp), "{text}");
+        }
+        assert_eq!(Target::http("https://h/#a"), Err(UrlFault::Fragment));
+        assert!(matches!(Target::http("h/x"), Err(UrlFault::Malformed(_))));
+        for fault in [UrlFault::NotHttp, UrlFault::Fragment, UrlFault::NoHost, UrlFault::Port] {
+            assert!(!fault.to_string().to_lowercase().contains("websocket"), "{fault}");
+        }
+    }
+
+    #[test]
     fn a_unix_socket_stands_in_place_of_host_and_port() {
         for (text, path, shown) in [
             ("ws+unix:///run/x.sock:/v2?k=v", "/v2?k=v", "ws+unix:///run/x.sock:/v2"),
@@ -227,6 +261,13 @@ mod tests {
             assert!(refused == Err(UrlFault::Socket) || text == "ws+unix:///", "{text}: {refused:?}");
         }
         assert_eq!(Target::parse("ws+unix:///run/x.sock:/a#b"), Err(UrlFault::Fragment));
+        let encoded = target("ws+unix:///run/a%3ab%20c%25%C3%A4.sock:/v%20w");
+        assert_eq!((encoded.unix.as_deref(), encoded.request_target()), (Some("/run/a:b c%ä.sock"), "/v%20w"));
+        assert_eq!(&*encoded.shown, "ws+unix:///run/a%3Ab%20c%25%C3%A4.sock:/v%20w");
+        assert_eq!(target(&encoded.shown).unix, encoded.unix, "what is shown can be written");
+        for text in ["ws+unix:///run/%00", "ws+unix:///run/%ff"] {
+            assert_eq!(Target::parse(text), Err(UrlFault::Socket));
+        }
         let (one, other) = (target("ws+unix:///run/x:/"), target("ws+unix:///run/y:/"));
         assert!(one.same_origin(&target("ws+unix:///run/x:/b")) && !one.same_origin(&other));
         assert!(!one.same_origin(&target("ws://localhost/")));

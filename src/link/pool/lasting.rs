@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, UNIX_EPOCH},
 };
@@ -37,7 +37,8 @@ pub(super) struct Handed {
     count: AtomicU64,
     done: watch::Sender<u64>,
     refused: Mutex<BTreeSet<Arc<str>>>,
-    is_refused: AtomicBool,
+    /// Those that were refused last.
+    lacking: Mutex<BTreeSet<Arc<str>>>,
     wake: Arc<Notify>,
 }
 
@@ -57,7 +58,7 @@ impl Handed {
             count: AtomicU64::new(0),
             done: watch::Sender::new(0),
             refused: Mutex::default(),
-            is_refused: AtomicBool::new(false),
+            lacking: Mutex::default(),
             wake: Arc::clone(wake),
         })
     }
@@ -71,11 +72,17 @@ impl Handed {
             let of = (Arc::clone(&endpoint), Arc::clone(&key));
             let done = move |outcome: Result<u64, _>| {
                 match outcome {
-                    Ok(_) => this.is_refused.store(false, Ordering::Relaxed),
+                    Ok(_) => {
+                        let mut lacking = this.lacking.lock();
+                        if lacking.remove(&key) && lacking.is_empty() {
+                            tracing::info!(%endpoint, "who holds which key is on disk again");
+                        }
+                    }
                     Err(error) => {
-                        this.refused.lock().insert(key);
+                        this.refused.lock().insert(Arc::clone(&key));
                         this.wake.notify_one();
-                        if !this.is_refused.swap(true, Ordering::Relaxed) {
+                        let mut lacking = this.lacking.lock();
+                        if lacking.insert(key) && lacking.len() == 1 {
                             tracing::warn!(%endpoint, %error, "who holds which key is kept in memory only, until the store takes it");
                         }
                     }

@@ -298,7 +298,8 @@ pub(super) async fn keep(parts: Arc<PoolParts>, supervisor: Arc<Supervisor>) {
         for runtime in parts.endpoints.all() {
             let refused = runtime.sinks.subscriptions.handed.take_refused();
             if !refused.is_empty() {
-                refused_keys.insert(Arc::clone(&runtime.name), refused);
+                // Beside those that wait for the next try already.
+                refused_keys.entry(Arc::clone(&runtime.name)).or_default().extend(refused);
             }
         }
         if !refused_keys.is_empty() && now >= retry_at {

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wskeeper_core::push::Counts;
+
 use super::*;
 
 /// A type, and the labels besides `endpoint` and `link`.
@@ -50,13 +52,7 @@ fn everything(per_link: bool) -> String {
     world.endpoint.show(EndpointGauges { certificates, subscriptions: Some([1, 2, 3]), ..EndpointGauges::default() });
     let push = PushNumbers {
         name: "hook".into(),
-        delivered: 1,
-        delivered_bytes: 1,
-        failed: 1,
-        retries: 1,
-        skipped: 1,
-        gaps: 1,
-        unkept: 1,
+        counts: Counts { delivered: 1, delivered_bytes: 1, failed: 1, retries: 1, skipped: 1, gaps: 1, unkept: 1 },
         behind: 1,
         failing: true,
     };

@@ -79,13 +79,8 @@ impl Reader<'_> {
         };
         let whole: Option<String> = text.0.iter().map(literal).collect();
         let whole = whole.unwrap_or_else(|| "http://references".into());
-        let is_http = whole.starts_with("http://") || whole.starts_with("https://");
-        match Target::parse(&whole) {
-            Ok(_) if is_http => Some(text),
-            Ok(_) => {
-                item.fault("is not the URL of an HTTP server", "begin with https:// or http://");
-                None
-            }
+        match Target::http(&whole) {
+            Ok(_) => Some(text),
             Err(fault) => {
                 item.fault(fault.to_string(), "write it like \"https://api.example/token\"");
                 None

@@ -122,6 +122,8 @@ pub struct Consumer {
     wish: Wish,
     /// A longer message meets no filter.
     max_json: usize,
+    /// It has read on since it told something last.
+    has_passed: bool,
 }
 
 impl Consumer {
@@ -132,12 +134,13 @@ impl Consumer {
             Some(stream) => pool.subscribe_stream(endpoint, stream, wish.from)?,
         };
         let max_json = pool.endpoint(endpoint)?.config.max_json();
-        Some(Self { pool: pool.clone(), endpoint: Some(endpoint.into()), reader, wish, max_json })
+        Some(Self { pool: pool.clone(), endpoint: Some(endpoint.into()), reader, wish, max_json, has_passed: false })
     }
 
     /// Of the pool's log.
     pub fn of_all(pool: &Pool, wish: Wish) -> Self {
-        Self { pool: pool.clone(), endpoint: None, reader: pool.subscribe_all(wish.from), wish, max_json: 0 }
+        let reader = pool.subscribe_all(wish.from);
+        Self { pool: pool.clone(), endpoint: None, reader, wish, max_json: 0, has_passed: false }
     }
 
     /// Whose inbox it reads; `None`: the log of the pool.
@@ -150,17 +153,29 @@ impl Consumer {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The same, for a task that waits for other things too.
+    /// The same; `None` where it has passed over something that it was not asked for, up to [`Consumer::position`], and there is nothing behind
+    /// that now.
+    pub async fn next_or_passed(&mut self) -> Option<Told> {
+        poll_fn(|cx| match self.poll_next(cx) {
+            Poll::Ready(told) => Poll::Ready(Some(told)),
+            Poll::Pending if std::mem::take(&mut self.has_passed) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// The same as [`Consumer::next`], for a task that waits for other things too.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         loop {
             let next = ready!(self.reader.poll_next(cx));
-            if let Next::Entry(entry) = &next
-                && !self.is_met(entry)
-            {
-                continue;
-            }
-            if let Some(told) = self.tell(next, |wish, entry| wish.takes(entry.link.index, EventType::of(&entry.item)))
-            {
+            let is_met = match &next {
+                Next::Entry(entry) => self.is_met(entry),
+                Next::Gap { .. } | Next::Closed => true,
+            };
+            let takes = |wish: &Wish, entry: &Arc<Entry>| wish.takes(entry.link.index, EventType::of(&entry.item));
+            let told = if is_met { self.tell(next, takes) } else { None };
+            self.has_passed = told.is_none();
+            if let Some(told) = told {
                 return Poll::Ready(told);
             }
         }

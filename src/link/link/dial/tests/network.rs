@@ -42,9 +42,32 @@ async fn where_no_server_may_be_none_is_dialled_whatever_a_name_or_a_redirect_sa
         let admission = Counted::new(1);
         let failure = dial(&format!("url = '{url}'\n{deny}\n{keys}"), admission).await.0.unwrap_err();
         assert_eq!(failure.cause, Cause::Connect, "{}", failure.detail);
-        let wanted = format!("{host} is not dialled: 127.0.0.2 must not be dialled: `deny` has 127.0.0.2/32");
+        let wanted = format!("{host} is not dialled: `deny` has 127.0.0.2/32 (127.0.0.2)");
         assert!(failure.detail.contains(&wanted), "{}", failure.detail);
     }
+}
+
+#[tokio::test]
+async fn the_unspecified_address_leads_to_this_machine_and_is_denied_with_it() {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (url, deny, shown) in [
+        (format!("ws://0.0.0.0:{port}/"), "127.0.0.0/8", "`deny` has 127.0.0.0/8 (0.0.0.0)"),
+        (format!("ws://[::]:{port}/"), "::1/128", "`deny` has ::1/128 (::)"),
+        (format!("ws://0.0.0.0:{port}/"), "0.0.0.0/32", "`deny` has 0.0.0.0/32 (0.0.0.0)"),
+    ] {
+        let toml = format!("url = '{url}'\ndeny = ['{deny}']");
+        let failure = dial(&toml, Counted::new(1)).await.0.unwrap_err();
+        assert!(failure.cause == Cause::Connect && failure.detail.contains(shown), "{}", failure.detail);
+    }
+    let dialled = tokio::spawn(async move { listener.accept().await });
+    tokio::task::yield_now().await;
+    assert!(!dialled.is_finished(), "nothing was dialled");
+    // It is there, where nothing denies it.
+    let toml = format!("url = 'ws://0.0.0.0:{port}/'\ndeny = ['10.0.0.0/8']");
+    let (failed, accepted) = tokio::join!(dial(&toml, Counted::new(1)), dialled);
+    drop(accepted.unwrap().unwrap());
+    assert!(failed.0.is_err(), "it is no WebSocket server");
 }
 
 #[tokio::test]
