@@ -401,6 +401,7 @@ impl Link {
 
     #[inline(never)]
     fn follow_up(&mut self, now: Instant, out: &mut Commands) {
+        self.hand_keys_over(now, out);
         if self.rotation.is_some() {
             self.settle(now, out);
         }

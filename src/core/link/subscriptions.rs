@@ -5,7 +5,10 @@
 use std::time::Instant;
 
 use super::{Command, Commands, Lane, Link, connection::Stage};
-use crate::subscriptions::{Change, Wanted};
+use crate::{
+    session::News,
+    subscriptions::{Change, Wanted},
+};
 
 impl Link {
     pub(super) fn on_subscriptions(&mut self, now: Instant, changes: &[Change], out: &mut Commands) {
@@ -22,6 +25,24 @@ impl Link {
         }
     }
 
+    /// Once a new connection has the keys that stood when it began, the old one asks for no more, and the new one for those that the old
+    /// one has asked for meanwhile. So both come to an end, however fast programs put keys, and nothing is missing for a moment.
+    pub(super) fn hand_keys_over(&mut self, now: Instant, out: &mut Commands) {
+        if self.shared.wanted.is_none() {
+            return;
+        }
+        let takes_over =
+            self.is_coming() && self.connection(Lane::Beside).is_some_and(|(new, _)| new.takes_keys_over());
+        let Some((old, _)) = self.connection(Lane::Current) else { return };
+        let has_asked = old.hold_keys(takes_over).unwrap_or_default();
+        if takes_over
+            && let Some((new, shared)) = self.connection(Lane::Beside)
+            && let Some(change) = new.take_keys_over(now, &has_asked, shared, out)
+        {
+            self.on_change(now, Lane::Beside, change, out);
+        }
+    }
+
     /// Says what became of keys since this was last said.
     pub(super) fn tell_subscriptions(&mut self, out: &mut Commands) {
         if self.shared.wanted.is_none() {
@@ -34,14 +55,13 @@ impl Link {
             return self.tell_lost(out);
         }
         let is_new = !wanted.is_told(generation);
-        let Some((reached, let_go)) = connection.reached_subscriptions(is_new) else {
+        let Some(News { reached, held }) = connection.news_of_subscriptions(is_new) else {
             return if is_new {
                 self.tell_lost(out);
             };
         };
         wanted.tell(generation);
-        wanted.note(&reached);
-        wanted.forget(&let_go);
+        wanted.note(held);
         if !reached.is_empty() {
             // First: who sees that the link is ready sees the states of its keys.
             out.insert(0, Command::Subscribed(reached));

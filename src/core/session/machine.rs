@@ -25,6 +25,7 @@ use std::{
 
 use self::{keeping::Keeping, leaving::Leaving, opening::Opening, run::Pause};
 pub use opening::{Dialled, Waits};
+pub use subscribing::CANNOT_ASK;
 pub use words::{HIDDEN, confidences, hide, of_peer};
 
 use super::{
@@ -151,10 +152,21 @@ pub struct Session {
     sent: Instant,
     /// What has been asked for, where the endpoint has subscriptions.
     asked_for: Option<Box<Asked>>,
-    /// While it asks for what it is to have before it is ready: since when it opens, and how many steps that took.
-    replays: Option<(Instant, u32)>,
+    /// While it asks for what it is to have before it is ready.
+    replays: Option<Replay>,
     /// It has failed by an answer that asks to be left alone for so long.
     retry_after: Option<Duration>,
+}
+
+/// It asks for what it is to have before it is ready.
+#[derive(Debug)]
+struct Replay {
+    /// Since when it opens.
+    began: Instant,
+    /// How many steps that took.
+    steps: u32,
+    /// The connection that it is to take the place of asks for no more keys, and what that one has is known.
+    is_handed_over: bool,
 }
 
 #[derive(Debug)]
@@ -361,6 +373,7 @@ impl Session {
     }
 
     fn scene<'a>(&'a mut self, outside: &'a mut Outside<'_>) -> Scene<'a> {
+        self.pass_over_names();
         Scene {
             start: &self.start,
             variables: &self.variables,

@@ -50,14 +50,15 @@ pub use filter::{Document, Filter, MAX_JSON, Sorter};
 pub use index::Rules;
 pub use json::{Pointer, Value};
 pub use machine::{
-    Dialled, Failure, HIDDEN, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, SUBSCRIBE,
-    Session, Verdict, Waits, confidences, hide, of_peer,
+    CANNOT_ASK, Dialled, Failure, HIDDEN, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX,
+    SUBSCRIBE, Session, Verdict, Waits, confidences, hide, of_peer,
 };
 pub use make::{Algorithm, Encoding, Hash, Made, Make, Recipe};
 pub use matcher::{Matcher, Wanted};
 pub use plan::{Act, Do, Every, First, Interval, Mute, Plan, Rule, Step, Then, When};
 pub use render::Start;
 pub(crate) use render::uuid;
+pub(crate) use subscriptions::News;
 pub use subscriptions::{KeyAnswer, Subscribing, Which};
 pub use template::{Body, BytesPart, Json, Send, Source, Text, TextPart};
 pub use trace::{Opening, Place, StepResult, Stepped};

@@ -4,71 +4,25 @@
 //! still open. What a reader would get wrong: a key that is released before it was asked for is never asked for, so what waits in the order
 //! may be gone when its turn comes.
 
+mod needed;
+mod peer;
+mod plan;
+mod questions;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::{Matcher, Pointer, Send, Text, Var, When};
+pub use self::plan::{KeyAnswer, Subscribing, Which};
+use self::{needed::Needed, peer::PeerKeys, questions::Questions};
 use crate::{
     clock::Clock,
     message::Payload,
-    subscriptions::{Change, Reached, State, Wanted, Wish},
+    subscriptions::{Change, Has, Reached, State, Stay, Wanted, Wish},
 };
 
-/// `[endpoints.NAME.subscriptions]`, as far as a connection runs it.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Subscribing {
-    /// What asks for keys that bring no message of their own.
-    pub add: Option<Box<Send>>,
-    /// What ends their subscriptions.
-    pub remove: Option<Box<Send>>,
-    /// So many keys go into one message at most.
-    pub batch: usize,
-    /// Messages are at least this far apart.
-    pub spacing: Duration,
-    /// What confirms keys; without any, a key is active once it was asked for.
-    pub confirm: Box<[KeyAnswer]>,
-    /// What refuses them.
-    pub refuse: Box<[KeyAnswer]>,
-    /// How long an answer is waited for.
-    pub timeout: Duration,
-    /// The peer still has what it had, where this holds after `open`.
-    pub skip_when: Option<When>,
-    /// The connection is ready once all are answered, not once they are sent.
-    pub until_confirmed: bool,
-}
-
-/// A message of the peer's that says something of keys.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KeyAnswer {
-    /// What it is like.
-    pub matcher: Matcher,
-    /// Variables that are taken out of it.
-    pub extract: Box<[(Var, Pointer)]>,
-    /// Which keys it is about.
-    pub which: Which,
-    /// Consumers do not see it.
-    pub hide: bool,
-}
-
-/// Which keys an answer is about.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Which {
-    /// Those of the oldest message that asked for keys and has not been answered. Whether the peer answers what ends a subscription is not
-    /// known; where it does so in the same form, it must say of which.
-    Oldest,
-    /// Those that stand at this place.
-    At(Pointer),
-    /// The one that this text says.
-    Named(Text),
-    /// Those of the message whose `${seq}` or `${uuid}` stands at this place.
-    Asked(Pointer),
-}
-
-/// Messages that wait for an answer at most; the next ones wait for these.
-const OPEN_MAX: usize = 4096;
 /// What waits in the order may have been released so often before the order is cleaned.
 const STALE_MAX: usize = 64;
 
@@ -80,20 +34,19 @@ pub(super) struct Asked {
     todo: VecDeque<Todo>,
     /// How many of those were released before they were asked for.
     stale: usize,
-    /// Messages that are not answered, the oldest first, each until when.
-    open: VecDeque<(u64, Instant)>,
-    /// Their keys.
-    messages: BTreeMap<u64, Asking>,
-    by_token: BTreeMap<Box<str>, u64>,
-    number: u64,
+    /// Messages that are not answered.
+    pub(super) questions: Questions,
     next_at: Option<Instant>,
     /// Wishes that are to be asked for.
     due: usize,
-    /// Those and the ones that were asked for and are not answered.
-    pending: usize,
+    /// Those that `ready` waits for.
+    needed: Needed,
+    /// Another connection is to take the place of this one: it asks for nothing more, and ends what is released.
+    is_held: bool,
     has_begun: bool,
     changed: BTreeSet<u64>,
-    let_go: Vec<u64>,
+    /// What the peer has, where it may still know it on the next connection.
+    peer: Option<Box<PeerKeys>>,
 }
 
 #[derive(Debug)]
@@ -114,13 +67,6 @@ enum Stand {
     Missed(Arc<str>),
 }
 
-/// A message that asked for keys.
-#[derive(Debug, Default)]
-struct Asking {
-    places: Vec<u64>,
-    tokens: Vec<Box<str>>,
-}
-
 #[derive(Debug)]
 enum Todo {
     Add(u64),
@@ -133,22 +79,43 @@ pub(super) struct Next {
     pub(super) is_add: bool,
     pub(super) keys: Vec<Arc<str>>,
     pub(super) message: Option<Payload>,
-    places: Vec<u64>,
+    wishes: Vec<Wish>,
+}
+
+/// What has changed since this was last asked.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// What became of wishes.
+    pub(crate) reached: Vec<Reached>,
+    /// What the peer has, and has no more.
+    pub(crate) held: Vec<(Arc<str>, Option<Has>)>,
 }
 
 impl Asked {
-    /// All of the link's are to be asked for, but for what the peer `still_has`.
-    pub(super) fn begin(&mut self, wanted: &Wanted, still_has: bool) {
+    /// All of the link's are to be asked for. Where a peer may still have what an earlier connection has asked for, `still_has` says
+    /// whether this one does: then not what it has for certain.
+    pub(super) fn begin(&mut self, wanted: &Wanted, still_has: Option<bool>) {
         self.has_begun = true;
-        if still_has {
-            self.todo.extend(wanted.leftover().cloned().map(Todo::Remove));
+        let mut sure = BTreeSet::new();
+        if let Some(still_has) = still_has {
+            let peer = self.peer.get_or_insert_default();
+            for has in wanted.held().filter(|_| still_has) {
+                peer.still_has(has.clone());
+                let wish = &has.wish;
+                if !wanted.wants(wish.place) {
+                    self.needed.add(wish.place);
+                    self.todo.push_back(Todo::Remove(wish.clone()));
+                } else if has.stay == Stay::Sure {
+                    sure.insert(wish.place);
+                }
+            }
         }
         for wish in wanted.wishes() {
-            if still_has && wanted.is_held(wish.place) {
+            if sure.contains(&wish.place) {
                 self.insert(wish.clone(), Stand::Active);
             } else {
-                self.insert(wish.clone(), Stand::Due);
-                self.todo.push_back(Todo::Add(wish.place));
+                self.needed.add(wish.place);
+                self.be_due(wish.clone());
             }
         }
     }
@@ -172,8 +139,7 @@ impl Asked {
                     }
                 };
                 if is_due {
-                    self.insert(wish.clone(), Stand::Due);
-                    self.todo.push_back(Todo::Add(wish.place));
+                    self.be_due(wish.clone());
                 }
             }
             Change::Remove { place, message } => {
@@ -182,18 +148,15 @@ impl Asked {
                     self.by_key.remove(&wish.key);
                 }
                 self.changed.remove(place);
+                self.needed.done(*place);
                 wish.remove = message.clone().or(wish.remove);
                 match stand {
                     Stand::Due => {
-                        (self.due, self.pending) = (self.due.saturating_sub(1), self.pending.saturating_sub(1));
-                        self.stale = self.stale.saturating_add(1);
+                        self.due = self.due.saturating_sub(1);
+                        self.stale = self.stale.saturating_add(usize::from(!self.is_held));
                         self.clean();
                     }
-                    Stand::Asked(_) => {
-                        self.pending = self.pending.saturating_sub(1);
-                        self.todo.push_back(Todo::Remove(wish));
-                    }
-                    Stand::Active | Stand::Missed(_) => self.todo.push_back(Todo::Remove(wish)),
+                    Stand::Asked(_) | Stand::Active | Stand::Missed(_) => self.todo.push_back(Todo::Remove(wish)),
                     // The peer has nothing to end.
                     Stand::Refused(_) => {}
                 }
@@ -212,10 +175,17 @@ impl Asked {
         }
     }
 
+    /// It is to be asked for, behind what waits already.
+    fn be_due(&mut self, wish: Wish) {
+        if !self.is_held {
+            self.todo.push_back(Todo::Add(wish.place));
+        }
+        self.insert(wish, Stand::Due);
+    }
+
     fn insert(&mut self, wish: Wish, stand: Stand) {
         let place = wish.place;
-        let due = usize::from(stand == Stand::Due);
-        (self.due, self.pending) = (self.due.saturating_add(due), self.pending.saturating_add(due));
+        self.due = self.due.saturating_add(usize::from(stand == Stand::Due));
         self.by_key.insert(Arc::clone(&wish.key), place);
         self.entries.insert(place, Entry { wish, stand });
         self.changed.insert(place);
@@ -226,9 +196,9 @@ impl Asked {
         !self.todo.is_empty()
     }
 
-    /// Whether the next one waits for answers to earlier ones.
-    pub(super) fn waits_for_answers(&self) -> bool {
-        self.open.len() >= OPEN_MAX
+    /// Whether the next one waits for answers to earlier ones. A peer that confirms nothing owes none.
+    pub(super) fn waits_for_answers(&self, plan: &Subscribing) -> bool {
+        !plan.confirm.is_empty() && self.questions.is_full()
     }
 
     /// When the next message may be sent; `None`: at once.
@@ -236,9 +206,44 @@ impl Asked {
         self.next_at
     }
 
-    /// Wishes that are not answered.
-    pub(super) fn pending(&self) -> usize {
-        self.pending
+    /// Whether all that `ready` waits for has been said; and answered, where `answers` are waited for.
+    pub(super) fn is_over(&self, answers: bool) -> bool {
+        self.needed.is_over(answers)
+    }
+
+    /// It asks for no key from now on, or does again. Answers with those that it has asked for, all of which the peer may have.
+    pub(super) fn hold(&mut self, is_held: bool) -> Vec<u64> {
+        if self.is_held == is_held {
+            return Vec::new();
+        }
+        self.is_held = is_held;
+        self.todo.retain(|todo| matches!(todo, Todo::Remove(_)));
+        self.stale = 0;
+        if is_held {
+            let asked = |(place, entry): (&u64, &Entry)| match entry.stand {
+                Stand::Asked(_) | Stand::Active | Stand::Missed(_) => Some(*place),
+                Stand::Due | Stand::Refused(_) => None,
+            };
+            return self.entries.iter().filter_map(asked).collect();
+        }
+        let due = self.entries.iter().filter(|(_, entry)| entry.stand == Stand::Due);
+        self.todo.extend(due.map(|(place, _)| Todo::Add(*place)));
+        Vec::new()
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// `ready` waits for these, too, as far as the link still wants them.
+    pub(super) fn wait_for(&mut self, places: &[u64]) {
+        for place in places {
+            match self.entries.get(place).map(|entry| &entry.stand) {
+                Some(Stand::Due) => self.needed.add(*place),
+                Some(Stand::Asked(_)) => self.needed.add_open(*place),
+                Some(Stand::Active | Stand::Refused(_) | Stand::Missed(_)) | None => {}
+            }
+        }
     }
 
     /// Wishes that were asked for, of all.
@@ -246,46 +251,44 @@ impl Asked {
         (self.entries.len().saturating_sub(self.due), self.entries.len())
     }
 
-    /// When the oldest message must be answered that is not.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.front().map(|(_, until)| *until)
-    }
-
     /// Takes what the next message is to say.
     pub(super) fn take(&mut self, plan: &Subscribing) -> Option<Next> {
-        if self.waits_for_answers() {
+        if self.waits_for_answers(plan) {
             return None;
         }
         let batch = plan.batch.max(1);
         let mut next: Option<Next> = None;
         while let Some(todo) = self.todo.front() {
-            let (is_add, place, wish) = match todo {
+            let (is_add, wish) = match todo {
                 Todo::Add(place) => {
                     if let Some(Entry { wish, stand: Stand::Due }) = self.entries.get(place) {
-                        (true, *place, wish)
+                        (true, wish)
                     } else {
                         self.todo.pop_front();
                         self.stale = self.stale.saturating_sub(1);
                         continue;
                     }
                 }
-                Todo::Remove(wish) => (false, wish.place, wish),
+                Todo::Remove(wish) => (false, wish),
             };
             let message = if is_add { &wish.add } else { &wish.remove };
             if !is_add && message.is_none() && plan.remove.is_none() {
                 // Nothing can be said to the peer.
-                self.let_go.push(place);
+                self.needed.done(wish.place);
+                if let Some(peer) = &mut self.peer {
+                    peer.lacks(wish);
+                }
                 self.todo.pop_front();
                 continue;
             }
             match &mut next {
                 None => {
-                    let (keys, places, message) = (vec![Arc::clone(&wish.key)], vec![place], message.clone());
-                    next = Some(Next { is_add, keys, message, places });
+                    let (keys, wishes, message) = (vec![Arc::clone(&wish.key)], vec![wish.clone()], message.clone());
+                    next = Some(Next { is_add, keys, message, wishes });
                 }
                 Some(next) if next.is_add == is_add && message.is_none() && next.keys.len() < batch => {
                     next.keys.push(Arc::clone(&wish.key));
-                    next.places.push(place);
+                    next.wishes.push(wish.clone());
                 }
                 Some(_) => break,
             }
@@ -302,62 +305,54 @@ impl Asked {
         if !plan.spacing.is_zero() {
             self.next_at = Some(now.later(plan.spacing));
         }
-        if !next.is_add {
-            self.let_go.extend(next.places);
+        let Next { is_add, wishes, .. } = next;
+        let places: Vec<u64> = wishes.iter().map(|wish| wish.place).collect();
+        if let Some(peer) = &mut self.peer {
+            peer.says(wishes, is_add);
+        }
+        if !is_add {
+            for place in &places {
+                self.needed.done(*place);
+            }
             if !tokens.is_empty() && !plan.confirm.is_empty() {
-                self.open(Vec::new(), tokens, now.later(plan.timeout));
+                self.questions.open(Vec::new(), tokens, now.later(plan.timeout));
             }
             return;
         }
-        let number = self.number.saturating_add(1);
+        let number = self.questions.next();
         let is_answered = !plan.confirm.is_empty();
-        for place in &next.places {
+        for place in &places {
             if let Some(entry) = self.entries.get_mut(place) {
                 entry.stand = if is_answered { Stand::Asked(number) } else { Stand::Active };
                 self.changed.insert(*place);
                 self.due = self.due.saturating_sub(1);
-                self.pending = self.pending.saturating_sub(usize::from(!is_answered));
+            }
+            if is_answered {
+                self.needed.said(*place);
+            } else {
+                self.needed.done(*place);
             }
         }
         if is_answered || !plan.refuse.is_empty() {
-            self.open(next.places, tokens, now.later(plan.timeout));
+            self.questions.open(places, tokens, now.later(plan.timeout));
         }
     }
 
-    fn open(&mut self, places: Vec<u64>, tokens: Vec<Box<str>>, until: Instant) {
-        self.number = self.number.saturating_add(1);
-        self.open.push_back((self.number, until));
-        self.by_token.extend(tokens.iter().map(|token| (token.clone(), self.number)));
-        self.messages.insert(self.number, Asking { places, tokens });
+    /// Nothing says how to ask for these.
+    pub(super) fn cannot_ask(&mut self, next: &Next, why: &Arc<str>) {
+        for Wish { place, .. } in &next.wishes {
+            if let Some(entry) = self.entries.get_mut(place) {
+                entry.stand = Stand::Refused(Arc::clone(why));
+                self.changed.insert(*place);
+                self.due = self.due.saturating_sub(1);
+            }
+            self.needed.done(*place);
+        }
     }
 
     /// The wish of this key.
     pub(super) fn place(&self, key: &str) -> Option<u64> {
         self.by_key.get(key).copied()
-    }
-
-    /// The keys of the message that this names, which is answered by that.
-    pub(super) fn of_token(&mut self, token: &str) -> Option<Vec<u64>> {
-        let number = self.by_token.get(token).copied()?;
-        Some(self.close(number))
-    }
-
-    /// The keys of the oldest message that asks for some and is not answered.
-    pub(super) fn of_oldest(&mut self) -> Option<Vec<u64>> {
-        let asks = |number: &u64| self.messages.get(number).is_some_and(|asking| !asking.places.is_empty());
-        let number = self.open.iter().map(|(number, _)| *number).find(asks)?;
-        Some(self.close(number))
-    }
-
-    fn close(&mut self, number: u64) -> Vec<u64> {
-        let Some(asking) = self.messages.remove(&number) else { return Vec::new() };
-        for token in &asking.tokens {
-            self.by_token.remove(token);
-        }
-        while self.open.front().is_some_and(|(number, _)| !self.messages.contains_key(number)) {
-            self.open.pop_front();
-        }
-        asking.places
     }
 
     /// The peer has answered.
@@ -369,13 +364,18 @@ impl Asked {
                 Stand::Asked(number) => Some(number),
                 Stand::Active | Stand::Refused(_) | Stand::Missed(_) => None,
             };
+            match (&mut self.peer, refused) {
+                (Some(peer), Some(_)) => peer.lacks(&entry.wish),
+                (Some(peer), None) => peer.confirmed(&entry.wish),
+                (None, _) => {}
+            }
             let stand = refused.map_or(Stand::Active, |why| Stand::Refused(Arc::clone(why)));
             if entry.stand != stand {
                 entry.stand = stand;
                 self.changed.insert(*place);
             }
+            self.needed.done(*place);
             if let Some(number) = number {
-                self.pending = self.pending.saturating_sub(1);
                 self.is_done(number);
             }
         }
@@ -385,36 +385,44 @@ impl Asked {
     fn is_done(&mut self, number: u64) {
         let is_open = |place: &u64| self.entries.get(place).is_some_and(|entry| entry.stand == Stand::Asked(number));
         // Each key is looked at once as long as answers come in order.
-        if let Some(asking) = self.messages.get(&number)
-            && !asking.places.iter().rev().any(is_open)
-        {
-            self.close(number);
+        if self.questions.places(number).is_some_and(|places| !places.iter().rev().any(is_open)) {
+            self.questions.close(number);
         }
     }
 
     /// Messages whose time is over: their keys that are not answered are taken for refused.
     pub(super) fn expire(&mut self, now: Instant, why: &Arc<str>) {
-        while let Some((number, until)) = self.open.front().copied()
-            && until <= now
-        {
-            let places = self.close(number);
-            self.open.retain(|(other, _)| *other != number);
+        while let Some((number, places)) = self.questions.expire(now) {
             for place in places {
                 if let Some(entry) = self.entries.get_mut(&place)
                     && entry.stand == Stand::Asked(number)
                 {
                     entry.stand = Stand::Missed(Arc::clone(why));
-                    self.pending = self.pending.saturating_sub(1);
+                    self.needed.done(place);
                     self.changed.insert(place);
                 }
             }
         }
     }
 
-    /// What has changed since this was last asked, or where `all` are wanted, the states of all; and what the peer was told to end.
-    pub(super) fn reached(&mut self, all: bool) -> (Vec<Reached>, Vec<u64>) {
+    /// A ping is sent, behind all that was said where that `has_left`, and no other is out.
+    pub(super) fn pinged(&mut self, has_left: bool) {
+        if let Some(peer) = &mut self.peer {
+            peer.pinged(has_left);
+        }
+    }
+
+    /// The pong of that ping has come, or of a later one.
+    pub(super) fn ponged(&mut self, plan: &Subscribing) {
+        if let Some(peer) = &mut self.peer {
+            peer.ponged(plan.confirm.is_empty());
+        }
+    }
+
+    /// What has changed since this was last asked, or where `all` is wanted, all.
+    pub(super) fn news(&mut self, all: bool) -> News {
         let changed = std::mem::take(&mut self.changed);
-        let reached = |(place, entry): (&u64, &Entry)| {
+        let reached_of = |(place, entry): (&u64, &Entry)| {
             let (state, why) = match &entry.stand {
                 Stand::Due | Stand::Asked(_) => (State::Pending, None),
                 Stand::Active => (State::Active, None),
@@ -422,17 +430,18 @@ impl Asked {
             };
             Reached { place: *place, state, why }
         };
-        let told = if all {
-            self.entries.iter().map(reached).collect()
+        let reached = if all {
+            self.entries.iter().map(reached_of).collect()
         } else {
-            changed.iter().filter_map(|place| Some(reached((place, self.entries.get(place)?)))).collect()
+            changed.iter().filter_map(|place| Some(reached_of((place, self.entries.get(place)?)))).collect()
         };
-        (told, std::mem::take(&mut self.let_go))
+        let held = self.peer.as_mut().map(|peer| peer.take_changed(all)).unwrap_or_default();
+        News { reached, held }
     }
 
     /// Whether anything is to be told.
     pub(super) fn has_changed(&self) -> bool {
-        !self.changed.is_empty() || !self.let_go.is_empty()
+        !self.changed.is_empty() || self.peer.as_ref().is_some_and(|peer| peer.has_changed())
     }
 }
 

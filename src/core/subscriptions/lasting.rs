@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Holder, Lasting, Refusal, Set, set::Key};
+use super::{
+    Holder, Lasting, Refusal, Set,
+    set::{Coming, Key},
+};
 
 impl Set {
     /// The next key of which what is kept has changed, where that is kept: `None` behind it: nothing is any more.
@@ -20,12 +23,12 @@ impl Set {
         self.touched.extend(keys);
     }
 
-    /// A key is as it was before a restart. Answers why one cannot be.
+    /// A key is as it was before a restart, whatever the configuration says now of keys that are put.
     pub fn restore(&mut self, now: Instant, lasting: Lasting) -> Result<(), Refusal> {
         let Lasting { key, place: _, message, holders } = lasting;
         for (name, until) in holders {
             let lease = until.map(|until| until.saturating_duration_since(now));
-            self.put_as(now, &key, (Holder::Named(name), true), lease, message.clone())?;
+            self.put_as(now, &key, (Holder::Named(name), Coming::Restored), lease, message.clone())?;
         }
         Ok(())
     }

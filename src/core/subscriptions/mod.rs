@@ -83,12 +83,30 @@ pub struct Reached {
     pub why: Option<Arc<str>>,
 }
 
+/// A key that a peer has, or may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Has {
+    pub(crate) wish: Wish,
+    pub(crate) stay: Stay,
+}
+
+/// Whether it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// It was asked for, and the peer may not have read that.
+    Perhaps,
+    /// The peer has read it.
+    Sure,
+    /// It was ended, and the peer may not have read that.
+    Ending,
+}
+
 /// What a link is to ask for on each of its connections.
 #[derive(Debug, Default)]
 pub struct Wanted {
     wishes: BTreeMap<u64, Wish>,
-    /// What the peer has, as far as the last connection of ours knows.
-    held: BTreeMap<u64, Wish>,
+    /// What the peer has, as far as the last connection of ours knows, where it may still know it on the next one.
+    held: BTreeMap<Arc<str>, Has>,
     /// The connection that was last told of.
     told: Option<u64>,
 }
@@ -100,8 +118,10 @@ impl Wanted {
             Change::Add(wish) => drop(self.wishes.insert(wish.place, wish.clone())),
             Change::Remove { place, message } => {
                 self.wishes.remove(place);
-                if let (Some(held), Some(message)) = (self.held.get_mut(place), message) {
-                    held.remove = Some(message.clone());
+                if message.is_some()
+                    && let Some(has) = self.held.values_mut().find(|has| has.wish.place == *place)
+                {
+                    has.wish.remove.clone_from(message);
                 }
             }
         }
@@ -112,14 +132,14 @@ impl Wanted {
         self.wishes.values()
     }
 
-    /// What the peer has that is wished for no more.
-    pub(crate) fn leftover(&self) -> impl Iterator<Item = &Wish> {
-        self.held.iter().filter(|(place, _)| !self.wishes.contains_key(place)).map(|(_, wish)| wish)
+    /// What the peer has, or may have, where it still knows what the last connection asked for.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Has> {
+        self.held.values()
     }
 
-    /// Whether the peer has it, where it still knows what the last connection asked for.
-    pub(crate) fn is_held(&self, place: u64) -> bool {
-        self.held.contains_key(&place)
+    /// Whether it is wished for.
+    pub(crate) fn wants(&self, place: u64) -> bool {
+        self.wishes.contains_key(&place)
     }
 
     /// Whether this connection is the one that was last told of.
@@ -134,21 +154,13 @@ impl Wanted {
         }
     }
 
-    /// Notes what a connection says of its wishes.
-    pub(crate) fn note(&mut self, reached: &[Reached]) {
-        for Reached { place, state, .. } in reached {
-            match (state, self.wishes.get(place)) {
-                (State::Active, Some(wish)) => drop(self.held.insert(*place, wish.clone())),
-                (State::Pending | State::Refused, _) => drop(self.held.remove(place)),
-                (State::Active, None) => {}
+    /// Notes what the peer has by what was said on a connection.
+    pub(crate) fn note(&mut self, changed: Vec<(Arc<str>, Option<Has>)>) {
+        for (key, has) in changed {
+            match has {
+                Some(has) => drop(self.held.insert(key, has)),
+                None => drop(self.held.remove(&key)),
             }
-        }
-    }
-
-    /// The peer has been told that these are not wanted any more.
-    pub(crate) fn forget(&mut self, places: &[u64]) {
-        for place in places {
-            self.held.remove(place);
         }
     }
 

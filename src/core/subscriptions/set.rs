@@ -40,6 +40,17 @@ pub struct Set {
     bytes: usize,
 }
 
+/// How a key comes into the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coming {
+    /// Somebody asks, and can be told that there is no room.
+    Asked,
+    /// By the configuration: where there is no room, it waits.
+    Configured,
+    /// It was there before a restart, and somebody was told so: no limit that is new since lets it go.
+    Restored,
+}
+
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) wish: Wish,
@@ -94,16 +105,15 @@ impl Set {
         lease: Option<Duration>,
         message: Option<Payload>,
     ) -> Result<Told, Refusal> {
-        let may_wait = holder == Holder::Configuration;
-        self.put_as(now, key, (holder, may_wait), lease, message)
+        let coming = if holder == Holder::Configuration { Coming::Configured } else { Coming::Asked };
+        self.put_as(now, key, (holder, coming), lease, message)
     }
 
-    /// The same; it `may_wait` where nobody can be told that there is no room.
     pub(super) fn put_as(
         &mut self,
         now: Instant,
         key: &str,
-        (holder, may_wait): (Holder, bool),
+        (holder, coming): (Holder, Coming),
         lease: Option<Duration>,
         message: Option<Payload>,
     ) -> Result<Told, Refusal> {
@@ -127,22 +137,23 @@ impl Set {
             }
             Told::Shared
         } else {
-            self.add(now, key, message, may_wait)?;
+            self.add(now, key, message, coming)?;
             Told::New
         };
         self.hold(key, holder, lease.map(|lease| now.later(lease)));
         Ok(told)
     }
 
-    fn add(&mut self, now: Instant, key: &str, message: Option<Payload>, may_wait: bool) -> Result<(), Refusal> {
-        if message.is_none() && !self.policy.has_template {
+    fn add(&mut self, now: Instant, key: &str, message: Option<Payload>, coming: Coming) -> Result<(), Refusal> {
+        let is_back = coming == Coming::Restored;
+        if message.is_none() && !self.policy.has_template && !is_back {
             return Err(Refusal::NoMessage);
         }
-        if self.keys.len() >= self.policy.max_keys {
+        if self.keys.len() >= self.policy.max_keys && !is_back {
             return Err(Refusal::TooMany(self.policy.max_keys));
         }
         let place = self.next;
-        if !self.spread.enter(now, &self.policy, place, may_wait) {
+        if !self.spread.enter(now, &self.policy, place, coming != Coming::Asked) {
             return Err(Refusal::Full {
                 per_link: self.policy.per_link.unwrap_or(u32::MAX),
                 links: self.policy.links.1,
@@ -293,6 +304,11 @@ impl Set {
         self.spread.set_ready(now, link, is_ready);
     }
 
+    /// A link that was closed, because there was nothing left for it to do, is gone.
+    pub fn set_gone(&mut self, link: u32) {
+        self.spread.set_gone(link);
+    }
+
     /// The numbers of the links that there are to be, which may have holes.
     pub fn links(&self) -> impl ExactSizeIterator<Item = u32> {
         self.spread.links()
@@ -316,6 +332,18 @@ impl Set {
         if let Some(count) = self.counts.get_mut(state as usize) {
             *count = if is_one_more { count.saturating_add(1) } else { count.saturating_sub(1) };
         }
+    }
+
+    /// How many keys somebody holds beside the configuration.
+    pub fn held_by_programs(&self) -> usize {
+        let is_theirs = |key: &&Key| key.holders.keys().any(|holder| *holder != Holder::Configuration);
+        self.keys.values().filter(is_theirs).count()
+    }
+
+    /// So many keys are there, and may be, where those are more: no more are taken, and none is let go.
+    pub fn surplus(&self) -> Option<(usize, usize)> {
+        let counts = (self.keys.len(), self.policy.max_keys);
+        (counts.0 > counts.1).then_some(counts)
     }
 
     /// Whether there are none.

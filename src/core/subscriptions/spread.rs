@@ -2,7 +2,7 @@
 //!
 //! Knows places only; what follows of a [`Move`] is the set's business. What a reader would get wrong: the numbers of links may have holes. A
 //! link beyond the least number is closed once it has been empty for a while, wherever it stands, and the next one gets the lowest number
-//! that is free.
+//! that is free. A link that is on its way out counts among those that there may be until it is gone, and its number is taken last.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -22,6 +22,8 @@ pub(super) struct Spread {
     /// Those that no link has room for, in order.
     waiting: BTreeSet<u64>,
     moves: VecDeque<Move>,
+    /// Links that were closed and are not gone yet.
+    closing: BTreeSet<u32>,
     /// Links have been opened or closed since that was last asked.
     has_other_links: bool,
 }
@@ -98,6 +100,11 @@ impl Spread {
         std::mem::take(&mut self.has_other_links)
     }
 
+    /// A link that was closed is gone.
+    pub(super) fn set_gone(&mut self, link: u32) {
+        self.closing.remove(&link);
+    }
+
     /// A link is ready, or is so no more.
     pub(super) fn set_ready(&mut self, now: Instant, link: u32, is_ready: bool) {
         if let Some(link) = self.links.get_mut(&link) {
@@ -152,6 +159,7 @@ impl Spread {
         let over: Vec<u32> = self.links.iter().filter(|(at, link)| is_over(**at, link)).map(|(at, _)| *at).collect();
         for index in over {
             self.links.remove(&index);
+            self.closing.insert(index);
             self.loads.remove(&(0, index));
             self.has_other_links = true;
         }
@@ -221,12 +229,17 @@ impl Spread {
 
     /// The number of another link, where there may be one.
     fn free(&self, policy: &Policy) -> Option<u32> {
-        (0..policy.links.1).find(|index| !self.links.contains_key(index))
+        let free = |index: &u32| !self.links.contains_key(index);
+        let is_gone = |index: &u32| free(index) && !self.closing.contains(index);
+        let there = self.links.len().saturating_add(self.closing.len());
+        let new = if there < policy.links.1 as usize { (0..policy.links.1).find(is_gone) } else { None };
+        new.or_else(|| (0..policy.links.1).find(free))
     }
 
     fn open(&mut self, now: Instant, index: u32) {
         let link = Link { places: BTreeSet::new(), standing: Standing::New(now), empty_since: Some(now) };
         self.links.insert(index, link);
+        self.closing.remove(&index);
         self.loads.insert((0, index));
         self.has_other_links = true;
     }
@@ -283,6 +296,7 @@ mod tests {
         Ready(u32, bool),
         Pass(u64),
         Follow(Option<u32>, u32, u32),
+        Gone(u32),
     }
 
     fn deeds() -> impl Strategy<Value = Vec<Deed>> {
@@ -292,6 +306,7 @@ mod tests {
             4 => (0..5_u32, any::<bool>()).prop_map(|(link, is_ready)| Deed::Ready(link, is_ready)),
             4 => (0..80_u64).prop_map(Deed::Pass),
             1 => (prop::option::of(1..4_u32), 1..3_u32, 0..4_u32).prop_map(|(per, min, more)| Deed::Follow(per, min, more)),
+            2 => (0..5_u32).prop_map(Deed::Gone),
         ];
         prop::collection::vec(deed, 0..80)
     }
@@ -341,6 +356,7 @@ mod tests {
                         followed.0.remove(&place);
                     }
                     Deed::Leave(_) => {}
+                    Deed::Gone(link) => spread.set_gone(link),
                     Deed::Ready(link, is_ready) => {
                         spread.set_ready(now, link, is_ready);
                         if is_ready {
@@ -413,6 +429,36 @@ mod tests {
         spread.leave(later, &policy, 1);
         spread.expire(later + Duration::from_mins(1), &policy);
         assert_eq!(spread.link_of(3), Some(0));
+    }
+
+    #[test]
+    fn the_number_of_a_link_that_is_on_its_way_out_is_taken_last() {
+        let (now, policy) = (crate::epoch(), policy(Some(1), (1, 3)));
+        let mut spread = Spread::default();
+        spread.follow(now, &policy);
+        for place in 1..=2 {
+            assert!(spread.enter(now, &policy, place, false));
+        }
+        spread.leave(now, &policy, 2);
+        let later = now + policy.close_after;
+        spread.expire(later, &policy);
+        assert_eq!(spread.links().collect::<Vec<_>>(), [0]);
+        for place in 3..=4 {
+            assert!(spread.enter(later, &policy, place, false));
+        }
+        assert_eq!(
+            [3, 4].map(|place| spread.link_of(place)),
+            [Some(2), Some(1)],
+            "and there are never more than three"
+        );
+        // Once it is gone, it is as any other.
+        spread.leave(later, &policy, 4);
+        let later = later + policy.close_after;
+        spread.expire(later, &policy);
+        spread.set_gone(1);
+        spread.leave(later, &policy, 3);
+        assert!(spread.enter(later, &policy, 5, false) && spread.link_of(5) == Some(2));
+        assert!(spread.enter(later, &policy, 6, false) && spread.link_of(6) == Some(1));
     }
 
     #[test]

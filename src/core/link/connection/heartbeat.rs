@@ -129,6 +129,7 @@ impl Connection {
             out.extend(self.pings.refuse().map(|first| Command::Tell(Event::PongRefused { first })));
             return;
         };
+        self.tell_ponged();
         shared.signs.rtt = Some(proof.rtt);
         out.push(Command::Tell(Event::Pong { rtt: proof.rtt }));
         let mut confirmed = Vec::new();
@@ -216,6 +217,7 @@ impl Connection {
 
     pub(super) fn ping(&mut self, now: Instant, shared: &mut Shared) -> Frame {
         let fence = shared.outbox.as_deref_mut().map_or(0, Outbox::fence);
+        self.tell_pinged();
         self.owes_ping = false;
         shared.signs.pinged = Some(now);
         self.unflushed_pings += 1;

@@ -12,8 +12,8 @@ use crate::{
     event::Event,
     link::{Command, Commands, Frame, Lane, state::Ending},
     run::Run,
-    session::{Ask, Brought, Failure, Outside, Session, Start, Verdict, Waits},
-    subscriptions::{self, Reached},
+    session::{Ask, Brought, Failure, News, Outside, Session, Start, Verdict, Waits},
+    subscriptions,
     timers::Timer,
 };
 
@@ -185,14 +185,55 @@ impl Connection {
         self.conclude(now, shared, out)
     }
 
+    /// Whether it has all keys that stood when it began, so that the one whose place it is to take asks for no more.
+    pub(in crate::link) fn takes_keys_over(&self) -> bool {
+        self.is_open() && self.session().is_some_and(Session::takes_keys_over)
+    }
+
+    /// It asks for no key, or does again; answers with those that it has asked for, where that is new.
+    pub(in crate::link) fn hold_keys(&mut self, is_held: bool) -> Option<Vec<u64>> {
+        match self.session.as_deref_mut()? {
+            Running::Begun(session, _) => session.hold_keys(is_held),
+            Running::Prepared(_) => None,
+        }
+    }
+
+    /// The other one has asked for these, and asks for no more.
+    pub(in crate::link) fn take_keys_over(
+        &mut self,
+        now: Instant,
+        places: &[u64],
+        shared: &mut Shared,
+        out: &mut Commands,
+    ) -> Option<Change> {
+        self.with_session(now, shared, |session, outside| session.take_keys_over(places, outside));
+        self.conclude(now, shared, out)
+    }
+
     /// How far its keys have come.
-    pub(in crate::link) fn reached_subscriptions(&mut self, all: bool) -> Option<(Vec<Reached>, Vec<u64>)> {
+    pub(in crate::link) fn news_of_subscriptions(&mut self, all: bool) -> Option<News> {
         if !self.is_open() {
             return None;
         }
         match self.session.as_deref_mut()? {
-            Running::Begun(session, _) => session.reached_subscriptions(all),
+            Running::Begun(session, _) => session.news_of_subscriptions(all),
             Running::Prepared(_) => None,
+        }
+    }
+
+    /// A ping is sent on it. Behind a pong of it is what its session has said before, where no older ping can be answered instead.
+    pub(super) fn tell_pinged(&mut self) {
+        if let Some(Running::Begun(session, _)) = self.session.as_deref_mut()
+            && !self.pings.is_outstanding()
+        {
+            session.pinged();
+        }
+    }
+
+    /// A pong has come of a ping of ours.
+    pub(super) fn tell_ponged(&mut self) {
+        if let Some(Running::Begun(session, _)) = self.session.as_deref_mut() {
+            session.ponged();
         }
     }
 

@@ -15,6 +15,8 @@ use crate::{
     subscriptions::{self, Holder, Set, State as KeyState, Told},
 };
 
+mod churn;
+mod resumed;
 mod spread;
 
 /// Keys in one message, and messages a second.
@@ -60,6 +62,7 @@ fn plan(more: impl FnOnce(&mut Plan)) -> Arc<Plan> {
 /// The other side of one connection.
 #[derive(Debug, Default)]
 struct Peer {
+    number: u64,
     has: BTreeSet<String>,
     heard: Vec<String>,
     /// When messages about keys came.
@@ -90,6 +93,11 @@ struct World {
     /// Peers do not answer.
     is_mute: bool,
     was_mute: bool,
+    /// They read nothing more on the connections that they have now, and this one of their links is.
+    is_deaf: BTreeSet<usize>,
+    /// They still know on the next connection what they had on the last.
+    resumes: bool,
+    connections: u64,
     held: BTreeMap<String, BTreeSet<u8>>,
 }
 
@@ -109,8 +117,18 @@ impl World {
     fn new(plan: Arc<Plan>, policy: subscriptions::Policy) -> Self {
         let now = crate::epoch();
         let set = Set::new(now, policy);
-        let mut world =
-            Self { set, nodes: Vec::new(), plan, now, is_mute: false, was_mute: false, held: BTreeMap::new() };
+        let mut world = Self {
+            set,
+            nodes: Vec::new(),
+            plan,
+            now,
+            is_mute: false,
+            was_mute: false,
+            is_deaf: BTreeSet::new(),
+            resumes: false,
+            connections: 0,
+            held: BTreeMap::new(),
+        };
         world.fit();
         world
     }
@@ -132,6 +150,8 @@ impl World {
                 let wishes = self.set.wishes(u32::try_from(index).unwrap());
                 self.feed(index, Input::Subscriptions(wishes.into()));
                 self.feed(index, Input::Start);
+            } else {
+                self.set.set_gone(u32::try_from(index).unwrap());
             }
         }
         let mut told: BTreeMap<u32, Vec<subscriptions::Change>> = BTreeMap::new();
@@ -209,7 +229,11 @@ impl World {
             is_watched: false,
             dialled: None,
         };
-        self.nodes[index].peers.insert(lane == Lane::Current, Peer::default());
+        let node = &mut self.nodes[index];
+        let has = node.before.last().filter(|_| self.resumes).map(|peer| peer.has.clone()).unwrap_or_default();
+        node.peers.insert(lane == Lane::Current, Peer { number: self.connections, has, ..Peer::default() });
+        self.connections += 1;
+        self.is_deaf.remove(&index);
         self.on(index, lane, ConnectionInput::Session(Box::new(start)));
         self.on(index, lane, ConnectionInput::Dialled(established()));
         true
@@ -224,11 +248,24 @@ impl World {
         }
         let Some(frame) = self.nodes[index].link.poll_transmit(self.now, lane) else { return false };
         self.on(index, lane, ConnectionInput::Flushed);
+        if self.is_deaf.contains(&index) {
+            if let Frame::Close(_) = frame {
+                self.end(index, lane);
+            }
+            return true;
+        }
         self.on(index, lane, ConnectionInput::Heard);
         match frame {
             Frame::Session(payload) => {
                 let text = String::from_utf8_lossy(payload.bytes()).into_owned();
+                let number = self.nodes[index].peers.get(&(lane == Lane::Current)).map(|peer| peer.number);
                 for answer in self.hear(index, lane, &text) {
+                    // An answer may bring the switch, and those that follow come on what is the current connection then.
+                    let peers = &self.nodes[index].peers;
+                    let Some((is_current, _)) = peers.iter().find(|(_, peer)| Some(peer.number) == number) else {
+                        break;
+                    };
+                    let lane = if *is_current { Lane::Current } else { Lane::Beside };
                     let run = answer.as_str().into();
                     self.on(index, lane, ConnectionInput::Received(Received::Messages(run)));
                 }
@@ -401,39 +438,6 @@ proptest! {
         world.pass(Duration::from_mins(10));
         world.look();
     }
-}
-
-#[test]
-fn where_the_peer_still_has_its_keys_only_what_has_changed_is_said() {
-    let resumed = |plan: &mut Plan| {
-        let var = plan.names.intern("resumed").unwrap();
-        plan.keep = [var].into();
-        plan.on = crate::session::Rules::new(
-            [crate::session::Rule {
-                matcher: Matcher { text: Some(Expression::literal("ok a").unwrap()), ..Matcher::default() },
-                act: crate::session::Do {
-                    set: [(var, crate::session::Json::Literal(true.into()))].into(),
-                    ..crate::session::Do::default()
-                },
-            }]
-            .into(),
-        );
-        if let Some(subscribing) = &mut plan.subscriptions {
-            subscribing.skip_when = Some(When { var, is_set: true });
-        }
-    };
-    let mut world = World::new(plan(resumed), policy(None, (1, 1), None));
-    for key in ["a", "b"] {
-        world.put(key, 0);
-    }
-    world.pass(Duration::from_secs(5));
-    world.end(0, Lane::Current);
-    world.release("b", 0);
-    world.put("c", 0);
-    world.pass(Duration::from_mins(2));
-    assert_eq!(world.nodes[0].peers[&true].heard, ["-b", "+c"]);
-    let states: Vec<KeyState> = world.set.list(0, 9).0.into_iter().map(|held| held.state).collect();
-    assert_eq!(states, [KeyState::Active; 2]);
 }
 
 #[test]

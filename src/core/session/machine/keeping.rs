@@ -111,6 +111,7 @@ impl Session {
 
     /// The next number of the connection, for a request.
     pub(crate) fn next_number(&mut self) -> u64 {
+        self.pass_over_names();
         self.seq = self.seq.saturating_add(1);
         self.seq
     }

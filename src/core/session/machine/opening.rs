@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Failure, Outside, Pause, SUBSCRIBE, Session, Stage, Step, Verdict, run::Run};
+use super::{Failure, Outside, Pause, Replay, SUBSCRIBE, Session, Stage, Step, Verdict, run::Run};
 use crate::{
     clock::Clock,
     session::{
@@ -207,7 +207,7 @@ impl Session {
     /// Where the opening waits.
     pub fn waits(&self) -> Option<Waits> {
         let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-        if let (Some(_), Some(asked)) = (self.replays, &self.asked_for) {
+        if let (Some(_), Some(asked)) = (&self.replays, &self.asked_for) {
             let (so_far, all) = asked.progress();
             return Some(Waits { place: Place::Open(so_far), of: short(all), act: SUBSCRIBE });
         }
@@ -298,7 +298,8 @@ impl Session {
         let (whose, replay) = (opening.whose, (opening.began, opening.steps));
         self.stage = Stage::Ready(Box::default());
         if whose == Whose::Open && self.begins_to_subscribe(outside)? {
-            self.replays = Some(replay);
+            let (began, steps) = replay;
+            self.replays = Some(Replay { began, steps, is_handed_over: false });
             return self.subscribe(outside);
         }
         self.be_ready(replay, outside.now);
