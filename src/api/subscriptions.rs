@@ -23,6 +23,7 @@ use super::{
 use wskeeper_core::{
     message::Payload,
     phase::Phase,
+    session::CANNOT_ASK,
     subscriptions::{Holder, Refusal, State as KeyState},
 };
 use wskeeper_link::pool::{Pool, Subscribe, SubscribeError, SubscriptionView};
@@ -82,6 +83,9 @@ fn advice(pool: &Pool, endpoint: &str, view: &SubscriptionView) -> Option<String
         KeyState::Pending => Some(
             "wait: its turn has not come (subscriptions.rate, batch), or the server has not answered, which is a refusal after subscriptions.timeout"
                 .into(),
+        ),
+        KeyState::Refused if view.why.as_deref() == Some(CANNOT_ASK) => Some(
+            "write subscriptions.add in the configuration and reload, or put the key with the message that asks for it".into(),
         ),
         KeyState::Refused => {
             Some("mend what the server says, then put the key again; it is asked for on the next connection in any case".into())

@@ -133,3 +133,40 @@ async fn a_peer_that_does_not_answer_keeps_no_link_from_being_ready() {
     daemon.api.ready_after("e/0", 0).await;
     until_shown(&daemon, &[("a", "refused")]).await;
 }
+
+#[tokio::test]
+async fn a_key_that_nothing_asks_for_any_more_says_so_and_comes_back_with_what_does() {
+    let exchange = Exchange::start(FREE).await;
+    let with = at(&exchange, "", "");
+    let daemon = Daemon::start(&with).await;
+    subscribe(&daemon, "a", "x").await;
+    exchange.last_has(1, &["a"]).await;
+    let without_add: Vec<&str> = with.lines().filter(|line| !line.starts_with("add =")).collect();
+    reload(&daemon, &without_add.join("\n")).await;
+    until_shown(&daemon, &[("a", "refused")]).await;
+    let key = daemon.api.get(&format!("{PATH}/a")).await.expect(200).json();
+    assert!(key["why"].as_str().unwrap().contains("`subscriptions.add` is not given"), "{key}");
+    assert!(key["advice"].as_str().unwrap().contains("write subscriptions.add"), "{key}");
+    reload(&daemon, &with).await;
+    until_shown(&daemon, &[("a", "active")]).await;
+    open_has(&exchange, &["a"]).await;
+}
+
+#[tokio::test]
+async fn what_a_program_numbers_itself_is_not_taken_for_what_was_numbered_for_it() {
+    let exchange = Exchange::start(FREE).await;
+    let daemon = Daemon::start(&at(&exchange, "", "")).await;
+    daemon.api.ready_after("e/0", 0).await;
+    // The first message of a connection would have this number, too; and it is one, however it is written.
+    for (key, id) in [("bad", json!(1)), ("bad2", json!(2.0))] {
+        let own = json!({ "method": "SUBSCRIBE", "params": [key], "id": id }).to_string();
+        daemon.api.put(&format!("{PATH}/{key}?holder=x"), own).await.expect(201);
+    }
+    subscribe(&daemon, "good", "x").await;
+    let wanted = [("bad", "refused"), ("bad2", "refused"), ("good", "active")];
+    until_shown(&daemon, &wanted).await;
+    exchange.cut(0);
+    daemon.api.ready_after("e/0", 1).await;
+    exchange.until("all are asked for again", |all| all.len() == 2 && all[1].heard.len() == 3).await;
+    until_shown(&daemon, &wanted).await;
+}

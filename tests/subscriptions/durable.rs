@@ -127,11 +127,67 @@ async fn a_message_of_its_own_is_enough_where_the_configuration_says_nothing_of_
     daemon.kill();
     daemon.relaunch().await;
     exchange.last_has(3, &["a", "b", "c"]).await;
+    // A reload says no more of subscriptions than before; with a change that needs no new connection, and with one that does.
+    for more in ["heartbeat = { idle = \"8s\" }", "headers = { X-New = \"1\" }"] {
+        daemon.configure(&config.replace(DISK, &format!("{DISK}\n{more}")));
+        daemon.api.post("/v1/reload", &[], "").await.expect(200);
+        until_shown(&daemon, &[("ab", "active"), ("c", "active")]).await;
+    }
+    exchange.last_has(4, &["a", "b", "c"]).await;
+    daemon.kill();
+    daemon.relaunch().await;
+    exchange.last_has(5, &["a", "b", "c"]).await;
     let end = said("UNSUBSCRIBE", &["a", "b"]);
     daemon.api.call_with("DELETE", &format!("{PATH}/ab?holder=x"), end).await.expect(204);
-    exchange.last_has(3, &["c"]).await;
+    exchange.last_has(5, &["c"]).await;
     // Nothing says what ends this one; the next connection has it no more.
     unsubscribe(&daemon, "c", "x").await;
     daemon.api.post("/v1/links/e/0/reconnect", &[], "").await.expect(200);
-    exchange.last_has(4, &[]).await;
+    exchange.last_has(6, &[]).await;
+}
+
+#[tokio::test]
+async fn keys_that_were_held_stay_over_a_restart_with_a_configuration_that_would_not_take_them() {
+    let exchange = Exchange::start(FREE).await;
+    let config = at(&exchange, DISK, STORE);
+    let mut daemon = Daemon::start(&config).await;
+    for key in ["a", "b", "c"] {
+        subscribe(&daemon, key, "x").await;
+    }
+    exchange.last_has(1, &["a", "b", "c"]).await;
+    let fewer = at(&exchange, DISK, &format!("max_keys = 1\n{STORE}"));
+    let silent: Vec<&str> = config.lines().filter(|line| !line.starts_with("add =")).collect();
+    for (config, state) in [(&fewer, "active"), (&silent.join("\n"), "refused"), (&config, "active")] {
+        daemon.kill();
+        daemon.configure(config);
+        daemon.relaunch().await;
+        until_shown(&daemon, &[("a", state), ("b", state), ("c", state)]).await;
+        if *config == fewer {
+            daemon.api.put(&format!("{PATH}/d?holder=x"), "").await.expect(409);
+            assert!(daemon.log().contains("more keys than subscriptions.max_keys"), "{}", daemon.log());
+            let explained = daemon.api.get("/v1/links/e/0/explain").await.expect(200).json();
+            assert!(explained["advice"].to_string().contains("more than subscriptions.max_keys = 1"), "{explained}");
+        }
+    }
+    assert_eq!(holders(&daemon, "b").await, ["x"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_a_reload_takes_out_releases_its_keys_and_says_so() {
+    let exchange = Exchange::start(FREE).await;
+    let config = at(&exchange, DISK, STORE);
+    let daemon = Daemon::start(&config).await;
+    for key in ["a", "b"] {
+        subscribe(&daemon, key, "x").await;
+    }
+    exchange.last_has(1, &["a", "b"]).await;
+    let other = config.replace("[endpoints.e", "[endpoints.other");
+    for (config, connections) in [(&other, 2), (&config, 3)] {
+        daemon.configure(config);
+        daemon.api.post("/v1/reload", &[], "").await.expect(200);
+        exchange.until("another connection", |all| all.len() == connections).await;
+    }
+    until_shown(&daemon, &[]).await;
+    let log = daemon.log();
+    assert!(log.contains("keys that programs held are released") && log.contains("\"keys\":2"), "{log}");
 }

@@ -1,7 +1,9 @@
 //! What the server finds on a new connection.
 
+use std::{collections::VecDeque, time::Duration};
+
 use crate::{
-    at,
+    PATH, at,
     exchange::{Exchange, FREE},
     shown, subscribe,
     support::daemon::Daemon,
@@ -75,4 +77,46 @@ async fn what_is_released_while_there_is_no_connection_is_not_asked_for_again() 
     exchange.restart().await;
     let record = exchange.last_has(2, &["a", "c", "d"]).await;
     assert_eq!(record.heard, ["+c", "+a", "+d"]);
+}
+
+/// Programs put keys and release them, more than are asked for in that time.
+async fn churn(daemon: &Daemon) {
+    let mut held = VecDeque::new();
+    for number in 0.. {
+        subscribe(daemon, &format!("c{number}"), "x").await;
+        held.push_back(number);
+        if held.len() > 30
+            && let Some(oldest) = held.pop_front()
+        {
+            daemon.api.delete(&format!("{PATH}/c{oldest}?holder=x")).await.expect(204);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_that_come_and_go_faster_than_they_are_asked_for_hold_up_neither_ready_nor_a_rotation() {
+    let exchange = Exchange::start(FREE).await;
+    let keys: Vec<String> = (0..10).map(|number| format!("k{number}")).collect();
+    let more = format!("keys = {keys:?}\nrate = 20\nready_when = \"confirmed\"");
+    let daemon = Daemon::start(&at(&exchange, "", &more)).await;
+    daemon.api.ready_after("e/0", 0).await;
+    let has_all = |connection: usize| {
+        let records = exchange.records();
+        keys.iter().all(|key| records[connection].has.contains(key))
+    };
+    let story = async {
+        exchange.until("the churn goes on", |all| all[0].heard.len() > 40).await;
+        exchange.cut(0);
+        let generation = daemon.api.ready_after("e/0", 1).await["generation"].as_u64().unwrap();
+        assert!(has_all(1), "it is ready with those that stood: {:?}", exchange.records()[1]);
+        daemon.api.post("/v1/links/e/0/rotate", &[], "").await.expect(200);
+        daemon.api.ready_after("e/0", generation).await;
+        assert!(has_all(2), "it takes over with those that stood: {:?}", exchange.records()[2]);
+        exchange.until("the old one is closed", |all| !all[1].is_open).await;
+    };
+    tokio::select! {
+        () = churn(&daemon) => {}
+        () = story => {}
+    }
 }

@@ -73,6 +73,15 @@ pub(super) fn about_subscriptions(view: &LinkView, [_, _, refused]: [usize; 3]) 
     })
 }
 
+/// What to do where programs hold more keys than are taken now.
+pub(super) fn about_surplus((keys, max_keys): (usize, usize)) -> String {
+    format!(
+        "The endpoint has {}, more than subscriptions.max_keys = {max_keys} allows: none is let go, and no other is taken until enough \
+         are released. Raise it if they are meant to stay.",
+        words::count(keys as u64, "subscription")
+    )
+}
+
 fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
     let name = name(view);
     let probe = words::span(config.link.park_probe);

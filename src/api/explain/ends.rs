@@ -409,7 +409,9 @@ fn userinfo_and_query(url: &str) -> (bool, bool) {
 /// What a peer means with its Close.
 fn about_code(code: u16, view: &LinkView, config: &Endpoint) -> Option<String> {
     let times = in_a_row(view);
-    let is_silent = view.traffic.sent_messages == 0;
+    // What a session sends is not counted there.
+    let is_silent = view.traffic.sent_messages == 0 && config.session.is_none();
+    let asks = config.subscriptions.is_some();
     let nothing_sent = |what: &str| {
         format!(
             "The peer {what}, though no message was sent: look at what it asks of a connection (credentials, path, origin, quota)."
@@ -430,12 +432,19 @@ fn about_code(code: u16, view: &LinkView, config: &Endpoint) -> Option<String> {
         1007 if is_silent => nothing_sent("says that a message was not what its type says"),
         1007 => "The peer says that a message was not what its type says: look at what is sent.".into(),
         1008 if is_silent => nothing_sent("says that its policy is broken"),
+        1008 if asks => format!(
+            "The peer says that its policy is broken, by what it was asked for perhaps: more keys on a connection than it allows \
+             (subscriptions.per_link), more messages a second (subscriptions.rate, subscriptions.batch), or a key that it does not give. \
+             `wskeeper tail {} --frames` shows what goes by before the end.",
+            view.endpoint
+        ),
         1008 => "The peer says that its policy is broken, by a message perhaps: look at what was sent last, and at its rules."
             .into(),
         1009 if is_silent => nothing_sent("says that a message was too big"),
         1009 => format!(
-            "The peer takes no messages of that size: lower outbox.max_message, now {}.",
-            words::bytes(config.link.outbox.max_message as u64)
+            "The peer takes no messages of that size: lower outbox.max_message, now {}{}.",
+            words::bytes(config.link.outbox.max_message as u64),
+            if asks { ", or subscriptions.batch if it was asked for keys" } else { "" }
         ),
         1010 => "The peer wants an extension that wskeeper does not offer.".into(),
         1011 => "The peer's application failed: that is for the people who run it to mend.".into(),

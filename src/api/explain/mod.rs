@@ -50,8 +50,19 @@ pub(super) async fn explain(
 }
 
 fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
-    let Explained { view, config, outage, standing, attempts, unconfirmed, subscriptions, requests, streams, at } =
-        explained;
+    let Explained {
+        view,
+        config,
+        outage,
+        standing,
+        attempts,
+        unconfirmed,
+        subscriptions,
+        surplus,
+        requests,
+        streams,
+        at,
+    } = explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view),
@@ -68,6 +79,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         advice: {
             let mut advice = advice::advice(&as_it_failed(explained), config, standing.as_ref(), *at);
             advice.extend(subscriptions.and_then(|counts| advice::about_subscriptions(view, counts)));
+            advice.extend(surplus.map(advice::about_surplus));
             advice
         },
         subscriptions: subscriptions.map(convert::subscriptions),

@@ -426,6 +426,7 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
             attempts,
             unconfirmed: 0,
             subscriptions: None,
+            surplus: None,
             requests: None,
             streams: Vec::new(),
             at: now(),
@@ -466,6 +467,16 @@ fn what_is_said_of_our_messages_is_true() {
         ("compare text and binary", spoken(1003), silent(1003)),
         ("look at what is sent", spoken(1007), silent(1007)),
     ]);
+    // What asks for keys, or logs in, is a message too, which no counter of messages has.
+    let keys = "[endpoints.e.subscriptions]\nkeys = [\"a\"]\nadd = \"+${key}\"";
+    let said = |code| advice(&remote(code), &config(keys), None, now()).join(" ");
+    assert!(
+        said(1008).contains("subscriptions.per_link") && said(1009).contains("subscriptions.batch"),
+        "{}",
+        said(1008)
+    );
+    let login = "[endpoints.e.session]\nopen = [{ send = \"hello\" }]";
+    assert!(!advice(&remote(1008), &config(login), None, now()).join(" ").contains("no message was sent"));
 }
 
 #[test]

@@ -130,6 +130,8 @@ pub struct Subscriptions {
     pub keys: Box<[Arc<str>]>,
     /// What holds for all of them.
     pub policy: subscriptions::Policy,
+    /// The configuration says nothing of them: programs bring keys with messages of their own.
+    pub is_bare: bool,
 }
 
 /// A session, and what an attempt reads for it.
@@ -234,7 +236,7 @@ impl Endpoint {
             is_durable: self.keeps_keys(),
             ..subscriptions::Policy::default()
         };
-        let subscriptions = Subscriptions { keys: Box::default(), policy };
+        let subscriptions = Subscriptions { keys: Box::default(), policy, is_bare: true };
         Self { session: Some(Arc::new(session)), subscriptions: Some(Arc::new(subscriptions)), ..self.clone() }
     }
 

@@ -71,6 +71,7 @@ impl Supervisor {
                 for slot in over {
                     ended.sinks.variables.forget(slot.id.index);
                     ended.ending().remove(&slot.id.index);
+                    ended.sinks.subscriptions.set_gone(slot.id.index);
                 }
             });
         }

@@ -117,8 +117,6 @@ pub(super) fn restore(runtime: &EndpointRuntime, set: &mut Set, now: Instant) {
         let key = Arc::clone(&lasting.key);
         if let Err(refusal) = set.restore(now, lasting) {
             tracing::warn!(endpoint = %runtime.name, %key, ?refusal, "a key from before the restart is not subscribed to");
-            // Nobody holds it, which the store is to know.
-            set.touch(Some(vec![key]));
         }
     }
 }

@@ -246,6 +246,7 @@ impl Slot {
 
     pub(super) fn explain(&self, config: Arc<Endpoint>, standing: Option<StandingView>) -> Explained {
         let subscriptions = self.sinks.subscriptions.counts_of(self.id.index);
+        let surplus = self.sinks.subscriptions.surplus();
         let seen = self.seen();
         let view = self.view_of(&seen);
         let outage = match (&seen.lost, view.generation) {
@@ -257,7 +258,19 @@ impl Slot {
         let (attempts, unconfirmed) = (seen.recorder.attempts(), seen.unconfirmed);
         let streams = self.sinks.streams.seen();
         let requests = None;
-        Explained { view, config, outage, standing, attempts, unconfirmed, at, subscriptions, requests, streams }
+        Explained {
+            view,
+            config,
+            outage,
+            standing,
+            attempts,
+            unconfirmed,
+            at,
+            subscriptions,
+            surplus,
+            requests,
+            streams,
+        }
     }
 
     /// Tells of a fact that the link itself cannot tell: its task panicked. Answers with the messages that it had not taken, and the next

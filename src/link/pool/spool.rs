@@ -375,7 +375,9 @@ impl Spool {
 
     /// Drops those that no endpoint has taken up.
     pub(super) fn drop_keys(&self) {
-        for endpoint in std::mem::take(&mut *self.keys.lock()).into_keys() {
+        for (endpoint, kept) in std::mem::take(&mut *self.keys.lock()) {
+            let keys = kept.len();
+            tracing::warn!(%endpoint, keys, "the configuration has no place for them any more: keys that programs held are released");
             self.forget_keys(&endpoint);
         }
     }

@@ -23,7 +23,7 @@ use super::{
     runtime::EndpointRuntime,
     supervisor::Supervisor,
 };
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use wskeeper_core::{
     budget::{Budget, Lease, Rank},
     clock::Clock,
@@ -129,26 +129,20 @@ impl Subscriptions {
     }
 
     /// There are subscriptions from now on, if there were none.
-    fn begin_set(&self, now: Instant, policy: &Policy, is_bare: bool) {
+    fn begin_set(&self, now: Instant, configured: &endpoint::Subscriptions) {
         let kept = &mut *self.kept.lock();
-        kept.get_or_insert_with(|| {
+        let kept = kept.get_or_insert_with(|| {
             let lease = self.budget.lease(Rank::Arriving);
-            let mut set = Set::new(now, policy.clone());
+            let mut set = Set::new(now, configured.policy.clone());
             set.number_after(self.newest.load(Ordering::Relaxed));
-            Box::new(Kept { set, is_bare, lease })
+            Box::new(Kept { set, is_bare: true, lease })
         });
+        kept.is_bare &= configured.is_bare;
     }
 
     /// Whether a program has brought subscriptions to an endpoint that has none by its configuration.
     pub(super) fn is_bare(&self) -> bool {
         self.kept.lock().as_ref().is_some_and(|kept| kept.is_bare)
-    }
-
-    /// The configuration has some now, which are followed instead.
-    pub(super) fn set_configured(&self) {
-        if let Some(kept) = &mut *self.kept.lock() {
-            kept.is_bare = false;
-        }
     }
 
     /// A link says what became of its keys.
@@ -165,6 +159,13 @@ impl Subscriptions {
             if !is_ready {
                 self.wake.notify_one();
             }
+        }
+    }
+
+    /// A link that was closed is gone.
+    pub(super) fn set_gone(&self, link: u32) {
+        if let Some(kept) = &mut *self.kept.lock() {
+            kept.set.set_gone(link);
         }
     }
 
@@ -188,7 +189,12 @@ impl Subscriptions {
         self.kept.lock().as_ref().map(|kept| kept.set.counts())
     }
 
-    /// The same of a link.
+    /// So many keys there are, and may be, where those are more.
+    pub(super) fn surplus(&self) -> Option<(usize, usize)> {
+        self.kept.lock().as_ref()?.set.surplus()
+    }
+
+    /// The same as `counts` of a link.
     pub(super) fn counts_of(&self, link: u32) -> Option<[usize; State::ALL.len()]> {
         self.kept.lock().as_ref().map(|kept| kept.set.counts_of(link))
     }
@@ -212,14 +218,15 @@ impl EndpointRuntime {
         Some(answer)
     }
 
-    /// There are no subscriptions any more; answers whether there were.
-    fn end_set(&self) -> bool {
+    /// There are no subscriptions any more; answers how many keys programs held, where there were.
+    fn end_set(&self) -> Option<usize> {
         let subscriptions = &self.sinks.subscriptions;
         let mut locked = subscriptions.kept.lock();
-        let Some(mut kept) = locked.take() else { return false };
+        let mut kept = locked.take()?;
+        let held = kept.set.held_by_programs();
         subscriptions.newest.store(kept.set.end(now()), Ordering::Relaxed);
         self.tell(&mut kept.set);
-        true
+        Some(held)
     }
 
     fn tell(&self, set: &mut Set) {
@@ -245,20 +252,26 @@ impl EndpointRuntime {
     }
 }
 
-/// The endpoint is as its configuration says.
+/// An endpoint as it is in force: where programs hold keys of one whose configuration says nothing of subscriptions, it has some all the same.
+pub(super) fn in_force(endpoint: &Arc<Endpoint>, holds_keys: bool) -> Arc<Endpoint> {
+    if holds_keys && endpoint.subscriptions.is_none() {
+        Arc::new(endpoint.with_subscriptions())
+    } else {
+        Arc::clone(endpoint)
+    }
+}
+
+/// The endpoint is as it is in force.
 pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint, was_durable: bool) {
     let subscriptions = &runtime.sinks.subscriptions;
     if was_durable && !endpoint.keeps_keys() {
         runtime.sinks.spool.forget_keys(&runtime.name);
     }
     let Some(configured) = &endpoint.subscriptions else {
-        if runtime.end_set() {
-            runtime.sinks.spool.forget_keys(&runtime.name);
-        }
-        return;
+        return end(runtime);
     };
     let now = now();
-    subscriptions.begin_set(now, &configured.policy, false);
+    subscriptions.begin_set(now, configured);
     let refused = runtime.with_set(|set| {
         set.set_policy(now, Policy::clone(&configured.policy));
         let refused = set.configure(now, &configured.keys);
@@ -273,7 +286,19 @@ pub(super) fn configure(runtime: &EndpointRuntime, endpoint: &Endpoint, was_dura
     for (key, refusal) in refused.unwrap_or_default() {
         tracing::warn!(endpoint = %runtime.name, %key, ?refusal, "a key of the configuration is not subscribed to");
     }
+    if let Some((keys, max_keys)) = subscriptions.surplus() {
+        tracing::warn!(endpoint = %runtime.name, keys, max_keys, "programs hold more keys than subscriptions.max_keys allows: they stay, and no others are taken");
+    }
     subscriptions.wake.notify_one();
+}
+
+/// The configuration has the endpoint, or its subscriptions, no more: whoever holds keys holds them no more.
+pub(super) fn end(runtime: &EndpointRuntime) {
+    let Some(keys) = runtime.end_set() else { return };
+    runtime.sinks.spool.forget_keys(&runtime.name);
+    if keys > 0 {
+        tracing::warn!(endpoint = %runtime.name, keys, "the configuration has no subscriptions here any more: keys that programs held are released");
+    }
 }
 
 /// Releases what is not renewed, and has as many links as the keys need, again and again.
@@ -336,7 +361,7 @@ impl Pool {
         let no_endpoint = || SubscribeError::NoEndpoint(endpoint.to_owned());
         let runtime = self.inner.parts.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
         if let Some(subscriptions) = &runtime.config().with_subscriptions().subscriptions {
-            runtime.sinks.subscriptions.begin_set(now(), &subscriptions.policy, true);
+            runtime.sinks.subscriptions.begin_set(now(), subscriptions);
         }
         runtime.sinks.subscriptions.wake.notify_one();
         Ok(runtime)

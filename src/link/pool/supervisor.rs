@@ -106,8 +106,9 @@ impl Supervisor {
         self.hand_out().await;
         for runtime in self.parts.endpoints.all() {
             // The store could not be opened when it began.
-            if self.parts.spool.has_keys(&runtime.name) {
-                subscriptions::configure(&runtime, &runtime.config(), true);
+            let config = runtime.config();
+            if config.keeps_keys() && self.parts.spool.has_keys(&runtime.name) {
+                subscriptions::configure(&runtime, &subscriptions::in_force(&config, true), true);
             }
         }
         let old = self.parts.endpoints.all();
@@ -180,9 +181,8 @@ impl Supervisor {
 
     fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let name = Arc::clone(&endpoint.name);
-        let is_bare = endpoint.subscriptions.is_none() && endpoint.keeps_keys() && self.parts.spool.has_keys(&name);
-        let bare = is_bare.then(|| Arc::new(endpoint.with_subscriptions()));
-        let endpoint = bare.as_ref().unwrap_or(endpoint);
+        let holds_keys = endpoint.keeps_keys() && self.parts.spool.has_keys(&name);
+        let endpoint = &subscriptions::in_force(endpoint, holds_keys);
         let kept = if endpoint.inbox.durable { self.parts.spool.take_inbox(&name) } else { None }.unwrap_or_default();
         let heard_until = durable_inboxes::heard_until(&kept.entries);
         let (past, stored) = durable_inboxes::past(kept, self.next_cursor());
@@ -329,7 +329,7 @@ impl Supervisor {
         let tasks = std::mem::take(&mut *runtime.tasks());
         self.end_removed(tasks, runtime.config().link.close_timeout).await;
         runtime.sinks.close();
-        self.parts.spool.forget_keys(&runtime.name);
+        subscriptions::end(&runtime);
         durable_inboxes::forget_inbox(&self.parts.spool, &runtime).await;
         runtime.sinks.variables.follow(Box::default(), &runtime.name, &self.parts.spool, &runtime.observer);
         self.step();
@@ -349,12 +349,7 @@ impl Supervisor {
 
     async fn change_endpoint(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, new: &Arc<Endpoint>, follow: Follow) {
         let old = runtime.config();
-        let bare = (new.subscriptions.is_none() && runtime.sinks.subscriptions.is_bare())
-            .then(|| Arc::new(new.with_subscriptions()));
-        if new.subscriptions.is_some() {
-            runtime.sinks.subscriptions.set_configured();
-        }
-        let new = bare.as_ref().unwrap_or(new);
+        let new = &subscriptions::in_force(new, runtime.sinks.subscriptions.is_bare());
         runtime.set_config(Arc::clone(new));
         runtime.sinks.inbox.set_policy(new.inbox.clone(), new.max_links());
         runtime.sinks.streams.follow(new, &self.parts.budget, self.next_cursor());

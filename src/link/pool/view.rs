@@ -200,6 +200,8 @@ pub struct Explained {
     pub at: SystemTime,
     /// Its keys in each state, in the order of `subscriptions::State::ALL`, where the endpoint has subscriptions.
     pub subscriptions: Option<[usize; 3]>,
+    /// So many keys the endpoint has, and may have, where those are more.
+    pub surplus: Option<(usize, usize)>,
     /// Its requests, where the endpoint has them.
     pub requests: Option<RequestsView>,
     /// The streams of its endpoint.

@@ -161,7 +161,7 @@ impl Reader<'_> {
         };
         let room = u64::from(policy.per_link.unwrap_or(u32::MAX)).saturating_mul(policy.links.1.into());
         let names = keys.keys.as_ref().map(|names| self.names_of_keys(names, keys, (room, whole))).unwrap_or_default();
-        Arc::new(Subscriptions { keys: names.into(), policy })
+        Arc::new(Subscriptions { keys: names.into(), policy, is_bare: false })
     }
 
     fn names_of_keys(
