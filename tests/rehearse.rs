@@ -388,3 +388,53 @@ async fn ctrl_c_ends_a_rehearsal_in_order_and_says_where_it_was() {
     assert!(text.contains("verdict: not ready: stopped: open[0] (expect) waited for has /hello"), "{text}");
     assert!(!text.contains('\u{1b}') && !text.contains("panicked"), "{text}");
 }
+
+#[test]
+fn keys_are_asked_for_and_each_answer_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wskeeper.toml");
+    let config = r#"
+[endpoints.e]
+url = "ws://127.0.0.1:9"
+[endpoints.e.session]
+open = [{ send = "hello" }]
+[endpoints.e.subscriptions]
+keys = ["a", "b"]
+add = { json = { do = "add", key = "${key}", id = "${seq}" } }
+confirm = { has = ["/ok"], id = "/id" }
+refuse = { has = ["/error"], id = "/id" }
+"#;
+    fs::write(&path, config).unwrap();
+    let asked = |id: u64, key: &str| format!("{{\"out\": {{\"do\": \"add\", \"key\": \"{key}\", \"id\": {id}}}}}\n");
+    let (ok, no) = ("{\"in\": {\"ok\": 1, \"id\": 1}}\n", "{\"in\": {\"error\": \"no such key\", \"id\": 2}}\n");
+    let play = |lines: &str, more: &[&str]| {
+        let (_folder, transcript) = written(lines);
+        let mut args = vec!["e", "--config", path.to_str().unwrap(), "--transcript", transcript.to_str().unwrap()];
+        args.extend(more);
+        rehearse(&args)
+    };
+    let all = format!("{{\"out\": \"hello\"}}\n{}{}{ok}{no}", asked(1, "a"), asked(2, "b"));
+    let (code, text) = play(&all, &[]);
+    assert_eq!(code, Some(1), "{text}");
+    for told in ["open[0] send", "subscribe a  confirmed", "subscribe b  refused: the peer said: ", "1 key refused: b"]
+    {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    let (code, text) = play(&format!("{}{ok}", asked(1, "a").replace("{\"out\"", "{\"out\"")), &[]);
+    assert_eq!(code, Some(1), "{text}");
+    let (code, text) = play(&all.replace(no, ""), &["--json"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no answer about 1 of 2 keys: b"), "{text}");
+    let fact =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).find(|fact| fact["event"] == "subscribe");
+    assert_eq!(
+        fact.map(|fact| (fact["key"].clone(), fact["state"].clone())),
+        Some(("a".into(), "active".into())),
+        "{text}"
+    );
+    // And one more of the caller's.
+    let three = all.replace(no, "{\"in\": {\"ok\": 1, \"id\": 2}}\n{\"in\": {\"ok\": 1, \"id\": 3}}\n");
+    let (code, text) = play(&three, &["--subscribe", "c"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("subscribe c  confirmed"), "{text}");
+}

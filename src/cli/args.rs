@@ -14,7 +14,7 @@ pub(crate) use kept::{
     Dead, DeadList, DeadShow, DeadVerb, Letters, Orphans, OrphansDiscard, OrphansList, OrphansMove, OrphansVerb,
 };
 pub(crate) use rehearse::Rehearse;
-pub(crate) use subscriptions::{Subscribe, Subscriptions, Unsubscribe};
+pub(crate) use subscriptions::{HeldKeys, Subscribe, Subscriptions, Unsubscribe};
 pub(crate) use value::LinkName;
 use value::{duration, from, link, period, phase};
 

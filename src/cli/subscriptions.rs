@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    args::{Subscribe, Subscriptions, Unsubscribe},
+    args::{HeldKeys, Subscribe, Subscriptions, Unsubscribe},
     client::{Call, Client, escape},
     grid::{bold, empty, trimmed},
     output::Output,
@@ -22,18 +22,26 @@ use crate::{
 
 /// Holds each key.
 pub(super) async fn subscribe(args: Subscribe, mut client: Client, output: &Output) -> Result<(), Failure> {
-    for key in &args.keys {
-        let lease = args.lease.map(|lease| format!("&lease={}ms", lease.as_millis())).unwrap_or_default();
-        let path = format!("{}?holder={}{lease}", path(&args.endpoint, key), named(args.holder.as_deref()));
-        let call = Call { path: &path, body: body(args.message.as_deref()), ..Call::default() };
-        let (_, body) = client.call(Method::PUT, call).await?;
-        if args.json {
+    let Subscribe { held, lease, json } = args;
+    let lease = lease.map(|lease| format!("&lease={}ms", lease.as_millis())).unwrap_or_default();
+    for key in &held.keys {
+        let body = say(&mut client, Method::PUT, &held, key, &lease).await?;
+        if json {
             output.line(String::from_utf8_lossy(&body))?;
-            continue;
+        } else {
+            show(&client.read(&body)?, &held.endpoint, output)?;
         }
-        show(&client.read(&body)?, &args.endpoint, output)?;
     }
     Ok(())
+}
+
+/// Says of one key that it is held, or released; answers with what the daemon says.
+async fn say(client: &mut Client, method: Method, held: &HeldKeys, key: &str, more: &str) -> Result<Bytes, Failure> {
+    let holder = escape(held.holder.as_deref().unwrap_or_default());
+    let path = format!("{}?holder={holder}{more}", path(&held.endpoint, key));
+    let text = |text: &String| ("text/plain; charset=utf-8", Bytes::copy_from_slice(text.as_bytes()));
+    let call = Call { path: &path, body: held.message.as_ref().map(text), ..Call::default() };
+    Ok(client.call(method, call).await?.1)
 }
 
 /// One in a line, and what would help below it.
@@ -51,10 +59,9 @@ fn show(subscription: &Subscription, endpoint: &str, output: &Output) -> Result<
 
 /// Releases each key.
 pub(super) async fn unsubscribe(args: Unsubscribe, mut client: Client, output: &Output) -> Result<(), Failure> {
-    for key in &args.keys {
-        let path = format!("{}?holder={}", path(&args.endpoint, key), named(args.holder.as_deref()));
-        let call = Call { path: &path, body: body(args.message.as_deref()), ..Call::default() };
-        client.call(Method::DELETE, call).await?;
+    let Unsubscribe { held } = args;
+    for key in &held.keys {
+        say(&mut client, Method::DELETE, &held, key, "").await?;
         output.line(format_args!("{} released", visible(key)))?;
     }
     Ok(())
@@ -100,12 +107,4 @@ fn holder(holder: &Holder) -> String {
 
 fn path(endpoint: &str, key: &str) -> String {
     format!("/v1/endpoints/{}/subscriptions/{}", escape(endpoint), escape(key))
-}
-
-fn named(holder: Option<&str>) -> String {
-    escape(holder.unwrap_or_default())
-}
-
-fn body(message: Option<&str>) -> Option<(&'static str, Bytes)> {
-    message.map(|text| ("text/plain; charset=utf-8", Bytes::copy_from_slice(text.as_bytes())))
 }

@@ -67,9 +67,9 @@ impl Subject {
                 None => Self::Endpoint(args.endpoint.clone()),
             },
             Verb::Tail(args) => Self::Endpoint(args.endpoint.clone()),
-            Verb::Subscribe(args) => Self::Endpoint(args.endpoint.clone()),
+            Verb::Subscribe(args) => Self::Endpoint(args.held.endpoint.clone()),
             // Where a key is not held the endpoint may be there.
-            Verb::Unsubscribe(args) => Self::Endpoint(args.endpoint.clone()),
+            Verb::Unsubscribe(args) => Self::Endpoint(args.held.endpoint.clone()),
             Verb::Subscriptions(args) => Self::Endpoint(args.endpoint.clone()),
             Verb::Explain(args)
             | Verb::Reconnect(args)

@@ -12,8 +12,9 @@ use super::value::{duration, pair};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Runs what the endpoint's session does on a connection, once, and prints each step, what it matched and which variables it \
-set. Secrets, and variables that came from one, are shown as ***. The exit code is 0 if the session became ready and nothing \
-failed after it, else 1. No daemon is asked and none is disturbed; but a server that allows one session at a time may end \
+set; then it asks for the keys of subscriptions, and prints which are confirmed and which are refused. Secrets, and variables \
+that came from one, are shown as ***. The exit code is 0 if the session became ready, no key was refused and nothing failed \
+after it, else 1. No daemon is asked and none is disturbed; but a server that allows one session at a time may end \
 the daemon's.
 
 With --transcript no network is used: the file says what the server says, a JSON object a line, and time passes only where \
@@ -28,7 +29,8 @@ it says so. --record writes one from a real run, which holds what the server sai
   wskeeper rehearse gateway --record gateway.ndjson
   wskeeper rehearse gateway --transcript gateway.ndjson
   wskeeper rehearse --preset nats --url ws://127.0.0.1:8080 \\
-    --value 'token=${env:TOKEN}'")]
+    --value 'token=${env:TOKEN}'
+  wskeeper rehearse trades --subscribe btcusdt@trade")]
 pub(crate) struct Rehearse {
     /// The endpoint's name in the configuration
     #[arg(required_unless_present = "preset")]
@@ -45,6 +47,9 @@ pub(crate) struct Rehearse {
     /// With --preset: a value that it needs, or a reference to one, as in `token=${env:TOKEN}`
     #[arg(long = "value", value_name = "NAME=VALUE", requires = "preset", value_parser = pair)]
     pub(crate) values: Vec<(String, String)>,
+    /// Ask for this key, too, beside those of the configuration; several one after another
+    #[arg(long = "subscribe", value_name = "KEY")]
+    pub(crate) subscribe: Vec<String>,
     /// Play this transcript instead of connecting; `-`: stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) transcript: Option<PathBuf>,

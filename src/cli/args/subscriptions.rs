@@ -1,4 +1,6 @@
 //! `subscribe`, `unsubscribe` and `subscriptions`.
+//!
+//! What a reader would get wrong: the first two take the same, for what one holds the other releases; they differ in the lease.
 
 use std::time::Duration;
 
@@ -16,23 +18,31 @@ held by a name: the same --holder releases it with `unsubscribe`.
   wskeeper subscribe trades btcusdt@trade --holder ticker --lease 60s
   wskeeper subscribe trades orders --message '{\"subscribe\":\"orders\"}'")]
 pub(crate) struct Subscribe {
+    /// What, and who.
+    #[command(flatten)]
+    pub(crate) held: HeldKeys,
+    /// Release it unless this is said again within this time
+    #[arg(long, value_name = "DURATION", value_parser = period)]
+    pub(crate) lease: Option<Duration>,
+    /// Print each as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Keys, and who holds them.
+#[derive(Debug, Args)]
+pub(crate) struct HeldKeys {
     /// The endpoint's name
     pub(crate) endpoint: String,
-    /// What to subscribe to
+    /// What the links are subscribed to
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
     /// Who holds it; without it, all that name none are one holder
     #[arg(long, value_name = "NAME")]
     pub(crate) holder: Option<String>,
-    /// Release it unless this is said again within this time
-    #[arg(long, value_name = "DURATION", value_parser = period)]
-    pub(crate) lease: Option<Duration>,
-    /// The message that asks for it, where the configuration makes none
+    /// The message that says so to the peer, where the configuration makes none
     #[arg(long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
-    /// Print each as a line of JSON
-    #[arg(long)]
-    pub(crate) json: bool,
     /// Which daemon.
     #[command(flatten)]
     pub(crate) remote: Remote,
@@ -45,20 +55,9 @@ The peer is told when the last who holds a key releases it.
 
   wskeeper unsubscribe trades btcusdt@trade --holder ticker")]
 pub(crate) struct Unsubscribe {
-    /// The endpoint's name
-    pub(crate) endpoint: String,
-    /// What to release
-    #[arg(required = true, value_name = "KEY")]
-    pub(crate) keys: Vec<String>,
-    /// Who releases it
-    #[arg(long, value_name = "NAME")]
-    pub(crate) holder: Option<String>,
-    /// The message that ends the subscription, where the configuration makes none
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) message: Option<String>,
-    /// Which daemon.
+    /// What, and who.
     #[command(flatten)]
-    pub(crate) remote: Remote,
+    pub(crate) held: HeldKeys,
 }
 
 /// `subscriptions`

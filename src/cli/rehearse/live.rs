@@ -54,6 +54,7 @@ fn chance() -> u64 {
 pub(super) async fn run(
     endpoint: &Arc<Endpoint>,
     args: &args::Rehearse,
+    keys: &[Arc<str>],
     teller: &mut Teller<'_>,
 ) -> Result<Verdict, Failure> {
     let limit = now().later(args.timeout);
@@ -90,7 +91,7 @@ pub(super) async fn run(
     let config = WebSocketConfig::default().max_message_size(max).max_frame_size(max);
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Client, Some(config)).await;
     let seed = chance();
-    let stage = Stage::open(&endpoint.link, (start, established), (seed, now()), teller)?;
+    let stage = Stage::open(&endpoint.link, (start, established), keys, (seed, now()), teller)?;
     let (lasting, patience, calls) = (args.lasting, endpoint.link.close_timeout, FuturesUnordered::new());
     Live { stage, socket, limit, lasting, patience, endpoint: Arc::clone(endpoint), provider, calls }.run().await
 }
@@ -125,10 +126,10 @@ impl Live<'_, '_> {
             if self.stage.is_over() {
                 return Ok(self.stage.verdict);
             }
-            let end = self.stage.ready_at.map_or(self.limit, |at| at.later(self.lasting));
+            let end = self.stage.done_at().map_or(self.limit, |at| at.later(self.lasting));
             if !leaving && end <= now() {
                 leaving = true;
-                if self.stage.ready_at.is_none() {
+                if self.stage.done_at().is_none() {
                     self.stage.verdict.trouble = Some(format!("given up: {}", self.waiting()));
                 }
                 self.stage.stop(now(), self.patience)?;
@@ -142,7 +143,7 @@ impl Live<'_, '_> {
                 () = sleep_until(next.into()) => {}
                 () = &mut stop, if !leaving => {
                     leaving = true;
-                    if self.stage.ready_at.is_none() {
+                    if self.stage.done_at().is_none() {
                         self.stage.verdict.trouble = Some(format!("stopped: {}", self.waiting()));
                     }
                     self.stage.stop(now(), self.patience)?;
@@ -152,10 +153,7 @@ impl Live<'_, '_> {
     }
 
     fn waiting(&self) -> String {
-        let Some(waits) = self.stage.waits() else { return "it was not ready".into() };
-        let wanted = Teller::wanted(&self.stage.plan, waits.place.at());
-        let what = if wanted.is_empty() { String::new() } else { format!(" for {}", wanted.join(" | ")) };
-        format!("{} ({}) waited{what}", waits.place, waits.act)
+        self.stage.waiting("waited").unwrap_or_else(|| "it was not ready".into())
     }
 
     fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), Failure> {

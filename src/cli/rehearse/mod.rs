@@ -12,6 +12,8 @@ mod transcript;
 mod words;
 
 use self::{teller::Teller, transcript::Transcript};
+use std::sync::Arc;
+
 use super::{
     Failure, args, check,
     output::{Output, Paint},
@@ -21,6 +23,7 @@ use crate::{
     app,
     config::{self, Config, ConfiguredEndpoint, Loaded, suggestion},
 };
+use wskeeper_link::endpoint::Endpoint;
 
 /// What a preset is rehearsed with where no server is asked.
 const NOWHERE: &str = "ws://rehearsal.invalid/";
@@ -31,10 +34,11 @@ pub(super) async fn run(args: args::Rehearse, output: &Output) -> Result<(), Fai
     let Some(session) = endpoint.session.clone() else {
         return Err(Failure::Failed(format!("{} has no session: there is nothing to rehearse", endpoint.name)));
     };
+    let keys_asked = asked(&endpoint, &args)?;
     let mut teller = Teller::new(output, &args, config::session::in_clear(&keys))?;
     let verdict = match &args.transcript {
-        Some(path) => Transcript::read(path, output)?.play(&endpoint, &session, &mut teller)?,
-        None => live::run(&endpoint, &args, &mut teller).await?,
+        Some(path) => Transcript::read(path, output)?.play(&endpoint, &session, &keys_asked, &mut teller)?,
+        None => live::run(&endpoint, &args, &keys_asked, &mut teller).await?,
     };
     teller.verdict(&verdict)?;
     if verdict.is_fine() { Ok(()) } else { Err(Failure::Told) }
@@ -53,6 +57,18 @@ fn endpoint(args: &args::Rehearse) -> Result<ConfiguredEndpoint, Failure> {
     endpoints.get(name).cloned().ok_or_else(|| {
         Failure::Failed(format!("{} has no endpoint {name:?}; {}", args.config.display(), suggestion(name, &names)))
     })
+}
+
+/// The keys that it asks for.
+fn asked(endpoint: &Endpoint, args: &args::Rehearse) -> Result<Vec<Arc<str>>, Failure> {
+    let Some(subscriptions) = &endpoint.subscriptions else {
+        return match args.subscribe.first() {
+            None => Ok(Vec::new()),
+            Some(_) => Err(Failure::Usage(format!("{} has no subscriptions to ask for keys with", endpoint.name))),
+        };
+    };
+    let more = args.subscribe.iter().map(|key| key.as_str().into());
+    Ok(subscriptions.keys.iter().cloned().chain(more).collect())
 }
 
 /// The name of the endpoint that a preset is given.

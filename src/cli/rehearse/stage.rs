@@ -15,8 +15,12 @@ use wskeeper_core::{
     link::{Command, Commands, ConnectionInput, Frame, Input, Lane, Link, Policy, Received},
     message::Payload,
     receipt::EndReason,
-    session::{Ask, Brought, Plan, Session, Start, StepResult, Stepped, Waits},
+    session::{Ask, Brought, Plan, SUBSCRIBE, Session, Start, StepResult, Stepped, Waits},
+    subscriptions::{Change, Reached, State, Wish},
 };
+
+/// Keys that are named of those that were not answered.
+const SHOWN: usize = 5;
 
 /// What became of it.
 #[derive(Debug, Default)]
@@ -27,13 +31,15 @@ pub(super) struct Verdict {
     pub(super) ended: Option<Closed>,
     /// What else there is to say: it was cut short, or was not as it was to be.
     pub(super) trouble: Option<String>,
+    /// Keys that the server has refused, or has not answered in time.
+    pub(super) refused: Vec<Arc<str>>,
 }
 
 impl Verdict {
     /// It became ready, and nothing failed.
     pub(super) fn is_fine(&self) -> bool {
         let failed = self.ended.as_ref().is_some_and(|closed| closed.cause.is_failure());
-        self.ready.is_some() && self.trouble.is_none() && !failed
+        self.ready.is_some() && self.trouble.is_none() && self.refused.is_empty() && !failed
     }
 }
 
@@ -43,7 +49,10 @@ pub(super) struct Stage<'a, 'o> {
     pub(super) teller: &'a mut Teller<'o>,
     pub(super) plan: Arc<Plan>,
     pub(super) verdict: Verdict,
-    pub(super) ready_at: Option<Instant>,
+    /// When it became ready, or the last of its keys was answered after that.
+    ready_at: Option<Instant>,
+    /// The keys that it asks for, by their places, and what became of each.
+    keys: Vec<(Arc<str>, State)>,
     /// The steps that have been told, by their place in what is noted.
     told: Vec<bool>,
     /// The transport is to be dropped.
@@ -61,6 +70,7 @@ impl<'a, 'o> Stage<'a, 'o> {
     pub(super) fn open(
         policy: &Arc<Policy>,
         (mut start, established): (Box<Start>, Box<Established>),
+        keys: &[Arc<str>],
         (seed, now): (u64, Instant),
         teller: &'a mut Teller<'o>,
     ) -> Result<Self, Failure> {
@@ -74,10 +84,14 @@ impl<'a, 'o> Stage<'a, 'o> {
             plan,
             verdict: Verdict::default(),
             ready_at: None,
+            keys: keys.iter().map(|key| (Arc::clone(key), State::Pending)).collect(),
             told,
             hangs_up: false,
             done: false,
         };
+        let wish =
+            |(place, key): (u64, &Arc<str>)| Change::Add(Wish { place, key: Arc::clone(key), add: None, remove: None });
+        stage.input(now, Input::Subscriptions((0..).zip(keys).map(wish).collect()))?;
         stage.input(now, Input::Start)?;
         stage.feed(now, ConnectionInput::Session(start))?;
         stage.feed(now, ConnectionInput::Dialled(established))?;
@@ -157,8 +171,56 @@ impl<'a, 'o> Stage<'a, 'o> {
         self.input(now, Input::Stop(within, EndReason::Shutdown))
     }
 
-    pub(super) fn waits(&self) -> Option<Waits> {
-        self.link.session_waits()
+    /// Where it waits, and what for.
+    pub(super) fn waiting(&self, waits_word: &str) -> Option<String> {
+        let unanswered: Vec<&str> = self.unanswered().take(SHOWN).collect();
+        match self.link.session_waits() {
+            Some(Waits { place, act, .. }) if act != SUBSCRIBE => {
+                let wanted = Teller::wanted(&self.plan, place.at());
+                let what = if wanted.is_empty() { String::new() } else { format!(" for {}", wanted.join(" | ")) };
+                Some(format!("{place} ({act}) {waits_word}{what}"))
+            }
+            Some(_) | None if unanswered.is_empty() => None,
+            Some(_) | None => Some(format!(
+                "no answer about {} of {} keys: {}",
+                self.unanswered().count(),
+                self.keys.len(),
+                unanswered.join(", ")
+            )),
+        }
+    }
+
+    fn unanswered(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter(|(_, state)| *state == State::Pending).map(|(key, _)| &**key)
+    }
+
+    /// Since when it is ready and all of its keys are answered.
+    pub(super) fn done_at(&self) -> Option<Instant> {
+        self.ready_at.filter(|_| self.unanswered().next().is_none())
+    }
+
+    /// What became of keys.
+    fn follow_keys(&mut self, now: Instant, reached: Vec<Reached>) -> Result<(), Failure> {
+        for Reached { place, state, why } in reached {
+            let Some((key, before)) = usize::try_from(place).ok().and_then(|at| self.keys.get_mut(at)) else {
+                continue;
+            };
+            if *before == state || self.done || state == State::Pending {
+                continue;
+            }
+            *before = state;
+            if self.ready_at.is_some() {
+                self.ready_at = Some(now);
+            }
+            let key = Arc::clone(key);
+            self.verdict.refused.retain(|refused| *refused != key);
+            if state == State::Refused {
+                self.verdict.refused.push(Arc::clone(&key));
+            }
+            let confirms = self.plan.subscriptions.as_ref().is_some_and(|plan| !plan.confirm.is_empty());
+            self.teller.subscription(now, (&key, state, why.as_deref()), confirms, self.link.session())?;
+        }
+        Ok(())
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -185,6 +247,7 @@ impl<'a, 'o> Stage<'a, 'o> {
                 Command::Tell(Event::Keepalive { answered }) => self.teller.keepalive(now, answered)?,
                 Command::Hangup(_) | Command::GiveUp(_) => self.hangs_up = true,
                 Command::Done => self.done = true,
+                Command::Subscribed(reached) => self.follow_keys(now, reached)?,
                 Command::Tell(_)
                 | Command::Dial { .. }
                 | Command::Switch
@@ -193,7 +256,6 @@ impl<'a, 'o> Stage<'a, 'o> {
                 | Command::Keep(_)
                 | Command::Mark { .. }
                 | Command::Reply(_)
-                | Command::Subscribed(_)
                 | Command::Bury(_) => {}
             }
         }

@@ -17,7 +17,7 @@ use crate::{
     cli::{
         Failure, args,
         output::{Output, Paint},
-        words::millis,
+        words::{count, millis},
     },
     observe::visible,
 };
@@ -26,6 +26,7 @@ use wskeeper_core::{
     close::{Cause, CloseFrame, Closed},
     message::{Kind, Payload},
     session::{Answer, Brought, Place, Plan, Session, StepResult, Stepped},
+    subscriptions::State,
 };
 
 /// What stands for what is not shown.
@@ -197,6 +198,28 @@ impl<'o> Teller<'o> {
         words::alternatives(plan, step).iter().map(|rule| words::matcher(&rule.matcher, plan)).collect()
     }
 
+    /// A key is confirmed or refused; where nothing `confirms` any, it was asked for.
+    pub(super) fn subscription(
+        &mut self,
+        now: Instant,
+        (key, state, why): (&str, State, Option<&str>),
+        confirms: bool,
+        session: Option<&Session>,
+    ) -> Result<(), Failure> {
+        let safe = |text: &str| {
+            let text = session.map_or_else(|| text.to_owned(), |session| session.without_secrets(text.to_owned()));
+            self.clear.iter().fold(text, |text, clear| text.replace(clear.as_str(), HIDDEN))
+        };
+        let why = why.map(safe);
+        let (said, paint) = match (state, &why) {
+            (State::Refused, why) => (format!("refused: {}", why.as_deref().unwrap_or_default()), Paint::Red),
+            (State::Active | State::Pending, _) if confirms => ("confirmed".to_owned(), Paint::Plain),
+            (State::Active | State::Pending, _) => ("asked for; nothing confirms it".to_owned(), Paint::Plain),
+        };
+        let line = format!("subscribe {}  {}", visible(key), visible(&said));
+        self.fact(now, "subscribe", json!({ "key": key, "state": state.as_str(), "why": why }), &line, paint)
+    }
+
     pub(super) fn keepalive(&mut self, now: Instant, answered: bool) -> Result<(), Failure> {
         let line = if answered { "a timer has its answer" } else { "a timer's answer did not come in time" };
         self.fact(now, "keepalive", json!({ "answered": answered }), line, Paint::Plain)
@@ -235,7 +258,11 @@ impl<'o> Teller<'o> {
             format!("{}{label}{}{detail}", closed.cause, said.trim_end())
         };
         let end = ended.filter(|closed| closed.cause.is_failure() || verdict.ready.is_none()).map(how);
-        let why = verdict.trouble.clone().into_iter().chain(end).collect::<Vec<_>>().join("; ");
+        let refused = match verdict.refused.len() as u64 {
+            0 => None,
+            refused => Some(format!("{} refused: {}", count(refused, "key"), verdict.refused.join(", "))),
+        };
+        let why = verdict.trouble.clone().into_iter().chain(refused).chain(end).collect::<Vec<_>>().join("; ");
         let line = match (verdict.ready, why.is_empty()) {
             (Some(_), true) => "verdict: ready".to_owned(),
             (Some(_), false) => format!("verdict: ready, then not well: {why}"),
@@ -252,6 +279,7 @@ impl<'o> Teller<'o> {
             "label": ended.and_then(|closed| closed.label.as_deref()),
             "detail": ended.map(|closed| &*closed.detail),
             "trouble": verdict.trouble,
+            "refused": verdict.refused,
         });
         let paint = if verdict.is_fine() { Paint::Green } else { Paint::Red };
         let line = if self.is_json { fact.to_string() } else { self.output.paint(&visible(&line), paint) };

@@ -121,6 +121,7 @@ impl Transcript {
         &self,
         endpoint: &Endpoint,
         session: &Session,
+        keys: &[Arc<str>],
         teller: &mut Teller<'_>,
     ) -> Result<Verdict, Failure> {
         let now = tokio::time::Instant::now().into_std();
@@ -143,7 +144,7 @@ impl Transcript {
             }
         }
         teller.opened(now, &url, &format!("by {}, without a network", self.name))?;
-        let stage = Stage::open(&endpoint.link, (start, established), (1, now), teller)?;
+        let stage = Stage::open(&endpoint.link, (start, established), keys, (1, now), teller)?;
         let mut scene = Scene { stage, now, sent: VecDeque::new(), asks: VecDeque::new(), names: Names::default() };
         scene.settle()?;
         for (number, line) in lines {
@@ -273,14 +274,11 @@ impl Scene<'_, '_> {
 
     /// Where the opening waits, and what for.
     fn waiting(&self) -> String {
-        let Some(waits) = self.stage.waits() else { return String::new() };
-        let wanted = Teller::wanted(&self.stage.plan, waits.place.at());
-        let what = if wanted.is_empty() { String::new() } else { format!(" for {}", wanted.join(" | ")) };
-        format!("; {} ({}) waits{what}", waits.place, waits.act)
+        self.stage.waiting("waits").map(|waits| format!("; {waits}")).unwrap_or_default()
     }
 
     fn end(mut self) -> Verdict {
-        if self.stage.verdict.ready.is_none() && !self.stage.is_over() && self.stage.verdict.trouble.is_none() {
+        if self.stage.done_at().is_none() && !self.stage.is_over() && self.stage.verdict.trouble.is_none() {
             self.stage.verdict.trouble = Some(format!("the transcript ends here{}", self.waiting()));
         }
         self.stage.verdict
