@@ -112,6 +112,14 @@ pub(super) fn link(view: &LinkView) -> wire::Link {
             generation: rotation.generation,
             failure: rotation.failure.as_deref().map(str::to_owned),
         }),
+        away: view.away.as_deref().map(|away| wire::Away {
+            home: away.home_url.to_string(),
+            returns: away.returns,
+            answers_since: away.answers_since.map(wire::time),
+            returns_at: away.returns_at.map(wire::time),
+            next_probe_at: away.next_probe_at.map(wire::time),
+            failure: away.failure.as_deref().map(str::to_owned),
+        }),
     }
 }
 

@@ -94,6 +94,28 @@ pub struct Link {
     /// While a new connection is to take the place of this one, and until the old one is gone.
     #[serde(default)]
     pub rotation: Option<Rotation>,
+    /// While it is ready at another URL than the first of its `urls`.
+    #[serde(default)]
+    pub away: Option<Away>,
+}
+
+/// Where a link would rather be, and what is known of that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Away {
+    /// The first of its URLs.
+    pub home: String,
+    /// It goes back there by itself (`failback`).
+    pub returns: bool,
+    /// Since when that has answered every probe.
+    pub answers_since: Option<String>,
+    /// When it goes back, if that goes on to answer.
+    pub returns_at: Option<String>,
+    /// When it is probed next.
+    pub next_probe_at: Option<String>,
+    /// Why the last probe came to nothing.
+    pub failure: Option<String>,
 }
 
 /// A rotation under way.

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod close;
 pub mod entry;
 pub mod event;
+pub mod failback;
 pub mod frame;
 pub mod heartbeat;
 pub mod inbox;

@@ -146,6 +146,8 @@ pub struct EndpointGauges {
     pub min_ready: u32,
     /// Keys in each state, in the order of `subscriptions::State::ALL`, where it has subscriptions.
     pub subscriptions: Option<[usize; 3]>,
+    /// Ready links that are not at the first of their URLs, where it has several.
+    pub away: Option<u32>,
     /// Of its links' certificates those that expire first.
     pub certificates: Certificates,
 }

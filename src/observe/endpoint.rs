@@ -35,6 +35,8 @@ pub struct EndpointMetrics {
     oldest_message: Seconds,
     longest_not_ready: Seconds,
     min_ready: Gauge,
+    /// Most endpoints have one URL.
+    away: Mutex<Option<u32>>,
     /// Most endpoints have none.
     subscriptions: Mutex<Option<[usize; State::ALL.len()]>>,
     /// Without TLS there is no such series: a date of 0 would have expired in 1970.
@@ -73,6 +75,7 @@ impl EndpointMetrics {
             oldest_message: Seconds::default(),
             longest_not_ready: Seconds::default(),
             min_ready: Gauge::default(),
+            away: Mutex::default(),
             subscriptions: Mutex::default(),
             certificates: Mutex::default(),
             gaps: Counter::default(),
@@ -130,6 +133,7 @@ impl EndpointObserver for EndpointMetrics {
             longest_not_ready,
             min_ready,
             subscriptions,
+            away,
             certificates,
         } = now;
         self.inbox_cursor.set(whole(inbox_cursor));
@@ -139,6 +143,7 @@ impl EndpointObserver for EndpointMetrics {
         self.longest_not_ready.set(longest_not_ready.as_secs_f64());
         self.min_ready.set(min_ready.into());
         *self.subscriptions.lock() = subscriptions;
+        *self.away.lock() = away;
         *self.certificates.lock() = certificates;
     }
 
@@ -219,6 +224,11 @@ pub(super) const FAMILIES: &[Family<EndpointMetrics>] = &[
     Family { name: "wskeeper_outbox_oldest_message_age_seconds", help: "How long the oldest message has been queued; 0 where none is.", kind: GAUGE, samples: |of, to| to.number(&[], of.oldest_message.get()) },
     Family { name: "wskeeper_links_longest_not_ready_seconds", help: "How long the link has not been ready that has not for the longest; 0 where all are, or are paused.", kind: GAUGE, samples: |of, to| to.number(&[], of.longest_not_ready.get()) },
     Family { name: "wskeeper_links_min_ready", help: "Ready links that the endpoint needs: min_ready where it is critical, else 0.", kind: GAUGE, samples: |of, to| to.number(&[], of.min_ready.get()) },
+    Family { name: "wskeeper_links_away", help: "Ready links that are not at the first of their URLs.", kind: GAUGE, samples: |of, to| {
+        if let Some(away) = *of.away.lock() {
+            to.number(&[], away);
+        }
+    } },
     Family { name: "wskeeper_certificate_not_after_timestamp_seconds", help: "When the certificate expires that does first, of the peers or of the client, in seconds since 1970.", kind: GAUGE, samples: |of, to| {
         let Certificates { peer, client } = *of.certificates.lock();
         for (kind, not_after) in [("peer", peer), ("client", client)] {

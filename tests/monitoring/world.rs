@@ -69,7 +69,7 @@ impl World {
             endpoint("flapping", &url(1), SESSION),
             endpoint("silent", &url(2), "[endpoints.silent.heartbeat]\nidle = \"300ms\"\ntimeout = \"300ms\""),
             endpoint("refused", &url(3), "[endpoints.refused.outbox]\nmax_messages = 2"),
-            endpoint("reset", &url(4), "links = 2"),
+            format!("\n[endpoints.reset]\nurls = [\"{0}\", \"{0}\"]\nlinks = 2\n", url(4)),
             endpoint(
                 "orders",
                 &poison,

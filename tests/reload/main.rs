@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod failback;
 mod peer;
 mod plans;
 mod rotation;

@@ -28,7 +28,7 @@ async fn rotated(api: &Api, generation: u64) -> Value {
 }
 
 /// Sends numbered messages one after the other until it is told to stop; answers with their receipts' names.
-async fn talk(api: Api, stop: tokio::sync::watch::Receiver<bool>) -> Vec<String> {
+pub async fn talk(api: Api, stop: tokio::sync::watch::Receiver<bool>) -> Vec<String> {
     let mut ids = Vec::new();
     while !*stop.borrow() {
         let answer = api.send_text("e", &format!("m{}", ids.len())).await.expect(202);

@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::broadcast,
+    sync::{broadcast, watch},
     task::JoinHandle,
 };
 use tokio_tungstenite::{
@@ -40,6 +40,10 @@ struct Book {
     read: Mutex<Vec<String>>,
     keys: Mutex<Vec<String>>,
     refuses: AtomicBool,
+    /// Of so many upgrades one is refused; 0: none is.
+    every: AtomicU64,
+    upgrades: AtomicU64,
+    cuts: watch::Sender<u64>,
     connections: AtomicU64,
     ticks: AtomicU64,
     clock: broadcast::Sender<u64>,
@@ -62,6 +66,9 @@ impl Scribe {
             read: Mutex::default(),
             keys: Mutex::default(),
             refuses: AtomicBool::new(false),
+            every: AtomicU64::new(0),
+            upgrades: AtomicU64::new(0),
+            cuts: watch::channel(0).0,
             connections: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             clock: broadcast::channel(1 << 16).0,
@@ -92,6 +99,27 @@ impl Scribe {
     /// From now on refuses upgrades with 503, or takes them again.
     pub fn refuse(&self, refuses: bool) {
         self.book.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// From now on refuses one of so many upgrades.
+    pub fn refuse_one_in(&self, every: u64) {
+        self.book.every.store(every, Ordering::SeqCst);
+    }
+
+    /// Upgrades asked for so far.
+    pub fn upgrades(&self) -> u64 {
+        self.book.upgrades.load(Ordering::SeqCst)
+    }
+
+    /// Ends every connection by TCP, without a Close, and refuses upgrades from now on.
+    pub fn go_down(&self) {
+        self.refuse(true);
+        self.cut();
+    }
+
+    /// Ends every connection by TCP, without a Close.
+    pub fn cut(&self) {
+        self.book.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// What happened to connections, in order.
@@ -131,7 +159,9 @@ async fn serve(stream: TcpStream, book: Arc<Book>) {
     let mut clock = book.clock.subscribe();
     #[allow(clippy::result_large_err, reason = "the crate's type")]
     let judge = |request: &Request, response: Response| {
-        if book.refuses.load(Ordering::SeqCst) {
+        let number = book.upgrades.fetch_add(1, Ordering::SeqCst) + 1;
+        let is_unlucky = number.checked_rem(book.every.load(Ordering::SeqCst)) == Some(0);
+        if is_unlucky || book.refuses.load(Ordering::SeqCst) {
             let mut refusal = ErrorResponse::new(None);
             *refusal.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
             return Err(refusal);
@@ -141,11 +171,13 @@ async fn serve(stream: TcpStream, book: Arc<Book>) {
         Ok(response)
     };
     let Ok(mut socket) = accept_hdr_async(stream, judge).await else { return };
+    let mut cuts = book.cuts.subscribe();
     let number = book.connections.fetch_add(1, Ordering::SeqCst) + 1;
     book.notes.lock().push(Note::Open(number));
     let mut code = None;
     loop {
         tokio::select! {
+            _ = cuts.changed() => break,
             tick = clock.recv() => drop(socket.send(Message::text(format!("tick {}", tick.unwrap()))).await),
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {

@@ -1,5 +1,7 @@
 //! What is the case with a link, in plain words: one sentence for each phase and reason, each end, each rule.
 
+use std::time::SystemTime;
+
 use super::open;
 use crate::{
     api::wire,
@@ -14,17 +16,17 @@ use wskeeper_core::{
 };
 use wskeeper_link::{
     link::{lacked_room, was_read},
-    pool::{LinkView, RequestsView},
+    pool::{AwayView, LinkView, RequestsView},
 };
 
 /// `phaseReason` in plain words.
-pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: std::time::SystemTime) -> String {
+pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: SystemTime) -> String {
     match view.reason {
         Reason::Starting => "It has just been made.".into(),
         Reason::Admission if is_held => "Its server is down, and another link looks whether it is back.".into(),
         Reason::Admission => "It waits its turn: admission limits how many links dial at once.".into(),
         Reason::Underway => match view.phase {
-            Phase::Ready => return open::trouble(view, policy, at).unwrap_or_else(|| well(view)),
+            Phase::Ready => return open::trouble(view, policy, at).unwrap_or_else(|| well(view, at)),
             Phase::Closing => "The connection is being closed.",
             Phase::Opening => return opening(view),
             Phase::Waiting | Phase::Connecting | Phase::Parked | Phase::Paused => return underway(view),
@@ -92,8 +94,12 @@ fn waiting(Waits { place, of, act }: Waits) -> String {
 }
 
 /// What goes on beside a connection that is well.
-fn well(view: &LinkView) -> String {
-    let Some(rotation) = view.rotation.as_deref() else { return "All is well.".into() };
+fn well(view: &LinkView, at: SystemTime) -> String {
+    let well = match view.away.as_deref() {
+        None => "All is well.".to_owned(),
+        Some(away) => format!("It is connected. {}", elsewhere(view, away, at)),
+    };
+    let Some(rotation) = view.rotation.as_deref() else { return well };
     let beside = match (rotation.stage, &rotation.failure) {
         ("leaving", None) => "An old connection is on its way out.".to_owned(),
         ("standby", _) => {
@@ -107,7 +113,31 @@ fn well(view: &LinkView) -> String {
         ("opening", None) => "A new connection is open, which is to take over when its session is ready.".to_owned(),
         (_, None) => "A new connection is being made, which is to take over.".to_owned(),
     };
-    format!("All is well. {beside}")
+    format!("{well} {beside}")
+}
+
+/// That it is not where it would rather be, and what becomes of that.
+fn elsewhere(view: &LinkView, away: &AwayView, at: SystemTime) -> String {
+    let home = visible(&away.home_url);
+    let is = format!("It is at {}, not at the first of its URLs, {home}:", visible(&view.url));
+    if !away.returns {
+        let link = format!("{}/{}", view.endpoint, view.index);
+        return format!("{is} it stays where it is (failback = false), and `wskeeper rotate {link}` takes it there.");
+    }
+    match (&away.failure, away.returns_at) {
+        (Some(failure), _) => {
+            let wait = words::span(away.wait);
+            format!(
+                "{is} that does not answer a probe ({}). It goes back once that has answered for {wait}.",
+                visible(failure)
+            )
+        }
+        (None, Some(back)) if back > at => {
+            format!("{is} that answers probes again, and the link goes back in about {}.", words::between(at, back))
+        }
+        (None, Some(_)) => format!("{is} that has answered probes for long enough, and the link is about to go back."),
+        (None, None) => format!("{is} it goes back once that has answered probes for {}.", words::span(away.wait)),
+    }
 }
 
 /// How a connection or an attempt ended.

@@ -62,6 +62,7 @@ fn down(cause: Cause, code: u16, status: Option<u16>) -> LinkView {
         traffic: Traffic::default(),
         rotation: None,
         waits: None,
+        away: None,
     }
 }
 

@@ -177,11 +177,19 @@ function rotation({ stage, attempt, nextAttemptAt, generation }, now) {
   }
 }
 
+function away({ home, returns, answersSince, returnsAt, failure }, now) {
+  if (!returns) return `${peer(home)}, where it does not go back by itself`;
+  if (failure) return `${peer(home)} does not answer a probe: ${visible(failure)}`;
+  if (answersSince) return `${peer(home)} answers; the link goes back ${upcoming({ nextAttemptAt: returnsAt }, now)}`;
+  return `${peer(home)} is to be probed`;
+}
+
 function facts(link, explained, now) {
   const ago = (iso) => (iso ? `${duration(now - Date.parse(iso))} ago` : 'never');
   const traffic = (messages, size) => `${count(messages)} messages, ${bytes(size)}`;
   const rows = {
     URL: peer(link.url || '–'),
+    ...(link.away ? { Primary: away(link.away, now) } : {}),
     Connection: link.generation ? `number ${link.generation}` : 'none yet',
     ...(link.rotation ? { Rotation: rotation(link.rotation, now) } : {}),
     Attempts: `${count(link.attempt)} since it was last stable`,

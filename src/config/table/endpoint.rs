@@ -20,6 +20,7 @@ use crate::config::{
     },
 };
 use wskeeper_core::{
+    link::UrlOrder,
     outbox::{Delivery, OnFull, WhenDown},
     requests::Stamp,
 };
@@ -51,7 +52,7 @@ table! {
         url by request::URL, Rotate;
         /// Instead of `url`: several, the first is the primary.
         ///
-        /// Where the server of one is known to be down a link goes on to the next instead of waiting, once round.
+        /// Where the server of one is known to be down a link goes on to the next instead of waiting, once round. `failback` says how it comes back.
         /// > #: urls = ["wss://feed.example/v2", "wss://backup.example/v2"]
         urls as "url" by request::URLS, Rotate;
     }
@@ -65,6 +66,20 @@ table! {
         /// `wskeeper presets` lists them, `wskeeper presets NAME` prints one; [docs/presets](presets/README.md) has a page of each.
         /// > #: preset = "nats"
         preset by session::PRESET, Rotate;
+        /// The order of `urls`: "listed" (the first is every link's primary) or "shuffle" (each link begins at another, so that all have as many).
+        ///
+        /// Where one is lost, its links go to the others in equal parts. [Several URLs](failover.md) says more.
+        url_order (link.url_order): Word(&[("listed", UrlOrder::Listed), ("shuffle", UrlOrder::Shuffle)]), Live;
+        /// A link that another of `urls` has taken in goes back to its first once that is back, with a connection beside the one it has. Say false to
+        /// have it stay where it is.
+        ///
+        /// Then it also comes back to where it was; `wskeeper rotate` takes it to the first.
+        failback (link.failback): FLAG, Live;
+        /// For so long, and up to a fifth more, the first URL has to have answered probes before links go back. A probe is an upgrade that is closed
+        /// again, one at a time for all links of the endpoint: ten in this time, 30 s apart at most.
+        ///
+        /// Where it takes links in and does not keep them this doubles each time, up to 32 times.
+        failback_after (link.failback_after): some_time(), Live;
         /// How many links to hold, 1 to 100000.
         links: count(1..=100_000), Links;
         /// Counts for `/readyz?links`, with `min_ready` links ready at least.

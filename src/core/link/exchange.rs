@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::Policy;
+use super::{Policy, round::Round};
 use crate::{
     body::Body,
     close::{Cause, CloseFrame},
@@ -65,6 +65,8 @@ pub enum Input {
     },
     /// A file has changed that its credentials are read from.
     CredentialsChanged,
+    /// The URL that the link would rather be at has been back for long enough.
+    Return,
     /// An operator's word.
     Verb(Verb),
     /// The policy changed and applies to what comes.
@@ -171,19 +173,28 @@ pub enum Received {
     Close(Option<CloseFrame>),
 }
 
+/// Where an attempt leads, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct To {
+    /// The index of the URL.
+    pub url: usize,
+    /// Where it goes on to where the server of that URL is known to be down; `None`: it fails then.
+    pub round: Option<Round>,
+    /// By an operator's word: it waits for admission alone, and not for another link to look whether the server is back.
+    pub urgent: bool,
+    /// The server has refused what was evaluated before: values that are kept are to be made anew.
+    pub refused: Option<Instant>,
+}
+
 /// What the driver must do.
 #[derive(Debug, PartialEq)]
 pub enum Command {
-    /// Begin an attempt at the URL of this index.
+    /// Begin an attempt.
     Dial {
         /// At which connection.
         lane: Lane,
-        /// From 0.
-        url: usize,
-        /// By an operator's word: it waits for admission alone, and not for another link to look whether the server is back.
-        urgent: bool,
-        /// The server has refused what was evaluated before: values that are kept are to be made anew.
-        refused: Option<Instant>,
+        /// Where it leads, and how.
+        to: To,
     },
     /// The attempt has taken too long: drop it and feed `Input::DialFailed`, which says how far it came, in the same turn.
     GiveUp(Lane),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Command, Commands, Lane, Link, Policy, Verb,
+    Command, Commands, Lane, Link, Policy, To, Verb,
     connection::{self, Change, Connection},
     pace::{self, Next},
     state::{Ending, State, Then},
@@ -51,7 +51,8 @@ impl Link {
         let refused = self.refused(refreshes);
         self.enter(now, State::Active(Connection::dial(now, Lane::Current, &self.shared.policy)), reason, None, out);
         out.push(Command::Tell(Event::Dialing { attempt: self.attempt, url }));
-        out.push(Command::Dial { lane: Lane::Current, url, urgent: reason == Reason::Operator, refused });
+        let (round, urgent) = (Some(self.pace.round(&self.shared.policy)), reason == Reason::Operator);
+        out.push(Command::Dial { lane: Lane::Current, to: To { url, round, urgent, refused } });
     }
 
     /// When what was evaluated for the last connection was refused, where the next attempt is to follow that.
@@ -211,16 +212,21 @@ impl Link {
 
     /// A new connection is wanted. Where none is open or under way, the next one will be new anyway.
     pub(super) fn on_renew(&mut self, now: Instant, (cause, reason): (Cause, Reason), out: &mut Commands) {
-        let urgent = reason == Reason::Operator;
         match (self.ready_state(), self.phase) {
-            (ReadyState::Open, Phase::Ready) if self.shared.policy.rotates => self.rotate(now, urgent, out),
+            (ReadyState::Open, Phase::Ready) if self.shared.policy.rotates => self.rotate(now, reason, out),
             // What is beside would follow, and what it was to follow may be old by now.
-            (ReadyState::Closing, _) if self.is_coming() => self.rotate(now, urgent, out),
+            (ReadyState::Closing, _) if self.is_coming() => self.rotate(now, reason, out),
             (ReadyState::Open | ReadyState::Connecting, _) | (ReadyState::Closed, Phase::Parked) => {
                 self.leave(now, Some(CloseFrame::of(NORMAL)), cause, Then::Redial(reason), out);
             }
             (ReadyState::Closing | ReadyState::Closed, _) => {}
         }
+    }
+
+    /// Where a new connection is looked for first: who asks for one by hand, or by other URLs, does not ask for one where the link is.
+    pub(super) fn first_for(&self, reason: Reason) -> usize {
+        let policy = &self.shared.policy;
+        if reason == Reason::Rotate { self.pace.first(policy) } else { self.pace.home(policy) }
     }
 
     pub(super) fn on_stop(&mut self, now: Instant, within: Duration, end_reason: EndReason, out: &mut Commands) {
@@ -314,7 +320,8 @@ impl Link {
         out.push(Command::Tell(Event::Closed { generation, closed: Box::new(closed.clone()), age }));
         self.last_close = Some(Arc::new((closed, now)));
         if then != Then::Outcome {
-            self.pace.set_url(0);
+            let first = self.first_for(then.reason());
+            self.pace.set_url(first);
         }
         let mut lost = Vec::new();
         let dead = self.shared.outbox.as_deref_mut().and_then(|outbox| outbox.lost(begun, code, &mut lost));

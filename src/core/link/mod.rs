@@ -20,6 +20,7 @@ mod exchange;
 mod lifecycle;
 mod pace;
 mod rotation;
+mod round;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -52,14 +53,21 @@ use rotation::Rotation;
 use state::{State, Then};
 
 pub use connection::SPACING;
-pub use exchange::{Command, Commands, ConnectionInput, Frame, Input, Lane, Received, Verb};
+pub use exchange::{Command, Commands, ConnectionInput, Frame, Input, Lane, Received, To, Verb};
 pub use rotation::Rotating;
+pub use round::{Round, UrlOrder};
 
 /// Everything that steers a link. Built by the configuration, followed at once when it changes.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// How many URLs the endpoint has; at least 1.
     pub urls: usize,
+    /// In which order they are tried.
+    pub url_order: UrlOrder,
+    /// A link goes back to the first of them, once its server has been back for a time; else it stays where it is.
+    pub failback: bool,
+    /// For how long that server is to have answered.
+    pub failback_after: Duration,
     /// The whole attempt, all addresses, without the wait for admission.
     pub connect_timeout: Duration,
     /// The closing handshake, then TCP is aborted.
@@ -97,6 +105,9 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             urls: 1,
+            url_order: UrlOrder::Listed,
+            failback: true,
+            failback_after: Duration::from_mins(5),
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             park_probe: Duration::from_mins(10),
@@ -162,6 +173,11 @@ impl Link {
         }
     }
 
+    /// Says which of the links of its endpoint it is, before the link starts: it begins with the URL that is its own.
+    pub fn stand_at(&mut self, place: u32) {
+        self.pace = Pace::of(place, &self.shared.policy);
+    }
+
     /// Puts a message back that the disk kept, before the link starts.
     pub fn restore(&mut self, now: Instant, message: Box<Message>) {
         self.shared.outbox().restore(now, message);
@@ -187,6 +203,7 @@ impl Link {
             Input::Connection(lane, input) => self.on_connection(now, lane, input, &mut out),
             Input::ServerBack { was_sent } => self.on_server_back(now, was_sent, &mut out),
             Input::CredentialsChanged => self.on_credentials_changed(now, &mut out),
+            Input::Return => self.on_return(now, &mut out),
             Input::Verb(verb) => self.on_verb(now, verb, &mut out),
             Input::Policy(policy) => self.on_policy(now, policy, &mut out),
             Input::Renew => self.on_renew(now, (Cause::Reload, Reason::Reload), &mut out),

@@ -6,9 +6,12 @@
 //!
 //! What a reader would get wrong: a connection that opens proves nothing. What was granted comes back after `stable`, never on open.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter::successors,
+    time::{Duration, Instant},
+};
 
-use super::Policy;
+use super::{Policy, round::Round};
 use crate::{
     backoff::Backoff,
     chance::Chance,
@@ -24,7 +27,7 @@ use crate::{
 pub(super) struct Ended<'a> {
     pub(super) closed: &'a Closed,
     pub(super) retry_after: Option<RetryAfter>,
-    /// There was a connection: the next attempt begins with the first URL again.
+    /// There was a connection: the next attempt begins with the first URL again, or with that of the connection where the link is to stay.
     pub(super) was_open: bool,
 }
 
@@ -44,7 +47,9 @@ pub(super) enum Next {
 pub(super) struct Pace {
     backoff: Backoff,
     streak: Streak,
-    url: usize,
+    url: u32,
+    /// Among the links of its endpoint, for the order of its URLs.
+    place: u32,
     now_spent: bool,
     /// What the next attempt is made of is evaluated anew.
     refreshes: bool,
@@ -64,20 +69,49 @@ struct Resting {
 }
 
 impl Pace {
+    /// That of the link of this place among those of its endpoint.
+    pub(super) fn of(place: u32, policy: &Policy) -> Self {
+        let mut pace = Self { place, ..Self::default() };
+        pace.set_url(pace.home(policy));
+        pace
+    }
+
+    /// That of attempts beside the connection in use, from this URL on.
+    pub(super) fn beside(&self, url: usize) -> Self {
+        let mut pace = Self { place: self.place, ..Self::default() };
+        pace.set_url(url);
+        pace
+    }
+
     /// An attempt begins: at which of so many URLs, and whether what was evaluated before has been refused.
     pub(super) fn begin(&mut self, urls: usize) -> (usize, bool) {
-        self.url %= urls.max(1);
-        (self.url, std::mem::take(&mut self.refreshes))
+        self.set_url(self.url() % urls.max(1));
+        (self.url(), std::mem::take(&mut self.refreshes))
     }
 
     /// The URL in use, or to use.
     pub(super) fn url(&self) -> usize {
-        self.url
+        self.url as usize
     }
 
     /// The connection in use was made at this URL, or the attempt under way is.
     pub(super) fn set_url(&mut self, url: usize) {
-        self.url = url;
+        self.url = u32::try_from(url).unwrap_or_default();
+    }
+
+    /// The order of its URLs.
+    pub(super) fn round(&self, policy: &Policy) -> Round {
+        Round::new(policy.url_order, self.place)
+    }
+
+    /// The URL that it would rather be at.
+    pub(super) fn home(&self, policy: &Policy) -> usize {
+        self.round(policy).first(policy.urls)
+    }
+
+    /// Where the next connection is looked for first: at home, unless it is to stay where it is.
+    pub(super) fn first(&self, policy: &Policy) -> usize {
+        if policy.failback { self.home(policy) } else { self.url() }
     }
 
     /// The row that decided last, and how many ends in a row it has decided.
@@ -87,7 +121,7 @@ impl Pace {
 
     /// The link has been stable.
     pub(super) fn start_over(&mut self) {
-        *self = Self { url: self.url, ..Self::default() };
+        *self = Self { url: self.url, place: self.place, ..Self::default() };
     }
 
     /// An operator intervened, or what the peer refused is out of its way: nothing is in a row any more.
@@ -127,8 +161,12 @@ impl Pace {
         }
         // What is tried once more is tried at the same server; a `now` that is spent is no such try.
         let once_more = action == Action::Refresh || next == Next::Wait(Reason::Immediate);
-        let first = if action == Action::NextUrl || !was_open { self.url + usize::from(!once_more) } else { 0 };
-        self.choose(policy.urls.max(1), first, now, (next, delay))
+        let first = match (action == Action::NextUrl || !was_open, once_more) {
+            (false, _) => self.first(policy),
+            (true, true) => self.url(),
+            (true, false) => self.round(policy).after(self.url(), policy.urls),
+        };
+        self.choose(policy, first, now, (next, delay))
     }
 
     /// The delay that the action asks for: never less than the backoff's own, but for what is granted once.
@@ -180,16 +218,23 @@ impl Pace {
     }
 
     /// From `first` on, the first URL that is not to be left alone for longer than this anyway; else the one that is back first.
-    fn choose(&mut self, urls: usize, first: usize, now: Instant, (next, delay): (Next, Duration)) -> (Next, Duration) {
+    fn choose(
+        &mut self,
+        policy: &Policy,
+        first: usize,
+        now: Instant,
+        (next, delay): (Next, Duration),
+    ) -> (Next, Duration) {
+        let (urls, round) = (policy.urls.max(1), self.round(policy));
         let at = now.later(delay);
         let back_at = |url: &usize| {
             let resting = self.resting.iter().flat_map(|resting| resting.urls.iter());
             resting.filter(|(of, until)| of == url && *until > at).map(|(_, until)| *until).max()
         };
-        let order = (0..urls).map(|step| (first + step) % urls);
+        let order = successors(Some(first % urls), |url| Some(round.after(*url, urls))).take(urls);
         let chosen = order.map(|url| (back_at(&url), url)).min_by_key(|(back_at, _)| *back_at);
         let (back_at, url) = chosen.unwrap_or_default();
-        self.url = url;
+        self.set_url(url);
         match (back_at, next) {
             (Some(back_at), Next::Wait(_)) => (Next::Wait(Reason::RetryAfter), back_at.saturating_duration_since(now)),
             (Some(back_at), Next::Park(_) | Next::StayClosed) => (next, back_at.saturating_duration_since(now)),
@@ -199,7 +244,7 @@ impl Pace {
 
     /// The server of this URL wants to be left alone until then.
     fn rest(&mut self, now: Instant, until: Instant) {
-        let url = self.url;
+        let url = self.url();
         let resting = self.resting.get_or_insert_with(|| Box::new(Resting { urls: Vec::new(), own: now }));
         resting.urls.retain(|(of, until)| *of != url && *until > now);
         resting.urls.push((url, until));

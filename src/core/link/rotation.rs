@@ -23,7 +23,7 @@ use std::{
 };
 
 use super::{
-    Command, Commands, ConnectionInput, Lane, Link, Received,
+    Command, Commands, ConnectionInput, Lane, Link, Received, To,
     connection::{Change, Connection, Ended, Stage},
     pace::{self, Pace},
     state::{Ending, State, Then},
@@ -32,8 +32,9 @@ use crate::{
     clock::Clock,
     close::{Cause, CloseFrame, Closed, NORMAL},
     event::{Event, RetryAfter},
+    failback::Whereabouts,
     outbox::Outbox,
-    phase::Reason,
+    phase::{Phase, Reason},
 };
 
 /// A rotation under way. In a box: most links have none, most of the time.
@@ -46,6 +47,9 @@ pub(super) struct Rotation {
     at: Option<Instant>,
     /// A new connection is wanted once the one that is there is gone.
     wanted: bool,
+    /// The new connection is wanted at the URL that the link would rather be at, and nowhere else: where it is not to be had, the link stays
+    /// where it is.
+    returns: bool,
     pace: Pace,
     attempt: u32,
     failure: Option<Box<str>>,
@@ -149,8 +153,13 @@ impl Link {
     }
 
     /// Begins one, or begins it again: what an attempt under way was to follow may be old by now.
-    pub(super) fn rotate(&mut self, now: Instant, urgent: bool, out: &mut Commands) {
+    pub(super) fn rotate(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
+        let (first, urgent) = (self.first_for(reason), reason == Reason::Operator);
         let rotation = self.rotation.get_or_insert_default();
+        rotation.returns = false;
+        if rotation.connection.as_ref().is_none_or(|connection| connection.open().is_none()) {
+            rotation.pace = self.pace.beside(first);
+        }
         match &rotation.connection {
             Some(connection) if connection.open().is_some() => rotation.wanted = true,
             Some(_) => {
@@ -159,6 +168,37 @@ impl Link {
             }
             None => self.dial_beside(now, urgent, out),
         }
+    }
+
+    /// Whether it is at the URL that it would rather be at.
+    pub fn whereabouts(&self) -> Whereabouts {
+        if self.phase != Phase::Ready {
+            Whereabouts::Nowhere
+        } else if self.url() == self.home() {
+            Whereabouts::Home
+        } else if self.rotation.as_deref().is_some_and(|rotation| rotation.returns) {
+            Whereabouts::Returning
+        } else {
+            Whereabouts::Away
+        }
+    }
+
+    /// The URL that it would rather be at, by index.
+    pub fn home(&self) -> usize {
+        self.pace.home(&self.shared.policy)
+    }
+
+    /// The server of the URL that it would rather be at has been back for long enough.
+    pub(super) fn on_return(&mut self, now: Instant, out: &mut Commands) {
+        if self.whereabouts() != Whereabouts::Away || self.rotation.is_some() || !self.shared.policy.failback {
+            return;
+        }
+        if !self.shared.policy.rotates {
+            return self.on_renew(now, (Cause::Rotate, Reason::Rotate), out);
+        }
+        let pace = self.pace.beside(self.home());
+        self.rotation = Some(Box::new(Rotation { pace, returns: true, ..Rotation::default() }));
+        self.dial_beside(now, false, out);
     }
 
     fn dial_beside(&mut self, now: Instant, urgent: bool, out: &mut Commands) {
@@ -170,7 +210,8 @@ impl Link {
         let refused = refreshes.then_some(now);
         (rotation.connection, rotation.at) = (Some(Connection::dial(now, Lane::Beside, &self.shared.policy)), None);
         out.push(Command::Tell(Event::Rotating { attempt: rotation.attempt, url }));
-        out.push(Command::Dial { lane: Lane::Beside, url, urgent, refused });
+        let round = (!rotation.returns).then(|| rotation.pace.round(&self.shared.policy));
+        out.push(Command::Dial { lane: Lane::Beside, to: To { url, round, urgent, refused } });
     }
 
     /// While there are two connections, whether one attends to what happened to it.
@@ -286,10 +327,11 @@ impl Link {
         out.push(Command::Tell(Event::Rotated { from, to }));
         if rotation.connection.is_some() {
             rotation.at = Some(now.later(self.shared.policy.overlap));
-            (rotation.attempt, rotation.pace) = (0, Pace::default());
+            (rotation.attempt, rotation.returns) = (0, false);
+            rotation.pace = self.pace.beside(self.first_for(Reason::Rotate));
             self.rotation = Some(rotation);
         } else if rotation.wanted {
-            self.rotate(now, false, out);
+            self.rotate(now, Reason::Rotate, out);
         }
     }
 
@@ -310,10 +352,10 @@ impl Link {
             }
             Change::Closing | Change::Aborted => {
                 rotation.at = None;
-                rotation.wanted |= is_new;
+                rotation.wanted |= is_new && !rotation.returns;
             }
             Change::Ended(ended) => {
-                rotation.wanted |= is_new && ended.was_open;
+                rotation.wanted |= is_new && ended.was_open && !rotation.returns;
                 self.on_ended_beside(now, *ended, is_new, out);
             }
         }
@@ -322,7 +364,7 @@ impl Link {
     /// The new connection was not to be had, or did not last: after a delay by the outcome table, another attempt. The wish
     /// stays for as long as the current connection does, so where the table would park or stay closed it is asked for slowly.
     fn retry_beside(&mut self, now: Instant, closed: &Closed, retry_after: Option<RetryAfter>) -> Option<Duration> {
-        if !self.state.is_ready() {
+        if !self.state.is_ready() || self.rotation.as_deref().is_some_and(|rotation| rotation.returns) {
             self.rotation = None;
             return None;
         }

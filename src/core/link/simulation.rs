@@ -110,6 +110,8 @@ impl World {
             rotates: !seed.is_multiple_of(7),
             overlap: Duration::from_secs(seed % 3),
             urls: 1 + (seed / 2 % 3) as usize,
+            url_order: if seed.is_multiple_of(11) { UrlOrder::Shuffle } else { UrlOrder::Listed },
+            failback: !seed.is_multiple_of(5),
             retry_after_max: Duration::from_secs(2 + seed % 11 * 30),
             park_probe: Duration::from_mins(1 + seed % 10),
             outcomes: rows(seed % 5),
@@ -117,7 +119,11 @@ impl World {
             ..policy
         };
         let policy = Arc::new(policy);
-        let link = |index: usize| Link::new(Arc::clone(&policy), seed.wrapping_mul(31) + index as u64, now);
+        let link = |index: usize| {
+            let mut link = Link::new(Arc::clone(&policy), seed.wrapping_mul(31) + index as u64, now);
+            link.stand_at(u32::try_from(index).expect("few"));
+            link
+        };
         let mut world = Self {
             chance: Chance::new(seed),
             now,
@@ -162,10 +168,10 @@ impl World {
     fn obey(&mut self, index: usize, commands: Commands) {
         for command in commands {
             match command {
-                Command::Dial { lane, url, urgent, .. } => {
+                Command::Dial { lane, to: To { url, urgent, round, .. } } => {
                     let line = self.nodes[index].line(lane);
                     assert!(!line.dialing && !line.open, "one dial and one connection at a time in each lane");
-                    *line = Line { dialing: true, url, urgent, ..Line::default() };
+                    *line = Line { dialing: true, url, round, urgent, ..Line::default() };
                     self.knock(index, lane);
                     self.feed_line(index, lane, ConnectionInput::Queued);
                 }
@@ -358,7 +364,11 @@ impl World {
                 self.order(index, Input::Verb(verb));
             }
             if !self.benign && !self.hostile && self.one_in(12) {
-                let wish = if self.one_in(2) { Input::Renew } else { Input::Verb(Verb::Rotate) };
+                let wish = match self.chance.bits() % 3 {
+                    0 => Input::Renew,
+                    1 => Input::Verb(Verb::Rotate),
+                    _ => Input::Return,
+                };
                 self.order(index, wish);
             }
             if self.one_in(3) {

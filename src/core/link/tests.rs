@@ -11,6 +11,7 @@ use crate::{
 
 mod again;
 mod bound;
+mod home;
 mod pace;
 mod refresh;
 mod requests;
@@ -126,7 +127,7 @@ impl Bench {
     /// The URLs dialled, in order.
     fn urls(&self) -> Vec<usize> {
         let url = |command: &Command| match command {
-            Command::Dial { url, .. } => Some(*url),
+            Command::Dial { to, .. } => Some(to.url),
             _ => None,
         };
         self.said.iter().filter_map(url).collect()

@@ -23,6 +23,7 @@ use wskeeper_core::{
     admission::Verdict,
     close::Cause,
     event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
+    link::Round,
     session::{Errand, Kept, Opening},
 };
 
@@ -35,6 +36,9 @@ mod admitted;
 mod ask;
 mod made;
 mod proxied;
+
+/// Why an attempt came to nothing that did not go out.
+const KNOWN_TO_BE_DOWN: &str = "not dialled: its server is known to be down";
 
 /// Gives the endpoint's configuration as it is now.
 pub(crate) trait Source: Send + Sync {
@@ -91,7 +95,7 @@ impl Dial for Dialer {
 
     fn dial(
         &self,
-        To { url, urgent, refused }: To,
+        To { url, round, urgent, refused }: To,
         kept: Option<Kept>,
         report: Report,
     ) -> BoxFuture<Result<Dialled<Transport>, DialFailure>> {
@@ -125,6 +129,7 @@ impl Dial for Dialer {
                 timings,
                 began,
                 prepare: permit,
+                round,
                 urgent,
                 asked: tls::Asked::No,
                 redirected: None,
@@ -190,6 +195,8 @@ struct Attempt {
     began: Instant,
     /// Given back once it is admitted.
     prepare: PreparePermit,
+    /// Where it goes on to; `None`: it fails where the server is known to be down.
+    round: Option<Round>,
     urgent: bool,
     /// Whether the last server asked for a certificate of ours.
     asked: tls::Asked,
@@ -236,7 +243,8 @@ impl Attempt {
             if let Some(ready) = self.ready(url).await? {
                 break ready;
             }
-            url = (url + 1) % self.endpoint.urls.len().max(1);
+            let Some(round) = self.round else { return Err(Setback::new(Cause::Connect, KNOWN_TO_BE_DOWN)) };
+            url = round.after(url, self.endpoint.urls.len());
             (self.report)(Progress::PassedOver(url));
         };
         loop {

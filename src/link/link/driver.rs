@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::{line::Line, offers::Waiting};
-use super::{Dial, Host, Inbound, Inflow, Now, Order, To};
+use super::{Dial, Host, Inbound, Inflow, Now, Order};
 use wskeeper_core::{
     chaos::Fault,
     event::Event,
@@ -240,6 +240,7 @@ impl<D: Dial> Driver<D> {
             Order::Disk => {}
             Order::ServerBack { was_sent } => self.feed(now, Input::ServerBack { was_sent }),
             Order::CredentialsChanged => self.feed(now, Input::CredentialsChanged),
+            Order::Return => self.feed(now, Input::Return),
             // Who asked may have lost patience.
             Order::Answer(reply) => drop(reply.send(())),
             Order::Stop(within, end_reason) => self.feed(now, Input::Stop(within, end_reason)),
@@ -291,7 +292,7 @@ impl<D: Dial> Driver<D> {
                 | Command::Done => true,
             };
             match command {
-                Command::Dial { lane, url, urgent, refused } => self.dial(now, lane, To { url, urgent, refused }),
+                Command::Dial { lane, to } => self.dial(now, lane, to),
                 Command::GiveUp(lane) => self.give_up(now, lane),
                 Command::Hangup(lane) => self.hang_up(now, lane, "".into()),
                 Command::Switch => mem::swap(&mut self.line, &mut self.beside),

@@ -8,6 +8,7 @@ mod dial;
 mod dialing;
 mod driver;
 mod errands;
+mod farewell;
 mod faulty;
 mod frames;
 pub mod json;
@@ -49,7 +50,7 @@ use wskeeper_core::{
     budget::Lease,
     chaos::Fault,
     event::{DialFailure, Established, Event, LinkId},
-    link::{Input, Link, Policy, Verb},
+    link::{Input, Link, Policy, To, Verb},
     message::{Message, MessageId},
     outbox::{self, Keep, Refusal},
     receipt::EndReason,
@@ -65,6 +66,7 @@ pub(crate) use dial::{Dialer, Source};
 pub use dial::{RedirectTrouble, redirected_to, was_read};
 pub use dialing::timed_out;
 pub(crate) use driver::run;
+pub(crate) use farewell::farewell;
 pub use once::{Connected, Duplex, connect, reach};
 pub(crate) use orders::{Inbound, Inflow, Orders, orders};
 pub(crate) use pledge::{Judge, Pledge, Ruling};
@@ -138,6 +140,8 @@ pub(crate) enum Order {
     },
     /// A file has changed that its credentials are read from.
     CredentialsChanged,
+    /// The URL that it would rather be at has been back for long enough.
+    Return,
     /// Say that the task runs.
     Answer(oneshot::Sender<()>),
     /// Close with 1001 and end within this time; what is still queued then is dropped with this end reason, unless it is on disk.
@@ -247,17 +251,6 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn unsent(&self) -> usize {
         0
     }
-}
-
-/// Where an attempt leads, and how.
-#[derive(Debug, Clone, Copy)]
-pub struct To {
-    /// The index of the URL.
-    pub url: usize,
-    /// It does not wait for others to look whether the server is back.
-    pub urgent: bool,
-    /// Values that were made before are to be made anew: the server has refused them.
-    pub refused: Option<Instant>,
 }
 
 /// Makes connections.

@@ -54,8 +54,7 @@ pub async fn connect(endpoint: &Arc<Endpoint>, provider: Arc<dyn Provider>) -> R
     let id = LinkId { endpoint: Arc::clone(&endpoint.name), index: 0 };
     let source = Fixed { endpoint: Arc::clone(endpoint), provider };
     let dialer = Dialer::new(id, Arc::new(source), Arc::new(Alone));
-    let to = To { url: 0, urgent: false, refused: None };
-    let dialled = dialer.dial(to, None, Box::new(|_| {})).await?;
+    let dialled = dialer.dial(To::default(), None, Box::new(|_| {})).await?;
     let super::Dialled { stream, early, established, session, ends: _ } = dialled;
     Ok(Connected { stream: Box::new(stream), early, established, session })
 }

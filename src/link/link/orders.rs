@@ -211,6 +211,7 @@ impl Orders {
                 | Order::ServerBack { .. }
                 | Order::Answer(_)
                 | Order::CredentialsChanged
+                | Order::Return
                 | Order::Stop(..) => Vec::new(),
             },
         });

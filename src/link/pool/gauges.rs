@@ -43,6 +43,7 @@ impl EndpointRuntime {
             consumers: self.sinks.readers() as u64,
             subscriptions: self.sinks.subscriptions.counts(),
             min_ready: if config.critical { config.min_ready } else { 0 },
+            away: (config.urls.len() > 1).then_some(0),
             ..EndpointGauges::default()
         };
         let age = |since: Option<Instant>| since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
@@ -50,6 +51,9 @@ impl EndpointRuntime {
             let (Vitals { oldest_queued, not_ready }, certificates) = slot.vitals();
             gauges.oldest_message = gauges.oldest_message.max(age(oldest_queued));
             gauges.longest_not_ready = gauges.longest_not_ready.max(age(not_ready));
+            if let Some(away) = gauges.away.as_mut().filter(|_| slot.is_away()) {
+                *away = away.saturating_add(1);
+            }
             gauges.certificates = gauges.certificates.earliest(certificates);
         }
         gauges

@@ -10,8 +10,8 @@ use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
     CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, RequestsView,
-    Send, Settings, Totals, parts::PoolParts, send::Sender, subscriptions, supervisor::Supervisor, waking::wake_parked,
-    wedged::LastLook,
+    Send, Settings, Totals, homes::bring_home, parts::PoolParts, send::Sender, subscriptions, supervisor::Supervisor,
+    waking::wake_parked, wedged::LastLook,
 };
 use crate::{
     clock::Calendar,
@@ -44,7 +44,7 @@ pub(super) struct Inner {
     pub(super) sender: Sender,
     pub(super) supervisor: Arc<Supervisor>,
     /// Tasks that serve all links, by what they do.
-    pub(super) servants: [(&'static str, AbortHandle); 4],
+    pub(super) servants: [(&'static str, AbortHandle); 5],
     /// The last look at the whole.
     pub(super) watchdog: Mutex<Option<LastLook>>,
 }
@@ -66,6 +66,7 @@ impl Pool {
                 "wakes parked links",
                 tokio::spawn(wake_parked(Arc::clone(&parts.endpoints), Arc::clone(&parts.parked))).abort_handle(),
             ),
+            ("brings links home", tokio::spawn(bring_home(Arc::clone(&parts))).abort_handle()),
         ];
         // Nothing can drain a pool that nobody has yet.
         let _ = supervisor.apply(settings, &|_, _| Follow::Unchanged).await;

@@ -14,8 +14,8 @@ pub use self::{
     spool::{Orphans, StoreView},
     subscriptions::{HolderView, Subscribe, SubscribeError, SubscriptionView},
     view::{
-        AttemptEnd, AttemptView, EndpointView, Explained, HistoryEntry, LinkView, Page, RequestsView, RotationView,
-        StandingView, Totals, Traffic,
+        AttemptEnd, AttemptView, AwayView, EndpointView, Explained, HistoryEntry, LinkView, Page, RequestsView,
+        RotationView, StandingView, Totals, Traffic,
     },
     watchdog::Watchdog,
     wedged::Wedged,
@@ -32,11 +32,12 @@ mod endpoints;
 mod fitting;
 mod gauges;
 mod handle;
+mod homes;
 mod inbox_writer;
 mod lasting;
 pub mod local;
+mod noted;
 mod operator;
-mod parked;
 mod parts;
 mod receipts;
 mod recorder;

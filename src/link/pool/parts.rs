@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, parked::Parked, receipts::Receipts,
+    admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, noted::Noted, receipts::Receipts,
     settings::Settings, spool::Spool,
 };
 use crate::{
@@ -29,7 +29,10 @@ pub(super) struct PoolParts {
     pub(super) admission: Arc<AdmissionControl>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) provider: Arc<dyn Provider>,
-    pub(super) parked: Arc<Parked>,
+    /// Endpoints with links that are parked.
+    pub(super) parked: Arc<Noted>,
+    /// Endpoints with links that are away from home.
+    pub(super) strays: Arc<Noted>,
     pub(super) calendar: Calendar,
     pub(super) budget: Arc<Budget>,
     /// The pool's own log: every endpoint's events but messages.
@@ -62,6 +65,7 @@ impl PoolParts {
             observer,
             provider: Arc::clone(&settings.provider),
             parked: Arc::default(),
+            strays: Arc::default(),
             calendar,
             log: Hub::new(LOG, 1, &budget, first_cursor),
             budget,

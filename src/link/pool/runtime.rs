@@ -164,6 +164,7 @@ impl EndpointRuntime {
     }
 
     pub(super) fn set_config(&self, config: Arc<Endpoint>) {
+        self.sinks.homes.follow(&config);
         *self.config.write() = config;
     }
 

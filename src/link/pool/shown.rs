@@ -12,6 +12,7 @@ use wskeeper_core::{
     clock::Clock,
     close::Closed,
     event::{Certificates, Established, LinkId},
+    failback::Whereabouts,
     link::{Link, Rotating},
     outcome::Row,
     phase::{Phase, ReadyState, Reason},
@@ -36,7 +37,7 @@ pub(super) struct Shown {
     pongs_refused: u32,
     ruling: Option<(Row, u32)>,
     last_close: Option<Box<End>>,
-    /// In one box, for most links have neither.
+    /// In one box, for most links have none of it.
     passing: Option<Box<Passing>>,
 }
 
@@ -46,6 +47,8 @@ struct Passing {
     rotation: Option<RotationView>,
     /// Where the session of the current connection waits.
     waits: Option<Waits>,
+    /// The URL that it would rather be at, by index.
+    away: Option<usize>,
 }
 
 /// How the last connection or attempt ended, as the link keeps it, and when by the wall clock.
@@ -115,7 +118,10 @@ impl Shown {
             RotationView { stage, attempt, next_attempt_at, generation, failure: failure.map(Box::from) }
         });
         let waits = link.session_waits();
-        self.passing = (rotation.is_some() || waits.is_some()).then(|| Box::new(Passing { rotation, waits }));
+        let is_away = matches!(link.whereabouts(), Whereabouts::Away | Whereabouts::Returning);
+        let away = is_away.then(|| link.home());
+        let is_any = rotation.is_some() || waits.is_some() || is_away;
+        self.passing = is_any.then(|| Box::new(Passing { rotation, waits, away }));
     }
 
     /// The link's task is gone, and what it had queued.
@@ -149,6 +155,7 @@ impl Shown {
             traffic,
             rotation: self.passing.as_ref().and_then(|passing| passing.rotation.clone().map(Box::new)),
             waits: self.passing.as_ref().and_then(|passing| passing.waits),
+            away: None,
         }
     }
 
@@ -160,6 +167,11 @@ impl Shown {
     /// Why.
     pub(super) fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// Its home, by the index of the URL, where it is ready elsewhere.
+    pub(super) fn away(&self) -> Option<usize> {
+        self.passing.as_ref().and_then(|passing| passing.away)
     }
 
     /// The number of its connection.

@@ -18,7 +18,8 @@ use super::{
     dead::DeadLetters,
     durable_variables::DurableVariables,
     gauges::Vitals,
-    parked::Parked,
+    homes::Homes,
+    noted::Noted,
     receipts::Receipts,
     recorder::{self, Recorder, Transition},
     rest::Rest,
@@ -70,7 +71,8 @@ pub(super) struct Sinks {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) budget: Arc<Budget>,
     pub(super) calendar: Calendar,
-    pub(super) parked: Arc<Parked>,
+    pub(super) parked: Arc<Noted>,
+    pub(super) homes: Homes,
     pub(super) variables: DurableVariables,
     /// How many links show that they are ready.
     pub(super) ready: AtomicUsize,
@@ -136,7 +138,7 @@ impl Slot {
         sinks: Arc<Sinks>,
     ) -> Arc<Self> {
         let made = sinks.calendar.now();
-        let shown = Shown::beginning(config.shown_url(0), made);
+        let shown = Shown::beginning(config.shown_url(sinks.homes.first(&config.link, id.index)), made);
         observer.link_added(shown.phase());
         let seen = Seen {
             rest: Rest::beginning(),
@@ -172,6 +174,7 @@ impl Slot {
     /// With what has been accepted since.
     fn view_of(&self, seen: &Seen) -> LinkView {
         let mut view = seen.shown.view(&self.id, self.traffic.read());
+        view.away = self.sinks.homes.view(self.id.index, seen.shown.away(), &self.sinks.calendar);
         let pending = self.orders.pending();
         view.buffered_amount += pending.bytes;
         view.queued_messages += u64::from(pending.messages);
@@ -226,6 +229,11 @@ impl Slot {
     pub(super) fn vitals(&self) -> (Vitals, Certificates) {
         let seen = self.seen();
         (seen.vitals, seen.shown.certificates())
+    }
+
+    /// Whether it is ready, and not at its home.
+    pub(super) fn is_away(&self) -> bool {
+        self.seen().shown.away().is_some()
     }
 
     /// How the link rests.

@@ -23,6 +23,7 @@ use super::{
     admission::AdmissionControl,
     durable_inboxes::{self, seal},
     durable_variables::DurableVariables,
+    homes::Homes,
     parts::{self, PoolParts},
     runtime::{EndpointRuntime, LinkTask},
     send,
@@ -201,6 +202,7 @@ impl Supervisor {
             budget: Arc::clone(&self.parts.budget),
             calendar: self.parts.calendar.clone(),
             parked: Arc::clone(&self.parts.parked),
+            homes: Homes::new(&self.parts.strays, endpoint, self.seed.fetch_add(1, Ordering::Relaxed)),
             ready: AtomicUsize::new(0),
             subscriptions: Subscriptions::new(&self.parts.budget, Arc::clone(&self.parts.wake_subscriptions)),
             variables: DurableVariables::default(),
@@ -309,6 +311,7 @@ impl Supervisor {
         let now = Instant::now().into_std();
         slot.crashed(self.parts.spool.take_crashed(&slot.id));
         let mut link = Box::new(Link::new(Arc::clone(&runtime.config().link), seed, now));
+        link.stand_at(runtime.sinks.homes.place(slot.id.index));
         link.number_after(slot.newest());
         if let Some(kept) = runtime.sinks.variables.recall(slot.id.index) {
             link.recall(kept);

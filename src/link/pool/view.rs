@@ -71,6 +71,29 @@ pub struct LinkView {
     pub rotation: Option<Box<RotationView>>,
     /// Where the session of its connection waits, until it is ready.
     pub waits: Option<Waits>,
+    /// It is ready, and not at the first of its URLs.
+    pub away: Option<Box<AwayView>>,
+}
+
+/// A link that another URL than its first has taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwayView {
+    /// The first of its URLs, by index.
+    pub home: usize,
+    /// That URL, without userinfo and query.
+    pub home_url: Arc<str>,
+    /// It returns there by itself.
+    pub returns: bool,
+    /// Since when that has answered every probe.
+    pub answers_since: Option<SystemTime>,
+    /// When the link returns if it goes on to do so.
+    pub returns_at: Option<SystemTime>,
+    /// When it is probed next.
+    pub next_probe_at: Option<SystemTime>,
+    /// How long it is to have answered.
+    pub wait: Duration,
+    /// Why the last probe came to nothing.
+    pub failure: Option<Box<str>>,
 }
 
 /// A rotation under way.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{endpoints::Endpoints, parked::Parked};
+use super::{endpoints::Endpoints, noted::Noted};
 use crate::{endpoint::file::FileMarks, link::Order};
 use wskeeper_core::phase::Phase;
 
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks, again and again.
-pub(super) async fn wake_parked(endpoints: Arc<Endpoints>, parked: Arc<Parked>) {
+pub(super) async fn wake_parked(endpoints: Arc<Endpoints>, parked: Arc<Noted>) {
     let mut seen: BTreeMap<Arc<str>, FileMarks> = BTreeMap::new();
     loop {
         let mut now: BTreeMap<Arc<str>, FileMarks> = BTreeMap::new();

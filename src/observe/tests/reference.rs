@@ -49,7 +49,12 @@ fn everything(per_link: bool) -> String {
     let certificates = Certificates { peer: Some(1), client: Some(1) };
     world.families.value_evaluated("hmac", true);
     world.endpoint.requested(Requested::Reply, Duration::from_millis(1));
-    world.endpoint.show(EndpointGauges { certificates, subscriptions: Some([1, 2, 3]), ..EndpointGauges::default() });
+    world.endpoint.show(EndpointGauges {
+        certificates,
+        subscriptions: Some([1, 2, 3]),
+        away: Some(1),
+        ..EndpointGauges::default()
+    });
     let push = PushNumbers {
         name: "hook".into(),
         counts: Counts { delivered: 1, delivered_bytes: 1, failed: 1, retries: 1, skipped: 1, gaps: 1, unkept: 1 },

@@ -118,10 +118,10 @@ impl World {
     pub(super) fn knock(&mut self, index: usize, lane: Lane) {
         let (urls, ticket) = (self.policy.urls, self.hosts.tickets);
         self.hosts.tickets += 1;
-        let Line { url, passed, urgent, .. } = *self.nodes[index].line(lane);
+        let Line { url, round, passed, urgent, .. } = *self.nodes[index].line(lane);
         let elsewhere = match urls {
             1 => Elsewhere::Nowhere,
-            _ if passed + 1 < urls => Elsewhere::Untried,
+            _ if passed + 1 < urls || round.is_none() => Elsewhere::Untried,
             _ => Elsewhere::Tried,
         };
         self.nodes[index].line(lane).asked = Some(ticket);
@@ -158,8 +158,13 @@ impl World {
         match dismissal {
             Dismissal::Again => transport.passed = 0,
             Dismissal::Elsewhere => {
+                let Some(round) = transport.round else {
+                    self.end_dial(index, lane, None);
+                    let refusal = Refusal { cause: Cause::Connect, status: None, asked: None };
+                    return self.feed_line(index, lane, self.failed(refusal));
+                };
                 transport.passed += 1;
-                transport.url = (transport.url + 1) % urls;
+                transport.url = round.after(transport.url, urls);
                 let url = transport.url;
                 self.feed_line(index, lane, ConnectionInput::PassedOver(url));
             }

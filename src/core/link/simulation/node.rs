@@ -19,6 +19,8 @@ pub(super) struct Line {
     pub(super) dialing: bool,
     /// At which URL.
     pub(super) url: usize,
+    /// Where it goes on to.
+    pub(super) round: Option<Round>,
     pub(super) urgent: bool,
     /// URLs in a row whose servers were known to be down.
     pub(super) passed: usize,

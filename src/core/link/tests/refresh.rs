@@ -7,7 +7,7 @@ impl Bench {
     /// When what was evaluated for the last attempt had been refused.
     fn refused_before(&self) -> Option<Instant> {
         let dialled = |said: &Command| match said {
-            Command::Dial { refused, .. } => Some(*refused),
+            Command::Dial { to, .. } => Some(to.refused),
             _ => None,
         };
         self.said.iter().rev().find_map(dialled).expect("an attempt")

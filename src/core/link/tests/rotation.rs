@@ -51,7 +51,7 @@ impl Bench {
     }
 
     /// Everything pulled so far is in the kernel, and the peer answers the ping that came last.
-    fn prove(&mut self) -> &mut Self {
+    pub(super) fn prove(&mut self) -> &mut Self {
         let nonce = self.frames().into_iter().rev().find_map(|frame| match frame {
             Frame::Ping(nonce) => Some(nonce),
             Frame::Data(_) | Frame::Session(_) | Frame::Close(_) => None,

@@ -37,7 +37,8 @@ fn what_is_closed_while_connecting_is_failed() {
 #[test]
 fn an_operators_word_cuts_every_wait_short() {
     for verb in [Verb::Resume, Verb::Reconnect] {
-        let urgent = Command::Dial { lane: Lane::Current, url: 0, urgent: true, refused: None };
+        let to = To { round: Some(Round::default()), urgent: true, ..To::default() };
+        let urgent = Command::Dial { lane: Lane::Current, to };
         let mut waiting = Bench::started();
         waiting.feed(refused(Some(503), Some(Duration::from_mins(5)))).said.clear();
         waiting.feed(Input::Verb(verb.clone()));

@@ -106,6 +106,11 @@ fn endpoint(toml: &str) -> Arc<Endpoint> {
 const PATIENCE: Patience =
     Patience { unacknowledged: Duration::from_secs(30), probe: None, silence: Duration::from_secs(5), source: None };
 
+/// The first URL, and the others in turn.
+fn first() -> To {
+    To { round: Some(Round::default()), ..To::default() }
+}
+
 fn telling(told: mpsc::Sender<Progress>) -> Report {
     Box::new(move |step| told.try_send(step).expect("there is room"))
 }
@@ -114,7 +119,7 @@ async fn dial(toml: &str, admission: Arc<Counted>) -> (Result<Dialled<Transport>
     let endpoint = endpoint(toml);
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), admission);
     let (told, mut heard) = mpsc::channel(64);
-    let outcome = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told)).await;
+    let outcome = dialer.dial(first(), None, telling(told)).await;
     let mut progress = Vec::new();
     while let Some(step) = heard.recv().await {
         progress.push(step);
@@ -195,7 +200,7 @@ async fn a_dial_that_must_wait_says_so_first() {
     let (told, mut heard) = mpsc::channel(8);
     let endpoint = endpoint(&format!("url = 'ws://{address}'"));
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
-    let attempt = tokio::spawn(dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told)));
+    let attempt = tokio::spawn(dialer.dial(first(), None, telling(told)));
     assert_eq!(heard.recv().await, Some(Progress::Resolving));
     assert_eq!(heard.recv().await, Some(Progress::Queued));
     admission.places.add_permits(1);
@@ -267,7 +272,7 @@ async fn who_has_waited_goes_where_the_name_leads_by_then() {
     let admission = Arc::new(Moving(Mutex::new(0), Arc::default()));
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
     let (told, _heard) = mpsc::channel(64);
-    let dialled = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told)).await.unwrap();
+    let dialled = dialer.dial(first(), None, telling(told)).await.unwrap();
     assert_eq!(dialled.established.address, Some(live));
     assert_eq!(*admission.1.lock(), [Some(Verdict::Moved), Some(Verdict::Up)]);
 }
@@ -309,7 +314,7 @@ async fn an_attempt_goes_once_round_its_urls_and_after_news_once_more() {
     let admission = Arc::new(Sending(Mutex::default()));
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
     let (told, mut heard) = mpsc::channel(64);
-    let dialled = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told)).await.unwrap();
+    let dialled = dialer.dial(first(), None, telling(told)).await.unwrap();
     assert_eq!(dialled.established.address, Some(elsewhere));
     let (one, two, three) = (1, live.port(), 3);
     let round = [(one, Untried), (two, Untried), (three, Tried), (three, Untried), (one, Untried), (two, Tried)];
@@ -368,7 +373,7 @@ async fn an_abandoned_attempt_gives_its_place_back() {
     let admission = Counted::new(1);
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
     let (told, mut heard) = mpsc::channel(8);
-    let mut attempt = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told));
+    let mut attempt = dialer.dial(first(), None, telling(told));
     loop {
         tokio::select! {
             outcome = &mut attempt => panic!("nobody answered, yet {outcome:?}"),
@@ -444,7 +449,7 @@ async fn silence_until_an_attempt_is_given_up_says_that_the_service_does_not_ans
         let dialer =
             Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Arc::clone(&admission) as Arc<dyn Admit>);
         let (told, mut heard) = mpsc::channel(8);
-        let mut attempt = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told));
+        let mut attempt = dialer.dial(first(), None, telling(told));
         loop {
             tokio::select! {
                 outcome = &mut attempt => panic!("nobody answered, yet {outcome:?}"),
@@ -472,7 +477,7 @@ async fn a_session_is_evaluated_with_its_attempt_and_a_url_has_the_variables_tha
     let endpoint = Arc::new(endpoint);
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Counted::new(1));
     let (told, _heard) = mpsc::channel(64);
-    let dialled = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told)).await.unwrap();
+    let dialled = dialer.dial(first(), None, telling(told)).await.unwrap();
     let start = dialled.session.expect("a session");
     assert_eq!((&*start.endpoint, start.link, start.secrets.len()), ("feed", 0, 1));
     assert!(!start.secrets[0].is_empty() && !format!("{start:?}").contains(&*start.secrets[0]));
@@ -488,6 +493,6 @@ async fn the_secrets_of_a_session_go_to_no_other_origin() {
     let endpoint = Arc::new(endpoint);
     let dialer = Dialer::new(id(), Arc::new(move || Arc::clone(&endpoint)), Counted::new(1));
     let (told, _heard) = mpsc::channel(64);
-    let failure = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told)).await.unwrap_err();
+    let failure = dialer.dial(first(), None, telling(told)).await.unwrap_err();
     assert!(failure.detail.contains("the secrets of the session do not go"), "{}", failure.detail);
 }

@@ -107,8 +107,13 @@ impl Host for Slot {
         seen.unconfirmed = link.unconfirmed_messages() as u64;
         seen.vitals.follow(link, now);
         seen.rest.follow(link, now);
+        let was_away = seen.shown.away().is_some();
         seen.shown.follow(link, now, wall);
+        let is_away = seen.shown.away().is_some();
         drop(seen);
+        if was_away | is_away {
+            self.sinks.homes.note(now, self.id.index, link);
+        }
         if was_ready != is_ready {
             // Whoever holds the lock of the set may wait for those of slots.
             self.sinks.subscriptions.set_ready(now, self.id.index, is_ready);

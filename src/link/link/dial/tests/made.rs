@@ -79,7 +79,7 @@ async fn dial_behind(world: &Arc<World>, held: Duration) -> (Result<Dialled<Tran
     let holder = admission.let_in(vec![SocketAddr::from(([127, 0, 0, 1], 1))], false).await;
     let dialer = Dialer::new(id(), Arc::clone(world) as _, Arc::clone(&admission) as _);
     let (told, mut heard) = mpsc::channel(64);
-    let mut attempt = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told));
+    let mut attempt = dialer.dial(first(), None, telling(told));
     loop {
         tokio::select! {
             outcome = &mut attempt => panic!("it was not let in, yet {:?}", outcome.err()),
@@ -126,7 +126,7 @@ async fn a_refusing_call_fails_the_attempt_as_the_session_calls_it_and_lets_the_
     let admission = Counted::new(1);
     let dialer = Dialer::new(id(), Arc::clone(&world) as _, Arc::clone(&admission) as _);
     let (told, _heard) = mpsc::channel(64);
-    let failure = dialer.dial(To { url: 0, urgent: false, refused: None }, None, telling(told)).await.unwrap_err();
+    let failure = dialer.dial(first(), None, telling(told)).await.unwrap_err();
     assert_eq!((failure.cause, failure.label.as_deref()), (Cause::Session, Some("http")));
     assert_eq!(failure.retry_after.map(RetryAfter::span), Some(Duration::from_secs(9)));
     assert_eq!(failure.steps.unwrap().steps.len(), 1);

@@ -1,22 +1,21 @@
-//! Which endpoints have links that are parked, for who wakes them.
+//! Which endpoints have something to be looked after, for who does that.
 //!
-//! What a reader would get wrong: nobody strikes an endpoint off. Who takes the list looks which of them still have such a link, and notes
-//! those again.
+//! What a reader would get wrong: nobody strikes an endpoint off. Who takes the list looks which of them still have it, and notes those again.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Endpoints of which a link may be parked.
+/// Endpoints that may have something to be looked after.
 #[derive(Debug, Default)]
-pub(super) struct Parked {
+pub(super) struct Noted {
     endpoints: Mutex<BTreeSet<Arc<str>>>,
     news: Notify,
 }
 
-impl Parked {
-    /// A link of this endpoint is parked.
+impl Noted {
+    /// This endpoint has.
     pub(super) fn note(&self, endpoint: &Arc<str>) {
         if self.endpoints.lock().insert(Arc::clone(endpoint)) {
             self.news.notify_one();
