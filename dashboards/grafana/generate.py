@@ -340,6 +340,7 @@ def endpoint():
         series("Time to a connection", "DNS, TCP, TLS and upgrade of successful attempts, without the wait for admission.", quantiles("connect_duration_seconds"), "s"),
         series("Age at the end", "How long connections had been open when they ended. Low values are flapping.", quantiles("connection_age_seconds"), "s"),
         series("Reconnect delays", "Delays drawn before attempts. They rise towards reconnect.max while a peer stays away.", quantiles("reconnect_delay_seconds"), "s"),
+        series("HTTP/2 connections", "Connections that links share. Endpoints without HTTP/2 have none.", [(f"sum({select('http2_connections')})", "connections")], "none"),
         row("Heartbeat"),
         series("Round trip", "From ping to pong. A rise comes before timeouts.", quantiles("ping_rtt_seconds"), "s", 12),
         series("Pings and timeouts", "A timeout is a connection given up, because nothing was heard after a ping.",

@@ -91,7 +91,10 @@ pub(super) fn link(view: &LinkView) -> wire::Link {
         generation: view.generation,
         url: view.url.to_string(),
         protocol: view.protocol.to_string(),
-        extensions: view.extensions.to_string(),
+        extensions: String::new(),
+        http2: view
+            .carrier
+            .map(|carrier| wire::Http2Connection { connection: carrier.number.get(), links: carrier.links }),
         buffered_amount: view.buffered_amount,
         queued_messages: view.queued_messages,
         since: wire::time(view.since),

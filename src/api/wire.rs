@@ -59,8 +59,11 @@ pub struct Link {
     pub url: String,
     /// Subprotocol in use, or empty.
     pub protocol: String,
-    /// Extensions in use, or empty.
+    /// Extensions in use, or empty: none is offered.
     pub extensions: String,
+    /// The connection by HTTP/2 that it shares with other links; `null` where it has one of its own.
+    #[serde(default)]
+    pub http2: Option<Http2Connection>,
     /// Bytes accepted and not yet handed to the network.
     pub buffered_amount: u64,
     /// Messages accepted and not yet handed to the network.
@@ -116,6 +119,17 @@ pub struct Away {
     pub next_probe_at: Option<String>,
     /// Why the last probe came to nothing.
     pub failure: Option<String>,
+}
+
+/// A connection by HTTP/2 that links share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Http2Connection {
+    /// Its number, among those of the endpoint.
+    pub connection: u64,
+    /// Links on it.
+    pub links: u32,
 }
 
 /// A rotation under way.

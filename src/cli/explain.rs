@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     api::wire::{
-        Attempt, DeadLetter, Explanation, HistoryEntry, Link, List, Orphans, Outage, Push, Store, StreamCounts,
-        SubscriptionCounts, Timings,
+        Attempt, DeadLetter, Explanation, HistoryEntry, Http2Connection, Link, List, Orphans, Outage, Push, Store,
+        StreamCounts, SubscriptionCounts, Timings,
     },
     observe::visible,
 };
@@ -180,7 +180,11 @@ fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
     let through = facts.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     if is_ready {
         let rtt = link.rtt_ms.map(|rtt| format!("; the last ping came back in {}", words::millis(rtt)));
-        sentences.push(format!("Connection {} to {}{through}{}.", link.generation, link.url, rtt.unwrap_or_default()));
+        let carried = link.http2.map(|Http2Connection { connection, links }| {
+            format!(", over HTTP/2 connection {connection} with {}", words::count(links.into(), "link"))
+        });
+        let (carried, rtt) = (carried.unwrap_or_default(), rtt.unwrap_or_default());
+        sentences.push(format!("Connection {} to {}{through}{carried}{rtt}.", link.generation, link.url));
         let heard = link.last_inbound_at.as_deref().and_then(moment);
         sentences.extend(heard.map(|at| format!("The peer was last heard {} ago.", words::between(at, now))));
     } else if !link.url.is_empty() {
@@ -383,6 +387,14 @@ mod tests {
                 "1 message (10 B) is queued and will be sent in order once it is ready.",
             ]
         );
+    }
+
+    #[test]
+    fn a_link_that_shares_a_connection_says_which_and_with_how_many() {
+        let mut facts = waiting();
+        (facts.link.phase, facts.link.http2) = ("ready".into(), Some(Http2Connection { connection: 3, links: 17 }));
+        let said = sentences(&facts, now()).join("\n");
+        assert!(said.contains(" to wss://feed.example/v2, over HTTP/2 connection 3 with 17 links."), "{said}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::{
     fmt,
     net::SocketAddr,
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -109,8 +110,8 @@ pub struct Established {
     pub address: Option<SocketAddr>,
     /// The subprotocol in use; empty where none is.
     pub protocol: Box<str>,
-    /// The extensions in use; empty where none are.
-    pub extensions: Box<str>,
+    /// The connection by HTTP/2 that it shares, by its number among those of its endpoint.
+    pub carrier: Option<NonZeroU64>,
     /// What TLS showed.
     pub certificates: Certificates,
     /// How long it took.

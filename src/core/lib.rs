@@ -11,6 +11,7 @@ pub mod admission;
 pub mod backoff;
 pub mod body;
 pub mod budget;
+pub mod carriers;
 pub mod chance;
 pub mod chaos;
 pub mod clock;

@@ -150,6 +150,8 @@ pub struct EndpointGauges {
     pub away: Option<u32>,
     /// Of its links' certificates those that expire first.
     pub certificates: Certificates,
+    /// Connections by HTTP/2 that its links share, where there has been one.
+    pub carriers: Option<usize>,
 }
 
 /// The store of durable outboxes, in numbers.

@@ -39,6 +39,8 @@ pub struct EndpointMetrics {
     away: Mutex<Option<u32>>,
     /// Most endpoints have none.
     subscriptions: Mutex<Option<[usize; State::ALL.len()]>>,
+    /// Most endpoints have none.
+    carriers: Mutex<Option<usize>>,
     /// Without TLS there is no such series: a date of 0 would have expired in 1970.
     certificates: Mutex<Certificates>,
     gaps: Counter,
@@ -77,6 +79,7 @@ impl EndpointMetrics {
             min_ready: Gauge::default(),
             away: Mutex::default(),
             subscriptions: Mutex::default(),
+            carriers: Mutex::default(),
             certificates: Mutex::default(),
             gaps: Counter::default(),
             missed: Counter::default(),
@@ -135,6 +138,7 @@ impl EndpointObserver for EndpointMetrics {
             subscriptions,
             away,
             certificates,
+            carriers,
         } = now;
         self.inbox_cursor.set(whole(inbox_cursor));
         self.inbox_unstored.set(whole(unstored));
@@ -145,6 +149,7 @@ impl EndpointObserver for EndpointMetrics {
         *self.subscriptions.lock() = subscriptions;
         *self.away.lock() = away;
         *self.certificates.lock() = certificates;
+        *self.carriers.lock() = carriers;
     }
 
     fn requested(&self, outcome: Requested, took: Duration) {
@@ -220,6 +225,9 @@ pub(super) const FAMILIES: &[Family<EndpointMetrics>] = &[
     Family { name: "wskeeper_subscriptions", help: "Keys that links are to have asked their peers for, by state.", kind: GAUGE, samples: |of, to| {
         let counts = of.subscriptions.lock().into_iter().flatten();
         State::ALL.into_iter().zip(counts).for_each(|(state, count)| to.number(&[("state", state.as_str())], count));
+    } },
+    Family { name: "wskeeper_http2_connections", help: "Connections by HTTP/2 that links share.", kind: GAUGE, samples: |of, to| {
+        of.carriers.lock().iter().for_each(|count| to.number(&[], count));
     } },
     Family { name: "wskeeper_outbox_oldest_message_age_seconds", help: "How long the oldest message has been queued; 0 where none is.", kind: GAUGE, samples: |of, to| to.number(&[], of.oldest_message.get()) },
     Family { name: "wskeeper_links_longest_not_ready_seconds", help: "How long the link has not been ready that has not for the longest; 0 where all are, or are paused.", kind: GAUGE, samples: |of, to| to.number(&[], of.longest_not_ready.get()) },

@@ -3,7 +3,7 @@
 //! Lines have constant messages; what varies is in fields. What an operator should look at is `warn`, the life of a link is
 //! `info`, traffic is `debug`. What the operator's own policy drops (a full outbox, a newer key) is no surprise: `debug`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, num::NonZeroU64};
 
 use tracing::{Level, debug, enabled, error, info, warn};
 
@@ -209,10 +209,10 @@ fn log_phase(link: &LinkId, (from, to): (Phase, Phase), reason: Reason, delay_ms
 }
 
 fn log_opened(link: &LinkId, generation: u64, established: &Established) {
-    let Established { url, address, protocol, extensions, certificates: _, timings } = established;
+    let Established { url, address, protocol, carrier, certificates: _, timings } = established;
     let (address, took_ms) = (address.map(tracing::field::display), millis(Timings::from(*timings).total));
-    let (protocol, extensions) = (&*visible(protocol), &*visible(extensions));
-    info!(%link, generation, %url, address, protocol, extensions, took_ms, "connection opened");
+    let (protocol, http2) = (&*visible(protocol), carrier.map(NonZeroU64::get));
+    info!(%link, generation, %url, address, protocol, http2, took_ms, "connection opened");
 }
 
 /// The connection's end says why.

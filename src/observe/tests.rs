@@ -338,7 +338,7 @@ fn opened() -> Event {
         url: "wss://feed.example/v2".into(),
         address: None,
         protocol: "json.v2".into(),
-        extensions: "".into(),
+        carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),
     };

@@ -425,7 +425,7 @@ fn established() -> Established {
         url: "ws://peer/".into(),
         address: None,
         protocol: "".into(),
-        extensions: "".into(),
+        carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),
     }

@@ -292,6 +292,10 @@ fn about_upgrade(detail: &str, url: &str, config: &Endpoint) -> String {
             "What answers at {url}, or a proxy before it, sends more headers than are read here: have it send fewer (cookies, \
              tracing, policies)."
         ),
+        UpgradeTrouble::Http2 => format!(
+            "The server of {url}, or a balancer before it, does not open WebSockets by HTTP/2: set `http2 = \"auto\"`, which takes HTTP/1.1 \
+             then, or turn it on there (extended CONNECT, RFC 8441)."
+        ),
         UpgradeTrouble::Answer => format!("What answers at {url} does not speak WebSocket: check host, port and path."),
     }
 }

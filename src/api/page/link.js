@@ -195,6 +195,7 @@ function facts(link, explained, now) {
     Attempts: `${count(link.attempt)} since it was last stable`,
     readyState: ['0 CONNECTING', '1 OPEN', '2 CLOSING', '3 CLOSED'][link.readyState] ?? link.readyState,
     Subprotocol: link.protocol ? peer(link.protocol) : 'none',
+    ...(link.http2 ? { 'HTTP/2': `connection ${link.http2.connection}, ${count(link.http2.links)} links on it` } : {}),
     Extensions: link.extensions ? peer(link.extensions) : 'none',
     'Round trip': link.phase === 'ready' ? millis(link.rttMs) : '–',
     'Last heard': ago(link.lastInboundAt),

@@ -130,7 +130,7 @@ impl Transcript {
             url: Arc::clone(&url),
             address: None,
             protocol: "".into(),
-            extensions: "".into(),
+            carrier: None,
             certificates: Certificates::default(),
             timings: Steps::default(),
         });

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{item::Item, outcomes, proxy, push, request, section::Section, session};
+use super::{http2, item::Item, outcomes, proxy, push, request, section::Section, session};
 use crate::config::{
     ConfiguredEndpoint, preset,
     session::Written,
@@ -134,6 +134,7 @@ pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredE
         }
     }
     proxy::rules(section, endpoint);
+    http2::rules(section, endpoint);
 }
 
 /// `heartbeat.timeout`: what it is matters only where silence ends a connection.

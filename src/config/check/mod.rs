@@ -25,6 +25,7 @@ use super::{
 
 pub(super) mod api;
 pub(super) mod endpoint;
+pub(super) mod http2;
 pub(super) mod item;
 pub(super) mod network;
 pub(super) mod outcomes;

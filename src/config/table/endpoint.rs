@@ -15,6 +15,7 @@ use crate::config::{
     },
     table::{
         kept::{INBOX, RECEIPTS},
+        requests::REQUESTS,
         session,
         transport::TLS,
     },
@@ -22,9 +23,8 @@ use crate::config::{
 use wskeeper_core::{
     link::UrlOrder,
     outbox::{Delivery, OnFull, WhenDown},
-    requests::Stamp,
 };
-use wskeeper_link::endpoint::network::Prefer;
+use wskeeper_link::endpoint::{http2::Mode, network::Prefer};
 
 const DELIVERY: Word<Delivery> =
     Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);
@@ -126,6 +126,13 @@ table! {
         /// A PEM file of authorities that the certificate of an https:// proxy is of, instead of the platform's, read at each attempt.
         /// > #: proxy_ca = "proxy-ca.pem"
         proxy_ca (proxy.ca): Optional(By(tls::path)), Rotate;
+        /// WebSockets over HTTP/2 (RFC 8441), many links on one connection: "auto" (where a server with TLS offers it; else HTTP/1.1), "require" (also
+        /// without TLS) or "never".
+        ///
+        /// [Over HTTP/2](http2.md) says when it pays, and what it costs.
+        http2 (http2.mode): Word(&[("never", Mode::Never), ("auto", Mode::Auto), ("require", Mode::Require)]), Rotate;
+        /// Links on one connection by HTTP/2, at most; fewer where the server says so.
+        http2_links (http2.links): count(1..=100_000), Live;
         /// The family of addresses that is tried first: "ipv4", "ipv6", or "auto" (the resolver's choice). The other follows 250 ms later.
         prefer (network.prefer): Word(&[("auto", Prefer::Auto), ("ipv4", Prefer::Ipv4), ("ipv6", Prefer::Ipv6)]), Live;
         /// The address of this machine that connections come from. Only addresses of its family are dialled.
@@ -464,36 +471,5 @@ table! {
         /// `"30s"` with `ack`. At least once the connection is closed and the message sent again, at most once it ends `unknown`.
         /// > #: ack_timeout = "30s"
         ack_timeout as "outbox.ack" by check::ACK_TIMEOUT, Live;
-    }
-}
-
-table! {
-    REQUESTS of ConfiguredEndpoint, "requests." at (link.requests), rules check::requests, {
-        /// Where the id of a request stands: a JSON pointer (RFC 6901) to a string or number. docs/requests.md teaches it.
-        ///
-        /// With `reply`, makes `POST …/requests` answer with the reply. A request that has no such member gets one.
-        /// > #: id = "/id"
-        id: Optional(By(check::pointer)), Live;
-        /// Where the same id stands in its reply.
-        /// > #: reply = "/id"
-        reply: Optional(By(check::pointer)), Live;
-        /// A reply that matches says that the request failed, and its caller gets it with status 502.
-        ///
-        /// A [matcher](sessions.md), without variables.
-        /// > #: error = { has = ["/error"] }
-        error by session::ERROR, Live;
-        /// Which id a request gets, so that programs that know nothing of each other share one connection: a number that rises ("seq"), a
-        /// random one ("uuid"), or its caller's ("keep"). The caller's own stands in the reply that it gets.
-        ///
-        /// A number is text where the caller's id is.
-        stamp: Word(&[("seq", Stamp::Seq), ("uuid", Stamp::Uuid), ("keep", Stamp::Keep)]), Live;
-        /// So many requests at most wait for a reply at once on a connection, with those that timers of the session wait for; the others wait
-        /// for their turn, and what stands behind them.
-        /// > #: in_flight = 1
-        in_flight: Optional(count(1..=1_000_000)), Live;
-        /// Consumers do not see replies.
-        hide: FLAG, Live;
-        /// A request whose connection is lost is asked again on the next one, within its timeout; else it is lost (503).
-        retry: FLAG, Live;
     }
 }

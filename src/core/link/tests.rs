@@ -34,7 +34,7 @@ fn established() -> Box<Established> {
         url: "ws://peer/".into(),
         address: None,
         protocol: "".into(),
-        extensions: "".into(),
+        carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),
     })

@@ -14,6 +14,7 @@ pub use template::{Redaction, SecretError, Template, TemplateFault};
 
 mod field;
 pub mod file;
+pub mod http2;
 pub mod network;
 pub mod proxy;
 mod secret;
@@ -88,6 +89,8 @@ pub struct Endpoint {
     pub proxy: proxy::Proxy,
     /// `prefer`, `resolve`, `source_address`, `deny`
     pub network: network::Network,
+    /// `http2`, `http2_links`
+    pub http2: http2::Http2,
     /// Counts for `/readyz?links`.
     pub critical: bool,
     /// Links that must be ready then.
@@ -180,6 +183,7 @@ impl Default for Endpoint {
             tls: Tls::default(),
             proxy: proxy::Proxy::default(),
             network: network::Network::default(),
+            http2: http2::Http2::default(),
             critical: false,
             min_ready: 1,
             stay_closed: false,

@@ -10,14 +10,15 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{
-    Admit, BoxFuture, Dial, Dialled, Done, Nobody, PreparePermit, Progress, Provider, Report, To, Transport,
+    Admit, BoxFuture, Dial, Dialled, Done, Nobody, Permit, PreparePermit, Progress, Provider, Report, To, Transport,
     aside::Aside,
+    carrier::SharedCarriers,
     race::{self, Admitted, Patience, Won},
     resolve,
     tls::{self, Under},
     upgrade::{self, Agreed, UpgradeFault},
 };
-use crate::clock::{Calendar, Moment};
+use crate::clock::Calendar;
 use crate::endpoint::{Endpoint, file::FileMarks};
 use wskeeper_core::{
     admission::Verdict,
@@ -34,6 +35,7 @@ use made::Made;
 
 mod admitted;
 mod ask;
+mod carried;
 mod made;
 mod proxied;
 
@@ -56,6 +58,11 @@ pub(crate) trait Source: Send + Sync {
     /// Where its attempts read the date.
     fn calendar(&self) -> Calendar {
         Calendar::default()
+    }
+
+    /// Connections that its links share.
+    fn carriers(&self) -> Arc<SharedCarriers> {
+        Arc::default()
     }
 
     /// Who does what its sessions ask for.
@@ -172,6 +179,8 @@ impl From<UpgradeFault> for Setback {
             UpgradeFault::RequestTarget
             | UpgradeFault::HeaderValue(_)
             | UpgradeFault::NotHttp(_)
+            | UpgradeFault::NotAnswer(_)
+            | UpgradeFault::NoHttp2(_)
             | UpgradeFault::TooLarge
             | UpgradeFault::TooManyLines
             | UpgradeFault::Ended
@@ -182,6 +191,12 @@ impl From<UpgradeFault> for Setback {
         };
         Self { cause, status, retry_after, detail, session: None }
     }
+}
+
+/// A connection to a server that has not been asked for anything yet.
+struct Unasked {
+    stream: Transport,
+    certificates: Certificates,
 }
 
 struct Attempt {
@@ -274,54 +289,82 @@ impl Attempt {
         ask: &Ask,
         admitted: Admitted,
     ) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
+        if self.endpoint.http2.is_for(&ask.goal.target) {
+            // In a box: few go this way.
+            return Box::pin(self.carried(ask, admitted)).await;
+        }
+        let (reached, permit) = self.reach(ask, admitted, None).await?;
+        self.upgraded(ask, reached, permit).await
+    }
+
+    /// TCP and TLS, through the proxy where there is one. `offer` is what TLS offers in place of what is set.
+    async fn reach(
+        &mut self,
+        ask: &Ask,
+        admitted: Admitted,
+        offer: Option<&[&str]>,
+    ) -> Result<(Unasked, Box<Permit>), Setback> {
         let won = match &ask.goal.target.unix {
             None => self.connect(admitted, &ask.goal).await.map(|won| (Under::Tcp(won.tcp), won.permit)),
             Some(socket) => self.connect_on(socket, admitted).await,
         };
         self.prepare = PreparePermit::default();
         let (under, mut permit) = won?;
-        let address = Some(permit.address).filter(|_| ask.goal.target.unix.is_none());
-        // The place is held until the peer has answered: until then the connection is CONNECTING (RFC 6455 §4.1).
-        permit.silence = self
-            .judged(ask, Some(Verdict::Failing(None)))
-            .map(|silent| (Instant::now().later(self.patience().silence), silent));
+        self.hold(ask, &mut permit);
         let under = match &ask.goal.via {
             None => under,
             Some(via) => Box::pin(self.tunnel(under, via, ask, &mut permit)).await?,
         };
-        let (stream, certificates);
-        (stream, certificates, self.asked) = if ask.goal.target.tls {
-            (self.report)(Progress::Securing);
-            let began = Instant::now();
-            let secured = tls::secure(under, &ask.goal.target.host, &self.endpoint.tls, &self.aside).await;
-            self.timings.tls = Some(self.timings.tls.unwrap_or_default().saturating_add(began.elapsed()));
-            permit.verdict = self.judged(ask, secured.as_ref().err().and_then(tls::TlsFault::verdict));
-            let tls::Secured { stream, certificates, asked } =
-                secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
-            (Transport::secured(stream), certificates, asked)
-        } else {
-            (under.into(), Certificates::default(), tls::Asked::No)
-        };
+        if !ask.goal.target.tls {
+            self.asked = tls::Asked::No;
+            return Ok((Unasked { stream: under.into(), certificates: Certificates::default() }, permit));
+        }
+        (self.report)(Progress::Securing);
+        let began = Instant::now();
+        let secured = tls::secure(under, (&ask.goal.target.host, offer), &self.endpoint.tls, &self.aside).await;
+        self.timings.tls = Some(self.timings.tls.unwrap_or_default().saturating_add(began.elapsed()));
+        permit.verdict = self.judged(ask, secured.as_ref().err().and_then(tls::TlsFault::verdict));
+        let tls::Secured { stream, certificates, asked } = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
+        self.asked = asked;
+        Ok((Unasked { stream: Transport::secured(stream), certificates }, permit))
+    }
+
+    /// Asks for the upgrade.
+    async fn upgraded(
+        &mut self,
+        ask: &Ask,
+        reached: Unasked,
+        mut permit: Box<Permit>,
+    ) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
+        let address = Some(permit.address).filter(|_| ask.goal.target.unix.is_none());
+        let Unasked { stream, certificates } = reached;
         let agreed = upgrade::upgrade(stream, &ask.wish(&self.endpoint, self.source.calendar())).await;
         let agreed = agreed.map_err(|fault| fault.after(self.asked));
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = self.judged(ask, agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up)));
-        Ok(agreed.map(|Agreed { stream, early, protocol }| Dialled {
-            stream,
-            early,
-            established: Box::new(Established {
-                url: Arc::clone(&ask.goal.target.shown),
-                address,
-                protocol: ask.protocol_shown(protocol).into(),
-                extensions: "".into(),
-                certificates,
-                timings: Steps::default(),
-            }),
-            session: None,
-            ends: None,
+        Ok(agreed.map(|Agreed { stream, early, protocol }| {
+            self.dialled(ask, (stream, early), (address, certificates), protocol)
         }))
+    }
+
+    fn dialled(
+        &self,
+        ask: &Ask,
+        (stream, early): (Transport, Vec<u8>),
+        (address, certificates): (Option<SocketAddr>, Certificates),
+        protocol: Option<usize>,
+    ) -> Dialled<Transport> {
+        let established = Box::new(Established {
+            url: Arc::clone(&ask.goal.target.shown),
+            address,
+            protocol: ask.protocol_shown(protocol).into(),
+            carrier: None,
+            certificates,
+            timings: Steps::default(),
+        });
+        Dialled { stream, early, established, session: None, ends: None }
     }
 
     async fn connect(&mut self, admitted: Admitted, goal: &Goal) -> Result<Won, Setback> {

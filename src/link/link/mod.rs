@@ -4,6 +4,7 @@
 
 mod arrival;
 mod aside;
+mod carrier;
 mod dial;
 mod dialing;
 mod driver;
@@ -62,6 +63,7 @@ use wskeeper_core::{
 
 pub use arrival::lacked_room;
 pub(crate) use aside::Aside;
+pub(crate) use carrier::SharedCarriers;
 pub(crate) use dial::{Dialer, Source};
 pub use dial::{RedirectTrouble, redirected_to, was_read};
 pub use dialing::timed_out;

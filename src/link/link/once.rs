@@ -100,7 +100,7 @@ pub async fn reach(target: &Target, endpoint: &Endpoint, tls: &Tls) -> Result<Bo
     let is_its_own = endpoint.targets.iter().flatten().any(|own| own.host == target.host);
     let pins = if is_its_own { tls.pins.clone() } else { Vec::new() };
     let tls = Tls { server_name: None, pins, alpn: None, hides_name: false, ..tls.clone() };
-    let secured = tls::secure(under, &target.host, &tls, &aside).await.map_err(|fault| fault.to_string())?;
+    let secured = tls::secure(under, (&target.host, None), &tls, &aside).await.map_err(|fault| fault.to_string())?;
     Ok(Box::new(secured.stream))
 }
 

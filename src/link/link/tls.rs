@@ -44,6 +44,14 @@ const MAX_PEM: u64 = 4 << 20;
 /// Of the versions.
 const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
 
+/// Protocols as ALPN calls them (RFC 7301 §6).
+const HTTP_1_1: &str = "http/1.1";
+pub(super) const H2: &str = "h2";
+/// What is offered where HTTP/2 is wanted.
+pub(super) const EITHER: &[&str] = &[H2, HTTP_1_1];
+/// The same where nothing else will do.
+pub(super) const H2_ALONE: &[&str] = &[H2];
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsFault {
@@ -101,10 +109,18 @@ pub(super) struct Secured {
     pub(super) asked: Asked,
 }
 
-/// Makes a connection one by TLS, to `host`.
-pub(super) async fn secure(under: Under, host: &str, tls: &Tls, aside: &Aside) -> Result<Secured, TlsFault> {
+/// Makes a connection one by TLS, to `host`. `offer` are protocols to offer in place of those that are set.
+pub(super) async fn secure(
+    under: Under,
+    (host, offer): (&str, Option<&[&str]>),
+    tls: &Tls,
+    aside: &Aside,
+) -> Result<Secured, TlsFault> {
     let name = ServerName::try_from(tls.server_name.as_deref().unwrap_or(host).to_owned())?;
-    let tls = tls.clone();
+    let mut tls = tls.clone();
+    if let Some(offer) = offer {
+        tls.alpn = Some(offer.iter().map(|protocol| (*protocol).into()).collect());
+    }
     // It reads files, and the first time all of the platform's roots.
     let config = aside.run(move || config(&tls)).await;
     let (config, identity, client) = config.map_err(|error| TlsFault::Setup(error.to_string()))??;
@@ -148,7 +164,7 @@ fn config(tls: &Tls) -> Result<(ClientConfig, Arc<Identity>, Option<i64>), TlsFa
     let identity = Arc::new(Identity::new(shown));
     let mut config = builder.with_client_cert_resolver(Arc::clone(&identity) as _);
     config.alpn_protocols = match &tls.alpn {
-        None => vec![b"http/1.1".to_vec()],
+        None => vec![HTTP_1_1.as_bytes().to_vec()],
         Some(offered) => offered.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
     };
     config.enable_sni = !tls.hides_name;

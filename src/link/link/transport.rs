@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::{
     Wire,
+    carrier::CarriedStream,
     tls::{Heard, Under},
 };
 
@@ -30,6 +31,8 @@ pub(crate) enum Transport {
     Tls(Box<TlsStream<Heard>>),
     /// On a socket of this machine.
     Unix(UnixStream),
+    /// One stream of many on a connection by HTTP/2.
+    Carried(Box<CarriedStream>),
 }
 
 impl From<Under> for Transport {
@@ -52,21 +55,32 @@ impl Transport {
         Self::Tls(Box::new(tls))
     }
 
+    /// The protocol that TLS has agreed on (ALPN).
+    pub(super) fn agreed(&self) -> Option<&str> {
+        match self {
+            Self::Tls(tls) => std::str::from_utf8(tls.get_ref().1.alpn_protocol()?).ok(),
+            Self::Plain(_) | Self::Unix(_) | Self::Carried(_) => None,
+        }
+    }
+
     /// The socket itself, where it is TCP.
     pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(tcp) => Some(tcp),
             Self::Tls(tls) => tls.get_ref().0.under().tcp(),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Carried(_) => None,
         }
     }
 }
 
 impl Wire for Transport {
-    /// By RST, so that nothing unsent or unacknowledged is kept in the kernel.
+    /// By RST, so that nothing unsent or unacknowledged is kept in the kernel; of many streams by one's reset.
     ///
     /// A socket that is already dead is as good as reset, so there is no error to hand on.
     fn abort(&self) {
+        if let Self::Carried(carried) = self {
+            carried.abort();
+        }
         if let Some(tcp) = self.tcp() {
             let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
         }
@@ -76,6 +90,7 @@ impl Wire for Transport {
         match self {
             Self::Plain(_) | Self::Unix(_) => 0,
             Self::Tls(tls) => held(tls),
+            Self::Carried(carried) => carried.unsent(),
         }
     }
 }
@@ -125,6 +140,7 @@ impl AsyncRead for Transport {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
             Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+            Self::Carried(carried) => Pin::new(&mut **carried).poll_read(cx, buf),
         }
     }
 }
@@ -135,6 +151,29 @@ impl AsyncWrite for Transport {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
             Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            Self::Carried(carried) => Pin::new(&mut **carried).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            Self::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
+            Self::Carried(carried) => Pin::new(&mut **carried).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+            Self::Unix(unix) => unix.is_write_vectored(),
+            Self::Carried(_) => false,
         }
     }
 
@@ -143,6 +182,7 @@ impl AsyncWrite for Transport {
             Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
             Self::Unix(unix) => Pin::new(unix).poll_flush(cx),
+            Self::Carried(carried) => Pin::new(&mut **carried).poll_flush(cx),
         }
     }
 
@@ -151,6 +191,7 @@ impl AsyncWrite for Transport {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Self::Carried(carried) => Pin::new(&mut **carried).poll_shutdown(cx),
         }
     }
 }

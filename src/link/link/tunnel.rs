@@ -123,7 +123,7 @@ pub(super) async fn through(
         }
         ProxyScheme::Https => {
             let settings = Tls { ca: via.ca.clone(), ..Tls::default() };
-            let secured = tls::secure(under, &via.host, &settings, aside).await;
+            let secured = tls::secure(under, (&via.host, None), &settings, aside).await;
             let mut tls = secured.map_err(TunnelFault::Tls)?.stream;
             ask(&mut tls, via, (target, address), judging).await?;
             Ok(Under::Tls(Box::new(tls)))
@@ -210,6 +210,8 @@ fn answer_words(fault: &UpgradeFault) -> String {
         UpgradeFault::Alert(why) => format!("ended TLS in place of an answer: {why}"),
         UpgradeFault::RequestTarget
         | UpgradeFault::HeaderValue(_)
+        | UpgradeFault::NotAnswer(_)
+        | UpgradeFault::NoHttp2(_)
         | UpgradeFault::Status { .. }
         | UpgradeFault::Invalid(_)
         | UpgradeFault::Subprotocol(_) => format!("cannot be asked: {fault}"),

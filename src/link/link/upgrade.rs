@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use crate::clock::Calendar;
 use crate::endpoint::{FieldName, Secret, url::Target};
 
+pub(super) use answer::judge_carried;
 pub use answer::retry_after;
 pub(super) use fault::UpgradeFault;
 pub use fault::UpgradeTrouble;

@@ -42,6 +42,7 @@ impl EndpointRuntime {
             unstored: self.behind() as u64,
             consumers: self.sinks.readers() as u64,
             subscriptions: self.sinks.subscriptions.counts(),
+            carriers: self.sinks.carriers.get().map(|carriers| carriers.count()),
             min_ready: if config.critical { config.min_ready } else { 0 },
             away: (config.urls.len() > 1).then_some(0),
             ..EndpointGauges::default()

@@ -14,8 +14,8 @@ pub use self::{
     spool::{Orphans, StoreView},
     subscriptions::{HolderView, Subscribe, SubscribeError, SubscriptionView},
     view::{
-        AttemptEnd, AttemptView, AwayView, EndpointView, Explained, HistoryEntry, LinkView, Page, RequestsView,
-        RotationView, StandingView, Totals, Traffic,
+        AttemptEnd, AttemptView, AwayView, CarrierView, EndpointView, Explained, HistoryEntry, LinkView, Page,
+        RequestsView, RotationView, StandingView, Totals, Traffic,
     },
     watchdog::Watchdog,
     wedged::Wedged,

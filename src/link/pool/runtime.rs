@@ -30,7 +30,7 @@ use crate::link::BoxFuture;
 use crate::{
     clock::Calendar,
     endpoint::{Endpoint, file::FileMarks},
-    link::{Aside, Provider, Source},
+    link::{Aside, Provider, SharedCarriers, Source},
     observer::EndpointObserver,
 };
 use wskeeper_core::phase::Phase;
@@ -102,6 +102,10 @@ impl Source for EndpointRuntime {
 
     fn calendar(&self) -> Calendar {
         self.sinks.calendar.clone()
+    }
+
+    fn carriers(&self) -> Arc<SharedCarriers> {
+        Arc::clone(self.sinks.carriers.get_or_init(Arc::default))
     }
 
     fn note(&self, marks: FileMarks) {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::view::{LinkView, RotationView, Traffic};
+use super::view::{CarrierView, LinkView, RotationView, Traffic};
 use wskeeper_core::{
     clock::Clock,
     close::Closed,
@@ -140,7 +140,7 @@ impl Shown {
             generation: self.generation,
             url: Arc::clone(self.url()),
             protocol: agreed.map(|agreed| agreed.protocol.clone()).unwrap_or_default(),
-            extensions: agreed.map(|agreed| agreed.extensions.clone()).unwrap_or_default(),
+            carrier: agreed.and_then(|agreed| agreed.carrier).map(|number| CarrierView { number, links: 0 }),
             buffered_amount: self.buffered_amount,
             queued_messages: self.queued_messages,
             since: self.since,

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::SystemTime,
@@ -33,7 +33,7 @@ use crate::{
     clock::Calendar,
     endpoint::Endpoint,
     hub::{Hub, Streams},
-    link::{Offer, Order, Orders, Tap},
+    link::{Offer, Order, Orders, SharedCarriers, Tap},
     observer::{LinkObserver, Observer},
 };
 use wskeeper_core::{
@@ -78,6 +78,8 @@ pub(super) struct Sinks {
     pub(super) ready: AtomicUsize,
     /// What they ask their peers for.
     pub(super) subscriptions: Subscriptions,
+    /// Connections that they share, where there has been one.
+    pub(super) carriers: OnceLock<Arc<SharedCarriers>>,
 }
 
 /// One link's place.
@@ -178,6 +180,9 @@ impl Slot {
         let pending = self.orders.pending();
         view.buffered_amount += pending.bytes;
         view.queued_messages += u64::from(pending.messages);
+        if let (Some(carrier), Some(carriers)) = (&mut view.carrier, self.sinks.carriers.get()) {
+            carrier.links = carriers.links(carrier.number);
+        }
         view
     }
 

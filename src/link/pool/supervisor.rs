@@ -6,7 +6,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -191,6 +191,7 @@ impl Supervisor {
         let streams = Streams::default();
         streams.follow(endpoint, &self.parts.budget, self.next_cursor());
         let sinks = Sinks {
+            carriers: OnceLock::new(),
             inbox,
             streams,
             log: Arc::clone(&self.parts.log),

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -41,8 +42,8 @@ pub struct LinkView {
     pub url: Arc<str>,
     /// Subprotocol in use, or empty.
     pub protocol: Box<str>,
-    /// Extensions in use, or empty.
-    pub extensions: Box<str>,
+    /// The connection by HTTP/2 that it shares.
+    pub carrier: Option<CarrierView>,
     /// Bytes held.
     pub buffered_amount: u64,
     /// Messages held.
@@ -94,6 +95,15 @@ pub struct AwayView {
     pub wait: Duration,
     /// Why the last probe came to nothing.
     pub failure: Option<Box<str>>,
+}
+
+/// A connection by HTTP/2 that links share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CarrierView {
+    /// Its number, among those of the endpoint.
+    pub number: NonZeroU64,
+    /// Links on it.
+    pub links: u32,
 }
 
 /// A rotation under way.

@@ -53,6 +53,7 @@ fn everything(per_link: bool) -> String {
         certificates,
         subscriptions: Some([1, 2, 3]),
         away: Some(1),
+        carriers: Some(1),
         ..EndpointGauges::default()
     });
     let push = PushNumbers {

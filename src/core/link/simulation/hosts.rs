@@ -248,7 +248,7 @@ impl World {
             url: "ws://peer/".into(),
             address: None,
             protocol: "".into(),
-            extensions: "".into(),
+            carrier: None,
             certificates: Certificates::default(),
             timings: Steps::default(),
         };

@@ -202,7 +202,7 @@ fn established() -> Established {
         url: "ws://peer.test/".into(),
         address: None,
         protocol: "".into(),
-        extensions: "".into(),
+        carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),
     }

@@ -100,6 +100,9 @@ pub fn lacks_certificate(detail: &str) -> bool {
     detail.contains(LACKING)
 }
 
+/// What is said where the server takes none of what ALPN offers.
+const NO_PROTOCOL: &str = "the server speaks nothing of what it was offered at that port (ALPN: HTTP/1.1, or HTTP/2 where `http2` asks for it)";
+
 /// TLS 1.2 has no alert of its own for a client that shows no certificate.
 pub(super) fn refused_without() -> String {
     format!("the server asked for a client certificate, got none, and refused (handshake failure): set one {CLIENT}")
@@ -127,7 +130,7 @@ pub(in crate::link) fn plain(error: &Error) -> String {
         }
         Error::PeerIncompatible(lack) => incompatible(lack),
         Error::NoCertificatesPresented => format!("{CERTIFICATE} is missing: it showed none"),
-        Error::NoApplicationProtocol => "the server does not speak HTTP/1.1 at that port (ALPN)".into(),
+        Error::NoApplicationProtocol => NO_PROTOCOL.into(),
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             format!("the client's key is not that of its certificate {CLIENT}")
         }
@@ -282,7 +285,7 @@ fn alerted(alert: AlertDescription) -> String {
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             format!("the server found no version, cipher or certificate in common ({name}); some servers say so where they want a client certificate too")
         }
-        AlertDescription::NoApplicationProtocol => "the server does not speak HTTP/1.1 at that port (ALPN)".into(),
+        AlertDescription::NoApplicationProtocol => NO_PROTOCOL.into(),
         _ => format!("the server ended TLS ({name}): its log may say why"),
     }
 }

@@ -20,12 +20,7 @@ use wskeeper_core::event::RetryAfter;
 pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Result<Option<usize>, UpgradeFault> {
     let headers = response.headers();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(UpgradeFault::Status {
-            status: response.status(),
-            retry_after: retry_after(headers, wish.calendar.now())
-                .map(|asked| RetryAfter::capped(asked, wish.retry_after_max)),
-            location: text(headers, &LOCATION).map(str::to_owned),
-        });
+        return Err(refused(response, wish));
     }
     if response.version() != Version::HTTP_11 {
         return Err(UpgradeFault::Invalid("it is not HTTP/1.1"));
@@ -41,6 +36,28 @@ pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Re
             "its Sec-WebSocket-Accept does not answer our key: the server, or a cache before it, does not speak WebSocket",
         ));
     }
+    chosen(headers, wish)
+}
+
+/// Which subprotocol was chosen, of an answer over HTTP/2: any 2xx opens the WebSocket (RFC 8441 §5).
+pub(in crate::link) fn judge_carried<B>(
+    response: &Response<B>,
+    wish: &Wish<'_>,
+) -> Result<Option<usize>, UpgradeFault> {
+    if response.status().is_success() { chosen(response.headers(), wish) } else { Err(refused(response, wish)) }
+}
+
+fn refused<B>(response: &Response<B>, wish: &Wish<'_>) -> UpgradeFault {
+    let headers = response.headers();
+    UpgradeFault::Status {
+        status: response.status(),
+        retry_after: retry_after(headers, wish.calendar.now())
+            .map(|asked| RetryAfter::capped(asked, wish.retry_after_max)),
+        location: text(headers, &LOCATION).map(str::to_owned),
+    }
+}
+
+fn chosen(headers: &HeaderMap, wish: &Wish<'_>) -> Result<Option<usize>, UpgradeFault> {
     if headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| !value.is_empty()) {
         return Err(UpgradeFault::Invalid("it uses an extension that was not offered"));
     }

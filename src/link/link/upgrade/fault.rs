@@ -11,6 +11,7 @@ use wskeeper_core::{admission::Verdict, close::Cause, event::RetryAfter};
 
 const REQUEST: &str = "the URL's";
 const HUNG_UP: &str = "the connection was";
+const NOTHING_ELSE: &str = ", and `http2 = \"require\"` allows nothing else";
 const TOO_LONG: &str = "the head of the server's answer";
 
 /// What kind of trouble a failure of the upgrade is that has no status.
@@ -22,6 +23,8 @@ pub enum UpgradeTrouble {
     HungUp,
     /// There was an answer, and its head has more bytes or lines than are read.
     TooLong,
+    /// It was to be HTTP/2 and nothing else, which does not do there.
+    Http2,
     /// There was an answer, and it is not that of a WebSocket server.
     Answer,
 }
@@ -35,6 +38,8 @@ impl UpgradeTrouble {
             Self::HungUp
         } else if detail.starts_with(TOO_LONG) {
             Self::TooLong
+        } else if detail.ends_with(NOTHING_ELSE) {
+            Self::Http2
         } else {
             Self::Answer
         }
@@ -55,6 +60,12 @@ pub(in crate::link) enum UpgradeFault {
     /// The answer is no HTTP.
     #[error("the server did not speak HTTP/1.1 ({0}): is this the right port, and the right one of ws and wss?")]
     NotHttp(String),
+    /// The answer is none that HTTP/2 allows.
+    #[error("the server's answer is refused: {0}")]
+    NotAnswer(String),
+    /// HTTP/2 is wanted, and does not do there.
+    #[error("the server {0}{rest}", rest = NOTHING_ELSE)]
+    NoHttp2(&'static str),
     /// The answer's head has no end.
     #[error("{} is larger than 16 KiB", TOO_LONG)]
     TooLarge,
@@ -115,6 +126,8 @@ impl UpgradeFault {
                 _ => Some(Verdict::Up),
             },
             Self::NotHttp(_)
+            | Self::NotAnswer(_)
+            | Self::NoHttp2(_)
             | Self::TooLarge
             | Self::TooManyLines
             | Self::Alert(_)
@@ -128,6 +141,8 @@ impl UpgradeFault {
         match self {
             Self::RequestTarget
             | Self::NotHttp(_)
+            | Self::NotAnswer(_)
+            | Self::NoHttp2(_)
             | Self::TooLarge
             | Self::TooManyLines
             | Self::Ended
@@ -164,6 +179,7 @@ mod tests {
             (UpgradeFault::NotHttp("x".into()), UpgradeTrouble::Answer),
             (UpgradeFault::TooLarge, UpgradeTrouble::TooLong),
             (UpgradeFault::TooManyLines, UpgradeTrouble::TooLong),
+            (UpgradeFault::NoHttp2("does not speak HTTP/2 (ALPN)"), UpgradeTrouble::Http2),
             (UpgradeFault::Invalid("it is not HTTP/1.1"), UpgradeTrouble::Answer),
         ];
         for (fault, trouble) in table {

@@ -5,8 +5,8 @@
 use std::mem::MaybeUninit;
 
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode, Uri, Version,
-    header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION, USER_AGENT},
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, USER_AGENT},
 };
 use httparse::{ParserConfig, Status};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -20,6 +20,10 @@ const MOST_BYTES: usize = 16 << 10;
 pub(in crate::link) const MOST_LINES: usize = 100;
 /// Read at once.
 const READ: usize = 1 << 10;
+
+/// Headers of a connection, which HTTP/2 does not have (RFC 9113 §8.2.2).
+const OF_CONNECTIONS: [&str; 6] =
+    ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
 /// What we call ourselves unless the user says otherwise (RFC 9110 §10.1.5).
 const OURSELVES: &str = concat!("wskeeper/", env!("CARGO_PKG_VERSION"));
@@ -58,6 +62,43 @@ pub(super) fn write(wish: &Wish<'_>, key: &str) -> Result<Vec<u8>, UpgradeFault>
     }
     head.0.extend_from_slice(b"\r\n");
     Ok(head.0)
+}
+
+/// The request of an extended CONNECT (RFC 8441 §4). All that the user gives is sent as what no table of names and values is to hold,
+/// for it may be a secret; and what HTTP/2 has no place for is left out.
+pub(in crate::link) fn carried(wish: &Wish<'_>) -> Result<Request<()>, UpgradeFault> {
+    let own = |name: &HeaderName| wish.headers.iter().find(|(other, _)| *other == *name).map(|(_, value)| value);
+    let authority = own(&HOST).map_or(wish.target.authority(), Secret::expose);
+    let scheme = if wish.target.tls { "https" } else { "http" };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(wish.target.request_target());
+    let mut request = Request::new(());
+    *request.method_mut() = Method::CONNECT;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = uri.build().map_err(|_| UpgradeFault::RequestTarget)?;
+    let headers = request.headers_mut();
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    if !wish.protocols.is_empty() {
+        let offered: Vec<&str> = wish.protocols.iter().map(Secret::expose).collect();
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, confidential(SEC_WEBSOCKET_PROTOCOL.as_str(), &offered.join(", "))?);
+    }
+    if own(&USER_AGENT).is_none() {
+        headers.insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
+    }
+    if let Some(basic) = wish.target.basic_auth.as_ref().filter(|_| own(&AUTHORIZATION).is_none()) {
+        headers.insert(AUTHORIZATION, confidential(AUTHORIZATION.as_str(), basic.expose())?);
+    }
+    let has_place = |name: &HeaderName| *name != HOST && !OF_CONNECTIONS.contains(&name.as_str());
+    for (name, value) in wish.headers.iter().filter(|(name, _)| has_place(name)) {
+        headers.append((**name).clone(), confidential(name.written(), value.expose())?);
+    }
+    Ok(request)
+}
+
+fn confidential(name: &str, value: &str) -> Result<HeaderValue, UpgradeFault> {
+    // Not `from_str`: it refuses UTF-8.
+    let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| UpgradeFault::HeaderValue(name.into()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The request to a proxy for a way to this server. A header of the user's wins over what follows from the proxy's URL.

@@ -184,8 +184,8 @@ impl Slot {
     /// Publishes the events that consumers read.
     fn publish_event(&self, link: &Link, at: SystemTime, event: &Event) {
         if let Event::Opened { generation, established } = event {
-            let item =
-                Item::Open { protocol: established.protocol.clone(), extensions: established.extensions.clone() };
+            // None is offered, so none is in use.
+            let item = Item::Open { protocol: established.protocol.clone(), extensions: "".into() };
             self.publish(*generation, at, item);
             let (lost, heard_until) = {
                 let mut seen = self.seen();

@@ -1,0 +1,71 @@
+//! The opening handshake by extended CONNECT (RFC 8441 §4): what is asked, and what the answer means.
+
+use h2::{Reason, client::SendRequest, ext::Protocol};
+
+use super::{CarriedStream, Riding, Seat, told};
+use crate::link::upgrade::{UpgradeFault, Wish, head, judge_carried};
+
+/// A stream that is a WebSocket.
+pub(in crate::link) struct CarriedAnswer {
+    pub(in crate::link) stream: Box<CarriedStream>,
+    /// Which of the offered subprotocols was chosen.
+    pub(in crate::link) protocol: Option<usize>,
+}
+
+/// Why there is none.
+pub(in crate::link) enum Unanswered {
+    /// The carrier takes no more streams, and has not looked at this one: another may be asked at once.
+    Elsewhere,
+    /// The peer wants it by HTTP/1.1.
+    Plain,
+    /// The carrier broke, and whether this was looked at nobody knows.
+    Lost(UpgradeFault),
+    /// As by HTTP/1.1.
+    Fault(UpgradeFault),
+}
+
+impl From<UpgradeFault> for Unanswered {
+    fn from(fault: UpgradeFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Asks for a WebSocket, and judges the answer.
+pub(in crate::link) async fn ask(riding: Riding, seat: Seat, wish: &Wish<'_>) -> Result<CarriedAnswer, Unanswered> {
+    let Riding { requests, departures, .. } = riding;
+    let mut request = head::carried(wish)?;
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+    // Until here nothing has been asked, so nothing is asked twice.
+    let mut requests: SendRequest<_> = requests.ready().await.map_err(|_| Unanswered::Elsewhere)?;
+    let unsent = |error: h2::Error| if error.is_io() { Unanswered::Elsewhere } else { sorted(&error) };
+    let (answer, send) = requests.send_request(request, false).map_err(unsent)?;
+    // It would keep the carrier for as long as the answer takes.
+    drop(requests);
+    let response = answer.await.map_err(|error| sorted(&error))?;
+    if response.headers().len() > head::MOST_LINES {
+        return Err(UpgradeFault::TooManyLines.into());
+    }
+    let protocol = judge_carried(&response, wish)?;
+    Ok(CarriedAnswer { stream: CarriedStream::new(send, response.into_body(), departures, seat), protocol })
+}
+
+fn sorted(error: &h2::Error) -> Unanswered {
+    if error.is_go_away() && error.is_remote() {
+        return Unanswered::Elsewhere;
+    }
+    match error.reason() {
+        Some(Reason::HTTP_1_1_REQUIRED) => Unanswered::Plain,
+        None if error.is_io() => Unanswered::Lost(fault(error)),
+        Some(_) | None => Unanswered::Fault(fault(error)),
+    }
+}
+
+/// What failed, where it is not the server's answer.
+pub(in crate::link) fn fault(error: &h2::Error) -> UpgradeFault {
+    match error.get_io() {
+        Some(io) => UpgradeFault::from_io(io),
+        // The library says so of what breaks the rules, or passes a limit.
+        None if error.is_library() => UpgradeFault::NotAnswer(told(error)),
+        None => UpgradeFault::Broken(told(error)),
+    }
+}

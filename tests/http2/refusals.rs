@@ -1,0 +1,57 @@
+//! Answers that open no WebSocket, and none at all: the outcomes are those of HTTP/1.1.
+
+use super::{QUICK, connections, ended, endpoint, peer, support::daemon::Daemon};
+
+#[tokio::test]
+async fn a_refusal_keeps_its_status_its_retry_after_and_its_redirect() {
+    let Some(peer) = peer(&[]).await else { return };
+    let all = endpoint("busy", peer.port, "/status/503", "")
+        + &endpoint("gone", peer.port, "/status/404", "")
+        + &endpoint("moved", peer.port, "/status/307", "redirects = 1");
+    let daemon = Daemon::start(&format!("{QUICK}{all}")).await;
+    for (link, status) in [("busy/0", 503), ("gone/0", 404)] {
+        let seen = ended(&daemon, link, "upgrade", "not with").await;
+        assert_eq!(seen["lastClose"]["status"], status, "{seen}");
+    }
+    let moved = daemon.api.ready_after("moved/0", 0).await;
+    assert!(moved["url"].as_str().is_some_and(|url| url.ends_with("/echo")), "{moved}");
+}
+
+#[tokio::test]
+async fn answers_that_are_none_fail_the_attempt_and_say_why() {
+    let Some(peer) = peer(&[]).await else { return };
+    let cases = [
+        ("refused", "/refuse/7", "upgrade", "REFUSED_STREAM, 0x7"),
+        ("calm", "/refuse/11", "upgrade", "ENHANCE_YOUR_CALM, 0xb"),
+        ("plain", "/refuse/13", "upgrade", "wants HTTP/1.1 for WebSockets"),
+        ("silent", "/silent", "upgrade", "timed out while"),
+        ("long", "/long", "upgrade", "HTTP/2"),
+        ("lines", "/lines", "upgrade", "more than 100 header lines"),
+        ("chosen", "/protocol/v9", "subprotocol", "not offered"),
+        ("extended", "/extension", "upgrade", "extension that was not offered"),
+    ];
+    let all: String = cases.map(|(name, path, ..)| endpoint(name, peer.port, path, "")).concat();
+    let daemon = Daemon::start(&format!("{QUICK}{all}")).await;
+    for (name, _, cause, detail) in cases {
+        ended(&daemon, &format!("{name}/0"), cause, detail).await;
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_passed_over() {
+    let Some(peer) = peer(&[]).await else { return };
+    let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("e", peer.port, "/interim/50", ""))).await;
+    daemon.api.ready_after("e/0", 0).await;
+    assert_eq!(connections(&peer), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_http_2_is_said_not_to() {
+    let Some(python) = super::Peer::start(super::Recipe::Python).await else { return };
+    let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("e", python.port, "/", ""))).await;
+    let seen = ended(&daemon, "e/0", "upgrade", "").await;
+    assert!(
+        seen["lastClose"]["detail"].as_str().is_some_and(|said| said.contains("HTTP/2") || said.contains("closed")),
+        "{seen}"
+    );
+}
