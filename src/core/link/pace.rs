@@ -71,9 +71,9 @@ struct Resting {
 impl Pace {
     /// That of the link of this place among those of its endpoint.
     pub(super) fn of(place: u32, policy: &Policy) -> Self {
-        let mut pace = Self { place, ..Self::default() };
-        pace.set_url(pace.home(policy));
-        pace
+        let mut made = Self { place, ..Self::default() };
+        made.set_url(made.home(policy));
+        made
     }
 
     /// That of attempts beside the connection in use, from this URL on.
