@@ -6,16 +6,20 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use prometheus::Registry;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{RwLock, watch},
+    time::Instant,
+};
 
 use crate::{
     api::{Api, ListenError, Listener, WRITING},
-    config::{Config, Fingerprint, InForce, Sources},
+    config::{Beside, Config, Fingerprint, InForce, Sources},
     observe::{Exporter, Families, Telling},
     process::{files, notify::Notify, passed::Passed, signals::Signals},
     provider::DaemonProvider,
     push::Pushes,
 };
+use dynamic::{Dynamics, Rejudged, Shelved};
 use notifier::Notifier;
 use reload::Reloader;
 use wskeeper_link::clock::Moment;
@@ -25,6 +29,7 @@ use wskeeper_link::{
     pool::{Left, Pool, Settings},
 };
 
+mod dynamic;
 mod notifier;
 mod reload;
 #[cfg(test)]
@@ -82,10 +87,9 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let families = Families::register(&Registry::new(), config.metrics.per_link)?;
     let seed = u64::from_be_bytes(std::array::from_fn(|byte| uuid::Uuid::new_v4().as_bytes()[byte]));
     let address = listener.to_string();
-    let links: u32 = config.endpoints.values().map(|endpoint| endpoint.links).sum();
-    let most: u64 = config.endpoints.values().map(|endpoint| u64::from(endpoint.max_links())).sum();
-    files::raise_limit(most + config.api.max_connections as u64);
-    tracing::info!(api = address, endpoints = config.endpoints.len(), links, seed, "wskeeper is up");
+    let (shelf, settled) = unshelved(&config).await;
+    let at_work = settled.at_work();
+    let links = announce((&config, &at_work), &address, seed);
     let calendar = Calendar::default();
     families.reload_succeeded(calendar.now());
     pace::keep();
@@ -93,16 +97,17 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     let otlp = config.tracing.otlp.clone();
     let (exporter, spans) = otlp.map(|otlp| Exporter::start(otlp, Arc::clone(&families))).unzip();
     let telling = Telling::new(Arc::clone(&families), spans);
-    let (pool, pushes) = hold(&config, (&families, telling), calendar, seed).await;
+    let (pool, pushes) = hold((&config, &at_work), (&families, telling), calendar, seed).await;
     let config = InForce::new(config);
     let followers = (pool.clone(), pushes.clone(), config.clone());
-    let reloader = Reloader::new(followers, Arc::clone(&families), reload_from, Arc::clone(&notifier));
+    let (reloader, dynamics) = changers(followers, &families, (shelf, settled), (reload_from, &notifier)).await;
     let (stop, stopping) = watch::channel(false);
     let api = Api {
         pool: pool.clone(),
         config: config.clone(),
         families,
         reload: Arc::new(reloader.clone()),
+        endpoints: Arc::new(dynamics),
         pushes: pushes.clone(),
     };
     let serving = tokio::spawn(api.serve(listener, stopping));
@@ -133,9 +138,50 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Error> {
     Ok(())
 }
 
-/// The links of a configuration, and what goes from them by itself.
+/// Says that the daemon is up, and has room for its links. Answers with how many there are.
+fn announce((config, beside): (&Config, &Beside), address: &str, seed: u64) -> u32 {
+    let all = || config.endpoints.iter().chain(beside);
+    let links = all().map(|(_, endpoint)| endpoint.links).sum();
+    let most: u64 = all().map(|(_, endpoint)| u64::from(endpoint.max_links())).sum();
+    files::raise_limit(most + config.api.max_connections as u64);
+    tracing::info!(api = address, endpoints = all().count(), links, seed, "wskeeper is up");
+    links
+}
+
+/// Who changes what is held: by the file, and by the API.
+async fn changers(
+    followers: (Pool, Pushes, InForce),
+    families: &Arc<Families>,
+    (shelf, settled): (Shelved, Rejudged),
+    (reload_from, notifier): (Option<Origin>, &Arc<Notifier>),
+) -> (Reloader, Dynamics) {
+    followers.2.set_all_dynamic(settled.all);
+    let turn = Arc::<RwLock<()>>::default();
+    let dynamics = Dynamics::new(followers.clone(), Arc::clone(families), Arc::clone(&turn), shelf);
+    dynamics.forget(settled.taken).await;
+    let changers = (dynamics.clone(), turn);
+    let reloader = Reloader::new(followers, changers, Arc::clone(families), reload_from, Arc::clone(notifier));
+    (reloader, dynamics)
+}
+
+/// Endpoints that came by the API in an earlier life, over the configuration of this one.
+async fn unshelved(config: &Arc<Config>) -> (Shelved, Rejudged) {
+    let (shelf, found) = dynamic::unshelve(config).await;
+    let judging = tokio::task::spawn_blocking({
+        let config = Arc::clone(config);
+        move || dynamic::settle(&config, found)
+    });
+    // It ends otherwise only where the runtime does.
+    let settled = judging.await.unwrap_or_default();
+    for warning in &settled.warnings {
+        tracing::warn!(warning, "endpoints on disk do not fit the configuration");
+    }
+    (shelf, settled)
+}
+
+/// The links of a configuration and of endpoints beside it, and what goes from them by itself.
 async fn hold(
-    config: &Config,
+    (config, beside): (&Config, &Beside),
     (families, telling): (&Arc<Families>, Arc<Telling>),
     calendar: Calendar,
     seed: u64,
@@ -145,9 +191,11 @@ async fn hold(
         calendar,
         ..config.settings()
     };
+    let held = beside.iter().map(|(name, endpoint)| (Arc::clone(name), Arc::clone(&endpoint.held)));
+    let settings = Settings { endpoints: settings.endpoints.into_iter().chain(held).collect(), ..settings };
     let pool = Pool::start(settings, telling, seed).await;
     let pushes = Pushes::new(pool.clone(), WRITING, seed);
-    pushes.start(config).await;
+    pushes.start(config.endpoints.iter().chain(beside)).await;
     (pool, pushes)
 }
 

@@ -94,6 +94,7 @@ fn the_help_teaches_every_verb() {
         "chaos",
         "plan",
         "reload",
+        "endpoints",
         "dead",
         "orphans",
         "echo",
@@ -198,7 +199,7 @@ fn a_quiet_echo_peer_prints_its_address_and_nothing_else() {
 
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
-    let wrong: [&[&str]; 15] = [
+    let wrong: [&[&str]; 17] = [
         &[],
         &["fly"],
         &["send"],
@@ -214,6 +215,8 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
         &["dead", "retry", "019a", "--all", "trades"],
         &["dead", "show", "019a", "--raw", "--json"],
         &["orphans", "move", "trades/3"],
+        &["endpoints", "put", "user-1"],
+        &["endpoints", "put", "user-1", "a.toml", "--keep", "nowhere"],
     ];
     for args in wrong {
         let output = run(args);
@@ -228,7 +231,7 @@ fn every_client_verb_says_how_to_start_a_daemon_that_does_not_answer() {
     // A port that was free a moment ago and that nobody listens on.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let api = format!("http://127.0.0.1:{port}");
-    let verbs: [&[&str]; 12] = [
+    let verbs: [&[&str]; 13] = [
         &["status"],
         &["explain", "a/0"],
         &["send", "a", "text"],
@@ -241,6 +244,7 @@ fn every_client_verb_says_how_to_start_a_daemon_that_does_not_answer() {
         &["dead", "list"],
         &["dead", "drop", "019a"],
         &["orphans", "discard", "a/0"],
+        &["endpoints", "list"],
     ];
     for verb in verbs {
         let output = command(verb).args(["--api", &api]).output().unwrap();

@@ -23,6 +23,7 @@ const PLAIN: [&str; 18] = [
     "docs/concepts.md",
     "docs/connect.md",
     "docs/delivery.md",
+    "docs/dynamic.md",
     "docs/echo.md",
     "docs/faq.md",
     "docs/install.md",

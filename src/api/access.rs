@@ -76,6 +76,8 @@ impl Need {
 /// What the caller may see; in the extensions of every request that got through.
 #[derive(Debug, Clone)]
 pub(super) struct Grant {
+    /// The name of the token; `None`: there are no tokens.
+    who: Option<Arc<str>>,
     scopes: Arc<[Scope]>,
     endpoints: Option<Arc<[Arc<str>]>>,
 }
@@ -84,6 +86,11 @@ impl Grant {
     /// Whether this endpoint is the caller's business.
     pub(super) fn sees(&self, endpoint: &str) -> bool {
         self.endpoints.as_ref().is_none_or(|list| list.iter().any(|name| **name == *endpoint))
+    }
+
+    /// Who it is, for the log.
+    pub(super) fn who(&self) -> Option<&Arc<str>> {
+        self.who.as_ref()
     }
 
     /// Whether the caller may do what an admin may, where a call asks for that by a parameter.
@@ -218,7 +225,7 @@ fn authorize(
             Some(address) if !address.to_canonical().is_loopback() => {
                 Err(unauthorized("other machines can reach this address, and there are no api.tokens: add one"))
             }
-            Some(_) | None => Ok(Grant { scopes: Arc::clone(&ALL), endpoints: None }),
+            Some(_) | None => Ok(Grant { who: None, scopes: Arc::clone(&ALL), endpoints: None }),
         };
     }
     let given = given.ok_or_else(|| unauthorized("send `Authorization: Bearer TOKEN` with one of api.tokens"))?;
@@ -232,6 +239,7 @@ fn authorize(
     }
     let token = found.ok_or_else(|| unauthorized("this token is none of api.tokens"))?;
     let grant = Grant {
+        who: Some(Arc::clone(&token.name)),
         scopes: token.scopes.as_slice().into(),
         endpoints: token.endpoints.as_ref().map(|list| list.as_slice().into()),
     };

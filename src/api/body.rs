@@ -68,6 +68,17 @@ impl FromRequest<Arc<Shared>> for Whole {
     }
 }
 
+/// Reads a body that may have so many bytes.
+pub(super) async fn up_to(longest: usize, body: axum::body::Body, shared: &Shared) -> Result<Bytes, Problem> {
+    let read = read(body, shared, longest.min(shared.max_body)).await;
+    read.map_err(|fault| match fault {
+        Fault::TooLong(bytes) if longest <= shared.max_body => {
+            Problem::too_large(format!("the body has {bytes} bytes or more; at most {longest} are read here"))
+        }
+        fault @ (Fault::TooLong(_) | Fault::NoRoom | Fault::Late | Fault::Unreadable(_)) => fault.problem(shared),
+    })
+}
+
 /// Reads a message for this endpoint.
 pub(super) async fn message<B>(body: B, shared: &Shared, endpoint: &str) -> Result<Bytes, Problem>
 where

@@ -265,13 +265,16 @@ pub(super) fn push(view: &PushView) -> wire::Push {
     }
 }
 
-pub(super) fn plan(plan: &ReloadPlan) -> wire::Plan {
-    let keys = |keys: &[&'static str]| keys.iter().map(|key| (*key).to_owned()).collect();
-    let change = |change: LinkChange| wire::Change {
+pub(super) fn change(change: LinkChange) -> wire::Change {
+    wire::Change {
         link: format!("{}/{}", change.endpoint, change.index),
         action: change.action.as_str().to_owned(),
-        why: keys(&change.why),
-    };
+        why: change.why.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+pub(super) fn plan(plan: &ReloadPlan) -> wire::Plan {
+    let keys = |keys: &[&'static str]| keys.iter().map(|key| (*key).to_owned()).collect();
     wire::Plan {
         changes: plan.changes().map(change).collect(),
         live: keys(&plan.live),

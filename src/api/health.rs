@@ -34,7 +34,7 @@ pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Result<Response, 
     }
     let status = wire::Status {
         status: "alive".into(),
-        endpoints: Some(shared.pool.endpoints().len()),
+        endpoints: Some(shared.pool.count()),
         version: Some(env!("CARGO_PKG_VERSION").into()),
         uptime_seconds: Some(shared.since.elapsed().as_secs()),
     };

@@ -14,7 +14,7 @@ use super::{
     Shared,
     access::Grant,
     body::Whole,
-    convert, json,
+    convert, dynamic, json,
     problem::{Problem, answer, list},
     query::Params,
     wire,
@@ -40,14 +40,11 @@ pub(super) async fn endpoints(
     let params = Params::read(query.as_deref(), &["limit", "after"])?;
     let limit = limit(&params)?;
     let after = params.get("after").unwrap_or_default();
-    let config = shared.config.get();
     let mut items: Vec<_> = shared
         .pool
-        .endpoints()
+        .endpoints_after(after, &|name| grant.sees(name), limit + 1)
         .iter()
-        .filter(|view| grant.sees(&view.config.name) && &*view.config.name > after)
-        .take(limit + 1)
-        .map(|view| convert::endpoint(view, &config))
+        .map(|view| convert::endpoint(view, &shared.config))
         .collect();
     let more = items.len() > limit;
     items.truncate(limit);
@@ -58,15 +55,19 @@ pub(super) async fn endpoints(
 /// `GET /v1/endpoints/{name}`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}", tag = "endpoints", operation_id = "endpoint",
     params(("name" = String, Path, description = "The endpoint.")),
-    responses((status = 200, description = "Its configuration in force without what is secret, its links, and sums.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 200, description = "Its configuration in force without what is secret, its links, and sums. One that came by the API has an `ETag`.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
     let links = Some(page(&shared, &|endpoint| endpoint == name, None, None, LIMIT));
     let pushes = Some(shared.pushes.of(&name).iter().map(convert::push).collect());
     let requests = shared.pool.requests(&name, None).map(|requests| convert::requests(requests, &view.config));
     let streams = Some(shared.pool.streams(&name).iter().map(convert::stream).collect());
-    let shown = convert::endpoint(&view, &shared.config.get());
-    Ok(answer(StatusCode::OK, &wire::Endpoint { links, pushes, requests, streams, ..shown }))
+    let shown = convert::endpoint(&view, &shared.config);
+    let mut response = answer(StatusCode::OK, &wire::Endpoint { links, pushes, requests, streams, ..shown });
+    if let Some(dynamic) = shared.config.dynamic(&name) {
+        dynamic::tagged(&mut response, &format!("\"{}\"", dynamic.definition.tag()));
+    }
+    Ok(response)
 }
 
 /// `GET /v1/links`

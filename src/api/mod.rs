@@ -13,6 +13,7 @@ mod consumer;
 mod convert;
 mod daemon;
 mod dead;
+mod dynamic;
 mod events;
 mod explain;
 mod frames;
@@ -61,6 +62,7 @@ use wskeeper_link::{link::json, pool::Pool};
 
 pub use convert::WRITING;
 pub(crate) use convert::{BinaryType, event, lag};
+pub use dynamic::{Asked, Conditions, Denied, Done, DynamicEndpoints, Gone, Put, Remove};
 pub use listen::{ListenError, Listener, SocketFile};
 pub use problem::Problem;
 pub use reload::{Planned, Planning, Reload, ReloadError};
@@ -76,6 +78,8 @@ pub struct Api {
     pub families: Arc<Families>,
     /// What `GET /v1/plan` and `POST /v1/reload` ask.
     pub reload: Arc<dyn Reload>,
+    /// What `PUT` and `DELETE` of endpoints ask.
+    pub endpoints: Arc<dyn DynamicEndpoints>,
     /// What goes to receivers by itself.
     pub pushes: Pushes,
 }
@@ -87,6 +91,7 @@ struct Shared {
     scribe: Scribe,
     families: Arc<Families>,
     reload: Arc<dyn Reload>,
+    endpoints: Arc<dyn DynamicEndpoints>,
     pushes: Pushes,
     /// When the API began to answer.
     since: Instant,
@@ -108,11 +113,12 @@ impl Api {
         let places = Places::new(config.api.max_connections, Arc::clone(&self.families));
         let scribe = Scribe::start(Arc::clone(self.pool.budget()), {
             let (pool, families) = (self.pool.clone(), Arc::clone(&self.families));
-            let pushes = self.pushes.clone();
+            let (pushes, config) = (self.pushes.clone(), self.config.clone());
             let counter = places.counter();
             move || {
                 pool.observe();
                 pushes.observe(&families);
+                families.endpoints(config.counts(), config.get().limits.endpoints);
                 families.log_lines_dropped(logging::dropped());
                 counter.observe();
                 families.render()
@@ -124,6 +130,7 @@ impl Api {
             scribe,
             families: self.families,
             reload: self.reload,
+            endpoints: self.endpoints,
             pushes: self.pushes,
             since: Instant::now(),
             stop: stop.clone(),

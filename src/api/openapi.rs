@@ -14,8 +14,8 @@ use axum::{
 use http::{HeaderValue, Method, header};
 
 use super::{
-    Shared, access::Need, batch, chaos, daemon, dead, events, explain, frames, health, links, messages, metrics,
-    openapi, orphans, page, reload, requests, socket, subscriptions,
+    Shared, access::Need, batch, chaos, daemon, dead, dynamic, events, explain, frames, health, links, messages,
+    metrics, openapi, orphans, page, reload, requests, socket, subscriptions,
 };
 
 /// What the handlers' attributes said when it was written last.
@@ -48,6 +48,8 @@ calls! {
     get "/v1/daemon" Any daemon::daemon,
     get "/v1/endpoints" Read links::endpoints,
     get "/v1/endpoints/{name}" Read links::endpoint,
+    put "/v1/endpoints/{name}" Admin dynamic::put,
+    delete "/v1/endpoints/{name}" Admin dynamic::remove,
     get "/v1/links" Read links::links,
     get "/v1/links/{name}/{index}" Read links::link,
     get "/v1/links/{name}/{index}/history" Read links::history,
@@ -231,6 +233,7 @@ pub(super) mod tests {
             calls,
             [
                 "delete /v1/dead-letters/{id}",
+                "delete /v1/endpoints/{name}",
                 "delete /v1/endpoints/{name}/subscriptions/{key}",
                 "delete /v1/orphans/{name}/{index}",
                 "get /",
@@ -269,6 +272,7 @@ pub(super) mod tests {
                 "post /v1/links/{name}/{index}/rotate",
                 "post /v1/orphans/{name}/{index}/move",
                 "post /v1/reload",
+                "put /v1/endpoints/{name}",
                 "put /v1/endpoints/{name}/subscriptions/{key}",
             ]
         );

@@ -5,6 +5,7 @@
 //! only an [`Event`] leaves out the keys that its type does not have.
 
 mod daemon;
+mod dynamic;
 mod endpoint;
 mod explain;
 mod frame;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use wskeeper_core::clock;
 
 pub use daemon::{Access, Daemon, LastReload};
+pub use dynamic::{EndpointPut, EndpointRemoved};
 pub use endpoint::{Endpoint, EndpointConfig, Totals};
 pub use explain::{Attempt, Explanation, Outage, Ruling, Standing};
 pub use frame::Frame;

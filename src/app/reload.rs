@@ -7,12 +7,20 @@
 use std::{path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{RwLock, mpsc, watch};
 
-use super::{Origin, environment, notifier::Notifier, turned};
+use super::{
+    Origin,
+    dynamic::{self, Dynamics, Rejudged},
+    environment,
+    notifier::Notifier,
+    turned,
+};
 use crate::{
     api::{Planned, Planning, Reload, ReloadError},
-    config::{self, Config, Fingerprint, InForce, Loaded, ReloadAction, ReloadPlan, Sources, watch::FileWatch},
+    config::{
+        self, Config, DynamicMode, Fingerprint, InForce, Loaded, ReloadAction, ReloadPlan, Sources, watch::FileWatch,
+    },
     observe::Families,
     push::Pushes,
 };
@@ -47,8 +55,11 @@ struct Inner {
     pool: Pool,
     pushes: Pushes,
     config: InForce,
+    dynamics: Dynamics,
     families: Arc<Families>,
     notifier: Arc<Notifier>,
+    /// One at a time, and none while an endpoint is put by the API.
+    turn: Arc<RwLock<()>>,
     file: Option<File>,
     /// Whether the file is to be watched, as the configuration in force says.
     watching: watch::Sender<bool>,
@@ -56,8 +67,6 @@ struct Inner {
 
 struct File {
     path: PathBuf,
-    /// One at a time.
-    turn: tokio::sync::Mutex<()>,
     /// What was read last, in force or refused.
     read: Mutex<Fingerprint>,
     /// The files that what is in force was read from, but for empty ones.
@@ -70,18 +79,16 @@ type Filled = (Loaded, Vec<PathBuf>);
 impl Reloader {
     pub(super) fn new(
         (pool, pushes, config): (Pool, Pushes, InForce),
+        (dynamics, turn): (Dynamics, Arc<RwLock<()>>),
         families: Arc<Families>,
         from: Option<Origin>,
         notifier: Arc<Notifier>,
     ) -> Self {
-        let file = from.map(|Origin { path, read, filled }| File {
-            path,
-            turn: tokio::sync::Mutex::default(),
-            read: Mutex::new(read),
-            filled: Mutex::new(filled),
-        });
+        let file =
+            from.map(|Origin { path, read, filled }| File { path, read: Mutex::new(read), filled: Mutex::new(filled) });
         let watching = watch::Sender::new(config.get().watch);
-        Self { inner: Arc::new(Inner { pool, pushes, config, families, notifier, file, watching }) }
+        let inner = Inner { pool, pushes, config, dynamics, families, notifier, turn, file, watching };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Reloads for each signal, and for each change of the file while `watch` says so. Does not end; dropped, it leaves a
@@ -133,9 +140,10 @@ impl Reload for Reloader {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             let file = inner.file()?;
-            let _turn = file.turn.lock().await;
+            // Endpoints that come by the API meanwhile are not held up by a look.
+            let _turn = inner.turn.read().await;
             let (_, loaded) = file.load(inner.config.get()).await?;
-            Ok(inner.plan(loaded?.0))
+            Ok(inner.plan(loaded?.0).await?.0)
         })
     }
 
@@ -155,7 +163,7 @@ impl Inner {
 
     async fn reload(&self, trigger: Trigger) -> Result<Option<ReloadPlan>, ReloadError> {
         let file = self.file()?;
-        let _turn = file.turn.lock().await;
+        let _turn = self.turn.write().await;
         let loaded = file.load(self.config.get()).await;
         if let Ok((read, _)) = &loaded {
             if trigger == Trigger::Watch && *read == file.read() {
@@ -169,23 +177,40 @@ impl Inner {
         self.notifier.reload(&self.pool, self.follow(loaded.and_then(|(_, loaded)| loaded), trigger)).await.map(Some)
     }
 
-    /// What bringing the daemon to `new` would do. To be asked in one's turn.
-    fn plan(&self, new: Loaded) -> ReloadPlan {
-        config::plan(&self.config.get(), new, self.pool.has_store(), &|name| self.pool.links_of(name))
+    /// What bringing the daemon to `new` would do, and what becomes of endpoints that came by the API. To be asked in one's turn.
+    async fn plan(&self, new: Loaded) -> Result<(ReloadPlan, Rejudged), ReloadError> {
+        let dynamic = self.config.all_dynamic();
+        let settling = tokio::task::spawn_blocking(move || (dynamic::settle(&new.config, dynamic), new));
+        let (mut settled, new) = settling.await.map_err(|error| ReloadError::Failed(error.to_string()))?;
+        let old = self.config.get();
+        // Where endpoints are kept stays as it is, as where the store is.
+        let is_open = self.pool.has_store() || old.api.dynamic == DynamicMode::Disk;
+        let (before, after) = (self.config.at_work(), settled.at_work());
+        let mut plan = config::plan_with(&old, new, is_open, &|name| self.pool.links_of(name), (&before, &after));
+        plan.warnings.append(&mut settled.warnings);
+        Ok((plan, settled))
     }
 
-    async fn apply(&self, new: Loaded) -> Result<ReloadPlan, Draining> {
-        let plan = self.plan(new);
-        self.pool.apply(plan.config.settings(), &|_, new| plan.follow(&new.name)).await?;
+    async fn apply(&self, new: Loaded) -> Result<ReloadPlan, ReloadError> {
+        let (plan, settled) = self.plan(new).await?;
+        let at_work = settled.at_work();
+        let mut settings = plan.config.settings();
+        settings
+            .endpoints
+            .extend(at_work.iter().map(|(name, endpoint)| (Arc::clone(name), Arc::clone(&endpoint.held))));
+        let applied = self.pool.apply(settings, &|_, new| plan.follow(&new.name)).await;
+        applied.map_err(|Draining| ReloadError::Draining)?;
         self.config.set(Arc::clone(&plan.config));
-        self.pushes.follow(&plan.config).await;
+        self.config.set_all_dynamic(settled.all);
+        self.pushes.follow(plan.config.endpoints.iter().chain(&at_work)).await;
+        self.dynamics.forget(settled.taken).await;
         Ok(plan)
     }
 
     async fn follow(&self, loaded: Result<Filled, ReloadError>, trigger: Trigger) -> Planned {
         let outcome = match loaded {
             Ok((loaded, filled)) => {
-                let applied = self.apply(loaded).await.map_err(|Draining| ReloadError::Draining);
+                let applied = self.apply(loaded).await;
                 if let (Ok(_), Some(file)) = (&applied, &self.file) {
                     *file.filled.lock() = filled;
                 }

@@ -10,10 +10,14 @@ use clap_complete::Shell;
 
 pub(crate) use chaos::{Chaos, Fault};
 pub(crate) use connect::Connect;
+pub(crate) use endpoints::{
+    Endpoints, EndpointsList, EndpointsPut, EndpointsRemove, EndpointsShow, EndpointsVerb, Keep,
+};
 pub(crate) use kept::{
     Dead, DeadList, DeadShow, DeadVerb, Letters, Orphans, OrphansDiscard, OrphansList, OrphansMove, OrphansVerb,
 };
 pub(crate) use rehearse::Rehearse;
+pub(crate) use request::Request;
 pub(crate) use subscriptions::{HeldKeys, Subscribe, Subscriptions, Unsubscribe};
 pub(crate) use value::LinkName;
 use value::{duration, from, link, period, phase};
@@ -23,9 +27,11 @@ use wskeeper_core::phase::Phase;
 
 mod chaos;
 mod connect;
+mod endpoints;
 mod kept;
 mod parts;
 mod rehearse;
+mod request;
 mod subscriptions;
 mod value;
 
@@ -127,6 +133,8 @@ pub(crate) enum Verb {
     Plan(Plan),
     /// Let the daemon read its configuration again
     Reload(Plan),
+    /// Endpoints: list them, and make or remove some while the daemon runs
+    Endpoints(Endpoints),
     /// Dead letters: messages that their peers refused
     Dead(Dead),
     /// Orphans: stored messages whose link is not in the configuration any more
@@ -329,32 +337,6 @@ pub(crate) struct Send {
     /// Say nothing but errors
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,
-    /// Which daemon.
-    #[command(flatten)]
-    pub(crate) remote: Remote,
-}
-
-/// `request`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Prints the reply on stdout. Ends with 1, and the reply on stdout all the same, where it says that the request failed; else with what went \
-wrong on stderr. The endpoint needs `requests` in its configuration.
-
-  wskeeper request node '{\"method\": \"eth_blockNumber\", \"params\": []}'")]
-pub(crate) struct Request {
-    /// The endpoint's name
-    pub(crate) endpoint: String,
-    /// The request; `-` or nothing: stdin
-    pub(crate) text: Option<String>,
-    /// How long to wait for the reply
-    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
-    pub(crate) timeout: Duration,
-    /// Ask on this link of the endpoint instead of the least loaded one
-    #[arg(long, value_name = "INDEX")]
-    pub(crate) link: Option<u32>,
-    /// Ask on the connection of this number only: refused where another is current
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) generation: Option<u64>,
     /// Which daemon.
     #[command(flatten)]
     pub(crate) remote: Remote,

@@ -24,6 +24,7 @@ mod connect;
 mod dead;
 pub mod demo;
 pub mod echo;
+mod endpoints;
 mod explain;
 mod facts;
 mod grid;
@@ -134,6 +135,7 @@ fn runtime(verb: &Verb) -> io::Result<tokio::runtime::Runtime> {
         | Verb::Chaos(_)
         | Verb::Plan(_)
         | Verb::Reload(_)
+        | Verb::Endpoints(_)
         | Verb::Dead(_)
         | Verb::Orphans(_)
         | Verb::Echo(_)
@@ -195,6 +197,7 @@ async fn perform(
         Verb::Chaos(args) => operate::chaos(&args, client()?, output).await,
         Verb::Plan(args) => plan::plan(&args, client()?, output).await,
         Verb::Reload(args) => plan::reload(&args, client()?, output).await,
+        Verb::Endpoints(args) => endpoints::run(args.verb, client()?, output).await,
         Verb::Dead(args) => dead::run(args.verb, client()?, output).await,
         Verb::Orphans(args) => orphans::run(args.verb, client()?, output).await,
         Verb::Echo(args) => echo::verb::run(args, output).await,

@@ -3,6 +3,8 @@
 //! What a reader would get wrong: links are lines only where something becomes of them, and neighbours of one endpoint with the
 //! same end reason are one line; nobody reads 10,000.
 
+use std::io;
+
 use http::Method;
 use serde_json::Value;
 
@@ -50,10 +52,16 @@ fn show(
     }
     let plan: wire::Plan =
         serde_json::from_slice(&body).map_err(|error| Failure::Failed(format!("the answer is no plan: {error}")))?;
+    let done = if verb == "reload" { "reloaded" } else { verb };
+    Ok(tell(done, &plan, output)?)
+}
+
+/// Prints what was done, or would be.
+pub(super) fn tell(done: &str, plan: &wire::Plan, output: &Output) -> io::Result<()> {
     for warning in &plan.warnings {
         output.note(format_args!("warning: {warning}"), Paint::Yellow);
     }
-    let rows = rows(&plan);
+    let rows = rows(plan);
     if !rows.is_empty() {
         let mut table = grid::empty(&["LINK", "WHAT", "WHY"], output);
         for [link, what, why] in rows {
@@ -61,8 +69,7 @@ fn show(
         }
         output.line(grid::trimmed(&table))?;
     }
-    let done = if verb == "reload" { "reloaded" } else { verb };
-    Ok(output.line(summary(done, &plan))?)
+    output.line(summary(done, plan))
 }
 
 /// What changes: runs of links with one end reason, then the daemon's own keys.

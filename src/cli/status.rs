@@ -14,7 +14,7 @@ use super::{
     client::{Client, ClientError, escape},
     output::{Output, folded},
 };
-use crate::api::wire::{Link, List, Status, Store};
+use crate::api::wire::{Link, Status, Store};
 use wskeeper_link::clock::Calendar;
 
 mod table;
@@ -38,10 +38,9 @@ pub(super) async fn run(args: args::Status, mut client: Client, output: &Output)
     if args.json {
         let mut links: Vec<Value> = fetch(&args, &mut client).await?;
         links.retain(|link| args.shows(link.get("phase").and_then(Value::as_str).unwrap_or_default()));
-        let endpoints: List<Value> = client.get("/v1/endpoints").await?;
+        let endpoints: Vec<Value> = client.pages("/v1/endpoints?limit=1000").await?;
         let daemon: Value = client.get(DAEMON).await?;
         let store: Option<Value> = client.get_if_allowed(STORE).await?;
-        let endpoints = endpoints.items;
         return Ok(output.line(json!({ "daemon": daemon, "store": store, "endpoints": endpoints, "links": links }))?);
     }
     if !args.watch {

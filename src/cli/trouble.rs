@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    args::{DeadVerb, LinkName, OrphansVerb, Remote, Verb},
+    args::{DeadVerb, EndpointsVerb, LinkName, OrphansVerb, Remote, Verb},
     client::{Client, ClientError, Problem, escape},
     words,
 };
@@ -78,6 +78,12 @@ impl Subject {
             | Verb::Resume(args) => Self::Link(args.link.clone()),
             Verb::Close(args) => Self::Link(args.link.clone()),
             Verb::Chaos(args) => Self::Link(args.link.clone()),
+            Verb::Endpoints(args) => match &args.verb {
+                EndpointsVerb::Show(args) => Self::Endpoint(args.endpoint.clone()),
+                EndpointsVerb::Remove(args) => Self::Endpoint(args.endpoint.clone()),
+                // One that is put need not be there.
+                EndpointsVerb::List(_) | EndpointsVerb::Put(_) => Self::Nothing,
+            },
             Verb::Dead(args) => match &args.verb {
                 DeadVerb::List(args) => endpoint(&args.endpoint),
                 DeadVerb::Retry(args) => endpoint(&args.letters.all),

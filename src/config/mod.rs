@@ -14,18 +14,17 @@ use std::{
 use ::config::FileFormat;
 
 use wskeeper_core::admission;
-use wskeeper_link::{
-    endpoint::{Endpoint, Template},
-    pool, store,
-};
+use wskeeper_link::{endpoint::Template, pool, store};
 
 pub use check::keys;
 pub(crate) use check::section::suggestion;
+pub use dynamic::{Base, Definition, Form, Judged, MAX_BYTES, judge};
 pub use emptied::emptied;
 pub use endpoint::ConfiguredEndpoint;
 pub use fault::{Fault, Faults};
-pub use in_force::InForce;
-pub use plan::{EndpointChange, LinkChange, ReloadAction, ReloadPlan, plan};
+pub use in_force::{Dynamic, InForce};
+pub use plan::{Beside, EndpointChange, LinkChange, ReloadAction, ReloadPlan, change, plan, plan_with};
+pub use shelf::Shelf;
 pub use source::{Fingerprint, Sources};
 pub use table::{
     Shown,
@@ -36,6 +35,7 @@ mod check;
 #[cfg(test)]
 mod classes;
 mod diff;
+mod dynamic;
 mod emptied;
 mod endpoint;
 mod environment;
@@ -45,7 +45,9 @@ mod place;
 mod plan;
 pub mod preset;
 pub mod push;
+pub(crate) mod reach;
 pub mod session;
+mod shelf;
 mod source;
 pub(crate) mod table;
 pub mod text;
@@ -137,10 +139,12 @@ pub struct Config {
     pub tracing: Tracing,
     /// `[endpoints.NAME]`, each with `[defaults]` under it.
     pub endpoints: BTreeMap<Arc<str>, ConfiguredEndpoint>,
+    /// What lies under endpoints that come by the API.
+    pub base: Arc<Base>,
 }
 
 impl Config {
-    /// What of it is the pool's.
+    /// What of it is the pool's, but for dynamic endpoints.
     pub fn settings(&self) -> pool::Settings {
         pool::Settings {
             admission: self.admission.clone(),
@@ -154,11 +158,6 @@ impl Config {
                 .collect(),
             ..pool::Settings::default()
         }
-    }
-
-    /// An endpoint that a pool holds, as it is written here. One that is not named here comes or goes: nothing is known of what is written of its session.
-    pub fn written(&self, held: &Arc<Endpoint>) -> ConfiguredEndpoint {
-        self.endpoints.get(&held.name).cloned().unwrap_or_else(|| Arc::clone(held).into())
     }
 }
 
@@ -182,6 +181,23 @@ impl Default for Listen {
     fn default() -> Self {
         Self::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)))
     }
+}
+
+/// Whether endpoints may come by the API, and where they are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DynamicMode {
+    /// None may come.
+    Off,
+    /// They end with the daemon.
+    Memory,
+    /// They come back after a restart.
+    Disk,
+}
+
+impl DynamicMode {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [(&'static str, Self); 3] =
+        [("off", Self::Off), ("memory", Self::Memory), ("disk", Self::Disk)];
 }
 
 /// When `/readyz` says ready.
@@ -208,7 +224,7 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Token {
     /// For logs.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where the secret is: `${file:…}`, `${credential:…}` or `${env:…}`.
     pub secret: Template,
     /// What it allows.

@@ -92,17 +92,35 @@ pub struct ReloadPlan {
     pub warnings: Vec<String>,
 }
 
-/// What brings `old`, which is in force, to `new`, where endpoints have these links now.
+/// What brings `old`, which is in force, to `new`, where endpoints have these links now. Endpoints that came by the API are not touched.
 pub fn plan(old: &Config, new: Loaded, store_is_open: bool, links: &dyn Fn(&str) -> Vec<u32>) -> ReloadPlan {
+    plan_with(old, new, store_is_open, links, (&Beside::new(), &Beside::new()))
+}
+
+/// Endpoints that came by the API, beside those of the file.
+pub type Beside = BTreeMap<Arc<str>, ConfiguredEndpoint>;
+
+/// As [`plan`], with those beside the file before and after.
+pub fn plan_with(
+    old: &Config,
+    new: Loaded,
+    store_is_open: bool,
+    links: &dyn Fn(&str) -> Vec<u32>,
+    (before, after): (&Beside, &Beside),
+) -> ReloadPlan {
     let Loaded { mut config, warnings } = new;
     let diff::DaemonDiff { live, restart } = diff::daemon(old, &mut config, store_is_open);
-    let names = old.endpoints.keys().chain(config.endpoints.keys());
-    let step = |name: &Arc<str>| step(old.endpoints.get(name), config.endpoints.get(name), links(name));
+    let names = old.endpoints.keys().chain(config.endpoints.keys()).chain(before.keys()).chain(after.keys());
+    let step = |name: &Arc<str>| {
+        let (old, new) = (old.endpoints.get(name), config.endpoints.get(name));
+        change(old.or_else(|| before.get(name)), new.or_else(|| after.get(name)), links(name))
+    };
     let steps = names.map(|name| (Arc::clone(name), step(name))).collect();
     ReloadPlan { config: Arc::new(config), steps, live, restart, warnings }
 }
 
-fn step(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>, running: Vec<u32>) -> EndpointChange {
+/// What becomes of an endpoint's links, of which it has these now.
+pub fn change(old: Option<&ConfiguredEndpoint>, new: Option<&ConfiguredEndpoint>, running: Vec<u32>) -> EndpointChange {
     let links = |endpoint: Option<&ConfiguredEndpoint>| endpoint.map_or(0, |endpoint| endpoint.links);
     let diff = old.zip(new).map(|(old, new)| diff::endpoint(old, new)).unwrap_or_default();
     // By the new keys alone, whatever the link is at: what is planned is what is reported afterwards.
@@ -139,7 +157,7 @@ impl EndpointChange {
     }
 
     /// How many links this becomes of.
-    fn count(&self, action: ReloadAction) -> u32 {
+    pub fn count(&self, action: ReloadAction) -> u32 {
         let others_below = |end: u32| count(&self.others[..self.others.partition_point(|index| *index < end)]);
         match action {
             ReloadAction::Added => self.after.saturating_sub(self.before.saturating_add(others_below(self.after))),
@@ -161,27 +179,37 @@ fn count(links: &[u32]) -> u32 {
     u32::try_from(links.len()).unwrap_or(u32::MAX)
 }
 
+impl EndpointChange {
+    /// What links that stay do.
+    pub fn follow(&self) -> Follow {
+        match self.kept {
+            ReloadAction::Rotate | ReloadAction::Reconnect => Follow::Renew,
+            ReloadAction::AppliedLive => Follow::Live,
+            // Those two are not of links that are there before and after.
+            ReloadAction::Unchanged | ReloadAction::Added | ReloadAction::Removed => Follow::Unchanged,
+        }
+    }
+
+    /// Link by link, in order of index.
+    pub fn changes(&self, endpoint: &Arc<str>) -> impl Iterator<Item = LinkChange> {
+        let configured = self.before.max(self.after);
+        let further = self.others.iter().chain(&self.surplus).copied().filter(move |index| *index >= configured);
+        (0..configured).chain(further).map(move |index| {
+            let (action, why) = self.of(index);
+            LinkChange { endpoint: Arc::clone(endpoint), index, action, why }
+        })
+    }
+}
+
 impl ReloadPlan {
     /// What links of this endpoint that stay do.
     pub fn follow(&self, endpoint: &str) -> Follow {
-        match self.steps.get(endpoint).map(|step| step.kept) {
-            Some(ReloadAction::Rotate | ReloadAction::Reconnect) => Follow::Renew,
-            Some(ReloadAction::AppliedLive) => Follow::Live,
-            // Those two are not of links that are there before and after.
-            Some(ReloadAction::Unchanged | ReloadAction::Added | ReloadAction::Removed) | None => Follow::Unchanged,
-        }
+        self.steps.get(endpoint).map_or(Follow::Unchanged, EndpointChange::follow)
     }
 
     /// Link by link, in order of endpoint and index.
     pub fn changes(&self) -> impl Iterator<Item = LinkChange> {
-        self.steps.iter().flat_map(|(endpoint, step)| {
-            let configured = step.before.max(step.after);
-            let further = step.others.iter().chain(&step.surplus).copied().filter(move |index| *index >= configured);
-            (0..configured).chain(further).map(move |index| {
-                let (action, why) = step.of(index);
-                LinkChange { endpoint: Arc::clone(endpoint), index, action, why }
-            })
-        })
+        self.steps.iter().flat_map(|(endpoint, step)| step.changes(endpoint))
     }
 
     /// How many links this becomes of.

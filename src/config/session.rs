@@ -284,7 +284,7 @@ fn look_for_clear(value: &Value, name: &str, found: &mut Vec<String>) {
 }
 
 /// What is written in clear behind the name of a secret: `PASS abc`, `passcode:abc`, `"token": "abc"`.
-fn behind_names(text: &str) -> Vec<String> {
+pub(super) fn behind_names(text: &str) -> Vec<String> {
     const QUOTES: [char; 2] = ['"', '\''];
     let separates = |char: char| char.is_whitespace() || "\"',:=&{}".contains(char);
     // A reference says what is there, and is none of it.

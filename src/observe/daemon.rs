@@ -34,6 +34,9 @@ pub(super) struct Daemon {
     store_messages: IntGauge,
     store_inbox_bytes: IntGauge,
     store_orphans: IntGauge,
+    endpoints: IntGaugeVec,
+    endpoints_limit: IntGauge,
+    endpoint_changes: IntCounterVec,
     orphans_discarded: IntCounter,
     dead_letters: IntGauge,
     spans_exported: IntCounter,
@@ -116,6 +119,29 @@ impl Families {
         self.daemon.values_evaluated.with_label_values(&[kind, result]).inc();
     }
 
+    /// Endpoints of the file, and those that came by the API: in memory only, and on disk; and how many there may be.
+    pub fn endpoints(&self, [file, memory, disk]: [usize; 3], limit: usize) {
+        for (source, count) in [("file", file), ("memory", memory), ("disk", disk)] {
+            self.daemon.endpoints.with_label_values(&[source]).set(whole(count as u64));
+        }
+        self.daemon.endpoints_limit.set(whole(limit as u64));
+    }
+
+    /// An endpoint was put by the API, or refused.
+    pub fn endpoint_put(&self, is_done: bool) {
+        self.endpoint_changed("put", is_done);
+    }
+
+    /// An endpoint was removed by the API, or was not.
+    pub fn endpoint_removed(&self, is_done: bool) {
+        self.endpoint_changed("remove", is_done);
+    }
+
+    fn endpoint_changed(&self, change: &str, is_done: bool) {
+        let result = if is_done { "ok" } else { "refused" };
+        self.daemon.endpoint_changes.with_label_values(&[change, result]).inc();
+    }
+
     /// The store of durable outboxes, and the dead letters.
     pub fn store(&self, store: StoreGauges, dead_letters: usize) {
         let StoreGauges { needed, up, bytes, limit_bytes, messages, inbox_bytes, orphans } = store;
@@ -140,6 +166,16 @@ impl Daemon {
         to.keep(IntGaugeVec::new(opts("build_info", "1, with the version that runs as a label."), &["version"])?)?
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
+        let endpoints = to.keep(IntGaugeVec::new(opts("endpoints", "Endpoints, by where they are from."), &["source"])?)?;
+        for source in ["file", "memory", "disk"] {
+            endpoints.with_label_values(&[source]).set(0);
+        }
+        let endpoint_changes = to.keep(IntCounterVec::new(opts("endpoint_changes_total", "Endpoints that were put or removed by the API, or refused."), &["change", "result"])?)?;
+        for change in ["put", "remove"] {
+            for result in ["ok", "refused"] {
+                drop(endpoint_changes.with_label_values(&[change, result]));
+            }
+        }
         Ok(Self {
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_failed: reloads.with_label_values(&["error"]),
@@ -159,6 +195,9 @@ impl Daemon {
             spans_exported: to.counter("spans_exported_total", "Spans that the collector took.")?,
             spans_dropped: to.counter("spans_dropped_total", "Spans that found no room or did not reach the collector.")?,
             values_evaluated: to.keep(IntCounterVec::new(opts("values_evaluated_total", "Values that were made for sessions and attempts."), &["kind", "result"])?)?,
+            endpoints,
+            endpoints_limit: to.gauge("endpoints_limit", "Endpoints that there may be: limits.endpoints.")?,
+            endpoint_changes,
             dead_letters: to.gauge("dead_letters", "Messages that their peers refused, kept for an operator.")?,
             api_connections: to.gauge("api_connections", "Local connections that hold a place.")?,
             api_connections_limit: to.gauge("api_connections_limit", "Local connections that may: api.max_connections.")?,

@@ -33,7 +33,7 @@ use wskeeper_link::{
 
 use self::{task::Pushing, view::Board};
 use crate::{
-    config::{Config, push::Push},
+    config::{ConfiguredEndpoint, push::Push},
     observe::{Families, PushNumbers},
 };
 
@@ -95,15 +95,23 @@ impl Pushes {
     }
 
     /// The first pushes of the daemon, which go on where an earlier life has come to.
-    pub async fn start(&self, config: &Config) {
-        self.bring_to(config, true).await;
+    pub async fn start<'a>(&self, endpoints: impl Iterator<Item = (&'a Arc<str>, &'a ConfiguredEndpoint)>) {
+        self.bring_to(endpoints.flat_map(wanted).collect(), None, true).await;
         let running = self.0.running.lock();
         self.0.pool.drop_cursors(|of| running.contains_key(of));
     }
 
-    /// Follows a new configuration, once the pool does.
-    pub async fn follow(&self, config: &Config) {
-        self.bring_to(config, false).await;
+    /// Follows a new configuration, which has these endpoints, once the pool does.
+    pub async fn follow<'a>(&self, endpoints: impl Iterator<Item = (&'a Arc<str>, &'a ConfiguredEndpoint)>) {
+        self.bring_to(endpoints.flat_map(wanted).collect(), None, false).await;
+    }
+
+    /// Follows a change of one endpoint, once the pool does; `None`: it has gone.
+    pub async fn follow_one(&self, name: &Arc<str>, endpoint: Option<&ConfiguredEndpoint>) {
+        let wanted: BTreeMap<_, _> = endpoint.into_iter().flat_map(|endpoint| wanted((name, endpoint))).collect();
+        if !wanted.is_empty() || self.has(name) {
+            self.bring_to(wanted, Some(name), false).await;
+        }
     }
 
     /// Ends all of them: an attempt that is under way, and what is there for a receiver that is well, have until then.
@@ -134,16 +142,19 @@ impl Pushes {
         PushView::of(name, push, running.is_durable, shown, behind)
     }
 
-    async fn bring_to(&self, config: &Config, is_start: bool) {
-        let wanted = wanted(config);
-        let is_same = |of: &Whose, running: &Running| {
-            wanted.get(of).is_some_and(|(push, durable)| *push == running.push && *durable == running.is_durable)
+    /// Whether an endpoint has one.
+    fn has(&self, endpoint: &Arc<str>) -> bool {
+        let first = (Arc::clone(endpoint), Arc::from(""));
+        self.0.running.lock().range(first..).next().is_some_and(|((of, _), _)| of == endpoint)
+    }
+
+    /// Brings those of `only` this endpoint, or all, to what is wanted.
+    async fn bring_to(&self, wanted: BTreeMap<Whose, (Push, bool)>, only: Option<&str>, is_start: bool) {
+        let is_over = |of: &Whose, running: &mut Running| {
+            let is_same = |(push, durable): &(Push, bool)| *push == running.push && *durable == running.is_durable;
+            only.is_none_or(|only| *of.0 == *only) && !wanted.get(of).is_some_and(is_same)
         };
-        let (same, changed): (BTreeMap<_, _>, BTreeMap<_, _>) = {
-            let mut running = self.0.running.lock();
-            std::mem::take(&mut *running).into_iter().partition(|(of, running)| is_same(of, running))
-        };
-        *self.0.running.lock() = same;
+        let changed: BTreeMap<_, _> = self.0.running.lock().extract_if(.., is_over).collect();
         let deadline = Instant::now().later(GRACE);
         let ended = join_all(changed.into_iter().map(|(of, running)| async move {
             let (board, stream, was_durable) =
@@ -206,14 +217,13 @@ impl Running {
     }
 }
 
-/// Whose a push is, the push, and whether its cursor is kept.
-fn wanted(config: &Config) -> BTreeMap<Whose, (Push, bool)> {
-    let of = |(name, endpoint): (&Arc<str>, &crate::config::ConfiguredEndpoint)| {
-        let durable = endpoint.inbox.durable;
-        let one = |push: &Push| {
-            ((Arc::clone(name), Arc::clone(&push.name)), (push.clone(), durable && push.stream.is_none()))
-        };
-        endpoint.push.iter().map(one).collect::<Vec<_>>()
-    };
-    config.endpoints.iter().flat_map(of).collect()
+/// Whose each push of an endpoint is, the push, and whether its cursor is kept.
+fn wanted<'a>(
+    (name, endpoint): (&'a Arc<str>, &'a ConfiguredEndpoint),
+) -> impl Iterator<Item = (Whose, (Push, bool))> + use<'a> {
+    let durable = endpoint.inbox.durable;
+    endpoint
+        .push
+        .iter()
+        .map(move |push| ((Arc::clone(name), Arc::clone(&push.name)), (push.clone(), durable && push.stream.is_none())))
 }

@@ -97,6 +97,21 @@ impl Api {
         self.call_with("PUT", path, body).await
     }
 
+    /// `PUT` with a body and headers.
+    pub async fn put_with(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        read(self.call(Method::PUT, path, headers, body.into()).await.unwrap()).await.unwrap()
+    }
+
+    /// `PUT`, where nobody may be there, or may go before there is an answer.
+    pub async fn try_put(&self, path: &str, body: impl Into<Bytes>) -> Result<Answer, Failure> {
+        read(self.call(Method::PUT, path, &[], body.into()).await?).await
+    }
+
+    /// `DELETE` with headers.
+    pub async fn delete_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        read(self.call(Method::DELETE, path, headers, Bytes::new()).await.unwrap()).await.unwrap()
+    }
+
     /// `DELETE`.
     pub async fn delete(&self, path: &str) -> Answer {
         self.call_with("DELETE", path, "").await

@@ -2,8 +2,8 @@
 //!
 //! The configuration is shown as its table of keys says.
 
-use super::super::wire;
-use crate::config::Config;
+use super::super::{dynamic, wire};
+use crate::config::InForce;
 use wskeeper_core::phase::Phase;
 use wskeeper_link::{
     endpoint::Endpoint,
@@ -11,9 +11,12 @@ use wskeeper_link::{
     pool::{EndpointView, RequestsView, Totals},
 };
 
-pub(in crate::api) fn endpoint(view: &EndpointView, config: &Config) -> wire::Endpoint {
+pub(in crate::api) fn endpoint(view: &EndpointView, config: &InForce) -> wire::Endpoint {
+    let dynamic = config.dynamic(&view.config.name);
+    let source = dynamic.map_or("file", |dynamic| dynamic::source(dynamic.is_kept));
     wire::Endpoint {
         name: view.config.name.to_string(),
+        source: source.into(),
         config: wire::EndpointConfig(config.written(&view.config).shown()),
         totals: totals(&view.totals),
         links: None,

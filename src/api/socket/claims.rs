@@ -42,6 +42,16 @@ impl Claims {
         }
         Some(Claim { claims: self.clone(), link, is_exclusive })
     }
+
+    /// An endpoint has gone: connections of another of its name begin at the first number again.
+    pub(in crate::api) fn forget(&self, endpoint: &Arc<str>) {
+        let links = (Arc::clone(endpoint), 0)..=(Arc::clone(endpoint), u32::MAX);
+        let is_free = |_: &Link, held: &mut Held| {
+            held.used = 0;
+            !held.is_taken
+        };
+        self.0.lock().extract_if(links, is_free).for_each(drop);
+    }
 }
 
 impl Claim {
@@ -75,5 +85,25 @@ impl Drop for Claim {
         {
             held.is_taken = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_known_of_an_endpoint_that_has_gone() {
+        let (claims, one, other) = (Claims::default(), Arc::from("one"), Arc::from("one-more"));
+        let held = claims.take(&one, 3, true).unwrap();
+        held.begin(1);
+        for endpoint in [&one, &other] {
+            let claim = claims.take(endpoint, 0, true).unwrap();
+            claim.begin(1);
+        }
+        claims.forget(&one);
+        assert!(claims.take(&one, 3, true).is_none(), "somebody has it yet");
+        assert!(held.is_unused(1) && claims.take(&one, 0, true).unwrap().is_unused(1));
+        assert!(!claims.take(&other, 0, true).unwrap().is_unused(1));
     }
 }

@@ -45,8 +45,7 @@ pub(super) async fn open(shared: &Shared, name: &str, query: Option<&str>) -> Re
     // Libraries have parameters of their own, which are for their servers.
     let params = Params::read_some(query, &["link", "timeout"]);
     let until = Instant::now().later(patience(params.duration("timeout")?)?);
-    let config = shared.config.get();
-    let endpoint = config.endpoints.get(name).ok_or_else(|| links::no_endpoint(name))?;
+    let endpoint = shared.config.endpoint(name).ok_or_else(|| links::no_endpoint(name))?;
     let asked = params.parse("link", "the number of a link")?;
     let claim = claim(shared, &endpoint.name, asked, !endpoint.transparent_shared)?;
     let link = claim.link();

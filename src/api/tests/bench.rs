@@ -26,7 +26,9 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    api::{Api, Listener, Planning, Reload, ReloadError, WRITING},
+    api::{
+        Api, Asked, Denied, Done, DynamicEndpoints, Gone, Listener, Planning, Put, Reload, ReloadError, Remove, WRITING,
+    },
     config::{InForce, Listen, Loaded, parse_toml, plan},
     observe::{Families, Telling},
     push::Pushes,
@@ -46,6 +48,16 @@ impl Reload for NoFile {
 
     fn reload(&self) -> Planning {
         self.plan()
+    }
+}
+
+impl DynamicEndpoints for NoFile {
+    fn put(&self, _put: Put) -> Asked<Done> {
+        Box::pin(async { Err(Denied::Off) })
+    }
+
+    fn remove(&self, _remove: Remove) -> Asked<Gone> {
+        Box::pin(async { Err(Denied::Off) })
     }
 }
 
@@ -70,7 +82,14 @@ impl Bench {
         let (stop, stopping) = watch::channel(false);
         let config = InForce::new(Arc::new(config));
         let pushes = Pushes::new(pool.clone(), WRITING, 1);
-        let api = Api { pool: pool.clone(), config: config.clone(), families, reload: Arc::new(NoFile), pushes };
+        let api = Api {
+            pool: pool.clone(),
+            config: config.clone(),
+            families,
+            reload: Arc::new(NoFile),
+            endpoints: Arc::new(NoFile),
+            pushes,
+        };
         let serving = tokio::spawn(api.serve(listener, stopping));
         Self { pool, config, port, stop, serving }
     }

@@ -16,6 +16,8 @@ use crate::config::Shown;
 pub struct Endpoint {
     /// The name.
     pub name: String,
+    /// Where it is from: the `file`; or the API, which keeps it in `memory` or on `disk`.
+    pub source: String,
     /// What is in force, defaults included.
     pub config: EndpointConfig,
     /// Sums over its links.

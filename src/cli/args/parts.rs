@@ -46,6 +46,7 @@ impl Verb {
             Self::Chaos(args) => ("chaos", Some(&args.remote)),
             Self::Plan(args) => ("plan", Some(&args.remote)),
             Self::Reload(args) => ("reload", Some(&args.remote)),
+            Self::Endpoints(args) => ("endpoints", Some(&args.remote)),
             Self::Dead(args) => ("dead", Some(&args.remote)),
             Self::Orphans(args) => ("orphans", Some(&args.remote)),
             Self::Echo(_) => ("echo", None),

@@ -8,7 +8,7 @@ use super::{
     item::Item,
     section::{Section, suggestion},
 };
-use crate::config::{Config, Listen, Scope, Token};
+use crate::config::{Config, Listen, Scope, Token, reach};
 use wskeeper_link::endpoint::template::Redaction;
 
 /// What fits `sun_path` with its closing NUL.
@@ -39,7 +39,9 @@ pub(in crate::config) fn rules(section: &Section<'_>, config: &mut Config) {
 /// `[[api.tokens]]`
 pub(in crate::config) fn tokens(section: &Section<'_>, tokens: &mut Vec<Token>) {
     let list = section.list("tokens").unwrap_or_default();
-    tokens.extend(list.iter().filter_map(token));
+    // An endpoint that a token is for may come later.
+    let may_come = section.get("dynamic").is_some_and(|item| item.text().is_some_and(|text| text != "off"));
+    tokens.extend(list.iter().filter_map(|section| token(section, may_come)));
 }
 
 /// `listen`, with `socket_mode` and `socket_group`
@@ -99,8 +101,8 @@ fn mode(item: &Item<'_>) -> Option<u32> {
     mode
 }
 
-fn token(section: &Section<'_>) -> Option<Token> {
-    let name = section.get("name").map(|item| item.text().map(str::to_owned));
+fn token(section: &Section<'_>, may_come: bool) -> Option<Token> {
+    let name = section.get("name").map(|item| item.text().map(Arc::from));
     let secret = section.get("token");
     let scopes = section.get("scopes");
     let only = section.get("endpoints");
@@ -115,7 +117,7 @@ fn token(section: &Section<'_>) -> Option<Token> {
         }
     }
     // Each is read before any is asked for, so that one fault hides no other.
-    let endpoints = only.map(|item| only_endpoints(&item));
+    let endpoints = only.map(|item| only_endpoints(&item, may_come));
     let secret = secret.and_then(|item| item.template_reference());
     let scopes = scopes.and_then(|item| scopes_of(&item));
     Some(Token {
@@ -153,19 +155,36 @@ fn scopes_of(item: &Item<'_>) -> Option<Vec<Scope>> {
     Some(scopes)
 }
 
-fn only_endpoints(item: &Item<'_>) -> Option<Vec<Arc<str>>> {
+fn only_endpoints(item: &Item<'_>, may_come: bool) -> Option<Vec<Arc<str>>> {
     let endpoints = item.report.endpoints.borrow();
     let names: Vec<&str> = endpoints.iter().map(|name| &**name).collect();
     let mut only = Vec::new();
     for item in item.list()? {
         let Some(name) = item.text() else { continue };
-        if names.contains(&name) {
+        if names.contains(&name) || may_come {
             only.push(name.into());
         } else {
             item.fault("no endpoint has this name", suggestion(name, &names));
         }
     }
     Some(only)
+}
+
+/// `dynamic_references`
+pub(in crate::config) fn references(item: &Item<'_>) -> Option<Vec<String>> {
+    let mut references = Vec::new();
+    for item in item.list()? {
+        let Some(text) = item.text() else { continue };
+        if reach::is_pattern(text) {
+            references.push(text.to_owned());
+        } else {
+            item.fault(
+                "is no reference that can be listed",
+                "write \"${file:/PATH}\", \"${env:NAME}\", \"${credential:NAME}\" or \"${value:NAME}\"; a `*` at the end stands for any rest",
+            );
+        }
+    }
+    Some(references)
 }
 
 /// `allowed_hosts`

@@ -5,10 +5,20 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{http2, item::Item, outcomes, proxy, push, request, section::Section, session};
+use config::ValueKind;
+
+use super::{
+    http2,
+    item::Item,
+    outcomes, proxy, push, request,
+    section::{Section, join},
+    session,
+};
 use crate::config::{
     ConfiguredEndpoint, preset,
-    session::Written,
+    push::PushTo,
+    reach::Reach,
+    session::{Keys, Written},
     table::{
         endpoint::{ENDPOINT, OWN},
         kinds::{By, FLAG, Kind as _, Optional, Over, Time, some_time},
@@ -22,6 +32,12 @@ use wskeeper_core::{
     outbox::{self, Ack, Delivery},
     outcome::Rule,
 };
+
+/// What is said of a name that is none, and what to write.
+pub(in crate::config) const NO_NAME: (&str, &str) = (
+    "is not a name for an endpoint",
+    "begin with a letter or digit and use letters, digits, `_`, `-` and `.`, at most 64 in all",
+);
 
 /// The longest name of an endpoint, in bytes.
 const MAX_NAME: usize = 64;
@@ -56,23 +72,69 @@ pub(super) fn endpoints(
     let mut endpoints = BTreeMap::new();
     for (name, section) in section.named() {
         if !is_name(name) {
-            section.report.fault(
-                section.origin(),
-                &section.path,
-                "is not a name for an endpoint",
-                "begin with a letter or digit and use letters, digits, `_`, `-` and `.`, at most 64 in all",
-            );
+            section.report.fault(section.origin(), &section.path, NO_NAME.0, NO_NAME.1);
         }
         let name: Arc<str> = name.into();
-        let mut endpoint = defaults.clone();
-        endpoint.name = Arc::clone(&name);
-        let rows = lay_preset(&section, &mut endpoint);
-        ENDPOINT.read(&section, &mut endpoint);
-        Arc::make_mut(&mut endpoint.link).outcomes.extend(rows);
-        finish(&section, &mut endpoint, shared);
-        endpoints.insert(name, endpoint);
+        endpoints.insert(Arc::clone(&name), endpoint(&section, name, defaults, shared));
     }
     endpoints
+}
+
+/// Reads one, over the defaults.
+pub(in crate::config) fn endpoint(
+    section: &Section<'_>,
+    name: Arc<str>,
+    defaults: &ConfiguredEndpoint,
+    shared: &BTreeMap<String, Written>,
+) -> ConfiguredEndpoint {
+    let mut endpoint = defaults.clone();
+    endpoint.name = name;
+    let rows = lay_preset(section, &mut endpoint);
+    ENDPOINT.read(section, &mut endpoint);
+    Arc::make_mut(&mut endpoint.link).outcomes.extend(rows);
+    look_at_reach(section, &endpoint.keys, shared);
+    finish(section, &mut endpoint, shared);
+    endpoint
+}
+
+/// What `[defaults]` refer to is given to servers that dynamic endpoints name, so it must be listed as if it were theirs.
+pub(super) fn look_at_defaults(
+    section: &Section<'_>,
+    (defaults, shared): (&ConfiguredEndpoint, &BTreeMap<String, Written>),
+    reach: &Reach,
+) {
+    if let Some(table) = section.table() {
+        let is_foreign = |name: &str| shared.contains_key(name) && !defaults.keys.values.contains_key(name);
+        for (key, value) in table {
+            reach.look(section.report, value, &join(&section.path, key), &is_foreign);
+        }
+    }
+    let hint = "move it to the endpoints of the file that need it, or to [values]";
+    let problem = "dynamic endpoints would run this program too";
+    if defaults.push.iter().any(|push| matches!(push.to, PushTo::Command(_))) {
+        section.fault("push", problem, hint);
+    }
+    for written in defaults.keys.values.values() {
+        if matches!(&written.value.kind, ValueKind::Table(table) if table.contains_key("command")) {
+            section.report.fault(written.value.origin(), &written.path, problem, hint);
+        }
+    }
+}
+
+/// A dynamic endpoint may name some values of the file, and gives none that those are made of.
+fn look_at_reach(section: &Section<'_>, keys: &Keys, shared: &BTreeMap<String, Written>) {
+    let Some(reach) = &section.report.reach else { return };
+    let is_foreign = |name: &str| shared.contains_key(name) && !keys.values.contains_key(name);
+    for (key, value) in section.table().into_iter().flatten() {
+        reach.look(section.report, value, &join(&section.path, key), &is_foreign);
+    }
+    if let Some(preset) = keys.preset {
+        reach.look(section.report, &preset.tree(), "preset", &is_foreign);
+    }
+    for (name, written) in keys.values.iter().filter(|(name, _)| reach.is_within(name)) {
+        let problem = format!("a value in [values] of the file refers to `{name}`");
+        section.report.fault(written.value.origin(), &written.path, problem, "choose another name");
+    }
 }
 
 /// Reads the keys of the endpoint's preset over the defaults. Answers with its rows of `outcomes`, which stand behind those of the endpoint.
@@ -87,7 +149,7 @@ fn lay_preset(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) -> Vec<R
     std::mem::replace(&mut Arc::make_mut(&mut endpoint.link).outcomes, rows)
 }
 
-pub(super) fn is_name(name: &str) -> bool {
+pub(in crate::config) fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,8 +18,9 @@ use self::{
     section::{Report, Section},
 };
 use super::{
-    Config,
+    Base, Config, DynamicMode,
     fault::{Fault, Faults},
+    reach::Reach,
     table::daemon::DAEMON,
     text::{NoFilter, log_filter},
 };
@@ -74,6 +76,11 @@ fn read(report: &Report, root: &Value) -> Config {
     let mut config = Config { endpoints, ..Config::default() };
     DAEMON.read(&root, &mut config);
     root.finish();
+    let listed = Reach::new(&config.api.dynamic_references, values.values().map(|written| &written.value));
+    if config.api.dynamic != DynamicMode::Off {
+        endpoint::look_at_defaults(&root.section("defaults"), (&defaults, &values), &listed);
+    }
+    config.base = Arc::new(Base { defaults, shared: values, reach: listed });
     warn(report, &config);
     config
 }
@@ -113,7 +120,7 @@ pub(in crate::config) fn folder(item: &Item<'_>) -> Option<PathBuf> {
 
 /// What can be said only of the whole.
 fn warn(report: &Report, config: &Config) {
-    if config.endpoints.is_empty() {
+    if config.endpoints.is_empty() && config.api.dynamic == DynamicMode::Off {
         report.warn("endpoints", "there is none, so there is nothing to hold");
     }
     let memory = config.limits.memory;

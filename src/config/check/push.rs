@@ -140,6 +140,9 @@ fn url(item: &Item<'_>) -> Option<Template> {
 }
 
 fn command(item: &Item<'_>) -> Option<Vec<Template>> {
+    if !item.report.may_run(item.value.origin(), &item.path) {
+        return None;
+    }
     let list = item.list()?;
     if list.is_empty() {
         item.fault("names no program", "write it with its arguments: [\"/usr/bin/program\", \"--option\"]");

@@ -19,7 +19,7 @@ use crate::config::{
 use wskeeper_link::endpoint::{
     Endpoint, FieldName, subprotocol,
     template::{Redaction, Template},
-    url::Target,
+    url::{Target, UNIX},
 };
 
 /// The key of the server's.
@@ -144,8 +144,18 @@ pub(super) fn is_open_to_all(path: &Path) -> bool {
 fn url(item: &Item<'_>) -> Option<Template> {
     let template = item.template_with_variables()?.with_redaction(Redaction::Url);
     look_at_files(item, &template);
-    if let Some(Err(fault)) = template.as_literal().map(|text| Target::parse(&text)) {
-        item.fault(fault.to_string(), "write it like \"wss://feed.example/v2\"");
+    match template.as_literal().map(|text| Target::parse(&text)) {
+        Some(Err(fault)) => item.fault(fault.to_string(), "write it like \"wss://feed.example/v2\""),
+        Some(Ok(Target { unix: Some(socket), .. })) => {
+            item.report.may_name(item.value.origin(), &item.path, Path::new(&*socket));
+        }
+        // Which socket it leads to is not known; that it leads to one is written.
+        None if template.literals().next().is_some_and(|first| first.starts_with(UNIX))
+            && item.report.reach.is_some() =>
+        {
+            item.fault("the path of a unix socket cannot have references in a dynamic endpoint", "write the path out");
+        }
+        Some(Ok(_)) | None => {}
     }
     Some(template)
 }

@@ -13,7 +13,11 @@ use std::{
 use config::{Map, Value, ValueKind};
 
 use super::item::Item;
-use crate::config::{environment, fault::Fault};
+use crate::config::{
+    environment,
+    fault::Fault,
+    reach::{self, Reach},
+};
 
 /// Everything found so far.
 #[derive(Debug, Default)]
@@ -26,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) keys: RefCell<BTreeSet<String>>,
     /// Names of endpoints, once they are read.
     pub(crate) endpoints: RefCell<Vec<Arc<str>>>,
+    /// What a dynamic endpoint may name; `None`: a file may name everything.
+    pub(crate) reach: Option<Reach>,
 }
 
 impl Report {
@@ -36,6 +42,27 @@ impl Report {
 
     pub(crate) fn warn(&self, path: &str, problem: &str) {
         self.warnings.borrow_mut().insert(format!("{path}: {problem}"));
+    }
+
+    /// Whether what stands at `path` may name this file or unix socket; complains where it may not.
+    pub(crate) fn may_name(&self, origin: Option<&str>, path: &str, file: &Path) -> bool {
+        let may = self.reach.as_ref().is_none_or(|reach| !reach::is_of_body(origin) || reach.covers_file(file));
+        if !may {
+            let hint =
+                format!("add \"${{file:{}}}\" to api.dynamic_references; only absolute paths count", file.display());
+            self.fault(origin, path, "a dynamic endpoint may not use this file", hint);
+        }
+        may
+    }
+
+    /// Whether what stands at `path` may name a program; complains where it may not.
+    pub(crate) fn may_run(&self, origin: Option<&str>, path: &str) -> bool {
+        let may = self.reach.is_none() || !reach::is_of_body(origin);
+        if !may {
+            let hint = "write it in [values] of the configuration file, and refer to it by ${value:NAME}";
+            self.fault(origin, path, "a dynamic endpoint cannot run a program", hint);
+        }
+        may
     }
 
     /// The folder that a relative path in a value of this origin starts from.
@@ -159,6 +186,11 @@ impl<'a> Section<'a> {
     /// Something about a key of this section may not be meant.
     pub(crate) fn warn(&self, key: &str, problem: &str) {
         self.report.warn(&join(&self.path, key), problem);
+    }
+
+    /// What is written in it.
+    pub(crate) fn table(&self) -> Option<&'a Map<String, Value>> {
+        self.table
     }
 
     /// A key that may be here, whoever reads it.

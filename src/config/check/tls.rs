@@ -124,6 +124,9 @@ pub(in crate::config) fn path(item: &Item<'_>) -> Option<PathBuf> {
         return None;
     }
     let path = item.report.folder_of(item.value.origin()).join(text);
+    if !item.report.may_name(item.value.origin(), &item.path, &path) {
+        return None;
+    }
     if !path.exists() {
         let problem = format!("{} does not exist now; attempts fail until it does", path.display());
         item.report.warn(&item.path, &problem);

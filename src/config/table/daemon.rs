@@ -8,7 +8,7 @@ use super::{
     value::with_another,
 };
 use crate::config::{
-    Config, Listen, LogFormat, Readiness, Token,
+    Config, DynamicMode, Listen, LogFormat, Readiness, Token,
     check::{self, MAX_SIZE},
 };
 
@@ -68,6 +68,15 @@ section! {
         ///
         /// Not for production.
         chaos: bool = false, FLAG, Live;
+        /// Programs may create endpoints by the API (`PUT /v1/endpoints/NAME`): "off", "memory" (until the daemon ends), or "disk" (in storage.dir,
+        /// over restarts). See docs/dynamic.md.
+        dynamic: DynamicMode = DynamicMode::Off, Word(&DynamicMode::WORDS), Restart;
+        /// What these endpoints may refer to: files, environment variables, credentials, and values of [values]. A `*` at the end matches any rest.
+        /// A caller that creates endpoints can send all of it to any server. While `dynamic` is on, references in [defaults] must be listed too.
+        ///
+        /// Files of certificates and unix sockets are listed as `${file:PATH}`.
+        /// > #: dynamic_references = ["${file:/etc/wskeeper/users/*}", "${value:app_token}"]
+        dynamic_references: Vec<String> = Vec::new(), By(check::api::references), Live;
         /// Host names beside the listener's own that a request may name. A proxy in front needs its name here.
         ///
         /// Each is written out: there is no `*`.
@@ -141,6 +150,8 @@ section! {
         memory: u64 = 256 << 20, size(1 << 20..=MAX_SIZE), Restart;
         /// Receipts kept; the oldest ended ones go first.
         receipts: usize = 100_000, count(1..=100_000_000), Restart;
+        /// Endpoints at most. A PUT of one more is refused; endpoints of the file are held even beyond the limit.
+        endpoints: usize = 20_000, count(0..=1_000_000), Live;
         /// How long a stop waits for outboxes to empty before it closes the links with 1001.
         drain: Duration = Duration::from_secs(10), any_time(), Live;
     }

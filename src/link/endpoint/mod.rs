@@ -217,6 +217,11 @@ impl Endpoint {
         link.max_inbound = self.inbox.max_message;
     }
 
+    /// Whether something of it is to be on disk.
+    pub fn needs_store(&self) -> bool {
+        self.link.outbox.durable || self.inbox.durable || !self.durable_variables().is_empty()
+    }
+
     /// Whether it is to keep over a restart who holds which key.
     pub fn keeps_keys(&self) -> bool {
         self.link.outbox.durable || self.inbox.durable

@@ -27,11 +27,15 @@ impl Supervisor {
         if runtimes.iter().all(|runtime| self.fits(runtime)) {
             return None;
         }
-        // A reload does the same, and no two may.
-        let _one_at_a_time = self.hold().await;
         let mut is_done = true;
-        for runtime in self.parts().endpoints.all() {
-            is_done &= self.fits(&runtime) || self.fit(&runtime).await;
+        for runtime in runtimes.iter().filter(|runtime| !self.fits(runtime)) {
+            // A change of the endpoint does the same, and no two may.
+            let Some(_turn) = self.try_turn(&runtime.name) else {
+                is_done = false;
+                continue;
+            };
+            let is_there = self.parts().endpoints.get(&runtime.name).is_some_and(|now| Arc::ptr_eq(&now, runtime));
+            is_done &= !is_there || self.fit(runtime).await;
         }
         (!is_done).then(|| tokio::time::Instant::now().into_std().later(LOOK))
     }

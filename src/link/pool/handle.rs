@@ -100,6 +100,22 @@ impl Pool {
         self.inner.parts.endpoints.running().values().map(|runtime| runtime.view()).collect()
     }
 
+    /// Endpoints by name, those after `after` that are `wanted`, at most `limit`. Nothing is added up for others.
+    pub fn endpoints_after(&self, after: &str, wanted: &dyn Fn(&str) -> bool, limit: usize) -> Vec<EndpointView> {
+        let after = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        let found: Vec<_> = {
+            let running = self.inner.parts.endpoints.running();
+            let runtimes = running.range::<str, _>(after).filter(|(name, _)| wanted(name));
+            runtimes.take(limit).map(|(_, runtime)| Arc::clone(runtime)).collect()
+        };
+        found.iter().map(|runtime| runtime.view()).collect()
+    }
+
+    /// How many endpoints there are.
+    pub fn count(&self) -> usize {
+        self.inner.parts.endpoints.running().len()
+    }
+
     /// Each endpoint's sums over its links.
     pub fn totals(&self) -> Vec<Totals> {
         self.inner.parts.endpoints.running().values().map(|runtime| runtime.totals()).collect()

@@ -11,8 +11,10 @@ pub use self::{
     operator::OrphanError,
     request::Answered,
     settings::{Follow, Settings},
+    single::{Departing, Removed},
     spool::{Orphans, StoreView},
     subscriptions::{HolderView, Subscribe, SubscribeError, SubscriptionView},
+    turns::{Turn, Turns},
     view::{
         AttemptEnd, AttemptView, AwayView, CarrierView, EndpointView, Explained, HistoryEntry, LinkView, Page,
         RequestsView, RotationView, StandingView, Totals, Traffic,
@@ -47,6 +49,7 @@ mod runtime;
 mod send;
 mod settings;
 mod shown;
+mod single;
 mod slot;
 mod spool;
 mod subscriptions;
@@ -54,6 +57,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod turns;
 mod view;
 mod waking;
 mod watchdog;

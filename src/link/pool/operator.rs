@@ -4,11 +4,12 @@
 //! the link comes back and takes it. What was begun runs to its end whoever hangs up: a word that is carried out on disk only, or a
 //! letter that is sent and not dropped, would be worse than none.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     DeadLetter, Orphans, Page, Refused, Send, StoreView,
     handle::{Inner, Pool},
+    turns::Turn,
 };
 use crate::{
     link::Order,
@@ -99,6 +100,7 @@ impl Pool {
         let inner = &self.inner;
         // No other word, and no configuration that brings the link back, comes in between.
         let _one_at_a_time = inner.supervisor.hold().await;
+        let _turns = inner.turns_of(&[from.0, to.0]).await;
         let no_home = || OrphanError::NoHome(format!("{}/{}", to.0, to.1));
         let runtime = inner
             .parts
@@ -131,6 +133,7 @@ impl Pool {
     async fn discard(&self, of: (&str, u32)) -> Result<u64, OrphanError> {
         let inner = &self.inner;
         let _one_at_a_time = inner.supervisor.hold().await;
+        let _turns = inner.turns_of(&[of.0]).await;
         let records = orphans_of(inner, of)?;
         let at = inner.parts.calendar.now();
         let keep_until = at.later(wskeeper_core::receipt::CLAIM);
@@ -148,6 +151,17 @@ impl Pool {
     /// How the store is; `None`: no endpoint needs one.
     pub fn store(&self) -> Option<StoreView> {
         self.inner.parts.spool.view()
+    }
+}
+
+impl Inner {
+    /// The turns of these endpoints: always in the same order, so that nobody waits for one who waits for it.
+    async fn turns_of(&self, names: &[&str]) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for name in names.iter().copied().collect::<BTreeSet<&str>>() {
+            turns.push(self.supervisor.turn(&name.into()).await);
+        }
+        turns
     }
 }
 

@@ -16,7 +16,8 @@ use futures_util::{
     FutureExt,
     future::{join, join_all},
 };
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::{sync::OwnedRwLockReadGuard, time::Instant};
 
 use super::{
     Draining, Follow, Left, Orphans, Settings,
@@ -30,13 +31,14 @@ use super::{
     slot::{Sinks, Slot},
     spool::Reclaimed,
     subscriptions::{self, Subscriptions},
+    turns::{Turn, Turns},
 };
 use crate::clock::Moment;
 use crate::{
     endpoint::Endpoint,
     hub::{Hub, Streams},
     link::{self, Dialer, Inbound, Order, Tap},
-    store::{Record, Store},
+    store::{self, Record, Store},
 };
 use wskeeper_core::{
     event::LinkId,
@@ -60,6 +62,12 @@ pub(super) struct Supervisor {
     parts: Arc<PoolParts>,
     /// One reload at a time, and no operator's change of the store beside it.
     applying: tokio::sync::Mutex<()>,
+    /// One change of an endpoint at a time.
+    turns: Arc<Turns>,
+    /// Single endpoints come and go; the end of the pool waits for those that are on their way.
+    gate: Arc<tokio::sync::RwLock<()>>,
+    /// Where the store is, by the last settings.
+    store: Mutex<Option<store::Policy>>,
     /// Steps that reloads have taken.
     steps: AtomicU64,
     /// Chance, one number for each task of a link.
@@ -72,6 +80,9 @@ impl Supervisor {
         Arc::new(Self {
             parts,
             applying: tokio::sync::Mutex::default(),
+            turns: Arc::default(),
+            gate: Arc::default(),
+            store: Mutex::default(),
             steps: AtomicU64::new(0),
             seed: AtomicU64::new(seed),
         })
@@ -80,6 +91,22 @@ impl Supervisor {
     /// Keeps reloads, and other changes that must not meet one, from going on.
     pub(super) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.applying.lock().await
+    }
+
+    /// Waits until nobody else changes the endpoint of this name.
+    pub(super) async fn turn(&self, name: &Arc<str>) -> Turn {
+        self.turns.take(name).await
+    }
+
+    /// The same where nobody does.
+    pub(super) fn try_turn(&self, name: &Arc<str>) -> Option<Turn> {
+        self.turns.try_take(name)
+    }
+
+    /// A single endpoint is about to come or go. While this is held the pool does not end.
+    pub(super) async fn changing(&self) -> Result<OwnedRwLockReadGuard<()>, Draining> {
+        let gate = Arc::clone(&self.gate).read_owned().await;
+        if self.parts.endpoints.is_draining() { Err(Draining) } else { Ok(gate) }
     }
 
     pub(super) fn parts(&self) -> &Arc<PoolParts> {
@@ -103,21 +130,14 @@ impl Supervisor {
         }
         self.step();
         self.parts.admission.set_policy(new.admission.clone());
-        self.open_store(&new).await;
-        self.hand_out().await;
-        for runtime in self.parts.endpoints.all() {
-            // The store could not be opened when it began.
-            let config = runtime.config();
-            if config.keeps_keys() && self.parts.spool.has_keys(&runtime.name) {
-                subscriptions::configure(&runtime, &subscriptions::in_force(&config, true), true);
-            }
-        }
+        self.store.lock().clone_from(&new.store);
+        self.open_store(new.endpoints.values().any(|endpoint| endpoint.needs_store())).await;
         let old = self.parts.endpoints.all();
         let gone = old.iter().map(|runtime| &runtime.name).filter(|name| !new.endpoints.contains_key(*name));
         // At once: links that end wait for their peers.
         join(
             join_all(gone.map(|name| self.remove_endpoint(name))),
-            join_all(new.endpoints.values().map(|endpoint| self.bring_to(endpoint, follow))),
+            join_all(new.endpoints.values().map(|endpoint| self.bring_to(endpoint, |old, new| follow(old, new)))),
         )
         .await;
         durable_inboxes::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
@@ -129,7 +149,13 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn bring_to(self: &Arc<Self>, new: &Arc<Endpoint>, follow: &(dyn Fn(&Endpoint, &Endpoint) -> Follow + Sync)) {
+    /// What is there follows `new`, or it comes.
+    pub(super) async fn bring_to(
+        self: &Arc<Self>,
+        new: &Arc<Endpoint>,
+        follow: impl FnOnce(&Endpoint, &Endpoint) -> Follow + Send,
+    ) {
+        let _turn = self.turn(&new.name).await;
         match self.parts.endpoints.get(&new.name) {
             None => self.add_endpoint(new),
             Some(runtime) => {
@@ -148,14 +174,20 @@ impl Supervisor {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Opens the store where an endpoint needs it, or an earlier life has left one.
-    async fn open_store(&self, new: &Settings) {
-        let needed = new.endpoints.values().any(|endpoint| {
-            endpoint.link.outbox.durable || endpoint.inbox.durable || !endpoint.durable_variables().is_empty()
-        });
-        if needed || new.store.as_ref().is_some_and(|store| Store::exists(&store.dir)) {
-            for letter in self.parts.spool.open(new.store.as_ref()).await {
+    /// Opens the store where it is `needed`, or an earlier life has left one, and hands out what it has for endpoints that are there already.
+    pub(super) async fn open_store(&self, needed: bool) {
+        let policy = self.store.lock().clone();
+        if needed || policy.as_ref().is_some_and(|store| Store::exists(&store.dir)) {
+            for letter in self.parts.spool.open(policy.as_ref()).await {
                 self.parts.dead.bury(letter);
+            }
+        }
+        self.hand_out().await;
+        for runtime in self.parts.endpoints.all() {
+            // The store could not be opened when it began.
+            let config = runtime.config();
+            if config.keeps_keys() && self.parts.spool.has_keys(&runtime.name) {
+                subscriptions::configure(&runtime, &subscriptions::in_force(&config, true), true);
             }
         }
     }
@@ -218,9 +250,12 @@ impl Supervisor {
         self.follow_variables(&runtime, endpoint);
         self.add_links(&runtime, endpoint, &self.wanted(&runtime, endpoint));
         durable_inboxes::write_inbox(&self.parts.spool, &runtime, endpoint.inbox.durable, stored);
+        let has_keys = runtime.sinks.subscriptions.counts().is_some();
         self.parts.endpoints.insert(runtime);
-        // What it holds may be due; until now nobody could have looked.
-        self.parts.wake_subscriptions.notify_one();
+        if has_keys {
+            // What it holds may be due; until now nobody could have looked.
+            self.parts.wake_subscriptions.notify_one();
+        }
     }
 
     fn follow_variables(&self, runtime: &EndpointRuntime, endpoint: &Endpoint) {
@@ -328,13 +363,20 @@ impl Supervisor {
         link
     }
 
-    async fn remove_endpoint(&self, name: &str) {
-        let Some(runtime) = self.parts.endpoints.remove(name) else { return };
+    async fn remove_endpoint(&self, name: &Arc<str>) {
+        let _turn = self.turn(name).await;
+        if let Some(runtime) = self.parts.endpoints.remove(name) {
+            self.end_endpoint(&runtime).await;
+        }
+    }
+
+    /// Ends an endpoint that has no name any more, in the turn of that name.
+    pub(super) async fn end_endpoint(&self, runtime: &EndpointRuntime) {
         let tasks = std::mem::take(&mut *runtime.tasks());
         self.end_removed(tasks, runtime.config().link.close_timeout).await;
         runtime.sinks.close();
-        subscriptions::end(&runtime);
-        durable_inboxes::forget_inbox(&self.parts.spool, &runtime).await;
+        subscriptions::end(runtime);
+        durable_inboxes::forget_inbox(&self.parts.spool, runtime).await;
         runtime.sinks.variables.follow(Box::default(), &runtime.name, &self.parts.spool, &runtime.observer);
         self.step();
     }
@@ -403,8 +445,9 @@ impl Supervisor {
         // Half of the time at most goes to closing.
         let left = deadline.saturating_duration_since(Instant::now());
         let flush_until = deadline.earlier(longest_close.min(left / 2));
-        // A reload that is under way makes links; none begins after it, because the pool drains.
-        drop(tokio::time::timeout_at(flush_until, self.applying.lock()).await);
+        // A reload that is under way makes links, and so does an endpoint that comes; none begins after it, because the pool drains.
+        let changes = async { drop((self.gate.write().await, self.applying.lock().await)) };
+        let _ = tokio::time::timeout_at(flush_until, changes).await;
         let mut look = tokio::time::interval(Duration::from_millis(20));
         while Instant::now() < flush_until && runtimes.iter().any(|runtime| runtime.can_flush(flush_until)) {
             look.tick().await;

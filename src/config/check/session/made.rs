@@ -119,6 +119,9 @@ impl Reader<'_> {
     }
 
     fn command(&self, item: &Item<'_>, timeout: Duration) -> Option<Make> {
+        if !item.report.may_run(item.value.origin(), &item.path) {
+            return None;
+        }
         let items = item.list()?;
         if items.is_empty() {
             item.fault("names no program", "write it and its arguments: [\"/usr/bin/token\", \"--json\"]");
