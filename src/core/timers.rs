@@ -72,16 +72,21 @@ impl Timers {
 
     /// Arms `timer` unless it is armed.
     pub(crate) fn set_if_unarmed(&mut self, timer: Timer, at: impl FnOnce() -> Instant) {
-        if self.at[timer as usize] == Self::UNARMED {
+        if !self.is_armed(timer) {
             self.set(timer, at());
         }
     }
 
-    /// Disarms `timer`, and says when it would have fired.
-    pub(crate) fn stop(&mut self, timer: Timer) -> Option<Instant> {
-        let at = self.get(timer);
+    /// Whether `timer` is armed. Cheaper than when it fires.
+    #[inline]
+    pub(crate) fn is_armed(&self, timer: Timer) -> bool {
+        self.at[timer as usize] != Self::UNARMED
+    }
+
+    /// Disarms `timer`.
+    #[inline]
+    pub(crate) fn stop(&mut self, timer: Timer) {
         self.at[timer as usize] = Self::UNARMED;
-        at
     }
 
     /// Disarms all.

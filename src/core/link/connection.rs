@@ -294,7 +294,8 @@ impl Connection {
 
     fn on_queued(&mut self, now: Instant, policy: &Policy) -> Option<Change> {
         let Stage::Dialing { queued: queued @ None, .. } = &mut self.stage else { return None };
-        let until = self.timers.stop(Timer::Connect);
+        let until = self.timers.get(Timer::Connect);
+        self.timers.stop(Timer::Connect);
         *queued = Some(until.map_or(policy.connect_timeout, |at| at.saturating_duration_since(now)));
         Some(Change::Queued)
     }

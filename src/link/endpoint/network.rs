@@ -81,15 +81,13 @@ impl Network {
             };
             self.deny.iter().find(|network| network.contains(&ip) || network.contains(&reached))
         };
-        let network = addresses.iter().find_map(denied);
+        let Some(network) = addresses.iter().find_map(denied) else { return Ok(addresses) };
         let all: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
         addresses.retain(|address| denied(address).is_none());
-        match network {
-            Some(network) if addresses.is_empty() => {
-                Err(io::Error::other(format!("`deny` has {network} ({})", all.join(", "))))
-            }
-            Some(_) | None => Ok(addresses),
+        if addresses.is_empty() {
+            return Err(io::Error::other(format!("`deny` has {network} ({})", all.join(", "))));
         }
+        Ok(addresses)
     }
 }
 

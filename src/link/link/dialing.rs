@@ -3,7 +3,7 @@
 //! The attempt keeps its own timings, but one that takes too long is dropped, and they with it; so each step is timed here as
 //! well, from outside.
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
@@ -28,7 +28,7 @@ type Attempt<S> = BoxFuture<Result<Dialled<S>, DialFailure>>;
 pub(super) struct Dialing<S> {
     pub(super) attempt: Attempt<S>,
     /// How far it has come, as it told.
-    told: Arc<Mutex<Vec<Progress>>>,
+    told: Arc<Mutex<VecDeque<Progress>>>,
     stage: Progress,
     /// When the stage began.
     since: Instant,
@@ -38,19 +38,17 @@ pub(super) struct Dialing<S> {
 impl<S: Wire> Dialing<S> {
     /// Begins one. In a box: there is none on most links, most of the time.
     pub(super) fn begin<D: Dial<Stream = S>>(dialer: &D, to: To, kept: Option<Kept>, now: Instant) -> Box<Self> {
-        let told = Arc::<Mutex<Vec<Progress>>>::default();
+        let told = Arc::<Mutex<VecDeque<Progress>>>::default();
         let log = Arc::clone(&told);
-        let attempt = dialer.dial(to, kept, Box::new(move |step| log.lock().push(step)));
+        let attempt = dialer.dial(to, kept, Box::new(move |step| log.lock().push_back(step)));
         Box::new(Self { attempt, told, stage: Progress::Resolving, since: now, timings: Timings::default() })
     }
 
-    /// The stages that it has come into since the last call.
-    pub(super) fn steps(&mut self, now: Instant) -> Vec<Progress> {
-        let steps = mem::take(&mut *self.told.lock());
-        for step in &steps {
-            self.enter(*step, now);
-        }
-        steps
+    /// The next stage that it has come into.
+    pub(super) fn step(&mut self, now: Instant) -> Option<Progress> {
+        let step = self.told.lock().pop_front()?;
+        self.enter(step, now);
+        Some(step)
     }
 
     /// One stage is over, and another begins.

@@ -17,8 +17,8 @@ const MOST: usize = 16;
 
 /// The addresses of `host`, which may be an address itself; at least one.
 pub(super) async fn resolve(host: &str, port: u16, aside: &Aside) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+    if let Some(address) = literal(host, port) {
+        return Ok(vec![address]);
     }
     let name = host.to_owned();
     let found = aside.run(move || (name, port).to_socket_addrs()).await;
@@ -28,6 +28,11 @@ pub(super) async fn resolve(host: &str, port: u16, aside: &Aside) -> io::Result<
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }
     Ok(addresses)
+}
+
+/// That of a host which is an address itself.
+pub(super) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+    Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, port))
 }
 
 /// The addresses that are to be dialled for `host`, as an endpoint's settings have it.

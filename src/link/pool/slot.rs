@@ -125,10 +125,17 @@ struct Seen {
     limits: Option<Arc<outbox::Policy>>,
     recorder: Recorder,
     made: SystemTime,
-    /// When the last connection was lost, and how, until there is another.
-    lost: Option<Box<(SystemTime, Closed)>>,
-    /// When an earlier life of the daemon heard the link last, until there is a connection.
-    heard_until: Option<SystemTime>,
+    /// In a box: a link that is well has none.
+    gap: Option<Box<Gap>>,
+}
+
+/// What there is of no connection, until there is one.
+#[derive(Debug)]
+struct Gap {
+    /// When the last connection was lost, or when an earlier life of the daemon heard the link last.
+    from: SystemTime,
+    /// How it was lost.
+    lost: Option<Closed>,
 }
 
 impl Slot {
@@ -149,8 +156,7 @@ impl Slot {
             limits: None,
             recorder: Recorder::default(),
             made,
-            lost: None,
-            heard_until: None,
+            gap: None,
             shown,
         };
         orders.settle(standing(Phase::Waiting, 0), Room::default());
@@ -262,10 +268,10 @@ impl Slot {
         let surplus = self.sinks.subscriptions.surplus();
         let seen = self.seen();
         let view = self.view_of(&seen);
-        let outage = match (&seen.lost, view.generation) {
-            (Some(lost), _) => Some((lost.0, Some(Box::new(lost.1.clone())))),
-            (None, 0) => Some((seen.made, None)),
-            (None, _) => None,
+        let outage = match (seen.gap.as_deref(), view.generation) {
+            (Some(Gap { from, lost: Some(closed) }), _) => Some((*from, Some(Box::new(closed.clone())))),
+            (Some(_) | None, 0) => Some((seen.made, None)),
+            (Some(_) | None, _) => None,
         };
         let at = self.sinks.calendar.now();
         let (attempts, unconfirmed) = (seen.recorder.attempts(), seen.unconfirmed);
@@ -341,7 +347,7 @@ impl Slot {
 
     /// An earlier life of the daemon heard this link last then.
     pub(super) fn was_heard_until(&self, at: SystemTime) {
-        self.seen().heard_until = Some(at);
+        self.seen().gap = Some(Box::new(Gap { from: at, lost: None }));
     }
 
     /// The store holds messages of this link.

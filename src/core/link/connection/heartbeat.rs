@@ -81,7 +81,7 @@ impl Connection {
         if self.owes_ping {
             return;
         }
-        let awaits = self.timers.get(Timer::Pong).is_some();
+        let awaits = self.timers.is_armed(Timer::Pong);
         let (heard, sent) = (shared.signs.heard.unwrap_or(now), self.sent.unwrap_or(now));
         let since = match when {
             WhenIdle::In if awaits => return,
@@ -147,7 +147,7 @@ impl Connection {
         shared: &mut Shared,
         out: &mut Commands,
     ) {
-        if self.timers.get(Timer::Stall).is_some() {
+        if self.timers.is_armed(Timer::Stall) {
             self.timers.set(Timer::Stall, now.later(shared.policy.heartbeat.detection()));
         }
         self.depart(now, messages, pings.min(self.unflushed_pings), shared, out);
@@ -188,24 +188,23 @@ impl Connection {
         if self.lane == Lane::Beside || !self.is_ready() {
             return None;
         }
-        if shared.outbox.is_none() {
+        let Shared { policy, chance, signs, outbox: Some(outbox), .. } = shared else {
             return self.owes_ping.then(|| self.ask_peer(now, shared));
-        }
-        let since_fence = |shared: &Shared| shared.outbox.as_deref().map_or(0, Outbox::since_fence);
-        let pings = self.owes_ping || (since_fence(shared) >= PROOF_AFTER && self.wants_proof(now, shared));
+        };
+        let pings = self.owes_ping
+            || (outbox.since_fence() >= PROOF_AFTER && self.wants_proof(now, policy, signs.pinged, outbox));
         if !pings && !is_held {
-            self.give_id(shared);
-        }
-        if !pings
-            && !is_held
-            && let Some(body) = shared.outbox.as_deref_mut().and_then(|outbox| outbox.next(now))
-        {
-            self.note_given(now, body.count());
-            return Some(Frame::Data(body));
+            if outbox.wants_id() {
+                self.give_id(policy, chance, outbox);
+            }
+            if let Some(body) = outbox.next(now) {
+                self.note_given(now, body.count());
+                return Some(Frame::Data(body));
+            }
         }
         // Where nothing else is to leave now, one ping speaks for all of it.
-        let settles = is_held && shared.policy.heartbeat.pings() && shared.has_unproven() && since_fence(shared) > 0;
-        let is_due = pings || settles || self.wants_proof(now, shared);
+        let settles = is_held && policy.heartbeat.pings() && outbox.has_unproven() && outbox.since_fence() > 0;
+        let is_due = pings || settles || self.wants_proof(now, policy, signs.pinged, outbox);
         is_due.then(|| self.ask_peer(now, shared))
     }
 
@@ -226,14 +225,13 @@ impl Connection {
 
     /// Whether a message waits for its proof and no ping is on its way: one outstanding at a time clocks itself. Where it is
     /// too early for the next one, the timer is armed.
-    fn wants_proof(&mut self, now: Instant, shared: &Shared) -> bool {
-        let (policy, Some(outbox)) = (&shared.policy, &shared.outbox) else { return false };
+    fn wants_proof(&mut self, now: Instant, policy: &Policy, pinged: Option<Instant>, outbox: &Outbox) -> bool {
         if !outbox.wants_confirmation() || self.pings.is_outstanding() || !policy.heartbeat.pings() {
             return false;
         }
         let interval = policy.confirm_interval;
         let interval = if outbox.is_pressed_for_confirmation() { interval } else { interval.max(SPACING) };
-        match shared.signs.pinged.map(|at| at.later(interval)) {
+        match pinged.map(|at| at.later(interval)) {
             Some(at) if at > now => {
                 self.timers.set(Timer::Confirm, at);
                 false

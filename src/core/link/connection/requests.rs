@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::{Connection, Shared, session::Running};
 use crate::{
-    link::{Command, Commands, Lane},
+    chance::Chance,
+    link::{Command, Commands, Lane, Policy},
     outbox::Outbox,
     run::Run,
     session::{self, Session},
@@ -41,16 +42,8 @@ impl Connection {
     }
 
     /// Gives the request at the head of the outbox its id, if it may leave now.
-    #[inline]
-    pub(super) fn give_id(&mut self, shared: &mut Shared) {
-        if shared.outbox.as_deref().is_some_and(Outbox::wants_id) {
-            self.stamp(shared);
-        }
-    }
-
     #[inline(never)]
-    fn stamp(&mut self, shared: &mut Shared) {
-        let Shared { policy, chance, outbox: Some(outbox), .. } = shared else { return };
+    pub(super) fn give_id(&mut self, policy: &Policy, chance: &mut Chance, outbox: &mut Outbox) {
         let mut session = match self.session.as_deref_mut() {
             Some(Running::Begun(session, _)) => Some(session),
             Some(Running::Prepared(_)) | None => None,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Attempt, Goal, Progress, Setback};
 use crate::endpoint::network::stand_in;
-use crate::link::{Permit, race::Admitted};
+use crate::link::{Permit, race::Admitted, resolve};
 use wskeeper_core::{
     admission::{Dismissal, Elsewhere, Request, Verdict},
     close::Cause,
@@ -96,7 +96,8 @@ impl Attempt {
         (self.report)(Progress::Resolving);
         let began = Instant::now();
         let (host, port) = goal.first_hop();
-        let found = match self.endpoint.network.known(host, port) {
+        let known = || Some(vec![resolve::literal(host, port)?]);
+        let found = match self.endpoint.network.known(host, port).or_else(known) {
             Some(known) => Ok(known),
             None => self.source.resolve(host, port).await,
         };

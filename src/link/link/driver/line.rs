@@ -61,10 +61,12 @@ impl<D: Dial> Driver<D> {
     fn poll_dial(&mut self, cx: &mut Context<'_>, now: Now, lane: Lane) -> bool {
         let Line::Dialing(dialing) = self.line(lane) else { return false };
         let attempt = dialing.attempt.as_mut().poll(cx);
-        let steps = dialing.steps(now.at);
-        let moved = !steps.is_empty();
-        self.again |= moved || attempt.is_ready();
-        for step in steps {
+        self.again |= attempt.is_ready();
+        let mut moved = false;
+        while let Line::Dialing(dialing) = self.line(lane)
+            && let Some(step) = dialing.step(now.at)
+        {
+            (moved, self.again) = (true, true);
             match step {
                 Progress::Queued => self.feed_line(now, lane, ConnectionInput::Queued),
                 Progress::Admitted => self.feed_line(now, lane, ConnectionInput::Admitted),

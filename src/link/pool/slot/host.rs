@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Slot, limits, signed, standing};
+use super::{Gap, Slot, limits, signed, standing};
 use crate::{
     hub::Item,
     link::{Host, Now, Tap},
@@ -187,18 +187,16 @@ impl Slot {
             // None is offered, so none is in use.
             let item = Item::Open { protocol: established.protocol.clone(), extensions: "".into() };
             self.publish(*generation, at, item);
-            let (lost, heard_until) = {
-                let mut seen = self.seen();
-                (seen.lost.take(), seen.heard_until.take())
-            };
-            if let Some(from) = heard_until.or(lost.map(|lost| lost.0)) {
-                self.publish(*generation, at, Item::LinkGap { from, to: at });
+            let gap = self.seen().gap.take();
+            if let Some(gap) = gap {
+                self.publish(*generation, at, Item::LinkGap { from: gap.from, to: at });
             }
         } else if let Event::Closed { generation, closed, .. } = event {
             self.publish_end(*generation, at, closed, closed.cause.is_failure());
             // An old connection that has been replaced is no loss.
             if link.ready_state() != ReadyState::Open {
-                self.seen().lost.get_or_insert_with(|| Box::new((at, Closed::clone(closed))));
+                let lost = || Box::new(Gap { from: at, lost: Some(Closed::clone(closed)) });
+                self.seen().gap.get_or_insert_with(lost);
             }
         } else if let Event::DialFailed(failure) = event {
             // A connection that was never open is failed, whoever ended it.
