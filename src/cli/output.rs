@@ -163,7 +163,7 @@ pub(crate) async fn unread() {
         }
     };
     if thread::Builder::new().name("stdout".into()).spawn(watch).is_err() || told.await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
