@@ -25,7 +25,7 @@ use super::{
 use crate::config::{Fault, Faults, Form, LinkChange, MAX_BYTES};
 
 /// The longest wait for an outbox to empty.
-const DRAIN_MAX: Duration = Duration::from_hours(1);
+const DRAIN_MAX: Duration = Duration::from_mins(10);
 
 /// Who makes endpoints and takes them away.
 pub trait DynamicEndpoints: Send + Sync {

@@ -227,8 +227,9 @@ impl Inner {
 
     async fn put(&self, put: Put) -> Result<Done, Denied> {
         let Put { name, text, form, when, keep, dry_run, who } = put;
-        let _with_others = self.whole.read().await;
+        // The turn first: whoever waits for one of the same name, which may drain, must not hold up a reload.
         let _turn = self.turns.take(&name).await;
+        let _with_others = self.whole.read().await;
         let config = self.config.get();
         let before = self.before(&config, &name)?;
         let tag = before.as_ref().map(|before| before.definition.tag());
@@ -262,8 +263,8 @@ impl Inner {
 
     async fn remove(&self, remove: Remove) -> Result<Gone, Denied> {
         let Remove { name, when, drain, who } = remove;
-        let with_others = self.whole.read().await;
         let _turn = self.turns.take(&name).await;
+        let with_others = self.whole.read().await;
         let config = self.config.get();
         let before = self.before(&config, &name)?.ok_or_else(|| Denied::None(Arc::clone(&name)))?;
         let tag = before.definition.tag();
