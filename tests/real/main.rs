@@ -19,6 +19,7 @@ mod echo;
 mod fuzz;
 mod metrics;
 mod mqtt;
+mod names;
 mod outages;
 mod proxies;
 mod refusals;

@@ -116,6 +116,30 @@ async fn a_proxy_that_demands_a_certificate_gets_ours_and_says_400_where_there_i
 }
 
 #[tokio::test]
+async fn a_certificate_of_ours_that_has_expired_is_told_and_a_renewed_one_is_shown_by_the_next_attempt() {
+    let authority = Authority::new();
+    let Some(python) = Peer::start(Recipe::Python).await else { return };
+    let Some(nginx) = authority.nginx_for_clients(python.port).await else { return };
+    let url = format!("wss://localhost:{}/", nginx.port);
+    let section = endpoint("e", &url, &authority.trust_and_show("e"));
+    authority.renew_client(true);
+    let daemon = Daemon::start(&format!("{QUICK}{section}")).await;
+    let told = "the client certificate that it was shown has expired on 2020-01-01T00:00:00Z";
+    let refused = |link: &Value| link["lastClose"]["detail"].as_str().is_some_and(|detail| detail.contains(told));
+    let link = daemon.api.link_until("e/0", "refused", refused).await;
+    assert_eq!((&link["lastClose"]["status"], &link["generation"]), (&400.into(), &0.into()), "{link}");
+    authority.renew_client(false);
+    daemon.api.ready_after("e/0", 0).await;
+    let ends =
+        daemon.api.metric("wskeeper_certificate_not_after_timestamp_seconds{endpoint=\"e\",kind=\"client\"}").await;
+    // And once more while it is ready, by a rotation.
+    authority.renew_client(false);
+    daemon.api.post("/v1/links/e/0/rotate", &[], "").await.expect(200);
+    let link = daemon.api.ready_after("e/0", 1).await;
+    assert!(ends > Some(1_700_000_000.0) && link["phase"] == "ready", "{ends:?} {link}");
+}
+
+#[tokio::test]
 async fn tls_that_ends_without_close_notify_is_one_abnormal_close() {
     for sent in [&[][..], &[0x82, 100, 1, 2, 3]] {
         let (peer, daemon) = cut_off_peer().await;

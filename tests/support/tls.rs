@@ -49,11 +49,17 @@ impl Authority {
 
     /// The same, and a certificate of ours by this authority.
     pub fn trust_and_show(&self, endpoint: &str) -> String {
+        let (cert, key) = self.renew_client(false);
+        format!("{}\ncert = \"{}\"\nkey = \"{}\"", self.trust(endpoint), cert.display(), key.display())
+    }
+
+    /// Writes a new certificate of ours, and its key, in place of those that were there. Answers with the files.
+    pub fn renew_client(&self, expired: bool) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let (cert_file, key_file) = (self.folder.path().join("client.pem"), self.folder.path().join("client.key"));
-        fs::write(&cert_file, self.certify("client", false, &key).pem()).unwrap();
+        fs::write(&cert_file, self.certify("client", expired, &key).pem()).unwrap();
         fs::write(&key_file, key.serialize_pem()).unwrap();
-        format!("{}\ncert = \"{}\"\nkey = \"{}\"", self.trust(endpoint), cert_file.display(), key_file.display())
+        (cert_file, key_file)
     }
 
     /// An nginx with a certificate for this name.

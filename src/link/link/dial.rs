@@ -139,6 +139,7 @@ impl Dial for Dialer {
                 round,
                 urgent,
                 asked: tls::Asked::No,
+                lapsed: None,
                 redirected: None,
                 passed: Some(0),
                 kept,
@@ -215,6 +216,8 @@ struct Attempt {
     urgent: bool,
     /// Whether the last server asked for a certificate of ours.
     asked: tls::Asked,
+    /// When the certificate of ours expired that the last server was shown, in seconds since 1970.
+    lapsed: Option<i64>,
     /// Where a redirect has led.
     redirected: Option<Arc<str>>,
     /// URLs in a row whose servers are known to be down; `None`: the others do not matter any more.
@@ -240,6 +243,9 @@ impl Attempt {
             Err(Setback { cause, status, retry_after, mut detail, session }) => {
                 if status.is_some() && self.asked == tls::Asked::InVain {
                     detail.push_str(tls::LACKING);
+                }
+                if let Some(not_after) = self.lapsed.filter(|_| self.asked == tls::Asked::AndGot) {
+                    detail.push_str(&tls::lapsed(not_after));
                 }
                 if let Some(shown) = &self.redirected {
                     detail = ask::after_redirect(&detail, shown);
@@ -326,6 +332,8 @@ impl Attempt {
         permit.verdict = self.judged(ask, secured.as_ref().err().and_then(tls::TlsFault::verdict));
         let tls::Secured { stream, certificates, asked } = secured.map_err(|fault| Setback::new(Cause::Tls, &fault))?;
         self.asked = asked;
+        let now = i64::try_from(self.source.calendar().since_epoch().as_secs()).unwrap_or(i64::MAX);
+        self.lapsed = certificates.client.filter(|not_after| *not_after < now);
         Ok((Unasked { stream: Transport::secured(stream), certificates }, permit))
     }
 

@@ -28,7 +28,7 @@ use wskeeper_core::{admission::Verdict, event::Certificates};
 
 pub(super) use heard::{Heard, Under};
 pub(super) use identity::Asked;
-pub(super) use words::{LACKING, plain, told, unanswered};
+pub(super) use words::{LACKING, lapsed, plain, told, unanswered};
 pub use words::{TlsTrouble, lacks_certificate};
 
 mod blind;

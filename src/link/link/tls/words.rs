@@ -95,6 +95,12 @@ pub(in crate::link) fn unanswered(asked: Asked) -> Option<String> {
 /// Behind what a server answered that had asked for a certificate of ours in vain: it may be why.
 pub(in crate::link) const LACKING: &str = "; it had asked for a client certificate, and got none";
 
+/// Behind a failure of a server that was shown a certificate of ours, which expired then, in seconds since 1970.
+pub(in crate::link) fn lapsed(not_after: i64) -> String {
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(not_after.try_into().unwrap_or_default()));
+    format!("; the client certificate that it was shown has expired on {}: give it a new one {CLIENT}", date(at))
+}
+
 /// Whether a failure is of a server that had asked for a certificate of ours in vain.
 pub fn lacks_certificate(detail: &str) -> bool {
     detail.contains(LACKING)
