@@ -170,15 +170,15 @@ impl SharedCarriers {
                 match known.decided.place(Instant::now().into_std(), key, addresses, policy) {
                     Assignment::Plain => return Seated::Plain,
                     Assignment::New(id) => return Seated::New(Seat { shared: Arc::clone(self), id }),
-                    Assignment::On(id) => match known.open.get(&id).filter(|riding| is_willing(&riding.requests)) {
-                        Some(riding) => return Seated::On(Seat { shared: Arc::clone(self), id }, riding.clone()),
-                        // What it has promised it has taken back.
-                        None => {
-                            known.decided.close(id);
-                            known.left(id);
-                            continue;
+                    Assignment::On(id) => {
+                        if let Some(riding) = known.open.get(&id).filter(|riding| is_willing(&riding.requests)) {
+                            return Seated::On(Seat { shared: Arc::clone(self), id }, riding.clone());
                         }
-                    },
+                        // What it has promised it has taken back.
+                        known.decided.close(id);
+                        known.left(id);
+                        continue;
+                    }
                     Assignment::Wait(_) => {}
                 }
             }

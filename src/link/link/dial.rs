@@ -353,12 +353,11 @@ impl Attempt {
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = self.judged(ask, agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up)));
         Ok(agreed.map(|Agreed { stream, early, protocol }| {
-            self.dialled(ask, (stream, early), (address, certificates), protocol)
+            Self::dialled(ask, (stream, early), (address, certificates), protocol)
         }))
     }
 
     fn dialled(
-        &self,
         ask: &Ask,
         (stream, early): (Transport, Vec<u8>),
         (address, certificates): (Option<SocketAddr>, Certificates),

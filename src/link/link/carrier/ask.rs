@@ -46,7 +46,8 @@ pub(in crate::link) async fn ask(riding: Riding, seat: Seat, wish: &Wish<'_>) ->
         return Err(UpgradeFault::TooManyLines.into());
     }
     let protocol = judge_carried(&response, wish)?;
-    Ok(CarriedAnswer { stream: CarriedStream::new(send, response.into_body(), departures, seat), protocol })
+    let stream = CarriedStream::new(send, response.into_body(), departures, seat);
+    Ok(CarriedAnswer { stream: Box::new(stream), protocol })
 }
 
 fn sorted(error: &h2::Error) -> Unanswered {

@@ -43,14 +43,9 @@ impl std::fmt::Debug for CarriedStream {
 }
 
 impl CarriedStream {
-    pub(super) fn new(
-        send: SendStream<Bytes>,
-        receive: RecvStream,
-        departures: Arc<Departures>,
-        seat: Seat,
-    ) -> Box<Self> {
+    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream, departures: Arc<Departures>, seat: Seat) -> Self {
         let departed = departures.enter(send.stream_id().as_u32());
-        Box::new(Self {
+        Self {
             send,
             receive,
             ahead: Bytes::new(),
@@ -60,7 +55,7 @@ impl CarriedStream {
             has_ended: false,
             is_aborted: AtomicBool::new(false),
             seat,
-        })
+        }
     }
 
     /// The next drop resets it.

@@ -112,9 +112,9 @@ impl Attempt {
         let began = Instant::now();
         let Unasked { stream, certificates } = reached;
         let made = Material { stream, certificates, asked: self.asked, address: permit.address };
-        let begun = shared.begin(&seat, made).await;
+        let opened = shared.begin(&seat, made).await;
         self.timings.upgrade = Some(began.elapsed());
-        Ok(Ok(match begun {
+        Ok(Ok(match opened {
             Ok(riding) => self.ride(ask, (seat, riding), permit, true).await,
             Err(NoCarrier::Unwilling) => Came::Plain(permit),
             Err(NoCarrier::Broken(error)) => {
@@ -149,7 +149,7 @@ impl Attempt {
         Came::Answer(answer.map(|CarriedAnswer { stream, protocol }| {
             let address = Some(address).filter(|_| ask.goal.target.unix.is_none());
             let mut dialled =
-                self.dialled(ask, (Transport::Carried(stream), Vec::new()), (address, certificates), protocol);
+                Self::dialled(ask, (Transport::Carried(stream), Vec::new()), (address, certificates), protocol);
             dialled.established.carrier = number;
             dialled
         }))
