@@ -17,7 +17,7 @@ use std::{
 use regex_lite::Regex;
 
 /// Pages by the rules of *Words*. A page that is rewritten by them is added here.
-const PLAIN: [&str; 18] = [
+const PLAIN: &[&str] = &[
     "README.md",
     "docs/api.md",
     "docs/concepts.md",

@@ -34,7 +34,7 @@ fn a_carrier_takes_no_link_of_another_address_none_beyond_the_peers_word_and_non
     let now = epoch();
     let here = [address(1)];
     let mut carriers = Carriers::default();
-    let many = Policy { most: 100, retire_after: Some(Duration::from_secs(60)), falls_back: true };
+    let many = Policy { most: 100, retire_after: Some(Duration::from_mins(1)), falls_back: true };
     assert_eq!(carriers.place(now, &(), &here, many), Assignment::New(1));
     carriers.open(now, 1, here[0], 1);
     assert_eq!(carriers.place(now, &(), &here, many), Assignment::New(2), "the peer takes one stream only");
@@ -43,7 +43,7 @@ fn a_carrier_takes_no_link_of_another_address_none_beyond_the_peers_word_and_non
     assert_eq!(carriers.place(now, &(), &[address(9), here[0]], many), Assignment::On(1), "the name still leads there");
     assert_eq!(carriers.place(now, &(), &[address(9)], many), Assignment::New(3), "the name has moved");
     carriers.leave(3);
-    let old = now.later(Duration::from_secs(60));
+    let old = now.later(Duration::from_mins(1));
     assert_eq!(carriers.place(old, &(), &here, many), Assignment::New(4));
     carriers.leave(4);
     carriers.close(1);

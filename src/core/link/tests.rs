@@ -29,15 +29,15 @@ struct Bench {
     next_id: u128,
 }
 
-fn established() -> Box<Established> {
-    Box::new(Established {
+fn dialled() -> ConnectionInput {
+    ConnectionInput::Dialled(Box::new(Established {
         url: "ws://peer/".into(),
         address: None,
         protocol: "".into(),
         carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),
-    })
+    }))
 }
 
 fn refused(status: Option<u16>, asked: Option<Duration>) -> ConnectionInput {
@@ -73,7 +73,7 @@ impl Bench {
 
     fn open() -> Self {
         let mut bench = Self::started();
-        bench.feed(ConnectionInput::Dialled(established()));
+        bench.feed(dialled());
         bench
     }
 
@@ -174,7 +174,7 @@ fn ended() -> ConnectionInput {
 fn a_started_link_dials_and_becomes_ready_with_generation_1() {
     let mut bench = Bench::started();
     assert_eq!((bench.link.phase(), bench.link.ready_state()), (Phase::Connecting, ReadyState::Connecting));
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     assert_eq!((bench.link.phase(), bench.link.ready_state()), (Phase::Ready, ReadyState::Open));
     assert_eq!(bench.link.generation(), 1);
 }
@@ -214,7 +214,7 @@ fn a_peer_that_accepts_and_hangs_up_is_dialled_less_and_less() {
     let end = bench.now + Duration::from_mins(10);
     while bench.now < end {
         if bench.link.phase() == Phase::Connecting {
-            bench.feed(ConnectionInput::Dialled(established())).feed(ended());
+            bench.feed(dialled()).feed(ended());
         }
         let wait = bench.link.next_attempt_at().map_or(Duration::from_secs(1), |at| at - bench.now);
         bench.pass(wait);
@@ -228,7 +228,7 @@ fn the_backoff_starts_over_only_after_the_link_was_stable() {
     for _ in 0..10 {
         bench.feed(refused(None, None)).pass(Duration::from_mins(1));
     }
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     assert!(bench.link.attempt() > 5);
     for _ in 0..3 {
         bench.pass(Duration::from_secs(11)).feed(ConnectionInput::Heard);
@@ -240,7 +240,7 @@ fn the_backoff_starts_over_only_after_the_link_was_stable() {
 fn an_abort_code_is_sent_and_the_wait_for_its_answer_is_bounded() {
     let heartbeat = heartbeat::Policy { abort_code: Some(4000), ..heartbeat::Policy::default() };
     let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).pass(Duration::from_secs(31));
+    bench.feed(Input::Start).feed(dialled()).pass(Duration::from_secs(31));
     assert!(matches!(&bench.frames()[..], [Frame::Close(Some(frame))] if frame.code == 4000));
     assert!(!bench.said.contains(&Command::Hangup(Lane::Current)));
     bench.pass(Duration::from_secs(5));
@@ -324,7 +324,7 @@ fn messages_wait_while_the_link_is_down_and_leave_in_order() {
     }
     assert_eq!(bench.link.buffered_amount(), 3);
     assert!(bench.frames().is_empty());
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     assert_eq!(bench.frames(), [text("a"), text("b"), text("c")]);
     assert_eq!(bench.link.buffered_amount(), 3, "not handed to the network yet");
     bench.feed(ConnectionInput::Flushed);
@@ -353,7 +353,7 @@ fn all_that_was_on_its_way_is_unknown_when_a_peer_that_reads_nothing_is_gone() {
         ..Policy::default()
     };
     let mut bench = Bench::with(policy);
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Start).feed(dialled());
     let ids: Vec<_> = (0..3000).map(|_| bench.send_unawaited("x")).collect();
     let _ = bench.frames();
     bench
@@ -377,7 +377,7 @@ fn what_had_begun_is_unknown_and_what_had_not_is_sent_again() {
     bench.feed(ConnectionInput::Ended { begun: 1, detail: "reset".into() });
     assert_eq!(bench.states(ids[0]).last(), Some(&receipt::State::Unknown));
     assert_eq!(bench.states(ids[1]).last(), Some(&receipt::State::Unknown));
-    bench.feed(Input::Verb(Verb::Reconnect)).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Verb(Verb::Reconnect)).feed(dialled());
     assert_eq!(bench.frames(), [text("unsent")]);
 }
 

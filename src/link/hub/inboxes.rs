@@ -57,7 +57,9 @@ mod tests {
     fn those_that_have_gone_are_never_more_than_twice_those_that_were_there() {
         let inboxes = Inboxes::default();
         let stays: Vec<Arc<dyn Holder>> = (0..20).map(|_| Arc::new(Nothing) as Arc<dyn Holder>).collect();
-        stays.iter().for_each(|holder| inboxes.add(Arc::downgrade(holder)));
+        for holder in &stays {
+            inboxes.add(Arc::downgrade(holder));
+        }
         for _ in 0..1000 {
             let goes: Arc<dyn Holder> = Arc::new(Nothing);
             inboxes.add(Arc::downgrade(&goes));

@@ -15,7 +15,7 @@ fn again() -> Policy {
 
 fn open(policy: Policy) -> Bench {
     let mut bench = Bench::with(policy);
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Start).feed(dialled());
     bench
 }
 
@@ -39,7 +39,7 @@ impl Bench {
     fn closed_and_back(&mut self, code: u16) {
         self.feed(ConnectionInput::Received(Received::Close(Some(CloseFrame { code, reason: "".into() }))));
         self.feed(ConnectionInput::Ended { begun: 0, detail: "".into() });
-        self.pass(Duration::from_mins(5)).feed(ConnectionInput::Dialled(established()));
+        self.pass(Duration::from_mins(5)).feed(dialled());
     }
 
     fn rung(&self, id: MessageId) -> Option<ReceiptState> {
@@ -158,7 +158,7 @@ fn marks_are_asked_for_only_while_messages_can_leave() {
     let marks =
         |bench: &Bench| bench.said.iter().filter(|said| matches!(said, Command::Mark { marked: true, .. })).count();
     assert_eq!(marks(&bench), 0);
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     assert_eq!((marks(&bench), bench.texts().len()), (1, 0));
     bench.feed(Input::Marked([id].into()));
     assert_eq!(bench.texts(), ["one"]);

@@ -39,7 +39,7 @@ fn a_message_that_is_bound_to_another_connection_is_refused() {
     let mut bench = Bench::started();
     assert_eq!(bench.refusal(0), Some(Refusal::Generation), "there is none");
     assert_eq!(bench.refusal(1), Some(Refusal::Generation), "it is not open");
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     assert_eq!([bench.refusal(0), bench.refusal(2)], [Some(Refusal::Generation); 2]);
     assert_eq!(bench.refusal(1), None);
     bench.feed(Input::Verb(Verb::Close(None)));
@@ -55,7 +55,7 @@ fn what_was_accepted_for_a_connection_and_has_not_left_when_it_is_lost_never_lea
     bench.feed(ended());
     assert_eq!((bench.ends_of(login), bench.ends_of(other)), (vec![PASSED], vec![]));
     assert_eq!((bench.link.queued_messages(), bench.link.buffered_amount()), (1, 5));
-    bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Dialled(established()));
+    bench.pass(Duration::from_secs(5)).feed(dialled());
     assert_eq!((bench.link.generation(), bench.frames()), (2, vec![text("other")]));
 }
 
@@ -81,12 +81,12 @@ fn what_had_not_begun_to_leave_does_not_come_back_for_the_next_connection() {
 fn at_least_once_is_once_for_what_is_bound_to_a_connection() {
     let outbox = outbox::Policy { delivery: Delivery::AtLeastOnce, ..outbox::Policy::default() };
     let mut bench = Bench::with(Policy { outbox: Arc::new(outbox), ..Policy::default() });
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Start).feed(dialled());
     let (login, free) = (bench.offer("login", bound(1)), bench.send("free"));
     bench.frames();
     bench.feed(ConnectionInput::Flushed).feed(ended());
     assert_eq!(bench.ends_of(login).last(), Some(&(receipt::State::Unknown, Some(EndReason::LinkLost))));
-    bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Dialled(established()));
+    bench.pass(Duration::from_secs(5)).feed(dialled());
     assert_eq!(bench.frames().first(), Some(&text("free")));
     assert_eq!(bench.ends_of(free).len(), 1, "written");
 }
@@ -96,12 +96,12 @@ fn a_rotation_leaves_it_behind() {
     let mut bench = Bench::open();
     bench.send("unproven");
     bench.frames();
-    bench.feed(Input::Verb(Verb::Rotate)).feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(Input::Verb(Verb::Rotate)).feed(beside(dialled()));
     assert_eq!(bench.link.generation(), 1, "the old one is still to prove what it has read");
     assert_eq!([bench.refusal(1), bench.refusal(2)], [Some(Refusal::Generation); 2]);
     let mut bench = Bench::open();
     let login = bench.offer("login", bound(1));
-    bench.feed(Input::Verb(Verb::Rotate)).feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(Input::Verb(Verb::Rotate)).feed(beside(dialled()));
     assert_eq!((bench.link.generation(), bench.frames()), (2, vec![]));
     assert_eq!(bench.ends_of(login), [PASSED]);
 }
@@ -110,7 +110,7 @@ fn a_rotation_leaves_it_behind() {
 fn it_is_not_put_on_disk() {
     let outbox = outbox::Policy { durable: true, ..outbox::Policy::default() };
     let mut bench = Bench::with(Policy { outbox: Arc::new(outbox), ..Policy::default() });
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Start).feed(dialled());
     bench.offer("login", bound(1));
     assert!(!bench.said.iter().any(|said| matches!(said, Command::Keep(_) | Command::Mark { .. })));
     assert_eq!(bench.frames(), [text("login")]);
@@ -122,6 +122,6 @@ fn a_link_that_begins_anew_gives_no_number_twice() {
     bench.link.number_after(7);
     bench.feed(Input::Start);
     assert_eq!(bench.refusal(7), Some(Refusal::Generation));
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     assert_eq!((bench.link.generation(), bench.refusal(8)), (8, None));
 }

@@ -12,7 +12,7 @@ fn away(policy: Policy) -> Bench {
     let mut bench = Bench::with(Policy { urls: 2, ..policy });
     bench.feed(Input::Start).feed(refused(None, None));
     bench.retry();
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     assert_eq!((bench.link.url(), bench.link.whereabouts()), (1, Whereabouts::Away));
     bench
 }
@@ -44,7 +44,7 @@ fn a_link_returns_by_a_connection_beside_and_nothing_is_lost() {
     assert_eq!(bench.link.whereabouts(), Whereabouts::Returning);
     assert_eq!(bench.last_dial(), Some((Lane::Beside, To { url: 0, ..To::default() })), "there, and nowhere else");
     bench.send("two");
-    bench.feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(beside(dialled()));
     assert_eq!(bench.link.url(), 1, "what the old one has carried is to be proved first");
     bench.prove();
     assert_eq!((bench.link.url(), bench.link.whereabouts()), (0, Whereabouts::Home));
@@ -60,7 +60,7 @@ fn a_home_that_is_not_to_be_had_leaves_the_link_where_it_is() {
     // The same where it takes the link in, and loses it at once.
     bench.send("unproven");
     bench.frames();
-    bench.feed(Input::Return).feed(beside(ConnectionInput::Dialled(established()))).feed(beside(ended()));
+    bench.feed(Input::Return).feed(beside(dialled())).feed(beside(ended()));
     assert_eq!((bench.link.url(), bench.link.phase()), (1, Phase::Ready));
     assert!(bench.link.rotating().is_none());
 }
@@ -70,7 +70,7 @@ fn a_link_that_is_at_home_or_nowhere_does_not_return() {
     let mut bench = Bench::with(Policy { urls: 2, ..Policy::default() });
     bench.feed(Input::Start).feed(Input::Return);
     assert_eq!(bench.dials(), 1);
-    bench.feed(ConnectionInput::Dialled(established())).feed(Input::Return);
+    bench.feed(dialled()).feed(Input::Return);
     assert_eq!((bench.dials(), bench.link.whereabouts()), (1, Whereabouts::Home));
 }
 
@@ -102,7 +102,7 @@ fn a_link_that_is_to_stay_comes_back_to_where_it_was_until_an_operator_says_othe
     bench.feed(refused(None, None)).wait_for_attempt();
     assert_eq!(bench.link.url(), 0, "the round goes on");
     bench.feed(refused(None, None)).wait_for_attempt();
-    bench.feed(ConnectionInput::Dialled(established())).feed(Input::Verb(Verb::Rotate));
+    bench.feed(dialled()).feed(Input::Verb(Verb::Rotate));
     assert_eq!(bench.last_dial().map(|(lane, to)| (lane, to.url)), Some((Lane::Beside, 0)));
 }
 
@@ -113,14 +113,14 @@ fn links_of_a_shuffled_list_begin_at_different_urls_and_return_there() {
         let mut bench = Bench::with(policy.clone());
         bench.link.stand_at(place);
         bench.feed(Input::Start);
-        let mut dialled = vec![bench.link.url()];
+        let mut tried = vec![bench.link.url()];
         for _ in 0..3 {
             bench.feed(refused(None, None)).wait_for_attempt();
-            dialled.push(bench.link.url());
+            tried.push(bench.link.url());
         }
-        assert_eq!(dialled, tour);
+        assert_eq!(tried, tour);
         bench.feed(refused(None, None)).wait_for_attempt();
-        bench.feed(ConnectionInput::Dialled(established())).feed(Input::Return);
+        bench.feed(dialled()).feed(Input::Return);
         assert_eq!(bench.last_dial().map(|(_, to)| to.url), Some(tour[0]));
     }
 }

@@ -145,12 +145,12 @@ impl Bench {
         match answer {
             Answer::Refuse(status, asked) => drop(self.feed(refused(*status, *asked))),
             Answer::Close(code) => {
-                self.feed(ConnectionInput::Dialled(established())).feed(close(*code)).feed(ended());
+                self.feed(dialled()).feed(close(*code)).feed(ended());
             }
-            Answer::Reset => drop(self.feed(ConnectionInput::Dialled(established())).feed(ended())),
+            Answer::Reset => drop(self.feed(dialled()).feed(ended())),
             Answer::Break => {
                 let broken = ConnectionInput::Violation { code: 1002, cause: Cause::Protocol, detail: "".into() };
-                self.feed(ConnectionInput::Dialled(established())).feed(broken).feed(ended());
+                self.feed(dialled()).feed(broken).feed(ended());
             }
         }
     }
@@ -206,7 +206,7 @@ proptest! {
         let heartbeat = heartbeat::Policy { idle: patient, timeout: patient, ..heartbeat::Policy::default() };
         let (most, time) = (most(&policy), watch(&policy.backoff));
         let mut bench = Bench::with(Policy { heartbeat, ..policy });
-        bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+        bench.feed(Input::Start).feed(dialled());
         // Never proved, so a new connection does not take its place.
         bench.send("unproven");
         let _ = bench.frames();
@@ -218,10 +218,10 @@ proptest! {
             match &answers[dials % answers.len()] {
                 Answer::Refuse(status, asked) => drop(bench.feed(beside(refused(*status, *asked)))),
                 Answer::Close(code) => {
-                    bench.feed(beside(ConnectionInput::Dialled(established()))).feed(beside(close(*code))).feed(beside(ended()));
+                    bench.feed(beside(dialled())).feed(beside(close(*code))).feed(beside(ended()));
                 }
                 Answer::Reset | Answer::Break => {
-                    bench.feed(beside(ConnectionInput::Dialled(established()))).feed(beside(ended()));
+                    bench.feed(beside(dialled())).feed(beside(ended()));
                 }
             }
             dials += 1;
@@ -293,7 +293,7 @@ fn now_is_granted_once_until_the_link_is_stable_whichever_rows_say_it() {
         assert_eq!(bench.link.reason(), Reason::Backoff);
         bench.retry();
     }
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     for _ in 0..4 {
         bench.pass(Duration::from_secs(10)).feed(ConnectionInput::Heard);
     }
@@ -340,7 +340,7 @@ fn a_link_that_has_been_stable_stays_where_it_is_and_has_forgotten_what_was_befo
     let mut bench = Bench::with(Policy { urls: 2, ..Policy::default() });
     bench.feed(Input::Start).feed(refused(None, None)).retry();
     assert_eq!(bench.link.ruling().map(|(_, times)| times), Some(1), "one row has decided once");
-    bench.feed(ConnectionInput::Dialled(established()));
+    bench.feed(dialled());
     while bench.link.attempt() > 0 {
         bench.pass(Duration::from_secs(10)).feed(ConnectionInput::Heard);
     }
@@ -385,7 +385,7 @@ fn what_an_operator_or_a_reload_orders_begins_with_the_first_url_again() {
     for order in [Input::Verb(Verb::Reconnect), Input::Renew] {
         let mut bench = Bench::with(Policy { urls: 3, rotates: false, ..Policy::default() });
         bench.feed(Input::Start).feed(refused(None, None)).retry();
-        bench.feed(ConnectionInput::Dialled(established())).feed(order).feed(ended());
+        bench.feed(dialled()).feed(order).feed(ended());
         assert_eq!(bench.urls(), [0, 1, 0]);
     }
 }
@@ -425,14 +425,14 @@ fn an_attempt_that_goes_on_at_the_next_url_is_the_same_attempt() {
     bench.feed(refused(Some(503), Some(Duration::from_mins(5)))).retry();
     bench.feed(refused(None, None)).retry();
     assert_eq!(bench.urls(), [0, 2, 0], "what asked to be left alone is the second");
-    bench.feed(ConnectionInput::Dialled(established())).feed(ConnectionInput::PassedOver(1));
+    bench.feed(dialled()).feed(ConnectionInput::PassedOver(1));
     assert_eq!(bench.link.url(), 0, "it is open, and goes nowhere");
 }
 
 #[test]
 fn a_rotation_that_fails_tries_the_next_url() {
     let mut bench = Bench::with(Policy { urls: 3, ..Policy::default() });
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).feed(Input::Verb(Verb::Rotate));
+    bench.feed(Input::Start).feed(dialled()).feed(Input::Verb(Verb::Rotate));
     for _ in 0..2 {
         bench.feed(Input::Connection(Lane::Beside, refused(None, None)));
         bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Heard);
@@ -443,13 +443,13 @@ fn a_rotation_that_fails_tries_the_next_url() {
 #[test]
 fn a_new_connection_that_is_lost_before_its_turn_is_tried_at_the_next_url() {
     let mut bench = Bench::with(Policy { urls: 3, ..Policy::default() });
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Start).feed(dialled());
     bench.send("unproven");
     let _ = bench.frames();
     bench.feed(ConnectionInput::Flushed).feed(Input::Verb(Verb::Rotate));
     let beside = |input| Input::Connection(Lane::Beside, input);
     for _ in 0..2 {
-        bench.feed(beside(ConnectionInput::Dialled(established()))).feed(beside(ended()));
+        bench.feed(beside(dialled())).feed(beside(ended()));
         bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Heard);
     }
     assert_eq!(bench.urls(), [0, 0, 1, 2]);
@@ -461,7 +461,7 @@ fn a_new_connection_that_is_lost_before_its_turn_brings_no_attempt_without_a_del
     bench.send("unproven");
     let _ = bench.frames();
     bench.feed(ConnectionInput::Flushed).feed(Input::Verb(Verb::Rotate));
-    bench.feed(Input::Connection(Lane::Beside, ConnectionInput::Dialled(established())));
+    bench.feed(Input::Connection(Lane::Beside, dialled()));
     bench.pass(Duration::from_secs(5));
     assert_eq!(bench.link.phase(), Phase::Closing, "the peer has proved nothing");
     bench.feed(Input::Connection(Lane::Beside, ended())).feed(ended());

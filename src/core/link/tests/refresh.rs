@@ -64,7 +64,7 @@ fn a_connection_is_replaced_for_its_age_and_before_a_value_ends() {
             heartbeat: heartbeat::Policy { watch: heartbeat::Watch::Tcp, ..heartbeat::Policy::default() },
             ..policy
         });
-        bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+        bench.feed(Input::Start).feed(dialled());
         bench
     };
     let mut aged = open(policy());
@@ -98,7 +98,7 @@ impl Bench {
                 continue;
             }
             let Told::Value(_, Some(ends)) = values.ask(self.now, &"token", None) else { panic!("somebody waits") };
-            self.feed(Input::Connection(lane, ConnectionInput::Dialled(established())));
+            self.feed(Input::Connection(lane, dialled()));
             // The two have changed places by now, where nothing was to be proved.
             self.feed(ConnectionInput::Expires(ends));
         }

@@ -29,7 +29,7 @@ fn policy(requests: Requests) -> Policy {
 impl Bench {
     fn asking(requests: Requests) -> Self {
         let mut bench = Self::with(policy(requests));
-        bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+        bench.feed(Input::Start).feed(dialled());
         bench
     }
 
@@ -157,11 +157,7 @@ fn what_is_not_answered_is_late_and_what_loses_its_connection_is_lost_or_asked_a
     let mut bench = Bench::asking(Requests { retry: true, ..Requests::default() });
     let again = bench.ask(r#"{"id":"x"}"#, LONG);
     let asked = bench.asked();
-    bench
-        .feed(ConnectionInput::Flushed)
-        .feed(ended())
-        .pass(Duration::from_secs(5))
-        .feed(ConnectionInput::Dialled(established()));
+    bench.feed(ConnectionInput::Flushed).feed(ended()).pass(Duration::from_secs(5)).feed(dialled());
     let asked_again = bench.asked();
     assert_ne!(asked, asked_again, "it has another id");
     bench.hears(&asked[0]);
@@ -219,7 +215,7 @@ fn an_id_whose_reply_did_not_come_in_time_is_free_when_it_has_come_or_the_connec
     bench.asked();
     bench.feed(ConnectionInput::Flushed).pass(short).feed(ended());
     assert_eq!(bench.ended()[5..], [(late, End::Timeout)]);
-    bench.pass(Duration::from_secs(5)).feed(ConnectionInput::Dialled(established()));
+    bench.pass(Duration::from_secs(5)).feed(dialled());
     bench.ask(r#"{"id":3}"#, LONG);
     assert_eq!(bench.asked(), [r#"{"id":3}"#], "another connection owes nothing");
 }
@@ -349,7 +345,7 @@ proptest! {
                 }
                 Happens::Open => {
                     if bench.link.phase() == Phase::Connecting {
-                        bench.feed(ConnectionInput::Dialled(established()));
+                        bench.feed(dialled());
                     }
                 }
                 Happens::Reload => {
@@ -360,7 +356,7 @@ proptest! {
                 Happens::Rotate => drop(bench.feed(Input::Verb(Verb::Rotate))),
                 Happens::Switch => {
                     let generation = bench.link.generation();
-                    bench.feed(Input::Connection(Lane::Beside, ConnectionInput::Dialled(established())));
+                    bench.feed(Input::Connection(Lane::Beside, dialled()));
                     if bench.link.generation() != generation {
                         heard.clear();
                     }

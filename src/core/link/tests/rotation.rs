@@ -10,7 +10,7 @@ fn beside(input: ConnectionInput) -> Input {
 /// An open link that has been asked to rotate, and dials beside.
 fn rotating(policy: Policy) -> Bench {
     let mut bench = Bench::with(policy);
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).feed(Input::Verb(Verb::Rotate));
+    bench.feed(Input::Start).feed(dialled()).feed(Input::Verb(Verb::Rotate));
     assert_eq!(bench.stage(), Some("dialing"));
     bench
 }
@@ -64,7 +64,7 @@ impl Bench {
 #[test]
 fn the_new_connection_takes_over_and_the_old_one_is_closed_after_the_overlap() {
     let mut bench = rotating(Policy::default());
-    bench.feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(beside(dialled()));
     assert_eq!((bench.stage(), bench.link.generation(), bench.link.phase()), (Some("leaving"), 2, Phase::Ready));
     assert_eq!(bench.count(&Command::Switch), 1);
     assert_eq!(bench.link.poll_transmit(bench.now, Lane::Beside), None, "the old one is still read");
@@ -90,7 +90,7 @@ fn nothing_leaves_on_the_new_connection_before_the_old_one_has_proved_what_left_
     let mut bench = rotating(Policy::default());
     let first = bench.send("first");
     assert_eq!(bench.frames(), [text("first")]);
-    bench.feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(beside(dialled()));
     let second = bench.send("second");
     assert_eq!((bench.stage(), bench.link.generation()), (Some("standby"), 1));
     let frames = bench.frames();
@@ -111,7 +111,7 @@ fn a_ping_of_the_old_connection_is_nothing_to_the_new_one() {
     let frames = bench.frames();
     let [Frame::Ping(old)] = &frames[..] else { panic!("a ping for the silence: {frames:?}") };
     bench.feed(ConnectionInput::Flushed).feed(Input::Verb(Verb::Rotate));
-    bench.feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(beside(dialled()));
     assert_eq!((bench.link.generation(), bench.stage()), (2, Some("leaving")), "nothing is to be proved");
     let pong = |bytes: &'static [u8]| ConnectionInput::Received(Received::Pong(bytes::Bytes::from_static(bytes)));
     bench.feed(beside(ConnectionInput::Received(Received::Pong(old.clone())))).feed(beside(pong(b"unsolicited")));
@@ -134,7 +134,7 @@ fn a_pong_that_proves_less_than_all_does_not_switch() {
     let [Frame::Ping(early)] = &frames[..] else { panic!("{frames:?}") };
     bench.send("two");
     let _ = bench.frames();
-    bench.feed(ConnectionInput::Flushed).feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(ConnectionInput::Flushed).feed(beside(dialled()));
     bench.feed(ConnectionInput::Received(Received::Pong(early.clone())));
     assert_eq!(bench.stage(), Some("standby"));
     bench.prove();
@@ -174,16 +174,13 @@ fn a_successor_lost_before_its_turn_is_made_again() {
     let mut bench = rotating(Policy::default());
     bench.send("held");
     let _ = bench.frames();
-    bench.feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(beside(dialled()));
     bench.feed(beside(close(1011))).feed(beside(ended()));
     assert_eq!((bench.ends(), bench.stage()), (vec![(2, 1011, Cause::Remote)], Some("waiting")));
     assert!(bench.link.last_close().is_none(), "it never was the link's connection");
     bench.send("goes on");
     assert!(bench.frames().contains(&text("goes on")));
-    bench
-        .feed(ConnectionInput::Flushed)
-        .pass(Duration::from_secs(5))
-        .feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(ConnectionInput::Flushed).pass(Duration::from_secs(5)).feed(beside(dialled()));
     bench.prove();
     assert_eq!((bench.link.generation(), bench.stage()), (3, Some("leaving")));
 }
@@ -194,7 +191,7 @@ fn an_old_connection_lost_while_a_new_one_stands_by_costs_nothing() {
     let mut bench = rotating(policy);
     let id = bench.send("again");
     let _ = bench.frames();
-    bench.feed(ConnectionInput::Flushed).feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(ConnectionInput::Flushed).feed(beside(dialled()));
     bench.feed(ConnectionInput::Ended { begun: 0, detail: "reset".into() });
     assert_eq!((bench.link.phase(), bench.link.generation(), bench.dials()), (Phase::Ready, 2, 2));
     assert_eq!(bench.frames(), [text("again")], "at least once, it goes out on the new one");
@@ -224,7 +221,7 @@ fn a_peer_that_gives_no_proof_has_its_connection_closed_first() {
     let mut bench = rotating(again());
     let id = bench.send("first");
     let _ = bench.frames();
-    bench.feed(ConnectionInput::Flushed).feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(ConnectionInput::Flushed).feed(beside(dialled()));
     bench.send("second");
     assert!(matches!(bench.frames()[..], [Frame::Ping(_)]));
     bench.feed(ConnectionInput::Flushed).pass(Duration::from_secs(5));
@@ -243,7 +240,7 @@ fn a_long_message_on_its_way_gets_the_time_it_needs() {
     let mut bench = rotating(Policy::default());
     bench.send("long");
     let _ = bench.frames();
-    bench.feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(beside(dialled()));
     for _ in 0..10 {
         bench
             .pass(Duration::from_secs(4))
@@ -260,7 +257,7 @@ fn a_second_word_while_it_rotates_is_followed_when_there_is_room() {
     let mut bench = rotating(Policy::default());
     bench.feed(Input::Renew);
     assert_eq!((bench.count(&Command::Hangup(Lane::Beside)), bench.dials_beside()), (1, 2), "what it dials may be old");
-    bench.feed(beside(ConnectionInput::Dialled(established()))).feed(Input::Verb(Verb::Rotate));
+    bench.feed(beside(dialled())).feed(Input::Verb(Verb::Rotate));
     assert_eq!((bench.stage(), bench.dials_beside()), (Some("leaving"), 2), "there are two connections already");
     bench.pass(Duration::from_secs(1)).feed(beside(ended()));
     assert_eq!((bench.stage(), bench.dials_beside()), (Some("dialing"), 3));
@@ -275,7 +272,7 @@ fn what_an_operator_says_otherwise_ends_a_rotation() {
         let mut bench = rotating(Policy::default());
         bench.send("held");
         let _ = bench.frames();
-        bench.feed(beside(ConnectionInput::Dialled(established()))).feed(Input::Verb(verb.clone()));
+        bench.feed(beside(dialled())).feed(Input::Verb(verb.clone()));
         assert!(matches!(bench.link.poll_transmit(bench.now, Lane::Beside), Some(Frame::Close(Some(_)))), "{verb:?}");
         bench.feed(beside(close(NORMAL))).feed(beside(ended()));
         assert_eq!((bench.stage(), bench.dials_beside()), (None, 1), "{verb:?}");
@@ -286,9 +283,7 @@ fn what_an_operator_says_otherwise_ends_a_rotation() {
 #[test]
 fn a_stop_leaves_neither_connection_behind() {
     let mut bench = rotating(Policy::default());
-    bench
-        .feed(beside(ConnectionInput::Dialled(established())))
-        .feed(Input::Stop(Duration::from_secs(1), EndReason::Shutdown));
+    bench.feed(beside(dialled())).feed(Input::Stop(Duration::from_secs(1), EndReason::Shutdown));
     assert!(matches!(bench.link.poll_transmit(bench.now, Lane::Beside), Some(Frame::Close(Some(_)))));
     bench.feed(ended());
     let order = |wanted: &Command| bench.said.iter().position(|said| said == wanted).expect("said");
@@ -300,7 +295,7 @@ fn a_stop_leaves_neither_connection_behind() {
 #[test]
 fn where_two_connections_may_not_be_open_the_old_one_is_closed_first() {
     let mut bench = Bench::with(Policy { rotates: false, ..Policy::default() });
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established())).feed(Input::Verb(Verb::Rotate));
+    bench.feed(Input::Start).feed(dialled()).feed(Input::Verb(Verb::Rotate));
     assert_eq!((bench.stage(), bench.link.phase()), (None, Phase::Closing));
     bench.feed(ended());
     assert_eq!((bench.link.phase(), bench.last_close().cause), (Phase::Connecting, Cause::Operator));
@@ -322,7 +317,7 @@ fn a_successor_that_breaks_the_protocol_is_closed_with_its_code() {
     let mut bench = rotating(Policy::default());
     bench.send("held");
     let _ = bench.frames();
-    bench.feed(beside(ConnectionInput::Dialled(established())));
+    bench.feed(beside(dialled()));
     bench.feed(beside(ConnectionInput::Violation { code: 1002, cause: Cause::Protocol, detail: "bad".into() }));
     assert!(
         matches!(bench.link.poll_transmit(bench.now, Lane::Beside), Some(Frame::Close(Some(frame))) if frame.code == 1002)
@@ -336,7 +331,7 @@ fn a_successor_that_breaks_the_protocol_is_closed_with_its_code() {
 #[test]
 fn an_old_connection_that_does_not_answer_its_close_is_cut() {
     let mut bench = rotating(Policy::default());
-    bench.feed(beside(ConnectionInput::Dialled(established()))).pass(Duration::from_secs(1));
+    bench.feed(beside(dialled())).pass(Duration::from_secs(1));
     assert!(bench.link.poll_transmit(bench.now, Lane::Beside).is_some());
     bench.pass(Duration::from_secs(5));
     assert_eq!(bench.count(&Command::Hangup(Lane::Beside)), 1);
@@ -349,10 +344,7 @@ fn a_reload_while_the_old_connection_closes_first_is_followed_too() {
     let mut bench = rotating(again());
     bench.send("unproven");
     let _ = bench.frames();
-    bench
-        .feed(ConnectionInput::Flushed)
-        .feed(beside(ConnectionInput::Dialled(established())))
-        .pass(Duration::from_secs(5));
+    bench.feed(ConnectionInput::Flushed).feed(beside(dialled())).pass(Duration::from_secs(5));
     assert_eq!(bench.link.phase(), Phase::Closing);
     bench.feed(Input::Renew).feed(ended());
     assert_eq!((bench.link.generation(), bench.stage(), bench.dials_beside()), (2, Some("dialing"), 2));
@@ -377,7 +369,7 @@ fn an_acknowledgement_is_waited_for_as_long_as_it_may_take() {
         };
         assert!(bench.link.offer(bench.now, Box::new(message)).0.is_ok());
         let _ = bench.frames();
-        bench.feed(ConnectionInput::Flushed).feed(beside(ConnectionInput::Dialled(established())));
+        bench.feed(ConnectionInput::Flushed).feed(beside(dialled()));
         bench.pass(Duration::from_secs(9)).feed(ConnectionInput::Heard);
         assert_eq!((bench.stage(), bench.link.phase()), (Some("standby"), Phase::Ready));
         if comes {

@@ -40,7 +40,7 @@ impl Bench {
     /// The connection of the attempt is open, and its session begins.
     fn dialled(&mut self, lane: Lane) -> &mut Self {
         let start = start(self.now);
-        self.on(lane, start).on(lane, ConnectionInput::Dialled(established()))
+        self.on(lane, start).on(lane, dialled())
     }
 
     fn hear(&mut self, lane: Lane, text: &str) -> &mut Self {
@@ -98,7 +98,7 @@ fn an_application_that_is_silent_is_asked_though_its_websocket_answers_pings() {
     plan.every[0].every = crate::session::Interval::Fixed(Duration::from_secs(25));
     plan.every[0].when_idle = Some(heartbeat::WhenIdle::In);
     let mut bench = Bench::started();
-    bench.on(Lane::Current, start_of(plan, bench.now)).on(Lane::Current, ConnectionInput::Dialled(established()));
+    bench.on(Lane::Current, start_of(plan, bench.now)).on(Lane::Current, dialled());
     bench.hear(Lane::Current, HELLO).hear(Lane::Current, WELCOME);
     assert_eq!(bench.leaving(Lane::Current), ["login hunter2"]);
     bench.pass(Duration::from_secs(20));
@@ -147,7 +147,7 @@ fn retry_after_of_a_call_in_open_is_obeyed_and_capped_on_either_connection() {
         plan
     };
     let refuse = |bench: &mut Bench, lane: Lane, asked: Duration| {
-        bench.on(lane, start_of(plan(), bench.now)).on(lane, ConnectionInput::Dialled(established()));
+        bench.on(lane, start_of(plan(), bench.now)).on(lane, dialled());
         let id = bench.link.poll_ask(lane).expect("a call").id;
         let answer = Answer { retry_after: Some(asked), ..Answer::of(503, "") };
         bench.on(lane, ConnectionInput::Errand { id, done: Ok(Brought::Answer(answer)) }).pass(Duration::ZERO);

@@ -235,7 +235,7 @@ impl World {
         self.connections += 1;
         self.is_deaf.remove(&index);
         self.on(index, lane, ConnectionInput::Session(Box::new(start)));
-        self.on(index, lane, ConnectionInput::Dialled(established()));
+        self.on(index, lane, dialled());
         true
     }
 

@@ -19,7 +19,7 @@ fn silence_is_pinged_and_then_ends_the_connection() {
 fn any_byte_keeps_the_link_alive_even_without_a_pong() {
     let heartbeat = heartbeat::Policy { watch: Watch::Pings(WhenIdle::In), ..heartbeat::Policy::default() };
     let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Start).feed(dialled());
     for _ in 0..100 {
         bench.pass(Duration::from_secs(25)).feed(ConnectionInput::Heard);
         let _ = bench.frames();
@@ -33,7 +33,7 @@ fn a_peer_that_hears_nothing_for_long_is_pinged_whoever_it_is_that_talks() {
     for (when, pings) in [(WhenIdle::In, 0), (WhenIdle::Out, 4), (WhenIdle::Both, 4)] {
         let heartbeat = heartbeat::Policy { watch: Watch::Pings(when), ..heartbeat::Policy::default() };
         let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-        bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+        bench.feed(Input::Start).feed(dialled());
         let mut sent = 0;
         // The peer talks each second and answers no ping; that it talks keeps it alive.
         for _ in 0..99 {
@@ -66,7 +66,7 @@ fn without_pings_none_is_sent_and_silence_ends_only_what_it_is_said_to() {
     for (watch, ends) in [(Watch::Tcp, false), (Watch::Silence, true)] {
         let heartbeat = heartbeat::Policy { watch, ..heartbeat::Policy::default() };
         let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-        bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+        bench.feed(Input::Start).feed(dialled());
         let id = bench.send("wants a proof");
         assert_eq!(bench.frames().len(), 1);
         bench.feed(ConnectionInput::Flushed).pass(Duration::from_secs(29)).feed(ConnectionInput::Heard);
@@ -93,14 +93,14 @@ enum Peer {
 fn ten_minutes_with(peer: Peer, watch: Watch) -> usize {
     let heartbeat = heartbeat::Policy { watch, ..heartbeat::Policy::default() };
     let mut bench = Bench::with(Policy { heartbeat, ..Policy::default() });
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Start).feed(dialled());
     let (mut answered, mut heard) = (bench.dials(), bench.now);
     for second in 1..=600 {
         bench.pass(Duration::from_secs(1));
         if bench.dials() > answered {
             answered = bench.dials();
             heard = bench.now;
-            bench.feed(ConnectionInput::Dialled(established()));
+            bench.feed(dialled());
         }
         if bench.link.phase() != Phase::Ready {
             continue;
