@@ -108,6 +108,7 @@ pub(super) fn link(view: &LinkView) -> wire::Link {
         received_bytes: view.traffic.received_bytes,
         sent_messages: view.traffic.sent_messages,
         sent_bytes: view.traffic.sent_bytes,
+        paced_until: view.paced_until.map(wire::time),
         rotation: view.rotation.as_deref().map(|rotation| wire::Rotation {
             stage: rotation.stage.to_owned(),
             attempt: rotation.attempt,

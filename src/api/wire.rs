@@ -96,6 +96,9 @@ pub struct Link {
     /// Their application bytes.
     #[serde(default)]
     pub sent_bytes: u64,
+    /// Until when what is to leave waits for its turn, by the rates of `outbox`.
+    #[serde(default)]
+    pub paced_until: Option<String>,
     /// While a new connection is to take the place of this one, and until the old one is gone.
     #[serde(default)]
     pub rotation: Option<Rotation>,

@@ -206,22 +206,31 @@ fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
             .map(|place| format!("The address is being dialled by {}.", place.holders.join(", "))),
     );
     sentences.extend(next(facts, now));
-    sentences.push(match link.queued_messages {
-        0 if facts.unconfirmed_messages > 0 => format!(
+    sentences.push(queued(facts, now));
+    sentences
+}
+
+/// What is to leave, and whether it does.
+fn queued(facts: &Explanation, now: SystemTime) -> String {
+    let link = &facts.link;
+    let queued = words::count(link.queued_messages, "message");
+    let size = words::bytes(link.buffered_amount);
+    let (verb, wait) = if link.queued_messages == 1 { ("is", "waits") } else { ("are", "wait") };
+    match (link.queued_messages, link.paced_until.as_deref().and_then(moment)) {
+        (0, _) if facts.unconfirmed_messages > 0 => format!(
             "Nothing is queued; {} that left and that the peer has not proved to have read {} the outbox.",
             words::count(facts.unconfirmed_messages, "message"),
             if facts.unconfirmed_messages == 1 { "counts in" } else { "count in" }
         ),
-        0 => "Nothing is queued.".to_owned(),
-        messages => {
-            let queued = words::count(messages, "message");
-            let verb = if messages == 1 { "is" } else { "are" };
-            let then =
-                if is_ready { "being sent in order" } else { "queued and will be sent in order once it is ready" };
-            format!("{queued} ({}) {verb} {then}.", words::bytes(link.buffered_amount))
+        (0, _) => "Nothing is queued.".to_owned(),
+        (_, Some(until)) => {
+            let left = until.duration_since(now).unwrap_or_default();
+            let next = words::millis(left.as_secs_f64() * 1000.0);
+            format!("{queued} ({size}) {wait} for a turn, by the rates of outbox; the next is in {next}.")
         }
-    });
-    sentences
+        (_, None) if phase(link) == Some(Phase::Ready) => format!("{queued} ({size}) {verb} being sent in order."),
+        (_, None) => format!("{queued} ({size}) {verb} queued and will be sent in order once it is ready."),
+    }
 }
 
 fn down(outage: &Outage, now: SystemTime) -> String {
@@ -410,6 +419,17 @@ mod tests {
         let said = sentences(&Explanation { link, next: None, ..waiting() }, now()).join("\n");
         assert!(said.contains("The connection or attempt before this one, 10s ago: It ended."), "{said}");
         assert!(said.contains("1 message (10 B) is being sent in order."), "{said}");
+    }
+
+    #[test]
+    fn a_link_that_is_paced_says_when_the_next_message_leaves() {
+        let paced_until = Some("2026-01-01T00:01:00.400Z".into());
+        let link = Link { phase: "ready".into(), next_attempt_at: None, paced_until, ..waiting().link };
+        let said = sentences(&Explanation { link, next: None, ..waiting() }, now()).join("\n");
+        assert!(
+            said.contains("1 message (10 B) waits for a turn, by the rates of outbox; the next is in 400 ms."),
+            "{said}"
+        );
     }
 
     #[test]

@@ -259,6 +259,11 @@ pub enum Event {
     },
     /// Messages that consumers do not see, for a rule of the session says so: their type and size, at least one.
     Hidden(Vec<(Kind, usize)>),
+    /// Messages had to wait for their turn, by the rates of the outbox.
+    Paced {
+        /// For so long.
+        waited: Duration,
+    },
     /// Messages were handed to the kernel in full, at least one.
     Written(Vec<Sent>),
     /// A ping left.
@@ -303,6 +308,7 @@ impl Event {
                     | Self::PongRefused { .. }
                     | Self::Keepalive { answered: true }
                     | Self::Hidden(_)
+                    | Self::Paced { .. }
             )
     }
 

@@ -10,6 +10,7 @@
 pub mod admission;
 pub mod backoff;
 pub mod body;
+pub mod bucket;
 pub mod budget;
 pub mod carriers;
 pub mod chance;

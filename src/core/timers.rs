@@ -33,6 +33,8 @@ pub enum Timer {
     Expiry,
     /// The next step of a rotation. Kept by it.
     Rotate,
+    /// What is paced may leave. Kept by the outbox.
+    Pace,
 }
 
 impl Timer {

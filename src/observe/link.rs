@@ -7,13 +7,14 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 
 use super::{
     families::{Families, Key},
-    number::{Counter, Gauge, Histogram},
+    number::{Counter, Gauge, Histogram, Seconds},
     text::{
         self, Family,
         Kind::{Counter as COUNTER, Gauge as GAUGE, Histogram as HISTOGRAM},
@@ -80,6 +81,8 @@ pub struct LinkMetrics {
     pub(super) outbox_messages: Gauge,
     pub(super) outbox_limit_messages: Gauge,
     pub(super) outbox_wait: Histogram,
+    /// From the first pause on: most endpoints are not paced.
+    paced: OnceLock<Box<Seconds>>,
     receipts: [Counter; State::ALL.len()],
     lost: [Counter; EndReason::ALL.len()],
     pub(super) panics: Counter,
@@ -111,6 +114,7 @@ impl LinkMetrics {
             outbox_messages: Gauge::default(),
             outbox_limit_messages: Gauge::default(),
             outbox_wait: Histogram::new(WAIT_BUCKETS),
+            paced: OnceLock::new(),
             receipts: Default::default(),
             lost: Default::default(),
             panics: Counter::default(),
@@ -156,6 +160,10 @@ impl LinkMetrics {
 
     pub(super) fn on_hidden_messages(&self, messages: impl Iterator<Item = (Kind, usize)>) {
         self.received.count(messages.map(|(kind, bytes)| (kind, 1, bytes)));
+    }
+
+    pub(super) fn on_paced(&self, waited: Duration) {
+        self.paced.get_or_init(Box::default).add(waited.as_secs_f64());
     }
 
     pub(super) fn on_written(&self, sent: impl Iterator<Item = (Kind, u64, usize)>) {
@@ -336,6 +344,11 @@ pub(super) const FAMILIES: &[Family<LinkMetrics>] = &[
     Family { name: "wskeeper_outbox_messages", help: "Messages accepted and not yet handed to the network.", kind: GAUGE, samples: |of, to| to.number(&[], of.outbox_messages.get()) },
     Family { name: "wskeeper_outbox_limit_messages", help: "Messages that the outboxes may hold.", kind: GAUGE, samples: |of, to| to.number(&[], of.outbox_limit_messages.get()) },
     Family { name: "wskeeper_outbox_wait_seconds", help: "Time that written messages were held in the outbox.", kind: HISTOGRAM, samples: |of, to| to.histogram(&of.outbox_wait) },
+    Family { name: "wskeeper_outbox_paced_seconds_total", help: "Time for which links held messages back by the rates of their outbox.", kind: COUNTER, samples: |of, to| {
+        if let Some(paced) = of.paced.get() {
+            to.number(&[], paced.get());
+        }
+    } },
     Family { name: "wskeeper_receipts_total", help: "Messages by outcome of their receipt; written ones count again when confirmed or unknown.", kind: COUNTER, samples: |of, to| {
         for state in State::ALL.into_iter().filter(|state| is_outcome(*state)) {
             to.number(&[("outcome", state.as_str())], of.receipts[state as usize].get());

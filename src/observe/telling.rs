@@ -76,6 +76,7 @@ impl LinkObserver for LinkMetrics {
                 warn!(%link, "keepalive missed");
             }
             Event::Hidden(hidden) => self.on_hidden(link, hidden),
+            Event::Paced { waited } => self.on_paused(link, *waited),
             Event::Written(sent) => self.on_sent(link, sent),
             Event::PingSent => {
                 self.pings_sent.inc();
@@ -125,6 +126,11 @@ impl LinkObserver for LinkMetrics {
 }
 
 impl LinkMetrics {
+    fn on_paused(&self, link: &LinkId, waited: std::time::Duration) {
+        self.on_paced(waited);
+        debug!(%link, waited_ms = millis(waited), "messages waited for their turn");
+    }
+
     fn on_pong_refused(&self, link: &LinkId, first: bool) {
         self.pongs_refused.inc();
         if first {

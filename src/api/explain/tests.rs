@@ -63,6 +63,7 @@ fn down(cause: Cause, code: u16, status: Option<u16>) -> LinkView {
         rotation: None,
         waits: None,
         away: None,
+        paced_until: None,
     }
 }
 

@@ -199,7 +199,7 @@ function facts(link, explained, now) {
     Extensions: link.extensions ? peer(link.extensions) : 'none',
     'Round trip': link.phase === 'ready' ? millis(link.rttMs) : '–',
     'Last heard': ago(link.lastInboundAt),
-    Queued: traffic(link.queuedMessages, link.bufferedAmount),
+    Queued: traffic(link.queuedMessages, link.bufferedAmount) + (link.pacedUntil && link.queuedMessages ? ', paced' : ''),
     Received: traffic(link.receivedMessages, link.receivedBytes),
     Sent: traffic(link.sentMessages, link.sentBytes),
     ...(explained?.requests ? { Requests: requests(explained.requests) } : {}),

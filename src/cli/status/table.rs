@@ -164,7 +164,10 @@ impl Column {
             For => moment(&link.since).map(|since| words::between(since, now)).unwrap_or_default(),
             Generation => link.generation.to_string(),
             Rtt => link.rtt_ms.map(words::millis).unwrap_or_default(),
-            Queued => queued(link.queued_messages, link.buffered_amount),
+            Queued => {
+                let paced = if link.paced_until.is_some() && link.queued_messages > 0 { ", paced" } else { "" };
+                format!("{}{paced}", queued(link.queued_messages, link.buffered_amount))
+            }
             Close => link.last_close.as_ref().map(|close| last_close(close, now)).unwrap_or_default(),
             ShortClose => {
                 link.last_close.as_ref().map(|close| format!("{} {}", close.code, close.cause)).unwrap_or_default()

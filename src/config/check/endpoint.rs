@@ -27,6 +27,7 @@ use crate::config::{
 };
 use wskeeper_core::{
     backoff::{LEAST, LEAST_STABLE},
+    bucket::Pacing,
     heartbeat::{Watch, WhenIdle},
     link,
     outbox::{self, Ack, Delivery},
@@ -307,9 +308,23 @@ pub(in crate::config) fn reconnect(section: &Section<'_>, endpoint: &mut Configu
     }
 }
 
+/// A burst of what has no rate.
+fn look_at_bursts(section: &Section<'_>, pacing: Pacing) {
+    let pairs = [("burst", "rate", pacing.rate.is_none()), ("burst_bytes", "rate_bytes", pacing.rate_bytes.is_none())];
+    for (burst, rate, _) in pairs.into_iter().filter(|(burst, _, is_free)| *is_free && section.has(burst)) {
+        section.warn(burst, &format!("without `{rate}` it means nothing"));
+    }
+}
+
+/// Rules of `outbox.total`.
+pub(in crate::config) fn total_pacing(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
+    look_at_bursts(section, endpoint.pacing);
+}
+
 /// Rules of `outbox`.
 pub(in crate::config) fn outbox(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     let policy: &outbox::Policy = &endpoint.link.outbox;
+    look_at_bursts(section, policy.pacing);
     if policy.max_message as u64 <= policy.max_bytes {
         return;
     }

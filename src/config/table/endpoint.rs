@@ -4,43 +4,28 @@
 //! and one value; the rows in `outbox` are those that show it and tell of it.
 
 use super::{
-    kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
+    kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, some_time},
     none, table,
 };
 use crate::config::{
     ConfiguredEndpoint,
     check::{
-        MAX_SIZE, endpoint as check, network, outcomes, proxy as check_proxy, push, request, session as check_session,
-        streams, tls,
+        endpoint as check, network, outcomes, proxy as check_proxy, push, request, session as check_session, streams,
+        tls,
     },
     table::{
         kept::{INBOX, RECEIPTS},
+        outbox::{DELIVERY, OUTBOX},
         requests::REQUESTS,
         session,
         transport::TLS,
     },
 };
-use wskeeper_core::{
-    link::UrlOrder,
-    outbox::{Delivery, OnFull, WhenDown},
-};
+use wskeeper_core::link::UrlOrder;
 use wskeeper_link::endpoint::{http2::Mode, network::Prefer};
-
-const DELIVERY: Word<Delivery> =
-    Word(&[("at_most_once", Delivery::AtMostOnce), ("at_least_once", Delivery::AtLeastOnce)]);
 
 /// Of an outbox or an inbox.
 pub(super) const DURABILITY: Word<bool> = Word(&[("memory", false), ("disk", true)]);
-
-const ON_FULL: Word<OnFull> = Word(&[
-    ("reject", OnFull::Reject),
-    ("drop_oldest", OnFull::DropOldest),
-    ("drop_newest", OnFull::DropNewest),
-    ("wait", OnFull::Wait),
-]);
-
-const WHEN_DOWN: Word<WhenDown> =
-    Word(&[("hold", WhenDown::Hold), ("reject", WhenDown::Reject), ("drop", WhenDown::Drop)]);
 
 table! {
     /// Keys that each endpoint has for itself.
@@ -427,49 +412,5 @@ table! {
         /// write less than a tenth of it.
         /// > #: before_expiry = "60s"
         before_expiry (link.rotate_before_expiry): Optional(some_time()), Live;
-    }
-}
-
-table! {
-    OUTBOX of ConfiguredEndpoint, "outbox." at (link.outbox), rules check::outbox, {
-        /// What follows the loss of a link for what was written on it: "at_most_once" never sends it again, and its receipt says
-        /// `unknown`; "at_least_once" keeps each message until the peer has proved that it read it, and else sends it again, in order,
-        /// on the next connection. docs/delivery.md says what each promises.
-        delivery: DELIVERY, Live;
-        /// "memory", or "disk": a message is accepted when it is on disk in storage.dir, and survives kill -9 and a power cut.
-        durability (link.outbox.durable): DURABILITY, Live;
-        /// Pings that ask the peer for its proof are at least so far apart. For peers that count control frames; those that are not urgent
-        /// are 10 ms apart in any case.
-        confirm_interval (link.confirm_interval): any_time(), Live;
-        /// Messages that a link holds, not yet sent.
-        max_messages: count(1..=100_000_000), Live;
-        /// Their bytes: the limit of bufferedAmount.
-        max_bytes: size(1..=MAX_SIZE), Live;
-        /// A larger message is refused.
-        ///
-        /// At most `max_bytes`, and by default no more than that.
-        max_message: size(1..=1 << 30), Live;
-        /// A message not sent within this expires. Without it none does.
-        /// > #: ttl = "1min"
-        ttl: Optional(some_time()), Live;
-        /// No room: "reject", "drop_oldest", "drop_newest", or "wait" (the caller waits, up to its timeout).
-        on_full: ON_FULL, Live;
-        /// Not ready: "hold", "reject" or "drop".
-        when_down: WHEN_DOWN, Live;
-        /// Keeps only the newest message of a key while it queues.
-        conflate: FLAG, Live;
-        /// Lets the peer's application confirm messages instead of a pong: JSON pointers (RFC 6901) to the string or number that a message
-        /// and its acknowledgement share. A message without one is confirmed by a pong.
-        ///
-        /// A section: `outgoing` and `incoming`.
-        /// > #: [endpoints.trades.outbox.ack]
-        /// > #: outgoing = "/id"
-        /// > #: incoming = "/ack"
-        ack: Over(check::ack), Live;
-        /// With `ack`, an acknowledgement that has not come after this will not come.
-        ///
-        /// `"30s"` with `ack`. At least once the connection is closed and the message sent again, at most once it ends `unknown`.
-        /// > #: ack_timeout = "30s"
-        ack_timeout as "outbox.ack" by check::ACK_TIMEOUT, Live;
     }
 }

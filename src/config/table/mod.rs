@@ -12,6 +12,7 @@ mod documents;
 pub(crate) mod endpoint;
 mod kept;
 pub(crate) mod kinds;
+mod outbox;
 mod requests;
 mod session;
 mod shown;

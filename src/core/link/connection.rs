@@ -107,6 +107,31 @@ impl Shared {
         self.outbox.as_deref().is_some_and(Outbox::has_unproven)
     }
 
+    /// Whether something of a session may leave now. If it may, it must.
+    pub(super) fn may_go_ahead(&mut self, now: Instant) -> bool {
+        !self.is_paced() || self.outbox().may_go_ahead(now)
+    }
+
+    /// That leaves.
+    pub(super) fn goes_ahead(&mut self, now: Instant, bytes: usize) {
+        if self.is_paced() {
+            self.outbox().goes_ahead(now, bytes);
+        }
+    }
+
+    /// A message or control frame leaves that has waited for nothing.
+    #[inline]
+    pub(super) fn counts(&mut self, now: Instant, bytes: usize) {
+        if self.is_paced() {
+            self.outbox().counts(now, bytes);
+        }
+    }
+
+    /// Whether what leaves is counted.
+    pub(super) fn is_paced(&self) -> bool {
+        self.policy.outbox.pacing.is_limited() || self.outbox.as_deref().is_some_and(Outbox::is_paced)
+    }
+
     /// Requests that wait for their replies.
     pub(super) fn asked(&self) -> usize {
         self.outbox.as_deref().map_or(0, Outbox::asked)
@@ -220,6 +245,7 @@ impl Connection {
             ConnectionInput::DialFailed(failure) => return self.on_dial_failed(failure),
             ConnectionInput::Expires(at) => self.on_expires(now, at, &shared.policy),
             ConnectionInput::Heard => self.on_heard(now, shared),
+            ConnectionInput::Pinged => shared.counts(now, 0),
             ConnectionInput::Left { messages, pings, part } => {
                 let (messages, part) = self.of_outbox(messages, part);
                 self.on_left(now, messages, pings, shared, out);
@@ -266,7 +292,13 @@ impl Connection {
                 Timer::Stable => return Some(Change::Stable),
                 Timer::Age => return Some(Change::Rotate),
                 // The ping is pulled, now that it may be. And the others are not of a connection.
-                Timer::Confirm | Timer::Session | Timer::Retry | Timer::Ack | Timer::Expiry | Timer::Rotate => {}
+                Timer::Confirm
+                | Timer::Session
+                | Timer::Retry
+                | Timer::Ack
+                | Timer::Expiry
+                | Timer::Rotate
+                | Timer::Pace => {}
             }
         }
         self.on_session_due(now, shared, out)
@@ -276,7 +308,7 @@ impl Connection {
     /// proof comes behind the data. Where the stream `is_held`, no more of it leaves.
     pub(super) fn poll_transmit(&mut self, now: Instant, is_held: bool, shared: &mut Shared) -> Option<Frame> {
         if self.is_leaving() {
-            return self.next_of_session();
+            return self.next_of_session(now, shared);
         }
         match &mut self.stage {
             Stage::Dialing { .. } => None,

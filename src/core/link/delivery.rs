@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     close::{Cause, CloseFrame, NORMAL},
+    event::Event,
     message::{Message, MessageId},
     outbox::{Delivery, Ended, Outbox, Refusal, Room},
     receipt,
@@ -107,7 +108,8 @@ impl Link {
         let expiry = outbox.next_expiry().map(|at| (at, Timer::Expiry));
         let ack = outbox.next_ack_deadline().filter(|_| self.state.is_ready()).map(|at| (at, Timer::Ack));
         let reply = outbox.next_reply_deadline().map(|at| (at, Timer::Ack));
-        expiry.into_iter().chain(ack).chain(reply).min()
+        let paced = outbox.paced_until().map(|at| (at, Timer::Pace));
+        expiry.into_iter().chain(ack).chain(reply).chain(paced).min()
     }
 
     pub(super) fn tell_receipts(&self, reached: Vec<Ended>, out: &mut Commands) {
@@ -161,6 +163,12 @@ impl Link {
                 self.close(now, Ending { owed, cause: Cause::Mute, label: None, detail }, Then::Outcome, out);
             }
         }
+    }
+
+    /// What was paced may leave: it is pulled, now that it may be.
+    pub(super) fn end_pause(&mut self, now: Instant, out: &mut Commands) {
+        let waited = self.shared.outbox.as_deref_mut().and_then(|outbox| outbox.end_pause(now));
+        out.extend(waited.map(|waited| Command::Tell(Event::Paced { waited })));
     }
 
     /// Asks for the marks that messages need before they leave, while they can leave.

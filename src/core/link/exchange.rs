@@ -121,6 +121,8 @@ pub enum ConnectionInput {
     DialFailed(Box<DialFailure>),
     /// Bytes arrived, a whole frame or not.
     Heard,
+    /// The peer has pinged, and an answer has been made below. To be told where [`super::Link::is_paced`] says so.
+    Pinged,
     /// The kernel has taken bytes, of what was pulled or of an answer made below; by it, so many more messages have left whole, and
     /// so many pings.
     Left {

@@ -35,6 +35,7 @@ use std::{
 
 use super::{
     backoff,
+    bucket::SharedBucket,
     chance::Chance,
     close::{Cause, Closed},
     event::Established,
@@ -228,6 +229,7 @@ impl Link {
         self.expire(now, &mut out);
         self.miss_replies(now, &mut out);
         self.miss_acks(now, &mut out);
+        self.end_pause(now, &mut out);
         if self.rotation.is_some() {
             self.settle(now, &mut out);
             self.on_rotation_due(now, &mut out);
@@ -392,6 +394,25 @@ impl Link {
     /// Messages handed to the network and kept until they are confirmed.
     pub fn unconfirmed_messages(&self) -> usize {
         self.shared.outbox.as_deref().map_or(0, Outbox::unconfirmed)
+    }
+
+    /// Links of its endpoint share this bucket, or none. Before it starts, and whenever that changes.
+    pub fn share(&mut self, bucket: Option<Arc<dyn SharedBucket>>) {
+        if bucket.is_some() || self.shared.outbox.is_some() {
+            self.shared.outbox().share(bucket);
+        }
+    }
+
+    /// Whether what leaves it is counted, answers to the peer's pings too.
+    #[inline]
+    pub fn is_paced(&self) -> bool {
+        self.shared.is_paced()
+    }
+
+    /// Until when what is to leave waits for its turn, where it does.
+    pub fn paced_until(&self) -> Option<Instant> {
+        let outbox = self.shared.outbox.as_deref().filter(|_| self.ready_state() == ReadyState::Open)?;
+        outbox.paced_until()
     }
 
     /// The largest message that may arrive.

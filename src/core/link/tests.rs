@@ -13,6 +13,7 @@ mod again;
 mod bound;
 mod home;
 mod pace;
+mod paced;
 mod refresh;
 mod requests;
 mod rotation;

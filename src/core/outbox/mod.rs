@@ -15,6 +15,7 @@ use std::{
 };
 
 use self::{
+    pacer::Pacer,
     queue::{Disk, Held, Queue},
     transit::Transit,
     unacknowledged::Answer,
@@ -33,6 +34,7 @@ pub use self::{
 mod asking;
 mod disk;
 mod loss;
+mod pacer;
 mod policy;
 mod queue;
 mod transit;
@@ -66,6 +68,8 @@ pub struct Outbox {
     confirmed: u64,
     /// Where the newest mark is.
     fenced: u64,
+    /// In a box: most have none.
+    pacer: Option<Box<Pacer>>,
 }
 
 /// A message that reached a state, or several whose names follow each other.
@@ -125,6 +129,7 @@ impl Outbox {
             self.queue.split();
             self.transit.split();
         }
+        self.pace();
     }
 
     /// Offers a message, one; `ready` says whether the link is. Decides before it drops anything: a refusal comes back with the

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 /// How long an acknowledgement is waited for where the policy says no more that there are any.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
-use crate::body::Body;
+use crate::{body::Body, bucket::Pacing};
 
 /// What happens to a message for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Ack {
 }
 
 /// The limits and policies of one outbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Messages held at most; at least once, those that wait for their confirmation count.
     pub max_messages: usize,
@@ -80,6 +80,8 @@ pub struct Policy {
     pub ack: Option<Ack>,
     /// A message is accepted when it is on disk, and leaves only then.
     pub durable: bool,
+    /// How fast messages leave.
+    pub pacing: Pacing,
 }
 
 impl Policy {
@@ -118,6 +120,7 @@ impl Default for Policy {
             delivery: Delivery::AtMostOnce,
             ack: None,
             durable: false,
+            pacing: Pacing::default(),
         }
     }
 }

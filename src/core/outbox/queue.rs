@@ -186,11 +186,21 @@ impl Queue {
 
     /// Takes the first message.
     pub(super) fn pop_one(&mut self) -> Option<Held> {
-        let (place, mut held) = self.pop()?;
-        let Some(first) = held.message.split_to(1) else { return Some(held) };
-        let first = held.with(Box::new(first));
-        self.insert(place + 1, held);
-        Some(first)
+        self.cut_first(1);
+        self.pop().map(|(_, held)| held)
+    }
+
+    /// Cuts the first of a run off, so many messages, where there are more.
+    pub(super) fn cut_first(&mut self, count: u32) {
+        if self.first().is_none_or(|first| first.message.count() <= count) {
+            return;
+        }
+        let Some((place, mut held)) = self.pop() else { return };
+        let first = held.message.split_to(count).map(|first| held.with(Box::new(first)));
+        self.insert(place + u64::from(count), held);
+        if let Some(first) = first {
+            self.insert(place, first);
+        }
     }
 
     /// Makes each message stand for itself.

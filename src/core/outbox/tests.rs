@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
+    bucket::Pacing,
     budget::{Budget, Share},
     message::{Extras, Payload},
 };

@@ -6,7 +6,7 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use wskeeper_core::{inbox, link, session, subscriptions};
+use wskeeper_core::{bucket::Pacing, inbox, link, session, subscriptions};
 
 pub use field::FieldName;
 pub use secret::{Secret, hide};
@@ -99,6 +99,8 @@ pub struct Endpoint {
     pub stay_closed: bool,
     /// `connect_timeout`, `heartbeat`, `reconnect`, `outcomes`, `outbox`.
     pub link: Arc<link::Policy>,
+    /// `outbox.total`: how fast messages of all its links leave.
+    pub pacing: Pacing,
     /// `inbox`
     pub inbox: inbox::Policy,
     /// `streams`
@@ -188,6 +190,7 @@ impl Default for Endpoint {
             min_ready: 1,
             stay_closed: false,
             link: Arc::default(),
+            pacing: Pacing::default(),
             inbox: inbox::Policy::default(),
             streams: Vec::new(),
             receipts_keep: Duration::from_mins(10),

@@ -223,7 +223,8 @@ impl<D: Dial> Driver<D> {
                 let found = self.inject(now, fault);
                 let _ = reply.send(found);
             }
-            Order::Retune { policy, renew } => {
+            Order::Retune { policy, bucket, renew } => {
+                self.link.share(bucket);
                 self.feed(now, Input::Policy(policy));
                 if renew {
                     self.feed(now, Input::Renew);

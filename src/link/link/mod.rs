@@ -48,6 +48,7 @@ use tokio::{
 
 use wskeeper_core::{
     admission::{Dismissal, Request, Verdict},
+    bucket::SharedBucket,
     budget::Lease,
     chaos::Fault,
     event::{DialFailure, Established, Event, LinkId},
@@ -125,6 +126,8 @@ pub(crate) enum Order {
     Retune {
         /// The policy.
         policy: Arc<Policy>,
+        /// What the links of the endpoint share.
+        bucket: Option<Arc<dyn SharedBucket>>,
         /// Rotate, or close and dial again, as the policy says.
         renew: bool,
     },

@@ -55,9 +55,9 @@ impl Supervisor {
             runtime.set_config(Arc::clone(&config));
             // Only a new connection asks for keys; it begins beside the old one where it may.
             for slot in runtime.slots() {
-                let policy = Arc::clone(&config.link);
+                let (policy, bucket) = (Arc::clone(&config.link), runtime.bucket());
                 // A task that has ended was told to.
-                let _ = slot.orders.send(Box::new(Order::Retune { policy, renew: true })).await;
+                let _ = slot.orders.send(Box::new(Order::Retune { policy, bucket, renew: true })).await;
             }
         }
         let wanted = self.wanted(runtime, &config);

@@ -26,6 +26,7 @@ pub use crate::link::Stop;
 
 mod admission;
 mod asked;
+mod bucket;
 mod cursors;
 mod dead;
 mod durable_inboxes;

@@ -226,6 +226,7 @@ pub(super) fn transition(event: &Event) -> Option<Transition> {
         Event::PongRefused { first: true } => (What::PongRefused, None),
         Event::Keepalive { answered: true }
         | Event::Hidden(_)
+        | Event::Paced { .. }
         | Event::Written(_)
         | Event::PingSent
         | Event::Pong { .. }

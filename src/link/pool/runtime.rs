@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
+    bucket::EndpointBucket,
     inbox_writer::InboxWriter,
     slot::{BEST, Sinks, Slot},
     view::{EndpointView, Totals},
@@ -50,6 +51,8 @@ pub(super) struct EndpointRuntime {
     ending: Mutex<BTreeSet<u32>>,
     /// Whose turn it is among links that are as good as each other.
     turn: AtomicUsize,
+    /// Where messages of its links are paced together.
+    pub(super) bucket: Mutex<Option<Arc<EndpointBucket>>>,
     /// Where its links do what may block.
     aside: Aside,
     /// How the files were that the last attempt read its credentials from.
@@ -142,7 +145,7 @@ impl EndpointRuntime {
         (observer, provider): (Arc<dyn EndpointObserver>, Arc<dyn Provider>),
         heard_until: BTreeMap<u32, SystemTime>,
     ) -> Self {
-        let name = Arc::clone(&config.name);
+        let (name, bucket) = (Arc::clone(&config.name), Mutex::new(EndpointBucket::of(config.pacing)));
         Self {
             name,
             sinks,
@@ -153,6 +156,7 @@ impl EndpointRuntime {
             tasks: Mutex::new(Vec::new()),
             ending: Mutex::default(),
             turn: AtomicUsize::new(0),
+            bucket,
             aside: Aside::default(),
             read: Mutex::default(),
             #[cfg(any(test, debug_assertions))]

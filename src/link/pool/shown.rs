@@ -49,6 +49,8 @@ struct Passing {
     waits: Option<Waits>,
     /// The URL that it would rather be at, by index.
     away: Option<usize>,
+    /// Until when what is to leave is paced.
+    paced_until: Option<SystemTime>,
 }
 
 /// How the last connection or attempt ended, as the link keeps it, and when by the wall clock.
@@ -120,8 +122,9 @@ impl Shown {
         let waits = link.session_waits();
         let is_away = matches!(link.whereabouts(), Whereabouts::Away | Whereabouts::Returning);
         let away = is_away.then(|| link.home());
-        let is_any = rotation.is_some() || waits.is_some() || is_away;
-        self.passing = is_any.then(|| Box::new(Passing { rotation, waits, away }));
+        let paced_until = link.paced_until().map(|at| wall.later(at.saturating_duration_since(now)));
+        let is_any = rotation.is_some() || waits.is_some() || is_away || paced_until.is_some();
+        self.passing = is_any.then(|| Box::new(Passing { rotation, waits, away, paced_until }));
     }
 
     /// The link's task is gone, and what it had queued.
@@ -156,6 +159,7 @@ impl Shown {
             rotation: self.passing.as_ref().and_then(|passing| passing.rotation.clone().map(Box::new)),
             waits: self.passing.as_ref().and_then(|passing| passing.waits),
             away: None,
+            paced_until: self.passing.as_ref().and_then(|passing| passing.paced_until),
         }
     }
 

@@ -349,6 +349,7 @@ impl Supervisor {
         let mut link = Box::new(Link::new(Arc::clone(&runtime.config().link), seed, now));
         link.stand_at(runtime.sinks.homes.place(slot.id.index));
         link.number_after(slot.newest());
+        link.share(runtime.bucket());
         if let Some(kept) = runtime.sinks.variables.recall(slot.id.index) {
             link.recall(kept);
         }
@@ -397,6 +398,7 @@ impl Supervisor {
         let old = runtime.config();
         let new = &subscriptions::in_force(new, runtime.sinks.subscriptions.is_bare());
         runtime.set_config(Arc::clone(new));
+        runtime.pace(new.pacing);
         runtime.sinks.inbox.set_policy(new.inbox.clone(), new.max_links());
         runtime.sinks.streams.follow(new, &self.parts.budget, self.next_cursor());
         durable_inboxes::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
@@ -411,9 +413,9 @@ impl Supervisor {
         };
         if let Some(renew) = renew {
             for slot in runtime.slots() {
-                let policy = Arc::clone(&new.link);
+                let (policy, bucket) = (Arc::clone(&new.link), runtime.bucket());
                 // A task that has ended was told to: nothing is left to retune.
-                let _ = slot.orders.send(Box::new(Order::Retune { policy, renew })).await;
+                let _ = slot.orders.send(Box::new(Order::Retune { policy, bucket, renew })).await;
             }
         }
         self.follow_variables(runtime, new);

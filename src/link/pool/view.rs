@@ -74,6 +74,8 @@ pub struct LinkView {
     pub waits: Option<Waits>,
     /// It is ready, and not at the first of its URLs.
     pub away: Option<Box<AwayView>>,
+    /// Until when what is to leave waits for its turn.
+    pub paced_until: Option<SystemTime>,
 }
 
 /// A link that another URL than its first has taken in.

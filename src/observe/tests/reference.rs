@@ -69,6 +69,7 @@ fn everything(per_link: bool) -> String {
         opened(),
         Event::SessionReady { generation: 1, opening: Box::default() },
         Event::Pong { rtt: took },
+        Event::Paced { waited: took },
         Event::Written(vec![Sent { kind: Kind::Text, messages: 1, bytes: 1, waited: took }]),
         closed(1000, true, Cause::Remote),
     ] {

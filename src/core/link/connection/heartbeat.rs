@@ -181,7 +181,7 @@ impl Connection {
     #[inline]
     pub(super) fn next_while_open(&mut self, now: Instant, is_held: bool, shared: &mut Shared) -> Option<Frame> {
         if !self.owes_ping
-            && let Some(frame) = self.next_of_session()
+            && let Some(frame) = self.next_of_session(now, shared)
         {
             return Some(frame);
         }
@@ -217,6 +217,7 @@ impl Connection {
     pub(super) fn ping(&mut self, now: Instant, shared: &mut Shared) -> Frame {
         let fence = shared.outbox.as_deref_mut().map_or(0, Outbox::fence);
         self.tell_pinged();
+        shared.counts(now, 0);
         self.owes_ping = false;
         shared.signs.pinged = Some(now);
         self.unflushed_pings += 1;

@@ -369,15 +369,25 @@ impl Connection {
 
     /// The next message of the session.
     #[inline]
-    pub(super) fn next_of_session(&mut self) -> Option<Frame> {
+    pub(super) fn next_of_session(&mut self, now: Instant, shared: &mut Shared) -> Option<Frame> {
         self.session.as_ref()?;
-        self.take_of_session()
+        self.take_of_session(now, shared)
     }
 
     #[inline(never)]
-    fn take_of_session(&mut self) -> Option<Frame> {
+    fn take_of_session(&mut self, now: Instant, shared: &mut Shared) -> Option<Frame> {
+        // A farewell has little time, and waits for nothing.
+        let is_leaving = self.is_leaving();
         let Some(Running::Begun(session, given)) = self.session.as_deref_mut() else { return None };
+        if !session.has_messages() || !(is_leaving || shared.may_go_ahead(now)) {
+            return None;
+        }
         let payload = session.poll_transmit()?;
+        if is_leaving {
+            shared.counts(now, payload.len());
+        } else {
+            shared.goes_ahead(now, payload.len());
+        }
         given.push(Whose::Session, 1);
         Some(Frame::Session(payload))
     }

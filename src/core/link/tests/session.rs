@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-const HELLO: &str = r#"{"op":10,"beat":1000}"#;
-const WELCOME: &str = r#"{"t":"READY","sid":"x","s":1}"#;
+pub(super) const HELLO: &str = r#"{"op":10,"beat":1000}"#;
+pub(super) const WELCOME: &str = r#"{"t":"READY","sid":"x","s":1}"#;
 const REFUSED: &str = r#"{"t":"NO"}"#;
 
 fn start(at: Instant) -> ConnectionInput {
@@ -38,12 +38,12 @@ impl Bench {
     }
 
     /// The connection of the attempt is open, and its session begins.
-    fn dialled(&mut self, lane: Lane) -> &mut Self {
+    pub(super) fn dialled(&mut self, lane: Lane) -> &mut Self {
         let start = start(self.now);
         self.on(lane, start).on(lane, dialled())
     }
 
-    fn hear(&mut self, lane: Lane, text: &str) -> &mut Self {
+    pub(super) fn hear(&mut self, lane: Lane, text: &str) -> &mut Self {
         self.on(lane, ConnectionInput::Received(Received::Messages(text.into())));
         // What is due at once is done before time passes.
         self.pass(Duration::ZERO)
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     /// What leaves now, in words.
-    fn leaving(&mut self, lane: Lane) -> Vec<String> {
+    pub(super) fn leaving(&mut self, lane: Lane) -> Vec<String> {
         let text = |payload: &crate::message::Payload| String::from_utf8_lossy(payload.bytes()).into_owned();
         let now = self.now;
         let word = |frame| match frame {

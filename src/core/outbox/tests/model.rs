@@ -41,6 +41,7 @@ fn policy() -> impl Strategy<Value = Policy> {
     let delivery = prop::sample::select(vec![Delivery::AtMostOnce, Delivery::AtLeastOnce]);
     (1_usize..6, 1_u64..100, prop::option::of(1_u64..60), on_full, when_down, any::<bool>(), delivery).prop_map(
         |(max_messages, max_bytes, ttl, on_full, when_down, conflate, delivery)| Policy {
+            pacing: Pacing::default(),
             max_messages,
             max_bytes,
             max_message: 35,

@@ -244,6 +244,7 @@ impl<D: Dial> Driver<D> {
     fn follow(&mut self, now: Now, lane: Lane, arrival: Arrival) {
         match arrival {
             Arrival::Messages(run) => self.deliver(now, lane, run),
+            Arrival::Pinged(_) if self.link.is_paced() => self.feed_line(now, lane, ConnectionInput::Pinged),
             Arrival::Nothing | Arrival::Pinged(_) => {}
             Arrival::Pong(payload) => self.feed_line(now, lane, ConnectionInput::Received(Received::Pong(payload))),
             Arrival::Close(frame) => self.feed_line(now, lane, ConnectionInput::Received(Received::Close(frame))),
