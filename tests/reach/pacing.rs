@@ -1,13 +1,10 @@
 //! A server that counts what it gets, by the time when it got it.
 
-use std::{
-    process::Command,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{process::Command, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use tokio::net::TcpListener;
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
     QUICK,
@@ -29,7 +26,7 @@ async fn counting() -> (u16, Arrivals) {
                 let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
                 while let Some(Ok(message)) = socket.next().await {
                     if message.is_text() {
-                        noted.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), connection));
+                        noted.lock().push((Instant::now(), connection));
                     }
                 }
             });
@@ -39,7 +36,7 @@ async fn counting() -> (u16, Arrivals) {
 }
 
 fn arrived(arrivals: &Arrivals) -> Vec<(Instant, usize)> {
-    arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    arrivals.lock().clone()
 }
 
 async fn all(arrivals: &Arrivals, count: usize) -> Vec<(Instant, usize)> {
@@ -106,10 +103,12 @@ async fn links_of_an_endpoint_take_turns_within_its_total() {
         }
     }
     let arrived = all(&arrivals, 24).await;
-    assert!(took(&arrived) >= Duration::from_millis(2000), "ten a second: {:?}", took(&arrived));
+    assert!(took(&arrived) >= Duration::from_secs(2), "ten a second: {:?}", took(&arrived));
     // Each of them had its turns among the first half.
     let mut of_each = [0; 3];
-    arrived[..12].iter().for_each(|(_, connection)| of_each[*connection] += 1);
+    for (_, connection) in &arrived[..12] {
+        of_each[*connection] += 1;
+    }
     assert!(of_each.iter().all(|count| *count >= 2), "{of_each:?}");
 }
 

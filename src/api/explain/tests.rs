@@ -366,7 +366,7 @@ fn what_is_said_of_tls_is_true() {
     let within = "the server closed the connection in the middle of the TLS handshake and did not say why";
     let expired = "the server's certificate has expired";
     let client = "the server demands a client certificate: set one (tls.cert, tls.key)";
-    hold([
+    hold(vec![
         ("The certificate is checked against", tls(expired), tls(no_tls)),
         ("The certificate is checked against", tls(expired), tls(slow)),
         ("does not speak TLS", tls(no_tls), tls(expired)),

@@ -26,7 +26,7 @@ fn slowly(burst: u32) -> Policy {
 
 fn open(policy: Policy) -> Bench {
     let mut bench = Bench::with(policy);
-    bench.feed(Input::Start).feed(ConnectionInput::Dialled(established()));
+    bench.feed(Input::Start).feed(dialled());
     bench
 }
 
@@ -128,7 +128,7 @@ fn both_connections_of_a_rotation_share_one_bucket() {
     assert_eq!(bench.frames(), [text("1")]);
     bench.feed(ConnectionInput::Flushed);
     bench.feed(Input::Verb(Verb::Rotate));
-    bench.feed(Input::Connection(Lane::Beside, ConnectionInput::Dialled(established())));
+    bench.feed(Input::Connection(Lane::Beside, dialled()));
     bench.send_unawaited("2");
     let frames = bench.frames();
     let [Frame::Ping(nonce)] = &frames[..] else { panic!("a proof is asked for: {frames:?}") };
