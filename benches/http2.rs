@@ -112,7 +112,7 @@ fn certify(folder: &Path) -> Result<()> {
 fn haproxy(folder: &Path, port: u16, upstream: u16) -> Result<Running> {
     let config = folder.join("haproxy.cfg");
     let text = format!(
-        "global\n maxconn 40000\ndefaults\n mode http\n timeout connect 5s\n timeout client 10m\n timeout server 10m\n timeout tunnel 10m\n\
+        "global\n maxconn 8000\ndefaults\n mode http\n timeout connect 5s\n timeout client 10m\n timeout server 10m\n timeout tunnel 10m\n\
          frontend f\n bind 127.0.0.1:{port} ssl crt {} alpn h2,http/1.1\n default_backend b\nbackend b\n server s 127.0.0.1:{upstream}\n",
         folder.join("pair.pem").display()
     );
