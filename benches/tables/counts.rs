@@ -34,8 +34,8 @@ pub(crate) async fn counts(setup: &mut Setup) -> Result<Table> {
         "Instructions as valgrind counts them. {LINKS} links lose their server, which is back half a second later."
     );
     let mut table = Table::new("counts", "Counts: instructions", &how, &setup.run(), &[("a reconnect", "")]);
-    if find("valgrind").is_none() {
-        println!("valgrind is not installed, and nothing is counted; benches/run installs it");
+    if find("valgrind").is_none() || find("strace").is_none() {
+        println!("valgrind or strace is not installed, and nothing is counted; benches/run installs both");
         return Ok(table);
     }
     let (few, many) = (after(STORMS[0]).await?, after(STORMS[1]).await?);
