@@ -177,3 +177,27 @@ async fn nothing_comes_where_the_configuration_does_not_say_so_or_beyond_its_lim
     few.api.delete("/v1/endpoints/one").await.expect(200);
     put(&few, "two", &json!({ "url": "ws://127.0.0.1:9/" })).await.expect(201);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_drains_holds_up_its_own_name_only() {
+    let (peer, daemon) = (Peer::listen().await, started("memory").await);
+    // It may dial in a moment, and nobody listens there: what it has waits.
+    put(&daemon, "slow", &json!({ "url": "ws://127.0.0.1:9/" })).await.expect(201);
+    daemon.api.send_text("slow", "x").await.expect(202);
+    let (api, body) = (daemon.api.clone(), keys(peer.port, "slow").to_string());
+    let removing = tokio::spawn(async move { api.delete("/v1/endpoints/slow?drain=3s").await });
+    until("the name to be free", || async {
+        let status = daemon.api.get(&path("slow")).await.status;
+        if status == 404 { Ok(()) } else { Err(status) }
+    })
+    .await;
+    let api = daemon.api.clone();
+    let again = tokio::spawn(async move { api.put("/v1/endpoints/slow", body).await });
+    put(&daemon, "other", &keys(peer.port, "other")).await.expect(201);
+    daemon.api.post("/v1/reload", &[], "").await.expect(200);
+    put(&daemon, "third", &keys(peer.port, "third")).await.expect(201);
+    assert!(!removing.is_finished() && !again.is_finished(), "they wait for the outbox");
+    assert_eq!(removing.await.unwrap().expect(200).json()["unsentMessages"], 1);
+    again.await.unwrap().expect(201);
+    daemon.api.ready_after("slow/0", 0).await;
+}
