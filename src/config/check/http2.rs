@@ -2,7 +2,7 @@
 
 use super::section::Section;
 use crate::config::ConfiguredEndpoint;
-use wskeeper_link::endpoint::http2::Mode;
+use wskeeper_link::endpoint::http2::{Http2, Mode};
 
 /// Rules over the keys of HTTP/2 and what TLS offers.
 pub(super) fn rules(section: &Section<'_>, endpoint: &ConfiguredEndpoint) {
@@ -11,7 +11,8 @@ pub(super) fn rules(section: &Section<'_>, endpoint: &ConfiguredEndpoint) {
         let hint = "leave `tls.alpn` out: what `http2` needs is offered";
         section.fault("http2", "HTTP/2 is agreed on by ALPN, and `tls.alpn` says what is offered", hint);
     }
-    if !is_wanted && section.has("http2_links") {
+    // The default may stand there: the annotated file names every key.
+    if !is_wanted && section.has("http2_links") && endpoint.http2.links != Http2::default().links {
         section.warn("http2_links", "is of no use without `http2`: each link has a connection of its own");
     }
 }

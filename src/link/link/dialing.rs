@@ -46,7 +46,15 @@ impl<S: Wire> Dialing<S> {
 
     /// The next stage that it has come into.
     pub(super) fn step(&mut self, now: Instant) -> Option<Progress> {
-        let step = self.told.lock().pop_front()?;
+        let step = {
+            let mut told = self.told.lock();
+            let step = told.pop_front()?;
+            // Thousands may wait for admission: they keep no room for what follows it.
+            if step == Progress::Queued && told.is_empty() {
+                *told = VecDeque::new();
+            }
+            step
+        };
         self.enter(step, now);
         Some(step)
     }
