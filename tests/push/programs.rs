@@ -78,7 +78,11 @@ async fn a_program_that_ends_at_once_is_started_again_ever_more_seldom() {
 #[tokio::test]
 async fn a_program_that_is_back_is_well_though_nothing_has_come_for_it() {
     let script = "[ -e {folder}/twice ] || { touch {folder}/twice; exit 3; }; exec cat >> {folder}/out";
-    let daemon = Daemon::start(&endpoint(feed::start().await, &push("pipe", &shell(script)))).await;
+    // The gap that a consumer begins with may be taken as soon as the program is back: it must be away for long enough to be seen.
+    let seldom =
+        push("pipe", &shell(script)).replace("initial = \"20ms\", max = \"100ms\"", "initial = \"2s\", max = \"4s\"");
+    assert!(seldom.contains("2s"), "{seldom}");
+    let daemon = Daemon::start(&endpoint(feed::start().await, &seldom)).await;
     let failing = shown_until(&daemon, "pipe", "lost", |now| !now["failingSince"].is_null()).await;
     assert_eq!(failing["lastError"], "the program ended with exit status: 3");
     let well = shown_until(&daemon, "pipe", "well", |now| now["failingSince"].is_null()).await;
