@@ -64,7 +64,7 @@ impl World {
             endpoint(
                 "trades",
                 &url(0),
-                "requests = { id = \"/id\", reply = \"/id\" }\nlinks = 3\ncritical = true\nmin_ready = 2\n[endpoints.trades.inbox]\nmax_messages = 16\n[[endpoints.trades.push]]\nname = \"pipe\"\ncommand = [\"/bin/cat\"]",
+                "requests = { id = \"/id\", reply = \"/id\" }\nlinks = 3\ncritical = true\nmin_ready = 2\noutbox.total = { rate = 20, burst = 1 }\n[endpoints.trades.inbox]\nmax_messages = 16\n[[endpoints.trades.push]]\nname = \"pipe\"\ncommand = [\"/bin/cat\"]",
             ),
             endpoint("flapping", &url(1), SESSION),
             endpoint("silent", &url(2), "[endpoints.silent.heartbeat]\nidle = \"300ms\"\ntimeout = \"300ms\""),
@@ -75,7 +75,7 @@ impl World {
                 &poison,
                 "[endpoints.orders.outbox]\ndelivery = \"at_least_once\"\ndurability = \"disk\"",
             ),
-            endpoint("secure", &secure, &authority.trust_and_show("secure")),
+            endpoint("secure", &secure, &format!("http2 = \"auto\"\n{}", authority.trust_and_show("secure"))),
         ];
         let daemon = Daemon::start(&sections.concat()).await;
         for ready in ["trades/0", "trades/2", "orders/0", "secure/0"] {
