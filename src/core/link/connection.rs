@@ -99,7 +99,10 @@ impl Shared {
     /// For something that is to leave.
     #[inline]
     pub(super) fn outbox(&mut self) -> &mut Outbox {
-        self.outbox.get_or_insert_with(|| Box::new(Outbox::new(Arc::clone(&self.policy.outbox))))
+        match &mut self.outbox {
+            Some(outbox) => outbox,
+            none => none.insert(Box::new(Outbox::new(Arc::clone(&self.policy.outbox)))),
+        }
     }
 
     /// Whether something has been given to the network that has no proof yet.

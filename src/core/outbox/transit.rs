@@ -117,29 +117,23 @@ impl Outbox {
         // Without an id it may not leave.
         let stamped = first.message.request().map(|asked| asked.stamped.clone());
         let body = stamped.map_or_else(|| Some(first.message.body.clone()), |stamped| stamped.map(Body::One))?;
-        let Some(pacer) = &mut self.pacer else { return self.give(body) };
-        let count = pacer.admit(now, &body);
-        self.give_first(body, count)
-    }
-
-    /// The first of the queue is in transit.
-    #[inline]
-    fn give(&mut self, body: Body) -> Option<Body> {
+        let body = if self.pacer.is_some() { self.admitted(now, body)? } else { body };
         let (place, held) = self.queue.pop()?;
         self.pulled += u64::from(body.count());
         self.transit.push(InTransit { place, pulled: self.pulled, held }, self.queue.len());
         Some(body)
     }
 
-    /// So many messages of it are.
+    /// As much of the first of the queue as may leave now, cut off from the rest.
     #[inline(never)]
-    fn give_first(&mut self, mut body: Body, count: u32) -> Option<Body> {
+    fn admitted(&mut self, now: Instant, mut body: Body) -> Option<Body> {
+        let count = self.pacer.as_deref_mut()?.admit(now, &body);
         if count == 0 {
             return None;
         }
-        let Some(first) = body.split_to(count) else { return self.give(body) };
+        let Some(first) = body.split_to(count) else { return Some(body) };
         self.queue.cut_first(count);
-        self.give(first)
+        Some(first)
     }
 
     /// So many of those in transit, at most all, have been handed to the kernel whole: `Written`, and to be confirmed.
