@@ -17,6 +17,7 @@
 //! sends nor is watched: each of its stages has an end of its own.
 
 mod heartbeat;
+mod paced;
 mod requests;
 mod session;
 
@@ -108,31 +109,6 @@ impl Shared {
     /// Whether something has been given to the network that has no proof yet.
     pub(super) fn has_unproven(&self) -> bool {
         self.outbox.as_deref().is_some_and(Outbox::has_unproven)
-    }
-
-    /// Whether something of a session may leave now. If it may, it must.
-    pub(super) fn may_go_ahead(&mut self, now: Instant) -> bool {
-        !self.is_paced() || self.outbox().may_go_ahead(now)
-    }
-
-    /// That leaves.
-    pub(super) fn goes_ahead(&mut self, now: Instant, bytes: usize) {
-        if self.is_paced() {
-            self.outbox().goes_ahead(now, bytes);
-        }
-    }
-
-    /// A message or control frame leaves that has waited for nothing.
-    #[inline]
-    pub(super) fn counts(&mut self, now: Instant, bytes: usize) {
-        if self.is_paced() {
-            self.outbox().counts(now, bytes);
-        }
-    }
-
-    /// Whether what leaves is counted.
-    pub(super) fn is_paced(&self) -> bool {
-        self.policy.outbox.pacing.is_limited() || self.outbox.as_deref().is_some_and(Outbox::is_paced)
     }
 
     /// Requests that wait for their replies.
