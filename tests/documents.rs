@@ -64,6 +64,14 @@ fn pages_in_plain_words_have_no_phrase_that_reads_as_translated() {
 }
 
 #[test]
+fn the_readme_gives_the_command_that_a_merge_is_checked_by() {
+    let (readme, merge) = (read(&root().join("README.md")), read(&root().join(".ci/run")));
+    for text in [readme, merge] {
+        assert!(text.lines().any(|line| line == "tests/run"), "no line of it is `tests/run`:\n{text}");
+    }
+}
+
+#[test]
 fn every_link_between_documents_leads_somewhere() {
     let documents = documents();
     assert!(documents.len() > 30, "only {} documents were found", documents.len());
