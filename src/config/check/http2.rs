@@ -19,12 +19,7 @@ pub(super) fn rules(section: &Section<'_>, endpoint: &ConfiguredEndpoint) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::parse_toml;
-
-    fn read(keys: &str) -> Result<Vec<String>, String> {
-        let text = format!("[endpoints.a]\nurl = \"wss://h\"\n{keys}");
-        parse_toml(&text, "test.toml").map(|loaded| loaded.warnings).map_err(|faults| faults.to_string())
-    }
+    use crate::config::check::read_keys as read;
 
     #[test]
     fn what_does_not_go_with_http_2_is_told() {

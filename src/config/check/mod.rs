@@ -147,3 +147,10 @@ fn warn(report: &Report, config: &Config) {
         );
     }
 }
+
+/// What is warned of, or wrong, in a file with one secure endpoint that has these keys besides.
+#[cfg(test)]
+fn read_keys(keys: &str) -> Result<Vec<String>, String> {
+    let text = format!("[endpoints.a]\nurl = \"wss://h\"\n{keys}");
+    super::parse_toml(&text, "test.toml").map(|loaded| loaded.warnings).map_err(|faults| faults.to_string())
+}

@@ -74,12 +74,7 @@ pub(super) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::parse_toml;
-
-    fn read(keys: &str) -> Result<Vec<String>, String> {
-        let text = format!("[endpoints.a]\nurl = \"wss://h\"\n{keys}");
-        parse_toml(&text, "test.toml").map(|loaded| loaded.warnings).map_err(|faults| faults.to_string())
-    }
+    use crate::config::check::read_keys as read;
 
     #[test]
     fn a_proxy_is_judged_as_far_as_it_is_written() {

@@ -156,45 +156,14 @@ impl<S: Wire> AsyncWrite for Metered<S> {
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
-    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::io::{AsyncWriteExt as _, duplex};
 
     use super::*;
+    use crate::link::tests::hoarder::Hoarder;
 
     fn frame(kind: u8, stream: u32, payload: usize) -> Vec<u8> {
         let length = u32::try_from(payload).unwrap().to_be_bytes();
         [&length[1..], &[kind, 0], &stream.to_be_bytes(), &vec![0xa5; payload]].concat()
-    }
-
-    /// As TLS does, it may hold back what it has taken.
-    #[derive(Debug)]
-    struct Hoarder(DuplexStream, usize);
-
-    impl AsyncRead for Hoarder {
-        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, buffer)
-        }
-    }
-
-    impl AsyncWrite for Hoarder {
-        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.0).poll_write(cx, bytes)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(cx)
-        }
-    }
-
-    impl Wire for Hoarder {
-        fn abort(&self) {}
-
-        fn unsent(&self) -> usize {
-            self.1
-        }
     }
 
     #[tokio::test]

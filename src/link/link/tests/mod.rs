@@ -4,6 +4,7 @@
 
 mod bench;
 mod faults;
+pub(in crate::link) mod hoarder;
 mod life;
 mod orders;
 mod peer;
