@@ -8,7 +8,7 @@ use super::{Answer, Delivery, Ended, Held, Outbox};
 use crate::{
     message::{Message, MessageId},
     receipt::{EndReason, State},
-    requests,
+    requests::{self, Stamp},
 };
 
 impl Outbox {
@@ -97,9 +97,9 @@ impl Outbox {
         self.queue.first().is_some_and(|first| first.message.request().is_some_and(|asked| asked.stamped.is_none()))
     }
 
-    /// Whether what arrives may be a reply, be it a late one.
-    pub(crate) fn expects_replies(&self) -> bool {
-        self.asked() > 0 || self.unconfirmed.has_late()
+    /// Whether what arrives may be a reply. A late one matters only where callers give the ids.
+    pub(crate) fn expects_replies(&self, stamp: Stamp) -> bool {
+        self.asked() > 0 || stamp == Stamp::Keep && self.unconfirmed.has_late()
     }
 
     /// Gives it one, unless that is its caller's and another one's too.

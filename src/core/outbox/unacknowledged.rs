@@ -3,8 +3,8 @@
 //! An answer is an acknowledgement, or the reply to a request; both are waited for in one table, until their deadlines. Answers may come in
 //! any order. Of two messages with one key, the older is meant.
 //!
-//! What a reader would get wrong: an id that a caller gave is not free when its time is over, but when its reply has come or the connection
-//! has gone. Else the late reply would be taken for that to the next request with the id.
+//! What a reader would get wrong: an id is not free when its time is over, but when its reply has come or the connection has gone. Else the
+//! late reply would be taken for that to the next request with the id. That goes for ids that we gave too: a reload may let callers give theirs.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -110,7 +110,7 @@ impl Unacknowledged {
     /// Takes one whose answer is not waited for any more, though it may come.
     fn give_up(&mut self, pulled: u64) -> Option<Waiting> {
         let waiting = self.remove(pulled)?;
-        if waiting.request.as_deref().is_some_and(|request| request.is_own) {
+        if waiting.request.is_some() {
             self.note_late(waiting.key.clone());
         }
         Some(waiting)

@@ -83,8 +83,6 @@ pub struct Reply {
 pub(crate) struct Waiting {
     pub(crate) own: Option<Bytes>,
     pub(crate) deadline: Instant,
-    /// Its id is the caller's, who may give it again.
-    pub(crate) is_own: bool,
 }
 
 impl Policy {
@@ -165,7 +163,7 @@ impl Asked {
     }
 
     pub(crate) fn waiting(&self) -> Waiting {
-        Waiting { own: self.own.clone(), deadline: self.deadline, is_own: self.stamp == Stamp::Keep }
+        Waiting { own: self.own.clone(), deadline: self.deadline }
     }
 }
 

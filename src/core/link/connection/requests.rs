@@ -19,9 +19,10 @@ impl Connection {
     #[inline]
     pub(super) fn expects_replies(&self, shared: &Shared) -> bool {
         // What an old connection still has to say is for nobody: all that was asked on it had ended when it was replaced.
+        let requests = &shared.policy.requests;
         self.lane == Lane::Current
-            && shared.policy.requests.reply.is_some()
-            && shared.outbox.as_deref().is_some_and(Outbox::expects_replies)
+            && requests.reply.is_some()
+            && shared.outbox.as_deref().is_some_and(|outbox| outbox.expects_replies(requests.stamp))
     }
 
     /// Finds the replies to requests; answers with what consumers are not to see.
