@@ -32,6 +32,7 @@ const PLAIN: &[&str] = &[
     "docs/memory.md",
     "docs/monitoring.md",
     "docs/operate.md",
+    "docs/push.md",
     "docs/requests.md",
     "docs/security.md",
     "docs/status-page.md",
