@@ -17,6 +17,7 @@ pub mod chance;
 pub mod chaos;
 pub mod clock;
 pub mod close;
+pub mod deflate;
 pub mod entry;
 pub mod event;
 pub mod failback;

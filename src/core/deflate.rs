@@ -1,0 +1,188 @@
+//! What is offered of permessage-deflate (RFC 7692 §7.1), and what may be agreed on.
+//!
+//! An answer is judged strictly: an extension that was not offered or stands there twice, a parameter that is unknown, stands there
+//! twice or has another value than it may have is none that this end could keep to. What a reader would get wrong: that the client is not to
+//! keep its context may be demanded by a server, and done by a client that was not asked; the same of the server must be answered.
+
+use std::{fmt, str};
+
+/// The extension's name.
+const NAME: &str = "permessage-deflate";
+const SERVER_FORGETS: &str = "server_no_context_takeover";
+const CLIENT_FORGETS: &str = "client_no_context_takeover";
+const SERVER_BITS: &str = "server_max_window_bits";
+const CLIENT_BITS: &str = "client_max_window_bits";
+
+/// The largest window that DEFLATE has, as a power of two.
+pub const MOST_BITS: u8 = 15;
+/// The smallest that we ask for. A server may demand 8, which is the smallest there is.
+pub const LEAST_BITS: u8 = 9;
+const SMALLEST: u8 = 8;
+
+/// Who may refer to messages before the one that is compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Takeover {
+    /// Nobody: nothing is kept between messages.
+    #[default]
+    Neither,
+    /// The server; its window is kept here.
+    Peer,
+    /// This end, too.
+    Both,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proposal {
+    /// Who keeps a context.
+    pub context: Takeover,
+    /// The largest window, both ways: [`LEAST_BITS`] to [`MOST_BITS`].
+    pub window_bits: u8,
+}
+
+/// What was agreed on, as it stands in the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Agreement {
+    server_forgets: bool,
+    client_forgets: bool,
+    server_bits: Option<u8>,
+    client_bits: Option<u8>,
+}
+
+/// Why an answer is none.
+pub type Unfit = &'static str;
+
+impl Proposal {
+    /// As it stands in the request.
+    pub fn text(self) -> String {
+        let bits = Some(self.window_bits).filter(|bits| *bits < MOST_BITS);
+        let mut text = NAME.to_owned();
+        let mut add = |name: &str, value: Option<u8>| {
+            text.extend(["; ", name]);
+            text.extend(value.map(|value| format!("={value}")));
+        };
+        if self.context == Takeover::Neither {
+            add(SERVER_FORGETS, None);
+        }
+        if self.context != Takeover::Both {
+            add(CLIENT_FORGETS, None);
+        }
+        if bits.is_some() {
+            add(SERVER_BITS, bits);
+        }
+        // Without a value too it says that the server may limit it.
+        add(CLIENT_BITS, bits);
+        text
+    }
+
+    /// What the values of `Sec-WebSocket-Extensions` in an answer agree to; `None`: to nothing.
+    pub fn judge<'a>(self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<Agreement>, Unfit> {
+        let mut agreed = None;
+        for value in values {
+            let value = str::from_utf8(value).map_err(|_| UNKNOWN)?;
+            // No value that is allowed has a comma or a semicolon in it, not in quotes either.
+            for extension in value.split(',').map(trimmed).filter(|extension| !extension.is_empty()) {
+                let mut parts = extension.split(';').map(trimmed);
+                if parts.next() != Some(NAME) {
+                    return Err(UNKNOWN);
+                }
+                if agreed.replace(read(parts)?).is_some() {
+                    return Err("it uses permessage-deflate twice");
+                }
+            }
+        }
+        agreed.map(|agreed| self.allows(agreed)).transpose()
+    }
+
+    fn allows(self, agreed: Agreement) -> Result<Agreement, Unfit> {
+        if self.context == Takeover::Neither && !agreed.server_forgets {
+            return Err("it does not agree to server_no_context_takeover, which permessage-deflate was offered with");
+        }
+        let limit = self.window_bits;
+        if limit < MOST_BITS && agreed.server_bits.is_none_or(|bits| bits > limit) {
+            return Err("it does not agree to the server_max_window_bits that permessage-deflate was offered with");
+        }
+        if agreed.client_bits.is_some_and(|bits| bits > limit) {
+            return Err("its client_max_window_bits is more than permessage-deflate was offered with");
+        }
+        Ok(agreed)
+    }
+
+    /// Whether messages of ours may refer to those before.
+    pub fn keeps_ours(self, agreed: Agreement) -> bool {
+        self.context == Takeover::Both && !agreed.client_forgets
+    }
+
+    /// The window that ours are compressed with.
+    pub fn our_bits(self, agreed: Agreement) -> u8 {
+        agreed.client_bits.unwrap_or(MOST_BITS).min(self.window_bits)
+    }
+}
+
+impl Agreement {
+    /// Whether messages of the server's may refer to those before.
+    pub const fn keeps_theirs(self) -> bool {
+        !self.server_forgets
+    }
+
+    /// The window that the server's are compressed with, at most.
+    pub fn their_bits(self) -> u8 {
+        self.server_bits.unwrap_or(MOST_BITS)
+    }
+}
+
+/// As the standard's `extensions` has it.
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAME)?;
+        for (name, stands) in [(SERVER_FORGETS, self.server_forgets), (CLIENT_FORGETS, self.client_forgets)] {
+            if stands {
+                write!(f, "; {name}")?;
+            }
+        }
+        for (name, bits) in [(SERVER_BITS, self.server_bits), (CLIENT_BITS, self.client_bits)] {
+            if let Some(bits) = bits {
+                write!(f, "; {name}={bits}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const UNKNOWN: Unfit = "it uses an extension that was not offered";
+const PARAMETER: Unfit = "it uses permessage-deflate with a parameter that is unknown, or not as it may be";
+const TWICE: Unfit = "it uses permessage-deflate with a parameter twice";
+
+fn read<'a>(parameters: impl Iterator<Item = &'a str>) -> Result<Agreement, Unfit> {
+    let mut agreed = Agreement::default();
+    for parameter in parameters {
+        let (name, value) = match parameter.split_once('=') {
+            Some((name, value)) => (trimmed(name), Some(trimmed(value))),
+            None => (parameter, None),
+        };
+        let was_there = match (name, value) {
+            (SERVER_FORGETS, None) => std::mem::replace(&mut agreed.server_forgets, true),
+            (CLIENT_FORGETS, None) => std::mem::replace(&mut agreed.client_forgets, true),
+            (SERVER_BITS, Some(value)) => agreed.server_bits.replace(bits(value)?).is_some(),
+            (CLIENT_BITS, Some(value)) => agreed.client_bits.replace(bits(value)?).is_some(),
+            (_, Some(_) | None) => return Err(PARAMETER),
+        };
+        if was_there {
+            return Err(TWICE);
+        }
+    }
+    Ok(agreed)
+}
+
+/// 8 to 15, without a leading zero. What stands in quotes is the same (RFC 6455 §9.1).
+fn bits(value: &str) -> Result<u8, Unfit> {
+    let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    (SMALLEST..=MOST_BITS).find(|bits| bits.to_string() == bare).ok_or(PARAMETER)
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+#[cfg(test)]
+mod tests;
