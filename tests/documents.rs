@@ -35,6 +35,7 @@ const PLAIN: &[&str] = &[
     "docs/push.md",
     "docs/requests.md",
     "docs/security.md",
+    "docs/sessions.md",
     "docs/status-page.md",
     "docs/subscriptions.md",
     "docs/systemd.md",
