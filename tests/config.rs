@@ -183,9 +183,17 @@ fn keys_written(text: &str) -> Vec<String> {
             && !line.starts_with('#')
         {
             let key = key.trim();
-            let named = [".headers", ".proxy_headers", ".resolve", "values", ".streams[].match", ".push[].match"]
-                .iter()
-                .any(|end| section.ends_with(end));
+            let named = [
+                ".headers",
+                ".proxy_headers",
+                ".resolve",
+                "values",
+                ".streams[].match",
+                ".push[].match",
+                ".match.header",
+            ]
+            .iter()
+            .any(|end| section.ends_with(end));
             let key = if named { "*" } else { key };
             let key = key.replace('"', "");
             keys.push(if section.is_empty() { key } else { format!("{section}.{key}") });

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     api::wire::{
-        Attempt, DeadLetter, Explanation, HistoryEntry, Http2Connection, Link, List, Orphans, Outage, Push, Store,
-        StreamCounts, SubscriptionCounts, Timings,
+        Attempt, DeadLetter, Explanation, HistoryEntry, Http2Connection, Link, List, Orphans, Outage, Push, Rejection,
+        Store, StreamCounts, SubscriptionCounts, Timings,
     },
     observe::visible,
 };
@@ -30,6 +30,8 @@ use wskeeper_link::clock::Calendar;
 const SHOWN: usize = 12;
 /// Streams shown.
 const STREAMS: usize = 10;
+/// Lines shown of what a server said that refused.
+const REFUSAL: usize = 40;
 /// Attempts shown.
 const ATTEMPTS: usize = 5;
 
@@ -49,6 +51,11 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     let advice: Vec<_> = facts.advice.iter().map(|advice| format!("→ {advice}")).collect();
     section("What would help", &advice, output)?;
     section("What was tried", &last(&facts.attempts, ATTEMPTS, |attempt| tried(attempt, now)), output)?;
+    section(
+        "What the server said when it refused",
+        &facts.rejection.as_ref().map(|said| rejected(said, now)).unwrap_or_default(),
+        output,
+    )?;
     section("What happened last", &last(&history.items, SHOWN, |entry| recorded(entry, now)), output)
 }
 
@@ -255,6 +262,17 @@ fn next(facts: &Explanation, now: SystemTime) -> Option<String> {
     let left = at.duration_since(now).map_or_else(|_| "now".into(), |wait| format!("in {}", words::span(wait)));
     let (what, by_hand) = next.split_once(';').unwrap_or((next.trim_end_matches('.'), ""));
     Some(if by_hand.is_empty() { format!("{what} {left}.") } else { format!("{what} {left};{by_hand}") })
+}
+
+/// The answer that refused an upgrade: a stranger's text.
+fn rejected(said: &Rejection, now: SystemTime) -> Vec<String> {
+    let ago = moment(&said.at).map(|at| words::between(at, now)).unwrap_or_default();
+    let status = said.status.map(|status| format!("status {status}")).unwrap_or_default();
+    let headers = said.headers.iter().map(|header| format!("{}: {}", visible(&header.name), visible(&header.value)));
+    let body = said.body.lines().filter(|line| !line.trim().is_empty()).map(|line| visible(line).into_owned());
+    let lines: Vec<String> = std::iter::once(format!("{ago} ago, {status}")).chain(headers).chain(body).collect();
+    let is_cut = said.is_cut || lines.len() > REFUSAL;
+    lines.into_iter().take(REFUSAL).chain(is_cut.then(|| "…".to_owned())).collect()
 }
 
 fn tried(attempt: &Attempt, now: SystemTime) -> String {

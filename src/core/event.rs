@@ -18,6 +18,7 @@ use super::{
     message::Kind,
     outbox::Sent,
     phase::{Phase, Reason},
+    rejection::Rejection,
     session::Opening,
 };
 
@@ -152,13 +153,15 @@ pub struct DialFailure {
     pub timings: Timings,
     /// What the steps of `dial` did, where those failed.
     pub steps: Option<Box<Opening>>,
+    /// What the server said, where it refused the upgrade.
+    pub rejection: Option<Arc<Rejection>>,
 }
 
 impl DialFailure {
     /// One of which no more is known.
     pub fn of(cause: Cause, detail: impl Into<Box<str>>) -> Self {
         let (detail, timings) = (detail.into(), Timings::default());
-        Self { cause, status: None, retry_after: None, label: None, detail, timings, steps: None }
+        Self { cause, status: None, retry_after: None, label: None, detail, timings, steps: None, rejection: None }
     }
 
     /// The attempt as the end of a connection that never was: 1006, not clean (WHATWG §4).

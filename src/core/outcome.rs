@@ -5,7 +5,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{close::Cause, session::Expression};
+use super::{close::Cause, rejection::Rejection, session::Expression};
 
 /// What a rule looks at; all parts given must match.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,6 +20,10 @@ pub struct Match {
     pub class: Option<Cause>,
     /// What a session calls its failure.
     pub label: Option<Box<str>>,
+    /// Text found in the body of a refused upgrade, in what is kept of it.
+    pub body: Option<Expression>,
+    /// Headers of it, each with text found in one of its values.
+    pub headers: Box<[(Box<str>, Expression)]>,
 }
 
 /// What follows.
@@ -88,6 +92,8 @@ pub struct End<'a> {
     pub cause: Cause,
     /// What a session calls it.
     pub label: Option<&'a str>,
+    /// What the server said that refused an upgrade.
+    pub rejection: Option<&'a Rejection>,
 }
 
 /// Names the row that decided, so that ends in a row can be counted.
@@ -200,8 +206,10 @@ impl Match {
             range("HTTP status", &self.status),
             self.class.map(|class| format!("class {class}")),
             self.label.as_ref().map(|label| format!("label {label:?}")),
+            self.body.as_ref().map(|pattern| format!("body like {:?}", pattern.source())),
         ];
-        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let headers = self.headers.iter().map(|(name, pattern)| format!("header {name} like {:?}", pattern.source()));
+        let parts: Vec<_> = parts.into_iter().flatten().chain(headers).collect();
         if parts.is_empty() { "everything".into() } else { parts.join(", ") }
     }
 
@@ -211,6 +219,14 @@ impl Match {
             && self.status.as_ref().is_none_or(|range| end.status.is_some_and(|status| range.contains(&status)))
             && self.class.is_none_or(|class| class == end.cause)
             && self.label.as_ref().is_none_or(|label| end.label == Some(label))
+            && self
+                .body
+                .as_ref()
+                .is_none_or(|pattern| end.rejection.is_some_and(|said| pattern.is_match(said.body.as_bytes())))
+            && self.headers.iter().all(|(name, pattern)| {
+                let is_met = |said: &Rejection| said.values(name).any(|value| pattern.is_match(value.as_bytes()));
+                end.rejection.is_some_and(is_met)
+            })
     }
 }
 
@@ -274,11 +290,11 @@ mod tests {
     use super::*;
 
     fn closed(code: u16) -> End<'static> {
-        End { code, reason: "", status: None, cause: Cause::Remote, label: None }
+        End { code, reason: "", status: None, cause: Cause::Remote, label: None, rejection: None }
     }
 
     fn refused(status: u16) -> End<'static> {
-        End { code: 1006, reason: "", status: Some(status), cause: Cause::Upgrade, label: None }
+        End { code: 1006, reason: "", status: Some(status), cause: Cause::Upgrade, label: None, rejection: None }
     }
 
     fn decide(end: End<'_>) -> Action {
@@ -336,7 +352,7 @@ mod tests {
 
     #[test]
     fn our_own_verdict_on_the_peer_is_not_the_peers_refusal() {
-        let end = End { code: 1002, reason: "", status: None, cause: Cause::Protocol, label: None };
+        let end = End { code: 1002, reason: "", status: None, cause: Cause::Protocol, label: None, rejection: None };
         let mut streak = Streak::default();
         assert!((0..9).all(|_| streak.decide(&[], end).0 == Action::Backoff));
     }
@@ -350,7 +366,8 @@ mod tests {
 
     #[test]
     fn a_call_that_fails_obeys_retry_after() {
-        let end = End { code: 1006, reason: "", status: None, cause: Cause::Session, label: Some("http") };
+        let end =
+            End { code: 1006, reason: "", status: None, cause: Cause::Session, label: Some("http"), rejection: None };
         assert_eq!(decide(end), Action::RetryAfter);
         assert_eq!(decide(End { cause: Cause::Remote, ..end }), Action::Backoff);
     }
@@ -375,10 +392,33 @@ mod tests {
         let mut streak = Streak::default();
         assert_eq!(streak.decide(&own, bye).0, Action::StayClosed);
         assert_eq!(streak.decide(&own, closed(4001)).0, Action::Slow);
-        let dns = End { code: 1006, reason: "", status: None, cause: Cause::Dns, label: None };
+        let dns = End { code: 1006, reason: "", status: None, cause: Cause::Dns, label: None, rejection: None };
         assert_eq!(streak.decide(&own, dns).0, Action::NextUrl);
         assert_eq!(streak.decide(&own, refused(401)).0, Action::Backoff);
         assert_eq!(streak.decide(&own, refused(404)).0, Action::Park);
+    }
+
+    #[test]
+    fn a_refusal_is_matched_by_what_it_said() {
+        let pattern = |text: &str| Expression::parse(text).unwrap();
+        let headers = [("x-why".into(), pattern("^ban"))].into();
+        let own = [
+            rule(Match { body: Some(pattern("(?i)too many")), ..Match::default() }, Action::Slow, 1),
+            rule(Match { headers, status: Some(400..=499), ..Match::default() }, Action::Park, 1),
+        ];
+        let of = |headers: &[(&str, &str)], body: &str| Rejection {
+            headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            body: body.into(),
+            is_cut: false,
+        };
+        let decide =
+            |said: Option<&Rejection>| Streak::default().decide(&own, End { rejection: said, ..refused(418) }).0;
+        assert_eq!(decide(Some(&of(&[], "TOO MANY connections"))), Action::Slow);
+        assert_eq!(decide(Some(&of(&[("X-Why", "other"), ("X-Why", "banned")], ""))), Action::Park);
+        assert_eq!(decide(Some(&of(&[("X-Why", "not banned")], "x"))), Action::Backoff);
+        assert_eq!(decide(None), Action::Backoff);
+        let told = Row::Own(1).describe(&own);
+        assert_eq!(told, "row 2 of outcomes (HTTP status 400-499, header x-why like \"^ban\")");
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl LinkMetrics {
 
     fn on_dial_failed(&self, link: &LinkId, failure: &DialFailure) {
         self.on_attempt_failed(failure);
-        let DialFailure { cause, status, retry_after, label, detail, timings, steps: _ } = failure;
+        let DialFailure { cause, status, retry_after, label, detail, timings, steps: _, rejection: _ } = failure;
         let label = label.as_deref();
         let (retry_after_ms, took_ms) = (retry_after.map(|asked| millis(asked.span())), millis(timings.total));
         if cause.is_failure() {
@@ -177,7 +177,7 @@ impl LinkMetrics {
 
     fn on_rotate_failed(&self, link: &LinkId, failure: &DialFailure, delay_ms: Option<u64>) {
         self.on_attempt_failed(failure);
-        let DialFailure { cause, status, retry_after: _, label, detail, timings, steps: _ } = failure;
+        let DialFailure { cause, status, retry_after: _, label, detail, timings, steps: _, rejection: _ } = failure;
         let (detail, took_ms, label) = (&*visible(detail), millis(timings.total), label.as_deref());
         warn!(%link, %cause, label, status, took_ms, delay_ms, detail, "no new connection to rotate to");
     }

@@ -330,6 +330,7 @@ fn dial_failed(cause: Cause) -> Event {
         detail,
         timings: Timings::default(),
         steps: None,
+        rejection: None,
     }))
 }
 

@@ -141,7 +141,7 @@ fn tell_missing(lines: u64) {
 fn tell_panic(panic: &panic::PanicHookInfo<'_>) {
     let thread = thread::current().name().unwrap_or("?").to_owned();
     // What it says may be of any value that the code had in hand.
-    let panic = hide(panic.to_string());
+    let panic = hide(&panic.to_string());
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     if tracing::enabled!(tracing::Level::ERROR) {

@@ -8,10 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use tokio::time::{Instant, timeout, timeout_at};
-use wskeeper_core::{
-    push::Verdict,
-    session::{confidences, of_peer},
-};
+use wskeeper_core::{confidences::confidences, push::Verdict, session::of_peer};
 use wskeeper_link::{
     clock::Moment,
     endpoint::{Endpoint, Secret, Template, Tls, template::SecretError, url::Target},
@@ -30,8 +27,6 @@ const MAX_BODY: usize = 64 << 10;
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// Of what a server says about its refusal so many characters are shown.
 const MAX_WORDS: usize = 200;
-/// A part of a URL that may be a secret has as many.
-const URL_PART_MIN: usize = 8;
 
 /// A server that receives.
 #[derive(Debug)]
@@ -147,11 +142,10 @@ fn words(body: &Bytes, hidden: &[String]) -> String {
 }
 
 impl Evaluated {
-    /// What the server must not be quoted with: headers, the secret, the password, and long parts of the URL.
+    /// What the server must not be quoted with: headers, the secret, and what may be secret in the URL.
     fn confidences(&self, target: &Target) -> Vec<String> {
-        let values = self.headers.iter().map(|(_, value)| value).chain(&self.secret).chain(&target.basic_auth);
-        let url = target.request_target().split(['/', '?', '&', '=', ';']).filter(|part| part.len() >= URL_PART_MIN);
-        confidences(values.map(Secret::expose)).into_iter().chain(url).map(str::to_owned).collect()
+        let values = self.headers.iter().map(|(_, value)| value).chain(&self.secret).map(Secret::expose);
+        confidences(values).into_iter().map(str::to_owned).chain(target.confidences(true)).collect()
     }
 }
 

@@ -18,6 +18,26 @@ async fn a_refusal_keeps_its_status_its_retry_after_and_its_redirect() {
 }
 
 #[tokio::test]
+async fn what_a_refusal_says_is_kept_and_matched_as_it_is_over_http_1_1() {
+    let Some(peer) = peer(&[]).await else { return };
+    let token = "headers = { Authorization = 'Bearer hunter2/of\"ours' }\n";
+    let row = "[[endpoints.e.outcomes]]\nthen = \"park\"\n[endpoints.e.outcomes.match]\nbody = \"^no: \"\nheader = { X-Reason = \"quota\" }";
+    let all = endpoint("e", peer.port, "/echo-back/10", &format!("{token}{row}"))
+        + &endpoint("long", peer.port, "/echo-back/9000", token);
+    let daemon = Daemon::start(&format!("{QUICK}{all}")).await;
+    daemon.api.link_until("e/0", "a link that is parked", |link| link["phase"] == "parked").await;
+    ended(&daemon, "long/0", "upgrade", "403").await;
+    for (link, is_cut) in [("e/0", false), ("long/0", true)] {
+        let seen = daemon.api.get(&format!("/v1/links/{link}/explain")).await.expect(200).json();
+        let said = &seen["rejection"];
+        assert_eq!((&said["status"], &said["isCut"]), (&403.into(), &is_cut.into()), "{said}");
+        assert!(said["body"].as_str().is_some_and(|body| body.starts_with("no: *** \"***\" xxx")), "{said}");
+        let text = said.to_string();
+        assert!(text.contains("quota") && !text.contains("hunter2") && !text.contains("c00kie"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn answers_that_are_none_fail_the_attempt_and_say_why() {
     let Some(peer) = peer(&[]).await else { return };
     let cases = [

@@ -1,6 +1,7 @@
 // What the page must not do: run a peer's text, show data without a token, offer what a token may not.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { Daemon, QUICK, WebSocketServer, accessible, atEnd, browser, echo, open, row, until } from './stage.mjs';
 
@@ -14,10 +15,17 @@ test('what a hostile peer writes is shown and never run', async (t) => {
   atEnd(t, () => peer.close());
   peer.on('connection', (socket) => setTimeout(() => socket.close(4000, NASTY), 200));
   await until('the peer', () => peer.address());
+  const refusing = createServer().listen(0, '127.0.0.1');
+  atEnd(t, () => refusing.close());
+  refusing.on('upgrade', (_request, socket) => socket.end(`HTTP/1.1 403 No\r\nX-Why: <b>${NASTY.replace(/[^ -~]/g, '')}\r\n\r\nnot you ${NASTY}`));
+  await until('the one that refuses', () => refusing.address());
   const daemon = await Daemon.start(t, `${QUICK}
 [endpoints.nasty]
 url = "ws://127.0.0.1:${peer.address().port}/<img src=x onerror=globalThis.hit=1>"
+[endpoints.refused]
+url = "ws://127.0.0.1:${refusing.address().port}/"
 `);
+  await daemon.linkUntil('refused/0', (link) => link.lastClose?.status === 403);
   await daemon.linkUntil('nasty/0', (link) => link.lastClose?.code === 4000);
   const page = await open(t, chrome.it, daemon);
   await row(page, 'nasty/0').getByText('onerror').waitFor();
@@ -26,6 +34,10 @@ url = "ws://127.0.0.1:${peer.address().port}/<img src=x onerror=globalThis.hit=1
   await page.goto(`${daemon.url}#/link/nasty/0`);
   await page.locator('.sentences').getByText('onerror').waitFor();
   await page.locator('.timeline').getByText('onerror').first().waitFor();
+  await page.goto(`${daemon.url}#/link/refused/0`);
+  await page.getByText('What the server said when it refused').waitFor();
+  const said = await page.locator('.sentences pre').textContent();
+  assert.ok(said.includes('not you <img src=x') && said.includes('x-why: <b><img') && !/[\u202e\u0007]/.test(said), said);
   await page.goto(`${daemon.url}#/link/%3Cimg%20src=x%20onerror=globalThis.hit=1%3E/0`);
   await page.getByText('there is no link').waitFor();
   await page.goto(`${daemon.url}#/links?q=%3Cimg%20src=x%20onerror=globalThis.hit=1%3E`);

@@ -8,6 +8,7 @@
 mod support;
 
 mod pacing;
+mod refused;
 
 /// Short waits; nothing else differs from the defaults.
 const QUICK: &str = support::quick!("10min");

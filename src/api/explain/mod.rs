@@ -28,9 +28,10 @@ use super::{
     problem::{Problem, answer},
     wire,
 };
+use crate::observe::visible;
 use wskeeper_link::{
     endpoint::Endpoint,
-    pool::{AttemptEnd, AttemptView, Explained, LinkView, StandingView},
+    pool::{AttemptEnd, AttemptView, Explained, LinkView, RejectionView, StandingView},
 };
 
 /// Why a link is where it is, what comes next, what would help.
@@ -46,7 +47,8 @@ pub(super) async fn explain(
     let explained = shared.pool.explain(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
     let pushes = shared.pushes.of(&name).iter().map(convert::push).collect();
     let explanation = explanation(&explained, &|endpoint| grant.sees(endpoint));
-    Ok(answer(StatusCode::OK, &wire::Explanation { pushes, ..explanation }))
+    let rejection = explained.rejection.as_deref().filter(|_| grant.is_admin()).map(rejection);
+    Ok(answer(StatusCode::OK, &wire::Explanation { rejection, pushes, ..explanation }))
 }
 
 fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
@@ -57,6 +59,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         standing,
         attempts,
         unconfirmed,
+        rejection: _,
         subscriptions,
         surplus,
         requests,
@@ -84,6 +87,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
         },
         subscriptions: subscriptions.map(convert::subscriptions),
         attempts: attempts.iter().map(|attempt| tried(attempt, config)).collect(),
+        rejection: None,
         unconfirmed_messages: *unconfirmed,
         pushes: Vec::new(),
         requests: requests.map(|requests| convert::requests(requests, config)),
@@ -113,6 +117,22 @@ fn place(standing: &StandingView, sees: &dyn Fn(&str) -> bool) -> wire::Standing
         down_since: standing.down_since.map(wire::time),
         awaits: awaited.filter(|(link, _)| sees(&link.endpoint)).map(|(link, _)| link.to_string()),
         next_look_at: awaited.and_then(|(_, at)| at.map(wire::time)),
+    }
+}
+
+fn rejection(view: &RejectionView) -> wire::Rejection {
+    let RejectionView { at, status, said } = view;
+    let header = |(name, value): &(Box<str>, Box<str>)| wire::AnswerHeader {
+        name: name.to_string(),
+        value: visible(value).into_owned(),
+    };
+    let lines: Vec<_> = said.body.lines().map(visible).collect();
+    wire::Rejection {
+        at: wire::time(*at),
+        status: *status,
+        headers: said.headers.iter().map(header).collect(),
+        body: lines.join("\n"),
+        is_cut: said.is_cut,
     }
 }
 

@@ -427,6 +427,7 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
             standing: None,
             attempts,
             unconfirmed: 0,
+            rejection: None,
             subscriptions: None,
             surplus: None,
             requests: None,

@@ -136,7 +136,7 @@ function curvesOf(key) {
 /** What the daemon says of it, and how long ago or how soon that is. */
 function sentences(link, explained, now) {
   if (!explained) return [];
-  const { why, ended, outage, rule, next, advice, requestsWhy, pushes = [] } = explained;
+  const { why, ended, outage, rule, next, advice, requestsWhy, pushes = [], rejection } = explained;
   const soon = upcoming(link, now);
   return [
     el('p', {}, visible(why)),
@@ -149,7 +149,15 @@ function sentences(link, explained, now) {
     ...pushes.map((push) => el('p', {}, pushed(push, now))),
     advice.length ? el('h2', {}, 'What would help') : null,
     advice.length ? el('ul', {}, ...advice.map((sentence) => el('li', {}, visible(sentence)))) : null,
+    ...(rejection ? rejected(rejection, now) : []),
   ].filter(Boolean);
+}
+
+/** What the server said when it last refused: a stranger's text, which is never more than text here. */
+function rejected({ at, status, headers, body, isCut }, now) {
+  const lines = [...headers.map(({ name, value }) => `${name}: ${value}`), '', ...body.split('\n')].map(visible);
+  if (isCut) lines.push('…');
+  return [el('h2', {}, 'What the server said when it refused'), el('p', {}, `Status ${status}, ${duration(now - Date.parse(at))} ago.`), el('pre', {}, lines.join('\n').trim())];
 }
 
 /** How a push of its endpoint goes. */

@@ -73,7 +73,7 @@ tls = { cert = "chain.pem", key = "key.pem", server_name = "h.example" }
     let rows = config["outcomes"].as_array().unwrap();
     assert_eq!(
         rows[0],
-        json!({ "match": { "code": "4000-4099", "reason": "bye", "status": null, "class": null, "label": null }, "then": "park", "after": 3, "forget": [] })
+        json!({ "match": { "code": "4000-4099", "reason": "bye", "status": null, "class": null, "label": null, "body": null, "header": {} }, "then": "park", "after": 3, "forget": [] })
     );
     assert_eq!((&rows[1]["match"]["class"], &rows[1]["then"]), (&json!("remote"), &json!("stay_closed")));
     let links: Vec<&Value> = endpoint["links"]["items"].as_array().unwrap().iter().map(|link| &link["index"]).collect();

@@ -30,6 +30,9 @@ pub struct Explanation {
     pub advice: Vec<String>,
     /// The last attempts, oldest first, as far as they are remembered.
     pub attempts: Vec<Attempt>,
+    /// What a server said when it last refused an upgrade, as far as that is remembered; `null` without the scope `admin`.
+    #[serde(default)]
+    pub rejection: Option<Rejection>,
     /// Messages that have left and are kept, at least once, until the peer proves that it has read them. They count in the outbox.
     #[serde(default)]
     pub unconfirmed_messages: u64,
@@ -58,6 +61,33 @@ pub struct Outage {
     pub since: String,
     /// How the connection before it ended; `null` where there was none yet.
     pub lost: Option<LastClose>,
+}
+
+/// What a server said when it refused an upgrade. It is a stranger's text, without what this daemon has told it in confidence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// When.
+    pub at: String,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// Its headers, in order. What may be secret is `***`.
+    pub headers: Vec<AnswerHeader>,
+    /// The first 4 KiB of its body. Control characters other than a line's end are shown as a picture.
+    pub body: String,
+    /// There was more than is kept.
+    pub is_cut: bool,
+}
+
+/// A header of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub struct AnswerHeader {
+    /// In small letters.
+    pub name: String,
+    /// The value.
+    pub value: String,
 }
 
 /// A row of the outcome table that decided.

@@ -119,7 +119,7 @@ impl<'o> Teller<'o> {
             }
             Ok(Brought::Made(_)) => return self.fact(now, "made", json!({}), "a value was made", Paint::Dim),
             Err(why) => {
-                let why = session.map_or_else(|| why.to_string(), |session| session.without_secrets(why.to_string()));
+                let why = session.map_or_else(|| why.to_string(), |session| session.without_secrets(why.as_ref()));
                 (json!({ "failed": why }), format!("the HTTP call failed: {why}"))
             }
         };
@@ -129,7 +129,7 @@ impl<'o> Teller<'o> {
     /// A message as it may be shown; whether in hexadecimal.
     pub(super) fn hidden(&self, payload: &Payload, session: Option<&Session>) -> (String, bool) {
         let (text, is_hex) = words::payload(payload);
-        let mut text = session.map_or_else(|| text.clone(), |session| session.without_secrets(text.clone()));
+        let mut text = session.map_or_else(|| text.clone(), |session| session.without_secrets(&text));
         for clear in &self.clear {
             let escaped = Value::from(clear.as_str()).to_string();
             for form in [clear, escaped.trim_matches('"'), &words::hex(clear.as_bytes())] {
@@ -207,7 +207,7 @@ impl<'o> Teller<'o> {
         session: Option<&Session>,
     ) -> Result<(), Failure> {
         let safe = |text: &str| {
-            let text = session.map_or_else(|| text.to_owned(), |session| session.without_secrets(text.to_owned()));
+            let text = session.map_or_else(|| text.to_owned(), |session| session.without_secrets(text));
             self.clear.iter().fold(text, |text, clear| text.replace(clear.as_str(), HIDDEN))
         };
         let why = why.map(safe);

@@ -12,7 +12,7 @@ use wskeeper_core::{
     outcome::{Action, Match, Rule},
     session::Expression,
 };
-use wskeeper_link::endpoint::Session;
+use wskeeper_link::endpoint::{FieldName, Session};
 
 /// The list, where it is written; rows with a fault are left out.
 pub(in crate::config) fn read(section: &Section<'_>, rules: &mut Vec<Rule>) {
@@ -74,13 +74,12 @@ fn rule(section: &Section<'_>) -> Option<Rule> {
     if !section.has("then") {
         section.fault("then", "is missing", "say what follows, such as \"park\"");
     }
-    let Match { code, reason, status, class, label } = &when;
-    if code.is_none() && reason.is_none() && status.is_none() && class.is_none() && label.is_none() {
-        if !["code", "reason", "status", "class", "label"].iter().any(|key| matching.has(key)) {
+    if when == Match::default() {
+        if !["code", "reason", "status", "class", "label", "body", "header"].iter().any(|key| matching.has(key)) {
             section.fault(
                 "match",
                 "matches every end",
-                "give it at least one of `code`, `reason`, `status`, `class` and `label`",
+                "give it at least one of `code`, `reason`, `status`, `class`, `label`, `body` and `header`",
             );
         }
         return None;
@@ -95,8 +94,20 @@ fn when(section: &Section<'_>) -> Match {
         status: section.get("status").and_then(|item| range(&item, 100..=599, "500-599")),
         class: section.get("class").and_then(|item| class(&item)),
         label: section.get("label").and_then(|item| session::label(&item)),
+        body: section.get("body").and_then(|item| expression(&item)),
+        headers: headers(section),
     };
     section.finish();
+    let of_refusal = [("body", when.body.is_some()), ("header", !when.headers.is_empty())];
+    if let Some((key, _)) = of_refusal.into_iter().find(|(_, is_there)| *is_there)
+        && (section.has("code") || section.has("reason") || when.class.is_some_and(|class| class != Cause::Upgrade))
+    {
+        section.fault(
+            key,
+            "only an upgrade that was refused says anything, so the row matches nothing",
+            "leave out `code`, `reason` and `class`, or make two rows of it",
+        );
+    }
     if when.label.is_some() && when.class.is_some_and(|class| class != Cause::Session && class != Cause::Mute) {
         section.fault(
             "class",
@@ -112,6 +123,20 @@ fn when(section: &Section<'_>) -> Match {
         );
     }
     when
+}
+
+/// `header`: names, and a regular expression for each.
+fn headers(section: &Section<'_>) -> Box<[(Box<str>, Expression)]> {
+    let headers = section.section("header");
+    let mut read = Vec::new();
+    for (name, item) in headers.entries() {
+        if name.parse::<FieldName>().is_err() {
+            item.fault("is not a header's name", "use letters, digits and dashes");
+        } else if let Some(pattern) = expression(&item) {
+            read.push((name.to_ascii_lowercase().into(), pattern));
+        }
+    }
+    read.into()
 }
 
 /// A number, or a range as text.

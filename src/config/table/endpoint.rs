@@ -145,7 +145,8 @@ table! {
         rotation: section ROTATION;
         /// Your own rows before the built-in ones; the first that matches decides what follows an end. `match` takes `code` (1008 or
         /// "4000-4099"), `reason` (a regular expression), `status` (404 or "500-599") and `class` (dns, connect, tls, proxy, upgrade,
-        /// subprotocol, session, pong_timeout, mute, protocol, too_big, reset, secret) and `label` (what a session calls its failure).
+        /// subprotocol, session, pong_timeout, mute, protocol, too_big, reset, secret), `label` (what a session calls its failure), and, if the server refused the
+        /// upgrade, `body` and `header` (regular expressions for the first 4 KiB of the body and for the values of a header).
         /// `then` is "backoff", "now", "slow", "park",
         /// "refresh", "next_url" or "stay_closed"; with `after = N` only from the Nth such end in a row on.
         ///
@@ -160,6 +161,9 @@ table! {
         /// > #: status = "500-599"
         /// > #: class = "dns"
         /// > #: label = "unauthorized"
+        /// > #: body = "(?i)too many connections"
+        /// > #: [endpoints.trades.outcomes.match.header]
+        /// > #: X-Reason = "banned"
         outcomes (link.outcomes): Over(outcomes::read), Live;
         delivery (link.outbox.delivery) as "outbox.delivery": Unshown(DELIVERY), Live;
         durability (link.outbox.durable) as "outbox.durability": Unshown(DURABILITY), Live;

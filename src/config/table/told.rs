@@ -299,14 +299,18 @@ fn headers(headers: &[(HeaderName, Template)]) -> Shown {
 
 impl Told for Rule {
     fn told(&self) -> Shown {
-        let Self { when: Match { code, reason, status, class, label }, then, after, forget } = self;
+        let Self { when: Match { code, reason, status, class, label, body, headers }, then, after, forget } = self;
         let text = |text: Option<String>| text.map_or(Shown::Null, Shown::Text);
+        let headers =
+            headers.iter().map(|(name, pattern)| (name.to_string(), Shown::Text(pattern.source().to_owned())));
         let when = Shown::members([
             ("code", text(code.as_ref().map(range))),
             ("reason", text(reason.as_ref().map(|pattern| pattern.source().to_owned()))),
             ("status", text(status.as_ref().map(range))),
             ("class", text(class.map(|cause| cause.as_str().to_owned()))),
             ("label", text(label.as_ref().map(ToString::to_string))),
+            ("body", text(body.as_ref().map(|pattern| pattern.source().to_owned()))),
+            ("header", Shown::Members(headers.collect())),
         ]);
         let forget = forget.iter().map(Told::told).collect();
         Shown::members([

@@ -47,6 +47,7 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
     schemas.insert(0, object("ConfiguredEndpointConfig", "An endpoint's configuration in force.", own));
     let text = || json!({ "type": "string" });
     let perhaps = || json!({ "type": ["string", "null"] });
+    let texts = || json!({ "type": "object", "additionalProperties": { "type": "string" } });
     let reference = json!({ "$ref": "#/components/schemas/Match" });
     let member = |(name, schema, about): (&str, Json, &str)| (name.to_owned(), schema, about.to_owned());
     let row =
@@ -77,11 +78,7 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
             "A part of the inbox.",
             vec![
                 ("name", text(), "What readers call it: `?stream=NAME`."),
-                (
-                    "match",
-                    json!({ "type": "object", "additionalProperties": { "type": "string" } }),
-                    "Pointers, and the values that messages have there, as JSON.",
-                ),
+                ("match", texts(), "Pointers, and the values that messages have there, as JSON."),
                 ("maxMessages", u32::schema(), "Messages kept for readers that are behind."),
                 ("maxBytes", u64::schema(), "Their bytes."),
             ],
@@ -95,6 +92,8 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
                 ("status", perhaps(), "An HTTP status, or a range."),
                 ("class", perhaps(), "A failure class; `remote`: the server closed."),
                 ("label", perhaps(), "What a session calls its failure."),
+                ("body", perhaps(), "A regular expression over the body of a refused upgrade."),
+                ("header", texts(), "Regular expressions over headers of a refused upgrade."),
             ],
         ),
     ]);

@@ -23,6 +23,7 @@ use crate::{
     outcome::Row,
     phase::{Phase, ReadyState, Reason},
     receipt::{EndReason, State as ReceiptState},
+    rejection::Rejection,
 };
 
 /// What is left of a closing handshake once an operator wants the next connection: a round trip, and no wait for a peer that says
@@ -124,10 +125,10 @@ impl Link {
     }
 
     fn on_dial_failed(&mut self, now: Instant, failure: Box<DialFailure>, out: &mut Commands) {
-        let (closed, retry_after) = (failure.closed(), failure.retry_after);
+        let (closed, retry_after, rejection) = (failure.closed(), failure.retry_after, failure.rejection.clone());
         self.last_close = Some(Arc::new((closed, now)));
         out.push(Command::Tell(Event::DialFailed(failure)));
-        self.follow(now, retry_after, false, out);
+        self.follow(now, (retry_after, rejection.as_deref()), false, out);
     }
 
     fn on_stable(&mut self) {
@@ -136,9 +137,15 @@ impl Link {
     }
 
     /// Does what the outcome table says of the last close.
-    fn follow(&mut self, now: Instant, retry_after: Option<RetryAfter>, was_open: bool, out: &mut Commands) {
+    fn follow(
+        &mut self,
+        now: Instant,
+        (retry_after, rejection): (Option<RetryAfter>, Option<&Rejection>),
+        was_open: bool,
+        out: &mut Commands,
+    ) {
         let Some(last) = self.last_close.clone() else { return };
-        let ended = pace::Ended { closed: &last.0, retry_after, was_open };
+        let ended = pace::Ended { closed: &last.0, retry_after, rejection, was_open };
         let next = self.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance);
         self.forget_kept(self.pace.ruling());
         match next {
@@ -283,7 +290,7 @@ impl Link {
             // What is beside was not dismissed, so it is wanted.
             Then::Outcome | Then::Redial(_) if self.adopt(now, out) => {}
             // That a new connection in readiness came to nothing is no reason for an attempt without a delay.
-            Then::Outcome | Then::Redial(Reason::Rotate) => self.follow(now, retry_after, true, out),
+            Then::Outcome | Then::Redial(Reason::Rotate) => self.follow(now, (retry_after, None), true, out),
             Then::Redial(reason) => self.dial(now, reason, out),
             Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
             Then::Stop(end_reason) => {

@@ -20,6 +20,7 @@ use crate::{
     event::RetryAfter,
     outcome::{Action, End, Row, Streak},
     phase::Reason,
+    rejection::Rejection,
 };
 
 /// How an attempt, or the connection that it made, ended.
@@ -27,6 +28,7 @@ use crate::{
 pub(super) struct Ended<'a> {
     pub(super) closed: &'a Closed,
     pub(super) retry_after: Option<RetryAfter>,
+    pub(super) rejection: Option<&'a Rejection>,
     /// There was a connection: the next attempt begins with the first URL again, or with that of the connection where the link is to stay.
     pub(super) was_open: bool,
 }
@@ -147,9 +149,9 @@ impl Pace {
         ended: Ended<'_>,
         chance: &mut Chance,
     ) -> (Next, Duration) {
-        let Ended { closed, retry_after, was_open } = ended;
+        let Ended { closed, retry_after, rejection, was_open } = ended;
         let Closed { code, reason, status, cause, label, .. } = closed;
-        let end = End { code: *code, reason, status: *status, cause: *cause, label: label.as_deref() };
+        let end = End { code: *code, reason, status: *status, cause: *cause, label: label.as_deref(), rejection };
         let (action, _) = self.streak.decide(&policy.outcomes, end);
         self.refreshes |= action == Action::Refresh;
         if let (Action::RetryAfter, Some(asked)) = (action, retry_after) {

@@ -35,6 +35,7 @@ use crate::{
     failback::Whereabouts,
     outbox::Outbox,
     phase::{Phase, Reason},
+    rejection::Rejection,
 };
 
 /// A rotation under way. In a box: most links have none, most of the time.
@@ -347,7 +348,8 @@ impl Link {
                 rotation.at = Some(now.later(self.shared.policy.close_timeout));
             }
             Change::Failed(failure) => {
-                let delay = self.retry_beside(now, &failure.closed(), failure.retry_after);
+                let said = (failure.retry_after, failure.rejection.as_deref());
+                let delay = self.retry_beside(now, &failure.closed(), said);
                 out.push(Command::Tell(Event::RotateFailed { failure, delay }));
             }
             Change::Closing | Change::Aborted => {
@@ -363,13 +365,18 @@ impl Link {
 
     /// The new connection was not to be had, or did not last: after a delay by the outcome table, another attempt. The wish
     /// stays for as long as the current connection does, so where the table would park or stay closed it is asked for slowly.
-    fn retry_beside(&mut self, now: Instant, closed: &Closed, retry_after: Option<RetryAfter>) -> Option<Duration> {
+    fn retry_beside(
+        &mut self,
+        now: Instant,
+        closed: &Closed,
+        (retry_after, rejection): (Option<RetryAfter>, Option<&Rejection>),
+    ) -> Option<Duration> {
         if !self.state.is_ready() || self.rotation.as_deref().is_some_and(|rotation| rotation.returns) {
             self.rotation = None;
             return None;
         }
         let rotation = self.rotation.as_deref_mut()?;
-        let ended = pace::Ended { closed, retry_after, was_open: false };
+        let ended = pace::Ended { closed, retry_after, rejection, was_open: false };
         let (_, delay) = rotation.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance);
         let ruling = rotation.pace.ruling();
         rotation.failure = Some(format!("{}: {}", closed.cause, closed.detail).into());
@@ -384,7 +391,7 @@ impl Link {
         if !self.rotation.as_deref().is_some_and(|rotation| rotation.wanted) || !self.state.is_ready() {
             self.rotation = None;
         } else if is_new {
-            self.retry_beside(now, &closed, retry_after);
+            self.retry_beside(now, &closed, (retry_after, None));
         } else {
             self.dial_beside(now, false, out);
         }

@@ -51,6 +51,7 @@ fn refused(status: Option<u16>, asked: Option<Duration>) -> ConnectionInput {
         detail: "refused".into(),
         timings: Timings::default(),
         steps: None,
+        rejection: None,
     }))
 }
 

@@ -26,11 +26,10 @@ use std::{
 use self::{keeping::Keeping, leaving::Leaving, opening::Opening, run::Pause};
 pub use opening::{Dialled, Waits};
 pub use subscribing::CANNOT_ASK;
-pub use words::{HIDDEN, confidences, hide, of_peer};
+pub use words::of_peer;
 
 use super::{
     Ask, Do, Kept, Place, Plan, Rule, Send, Start, StepResult, Then,
-    json::Value,
     matcher::{Matcher, Message},
     render::Scene,
     subscriptions::Asked,

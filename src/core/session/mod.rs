@@ -50,8 +50,8 @@ pub use filter::{Document, Filter, MAX_JSON, Sorter};
 pub use index::Rules;
 pub use json::{Pointer, Value};
 pub use machine::{
-    CANNOT_ASK, Dialled, Failure, HIDDEN, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX,
-    SUBSCRIBE, Session, Verdict, Waits, confidences, hide, of_peer,
+    CANNOT_ASK, Dialled, Failure, INTERVAL_MIN, KEEPALIVE, Outside, QUEUE_BYTES_MAX, QUEUE_MAX, STEPS_MAX, SUBSCRIBE,
+    Session, Verdict, Waits, of_peer,
 };
 pub use make::{Algorithm, Encoding, Hash, Made, Make, Recipe};
 pub use matcher::{Matcher, Wanted};

@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq as _;
-use wskeeper_core::session;
+use wskeeper_core::confidences::{Confidences, HIDDEN, confidences};
 
 /// What references have given, newest last.
 static KNOWN: Mutex<Known> = Mutex::new(Known { texts: BTreeSet::new(), order: VecDeque::new(), bytes: 0 });
@@ -48,10 +48,10 @@ pub(super) fn note(text: &str) {
 }
 
 /// A text without what references have given: environment, files, credentials, values.
-pub fn hide(text: String) -> String {
+pub fn hide(text: &str) -> String {
     match KNOWN.try_lock_for(PATIENCE) {
-        Some(known) => session::hide(text, session::confidences(known.texts.iter().map(|text| &**text))),
-        None => session::HIDDEN.into(),
+        Some(known) => Confidences::of(confidences(known.texts.iter().map(|text| &**text))).hide(text, false),
+        None => HIDDEN.into(),
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     fn what_references_have_given_is_hidden_in_any_text_and_bounded() {
         note("Bearer tok-8231-of-this-test\n");
         note("  ");
-        let said = |text: &str| hide(text.to_owned());
+        let said = |text: &str| hide(text);
         assert_eq!(
             said("panicked at a.rs:1:\nno: Err(\"tok-8231-of-this-test\")"),
             "panicked at a.rs:1:\nno: Err(\"***\")"

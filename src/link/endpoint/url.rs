@@ -56,6 +56,8 @@ pub enum UrlFault {
     Socket,
 }
 
+/// Parts of a path and values of a query are taken for secrets that have as many bytes: words like `json` stand there too.
+const SECRET_MIN: (usize, usize) = (8, 6);
 /// What URLs of unix sockets begin with.
 pub const UNIX: &str = "ws+unix:";
 /// The longest path of a socket, as the system has it.
@@ -146,6 +148,24 @@ impl Target {
         &self.url[url::Position::BeforePath..url::Position::AfterQuery]
     }
 
+    /// What of it a server must not be quoted with: user and password, the values of the query, and where that is wanted parts of the path.
+    pub fn confidences(&self, path: bool) -> Vec<String> {
+        let long = |part: &&str, least| part.len() >= least;
+        let path = self.url.path().split(['/', ';', '=']).filter(|part| path && long(part, SECRET_MIN.0));
+        let values = self.url.query().unwrap_or_default().split('&');
+        let values = values.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+        let url = path.chain(values.filter(|value| long(value, SECRET_MIN.1)));
+        let pair = self.basic_auth.iter().filter_map(|basic| basic.expose().split_once(' ')).map(|(_, pair)| pair);
+        let decoded = pair.clone().filter_map(|pair| String::from_utf8(STANDARD.decode(pair).ok()?).ok());
+        let parts = decoded.flat_map(|pair| pair.splitn(2, ':').map(str::to_owned).collect::<Vec<_>>());
+        url.chain(pair).map(str::to_owned).chain(parts).collect()
+    }
+
+    /// Whether the path is secret.
+    pub(crate) fn hides_path(&self) -> bool {
+        !self.shown.ends_with(self.url.path())
+    }
+
     /// Whether the host is this machine by its name or address.
     pub fn is_loopback(&self) -> bool {
         match self.url.host() {
@@ -208,6 +228,14 @@ mod tests {
         assert_eq!(target.basic_auth.as_ref().unwrap().expose(), "Basic YWw6bzpwZW4=");
         assert_eq!(target.url.as_str(), "wss://feed.example/v2?key=k3y");
         assert_eq!(format!("{target:?}"), "Target(\"wss://feed.example/v2\")");
+    }
+
+    #[test]
+    fn what_may_be_secret_in_a_url_is_known() {
+        let url = target("wss://al:o%3Apen@h/websocket/v1;key=longer-one?encoding=json&key=hunter2&flagged");
+        assert_eq!(url.confidences(false), ["hunter2", "flagged", "YWw6bzpwZW4=", "al", "o:pen"]);
+        assert_eq!(url.confidences(true)[..2], ["websocket", "longer-one"]);
+        assert!(!url.hides_path());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
     race::{self, Admitted, Patience, Won},
     resolve,
     tls::{self, Under},
-    upgrade::{self, Agreed, UpgradeFault},
+    upgrade::{self, Agreed, UpgradeFault, Wish},
 };
 use crate::clock::Calendar;
 use crate::endpoint::{Endpoint, file::FileMarks};
@@ -25,6 +25,7 @@ use wskeeper_core::{
     close::Cause,
     event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
     link::Round,
+    rejection::Rejection,
     session::{Errand, Kept, Opening},
 };
 
@@ -128,6 +129,7 @@ impl Dial for Dialer {
             let aside = source.aside();
             let attempt = Attempt {
                 id,
+                redirects: endpoint.redirects,
                 endpoint,
                 source,
                 aside,
@@ -162,21 +164,24 @@ pub(super) struct Setback {
     pub(super) status: Option<u16>,
     pub(super) retry_after: Option<RetryAfter>,
     pub(super) detail: String,
+    pub(super) rejection: Option<Arc<Rejection>>,
     /// What the session calls it, and what it did, where its steps of `dial` failed.
     pub(super) session: Option<(Box<str>, Box<Opening>)>,
 }
 
 impl Setback {
     pub(super) fn new(cause: Cause, detail: &(impl ToString + ?Sized)) -> Self {
-        Self { cause, status: None, retry_after: None, detail: detail.to_string(), session: None }
+        Self { cause, status: None, retry_after: None, detail: detail.to_string(), rejection: None, session: None }
     }
 }
 
 impl From<UpgradeFault> for Setback {
     fn from(fault: UpgradeFault) -> Self {
         let (cause, detail) = (fault.cause(), fault.to_string());
-        let (status, retry_after) = match fault {
-            UpgradeFault::Status { status, retry_after, location: _ } => (Some(status.as_u16()), retry_after),
+        let (status, retry_after, rejection) = match fault {
+            UpgradeFault::Status { status, retry_after, location: _, rejection } => {
+                (Some(status.as_u16()), retry_after, rejection)
+            }
             UpgradeFault::RequestTarget
             | UpgradeFault::HeaderValue(_)
             | UpgradeFault::NotHttp(_)
@@ -188,9 +193,9 @@ impl From<UpgradeFault> for Setback {
             | UpgradeFault::Broken(_)
             | UpgradeFault::Alert(_)
             | UpgradeFault::Invalid(_)
-            | UpgradeFault::Subprotocol(_) => (None, None),
+            | UpgradeFault::Subprotocol(_) => (None, None, None),
         };
-        Self { cause, status, retry_after, detail, session: None }
+        Self { cause, status, retry_after, detail, rejection, session: None }
     }
 }
 
@@ -218,6 +223,8 @@ struct Attempt {
     asked: tls::Asked,
     /// When the certificate of ours expired that the last server was shown, in seconds since 1970.
     lapsed: Option<i64>,
+    /// Redirects that may yet be followed.
+    redirects: u32,
     /// Where a redirect has led.
     redirected: Option<Arc<str>>,
     /// URLs in a row whose servers are known to be down; `None`: the others do not matter any more.
@@ -240,7 +247,7 @@ impl Attempt {
                 dialled.established.timings = self.timings.into();
                 Ok(dialled)
             }
-            Err(Setback { cause, status, retry_after, mut detail, session }) => {
+            Err(Setback { cause, status, retry_after, mut detail, rejection, session }) => {
                 if status.is_some() && self.asked == tls::Asked::InVain {
                     detail.push_str(tls::LACKING);
                 }
@@ -252,14 +259,13 @@ impl Attempt {
                 }
                 let (label, steps) = session.unzip();
                 let (detail, timings) = (detail.into(), self.timings);
-                Err(DialFailure { cause, status, retry_after, label, detail, timings, steps })
+                Err(DialFailure { cause, status, retry_after, label, detail, timings, steps, rejection })
             }
         }
     }
 
     /// Dials, and again where a redirect leads; at the next URL where the server of one is known to be down.
     async fn follow(&mut self, mut url: usize) -> Result<Dialled<Transport>, Setback> {
-        let mut left = self.endpoint.redirects;
         let (mut ask, mut admitted) = loop {
             if let Some(ready) = self.ready(url).await? {
                 break ready;
@@ -275,10 +281,10 @@ impl Attempt {
                     let ends = given.iter().filter_map(|given| given.ends).min();
                     return Ok(Dialled { session: start, ends, ..dialled });
                 }
-                Err(fault) => ask = ask.redirected(fault, left, &self.endpoint.proxy)?,
+                Err(fault) => ask = ask.redirected(fault, self.redirects, &self.endpoint.proxy)?,
             }
             self.redirected = Some(Arc::clone(&ask.goal.target.shown));
-            left = left.saturating_sub(1);
+            self.redirects = self.redirects.saturating_sub(1);
             // Where a redirect leads is the only way.
             self.passed = None;
             admitted = loop {
@@ -348,13 +354,20 @@ impl Attempt {
         let began = Instant::now();
         let address = Some(permit.address).filter(|_| ask.goal.target.unix.is_none());
         let Unasked { stream, certificates } = reached;
-        let agreed = upgrade::upgrade(stream, &ask.wish(&self.endpoint, self.source.calendar())).await;
+        let agreed = upgrade::upgrade(stream, &self.wish(ask)).await;
         let agreed = agreed.map_err(|fault| fault.after(self.asked));
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = self.judged(ask, agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up)));
         Ok(agreed.map(|Agreed { stream, early, protocol }| {
             Self::dialled(ask, (stream, early), (address, certificates), protocol)
         }))
+    }
+
+    fn wish<'a>(&self, ask: &'a Ask) -> Wish<'a> {
+        let took = self.began.elapsed().saturating_sub(self.timings.admission.unwrap_or_default());
+        // What an answer says beside may not cost the attempt the answer itself.
+        let patience = self.endpoint.link.connect_timeout.saturating_sub(took) / 2;
+        ask.wish(&self.endpoint, self.source.calendar(), (self.redirects > 0, patience))
     }
 
     fn dialled(

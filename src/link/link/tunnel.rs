@@ -22,12 +22,7 @@ use crate::{
         url::Target,
     },
 };
-use wskeeper_core::{
-    admission::Verdict,
-    close::Cause,
-    event::RetryAfter,
-    session::{confidences, of_peer},
-};
+use wskeeper_core::{admission::Verdict, close::Cause, confidences::confidences, event::RetryAfter, session::of_peer};
 
 /// So much is shown of what a proxy asks for, in characters.
 const MOST_SHOWN: usize = 120;

@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::clock::Calendar;
 use crate::endpoint::{FieldName, Secret, url::Target};
+use wskeeper_core::confidences::confidences;
 
 pub(super) use answer::judge_carried;
 pub use answer::retry_after;
@@ -19,6 +21,7 @@ pub use fault::UpgradeTrouble;
 mod answer;
 mod fault;
 pub(super) mod head;
+pub(super) mod rejection;
 
 /// What to ask for.
 #[derive(Debug)]
@@ -27,14 +30,38 @@ pub(super) struct Wish<'a> {
     pub(super) target: &'a Target,
     /// Headers beside those of the handshake. `Host` and `Authorization` among them win over the target's, and `User-Agent` over ours.
     pub(super) headers: &'a [(FieldName, Secret)],
+    /// Names of headers, and which of the protocols, others may see.
+    pub(super) open: &'a (Vec<HeaderName>, Vec<bool>),
     /// Subprotocols offered, in order.
     pub(super) protocols: &'a [Secret],
     /// A server that chooses none of them is accepted.
     pub(super) protocols_optional: bool,
     /// `Retry-After` is obeyed up to this.
     pub(super) retry_after_max: Duration,
+    /// A redirect may be followed.
+    pub(super) redirects: bool,
+    /// What a refusal says is waited for so long.
+    pub(super) patience: Duration,
     /// What dates of it are reckoned from.
     pub(super) calendar: Calendar,
+}
+
+impl Wish<'_> {
+    /// Whether what the server says is of interest: it refuses, and does not lead elsewhere.
+    pub(super) fn listens_to(&self, fault: &UpgradeFault) -> bool {
+        matches!(fault, UpgradeFault::Status { .. }) && !(self.redirects && fault.leads().is_some())
+    }
+
+    /// What the server is told and others are not to see.
+    fn confidences(&self) -> Vec<String> {
+        let (headers, protocols) = self.open;
+        let private = self.headers.iter().filter(|(name, _)| !headers.contains(name)).map(|(_, value)| value);
+        let offered =
+            self.protocols.iter().zip(protocols).filter(|(_, is_open)| !**is_open).map(|(offered, _)| offered);
+        let values = private.chain(offered).map(Secret::expose);
+        let url = self.target.confidences(self.target.hides_path());
+        confidences(values).into_iter().map(str::to_owned).chain(url).collect()
+    }
 }
 
 /// What was had.
@@ -67,7 +94,14 @@ where
         (Err(UpgradeFault::Ended | UpgradeFault::Broken(_)), Err(error)) => return Err(UpgradeFault::from_io(&error)),
         (Err(fault), _) => return Err(fault),
     };
-    let protocol = answer::judge(&response, &key, wish)?;
+    let protocol = match answer::judge(&response, &key, wish) {
+        Ok(protocol) => protocol,
+        Err(fault) if wish.listens_to(&fault) => {
+            let said = rejection::read(&mut stream, response.headers(), early, wish).await;
+            return Err(fault.saying(said));
+        }
+        Err(fault) => return Err(fault),
+    };
     Ok(Agreed { stream, early, protocol })
 }
 

@@ -17,7 +17,7 @@ pub use self::{
     turns::{Turn, Turns},
     view::{
         AttemptEnd, AttemptView, AwayView, CarrierView, EndpointView, Explained, HistoryEntry, LinkView, Page,
-        RequestsView, RotationView, StandingView, Totals, Traffic,
+        RejectionView, RequestsView, RotationView, StandingView, Totals, Traffic,
     },
     watchdog::Watchdog,
     wedged::Wedged,
@@ -44,6 +44,7 @@ mod operator;
 mod parts;
 mod receipts;
 mod recorder;
+mod rejections;
 mod request;
 mod rest;
 mod runtime;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{
     admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, noted::Noted, receipts::Receipts,
-    settings::Settings, spool::Spool,
+    rejections::Rejections, settings::Settings, spool::Spool,
 };
 use crate::{
     clock::Calendar,
@@ -26,6 +26,8 @@ pub(super) struct PoolParts {
     pub(super) receipts: Arc<Receipts>,
     pub(super) spool: Arc<Spool>,
     pub(super) dead: Arc<DeadLetters>,
+    /// What servers said that refused links.
+    pub(super) rejections: Arc<Rejections>,
     pub(super) admission: Arc<AdmissionControl>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) provider: Arc<dyn Provider>,
@@ -61,6 +63,7 @@ impl PoolParts {
             spool: Spool::new(Arc::clone(&receipts), calendar.clone()),
             receipts,
             dead: Arc::default(),
+            rejections: Rejections::new(&budget),
             admission,
             observer,
             provider: Arc::clone(&settings.provider),

@@ -236,7 +236,7 @@ pub(super) fn transition(event: &Event) -> Option<Transition> {
 
 impl From<&DialFailure> for Failed {
     fn from(failure: &DialFailure) -> Self {
-        let DialFailure { cause, status, retry_after: _, label, detail, timings, steps: _ } = failure;
+        let DialFailure { cause, status, retry_after: _, label, detail, timings, steps: _, rejection: _ } = failure;
         let (label, detail) = (label.clone(), detail.clone());
         Self { cause: *cause, status: *status, label, detail, steps: (*timings).into() }
     }

@@ -22,6 +22,7 @@ use super::{
     noted::Noted,
     receipts::Receipts,
     recorder::{self, Recorder, Transition},
+    rejections::Rejections,
     rest::Rest,
     shown::Shown,
     spool::{DiskAnswer, Spool},
@@ -67,6 +68,7 @@ pub(super) struct Sinks {
     pub(super) receipts: Arc<Receipts>,
     pub(super) spool: Arc<Spool>,
     pub(super) dead: Arc<DeadLetters>,
+    pub(super) rejections: Arc<Rejections>,
     pub(super) tap: Arc<Tap>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) budget: Arc<Budget>,
@@ -277,6 +279,7 @@ impl Slot {
         let (attempts, unconfirmed) = (seen.recorder.attempts(), seen.unconfirmed);
         let streams = self.sinks.streams.seen();
         let requests = None;
+        let rejection = self.sinks.rejections.get(&self.id).map(Box::new);
         Explained {
             view,
             config,
@@ -284,6 +287,7 @@ impl Slot {
             standing,
             attempts,
             unconfirmed,
+            rejection,
             at,
             subscriptions,
             surplus,
@@ -362,6 +366,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.sinks.rejections.forget(&self.id);
         let seen = self.seen.get_mut();
         self.observer.link_removed(seen.shown.phase());
         if seen.shown.phase() == Phase::Ready {

@@ -230,6 +230,7 @@ impl Supervisor {
             receipts: Arc::clone(&self.parts.receipts),
             spool: Arc::clone(&self.parts.spool),
             dead: Arc::clone(&self.parts.dead),
+            rejections: Arc::clone(&self.parts.rejections),
             tap: Arc::new(Tap::new(self.parts.calendar.clone())),
             observer: Arc::clone(&self.parts.observer),
             budget: Arc::clone(&self.parts.budget),

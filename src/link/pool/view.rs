@@ -13,6 +13,7 @@ use wskeeper_core::{
     event::{LinkId, Timings},
     outcome::Row,
     phase::{Phase, ReadyState, Reason},
+    rejection::Rejection,
     session::Waits,
 };
 
@@ -180,6 +181,17 @@ pub struct AttemptView {
     pub then: Option<Duration>,
 }
 
+/// What a server said when it refused an upgrade.
+#[derive(Debug, Clone)]
+pub struct RejectionView {
+    /// When.
+    pub at: SystemTime,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// Headers and body.
+    pub said: Arc<Rejection>,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone)]
 pub enum AttemptEnd {
@@ -231,6 +243,8 @@ pub struct Explained {
     pub attempts: Vec<AttemptView>,
     /// Messages that have left and are kept, at least once, until the peer has proved that it has read them.
     pub unconfirmed: u64,
+    /// What a server said that refused its upgrade, the last time.
+    pub rejection: Option<Box<RejectionView>>,
     /// When it was so.
     pub at: SystemTime,
     /// Its keys in each state, in the order of `subscriptions::State::ALL`, where the endpoint has subscriptions.

@@ -7,11 +7,13 @@ It knows nothing of WebSockets but frames: it echoes, answers pings and Close, a
 """
 
 import itertools
+import json
 import socket
 import struct
 import sys
 import threading
 import time
+import urllib.parse
 
 import h2.config
 import h2.connection
@@ -138,6 +140,13 @@ class Connection:
         if what == "status":
             self.h2.send_headers(stream, [(":status", word), ("retry-after", "7"), ("location", "/echo")])
             self.h2.send_data(stream, b"no" * 500, end_stream=True)
+            return
+        if what == "echo-back":
+            # A refusal that says what it was told, in its head and in its body, and in two ways.
+            told = headers["authorization"]
+            body = f"no: {urllib.parse.quote(told, safe='')} {json.dumps(told)} " + "x" * int(word)
+            self.h2.send_headers(stream, [(":status", "403"), ("x-reason", "quota"), ("x-echo", told), ("set-cookie", "sid=c00kie")])
+            self.h2.send_data(stream, body.encode(), end_stream=True)
             return
         if what == "silent":
             return

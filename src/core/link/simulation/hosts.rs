@@ -267,6 +267,7 @@ impl World {
             detail: "".into(),
             timings: Timings::default(),
             steps: None,
+            rejection: None,
         }))
     }
 

@@ -78,7 +78,7 @@ fn row() -> impl Strategy<Value = Rule> {
     (range(), range(), class, then.prop_map_any(), 1_u32..4).prop_map(
         |(code, status, class, then, after): (Option<RangeInclusive<u16>>, _, _, _, _)| Rule {
             forget: [].into(),
-            when: Match { code, status, class, reason: None, label: None },
+            when: Match { code, status, class, ..Match::default() },
             then,
             after,
         },

@@ -5,9 +5,10 @@
 
 use std::time::Instant;
 
-use super::{Session, words};
+use super::Session;
 use crate::{
     clock::Clock,
+    confidences::{Confidences, HIDDEN},
     session::{Act, Every, Json, Opening, Place, Plan, Source, StepResult, Stepped, Text, TextPart, Var},
 };
 
@@ -38,9 +39,9 @@ impl Session {
         let var = self.start.plan.names.find(name)?;
         let value = self.variables.get(var)?;
         if secrets(&self.start.plan).contains(&var) {
-            return Some(words::HIDDEN.into());
+            return Some(HIDDEN.into());
         }
-        let text = self.without_secrets(value.to_string());
+        let text = self.without_secrets(&value.to_string());
         let mut shown: String = text.chars().take(VALUE_MAX).collect();
         if text.chars().count() > VALUE_MAX {
             shown.push('…');
@@ -49,10 +50,10 @@ impl Session {
     }
 
     /// A text without secrets and without what variables hold that came from one.
-    pub fn without_secrets(&self, text: String) -> String {
+    pub fn without_secrets(&self, text: &str) -> String {
         let secret = secrets(&self.start.plan);
         let variables = secret.iter().filter_map(|var| self.variables.get(*var)?.as_str());
-        words::hide(text, self.start.secrets.iter().map(|secret| &**secret).chain(variables).collect())
+        Confidences::of(self.start.secrets.iter().map(|secret| &**secret).chain(variables)).hide(text, false)
     }
 
     /// A step begins. Of timers and farewells only for who looks on.

@@ -3,7 +3,7 @@
 use h2::{Reason, client::SendRequest, ext::Protocol};
 
 use super::{CarriedStream, Riding, Seat, told};
-use crate::link::upgrade::{UpgradeFault, Wish, head, judge_carried};
+use crate::link::upgrade::{UpgradeFault, Wish, head, judge_carried, rejection::read_carried};
 
 /// A stream that is a WebSocket.
 pub(in crate::link) struct CarriedAnswer {
@@ -45,7 +45,14 @@ pub(in crate::link) async fn ask(riding: Riding, seat: Seat, wish: &Wish<'_>) ->
     if response.headers().len() > head::MOST_LINES {
         return Err(UpgradeFault::TooManyLines.into());
     }
-    let protocol = judge_carried(&response, wish)?;
+    let protocol = match judge_carried(&response, wish) {
+        Ok(protocol) => protocol,
+        Err(fault) if wish.listens_to(&fault) => {
+            let (head, body) = response.into_parts();
+            return Err(fault.saying(read_carried(&head.headers, body, wish).await).into());
+        }
+        Err(fault) => return Err(fault.into()),
+    };
     let stream = CarriedStream::new(send, response.into_body(), departures, seat);
     Ok(CarriedAnswer { stream: Box::new(stream), protocol })
 }

@@ -208,13 +208,21 @@ impl Ask {
     }
 
     /// The request of the upgrade.
-    pub(super) fn wish(&self, endpoint: &Endpoint, calendar: Calendar) -> Wish<'_> {
+    pub(super) fn wish(
+        &self,
+        endpoint: &Endpoint,
+        calendar: Calendar,
+        (redirects, patience): (bool, Duration),
+    ) -> Wish<'_> {
         Wish {
             target: &self.goal.target,
             headers: &self.headers,
+            open: &self.open,
             protocols: &self.protocols,
             protocols_optional: endpoint.protocols_optional,
             retry_after_max: endpoint.link.retry_after_max,
+            redirects,
+            patience,
             calendar,
         }
     }
@@ -231,10 +239,7 @@ impl Ask {
         left: u32,
         proxy: &Proxy,
     ) -> Result<Box<Self>, Setback> {
-        let UpgradeFault::Status { status, location: Some(location), .. } = &fault else { return Err(fault.into()) };
-        if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-            return Err(fault.into());
-        }
+        let Some((status, location)) = fault.leads() else { return Err(fault.into()) };
         let refused = |why: String| Setback {
             status: Some(status.as_u16()),
             ..Setback::new(Cause::Upgrade, &format!("{REDIRECTS}{status}) {why}"))

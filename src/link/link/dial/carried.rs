@@ -132,8 +132,7 @@ impl Attempt {
         let (certificates, address, number) = (riding.certificates, riding.address, seat.carrier());
         self.asked = riding.asked;
         let retirement = seat.again();
-        let wish = ask.wish(&self.endpoint, self.source.calendar());
-        let answered = carrier::ask(riding, seat, &wish).await;
+        let answered = carrier::ask(riding, seat, &self.wish(ask)).await;
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         let answer = match answered {
             Err(Unanswered::Lost(fault)) if is_new => Err(fault.after(self.asked)),

@@ -171,6 +171,7 @@ impl Dial for Cable {
                     detail: "refused".into(),
                     timings: Timings::default(),
                     steps: None,
+                    rejection: None,
                 }),
             }
         })

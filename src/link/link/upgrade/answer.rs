@@ -54,6 +54,7 @@ fn refused<B>(response: &Response<B>, wish: &Wish<'_>) -> UpgradeFault {
         retry_after: retry_after(headers, wish.calendar.now())
             .map(|asked| RetryAfter::capped(asked, wish.retry_after_max)),
         location: text(headers, &LOCATION).map(str::to_owned),
+        rejection: None,
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! The peer's text appears in none of them: what it sent may be long, hostile, or an echo of our secrets.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use http::StatusCode;
 
 use crate::link::tls::{self, Asked};
-use wskeeper_core::{admission::Verdict, close::Cause, event::RetryAfter};
+use wskeeper_core::{admission::Verdict, close::Cause, event::RetryAfter, rejection::Rejection};
 
 const REQUEST: &str = "the URL's";
 const HUNG_UP: &str = "the connection was";
@@ -90,6 +90,8 @@ pub(in crate::link) enum UpgradeFault {
         retry_after: Option<RetryAfter>,
         /// `Location`, as sent.
         location: Option<String>,
+        /// What it said beside.
+        rejection: Option<Arc<Rejection>>,
     },
     /// A 101 that RFC 6455 §4.1 tells the client to fail on.
     #[error("the server's 101 is not valid: {0}")]
@@ -114,6 +116,20 @@ impl UpgradeFault {
     pub(in crate::link) fn after(self, asked: Asked) -> Self {
         let may_be_that = asked == Asked::InVain && matches!(self, Self::Ended | Self::Broken(_));
         tls::unanswered(asked).filter(|_| may_be_that).map_or(self, Self::Alert)
+    }
+
+    /// Where it leads, if it is a redirect.
+    pub(in crate::link) fn leads(&self) -> Option<(StatusCode, &str)> {
+        let Self::Status { status, location: Some(location), .. } = self else { return None };
+        matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308).then_some((*status, location))
+    }
+
+    /// The same, where this was said beside.
+    pub(in crate::link) fn saying(mut self, said: Arc<Rejection>) -> Self {
+        if let Self::Status { rejection, .. } = &mut self {
+            *rejection = Some(said);
+        }
+        self
     }
 
     /// What it says of the address. A refusal is an answer, unless it says that the service is not there, or asks to come later.

@@ -48,9 +48,12 @@ impl Case<'_> {
         let wish = Wish {
             target: &target,
             headers: &self.headers,
+            open: &(Vec::new(), Vec::new()),
             protocols: &self.protocols,
             protocols_optional: self.optional,
             retry_after_max: LONG,
+            redirects: false,
+            patience: LONG,
             calendar: Calendar::new(date),
         };
         let server = async move {
@@ -273,9 +276,12 @@ async fn a_header_that_cannot_be_sent_is_named_and_not_shown() {
     let wish = Wish {
         target: &target,
         headers: &case.headers,
+        open: &(Vec::new(), Vec::new()),
         protocols: &[],
         protocols_optional: false,
         retry_after_max: Duration::ZERO,
+        redirects: false,
+        patience: LONG,
         calendar: Calendar::default(),
     };
     let fault = upgrade(tokio::io::duplex(64).0, &wish).await.unwrap_err();
@@ -355,9 +361,12 @@ async fn an_answer_that_comes_byte_by_byte_is_the_same_answer() {
     let wish = Wish {
         target: &target,
         headers: &[],
+        open: &(Vec::new(), Vec::new()),
         protocols: &case.protocols,
         protocols_optional: false,
         retry_after_max: LONG,
+        redirects: false,
+        patience: LONG,
         calendar: Calendar::default(),
     };
     let server = async move {

@@ -38,6 +38,9 @@ impl Host for Slot {
         let at = now.wall;
         self.observer.tell(&self.id, &event);
         self.traffic.count(&event, at);
+        if let Event::DialFailed(failure) | Event::RotateFailed { failure, .. } = &event {
+            self.sinks.rejections.keep(&self.id, failure, at);
+        }
         if let Some(transition) = recorder::transition(&event) {
             let mut seen = self.seen();
             seen.record(transition, at);
