@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderName;
 use wskeeper_core::{push::Policy, session::Filter};
-use wskeeper_link::endpoint::Template;
+use wskeeper_link::endpoint::{Template, proxy::Proxy};
 
 /// One push.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,8 @@ pub struct PushHttp {
     pub secret: Option<Template>,
     /// TLS as the endpoint has it; else by the platform's authorities.
     pub tls_of_endpoint: bool,
+    /// The proxy on the way; that of the endpoint is for its links.
+    pub proxy: Proxy,
 }
 
 /// The key that a secret stands for: base64 behind `whsec_`, else its text.

@@ -90,20 +90,21 @@ impl Hook {
                 }
             }
         }
-        let tls = self.tls()?;
+        let (way, tls) = self.way()?;
         let told = |error: Error| format!("{server} {error}");
-        let connecting = async { reach(&target, &Endpoint::default(), &tls).await.map_err(std::io::Error::other) };
+        let connecting = async { reach(&target, &way, &tls).await.map_err(std::io::Error::other) };
         let mut connection = Connection::over(connecting, None).await.map_err(told)?;
         let answer = connection.send(request).await.map_err(told)?;
         Ok(self.judge(answer, Some(Open { url, connection }), (&server, &hidden)).await)
     }
 
-    fn tls(&self) -> Result<Tls, String> {
-        if !self.http.tls_of_endpoint {
-            return Ok(Tls::default());
-        }
-        let view = self.pool.endpoint(&self.endpoint).ok_or("its endpoint is gone")?;
-        Ok(view.config.tls.clone())
+    /// The way to the receiver: a proxy of its own, and what the endpoint says of addresses, for who may not reach a network is not to reach it by
+    /// a push either.
+    fn way(&self) -> Result<(Endpoint, Tls), String> {
+        let config = self.pool.endpoint(&self.endpoint).ok_or("its endpoint is gone")?.config;
+        let PushHttp { proxy, tls_of_endpoint, .. } = &self.http;
+        let way = Endpoint { proxy: proxy.clone(), network: config.network.clone(), ..Endpoint::default() };
+        Ok((way, if *tls_of_endpoint { config.tls.clone() } else { Tls::default() }))
     }
 
     async fn judge(&mut self, answer: Answer, open: Option<Open>, (server, hidden): (&str, &[String])) -> Carried {

@@ -9,7 +9,11 @@ use crate::{
     endpoint, feed, push,
     receiver::{Asked, Receiver},
     shown, shown_until,
-    support::daemon::Daemon,
+    support::{
+        daemon::Daemon,
+        peer::{Peer, Recipe, Script},
+        until,
+    },
 };
 
 /// Whether the signature is that of Standard Webhooks.
@@ -209,4 +213,56 @@ async fn a_server_that_repeats_what_it_was_told_in_confidence_is_not_quoted_with
     for text in [now.to_string(), explained.to_string(), daemon.log()] {
         assert!(!text.contains("hush") && !text.contains("hunter2"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_push_goes_through_its_own_proxy_and_says_what_that_refuses() {
+    const WORDS: [(&str, &[&str], &str); 2] =
+        [("squid", &["squid"], "http"), ("microsocks", &["microsocks"], "socks5h")];
+    for (needs, words, scheme) in WORDS {
+        let Some(proxy) = Peer::start(Recipe::Script(Script { file: "proxy.sh", needs, words })).await else { return };
+        let receiver = Receiver::start().await;
+        let by = |user: &str| format!("{}\nproxy = \"{scheme}://{user}127.0.0.1:{}\"", receiver.url(), proxy.port);
+        let more = push("hook", &by("al%40ice:o%3Apen%2F@")) + &push("wrong", &by("al%40ice:wr0ng@"));
+        let daemon = Daemon::start(&endpoint(feed::start().await, &more)).await;
+        feed::send(&daemon, 3).await;
+        let asked = receiver.asked_times(3).await;
+        assert_eq!(asked.iter().map(Asked::number).collect::<Vec<_>>(), [0, 1, 2]);
+        let wrong = shown_until(&daemon, "wrong", "refused by the proxy", |now| !now["lastError"].is_null()).await;
+        let told = wrong["lastError"].as_str().unwrap();
+        let place = format!("the proxy {scheme}://127.0.0.1:{}", proxy.port);
+        assert!(told.contains(&place) && (scheme != "http" || told.contains("407")), "{told}");
+        let config = daemon.api.get("/v1/endpoints/e").await.expect(200).json()["config"].to_string();
+        assert!(config.contains(&format!("{scheme}://127.0.0.1:{}", proxy.port)), "{config}");
+        let log = daemon.log();
+        assert!(
+            ![&config, &log, told]
+                .iter()
+                .any(|text| text.contains("wr0ng") || text.contains("o:pen") || text.contains("o%3Apen")),
+            "{config} {log}"
+        );
+        let port = receiver.port;
+        drop(daemon);
+        if needs == "squid" {
+            // squid writes down what has ended.
+            until("the push in its log", || async {
+                let log = proxy.log();
+                if log.contains(&format!("CONNECT 127.0.0.1:{port}")) { Ok(()) } else { Err(log) }
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_push_does_not_reach_a_network_that_its_endpoint_denies() {
+    let receiver = Receiver::start().await;
+    let url = format!("url = \"http://localhost:{}/\"\n", receiver.port);
+    let denied =
+        format!("deny = [\"127.0.0.2/32\"]\nresolve = {{ \"localhost:{}\" = [\"127.0.0.2\"] }}\n", receiver.port);
+    let daemon = Daemon::start(&endpoint(feed::start().await, &(denied + &push("hook", &url)))).await;
+    feed::send(&daemon, 1).await;
+    let now = shown_until(&daemon, "hook", "a failure", |now| !now["lastError"].is_null()).await;
+    assert!(now["lastError"].as_str().unwrap().contains("`deny`"), "{now}");
+    assert!(receiver.asked().is_empty());
 }

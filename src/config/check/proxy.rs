@@ -4,11 +4,11 @@
 
 use http::header::PROXY_AUTHORIZATION;
 
-use super::{item::Item, request, section::Section};
+use super::{item::Item, request, section::Section, tls};
 use crate::config::ConfiguredEndpoint;
 use wskeeper_link::endpoint::{
     FieldName,
-    proxy::{ProxyChoice, ProxyScheme, Via},
+    proxy::{Proxy, ProxyChoice, ProxyScheme, Via},
     template::{Redaction, Scanned, Template, scan},
 };
 
@@ -47,13 +47,33 @@ pub(in crate::config) fn headers(section: &Section<'_>, headers: &mut Vec<(Field
     request::added(section, "proxy_headers", headers);
 }
 
+/// All three, of a section that has no others to take them from.
+pub(super) fn read(section: &Section<'_>) -> Option<Proxy> {
+    let choice = section.get("proxy").map_or(Some(ProxyChoice::Direct), |item| choice(&item));
+    let ca = section.get("proxy_ca").map_or(Some(None), |item| tls::path(&item).map(Some));
+    let mut headers = Vec::new();
+    self::headers(section, &mut headers);
+    let proxy = Proxy { choice: choice?, headers, ca: ca? };
+    look_at(section, &proxy);
+    Some(proxy)
+}
+
 /// Rules over the keys of a proxy and what goes with it.
-pub(super) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
-    let scheme = match &endpoint.proxy.choice {
+pub(super) fn rules(section: &Section<'_>, endpoint: &ConfiguredEndpoint) {
+    let is_url = look_at(section, &endpoint.proxy);
+    if is_url && endpoint.headers.iter().any(|(name, _)| *name == PROXY_AUTHORIZATION) && section.has("headers") {
+        let said = "`Proxy-Authorization` goes through the proxy to the server: write it in proxy_headers, which the proxy gets";
+        section.warn("headers", said);
+    }
+}
+
+/// Looks whether its keys go together. Answers whether it has a URL that says what it is.
+fn look_at(section: &Section<'_>, proxy: &Proxy) -> bool {
+    let scheme = match &proxy.choice {
         ProxyChoice::Direct | ProxyChoice::Environment => None,
         ProxyChoice::Url(url) => shape(url).and_then(|text| Via::parse(&text).ok()),
     };
-    let Some(via) = scheme else { return };
+    let Some(via) = scheme else { return false };
     let is_socks = matches!(via.scheme, ProxyScheme::Socks5 | ProxyScheme::Socks5h);
     if is_socks && section.has("proxy_headers") {
         section.warn("proxy_headers", "a SOCKS proxy takes no headers: they are not sent");
@@ -61,15 +81,12 @@ pub(super) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint) {
     if via.scheme != ProxyScheme::Https && section.has("proxy_ca") {
         section.warn("proxy_ca", "no certificate is looked at but that of an https:// proxy");
     }
-    let names = |headers: &[(FieldName, Template)]| headers.iter().any(|(name, _)| *name == PROXY_AUTHORIZATION);
-    if via.credentials.is_some() && names(&endpoint.proxy.headers) && section.has("proxy_headers") {
+    let is_named = proxy.headers.iter().any(|(name, _)| *name == PROXY_AUTHORIZATION);
+    if via.credentials.is_some() && is_named && section.has("proxy_headers") {
         let hint = "keep one: the header, or user and password in the URL";
         section.fault("proxy_headers", "`Proxy-Authorization` is given, and `proxy` brings credentials too", hint);
     }
-    if names(&endpoint.headers) && section.has("headers") {
-        let said = "`Proxy-Authorization` goes through the proxy to the server: write it in proxy_headers, which the proxy gets";
-        section.warn("headers", said);
-    }
+    true
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
-use super::{MAX_DURATION, item::Item, request, section::Section, streams};
+use super::{MAX_DURATION, item::Item, proxy, request, section::Section, streams};
 use crate::config::{
     ConfiguredEndpoint,
     push::{self, Push, PushBody, PushHttp, PushTo},
@@ -102,15 +102,16 @@ fn to(section: &Section<'_>) -> Option<PushTo> {
     let secret = section.get("secret").map(|item| secret(&item));
     let words = [("system", false), ("endpoint", true)];
     let tls = section.get("tls").map_or(Some(false), |item| item.word(&words));
+    let proxy = proxy::read(section);
     match (url, command) {
         (Some(url), None) => {
             let (url, headers, secret) = (url?, headers?, secret.map_or(Some(None), |secret| secret.map(Some))?);
-            let http = PushHttp { url, headers, secret, tls_of_endpoint: tls? };
+            let http = PushHttp { url, headers, secret, tls_of_endpoint: tls?, proxy: proxy? };
             look_at_credentials(section, &http);
             Some(PushTo::Http(Box::new(http)))
         }
         (None, Some(command)) => {
-            for key in ["headers", "secret", "tls"] {
+            for key in ["headers", "secret", "tls", "proxy", "proxy_headers", "proxy_ca"] {
                 if section.has(key) {
                     section.fault(key, "means nothing for a program", "leave it out");
                 }

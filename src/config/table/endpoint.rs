@@ -186,7 +186,8 @@ table! {
         ///
         /// A push has `name`, and `url` or `command`. What it reads: `stream`, or `match` as a stream has it. What it hands over: `body`
         /// ("message", or "events" one a line), `batch` (messages in one request, 100 of events) and `max_bytes` (1 MiB). How: `headers`,
-        /// `secret` (requests are signed with it), `tls` ("system" or "endpoint"), `timeout` (30s), `retry` with `initial` (1s) and `max` (1min),
+        /// `secret` (requests are signed with it), `tls` ("system" or "endpoint"), `proxy` with `proxy_headers` and `proxy_ca` (as an endpoint has
+        /// them; none unless they are given here), `timeout` (30s), `retry` with `initial` (1s) and `max` (1min),
         /// and `on_refused`: what becomes of a message that the receiver refuses for good ("skip", "stop" or "retry").
         ///
         /// With inbox.durability = "disk" it goes on after a restart where it was; else it begins anew.
@@ -195,11 +196,15 @@ table! {
         /// > #: url = "https://receiver.example/hook"
         /// > #: secret = "${file:push.secret}"
         /// > #: tls = "system"
+        /// > #: proxy = "http://proxy.example:3128"
+        /// > #: proxy_ca = "proxy-ca.pem"
         /// > #: body = "message"
         /// > #: timeout = "30s"
         /// > #: on_refused = "skip"
         /// > #: [endpoints.trades.push.headers]
         /// > #: Authorization = "Bearer ${env:RECEIVER_TOKEN}"
+        /// > #: [endpoints.trades.push.proxy_headers]
+        /// > #: Proxy-Authorization = "Bearer ${file:proxy-token}"
         /// > #: [endpoints.trades.push.match]
         /// > #: "/type" = "order"
         /// > #: [endpoints.trades.push.retry]

@@ -18,7 +18,11 @@ use wskeeper_core::{
     outcome::{Match, Rule},
     session::Filter,
 };
-use wskeeper_link::endpoint::{FieldName, Pin, Stream, Template, network::IpNet, proxy::ProxyChoice};
+use wskeeper_link::endpoint::{
+    FieldName, Pin, Stream, Template,
+    network::IpNet,
+    proxy::{Proxy, ProxyChoice},
+};
 
 /// A value that is shown in one way.
 pub(crate) trait Told: Clone + PartialEq {
@@ -266,6 +270,11 @@ impl Told for Push {
             PushTo::Http(http) => (http.url.told(), Shown::Null, headers(&http.headers), http.secret.is_some()),
             PushTo::Command(command) => (Shown::Null, command.told(), Shown::List(Vec::new()), false),
         };
+        let none = Proxy::default();
+        let Proxy { choice, headers: proxy_headers, ca } = match to {
+            PushTo::Http(http) => &http.proxy,
+            PushTo::Command(_) => &none,
+        };
         let wanted = filter.iter().flat_map(Filter::wanted);
         let wanted = wanted.map(|(at, value)| (at.source().to_owned(), Shown::Text(value.to_string())));
         let word = PushBody::WORDS.iter().find(|(_, other)| other == body).map_or("", |(word, _)| word);
@@ -280,6 +289,9 @@ impl Told for Push {
             ("maxBytes", policy.max_bytes.told()),
             ("headers", headers),
             ("signed", is_signed.told()),
+            ("proxy", choice.told()),
+            ("proxyHeaders", proxy_headers.told()),
+            ("proxyCa", ca.told()),
             ("timeoutMs", u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).told()),
         ])
     }

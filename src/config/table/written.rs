@@ -118,8 +118,11 @@ fn push() -> (String, Json) {
         ("body", text(), "`message` or `events`"),
         ("batch", u32::schema(), "Messages in one request, at most."),
         ("maxBytes", u64::schema(), "Their bytes."),
-        ("headers", headers, "Headers of each request."),
+        ("headers", headers.clone(), "Headers of each request."),
         ("signed", bool::schema(), "Requests are signed."),
+        ("proxy", text(), "The proxy on the way, without what is secret; `none`, or `env`."),
+        ("proxyHeaders", headers, "Headers of the CONNECT request to it."),
+        ("proxyCa", perhaps(), "A file of authorities that its certificate is of."),
         ("timeoutMs", u64::schema(), "What the receiver has for one of them."),
     ];
     object("Push", "Where messages go by themselves.", members.into_iter().map(member).collect())
