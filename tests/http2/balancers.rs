@@ -1,6 +1,6 @@
 //! haproxy and nghttpx: HTTP/2 in front, HTTP/1.1 behind, as fleets have them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
@@ -9,16 +9,23 @@ use super::{
     support::{daemon::Daemon, tls::Authority},
 };
 
-/// One of them, with a certificate of this authority, before this port.
-async fn balancer(program: &'static str, authority: &Authority, folder: &TempDir, upstream: u16) -> Option<Peer> {
+/// One of them, with a certificate of this authority, before this port. It demands certificates of the authority in `clients`.
+pub(super) async fn balancer(
+    program: &'static str,
+    authority: &Authority,
+    folder: &TempDir,
+    upstream: u16,
+    clients: Option<&Path>,
+) -> Option<Peer> {
     let (cert, key) = authority.pair("localhost");
     let (cert_file, key_file) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     fs::write(&cert_file, cert).unwrap();
     fs::write(&key_file, key).unwrap();
     let words =
         [program.to_owned(), upstream.to_string(), cert_file.display().to_string(), key_file.display().to_string()];
+    let words = words.into_iter().chain(clients.map(|file| file.display().to_string()));
     // A recipe is of words that are there for good.
-    let words: Vec<&'static str> = words.into_iter().map(|word| &*Box::leak(word.into_boxed_str())).collect();
+    let words: Vec<&'static str> = words.map(|word| &*Box::leak(word.into_boxed_str())).collect();
     Peer::start(Recipe::Script(Script { file: "http2.sh", needs: program, words: words.leak() })).await
 }
 
@@ -27,7 +34,7 @@ async fn links_share_a_connection_to_a_balancer_and_come_back_over_one_after_its
     for program in ["haproxy", "nghttpx"] {
         let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
         let Some(python) = Peer::start(Recipe::Python).await else { return };
-        let Some(mut balancer) = balancer(program, &authority, &folder, python.port).await else { return };
+        let Some(mut balancer) = balancer(program, &authority, &folder, python.port, None).await else { return };
         let config = format!(
             "{QUICK}\n[endpoints.e]\nurl = \"wss://localhost:{}/\"\nhttp2 = \"auto\"\nlinks = 8\nhttp2_links = 5\n{}\n",
             balancer.port,

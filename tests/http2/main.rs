@@ -13,6 +13,7 @@ mod support;
 mod balancers;
 mod ends;
 mod fallback;
+mod identity;
 mod refusals;
 mod sharing;
 

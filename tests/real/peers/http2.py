@@ -61,8 +61,8 @@ def frames(buffer):
 
 
 class Connection:
-    def __init__(self, stream):
-        self.stream, self.number, self.lock = stream, 0, threading.Lock()
+    def __init__(self, stream, client):
+        self.stream, self.client, self.number, self.lock = stream, client, 0, threading.Lock()
         self.paths, self.buffers, self.waiting, self.message = {}, {}, {}, {}
         self.is_deaf = False
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8", validate_outbound_headers=False)
@@ -95,7 +95,7 @@ class Connection:
             if not self.stream.recv(1, socket.MSG_PEEK):
                 return
             self.number = next(numbers)
-            tell("connection", self.number)
+            tell("connection", self.number, self.client)
             while not self.is_deaf:
                 data = self.stream.recv(65536)
                 if not data:
@@ -258,5 +258,5 @@ class Connection:
 
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 while True:
-    accepted, _ = listener.accept()
-    threading.Thread(target=lambda stream: Connection(stream).run(), args=(accepted,), daemon=True).start()
+    accepted, (host, _) = listener.accept()
+    threading.Thread(target=lambda *of: Connection(*of).run(), args=(accepted, host), daemon=True).start()

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# A balancer with TLS that speaks HTTP/2 in front and opens WebSockets behind by HTTP/1.1: PORT FOLDER PROGRAM UPSTREAM CERT KEY. haproxy or nghttpx.
+# A balancer with TLS that speaks HTTP/2 in front and opens WebSockets behind by HTTP/1.1: PORT FOLDER PROGRAM UPSTREAM CERT KEY [CA]. haproxy or nghttpx.
+# haproxy demands certificates of CA from its clients.
 set -euo pipefail
-port=$1 folder=$2 program=$3 upstream=$4 cert=$5 key=$6
+port=$1 folder=$2 program=$3 upstream=$4 cert=$5 key=$6 clients=${7:+ca-file $7 verify required}
 
 case $program in
 haproxy)
@@ -18,7 +19,7 @@ defaults
     timeout server 60s
     timeout tunnel 1h
 frontend front
-    bind 127.0.0.1:$port ssl crt $folder/pair.pem alpn h2,http/1.1
+    bind 127.0.0.1:$port ssl crt $folder/pair.pem alpn h2,http/1.1 $clients
     default_backend back
 backend back
     server one 127.0.0.1:$upstream
