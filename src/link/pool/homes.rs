@@ -188,7 +188,7 @@ pub(super) async fn bring_home(parts: Arc<PoolParts>) {
             names = parts.strays.take() => {
                 for runtime in names.iter().filter_map(|name| parts.endpoints.get(name)) {
                     if runtime.sinks.homes.begin() {
-                        tending.spawn(tend(runtime, Arc::clone(&parts.admission)));
+                        tending.spawn(tend(runtime, Arc::clone(&parts)));
                     }
                 }
             }
@@ -198,13 +198,13 @@ pub(super) async fn bring_home(parts: Arc<PoolParts>) {
 }
 
 /// Looks after those of one endpoint.
-async fn tend(runtime: Arc<EndpointRuntime>, admission: Arc<AdmissionControl>) {
+async fn tend(runtime: Arc<EndpointRuntime>, parts: Arc<PoolParts>) {
     let homes = &runtime.sinks.homes;
     let mut probes = JoinSet::new();
     while let Some(next) = homes.next() {
         match next {
             Ok(Homing::Probe { url, link }) => {
-                probes.spawn(probe(Arc::clone(&runtime), Arc::clone(&admission), url, link));
+                probes.spawn(probe(Arc::clone(&runtime), Arc::clone(&parts), url, link));
             }
             Ok(Homing::Return(link)) => {
                 if let Some(slot) = runtime.slot(link) {
@@ -224,11 +224,13 @@ async fn tend(runtime: Arc<EndpointRuntime>, admission: Arc<AdmissionControl>) {
 }
 
 /// Asks for a connection as the link would, up to the 101, and closes it.
-async fn probe(runtime: Arc<EndpointRuntime>, admission: Arc<AdmissionControl>, url: usize, link: u32) {
+async fn probe(runtime: Arc<EndpointRuntime>, parts: Arc<PoolParts>, url: usize, link: u32) {
     let config = runtime.config();
+    let _turn = parts.probes.turn(&server(&config, url)).await;
     let id = LinkId { endpoint: Arc::clone(&runtime.name), index: link };
+    let admission = Arc::<AdmissionControl>::clone(&parts.admission);
     let dialer = Dialer::new(id, Arc::<EndpointRuntime>::clone(&runtime), admission);
-    // It is by itself: nobody else's word on whether the server is back is waited for.
+    // No outage holds it: nobody else's word on whether the server is back is waited for.
     let to = To { url, urgent: true, ..To::default() };
     let dialling = timeout(config.link.connect_timeout, async { dialer.dial(to, None, Box::new(|_| {})).await });
     // A panic, of which the log tells, is no answer either; without one nobody would probe again.
@@ -241,6 +243,15 @@ async fn probe(runtime: Arc<EndpointRuntime>, admission: Arc<AdmissionControl>, 
     runtime.sinks.homes.probed(url, failure.map(String::into_boxed_str));
     if let Some(dialled) = dialled {
         farewell(dialled).await;
+    }
+}
+
+/// What tells the server of a URL from others.
+fn server(config: &Endpoint, url: usize) -> String {
+    match config.targets.get(url) {
+        Some(Some(target)) => format!("{}:{}", target.host, target.port),
+        // Where it leads is not known yet: it stands for itself.
+        Some(None) | None => config.shown_url(url).to_string(),
     }
 }
 

@@ -42,6 +42,7 @@ pub mod local;
 mod noted;
 mod operator;
 mod parts;
+mod probes;
 mod receipts;
 mod recorder;
 mod rejections;

@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, noted::Noted, receipts::Receipts,
-    rejections::Rejections, settings::Settings, spool::Spool,
+    admission::AdmissionControl, dead::DeadLetters, endpoints::Endpoints, noted::Noted, probes::Probes,
+    receipts::Receipts, rejections::Rejections, settings::Settings, spool::Spool,
 };
 use crate::{
     clock::Calendar,
@@ -35,6 +35,8 @@ pub(super) struct PoolParts {
     pub(super) parked: Arc<Noted>,
     /// Endpoints with links that are away from home.
     pub(super) strays: Arc<Noted>,
+    /// Who asks whether first URLs are back.
+    pub(super) probes: Arc<Probes>,
     pub(super) calendar: Calendar,
     pub(super) budget: Arc<Budget>,
     /// The pool's own log: every endpoint's events but messages.
@@ -69,6 +71,7 @@ impl PoolParts {
             provider: Arc::clone(&settings.provider),
             parked: Arc::default(),
             strays: Arc::default(),
+            probes: Arc::default(),
             calendar,
             log: Hub::new(LOG, 1, &budget, first_cursor),
             budget,
