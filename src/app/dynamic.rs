@@ -254,10 +254,13 @@ impl Inner {
         }
         self.write(&name, is_kept.then_some(&definition), before.as_ref()).await?;
         let held = Arc::clone(&endpoint.held);
-        self.pool.put(held, change.follow()).await.map_err(|_| Denied::Draining)?;
+        let new = Dynamic { definition, is_kept, at_work: Some(endpoint.clone()) };
+        if self.pool.put(held, change.follow()).await.is_err() {
+            return Err(self.undone(&name, before.as_ref(), Some(&new)).await);
+        }
         self.pushes.follow_one(&name, Some(&endpoint)).await;
         tell(&name, &change, is_kept, who.as_deref());
-        self.config.put_dynamic(name, Dynamic { definition, is_kept, at_work: Some(endpoint) });
+        self.config.put_dynamic(name, new);
         Ok(done)
     }
 
@@ -276,7 +279,11 @@ impl Inner {
         }
         self.write(&name, None, Some(&before)).await?;
         self.config.remove_dynamic(&name);
-        let leaving = self.pool.take_out(&name).await.map_err(|_| Denied::Draining)?;
+        let Ok(leaving) = self.pool.take_out(&name).await else {
+            let undone = self.undone(&name, Some(&before), None).await;
+            self.config.put_dynamic(name, before);
+            return Err(undone);
+        };
         // From here on nobody finds it, and a reload need not wait for its outbox.
         drop(with_others);
         let mut gone = Gone { links: 0, messages: 0 };
@@ -309,6 +316,15 @@ impl Inner {
             None if before.is_some_and(|before| before.is_kept) => self.off_disk(name).await,
             None => Ok(()),
         }
+    }
+
+    /// The pool has begun to drain: a restart is to find on disk what there was, for the caller is told that nothing has changed.
+    async fn undone(&self, name: &Arc<str>, before: Option<&Dynamic>, new: Option<&Dynamic>) -> Denied {
+        let kept = before.filter(|before| before.is_kept).map(|before| &before.definition);
+        if let Err(Denied::Disk(error)) = self.write(name, kept, new).await {
+            tracing::error!(endpoint = %name, error, "a change of an endpoint was refused, because the daemon stops, and is on disk");
+        }
+        Denied::Draining
     }
 
     async fn off_disk(&self, name: &Arc<str>) -> Result<(), Denied> {

@@ -15,7 +15,13 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::{keys, logged, names, path, peer::Peer, problem, put, sections, started, support::daemon::Daemon, told};
+use crate::{
+    keys, logged, names, path,
+    peer::Peer,
+    problem, put, sections, started,
+    support::{daemon::Daemon, until},
+    told,
+};
 
 fn file(daemon: &Daemon, name: &str) -> PathBuf {
     daemon.folder().join(format!("storage/endpoints/{name}.json"))
@@ -49,6 +55,41 @@ async fn after_a_restart_those_on_disk_are_there_and_those_in_memory_are_not() {
     daemon.api.ready_after("kept/0", 0).await;
     // What stands in the file is what was put.
     assert_eq!(told(&put(&daemon, "kept", &keys(peer.port, "kept")).await.expect(200).json()), ["kept/0 unchanged"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_there_is_what_was_answered_while_the_daemon_stopped() {
+    let (peer, mut daemon) = (Peer::listen().await, started("disk").await);
+    let putting: Vec<_> = (0..4)
+        .map(|one| {
+            let (api, port) = (daemon.api.clone(), peer.port);
+            tokio::spawn(async move {
+                let mut answers = Vec::new();
+                for number in 0.. {
+                    let name = format!("x{one}-{number}");
+                    let Ok(answer) = api.try_put(&path(&name), keys(port, &name).to_string()).await else { break };
+                    answers.push((name, answer.status));
+                }
+                answers
+            })
+        })
+        .collect();
+    until("some are there", || async {
+        let there = names(&daemon).await.len();
+        if there >= 20 { Ok(()) } else { Err(there) }
+    })
+    .await;
+    daemon.signal(Signal::SIGTERM);
+    let mut answers = Vec::new();
+    for one in putting {
+        answers.extend(one.await.unwrap());
+    }
+    assert!(daemon.end().await.success());
+    daemon.relaunch().await;
+    for (name, status) in answers {
+        let found = daemon.api.get(&path(&name)).await.status;
+        assert_eq!((status == 201, status == 503), (found == 200, found == 404), "{name}: {status}, then {found}");
+    }
 }
 
 #[tokio::test]
