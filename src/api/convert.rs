@@ -82,10 +82,12 @@ pub(super) fn subscriptions([pending, active, refused]: [usize; 3]) -> wire::Sub
     wire::SubscriptionCounts { pending: pending as u64, active: active as u64, refused: refused as u64 }
 }
 
-pub(super) fn link(view: &LinkView) -> wire::Link {
+/// `source` says where its endpoint is from.
+pub(super) fn link(view: &LinkView, source: &str) -> wire::Link {
     wire::Link {
         endpoint: view.endpoint.to_string(),
         index: view.index,
+        source: source.into(),
         phase: view.phase.to_string(),
         ready_state: view.ready_state.number(),
         generation: view.generation,

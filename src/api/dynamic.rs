@@ -22,7 +22,7 @@ use super::{
     query::Params,
     wire,
 };
-use crate::config::{Fault, Faults, Form, LinkChange, MAX_BYTES};
+use crate::config::{Fault, Faults, Form, LinkChange, MAX_BYTES, source};
 
 /// The longest wait for an outbox to empty.
 const DRAIN_MAX: Duration = Duration::from_mins(10);
@@ -244,11 +244,6 @@ pub(super) async fn remove(
     let Gone { links, messages } = shared.endpoints.remove(remove).await?;
     shared.claims.forget(&whose);
     Ok(answer(StatusCode::OK, &wire::EndpointRemoved { name, links, unsent_messages: messages }))
-}
-
-/// Where a dynamic endpoint is kept.
-pub(super) const fn source(is_kept: bool) -> &'static str {
-    if is_kept { "disk" } else { "memory" }
 }
 
 /// Says which definition an answer is of.

@@ -51,6 +51,9 @@ pub struct Link {
     pub endpoint: String,
     /// From 0.
     pub index: u32,
+    /// Where its endpoint is from: the `file`; or the API, which keeps it in `memory` or on `disk`.
+    #[serde(default)]
+    pub source: String,
     /// `waiting`, `connecting`, `opening`, `ready`, `closing`, `parked`, `paused`
     pub phase: String,
     /// WHATWG: 0 connecting, 1 open, 2 closing, 3 closed.

@@ -12,6 +12,11 @@ pub(super) fn name(link: &Link) -> String {
     format!("{}/{}", link.endpoint, link.index)
 }
 
+/// What stands behind the name of a link, or of an endpoint, that came by the API.
+pub(super) fn mark(link: &Link) -> &'static str {
+    if matches!(link.source.as_str(), "memory" | "disk") { " (api)" } else { "" }
+}
+
 /// The phase, if this version knows its word.
 pub(super) fn phase(link: &Link) -> Option<Phase> {
     Phase::from_word(&link.phase)

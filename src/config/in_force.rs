@@ -21,6 +21,11 @@ pub struct Dynamic {
     pub at_work: Option<ConfiguredEndpoint>,
 }
 
+/// Where an endpoint that came by the API is kept.
+pub const fn source(is_kept: bool) -> &'static str {
+    if is_kept { "disk" } else { "memory" }
+}
+
 /// Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct InForce(Arc<Inner>);
@@ -60,6 +65,11 @@ impl InForce {
     /// A dynamic endpoint.
     pub fn dynamic(&self, name: &str) -> Option<Dynamic> {
         self.0.dynamic.read().get(name).cloned()
+    }
+
+    /// Where an endpoint is from: the `file`; or the API, which keeps it in `memory` or on `disk`.
+    pub fn source(&self, name: &str) -> &'static str {
+        self.0.dynamic.read().get(name).map_or("file", |dynamic| source(dynamic.is_kept))
     }
 
     /// All of them.

@@ -22,7 +22,7 @@ pub use dynamic::{Base, Definition, Form, Judged, MAX_BYTES, judge};
 pub use emptied::emptied;
 pub use endpoint::ConfiguredEndpoint;
 pub use fault::{Fault, Faults};
-pub use in_force::{Dynamic, InForce};
+pub use in_force::{Dynamic, InForce, source};
 pub use plan::{Beside, EndpointChange, LinkChange, ReloadAction, ReloadPlan, change, plan, plan_with};
 pub use shelf::Shelf;
 pub use source::{Fingerprint, Sources};

@@ -117,6 +117,19 @@ test('a link is paused and resumed behind a confirmation, and the page follows i
   page.faults.splice(0, page.faults.length, ...page.faults.filter((fault) => !fault.includes('400 (Bad Request)')));
 });
 
+test('an endpoint that came by the API is marked', async (t) => {
+  const daemon = await Daemon.start(t, QUICK, 'dynamic = "memory"');
+  const body = JSON.stringify({ url: 'ws://127.0.0.1:9/' });
+  const put = await fetch(`${daemon.url}v1/endpoints/user-1`, { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body });
+  assert.equal(put.status, 201);
+  const page = await open(t, chrome.it, daemon);
+  await page.locator('main').getByText('user-1/0 (api)').waitFor();
+  await page.goto(`${daemon.url}#/endpoints`);
+  await page.locator('main').getByText('user-1 (api)').waitFor();
+  await page.goto(`${daemon.url}#/links?endpoint=user-1`);
+  await page.getByText('the API, kept in memory').waitFor();
+});
+
 test('the keyboard alone is enough', async (t) => {
   const daemon = await three(t);
   await daemon.linkUntil('orders/1', (link) => link.phase === 'ready');

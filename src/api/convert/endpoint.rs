@@ -2,7 +2,7 @@
 //!
 //! The configuration is shown as its table of keys says.
 
-use super::super::{dynamic, wire};
+use super::super::wire;
 use crate::config::InForce;
 use wskeeper_core::phase::Phase;
 use wskeeper_link::{
@@ -12,11 +12,9 @@ use wskeeper_link::{
 };
 
 pub(in crate::api) fn endpoint(view: &EndpointView, config: &InForce) -> wire::Endpoint {
-    let dynamic = config.dynamic(&view.config.name);
-    let source = dynamic.map_or("file", |dynamic| dynamic::source(dynamic.is_kept));
     wire::Endpoint {
         name: view.config.name.to_string(),
-        source: source.into(),
+        source: config.source(&view.config.name).into(),
         config: wire::EndpointConfig(config.written(&view.config).shown()),
         totals: totals(&view.totals),
         links: None,

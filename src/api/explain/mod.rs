@@ -46,12 +46,12 @@ pub(super) async fn explain(
 ) -> Result<Response, Problem> {
     let explained = shared.pool.explain(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
     let pushes = shared.pushes.of(&name).iter().map(convert::push).collect();
-    let explanation = explanation(&explained, &|endpoint| grant.sees(endpoint));
+    let explanation = explanation(&explained, shared.config.source(&name), &|endpoint| grant.sees(endpoint));
     let rejection = explained.rejection.as_deref().filter(|_| grant.is_admin()).map(rejection);
     Ok(answer(StatusCode::OK, &wire::Explanation { rejection, pushes, ..explanation }))
 }
 
-fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
+fn explanation(explained: &Explained, source: &str, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
     let Explained {
         view,
         config,
@@ -68,7 +68,7 @@ fn explanation(explained: &Explained, sees: &dyn Fn(&str) -> bool) -> wire::Expl
     } = explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
-        link: convert::link(view),
+        link: convert::link(view, source),
         proxy: config.proxy.shown_for(&view.url),
         why: sentences::why(view, is_held, &config.link, *at),
         ended: view.last_close.as_deref().map(|(closed, _)| sentences::ended(closed)),

@@ -434,7 +434,7 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
             streams: Vec::new(),
             at: now(),
         };
-        explanation(&explained, &|_| true).advice.join(" ")
+        explanation(&explained, "file", &|_| true).advice.join(" ")
     };
     assert!(said(vec![attempt(0, Some(failed)), attempt(1, None)]).contains("the server of wss://a.example/ runs"));
     assert!(said(Vec::new()).contains("the server of the URL that failed runs"));

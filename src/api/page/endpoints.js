@@ -2,7 +2,7 @@
 
 import { el, svg, write } from './dom.js';
 import { Grid } from './grid.js';
-import { PHASES, bytes, count, rate } from './words.js';
+import { PHASES, bytes, count, ofApi, rate } from './words.js';
 
 const ORDER = 1000;
 
@@ -21,7 +21,7 @@ export function open({ main, pool, change, query }) {
   if (!SORTS[sort]) sort = 'ready';
   let made = { sums: null, at: 0, whole: false };
   const columns = [
-    { id: 'name', title: 'Endpoint', sorts: true, fill: (cell, sum) => write(cell, sum.name) },
+    { id: 'name', title: 'Endpoint', sorts: true, fill: (cell, sum) => write(cell, sum.name + ofApi(sum)) },
     { id: 'ready', title: 'Ready', sorts: true, fill: (cell, sum) => write(cell, `${count(sum.phases.ready ?? 0)} of ${count(sum.links)}`) },
     { id: 'share', title: 'Share', fill: fillShare },
     { id: 'others', title: 'Not ready', fill: (cell, sum) => write(cell, others(sum)) },

@@ -5,7 +5,7 @@
 import { get } from './daemon.js';
 import { el, shape, visible, write } from './dom.js';
 import { Grid } from './grid.js';
-import { PHASES, bytes, count, duration, ending, many, millis, rate, reason, requests } from './words.js';
+import { PHASES, bytes, count, duration, ending, many, millis, ofApi, rate, reason, requests } from './words.js';
 
 const ORDER = 500;
 /** How often it is looked how an endpoint stands. */
@@ -77,7 +77,7 @@ class Links {
   #build() {
     const { keeper } = this.#context;
     const columns = [
-      { id: 'name', title: 'Link', sorts: true, fill: (cell, row) => write(cell, row.key) },
+      { id: 'name', title: 'Link', sorts: true, fill: (cell, row) => write(cell, row.key + ofApi(row.link)) },
       { id: 'phase', title: 'Phase', sorts: true, fill: fillPhase },
       { id: 'since', title: 'For', kind: 'number', sorts: true, fill: (cell, { link }) => write(cell, duration(keeper.now() - Date.parse(link.since))) },
       { id: 'reason', title: 'Why', sorts: true, fill: (cell, { link }) => write(cell, reason(link.phaseReason)) },
@@ -125,13 +125,14 @@ class Links {
   #about() {
     const facts = el('dl', { class: 'about' });
     const fact = (name, value) => el('div', {}, el('dt', {}, name), el('dd', {}, value));
-    const look = () => get(`v1/endpoints/${encodeURIComponent(this.#endpoint)}`).then(({ config, totals, requests: asked, streams }) => {
+    const look = () => get(`v1/endpoints/${encodeURIComponent(this.#endpoint)}`).then(({ source, config, totals, requests: asked, streams }) => {
       facts.replaceChildren(
         fact(config.urls.length > 1 ? 'URLs' : 'URL', config.urls.join(' · ')),
         fact('Heartbeat', heartbeat(config.heartbeat)),
         fact('Reconnect', `first within ${duration(config.reconnect.firstMs)}, at most ${duration(config.reconnect.maxMs)}`),
         fact('Outbox', `${count(config.outbox.maxMessages)} messages, ${bytes(config.outbox.maxBytes)}, ${config.outbox.delivery.replaceAll('_', ' ')}, ${config.outbox.durability}`),
         fact('Consumers', count(totals.consumers)),
+        ...source === 'file' ? [] : [fact('Made by', `the API, kept ${source === 'disk' ? 'on disk' : 'in memory'}`)],
         ...totals.subscriptions ? [fact('Subscriptions', subscribed(totals.subscriptions))] : [],
         ...asked ? [fact('Requests', requests(asked))] : [],
         ...streams.length ? [fact('Streams', el('ul', {}, ...inSight(streams).map((text) => el('li', {}, text))))] : []);

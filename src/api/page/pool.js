@@ -117,7 +117,7 @@ export class Pool {
     const endpoints = new Map();
     for (const { link, rates } of this.rows.values()) {
       let one = endpoints.get(link.endpoint);
-      if (!one) endpoints.set(link.endpoint, (one = sum(link.endpoint)));
+      if (!one) endpoints.set(link.endpoint, (one = { ...sum(link.endpoint), source: link.source }));
       add(one, link, rates);
       add(all, link, rates);
     }

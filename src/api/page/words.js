@@ -12,6 +12,9 @@ export const count = (number) => number.toLocaleString('en');
 /** `1 link`, `2 links` */
 export const many = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
 
+/** What stands behind the name of a link, or of an endpoint, that came by the API. */
+export const ofApi = ({ source }) => (source === 'memory' || source === 'disk' ? ' (api)' : '');
+
 /** `3.2 MiB` */
 export function bytes(number) {
   let unit = 0;

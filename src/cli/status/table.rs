@@ -159,7 +159,7 @@ impl Column {
 
     fn text(self, link: &Link, now: SystemTime) -> String {
         match self {
-            Self::Link => facts::name(link),
+            Self::Link => facts::name(link) + facts::mark(link),
             State => format!("{} {}", words::shape(facts::phase(link)), link.phase),
             For => moment(&link.since).map(|since| words::between(since, now)).unwrap_or_default(),
             Generation => link.generation.to_string(),
@@ -231,7 +231,8 @@ pub(super) fn endpoints(links: &[Link], room: usize, width: usize, output: &Outp
     // A hint below, and a line that counts those left out.
     let shown = if endpoints.len() + 2 > room { room.saturating_sub(3).max(1) } else { endpoints.len() };
     for (name, links) in &endpoints[..shown.min(endpoints.len())] {
-        let mut cells = row(&clipped(name, name_room), links);
+        let mark = links.first().map_or("", |link| facts::mark(link));
+        let mut cells = row(&(clipped(name, name_room.saturating_sub(mark.len())) + mark), links);
         cells.truncate(titles.len() - usize::from(is_narrow));
         table.add_row(cells);
     }

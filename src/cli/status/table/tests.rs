@@ -22,6 +22,19 @@ fn now() -> SystemTime {
 }
 
 #[test]
+fn what_came_by_the_api_is_marked() {
+    let of_api = Link { source: "memory".into(), ..link("user-1", 0, "ready") };
+    let all = [Link { source: "file".into(), ..link("trades", 0, "ready") }, of_api];
+    for lines in
+        [links(&all, now(), usize::MAX, &Output::plain()), endpoints(&all, usize::MAX, usize::MAX, &Output::plain())]
+    {
+        let marked: Vec<bool> = lines.iter().map(|line| line.contains(" (api)")).collect();
+        assert!(marked.iter().filter(|is| **is).count() == 1, "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("user-1") && line.contains(" (api)")), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_link_row_says_what_a_person_asks_first() {
     let mut waiting = link("trades", 1, "waiting");
     waiting.queued_messages = 12;
