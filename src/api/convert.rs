@@ -93,7 +93,7 @@ pub(super) fn link(view: &LinkView, source: &str) -> wire::Link {
         generation: view.generation,
         url: view.url.to_string(),
         protocol: view.protocol.to_string(),
-        extensions: String::new(),
+        extensions: view.extensions.to_string(),
         http2: view
             .carrier
             .map(|carrier| wire::Http2Connection { connection: carrier.number.get(), links: carrier.links }),

@@ -64,7 +64,7 @@ pub struct Link {
     pub url: String,
     /// Subprotocol in use, or empty.
     pub protocol: String,
-    /// Extensions in use, or empty: none is offered.
+    /// Extensions in use, with their parameters, or empty.
     pub extensions: String,
     /// The connection by HTTP/2 that it shares with other links; `null` where it has one of its own.
     #[serde(default)]

@@ -191,7 +191,8 @@ fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
             format!(", over HTTP/2 connection {connection} with {}", words::count(links.into(), "link"))
         });
         let (carried, rtt) = (carried.unwrap_or_default(), rtt.unwrap_or_default());
-        sentences.push(format!("Connection {} to {}{through}{carried}{rtt}.", link.generation, link.url));
+        let with = if link.extensions.is_empty() { String::new() } else { format!(", with {}", link.extensions) };
+        sentences.push(format!("Connection {} to {}{through}{carried}{with}{rtt}.", link.generation, link.url));
         let heard = link.last_inbound_at.as_deref().and_then(moment);
         sentences.extend(heard.map(|at| format!("The peer was last heard {} ago.", words::between(at, now))));
     } else if !link.url.is_empty() {

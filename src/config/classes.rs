@@ -7,11 +7,12 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 31] = [
+const VALUES: [&str; 32] = [
     "true",
     "false",
     "2",
     "7",
+    "12",
     "3.5",
     "4000",
     "\"1s\"",

@@ -8,6 +8,8 @@ use std::fmt;
 pub(crate) const NORMAL: u16 = 1000;
 /// What a peer that breaks the protocol is told (RFC 6455 §7.4.1).
 pub const PROTOCOL_ERROR: u16 = 1002;
+/// What is in a message is not what its type says (RFC 6455 §7.4.1).
+pub const INVALID_DATA: u16 = 1007;
 /// A gateway had no answer from what is behind it; registered after the RFC.
 pub const BAD_GATEWAY: u16 = 1014;
 /// Larger than can be taken.

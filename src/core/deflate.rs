@@ -52,6 +52,9 @@ pub struct Agreement {
 /// Why an answer is none.
 pub type Unfit = &'static str;
 
+/// What is wrong with an answer that names another extension, or any where none was offered.
+pub const NOT_OFFERED: Unfit = "it uses an extension that was not offered";
+
 impl Proposal {
     /// As it stands in the request.
     pub fn text(self) -> String {
@@ -79,12 +82,12 @@ impl Proposal {
     pub fn judge<'a>(self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<Agreement>, Unfit> {
         let mut agreed = None;
         for value in values {
-            let value = str::from_utf8(value).map_err(|_| UNKNOWN)?;
+            let value = str::from_utf8(value).map_err(|_| NOT_OFFERED)?;
             // No value that is allowed has a comma or a semicolon in it, not in quotes either.
             for extension in value.split(',').map(trimmed).filter(|extension| !extension.is_empty()) {
                 let mut parts = extension.split(';').map(trimmed);
                 if parts.next() != Some(NAME) {
-                    return Err(UNKNOWN);
+                    return Err(NOT_OFFERED);
                 }
                 if agreed.replace(read(parts)?).is_some() {
                     return Err("it uses permessage-deflate twice");
@@ -149,7 +152,6 @@ impl fmt::Display for Agreement {
     }
 }
 
-const UNKNOWN: Unfit = "it uses an extension that was not offered";
 const PARAMETER: Unfit = "it uses permessage-deflate with a parameter that is unknown, or not as it may be";
 const TWICE: Unfit = "it uses permessage-deflate with a parameter twice";
 

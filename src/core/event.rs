@@ -15,6 +15,7 @@ use std::{
 use super::{
     chaos::Fault,
     close::{ABNORMAL, Cause, Closed},
+    deflate::Agreement,
     message::Kind,
     outbox::Sent,
     phase::{Phase, Reason},
@@ -111,12 +112,21 @@ pub struct Established {
     pub address: Option<SocketAddr>,
     /// The subprotocol in use; empty where none is.
     pub protocol: Box<str>,
+    /// What was agreed on for compression, where anything was.
+    pub compression: Option<Agreement>,
     /// The connection by HTTP/2 that it shares, by its number among those of its endpoint.
     pub carrier: Option<NonZeroU64>,
     /// What TLS showed.
     pub certificates: Certificates,
     /// How long it took.
     pub timings: Steps,
+}
+
+impl Established {
+    /// The extensions in use, as the standard has them; empty where none is.
+    pub fn extensions(&self) -> Box<str> {
+        self.compression.map(|agreed| agreed.to_string().into()).unwrap_or_default()
+    }
 }
 
 /// What a peer asks for with `Retry-After`, as far as it is obeyed. It is capped where it comes in, so nobody who waits by it, the link

@@ -215,10 +215,11 @@ fn log_phase(link: &LinkId, (from, to): (Phase, Phase), reason: Reason, delay_ms
 }
 
 fn log_opened(link: &LinkId, generation: u64, established: &Established) {
-    let Established { url, address, protocol, carrier, certificates: _, timings } = established;
+    let Established { url, address, protocol, compression, carrier, certificates: _, timings } = established;
     let (address, took_ms) = (address.map(tracing::field::display), millis(Timings::from(*timings).total));
     let (protocol, http2) = (&*visible(protocol), carrier.map(NonZeroU64::get));
-    info!(%link, generation, %url, address, protocol, http2, took_ms, "connection opened");
+    let extensions = compression.map(tracing::field::display);
+    info!(%link, generation, %url, address, protocol, extensions, http2, took_ms, "connection opened");
 }
 
 /// The connection's end says why.

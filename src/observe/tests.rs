@@ -339,6 +339,7 @@ fn opened() -> Event {
         url: "wss://feed.example/v2".into(),
         address: None,
         protocol: "json.v2".into(),
+        compression: None,
         carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),

@@ -15,6 +15,7 @@ mod batches;
 mod big;
 mod closes;
 mod consumers;
+mod deflate;
 mod echo;
 mod fuzz;
 mod metrics;

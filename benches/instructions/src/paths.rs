@@ -425,6 +425,7 @@ fn established() -> Established {
         url: "ws://peer/".into(),
         address: None,
         protocol: "".into(),
+        compression: None,
         carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),

@@ -450,7 +450,8 @@ fn about_code(code: u16, view: &LinkView, config: &Endpoint) -> Option<String> {
             words::bytes(config.link.outbox.max_message as u64),
             if asks { ", or subscriptions.batch if it was asked for keys" } else { "" }
         ),
-        1010 => "The peer wants an extension that wskeeper does not offer.".into(),
+        1010 => "The peer wants an extension: if it is permessage-deflate, set `compression = \"auto\"`; wskeeper offers no other."
+            .into(),
         1011 => "The peer's application failed: that is for the people who run it to mend.".into(),
         1012 | 1013 if times < REPEATED => "The peer restarts or is busy, and says so: it dials again by itself.".into(),
         1012 | 1013 => format!(

@@ -47,6 +47,7 @@ fn down(cause: Cause, code: u16, status: Option<u16>) -> LinkView {
         generation: 1,
         url: "wss://h.example/v1".into(),
         protocol: "".into(),
+        extensions: "".into(),
         carrier: None,
         buffered_amount: 0,
         queued_messages: 0,

@@ -130,6 +130,7 @@ impl Transcript {
             url: Arc::clone(&url),
             address: None,
             protocol: "".into(),
+            compression: None,
             carrier: None,
             certificates: Certificates::default(),
             timings: Steps::default(),

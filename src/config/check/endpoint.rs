@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use config::ValueKind;
 
 use super::{
-    http2,
+    compression, http2,
     item::Item,
     outcomes, proxy, push, request,
     section::{Section, join},
@@ -198,6 +198,7 @@ pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredE
     }
     proxy::rules(section, endpoint);
     http2::rules(section, endpoint);
+    compression::rules(section, endpoint);
 }
 
 /// `heartbeat.timeout`: what it is matters only where silence ends a connection.

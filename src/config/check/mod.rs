@@ -26,6 +26,7 @@ use super::{
 };
 
 pub(super) mod api;
+mod compression;
 pub(super) mod endpoint;
 pub(super) mod http2;
 pub(super) mod item;

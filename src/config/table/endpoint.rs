@@ -4,7 +4,7 @@
 //! and one value; the rows in `outbox` are those that show it and tell of it.
 
 use super::{
-    kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, some_time},
+    kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
     none, table,
 };
 use crate::config::{
@@ -21,7 +21,10 @@ use crate::config::{
         transport::TLS,
     },
 };
-use wskeeper_core::link::UrlOrder;
+use wskeeper_core::{
+    deflate::{LEAST_BITS, MOST_BITS, Takeover},
+    link::UrlOrder,
+};
 use wskeeper_link::endpoint::{http2::Mode, network::Prefer};
 
 /// Of an outbox or an inbox.
@@ -118,6 +121,19 @@ table! {
         http2 (http2.mode): Word(&[("never", Mode::Never), ("auto", Mode::Auto), ("require", Mode::Require)]), Rotate;
         /// Links on one connection by HTTP/2, at most; fewer where the server says so.
         http2_links (http2.links): count(1..=100_000), Live;
+        /// Compression of messages (permessage-deflate, RFC 7692): "auto" (offered; a server without it is used without) or "off".
+        ///
+        /// [Compression](compression.md) says when it pays, and what it costs.
+        compression (compression.is_offered): Word(&[("off", false), ("auto", true)]), Rotate;
+        /// How hard what is sent is compressed: 1 is fastest, 9 smallest.
+        compression_level (compression.level): count(1..=9), Rotate;
+        /// Shorter messages are sent as they are.
+        compression_threshold (compression.threshold): size(0..=1 << 30), Rotate;
+        /// The largest window both ways, as a power of two: 9 to 15. A server may use a smaller one.
+        compression_window_bits (compression.offer.window_bits): count(LEAST_BITS as u64..=MOST_BITS as u64), Rotate;
+        /// Who may compress a message by those before it: "none", "peer" (the server; its window is kept here) or "both".
+        compression_context (compression.offer.context):
+            Word(&[("none", Takeover::Neither), ("peer", Takeover::Peer), ("both", Takeover::Both)]), Rotate;
         /// The family of addresses that is tried first: "ipv4", "ipv6", or "auto" (the resolver's choice). The other follows 250 ms later.
         prefer (network.prefer): Word(&[("auto", Prefer::Auto), ("ipv4", Prefer::Ipv4), ("ipv6", Prefer::Ipv6)]), Live;
         /// The address of this machine that connections come from. Only addresses of its family are dialled.

@@ -55,6 +55,7 @@ macro_rules! whole {
 }
 
 whole! {
+    u8, Some("int32");
     u16, Some("int32");
     u32, Some("int32");
     u64, Some("int64");

@@ -35,6 +35,7 @@ fn dialled() -> ConnectionInput {
         url: "ws://peer/".into(),
         address: None,
         protocol: "".into(),
+        compression: None,
         carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),

@@ -12,6 +12,7 @@ pub use field::FieldName;
 pub use secret::{Secret, hide};
 pub use template::{Redaction, SecretError, Template, TemplateFault};
 
+pub mod compression;
 mod field;
 pub mod file;
 pub mod http2;
@@ -91,6 +92,8 @@ pub struct Endpoint {
     pub network: network::Network,
     /// `http2`, `http2_links`
     pub http2: http2::Http2,
+    /// `compression` and the keys that begin with it.
+    pub compression: compression::Compression,
     /// Counts for `/readyz?links`.
     pub critical: bool,
     /// Links that must be ready then.
@@ -186,6 +189,7 @@ impl Default for Endpoint {
             proxy: proxy::Proxy::default(),
             network: network::Network::default(),
             http2: http2::Http2::default(),
+            compression: compression::Compression::default(),
             critical: false,
             min_ready: 1,
             stay_closed: false,

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
+    deflate::BadDeflate,
     tail::{REPLACEMENT, Tail},
     tls,
 };
@@ -97,9 +98,14 @@ impl Arrival {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
                 Self::Ended("".into())
             }
-            Error::Io(error) => Self::Ended(tls::told(error).into()),
+            Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<BadDeflate>()) {
+                Some(BadDeflate { code, detail }) => {
+                    Self::Violation { code: *code, cause: Cause::Protocol, detail: (*detail).into() }
+                }
+                None => Self::Ended(tls::told(error).into()),
+            },
             Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(close::TOO_BIG, Cause::TooBig),
-            Error::Utf8(_) => violation(1007, Cause::Protocol),
+            Error::Utf8(_) => violation(close::INVALID_DATA, Cause::Protocol),
             Error::Protocol(_) => violation(close::PROTOCOL_ERROR, Cause::Protocol),
             // None of these comes from reading frames.
             Error::Tls(_)

@@ -16,7 +16,7 @@ use super::{
     race::{self, Admitted, Patience, Won},
     resolve,
     tls::{self, Under},
-    upgrade::{self, Agreed, UpgradeFault, Wish},
+    upgrade::{self, Agreed, Chosen, UpgradeFault, Wish},
 };
 use crate::clock::Calendar;
 use crate::endpoint::{Endpoint, file::FileMarks};
@@ -358,8 +358,8 @@ impl Attempt {
         let agreed = agreed.map_err(|fault| fault.after(self.asked));
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         permit.verdict = self.judged(ask, agreed.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up)));
-        Ok(agreed.map(|Agreed { stream, early, protocol }| {
-            Self::dialled(ask, (stream, early), (address, certificates), protocol)
+        Ok(agreed.map(|Agreed { stream, early, chosen }| {
+            self.dialled(ask, (stream, early), (address, certificates), chosen)
         }))
     }
 
@@ -371,20 +371,23 @@ impl Attempt {
     }
 
     fn dialled(
+        &self,
         ask: &Ask,
         (stream, early): (Transport, Vec<u8>),
         (address, certificates): (Option<SocketAddr>, Certificates),
-        protocol: Option<usize>,
+        Chosen { protocol, compression }: Chosen,
     ) -> Dialled<Transport> {
         let established = Box::new(Established {
             url: Arc::clone(&ask.goal.target.shown),
             address,
             protocol: ask.protocol_shown(protocol).into(),
+            compression,
             carrier: None,
             certificates,
             timings: Steps::default(),
         });
-        Dialled { stream, early, established, session: None, ends: None }
+        let compression = compression.map(|_| self.endpoint.compression);
+        Dialled { stream, early, established, session: None, ends: None, compression }
     }
 
     async fn connect(&mut self, admitted: Admitted, goal: &Goal) -> Result<Won, Setback> {

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     Wire,
+    deflate::COMPRESSED,
     faulty::Faulty,
     frames::{Frames, Watcher},
 };
@@ -57,8 +58,9 @@ struct Outgoing {
     taken: u64,
     /// Messages of which it took something, and that have not left whole.
     begun: u32,
-    /// Bytes that it took of the last of them, the mask of the frame under way included.
+    /// Bytes that it took of the last of them, the mask of the frame under way included; none of one that is compressed.
     part: usize,
+    is_compressed: bool,
     left: Left,
     /// The stream may hold something back: what ends in what follows has not left yet.
     holds: bool,
@@ -133,12 +135,15 @@ impl Outgoing {
 
 impl Watcher for Outgoing {
     fn begins(&mut self, first: u8) {
-        self.begun += u32::from(matches!(first & OPCODE, 1 | 2));
+        if matches!(first & OPCODE, 1 | 2) {
+            self.begun += 1;
+            self.is_compressed = first & COMPRESSED != 0;
+        }
     }
 
     fn body(&mut self, first: u8, part: &[u8]) {
         if first & CONTROL == 0 {
-            self.part += part.len();
+            self.part += if self.is_compressed { 0 } else { part.len() };
         } else if first & OPCODE == CLOSE {
             let (start, length) = &mut self.close;
             for (place, byte) in start.iter_mut().skip((*length).into()).zip(part) {

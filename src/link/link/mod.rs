@@ -5,6 +5,7 @@
 mod arrival;
 mod aside;
 mod carrier;
+mod deflate;
 mod dial;
 mod dialing;
 mod driver;
@@ -46,6 +47,7 @@ use tokio::{
     sync::oneshot,
 };
 
+use crate::endpoint::compression::Compression;
 use wskeeper_core::{
     admission::{Dismissal, Request, Verdict},
     bucket::SharedBucket,
@@ -284,6 +286,8 @@ pub(crate) struct Dialled<S> {
     pub session: Option<Box<Start>>,
     /// When the first of the values ends that it was made with.
     pub ends: Option<Instant>,
+    /// How messages are compressed, where that was agreed on.
+    pub compression: Option<Compression>,
 }
 
 /// Lets attempts begin. The pool's limits stand behind it.

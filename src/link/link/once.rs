@@ -20,6 +20,7 @@ use crate::{
     clock::Calendar,
     endpoint::{
         Endpoint, Tls,
+        compression::Compression,
         network::Network,
         proxy::{Proxy, ProxyScheme, Via},
         url::Target,
@@ -52,10 +53,12 @@ pub struct Connected {
 /// Dials the endpoint's first URL, redirects included, with values of this provider.
 pub async fn connect(endpoint: &Arc<Endpoint>, provider: Arc<dyn Provider>) -> Result<Connected, DialFailure> {
     let id = LinkId { endpoint: Arc::clone(&endpoint.name), index: 0 };
-    let source = Fixed { endpoint: Arc::clone(endpoint), provider };
+    // Who is given the stream reads it without.
+    let compression = Compression::default();
+    let source = Fixed { endpoint: Arc::new(Endpoint { compression, ..Endpoint::clone(endpoint) }), provider };
     let dialer = Dialer::new(id, Arc::new(source), Arc::new(Alone));
     let dialled = dialer.dial(To::default(), None, Box::new(|_| {})).await?;
-    let super::Dialled { stream, early, established, session, ends: _ } = dialled;
+    let super::Dialled { stream, early, established, session, ends: _, compression: _ } = dialled;
     Ok(Connected { stream: Box::new(stream), early, established, session })
 }
 

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext},
 };
 
-use super::{Wire, frames::Frames, leaving::Leaving, pooled::PooledStream, tail::Tail};
+use super::{Wire, deflate::Inflating, frames::Frames, leaving::Leaving, pooled::PooledStream, tail::Tail};
 
 /// What it reads at once where messages come in fragments. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a
 /// new one, and then each message costs some allocations.
@@ -29,7 +29,7 @@ const CLOSE: u8 = 0x8;
 const ANSWERS_MAX: usize = 4 << 10;
 
 /// The stream under a link's WebSocket.
-pub(super) type Stream<S> = PooledStream<Leaving<S>>;
+pub(super) type Stream<S> = PooledStream<Inflating<Leaving<S>>>;
 
 /// tungstenite, and what it was given.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError, proto
 use super::{
     Wire,
     arrival::{Answer, Arrival},
+    deflate::{COMPRESSED, Inflating},
     errands::Errands,
     faulty::Faulty,
     leaving::{Leaving, Left},
@@ -25,11 +26,13 @@ use super::{
     reader::{Reader, Stream},
     tls,
 };
+use crate::endpoint::compression::Compression;
 use wskeeper_core::{
     body::Body,
     budget::Lease,
     chaos::Fault,
     close::{BAD_GATEWAY, CloseFrame},
+    deflate::Agreement,
     frame::{CONTINUATION, FIN, opcode},
     link::Frame,
     outbox,
@@ -46,6 +49,14 @@ const DISCARD_READS: usize = 2;
 const PING: u8 = FIN | 0x9;
 const PONG: u8 = FIN | 0xA;
 
+/// What is left of a message.
+#[derive(Debug)]
+struct Rest {
+    message: Bytes,
+    at: usize,
+    is_compressed: bool,
+}
+
 /// An open WebSocket.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -59,7 +70,7 @@ pub(super) struct Socket<S> {
     /// Frames of ours are below us and not known to have left.
     unflushed: bool,
     /// What is left of a message that leaves in fragments. In a box: on most links none does.
-    rest: Option<Box<Bytes>>,
+    rest: Option<Box<Rest>>,
     /// An answer to something that arrived may be waiting.
     owes_answer: bool,
     /// A write failed: reading goes on, because the peer's Close may still be there.
@@ -82,9 +93,19 @@ pub(super) struct Socket<S> {
 
 impl<S: Wire> Socket<S> {
     /// Takes over `stream` after the upgrade; `early` are bytes that came with the 101.
-    pub(super) fn open(stream: S, early: &[u8], max_inbound: usize) -> Box<Self> {
+    pub(super) fn open(
+        stream: S,
+        early: &[u8],
+        max_inbound: usize,
+        compression: Option<(Compression, Agreement)>,
+    ) -> Box<Self> {
+        let leaving = Leaving::new(Faulty::new(stream));
+        let stream = match compression {
+            None => PooledStream::with_early(Inflating::plain(leaving), early),
+            Some(agreed) => PooledStream::new(Inflating::new(leaving, agreed, early)),
+        };
         Box::new(Self {
-            stream: PooledStream::with_early(Leaving::new(Faulty::new(stream)), early),
+            stream,
             reader: None,
             max_inbound,
             heard_until: 0,
@@ -105,7 +126,7 @@ impl<S: Wire> Socket<S> {
 
     /// Whether bytes have arrived since this was last asked.
     pub(super) fn heard(&mut self) -> bool {
-        let read = self.stream.read();
+        let read = self.stream.read() + self.stream.stream().read();
         mem::replace(&mut self.heard_until, read) != read
     }
 
@@ -122,17 +143,17 @@ impl<S: Wire> Socket<S> {
 
     /// What of our frames has left since this was last asked.
     pub(super) fn left(&mut self) -> Left {
-        self.stream.stream().left()
+        self.stream.stream().below().left()
     }
 
     /// Application bytes that have left of the next message that will have left whole.
     pub(super) fn part(&mut self) -> usize {
-        self.stream.stream().part()
+        self.stream.stream().below().part()
     }
 
     /// Messages that have begun to leave, and have not left whole.
     pub(super) fn begun(&mut self) -> usize {
-        self.stream.stream().begun()
+        self.stream.stream().below().begun()
     }
 
     /// Why writing failed, once it has.
@@ -152,7 +173,7 @@ impl<S: Wire> Socket<S> {
                 let _ = self.poll_answer();
             }
             match self.rest.take() {
-                Some(rest) => self.give_fragment(CONTINUATION, *rest),
+                Some(rest) => self.give_rest(rest),
                 None => return Poll::Ready(()),
             }
         }
@@ -179,7 +200,7 @@ impl<S: Wire> Socket<S> {
         self.unflushed = true;
         match frame {
             Frame::Data(Body::One(payload)) | Frame::Session(payload) => {
-                self.give_fragment(opcode(payload.kind()), payload.bytes().clone());
+                self.give_message(opcode(payload.kind()), payload.bytes());
             }
             Frame::Data(Body::Run(run)) => self.give_run(&run),
             // Behind a Close nothing leaves.
@@ -193,17 +214,43 @@ impl<S: Wire> Socket<S> {
     }
 
     /// The text was found to be UTF-8 when it was accepted.
-    fn give_fragment(&mut self, opcode: u8, mut bytes: Bytes) {
-        let fragment = bytes.split_to(bytes.len().min(outbox::FRAGMENT_MAX));
-        let is_last = bytes.is_empty();
-        self.rest = (!is_last).then(|| Box::new(bytes));
-        self.stream.put(if is_last { FIN | opcode } else { opcode }, &fragment);
+    fn give_message(&mut self, opcode: u8, message: &Bytes) {
+        let at = message.len().min(outbox::FRAGMENT_MAX);
+        let is_compressed = self.give_first(opcode, message, at);
+        let is_last = at == message.len();
+        self.rest = (!is_last).then(|| Box::new(Rest { message: message.clone(), at, is_compressed }));
+    }
+
+    /// Gives the first fragment of a message, so long: whether it was compressed.
+    fn give_first(&mut self, opcode: u8, message: &[u8], fragment: usize) -> bool {
+        let compressing = self.stream.stream().compressing();
+        let compressed = compressing.and_then(|compressing| compressing.first(message, fragment));
+        let fin = if fragment == message.len() { FIN } else { 0 };
+        match &compressed {
+            Some(compressed) => self.stream.put(fin | COMPRESSED | opcode, compressed),
+            None => self.stream.put(fin | opcode, &message[..fragment]),
+        }
+        compressed.is_some()
+    }
+
+    fn give_rest(&mut self, mut rest: Box<Rest>) {
+        let Rest { message, at, is_compressed } = &mut *rest;
+        let fragment = *at..message.len().min(*at + outbox::FRAGMENT_MAX);
+        let is_last = fragment.end == message.len();
+        let first = if is_last { FIN | CONTINUATION } else { CONTINUATION };
+        *at = fragment.end;
+        let compressing = self.stream.stream().compressing().filter(|_| *is_compressed);
+        match compressing.map(|compressing| compressing.next(message, fragment.clone())) {
+            Some(compressed) => self.stream.put(first, &compressed),
+            None => self.stream.put(first, &message[fragment]),
+        }
+        self.rest = (!is_last).then_some(rest);
     }
 
     /// None of its messages is longer than a fragment.
     fn give_run(&mut self, run: &Run) {
         for (kind, payload) in run.messages() {
-            self.stream.put(FIN | opcode(kind), payload);
+            self.give_first(opcode(kind), payload, payload.len());
         }
     }
 
@@ -314,9 +361,9 @@ impl<S: Wire> Socket<S> {
         self.arriving = None;
     }
 
-    /// Bytes that have arrived of a message that is not whole, where they are many.
-    pub(super) fn arriving(&self) -> Option<u64> {
-        let begun = self.stream.read().saturating_sub(self.whole_until);
+    /// Bytes that have arrived of a message that is not whole, with what is held to read and write compressed ones, where they are many.
+    pub(super) fn arriving(&mut self) -> Option<u64> {
+        let begun = self.stream.read().saturating_sub(self.whole_until) + self.stream.stream().held();
         (begun > SMALL && !self.discarding).then_some(begun)
     }
 
@@ -347,6 +394,7 @@ impl<S: Wire> Socket<S> {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Box<str>> {
+        self.stream.stream().look_away();
         for _ in 0..DISCARD_READS {
             match ready!(self.stream.poll_discard(cx)) {
                 Ok(0) => return Poll::Ready("".into()),
@@ -405,8 +453,20 @@ impl<S: Wire> Socket<S> {
         None
     }
 
+    /// Bytes that were handed out of what arrived.
+    #[cfg(test)]
+    pub(super) fn handed_out(&self) -> u64 {
+        self.stream.read()
+    }
+
+    /// What lies below everything.
+    #[cfg(test)]
+    pub(super) fn wire(&mut self) -> &S {
+        self.faulty().inner()
+    }
+
     fn faulty(&mut self) -> &mut Faulty<S> {
-        self.stream.stream().faulty()
+        self.stream.stream().below().faulty()
     }
 }
 

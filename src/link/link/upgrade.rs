@@ -11,7 +11,10 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::clock::Calendar;
 use crate::endpoint::{FieldName, Secret, url::Target};
-use wskeeper_core::confidences::confidences;
+use wskeeper_core::{
+    confidences::confidences,
+    deflate::{Agreement, Proposal},
+};
 
 pub(super) use answer::judge_carried;
 pub use answer::retry_after;
@@ -34,6 +37,8 @@ pub(super) struct Wish<'a> {
     pub(super) open: &'a (Vec<HeaderName>, Vec<bool>),
     /// Subprotocols offered, in order.
     pub(super) protocols: &'a [Secret],
+    /// What is offered for compression.
+    pub(super) compression: Option<Proposal>,
     /// A server that chooses none of them is accepted.
     pub(super) protocols_optional: bool,
     /// `Retry-After` is obeyed up to this.
@@ -71,8 +76,17 @@ pub(super) struct Agreed<S> {
     pub(super) stream: S,
     /// Bytes that came behind the 101.
     pub(super) early: Vec<u8>,
-    /// Which of the offered subprotocols was chosen.
+    /// What of that which was offered.
+    pub(super) chosen: Chosen,
+}
+
+/// What a server has chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Chosen {
+    /// Which of the offered subprotocols.
     pub(super) protocol: Option<usize>,
+    /// How messages are compressed.
+    pub(super) compression: Option<Agreement>,
 }
 
 /// Asks for the upgrade and judges the answer.
@@ -94,15 +108,15 @@ where
         (Err(UpgradeFault::Ended | UpgradeFault::Broken(_)), Err(error)) => return Err(UpgradeFault::from_io(&error)),
         (Err(fault), _) => return Err(fault),
     };
-    let protocol = match answer::judge(&response, &key, wish) {
-        Ok(protocol) => protocol,
+    let chosen = match answer::judge(&response, &key, wish) {
+        Ok(chosen) => chosen,
         Err(fault) if wish.listens_to(&fault) => {
             let said = rejection::read(&mut stream, response.headers(), early, wish).await;
             return Err(fault.saying(said));
         }
         Err(fault) => return Err(fault),
     };
-    Ok(Agreed { stream, early, protocol })
+    Ok(Agreed { stream, early, chosen })
 }
 
 #[cfg(test)]

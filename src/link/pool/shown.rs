@@ -143,6 +143,7 @@ impl Shown {
             generation: self.generation,
             url: Arc::clone(self.url()),
             protocol: agreed.map(|agreed| agreed.protocol.clone()).unwrap_or_default(),
+            extensions: agreed.map(Established::extensions).unwrap_or_default(),
             carrier: agreed.and_then(|agreed| agreed.carrier).map(|number| CarrierView { number, links: 0 }),
             buffered_amount: self.buffered_amount,
             queued_messages: self.queued_messages,

@@ -43,6 +43,8 @@ pub struct LinkView {
     pub url: Arc<str>,
     /// Subprotocol in use, or empty.
     pub protocol: Box<str>,
+    /// Extensions in use, or empty.
+    pub extensions: Box<str>,
     /// The connection by HTTP/2 that it shares.
     pub carrier: Option<CarrierView>,
     /// Bytes held.

@@ -248,6 +248,7 @@ impl World {
             url: "ws://peer/".into(),
             address: None,
             protocol: "".into(),
+            compression: None,
             carrier: None,
             certificates: Certificates::default(),
             timings: Steps::default(),

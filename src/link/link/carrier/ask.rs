@@ -3,13 +3,13 @@
 use h2::{Reason, client::SendRequest, ext::Protocol};
 
 use super::{CarriedStream, Riding, Seat, told};
-use crate::link::upgrade::{UpgradeFault, Wish, head, judge_carried, rejection::read_carried};
+use crate::link::upgrade::{Chosen, UpgradeFault, Wish, head, judge_carried, rejection::read_carried};
 
 /// A stream that is a WebSocket.
 pub(in crate::link) struct CarriedAnswer {
     pub(in crate::link) stream: Box<CarriedStream>,
-    /// Which of the offered subprotocols was chosen.
-    pub(in crate::link) protocol: Option<usize>,
+    /// What of that which was offered.
+    pub(in crate::link) chosen: Chosen,
 }
 
 /// Why there is none.
@@ -45,8 +45,8 @@ pub(in crate::link) async fn ask(riding: Riding, seat: Seat, wish: &Wish<'_>) ->
     if response.headers().len() > head::MOST_LINES {
         return Err(UpgradeFault::TooManyLines.into());
     }
-    let protocol = match judge_carried(&response, wish) {
-        Ok(protocol) => protocol,
+    let chosen = match judge_carried(&response, wish) {
+        Ok(chosen) => chosen,
         Err(fault) if wish.listens_to(&fault) => {
             let (head, body) = response.into_parts();
             return Err(fault.saying(read_carried(&head.headers, body, wish).await).into());
@@ -54,7 +54,7 @@ pub(in crate::link) async fn ask(riding: Riding, seat: Seat, wish: &Wish<'_>) ->
         Err(fault) => return Err(fault.into()),
     };
     let stream = CarriedStream::new(send, response.into_body(), departures, seat);
-    Ok(CarriedAnswer { stream: Box::new(stream), protocol })
+    Ok(CarriedAnswer { stream: Box::new(stream), chosen })
 }
 
 fn sorted(error: &h2::Error) -> Unanswered {

@@ -220,6 +220,7 @@ impl Ask {
             open: &self.open,
             protocols: &self.protocols,
             protocols_optional: endpoint.protocols_optional,
+            compression: Some(endpoint.compression.offer).filter(|_| endpoint.compression.is_offered),
             retry_after_max: endpoint.link.retry_after_max,
             redirects,
             patience,

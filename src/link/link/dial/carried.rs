@@ -145,10 +145,10 @@ impl Attempt {
             Ok(answered) => Ok(answered),
         };
         permit.verdict = self.judged(ask, answer.as_ref().map_or_else(UpgradeFault::verdict, |_| Some(Verdict::Up)));
-        Came::Answer(answer.map(|CarriedAnswer { stream, protocol }| {
+        Came::Answer(answer.map(|CarriedAnswer { stream, chosen }| {
             let address = Some(address).filter(|_| ask.goal.target.unix.is_none());
             let mut dialled =
-                Self::dialled(ask, (Transport::Carried(stream), Vec::new()), (address, certificates), protocol);
+                self.dialled(ask, (Transport::Carried(stream), Vec::new()), (address, certificates), chosen);
             dialled.established.carrier = number;
             dialled
         }))

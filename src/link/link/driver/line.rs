@@ -82,8 +82,9 @@ impl<D: Dial> Driver<D> {
         }
         match attempt {
             Poll::Pending => return moved,
-            Poll::Ready(Ok(Dialled { stream, early, established, session, ends })) => {
-                *self.line(lane) = Line::Open(Socket::open(stream, &early, self.link.max_inbound()));
+            Poll::Ready(Ok(Dialled { stream, early, established, session, ends, compression })) => {
+                let agreed = compression.zip(established.compression);
+                *self.line(lane) = Line::Open(Socket::open(stream, &early, self.link.max_inbound(), agreed));
                 if let Some(start) = session {
                     self.feed_line(now, lane, ConnectionInput::Session(start));
                 }

@@ -127,7 +127,7 @@ impl Told {
 /// All that a socket tells, and the frames that it has written, unmasked.
 fn ours(script: Script, early: &[u8], max: usize) -> (Vec<Told>, Vec<(u8, Vec<u8>)>) {
     let mut cx = Context::from_waker(noop_waker_ref());
-    let mut socket = Socket::open(script, early, max);
+    let mut socket = Socket::open(script, early, max, None);
     let mut told = Vec::new();
     while !told.last().is_some_and(Told::is_last) {
         if let Poll::Ready(arrival) = socket.poll_arrival(&mut cx) {
@@ -321,7 +321,7 @@ fn what_has_arrived_of_a_message_that_is_not_whole_is_known_whatever_came_before
     ] {
         let pieces = VecDeque::from([[&before, part].concat()]);
         let script = Script { pieces, end: None, pauses: true, is_awake: false, written: Vec::new() };
-        let mut socket = Socket::open(script, &[], 1 << 20);
+        let mut socket = Socket::open(script, &[], 1 << 20, None);
         for _ in 0..9 {
             let _ = socket.poll_arrival(&mut cx).map(Told::of);
         }
@@ -336,7 +336,7 @@ fn of_messages_pings_and_pongs_alone_tungstenite_knows_nothing_and_of_the_rest_u
     let last = [&plain, &frame(0x01, b"a", 0)[..], &frame(0x80, b"b", 0), &plain].concat();
     let pieces = VecDeque::from([plain.repeat(3), last]);
     let script = Script { pieces, end: None, pauses: true, is_awake: false, written: Vec::new() };
-    let mut socket = Socket::open(script, &[], 1 << 20);
+    let mut socket = Socket::open(script, &[], 1 << 20, None);
     let mut readers = Vec::new();
     for _ in 0..25 {
         let _ = socket.poll_arrival(&mut cx).map(Told::of);
@@ -358,7 +358,7 @@ type Unmasked = (u8, Vec<u8>);
 fn given(given: impl IntoIterator<Item = Frame>) -> (Vec<Unmasked>, Vec<[u8; 4]>) {
     let mut cx = Context::from_waker(noop_waker_ref());
     let script = Script { pieces: VecDeque::new(), end: None, pauses: false, is_awake: false, written: Vec::new() };
-    let mut socket = Socket::open(script, &[], 1 << 20);
+    let mut socket = Socket::open(script, &[], 1 << 20, None);
     for frame in given {
         assert!(socket.poll_room(&mut cx).is_ready());
         socket.give(frame);

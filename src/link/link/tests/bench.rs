@@ -157,7 +157,14 @@ impl Dial for Cable {
                 Answer::Accept(room) => {
                     let (stream, peer) = duplex(room);
                     let _ = peers.send(peer).await;
-                    Ok(Dialled { stream, early, established: Box::new(established()), session, ends: None })
+                    Ok(Dialled {
+                        stream,
+                        early,
+                        established: Box::new(established()),
+                        session,
+                        ends: None,
+                        compression: None,
+                    })
                 }
                 Answer::Hang(step) => {
                     report(step);
@@ -203,6 +210,7 @@ fn established() -> Established {
         url: "ws://peer.test/".into(),
         address: None,
         protocol: "".into(),
+        compression: None,
         carrier: None,
         certificates: Certificates::default(),
         timings: Steps::default(),

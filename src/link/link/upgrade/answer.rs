@@ -1,11 +1,11 @@
 //! What RFC 6455 §4.1 demands of the server's answer.
 //!
-//! `Connection` is a list of tokens that may hold more than `upgrade`; and no extension was offered, so none may be chosen.
+//! `Connection` is a list of tokens that may hold more than `upgrade`; and an extension that was not offered may not be chosen.
 
 use std::time::{Duration, SystemTime};
 
 use http::{
-    HeaderMap, HeaderName, Response, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
     header::{
         CONNECTION, LOCATION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
         UPGRADE,
@@ -13,11 +13,11 @@ use http::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{UpgradeFault, Wish};
-use wskeeper_core::event::RetryAfter;
+use super::{Chosen, UpgradeFault, Wish};
+use wskeeper_core::{deflate::NOT_OFFERED, event::RetryAfter};
 
-/// Which subprotocol was chosen, of an answer that is a valid 101.
-pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Result<Option<usize>, UpgradeFault> {
+/// What was chosen, of an answer that is a valid 101.
+pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Result<Chosen, UpgradeFault> {
     let headers = response.headers();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(response, wish));
@@ -39,11 +39,8 @@ pub(super) fn judge<B>(response: &Response<B>, key: &str, wish: &Wish<'_>) -> Re
     chosen(headers, wish)
 }
 
-/// Which subprotocol was chosen, of an answer over HTTP/2: any 2xx opens the WebSocket (RFC 8441 §5).
-pub(in crate::link) fn judge_carried<B>(
-    response: &Response<B>,
-    wish: &Wish<'_>,
-) -> Result<Option<usize>, UpgradeFault> {
+/// What was chosen, of an answer over HTTP/2: any 2xx opens the WebSocket (RFC 8441 §5).
+pub(in crate::link) fn judge_carried<B>(response: &Response<B>, wish: &Wish<'_>) -> Result<Chosen, UpgradeFault> {
     if response.status().is_success() { chosen(response.headers(), wish) } else { Err(refused(response, wish)) }
 }
 
@@ -58,11 +55,14 @@ fn refused<B>(response: &Response<B>, wish: &Wish<'_>) -> UpgradeFault {
     }
 }
 
-fn chosen(headers: &HeaderMap, wish: &Wish<'_>) -> Result<Option<usize>, UpgradeFault> {
-    if headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| !value.is_empty()) {
-        return Err(UpgradeFault::Invalid("it uses an extension that was not offered"));
-    }
-    protocol(headers, wish)
+fn chosen(headers: &HeaderMap, wish: &Wish<'_>) -> Result<Chosen, UpgradeFault> {
+    let mut extensions = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes);
+    let compression = match wish.compression {
+        Some(offer) => offer.judge(extensions).map_err(UpgradeFault::Invalid)?,
+        None if extensions.any(|value| !value.is_empty()) => return Err(UpgradeFault::Invalid(NOT_OFFERED)),
+        None => None,
+    };
+    Ok(Chosen { protocol: protocol(headers, wish)?, compression })
 }
 
 fn protocol(headers: &HeaderMap, wish: &Wish<'_>) -> Result<Option<usize>, UpgradeFault> {

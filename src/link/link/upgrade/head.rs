@@ -6,7 +6,10 @@ use std::{borrow::Cow, mem::MaybeUninit};
 
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, USER_AGENT},
+    header::{
+        AUTHORIZATION, HOST, PROXY_AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, USER_AGENT,
+    },
 };
 use httparse::{ParserConfig, Status};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -53,6 +56,9 @@ pub(super) fn write(wish: &Wish<'_>, key: &str) -> Result<Vec<u8>, UpgradeFault>
         let offered: Vec<&str> = wish.protocols.iter().map(Secret::expose).collect();
         head.push("Sec-WebSocket-Protocol", &offered.join(", "))?;
     }
+    if let Some(offer) = wish.compression {
+        head.push("Sec-WebSocket-Extensions", &offer.text())?;
+    }
     if !own(&USER_AGENT) {
         head.push("User-Agent", OURSELVES)?;
     }
@@ -82,6 +88,9 @@ pub(in crate::link) fn carried(wish: &Wish<'_>) -> Result<Request<()>, UpgradeFa
     if !wish.protocols.is_empty() {
         let offered: Vec<&str> = wish.protocols.iter().map(Secret::expose).collect();
         headers.insert(SEC_WEBSOCKET_PROTOCOL, confidential(SEC_WEBSOCKET_PROTOCOL.as_str(), &offered.join(", "))?);
+    }
+    if let Some(offer) = wish.compression.and_then(|offer| HeaderValue::from_maybe_shared(offer.text()).ok()) {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, offer);
     }
     if own(&USER_AGENT).is_none() {
         headers.insert(USER_AGENT, HeaderValue::from_static(OURSELVES));

@@ -183,6 +183,7 @@ mod tests {
             headers: &[("X-Key".parse().unwrap(), Secret::new("k3y of ours"))],
             open: &(Vec::new(), Vec::new()),
             protocols: &[],
+            compression: None,
             protocols_optional: false,
             retry_after_max: Duration::ZERO,
             redirects: false,

@@ -51,6 +51,7 @@ impl Case<'_> {
             open: &(Vec::new(), Vec::new()),
             protocols: &self.protocols,
             protocols_optional: self.optional,
+            compression: None,
             retry_after_max: LONG,
             redirects: false,
             patience: LONG,
@@ -98,7 +99,7 @@ fn good(more: &str) -> String {
 #[tokio::test]
 async fn a_connection_header_may_hold_more_than_upgrade() {
     let (outcome, request) = Case::offering(&[]).answered(&good("")).await;
-    assert_eq!(outcome.unwrap().protocol, None);
+    assert_eq!(outcome.unwrap().chosen.protocol, None);
     assert!(request.starts_with("GET /v2 HTTP/1.1\r\n"), "{request}");
     assert_eq!(line(&request, "host"), Some("feed.example"));
     assert_eq!(line(&request, "upgrade"), Some("websocket"));
@@ -159,7 +160,7 @@ async fn only_an_offered_subprotocol_may_be_chosen() {
     let chosen = |name: &str| good(&format!("Sec-WebSocket-Protocol: {name}\r\n"));
     let case = Case::offering(&["a", "b"]);
     let (outcome, request) = case.answered(&chosen("b")).await;
-    assert_eq!(outcome.unwrap().protocol, Some(1));
+    assert_eq!(outcome.unwrap().chosen.protocol, Some(1));
     assert_eq!(line(&request, "sec-websocket-protocol"), Some("a, b"));
     for bad in ["c", "B", "a, b", ""] {
         assert_eq!(case.fault(&chosen(bad)).await.cause(), Cause::Subprotocol, "{bad:?}");
@@ -172,7 +173,7 @@ async fn a_server_must_choose_a_subprotocol_unless_that_is_optional() {
     let mut case = Case::offering(&["a"]);
     assert_eq!(case.fault(&good("")).await.cause(), Cause::Subprotocol);
     case.optional = true;
-    assert_eq!(case.answered(&good("")).await.0.unwrap().protocol, None);
+    assert_eq!(case.answered(&good("")).await.0.unwrap().chosen.protocol, None);
 }
 
 #[tokio::test]
@@ -279,6 +280,7 @@ async fn a_header_that_cannot_be_sent_is_named_and_not_shown() {
         open: &(Vec::new(), Vec::new()),
         protocols: &[],
         protocols_optional: false,
+        compression: None,
         retry_after_max: Duration::ZERO,
         redirects: false,
         patience: LONG,
@@ -331,7 +333,7 @@ async fn a_value_that_is_folded_over_lines_is_one_value() {
         .replace("keep-alive, Upgrade", "keep-alive,\r\n  Upgrade")
         .replace("Accept: {accept}", "Accept: \r\n {accept}");
     let (outcome, _) = Case::offering(&["a", "b"]).answered(&folded).await;
-    assert_eq!(outcome.unwrap().protocol, Some(1));
+    assert_eq!(outcome.unwrap().chosen.protocol, Some(1));
     // Two words in two lines are no token.
     let fault = Case::offering(&[]).fault(&good("").replace("Upgrade: WebSocket", "Upgrade: web\r\n socket")).await;
     assert!(matches!(fault, UpgradeFault::Invalid(_)), "{fault}");
@@ -364,6 +366,7 @@ async fn an_answer_that_comes_byte_by_byte_is_the_same_answer() {
         open: &(Vec::new(), Vec::new()),
         protocols: &case.protocols,
         protocols_optional: false,
+        compression: None,
         retry_after_max: LONG,
         redirects: false,
         patience: LONG,

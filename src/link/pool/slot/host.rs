@@ -187,8 +187,8 @@ impl Slot {
     /// Publishes the events that consumers read.
     fn publish_event(&self, link: &Link, at: SystemTime, event: &Event) {
         if let Event::Opened { generation, established } = event {
-            // None is offered, so none is in use.
-            let item = Item::Open { protocol: established.protocol.clone(), extensions: "".into() };
+            let (protocol, extensions) = (established.protocol.clone(), established.extensions());
+            let item = Item::Open { protocol, extensions };
             self.publish(*generation, at, item);
             let gap = self.seen().gap.take();
             if let Some(gap) = gap {
