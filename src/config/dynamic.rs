@@ -18,10 +18,12 @@ use super::{
         section::{Report, Section, join},
         session::is_secret,
     },
+    push::PushTo,
     reach::{BODY, Reach},
     session::{Written, behind_names},
     source,
 };
+use wskeeper_link::endpoint::proxy::{Proxy, ProxyChoice};
 
 /// The longest definition, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -126,6 +128,16 @@ pub fn judge(base: &Base, name: &Arc<str>, text: &str, form: Form) -> Result<Jud
     for network in &base.defaults.network.deny {
         if !endpoint.network.deny.contains(network) {
             endpoint.network.deny.push(*network);
+        }
+    }
+    // And nobody goes round it by a proxy of their own.
+    let is_url = |proxy: &Proxy| matches!(proxy.choice, ProxyChoice::Url(_));
+    if is_url(&endpoint.proxy) && endpoint.proxy.choice != base.defaults.proxy.choice {
+        endpoint.proxy.obeys_deny = true;
+    }
+    for push in endpoint.push.iter_mut().filter(|push| !base.defaults.push.contains(push)) {
+        if let PushTo::Http(http) = &mut push.to {
+            http.proxy.obeys_deny = is_url(&http.proxy);
         }
     }
     if let Some(faults) = Faults::new(report.faults.into_inner()) {

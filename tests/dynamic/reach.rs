@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::{path, problem, sections, started, support::daemon::Daemon};
+use crate::{
+    path,
+    peer::Peer,
+    problem, sections, started,
+    support::{daemon::Daemon, until},
+};
 
 /// Keys at which a text with a reference may stand, and what stands around it.
 fn everywhere(reference: &str) -> Vec<Value> {
@@ -24,6 +29,7 @@ fn everywhere(reference: &str) -> Vec<Value> {
         json!({ "url": url, "subscriptions": { "add": format!("{reference} ${{key}}") } }),
         json!({ "url": url, "push": [{ "name": "p", "url": "http://h/", "secret": reference }] }),
         json!({ "url": url, "push": [{ "name": "p", "url": "http://h/", "headers": { "X-A": reference } }] }),
+        json!({ "url": url, "push": [{ "name": "p", "url": "http://h/", "proxy": format!("http://{reference}@h:1") }] }),
     ]
 }
 
@@ -88,6 +94,40 @@ async fn what_the_file_denies_stays_denied() {
     let put = daemon.api.put(&path("y"), json!({ "url": "ws://10.0.0.1/", "deny": [] }).to_string()).await.expect(201);
     assert_eq!(put.status, 201);
     assert_eq!(daemon.api.get(&path("y")).await.json()["config"]["deny"], json!(["10.0.0.0/8"]));
+    let refused =
+        |link: &Value| link["lastClose"]["detail"].as_str().is_some_and(|told| told.contains("`deny` has 10.0.0.0/8"));
+    daemon.api.link_until("y/0", "kept away", refused).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_a_caller_names_is_in_no_denied_network() {
+    let peer = Peer::listen().await;
+    let daemon = Daemon::start(
+        &sections("dynamic = \"memory\"", "")
+            .replace("[defaults]", "[defaults]\ndeny = [\"127.0.0.2/32\"]\nproxy = \"http://127.0.0.2:9\""),
+    )
+    .await;
+    let url = format!("ws://127.0.0.1:{}/", peer.port);
+    // That of the file may be anywhere: it is asked, and nobody is there.
+    let told = [
+        ("file", json!({ "url": url }), "is not reached"),
+        ("own", json!({ "url": url, "proxy": "http://127.0.0.2:10" }), "`deny` has 127.0.0.2/32"),
+    ];
+    for (name, keys, told) in told {
+        daemon.api.put(&path(name), keys.to_string()).await.expect(201);
+        let refused = |link: &Value| link["lastClose"]["detail"].as_str().is_some_and(|said| said.contains(told));
+        daemon.api.link_until(&format!("{name}/0"), told, refused).await;
+    }
+    let push = json!([{ "name": "p", "url": "http://127.0.0.1:9/", "proxy": "http://127.0.0.2:10" }]);
+    daemon.api.put(&path("pushed"), json!({ "url": url, "proxy": "none", "push": push }).to_string()).await.expect(201);
+    daemon.api.ready_after("pushed/0", 0).await;
+    // It comes back.
+    daemon.api.send_text("pushed", "hello").await.expect(202);
+    until("a push that is kept away", || async {
+        let seen = daemon.api.get(&path("pushed")).await.json()["pushes"][0]["lastError"].clone();
+        if seen.as_str().is_some_and(|told| told.contains("`deny` has 127.0.0.2/32")) { Ok(()) } else { Err(seen) }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Proxy> {
     let ca = section.get("proxy_ca").map_or(Some(None), |item| tls::path(&item).map(Some));
     let mut headers = Vec::new();
     self::headers(section, &mut headers);
-    let proxy = Proxy { choice: choice?, headers, ca: ca? };
+    let proxy = Proxy { choice: choice?, headers, ca: ca?, obeys_deny: false };
     look_at(section, &proxy);
     Some(proxy)
 }

@@ -272,7 +272,7 @@ impl Told for Push {
             PushTo::Command(command) => (Shown::Null, command.told(), Shown::List(Vec::new()), false),
         };
         let none = Proxy::default();
-        let Proxy { choice, headers: proxy_headers, ca } = match to {
+        let Proxy { choice, headers: proxy_headers, ca, obeys_deny: _ } = match to {
             PushTo::Http(http) => &http.proxy,
             PushTo::Command(_) => &none,
         };

@@ -25,6 +25,15 @@ pub struct Proxy {
     pub headers: Vec<(FieldName, Template)>,
     /// `proxy_ca`: authorities that an https proxy's certificate is of, instead of the platform's; read at each attempt.
     pub ca: Option<PathBuf>,
+    /// `deny` holds for it too: a caller of an API has named it, and not the operator.
+    pub obeys_deny: bool,
+}
+
+impl Proxy {
+    /// Whether a connection by `via` is not asked about `deny`.
+    pub(crate) fn is_exempt(&self, via: Option<&Arc<Via>>) -> bool {
+        via.is_some() && !self.obeys_deny
+    }
 }
 
 /// `proxy`

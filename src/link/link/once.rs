@@ -69,7 +69,8 @@ pub async fn reach(target: &Target, endpoint: &Endpoint, tls: &Tls) -> Result<Bo
     let via = way_to(target, &endpoint.proxy).await?;
     let (host, port) = via.as_ref().map_or((target.host.as_str(), target.port), |via| (via.host.as_str(), via.port));
     let connected = async {
-        let addresses = resolve::dialled(network, (host, port), via.is_some(), &aside).await?;
+        let is_exempt = endpoint.proxy.is_exempt(via.as_ref());
+        let addresses = resolve::dialled(network, (host, port), is_exempt, &aside).await?;
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
             match resolve::connect(address, network.source).await {

@@ -106,7 +106,7 @@ impl Attempt {
             None => Setback::new(Cause::Dns, &format!("{host} was not resolved: {error}")),
             Some(via) => Setback::new(Cause::Proxy, &format!("the proxy {} was not resolved: {error}", via.shown)),
         })?;
-        let dialled = self.endpoint.network.dialled(found, goal.via.is_some());
+        let dialled = self.endpoint.network.dialled(found, self.endpoint.proxy.is_exempt(goal.via.as_ref()));
         dialled.map_err(|error| Setback::new(Cause::Connect, &format!("{host} is not dialled: {error}")))
     }
 }
