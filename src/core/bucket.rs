@@ -1,7 +1,7 @@
 //! How fast messages may leave: a token bucket of messages and one of bytes, each filled at its rate up to its burst.
 //!
-//! What a reader would get wrong: a bucket may be in debt. What does not wait (a ping) is counted though nothing is left, and a message larger
-//! than the burst leaves from a full bucket; what comes behind waits until that is paid. And it may stand in the future: where links take
+//! What a reader would get wrong: a bucket may be in debt. What does not wait (a ping) is counted though nothing is left, by a burst at most, and a
+//! message larger than the burst leaves from a full bucket; what comes behind waits until that is paid. And it may stand in the future: where links take
 //! turns, each turn is counted when it is given, so whoever asks next gets a later one.
 
 use std::{
@@ -105,6 +105,15 @@ impl Bucket {
         self.fill(at);
         self.messages -= f64::from(messages);
         self.bytes -= double(bytes);
+    }
+
+    /// One message of so many bytes leaves that has waited for nothing. All of these together make no more debt than a burst: others decide
+    /// how many there are, and a server that counts has forgotten what is older.
+    pub fn count(&mut self, at: Instant, bytes: u64) {
+        self.fill(at);
+        let count = |level: f64, taken: f64, most: f64| (level - taken).max(level.min(-most));
+        self.messages = count(self.messages, 1.0, self.pacing.most_messages());
+        self.bytes = count(self.bytes, double(bytes), self.pacing.most_bytes());
     }
 
     /// Brings it up to a moment; answers with that, or with where it stands already.

@@ -27,6 +27,8 @@ pub(super) struct Pacer {
     turn: Option<Turn>,
     /// Since when something waits, and until when.
     pause: Option<(Instant, Instant)>,
+    /// When what asked last may leave, and what it was.
+    told: Option<(Want, Instant)>,
 }
 
 /// What the shared bucket has given and counted.
@@ -67,11 +69,14 @@ impl Pacer {
 
     /// Whether one message may leave now. If it may, [`Pacer::pass`] must follow.
     fn may(&mut self, now: Instant, want: Want) -> bool {
+        // What has not asked does not move the moment that was told: else a peer that pings could keep messages for ever.
+        let told = self.told.filter(|(of, _)| *of == want).map(|(_, at)| at);
         let own = self.own.next(now, want);
+        let own = told.map_or(own, |told| own.min(told.max(now)));
         let at = if own > now { own } else { self.turn(now, want) };
         if at > now {
             let since = self.pause.map_or(now, |(since, _)| since);
-            self.pause = Some((since, at));
+            (self.pause, self.told) = (Some((since, at)), Some((want, at)));
         }
         at <= now
     }
@@ -97,7 +102,7 @@ impl Pacer {
 
     /// One message leaves, which has asked.
     fn pass(&mut self, now: Instant, bytes: u64) {
-        self.pause = None;
+        (self.pause, self.told) = (None, None);
         self.own.take(now, 1, bytes);
         if let Some(shared) = &self.shared {
             // A turn may have been taken for a message that was smaller.
@@ -110,9 +115,9 @@ impl Pacer {
 
     /// Something leaves that has not asked.
     fn count(&mut self, now: Instant, bytes: u64) {
-        self.own.take(now, 1, bytes);
+        self.own.count(now, bytes);
         if let Some(shared) = &self.shared {
-            shared.lend(&mut |bucket| bucket.take(now, 1, bytes));
+            shared.lend(&mut |bucket| bucket.count(now, bytes));
         }
     }
 }
@@ -132,7 +137,7 @@ impl Outbox {
         match &mut self.pacer {
             Some(pacer) => {
                 pacer.own.set(pacing);
-                pacer.pause = None;
+                (pacer.pause, pacer.told) = (None, None);
                 if !pacing.is_limited() && pacer.shared.is_none() {
                     self.pacer = None;
                 }

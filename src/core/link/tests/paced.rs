@@ -71,6 +71,44 @@ fn pings_of_both_sides_count_and_wait_for_nothing() {
 }
 
 #[test]
+fn pings_of_the_peer_make_no_more_debt_than_a_burst() {
+    let mut bench = open(slowly(3));
+    for _ in 0..1000 {
+        bench.feed(ConnectionInput::Pinged);
+    }
+    bench.send_unawaited("late");
+    bench.pass(Duration::from_millis(5001));
+    assert_eq!(bench.frames(), [text("late")], "three in debt, and one beside the last of a burst");
+}
+
+#[test]
+fn no_stream_of_pings_keeps_messages_for_ever() {
+    for (burst, pings) in [(1, 1), (1, 7), (4, 1), (4, 50)] {
+        let mut bench = open(Policy {
+            heartbeat: crate::heartbeat::Policy { idle: Duration::from_secs(1), ..crate::heartbeat::Policy::default() },
+            ..slowly(burst)
+        });
+        for _ in 0..100 {
+            bench.send_unawaited("one of many");
+        }
+        let mut left = 0;
+        for _ in 0..60 {
+            for _ in 0..pings {
+                bench.feed(ConnectionInput::Pinged);
+            }
+            for frame in bench.frames() {
+                match frame {
+                    Frame::Ping(nonce) => drop(bench.feed(ConnectionInput::Received(Received::Pong(nonce)))),
+                    frame => left += usize::from(matches!(frame, Frame::Data(_))),
+                }
+            }
+            bench.feed(ConnectionInput::Flushed).feed(ConnectionInput::Heard).pass(Duration::from_secs(1));
+        }
+        assert!(left >= 60 / (burst as usize + 4), "{left} of a minute with {pings} pings a second, burst {burst}");
+    }
+}
+
+#[test]
 fn a_session_goes_ahead_and_waits_for_its_own_turn_only() {
     let mut bench = Bench::with(slowly(1));
     bench.feed(Input::Start).dialled(Lane::Current);
