@@ -141,11 +141,11 @@ impl Link {
         &mut self,
         now: Instant,
         (retry_after, rejection): (Option<RetryAfter>, Option<&Rejection>),
-        was_open: bool,
+        was_stable: bool,
         out: &mut Commands,
     ) {
         let Some(last) = self.last_close.clone() else { return };
-        let ended = pace::Ended { closed: &last.0, retry_after, rejection, was_open };
+        let ended = pace::Ended { closed: &last.0, retry_after, rejection, was_stable };
         let next = self.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance);
         self.forget_kept(self.pace.ruling());
         match next {
@@ -290,7 +290,11 @@ impl Link {
             // What is beside was not dismissed, so it is wanted.
             Then::Outcome | Then::Redial(_) if self.adopt(now, out) => {}
             // That a new connection in readiness came to nothing is no reason for an attempt without a delay.
-            Then::Outcome | Then::Redial(Reason::Rotate) => self.follow(now, (retry_after, None), true, out),
+            Then::Outcome | Then::Redial(Reason::Rotate) => {
+                // What was replaced by our wish has not failed.
+                let was_stable = then != Then::Outcome || self.attempt == 0;
+                self.follow(now, (retry_after, None), was_stable, out);
+            }
             Then::Redial(reason) => self.dial(now, reason, out),
             Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
             Then::Stop(end_reason) => {

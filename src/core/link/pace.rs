@@ -29,8 +29,9 @@ pub(super) struct Ended<'a> {
     pub(super) closed: &'a Closed,
     pub(super) retry_after: Option<RetryAfter>,
     pub(super) rejection: Option<&'a Rejection>,
-    /// There was a connection: the next attempt begins with the first URL again, or with that of the connection where the link is to stay.
-    pub(super) was_open: bool,
+    /// The link had been stable: the next attempt begins with the first URL again, or with that of the connection where the link is to stay.
+    /// A connection that did not last so long is a failed attempt: a server that lets in and throws out is no better than one that is away.
+    pub(super) was_stable: bool,
 }
 
 /// What follows an end.
@@ -149,7 +150,7 @@ impl Pace {
         ended: Ended<'_>,
         chance: &mut Chance,
     ) -> (Next, Duration) {
-        let Ended { closed, retry_after, rejection, was_open } = ended;
+        let Ended { closed, retry_after, rejection, was_stable } = ended;
         let Closed { code, reason, status, cause, label, .. } = closed;
         let end = End { code: *code, reason, status: *status, cause: *cause, label: label.as_deref(), rejection };
         let (action, _) = self.streak.decide(&policy.outcomes, end);
@@ -163,7 +164,7 @@ impl Pace {
         }
         // What is tried once more is tried at the same server; a `now` that is spent is no such try.
         let once_more = action == Action::Refresh || next == Next::Wait(Reason::Immediate);
-        let first = match (action == Action::NextUrl || !was_open, once_more) {
+        let first = match (action == Action::NextUrl || !was_stable, once_more) {
             (false, _) => self.first(policy),
             (true, true) => self.url(),
             (true, false) => self.round(policy).after(self.url(), policy.urls),

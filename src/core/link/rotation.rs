@@ -376,7 +376,7 @@ impl Link {
             return None;
         }
         let rotation = self.rotation.as_deref_mut()?;
-        let ended = pace::Ended { closed, retry_after, rejection, was_open: false };
+        let ended = pace::Ended { closed, retry_after, rejection, was_stable: false };
         let (_, delay) = rotation.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance);
         let ruling = rotation.pace.ruling();
         rotation.failure = Some(format!("{}: {}", closed.cause, closed.detail).into());

@@ -99,6 +99,14 @@ impl Bench {
         self
     }
 
+    /// The connection lasts until the link is stable.
+    fn last(&mut self) -> &mut Self {
+        while self.link.attempt() > 0 {
+            self.pass(Duration::from_secs(10)).feed(ConnectionInput::Heard);
+        }
+        self
+    }
+
     fn send(&mut self, text: &str) -> MessageId {
         self.offer(text, Extras { wants_confirmation: true, ..Extras::default() })
     }

@@ -93,11 +93,34 @@ fn a_link_that_may_have_one_connection_closes_the_old_one_first() {
 }
 
 #[test]
+fn a_link_that_its_home_takes_back_and_loses_is_at_the_other_url_after_two_attempts() {
+    for rotates in [true, false] {
+        let mut bench = away(Policy { rotates, ..Policy::default() });
+        bench.last().feed(Input::Return);
+        if rotates {
+            bench.feed(beside(dialled()));
+            assert_eq!(bench.link.generation(), 2);
+        } else {
+            bench.frames();
+            bench.feed(ConnectionInput::CloseSent(Some(1000))).feed(close(1000)).feed(ended()).wait_for_attempt();
+            bench.feed(dialled());
+        }
+        assert_eq!(bench.link.whereabouts(), Whereabouts::Home);
+        let before = bench.urls().len();
+        bench.feed(ended()).wait_for_attempt();
+        while bench.link.url() == 0 {
+            bench.feed(dialled()).feed(ended()).wait_for_attempt();
+        }
+        assert!(bench.urls().len() <= before + 2, "{:?}", bench.urls());
+    }
+}
+
+#[test]
 fn a_link_that_is_to_stay_comes_back_to_where_it_was_until_an_operator_says_otherwise() {
     let mut bench = away(Policy { failback: false, ..Policy::default() });
     bench.feed(Input::Return);
     assert!(bench.link.rotating().is_none());
-    bench.feed(ended()).wait_for_attempt();
+    bench.last().feed(ended()).wait_for_attempt();
     assert_eq!(bench.link.url(), 1);
     bench.feed(refused(None, None)).wait_for_attempt();
     assert_eq!(bench.link.url(), 0, "the round goes on");

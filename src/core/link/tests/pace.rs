@@ -327,12 +327,24 @@ fn a_now_that_is_spent_keeps_nobody_from_the_next_url() {
 }
 
 #[test]
-fn after_a_connection_the_first_url_has_its_turn_again() {
+fn after_a_connection_that_lasted_the_first_url_has_its_turn_again() {
     let mut bench = Bench::with(Policy { urls: 3, ..Policy::default() });
     bench.feed(Input::Start).feed(refused(None, None)).retry();
-    bench.meet(&Answer::Reset);
-    bench.retry();
+    bench.feed(dialled()).last().feed(ended()).retry();
     assert_eq!(bench.urls(), [0, 1, 0]);
+}
+
+#[test]
+fn a_server_that_lets_in_and_throws_out_is_passed_over_as_one_that_refuses() {
+    for failback in [true, false] {
+        let mut bench = Bench::with(Policy { urls: 2, failback, ..Policy::default() });
+        bench.feed(Input::Start);
+        for _ in 0..3 {
+            bench.meet(&Answer::Reset);
+            bench.retry();
+        }
+        assert_eq!(bench.urls(), [0, 1, 0, 1]);
+    }
 }
 
 #[test]
@@ -340,10 +352,7 @@ fn a_link_that_has_been_stable_stays_where_it_is_and_has_forgotten_what_was_befo
     let mut bench = Bench::with(Policy { urls: 2, ..Policy::default() });
     bench.feed(Input::Start).feed(refused(None, None)).retry();
     assert_eq!(bench.link.ruling().map(|(_, times)| times), Some(1), "one row has decided once");
-    bench.feed(dialled());
-    while bench.link.attempt() > 0 {
-        bench.pass(Duration::from_secs(10)).feed(ConnectionInput::Heard);
-    }
+    bench.feed(dialled()).last();
     assert_eq!((bench.link.url(), bench.link.ruling(), bench.link.phase()), (1, None, Phase::Ready));
 }
 
