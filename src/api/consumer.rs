@@ -91,8 +91,8 @@ pub(super) fn none(pool: &Pool, endpoint: &str, stream: Option<&str>) -> Problem
     match (stream, pool.endpoint(endpoint)) {
         (Some(stream), Some(view)) => {
             let known: Vec<&str> = view.config.streams.iter().map(|stream| &*stream.name).collect();
-            let detail = format!("{endpoint:?} has no stream {stream:?}; {}", suggestion(stream, &known));
-            Problem::not_found(detail)
+            let hint = if known.is_empty() { "it has none".to_owned() } else { suggestion(stream, &known) };
+            Problem::not_found(format!("{endpoint:?} has no stream {stream:?}; {hint}"))
         }
         (Some(_) | None, _) => links::no_endpoint(endpoint),
     }

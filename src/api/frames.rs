@@ -15,7 +15,7 @@ use super::{
     Shared,
     access::{Grant, Pass, forbidden},
     convert::BinaryType,
-    links::no_endpoint,
+    links::{no_endpoint, no_link},
     problem::Problem,
     query::Params,
     sse::{self, Events},
@@ -47,6 +47,9 @@ pub(super) async fn frames(
         return Err(forbidden(detail));
     }
     let looker = shared.pool.look(&name, payloads).ok_or_else(|| no_endpoint(&name))?;
+    if let Some(index) = link.filter(|index| shared.pool.link(&name, *index).is_none()) {
+        return Err(no_link(&name, &index.to_string()));
+    }
     let (stop, pass) = (shared.stop.clone(), pass.of_admin(payloads));
     let pieces =
         futures_util::stream::unfold((looker, stop, pass), move |(mut looker, mut stop, mut pass)| async move {

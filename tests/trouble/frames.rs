@@ -46,6 +46,10 @@ async fn every_frame_is_told_both_ways_with_its_answers_and_without_what_is_in_i
     let daemon = Daemon::start(&format!("{QUICK}{}", one(peer.port, "heartbeat = { idle = \"1m\" }"))).await;
     let mut stream = peer.accept_and_send(b"").await;
     daemon.api.ready_after("e/0", 0).await;
+    for none in ["/v1/endpoints/e/frames?link=9", "/v1/endpoints/e/events?stream=nix"] {
+        let told = daemon.api.get(none).await.expect(404).json();
+        assert!(told["detail"].as_str().unwrap().ends_with(|end: char| end.is_alphanumeric()), "{told}");
+    }
     let mut frames = daemon.api.frames("e", "").await;
     stream.write_all(&frame(1, b"hush-hush")).await.unwrap();
     let first = seen(&mut frames).await;
