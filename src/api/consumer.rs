@@ -58,6 +58,8 @@ impl Wish {
             "close" => Some(true),
             _ => None,
         })?;
+        // Who wants to know of a link only, and hears nothing that arrives, does not wake it.
+        let wakes = types.as_ref().is_none_or(|types: &Vec<EventType>| types.contains(&EventType::Message));
         let reading = local::Wish {
             // What a reconnecting client has seen is newer than what its URL says.
             from: last_seen.and_then(from_cursor).or(from).unwrap_or(From::Latest),
@@ -66,6 +68,7 @@ impl Wish {
             link: params.parse("link", "the number of a link")?,
             stream: params.get("stream").map(Into::into),
             filter: filter(params)?,
+            wakes,
         };
         Ok(Self {
             reading,

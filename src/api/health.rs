@@ -56,7 +56,8 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
     if params.get("links").is_some() || config.api.readiness == Readiness::Links {
         for view in shared.pool.endpoints().iter().filter(|view| view.config.critical) {
             let place = Phase::ALL.iter().position(|phase| *phase == Phase::Ready);
-            let ready = place.map_or(0, |place| view.totals.phases[place]);
+            // One that is asleep is as good as ready: whoever needs it wakes it.
+            let ready = place.map_or(0, |place| view.totals.phases[place]) + view.totals.asleep;
             let needed = view.config.min_ready;
             if ready < needed {
                 reasons.push(format!("{}: {ready} of {needed} links ready", view.config.name).into());

@@ -64,6 +64,7 @@ fn around(path: &str) -> &'static str {
         | "subscriptions.links.min"
         | "subscriptions.links.max"
         | "subscriptions.links.close_after" => "endpoints.a.subscriptions.add = \"go ${key}\"\n",
+        "idle_timeout" => "endpoints.a.start = \"lazy\"\n",
         "min_ready" => "endpoints.a.links = 2\n",
         _ => "",
     }

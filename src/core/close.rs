@@ -34,6 +34,8 @@ pub enum Cause {
     Reload,
     /// A new connection of the link has taken its place.
     Rotate,
+    /// Nobody wanted the connection of a lazy link any more.
+    Idle,
     /// The daemon is stopping.
     Shutdown,
     /// A secret that the URL or the headers need could not be read.
@@ -66,11 +68,12 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for metrics that export known labels at zero.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Remote,
         Self::Operator,
         Self::Reload,
         Self::Rotate,
+        Self::Idle,
         Self::Shutdown,
         Self::Secret,
         Self::Dns,
@@ -94,6 +97,7 @@ impl Cause {
             Self::Operator => "operator",
             Self::Reload => "reload",
             Self::Rotate => "rotate",
+            Self::Idle => "idle",
             Self::Shutdown => "shutdown",
             Self::Secret => "secret",
             Self::Dns => "dns",
@@ -126,6 +130,7 @@ impl Cause {
             | Self::Operator
             | Self::Reload
             | Self::Rotate
+            | Self::Idle
             | Self::Shutdown
             | Self::Session
             | Self::PongTimeout
@@ -139,7 +144,7 @@ impl Cause {
     /// Whether the standard fires `error` before `close` for it: the connection was *failed* (WHATWG §4).
     pub const fn is_failure(self) -> bool {
         match self {
-            Self::Remote | Self::Operator | Self::Reload | Self::Rotate | Self::Shutdown => false,
+            Self::Remote | Self::Operator | Self::Reload | Self::Rotate | Self::Idle | Self::Shutdown => false,
             Self::Secret
             | Self::Dns
             | Self::Connect

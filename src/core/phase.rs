@@ -19,7 +19,7 @@ pub enum Phase {
     Closing,
     /// The peer refuses us for good, it seems; a slow probe goes on.
     Parked,
-    /// Stopped by an operator until `resume`.
+    /// Stopped by an operator until `resume`, or asleep until somebody wants it.
     Paused,
 }
 
@@ -99,6 +99,8 @@ pub enum Reason {
     NextUrl,
     /// An operator or a local program asked for it.
     Operator,
+    /// The link is lazy, and nobody sends, subscribes or listens.
+    Asleep,
     /// The policy says that this close is not followed by a reconnect.
     StayClosed,
     /// Refused for lack of credentials (HTTP 401/403, close 4401/4403).
@@ -117,7 +119,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Starting,
         Self::Admission,
         Self::Underway,
@@ -129,6 +131,7 @@ impl Reason {
         Self::Refresh,
         Self::NextUrl,
         Self::Operator,
+        Self::Asleep,
         Self::StayClosed,
         Self::Unauthorized,
         Self::Refused,
@@ -152,6 +155,7 @@ impl Reason {
             Self::Refresh => "refresh",
             Self::NextUrl => "next_url",
             Self::Operator => "operator",
+            Self::Asleep => "asleep",
             Self::StayClosed => "stay_closed",
             Self::Unauthorized => "unauthorized",
             Self::Refused => "refused",

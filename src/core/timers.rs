@@ -35,6 +35,8 @@ pub enum Timer {
     Rotate,
     /// What is paced may leave. Kept by the outbox.
     Pace,
+    /// Nobody has wanted the link for long enough. Kept by the link.
+    Sleep,
 }
 
 impl Timer {

@@ -25,7 +25,11 @@ use self::{
 };
 
 pub use self::streams::{ReaderView, StreamView};
-pub(crate) use self::{inboxes::Inboxes, streams::Streams};
+pub(crate) use self::{
+    inboxes::Inboxes,
+    listening::{Listened, Listening},
+    streams::Streams,
+};
 pub use wskeeper_core::entry::{Arrived, Entry, Item, Stretch};
 use wskeeper_core::{
     budget::{Budget, Holder, Lease, Rank},
@@ -280,7 +284,7 @@ impl Hub {
         };
         let bell = Arc::new(Bell { cursor: cursor.into(), ..Bell::default() });
         self.bells().push(Arc::clone(&bell));
-        Reader { hub: Arc::clone(self), cursor, before: cursor, is_strange, bell, documents: None }
+        Reader { hub: Arc::clone(self), cursor, before: cursor, is_strange, bell, documents: None, listening: None }
     }
 
     fn ring_bells(&self) {
@@ -362,9 +366,17 @@ pub struct Reader {
     bell: Arc<Bell>,
     /// What it looks at by a filter.
     documents: Option<Arc<Documents>>,
+    /// Those are told who want to know that somebody reads.
+    listening: Option<Listening>,
 }
 
 impl Reader {
+    /// As long as it reads, this is so.
+    pub(crate) fn listening(mut self, listening: Option<Listening>) -> Self {
+        self.listening = listening;
+        self
+    }
+
     /// The next entry or gap; waits for one. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Next {
         poll_fn(|cx| self.poll_next(cx)).await
@@ -457,6 +469,7 @@ impl Drop for Reader {
 }
 
 mod inboxes;
+mod listening;
 mod stored;
 mod streams;
 #[cfg(test)]

@@ -60,6 +60,7 @@ pub const fn cause(cause: Cause) -> &'static str {
         Cause::Operator => "an operator or a local program closed it",
         Cause::Reload => "a reload closed it",
         Cause::Rotate => "a new connection has taken its place",
+        Cause::Idle => "nobody had used it for idle_timeout",
         Cause::Shutdown => "the daemon stopped",
         Cause::Secret => "a secret could not be read",
         Cause::Dns => "the host name could not be resolved",

@@ -98,6 +98,8 @@ impl Pushing {
             stream: push.stream.as_deref().map(Into::into),
             filter: push.filter.clone(),
             close_on_lag: false,
+            // It is always there: a lazy link would never sleep.
+            wakes: false,
         };
         let consumer = Consumer::of(pool, &whose.0, wish)?;
         let begins = consumer.position();

@@ -46,11 +46,12 @@ async fn each(count: usize, call: impl AsyncFn(usize)) -> (Duration, Duration) {
     (longest, begun.elapsed())
 }
 
-fn body(port: u16, number: usize, more: &Value) -> String {
+fn body(port: u16, number: usize, (more, beside): (&Value, &Value)) -> String {
     // One link each at a few paths: what is looked at is the daemon.
     let mut keys = json!({ "url": format!("ws://127.0.0.1:{port}/many"), "heartbeat": { "idle": "1h" } });
     keys["outbox"] = more.clone();
     keys["headers"] = json!({ "X-User": number.to_string() });
+    keys.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
     keys.to_string()
 }
 
@@ -102,8 +103,18 @@ fn traffic(api: Api, stop: Arc<AtomicBool>) -> JoinHandle<Vec<u64>> {
 }
 
 async fn put_all(api: &Api, port: u16, count: usize, more: Value, wanted: u16) -> (Duration, Duration) {
+    put_all_beside(api, port, count, (more, json!({})), wanted).await
+}
+
+async fn put_all_beside(
+    api: &Api,
+    port: u16,
+    count: usize,
+    (more, beside): (Value, Value),
+    wanted: u16,
+) -> (Duration, Duration) {
     each(count, async |number| {
-        let answer = api.put(&path(&format!("m{number:05}")), body(port, number, &more)).await;
+        let answer = api.put(&path(&format!("m{number:05}")), body(port, number, (&more, &beside))).await;
         assert_eq!(answer.status, wanted, "{answer:?}");
     })
     .await
@@ -171,4 +182,45 @@ async fn what_endpoints_took_that_have_gone_is_taken_by_those_that_come_after() 
     }
     // What the allocator keeps comes with the first rounds.
     assert!(used[3] < used[1] + (4 << 20), "{used:?} bytes, round by round");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lazy_endpoints_cost_no_connection_and_wake_when_somebody_sends() {
+    rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
+    let (peer, count) = (Peer::listen().await, many());
+    let daemon = begun(&peer).await;
+    let api = daemon.api.clone();
+    let before = others(&api).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let sending = traffic(api.clone(), Arc::clone(&stop));
+
+    let lazy = || json!({ "start": "lazy", "idle_timeout": "1s" });
+    let made = put_all_beside(&api, peer.port, count, (json!({}), lazy()), 201).await;
+    let memory = daemon.memory();
+    let changed = put_all_beside(&api, peer.port, count, (json!({ "max_messages": 7 }), lazy()), 200).await;
+    assert_eq!(peer.seen("many").connections, 0, "nobody has wanted one");
+    let some = || (0..count).step_by(10);
+    for number in some() {
+        api.send_text(&format!("m{number:05}"), "x").await.expect(202);
+    }
+    until_within(Duration::from_mins(1), "what was sent to them", || async {
+        let seen = peer.seen("many");
+        if seen.messages == some().count() as u64 { Ok(()) } else { Err(seen) }
+    })
+    .await;
+    for number in some() {
+        let is_asleep = |link: &Value| link["phaseReason"] == "asleep";
+        api.link_until(&format!("m{number:05}/0"), "a sleeping link", is_asleep).await;
+    }
+    assert_eq!(peer.seen("many").connections, some().count() as u64, "one for each message");
+    let removed = remove_all(&api, count).await;
+    stop.store(true, Ordering::Relaxed);
+    let sent = sending.await.unwrap();
+    eprintln!(
+        "{count} lazy endpoints, longest call and all: made {made:?}, changed {changed:?}, removed {removed:?}; {memory} bytes; {} messages \
+         of the others",
+        sent.iter().sum::<u64>()
+    );
+    assert_eq!(others(&api).await, before, "each has the connection that it had");
+    assert!(sent.iter().all(|sent| *sent > 0), "there was traffic");
 }

@@ -7,8 +7,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lazy;
 mod pacing;
 mod refused;
 
+use std::process::Command;
+
+use support::daemon::Daemon;
+
 /// Short waits; nothing else differs from the defaults.
 const QUICK: &str = support::quick!("10min");
+
+/// What `wskeeper explain` says of the link.
+async fn explained(daemon: &Daemon) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wskeeper"));
+    let address = format!("unix:{}", daemon.folder().join("api.sock").display());
+    command.args(["--api", &address, "explain", "e/0"]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}

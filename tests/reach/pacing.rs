@@ -1,13 +1,13 @@
 //! A server that counts what it gets, by the time when it got it.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
-    QUICK,
+    QUICK, explained,
     support::{daemon::Daemon, until},
 };
 
@@ -50,14 +50,6 @@ async fn all(arrivals: &Arrivals, count: usize) -> Vec<(Instant, usize)> {
 /// From the first to the last.
 fn took(arrived: &[(Instant, usize)]) -> Duration {
     arrived.last().unwrap().0 - arrived.first().unwrap().0
-}
-
-async fn explained(daemon: &Daemon) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wskeeper"));
-    let address = format!("unix:{}", daemon.folder().join("api.sock").display());
-    command.args(["--api", &address, "explain", "e/0"]);
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[tokio::test]

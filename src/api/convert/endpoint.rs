@@ -43,9 +43,10 @@ pub(in crate::api) fn stream(view: &StreamView) -> wire::StreamCounts {
 }
 
 fn totals(totals: &Totals) -> wire::Totals {
-    let Totals { phases, buffered_amount, queued_messages, inbox_cursor, consumers, subscriptions } = totals;
+    let Totals { phases, asleep, buffered_amount, queued_messages, inbox_cursor, consumers, subscriptions } = totals;
     wire::Totals {
         phases: Phase::ALL.into_iter().map(|phase| phase.to_string()).zip(*phases).collect(),
+        asleep: *asleep,
         buffered_amount: *buffered_amount,
         queued_messages: *queued_messages,
         inbox_cursor: *inbox_cursor,

@@ -27,7 +27,7 @@ pub(super) fn advice(
     if view.phase == Phase::Ready {
         return open::advice(view, config, now);
     }
-    let stopped_by_hand = view.reason == Reason::Operator && view.phase == Phase::Paused;
+    let stopped_by_hand = matches!(view.reason, Reason::Operator | Reason::Asleep) && view.phase == Phase::Paused;
     let closed = view.last_close.as_deref().map(|(closed, _)| closed).filter(|_| !stopped_by_hand);
     if let Some(closed) = closed {
         advice.extend(about_pings(view, config));
@@ -89,6 +89,10 @@ fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
         Reason::Operator | Reason::StayClosed if view.phase == Phase::Paused => {
             Some(format!("`wskeeper resume {name}` lets it dial again."))
         }
+        Reason::Asleep if view.phase == Phase::Paused => Some(format!(
+            "It is lazy (start = \"lazy\"): `wskeeper send {} …` or `wskeeper tail {}` wakes it, and so does `wskeeper resume {name}`.",
+            view.endpoint, view.endpoint
+        )),
         Reason::Unauthorized | Reason::Refused => Some(format!(
             "When it is put right, `wskeeper resume {name}` tries now; by itself it probes every {probe} \
              (reconnect.park_probe)."
@@ -107,6 +111,7 @@ fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
         | Reason::Refresh
         | Reason::NextUrl
         | Reason::Operator
+        | Reason::Asleep
         | Reason::StayClosed
         | Reason::Reload
         | Reason::Rotate

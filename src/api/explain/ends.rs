@@ -62,7 +62,7 @@ pub(super) fn about_end(view: &LinkView, closed: &Closed, config: &Endpoint) -> 
         Cause::Reset => about_reset(view),
         Cause::Session => about_session(closed.label.as_deref()),
         Cause::Remote => return about_code(closed.code, view, config),
-        Cause::Operator | Cause::Reload | Cause::Rotate | Cause::Shutdown => return None,
+        Cause::Operator | Cause::Reload | Cause::Rotate | Cause::Idle | Cause::Shutdown => return None,
     })
 }
 
@@ -149,6 +149,7 @@ fn about_attempt(view: &LinkView, closed: &Closed, config: &Endpoint) -> Option<
         | Cause::Operator
         | Cause::Reload
         | Cause::Rotate
+        | Cause::Idle
         | Cause::Shutdown => None,
     }
 }
@@ -184,6 +185,7 @@ fn about_slowness(cause: Cause, config: &Endpoint) -> Option<String> {
         | Cause::Operator
         | Cause::Reload
         | Cause::Rotate
+        | Cause::Idle
         | Cause::Shutdown => None,
     }
 }
@@ -204,6 +206,7 @@ pub(super) fn is_of_the_server(closed: &Closed) -> bool {
         | Cause::Operator
         | Cause::Reload
         | Cause::Rotate
+        | Cause::Idle
         | Cause::Shutdown => false,
     }
 }

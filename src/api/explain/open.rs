@@ -72,7 +72,8 @@ fn unanswered(view: &LinkView, policy: &Policy, at: SystemTime) -> Option<(u32, 
 fn short_lives(view: &LinkView) -> Option<(&Closed, u32)> {
     let (closed, _) = view.last_close.as_deref()?;
     let times = ends::in_a_row(view);
-    let is_ours = matches!(closed.cause, Cause::Operator | Cause::Reload | Cause::Rotate | Cause::Shutdown);
+    let is_ours =
+        matches!(closed.cause, Cause::Operator | Cause::Reload | Cause::Rotate | Cause::Idle | Cause::Shutdown);
     let is_stable = view.attempt <= ends::REPEATED;
     (!is_ours && !closed.cause.is_of_attempt() && !is_stable && times >= ends::REPEATED).then_some((closed, times))
 }

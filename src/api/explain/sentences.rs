@@ -55,6 +55,13 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: SystemTim
             }
         }
         .into(),
+        Reason::Asleep => match view.phase {
+            Phase::Paused => "Nobody sends, subscribes or listens, so it has no connection.",
+            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing | Phase::Parked => {
+                "Nobody has sent, subscribed or listened for idle_timeout, so its connection is closed."
+            }
+        }
+        .into(),
         Reason::StayClosed => "The peer closed it, and the configuration says to stay closed then.".into(),
         Reason::Unauthorized => "The peer refused the credentials, and again after they were read anew.".into(),
         Reason::Refused => "The peer refused in the same way too many times in a row.".into(),
@@ -187,7 +194,7 @@ pub(super) fn requests(view: &LinkView, requests: RequestsView, policy: &Policy)
 /// The row of the outcome table that decided, where one had to.
 pub(super) fn rule(view: &LinkView, policy: &Policy) -> Option<wire::Ruling> {
     let decided = match view.phase {
-        Phase::Waiting | Phase::Parked | Phase::Paused => view.reason != Reason::Operator,
+        Phase::Waiting | Phase::Parked | Phase::Paused => !matches!(view.reason, Reason::Operator | Reason::Asleep),
         Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing => false,
     };
     let (row, in_a_row) = view.ruling.filter(|_| decided)?;
@@ -235,6 +242,9 @@ pub(super) fn next(view: &LinkView, is_held: bool) -> Option<String> {
         (Phase::Parked, Some(_)) => Some(format!("It probes; {now}.")),
         (Phase::Waiting, None) if is_held => Some(format!("It dials once its server is back; {now}.")),
         (Phase::Waiting, None) => Some("It dials as soon as it is admitted.".into()),
+        (Phase::Paused, _) if view.reason == Reason::Asleep => {
+            Some("It dials as soon as somebody sends, subscribes or listens.".into())
+        }
         (Phase::Paused, _) => Some("It does not dial until it is resumed.".into()),
         (Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing, _) | (Phase::Parked, None) => None,
     }

@@ -50,7 +50,8 @@ pub(super) async fn open(shared: &Shared, name: &str, query: Option<&str>) -> Re
     let claim = claim(shared, &endpoint.name, asked, !endpoint.transparent_shared)?;
     let link = claim.link();
     let types = Some(vec![EventType::Open, EventType::Close, EventType::Phase]);
-    let reading = Wish { from: From::Latest, types, link: Some(link), close_on_lag: false, stream: None, filter: None };
+    let (from, link_of) = (From::Latest, Some(link));
+    let reading = Wish { from, types, link: link_of, close_on_lag: false, stream: None, filter: None, wakes: true };
     let mut events = Consumer::of(&shared.pool, name, reading).ok_or_else(|| links::no_endpoint(name))?;
     let mut replaced = 0;
     loop {

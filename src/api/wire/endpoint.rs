@@ -63,6 +63,9 @@ impl utoipa::ToSchema for EndpointConfig {
 pub struct Totals {
     /// Links by phase; every phase is there.
     pub phases: BTreeMap<String, u32>,
+    /// Of those that are `paused`, lazy ones that nobody wants.
+    #[serde(default)]
+    pub asleep: u32,
     /// Bytes held.
     pub buffered_amount: u64,
     /// Messages held.

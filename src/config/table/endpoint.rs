@@ -3,8 +3,10 @@
 //! What a reader would get wrong: `delivery`, `durability` and `confirm_interval` have two places, at the endpoint and in `outbox`,
 //! and one value; the rows in `outbox` are those that show it and tell of it.
 
+use std::time::Duration;
+
 use super::{
-    kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time},
+    kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time, time_of_at_least},
     none, table,
 };
 use crate::config::{
@@ -74,6 +76,14 @@ table! {
         critical: FLAG, Live;
         /// Links that must be ready then; at most `links`.
         min_ready: count(1..=100_000), Live;
+        /// "now" (links dial at once and stay) or "lazy": a link has no connection until somebody sends, subscribes or listens.
+        ///
+        /// [Lazy links](lazy.md) says who counts, and what a message to a sleeping link meets.
+        start (lazy): Word(&[("now", false), ("lazy", true)]), Live;
+        /// A lazy link that nobody has used for so long is closed with 1000, and sleeps.
+        ///
+        /// At least 1 s. Whoever listens, or holds a key, uses it all the time; messages that arrive are no use of it.
+        idle_timeout: time_of_at_least(Duration::from_secs(1)), Live;
         /// The whole attempt: name, TCP, TLS, upgrade. Waiting for admission does not count.
         connect_timeout (link.connect_timeout): some_time(), Live;
         /// The closing handshake; then TCP is aborted.

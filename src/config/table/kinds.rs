@@ -141,6 +141,11 @@ pub(crate) const fn some_time() -> Time {
     Time(Duration::from_millis(1)..=MAX_DURATION)
 }
 
+/// A duration that is not shorter than this.
+pub(crate) const fn time_of_at_least(least: Duration) -> Time {
+    Time(least..=MAX_DURATION)
+}
+
 impl Kind for Time {
     type Of = Duration;
 

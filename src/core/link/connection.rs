@@ -111,6 +111,13 @@ impl Shared {
         self.outbox.as_deref().is_some_and(Outbox::has_unproven)
     }
 
+    /// Whether there is something for it to do: to send, to prove, to answer, to ask for.
+    pub(super) fn is_in_use(&self) -> bool {
+        let has_keys = self.wanted.as_deref().is_some_and(|wanted| !wanted.is_empty());
+        let pings = self.policy.heartbeat.pings();
+        has_keys || self.outbox.as_deref().is_some_and(|outbox| outbox.is_in_use(pings))
+    }
+
     /// Requests that wait for their replies.
     pub(super) fn asked(&self) -> usize {
         self.outbox.as_deref().map_or(0, Outbox::asked)
@@ -277,7 +284,8 @@ impl Connection {
                 | Timer::Ack
                 | Timer::Expiry
                 | Timer::Rotate
-                | Timer::Pace => {}
+                | Timer::Pace
+                | Timer::Sleep => {}
             }
         }
         self.on_session_due(now, shared, out)

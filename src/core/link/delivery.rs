@@ -1,16 +1,18 @@
 //! How messages come to a link, and what becomes of them, whichever connection carried them: told as receipts.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     Command, Commands, Link,
     state::{Ending, State, Then},
 };
 use crate::{
+    bucket::SharedBucket,
     close::{Cause, CloseFrame, NORMAL},
     event::Event,
     message::{Message, MessageId},
     outbox::{Delivery, Ended, Outbox, Refusal, Room},
+    phase::ReadyState,
     receipt,
     timers::Timer,
 };
@@ -34,6 +36,9 @@ impl Link {
         let keep = outbox.keep(id).map(|keep| Command::Keep(Box::new(keep)));
         self.tell_receipts(ended, &mut out);
         out.extend(keep);
+        if self.lazy.is_some() {
+            self.follow_wishes(now, &mut out);
+        }
         (answer, out)
     }
 
@@ -41,7 +46,7 @@ impl Link {
     pub fn room(&self) -> Room {
         match self.state {
             State::Stopped(_) => Room::default(),
-            State::Made | State::Waiting | State::Active(_) | State::Parked | State::Paused => {
+            State::Made | State::Waiting | State::Active(_) | State::Parked | State::Asleep | State::Paused => {
                 match self.shared.outbox.as_deref() {
                     Some(outbox) => outbox.room(self.carries()),
                     None => self.shared.policy.outbox.room(self.carries()),
@@ -64,12 +69,34 @@ impl Link {
         if self.has_apart() {
             self.unbind(&mut out);
         }
+        if self.lazy.is_some() {
+            self.follow_wishes(now, &mut out);
+        }
         out
+    }
+
+    /// Links of its endpoint share this bucket, or none. Before it starts, and whenever that changes.
+    pub fn share(&mut self, bucket: Option<Arc<dyn SharedBucket>>) {
+        if bucket.is_some() || self.shared.outbox.is_some() {
+            self.shared.outbox().share(bucket);
+        }
+    }
+
+    /// Whether what leaves it is counted, answers to the peer's pings too.
+    #[inline]
+    pub fn is_paced(&self) -> bool {
+        self.shared.is_paced()
+    }
+
+    /// Until when what is to leave waits for its turn, where it does.
+    pub fn paced_until(&self) -> Option<Instant> {
+        let outbox = self.shared.outbox.as_deref().filter(|_| self.ready_state() == ReadyState::Open)?;
+        outbox.paced_until()
     }
 
     /// Whether messages can leave now, or will in a moment.
     fn carries(&self) -> bool {
-        self.state.is_ready() || self.has_standby()
+        self.state.is_ready() || self.has_standby() || self.wakes()
     }
 
     pub(super) fn expire(&mut self, now: Instant, out: &mut Commands) {

@@ -80,6 +80,8 @@ pub enum Input {
     Want(MessageId),
     /// The peer's application has acknowledged the message of this key.
     Acknowledged(Box<str>),
+    /// Somebody listens to what arrives, or nobody does any more. Only a lazy link needs to know.
+    Listened(bool),
     /// What it is to ask its peers for has changed.
     Subscriptions(Box<[subscriptions::Change]>),
     /// The disk has the message of `Command::Keep`.

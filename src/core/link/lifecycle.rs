@@ -33,7 +33,7 @@ const HURRIED: Duration = Duration::from_millis(250);
 impl Link {
     pub(super) fn on_start(&mut self, now: Instant, out: &mut Commands) {
         if matches!(self.state, State::Made) {
-            self.dial(now, Reason::Starting, out);
+            self.dial_if_wanted(now, Reason::Starting, out);
         }
     }
 
@@ -69,7 +69,7 @@ impl Link {
                     self.enter(now, State::Waiting, Reason::Backoff, Some(delay), out);
                 }
             }
-            (State::Waiting, Reason::Backoff) if was_sent => self.dial(now, Reason::Underway, out),
+            (State::Waiting, Reason::Backoff) if was_sent => self.dial_if_wanted(now, Reason::Underway, out),
             _ => {}
         }
     }
@@ -79,7 +79,7 @@ impl Link {
         if matches!((&self.state, self.reason), (State::Parked, Reason::Unauthorized | Reason::Refused)) {
             self.pace.forget_row();
             self.pace.refresh();
-            self.dial(now, Reason::Refresh, out);
+            self.dial_if_wanted(now, Reason::Refresh, out);
         }
     }
 
@@ -118,6 +118,7 @@ impl Link {
     /// The current connection, which is open, carries messages from now on.
     pub(super) fn take_over(&mut self, now: Instant, out: &mut Commands) {
         self.then = Then::Outcome;
+        self.set_down(false);
         self.tell_phase(now, Reason::Underway, None, out);
         if let Some((connection, shared)) = self.connection(Lane::Current) {
             connection.take_over(now, shared);
@@ -131,7 +132,7 @@ impl Link {
         self.follow(now, (retry_after, rejection.as_deref()), false, out);
     }
 
-    fn on_stable(&mut self) {
+    pub(super) fn on_stable(&mut self) {
         self.pace.start_over();
         self.attempt = 0;
     }
@@ -145,6 +146,7 @@ impl Link {
         out: &mut Commands,
     ) {
         let Some(last) = self.last_close.clone() else { return };
+        self.set_down(true);
         let ended = pace::Ended { closed: &last.0, retry_after, rejection, was_stable };
         let next = self.pace.after(&self.shared.policy, now, ended, &mut self.shared.chance);
         self.forget_kept(self.pace.ruling());
@@ -186,9 +188,11 @@ impl Link {
 
     fn tell_phase_as(&mut self, now: Instant, to: Phase, reason: Reason, delay: Option<Duration>, out: &mut Commands) {
         let from = std::mem::replace(&mut self.phase, to);
-        self.reason = reason;
+        let before = std::mem::replace(&mut self.reason, reason);
         let next_at = delay.map(|delay| now.later(delay));
-        if from != to || next_at.is_some() {
+        // Whoever pauses one that is asleep is told so.
+        let is_held = from == Phase::Paused && (before, reason) == (Reason::Asleep, Reason::Operator);
+        if from != to || next_at.is_some() || is_held {
             self.since = now;
             out.push(Command::Tell(Event::Phase { from, to, reason, next_at, delay }));
         }
@@ -196,6 +200,7 @@ impl Link {
 
     pub(super) fn on_verb(&mut self, now: Instant, verb: Verb, out: &mut Commands) {
         self.pace.forget_row();
+        self.stay_awake(now);
         match verb {
             Verb::Close(frame) => self.leave(now, frame, Cause::Operator, Then::Pause, out),
             Verb::Pause => self.leave(now, Some(CloseFrame::of(NORMAL)), Cause::Operator, Then::Pause, out),
@@ -203,12 +208,14 @@ impl Link {
                 self.leave(now, Some(CloseFrame::of(NORMAL)), Cause::Operator, Then::Redial(Reason::Operator), out);
             }
             Verb::Resume => match &self.state {
-                State::Paused | State::Parked | State::Waiting => self.dial(now, Reason::Operator, out),
+                State::Asleep | State::Paused | State::Parked | State::Waiting => {
+                    self.dial(now, Reason::Operator, out);
+                }
                 State::Active(connection) if connection.is_queued() => {
                     self.leave(now, None, Cause::Operator, Then::Redial(Reason::Operator), out);
                 }
-                // Closed a moment ago by `close` or `pause`, and meant to go on now.
-                State::Active(_) if self.then == Then::Pause => {
+                // Closed a moment ago by `close` or `pause`, or because nobody wanted it, and meant to go on now.
+                State::Active(_) if matches!(self.then, Then::Pause | Then::Sleep) => {
                     self.leave(now, None, Cause::Operator, Then::Redial(Reason::Operator), out);
                 }
                 State::Made | State::Active(_) | State::Stopped(_) => {}
@@ -241,6 +248,11 @@ impl Link {
         self.close_by(now.later(within.min(self.shared.policy.close_timeout)));
     }
 
+    /// Somebody waits for what follows the closing handshake that is under way.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.close_by(now.later(HURRIED));
+    }
+
     /// A closing handshake that is under way ends by then at the latest.
     fn close_by(&mut self, deadline: Instant) {
         if let Some(connection) = self.state.connection_mut() {
@@ -249,7 +261,14 @@ impl Link {
     }
 
     /// Leaves whatever the link is at, for `then`; an open connection goes through the closing handshake first.
-    fn leave(&mut self, now: Instant, frame: Option<CloseFrame>, cause: Cause, then: Then, out: &mut Commands) {
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        frame: Option<CloseFrame>,
+        cause: Cause,
+        then: Then,
+        out: &mut Commands,
+    ) {
         self.dismiss(now, cause, out);
         match self.ready_state() {
             ReadyState::Open => {
@@ -260,7 +279,7 @@ impl Link {
                     self.then = then;
                 }
                 if then == Then::Redial(Reason::Operator) {
-                    self.close_by(now.later(HURRIED));
+                    self.hurry(now);
                 }
             }
             ReadyState::Connecting => {
@@ -296,7 +315,11 @@ impl Link {
                 self.follow(now, (retry_after, None), was_stable, out);
             }
             Then::Redial(reason) => self.dial(now, reason, out),
-            Then::Pause => self.enter(now, State::Paused, Reason::Operator, None, out),
+            Then::Sleep => self.dial_if_wanted(now, Reason::Underway, out),
+            Then::Pause => {
+                self.set_down(true);
+                self.enter(now, State::Paused, Reason::Operator, None, out);
+            }
             Then::Stop(end_reason) => {
                 self.enter(now, State::Stopped(end_reason), why_stopped(end_reason).1, None, out);
                 self.cut_beside(out);
@@ -362,6 +385,7 @@ impl Link {
         if let Some((connection, shared)) = self.connection(Lane::Current).filter(|_| is_watched_anew) {
             connection.watch_anew(now, shared);
         }
+        self.follow_laziness(now, out);
     }
 }
 
@@ -371,6 +395,7 @@ impl Then {
         match self {
             Self::Outcome => Reason::Underway,
             Self::Redial(reason) => reason,
+            Self::Sleep => Reason::Asleep,
             Self::Pause => Reason::Operator,
             Self::Stop(end_reason) => why_stopped(end_reason).1,
         }

@@ -17,6 +17,7 @@
 mod connection;
 mod delivery;
 mod exchange;
+mod lazy;
 mod lifecycle;
 mod pace;
 mod rotation;
@@ -35,7 +36,6 @@ use std::{
 
 use super::{
     backoff,
-    bucket::SharedBucket,
     chance::Chance,
     close::{Cause, Closed},
     event::Established,
@@ -49,6 +49,7 @@ use super::{
     timers::Timer,
 };
 use connection::{Change, Connection, Shared, Signs, Stage};
+use lazy::Lazy;
 use pace::Pace;
 use rotation::Rotation;
 use state::{State, Then};
@@ -98,6 +99,8 @@ pub struct Policy {
     pub rotate_after: Option<Duration>,
     /// A connection is replaced this long before a value ends that it was made with.
     pub rotate_before_expiry: Option<Duration>,
+    /// The link is lazy: it has a connection only while somebody wants it, and for so long after that.
+    pub idle_timeout: Option<Duration>,
     /// The largest message that may arrive; a larger one fails the connection with 1009.
     pub max_inbound: usize,
 }
@@ -123,6 +126,7 @@ impl Default for Policy {
             overlap: Duration::from_secs(1),
             rotate_after: None,
             rotate_before_expiry: None,
+            idle_timeout: None,
             max_inbound: 1 << 20,
         }
     }
@@ -145,12 +149,14 @@ pub struct Link {
     generation: u64,
     last_close: Option<Arc<(Closed, Instant)>>,
     rotation: Option<Box<Rotation>>,
+    lazy: Option<Box<Lazy>>,
 }
 
 impl Link {
     /// A link that waits for `Input::Start` or `Input::Park`. `seed` fixes all its chance.
     pub fn new(policy: Arc<Policy>, seed: u64, now: Instant) -> Self {
         Self {
+            lazy: Lazy::of(&policy),
             shared: Shared {
                 chance: Chance::new(seed),
                 signs: Signs::default(),
@@ -211,6 +217,7 @@ impl Link {
             Input::Stop(within, end_reason) => self.on_stop(now, within, end_reason, &mut out),
             Input::Want(id) => self.on_want(id),
             Input::Acknowledged(key) => self.on_acknowledged(&key, &mut out),
+            Input::Listened(is_heard) => self.on_listened(is_heard),
             Input::Subscriptions(changes) => self.on_subscriptions(now, &changes, &mut out),
             Input::Stored { place, id } => self.on_stored(place, id),
             Input::NotStored { place, id } => self.on_not_stored(place, id, &mut out),
@@ -235,7 +242,10 @@ impl Link {
             self.on_rotation_due(now, &mut out);
         }
         if self.retry.is_some_and(|at| at <= now) {
-            self.dial(now, Reason::Underway, &mut out);
+            self.dial_if_wanted(now, Reason::Underway, &mut out);
+        }
+        if self.lazy.is_some() {
+            self.fall_asleep(now, &mut out);
         }
         while let Some((connection, shared)) = self.connection(Lane::Current)
             && let Some(change) = connection.handle_timeout(now, shared, &mut out)
@@ -252,16 +262,18 @@ impl Link {
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let own = match &self.state {
             State::Active(connection) => connection.poll_timeout(),
-            State::Made | State::Waiting | State::Parked | State::Paused | State::Stopped(_) => {
+            State::Made | State::Waiting | State::Parked | State::Asleep | State::Paused | State::Stopped(_) => {
                 self.retry.map(|at| (at, Timer::Retry))
             }
         };
         let of_messages = self.shared.outbox.as_deref().and_then(|outbox| self.next_of_messages(outbox));
         let first = own.into_iter().chain(of_messages).min();
-        match self.rotation_due() {
-            None => first,
-            Some(at) => first.into_iter().chain([(at, Timer::Rotate)]).min(),
+        if self.rotation.is_none() && self.lazy.is_none() {
+            return first;
         }
+        let rotation = self.rotation_due().map(|at| (at, Timer::Rotate));
+        let sleep = self.sleep_due().map(|at| (at, Timer::Sleep));
+        first.into_iter().chain(rotation).chain(sleep).min()
     }
 
     /// Where the link is.
@@ -396,25 +408,6 @@ impl Link {
         self.shared.outbox.as_deref().map_or(0, Outbox::unconfirmed)
     }
 
-    /// Links of its endpoint share this bucket, or none. Before it starts, and whenever that changes.
-    pub fn share(&mut self, bucket: Option<Arc<dyn SharedBucket>>) {
-        if bucket.is_some() || self.shared.outbox.is_some() {
-            self.shared.outbox().share(bucket);
-        }
-    }
-
-    /// Whether what leaves it is counted, answers to the peer's pings too.
-    #[inline]
-    pub fn is_paced(&self) -> bool {
-        self.shared.is_paced()
-    }
-
-    /// Until when what is to leave waits for its turn, where it does.
-    pub fn paced_until(&self) -> Option<Instant> {
-        let outbox = self.shared.outbox.as_deref().filter(|_| self.ready_state() == ReadyState::Open)?;
-        outbox.paced_until()
-    }
-
     /// The largest message that may arrive.
     pub fn max_inbound(&self) -> usize {
         self.shared.policy.max_inbound
@@ -429,7 +422,7 @@ impl Link {
     /// happens asks.
     #[inline]
     fn has_more_to_do(&self) -> bool {
-        self.rotation.is_some() | self.shared.wanted.is_some() | self.has_apart()
+        self.rotation.is_some() | self.shared.wanted.is_some() | self.lazy.is_some() | self.has_apart()
     }
 
     #[inline]
@@ -446,6 +439,7 @@ impl Link {
         self.mark(out);
         self.unbind(out);
         self.tell_subscriptions(out);
+        self.follow_wishes(now, out);
     }
 
     /// One of its connections, and what it shares with the link.

@@ -57,7 +57,7 @@ pub(super) struct Pace {
     /// What the next attempt is made of is evaluated anew.
     refreshes: bool,
     /// Attempts at a next URL without a delay.
-    urls_spent: usize,
+    urls_spent: u32,
     /// In a box: hardly any link has one.
     resting: Option<Box<Resting>>,
 }
@@ -186,7 +186,7 @@ impl Pace {
                 self.now_spent = true;
                 return (Duration::ZERO, Next::Wait(Reason::Immediate));
             }
-            Action::NextUrl if self.urls_spent + 1 < policy.urls => {
+            Action::NextUrl if (self.urls_spent as usize).saturating_add(1) < policy.urls => {
                 self.urls_spent += 1;
                 return (Duration::ZERO, Next::Wait(Reason::NextUrl));
             }

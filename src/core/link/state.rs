@@ -20,6 +20,8 @@ pub(super) enum State {
     Active(Connection),
     /// The retry timer runs, slowly.
     Parked,
+    /// Until somebody wants it.
+    Asleep,
     /// Until an operator's word.
     Paused,
     /// The end, for this reason.
@@ -30,14 +32,14 @@ impl State {
     pub(super) fn connection(&self) -> Option<&Connection> {
         match self {
             Self::Active(connection) => Some(connection),
-            Self::Made | Self::Waiting | Self::Parked | Self::Paused | Self::Stopped(_) => None,
+            Self::Made | Self::Waiting | Self::Parked | Self::Asleep | Self::Paused | Self::Stopped(_) => None,
         }
     }
 
     pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
         match self {
             Self::Active(connection) => Some(connection),
-            Self::Made | Self::Waiting | Self::Parked | Self::Paused | Self::Stopped(_) => None,
+            Self::Made | Self::Waiting | Self::Parked | Self::Asleep | Self::Paused | Self::Stopped(_) => None,
         }
     }
 
@@ -51,7 +53,7 @@ impl State {
             Self::Active(connection) => connection.phase(),
             Self::Made | Self::Waiting => Phase::Waiting,
             Self::Parked => Phase::Parked,
-            Self::Paused | Self::Stopped(_) => Phase::Paused,
+            Self::Asleep | Self::Paused | Self::Stopped(_) => Phase::Paused,
         }
     }
 }
@@ -116,6 +118,8 @@ pub(super) enum Then {
     Outcome,
     /// Dial again at once.
     Redial(Reason),
+    /// Rest until somebody wants it.
+    Sleep,
     /// Rest until an operator's word.
     Pause,
     /// The end.

@@ -12,6 +12,7 @@ use crate::{
 mod again;
 mod bound;
 mod home;
+mod lazy;
 mod pace;
 mod paced;
 mod refresh;

@@ -332,6 +332,15 @@ impl Outbox {
         self.unconfirmed.kept()
     }
 
+    /// Whether messages are to leave, must be kept until they are proved, or are waited for. One whose proof nobody waits for is not.
+    pub(crate) fn is_in_use(&self, pings: bool) -> bool {
+        self.held > 0
+            || self.unconfirmed() > 0
+            || pings && self.wants_confirmation()
+            || self.next_ack_deadline().is_some()
+            || self.next_reply_deadline().is_some()
+    }
+
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

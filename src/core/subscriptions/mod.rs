@@ -132,6 +132,11 @@ impl Wanted {
         self.wishes.values()
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wishes.is_empty()
+    }
+
     /// What the peer has, or may have, where it still knows what the last connection asked for.
     pub(crate) fn held(&self) -> impl Iterator<Item = &Has> {
         self.held.values()

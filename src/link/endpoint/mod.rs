@@ -67,6 +67,7 @@ impl fmt::Display for Pin {
 
 /// `[endpoints.NAME]`
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Endpoint {
     /// The name.
     pub name: Arc<str>,
@@ -98,6 +99,10 @@ pub struct Endpoint {
     pub critical: bool,
     /// Links that must be ready then.
     pub min_ready: u32,
+    /// `start`: its links have a connection only while somebody wants it.
+    pub lazy: bool,
+    /// `idle_timeout`: and for so long after that.
+    pub idle_timeout: Duration,
     /// `reconnect.on_clean_close`; its rows stand at the end of `link.outcomes`.
     pub stay_closed: bool,
     /// `connect_timeout`, `heartbeat`, `reconnect`, `outcomes`, `outbox`.
@@ -192,6 +197,8 @@ impl Default for Endpoint {
             compression: compression::Compression::default(),
             critical: false,
             min_ready: 1,
+            lazy: false,
+            idle_timeout: Duration::from_mins(1),
             stay_closed: false,
             link: Arc::default(),
             pacing: Pacing::default(),
@@ -215,13 +222,15 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// What follows from other fields is made so: where URLs lead, how many there are, the longest message that may arrive.
+    /// What follows from other fields is made so: where URLs lead, how many there are, the longest message that may arrive, how long a lazy
+    /// link stays awake.
     pub fn agree(&mut self) {
         let target = |url: &Template| url::Target::parse(&url.as_literal()?).ok().map(Arc::new);
         self.targets = self.urls.iter().map(target).collect();
         let link = Arc::make_mut(&mut self.link);
         link.urls = self.urls.len();
         link.max_inbound = self.inbox.max_message;
+        link.idle_timeout = self.lazy.then_some(self.idle_timeout);
     }
 
     /// Whether something of it is to be on disk.

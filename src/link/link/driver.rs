@@ -226,6 +226,8 @@ impl<D: Dial> Driver<D> {
             Order::Retune { policy, bucket, renew } => {
                 self.link.share(bucket);
                 self.feed(now, Input::Policy(policy));
+                // A link that was not lazy has not listened to that.
+                self.feed(now, Input::Listened(self.host.is_listened()));
                 if renew {
                     self.feed(now, Input::Renew);
                 }

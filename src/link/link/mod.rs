@@ -216,6 +216,8 @@ pub(crate) trait Host: Send + Sync + 'static {
     fn answers(&self) -> Vec<Input>;
     /// Keeps a message that is dead.
     fn bury(&self, message: Box<Message>);
+    /// Whether somebody listens to the link now.
+    fn is_listened(&self) -> bool;
     /// An empty share of the process's memory, for what arrives.
     fn lease(&self) -> Lease;
     /// Where to tell of frames, while somebody looks at them. Asked for each frame.

@@ -52,6 +52,10 @@ impl EndpointRuntime {
             let (Vitals { oldest_queued, not_ready }, certificates) = slot.vitals();
             gauges.oldest_message = gauges.oldest_message.max(age(oldest_queued));
             gauges.longest_not_ready = gauges.longest_not_ready.max(age(not_ready));
+            if slot.load().is_asleep {
+                // It is as good as ready: who needs it wakes it.
+                gauges.min_ready = gauges.min_ready.saturating_sub(1);
+            }
             if let Some(away) = gauges.away.as_mut().filter(|_| slot.is_away()) {
                 *away = away.saturating_add(1);
             }

@@ -10,8 +10,8 @@ use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
     CommandError, Draining, EndpointView, Explained, Follow, HistoryEntry, Left, LinkView, Page, Refused, RequestsView,
-    Send, Settings, Totals, homes::bring_home, parts::PoolParts, send::Sender, subscriptions, supervisor::Supervisor,
-    waking::wake_parked, wedged::LastLook,
+    Send, Settings, Totals, homes::bring_home, listeners::Wakes, parts::PoolParts, send::Sender, subscriptions,
+    supervisor::Supervisor, waking::wake_parked, wedged::LastLook,
 };
 use crate::{
     clock::Calendar,
@@ -242,9 +242,24 @@ impl Pool {
         Err(CommandError::NoConnection { link: format!("{endpoint}/{index}"), phase: view.phase })
     }
 
-    /// Reads an endpoint's inbox.
+    /// Reads an endpoint's inbox. Lazy links are awake as long as somebody does.
     pub fn subscribe(&self, endpoint: &str, from: hub::From) -> Option<hub::Reader> {
-        Some(self.inner.parts.endpoints.get(endpoint)?.sinks.inbox.subscribe(from))
+        self.read(endpoint, (None, from), Some(Wakes::All))
+    }
+
+    /// Reads the inbox, or a stream; lazy links that it `wakes` are awake meanwhile.
+    pub(super) fn read(
+        &self,
+        endpoint: &str,
+        (stream, from): (Option<&str>, hub::From),
+        wakes: Option<Wakes>,
+    ) -> Option<hub::Reader> {
+        let runtime = self.inner.parts.endpoints.get(endpoint)?;
+        let reader = match stream {
+            None => runtime.sinks.inbox.subscribe(from),
+            Some(stream) => runtime.sinks.streams.get(stream)?.subscribe(from),
+        };
+        Some(reader.listening(wakes.map(|wakes| hub::Listening::to(&runtime, wakes.link()))))
     }
 
     /// The cursor of the entry that tells that a connection opened, while the inbox has it.
@@ -254,7 +269,7 @@ impl Pool {
 
     /// Reads a stream of an endpoint; `None`: it has none of this name.
     pub fn subscribe_stream(&self, endpoint: &str, stream: &str, from: hub::From) -> Option<hub::Reader> {
-        Some(self.inner.parts.endpoints.get(endpoint)?.sinks.streams.get(stream)?.subscribe(from))
+        self.read(endpoint, (Some(stream), from), Some(Wakes::All))
     }
 
     /// Looks at an endpoint's frames as they go by.

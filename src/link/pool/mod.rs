@@ -38,6 +38,7 @@ mod handle;
 mod homes;
 mod inbox_writer;
 mod lasting;
+mod listeners;
 pub mod local;
 mod noted;
 mod operator;

@@ -23,6 +23,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::{
     bucket::EndpointBucket,
     inbox_writer::InboxWriter,
+    listeners::Listeners,
     slot::{BEST, Sinks, Slot},
     view::{EndpointView, Totals},
 };
@@ -184,6 +185,10 @@ impl EndpointRuntime {
         self.ending.lock()
     }
 
+    pub(super) fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.sinks.listeners.lock()
+    }
+
     pub(super) fn set_inbox_writer(&self, inbox_writer: InboxWriter) {
         *self.inbox_writer() = Some(inbox_writer);
     }
@@ -264,6 +269,7 @@ impl EndpointRuntime {
             if let Some(place) = Phase::ALL.iter().position(|phase| *phase == load.phase) {
                 totals.phases[place] += 1;
             }
+            totals.asleep += u32::from(load.is_asleep);
             totals.buffered_amount += load.buffered_amount;
             totals.queued_messages += load.queued_messages;
         }
@@ -307,7 +313,9 @@ impl EndpointRuntime {
                             at.duration_since(self.sinks.calendar.now()).unwrap_or_default()
                                 < deadline.saturating_duration_since(Instant::now())
                         }),
-                        Phase::Closing | Phase::Parked | Phase::Paused => false,
+                        // It is about to wake.
+                        Phase::Paused => load.is_asleep,
+                        Phase::Closing | Phase::Parked => false,
                     }
         })
     }

@@ -19,6 +19,7 @@ use super::{
     durable_variables::DurableVariables,
     gauges::Vitals,
     homes::Homes,
+    listeners::Listeners,
     noted::Noted,
     receipts::Receipts,
     recorder::{self, Recorder, Transition},
@@ -44,7 +45,7 @@ use wskeeper_core::{
     link::Input,
     message::{Message, MessageId},
     outbox::{self, Room},
-    phase::Phase,
+    phase::{Phase, Reason},
     receipt::{EndReason, State},
 };
 
@@ -75,6 +76,8 @@ pub(super) struct Sinks {
     pub(super) calendar: Calendar,
     pub(super) parked: Arc<Noted>,
     pub(super) homes: Homes,
+    /// Who listens to what arrives.
+    pub(super) listeners: Mutex<Listeners>,
     pub(super) variables: DurableVariables,
     /// How many links show that they are ready.
     pub(super) ready: AtomicUsize,
@@ -109,6 +112,8 @@ pub(super) struct Slot {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     pub(super) phase: Phase,
+    /// It is paused because nobody wants it.
+    pub(super) is_asleep: bool,
     pub(super) buffered_amount: u64,
     pub(super) queued_messages: u64,
     /// Written, and kept until they are confirmed.
@@ -161,7 +166,7 @@ impl Slot {
             gap: None,
             shown,
         };
-        orders.settle(standing(Phase::Waiting, 0), Room::default());
+        orders.settle(standing((Phase::Waiting, Reason::Starting), 0), Room::default());
         Arc::new_cyclic(|me| Self {
             id,
             orders,
@@ -232,6 +237,7 @@ impl Slot {
         let pending = self.orders.pending();
         Load {
             phase: seen.shown.phase(),
+            is_asleep: seen.shown.reason() == Reason::Asleep && seen.shown.phase() == Phase::Paused,
             buffered_amount: seen.shown.buffered_amount() + pending.bytes,
             queued_messages: seen.shown.queued_messages() + u64::from(pending.messages),
             unconfirmed: seen.unconfirmed,
@@ -387,12 +393,13 @@ impl Seen {
     }
 }
 
-/// Ready links come first, those on the way to it next, those at rest last; of those that are as good, the one with the least
+/// Ready links come first, those on the way to it next, with those that a message wakes, those at rest last; of those that are as good, the one with the least
 /// bufferedAmount.
-fn standing(phase: Phase, buffered_amount: u64) -> u64 {
+fn standing((phase, reason): (Phase, Reason), buffered_amount: u64) -> u64 {
     let rank = match phase {
         Phase::Ready => 0,
         Phase::Opening | Phase::Connecting | Phase::Waiting | Phase::Closing => 1,
+        Phase::Paused if reason == Reason::Asleep => 1,
         Phase::Parked | Phase::Paused => 2,
     };
     rank << RANK | buffered_amount.min((1 << RANK) - 1)

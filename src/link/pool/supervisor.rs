@@ -236,6 +236,7 @@ impl Supervisor {
             budget: Arc::clone(&self.parts.budget),
             calendar: self.parts.calendar.clone(),
             parked: Arc::clone(&self.parts.parked),
+            listeners: Mutex::default(),
             homes: Homes::new(&self.parts.strays, endpoint, self.seed.fetch_add(1, Ordering::Relaxed)),
             ready: AtomicUsize::new(0),
             subscriptions: Subscriptions::new(&self.parts.budget, Arc::clone(&self.parts.wake_subscriptions)),
@@ -275,11 +276,9 @@ impl Supervisor {
         let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(runtime), Arc::clone(&slot), inbound));
         runtime.add_task(LinkTask { slot, handle });
         // What changed meanwhile found no link.
-        runtime.sinks.subscriptions.begin(index, |changes| {
-            if let Some(slot) = runtime.slot(index) {
-                slot.answer(Input::Subscriptions(changes));
-            }
-        });
+        let Some(slot) = runtime.slot(index) else { return };
+        runtime.tell_listened(&[&*slot]);
+        runtime.sinks.subscriptions.begin(index, |changes| slot.answer(Input::Subscriptions(changes)));
     }
 
     /// Runs a link's task, and runs it again when it panics. Not an `async fn`: that would hold all that it is given twice.
@@ -362,6 +361,7 @@ impl Supervisor {
         runtime.sinks.subscriptions.begin(slot.id.index, |changes| {
             drop(link.handle(now, Input::Subscriptions(changes)));
         });
+        drop(link.handle(now, Input::Listened(runtime.listeners().has(slot.id.index))));
         link
     }
 

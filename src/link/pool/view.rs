@@ -273,6 +273,8 @@ pub struct RequestsView {
 pub struct Totals {
     /// Links by phase, in the order of [`Phase::ALL`].
     pub phases: [u32; 7],
+    /// Of those that are paused, so many are so because nobody wants them.
+    pub asleep: u32,
     /// Bytes held.
     pub buffered_amount: u64,
     /// Messages held.

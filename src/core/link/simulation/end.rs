@@ -20,6 +20,7 @@ impl World {
             self.now + longest.mul_f64(1.1) + backoff.max * u32::try_from(urls).expect("few") + Duration::from_mins(1);
         while self.now < end && !self.is_well() {
             for index in 0..LINKS {
+                self.listen(index, true);
                 if self.nodes[index].link.phase() == Phase::Paused {
                     self.feed(index, Input::Verb(Verb::Resume));
                 }

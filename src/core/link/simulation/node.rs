@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{hosts::Mood, toll::Toll, *};
+use super::{hosts::Mood, sleep::Sleep, toll::Toll, *};
 
 /// An attempt or a connection.
 #[derive(Debug, Default)]
@@ -69,6 +69,7 @@ pub(super) struct Node {
     /// Requests, and the replies to them.
     pub(super) asked: BTreeMap<u64, Option<String>>,
     pub(super) toll: Toll,
+    pub(super) sleep: Sleep,
 }
 
 impl Node {
@@ -85,6 +86,7 @@ impl Node {
             bound: BTreeMap::new(),
             asked: BTreeMap::new(),
             toll: Toll::new(now),
+            sleep: Sleep::new(now),
         }
     }
 

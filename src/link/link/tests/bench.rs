@@ -100,6 +100,10 @@ impl Host for Recorder {
 
     fn reply(&self, _reply: Reply) {}
 
+    fn is_listened(&self) -> bool {
+        false
+    }
+
     fn lease(&self) -> Lease {
         Budget::new(u64::MAX).lease(Rank::History)
     }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     hub::{From, Next, Reader},
-    pool::Pool,
+    pool::{Pool, listeners::Wakes},
 };
 use wskeeper_core::{
     entry::{Arrived, Entry, Item, Stretch},
@@ -78,6 +78,8 @@ pub struct Wish {
     pub filter: Option<Filter>,
     /// Falling behind ends the reading.
     pub close_on_lag: bool,
+    /// Lazy links are to be awake for it.
+    pub wakes: bool,
 }
 
 impl Wish {
@@ -129,10 +131,8 @@ pub struct Consumer {
 impl Consumer {
     /// Of one endpoint, if there is one of this name, and a stream of that name where one is wished for.
     pub fn of(pool: &Pool, endpoint: &str, wish: Wish) -> Option<Self> {
-        let reader = match &wish.stream {
-            None => pool.subscribe(endpoint, wish.from)?,
-            Some(stream) => pool.subscribe_stream(endpoint, stream, wish.from)?,
-        };
+        let wakes = wish.wakes.then(|| Wakes::of(wish.link));
+        let reader = pool.read(endpoint, (wish.stream.as_deref(), wish.from), wakes)?;
         let max_json = pool.endpoint(endpoint)?.config.max_json();
         Some(Self { pool: pool.clone(), endpoint: Some(endpoint.into()), reader, wish, max_json, has_passed: false })
     }

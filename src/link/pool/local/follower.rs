@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     hub::{From, Next, Reader},
-    pool::Pool,
+    pool::{Pool, listeners::Wakes},
 };
 use wskeeper_core::{
     close::Closed,
@@ -45,7 +45,8 @@ impl Follower {
     /// Of the connection of this number; `None`: there is no such endpoint.
     pub fn of(pool: &Pool, endpoint: &str, link: u32, generation: u64) -> Option<Self> {
         let opened = pool.opened(endpoint, link, generation);
-        let reader = pool.subscribe(endpoint, opened.map_or(From::Latest, From::After))?;
+        let from = opened.map_or(From::Latest, From::After);
+        let reader = pool.read(endpoint, (None, from), Some(Wakes::One(link)))?;
         let (pool, endpoint, is_whole) = (pool.clone(), endpoint.into(), opened.is_some());
         Some(Self { pool, reader, endpoint, link, generation, is_whole })
     }

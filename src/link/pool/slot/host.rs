@@ -86,7 +86,7 @@ impl Host for Slot {
         let (bytes, messages) = (link.buffered_amount(), link.queued_messages() as u64);
         let room = if asked { Room::default() } else { link.room() };
         // Under the lock of what is seen, so that nobody sees a message twice or not at all.
-        let taken = self.orders.settle(standing(link.phase(), bytes), room);
+        let taken = self.orders.settle(standing((link.phase(), link.reason()), bytes), room);
         let delta = (
             signed(bytes) - signed(seen.shown.buffered_amount()) - signed(taken.bytes),
             signed(messages) - signed(seen.shown.queued_messages()) - i64::from(taken.messages),
@@ -165,6 +165,10 @@ impl Host for Slot {
             died_at,
         };
         self.sinks.dead.bury(letter);
+    }
+
+    fn is_listened(&self) -> bool {
+        self.sinks.listeners.lock().has(self.id.index)
     }
 
     fn lease(&self) -> Lease {
