@@ -15,6 +15,7 @@ mod ends;
 mod fallback;
 mod identity;
 mod refusals;
+mod retired;
 mod sharing;
 
 use serde_json::Value;

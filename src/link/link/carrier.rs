@@ -89,22 +89,38 @@ impl Seat {
         NonZeroU64::new(self.id)
     }
 
-    /// Says of its carrier what is found out when the seat is gone.
-    pub(super) fn again(&self) -> Retirement {
-        Retirement { shared: Arc::clone(&self.shared), id: self.id }
+    /// Says of its carrier what is found out when the seat is gone. Who asks on it and gives up after this moment has waited long enough
+    /// to say that it does not answer.
+    pub(super) fn again(&self, silent: Instant) -> Retirement {
+        Retirement { shared: Arc::clone(&self.shared), id: self.id, silent: Some(silent) }
     }
 }
 
-/// Says of a carrier that it takes no more links.
+/// Says of a carrier that it takes no more links. Those that it has stay.
 pub(super) struct Retirement {
     shared: Arc<SharedCarriers>,
     id: u64,
+    /// From then on a drop says it, until something is heard.
+    silent: Option<Instant>,
 }
 
 impl Retirement {
+    /// It has answered.
+    pub(super) fn heard(&mut self) {
+        self.silent = None;
+    }
+
     /// It takes none.
-    pub(super) fn close(self) {
+    pub(super) fn close(&self) {
         self.shared.close(self.id);
+    }
+}
+
+impl Drop for Retirement {
+    fn drop(&mut self) {
+        if self.silent.is_some_and(|silent| Instant::now() >= silent) {
+            self.close();
+        }
     }
 }
 
@@ -148,6 +164,11 @@ impl SharedCarriers {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.known.lock().decided.count()
+    }
+
+    /// One takes no more links: something that it carried was given up by us.
+    pub(crate) fn retire(&self, id: NonZeroU64) {
+        self.close(id.get());
     }
 
     /// How many links one has.

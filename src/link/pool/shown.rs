@@ -3,6 +3,7 @@
 //! What was agreed with the peer is shared with the link and the flight recorder, and what a reader sees is made on reading.
 
 use std::{
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -221,6 +222,11 @@ impl Shown {
     /// What the certificates of the last connection said.
     pub(super) fn certificates(&self) -> Certificates {
         self.agreed().map(|agreed| agreed.certificates).unwrap_or_default()
+    }
+
+    /// The HTTP/2 connection that carried this connection, where it is the last one.
+    pub(super) fn carrier(&self, generation: u64) -> Option<NonZeroU64> {
+        self.agreed().filter(|_| self.generation == generation)?.carrier
     }
 
     fn agreed(&self) -> Option<&Established> {

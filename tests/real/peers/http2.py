@@ -1,6 +1,6 @@
 """WebSockets over HTTP/2 without TLS, by Python's h2: PORT [SETTING…]. What it does on a stream stands in its path.
 
-Settings: `flagless` does not say that it opens WebSockets, `window=N` is what it takes of a stream, `streams=N` how many at once, `deaf` reads nothing
+Settings: `leaky` gives no credit back for a connection, only for its streams; `flagless` does not say that it opens WebSockets, `window=N` is what it takes of a stream, `streams=N` how many at once, `deaf` reads nothing
 once a stream is open.
 
 It knows nothing of WebSockets but frames: it echoes, answers pings and Close, and tells on its standard output what happens to streams.
@@ -64,7 +64,7 @@ class Connection:
     def __init__(self, stream, client):
         self.stream, self.client, self.number, self.lock = stream, client, 0, threading.Lock()
         self.paths, self.buffers, self.waiting, self.message = {}, {}, {}, {}
-        self.is_deaf = False
+        self.is_deaf, self.mute = False, set()
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8", validate_outbound_headers=False)
         self.h2 = h2.connection.H2Connection(config)
         settings = {
@@ -115,7 +115,10 @@ class Connection:
         if isinstance(event, h2.events.RequestReceived):
             self.on_request(event.stream_id, dict(event.headers))
         elif isinstance(event, h2.events.DataReceived):
-            self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if "leaky" in WORDS:
+                self.h2.increment_flow_control_window(event.flow_controlled_length, event.stream_id)
+            else:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             buffer = self.buffers.get(event.stream_id)
             if buffer is not None:
                 buffer += event.data
@@ -148,7 +151,12 @@ class Connection:
             self.h2.send_headers(stream, [(":status", "403"), ("x-reason", "quota"), ("x-echo", told), ("set-cookie", "sid=c00kie")])
             self.h2.send_data(stream, body.encode(), end_stream=True)
             return
-        if what == "silent":
+        # After so many streams of a connection.
+        is_beyond = what in ("few", "full") and len(self.paths) > int(word)
+        if what == "silent" or (what == "few" and is_beyond):
+            return
+        if what == "full" and is_beyond:
+            self.h2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
             return
         if what == "refuse":
             self.h2.reset_stream(stream, int(word))
@@ -204,6 +212,8 @@ class Connection:
 
     def on_frame(self, stream, first, payload):
         opcode, path = first & 0xF, self.paths[stream]
+        if stream in self.mute:
+            return
         if opcode == 9:
             self.send(stream, frame(10, payload))
         elif opcode == 8:
@@ -224,6 +234,8 @@ class Connection:
             elif path == "/echo" and whole == b"die":
                 self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.stream.close()
+            elif path == "/echo" and whole == b"mute":
+                self.mute.add(stream)
             elif path == "/echo" and whole == b"deaf":
                 self.is_deaf = True
             elif path == "/echo" and whole.startswith(b"reset "):

@@ -16,6 +16,8 @@ pub(in crate::link) struct CarriedAnswer {
 pub(in crate::link) enum Unanswered {
     /// The carrier takes no more streams, and has not looked at this one: another may be asked at once.
     Elsewhere,
+    /// The peer has not looked at this one (RFC 9113 §8.7), and does not say that it takes no more: it may be asked again on another.
+    Refused(UpgradeFault),
     /// The peer wants it by HTTP/1.1.
     Plain,
     /// The carrier broke, and whether this was looked at nobody knows.
@@ -63,6 +65,7 @@ fn sorted(error: &h2::Error) -> Unanswered {
     }
     match error.reason() {
         Some(Reason::HTTP_1_1_REQUIRED) => Unanswered::Plain,
+        Some(Reason::REFUSED_STREAM) => Unanswered::Refused(fault(error)),
         None if error.is_io() => Unanswered::Lost(fault(error)),
         Some(_) | None => Unanswered::Fault(fault(error)),
     }

@@ -87,7 +87,8 @@ impl Attempt {
             }
         }
         permit.verdict = self.judged(ask, Some(Verdict::Failing(None)));
-        Err(Setback::new(Cause::Upgrade, "the server ended each HTTP/2 connection before it had answered on it"))
+        let detail = "the server ended each HTTP/2 connection before it had answered on it, or refused the stream";
+        Err(Setback::new(Cause::Upgrade, detail))
     }
 
     /// Makes a carrier, and asks on it. The inner error: the server does not speak HTTP/2, and the connection does for HTTP/1.1.
@@ -125,18 +126,25 @@ impl Attempt {
         }))
     }
 
-    /// Asks on a carrier. One that is not new may have been dead already, so its end says nothing of the server.
+    /// Asks on a carrier. One that is not new may have been dead already, so its end says nothing of the server; and where it refuses, that
+    /// may be for the links that it has. One that does not answer takes no more.
     async fn ride(&mut self, ask: &Ask, (seat, riding): (Seat, Riding), mut permit: Box<Permit>, is_new: bool) -> Came {
         (self.report)(Progress::Upgrading);
         let began = Instant::now();
         let (certificates, address, number) = (riding.certificates, riding.address, seat.carrier());
         self.asked = riding.asked;
-        let retirement = seat.again();
+        let mut retirement = seat.again(Instant::now().later(self.patience().silence));
         let answered = carrier::ask(riding, seat, &self.wish(ask)).await;
+        retirement.heard();
         self.timings.upgrade = Some(self.timings.upgrade.unwrap_or_default().saturating_add(began.elapsed()));
         let answer = match answered {
             Err(Unanswered::Lost(fault)) if is_new => Err(fault.after(self.asked)),
-            Err(Unanswered::Lost(_) | Unanswered::Elsewhere) => {
+            // Whoever makes one asks no further: so an attempt makes one connection for it at most.
+            Err(Unanswered::Refused(fault)) if is_new => {
+                retirement.close();
+                Err(fault.after(self.asked))
+            }
+            Err(Unanswered::Lost(_) | Unanswered::Refused(_) | Unanswered::Elsewhere) => {
                 retirement.close();
                 return Came::Elsewhere(permit);
             }

@@ -17,7 +17,7 @@ use crate::{
 };
 use wskeeper_core::{
     budget::{Lease, Rank},
-    close::Closed,
+    close::{Cause, Closed},
     event::{Event, LinkId},
     link::{Input, Link},
     message::{Message, MessageId},
@@ -44,6 +44,12 @@ impl Host for Slot {
         if let Some(transition) = recorder::transition(&event) {
             let mut seen = self.seen();
             seen.record(transition, at);
+            if let Event::Closed { generation, closed, .. } = &event
+                && closed.cause == Cause::PongTimeout
+                && let (Some(carrier), Some(carriers)) = (seen.shown.carrier(*generation), self.sinks.carriers.get())
+            {
+                carriers.retire(carrier);
+            }
             let attempt = Attempt { url: seen.shown.url(), number: seen.shown.attempt() };
             self.sinks.observer.transition(&self.id, at, &event, attempt);
         }
