@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
 };
 
@@ -37,6 +37,25 @@ async fn front(authority: &Authority, offers: &[&str], http2: u16, http1: u16) -
                 let mut to = TcpStream::connect(("127.0.0.1", if is_http2 { http2 } else { http1 })).await.unwrap();
                 // Ends when either does.
                 let _ = copy_bidirectional(&mut tls, &mut to).await;
+            });
+        }
+    });
+    port
+}
+
+/// What answers each request, and HTTP/2, by a refusal in HTTP/1.1. Answers with its port.
+async fn refuses_by_http_1_1() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = vec![0; 1024];
+                // Who has gone needs no answer.
+                if tcp.read(&mut asked).await.is_ok() {
+                    let _ = tcp.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+                }
+                while matches!(tcp.read(&mut asked).await, Ok(1..)) {}
             });
         }
     });
@@ -113,6 +132,23 @@ async fn where_the_settings_do_not_say_it_the_server_is_asked_by_http_1_1_and_no
     drop(daemon);
     let daemon = Daemon::start(&format!("{QUICK}{}", secure("require", port, "require", &authority))).await;
     ended(&daemon, "require/0", "upgrade", "http2 = \"require\"").await;
+    let advice = daemon.api.get("/v1/links/require/0/explain").await.expect(200).json()["advice"].to_string();
+    assert!(advice.contains("http2"), "{advice}");
+}
+
+#[tokio::test]
+async fn a_server_that_agrees_to_http_2_and_does_not_speak_it_is_asked_by_http_1_1() {
+    let Some(python) = Peer::start(Recipe::Python).await else { return };
+    let authority = Authority::new();
+    let port = front(&authority, &["h2", "http/1.1"], refuses_by_http_1_1().await, python.port).await;
+    let both = secure("auto", port, "auto", &authority) + &secure("require", port, "require", &authority);
+    let daemon = Daemon::start(&format!("{QUICK}{both}")).await;
+    for index in 0..3 {
+        let link = daemon.api.ready_after(&format!("auto/{index}"), 0).await;
+        assert!(link["http2"].is_null() && link["lastClose"].is_null(), "{link}");
+    }
+    echoes(&daemon, "auto").await;
+    ended(&daemon, "require/0", "upgrade", "does not answer in HTTP/2").await;
     let advice = daemon.api.get("/v1/links/require/0/explain").await.expect(200).json()["advice"].to_string();
     assert!(advice.contains("http2"), "{advice}");
 }

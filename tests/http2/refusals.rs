@@ -44,6 +44,7 @@ async fn answers_that_are_none_fail_the_attempt_and_say_why() {
         ("refused", "/refuse/7", "upgrade", "REFUSED_STREAM, 0x7"),
         ("calm", "/refuse/11", "upgrade", "ENHANCE_YOUR_CALM, 0xb"),
         ("plain", "/refuse/13", "upgrade", "wants HTTP/1.1 for WebSockets"),
+        ("switched", "/switch", "upgrade", "status 101 does not exist in HTTP/2"),
         ("silent", "/silent", "upgrade", "timed out while"),
         ("long", "/long", "upgrade", "HTTP/2"),
         ("lines", "/lines", "upgrade", "more than 100 header lines"),
@@ -55,6 +56,17 @@ async fn answers_that_are_none_fail_the_attempt_and_say_why() {
     for (name, _, cause, detail) in cases {
         ended(&daemon, &format!("{name}/0"), cause, detail).await;
     }
+    let advice = daemon.api.get("/v1/links/refused/0/explain").await.expect(200).json()["advice"].to_string();
+    assert!(advice.contains("opened no stream") && !advice.contains("wss"), "{advice}");
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_streams_is_said_to_at_once() {
+    let Some(peer) = peer(&["streams=0"]).await else { return };
+    let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("e", peer.port, "/echo", ""))).await;
+    ended(&daemon, "e/0", "upgrade", "SETTINGS_MAX_CONCURRENT_STREAMS is 0").await;
+    let advice = daemon.api.get("/v1/links/e/0/explain").await.expect(200).json()["advice"].to_string();
+    assert!(advice.contains("opened no stream"), "{advice}");
 }
 
 #[tokio::test]

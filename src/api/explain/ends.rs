@@ -299,6 +299,10 @@ fn about_upgrade(detail: &str, url: &str, config: &Endpoint) -> String {
             "The server of {url}, or a balancer before it, does not open WebSockets by HTTP/2: set `http2 = \"auto\"`, which takes HTTP/1.1 \
              then, or turn it on there (extended CONNECT, RFC 8441)."
         ),
+        UpgradeTrouble::Stream => format!(
+            "The server of {url}, or a balancer before it, speaks HTTP/2 and opened no stream for this link: its log, or its limit of streams, \
+             may say why. With `http2 = \"never\"` each link has a connection of its own."
+        ),
         UpgradeTrouble::Answer => format!("What answers at {url} does not speak WebSocket: check host, port and path."),
     }
 }

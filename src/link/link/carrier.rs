@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Transport, tls};
+use super::{Transport, tls, upgrade::RESET};
 use wskeeper_core::{
     carriers::{Assignment, Carriers, Policy},
     event::Certificates,
@@ -156,7 +156,11 @@ pub(super) struct Material {
 pub(super) enum NoCarrier {
     /// The peer does not open WebSockets by HTTP/2: its settings do not say that it does.
     Unwilling,
-    /// It ended, or does not speak HTTP/2.
+    /// What came is no HTTP/2.
+    Foreign,
+    /// It takes no streams.
+    Full,
+    /// It ended.
     Broken(h2::Error),
 }
 
@@ -235,8 +239,10 @@ impl SharedCarriers {
         };
         tokio::spawn(task::run(watched));
         let most = match greeting.await {
+            Ok(Ok(Some(0))) => return Err(NoCarrier::Full),
             Ok(Ok(Some(most))) => most,
             Ok(Ok(None)) => return Err(NoCarrier::Unwilling),
+            Ok(Err(error)) if error.is_library() => return Err(NoCarrier::Foreign),
             Ok(Err(error)) => return Err(NoCarrier::Broken(error)),
             // Its task is gone, as only a panic or the end of the runtime takes it away.
             Err(_) => return Err(NoCarrier::Broken(h2::Error::from(h2::Reason::INTERNAL_ERROR))),
@@ -293,7 +299,7 @@ pub(super) fn told(error: &h2::Error) -> String {
         Some(io) => format!("the HTTP/2 connection broke: {}", tls::told(io)),
         None if error.is_go_away() && error.is_remote() => format!("the server ended the HTTP/2 connection{reason}"),
         None if error.is_go_away() => format!("the server broke the rules of HTTP/2{reason}"),
-        None if error.is_remote() => format!("the server reset the HTTP/2 stream{reason}"),
+        None if error.is_remote() => format!("the server {RESET}{reason}"),
         None if error.is_reset() && error.is_library() => {
             format!("the server broke the rules of HTTP/2, or sent a head of more than 16 KiB{reason}")
         }

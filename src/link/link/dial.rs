@@ -187,6 +187,7 @@ impl From<UpgradeFault> for Setback {
             | UpgradeFault::NotHttp(_)
             | UpgradeFault::NotAnswer(_)
             | UpgradeFault::NoHttp2(_)
+            | UpgradeFault::NoStreams
             | UpgradeFault::TooLarge
             | UpgradeFault::TooManyLines
             | UpgradeFault::Ended

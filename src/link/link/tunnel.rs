@@ -207,6 +207,7 @@ fn answer_words(fault: &UpgradeFault) -> String {
         | UpgradeFault::HeaderValue(_)
         | UpgradeFault::NotAnswer(_)
         | UpgradeFault::NoHttp2(_)
+        | UpgradeFault::NoStreams
         | UpgradeFault::Status { .. }
         | UpgradeFault::Invalid(_)
         | UpgradeFault::Subprotocol(_) => format!("cannot be asked: {fault}"),

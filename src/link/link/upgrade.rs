@@ -18,8 +18,8 @@ use wskeeper_core::{
 
 pub(super) use answer::judge_carried;
 pub use answer::retry_after;
-pub(super) use fault::UpgradeFault;
 pub use fault::UpgradeTrouble;
+pub(super) use fault::{RESET, UpgradeFault};
 
 mod answer;
 mod fault;

@@ -176,6 +176,9 @@ class Connection:
             self.raw(1, 0, stream, b"\x88")
             while True:
                 self.raw(9, 0, stream, line * 50)
+        if what == "switch":
+            self.h2.send_headers(stream, [(":status", "101")])
+            return
         if what == "interim":
             for _ in range(int(word)):
                 self.h2.send_headers(stream, [(":status", "103"), ("link", "</x>")])
@@ -186,6 +189,8 @@ class Connection:
             answer += [("sec-websocket-extensions", "permessage-deflate")]
         self.h2.send_headers(stream, answer, end_stream=what == "closed")
         self.buffers[stream] = bytearray()
+        if what == "bye":
+            self.send(stream, frame(8, struct.pack(">H", 1000)))
         if what == "message":
             self.send(stream, frame(1, b"hello"))
         if what == "reset":
@@ -217,7 +222,8 @@ class Connection:
         if opcode == 9:
             self.send(stream, frame(10, payload))
         elif opcode == 8:
-            self.send(stream, frame(8, payload))
+            if path != "/bye":
+                self.send(stream, frame(8, payload))
             self.end(stream)
         elif opcode in (0, 1, 2):
             kind, whole = self.message.pop(stream, (opcode, b""))

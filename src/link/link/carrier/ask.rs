@@ -1,6 +1,17 @@
 //! The opening handshake by extended CONNECT (RFC 8441 §4): what is asked, and what the answer means.
 
-use h2::{Reason, client::SendRequest, ext::Protocol};
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use h2::{
+    Reason, RecvStream,
+    client::{ResponseFuture, SendRequest},
+    ext::Protocol,
+};
+use http::{Response, StatusCode};
 
 use super::{CarriedStream, Riding, Seat, told};
 use crate::link::upgrade::{Chosen, UpgradeFault, Wish, head, judge_carried, rejection::read_carried};
@@ -40,10 +51,10 @@ pub(in crate::link) async fn ask(riding: Riding, seat: Seat, wish: &Wish<'_>) ->
     // Until here nothing has been asked, so nothing is asked twice.
     let mut requests: SendRequest<_> = requests.ready().await.map_err(|_| Unanswered::Elsewhere)?;
     let unsent = |error: h2::Error| if error.is_io() { Unanswered::Elsewhere } else { sorted(&error) };
-    let (answer, send) = requests.send_request(request, false).map_err(unsent)?;
+    let (mut answer, send) = requests.send_request(request, false).map_err(unsent)?;
     // It would keep the carrier for as long as the answer takes.
     drop(requests);
-    let response = answer.await.map_err(|error| sorted(&error))?;
+    let response = poll_fn(|cx| poll_answer(&mut answer, cx)).await?;
     if response.headers().len() > head::MOST_LINES {
         return Err(UpgradeFault::TooManyLines.into());
     }
@@ -57,6 +68,18 @@ pub(in crate::link) async fn ask(riding: Riding, seat: Seat, wish: &Wish<'_>) ->
     };
     let stream = CarriedStream::new(send, response.into_body(), departures, seat);
     Ok(CarriedAnswer { stream: Box::new(stream), chosen })
+}
+
+/// The final answer. Interim ones are passed over, but for 101, which does not exist in HTTP/2 (RFC 9113 §8.6) and which no other follows.
+fn poll_answer(answer: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Unanswered>> {
+    while let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
+        if interim.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let fault =
+                UpgradeFault::NotAnswer("status 101 does not exist in HTTP/2, which opens WebSockets with 200".into());
+            return Poll::Ready(Err(fault.into()));
+        }
+    }
+    Pin::new(answer).poll(cx).map_err(|error| sorted(&error))
 }
 
 fn sorted(error: &h2::Error) -> Unanswered {

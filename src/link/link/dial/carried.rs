@@ -24,13 +24,16 @@ use wskeeper_core::carriers::Policy;
 /// Carriers that an attempt asks at most: each of those before was about to end.
 const CARRIERS_MAX: usize = 3;
 
+/// What a server does that opens WebSockets by HTTP/1.1 alone.
+const FOR_WEBSOCKETS: &str = "wants HTTP/1.1 for WebSockets";
+
 /// What came of asking on a carrier.
 enum Came {
     Answer(Result<Dialled<Transport>, UpgradeFault>),
     /// It is about to end: another is to be asked.
     Elsewhere(Box<Permit>),
-    /// It is to be HTTP/1.1.
-    Plain(Box<Permit>),
+    /// It is to be HTTP/1.1, for this.
+    Plain(Box<Permit>, &'static str),
 }
 
 impl Attempt {
@@ -75,14 +78,14 @@ impl Attempt {
             match came {
                 Came::Answer(answer) => return Ok(answer),
                 Came::Elsewhere(back) => permit = back,
-                Came::Plain(mut back) if self.endpoint.http2.falls_back() => {
+                Came::Plain(mut back, _) if self.endpoint.http2.falls_back() => {
                     shared.note_plain(back.address);
                     back.verdict = None;
                     permit = back;
                 }
-                Came::Plain(mut back) => {
+                Came::Plain(mut back, why) => {
                     back.verdict = Some(Verdict::Up);
-                    return Ok(Err(UpgradeFault::NoHttp2("wants HTTP/1.1 for WebSockets")));
+                    return Ok(Err(UpgradeFault::NoHttp2(why)));
                 }
             }
         }
@@ -117,13 +120,16 @@ impl Attempt {
         self.timings.upgrade = Some(began.elapsed());
         Ok(Ok(match opened {
             Ok(riding) => self.ride(ask, (seat, riding), permit, true).await,
-            Err(NoCarrier::Unwilling) => Came::Plain(permit),
-            Err(NoCarrier::Broken(error)) => {
-                let fault = carrier::fault(&error).after(self.asked);
-                permit.verdict = self.judged(ask, fault.verdict());
-                Came::Answer(Err(fault))
-            }
+            Err(NoCarrier::Unwilling) => Came::Plain(permit, FOR_WEBSOCKETS),
+            Err(NoCarrier::Foreign) => Came::Plain(permit, "does not answer in HTTP/2"),
+            Err(NoCarrier::Full) => self.failed_by(ask, UpgradeFault::NoStreams, &mut permit),
+            Err(NoCarrier::Broken(error)) => self.failed_by(ask, carrier::fault(&error).after(self.asked), &mut permit),
         }))
+    }
+
+    fn failed_by(&self, ask: &Ask, fault: UpgradeFault, permit: &mut Permit) -> Came {
+        permit.verdict = self.judged(ask, fault.verdict());
+        Came::Answer(Err(fault))
     }
 
     /// Asks on a carrier. One that is not new may have been dead already, so its end says nothing of the server; and where it refuses, that
@@ -148,7 +154,7 @@ impl Attempt {
                 retirement.close();
                 return Came::Elsewhere(permit);
             }
-            Err(Unanswered::Plain) => return Came::Plain(permit),
+            Err(Unanswered::Plain) => return Came::Plain(permit, FOR_WEBSOCKETS),
             Err(Unanswered::Fault(fault)) => Err(fault.after(self.asked)),
             Ok(answered) => Ok(answered),
         };

@@ -12,6 +12,9 @@ use wskeeper_core::{admission::Verdict, close::Cause, event::RetryAfter, rejecti
 const REQUEST: &str = "the URL's";
 const HUNG_UP: &str = "the connection was";
 const NOTHING_ELSE: &str = ", and `http2 = \"require\"` allows nothing else";
+const NEW_CARRIER: &str = "the server's new HTTP/2 connection";
+/// What stands in the words of a reset of HTTP/2.
+pub(in crate::link) const RESET: &str = "reset the HTTP/2 stream";
 const TOO_LONG: &str = "the head of the server's answer";
 
 /// What kind of trouble a failure of the upgrade is that has no status.
@@ -21,6 +24,8 @@ pub enum UpgradeTrouble {
     Request,
     /// The connection ended before an answer.
     HungUp,
+    /// It has HTTP/2, and opened no stream of it.
+    Stream,
     /// There was an answer, and its head has more bytes or lines than are read.
     TooLong,
     /// It was to be HTTP/2 and nothing else, which does not do there.
@@ -34,6 +39,8 @@ impl UpgradeTrouble {
     pub fn of(detail: &str) -> Self {
         if detail.starts_with(REQUEST) {
             Self::Request
+        } else if detail.starts_with(NEW_CARRIER) || detail.contains(RESET) {
+            Self::Stream
         } else if detail.starts_with(HUNG_UP) {
             Self::HungUp
         } else if detail.starts_with(TOO_LONG) {
@@ -66,6 +73,9 @@ pub(in crate::link) enum UpgradeFault {
     /// HTTP/2 is wanted, and does not do there.
     #[error("the server {0}{rest}", rest = NOTHING_ELSE)]
     NoHttp2(&'static str),
+    /// By HTTP/2, and a connection that was just made takes no stream.
+    #[error("{} takes no streams (SETTINGS_MAX_CONCURRENT_STREAMS is 0)", NEW_CARRIER)]
+    NoStreams,
     /// The answer's head has no end.
     #[error("{} is larger than 16 KiB", TOO_LONG)]
     TooLarge,
@@ -136,7 +146,7 @@ impl UpgradeFault {
     pub(in crate::link) fn verdict(&self) -> Option<Verdict> {
         match self {
             Self::RequestTarget | Self::HeaderValue(_) => None,
-            Self::Ended | Self::Broken(_) => Some(Verdict::Failing(None)),
+            Self::Ended | Self::Broken(_) | Self::NoStreams => Some(Verdict::Failing(None)),
             Self::Status { status, retry_after, .. } => match status.as_u16() {
                 429 | 502 | 503 | 504 => Some(Verdict::Failing(*retry_after)),
                 _ => Some(Verdict::Up),
@@ -159,6 +169,7 @@ impl UpgradeFault {
             | Self::NotHttp(_)
             | Self::NotAnswer(_)
             | Self::NoHttp2(_)
+            | Self::NoStreams
             | Self::TooLarge
             | Self::TooManyLines
             | Self::Ended
@@ -193,6 +204,8 @@ mod tests {
             (UpgradeFault::Ended, UpgradeTrouble::HungUp),
             (UpgradeFault::Broken("reset".into()), UpgradeTrouble::HungUp),
             (UpgradeFault::NotHttp("x".into()), UpgradeTrouble::Answer),
+            (UpgradeFault::Broken(format!("the server {RESET} (REFUSED_STREAM, 0x7)")), UpgradeTrouble::Stream),
+            (UpgradeFault::NoStreams, UpgradeTrouble::Stream),
             (UpgradeFault::TooLarge, UpgradeTrouble::TooLong),
             (UpgradeFault::TooManyLines, UpgradeTrouble::TooLong),
             (UpgradeFault::NoHttp2("does not speak HTTP/2 (ALPN)"), UpgradeTrouble::Http2),
