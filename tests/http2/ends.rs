@@ -145,3 +145,16 @@ async fn floods_of_frames_cost_little_memory_and_no_other_endpoint_its_links() {
     assert_eq!(daemon.api.link("good/0").await["generation"], 1);
     assert!(daemon.peak_memory() < 200 << 20, "{} bytes", daemon.peak_memory());
 }
+
+#[tokio::test]
+async fn a_close_that_the_peer_has_answered_is_clean_each_time() {
+    let Some(peer) = peer(&[]).await else { return };
+    let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("e", peer.port, "/bye", "links = 20"))).await;
+    told(&peer, "ended ", 40).await;
+    daemon.api.link_until("e/0", "closed", |link| link["lastClose"]["code"] == 1000).await;
+    let metrics = String::from_utf8(daemon.api.get("/metrics").await.expect(200).body.to_vec()).unwrap();
+    let closes = metrics.lines().filter(|line| line.starts_with("wskeeper_closes_total") && !line.ends_with(" 0"));
+    for line in closes {
+        assert!(line.contains("clean=\"true\""), "{line}");
+    }
+}

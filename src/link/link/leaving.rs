@@ -89,6 +89,15 @@ impl<S> Leaving<S> {
         &mut self.stream
     }
 
+    /// Looks once more what has left, for nothing will be written after this.
+    pub(super) fn settle(&mut self)
+    where
+        S: Wire,
+    {
+        let left = self.outgoing.taken.saturating_sub(self.stream.unsent() as u64);
+        self.outgoing.settle(left);
+    }
+
     /// What has left since this was last asked.
     pub(super) fn left(&mut self) -> Left {
         std::mem::take(&mut self.outgoing.left)

@@ -146,6 +146,11 @@ impl<S: Wire> Socket<S> {
         self.stream.stream().below().left()
     }
 
+    /// Everything that has left is known to have, for nothing leaves after this.
+    pub(super) fn settle(&mut self) {
+        self.stream.stream().below().settle();
+    }
+
     /// Application bytes that have left of the next message that will have left whole.
     pub(super) fn part(&mut self) -> usize {
         self.stream.stream().below().part()

@@ -288,6 +288,8 @@ impl<D: Dial> Driver<D> {
     /// Drops the line; an open one ends by it.
     pub(super) fn hang_up(&mut self, now: Now, lane: Lane, detail: Box<str>) {
         if let Line::Open(mut socket) = mem::replace(self.line(lane), Line::None) {
+            // The peer's end may have overtaken the word that ours has left.
+            socket.settle();
             let (left, begun) = (socket.left(), socket.begun());
             let detail = if detail.is_empty() { socket.broken().unwrap_or_default().into() } else { detail };
             drop(socket);
