@@ -23,6 +23,7 @@ const PLAIN: &[&str] = &[
     "docs/concepts.md",
     "docs/connect.md",
     "docs/delivery.md",
+    "docs/digest.md",
     "docs/dynamic.md",
     "docs/echo.md",
     "docs/faq.md",

@@ -198,6 +198,10 @@ fn sentences(facts: &Explanation, now: SystemTime) -> Vec<String> {
     } else if !link.url.is_empty() {
         sentences.push(format!("It dials {}{through}.", link.url));
     }
+    sentences.extend(facts.cookies.map(|count| match count {
+        0 => "It keeps cookies, and no server has set one.".to_owned(),
+        _ => format!("It keeps {}, which go back to the server that set them.", words::count(count.into(), "cookie")),
+    }));
     sentences.extend(facts.outage.as_ref().map(|outage| down(outage, now)));
     if let (Some(ended), Some(close)) = (&facts.ended, &link.last_close) {
         let ago = moment(&close.at).map(|at| format!(", {} ago", words::between(at, now))).unwrap_or_default();
@@ -430,6 +434,13 @@ mod tests {
         let facts = Explanation { proxy: Some("http://p.example:3128".into()), ..waiting() };
         let said = sentences(&facts, now()).join("\n");
         assert!(said.contains("It dials wss://feed.example/v2 through the proxy http://p.example:3128."), "{said}");
+    }
+
+    #[test]
+    fn a_link_that_keeps_cookies_says_how_many() {
+        let said = |cookies| sentences(&Explanation { cookies, ..waiting() }, now()).join("\n");
+        assert!(said(Some(0)).contains("no server has set one") && said(Some(1)).contains("It keeps 1 cookie, which"));
+        assert!(!said(None).contains("cookie"));
     }
 
     #[test]

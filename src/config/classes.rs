@@ -48,6 +48,8 @@ fn around(path: &str) -> &'static str {
         "tracing.otlp_endpoint" => "",
         _ if path.starts_with("tracing.") => "tracing.otlp_endpoint = \"http://127.0.0.1:4317\"\n",
         "api.socket_mode" | "api.socket_group" => "api.listen = \"unix:/s\"\n",
+        "digest.user" => "endpoints.a.digest.password = \"/p\"\n",
+        "digest.password" => "endpoints.a.digest.user = \"/u\"\n",
         "tls.cert" => "endpoints.a.tls.key = \"/k\"\n",
         "tls.key" => "endpoints.a.tls.cert = \"/c\"\n",
         "outbox.ack_timeout" => "endpoints.a.outbox.ack = { outgoing = \"/o\", incoming = \"/i\" }\n",

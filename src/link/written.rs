@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use toml::{Table, Value};
 
 use crate::{
-    endpoint::{Endpoint, FieldName, Pin, Redaction, Template, proxy::ProxyChoice, url::Target},
+    endpoint::{Digest, Endpoint, FieldName, Pin, Redaction, Template, proxy::ProxyChoice, url::Target},
     pool::Settings,
     store,
 };
@@ -54,6 +54,11 @@ fn endpoint(name: &str, keys: &Table) -> Endpoint {
             ("url", url) => endpoint.urls = vec![template(url, Redaction::Url)],
             ("urls", urls) => endpoint.urls = list(urls, Redaction::Url),
             ("links", links) => endpoint.links = whole(links),
+            ("cookies", flag) => endpoint.cookies = flag.as_bool().expect("a flag"),
+            ("digest", Value::Table(keys)) => {
+                let key = |key: &str| template(&keys[key], Redaction::Literals);
+                endpoint.digest = Some(Box::new(Digest { user: key("user"), password: key("password") }));
+            }
             ("redirects", redirects) => endpoint.redirects = whole(redirects),
             ("protocols", protocols) => endpoint.protocols = list(protocols, Redaction::Literals),
             ("protocols_optional", flag) => endpoint.protocols_optional = flag.as_bool().expect("a flag"),

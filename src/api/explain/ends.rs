@@ -3,7 +3,7 @@
 //! What a reader would get wrong: a sentence is said only where it is known to be true. What is not known (whether the last
 //! connection carried a message, say) is not claimed, and what comforts ("it dials again by itself") is not said of what repeats.
 
-use super::proxy::about_proxy;
+use super::{digest::about_digest, proxy::about_proxy};
 use crate::observe::words;
 use wskeeper_core::{
     close::{Cause, Closed},
@@ -315,7 +315,7 @@ fn about_status(status: u16, (url, detail): (&str, &str), view: &LinkView, confi
              and its key."
                 .into()
         }
-        401 | 403 => about_credentials(config),
+        401 | 403 => about_digest(detail, config).unwrap_or_else(|| about_credentials(config)),
         407 => format!(
             "Something between answers as a proxy, in place of the server of {url}, and asks for proxy authentication: set \
              headers.Proxy-Authorization, or have it let this machine through."

@@ -4,6 +4,7 @@
 //! times that pass; those stand beside them as values.
 
 mod advice;
+mod digest;
 mod ends;
 mod open;
 mod proxy;
@@ -64,12 +65,14 @@ fn explanation(explained: &Explained, source: &str, sees: &dyn Fn(&str) -> bool)
         surplus,
         requests,
         streams,
+        cookies,
         at,
     } = explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
         link: convert::link(view, source),
         proxy: config.proxy.shown_for(&view.url),
+        cookies: cookies.map(|cookies| u32::try_from(cookies).unwrap_or(u32::MAX)),
         why: sentences::why(view, is_held, &config.link, *at),
         ended: view.last_close.as_deref().map(|(closed, _)| sentences::ended(closed)),
         outage: outage.as_ref().map(|(since, lost)| wire::Outage {

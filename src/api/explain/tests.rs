@@ -433,6 +433,7 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
             surplus: None,
             requests: None,
             streams: Vec::new(),
+            cookies: None,
             at: now(),
         };
         explanation(&explained, "file", &|_| true).advice.join(" ")

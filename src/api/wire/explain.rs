@@ -14,6 +14,9 @@ pub struct Explanation {
     /// The proxy that its attempts go through, without user and password; `null` where there is none.
     #[serde(default)]
     pub proxy: Option<String>,
+    /// Cookies that the link keeps, which go to the servers that set them; `null` where `cookies` is not set.
+    #[serde(default)]
+    pub cookies: Option<u32>,
     /// Why it is in its phase: a sentence.
     pub why: String,
     /// How the last connection or attempt ended: a sentence.

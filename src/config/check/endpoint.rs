@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use config::ValueKind;
 
 use super::{
-    compression, http2,
+    compression, digest, http2,
     item::Item,
     outcomes, proxy, push, request,
     section::{Section, join},
@@ -159,6 +159,7 @@ pub(in crate::config) fn is_name(name: &str) -> bool {
 fn finish(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint, shared: &BTreeMap<String, Written>) {
     endpoint.urls = request::urls(section);
     request::look_at_credentials(section, endpoint);
+    digest::look_at_urls(section, endpoint);
     look_at_proofs(section, &endpoint.link);
     outcomes::look_at_urls(section, &endpoint.link.outcomes, endpoint.urls.len());
     session::follow_links(section, endpoint);
@@ -199,6 +200,7 @@ pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredE
     proxy::rules(section, endpoint);
     http2::rules(section, endpoint);
     compression::rules(section, endpoint);
+    digest::rules(section, endpoint);
 }
 
 /// `heartbeat.timeout`: what it is matters only where silence ends a connection.

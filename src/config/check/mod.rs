@@ -27,6 +27,7 @@ use super::{
 
 pub(super) mod api;
 mod compression;
+pub(super) mod digest;
 pub(super) mod endpoint;
 pub(super) mod http2;
 pub(super) mod item;

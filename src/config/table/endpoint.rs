@@ -20,7 +20,7 @@ use crate::config::{
         outbox::{DELIVERY, OUTBOX},
         requests::REQUESTS,
         session,
-        transport::TLS,
+        transport::{DIGEST, TLS},
     },
 };
 use wskeeper_core::{
@@ -102,6 +102,12 @@ table! {
         /// Another origin gets no userinfo, no headers but `Accept-Language`, `Cache-Control`, `Origin` and `User-Agent`, and nothing made
         /// of a `${…}`, subprotocols too.
         redirects: count(0..=20), Live;
+        /// Cookies that a server sets, with its 101 or a refusal, go back to it with the next upgrade: a balancer that keeps clients by cookie has each
+        /// link at the same server again.
+        ///
+        /// Each link has its own, in memory: 50 cookies and 16 KiB at most. A cookie goes to the host that set it only. A `Cookie` in `headers` goes
+        /// along. [The same server again](addresses.md#the-same-server-again) says more.
+        cookies: FLAG, Live;
         /// Headers of the upgrade request. Those that the handshake sets itself are refused.
         ///
         /// They are spelled as they are written here. `Host` may be set; `User-Agent` is `wskeeper/VERSION` unless it is; `false` leaves out
@@ -163,6 +169,7 @@ table! {
         /// > [endpoints.trades.resolve]
         /// > #: "feed.example:443" = ["10.0.0.7"]
         resolve (network.resolve): Over(network::resolve), Live;
+        digest: section DIGEST;
         tls: section TLS;
         session: section SESSION;
         subscriptions: section SUBSCRIPTIONS;

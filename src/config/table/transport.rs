@@ -1,12 +1,29 @@
-//! Keys of the section `tls`.
+//! Keys of the sections `digest` and `tls`.
 //!
 //! What a reader would get wrong: their defaults are those of nothing written, and not of a policy.
 
 use super::{
     kinds::{By, FLAG, Optional, Word},
-    table,
+    none, table,
 };
-use crate::config::{ConfiguredEndpoint, check::tls};
+use crate::config::{
+    ConfiguredEndpoint,
+    check::{digest, tls},
+};
+
+table! {
+    DIGEST of ConfiguredEndpoint, "digest." at (), rules none, {
+        /// The user for servers that ask for Digest authentication (RFC 7616) by 401.
+        ///
+        /// The challenge is answered at once, within the same attempt; later attempts bring the answer with them. It goes with neither userinfo in the
+        /// URL nor `headers.Authorization`. [Digest authentication](digest.md) says more.
+        /// > #: user = "operator"
+        user by digest::USER, Rotate;
+        /// The password, of which no more than a digest leaves.
+        /// > #: password = "${file:camera.password}"
+        password as "digest.user" by digest::PASSWORD, Rotate;
+    }
+}
 
 table! {
     TLS of ConfiguredEndpoint, "tls." at (tls), rules tls::rules, {

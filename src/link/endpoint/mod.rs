@@ -65,6 +65,15 @@ impl fmt::Display for Pin {
     }
 }
 
+/// User and password for Digest authentication (RFC 7616), which go to servers that ask for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// The user.
+    pub user: Template,
+    /// The password.
+    pub password: Template,
+}
+
 /// `[endpoints.NAME]`
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a key of its own")]
@@ -85,6 +94,10 @@ pub struct Endpoint {
     pub headers: Vec<(FieldName, Template)>,
     /// Redirects followed.
     pub redirects: u32,
+    /// Cookies that servers set are sent back to them.
+    pub cookies: bool,
+    /// `digest`
+    pub digest: Option<Box<Digest>>,
     /// `tls`
     pub tls: Tls,
     /// `proxy`, `proxy_headers`, `proxy_ca`
@@ -190,6 +203,8 @@ impl Default for Endpoint {
             protocols_optional: false,
             headers: Vec::new(),
             redirects: 0,
+            cookies: false,
+            digest: None,
             tls: Tls::default(),
             proxy: proxy::Proxy::default(),
             network: network::Network::default(),
@@ -265,6 +280,16 @@ impl Endpoint {
         Self { session: Some(Arc::new(session)), subscriptions: Some(Arc::new(subscriptions)), ..self.clone() }
     }
 
+    /// Whether its links remember something of servers in any case.
+    pub(crate) fn remembers(&self) -> bool {
+        self.cookies || self.digest.is_some()
+    }
+
+    /// User and password for Digest authentication, to be looked at.
+    pub(crate) fn digest_templates(&self) -> impl Iterator<Item = &Template> {
+        self.digest.iter().flat_map(|digest| [&digest.user, &digest.password])
+    }
+
     /// How many links there may be at most.
     pub fn max_links(&self) -> u32 {
         self.subscriptions.as_ref().map_or(self.links, |subscriptions| subscriptions.policy.links.1.max(self.links))
@@ -280,9 +305,9 @@ impl Endpoint {
         let headers = self.headers.iter().map(|(_, value)| value);
         let session = self.session.iter().flat_map(|session| &session.secrets);
         let values = self.values.iter().flat_map(|value| &value.secrets);
-        let proxy = self.proxy.templates();
+        let others = self.proxy.templates().chain(self.digest_templates());
         let templates =
-            self.urls.iter().chain(headers).chain(&self.protocols).chain(session).chain(values).chain(proxy);
+            self.urls.iter().chain(headers).chain(&self.protocols).chain(session).chain(values).chain(others);
         let client = self.tls.client.iter().flat_map(|(chain, key)| [chain.clone(), key.clone()]);
         let mut files: Vec<PathBuf> =
             templates.flat_map(Template::files).map(std::path::Path::to_path_buf).chain(client).collect();

@@ -58,6 +58,8 @@ pub enum UrlFault {
 
 /// Parts of a path and values of a query are taken for secrets that have as many bytes: words like `json` stand there too.
 const SECRET_MIN: (usize, usize) = (8, 6);
+/// What the value of `Authorization` begins with that is made of userinfo.
+const BASIC: &str = "Basic ";
 /// What URLs of unix sockets begin with.
 pub const UNIX: &str = "ws+unix:";
 /// The longest path of a socket, as the system has it.
@@ -143,6 +145,14 @@ impl Target {
         self.url.authority()
     }
 
+    /// User and password of the URL, where it has one of them. `None` too where they are no text.
+    pub(crate) fn userinfo(&self) -> Option<(Secret, Secret)> {
+        let pair = STANDARD.decode(self.basic_auth.as_ref()?.expose().strip_prefix(BASIC)?).ok()?;
+        let pair = String::from_utf8(pair).ok()?;
+        let (user, password) = pair.split_once(':')?;
+        Some((Secret::new(user), Secret::new(password)))
+    }
+
     /// What the request line asks for: path and query.
     pub fn request_target(&self) -> &str {
         &self.url[url::Position::BeforePath..url::Position::AfterQuery]
@@ -196,7 +206,7 @@ fn basic_auth(url: &Url) -> Option<Secret> {
     let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
     pair.push(b':');
     pair.extend(percent_decode_str(password.unwrap_or_default()));
-    Some(Secret::new(format!("Basic {}", STANDARD.encode(pair))))
+    Some(Secret::new(format!("{BASIC}{}", STANDARD.encode(pair))))
 }
 
 #[cfg(test)]
@@ -226,6 +236,8 @@ mod tests {
     fn userinfo_becomes_basic_authentication_and_is_never_shown() {
         let target = target("wss://al:o%3Apen@feed.example/v2?key=k3y");
         assert_eq!(target.basic_auth.as_ref().unwrap().expose(), "Basic YWw6bzpwZW4=");
+        let (user, password) = target.userinfo().unwrap();
+        assert_eq!((user.expose(), password.expose()), ("al", "o:pen"));
         assert_eq!(target.url.as_str(), "wss://feed.example/v2?key=k3y");
         assert_eq!(format!("{target:?}"), "Target(\"wss://feed.example/v2\")");
     }

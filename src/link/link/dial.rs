@@ -1,8 +1,8 @@
 //! One attempt from templates to an upgraded stream: secrets, DNS, admission, TCP, TLS, upgrade, redirects; at the next URL where the
 //! server of one is known to be down.
 //!
-//! Nothing is kept from one attempt to the next, so that renewed secrets, addresses and certificates are followed. The
-//! driver's clock limits an attempt by dropping its future; nothing here runs beyond that.
+//! Nothing is kept from one attempt to the next but cookies and a server's challenge, so that renewed secrets, addresses and certificates
+//! are followed. The driver's clock limits an attempt by dropping its future; nothing here runs beyond that.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -13,10 +13,11 @@ use super::{
     Admit, BoxFuture, Dial, Dialled, Done, Nobody, Permit, PreparePermit, Progress, Provider, Report, To, Transport,
     aside::Aside,
     carrier::SharedCarriers,
+    memory::{AnswersGiven, Memory},
     race::{self, Admitted, Patience, Won},
     resolve,
     tls::{self, Under},
-    upgrade::{self, Agreed, Chosen, UpgradeFault, Wish},
+    upgrade::{self, Agreed, Chosen, MayFollow, UpgradeFault, Wish},
 };
 use crate::clock::Calendar;
 use crate::endpoint::{Endpoint, file::FileMarks};
@@ -35,6 +36,7 @@ use ask::{Ask, Goal};
 use made::Made;
 
 mod admitted;
+mod answered;
 mod ask;
 mod carried;
 mod made;
@@ -42,6 +44,9 @@ mod proxied;
 
 /// Why an attempt came to nothing that did not go out.
 const KNOWN_TO_BE_DOWN: &str = "not dialled: its server is known to be down";
+
+/// A server asks for other credentials.
+const UNAUTHORIZED: u16 = 401;
 
 /// Gives the endpoint's configuration as it is now.
 pub(crate) trait Source: Send + Sync {
@@ -64,6 +69,11 @@ pub(crate) trait Source: Send + Sync {
     /// Connections that its links share.
     fn carriers(&self) -> Arc<SharedCarriers> {
         Arc::default()
+    }
+
+    /// What this link remembers of servers, if it does or is to begin with it.
+    fn memory(&self, _link: u32, begin: bool) -> Option<Arc<Memory>> {
+        begin.then(Arc::default)
     }
 
     /// Who does what its sessions ask for.
@@ -142,6 +152,9 @@ impl Dial for Dialer {
                 urgent,
                 asked: tls::Asked::No,
                 lapsed: None,
+                memory: None,
+                answers: AnswersGiven::default(),
+                unanswered: None,
                 redirected: None,
                 passed: Some(0),
                 kept,
@@ -179,7 +192,7 @@ impl From<UpgradeFault> for Setback {
     fn from(fault: UpgradeFault) -> Self {
         let (cause, detail) = (fault.cause(), fault.to_string());
         let (status, retry_after, rejection) = match fault {
-            UpgradeFault::Status { status, retry_after, location: _, rejection } => {
+            UpgradeFault::Status { status, retry_after, location: _, asks: _, rejection } => {
                 (Some(status.as_u16()), retry_after, rejection)
             }
             UpgradeFault::RequestTarget
@@ -226,6 +239,12 @@ struct Attempt {
     lapsed: Option<i64>,
     /// Redirects that may yet be followed.
     redirects: u32,
+    /// What is remembered of servers.
+    memory: Option<Arc<Memory>>,
+    /// What of the server's challenges was answered.
+    answers: AnswersGiven,
+    /// Why a challenge was not, behind the failure.
+    unanswered: Option<&'static str>,
     /// Where a redirect has led.
     redirected: Option<Arc<str>>,
     /// URLs in a row whose servers are known to be down; `None`: the others do not matter any more.
@@ -255,6 +274,9 @@ impl Attempt {
                 if let Some(not_after) = self.lapsed.filter(|_| self.asked == tls::Asked::AndGot) {
                     detail.push_str(&tls::lapsed(not_after));
                 }
+                if let Some(why) = self.unanswered.filter(|_| status == Some(UNAUTHORIZED)) {
+                    detail.push_str(why);
+                }
                 if let Some(shown) = &self.redirected {
                     detail = ask::after_redirect(&detail, shown);
                 }
@@ -282,11 +304,15 @@ impl Attempt {
                     let ends = given.iter().filter_map(|given| given.ends).min();
                     return Ok(Dialled { session: start, ends, ..dialled });
                 }
-                Err(fault) => ask = ask.redirected(fault, self.redirects, &self.endpoint.proxy)?,
+                Err(fault) if self.answers_to(&ask, &fault) => {}
+                Err(fault) => {
+                    ask = ask.redirected(fault, self.redirects, &self.endpoint.proxy)?;
+                    self.redirected = Some(Arc::clone(&ask.goal.target.shown));
+                    self.answers = AnswersGiven::default();
+                    self.redirects = self.redirects.saturating_sub(1);
+                }
             }
-            self.redirected = Some(Arc::clone(&ask.goal.target.shown));
-            self.redirects = self.redirects.saturating_sub(1);
-            // Where a redirect leads is the only way.
+            // Where a redirect leads is the only way, and who has asked is to have the answer.
             self.passed = None;
             admitted = loop {
                 if let Some(admitted) = self.admitted(&ask.goal).await? {
@@ -302,7 +328,8 @@ impl Attempt {
         ask: &Ask,
         admitted: Admitted,
     ) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
-        if self.endpoint.http2.is_for(&ask.goal.target) {
+        self.remember(self.endpoint.remembers());
+        if self.endpoint.http2.is_for(&ask.goal.target) && !self.is_challenged(ask) {
             // In a box: few go this way.
             return Box::pin(self.carried(ask, admitted)).await;
         }
@@ -364,11 +391,13 @@ impl Attempt {
         }))
     }
 
-    fn wish<'a>(&self, ask: &'a Ask) -> Wish<'a> {
+    fn wish<'a>(&'a self, ask: &'a Ask) -> Wish<'a> {
         let took = self.began.elapsed().saturating_sub(self.timings.admission.unwrap_or_default());
         // What an answer says beside may not cost the attempt the answer itself.
         let patience = self.endpoint.link.connect_timeout.saturating_sub(took) / 2;
-        ask.wish(&self.endpoint, self.source.calendar(), (self.redirects > 0, patience))
+        let answers = self.answers == AnswersGiven::default() && ask.credentials().is_some();
+        let next = MayFollow { redirects: self.redirects > 0, answers };
+        ask.wish(&self.endpoint, self.source.calendar(), (next, patience), self.memory.as_deref())
     }
 
     fn dialled(

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
+use super::memory::{Challenge, Jar, response};
 use crate::clock::Calendar;
 use crate::endpoint::{FieldName, Secret, url::Target};
 use wskeeper_core::{
@@ -27,14 +28,17 @@ pub(super) mod head;
 pub(super) mod rejection;
 
 /// What to ask for.
-#[derive(Debug)]
 pub(super) struct Wish<'a> {
     /// Of whom.
     pub(super) target: &'a Target,
-    /// Headers beside those of the handshake. `Host` and `Authorization` among them win over the target's, and `User-Agent` over ours.
+    /// Headers beside those of the handshake. `Host` among them wins over the target's, and `User-Agent` over ours.
     pub(super) headers: &'a [(FieldName, Secret)],
     /// Names of headers, and which of the protocols, others may see.
     pub(super) open: &'a (Vec<HeaderName>, Vec<bool>),
+    /// The value of `Authorization`, where it is not among them.
+    pub(super) authorization: Option<Secret>,
+    /// Where cookies are kept.
+    pub(super) jar: Option<&'a Jar>,
     /// Subprotocols offered, in order.
     pub(super) protocols: &'a [Secret],
     /// What is offered for compression.
@@ -43,18 +47,29 @@ pub(super) struct Wish<'a> {
     pub(super) protocols_optional: bool,
     /// `Retry-After` is obeyed up to this.
     pub(super) retry_after_max: Duration,
-    /// A redirect may be followed.
-    pub(super) redirects: bool,
+    /// What may follow a refusal.
+    pub(super) next: MayFollow,
     /// What a refusal says is waited for so long.
     pub(super) patience: Duration,
     /// What dates of it are reckoned from.
     pub(super) calendar: Calendar,
 }
 
+/// What may follow a refusal within the attempt.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MayFollow {
+    /// A redirect is followed.
+    pub(super) redirects: bool,
+    /// A challenge is answered.
+    pub(super) answers: bool,
+}
+
 impl Wish<'_> {
-    /// Whether what the server says is of interest: it refuses, and does not lead elsewhere.
+    /// Whether what the server says is of interest: it refuses, and neither leads elsewhere nor asks what is answered.
     pub(super) fn listens_to(&self, fault: &UpgradeFault) -> bool {
-        matches!(fault, UpgradeFault::Status { .. }) && !(self.redirects && fault.leads().is_some())
+        let is_followed = self.next.redirects && fault.leads().is_some();
+        let is_answered = || self.next.answers && fault.asks().and_then(Challenge::strongest).is_some();
+        matches!(fault, UpgradeFault::Status { .. }) && !is_followed && !is_answered()
     }
 
     /// What the server is told and others are not to see.
@@ -63,9 +78,28 @@ impl Wish<'_> {
         let private = self.headers.iter().filter(|(name, _)| !headers.contains(name)).map(|(_, value)| value);
         let offered =
             self.protocols.iter().zip(protocols).filter(|(_, is_open)| !**is_open).map(|(offered, _)| offered);
-        let values = private.chain(offered).map(Secret::expose);
+        let cookies = self.cookies(None);
+        let values = private.chain(offered).chain(&cookies).map(Secret::expose);
+        // Of an answer to a challenge the rest is what the server has said itself.
+        let values = values.chain(self.authorization.iter().filter_map(|sent| response(sent.expose())));
         let url = self.target.confidences(self.target.hides_path());
         confidences(values).into_iter().map(str::to_owned).chain(url).collect()
+    }
+
+    /// The value of `Cookie` that goes with this one of the user's: what is in the jar stands behind it.
+    fn cookies(&self, own: Option<&str>) -> Option<Secret> {
+        let kept = self.jar?.header(self.target, own)?;
+        match own.map(str::trim).filter(|own| !own.is_empty()) {
+            Some(own) => Some(Secret::new(format!("{}; {}", own.trim_end_matches(';'), kept.expose()))),
+            None => Some(kept),
+        }
+    }
+
+    /// Keeps the cookies of an answer, whatever it says.
+    pub(super) fn keep(&self, headers: &HeaderMap) {
+        if let Some(jar) = self.jar {
+            jar.keep(headers, self.target);
+        }
     }
 }
 
@@ -103,19 +137,21 @@ where
     let sent = sent.await;
     // A server may answer before it has read all of the request, and close: the answer says more than the broken pipe.
     let answer = head::read(&mut stream).await;
-    let (response, early) = match (answer, sent) {
+    let (response, mut early) = match (answer, sent) {
         (Ok(answer), _) => answer,
         (Err(UpgradeFault::Ended | UpgradeFault::Broken(_)), Err(error)) => return Err(UpgradeFault::from_io(&error)),
         (Err(fault), _) => return Err(fault),
     };
-    let chosen = match answer::judge(&response, &key, wish) {
-        Ok(chosen) => chosen,
+    let judged = match answer::judge(&response, &key, wish) {
         Err(fault) if wish.listens_to(&fault) => {
-            let said = rejection::read(&mut stream, response.headers(), early, wish).await;
-            return Err(fault.saying(said));
+            let said = rejection::read(&mut stream, response.headers(), std::mem::take(&mut early), wish).await;
+            Err(fault.saying(said))
         }
-        Err(fault) => return Err(fault),
+        judged => judged,
     };
+    // Last, for what was sent is looked for in what was said.
+    wish.keep(response.headers());
+    let chosen = judged?;
     Ok(Agreed { stream, early, chosen })
 }
 

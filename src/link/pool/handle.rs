@@ -168,7 +168,8 @@ impl Pool {
         let slot = runtime.slot(index)?;
         let standing = self.inner.parts.admission.standing(&slot.id, self.inner.parts.calendar.now());
         let requests = self.requests(endpoint, Some(index));
-        Some(Explained { requests, ..slot.explain(runtime.config(), standing) })
+        let cookies = runtime.cookies(index);
+        Some(Explained { requests, cookies, ..slot.explain(runtime.config(), standing) })
     }
 
     /// The requests of an endpoint that have not ended, or of one of its links; `None`: it has none.

@@ -32,7 +32,7 @@ use crate::link::BoxFuture;
 use crate::{
     clock::Calendar,
     endpoint::{Endpoint, file::FileMarks},
-    link::{Aside, Provider, SharedCarriers, Source},
+    link::{Aside, Memory, Provider, SharedCarriers, Source},
     observer::EndpointObserver,
 };
 use wskeeper_core::phase::Phase;
@@ -58,6 +58,8 @@ pub(super) struct EndpointRuntime {
     aside: Aside,
     /// How the files were that the last attempt read its credentials from.
     read: Mutex<FileMarks>,
+    /// What its links remember of servers, those that do, by their numbers.
+    memories: Mutex<BTreeMap<u32, Arc<Memory>>>,
     /// The tasks of its links are to rest for ever.
     #[cfg(any(test, debug_assertions))]
     pub(super) is_wedged: std::sync::atomic::AtomicBool,
@@ -116,6 +118,11 @@ impl Source for EndpointRuntime {
         *self.read.lock() = marks;
     }
 
+    fn memory(&self, link: u32, begin: bool) -> Option<Arc<Memory>> {
+        let mut memories = self.memories.lock();
+        if begin { Some(Arc::clone(memories.entry(link).or_default())) } else { memories.get(&link).cloned() }
+    }
+
     fn provider(&self) -> Arc<dyn Provider> {
         Arc::clone(&self.provider)
     }
@@ -160,6 +167,7 @@ impl EndpointRuntime {
             bucket,
             aside: Aside::default(),
             read: Mutex::default(),
+            memories: Mutex::default(),
             #[cfg(any(test, debug_assertions))]
             is_wedged: false.into(),
             inbox_writer: Mutex::default(),
@@ -174,6 +182,12 @@ impl EndpointRuntime {
 
     pub(super) fn set_config(&self, config: Arc<Endpoint>) {
         self.sinks.homes.follow(&config);
+        let mut memories = self.memories.lock();
+        memories.retain(|link, _| *link < config.max_links());
+        if !config.cookies {
+            memories.values().for_each(|memory| memory.clear_cookies());
+        }
+        drop(memories);
         *self.config.write() = config;
     }
 
@@ -274,6 +288,12 @@ impl EndpointRuntime {
             totals.queued_messages += load.queued_messages;
         }
         totals
+    }
+
+    /// How many cookies a link keeps, where its endpoint has them kept.
+    pub(super) fn cookies(&self, link: u32) -> Option<usize> {
+        let memories = self.memories.lock();
+        self.config().cookies.then(|| memories.get(&link).map_or(0, |memory| memory.cookies()))
     }
 
     /// Whether a link of it is parked.

@@ -299,6 +299,7 @@ impl Slot {
             surplus,
             requests,
             streams,
+            cookies: None,
         }
     }
 

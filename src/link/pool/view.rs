@@ -257,6 +257,8 @@ pub struct Explained {
     pub requests: Option<RequestsView>,
     /// The streams of its endpoint.
     pub streams: Vec<StreamView>,
+    /// Cookies of servers that it keeps, where it keeps any.
+    pub cookies: Option<usize>,
 }
 
 /// Requests that have not ended.

@@ -60,12 +60,15 @@ pub(in crate::link) async fn ask(riding: Riding, seat: Seat, wish: &Wish<'_>) ->
     }
     let chosen = match judge_carried(&response, wish) {
         Ok(chosen) => chosen,
-        Err(fault) if wish.listens_to(&fault) => {
+        Err(fault) => {
             let (head, body) = response.into_parts();
-            return Err(fault.saying(read_carried(&head.headers, body, wish).await).into());
+            let listens = wish.listens_to(&fault);
+            let fault = if listens { fault.saying(read_carried(&head.headers, body, wish).await) } else { fault };
+            wish.keep(&head.headers);
+            return Err(fault.into());
         }
-        Err(fault) => return Err(fault.into()),
     };
+    wish.keep(response.headers());
     let stream = CarriedStream::new(send, response.into_body(), departures, seat);
     Ok(CarriedAnswer { stream: Box::new(stream), chosen })
 }

@@ -9,7 +9,7 @@ use super::Setback;
 use crate::{
     clock::Calendar,
     endpoint::{
-        Endpoint, FieldName, Secret, Session,
+        Digest, Endpoint, FieldName, Secret, Session,
         proxy::{NoProxy, Proxy, ProxyChoice, Via},
         subprotocol,
         template::Template,
@@ -18,7 +18,8 @@ use crate::{
     },
     link::{
         aside::Aside,
-        upgrade::{UpgradeFault, Wish},
+        memory::{Credentials, Memory},
+        upgrade::{MayFollow, UpgradeFault, Wish},
     },
 };
 use http::{HeaderName, header};
@@ -109,6 +110,8 @@ pub(super) struct Ask {
     pub(super) goal: Goal,
     headers: Vec<(FieldName, Secret)>,
     protocols: Vec<Secret>,
+    /// User and password for Digest authentication.
+    digest: Option<Credentials>,
     /// The protocols as people may see them; one made of a secret is seen as its reference.
     shown: Vec<String>,
     /// Headers and protocols that another origin may see.
@@ -155,7 +158,7 @@ pub(super) async fn aside<T: Send + 'static>(
 /// Whether the evaluation of what is asked for reads files.
 pub(super) fn reads_files(endpoint: &Endpoint) -> bool {
     let headers = endpoint.headers.iter().map(|(_, value)| value);
-    let proxy = endpoint.proxy.templates();
+    let proxy = endpoint.proxy.templates().chain(endpoint.digest_templates());
     endpoint.urls.iter().chain(headers).chain(&endpoint.protocols).chain(proxy).any(Template::reads_files)
 }
 
@@ -187,6 +190,12 @@ impl Ask {
             endpoint.headers.iter().map(|(name, template)| Ok((name.clone(), known.secret(template)?))).collect();
         let protocols: Vec<Secret> =
             endpoint.protocols.iter().map(|template| known.secret(template)).collect::<Result<_, _>>()?;
+        let digest = match endpoint.digest.as_deref() {
+            Some(Digest { user, password }) => {
+                Some(Credentials { user: known.secret(user)?, password: known.secret(password)? })
+            }
+            None => None,
+        };
         let texts: Vec<&str> = protocols.iter().map(Secret::expose).collect();
         subprotocol::check(&texts).map_err(|fault| {
             Setback::new(Cause::Secret, &format!("{EVALUATED}subprotocols cannot be offered: {fault}"))
@@ -204,28 +213,51 @@ impl Ask {
         let is_bound = known
             .start
             .is_some_and(|start| !start.secrets.is_empty() || start.dialled.iter().any(|dialled| dialled.has_set()));
-        Ok(Box::new(Self { goal, headers: headers?, shown: shown.collect(), protocols, open, is_bound }))
+        let shown = shown.collect();
+        Ok(Box::new(Self { goal, headers: headers?, digest, shown, protocols, open, is_bound }))
     }
 
-    /// The request of the upgrade.
-    pub(super) fn wish(
-        &self,
+    /// The request of the upgrade, with what is remembered of its server.
+    pub(super) fn wish<'a>(
+        &'a self,
         endpoint: &Endpoint,
         calendar: Calendar,
-        (redirects, patience): (bool, Duration),
-    ) -> Wish<'_> {
+        (next, patience): (MayFollow, Duration),
+        memory: Option<&'a Memory>,
+    ) -> Wish<'a> {
         Wish {
             target: &self.goal.target,
             headers: &self.headers,
             open: &self.open,
+            authorization: self.authorization(memory),
+            jar: memory.map(|memory| &memory.jar).filter(|_| endpoint.cookies),
             protocols: &self.protocols,
             protocols_optional: endpoint.protocols_optional,
             compression: Some(endpoint.compression.offer).filter(|_| endpoint.compression.is_offered),
             retry_after_max: endpoint.link.retry_after_max,
-            redirects,
+            next,
             patience,
             calendar,
         }
+    }
+
+    /// What goes as `Authorization`: the user's own header, or an answer to what the server has asked for before, or the URL's userinfo. What is
+    /// for Digest does not go in clear.
+    fn authorization(&self, memory: Option<&Memory>) -> Option<Secret> {
+        let credentials = self.credentials();
+        let answer = || memory?.challenge.lock().as_mut()?.answer(&self.goal.target, credentials.as_ref()?);
+        let basic = || self.goal.target.basic_auth.clone().filter(|_| self.digest.is_none());
+        if self.is_authorized() { None } else { answer().or_else(basic) }
+    }
+
+    /// What a Digest challenge of this server is answered with.
+    pub(super) fn credentials(&self) -> Option<Credentials> {
+        let own = || self.digest.clone().or_else(|| Credentials::of(&self.goal.target));
+        if self.is_authorized() { None } else { own() }
+    }
+
+    fn is_authorized(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == header::AUTHORIZATION)
     }
 
     /// The chosen subprotocol, for people and consumers.
@@ -282,6 +314,7 @@ impl Ask {
     }
 
     fn leave_credentials(&mut self) {
+        self.digest = None;
         let (headers, protocols) = &mut self.open;
         self.headers.retain(|(name, _)| headers.contains(&**name));
         let mut open = protocols.iter();

@@ -24,6 +24,7 @@ use crate::{
 use wskeeper_core::admission::{Dismissal, Elsewhere, Request};
 
 mod made;
+mod memory;
 mod network;
 mod pinned;
 mod proxies;

@@ -14,6 +14,7 @@ use http::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Chosen, UpgradeFault, Wish};
+use crate::link::memory::digest_asked;
 use wskeeper_core::{deflate::NOT_OFFERED, event::RetryAfter};
 
 /// What was chosen, of an answer that is a valid 101.
@@ -51,6 +52,7 @@ fn refused<B>(response: &Response<B>, wish: &Wish<'_>) -> UpgradeFault {
         retry_after: retry_after(headers, wish.calendar.now())
             .map(|asked| RetryAfter::capped(asked, wish.retry_after_max)),
         location: text(headers, &LOCATION).map(str::to_owned),
+        asks: if response.status() == StatusCode::UNAUTHORIZED { digest_asked(headers) } else { None },
         rejection: None,
     }
 }

@@ -100,6 +100,8 @@ pub(in crate::link) enum UpgradeFault {
         retry_after: Option<RetryAfter>,
         /// `Location`, as sent.
         location: Option<String>,
+        /// What a 401 asks for by Digest, as sent.
+        asks: Option<Box<str>>,
         /// What it said beside.
         rejection: Option<Arc<Rejection>>,
     },
@@ -132,6 +134,12 @@ impl UpgradeFault {
     pub(in crate::link) fn leads(&self) -> Option<(StatusCode, &str)> {
         let Self::Status { status, location: Some(location), .. } = self else { return None };
         matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308).then_some((*status, location))
+    }
+
+    /// What it asks for by Digest.
+    pub(in crate::link) fn asks(&self) -> Option<&str> {
+        let Self::Status { asks, .. } = self else { return None };
+        asks.as_deref()
     }
 
     /// The same, where this was said beside.

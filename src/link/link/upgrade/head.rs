@@ -7,7 +7,7 @@ use std::{borrow::Cow, mem::MaybeUninit};
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{
-        AUTHORIZATION, HOST, PROXY_AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+        AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
         SEC_WEBSOCKET_VERSION, USER_AGENT,
     },
 };
@@ -62,11 +62,17 @@ pub(super) fn write(wish: &Wish<'_>, key: &str) -> Result<Vec<u8>, UpgradeFault>
     if !own(&USER_AGENT) {
         head.push("User-Agent", OURSELVES)?;
     }
-    if let Some(basic) = wish.target.basic_auth.as_ref().filter(|_| !own(&AUTHORIZATION)) {
-        head.push("Authorization", basic.expose())?;
+    if let Some(authorization) = &wish.authorization {
+        head.push("Authorization", authorization.expose())?;
+    }
+    if !own(&COOKIE)
+        && let Some(cookies) = wish.cookies(None)
+    {
+        head.push("Cookie", cookies.expose())?;
     }
     for (name, value) in wish.headers.iter().filter(|(name, _)| *name != HOST) {
-        head.push(name.written(), value.expose())?;
+        let cookies = if *name == COOKIE { wish.cookies(Some(value.expose())) } else { None };
+        head.push(name.written(), cookies.as_ref().unwrap_or(value).expose())?;
     }
     head.0.extend_from_slice(b"\r\n");
     Ok(head.0)
@@ -95,12 +101,18 @@ pub(in crate::link) fn carried(wish: &Wish<'_>) -> Result<Request<()>, UpgradeFa
     if own(&USER_AGENT).is_none() {
         headers.insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
     }
-    if let Some(basic) = wish.target.basic_auth.as_ref().filter(|_| own(&AUTHORIZATION).is_none()) {
-        headers.insert(AUTHORIZATION, confidential(AUTHORIZATION.as_str(), basic.expose())?);
+    if let Some(authorization) = &wish.authorization {
+        headers.insert(AUTHORIZATION, confidential(AUTHORIZATION.as_str(), authorization.expose())?);
+    }
+    if let Some(cookies) = wish.cookies(own(&COOKIE).map(Secret::expose)) {
+        headers.insert(COOKIE, confidential(COOKIE.as_str(), cookies.expose())?);
     }
     let has_place = |name: &HeaderName| *name != HOST && !OF_CONNECTIONS.contains(&name.as_str());
     for (name, value) in wish.headers.iter().filter(|(name, _)| has_place(name)) {
-        headers.append((**name).clone(), confidential(name.written(), value.expose())?);
+        // The user's cookies stand before those of the jar already.
+        if !(*name == COOKIE && headers.contains_key(COOKIE)) {
+            headers.append((**name).clone(), confidential(name.written(), value.expose())?);
+        }
     }
     Ok(request)
 }

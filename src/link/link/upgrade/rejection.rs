@@ -186,7 +186,9 @@ mod tests {
             compression: None,
             protocols_optional: false,
             retry_after_max: Duration::ZERO,
-            redirects: false,
+            next: crate::link::upgrade::MayFollow::default(),
+            authorization: Some(Secret::new("Digest realm=\"there\", response=\"0123456789abcdef\"")),
+            jar: None,
             patience: Duration::from_secs(9),
             calendar: Calendar::default(),
         };
@@ -224,12 +226,13 @@ mod tests {
             ("set-cookie", "sid=c00kie; Path=/there"),
             ("proxy-authenticate", "Basic"),
             ("x-why", "banned c00kie"),
-            ("content-length", "74"),
+            ("content-length", "91"),
         ];
         let (said, _) =
-            said(&head, b"hunter2 dXNlcjpwYXNzLW9mLW91cnM= pass-of-ours k3y+of%20ours c00kie /there.").await;
+            said(&head, b"hunter2 dXNlcjpwYXNzLW9mLW91cnM= pass-of-ours k3y+of%20ours c00kie /there. 0123456789abcdef")
+                .await;
         let values: Vec<&str> = said.headers.iter().map(|(_, value)| &**value).collect();
-        assert_eq!(values, ["***", "***", "banned ***", "74"]);
-        assert_eq!(&*said.body, "*** *** *** *** *** /there.");
+        assert_eq!(values, ["***", "***", "banned ***", "91"]);
+        assert_eq!(&*said.body, "*** *** *** *** *** /there. ***");
     }
 }

@@ -21,6 +21,8 @@ struct Case<'a> {
     headers: Vec<(FieldName, Secret)>,
     protocols: Vec<Secret>,
     optional: bool,
+    authorization: Option<&'a str>,
+    jar: Option<Jar>,
 }
 
 impl Case<'_> {
@@ -30,6 +32,8 @@ impl Case<'_> {
             headers: Vec::new(),
             protocols: protocols.iter().map(|text| Secret::new(*text)).collect(),
             optional: false,
+            authorization: None,
+            jar: None,
         }
     }
 
@@ -49,11 +53,13 @@ impl Case<'_> {
             target: &target,
             headers: &self.headers,
             open: &(Vec::new(), Vec::new()),
+            authorization: self.authorization.map(Secret::new),
+            jar: self.jar.as_ref(),
             protocols: &self.protocols,
             protocols_optional: self.optional,
             compression: None,
             retry_after_max: LONG,
-            redirects: false,
+            next: MayFollow::default(),
             patience: LONG,
             calendar: Calendar::new(date),
         };
@@ -117,15 +123,46 @@ async fn a_url_without_path_asks_for_the_root() {
 }
 
 #[tokio::test]
-async fn userinfo_is_sent_unless_a_header_says_otherwise() {
-    let mut case = Case { url: "ws://al:open@feed.example", ..Case::offering(&[]) };
-    assert_eq!(line(&case.answered(&good("")).await.1, "authorization"), Some("Basic YWw6b3Blbg=="));
-    case.headers.push((field("authorization"), Secret::new("Bearer t")));
+async fn credentials_are_sent_and_a_host_of_the_user_stands_in_place_of_the_urls() {
+    let mut case = Case { authorization: Some("Bearer t"), ..Case::offering(&[]) };
     case.headers.push((field("HOST"), Secret::new("other.example")));
     let (_, request) = case.answered(&good("")).await;
-    assert_eq!(request.matches("uthorization").count(), 1);
     assert_eq!(line(&request, "authorization"), Some("Bearer t"));
     assert_eq!(line(&request, "host"), Some("other.example"));
+}
+
+#[tokio::test]
+async fn cookies_of_any_answer_go_back_in_one_line_behind_those_of_the_user() {
+    let mut case = Case { jar: Some(Jar::default()), ..Case::offering(&[]) };
+    let refusal = "HTTP/1.1 503 No\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2; Path=/\r\n\r\n";
+    let (refused, request) = case.answered(refusal).await;
+    assert!(refused.is_err() && line(&request, "cookie").is_none(), "{request}");
+    let interim = "HTTP/1.1 103 Early Hints\r\nSet-Cookie: d=4; Path=/\r\n\r\n";
+    let (agreed, request) = case.answered(&format!("{interim}{}", good("Set-Cookie: b=3; Path=/\r\n"))).await;
+    assert!(agreed.is_ok() && request.contains("Cookie: a=1; b=2\r\n"), "{request}");
+    for (own, together) in [("b=mine;", "b=mine; a=1"), ("c=4; d=5", "c=4; d=5; a=1; b=3"), ("", "a=1; b=3")] {
+        case.headers = vec![(field("COOKIE"), Secret::new(own))];
+        let (_, request) = case.answered(&good("")).await;
+        assert!(request.contains(&format!("COOKIE: {together}\r\n")), "{request}");
+        assert_eq!(request.to_lowercase().matches("cookie").count(), 1, "{request}");
+    }
+    let carried = head::carried(&Wish {
+        target: &Target::parse(case.url).unwrap(),
+        headers: &case.headers,
+        authorization: None,
+        jar: case.jar.as_ref(),
+        compression: None,
+        open: &(Vec::new(), Vec::new()),
+        next: MayFollow::default(),
+        patience: LONG,
+        protocols: &[],
+        protocols_optional: false,
+        retry_after_max: LONG,
+        calendar: Calendar::default(),
+    })
+    .unwrap();
+    let cookies: Vec<_> = carried.headers().get_all(http::header::COOKIE).iter().collect();
+    assert!(cookies == ["a=1; b=3"] && cookies[0].is_sensitive(), "{cookies:?}");
 }
 
 #[tokio::test]
@@ -278,11 +315,13 @@ async fn a_header_that_cannot_be_sent_is_named_and_not_shown() {
         target: &target,
         headers: &case.headers,
         open: &(Vec::new(), Vec::new()),
+        authorization: None,
+        jar: None,
         protocols: &[],
         protocols_optional: false,
         compression: None,
         retry_after_max: Duration::ZERO,
-        redirects: false,
+        next: MayFollow::default(),
         patience: LONG,
         calendar: Calendar::default(),
     };
@@ -364,11 +403,13 @@ async fn an_answer_that_comes_byte_by_byte_is_the_same_answer() {
         target: &target,
         headers: &[],
         open: &(Vec::new(), Vec::new()),
+        authorization: None,
+        jar: None,
         protocols: &case.protocols,
         protocols_optional: false,
         compression: None,
         retry_after_max: LONG,
-        redirects: false,
+        next: MayFollow::default(),
         patience: LONG,
         calendar: Calendar::default(),
     };
