@@ -85,7 +85,7 @@ fn pings_of_the_peer_make_no_more_debt_than_a_burst() {
 fn no_stream_of_pings_keeps_messages_for_ever() {
     for (burst, pings) in [(1, 1), (1, 7), (4, 1), (4, 50)] {
         let mut bench = open(Policy {
-            heartbeat: crate::heartbeat::Policy { idle: Duration::from_secs(1), ..crate::heartbeat::Policy::default() },
+            heartbeat: heartbeat::Policy { idle: Duration::from_secs(1), ..heartbeat::Policy::default() },
             ..slowly(burst)
         });
         for _ in 0..100 {
