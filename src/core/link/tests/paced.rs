@@ -30,6 +30,21 @@ fn open(policy: Policy) -> Bench {
     bench
 }
 
+impl Bench {
+    /// Its peer takes all that may leave, and answers pings; how many messages it has got.
+    fn heard_data(&mut self) -> usize {
+        let mut count = 0;
+        for frame in self.frames() {
+            match frame {
+                Frame::Ping(nonce) => drop(self.feed(ConnectionInput::Received(Received::Pong(nonce)))),
+                frame => count += usize::from(matches!(frame, Frame::Data(_))),
+            }
+        }
+        self.feed(ConnectionInput::Flushed).feed(ConnectionInput::Heard);
+        count
+    }
+}
+
 fn pauses(bench: &Bench) -> Vec<Duration> {
     let paused = |said: &Command| match said {
         Command::Tell(Event::Paced { waited }) => Some(*waited),
@@ -96,13 +111,8 @@ fn no_stream_of_pings_keeps_messages_for_ever() {
             for _ in 0..pings {
                 bench.feed(ConnectionInput::Pinged);
             }
-            for frame in bench.frames() {
-                match frame {
-                    Frame::Ping(nonce) => drop(bench.feed(ConnectionInput::Received(Received::Pong(nonce)))),
-                    frame => left += usize::from(matches!(frame, Frame::Data(_))),
-                }
-            }
-            bench.feed(ConnectionInput::Flushed).feed(ConnectionInput::Heard).pass(Duration::from_secs(1));
+            left += bench.heard_data();
+            bench.pass(Duration::from_secs(1));
         }
         assert!(left >= 60 / (burst as usize + 4), "{left} of a minute with {pings} pings a second, burst {burst}");
     }
@@ -228,9 +238,7 @@ fn left(own: Pacing, shared: Pacing, waiting: &[usize], lasting: Duration) -> Ve
                 let said = bench.link.handle_timeout(now);
                 bench.said.extend(said);
             }
-            let count = bench.frames().iter().filter(|frame| matches!(frame, Frame::Data(_))).count();
-            left.extend((0..count).map(|_| (now - start, index)));
-            bench.feed(ConnectionInput::Flushed);
+            left.extend((0..bench.heard_data()).map(|_| (now - start, index)));
         }
         let next = benches.iter().filter_map(|bench| bench.link.paced_until()).min();
         now = next.unwrap_or(now + Duration::from_secs(1)).max(now + Duration::from_micros(1));
