@@ -19,6 +19,7 @@ use regex_lite::Regex;
 /// Pages by the rules of *Words*. A page that is rewritten by them is added here.
 const PLAIN: &[&str] = &[
     "README.md",
+    "docs/addresses.md",
     "docs/api.md",
     "docs/concepts.md",
     "docs/connect.md",
@@ -33,6 +34,7 @@ const PLAIN: &[&str] = &[
     "docs/memory.md",
     "docs/monitoring.md",
     "docs/operate.md",
+    "docs/proxies.md",
     "docs/push.md",
     "docs/requests.md",
     "docs/security.md",
