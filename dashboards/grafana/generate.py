@@ -265,7 +265,7 @@ def overview():
     up = 'up{job=~"$job", instance=~"$instance"}'
     return [
         stat("Daemons down", "Targets that Prometheus cannot scrape.", f"count({up} == 0) or count({up}) * 0", "none", steps(GREEN, (1, RED))),
-        stat("Links ready", "Of all links that nobody paused.", f"{READY} / {WANTED}", "percentunit", steps(RED, (0.9, YELLOW), (1, GREEN)), decimals=1),
+        stat("Links ready", "Of all links that are neither paused nor asleep.", f"{READY} / {WANTED}", "percentunit", steps(RED, (0.9, YELLOW), (1, GREEN)), decimals=1),
         stat("Longest not ready", "How long the link has not been ready that has not for the longest.", f"max({select('links_longest_not_ready_seconds')})", "s", steps(GREEN, (60, YELLOW), (900, RED)), decimals=0),
         stat("Parked", "Links whose peers refuse them in a way that trying again does not mend.", f"sum({select('links', eq('phase', 'parked'))})", "none", steps(GREEN, (1, RED))),
         stat("Oldest queued", "How long the oldest message waits in an outbox.", f"max({select('outbox_oldest_message_age_seconds')})", "s", steps(GREEN, (60, YELLOW), (300, RED)), decimals=0),
@@ -327,7 +327,7 @@ def daemons():
 def endpoint():
     bare = lambda name: f"sum({select(name)})"
     return [
-        stat("Links ready", "Of those that nobody paused.", f"{READY} / {WANTED}", "percentunit", steps(RED, (0.9, YELLOW), (1, GREEN)), decimals=1),
+        stat("Links ready", "Of those that are neither paused nor asleep.", f"{READY} / {WANTED}", "percentunit", steps(RED, (0.9, YELLOW), (1, GREEN)), decimals=1),
         stat("Longest not ready", "How long the link has not been ready that has not for the longest.", f"max({select('links_longest_not_ready_seconds')})", "s", steps(GREEN, (60, YELLOW), (900, RED)), decimals=0),
         stat("Ready links needed", "min_ready, where the endpoint is critical.", f"max({select('links_min_ready')})", "none", steps("text")),
         stat("Outbox used", "By bytes or messages, whichever is fuller.", f"max({used('instance')})", "percentunit", steps(GREEN, (0.5, YELLOW), (0.8, RED)), decimals=1),
