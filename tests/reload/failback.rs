@@ -11,7 +11,7 @@ use crate::{
     QUICK,
     rotation::talk,
     scribe::{Note, Scribe},
-    support::{api::Api, daemon::Daemon, until},
+    support::{api::Api, daemon::Daemon, raw::Raw, until},
 };
 
 fn urls(scribes: &[&Scribe], more: &str) -> String {
@@ -123,11 +123,12 @@ async fn a_primary_that_comes_and_goes_draws_no_link() {
 #[tokio::test]
 async fn a_link_that_is_to_stay_is_taken_back_by_an_operator_alone() {
     let (primary, backup) = (Scribe::listen().await, Scribe::listen().await);
-    let keys = "failback = false\nfailback_after = \"1s\"\n";
+    let keys = "failback = false\nfailback_after = \"1s\"\nreconnect.stable = \"1s\"\n";
     let daemon = Daemon::start(&urls(&[&primary, &backup], keys)).await;
     at(&daemon.api, "e/0", &primary).await;
     primary.go_down();
     assert_eq!(at(&daemon.api, "e/0", &backup).await["away"]["returns"], false);
+    daemon.api.link_until("e/0", "stable", |link| link["attempt"] == 0).await;
     let before = primary.upgrades();
     primary.refuse(false);
     backup.cut();
@@ -141,6 +142,21 @@ async fn a_link_that_is_to_stay_is_taken_back_by_an_operator_alone() {
     assert!(explained["why"].as_str().unwrap().contains("`wskeeper rotate e/0` takes it there"), "{explained}");
     daemon.api.post("/v1/links/e/0/rotate", &[], "").await.expect(200);
     at(&daemon.api, "e/0", &primary).await;
+}
+
+#[tokio::test]
+async fn a_primary_that_lets_in_and_throws_out_keeps_nobody_from_the_backup() {
+    let (primary, backup) = (Raw::listen().await, Scribe::listen().await);
+    let urls = format!("[\"ws://127.0.0.1:{}/\", \"{}\"]", primary.port, url(&backup));
+    let thrower = tokio::spawn(async move {
+        loop {
+            drop(primary.accept_and_send(b"\x88\x02\x03\xf5").await);
+        }
+    });
+    let daemon = Daemon::start(&format!("{QUICK}\n[endpoints.e]\nurls = {urls}\n")).await;
+    let link = at(&daemon.api, "e/0", &backup).await;
+    assert!(link["generation"].as_u64().unwrap() > 1, "the first has let it in: {link}");
+    thrower.abort();
 }
 
 #[tokio::test]

@@ -348,7 +348,7 @@ async fn prosody_is_logged_into_and_told_of_presence_first_on_every_connection()
         password: "pass 1",
         refusal: "Unable to authorize you",
         open: "",
-        replay: ("{ send = '<presence xmlns=\"jabber:client\"/>' },", "Received[c2s]: <presence"),
+        replay: ("{ send = '<presence xmlns=\"jabber:client\"/>' },", "Received[c2s]: <presence xml:lang"),
         login: "Authenticated as keeper@localhost",
         message: |mark| {
             (
