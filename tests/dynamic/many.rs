@@ -78,6 +78,7 @@ async fn series(api: &Api) -> usize {
 
 /// A daemon whose file has the others, and all of them are ready.
 async fn begun(peer: &Peer) -> Daemon {
+    rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
     let endpoint =
         |number: usize| format!("[endpoints.o{number:03}]\nurl = \"ws://127.0.0.1:{}/o{number:03}\"\n", peer.port);
     let file: String = (0..OTHERS).map(endpoint).collect();
@@ -88,18 +89,34 @@ async fn begun(peer: &Peer) -> Daemon {
     daemon
 }
 
-/// Sends to each of the others in turn, until it is stopped; answers with how many each has got.
-fn traffic(api: Api, stop: Arc<AtomicBool>) -> JoinHandle<Vec<u64>> {
-    tokio::spawn(async move {
-        let mut sent = vec![0_u64; OTHERS];
-        while !stop.load(Ordering::Relaxed) {
-            for (number, sent) in sent.iter_mut().enumerate() {
-                api.send_text(&format!("o{number:03}"), "x").await.expect(202);
-                *sent += 1;
+/// What is sent to each of the others in turn, until it is stopped.
+struct Traffic {
+    stop: Arc<AtomicBool>,
+    sending: JoinHandle<Vec<u64>>,
+}
+
+impl Traffic {
+    fn begin(api: Api) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stop);
+        let sending = tokio::spawn(async move {
+            let mut sent = vec![0_u64; OTHERS];
+            while !is_over.load(Ordering::Relaxed) {
+                for (number, sent) in sent.iter_mut().enumerate() {
+                    api.send_text(&format!("o{number:03}"), "x").await.expect(202);
+                    *sent += 1;
+                }
             }
-        }
-        sent
-    })
+            sent
+        });
+        Self { stop, sending }
+    }
+
+    /// How many each has got.
+    async fn end(self) -> Vec<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sending.await.unwrap()
+    }
 }
 
 async fn put_all(api: &Api, port: u16, count: usize, more: Value, wanted: u16) -> (Duration, Duration) {
@@ -129,13 +146,11 @@ async fn remove_all(api: &Api, count: usize) -> (Duration, Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_endpoints_come_change_and_go_and_the_others_notice_nothing() {
-    rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
     let (peer, count) = (Peer::listen().await, many());
     let daemon = begun(&peer).await;
     let api = daemon.api.clone();
     let (before, series_before) = (others(&api).await, series(&api).await);
-    let stop = Arc::new(AtomicBool::new(false));
-    let sending = traffic(api.clone(), Arc::clone(&stop));
+    let traffic = Traffic::begin(api.clone());
 
     let made = put_all(&api, peer.port, count, json!({}), 201).await;
     until_within(Duration::from_mins(2), "their links", || async {
@@ -147,8 +162,7 @@ async fn many_endpoints_come_change_and_go_and_the_others_notice_nothing() {
     let changed = put_all(&api, peer.port, count, json!({ "max_messages": 7 }), 200).await;
     assert_eq!(peer.seen("many").connections, count as u64, "what is applied live makes no connection");
     let removed = remove_all(&api, count).await;
-    stop.store(true, Ordering::Relaxed);
-    let sent = sending.await.unwrap();
+    let sent = traffic.end().await;
     eprintln!(
         "{count} endpoints, longest call and all: made {made:?}, changed {changed:?}, removed {removed:?}; series {series_before} and \
          {series_full}; {} messages of the others",
@@ -171,7 +185,6 @@ async fn many_endpoints_come_change_and_go_and_the_others_notice_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_endpoints_took_that_have_gone_is_taken_by_those_that_come_after() {
-    rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
     let (peer, count) = (Peer::listen().await, many());
     let daemon = begun(&peer).await;
     let mut used = Vec::new();
@@ -186,13 +199,11 @@ async fn what_endpoints_took_that_have_gone_is_taken_by_those_that_come_after() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lazy_endpoints_cost_no_connection_and_wake_when_somebody_sends() {
-    rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
     let (peer, count) = (Peer::listen().await, many());
     let daemon = begun(&peer).await;
     let api = daemon.api.clone();
     let before = others(&api).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let sending = traffic(api.clone(), Arc::clone(&stop));
+    let traffic = Traffic::begin(api.clone());
 
     let lazy = || json!({ "start": "lazy", "idle_timeout": "1s" });
     let made = put_all_beside(&api, peer.port, count, (json!({}), lazy()), 201).await;
@@ -214,8 +225,7 @@ async fn lazy_endpoints_cost_no_connection_and_wake_when_somebody_sends() {
     }
     assert_eq!(peer.seen("many").connections, some().count() as u64, "one for each message");
     let removed = remove_all(&api, count).await;
-    stop.store(true, Ordering::Relaxed);
-    let sent = sending.await.unwrap();
+    let sent = traffic.end().await;
     eprintln!(
         "{count} lazy endpoints, longest call and all: made {made:?}, changed {changed:?}, removed {removed:?}; {memory} bytes; {} messages \
          of the others",

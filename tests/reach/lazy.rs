@@ -1,6 +1,6 @@
 //! Links that have a connection only while somebody wants one, against a server that counts connections and how they end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use parking_lot::Mutex;
@@ -65,9 +65,25 @@ fn lazy(port: u16, idle: &str, more: &str) -> String {
     )
 }
 
+fn is_asleep(link: &Value) -> bool {
+    link["phase"] == "paused" && link["phaseReason"] == "asleep"
+}
+
 async fn asleep(api: &Api) -> Value {
-    let is_asleep = |link: &Value| link["phase"] == "paused" && link["phaseReason"] == "asleep";
     api.link_until("e/0", "a sleeping link", is_asleep).await
+}
+
+/// A lazy link beside that of a test, by which it tells that the time is over.
+fn clock(port: u16) -> String {
+    format!("[endpoints.clock]\nurl = \"ws://127.0.0.1:{port}\"\nstart = \"lazy\"\nidle_timeout = \"1s\"\n")
+}
+
+/// Long enough that a link which nobody uses since now is asleep: one that was used later than now is.
+async fn idle_timeout_is_over(api: &Api) {
+    let before = api.link("clock/0").await["generation"].as_u64();
+    api.send_text("clock", "tick").await.expect(202);
+    let is_over = |link: &Value| is_asleep(link) && link["generation"].as_u64() > before;
+    api.link_until("clock/0", "it was awake, and is asleep", is_over).await;
 }
 
 async fn seen(watched: &Watched, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
@@ -105,9 +121,9 @@ async fn a_message_wakes_a_lazy_link_and_it_is_closed_with_1000_when_nobody_uses
 
 #[tokio::test]
 async fn whoever_listens_or_holds_a_key_has_the_link_awake_and_who_only_looks_does_not() {
-    let (port, watched) = watching(0).await;
+    let ((port, watched), (beside, _)) = (watching(0).await, watching(0).await);
     let subscriptions = "subscriptions.add = \"+${key}\"\nsubscriptions.remove = \"-${key}\"\nstreams = [{ name = \"s\", match = { \"/a\" = 1 } }]";
-    let daemon = Daemon::start(&lazy(port, "1s", subscriptions)).await;
+    let daemon = Daemon::start(&lazy(port, "1s", &format!("{subscriptions}\n{}", clock(beside)))).await;
     let api = &daemon.api;
     asleep(api).await;
     // Who watches phases or frames wants no connection.
@@ -116,7 +132,7 @@ async fn whoever_listens_or_holds_a_key_has_the_link_awake_and_who_only_looks_do
 
     let events = api.events("e", "").await;
     let link = api.ready_after("e/0", 0).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    idle_timeout_is_over(api).await;
     assert_eq!(api.link("e/0").await["generation"], link["generation"], "it stays while somebody listens");
     drop(events);
     asleep(api).await;
@@ -134,7 +150,7 @@ async fn whoever_listens_or_holds_a_key_has_the_link_awake_and_who_only_looks_do
     api.put("/v1/endpoints/e/subscriptions/k?holder=me", "").await;
     api.ready_after("e/0", 3).await;
     seen(&watched, "the key", |seen| seen.messages.contains(&"+k".to_owned())).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    idle_timeout_is_over(api).await;
     assert_eq!(api.link("e/0").await["phase"], "ready");
     api.delete("/v1/endpoints/e/subscriptions/k?holder=me").await;
     asleep(api).await;
@@ -175,8 +191,8 @@ async fn a_wake_that_fails_is_tried_again_while_somebody_wants_it_and_operators_
 
 #[tokio::test]
 async fn a_reload_follows_start_and_idle_timeout_at_once() {
-    let (port, watched) = watching(0).await;
-    let daemon = Daemon::start(&lazy(port, "1h", "")).await;
+    let ((port, watched), (beside, _)) = (watching(0).await, watching(0).await);
+    let daemon = Daemon::start(&lazy(port, "1h", &clock(beside))).await;
     let api = &daemon.api;
     asleep(api).await;
     let reload = async |text: String| {
@@ -185,11 +201,11 @@ async fn a_reload_follows_start_and_idle_timeout_at_once() {
         assert!(plan.contains("applied live"), "{plan}");
         api.post("/v1/reload", &[], "").await.expect(200);
     };
-    reload(format!("{QUICK}\n[endpoints.e]\nurl = \"ws://127.0.0.1:{port}\"\n")).await;
+    reload(format!("{QUICK}\n[endpoints.e]\nurl = \"ws://127.0.0.1:{port}\"\n{}", clock(beside))).await;
     api.ready_after("e/0", 0).await;
     let events = api.events("e", "").await;
-    reload(lazy(port, "1s", "")).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    reload(lazy(port, "1s", &clock(beside))).await;
+    idle_timeout_is_over(api).await;
     assert_eq!(api.link("e/0").await["phase"], "ready", "somebody listened before it was lazy");
     drop(events);
     asleep(api).await;
