@@ -53,6 +53,7 @@ async fn an_id_that_is_kept_and_timed_out_is_refused_until_the_connection_has_go
     assert_eq!(refused["receipt"]["reason"], "id_in_use");
     daemon.api.post(PATH, &[], json!({ "id": 8, "say": "c" }).to_string()).await.expect(200);
     daemon.api.post("/v1/links/e/0/reconnect", &[], "").await.expect(200);
+    daemon.api.ready_after("e/0", 1).await;
     let reply = daemon.api.post(PATH, &[], again).await.expect(200).json();
     assert_eq!(reply, json!({ "id": 7, "echo": "b" }));
     let heard: Vec<String> = peer.heard().into_iter().map(|heard| heard.say).collect();
