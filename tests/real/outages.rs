@@ -17,7 +17,7 @@ async fn a_killed_server_is_noticed_and_the_link_is_back_after_its_restart() {
         let daemon = Daemon::start(&one(peer.port, "/", "")).await;
         daemon.api.ready_after("e/0", 0).await;
         peer.kill();
-        let link = daemon.api.link_until("e/0", "down", |link| link["phase"] != "ready").await;
+        let link = daemon.api.link_until("e/0", "down", |link| !link["lastClose"].is_null()).await;
         assert_eq!(link["lastClose"]["wasClean"], false, "{link}");
         assert_eq!(link["lastClose"]["code"], 1006, "{link}");
         daemon.api.link_until("e/0", "refused", |link| link["lastClose"]["cause"] == "connect").await;
@@ -58,7 +58,7 @@ async fn a_frozen_server_is_found_out_by_its_silence() {
     let daemon = Daemon::start(&one(peer.port, "/", heartbeat)).await;
     daemon.api.ready_after("e/0", 0).await;
     peer.signal(Signal::SIGSTOP);
-    let link = daemon.api.link_until("e/0", "down", |link| link["phase"] != "ready").await;
+    let link = daemon.api.link_until("e/0", "down", |link| !link["lastClose"].is_null()).await;
     assert_eq!(link["lastClose"]["cause"], "pong_timeout", "{link}");
     assert_eq!(link["lastClose"]["code"], 1006, "{link}");
     let timeouts = daemon.api.metric("wskeeper_heartbeat_timeouts_total{endpoint=\"e\"}").await;

@@ -51,7 +51,9 @@ impl Asked {
     fn is_http(&self) -> bool {
         let lines = self.headers.iter().flat_map(|lines| lines.split("\r\n"));
         let mut headers = lines.map(|line| line.split_once(':').unwrap_or_default());
-        self.target.parse::<Uri>().is_ok()
+        // A fragment is no part of a request's target, and `Uri` passes over what stands in it.
+        !self.target.contains('#')
+            && self.target.parse::<Uri>().is_ok()
             && headers.all(|(name, value)| {
                 HeaderName::from_bytes(name.as_bytes()).is_ok()
                     && HeaderValue::from_str(value.trim()).is_ok()
