@@ -1,19 +1,24 @@
-//! The README as a stranger types it: each block of commands in a shell of its own, in a folder that has been built, with no state
-//! but what the blocks before have written there.
+//! The README and the tutorial as a stranger types them: each block of commands in a shell of its own, in a folder that has been
+//! built, with no state but what the blocks before have written there.
 //!
-//! The test's binary stands for `target/release/wskeeper`, and free ports for 7700 and 9001: somebody may use those. The programs in
-//! Python and JavaScript run too, if `tests/run` has installed their libraries.
+//! The test's binary stands for `wskeeper`, and free ports for 7700 and 9001: somebody may use those. The programs in Python and
+//! JavaScript run too, if `tests/run` has installed their libraries.
+//!
+//! Comments of a document, which its readers do not see, tell the test more: `<!-- expect: TEXT -->` says what the block before it
+//! prints, `<!-- end: COMMAND -->` and `<!-- kill: COMMAND -->` say that the reader ends a command that goes on.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::TcpListener,
     os::unix::{fs::symlink, process::CommandExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -21,31 +26,73 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use parking_lot::Mutex;
+use regex_lite::Regex;
+use tempfile::TempDir;
 
 /// Between two tries to reach what a block has started.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A block that goes on until Ctrl-C.
-struct Terminal(Child);
+/// Commands that go on until Ctrl-C.
+const GO_ON: [&str; 5] = ["wskeeper echo", "wskeeper run", "--watch", "curl -N", "wskeeper tail"];
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = killpg(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGKILL);
-        let _ = self.0.wait();
+/// What a document has a reader do next.
+#[derive(Debug)]
+enum Step {
+    /// Type a block, and see this text in what it prints, if there is one to see.
+    Type(String, Option<String>),
+    /// End a command that goes on, by this signal.
+    End(String, Signal),
+}
+
+/// A block that goes on, and what it has printed.
+struct Terminal {
+    block: String,
+    child: Child,
+    printed: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn end(&mut self, signal: Signal) {
+        let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), signal);
+        let _ = self.child.wait();
     }
 }
 
-/// The README's blocks of commands, but for those that build.
-fn blocks() -> Vec<String> {
-    let blocks = blocks_of("sh").into_iter();
-    blocks.filter(|block| !block.contains("cargo ") && !block.contains("tests/run")).collect()
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.end(Signal::SIGKILL);
+    }
 }
 
-/// The README's blocks in a language.
-fn blocks_of(language: &str) -> Vec<String> {
-    let text = fs::read_to_string(root().join("README.md")).unwrap();
-    let start = format!("```{language}\n");
-    text.split(&start).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+/// The document's steps, but for those that build.
+fn steps(text: &str) -> Vec<Step> {
+    let mark = Regex::new(r"(?ms)^```sh\n(.*?)^```$|^<!-- (expect|end|kill): ([^\n]*) -->$").unwrap();
+    let mut steps: Vec<Step> = Vec::new();
+    for found in mark.captures_iter(text) {
+        let word = found.get(3).map(|word| word.as_str().to_owned());
+        match (found.get(2).map(|kind| kind.as_str()), word) {
+            (Some("end"), Some(command)) => steps.push(Step::End(command, Signal::SIGINT)),
+            (Some("kill"), Some(command)) => steps.push(Step::End(command, Signal::SIGKILL)),
+            (_, Some(text)) => match steps.last_mut() {
+                Some(Step::Type(_, expected @ None)) => *expected = Some(text),
+                other => panic!("what should print {text:?}? {other:?}"),
+            },
+            _ if found[1].contains("cargo ") || found[1].contains("tests/run") => {}
+            _ => steps.push(Step::Type(found[1].to_owned(), None)),
+        }
+    }
+    steps
+}
+
+/// A document's blocks in a language.
+fn blocks_of(language: &str, text: &str) -> Vec<String> {
+    let block = Regex::new(&format!(r"(?ms)^```{language}\n(.*?)^```$")).unwrap();
+    block.captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+fn document(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
 }
 
 fn root() -> PathBuf {
@@ -56,57 +103,162 @@ fn free_port() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
 }
 
-/// A new shell, which knows nothing but where programs of the system are.
-fn shell(folder: &Path, block: &str, api: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-euc", block]).current_dir(folder).env_clear();
-    command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", folder);
-    // In place of the default address, which another daemon may have.
-    command.env("WSKEEPER__API__LISTEN", api).env("WSKEEPER_API", format!("http://{api}"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    command
+/// Somebody with a folder of their own, who types.
+struct Reader {
+    folder: TempDir,
+    api: String,
+    peer: String,
+    terminals: Vec<Terminal>,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for place in ["target/release", "bin"] {
+            fs::create_dir_all(folder.path().join(place)).unwrap();
+            symlink(env!("CARGO_BIN_EXE_wskeeper"), folder.path().join(place).join("wskeeper")).unwrap();
+        }
+        let [api, peer] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        Self { folder, api, peer, terminals: Vec::new() }
+    }
+
+    /// A new shell, which knows nothing but where programs are.
+    fn shell(&self, block: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-euc", block]).current_dir(self.folder.path()).env_clear();
+        let programs = format!("{}:/usr/local/bin:/usr/bin:/bin", self.folder.path().join("bin").display());
+        command.env("PATH", programs).env("HOME", self.folder.path());
+        // In place of the default address, which another daemon may have.
+        command.env("WSKEEPER__API__LISTEN", &self.api).env("WSKEEPER_API", format!("http://{}", self.api));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command
+    }
+
+    /// Does all that a document says.
+    fn follow(&mut self, text: &str) {
+        for step in steps(text) {
+            match step {
+                Step::Type(block, expected) => self.types(&block, expected.as_deref().unwrap_or_default()),
+                Step::End(command, signal) => {
+                    let mut before = self.terminals.len();
+                    self.terminals.retain_mut(|terminal| {
+                        let is_ended = terminal.block.contains(&command);
+                        if is_ended {
+                            terminal.end(signal);
+                        }
+                        !is_ended
+                    });
+                    before -= self.terminals.len();
+                    assert_eq!(before, 1, "{command} goes on in {before} terminals");
+                }
+            }
+        }
+    }
+
+    fn types(&mut self, block: &str, expected: &str) {
+        let here = block.replace("127.0.0.1:7700", &self.api).replace("127.0.0.1:9001", &self.peer);
+        let here = here.replace("100000", "1000");
+        let goes_on = GO_ON.iter().any(|command| block.contains(command)) && !block.contains("--count");
+        if goes_on { self.opens(&here, expected) } else { self.runs(&here, expected) }
+    }
+
+    /// A block that ends well. What it shows of a link may have to come about first, so it is typed again until it does.
+    fn runs(&self, block: &str, expected: &str) {
+        let mut printed = String::new();
+        let is_question = ["wskeeper status", "wskeeper explain"].iter().any(|verb| block.starts_with(verb));
+        let is_seen = patiently(|| {
+            let output = self.shell(block).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "{block}\n{printed}{said}");
+            printed.contains(expected) || !is_question
+        });
+        assert!(is_seen && printed.contains(expected), "{block} does not print {expected:?}:\n{printed}");
+    }
+
+    /// A block that goes on, until it has printed what it should, or anything.
+    fn opens(&mut self, block: &str, expected: &str) {
+        let mut child = self.shell(block).spawn().unwrap();
+        let printed = Arc::new(Mutex::new(String::new()));
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        for stream in [Box::new(stdout) as Box<dyn Read + Send>, Box::new(stderr)] {
+            let printed = Arc::clone(&printed);
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    printed.lock().push_str(&(line + "\n"));
+                }
+            });
+        }
+        self.terminals.push(Terminal { block: block.to_owned(), child, printed: Arc::clone(&printed) });
+        let is_seen = patiently(|| {
+            let printed = printed.lock();
+            !printed.is_empty() && printed.contains(expected)
+        });
+        assert!(is_seen, "{block} does not print {expected:?}: {}", printed.lock());
+        if block.contains("wskeeper run") {
+            let is_up = patiently(|| self.shell("wskeeper status").status().unwrap().success());
+            assert!(is_up, "the daemon does not answer: {}", printed.lock());
+        }
+    }
+}
+
+/// Whether it comes true while a reader would still wait.
+fn patiently(mut is_so: impl FnMut() -> bool) -> bool {
+    (0..1500).any(|_| {
+        is_so() || {
+            #[allow(clippy::disallowed_methods, reason = "no runtime here; the loop waits for a condition")]
+            thread::sleep(PAUSE);
+            false
+        }
+    })
+}
+
+fn has_curl() -> bool {
+    let is_there = Command::new("curl").arg("--version").output().is_ok();
+    if !is_there {
+        eprintln!("skipped: there is no curl");
+    }
+    is_there
 }
 
 #[test]
 fn each_block_of_the_readme_works_in_a_shell_of_its_own() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no curl");
+    if !has_curl() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir_all(folder.path().join("target/release")).unwrap();
-    symlink(env!("CARGO_BIN_EXE_wskeeper"), folder.path().join("target/release/wskeeper")).unwrap();
-    let (api, peer) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let mut terminals = Vec::new();
-    let blocks = blocks();
-    assert!(blocks.len() > 6, "{blocks:?}");
-    for block in blocks {
-        let block = block.replace("127.0.0.1:7700", &api).replace("127.0.0.1:9001", &peer).replace("100000", "1000");
-        let goes_on = ["wskeeper echo", "wskeeper run", "--watch", "curl -N", "wskeeper tail"];
-        if !goes_on.iter().any(|verb| block.contains(verb)) {
-            let output = shell(folder.path(), &block, &api).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{block}\n{}{said}", String::from_utf8_lossy(&output.stdout));
-            continue;
-        }
-        let mut child = shell(folder.path(), &block, &api).spawn().unwrap();
-        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        terminals.push(Terminal(child));
-        if block.contains("wskeeper run") {
-            // Its log goes to stderr.
-            std::thread::spawn(move || BufReader::new(stderr).lines().for_each(drop));
-            answers(folder.path(), &api);
-        } else {
-            let first = BufReader::new(stdout).lines().next();
-            let said = || BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n");
-            assert!(first.is_some_and(|line| line.is_ok()), "{block} says nothing: {}", said());
-        }
+    let text = document("README.md");
+    assert!(steps(&text).len() > 6, "{:?}", steps(&text));
+    let mut reader = Reader::new();
+    reader.follow(&text);
+    run_programs(&reader, &text);
+}
+
+#[test]
+fn the_tutorial_goes_as_it_says() {
+    let text = document("docs/tutorial.md");
+    assert!(steps(&text).len() > 15, "{:?}", steps(&text));
+    let mut reader = Reader::new();
+    reader.follow(&text);
+    let tail = reader.terminals.iter().find(|terminal| terminal.block.contains("wskeeper tail")).unwrap();
+    let printed = tail.printed.lock();
+    assert!(printed.contains("hello\n") && printed.contains("while you were away\n"), "{printed}");
+}
+
+/// A translation has other words, and the same commands, programs and marks.
+#[test]
+fn translations_have_the_blocks_of_what_they_translate() {
+    let fixed = Regex::new(r"(?ms)^```\w*\n.*?^```$|^<!-- [^\n]* -->$|^#+ ").unwrap();
+    let fixed = |name: &str| -> Vec<String> {
+        fixed.find_iter(&document(name)).map(|found| found.as_str().to_owned()).collect()
+    };
+    for (original, translation) in [("README.md", "README.zh-CN.md"), ("docs/tutorial.md", "docs/tutorial.zh-CN.md")] {
+        assert_eq!(fixed(original), fixed(translation), "{translation}");
     }
-    run_programs(folder.path(), &api);
 }
 
 /// Runs the README's programs beside the daemon. Without its library a program is skipped.
-fn run_programs(folder: &Path, api: &str) {
+fn run_programs(reader: &Reader, text: &str) {
+    let (folder, api) = (reader.folder.path(), &reader.api);
     let tools = env::var_os("WSKEEPER_TEST_ENV").map_or_else(|| root().join("target/test-env"), PathBuf::from);
     let (python, modules) = (tools.join("python/bin/python"), tools.join("node/node_modules"));
     let programs = [
@@ -119,10 +271,10 @@ fn run_programs(folder: &Path, api: &str) {
             continue;
         }
         let _ = symlink(&modules, folder.join("node_modules"));
-        let blocks = blocks_of(language);
+        let blocks = blocks_of(language, text);
         assert_eq!(blocks.len(), 1, "{language}");
         fs::write(folder.join(file), blocks[0].replace("127.0.0.1:7700", api)).unwrap();
-        let output = shell(folder, &command, api).output().unwrap();
+        let output = reader.shell(&command).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(
             output.status.success() && !said.trim().is_empty(),
@@ -130,17 +282,4 @@ fn run_programs(folder: &Path, api: &str) {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-}
-
-/// Waits until the daemon's links are ready, as somebody does who looks at `status` before typing on.
-fn answers(folder: &Path, api: &str) {
-    for _ in 0..1500 {
-        let output = shell(folder, "target/release/wskeeper status", api).output().unwrap();
-        if String::from_utf8_lossy(&output.stdout).contains("2 ready") {
-            return;
-        }
-        #[allow(clippy::disallowed_methods, reason = "no runtime here; the loop waits for a condition")]
-        std::thread::sleep(PAUSE);
-    }
-    panic!("the daemon's links are not ready");
 }
