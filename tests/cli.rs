@@ -302,11 +302,12 @@ fn a_state_that_cannot_be_awaited_is_a_usage_error_that_names_those_that_can() {
 
 #[test]
 fn completions_exist_for_each_shell() {
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let output = run(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
-        assert!(stdout(&output).contains("reconnect"), "{shell}");
+        assert!(stdout(&output).contains("WSKEEPER_COMPLETE"), "{shell}");
     }
+    assert!(stdout(&run(&["completions", "nushell"])).contains("export extern \"wskeeper reconnect\""));
     assert_eq!(run(&["completions", "cobol"]).status.code(), Some(2));
 }
 

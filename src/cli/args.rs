@@ -6,9 +6,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 
 pub(crate) use chaos::{Chaos, Fault};
+pub(crate) use completions::{Completions, Man, Shell};
 pub(crate) use connect::Connect;
 pub(crate) use endpoints::{
     Endpoints, EndpointsList, EndpointsPut, EndpointsRemove, EndpointsShow, EndpointsVerb, Keep,
@@ -26,6 +26,7 @@ use super::echo;
 use wskeeper_core::phase::Phase;
 
 mod chaos;
+mod completions;
 mod connect;
 mod endpoints;
 mod kept;
@@ -456,22 +457,6 @@ pub(crate) struct Echo {
     /// Print nothing but the address that it listens on: `ws://HOST:PORT/`
     #[arg(long, short)]
     pub(crate) quiet: bool,
-}
-
-/// `completions`
-#[derive(Debug, Args)]
-#[command(after_help = "  wskeeper completions bash > /etc/bash_completion.d/wskeeper
-  wskeeper completions fish > ~/.config/fish/completions/wskeeper.fish")]
-pub(crate) struct Completions {
-    /// The shell
-    pub(crate) shell: Shell,
-}
-
-/// `man`
-#[derive(Debug, Args)]
-pub(crate) struct Man {
-    /// Where to write a page for each verb
-    pub(crate) folder: Option<PathBuf>,
 }
 
 #[cfg(test)]

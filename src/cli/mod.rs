@@ -82,6 +82,7 @@ impl Failure {
 
 /// Parses the command line, does what it says, and answers with the exit code: 0 fine, 1 failed, 2 usage.
 pub fn main() -> ExitCode {
+    completions::answer();
     let cli = Cli::parse();
     let output = Output::detect();
     let (verb, _) = cli.verb.parts();

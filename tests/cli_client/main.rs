@@ -19,6 +19,7 @@ use axum::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+mod completions;
 mod failures;
 mod kept;
 mod sending;

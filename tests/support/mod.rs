@@ -31,7 +31,7 @@ macro_rules! quick {
 pub(crate) use quick;
 
 /// How long a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks until the answer is `Ok`; after `PATIENCE` panics with the last `Err`.
 pub async fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, ask: impl FnMut() -> F) -> T {

@@ -30,13 +30,12 @@ fn the_manual_can_be_read_without_a_folder() {
     assert!(String::from_utf8(page).unwrap().contains(".TH wskeeper 1"));
 }
 
+/// The package's scripts ask the binary itself, so that they know what it knows.
 #[test]
-fn completions_know_every_verb() {
+fn completions_ask_the_binary() {
     for shell in ["bash", "zsh", "fish"] {
         let script = Command::new(BINARY).args(["completions", shell]).output().unwrap().stdout;
         let script = String::from_utf8(script).unwrap();
-        for verb in verbs() {
-            assert!(script.contains(&verb), "{shell}: {verb}");
-        }
+        assert!(script.contains("WSKEEPER_COMPLETE") && script.contains("wskeeper --"), "{shell}: {script}");
     }
 }

@@ -8,15 +8,19 @@ impl Cli {
     /// Where the daemon is: as said behind the verb, else before it, else by the environment. `None`: the verb asks none.
     pub(crate) fn remote(&self) -> Option<Remote> {
         let (_, own) = self.verb.parts();
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let unsaid = Remote::unsaid();
         own.map(|own| Remote {
-            api: own.api.clone().or_else(|| self.api.clone()).or_else(|| variable("WSKEEPER_API")),
-            token_file: own
-                .token_file
-                .clone()
-                .or_else(|| self.token_file.clone())
-                .or_else(|| variable("WSKEEPER_TOKEN_FILE").map(Into::into)),
+            api: own.api.clone().or_else(|| self.api.clone()).or(unsaid.api),
+            token_file: own.token_file.clone().or_else(|| self.token_file.clone()).or(unsaid.token_file),
         })
+    }
+}
+
+impl Remote {
+    /// Where the environment says that the daemon is.
+    pub(crate) fn unsaid() -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self { api: variable("WSKEEPER_API"), token_file: variable("WSKEEPER_TOKEN_FILE").map(Into::into) }
     }
 }
 
