@@ -21,6 +21,7 @@ const PLAIN: &[&str] = &[
     "README.md",
     "docs/addresses.md",
     "docs/api.md",
+    "docs/clients.md",
     "docs/concepts.md",
     "docs/connect.md",
     "docs/delivery.md",
@@ -147,7 +148,7 @@ fn checked(block: &str) -> Option<String> {
 
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![root().join("docs"), root().join("deploy"), root().join("dashboards")];
+    let mut folders = ["clients", "docs", "deploy", "dashboards"].map(|folder| root().join(folder)).to_vec();
     found.extend(files(&root()).filter(|path| is_document(path)));
     while let Some(folder) = folders.pop() {
         for path in files(&folder) {

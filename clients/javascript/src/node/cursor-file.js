@@ -1,0 +1,27 @@
+// A cursor in a file. Each save replaces the file at once, so that a crash leaves the old cursor or the new one.
+
+import { open, readFile, rename } from 'node:fs/promises';
+
+/** A cursor in the file at this path; the folder has to exist. With `sync`, it survives a power cut. */
+export function fileCursor(path, { sync = false } = {}) {
+  return {
+    async load() {
+      const text = await readFile(path, 'utf8').catch((error) => {
+        if (error.code === 'ENOENT') return '';
+        throw error;
+      });
+      if (!/^\d*\s*$/.test(text)) throw new Error(`${path} has no cursor in it`);
+      return text.trim();
+    },
+    async save(cursor) {
+      const file = await open(`${path}.new`, 'w');
+      try {
+        await file.writeFile(`${cursor}\n`);
+        if (sync) await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(`${path}.new`, path);
+    },
+  };
+}

@@ -1,0 +1,73 @@
+// How a page, a worker or Deno reaches the daemon: by `fetch` and the global WebSocket, or one that the program brings.
+//
+// A reader may not expect that a browser's WebSocket cannot set headers: there a token goes as a second subprotocol, in base64url.
+
+/** The requests of one object to its daemon. */
+function connect({ base, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch }) {
+  if (typeof WebSocket !== 'function') {
+    throw new TypeError('This platform has no global WebSocket. Give one: new KeptWebSocket(name, { WebSocket }).');
+  }
+  if (base.protocol === 'unix:') throw new TypeError('Only Node opens unix sockets; give an http: URL as `base`.');
+  const http = new URL(base);
+  if (http.protocol.startsWith('ws')) http.protocol = http.protocol.replace('ws', 'http');
+  const prefix = http.href.replace(/\/$/, '');
+  return {
+    async get(path, { token, timeout }) {
+      const headers = token ? { Authorization: `Bearer ${token}` } : {};
+      const response = await fetch(prefix + path, { headers, signal: AbortSignal.timeout(timeout), credentials: 'omit', cache: 'no-store' });
+      return { status: response.status, json: await response.json() };
+    },
+    open: (url, path, asked) => fromWebSocket(WebSocket, url, asked),
+  };
+}
+
+/** A connection by a WebSocket of the platform, with the members of `NodeWebSocket`. */
+export function fromWebSocket(WebSocket, url, { protocol, token, timeout = 10_000 }) {
+  const socket = construct(WebSocket, url, protocol, token);
+  let isOver = false;
+  const end = (closed) => {
+    clearTimeout(timer);
+    if (!isOver) connection.onclose?.(closed);
+    isOver = true;
+  };
+  const abandon = (why) => {
+    socket.close();
+    end({ code: 1006, reason: '', wasClean: false, why });
+  };
+  const timer = setTimeout(() => abandon('the daemon did not answer in time'), timeout);
+  const connection = {
+    onopen: null,
+    onmessage: null,
+    onclose: null,
+    send: (text) => socket.send(text),
+    close: (code, reason) => (code === undefined ? socket.close() : socket.close(code, reason)),
+    terminate: () => abandon('given up'),
+    get bufferedAmount() {
+      return socket.bufferedAmount;
+    },
+  };
+  socket.onopen = () => {
+    clearTimeout(timer);
+    connection.onopen?.();
+  };
+  socket.onmessage = ({ data }) => isOver || connection.onmessage?.({ data });
+  // Of an error only the close that follows says anything.
+  socket.onerror = () => {};
+  socket.onclose = ({ code, reason, wasClean }) => end({ code, reason: String(reason), wasClean, why: 'the connection was lost' });
+  return connection;
+}
+
+function construct(WebSocket, url, protocol, token) {
+  if (!token) return new WebSocket(url, [protocol]);
+  const headers = { Authorization: `Bearer ${token}` };
+  if (globalThis.Deno || globalThis.Bun) return new WebSocket(url, { protocols: [protocol], headers });
+  // The package `ws` takes headers as a third argument, which a browser does not look at.
+  return new WebSocket(url, [protocol, `wskeeper.token.${base64url(token)}`], { headers });
+}
+
+function base64url(text) {
+  const binary = String.fromCharCode(...new TextEncoder().encode(text));
+  return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}
+
+export const webPlatform = { connect, defaultBase: () => 'http://127.0.0.1:7700' };

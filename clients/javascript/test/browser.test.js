@@ -1,0 +1,112 @@
+// The interface, receipts and the cursor in real Chromium. It comes from the environment of the tests (tests/run), with playwright-core.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { tests } from './interface.js';
+import { Daemon, Peer, within } from './support.js';
+
+const packages = createRequire(join(process.env.WSKEEPER_TEST_ENV, 'node', 'here.js'));
+const PACKAGE = new URL('..', import.meta.url);
+
+/** Serves this package to a page, on an origin that is not the daemon's. */
+async function serve(t) {
+  const server = createServer(async (request, response) => {
+    if (request.url === '/') return response.setHeader('content-type', 'text/html').end('<!doctype html><link rel="icon" href="data:,">');
+    try {
+      response.setHeader('content-type', 'text/javascript').end(await readFile(new URL(`.${request.url}`, PACKAGE)));
+    } catch {
+      response.writeHead(404).end();
+    }
+    return undefined;
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  t.after(() => server.close());
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+async function open(t, origin) {
+  const browser = await packages('playwright-core').chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  await page.goto(origin);
+  return page;
+}
+
+test('KeptWebSocket in Chromium', async (t) => {
+  const origin = await serve(t);
+  const peer = await Peer.echo(t);
+  const endpoints = tests.map((_, at) => `[endpoints.e${at}]\nurl = "${peer.url}"\n`);
+  const daemon = await Daemon.start(t, `[admission]\nper_host = 60\n${endpoints.join('')}`, `allowed_origins = ["${origin}"]`);
+  await Promise.all(tests.map((_, at) => daemon.ready(`e${at}`)));
+  const page = await open(t, origin);
+  const results = await within('the tests in the page', page.evaluate(runAll, [daemon.base, true]));
+  assert.equal(results.length, tests.length);
+  for (const { title, error } of results) await t.test(title, () => assert.equal(error, undefined, error));
+
+  await t.test('receipts, and a cursor in localStorage', async () => {
+    const seen = await within('the receipts', page.evaluate(receipts, daemon.base));
+    assert.equal(seen.state, 'confirmed');
+    assert.deepEqual(seen.messages, ['one', 'two']);
+    assert.equal(seen.saved, String(seen.cursor));
+  });
+});
+
+test("the assertions are the standard's: Chromium's own WebSocket passes them", async (t) => {
+  const origin = await serve(t);
+  const peer = await Peer.echo(t);
+  const page = await open(t, origin);
+  const results = await within('the tests in the page', page.evaluate(runAll, [peer.url.replace('ws', 'http').replace(/\/$/, ''), false]));
+  const failed = results.filter(({ error }) => error);
+  assert.deepEqual(failed, []);
+  assert.ok(results.length > 30, `${results.length} tests`);
+});
+
+/** In the page; without a daemon, with the page's own WebSocket. */
+async function runAll([base, isKept]) {
+  const [{ KeptWebSocket: Kept }, { tests: all, standard }] = await Promise.all([import('/src/index.js'), import('/test/interface.js')]);
+  const Native = new Proxy(WebSocket, { construct: () => new WebSocket(base.replace('http', 'ws')) });
+  const [KeptWebSocket, tests] = isKept ? [Kept, all] : [Native, standard];
+  const run = async ([title, act], at) => {
+    const late = new Promise((_, reject) => setTimeout(() => reject(new Error('it took too long')), 20_000));
+    try {
+      await Promise.race([act({ KeptWebSocket, base, endpoint: `e${at}` }), late]);
+      return { title };
+    } catch (error) {
+      return { title, error: error.stack };
+    }
+  };
+  return Promise.all(tests.map(run));
+}
+
+/** In the page. */
+async function receipts(base) {
+  const { KeptWebSocket, storageCursor } = await import('/src/index.js');
+  const messages = [];
+  const next = (socket, type) => new Promise((resolve) => socket.addEventListener(type, resolve, { once: true }));
+  const socket = new KeptWebSocket('e0', { base, cursorStore: storageCursor('e0') });
+  await next(socket, 'open');
+  const came = next(socket, 'message');
+  const { state } = await socket.sendWithReceipt('one', { wait: 'confirmed' });
+  messages.push((await came).data);
+  const closed = next(socket, 'close');
+  socket.close();
+  await closed;
+  // What comes meanwhile is not missed.
+  const other = new KeptWebSocket('e0', { base });
+  await next(other, 'open');
+  const echo = next(other, 'message');
+  other.send('two');
+  await echo;
+  other.close();
+  const again = new KeptWebSocket('e0', { base, cursorStore: storageCursor('e0') });
+  messages.push((await next(again, 'message')).data);
+  const { cursor } = again;
+  const end = next(again, 'close');
+  again.close();
+  await end;
+  return { state, messages, cursor, saved: localStorage.getItem('e0') };
+}
