@@ -7,13 +7,13 @@ const KNOWN = new Set(['base', 'token', 'link', 'from', 'match', 'stream', 'rece
 export const ENVELOPE = 'wskeeper.v1.json';
 
 /** Reads the arguments of a constructor. Throws a TypeError or a SyntaxError, as WebSocket's does. */
-export function readOptions(endpoint, given, defaultBase) {
+export function readOptions(endpoint, given, platform) {
   if (typeof given !== 'object' || given === null) throw new TypeError('The second argument is an object of options.');
   const unknown = Object.keys(given).find((key) => !KNOWN.has(key));
   if (unknown) throw new TypeError(`There is no option "${unknown}"; there are ${[...KNOWN].join(', ')}.`);
   const name = usv(endpoint);
   if (name === '') throw new DOMException('The name of the endpoint is empty.', 'SyntaxError');
-  const base = readBase(given.base ?? defaultBase());
+  const base = readBase(given.base ?? platform.defaultBase());
   const path = `/v1/endpoints/${encodeURIComponent(name)}`;
   return {
     name,
@@ -22,10 +22,9 @@ export function readOptions(endpoint, given, defaultBase) {
     url: socketUrl(base, path),
     query: readQuery(given),
     from: readFrom(given.from ?? 'latest'),
-    // The cursors of a stream are its own, and nothing says where it is now.
-    knowsCursor: given.stream === undefined,
+    stream: given.stream,
     receive: given.receive ?? true,
-    token: given.token,
+    token: given.token ?? platform.defaultToken,
     cursorStore: given.cursorStore,
     backoff: given.backoff,
     connectTimeout: given.connectTimeout ?? 10_000,

@@ -15,6 +15,8 @@ export class Sends {
   #queue = new Outgoing();
   /** `{ get(path), changed(), tell(problem, members) }` */
   #owner;
+  /** Promises for receipts. */
+  #waiting = new Set();
   #keyPrefix = randomKey();
   #refs = 0;
   /** Bytes given after `close()`: they count, and go nowhere. */
@@ -41,9 +43,12 @@ export class Sends {
   /** A send; with `waiting`, its end is told there, otherwise by the event `problem`. */
   send(data, options = {}) {
     const { key, ttl, generation, wait } = options;
+    if (ttl !== undefined) milliseconds(ttl);
     const idempotencyKey = options.idempotencyKey ?? `${this.#keyPrefix}-${this.#refs}`;
-    const frame = { type: 'send', key, generation, idempotencyKey, ttl: ttl === undefined ? undefined : milliseconds(ttl), wait };
+    const frame = { type: 'send', key, generation, idempotencyKey, wait };
     const entry = this.#entry('send', data, frame);
+    entry.expiresAt = ttl === undefined ? Infinity : performance.now() + ttl;
+    entry.late = () => (ttl === undefined ? {} : { ttl: milliseconds(Math.max(1, entry.expiresAt - performance.now())) });
     entry.mayStay = wait !== undefined && wait !== 'queued';
     entry.bound = generation !== undefined;
     entry.settle = (answer) => {
@@ -63,6 +68,9 @@ export class Sends {
     const waiting = new Waiting({ wait, timeout, signal, idempotencyKey: entry.frameBase.idempotencyKey }, { get: this.#owner.get, withdraw });
     entry.settle = (answer) => waiting.settle(answer);
     entry.fail = (state, told) => waiting.fail(state, told);
+    this.#waiting.add(waiting);
+    const forget = () => this.#waiting.delete(waiting);
+    waiting.promise.then(forget, forget);
     return waiting.promise;
   }
 
@@ -106,6 +114,12 @@ export class Sends {
     while (this.#terms && !this.#isDraining) {
       const entry = this.#queue.take(now, this.#terms.run, this.#terms.isDurable);
       if (!entry) return undefined;
+      // It has waited here for too long, and the daemon never had it.
+      if (entry.firstSentAt === now && entry.expiresAt <= now) {
+        this.#queue.answered(entry.ref);
+        entry.fail('expired', expired());
+        continue;
+      }
       const text = JSON.stringify({ ...entry.frame, ...entry.late?.(), ref: entry.ref });
       if (text.length * 3 <= this.#terms.longest || utf8Length(text) <= this.#terms.longest) return text;
       // The daemon would close the connection, and all that is behind it would be in doubt.
@@ -155,6 +169,8 @@ export class Sends {
       const isSent = entry.firstSentAt !== undefined;
       entry.fail(isSent ? 'unknown' : 'unsent', closed(isSent));
     }
+    // Those that are accepted, and whose state is asked for.
+    for (const waiting of this.#waiting) waiting.fail('late', closed(true));
   }
 
   #nextRef() {
@@ -211,6 +227,10 @@ function milliseconds(duration) {
 function tooLarge(longest) {
   const detail = `the message takes more than ${longest} bytes as JSON; raise outbox.max_message of the endpoint, or send less`;
   return problem('too-large', 413, 'The message is too large', detail);
+}
+
+function expired() {
+  return problem('ended-otherwise', 409, 'The message ended otherwise', 'the message expired (ttl) before the daemon could be reached');
 }
 
 function inDoubt() {

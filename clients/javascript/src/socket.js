@@ -46,10 +46,10 @@ export class BaseSocket extends EventTarget {
   #hearsProblems = false;
   #hasWarned = false;
 
-  /** `{ connect(settings), defaultBase() }` say how the daemon is reached. */
+  /** `{ connect(settings), defaultBase(), defaultToken }` say how the daemon is reached. */
   constructor(platform, [endpoint, options = {}]) {
     super();
-    this.#settings = readOptions(endpoint, options, platform.defaultBase);
+    this.#settings = readOptions(endpoint, options, platform);
     const tell = (told, members) => this.#tell(told, members);
     this.#sends = new Sends({ get: (path) => this.#connection.get(path), changed: () => this.#pump(), tell });
     this.#subscriptions = new Subscriptions({ push: (entry) => this.#sends.pushKey(entry), isUp: () => this.#connection.isOpen, tell });
@@ -172,13 +172,15 @@ export class BaseSocket extends EventTarget {
 
   #from({ endpoint }) {
     if (!this.#settings.receive) return 'latest';
-    if (this.#settings.knowsCursor) this.#position.begin(endpoint.totals.inboxCursor);
+    const { stream } = this.#settings;
+    const part = endpoint.streams?.find(({ name }) => name === stream);
+    this.#position.begin(stream === undefined ? endpoint.totals.inboxCursor : part?.cursor);
     return this.#position.from;
   }
 
   #up({ daemon, endpoint, at }) {
     this.#refusal = undefined;
-    this.#run.learned(daemon.uptimeSeconds, at);
+    this.#run.learned(daemon, at);
     const { durability, maxMessageBytes } = endpoint.config.outbox;
     const longest = ENVELOPE_FACTOR * maxMessageBytes + ENVELOPE_MORE;
     this.#sends.up({ run: this.#run.number, isDurable: durability === 'disk', longest }, performance.now());

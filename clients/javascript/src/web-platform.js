@@ -25,6 +25,8 @@ function connect({ base, WebSocket = globalThis.WebSocket, fetch = globalThis.fe
 export function fromWebSocket(WebSocket, url, { protocol, token, timeout = 10_000 }) {
   const socket = construct(WebSocket, url, protocol, token);
   let isOver = false;
+  const refused = token ? 'the daemon refused the WebSocket; a browser cannot send it a token' : 'the daemon refused the WebSocket';
+  let why = refused;
   const end = (closed) => {
     clearTimeout(timer);
     if (!isOver) connection.onclose?.(closed);
@@ -48,12 +50,13 @@ export function fromWebSocket(WebSocket, url, { protocol, token, timeout = 10_00
   };
   socket.onopen = () => {
     clearTimeout(timer);
+    why = 'the connection was lost';
     connection.onopen?.();
   };
   socket.onmessage = ({ data }) => isOver || connection.onmessage?.({ data });
   // Of an error only the close that follows says anything.
   socket.onerror = () => {};
-  socket.onclose = ({ code, reason, wasClean }) => end({ code, reason: String(reason), wasClean, why: 'the connection was lost' });
+  socket.onclose = ({ code, reason, wasClean }) => end({ code, reason: String(reason), wasClean, why });
   return connection;
 }
 

@@ -9,6 +9,7 @@ import { KEY_IS_KNOWN, Outgoing, WINDOW_BYTES, WINDOW_FRAMES, WINDOW_REQUESTS } 
 import { payload, utf8Length } from '../src/core/rules.js';
 import { Run } from '../src/core/run.js';
 import { Parser, build } from '../src/node/frames.js';
+import { Waiting } from '../src/receipts.js';
 
 /** Numbers from a seed, so that a failure can be repeated. */
 function chance(seed) {
@@ -166,13 +167,17 @@ test('whatever is lost when, a daemon accepts no message twice, in order, and ea
 
 test('a daemon that had been up before it was last heard is the same', () => {
   const run = new Run();
-  run.learned(100, 1_000_000);
+  /** Half a second past a whole one, by a clock that has run on for so long. */
+  const learned = (uptimeSeconds, now, date = now) => run.learned({ uptimeSeconds, at: new Date(date).toISOString() }, now);
+  learned(100, 1_000_500);
   assert.equal(run.number, 1);
   run.heard(1_050_000);
-  assert.equal(run.learned(160, 1_060_000), false);
+  assert.equal(learned(160, 1_060_900), false);
   run.heard(1_070_000);
-  assert.equal(run.learned(4, 1_075_000), true, 'it started after it was heard');
-  assert.equal(run.learned(0, 1_075_500), true, 'in doubt it is another');
+  assert.equal(learned(4, 1_075_000), true, 'it started after it was heard');
+  assert.equal(learned(0, 1_075_500), true, 'in doubt it is another');
+  learned(100, 2_000_000);
+  assert.equal(learned(50, 2_001_000, 5_000_000), true, 'this clock stood still, and the date shows it');
 });
 
 test('a cursor that was given is not given again, and a gap may set it back', () => {
@@ -212,4 +217,24 @@ test('frames are read as they were built, however their bytes arrive', () => {
     }
     assert.deepEqual(seen, frames.map(({ payload: data }) => data));
   }
+});
+
+test('a receipt that is not there yet is asked for until it is, or is forgotten', async () => {
+  const receipt = (state) => ({ id: 'a/b', state, reason: null });
+  const asked = [];
+  const waiting = (answers) => {
+    const get = async (path) => {
+      asked.push(path);
+      const answer = answers.shift();
+      if (answer === 'away') throw new Error('the daemon is away');
+      return answer === 404 ? { status: 404, json: {} } : { status: 200, json: receipt(answer) };
+    };
+    const it = new Waiting({ wait: 'written', idempotencyKey: 'k' }, { get, withdraw: () => false });
+    it.settle({ type: 'receipt', receipt: receipt('queued') });
+    return it.promise;
+  };
+  assert.equal((await waiting(['away', 'queued', 'confirmed'])).state, 'confirmed');
+  assert.deepEqual(asked, Array(3).fill('/v1/messages/a%2Fb'));
+  await assert.rejects(waiting(['expired']), { state: 'expired' });
+  await assert.rejects(waiting([404]), { state: 'unknown' });
 });

@@ -103,6 +103,21 @@ for (const [durability, delivery] of [['disk', 'at_least_once'], ['memory', 'at_
   });
 }
 
+test('a message expires also while it waits for the daemon', async (t) => {
+  const { url, texts } = await noting(t);
+  const daemon = await Daemon.start(t, `[endpoints.e]\nurl = "${url}"\n`);
+  const socket = await opened(t, daemon, 'e');
+  const lost = next(socket, 'disconnected');
+  await daemon.kill();
+  await lost;
+  const expired = rejected(socket.sendWithReceipt('short', { ttl: 1 }));
+  const kept = socket.sendWithReceipt('long', { ttl: 60_000, wait: 'confirmed' });
+  await daemon.run();
+  assert.equal((await expired).state, 'expired');
+  assert.equal((await kept).state, 'confirmed');
+  assert.deepEqual(texts, ['long']);
+});
+
 test('what a stopping daemon refuses goes to the next one', async (t) => {
   const { url, texts } = await noting(t);
   const daemon = await Daemon.start(t, `[endpoints.e]\nurl = "${url}"\n[endpoints.slow]\nurl = "ws://127.0.0.1:1/"\n[limits]\ndrain = "2s"\n`);

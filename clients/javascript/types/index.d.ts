@@ -50,7 +50,7 @@ type MaybePromise<T> = T | Promise<T>;
 export interface Options {
   /** Where the daemon is: `http:`, `https:`, on Node also `unix:/path`. Default: `http://127.0.0.1:7700`; on Node `WSKEEPER_API` first. */
   base?: string | URL;
-  /** One of the daemon's `api.tokens`. A function is asked before each connection. */
+  /** One of the daemon's `api.tokens`. A function is asked before each connection. Default on Node: `WSKEEPER_TOKEN_FILE`, then `WSKEEPER_TOKEN`. */
   token?: string | (() => MaybePromise<string>);
   /** This link only, both ways. */
   link?: number;

@@ -1,5 +1,6 @@
 // How a program on Node reaches the daemon: by `node:http` over TCP, TLS or a unix socket, with the token in a header.
 
+import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
 import { fromWebSocket } from '../web-platform.js';
@@ -51,5 +52,12 @@ function get(options, isSecure) {
   });
 }
 
-// Unless the option `base` says where the daemon is: the variable that the command line reads too.
-export const nodePlatform = { connect, defaultBase: () => process.env.WSKEEPER_API || 'http://127.0.0.1:7700' };
+/** The variables that the command line reads too, unless options say otherwise. */
+export const nodePlatform = {
+  connect,
+  defaultBase: () => process.env.WSKEEPER_API || 'http://127.0.0.1:7700',
+  async defaultToken() {
+    const { WSKEEPER_TOKEN_FILE: file, WSKEEPER_TOKEN: token } = process.env;
+    return file ? (await readFile(file, 'utf8')).trim() : token;
+  },
+};
