@@ -344,6 +344,8 @@ def endpoint():
         series("Age at the end", "How long connections had been open when they ended. Low values are flapping.", quantiles("connection_age_seconds"), "s"),
         series("Reconnect delays", "Delays drawn before attempts. They rise towards reconnect.max while a peer stays away.", quantiles("reconnect_delay_seconds"), "s"),
         series("HTTP/2 connections", "Connections that links share. Endpoints without HTTP/2 have none.", [(f"sum({select('http2_connections')})", "connections")], "none"),
+        series("Budget of attempts", "Attempts that count, against reconnect.budget. Endpoints without a budget have none.",
+               [(f"sum by (instance) ({select('reconnect_budget_used_attempts')})", "{{instance}} used"), (f"sum by (instance) ({select('reconnect_budget_attempts')})", "limit")], "none", dashed=["limit"]),
         row("Heartbeat"),
         series("Round trip", "From ping to pong. A rise comes before timeouts.", quantiles("ping_rtt_seconds"), "s", 12),
         series("Pings and timeouts", "A timeout is a connection given up, because nothing was heard after a ping.",

@@ -22,7 +22,7 @@ use wskeeper_core::{
 };
 use wskeeper_link::{
     hub::{Entry, Item},
-    pool::{DeadLetter, HistoryEntry, HolderView, LinkView, Orphans, SubscriptionView, local::Lag},
+    pool::{BudgetView, DeadLetter, HistoryEntry, HolderView, LinkView, Orphans, SubscriptionView, local::Lag},
 };
 
 pub(super) use endpoint::{endpoint, requests, stream};
@@ -80,6 +80,18 @@ pub(super) fn subscription(view: &SubscriptionView) -> wire::Subscription {
 /// How many keys are in each state.
 pub(super) fn subscriptions([pending, active, refused]: [usize; 3]) -> wire::SubscriptionCounts {
     wire::SubscriptionCounts { pending: pending as u64, active: active as u64, refused: refused as u64 }
+}
+
+/// What is used of a budget of attempts.
+pub(super) fn budget(view: BudgetView) -> wire::BudgetState {
+    let BudgetView { attempts, per, used, is_kept, until } = view;
+    wire::BudgetState {
+        attempts,
+        per_ms: u64::try_from(per.as_millis()).unwrap_or(u64::MAX),
+        used,
+        kept: is_kept,
+        until: until.map(wire::time),
+    }
 }
 
 /// `source` says where its endpoint is from.

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{convert, wire};
+use crate::observe::words;
 use wskeeper_core::{phase::Phase, receipt::Receipt};
 use wskeeper_link::pool::{CommandError, OrphanError, Refused};
 
@@ -246,6 +247,16 @@ impl From<CommandError> for Problem {
                 "The link has no connection",
                 format!("{error}, so nothing was done: try again when it is ready, or `reconnect` it to dial now"),
             ),
+            CommandError::Spent { budget, is_spare } => {
+                let kept = if is_spare { ", the rest is for links without a connection" } else { "" };
+                let until = budget.until.map(|until| format!(" The next may begin at {}.", wire::time(until)));
+                let detail = format!(
+                    "{error} within {}{kept}, so nothing was done.{} A reload with a higher reconnect.budget.attempts allows more at once",
+                    words::span(budget.per),
+                    until.unwrap_or_default()
+                );
+                Self::new(StatusCode::CONFLICT, "attempts-spent", "No attempt is left", detail)
+            }
             CommandError::Draining => Self::draining(),
         }
     }

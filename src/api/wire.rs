@@ -24,7 +24,7 @@ use wskeeper_core::clock;
 
 pub use daemon::{Access, Daemon, LastReload};
 pub use dynamic::{EndpointPut, EndpointRemoved};
-pub use endpoint::{Endpoint, EndpointConfig, Totals};
+pub use endpoint::{BudgetState, Endpoint, EndpointConfig, Totals};
 pub use explain::{AnswerHeader, Attempt, Explanation, Outage, Rejection, Ruling, Standing};
 pub use frame::Frame;
 pub use kept::{Count, DeadLetter, Orphans, Store};

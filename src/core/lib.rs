@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, reason = "a peer's number may be any: see `clock`"))]
 
 pub mod admission;
+pub mod allowance;
 pub mod backoff;
 pub mod body;
 pub mod bucket;

@@ -101,6 +101,8 @@ pub enum Reason {
     Operator,
     /// The link is lazy, and nobody sends, subscribes or listens.
     Asleep,
+    /// All attempts that the endpoint's budget allows have been made.
+    Budget,
     /// The policy says that this close is not followed by a reconnect.
     StayClosed,
     /// Refused for lack of credentials (HTTP 401/403, close 4401/4403).
@@ -119,7 +121,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Starting,
         Self::Admission,
         Self::Underway,
@@ -132,6 +134,7 @@ impl Reason {
         Self::NextUrl,
         Self::Operator,
         Self::Asleep,
+        Self::Budget,
         Self::StayClosed,
         Self::Unauthorized,
         Self::Refused,
@@ -156,6 +159,7 @@ impl Reason {
             Self::NextUrl => "next_url",
             Self::Operator => "operator",
             Self::Asleep => "asleep",
+            Self::Budget => "budget",
             Self::StayClosed => "stay_closed",
             Self::Unauthorized => "unauthorized",
             Self::Refused => "refused",

@@ -47,6 +47,14 @@ impl Calendar {
         (self.0)()
     }
 
+    /// The date of a moment of the runtime, which is `now`.
+    pub fn date(&self, at: std::time::Instant, now: std::time::Instant) -> SystemTime {
+        match at.checked_duration_since(now) {
+            Some(ahead) => self.now().later(ahead),
+            None => self.now().earlier(now.saturating_duration_since(at)),
+        }
+    }
+
     /// How long ago it was 1970.
     pub fn since_epoch(&self) -> Duration {
         self.now().duration_since(UNIX_EPOCH).unwrap_or_default()

@@ -148,6 +148,8 @@ pub struct EndpointGauges {
     pub subscriptions: Option<[usize; 3]>,
     /// Ready links that are not at the first of their URLs, where it has several.
     pub away: Option<u32>,
+    /// Attempts of its links that count, and how many may, where `reconnect.budget` says so.
+    pub budget: Option<(u32, u32)>,
     /// Of its links' certificates those that expire first.
     pub certificates: Certificates,
     /// Connections by HTTP/2 that its links share, where there has been one.

@@ -38,6 +38,8 @@ pub struct EndpointMetrics {
     /// Most endpoints have one URL.
     away: Mutex<Option<u32>>,
     /// Most endpoints have none.
+    budget: Mutex<Option<(u32, u32)>>,
+    /// Most endpoints have none.
     subscriptions: Mutex<Option<[usize; State::ALL.len()]>>,
     /// Most endpoints have none.
     carriers: Mutex<Option<usize>>,
@@ -78,6 +80,7 @@ impl EndpointMetrics {
             longest_not_ready: Seconds::default(),
             min_ready: Gauge::default(),
             away: Mutex::default(),
+            budget: Mutex::default(),
             subscriptions: Mutex::default(),
             carriers: Mutex::default(),
             certificates: Mutex::default(),
@@ -137,6 +140,7 @@ impl EndpointObserver for EndpointMetrics {
             min_ready,
             subscriptions,
             away,
+            budget,
             certificates,
             carriers,
         } = now;
@@ -148,6 +152,7 @@ impl EndpointObserver for EndpointMetrics {
         self.min_ready.set(min_ready.into());
         *self.subscriptions.lock() = subscriptions;
         *self.away.lock() = away;
+        *self.budget.lock() = budget;
         *self.certificates.lock() = certificates;
         *self.carriers.lock() = carriers;
     }
@@ -235,6 +240,16 @@ pub(super) const FAMILIES: &[Family<EndpointMetrics>] = &[
     Family { name: "wskeeper_links_away", help: "Ready links that are not at the first of their URLs.", kind: GAUGE, samples: |of, to| {
         if let Some(away) = *of.away.lock() {
             to.number(&[], away);
+        }
+    } },
+    Family { name: "wskeeper_reconnect_budget_attempts", help: "Attempts that reconnect.budget allows the endpoint's links within its time.", kind: GAUGE, samples: |of, to| {
+        if let Some((_, attempts)) = *of.budget.lock() {
+            to.number(&[], attempts);
+        }
+    } },
+    Family { name: "wskeeper_reconnect_budget_used_attempts", help: "Attempts within that time so far.", kind: GAUGE, samples: |of, to| {
+        if let Some((used, _)) = *of.budget.lock() {
+            to.number(&[], used);
         }
     } },
     Family { name: "wskeeper_certificate_not_after_timestamp_seconds", help: "When the certificate expires that does first, of the peers or of the client, in seconds since 1970.", kind: GAUGE, samples: |of, to| {

@@ -15,7 +15,7 @@ use crate::{
 
 /// What a server has seen.
 #[derive(Debug, Default, Clone)]
-struct Seen {
+pub struct Seen {
     connections: usize,
     open: usize,
     messages: Vec<String>,
@@ -26,7 +26,7 @@ struct Seen {
 type Watched = Arc<Mutex<Seen>>;
 
 /// A server that echoes, and sees what comes.
-async fn watching(port: u16) -> (u16, Watched) {
+pub async fn watching(port: u16) -> (u16, Watched) {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let (port, watched) = (listener.local_addr().unwrap().port(), Watched::default());
     let noted = Arc::clone(&watched);

@@ -43,7 +43,8 @@ pub(in crate::api) fn stream(view: &StreamView) -> wire::StreamCounts {
 }
 
 fn totals(totals: &Totals) -> wire::Totals {
-    let Totals { phases, asleep, buffered_amount, queued_messages, inbox_cursor, consumers, subscriptions } = totals;
+    let Totals { phases, asleep, buffered_amount, queued_messages, inbox_cursor, consumers, subscriptions, budget } =
+        totals;
     wire::Totals {
         phases: Phase::ALL.into_iter().map(|phase| phase.to_string()).zip(*phases).collect(),
         asleep: *asleep,
@@ -52,5 +53,6 @@ fn totals(totals: &Totals) -> wire::Totals {
         inbox_cursor: *inbox_cursor,
         consumers: *consumers,
         subscriptions: subscriptions.map(super::subscriptions),
+        budget: budget.map(super::budget),
     }
 }

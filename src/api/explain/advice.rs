@@ -13,8 +13,11 @@ use crate::observe::words;
 use wskeeper_core::phase::{Phase, Reason};
 use wskeeper_link::{
     endpoint::Endpoint,
-    pool::{LinkView, StandingView},
+    pool::{BudgetView, LinkView, StandingView},
 };
+
+/// Of 100 attempts that may be made, so many are near the end.
+const NEAR: u64 = 80;
 
 /// Sentences, the most likely help first.
 pub(super) fn advice(
@@ -82,6 +85,25 @@ pub(super) fn about_surplus((keys, max_keys): (usize, usize)) -> String {
     )
 }
 
+/// What to do where few attempts are left, or none.
+pub(super) fn about_budget(view: &LinkView, budget: BudgetView) -> Option<String> {
+    let BudgetView { attempts, per, used, until, is_kept: _ } = budget;
+    let is_near = u64::from(used) * 100 > u64::from(attempts) * NEAR;
+    let of = format!("{} of the {} attempts", words::grouped(used.into()), words::grouped(attempts.into()));
+    let then = match until {
+        Some(_) => "no link dials until the oldest no longer count",
+        None => "past that no link dials, and rotations and probes stop a tenth sooner",
+    };
+    is_near.then(|| {
+        format!(
+            "The links of {} have made {of} that reconnect.budget allows within {}: {then}. Look for what makes them reconnect; if the server \
+             allows more, raise reconnect.budget.attempts and reload, and they dial at once.",
+            view.endpoint,
+            words::span(per)
+        )
+    })
+}
+
 fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
     let name = name(view);
     let probe = words::span(config.link.park_probe);
@@ -112,6 +134,7 @@ fn about_phase(view: &LinkView, config: &Endpoint) -> Option<String> {
         | Reason::NextUrl
         | Reason::Operator
         | Reason::Asleep
+        | Reason::Budget
         | Reason::StayClosed
         | Reason::Reload
         | Reason::Rotate

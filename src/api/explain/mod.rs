@@ -66,6 +66,7 @@ fn explanation(explained: &Explained, source: &str, sees: &dyn Fn(&str) -> bool)
         requests,
         streams,
         cookies,
+        budget,
         at,
     } = explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
@@ -73,6 +74,7 @@ fn explanation(explained: &Explained, source: &str, sees: &dyn Fn(&str) -> bool)
         link: convert::link(view, source),
         proxy: config.proxy.shown_for(&view.url),
         cookies: cookies.map(|cookies| u32::try_from(cookies).unwrap_or(u32::MAX)),
+        budget: budget.map(convert::budget),
         why: sentences::why(view, is_held, &config.link, *at),
         ended: view.last_close.as_deref().map(|(closed, _)| sentences::ended(closed)),
         outage: outage.as_ref().map(|(since, lost)| wire::Outage {
@@ -86,6 +88,7 @@ fn explanation(explained: &Explained, source: &str, sees: &dyn Fn(&str) -> bool)
             let mut advice = advice::advice(&as_it_failed(explained), config, standing.as_ref(), *at);
             advice.extend(subscriptions.and_then(|counts| advice::about_subscriptions(view, counts)));
             advice.extend(surplus.map(advice::about_surplus));
+            advice.extend(budget.and_then(|budget| advice::about_budget(view, budget)));
             advice
         },
         subscriptions: subscriptions.map(convert::subscriptions),

@@ -55,6 +55,7 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: SystemTim
             }
         }
         .into(),
+        Reason::Budget => "The endpoint has made all attempts that reconnect.budget allows for now.".into(),
         Reason::Asleep => match view.phase {
             Phase::Paused => "Nobody sends, subscribes or listens, so it has no connection.",
             Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Ready | Phase::Closing | Phase::Parked => {
@@ -238,6 +239,9 @@ fn nth(number: u32) -> String {
 pub(super) fn next(view: &LinkView, is_held: bool) -> Option<String> {
     let now = format!("`wskeeper reconnect {}/{}` dials now", view.endpoint, view.index);
     match (view.phase, view.next_attempt_at) {
+        (Phase::Waiting, Some(_)) if view.reason == Reason::Budget => {
+            Some("It dials again; a reload with a higher reconnect.budget.attempts dials now.".into())
+        }
         (Phase::Waiting, Some(_)) => Some(format!("It dials again; {now}.")),
         (Phase::Parked, Some(_)) => Some(format!("It probes; {now}.")),
         (Phase::Waiting, None) if is_held => Some(format!("It dials once its server is back; {now}.")),

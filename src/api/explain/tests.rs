@@ -198,6 +198,8 @@ fn what_is_said_of_an_answer_to_the_upgrade_is_true() {
         ("does not take HTTP/1.1", plain(status(505)), plain(status(500))),
         ("does not speak WebSocket", upgrade("the server's 101 is not valid: x"), upgrade(slow)),
         ("does not speak WebSocket", upgrade("the server did not speak HTTP/1.1"), upgrade(long)),
+    ]);
+    hold([
         ("sends more headers than are read", upgrade(long), upgrade(ended)),
         ("within connect_timeout, now", upgrade(slow), upgrade(ended)),
         ("took TLS and hung up in place of an answer", upgrade(ended), upgrade(slow)),
@@ -434,6 +436,7 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
             requests: None,
             streams: Vec::new(),
             cookies: None,
+            budget: None,
             at: now(),
         };
         explanation(&explained, "file", &|_| true).advice.join(" ")

@@ -77,4 +77,24 @@ pub struct Totals {
     /// Keys that its links are to have asked their peers for, by state; `null` where it has no subscriptions.
     #[serde(default)]
     pub subscriptions: Option<super::SubscriptionCounts>,
+    /// Its attempts; `null` where `reconnect.budget` does not count them.
+    #[serde(default)]
+    pub budget: Option<BudgetState>,
+}
+
+/// Attempts of an endpoint's links, which `reconnect.budget` counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetState {
+    /// So many may begin.
+    pub attempts: u32,
+    /// Within any time as long as this.
+    pub per_ms: u64,
+    /// So many have begun and count.
+    pub used: u32,
+    /// The store keeps the count; else a restart forgets it.
+    pub kept: bool,
+    /// When the next may begin; `null` where one may now.
+    pub until: Option<String>,
 }

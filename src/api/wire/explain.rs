@@ -17,6 +17,9 @@ pub struct Explanation {
     /// Cookies that the link keeps, which go to the servers that set them; `null` where `cookies` is not set.
     #[serde(default)]
     pub cookies: Option<u32>,
+    /// The attempts of its endpoint; `null` where `reconnect.budget` does not count them.
+    #[serde(default)]
+    pub budget: Option<super::BudgetState>,
     /// Why it is in its phase: a sentence.
     pub why: String,
     /// How the last connection or attempt ended: a sentence.

@@ -18,7 +18,7 @@ use crate::{
     },
     observe::visible,
 };
-use wskeeper_core::phase::Phase;
+use wskeeper_core::phase::{Phase, Reason};
 
 /// Lines over the daemon and all links.
 pub(super) fn summary(daemon: &Status, links: &[Link], address: &str, width: usize) -> Vec<String> {
@@ -295,6 +295,9 @@ fn next(link: &Link, now: SystemTime) -> String {
         return String::new();
     };
     let wait = at.duration_since(now).map_or_else(|_| "now".to_owned(), |wait| format!("in {}", words::span(wait)));
+    if link.phase_reason == Reason::Budget.as_str() {
+        return format!("{wait} (budget spent)");
+    }
     if link.attempt > 1 { format!("{wait} (attempt {})", link.attempt + 1) } else { wait }
 }
 

@@ -191,6 +191,18 @@ pub(in crate::config) fn rules(section: &Section<'_>, endpoint: &mut ConfiguredE
         let problem = format!("{min_ready} of {links} links can never be ready");
         section.fault("min_ready", problem, format!("write at most {links}, or raise `links`"));
     }
+    let reconnect = section.section("reconnect");
+    if section.has("links") || reconnect.has("budget") {
+        let budget = reconnect.section("budget");
+        if endpoint.attempts.attempts.is_some_and(|attempts| attempts < links) {
+            let problem = "is less than the endpoint has links, which have to connect first";
+            budget.fault(
+                "attempts",
+                problem,
+                format!("write at least {links}; as many again let each link reconnect once"),
+            );
+        }
+    }
     let queue = section.section("outbox");
     for key in ["delivery", "durability", "confirm_interval"] {
         if section.has(key) && queue.has(key) {

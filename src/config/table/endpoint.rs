@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use super::{
-    kinds::{By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time, time_of_at_least},
+    kinds::{
+        By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time, time_of_at_least,
+        time_within,
+    },
     none, table,
 };
 use crate::config::{
@@ -28,6 +31,10 @@ use wskeeper_core::{
     link::UrlOrder,
 };
 use wskeeper_link::endpoint::{http2::Mode, network::Prefer};
+
+/// Of a budget of attempts, which is counted in parts of it.
+const LEAST_PER: Duration = Duration::from_secs(1);
+const MOST_PER: Duration = Duration::from_hours(366 * 24);
 
 /// Of an outbox or an inbox.
 pub(super) const DURABILITY: Word<bool> = Word(&[("memory", false), ("disk", true)]);
@@ -430,6 +437,21 @@ table! {
         ///
         /// A link that stays closed does so until it is resumed. Rows of `outcomes` go first.
         on_clean_close (stay_closed) as "outcomes": Unshown(Word(&[("reconnect", false), ("stay_closed", true)])), Live;
+        /// How many attempts all links of the endpoint make together, for servers that count them. After that links wait, and say until when.
+        budget: section RECONNECT_BUDGET;
+    }
+}
+
+table! {
+    RECONNECT_BUDGET of ConfiguredEndpoint, "reconnect.budget." at (attempts), rules none, {
+        /// So many within any time as long as `per`, at most, and at least as many as there are `links`. Without it they are not counted.
+        ///
+        /// Rotations and probes of `failback` count too, and leave a tenth to links that are down. If the store is there, a restart goes on with the
+        /// count. [A budget of attempts](operate.md#a-budget-of-attempts) says more.
+        /// > #: attempts = 1000
+        attempts: Optional(count(1..=1_000_000_000)), Live;
+        /// The time within which they are counted: 1 s to 366 days.
+        per: time_within(LEAST_PER, MOST_PER), Live;
     }
 }
 

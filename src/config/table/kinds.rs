@@ -146,6 +146,11 @@ pub(crate) const fn time_of_at_least(least: Duration) -> Time {
     Time(least..=MAX_DURATION)
 }
 
+/// A duration from `least` to `most`.
+pub(crate) const fn time_within(least: Duration, most: Duration) -> Time {
+    Time(least..=most)
+}
+
 impl Kind for Time {
     type Of = Duration;
 

@@ -1,6 +1,6 @@
 //! For tests: the table as documents have it: values in TOML, schemas of OpenAPI.
 //!
-//! A unit is the largest that leaves a whole number; minutes from two on.
+//! A unit is the largest that leaves a whole number; minutes and hours from two on.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub(super) fn duration(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
     match (seconds, millis) {
         (_, 1..) => format!("{}ms", duration.as_millis()),
+        (7200.., 0) if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
         (120.., 0) if seconds.is_multiple_of(60) => format!("{}min", seconds / 60),
         (_, 0) => format!("{seconds}s"),
     }

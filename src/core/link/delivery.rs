@@ -7,6 +7,7 @@ use super::{
     state::{Ending, State, Then},
 };
 use crate::{
+    allowance::SharedAllowance,
     bucket::SharedBucket,
     close::{Cause, CloseFrame, NORMAL},
     event::Event,
@@ -80,6 +81,11 @@ impl Link {
         if bucket.is_some() || self.shared.outbox.is_some() {
             self.shared.outbox().share(bucket);
         }
+    }
+
+    /// Attempts of the links of its endpoint take from this allowance, or from none. Before it starts, and whenever that changes.
+    pub fn allow(&mut self, allowance: Option<Arc<dyn SharedAllowance>>) {
+        self.pace.allow(allowance);
     }
 
     /// Whether what leaves it is counted, answers to the peer's pings too.

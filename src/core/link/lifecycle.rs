@@ -15,6 +15,7 @@ use super::{
     state::{Ending, State, Then},
 };
 use crate::{
+    allowance::For,
     backoff::LEAST,
     clock::Clock,
     close::{Cause, CloseFrame, GOING_AWAY, NORMAL},
@@ -47,6 +48,11 @@ impl Link {
     /// Begins an attempt.
     pub(super) fn dial(&mut self, now: Instant, reason: Reason, out: &mut Commands) {
         self.is_renewed();
+        if let Err(until) = self.pace.take(now, For::Down) {
+            self.set_down(true);
+            let delay = until.saturating_duration_since(now);
+            return self.enter(now, State::Waiting, Reason::Budget, Some(delay), out);
+        }
         self.attempt = self.attempt.saturating_add(1);
         let (url, refreshes) = self.pace.begin(self.shared.policy.urls);
         let refused = self.refused(refreshes);
@@ -204,6 +210,8 @@ impl Link {
         match verb {
             Verb::Close(frame) => self.leave(now, frame, Cause::Operator, Then::Pause, out),
             Verb::Pause => self.leave(now, Some(CloseFrame::of(NORMAL)), Cause::Operator, Then::Pause, out),
+            // Nothing that is there is given up for what may not be had.
+            Verb::Reconnect if self.state.connection().is_some() && self.pace.is_spent(now) => {}
             Verb::Reconnect => {
                 self.leave(now, Some(CloseFrame::of(NORMAL)), Cause::Operator, Then::Redial(Reason::Operator), out);
             }
@@ -211,7 +219,7 @@ impl Link {
                 State::Asleep | State::Paused | State::Parked | State::Waiting => {
                     self.dial(now, Reason::Operator, out);
                 }
-                State::Active(connection) if connection.is_queued() => {
+                State::Active(connection) if connection.is_queued() && !self.pace.is_spent(now) => {
                     self.leave(now, None, Cause::Operator, Then::Redial(Reason::Operator), out);
                 }
                 // Closed a moment ago by `close` or `pause`, or because nobody wanted it, and meant to go on now.
@@ -230,6 +238,7 @@ impl Link {
             (ReadyState::Open, Phase::Ready) if self.shared.policy.rotates => self.rotate(now, reason, out),
             // What is beside would follow, and what it was to follow may be old by now.
             (ReadyState::Closing, _) if self.is_coming() => self.rotate(now, reason, out),
+            (ReadyState::Open | ReadyState::Connecting, _) if self.pace.is_spent(now) => {}
             (ReadyState::Open | ReadyState::Connecting, _) | (ReadyState::Closed, Phase::Parked) => {
                 self.leave(now, Some(CloseFrame::of(NORMAL)), cause, Then::Redial(reason), out);
             }
@@ -386,6 +395,10 @@ impl Link {
             connection.watch_anew(now, shared);
         }
         self.follow_laziness(now, out);
+        if matches!((&self.state, self.reason), (State::Waiting, Reason::Budget)) {
+            // There may be more of it now.
+            self.dial_if_wanted(now, Reason::Underway, out);
+        }
     }
 }
 

@@ -8,11 +8,13 @@
 
 use std::{
     iter::successors,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{Policy, round::Round};
 use crate::{
+    allowance::{For, SharedAllowance},
     backoff::Backoff,
     chance::Chance,
     clock::Clock,
@@ -58,8 +60,16 @@ pub(super) struct Pace {
     refreshes: bool,
     /// Attempts at a next URL without a delay.
     urls_spent: u32,
-    /// In a box: hardly any link has one.
-    resting: Option<Box<Resting>>,
+    /// In a box: hardly any link has any.
+    rare: Option<Box<Rare>>,
+}
+
+/// What hardly any link has.
+#[derive(Debug, Default)]
+struct Rare {
+    resting: Option<Resting>,
+    /// Attempts of all links of the endpoint take from it.
+    allowance: Option<Arc<dyn SharedAllowance>>,
 }
 
 /// What servers have asked for.
@@ -124,7 +134,9 @@ impl Pace {
 
     /// The link has been stable.
     pub(super) fn start_over(&mut self) {
+        let allowance = self.rare.take().and_then(|rare| rare.allowance);
         *self = Self { url: self.url, place: self.place, ..Self::default() };
+        self.allow(allowance);
     }
 
     /// An operator intervened, or what the peer refused is out of its way: nothing is in a row any more.
@@ -159,7 +171,7 @@ impl Pace {
             self.rest(now, now.later(chance.above(asked.span())));
         }
         let (delay, next) = self.delay(policy, now, action, closed, chance);
-        if let Some(resting) = &mut self.resting {
+        if let Some(resting) = self.rare.as_mut().and_then(|rare| rare.resting.as_mut()) {
             resting.own = now.later(delay);
         }
         // What is tried once more is tried at the same server; a `now` that is spent is no such try.
@@ -231,7 +243,7 @@ impl Pace {
         let (urls, round) = (policy.urls.max(1), self.round(policy));
         let at = now.later(delay);
         let back_at = |url: &usize| {
-            let resting = self.resting.iter().flat_map(|resting| resting.urls.iter());
+            let resting = self.rare.iter().flat_map(|rare| &rare.resting).flat_map(|resting| &resting.urls);
             resting.filter(|(of, until)| of == url && *until > at).map(|(_, until)| *until).max()
         };
         let order = successors(Some(first % urls), |url| Some(round.after(*url, urls))).take(urls);
@@ -248,13 +260,36 @@ impl Pace {
     /// The server of this URL wants to be left alone until then.
     fn rest(&mut self, now: Instant, until: Instant) {
         let url = self.url();
-        let resting = self.resting.get_or_insert_with(|| Box::new(Resting { urls: Vec::new(), own: now }));
+        let rare = self.rare.get_or_insert_default();
+        let resting = rare.resting.get_or_insert_with(|| Resting { urls: Vec::new(), own: now });
         resting.urls.retain(|(of, until)| *of != url && *until > now);
         resting.urls.push((url, until));
     }
 
     /// Another link has got in, so nobody need be left alone: what is left of the delay without that.
     pub(super) fn end_rest(&mut self, now: Instant) -> Option<Duration> {
-        self.resting.take().map(|resting| resting.own.saturating_duration_since(now))
+        let resting = self.rare.as_mut()?.resting.take();
+        resting.map(|resting| resting.own.saturating_duration_since(now))
+    }
+
+    /// Attempts take from this, or from nothing.
+    pub(super) fn allow(&mut self, allowance: Option<Arc<dyn SharedAllowance>>) {
+        if allowance.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().allowance = allowance;
+        }
+    }
+
+    /// An attempt is about to begin; or this is when it may.
+    pub(super) fn take(&self, now: Instant, what: For) -> Result<(), Instant> {
+        self.allowance().map_or(Ok(()), |allowance| allowance.take(now, what))
+    }
+
+    /// Whether no attempt may begin now.
+    pub(super) fn is_spent(&self, now: Instant) -> bool {
+        self.allowance().is_some_and(|allowance| allowance.until(now, For::Down).is_some())
+    }
+
+    fn allowance(&self) -> Option<&dyn SharedAllowance> {
+        self.rare.as_deref()?.allowance.as_deref()
     }
 }

@@ -29,6 +29,7 @@ use super::{
     state::{Ending, State, Then},
 };
 use crate::{
+    allowance::For,
     clock::Clock,
     close::{Cause, CloseFrame, Closed, NORMAL},
     event::{Event, RetryAfter},
@@ -203,8 +204,18 @@ impl Link {
     }
 
     fn dial_beside(&mut self, now: Instant, urgent: bool, out: &mut Commands) {
+        let allowed = self.pace.take(now, For::Spare);
         let Some(rotation) = self.rotation.as_deref_mut() else { return };
         rotation.wanted = false;
+        if let Err(until) = allowed {
+            if rotation.returns {
+                self.rotation = None;
+            } else {
+                rotation.failure = Some("reconnect.budget leaves no attempt to a rotation".into());
+                (rotation.connection, rotation.at) = (None, Some(until));
+            }
+            return;
+        }
         rotation.attempt = rotation.attempt.saturating_add(1);
         let (url, refreshes) = rotation.pace.begin(self.shared.policy.urls);
         // It is dialled after a delay by now: later than any value that was refused.

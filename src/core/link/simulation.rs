@@ -6,6 +6,7 @@
 //! of it; in a hostile one servers keep to what they do, at once, which is what makes a link run in circles.
 
 mod asked;
+mod budget;
 mod end;
 mod hosts;
 mod node;
@@ -56,6 +57,8 @@ struct World {
     hostile: bool,
     delivery: Delivery,
     durable: bool,
+    /// What all links together may dial.
+    allowed: Option<Arc<budget::Allowed>>,
 }
 
 /// Rows that people write, and that make links go round where nothing bounds them.
@@ -138,8 +141,10 @@ impl World {
             hostile: false,
             delivery,
             durable,
+            allowed: budget::Allowed::of(seed, now),
         };
         for index in 0..LINKS {
+            world.allow(index);
             world.feed(index, Input::Start);
             world.listen_at_random(index);
         }
@@ -174,6 +179,7 @@ impl World {
             self.check_sleep(index, &command);
             match command {
                 Command::Dial { lane, to: To { url, urgent, round, .. } } => {
+                    self.note_dial();
                     let line = self.nodes[index].line(lane);
                     assert!(!line.dialing && !line.open, "one dial and one connection at a time in each lane");
                     *line = Line { dialing: true, url, round, urgent, ..Line::default() };

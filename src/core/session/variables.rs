@@ -116,6 +116,11 @@ impl Kept {
         self.0.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
     }
 
+    /// All of it.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
     /// The part of it that has these names.
     #[must_use]
     pub fn only(&self, names: &[Box<str>]) -> Self {

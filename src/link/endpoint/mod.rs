@@ -6,7 +6,7 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use wskeeper_core::{bucket::Pacing, inbox, link, session, subscriptions};
+use wskeeper_core::{allowance::Limit, bucket::Pacing, inbox, link, session, subscriptions};
 
 pub use field::FieldName;
 pub use secret::{Secret, hide};
@@ -122,6 +122,8 @@ pub struct Endpoint {
     pub link: Arc<link::Policy>,
     /// `outbox.total`: how fast messages of all its links leave.
     pub pacing: Pacing,
+    /// `reconnect.budget`: how many attempts all its links make.
+    pub attempts: AttemptBudget,
     /// `inbox`
     pub inbox: inbox::Policy,
     /// `streams`
@@ -134,6 +136,29 @@ pub struct Endpoint {
     pub subscriptions: Option<Arc<Subscriptions>>,
     /// Values that its templates name, those of which others are made before them.
     pub values: Box<[Arc<value::Value>]>,
+}
+
+/// How many attempts the links of an endpoint make together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptBudget {
+    /// So many; `None`: as many as the backoff has them make.
+    pub attempts: Option<u32>,
+    /// Within any time as long as this.
+    pub per: Duration,
+}
+
+impl AttemptBudget {
+    /// Where there is one.
+    pub fn limit(&self) -> Option<Limit> {
+        self.attempts.map(|attempts| Limit { attempts, per: self.per })
+    }
+}
+
+/// None, and a day.
+impl Default for AttemptBudget {
+    fn default() -> Self {
+        Self { attempts: None, per: Duration::from_hours(24) }
+    }
 }
 
 /// A named part of the inbox, with a ring of its own.
@@ -217,6 +242,7 @@ impl Default for Endpoint {
             stay_closed: false,
             link: Arc::default(),
             pacing: Pacing::default(),
+            attempts: AttemptBudget::default(),
             inbox: inbox::Policy::default(),
             streams: Vec::new(),
             receipts_keep: Duration::from_mins(10),

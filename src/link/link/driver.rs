@@ -223,8 +223,9 @@ impl<D: Dial> Driver<D> {
                 let found = self.inject(now, fault);
                 let _ = reply.send(found);
             }
-            Order::Retune { policy, bucket, renew } => {
+            Order::Retune { policy, bucket, allowance, renew } => {
                 self.link.share(bucket);
+                self.link.allow(allowance);
                 self.feed(now, Input::Policy(policy));
                 // A link that was not lazy has not listened to that.
                 self.feed(now, Input::Listened(self.host.is_listened()));

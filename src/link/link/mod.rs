@@ -51,6 +51,7 @@ use tokio::{
 use crate::endpoint::compression::Compression;
 use wskeeper_core::{
     admission::{Dismissal, Request, Verdict},
+    allowance::SharedAllowance,
     bucket::SharedBucket,
     budget::Lease,
     chaos::Fault,
@@ -133,6 +134,8 @@ pub(crate) enum Order {
         policy: Arc<Policy>,
         /// What the links of the endpoint share.
         bucket: Option<Arc<dyn SharedBucket>>,
+        /// The attempts that they may make together.
+        allowance: Option<Arc<dyn SharedAllowance>>,
         /// Rotate, or close and dial again, as the policy says.
         renew: bool,
     },

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::view::BudgetView;
 use wskeeper_core::{message::Payload, phase::Phase};
 
 /// Everything a caller says about a message.
@@ -189,6 +190,14 @@ pub enum CommandError {
         link: String,
         /// Its phase.
         phase: Phase,
+    },
+    /// All attempts that the endpoint's links may make have been made.
+    #[error("{} of the {} attempts that reconnect.budget allows are used", budget.used, budget.attempts)]
+    Spent {
+        /// How they stand; `until` is when the link may.
+        budget: BudgetView,
+        /// It has a connection, and is not to take the attempts that are left for links without one.
+        is_spare: bool,
     },
     /// The daemon is stopping.
     #[error("the daemon is stopping")]

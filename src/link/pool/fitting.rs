@@ -14,7 +14,7 @@ use super::{
     slot::Slot,
     supervisor::Supervisor,
 };
-use crate::{endpoint::Endpoint, link::Order};
+use crate::endpoint::Endpoint;
 use wskeeper_core::clock::Clock;
 
 /// How often links that are to be closed are looked at.
@@ -54,11 +54,7 @@ impl Supervisor {
             config = Arc::new(config.with_subscriptions());
             runtime.set_config(Arc::clone(&config));
             // Only a new connection asks for keys; it begins beside the old one where it may.
-            for slot in runtime.slots() {
-                let (policy, bucket) = (Arc::clone(&config.link), runtime.bucket());
-                // A task that has ended was told to.
-                let _ = slot.orders.send(Box::new(Order::Retune { policy, bucket, renew: true })).await;
-            }
+            runtime.retune(true).await;
         }
         let wanted = self.wanted(runtime, &config);
         self.add_links(runtime, &config, &wanted);

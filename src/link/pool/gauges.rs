@@ -44,6 +44,7 @@ impl EndpointRuntime {
             subscriptions: self.sinks.subscriptions.counts(),
             carriers: self.sinks.carriers.get().map(|carriers| carriers.count()),
             min_ready: if config.critical { config.min_ready } else { 0 },
+            budget: self.attempts().map(|budget| (budget.used, budget.attempts)),
             away: (config.urls.len() > 1).then_some(0),
             ..EndpointGauges::default()
         };

@@ -168,8 +168,8 @@ impl Pool {
         let slot = runtime.slot(index)?;
         let standing = self.inner.parts.admission.standing(&slot.id, self.inner.parts.calendar.now());
         let requests = self.requests(endpoint, Some(index));
-        let cookies = runtime.cookies(index);
-        Some(Explained { requests, cookies, ..slot.explain(runtime.config(), standing) })
+        let (cookies, budget) = (runtime.cookies(index), runtime.attempts());
+        Some(Explained { requests, cookies, budget, ..slot.explain(runtime.config(), standing) })
     }
 
     /// The requests of an endpoint that have not ended, or of one of its links; `None`: it has none.
@@ -223,6 +223,9 @@ impl Pool {
         if verb == Verb::Rotate && phase != Phase::Ready {
             // Its next connection is a new one anyway.
             return Err(CommandError::NoConnection { link: format!("{endpoint}/{index}"), phase });
+        }
+        if let Some(runtime) = self.inner.parts.endpoints.get(endpoint) {
+            runtime.may_dial(&verb)?;
         }
         let (reply, taken) = oneshot::channel();
         slot.orders.send(Box::new(Order::Verb(verb, reply))).await.map_err(|_| CommandError::Draining)?;

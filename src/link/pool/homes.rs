@@ -25,6 +25,7 @@ use crate::{
     link::{Dial as _, Dialer, Order, farewell},
 };
 use wskeeper_core::{
+    allowance::For,
     chance::Chance,
     clock::Clock,
     event::LinkId,
@@ -117,11 +118,8 @@ impl Homes {
         let home = away?;
         let known = self.known();
         let outlook = known.failback.as_ref().and_then(|failback| failback.outlook(link));
-        let (now, wall) = (now(), calendar.now());
-        let date = |at: Instant| match at.checked_duration_since(now) {
-            Some(ahead) => wall.later(ahead),
-            None => wall.earlier(now.saturating_duration_since(at)),
-        };
+        let now = now();
+        let date = |at| calendar.date(at, now);
         Some(Box::new(AwayView {
             home,
             home_url: known.urls.get(home).map(Arc::clone).unwrap_or_default(),
@@ -227,6 +225,10 @@ async fn tend(runtime: Arc<EndpointRuntime>, parts: Arc<PoolParts>) {
 async fn probe(runtime: Arc<EndpointRuntime>, parts: Arc<PoolParts>, url: usize, link: u32) {
     let config = runtime.config();
     let _turn = parts.probes.turn(&server(&config, url)).await;
+    if let Some(Err(_)) = runtime.allowance().map(|allowance| allowance.take(now(), For::Spare)) {
+        let failure = "reconnect.budget leaves no attempt for a probe".into();
+        return runtime.sinks.homes.probed(url, Some(failure));
+    }
     let id = LinkId { endpoint: Arc::clone(&runtime.name), index: link };
     let admission = Arc::<AdmissionControl>::clone(&parts.admission);
     let dialer = Dialer::new(id, Arc::<EndpointRuntime>::clone(&runtime), admission);

@@ -16,8 +16,8 @@ pub use self::{
     subscriptions::{HolderView, Subscribe, SubscribeError, SubscriptionView},
     turns::{Turn, Turns},
     view::{
-        AttemptEnd, AttemptView, AwayView, CarrierView, EndpointView, Explained, HistoryEntry, LinkView, Page,
-        RejectionView, RequestsView, RotationView, StandingView, Totals, Traffic,
+        AttemptEnd, AttemptView, AwayView, BudgetView, CarrierView, EndpointView, Explained, HistoryEntry, LinkView,
+        Page, RejectionView, RequestsView, RotationView, StandingView, Totals, Traffic,
     },
     watchdog::Watchdog,
     wedged::Wedged,
@@ -25,6 +25,7 @@ pub use self::{
 pub use crate::link::Stop;
 
 mod admission;
+mod allowance;
 mod asked;
 mod bucket;
 mod cursors;
@@ -41,6 +42,7 @@ mod lasting;
 mod listeners;
 pub mod local;
 mod noted;
+mod opening;
 mod operator;
 mod parts;
 mod probes;

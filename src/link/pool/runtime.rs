@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
+    allowance::Counting,
     bucket::EndpointBucket,
     inbox_writer::InboxWriter,
     listeners::Listeners,
@@ -32,7 +33,7 @@ use crate::link::BoxFuture;
 use crate::{
     clock::Calendar,
     endpoint::{Endpoint, file::FileMarks},
-    link::{Aside, Memory, Provider, SharedCarriers, Source},
+    link::{Aside, Memory, Order, Provider, SharedCarriers, Source},
     observer::EndpointObserver,
 };
 use wskeeper_core::phase::Phase;
@@ -54,6 +55,8 @@ pub(super) struct EndpointRuntime {
     turn: AtomicUsize,
     /// Where messages of its links are paced together.
     pub(super) bucket: Mutex<Option<Arc<EndpointBucket>>>,
+    /// What its attempts are counted by, where they are.
+    pub(super) counting: Mutex<Option<Box<Counting>>>,
     /// Where its links do what may block.
     aside: Aside,
     /// How the files were that the last attempt read its credentials from.
@@ -165,6 +168,7 @@ impl EndpointRuntime {
             ending: Mutex::default(),
             turn: AtomicUsize::new(0),
             bucket,
+            counting: Mutex::default(),
             aside: Aside::default(),
             read: Mutex::default(),
             memories: Mutex::default(),
@@ -239,6 +243,17 @@ impl EndpointRuntime {
         tasks.insert(at, task);
     }
 
+    /// Its links follow its configuration, and what they share; they `renew` their connections where it asks for new ones.
+    pub(super) async fn retune(&self, renew: bool) {
+        let config = self.config();
+        for slot in self.slots() {
+            let policy = Arc::clone(&config.link);
+            let order = Order::Retune { policy, bucket: self.bucket(), allowance: self.allowance(), renew };
+            // A task that has ended was told to: nothing is left to retune.
+            let _ = slot.orders.send(Box::new(order)).await;
+        }
+    }
+
     /// How many links there are.
     pub(super) fn links(&self) -> u32 {
         u32::try_from(self.tasks().len()).unwrap_or(u32::MAX)
@@ -276,6 +291,7 @@ impl EndpointRuntime {
             inbox_cursor: self.sinks.inbox.cursor(),
             consumers: self.sinks.readers() as u64,
             subscriptions: self.sinks.subscriptions.counts(),
+            budget: self.attempts(),
             ..Totals::default()
         };
         for task in self.tasks().iter() {

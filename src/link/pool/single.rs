@@ -68,7 +68,7 @@ impl Supervisor {
     async fn put(self: &Arc<Self>, new: &Arc<Endpoint>, follow: Follow) -> Result<(), Draining> {
         let _gate = self.changing().await?;
         // The first that needs the store: what an earlier life has left there is handed out, as a reload does.
-        let _one_at_a_time = if new.needs_store() && !self.parts().spool.is_open() {
+        let _one_at_a_time = if self.wants_store(new) && !self.parts().spool.is_open() {
             let held = self.hold().await;
             self.open_store(true).await;
             Some(held)

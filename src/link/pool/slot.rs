@@ -300,6 +300,7 @@ impl Slot {
             requests,
             streams,
             cookies: None,
+            budget: None,
         }
     }
 

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::{sync::OwnedRwLockReadGuard, time::Instant};
 
 use super::{
-    Draining, Follow, Left, Orphans, Settings,
+    Draining, Follow, Left, Settings,
     admission::AdmissionControl,
     durable_inboxes::{self, seal},
     durable_variables::DurableVariables,
@@ -38,7 +38,7 @@ use crate::{
     endpoint::Endpoint,
     hub::{Hub, Streams},
     link::{self, Dialer, Inbound, Order, Tap},
-    store::{self, Record, Store},
+    store::{self, Record},
 };
 use wskeeper_core::{
     event::LinkId,
@@ -67,7 +67,7 @@ pub(super) struct Supervisor {
     /// Single endpoints come and go; the end of the pool waits for those that are on their way.
     gate: Arc<tokio::sync::RwLock<()>>,
     /// Where the store is, by the last settings.
-    store: Mutex<Option<store::Policy>>,
+    pub(super) store: Mutex<Option<store::Policy>>,
     /// Steps that reloads have taken.
     steps: AtomicU64,
     /// Chance, one number for each task of a link.
@@ -131,7 +131,7 @@ impl Supervisor {
         self.step();
         self.parts.admission.set_policy(new.admission.clone());
         self.store.lock().clone_from(&new.store);
-        self.open_store(new.endpoints.values().any(|endpoint| endpoint.needs_store())).await;
+        self.open_store(new.endpoints.values().any(|endpoint| self.wants_store(endpoint))).await;
         let old = self.parts.endpoints.all();
         let gone = old.iter().map(|runtime| &runtime.name).filter(|name| !new.endpoints.contains_key(*name));
         // At once: links that end wait for their peers.
@@ -142,6 +142,7 @@ impl Supervisor {
         .await;
         durable_inboxes::drop_inboxes(&self.parts.spool, &self.parts.endpoints);
         self.parts.spool.drop_keys();
+        // What an endpoint's budget has used was taken up when it began.
         self.parts.spool.drop_variables(|name, link| {
             let config = self.parts.endpoints.get(name).map(|runtime| runtime.config());
             config.is_some_and(|config| link < config.max_links() && !config.durable_variables().is_empty())
@@ -172,44 +173,6 @@ impl Supervisor {
     /// A change moves: the one who looks after the whole is told.
     pub(super) fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Opens the store where it is `needed`, or an earlier life has left one, and hands out what it has for endpoints that are there already.
-    pub(super) async fn open_store(&self, needed: bool) {
-        let policy = self.store.lock().clone();
-        if needed || policy.as_ref().is_some_and(|store| Store::exists(&store.dir)) {
-            for letter in self.parts.spool.open(policy.as_ref()).await {
-                self.parts.dead.bury(letter);
-            }
-        }
-        self.hand_out().await;
-        for runtime in self.parts.endpoints.all() {
-            // The store could not be opened when it began.
-            let config = runtime.config();
-            if config.keeps_keys() && self.parts.spool.has_keys(&runtime.name) {
-                subscriptions::configure(&runtime, &subscriptions::in_force(&config, true), true);
-            }
-        }
-    }
-
-    /// Stored messages of links that run already go to them: the store could not be opened when they started.
-    async fn hand_out(&self) {
-        for Orphans { endpoint, link, .. } in self.parts.spool.orphans() {
-            let Some((runtime, slot)) = self
-                .parts
-                .endpoints
-                .get(&endpoint)
-                .and_then(|runtime| Some((Arc::clone(&runtime), runtime.slot(link)?)))
-            else {
-                continue;
-            };
-            slot.set_durable();
-            slot.crashed(self.parts.spool.take_crashed(&slot.id));
-            let records = self.parts.spool.take(&slot.id);
-            let messages = records.into_iter().map(|record| self.restored(&runtime, record));
-            // A task that has ended leaves them in the store, where the next one of that link finds them.
-            let _ = slot.orders.send(Box::new(Order::Restore(messages.collect()))).await;
-        }
     }
 
     fn add_endpoint(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
@@ -250,6 +213,7 @@ impl Supervisor {
         ));
         subscriptions::configure(&runtime, endpoint, true);
         self.follow_variables(&runtime, endpoint);
+        runtime.follow_budget(endpoint.attempts.limit());
         self.add_links(&runtime, endpoint, &self.wanted(&runtime, endpoint));
         durable_inboxes::write_inbox(&self.parts.spool, &runtime, endpoint.inbox.durable, stored);
         let has_keys = runtime.sinks.subscriptions.counts().is_some();
@@ -350,6 +314,7 @@ impl Supervisor {
         link.stand_at(runtime.sinks.homes.place(slot.id.index));
         link.number_after(slot.newest());
         link.share(runtime.bucket());
+        link.allow(runtime.allowance());
         if let Some(kept) = runtime.sinks.variables.recall(slot.id.index) {
             link.recall(kept);
         }
@@ -380,6 +345,7 @@ impl Supervisor {
         subscriptions::end(runtime);
         durable_inboxes::forget_inbox(&self.parts.spool, runtime).await;
         runtime.sinks.variables.follow(Box::default(), &runtime.name, &self.parts.spool, &runtime.observer);
+        runtime.follow_budget(None);
         self.step();
     }
 
@@ -400,6 +366,7 @@ impl Supervisor {
         let new = &subscriptions::in_force(new, runtime.sinks.subscriptions.is_bare());
         runtime.set_config(Arc::clone(new));
         runtime.pace(new.pacing);
+        runtime.follow_budget(new.attempts.limit());
         runtime.sinks.inbox.set_policy(new.inbox.clone(), new.max_links());
         runtime.sinks.streams.follow(new, &self.parts.budget, self.next_cursor());
         durable_inboxes::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
@@ -413,11 +380,7 @@ impl Supervisor {
             Follow::Unchanged => None,
         };
         if let Some(renew) = renew {
-            for slot in runtime.slots() {
-                let (policy, bucket) = (Arc::clone(&new.link), runtime.bucket());
-                // A task that has ended was told to: nothing is left to retune.
-                let _ = slot.orders.send(Box::new(Order::Retune { policy, bucket, renew })).await;
-            }
+            runtime.retune(renew).await;
         }
         self.follow_variables(runtime, new);
         self.end_removed(surplus, old.link.close_timeout).await;
@@ -474,6 +437,7 @@ impl Supervisor {
         for runtime in &runtimes {
             runtime.sinks.close();
             runtime.sinks.variables.finish();
+            runtime.finish_budget();
         }
         self.parts.log.close();
         // A disk that hangs must not hold up the end for ever; what it has said yes to is there.

@@ -259,6 +259,23 @@ pub struct Explained {
     pub streams: Vec<StreamView>,
     /// Cookies of servers that it keeps, where it keeps any.
     pub cookies: Option<usize>,
+    /// The attempts of its endpoint, where they are counted.
+    pub budget: Option<BudgetView>,
+}
+
+/// Attempts of an endpoint's links, where they are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetView {
+    /// So many may begin.
+    pub attempts: u32,
+    /// Within any time as long as this.
+    pub per: Duration,
+    /// So many have begun and count.
+    pub used: u32,
+    /// A store is open that keeps the count.
+    pub is_kept: bool,
+    /// When the next may begin, where none may now.
+    pub until: Option<SystemTime>,
 }
 
 /// Requests that have not ended.
@@ -287,6 +304,8 @@ pub struct Totals {
     pub consumers: u64,
     /// Keys in each state, in the order of `subscriptions::State::ALL`, where it has subscriptions.
     pub subscriptions: Option<[usize; 3]>,
+    /// Its attempts, where they are counted.
+    pub budget: Option<BudgetView>,
 }
 
 /// An endpoint as it is now.

@@ -80,6 +80,7 @@ pub use self::{
     fault::{OpenError, ReadError, WriteError},
     record::{DeadLetter, Done, KeptKeys, KeptReceipt, Op, Record, Recovered, Settled},
     segment::{KeptInbox, Segment},
+    variables::COMMON,
 };
 use self::{
     engine::Engine,
@@ -187,6 +188,11 @@ impl Store {
     /// Whether there is a store in this folder, as far as can be seen.
     pub fn exists(dir: &Path) -> bool {
         folder::store_in(dir).exists()
+    }
+
+    /// Whether its folder is there, and ours to look into.
+    pub fn has_place(dir: &Path) -> bool {
+        std::fs::read_dir(dir).is_ok()
     }
 
     /// Messages of a link that have not ended, in the order of acceptance, with those that are submitted now.

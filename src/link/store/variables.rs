@@ -21,6 +21,9 @@ const TABLE: &str = "CREATE TABLE variable(
     endpoint TEXT NOT NULL, link INTEGER NOT NULL, kept BLOB NOT NULL, sum INTEGER NOT NULL,
     PRIMARY KEY(endpoint, link)) STRICT, WITHOUT ROWID;";
 
+/// The link of the row that is the endpoint's own: what its links have in common.
+pub const COMMON: u32 = u32::MAX;
+
 /// An endpoint's name and the index of a link.
 pub(super) type Of = (Arc<str>, u32);
 
@@ -73,9 +76,9 @@ impl Engine {
         Ok(Ok(1))
     }
 
-    /// Forgets the variables of a link, or of all links of an endpoint: how many had some.
+    /// Forgets the variables of a link, or of all links of an endpoint but for what they have in common: how many had some.
     pub(super) fn forget_variables(&mut self, endpoint: &str, link: Option<u32>) -> Result<u64, Unreadable> {
-        let is_meant = |of: &Of| *of.0 == *endpoint && link.is_none_or(|link| link == of.1);
+        let is_meant = |of: &Of| *of.0 == *endpoint && link.map_or(of.1 != COMMON, |link| link == of.1);
         let gone: Vec<Of> = self.index.variables.costs.keys().filter(|of| is_meant(of)).cloned().collect();
         for of in &gone {
             self.prepared("DELETE FROM variable WHERE endpoint = ?1 AND link = ?2")?.execute(params![&*of.0, of.1])?;

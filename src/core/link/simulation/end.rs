@@ -18,6 +18,7 @@ impl World {
         let longest = (*park_probe).max(*retry_after_max).max(backoff.max);
         let end =
             self.now + longest.mul_f64(1.1) + backoff.max * u32::try_from(urls).expect("few") + Duration::from_mins(1);
+        let end = end + self.budget_delay();
         while self.now < end && !self.is_well() {
             for index in 0..LINKS {
                 self.listen(index, true);

@@ -189,12 +189,12 @@ async fn a_new_policy_applies_at_once_and_redials_only_when_asked() {
     let (mut bench, mut peer) = Bench::open().await;
     let outbox = outbox::Policy { max_message: 3, ..outbox::Policy::default() };
     let policy = std::sync::Arc::new(Policy { outbox: outbox.into(), ..Policy::default() });
-    bench.order(Order::Retune { policy: policy.clone(), bucket: None, renew: false }).await;
+    bench.order(Order::Retune { policy: policy.clone(), bucket: None, allowance: None, renew: false }).await;
     let (_, answer) = bench.offer(Payload::from("four"), MINUTE).await;
     assert_eq!(answer.await, Some(Err(Refusal::TooBig)));
     assert_eq!(bench.dials(), 1);
     let policy = std::sync::Arc::new(Policy { rotates: false, ..Policy::clone(&policy) });
-    bench.order(Order::Retune { policy, bucket: None, renew: true }).await;
+    bench.order(Order::Retune { policy, bucket: None, allowance: None, renew: true }).await;
     assert_eq!(peer.next_close().await, 1000);
     peer.close(1000, "").await;
     drop(peer);

@@ -53,6 +53,17 @@ fn the_newest_of_each_link_comes_back_and_what_is_forgotten_does_not() {
 }
 
 #[test]
+fn what_the_links_of_an_endpoint_have_in_common_is_not_forgotten_with_their_variables() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    write_all(&store, [remember("feed", 0, kept(1)), remember("feed", COMMON, kept(2)), forget("feed", None)]);
+    drop(store);
+    let (store, recovered) = open(folder.path());
+    assert_eq!(seqs(&recovered), [("feed", COMMON, 2)]);
+    assert_eq!(write(&store, forget("feed", Some(COMMON))), Ok(1));
+}
+
+#[test]
 fn the_format_says_that_there_are_some_and_only_then() {
     let folder = tempfile::tempdir().unwrap();
     let mut versions = Vec::new();
