@@ -1,0 +1,377 @@
+"""`KeptWebSocket` for programs without asyncio. Threads may share one.
+
+What a reader would get wrong: the connections live in a thread of their own, with an event loop. So a program that
+computes, sleeps or stands in a debugger loses nothing and answers pings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ._base import Base
+from ._core.operations import Operation, Payload
+from ._core.reading import Mark
+from ._errors import BufferFull, Closed, WskeeperError
+from ._types import Data, Event, Gap, Receipt, Subscription, Wait
+
+T = TypeVar("T")
+
+log = logging.getLogger("wskeeper")
+
+AHEAD = 256
+"""Items that wait in the program's hands; fewer than a quarter, and more are fetched."""
+
+
+class _Told(Future[T]):
+    """A future whose failure is logged if nobody looks at it, as asyncio does."""
+
+    _is_seen = False
+
+    def result(self, timeout: float | None = None) -> T:
+        self._is_seen = True
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._is_seen = True
+        return super().exception(timeout)
+
+    def __del__(self) -> None:
+        if not self._is_seen and self.done() and not self.cancelled():
+            error = super().exception()
+            if error is not None:
+                log.error("a failure that nobody looked at: %s", error)
+
+
+class KeptWebSocket(Base):
+    """An endpoint of the daemon as one object that never closes by itself.
+
+    ```python
+    with KeptWebSocket("trades") as ws:
+        ws.send("hello").result()
+        for message in ws:
+            print(message)
+    ```
+
+    The connection to the daemon comes back by itself, and reading goes on after the last message. What may be missing
+    is a `Gap`.
+    """
+
+    def _prepare(self) -> None:
+        self._changed = threading.Condition()
+        self._ready: deque[tuple[Event, Mark]] = deque()
+        self._finished: list[Mark] = []
+        self._left: list[Mark] = []
+        self._marks: dict[int, Mark] = {}
+        self._readers = itertools.count(-1, -1)
+        self._is_called = False
+        self._wants = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._unanswered = 0
+        self._unanswered_bytes = 0
+
+    # Opening and closing
+
+    def open(self) -> None:
+        """Finds the daemon.
+
+        Raises `ProblemError` if it refuses, `Unreachable` if it is not there within `open_timeout`.
+        """
+        self._check_process()
+        with self._changed:
+            if self._driver.is_closed:
+                raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
+            if self._thread is not None:
+                return
+            loop = self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=self._run, args=(loop,), name=f"wskeeper {self._endpoint}", daemon=True
+            )
+            self._thread.start()
+        try:
+            self._wait_for(self._driver.open(self._timeouts[0]))
+        except BaseException:
+            self.close(0)
+            raise
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    def __enter__(self) -> KeptWebSocket:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        is_in_time = kind is None or issubclass(kind, Exception)
+        self._close(self._timeouts[1] if is_in_time else 0.0, is_done=kind is None)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Ends. Closes no remote link.
+
+        Waits until the daemon has taken all sends, at most `timeout` seconds (by default `close_timeout`).
+        Sends that have no answer then fail with `ReceiptError`: `unsent`, or `unknown` if they were transmitted.
+        """
+        self._check_process()
+        self._close(self._timeouts[1] if timeout is None else timeout, is_done=True)
+
+    def _close(self, timeout: float, *, is_done: bool) -> None:
+        with self._changed:
+            thread, loop = self._thread, self._loop
+            if thread is None or loop is None or not thread.is_alive():
+                self._driver.is_closed = True
+                self._changed.notify_all()
+                return
+            if thread is threading.current_thread():
+                raise WskeeperError("a callback cannot close the object that calls it")
+        try:
+            self._wait_for(self._end(timeout, is_done))
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+            loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+    async def _end(self, timeout: float, is_done: bool) -> None:
+        self._hand_over(is_done)
+        await self._driver.close(timeout, is_done=False)
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the thread of the connections answers."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            work.close()
+            raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    # Reading
+
+    def recv(self, timeout: float | None = None) -> Data | Gap:
+        """The next message.
+
+        With a `timeout`, `TimeoutError` says that none came. Threads that share the object get one each.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            is_shown, shown = self._shown(self._take(threading.get_ident(), until))
+            if is_shown and shown is not None:
+                return shown
+
+    def recv_event(self, timeout: float | None = None) -> Event:
+        """The next event: a `Message`, a `Gap` or a `LinkEvent`."""
+        return self._take(threading.get_ident(), None if timeout is None else time.monotonic() + timeout)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterates over messages: `str` and `bytes`, and `Gap` with `gaps="item"`."""
+        for event in self.events():
+            is_shown, shown = self._shown(event)
+            if is_shown:
+                yield shown
+
+    def events(self) -> Iterator[Event]:
+        """Iterates over events: `Message`, `Gap` and, if `types` has them, `LinkEvent`."""
+        reader = next(self._readers)
+        try:
+            while True:
+                try:
+                    event = self._take(reader, None)
+                except Closed:
+                    if self._driver.is_closed:
+                        return
+                    raise
+                yield event
+        finally:
+            # Whoever leaves by `break` comes back for more, or closes. Whoever leaves by an exception may do neither.
+            with self._changed:
+                mark = self._marks.pop(reader, None)
+                if mark is not None:
+                    self._left.append(mark)
+
+    def _take(self, reader: int, until: float | None) -> Event:
+        self._check_process()
+        with self._changed:
+            self._finish(reader)
+            self._finished += self._left
+            self._left.clear()
+            while not self._ready:
+                if self._driver.is_closed:
+                    raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
+                self._call()
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError("no message came in time")
+                self._changed.wait(left)
+            event, self._marks[reader] = self._ready.popleft()
+            if len(self._ready) < AHEAD // 4 or len(self._finished) >= AHEAD:
+                self._call()
+            return event
+
+    def _finish(self, reader: int) -> None:
+        mark = self._marks.pop(reader, None)
+        if mark is not None:
+            self._finished.append(mark)
+
+    def _call(self) -> None:
+        """Has the other thread look at what is finished and wanted here. Called with the lock."""
+        if self._loop is None:
+            raise Closed("open the KeptWebSocket first: `with`, or `ws.open()`")
+        if not self._is_called:
+            self._is_called = True
+            self._loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        self._hand_over(False)
+        self._driver.start("fetching", self._fetch)
+        self._wants.set()
+
+    async def _fetch(self) -> None:
+        """Hands items over as long as this side has room. Runs in the thread of the connections."""
+        self._driver.start_reading()
+        while True:
+            if len(self._ready) < AHEAD:
+                await self._driver.arrival()
+                self._give()
+            else:
+                self._wants.clear()
+                await self._wants.wait()
+
+    def _give(self) -> None:
+        with self._changed:
+            while len(self._ready) < AHEAD and (taken := self._driver.take()) is not None:
+                self._ready.append(taken)
+            self._changed.notify_all()
+
+    def _hand_over(self, is_done: bool) -> None:
+        """Tells the core what the program is done with."""
+        with self._changed:
+            self._is_called = False
+            finished, self._finished = self._finished, []
+            if is_done:
+                finished += [*self._marks.values(), *self._left]
+                self._marks.clear()
+                self._left.clear()
+        for mark in finished:
+            self._driver.finish(mark)
+
+    # Sending
+
+    def send(
+        self,
+        data: Payload,
+        *,
+        wait: Wait = "queued",
+        key: str | None = None,
+        ttl: float | None = None,
+        generation: int | None = None,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> Future[Receipt]:
+        """Sends a message.
+
+        The future gives its receipt when the message has the state `wait`, or raises `ReceiptError`.
+        The message is on its way whether anybody looks at the future or not. To cancel the future withdraws a message
+        that was not transmitted. If too much waits here, the call blocks until there is room.
+        """
+        future: Future[Receipt] = _Told()
+        settle = self._settler(future)
+        operation = self._send(data, settle, wait, key, ttl, generation, idempotency_key)
+        self._submit(operation, future, timeout)
+        return future
+
+    def request(
+        self, data: Payload, *, timeout: float = 30.0, key: str | None = None, generation: int | None = None
+    ) -> Future[Data]:
+        """Sends a request. The future gives its reply, or raises `RequestError`. The endpoint needs `requests`."""
+        future: Future[Data] = _Told()
+        self._submit(self._request(data, self._settler(future), timeout, key, generation), future, timeout)
+        return future
+
+    def subscribe(self, key: str, message: Payload | None = None) -> Future[Subscription]:
+        """Holds a key until `unsubscribe` or `close`, over all reconnects.
+
+        `message` is what asks the server for it, if the configuration's template does not.
+        """
+        future: Future[Subscription] = _Told()
+        self._submit(Operation.subscribe(key, message, self._settler(future)), future)
+        return future
+
+    def unsubscribe(self, key: str, message: Payload | None = None) -> Future[None]:
+        """Releases a key."""
+        future: Future[None] = _Told()
+        self._submit(Operation.unsubscribe(key, message, self._settler(future)), future)
+        return future
+
+    def drain(self) -> None:
+        """Waits until `send` has room for a message and does not block."""
+        self._check_process()
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_room() or self._driver.is_closed)
+
+    def _has_room(self) -> bool:
+        count, size = self._send_limits
+        return not self._unanswered or (self._unanswered < count and self._unanswered_bytes < size)
+
+    def _submit(self, operation: Operation, future: Future[Any], timeout: float | None = None) -> None:
+        self._check_process()
+        is_bounded = operation.kind in ("send", "request")
+        with self._changed:
+            loop = self._loop
+            if loop is None:
+                raise Closed("open the KeptWebSocket first: `with`, or `ws.open()`")
+            if is_bounded and not self._has_room() and threading.current_thread() is self._thread:
+                raise BufferFull("a callback cannot wait for room")
+            while is_bounded and not self._has_room() and not self._driver.is_closed:
+                self._changed.wait()
+            if self._driver.is_closed:
+                raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
+            self._unanswered += 1
+            self._unanswered_bytes += operation.size
+            # With the lock: messages of one thread, and of several, leave in the order of their calls.
+            loop.call_soon_threadsafe(self._begin, operation, timeout)
+        future.add_done_callback(lambda _: self._count(operation, future, loop))
+
+    def _begin(self, operation: Operation, timeout: float | None) -> None:
+        try:
+            self._driver.submit(operation, timeout)
+        except WskeeperError:
+            operation.settle_once(operation.lost("unsent", "the object is closed"))
+
+    def _count(self, operation: Operation, future: Future[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Something is answered, or its caller does not want it any more."""
+        with self._changed:
+            self._unanswered -= 1
+            self._unanswered_bytes -= operation.size
+            self._changed.notify_all()
+        if future.cancelled() and not loop.is_closed():
+            loop.call_soon_threadsafe(self._driver.withdraw, operation, Closed("cancelled"))
+
+    @staticmethod
+    def _settler(future: Future[Any]) -> Callable[[object], None]:
+        def settle(result: object) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        return settle
+
+
+__all__ = ["KeptWebSocket"]
