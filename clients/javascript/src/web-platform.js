@@ -1,6 +1,6 @@
 // How a page, a worker or Deno reaches the daemon: by `fetch` and the global WebSocket, or one that the program brings.
 //
-// A reader may not expect that a browser's WebSocket cannot set headers: there a token goes as a second subprotocol, in base64url.
+// A reader may not expect that a page cannot bring a token: a browser's WebSocket sends no headers, and the daemon looks nowhere else.
 
 /** The requests of one object to its daemon. */
 function connect({ base, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch }) {
@@ -60,17 +60,15 @@ export function fromWebSocket(WebSocket, url, { protocol, token, timeout = 10_00
   return connection;
 }
 
+/** Headers are the second argument's or the third's, and a browser has neither: there a token is not sent at all. */
 function construct(WebSocket, url, protocol, token) {
   if (!token) return new WebSocket(url, [protocol]);
   const headers = { Authorization: `Bearer ${token}` };
-  if (globalThis.Deno || globalThis.Bun) return new WebSocket(url, { protocols: [protocol], headers });
-  // The package `ws` takes headers as a third argument, which a browser does not look at.
-  return new WebSocket(url, [protocol, `wskeeper.token.${base64url(token)}`], { headers });
-}
-
-function base64url(text) {
-  const binary = String.fromCharCode(...new TextEncoder().encode(text));
-  return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  const { Bun, Deno, process } = globalThis;
+  const isServer = Bun || Deno || process?.versions?.node;
+  if (isServer && WebSocket === globalThis.WebSocket) return new WebSocket(url, { protocols: [protocol], headers });
+  // As the package `ws` has it.
+  return new WebSocket(url, [protocol], { headers });
 }
 
 export const webPlatform = { connect, defaultBase: () => 'http://127.0.0.1:7700' };

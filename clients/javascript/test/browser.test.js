@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { tests } from './interface.js';
-import { Daemon, Peer, within } from './support.js';
+import { Daemon, Peer, until, within } from './support.js';
 
 const packages = createRequire(join(process.env.WSKEEPER_TEST_ENV, 'node', 'here.js'));
 const PACKAGE = new URL('..', import.meta.url);
@@ -64,6 +64,40 @@ test("the assertions are the standard's: Chromium's own WebSocket passes them", 
   assert.deepEqual(failed, []);
   assert.ok(results.length > 30, `${results.length} tests`);
 });
+
+test('a stream in Chromium that reads nothing for a while misses nothing', async (t) => {
+  const COUNT = 5000;
+  const origin = await serve(t);
+  const peer = await Peer.start(t, async (client) => {
+    for (let number = 1; number <= COUNT; number += 1) if (!client.send(`${number}`)) await client.drain();
+  });
+  const daemon = await Daemon.start(t, `[endpoints.e]\nurl = "${peer.url}"\ninbox.max_messages = ${2 * COUNT}\n`, `allowed_origins = ["${origin}"]`);
+  await until('all messages', async () => (await daemon.get('/v1/endpoints/e')).links.items[0].receivedMessages === COUNT);
+  const page = await open(t, origin);
+  await within('the stream to open', page.evaluate(openStream, daemon.base));
+  // One that sends is left: the other one has enough.
+  await until('the reader to pause', async () => (await daemon.get('/v1/endpoints/e')).totals.consumers === 1);
+  assert.deepEqual(await within('all messages', page.evaluate(readStream, COUNT)), { count: COUNT, wrong: 0, closeCode: 1005 });
+});
+
+/** In the page. */
+async function openStream(base) {
+  const { KeptWebSocketStream } = await import('/src/index.js');
+  globalThis.stream = new KeptWebSocketStream('e', { base, from: 'oldest' });
+  globalThis.readable = (await globalThis.stream.opened).readable;
+}
+
+/** In the page. */
+async function readStream(wanted) {
+  let [count, wrong] = [0, 0];
+  for await (const text of globalThis.readable) {
+    count += 1;
+    if (text !== `${count}`) wrong += 1;
+    if (count === wanted) break;
+  }
+  const { closeCode } = await globalThis.stream.closed;
+  return { count, wrong, closeCode };
+}
 
 /** In the page; without a daemon, with the page's own WebSocket. */
 async function runAll([base, isKept]) {

@@ -247,8 +247,14 @@ test('a token goes in a header, a wrong one is told, and none is shown', async (
   const { problem } = await next(wrong, 'problem');
   assert.equal(problem.status, 401);
   await closed(wrong);
-  let asked = 0;
-  const socket = await opened(t, daemon, 'e', { token: async () => ['wrong', 'the-secret-token', 'the-secret-token', 'the-secret-token'][(asked += 1)] ?? 'the-secret-token' });
+  // A token that is renewed is asked for before each attempt.
+  let secret = 'old';
+  const socket = new KeptWebSocket('e', { base: daemon.base, token: async () => secret });
+  t.after(() => socket.close());
+  assert.equal((await next(socket, 'problem')).problem.status, 401);
+  const open = next(socket, 'open');
+  secret = 'the-secret-token';
+  await open;
   assert.equal((await socket.sendWithReceipt('a', { wait: 'written' })).endpoint, 'e');
   assert.doesNotMatch(JSON.stringify([socket.url, { ...socket }, problem]), /secret/);
   const { inspect } = await import('node:util');
