@@ -40,6 +40,8 @@ mod emptied;
 mod endpoint;
 mod environment;
 mod fault;
+#[cfg(test)]
+mod faulty;
 mod in_force;
 mod place;
 mod plan;
