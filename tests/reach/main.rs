@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asked;
 mod budget;
 mod lazy;
 mod pacing;
