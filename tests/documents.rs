@@ -35,6 +35,7 @@ const PLAIN: &[&str] = &[
     "docs/memory.md",
     "docs/monitoring.md",
     "docs/operate.md",
+    "docs/protocol.md",
     "docs/proxies.md",
     "docs/push.md",
     "docs/requests.md",

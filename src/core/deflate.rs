@@ -7,7 +7,7 @@
 use std::{fmt, str};
 
 /// The extension's name.
-const NAME: &str = "permessage-deflate";
+pub const NAME: &str = "permessage-deflate";
 const SERVER_FORGETS: &str = "server_no_context_takeover";
 const CLIENT_FORGETS: &str = "client_no_context_takeover";
 const SERVER_BITS: &str = "server_max_window_bits";

@@ -12,6 +12,9 @@ pub const CONTINUATION: u8 = 0x00;
 /// In the byte of the length: there is a mask.
 pub const MASKED: u8 = 0x80;
 
+/// The most bytes of a control frame's body (§5.5).
+pub const CONTROL_MAX: u8 = 125;
+
 /// In place of a length: it follows, in two bytes or in eight.
 const SHORT_LENGTH: u8 = 0x7E;
 const LONG_LENGTH: u8 = 0x7F;

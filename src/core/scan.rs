@@ -12,6 +12,7 @@ use super::{
     frame::{MASKED, mask},
     message::Kind,
     run::Marks,
+    utf8::whole_characters,
 };
 
 /// What stands behind the messages that were found.
@@ -42,6 +43,18 @@ pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
     match messages(bytes, max, marks) {
         (end, Behind::Other) => (end, other(&bytes[end..], max)),
         found => found,
+    }
+}
+
+/// How far the text at the front, whose frame is not whole, is whole characters, where it was by `checked` when there was less of it. `None`:
+/// no rest can make it UTF-8. Of what is no text nothing is said.
+pub fn text_so_far(bytes: &[u8], checked: usize) -> Option<usize> {
+    match head(bytes, 0) {
+        Head::Data(Kind::Text, head, _) => {
+            let from = checked.max(head);
+            Some(from + whole_characters(bytes.get(from..).unwrap_or_default())?)
+        }
+        Head::Data(Kind::Binary, ..) | Head::Part | Head::Other => Some(checked),
     }
 }
 

@@ -52,10 +52,15 @@ impl Raw {
 
     /// Answers the upgrade request.
     pub async fn upgrade(stream: &mut TcpStream, request: &str) -> std::io::Result<()> {
+        Self::upgrade_with(stream, request, "").await
+    }
+
+    /// The same with further header lines, each with its end.
+    pub async fn upgrade_with(stream: &mut TcpStream, request: &str, lines: &str) -> std::io::Result<()> {
         let key = header(request, "sec-websocket-key");
         let accept = derive_accept_key(key.as_bytes());
         let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n{lines}\r\n"
         );
         stream.write_all(answer.as_bytes()).await
     }

@@ -3,7 +3,11 @@
 //! What a reader would get wrong: a sentence is said only where it is known to be true. What is not known (whether the last
 //! connection carried a message, say) is not claimed, and what comforts ("it dials again by itself") is not said of what repeats.
 
-use super::{digest::about_digest, proxy::about_proxy};
+use super::{
+    digest::about_digest,
+    offer::{about_extension, about_offer},
+    proxy::about_proxy,
+};
 use crate::observe::words;
 use wskeeper_core::{
     close::{Cause, Closed},
@@ -303,6 +307,7 @@ fn about_upgrade(detail: &str, url: &str, config: &Endpoint) -> String {
             "The server of {url}, or a balancer before it, speaks HTTP/2 and opened no stream for this link: its log, or its limit of streams, \
              may say why. With `http2 = \"never\"` each link has a connection of its own."
         ),
+        UpgradeTrouble::Extension => about_extension(config),
         UpgradeTrouble::Answer => format!("What answers at {url} does not speak WebSocket: check host, port and path."),
     }
 }
@@ -315,6 +320,7 @@ fn about_status(status: u16, (url, detail): (&str, &str), view: &LinkView, confi
              and its key."
                 .into()
         }
+        400 if config.compression.is_offered => about_offer(config),
         401 | 403 => about_digest(detail, config).unwrap_or_else(|| about_credentials(config)),
         407 => format!(
             "Something between answers as a proxy, in place of the server of {url}, and asks for proxy authentication: set \

@@ -6,6 +6,7 @@
 mod advice;
 mod digest;
 mod ends;
+mod offer;
 mod open;
 mod proxy;
 mod sentences;

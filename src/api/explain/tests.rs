@@ -17,6 +17,8 @@ use wskeeper_link::{
     pool::{AttemptEnd, AttemptView, Explained, LinkView, RequestsView, Traffic},
 };
 
+mod offer;
+
 /// The date of all these worlds.
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 30)
@@ -217,23 +219,6 @@ fn redirected(detail: &str) -> World {
         last.0.status = Some(302);
     }
     (view, at("wss://h.example/v1", "redirects = 3"))
-}
-
-#[test]
-fn a_server_that_asked_for_a_certificate_before_it_refused_may_have_wanted_it() {
-    let refused = |status, detail| {
-        let mut view = detailed(Cause::Upgrade, detail);
-        if let Some(last) = &mut view.last_close {
-            last.0.status = Some(status);
-        }
-        plain(view)
-    };
-    let asked = "the server answered the upgrade with status 400, not with 101; it had asked for a client certificate, and got none";
-    let plainly = "the server answered the upgrade with status 400, not with 101";
-    hold([
-        ("set tls.cert and tls.key", refused(400, asked), refused(400, plainly)),
-        ("set tls.cert and tls.key", refused(403, asked), refused(404, asked)),
-    ]);
 }
 
 #[test]

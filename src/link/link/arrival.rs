@@ -1,18 +1,16 @@
 //! What arrives on an open WebSocket, in the driver's words, and what tungstenite answers to it by itself.
 
+use std::io;
+
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::{
     Error, Message,
     error::{CapacityError, ProtocolError},
-    protocol::frame::coding::CloseCode,
 };
 
-use super::{
-    deflate::BadDeflate,
-    tail::{REPLACEMENT, Tail},
-    tls,
-};
+use super::tls;
 use wskeeper_core::{
+    breach::Breach,
     close::{self, Cause, CloseFrame},
     message::Payload,
     run::Run,
@@ -23,6 +21,11 @@ const NO_ROOM: &str = "there is no room in memory for the rest of a message";
 /// Whether the detail of an end says that there was no room for what arrived; else a message was larger than it may be.
 pub fn lacked_room(detail: &str) -> bool {
     detail == NO_ROOM
+}
+
+/// The rule that was broken, where reading failed by that.
+pub(super) fn breach_in(error: &io::Error) -> Option<&Breach> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
 /// What a read gave.
@@ -52,37 +55,21 @@ pub(super) enum Arrival {
 }
 
 impl Arrival {
-    /// What tungstenite read. Of a Close with a code that it does not allow, `tail` says what was on the wire.
-    pub(super) fn of(message: &Message, tail: &Tail) -> Self {
+    /// What tungstenite read. What a Close `said` it need not say: it puts its own answer in the place of one with a code that it does not know.
+    pub(super) fn of(message: &Message, said: impl FnOnce() -> Option<CloseFrame>) -> Self {
         match message {
             Message::Text(text) => Self::Messages((&Payload::checked_text(text.clone())).into()),
             Message::Binary(bytes) => Self::Messages((&Payload::binary(bytes.clone())).into()),
             Message::Pong(payload) => Self::Pong(payload.clone()),
-            Message::Close(None) => Self::Close(None),
-            Message::Close(Some(frame)) => {
-                let replaced = frame.code == CloseCode::Protocol && frame.reason.as_str() == REPLACEMENT;
-                let said = if replaced { tail.forbidden_close() } else { None };
-                Self::of_close(
-                    said.unwrap_or_else(|| CloseFrame {
-                        code: frame.code.into(),
-                        reason: frame.reason.as_str().into(),
-                    }),
-                )
-            }
+            Message::Close(_) => Self::Close(said()),
             Message::Ping(payload) => Self::Pinged(payload.clone()),
             Message::Frame(_) => Self::Nothing,
         }
     }
 
-    /// A Close whose code may not be on the wire breaks the protocol (RFC 6455 §7.4.1 and §7.4.2).
-    fn of_close(frame: CloseFrame) -> Self {
-        let CloseFrame { code, reason } = &frame;
-        if close::may_be_sent(*code) {
-            return Self::Close(Some(frame));
-        }
-        let detail =
-            format!("the peer sent a Close frame with code {code}, which no peer may send, and reason {reason:?}");
-        Self::Violation { code: close::PROTOCOL_ERROR, cause: Cause::Protocol, detail: detail.into() }
+    /// A rule was broken.
+    fn of_breach(breach: &Breach) -> Self {
+        Self::Violation { code: breach.code(), cause: breach.cause(), detail: breach.to_string().into() }
     }
 
     /// A message that has begun cannot be kept (RFC 6455 §7.4.1: 1009).
@@ -98,12 +85,11 @@ impl Arrival {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
                 Self::Ended("".into())
             }
-            Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<BadDeflate>()) {
-                Some(BadDeflate { code, detail }) => {
-                    Self::Violation { code: *code, cause: Cause::Protocol, detail: (*detail).into() }
-                }
+            Error::Io(error) => match breach_in(error) {
+                Some(breach) => Self::of_breach(breach),
                 None => Self::Ended(tls::told(error).into()),
             },
+            // The rules find all of these before tungstenite does.
             Error::Capacity(CapacityError::MessageTooLong { .. }) => violation(close::TOO_BIG, Cause::TooBig),
             Error::Utf8(_) => violation(close::INVALID_DATA, Cause::Protocol),
             Error::Protocol(_) => violation(close::PROTOCOL_ERROR, Cause::Protocol),
@@ -132,26 +118,5 @@ impl Answer {
     /// As tungstenite answers a Close.
     pub(super) fn to_close(frame: Option<&CloseFrame>) -> Self {
         Self::Close(frame.map(|frame| CloseFrame { code: frame.answer(), reason: frame.reason.clone() }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_all_codes_those_that_the_rfc_and_the_registry_give_to_the_wire_are_taken_and_answered_in_kind() {
-        // As Python's `websockets` has them: EXTERNAL_CLOSE_CODES and the ranges of RFC 6455 §7.4.2.
-        let external = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
-        for code in 0..=u16::MAX {
-            let frame = CloseFrame { code, reason: "".into() };
-            let is_allowed = external.contains(&code) || (3000..5000).contains(&code);
-            assert_eq!(frame.answer(), if is_allowed { code } else { 1002 });
-            match Arrival::of_close(frame) {
-                Arrival::Close(Some(frame)) => assert!(is_allowed && frame.code == code, "{code}"),
-                Arrival::Violation { code: 1002, cause: Cause::Protocol, .. } => assert!(!is_allowed, "{code}"),
-                other => panic!("{code}: {other:?}"),
-            }
-        }
     }
 }

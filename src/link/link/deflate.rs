@@ -8,10 +8,7 @@ mod compressing;
 mod inflater;
 mod inflating;
 
-pub(super) use self::{
-    compressing::Compressing,
-    inflating::{BadDeflate, Inflating},
-};
+pub(super) use self::{compressing::Compressing, inflating::Inflating};
 
 /// The bit of a message's first frame that says that it is compressed (RFC 7692 §6).
 pub(super) const COMPRESSED: u8 = 0x40;

@@ -1,13 +1,17 @@
 //! Where frames begin and end in a stream (RFC 6455 §5.2): in what a reader of frames is given of what arrives, so that others may
 //! read between two messages; in what leaves, so that it is known what has left.
 //!
-//! What a reader would get wrong: this judges nothing. What breaks the protocol is tungstenite's to find; after it there is no
+//! What a reader would get wrong: this judges nothing. What breaks the protocol is its watcher's to find; after it there is no
 //! place between two messages any more, or one that nobody looks for.
 
 /// Told of what a stream is made of. `first` is a frame's first byte.
 pub(super) trait Watcher {
     /// A frame begins.
     fn begins(&mut self, _first: u8) {}
+    /// Its second byte is there.
+    fn second(&mut self, _first: u8, _second: u8) {}
+    /// So long is its body, without a mask; so many bytes of its head said so.
+    fn length(&mut self, _first: u8, _length: u64, _head: u8) {}
     /// A part of its body, its mask in front.
     fn body(&mut self, _first: u8, _part: &[u8]) {}
     /// It has ended, so many bytes into what is being followed.
@@ -35,7 +39,7 @@ enum At {
     /// Before the byte of the length.
     Length,
     /// So many bytes of a longer length are to come; `mask` is the length of the mask behind it.
-    Extended { left: u8, mask: u8, length: u64 },
+    Extended { left: u8, head: u8, mask: u8, length: u64 },
     /// So many bytes of the mask and the payload are to come.
     Body(u64),
 }
@@ -56,17 +60,22 @@ impl Frames {
                     self.at = At::Length;
                 }
                 At::Length => {
+                    watcher.second(self.first, *byte);
                     let mask = if byte & 0x80 == 0 { 0 } else { 4 };
                     self.at = match byte & 0x7f {
-                        126 => At::Extended { left: 2, mask, length: 0 },
-                        127 => At::Extended { left: 8, mask, length: 0 },
-                        length => At::Body(u64::from(length) + u64::from(mask)),
+                        126 => At::Extended { left: 2, head: 4, mask, length: 0 },
+                        127 => At::Extended { left: 8, head: 10, mask, length: 0 },
+                        length => {
+                            watcher.length(self.first, length.into(), 2);
+                            At::Body(u64::from(length) + u64::from(mask))
+                        }
                     }
                 }
-                At::Extended { left, mask, length } => {
+                At::Extended { left, head, mask, length } => {
                     *length = *length << 8 | u64::from(*byte);
                     *left -= 1;
                     if *left == 0 {
+                        watcher.length(self.first, *length, *head);
                         self.at = At::Body(length.saturating_add(u64::from(*mask)));
                     }
                 }

@@ -26,7 +26,6 @@ mod reader;
 mod resolve;
 mod served;
 mod socket;
-mod tail;
 mod tap;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,8 @@ pub(super) struct PooledStream<S> {
     blocked: bool,
     /// The last read took all that there was.
     drained: bool,
+    /// Up to here what was read ahead is known to be whole characters, where it is the beginning of a text.
+    text_until: u32,
     /// Reading failed, behind what has been read.
     failure: Option<io::Error>,
     read: u64,
@@ -79,6 +81,7 @@ impl<S> PooledStream<S> {
             frames: Bytes::new(),
             blocked: false,
             drained: false,
+            text_until: 0,
             failure: None,
             read: early.len() as u64,
             written: 0,
@@ -131,6 +134,7 @@ impl<S> PooledStream<S> {
     }
 
     fn advance(&mut self, count: usize) {
+        self.text_until = 0;
         self.ahead.advance(count);
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new();

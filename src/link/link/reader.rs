@@ -2,10 +2,12 @@
 //! Close is to leave, and stays.
 //!
 //! What a reader would get wrong: it is given one frame at a time, however much is there. So between two messages it holds nothing, and
-//! whole messages can be looked for again. What it writes by itself is put behind what waits in the stream, and leaves with a flush.
+//! whole messages can be looked for again; and what it is given has been found to keep to the rules, byte by byte, while tungstenite looks at
+//! whole frames only. What it writes by itself is put behind what waits in the stream, and leaves with a flush.
 
 use std::{
     io::{self, Read, Write},
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -16,7 +18,14 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext},
 };
 
-use super::{Wire, deflate::Inflating, frames::Frames, leaving::Leaving, pooled::PooledStream, tail::Tail};
+use super::{
+    Wire,
+    deflate::Inflating,
+    frames::{Frames, Watcher},
+    leaving::Leaving,
+    pooled::PooledStream,
+};
+use wskeeper_core::{breach::Breach, close::CloseFrame as Said, rules::FrameRules};
 
 /// What it reads at once where messages come in fragments. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a
 /// new one, and then each message costs some allocations.
@@ -35,8 +44,45 @@ pub(super) type Stream<S> = PooledStream<Inflating<Leaving<S>>>;
 #[derive(Debug)]
 pub(super) struct Reader {
     protocol: WebSocketContext,
-    tail: Tail,
+    judged: Judged,
     frames: Frames,
+}
+
+/// What it was given, and the first breach in it.
+#[derive(Debug)]
+struct Judged {
+    rules: FrameRules,
+    found: Result<(), Breach>,
+}
+
+impl Judged {
+    fn judge(&mut self, by: impl FnOnce(&mut FrameRules) -> Result<(), Breach>) {
+        if self.found.is_ok() {
+            self.found = by(&mut self.rules);
+        }
+    }
+}
+
+impl Watcher for Judged {
+    fn begins(&mut self, first: u8) {
+        self.judge(|rules| rules.first(first));
+    }
+
+    fn second(&mut self, first: u8, second: u8) {
+        self.judge(|rules| rules.second(first, second));
+    }
+
+    fn length(&mut self, first: u8, length: u64, head: u8) {
+        self.judge(|rules| rules.length(first, length, head.into()));
+    }
+
+    fn body(&mut self, first: u8, part: &[u8]) {
+        self.judge(|rules| rules.body(first, part));
+    }
+
+    fn ends(&mut self, first: u8, _at: usize) {
+        self.judge(|rules| rules.end(first));
+    }
 }
 
 impl Reader {
@@ -50,7 +96,8 @@ impl Reader {
             .max_message_size(Some(max_inbound))
             .max_frame_size(Some(max_inbound));
         let protocol = WebSocketContext::new(Role::Client, Some(config));
-        Box::new(Self { protocol, tail: Tail::default(), frames: Frames::default() })
+        let judged = Judged { rules: FrameRules::new(max_inbound), found: Ok(()) };
+        Box::new(Self { protocol, judged, frames: Frames::default() })
     }
 
     /// Whether all that it was given are whole messages.
@@ -58,9 +105,9 @@ impl Reader {
         self.frames.is_between_messages()
     }
 
-    /// The last Close that it was given.
-    pub(super) fn tail(&self) -> &Tail {
-        &self.tail
+    /// What the last Close said that it was given.
+    pub(super) fn said(&self) -> Option<Said> {
+        self.judged.rules.close()
     }
 
     /// What it finds next.
@@ -69,14 +116,14 @@ impl Reader {
         cx: &mut Context<'_>,
         stream: &mut Stream<S>,
     ) -> Poll<Result<Message, Error>> {
-        let Self { protocol, tail, frames } = self;
-        at_once(protocol.read(&mut Given { stream, tail, frames, cx: Some(cx) }))
+        let Self { protocol, judged, frames } = self;
+        at_once(protocol.read(&mut Given { stream, judged, frames, cx: Some(cx) }))
     }
 
     /// Closes. Where the peer has closed before, its answer to that stands for this.
     pub(super) fn close<S: Wire>(&mut self, stream: &mut Stream<S>, frame: Option<CloseFrame>) -> Result<(), Error> {
-        let Self { protocol, tail, frames } = self;
-        match at_once(protocol.write(&mut Given { stream, tail, frames, cx: None }, Message::Close(frame))) {
+        let Self { protocol, judged, frames } = self;
+        match at_once(protocol.write(&mut Given { stream, judged, frames, cx: None }, Message::Close(frame))) {
             Poll::Ready(done) => done,
             // It waits in there.
             Poll::Pending => Ok(()),
@@ -85,8 +132,8 @@ impl Reader {
 
     /// Puts its answers into the stream. Pending where there is no room: a flush of the stream makes some.
     pub(super) fn poll_answer<S: Wire>(&mut self, stream: &mut Stream<S>) -> Poll<Result<(), Error>> {
-        let Self { protocol, tail, frames } = self;
-        at_once(protocol.flush(&mut Given { stream, tail, frames, cx: None }))
+        let Self { protocol, judged, frames } = self;
+        at_once(protocol.flush(&mut Given { stream, judged, frames, cx: None }))
     }
 }
 
@@ -100,7 +147,7 @@ fn at_once<T>(done: Result<T, Error>) -> Poll<Result<T, Error>> {
 /// The stream as tungstenite sees it. Without a context it waits for nothing, and neither reads nor flushes.
 struct Given<'a, 'b, S> {
     stream: &'a mut Stream<S>,
-    tail: &'a mut Tail,
+    judged: &'a mut Judged,
     frames: &'a mut Frames,
     cx: Option<&'a mut Context<'b>>,
 }
@@ -113,8 +160,11 @@ impl<S: Wire> Read for Given<'_, '_, S> {
         }
         let mut buffer = ReadBuf::new(buffer);
         self.stream.serve(self.frames.next_part(), &mut buffer);
-        self.frames.follow(buffer.filled(), self.tail);
-        Ok(buffer.filled().len())
+        self.frames.follow(buffer.filled(), self.judged);
+        match mem::replace(&mut self.judged.found, Ok(())) {
+            Ok(()) => Ok(buffer.filled().len()),
+            Err(breach) => Err(io::Error::new(io::ErrorKind::InvalidData, breach)),
+        }
     }
 }
 

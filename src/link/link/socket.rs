@@ -2,8 +2,8 @@
 //!
 //! What is whole and plain is read and written here: messages, pings, pongs. Everything else is for the reader of frames, which makes
 //! the answer to a Close by itself; all answers leave with a later flush, so what arrived may owe one. No Close is sent by itself when
-//! the peer breaks the protocol: the link does, and then the rest of the stream is read raw and thrown away, because nothing after a
-//! violation may be processed (RFC 6455 §7.1.7).
+//! the peer breaks the protocol: the link does. The rest of the stream is read raw then and thrown away, because nothing after a violation
+//! (RFC 6455 §7.1.7) or a Close (§1.4) is processed.
 
 use std::{
     mem,
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError, proto
 
 use super::{
     Wire,
-    arrival::{Answer, Arrival},
+    arrival::{Answer, Arrival, breach_in},
     deflate::{COMPRESSED, Inflating},
     errands::Errands,
     faulty::Faulty,
@@ -75,7 +75,7 @@ pub(super) struct Socket<S> {
     owes_answer: bool,
     /// A write failed: reading goes on, because the peer's Close may still be there.
     broken: Option<Box<str>>,
-    /// The peer broke the protocol: what comes is thrown away.
+    /// The peer has sent its Close, or broke the protocol: what comes is thrown away.
     discarding: bool,
     /// The peer has sent its Close.
     heard_close: bool,
@@ -301,14 +301,21 @@ impl<S: Wire> Socket<S> {
         if self.discarding {
             return self.poll_discard(cx).map(Arrival::Ended);
         }
-        if let Some(arrival) = ready!(self.poll_messages(cx)) {
-            return Poll::Ready(arrival);
-        }
+        let arrival = match ready!(self.poll_messages(cx)) {
+            Some(arrival) => arrival,
+            None => ready!(self.poll_reader(cx)),
+        };
+        self.discarding |= matches!(arrival, Arrival::Violation { .. } | Arrival::Close(_));
+        Poll::Ready(arrival)
+    }
+
+    /// What the reader of frames finds.
+    fn poll_reader(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         let ahead = self.stream.ahead();
         let reader = self.reader.get_or_insert_with(|| Reader::new(ahead, self.max_inbound));
-        let arrival = match ready!(reader.poll_next(cx, &mut self.stream)) {
+        Poll::Ready(match ready!(reader.poll_next(cx, &mut self.stream)) {
             Ok(message) => {
-                let arrival = Arrival::of(&message, reader.tail());
+                let arrival = Arrival::of(&message, || reader.said());
                 self.owes_answer |= matches!(message, Message::Ping(_) | Message::Close(_));
                 self.heard_close |= matches!(message, Message::Close(_));
                 self.is_done_with(&message);
@@ -316,15 +323,13 @@ impl<S: Wire> Socket<S> {
                 arrival
             }
             Err(error) => Arrival::of_error(&error),
-        };
-        self.discarding |= matches!(arrival, Arrival::Violation { .. });
-        Poll::Ready(arrival)
+        })
     }
 
-    /// Whole messages, a ping or pong, or the end; nothing where the next frame is one for the reader. After a Close it has all.
+    /// Whole messages, a ping or pong, or the end; nothing where the next frame is one for the reader.
     fn poll_messages(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arrival>> {
         let reader = self.reader.as_ref();
-        if self.heard_close || reader.is_some_and(|reader| !reader.is_between_messages()) {
+        if reader.is_some_and(|reader| !reader.is_between_messages()) {
             return Poll::Ready(None);
         }
         // Answers leave in order, and none behind a Close.
@@ -404,6 +409,8 @@ impl<S: Wire> Socket<S> {
             match ready!(self.stream.poll_discard(cx)) {
                 Ok(0) => return Poll::Ready("".into()),
                 Ok(_) => {}
+                // It was found before anybody looked away.
+                Err(error) if breach_in(&error).is_some() => {}
                 Err(error) => return Poll::Ready(tls::told(&error).into()),
             }
         }

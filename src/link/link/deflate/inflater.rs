@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::{History, TAIL};
-use wskeeper_core::deflate::MOST_BITS;
+use wskeeper_core::{breach::Breach, deflate::MOST_BITS};
 
 /// A longer message comes in pieces of this length.
 pub(super) const PIECE: usize = 16 << 10;
@@ -39,12 +39,9 @@ pub(super) struct Inflater {
     ended: usize,
 }
 
-/// The bytes are no DEFLATE, or stop in the middle of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Corrupt(pub(super) &'static str);
-
-const CORRUPT: Corrupt = Corrupt("a compressed message is corrupt");
-const TRUNCATED: Corrupt = Corrupt("a compressed message is corrupt, or stops before its end");
+const CORRUPT: Breach = Breach::Deflate("a compressed message that is corrupt");
+const TRUNCATED: Breach = Breach::Deflate("a compressed message that is corrupt, or stops before its end");
+const FINALS: Breach = Breach::Deflate("a compressed message with more than 64 final blocks");
 
 impl Inflater {
     /// One of the thread's, for a message behind this.
@@ -95,13 +92,13 @@ impl Inflater {
     }
 
     /// Reads from the front of these, until the piece is full at most: how many. `history` is what was said before the piece.
-    pub(super) fn read(&mut self, input: &[u8], history: &History) -> Result<usize, Corrupt> {
+    pub(super) fn read(&mut self, input: &[u8], history: &History) -> Result<usize, Breach> {
         let (read, status) = self.step(input)?;
         self.rests &= read == 0;
         if status == Status::StreamEnd {
             self.finals += 1;
             if self.finals > FINALS_MAX {
-                return Err(Corrupt("a compressed message has more than 64 final blocks"));
+                return Err(FINALS);
             }
             // What stands behind a final block is the next one of the same message (RFC 7692 §7.2.3.4).
             let mut before = History::default();
@@ -116,7 +113,7 @@ impl Inflater {
     }
 
     /// Behind the last byte of the message: whether that is all of it. Where it is not, the piece is full.
-    pub(super) fn finish(&mut self) -> Result<bool, Corrupt> {
+    pub(super) fn finish(&mut self) -> Result<bool, Breach> {
         if self.rests {
             return Ok(true);
         }
@@ -129,7 +126,7 @@ impl Inflater {
         }
     }
 
-    fn step(&mut self, input: &[u8]) -> Result<(usize, Status), Corrupt> {
+    fn step(&mut self, input: &[u8]) -> Result<(usize, Status), Breach> {
         let (before, made) = (self.inflate.total_in(), self.inflate.total_out());
         let status = self.inflate.decompress(input, &mut self.piece[self.filled..], InflateFlush::NoFlush);
         let status = status.map_err(|_| CORRUPT)?;

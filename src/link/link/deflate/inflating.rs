@@ -1,7 +1,7 @@
 //! A stream that hands out plain frames of what a server sends: a compressed message as one frame, or a longer one in pieces.
 //!
-//! What a reader would get wrong: this judges only what it inflates. A frame that is not of a compressed message passes as it is, whatever
-//! is wrong with it; and what goes the other way does not concern it.
+//! What a reader would get wrong: this judges only what would not be seen behind it. A frame that is not of a compressed message passes as it is, byte
+//! by byte, whatever is wrong with it; and what goes the other way does not concern it.
 
 use std::{
     cell::RefCell,
@@ -15,18 +15,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     COMPRESSED, Compressing, History,
-    inflater::{Corrupt, HELD, Inflater},
+    inflater::{HELD, Inflater},
 };
 use crate::endpoint::compression::Compression;
 use wskeeper_core::{
-    close,
+    breach::Breach,
     deflate::Agreement,
     frame::{self, FIN, MASKED},
+    rules::well_formed,
+    utf8::Utf8,
 };
 
 /// Bytes read at once where some may be compressed.
 const READ: usize = 16 << 10;
 const OPCODE: u8 = 0x0F;
+const TEXT: u8 = 0x1;
 const CONTROL: u8 = 0x08;
 /// RSV2 and RSV3.
 const RESERVED: u8 = 0x30;
@@ -59,33 +62,6 @@ pub(super) struct Both {
     read: u64,
 }
 
-/// A compressed message breaks the protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct BadDeflate {
-    pub(in super::super) code: u16,
-    pub(in super::super) detail: &'static str,
-}
-
-impl fmt::Display for BadDeflate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.detail)
-    }
-}
-
-impl std::error::Error for BadDeflate {}
-
-impl BadDeflate {
-    fn protocol(detail: &'static str) -> Self {
-        Self { code: close::PROTOCOL_ERROR, detail }
-    }
-}
-
-impl From<Corrupt> for BadDeflate {
-    fn from(Corrupt(detail): Corrupt) -> Self {
-        Self { code: close::INVALID_DATA, detail }
-    }
-}
-
 /// What is on its way here.
 struct Coming {
     keeps: bool,
@@ -96,13 +72,42 @@ struct Coming {
     head: ([u8; HEAD], usize),
     /// A message that is not compressed has more fragments to come.
     is_plain_open: bool,
-    /// The compressed message under way: its first byte of frames to come, without `FIN`.
-    message: Option<(u8, Inflater)>,
+    /// The compressed message under way.
+    message: Option<Message>,
     /// Read and not looked at.
     raw: BytesMut,
     /// To be handed out before all else.
     ready: BytesMut,
-    fault: Option<BadDeflate>,
+    fault: Option<Breach>,
+}
+
+/// A compressed message under way.
+struct Message {
+    /// The first byte of the next frame of it that is handed out, without `FIN`.
+    first: u8,
+    inflater: Inflater,
+    /// Of a text: up to here the piece has been looked at.
+    text: Option<(Utf8, usize)>,
+}
+
+impl Message {
+    /// Looks at what has been inflated of a text and not been looked at. Who reads it would, but is not given a piece before it is full.
+    fn look(&mut self) -> Result<(), Breach> {
+        let Some((text, looked_at)) = &mut self.text else { return Ok(()) };
+        let piece = self.inflater.piece();
+        let fits = text.add(&piece[*looked_at..]);
+        *looked_at = piece.len();
+        if fits { Ok(()) } else { Err(Breach::NotUtf8) }
+    }
+
+    /// The piece has been handed out.
+    fn empty(&mut self) {
+        self.inflater.empty();
+        self.first = frame::CONTINUATION;
+        if let Some((_, looked_at)) = &mut self.text {
+            *looked_at = 0;
+        }
+    }
 }
 
 enum At {
@@ -282,19 +287,27 @@ impl Coming {
                 Err(fault) => self.fault = Some(fault),
             }
         }
+        if self.fault.is_none() {
+            self.fault = self.message.as_mut().and_then(|message| message.look().err());
+        }
         used
     }
 
     /// One step: how many bytes it has read. `None`: there is too little of them, or no room.
-    fn step(&mut self, raw: &[u8], out: &mut ReadBuf<'_>) -> Result<Option<usize>, BadDeflate> {
+    fn step(&mut self, raw: &[u8], out: &mut ReadBuf<'_>) -> Result<Option<usize>, Breach> {
         match self.at {
             At::Head => {
                 let [byte, ..] = raw else { return Ok(None) };
                 let (head, length) = &mut self.head;
                 head[*length] = *byte;
                 *length += 1;
-                if let Some(body) = body_length(&head[..*length]) {
-                    self.begin(body, out)?;
+                let (head, length) = self.head;
+                self.judge(&head[..length])?;
+                if !self.is_compressed(head[0]) {
+                    self.put(&[*byte], out);
+                }
+                if let Some(body) = body_length(&head[..length]) {
+                    self.begin(body)?;
                 }
                 Ok(Some(1))
             }
@@ -320,54 +333,58 @@ impl Coming {
                 if most == 0 {
                     return Ok(None);
                 }
-                self.hand_out_full(out);
-                let Some((_, inflater)) = self.message.as_mut() else { return Ok(None) };
+                self.hand_out_full(out)?;
+                let Some(Message { inflater, .. }) = self.message.as_mut() else { return Ok(None) };
                 let read = inflater.read(&raw[..most], &self.history)?;
                 self.at = At::Compressed(left - read as u64, is_last);
                 Ok(Some(read))
             }
             At::End => {
-                let Some((_, inflater)) = self.message.as_mut() else { return Ok(None) };
+                let Some(Message { inflater, .. }) = self.message.as_mut() else { return Ok(None) };
                 if inflater.finish()? {
                     self.hand_out_last(out);
                     self.at = At::Head;
                 } else {
-                    self.hand_out_full(out);
+                    self.hand_out_full(out)?;
                 }
                 Ok(Some(0))
             }
         }
     }
 
+    /// What can be wrong with the first bytes of a frame, where what is handed out would not show it.
+    fn judge(&self, head: &[u8]) -> Result<(), Breach> {
+        match head {
+            [first] if is_message(*first) && (self.message.is_some() || self.is_plain_open) => Err(Breach::Interrupted),
+            [_, second] if second & MASKED != 0 => Err(Breach::Masked),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a frame is of a compressed message, by its first byte; all others pass as they come.
+    fn is_compressed(&self, first: u8) -> bool {
+        let begins = is_message(first) && first & (COMPRESSED | RESERVED) == COMPRESSED;
+        begins || (self.message.is_some() && first & !FIN == frame::CONTINUATION)
+    }
+
     /// The head of a frame is here, and its body has so many bytes.
-    fn begin(&mut self, body: u64, out: &mut ReadBuf<'_>) -> Result<(), BadDeflate> {
+    fn begin(&mut self, body: u64) -> Result<(), Breach> {
         let (head, length) = mem::replace(&mut self.head, ([0; HEAD], 0));
-        let (first, second) = (head[0], head[1]);
-        let (is_control, is_last, opcode) = (first & CONTROL != 0, first & FIN != 0, first & OPCODE);
-        let is_begun = self.message.is_some();
-        let begins = matches!(opcode, 1 | 2) && first & (COMPRESSED | RESERVED) == COMPRESSED && !self.is_plain_open;
-        let goes_on = first & !FIN == frame::CONTINUATION && is_begun;
-        if second & MASKED != 0 {
-            // tungstenite refuses it.
-            self.at = At::Blind;
-        } else if is_begun && matches!(opcode, 1 | 2) {
-            return Err(BadDeflate::protocol("a message begins before the end of a compressed one"));
-        } else if begins || goes_on {
-            if !is_shortest(body, length) {
-                return Err(BadDeflate::protocol("a frame has its length in a form that it may not have"));
-            }
-            if begins {
-                self.message = Some((opcode, Inflater::borrow(&self.history)));
-            }
-            self.at = At::Compressed(body, is_last);
-            return Ok(());
-        } else {
-            if !is_control {
+        let (first, is_last) = (head[0], head[0] & FIN != 0);
+        if !self.is_compressed(first) {
+            if first & CONTROL == 0 {
                 self.is_plain_open = !is_last;
             }
             self.at = At::Passing(body);
+            return Ok(());
         }
-        self.put(&head[..length], out);
+        well_formed(body, length)?;
+        if is_message(first) {
+            let opcode = first & OPCODE;
+            let text = (opcode == TEXT).then(|| (Utf8::default(), 0));
+            self.message = Some(Message { first: opcode, inflater: Inflater::borrow(&self.history), text });
+        }
+        self.at = At::Compressed(body, is_last);
         Ok(())
     }
 
@@ -379,18 +396,20 @@ impl Coming {
     }
 
     /// A piece that is full is a fragment of its message.
-    fn hand_out_full(&mut self, out: &mut ReadBuf<'_>) {
-        if let Some((first, mut inflater)) = self.message.take_if(|(_, inflater)| inflater.is_full()) {
-            self.hand_out_frame(first, inflater.piece(), out);
+    fn hand_out_full(&mut self, out: &mut ReadBuf<'_>) -> Result<(), Breach> {
+        if let Some(mut message) = self.message.take_if(|message| message.inflater.is_full()) {
+            message.look()?;
+            self.hand_out_frame(message.first, message.inflater.piece(), out);
             // Behind a final block, it is wanted of any message.
-            self.history.add(inflater.piece(), self.window);
-            inflater.empty();
-            self.message = Some((frame::CONTINUATION, inflater));
+            self.history.add(message.inflater.piece(), self.window);
+            message.empty();
+            self.message = Some(message);
         }
+        Ok(())
     }
 
     fn hand_out_last(&mut self, out: &mut ReadBuf<'_>) {
-        if let Some((first, inflater)) = self.message.take() {
+        if let Some(Message { first, inflater, .. }) = self.message.take() {
             self.hand_out_frame(FIN | first, inflater.piece(), out);
             if self.keeps {
                 self.history.add(inflater.piece(), self.window);
@@ -407,6 +426,11 @@ impl Coming {
     }
 }
 
+/// Whether a message begins with this frame.
+fn is_message(first: u8) -> bool {
+    matches!(first & OPCODE, 1 | 2)
+}
+
 /// The length of a frame's body, once its head is whole.
 fn body_length(head: &[u8]) -> Option<u64> {
     let [_, second, rest @ ..] = head else { return None };
@@ -415,11 +439,6 @@ fn body_length(head: &[u8]) -> Option<u64> {
         127 => rest.first_chunk().map(|length| u64::from_be_bytes(*length)),
         length => Some(length.into()),
     }
-}
-
-/// Whether a head of this length is the shortest that says so (RFC 6455 §5.2).
-fn is_shortest(body: u64, head: usize) -> bool {
-    usize::try_from(body).is_ok_and(|body| frame::Head::new(0, body, None).bytes().len() == head) && body >> 63 == 0
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Inflating<S> {

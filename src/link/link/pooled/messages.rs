@@ -17,7 +17,7 @@ use super::{AHEAD_MAX, CHUNK, PooledStream, READING, Reading};
 use wskeeper_core::{
     body::Body,
     run::{Marks, Run},
-    scan::{Behind, CONTROL_HEAD, Control, scan, unmask},
+    scan::{Behind, CONTROL_HEAD, Control, scan, text_so_far, unmask},
 };
 
 /// What was found.
@@ -56,6 +56,7 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
                             return Poll::Ready(Ok(Found::Control(control, payload)));
                         }
                         Behind::Other => return Poll::Ready(Ok(Found::Other)),
+                        Behind::Part(_) if !self.is_text_so_far() => return Poll::Ready(Ok(Found::Other)),
                         Behind::Part(length) => frame = length,
                     }
                 }
@@ -69,11 +70,12 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
                 }
                 let (end, behind) = scan(chunk, max, marks);
                 if let (Behind::Control(Control::Pong, len), true) = (behind, marks.is_empty()) {
-                    self.ahead = (&chunk[CONTROL_HEAD + len..]).into();
+                    (self.ahead, self.text_until) = ((&chunk[CONTROL_HEAD + len..]).into(), 0);
                     return Poll::Ready(Ok(Found::Control(Control::Pong, payload(chunk, len))));
                 }
                 self.ahead = (&chunk[end..]).into();
                 if !marks.is_empty() {
+                    self.text_until = 0;
                     return Poll::Ready(Ok(Found::Messages(cut(chunk, end, marks))));
                 }
             }
@@ -124,10 +126,19 @@ impl<S: AsyncRead + Unpin> PooledStream<S> {
         Poll::Ready(Ok(read))
     }
 
+    /// Whether the frame that has begun may be as far as it is here: where it is a text, no rest can mend a wrong byte.
+    fn is_text_so_far(&mut self) -> bool {
+        let until = text_so_far(&self.ahead, self.text_until as usize);
+        // In four bytes, for every link has it: of a frame that is longer the rest is looked at more than once.
+        self.text_until = until.map_or(0, |until| u32::try_from(until).unwrap_or(u32::MAX));
+        until.is_some()
+    }
+
     /// Takes messages that were read ahead, up to `end`: a long one as it is.
     fn split(&mut self, end: usize, marks: &mut Marks) -> Run {
         if end == self.ahead.len() && end > CHUNK / 2 {
             let room = self.ahead.capacity();
+            self.text_until = 0;
             return marks.take(mem::take(&mut self.ahead).freeze(), room);
         }
         let bytes = Bytes::copy_from_slice(&self.ahead[..end]);

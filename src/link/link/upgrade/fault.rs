@@ -7,7 +7,13 @@ use std::{io, sync::Arc};
 use http::StatusCode;
 
 use crate::link::tls::{self, Asked};
-use wskeeper_core::{admission::Verdict, close::Cause, event::RetryAfter, rejection::Rejection};
+use wskeeper_core::{
+    admission::Verdict,
+    close::Cause,
+    deflate::{NAME, NOT_OFFERED},
+    event::RetryAfter,
+    rejection::Rejection,
+};
 
 const REQUEST: &str = "the URL's";
 const HUNG_UP: &str = "the connection was";
@@ -15,6 +21,7 @@ const NOTHING_ELSE: &str = ", and `http2 = \"require\"` allows nothing else";
 const NEW_CARRIER: &str = "the server's new HTTP/2 connection";
 /// What stands in the words of a reset of HTTP/2.
 pub(in crate::link) const RESET: &str = "reset the HTTP/2 stream";
+const NOT_VALID: &str = "the server's 101 is not valid";
 const TOO_LONG: &str = "the head of the server's answer";
 
 /// What kind of trouble a failure of the upgrade is that has no status.
@@ -30,6 +37,8 @@ pub enum UpgradeTrouble {
     TooLong,
     /// It was to be HTTP/2 and nothing else, which does not do there.
     Http2,
+    /// There was an answer, and it uses an extension as nobody asked for.
+    Extension,
     /// There was an answer, and it is not that of a WebSocket server.
     Answer,
 }
@@ -47,6 +56,8 @@ impl UpgradeTrouble {
             Self::TooLong
         } else if detail.ends_with(NOTHING_ELSE) {
             Self::Http2
+        } else if detail.starts_with(NOT_VALID) && (detail.contains(NAME) || detail.ends_with(NOT_OFFERED)) {
+            Self::Extension
         } else {
             Self::Answer
         }
@@ -106,7 +117,7 @@ pub(in crate::link) enum UpgradeFault {
         rejection: Option<Arc<Rejection>>,
     },
     /// A 101 that RFC 6455 §4.1 tells the client to fail on.
-    #[error("the server's 101 is not valid: {0}")]
+    #[error("{NOT_VALID}: {0}")]
     Invalid(&'static str),
     /// A subprotocol that was not offered, or none.
     #[error("{0}")]
@@ -218,6 +229,8 @@ mod tests {
             (UpgradeFault::TooManyLines, UpgradeTrouble::TooLong),
             (UpgradeFault::NoHttp2("does not speak HTTP/2 (ALPN)"), UpgradeTrouble::Http2),
             (UpgradeFault::Invalid("it is not HTTP/1.1"), UpgradeTrouble::Answer),
+            (UpgradeFault::Invalid(NOT_OFFERED), UpgradeTrouble::Extension),
+            (UpgradeFault::Invalid("it uses permessage-deflate twice"), UpgradeTrouble::Extension),
         ];
         for (fault, trouble) in table {
             assert_eq!(UpgradeTrouble::of(&fault.to_string()), trouble, "{fault}");
