@@ -2,52 +2,10 @@
 //
 // The same file runs in Node and in Chromium. `context` has `KeptWebSocket`, `base` and `endpoint`, which leads to an echo peer.
 
+import { connecting, echoed, ended, equal, event, opened, same, throws } from './assertions.js';
+
 const STATES = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 };
 const HANDLERS = ['onopen', 'onmessage', 'onerror', 'onclose'];
-
-function equal(seen, wanted, what = 'value') {
-  if (!Object.is(seen, wanted)) throw new Error(`${what}: ${String(seen)}, not ${String(wanted)}`);
-}
-
-function same(seen, wanted, what) {
-  equal(JSON.stringify(seen), JSON.stringify(wanted), what);
-}
-
-function throws(name, act) {
-  try {
-    act();
-  } catch (error) {
-    return equal(error.name, name, 'the exception');
-  }
-  throw new Error(`nothing was thrown instead of ${name}`);
-}
-
-const event = (socket, type) => new Promise((resolve) => socket.addEventListener(type, resolve, { once: true }));
-
-async function opened({ KeptWebSocket, base, endpoint }) {
-  const socket = new KeptWebSocket(endpoint, { base });
-  await event(socket, 'open');
-  return socket;
-}
-
-const connecting = ({ KeptWebSocket, base, endpoint }) => new KeptWebSocket(endpoint, { base });
-
-async function ended(socket, ...closing) {
-  const closed = event(socket, 'close');
-  socket.close(...closing);
-  return closed;
-}
-
-/** Sends, and answers with the echo. */
-async function echoed(context, data, binaryType = 'arraybuffer') {
-  const socket = await opened(context);
-  socket.binaryType = binaryType;
-  const message = event(socket, 'message');
-  equal(socket.send(data), undefined, 'what send returns');
-  const { data: came } = await message;
-  await ended(socket);
-  return came;
-}
 
 const constructor = {
   'the constructor without arguments throws a TypeError': ({ KeptWebSocket }) => throws('TypeError', () => new KeptWebSocket()),
