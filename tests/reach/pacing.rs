@@ -78,6 +78,27 @@ async fn a_link_sends_no_faster_than_its_rate_and_says_when_the_next_message_lea
 }
 
 #[tokio::test]
+async fn a_link_and_the_links_together_send_no_more_bytes_than_their_rates() {
+    for (section, links) in [("outbox", 1), ("outbox.total", 3)] {
+        let (port, arrivals) = counting().await;
+        let daemon = Daemon::start(&format!(
+            "{QUICK}\n[endpoints.e]\nurl = \"ws://127.0.0.1:{port}\"\nlinks = {links}\n\
+             [endpoints.e.{section}]\nrate_bytes = 2000\nburst_bytes = \"1000B\"\n[admission]\nper_host = 3\n"
+        ))
+        .await;
+        for link in 0..links {
+            daemon.api.ready_after(&format!("e/{link}"), 0).await;
+        }
+        for _ in 0..9 {
+            daemon.api.send_text("e", &"x".repeat(500)).await.expect(202);
+        }
+        // Two of the burst at once, then four a second.
+        let took = took(&all(&arrivals, 9).await);
+        assert!(took >= Duration::from_millis(1500), "{section}: {took:?}");
+    }
+}
+
+#[tokio::test]
 async fn links_of_an_endpoint_take_turns_within_its_total() {
     let (port, arrivals) = counting().await;
     let daemon = Daemon::start(&format!(
