@@ -11,11 +11,14 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::Acceptor,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
-    QUICK, explained,
+    QUICK, explained, lazy,
     support::{daemon::Daemon, tls::Authority, until},
 };
 
@@ -113,4 +116,56 @@ async fn a_server_that_is_another_or_too_old_is_refused_with_what_would_help() {
     }
     let daemon = Daemon::start(&endpoint(&old, "", &pin)).await;
     daemon.api.ready_after("e/0", 0).await;
+}
+
+/// A proxy with a certificate for `localhost` by this authority: its port, and the heads of what it was asked.
+async fn proxy(authority: &Authority) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), authority.acceptor());
+    let (port, heads) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<String>>>::default());
+    let noted = Arc::clone(&heads);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (noted, acceptor) = (Arc::clone(&noted), acceptor.clone());
+            tokio::spawn(async move {
+                let Ok(mut client) = acceptor.accept(stream).await else { return };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = client.read_u8().await else { return };
+                    head.push(byte);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let to = head.split(' ').nth(1).unwrap().to_owned();
+                noted.lock().push(head);
+                let mut server = TcpStream::connect(to).await.unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let _ended = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (port, heads)
+}
+
+#[tokio::test]
+async fn a_proxy_with_tls_is_known_by_proxy_ca_and_gets_proxy_headers() {
+    let (authority, (server, _)) = (Authority::new(), lazy::watching(0).await);
+    let (proxy, heads) = proxy(&authority).await;
+    let endpoint = |ca: &Authority| {
+        format!(
+            "{QUICK}\n[endpoints.e]\nurl = \"ws://127.0.0.1:{server}/\"\nproxy = \"https://localhost:{proxy}\"\nproxy_ca = \"{}\"\n\
+             [endpoints.e.proxy_headers]\nProxy-Authorization = \"Bearer s3cret-of-the-proxy\"\n",
+            ca.file().display()
+        )
+    };
+    let daemon = Daemon::start(&endpoint(&Authority::named("another"))).await;
+    daemon.api.link_until("e/0", "an attempt that failed", |link| link["lastClose"]["cause"] == "proxy").await;
+    assert!(heads.lock().is_empty(), "nothing is said to a proxy that is not known");
+    daemon.configure(&endpoint(&authority));
+    daemon.api.post("/v1/reload", &[], "").await.expect(200);
+    daemon.api.ready_after("e/0", 0).await;
+    let head = heads.lock()[0].to_lowercase();
+    assert!(head.starts_with(&format!("connect 127.0.0.1:{server} http/1.1\r\n")), "{head}");
+    assert!(head.contains("\r\nproxy-authorization: bearer s3cret-of-the-proxy\r\n"), "{head}");
+    let said = explained(&daemon).await;
+    assert!(said.contains(&format!("through the proxy https://localhost:{proxy}")), "{said}");
+    assert!(!said.contains("s3cret") && !daemon.log().contains("s3cret"), "{said}");
 }
