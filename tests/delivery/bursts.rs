@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::{
     QUICK,
     chance::Chance,
-    endpoint,
+    compressing, endpoint,
     proxy::Proxy,
     recorder::{Arrival, Recorder},
     sender::settle,
@@ -25,10 +25,23 @@ const BIG: (usize, usize) = (5000, 3000);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_burst_that_is_cut_each_message_leaves_once_at_most_and_what_was_lost_is_unknown() {
+    burst("", Recorder::listen().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_compressed_burst_that_is_cut_each_message_leaves_once_at_most_and_what_was_lost_is_unknown() {
+    for context in ["none", "both"] {
+        let recorder = Recorder::that_inflates().await;
+        burst(context, recorder.clone()).await;
+        assert!(recorder.compressed() > 0);
+    }
+}
+
+async fn burst(context: &str, recorder: Recorder) {
     let chance = Arc::new(Chance::new("bursts"));
-    let recorder = Recorder::listen().await;
     let proxy = Proxy::to(recorder.port, chance.split()).await;
-    let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("e", proxy.port, ""))).await;
+    let quick = compressing(context);
+    let daemon = Daemon::start(&format!("{quick}{}", endpoint("e", proxy.port, ""))).await;
     let mut socket = daemon.api.socket("e", "", false).await;
     let mut sent = 0;
     while proxy.faults() < 8 {

@@ -14,15 +14,17 @@ use tokio::{task::JoinHandle, time::sleep};
 use crate::{
     LEAST, MOST, QUICK,
     chance::Chance,
-    endpoint,
+    compressing, endpoint,
     proxy::Proxy,
     recorder::Recorder,
     sender::{Caller, Promise, Sent, faults, settle},
-    support::{api::Api, daemon::Daemon, until},
+    support::{PATIENCE, api::Api, daemon::Daemon, until_within},
 };
 
 /// Crashes of one daemon's life story; more than that are told as several.
 const ROUND: u64 = 50;
+/// Faults on the wire of a daemon that lives on.
+const CUTS: u64 = 8;
 /// Callers of each link.
 const CALLERS: usize = 3;
 
@@ -39,24 +41,40 @@ async fn killed_at_any_moment_a_durable_link_keeps_its_promise_and_receipts_tell
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_most_once_in_memory_each_message_that_a_cut_lost_is_unknown_and_none_comes_twice() {
+    cut("", CUTS).await;
+}
+
+/// Where lengths on the wire are not those of the messages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_most_once_holds_for_compressed_messages_that_are_cut_at_any_byte() {
+    for context in ["none", "both"] {
+        cut(context, CUTS).await;
+    }
+}
+
+/// Cuts a link so many times, or as often as `WSKEEPER_CUTS` says. Its messages are compressed in this context, where there is one.
+async fn cut(context: &str, times: u64) {
+    let times: u64 = env::var("WSKEEPER_CUTS").map_or(times, |cuts| cuts.parse().unwrap());
     let chance = Arc::new(Chance::new("cuts"));
-    let wire = Wire::new("mem", Promise::AtMostOnce, &chance).await;
-    let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("mem", wire.proxy.port, ""))).await;
+    let wire = Wire::new("mem", Promise::AtMostOnce, !context.is_empty(), &chance).await;
+    let quick = compressing(context);
+    let daemon = Daemon::start(&format!("{quick}{}", endpoint("mem", wire.proxy.port, ""))).await;
     let enough = Arc::new(AtomicBool::new(false));
     let callers = wire.callers(&daemon.api, &chance, &enough);
-    until("8 faults on the wire", || async {
+    until_within(PATIENCE * 20, "faults on the wire", || async {
         let faults = wire.proxy.faults();
-        if faults < 8 { Err(faults) } else { Ok(()) }
+        if faults < times { Err(faults) } else { Ok(()) }
     })
     .await;
     enough.store(true, Ordering::Relaxed);
     wire.judge(&daemon.api, callers).await;
+    assert_eq!(wire.recorder.compressed() > 0, !context.is_empty());
 }
 
 /// Kills a daemon so many times, and then looks at everything.
 async fn crash(times: u64, chance: &Arc<Chance>) {
-    let least = Wire::new("least", Promise::AtLeastOnce, chance).await;
-    let most = Wire::new("most", Promise::AtMostOnce, chance).await;
+    let least = Wire::new("least", Promise::AtLeastOnce, false, chance).await;
+    let most = Wire::new("most", Promise::AtMostOnce, false, chance).await;
     let mut daemon = Daemon::start(&format!(
         "{QUICK}{}{}",
         endpoint("least", least.proxy.port, LEAST),
@@ -90,15 +108,16 @@ struct Wire {
 }
 
 impl Wire {
-    async fn new(name: &'static str, promise: Promise, chance: &Chance) -> Self {
-        let recorder = Recorder::listen().await;
+    async fn new(name: &'static str, promise: Promise, inflates: bool, chance: &Chance) -> Self {
+        let recorder = if inflates { Recorder::that_inflates().await } else { Recorder::listen().await };
         let proxy = Proxy::to(recorder.port, chance.split()).await;
         Self { name, promise, recorder, proxy }
     }
 
     fn callers(&self, api: &Api, chance: &Arc<Chance>, enough: &Arc<AtomicBool>) -> Vec<JoinHandle<Vec<Sent>>> {
         let caller = |number| Caller {
-            name: format!("{}-{number}", self.name),
+            // So long that it becomes smaller by itself, where it is compressed.
+            name: format!("{}-{number}", self.name.repeat(12)),
             endpoint: self.name,
             api: api.clone(),
             recorder: self.recorder.clone(),

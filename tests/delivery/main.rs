@@ -4,7 +4,7 @@
 //! What a reader would get wrong: `kill -9` leaves the system's cache alone, so it proves what the daemon *said to the system*,
 //! not what it synced. `tests/power/run` cuts the power of a whole system.
 //!
-//! `WSKEEPER_CRASHES=1000` makes the crash tests longer, `WSKEEPER_SEED=…` repeats the chance of a run that printed its seed.
+//! `WSKEEPER_CRASHES=1000` makes the crash tests longer, `WSKEEPER_CUTS=200` those of cuts, `WSKEEPER_SEED=…` repeats the chance of a run that printed its seed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(unreachable_pub, reason = "what tests share is as public as a library's items")]
@@ -51,6 +51,13 @@ max = "100ms"
 stable = "1s"
 park_probe = "100ms"
 "#;
+
+/// The same with messages compressed in this context, where there is one.
+fn compressing(context: &str) -> String {
+    let keys =
+        format!("[defaults]\ncompression = \"auto\"\ncompression_threshold = 0\ncompression_context = \"{context}\"\n");
+    QUICK.replace("[defaults]\n", if context.is_empty() { "[defaults]\n" } else { &keys })
+}
 
 /// An endpoint at this port of loopback; `outbox` are lines of its outbox.
 fn endpoint(name: &str, port: u16, outbox: &str) -> String {

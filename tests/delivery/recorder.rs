@@ -13,13 +13,20 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 use tokio_tungstenite::tungstenite::{
     Message,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-use crate::support::until;
+use crate::support::{
+    deflate::Inflater,
+    raw::{self, Raw},
+    until,
+};
 
 /// A message that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +50,8 @@ struct Record {
     seen: Mutex<Seen>,
     /// What makes it close with 1008.
     poison: Option<&'static str>,
+    /// It agrees to compression, and inflates what comes by another hand than the daemon's.
+    inflates: bool,
     is_stalled: AtomicBool,
     resumed: tokio::sync::Notify,
 }
@@ -50,6 +59,7 @@ struct Record {
 #[derive(Default)]
 struct Seen {
     connections: usize,
+    compressed: usize,
     arrivals: Vec<Arrival>,
 }
 
@@ -57,6 +67,11 @@ impl Recorder {
     /// One that takes everything.
     pub async fn listen() -> Self {
         Self::with(Record::default()).await
+    }
+
+    /// One that agrees to compression as it is offered.
+    pub async fn that_inflates() -> Self {
+        Self::with(Record { inflates: true, ..Record::default() }).await
     }
 
     /// One that closes with 1008 whenever it sees this text.
@@ -86,6 +101,11 @@ impl Recorder {
     /// Connections so far.
     pub fn connections(&self) -> usize {
         self.record.seen().connections
+    }
+
+    /// Messages that came compressed.
+    pub fn compressed(&self) -> usize {
+        self.record.seen().compressed
     }
 
     /// What has arrived so far.
@@ -131,6 +151,9 @@ impl Record {
             seen.connections - 1
         };
         self.until_it_may_read().await;
+        if self.inflates {
+            return self.inflate(stream, connection).await;
+        }
         let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
         loop {
             self.until_it_may_read().await;
@@ -144,6 +167,47 @@ impl Record {
                 let _sent = socket.send(Message::Close(Some(frame))).await;
                 while let Some(Ok(_)) = socket.next().await {}
                 return;
+            }
+        }
+    }
+
+    /// The same of a daemon that compresses.
+    async fn inflate(&self, mut stream: TcpStream, connection: usize) {
+        let request = raw::request(&mut stream).await;
+        if !raw::header(&request, "sec-websocket-extensions").starts_with("permessage-deflate") {
+            return;
+        }
+        let agreed = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+        if Raw::upgrade_with(&mut stream, &request, agreed).await.is_err() {
+            return;
+        }
+        let keeps = !request.contains("client_no_context_takeover");
+        let (mut inflater, mut message) = (Inflater::new(), (false, Vec::new()));
+        while let Some((first, body)) = raw::read_frame(&mut stream).await {
+            let answer = match first & 0x0f {
+                8 => 0x88,
+                9 => 0x8a,
+                _ => 0,
+            };
+            if answer != 0 {
+                let answer = [&[answer, u8::try_from(body.len()).unwrap()][..], &body].concat();
+                if stream.write_all(&answer).await.is_err() || first & 0x0f == 8 {
+                    return;
+                }
+                continue;
+            }
+            message.0 |= first & 0x40 != 0;
+            message.1.extend(body);
+            if first & 0x80 != 0 {
+                let (is_compressed, bytes) = std::mem::take(&mut message);
+                if !keeps {
+                    inflater = Inflater::new();
+                }
+                let plain = if is_compressed { inflater.inflated(&bytes).expect("it is whole") } else { bytes };
+                let text = String::from_utf8(plain).expect("it is a text");
+                let mut seen = self.seen();
+                seen.compressed += usize::from(is_compressed);
+                seen.arrivals.push(Arrival { connection, text });
             }
         }
     }

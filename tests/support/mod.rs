@@ -7,6 +7,7 @@
 pub mod api;
 pub mod chance;
 pub mod daemon;
+pub mod deflate;
 pub mod disk;
 pub mod peer;
 pub mod raw;

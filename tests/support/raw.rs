@@ -31,14 +31,8 @@ impl Raw {
     pub async fn accept(&self) -> (TcpStream, String) {
         let accepted = tokio::time::timeout(super::PATIENCE, self.listener.accept()).await.expect("a dial in time");
         let mut stream = accepted.unwrap().0;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read_u8().await {
-                Ok(byte) => head.push(byte),
-                Err(_) => break,
-            }
-        }
-        (stream, String::from_utf8_lossy(&head).into_owned())
+        let request = request(&mut stream).await;
+        (stream, request)
     }
 
     /// The next connection, upgraded; then whatever `bytes` are.
@@ -64,6 +58,18 @@ impl Raw {
         );
         stream.write_all(answer.as_bytes()).await
     }
+}
+
+/// The head of a request, as far as it comes.
+pub async fn request(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
 }
 
 /// The code of the Close frame that the client sends; `None` where it sends none before the end.
