@@ -78,7 +78,8 @@ def test_a_hundred_thousand_messages_over_two_kills(kept: Kept, own: Own, feed: 
         killer.join()
     missing = told(items, last)
     gaps = [item.kind for item in items if isinstance(item, Gap)]
-    assert gaps.count("restart") == 2
+    # One gap covers both, if the second kill comes before the client is back.
+    assert gaps.count("restart") in (1, 2)
     assert missing < last
     print(f"{inbox}: {len(items)} items, {missing} missing, gaps {gaps}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from pathlib import Path
 from typing import Protocol
 
@@ -57,19 +56,3 @@ class FileCursor:
         except BaseException:
             Path(name).unlink()
             raise
-
-
-class Saver:
-    """Saves cursors from any thread, and never an older one over a newer one."""
-
-    def __init__(self, store: CursorStore) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._number = 0
-
-    def save(self, number: int, cursor: int) -> None:
-        """Saves the cursor of this number, unless one of a higher number is saved."""
-        with self._lock:
-            if number > self._number:
-                self._store.save(cursor)
-                self._number = number

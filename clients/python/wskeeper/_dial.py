@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 from . import _http
 from ._address import Address
 from ._errors import ProblemError, ProtocolError
+from ._within import within
 
 ENVELOPE = Subprotocol("wskeeper.v1.json")
 PATIENCE = 10.0
@@ -76,7 +77,7 @@ def _watch(connection: ClientConnection) -> None:
 
 async def get(address: Address, ssl: tls.SSLContext | None, *segments: str) -> dict[str, Any]:
     """Asks for JSON."""
-    return _http.answer(await asyncio.wait_for(_exchange(address, ssl, _http.request(address, *segments)), PATIENCE))
+    return _http.answer(await within(_exchange(address, ssl, _http.request(address, *segments)), PATIENCE))
 
 
 async def _exchange(address: Address, ssl: tls.SSLContext | None, request: bytes) -> bytes:

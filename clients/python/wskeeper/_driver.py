@@ -26,10 +26,12 @@ from ._core.facts import Facts
 from ._core.operations import Operation
 from ._core.reading import Mark, Reading
 from ._core.sending import Sending
-from ._cursor import CursorStore, Saver
+from ._cursor import CursorStore
 from ._errors import Closed, ProblemError, ProtocolError, Unreachable, WskeeperError
 from ._late import Late
+from ._saving import Saving
 from ._types import Event
+from ._within import within
 
 log = logging.getLogger("wskeeper")
 now = time.monotonic
@@ -37,7 +39,7 @@ now = time.monotonic
 GRACE = 5.0
 """Seconds that the daemon has, beyond a request's own time, to answer it."""
 
-FAILURES = (OSError, EOFError, asyncio.TimeoutError, ConnectionClosed, ProblemError, ProtocolError)
+FAILURES = (OSError, EOFError, TimeoutError, ConnectionClosed, ProblemError, ProtocolError)
 """What a lost or refused connection raises."""
 
 
@@ -74,10 +76,7 @@ class Driver:
         self._arrived = asyncio.Event()
         self._has_room = asyncio.Event()
         self._answered = asyncio.Event()
-        self._is_done = asyncio.Event()
-        self._saver = Saver(terms.store) if terms.store is not None else None
-        self._loaded: int | None = None
-        self._saved, self._saves = reading.done, 0
+        self._saving = Saving(terms.store, reading) if terms.store is not None else None
         self._told: str | None = None
 
     # Opening and closing
@@ -87,15 +86,12 @@ class Driver:
         self._check()
         if self.is_open:
             return
-        if self.terms.store is not None:
-            cursor = await asyncio.get_running_loop().run_in_executor(None, self.terms.store.load)
-            if cursor is not None:
-                self.reading.resume_at(cursor)
-                self._saved = self._loaded = cursor
+        if self._saving is not None:
+            await self._saving.load()
         failure: list[BaseException] = []
         try:
-            await asyncio.wait_for(self._find(failure), timeout)
-        except asyncio.TimeoutError:
+            await within(self._find(failure), timeout)
+        except TimeoutError:
             why = f": {describe(failure[-1])}" if failure else ""
             raise Unreachable(f"no daemon answers at {self.terms.address} within {timeout} s{why}") from None
         self.is_open = True
@@ -106,7 +102,7 @@ class Driver:
             try:
                 daemon = await self._get("v1", "daemon")
                 endpoint = await self._get("v1", "endpoints", self.terms.endpoint)
-            except (OSError, EOFError, asyncio.TimeoutError, ProtocolError) as error:
+            except (OSError, EOFError, TimeoutError, ProtocolError) as error:
                 failure.append(error)
             except ProblemError as error:
                 if error.status < 500:
@@ -128,17 +124,23 @@ class Driver:
 
     async def close(self, timeout: float, *, is_done: bool = True) -> None:
         """Waits until the daemon has everything, for so long; then ends."""
-        if not self.is_closed:
+        is_first = not self.is_closed
+        if is_first:
             self.is_closed = True
             if is_done:
                 self.reading.finish_all()
             try:
-                await asyncio.wait_for(self._all_answered(), timeout if self.is_open else 0)
-            except asyncio.TimeoutError:
+                await within(self._all_answered(), timeout if self.is_open else 0)
+            except TimeoutError:
                 log.debug("%s: closed with %d unanswered", self.terms.endpoint, len(self.sending))
             finally:
                 self._tear_down()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        while left := [task for task in self._tasks.values() if not task.done()]:
+            _, stubborn = await asyncio.wait(left, timeout=GRACE)
+            if is_first:
+                # The first time, they say goodbye to the daemon.
+                for task in stubborn:
+                    task.cancel()
 
     async def _all_answered(self) -> None:
         while len(self.sending):
@@ -152,9 +154,8 @@ class Driver:
         self._late.end()
         self._arrived.set()
         self._answered.set()
-        if self._saver is not None and self.reading.done is not None and self.reading.done != self._loaded:
-            self._saves += 1
-            self._save(self._saver, self.reading.done)
+        if self._saving is not None and self.is_open:
+            self._saving.save_last()
 
     def _check(self) -> None:
         if self.is_closed:
@@ -232,17 +233,17 @@ class Driver:
         """The program is done with an item."""
         if not self.is_closed:
             self.reading.finish(mark)
-            if self._saver is not None and self.reading.done != self._saved:
-                self.start("saving", self._save_newest)
-                self._is_done.set()
+            if self._saving is not None:
+                self.start("saving", self._saving.run)
+                self._saving.wake()
 
     async def next(self, timeout: float | None = None) -> tuple[Event, Mark]:
         """The next item. Nothing is lost if the caller is cancelled."""
         until = None if timeout is None else now() + timeout
         while (taken := self._take_open()) is None:
             try:
-                await asyncio.wait_for(self.arrival(), None if until is None else until - now())
-            except asyncio.TimeoutError:
+                await within(self.arrival(), None if until is None else until - now())
+            except TimeoutError:
                 raise TimeoutError("no message came in time") from None
         return taken
 
@@ -280,22 +281,6 @@ class Driver:
         while not self.reading.has_room:
             self._has_room.clear()
             await self._has_room.wait()
-
-    async def _save_newest(self) -> None:
-        """Saves cursors as they come, one at a time."""
-        saver, loop = self._saver, asyncio.get_running_loop()
-        while saver is not None and self.reading.done is not None:
-            while self.reading.done == self._saved:
-                self._is_done.clear()
-                await self._is_done.wait()
-            self._saved, self._saves = self.reading.done, self._saves + 1
-            await loop.run_in_executor(None, self._save, saver, self._saved)
-
-    def _save(self, saver: Saver, cursor: int) -> None:
-        try:
-            saver.save(self._saves, cursor)
-        except Exception:
-            log.exception("%s: the cursor %d was not saved", self.terms.endpoint, cursor)
 
     # What leaves
 

@@ -46,7 +46,7 @@ class Late:
                         "the daemon knows nothing of the message any more: it restarted, or it keeps no more receipts"
                     )
                     operation.settle_once(operation.lost("unknown", message))
-            except (OSError, EOFError, asyncio.TimeoutError, ProtocolError, KeyError, TypeError):
+            except (OSError, EOFError, TimeoutError, ProtocolError, KeyError, TypeError):
                 continue
             else:
                 operation.receipt = receipt

@@ -344,7 +344,7 @@ class KeptWebSocket(Base):
             self._unanswered_bytes += operation.size
             # With the lock: messages of one thread, and of several, leave in the order of their calls.
             loop.call_soon_threadsafe(self._begin, operation, timeout)
-        future.add_done_callback(lambda _: self._count(operation, future, loop))
+        future.add_done_callback(lambda ended: self._count(operation, ended, loop))
 
     def _begin(self, operation: Operation, timeout: float | None) -> None:
         try:

@@ -189,4 +189,9 @@ class Operation:
         """Tells the caller, who is told once."""
         if not self.is_settled:
             self.is_settled = True
-            self.settle(result)
+            settle, self.settle = self.settle, _nobody
+            settle(result)
+
+
+def _nobody(result: object) -> None:
+    """In place of a caller who has been told, so that nothing keeps what that one had to do with it."""
