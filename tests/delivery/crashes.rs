@@ -18,7 +18,7 @@ use crate::{
     proxy::Proxy,
     recorder::Recorder,
     sender::{Caller, Promise, Sent, faults, settle},
-    support::{PATIENCE, api::Api, daemon::Daemon, until_within},
+    support::{PATIENCE, api::Api, daemon::Daemon, until, until_within},
 };
 
 /// Crashes of one daemon's life story; more than that are told as several.
@@ -64,6 +64,18 @@ async fn cut(context: &str, times: u64) {
     until_within(PATIENCE * 20, "faults on the wire", || async {
         let faults = wire.proxy.faults();
         if faults < times { Err(faults) } else { Ok(()) }
+    })
+    .await;
+    // A wire that is cut every moment may leave nothing that a caller sees confirmed.
+    wire.proxy.behave();
+    let confirmed = async || {
+        let series = "wskeeper_receipts_total{endpoint=\"mem\",outcome=\"confirmed\"}";
+        daemon.api.metric(series).await.unwrap_or_default()
+    };
+    let wanted = confirmed().await + 100.0;
+    until("messages to be confirmed", || async {
+        let confirmed = confirmed().await;
+        if confirmed < wanted { Err(confirmed) } else { Ok(()) }
     })
     .await;
     enough.store(true, Ordering::Relaxed);
