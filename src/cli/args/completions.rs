@@ -9,12 +9,12 @@ use clap::{Args, ValueEnum};
 /// `completions`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It completes verbs, options, and the names of endpoints and links of the daemon that runs.
+It completes verbs, options, and the names of endpoints and links of the daemon that runs (nushell: no names).
 
   echo 'source <(wskeeper completions bash)' >> ~/.bashrc
   echo 'source <(wskeeper completions zsh)' >> ~/.zshrc
   wskeeper completions fish > ~/.config/fish/completions/wskeeper.fish
-  wskeeper completions nushell | save wskeeper.nu      then `use wskeeper.nu *`; verbs and options only")]
+  wskeeper completions nushell | save wskeeper.nu   then `use wskeeper.nu *`")]
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: Shell,

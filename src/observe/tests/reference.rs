@@ -54,6 +54,7 @@ fn everything(per_link: bool) -> String {
         subscriptions: Some([1, 2, 3]),
         away: Some(1),
         carriers: Some(1),
+        budget: Some((1, 2)),
         ..EndpointGauges::default()
     });
     let push = PushNumbers {

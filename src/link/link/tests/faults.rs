@@ -55,7 +55,7 @@ async fn each_breach_of_the_protocol_is_answered_with_its_code() {
 async fn a_message_over_the_limit_is_refused_by_its_length_alone() {
     let lies: [(&str, Vec<u8>); 3] = [
         ("64 MiB", [&[0x82, 127][..], &(64u64 << 20).to_be_bytes()].concat()),
-        ("all ones", [&[0x82, 127][..], &[0xFF; 8]].concat()),
+        ("the longest that there is", [&[0x82, 127, 0x7F][..], &[0xFF; 7]].concat()),
         ("one byte too many", [&[0x82, 127][..], &((1u64 << 20) + 1).to_be_bytes()].concat()),
     ];
     for (what, head) in lies {
