@@ -21,7 +21,7 @@ async fn after_goaway_those_that_it_has_go_on_and_the_next_has_a_new_connection(
     }
     daemon.api.post("/v1/links/e/0/reconnect", &[], "").await.expect(200);
     daemon.api.ready_after("e/0", 1).await;
-    assert_eq!(connections(&peer), 2, "{}", peer.log());
+    assert_eq!(connections(&peer, 2).await, 2, "{}", peer.log());
     let other = daemon.api.link("e/1").await;
     assert!(other["generation"] == 1 && other["http2"]["connection"] == 1, "{other}");
     daemon.api.post("/v1/links/e/1/reconnect", &[], "").await.expect(200);
@@ -34,7 +34,7 @@ async fn what_a_goaway_says_was_not_looked_at_is_asked_on_another_connection_at_
     let Some(peer) = peer(&[]).await else { return };
     let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("e", peer.port, "/unseen", ""))).await;
     let link = daemon.api.ready_after("e/0", 0).await;
-    assert_eq!((&link["lastClose"], connections(&peer)), (&serde_json::Value::Null, 2), "{link}");
+    assert_eq!((&link["lastClose"], connections(&peer, 2).await), (&serde_json::Value::Null, 2), "{link}");
     assert_eq!(daemon.api.metric("wskeeper_connect_attempts_total{endpoint=\"e\",result=\"ok\"}").await, Some(1.0));
 }
 
@@ -52,7 +52,7 @@ async fn when_the_connection_is_reset_all_its_links_end_and_come_back_over_one()
         assert!(last["code"] == 1006 && last["wasClean"] == false, "{link}");
         assert!(last["detail"].as_str().is_some_and(|said| said.contains("HTTP/2 connection")), "{link}");
     }
-    assert_eq!(connections(&peer), 2, "{}", peer.log());
+    assert_eq!(connections(&peer, 2).await, 2, "{}", peer.log());
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_connection_whose_peer_is_silent_is_pinged_and_given_up_with_all_its_l
         let last = &link["lastClose"];
         assert!(last["cause"] == "reset" || last["cause"] == "pong_timeout", "{link}");
     }
-    assert_eq!(connections(&peer), 2, "{}", peer.log());
+    assert_eq!(connections(&peer, 2).await, 2, "{}", peer.log());
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_peer_that_takes_back_its_word_keeps_its_links_and_gets_no_more_on_tha
     assert_eq!(events.next_of("message").await.payload(), (b"still".to_vec(), false));
     daemon.api.post("/v1/links/e/0/reconnect", &[], "").await.expect(200);
     daemon.api.ready_after("e/0", 1).await;
-    assert_eq!(connections(&peer), 2, "{}", peer.log());
+    assert_eq!(connections(&peer, 2).await, 2, "{}", peer.log());
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_peer_that_takes_fewer_streams_than_there_are_links_gets_more_connecti
     for index in 0..5 {
         daemon.api.ready_after(&format!("e/{index}"), 0).await;
     }
-    assert_eq!(connections(&peer), 3, "{}", peer.log());
+    assert_eq!(connections(&peer, 3).await, 3, "{}", peer.log());
 }
 
 #[tokio::test]

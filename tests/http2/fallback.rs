@@ -90,7 +90,7 @@ async fn over_tls_links_share_a_connection_where_the_server_offers_it() {
         }
         echoes(&daemon, mode).await;
     }
-    assert_eq!(connections(&peer), 2, "{}", peer.log());
+    assert_eq!(connections(&peer, 2).await, 2, "{}", peer.log());
     let expires =
         daemon.api.metric("wskeeper_certificate_not_after_timestamp_seconds{endpoint=\"auto\",kind=\"peer\"}");
     assert!(expires.await.is_some(), "each link knows the certificate of the connection");
@@ -128,7 +128,7 @@ async fn where_the_settings_do_not_say_it_the_server_is_asked_by_http_1_1_and_no
         daemon.api.post(&format!("/v1/links/auto/{index}/reconnect"), &[], "").await.expect(200);
         daemon.api.ready_after(&format!("auto/{index}"), 1).await;
     }
-    assert_eq!(connections(&peer), 1, "{}", peer.log());
+    assert_eq!(connections(&peer, 1).await, 1, "{}", peer.log());
     drop(daemon);
     let daemon = Daemon::start(&format!("{QUICK}{}", secure("require", port, "require", &authority))).await;
     ended(&daemon, "require/0", "upgrade", "http2 = \"require\"").await;

@@ -108,5 +108,5 @@ async fn no_link_comes_to_a_denied_address_on_a_connection_that_was_made_before(
     ended(&daemon, "moved/0", "connect", "`deny` has 127.0.0.0/8").await;
     reload(&daemon, &config("links = 2\ndeny = [\"127.0.0.0/8\"]")).await;
     ended(&daemon, "e/1", "connect", "`deny` has 127.0.0.0/8").await;
-    assert_eq!((connections(&peer), daemon.api.link("e/1").await["generation"].as_u64()), (1, Some(0)));
+    assert_eq!((connections(&peer, 1).await, daemon.api.link("e/1").await["generation"].as_u64()), (1, Some(0)));
 }

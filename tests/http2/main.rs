@@ -39,8 +39,15 @@ fn endpoint(name: &str, port: u16, path: &str, more: &str) -> String {
 }
 
 /// How many connections the peer has had.
-fn connections(peer: &Peer) -> usize {
-    peer.log().lines().filter(|line| line.starts_with("connection ")).count()
+///
+/// It waits until there are at least as many as expected: a link may be ready before the line has come from the peer.
+async fn connections(peer: &Peer, least: usize) -> usize {
+    until(&format!("{least} connections in the peer's log"), || async {
+        let log = peer.log();
+        let count = log.lines().filter(|line| line.starts_with("connection ")).count();
+        if count >= least { Ok(count) } else { Err(log) }
+    })
+    .await
 }
 
 /// Waits until the peer has told this so often.

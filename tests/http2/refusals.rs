@@ -74,7 +74,7 @@ async fn interim_answers_are_passed_over() {
     let Some(peer) = peer(&[]).await else { return };
     let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("e", peer.port, "/interim/50", ""))).await;
     daemon.api.ready_after("e/0", 0).await;
-    assert_eq!(connections(&peer), 1);
+    assert_eq!(connections(&peer, 1).await, 1);
 }
 
 #[tokio::test]

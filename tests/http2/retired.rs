@@ -17,7 +17,7 @@ async fn a_connection_that_answers_no_more_takes_no_more_links_and_keeps_those_t
         let link = daemon.api.ready_after(&format!("e/{index}"), 0).await;
         assert_eq!(link["generation"], 1, "{link}");
     }
-    assert_eq!(connections(&peer), 2, "{}", peer.log());
+    assert_eq!(connections(&peer, 2).await, 2, "{}", peer.log());
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_stream_that_is_refused_is_asked_for_on_another_connection_at_once() {
         let link = daemon.api.ready_after(&format!("e/{index}"), 0).await;
         assert_eq!(link["generation"], 1, "{link}");
     }
-    assert!((3..=6).contains(&connections(&peer)), "{}", peer.log());
+    assert!((3..=6).contains(&connections(&peer, 3).await), "{}", peer.log());
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_server_that_refuses_each_stream_gets_one_connection_an_attempt() {
     let Some(peer) = peer(&[]).await else { return };
     let daemon = Daemon::start(&format!("{QUICK}{}", endpoint("e", peer.port, "/full/0", "links = 3"))).await;
     told(&peer, "request ", 12).await;
-    let made = connections(&peer) as u64;
+    let made = connections(&peer, 0).await as u64;
     let mut attempts = 0;
     for index in 0..3 {
         attempts += daemon.api.link(&format!("e/{index}")).await["attempt"].as_u64().unwrap();

@@ -10,7 +10,7 @@ async fn links_share_connections_up_to_the_limit_and_messages_of_any_size_go_bot
     for index in 0..20 {
         daemon.api.ready_after(&format!("e/{index}"), 0).await;
     }
-    assert_eq!(connections(&peer), 3, "{}", peer.log());
+    assert_eq!(connections(&peer, 3).await, 3, "{}", peer.log());
     assert_eq!(daemon.api.metric("wskeeper_http2_connections{endpoint=\"e\"}").await, Some(3.0));
     let mut on = [0; 4];
     for index in 0..20 {
@@ -69,7 +69,7 @@ async fn a_reset_ends_one_link_with_its_code_and_the_others_go_on() {
     for link in ["a/0", "a/1", "b/0", "b/1", "c/0", "c/1"] {
         daemon.api.ready_after(link, 0).await;
     }
-    assert_eq!(connections(&peer), 3, "each endpoint has its own");
+    assert_eq!(connections(&peer, 3).await, 3, "each endpoint has its own");
     say(&daemon, "a", "reset 8").await;
     told(&peer, "request ", 7).await;
     let mut again = 0;
@@ -82,7 +82,7 @@ async fn a_reset_ends_one_link_with_its_code_and_the_others_go_on() {
             assert_eq!(seen["lastClose"]["code"], 1006, "{seen}");
         }
     }
-    assert_eq!((again, connections(&peer)), (1, 3), "it is back on the same connection");
+    assert_eq!((again, connections(&peer, 3).await), (1, 3), "it is back on the same connection");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_link_that_closes_leaves_the_others_and_the_last_one_takes_the_connect
     assert_eq!(daemon.api.metric("wskeeper_http2_connections{endpoint=\"e\"}").await, Some(0.0));
     daemon.api.post("/v1/links/e/1/resume", &[], "").await.expect(200);
     daemon.api.ready_after("e/1", 1).await;
-    assert_eq!(connections(&peer), 2);
+    assert_eq!(connections(&peer, 2).await, 2);
 }
 
 #[tokio::test]
