@@ -36,6 +36,6 @@ fn completions_ask_the_binary() {
     for shell in ["bash", "zsh", "fish"] {
         let script = Command::new(BINARY).args(["completions", shell]).output().unwrap().stdout;
         let script = String::from_utf8(script).unwrap();
-        assert!(script.contains("WSKEEPER_COMPLETE") && script.contains("wskeeper --"), "{shell}: {script}");
+        assert!(script.contains("WSKEEPER_COMPLETE") && script.contains("-- "), "{shell}: {script}");
     }
 }
