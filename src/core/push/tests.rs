@@ -318,8 +318,8 @@ impl World {
                 return;
             }
             let rests = self.courier.waiting_items() == 0 && self.position == self.newest;
-            if rests && !self.policy.tells_gaps_alone {
-                // A gap at the end goes with the next item.
+            if rests && !(self.policy.tells_gaps_alone && self.courier.takes_gaps_alone) {
+                // A gap at the end goes with the next item, also where the receiver has refused one alone.
                 self.newest += 1;
             }
         }
