@@ -1,7 +1,7 @@
-//! How many attempts may begin within a time: what a service allows a client a day, say.
+//! How many attempts may begin within a time, such as the connections that a service allows a client each day.
 //!
-//! What a reader would get wrong: no attempt has a moment of its own. They are counted in slots of a 24th of the time, and a slot counts until
-//! the last attempt that may be in it is too old; so a window never has more than it may, and may have a 24th less.
+//! What a reader would get wrong: attempts are not stored one by one. They are counted in slots of a 24th of the time, and a slot counts until
+//! the newest attempt that it may hold is too old. So no window has more attempts than it may, and an attempt can count a 24th longer than it must.
 
 use std::{
     fmt,
@@ -10,19 +10,19 @@ use std::{
 
 use crate::clock::Clock;
 
-/// Slots of which a window is made.
+/// Slots of a window.
 const SLOTS: u32 = 24;
-/// A window that begins anywhere touches one more.
+/// A window that begins inside a slot touches one slot more.
 const HELD: usize = SLOTS as usize + 1;
-/// What a rotation or a probe leaves for links that are down: one attempt of so many, and one at least.
+/// A rotation or a probe leaves one attempt of this many, and at least one, to links that are down.
 const SPARE: u32 = 10;
 
-/// So many attempts within so long.
+/// At most so many attempts within a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// How many.
+    /// Their number.
     pub attempts: u32,
-    /// Within this.
+    /// The time.
     pub per: Duration,
 }
 
@@ -31,44 +31,44 @@ pub struct Limit {
 pub enum For {
     /// A link that has no connection.
     Down,
-    /// One that has: a new connection beside it, or a look whether a server is back. It leaves a tenth to the others.
+    /// A second connection for a link that has one, or a probe of a server. It leaves a tenth to links that are down.
     Spare,
 }
 
-/// What has been used.
+/// The attempts that have been used.
 #[derive(Debug)]
 pub struct Allowance {
     limit: Limit,
-    /// Where the slots are counted from.
+    /// The moment at which slot 0 begins.
     epoch: Instant,
-    /// The slot that counts now, from there.
+    /// The number of the current slot.
     slot: u64,
-    /// Attempts in it, and in those before it.
+    /// Attempts in the current slot and in those before it, the newest first.
     counts: [u32; HELD],
 }
 
-/// How it stands.
+/// An allowance at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// What is allowed.
     pub limit: Limit,
-    /// Attempts that count now.
+    /// Attempts that count.
     pub used: u32,
-    /// When the next attempt may begin, where none may now.
+    /// When the next attempt may begin, if none may begin now.
     pub until: Option<Instant>,
 }
 
-/// One that several share: locks are not the core's business.
+/// An allowance that several links share. The core has no locks, so its user brings one.
 pub trait SharedAllowance: fmt::Debug + Send + Sync {
-    /// Takes an attempt; else says when the next may begin, which is later than `now`.
+    /// Takes an attempt. If there is none, returns when the next may begin, which is later than `now`.
     fn take(&self, now: Instant, what: For) -> Result<(), Instant>;
 
-    /// When the next may begin, where none may now.
+    /// When the next attempt may begin, if none may begin now.
     fn until(&self, now: Instant, what: For) -> Option<Instant>;
 }
 
 impl Allowance {
-    /// Nothing has been used.
+    /// An allowance of which nothing has been used.
     pub fn new(limit: Limit, now: Instant) -> Self {
         Self { limit, epoch: now, slot: 0, counts: [0; HELD] }
     }
@@ -78,7 +78,7 @@ impl Allowance {
         self.limit
     }
 
-    /// Follows another limit. What has been used counts on; by a longer time, only what was still counted.
+    /// Changes the limit. Attempts that still count keep counting, with a longer time for longer.
     pub fn set_limit(&mut self, now: Instant, limit: Limit) {
         if limit.per == self.limit.per {
             self.limit = limit;
@@ -89,7 +89,7 @@ impl Allowance {
         }
     }
 
-    /// Takes an attempt; else says when the next may begin.
+    /// Takes an attempt. If there is none, returns when the next may begin.
     pub fn take(&mut self, now: Instant, what: For) -> Result<(), Instant> {
         match self.until(now, what) {
             None => {
@@ -100,7 +100,7 @@ impl Allowance {
         }
     }
 
-    /// When the next attempt may begin, where none may now.
+    /// When the next attempt may begin, if none may begin now.
     pub fn until(&mut self, now: Instant, what: For) -> Option<Instant> {
         self.roll(now);
         let kept = match what {
@@ -111,24 +111,24 @@ impl Allowance {
         (self.sum() >= most).then(|| self.back_at(most))
     }
 
-    /// How it stands.
+    /// The allowance at this moment.
     pub fn standing(&mut self, now: Instant) -> Standing {
         let until = self.until(now, For::Down);
         Standing { limit: self.limit, used: self.sum(), until }
     }
 
-    /// What counts now: the ends of slots, the newest first, and how many attempts are in each.
+    /// The slots that count: when each ends and how many attempts it has, the newest first.
     pub fn used(&mut self, now: Instant) -> Vec<(Instant, u32)> {
         self.roll(now);
         let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
         counts.map(|(place, count)| (self.end_of(self.slot.saturating_sub(place as u64)), *count)).collect()
     }
 
-    /// Counts what an earlier one had used. Slots begin when its slots did, so that nothing counts for longer however often that happens.
+    /// Adds what an earlier allowance had used. Slots keep the rhythm of the earlier ones, so that attempts do not count longer after many restarts.
     pub fn restore(&mut self, now: Instant, used: &[(Instant, u32)]) {
         let width = self.width();
         let mut all = self.used(now);
-        // A clock that was set back moves none of them into the future.
+        // After the clock was set back, no slot may end later than one that begins now.
         all.extend(used.iter().map(|(end, count)| ((*end).min(now.later(width)), *count)));
         let Some(newest) = all.iter().map(|(end, _)| *end).max() else { return };
         let since = now.saturating_duration_since(newest);
@@ -150,18 +150,18 @@ impl Allowance {
         }
     }
 
-    /// When so few are counted that one more makes at most this.
+    /// When at least one attempt less than `most` counts.
     fn back_at(&self, most: u32) -> Instant {
         let mut sum = self.sum();
         for place in (0..HELD).rev() {
             sum = sum.saturating_sub(self.counts.get(place).copied().unwrap_or_default());
             if sum < most {
-                // It is let go when a slot begins that is so far ahead.
+                // Its attempts stop counting when the slot begins that is so many ahead.
                 let ahead = (HELD - place) as u64;
                 return self.end_of(self.slot.saturating_add(ahead).saturating_sub(1));
             }
         }
-        // None ever may: look again after a whole window.
+        // The limit allows none: look again after a whole window.
         self.end_of(self.slot.saturating_add(HELD as u64))
     }
 
@@ -170,7 +170,7 @@ impl Allowance {
     }
 
     fn width(&self) -> Duration {
-        // Rounded up: all slots together are no shorter than the time.
+        // Rounded up, so that all slots together are not shorter than the time.
         (self.limit.per.saturating_add(Duration::from_nanos(SLOTS.into())) / SLOTS).max(Duration::from_millis(1))
     }
 

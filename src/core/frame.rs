@@ -7,8 +7,24 @@ use super::message::Kind;
 
 /// The bit of the last frame of a message.
 pub const FIN: u8 = 0x80;
-/// The opcode of a frame that goes on with a message.
-pub const CONTINUATION: u8 = 0x00;
+/// RSV1, RSV2 and RSV3, in a frame's first byte.
+pub const RESERVED: u8 = 0x70;
+/// The opcode, in a frame's first byte.
+pub const OPCODE: u8 = 0x0F;
+/// The bit that the opcodes of control frames have.
+pub const CONTROL: u8 = 0x08;
+/// The opcode of a frame that continues a message.
+pub const CONTINUATION: u8 = 0x0;
+/// The opcode of a text message's first frame.
+pub const TEXT: u8 = 0x1;
+/// The opcode of a binary message's first frame.
+pub const BINARY: u8 = 0x2;
+/// The opcode of a Close.
+pub const CLOSE: u8 = 0x8;
+/// The opcode of a ping.
+pub const PING: u8 = 0x9;
+/// The opcode of a pong.
+pub const PONG: u8 = 0xA;
 /// In the byte of the length: there is a mask.
 pub const MASKED: u8 = 0x80;
 
@@ -22,8 +38,8 @@ const LONG_LENGTH: u8 = 0x7F;
 /// The opcode of a message's first frame.
 pub const fn opcode(kind: Kind) -> u8 {
     match kind {
-        Kind::Text => 0x01,
-        Kind::Binary => 0x02,
+        Kind::Text => TEXT,
+        Kind::Binary => BINARY,
     }
 }
 

@@ -1,54 +1,46 @@
-//! What the frames of a server must keep to (RFC 6455 §5 and §7.4), looked at byte by byte, so that a breach is known as soon as the bytes
-//! are there that make it one.
+//! The rules for frames of a server (RFC 6455 §5 and §7.4), checked byte by byte, so that a breach is found with the first byte that makes it
+//! one.
 //!
-//! What a reader would get wrong: whoever follows the stream says where frames begin and end; this says whether they may be as they are. Of
-//! whole messages, pings and pongs that keep to all of it [`scan`](super::scan::scan) makes sure by itself.
+//! What a reader would get wrong: this does not find where frames begin and end. Its caller follows the stream, and tells it each part. Whole messages,
+//! pings and pongs do not come here: [`scan`](super::scan::scan) checks them itself.
 
 use std::str;
 
 use super::{
     breach::Breach,
     close::{self, CloseFrame},
-    frame::{CONTINUATION, CONTROL_MAX, FIN, Head, MASKED},
+    frame::{BINARY, CLOSE, CONTINUATION, CONTROL, CONTROL_MAX, FIN, Head, MASKED, OPCODE, PONG, RESERVED, TEXT},
     utf8::Utf8,
 };
 
-const RESERVED: u8 = 0x70;
-const OPCODE: u8 = 0x0F;
-const CONTROL: u8 = 0x08;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-const PONG: u8 = 0xA;
-
-/// A length that stands in a head of so many bytes, where it may stand so.
+/// The length that a head of `head` bytes gives, if this is the form that it must have.
 pub fn well_formed(length: u64, head: usize) -> Result<usize, Breach> {
     if length >> 63 != 0 {
         return Err(Breach::FirstBit);
     }
-    // What is longer than memory has the longest form anyway.
+    // A length that does not fit memory has the longest form in any case.
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if Head::new(0, length, None).bytes().len() == head { Ok(length) } else { Err(Breach::LongForm) }
 }
 
-/// The frames of a server so far.
+/// What has arrived from a server so far, as far as the rules need it.
 #[derive(Debug)]
 pub struct FrameRules {
-    /// No message is longer.
+    /// Upper limit of a message in bytes.
     max: usize,
-    /// The message under way: so many bytes of it were announced, and what it is if it is text.
+    /// The message that has begun: the bytes that its frames have announced, and the check of its text.
     message: Option<(usize, Option<Utf8>)>,
-    /// The body of the last Close. Until one comes, it holds no memory.
+    /// The body of the last Close. It uses no memory before one arrives.
     close: Vec<u8>,
 }
 
 impl FrameRules {
-    /// Where a message begins. None may be longer than this.
+    /// The rules at the beginning of a message, with the upper limit of a message in bytes.
     pub fn new(max: usize) -> Self {
         Self { max, message: None, close: Vec::new() }
     }
 
-    /// The first byte of a frame.
+    /// Checks the first byte of a frame.
     pub fn first(&mut self, first: u8) -> Result<(), Breach> {
         if first & RESERVED != 0 {
             return Err(Breach::ReservedBits);
@@ -66,7 +58,7 @@ impl FrameRules {
         }
     }
 
-    /// The second.
+    /// Checks the second byte.
     pub fn second(&mut self, first: u8, second: u8) -> Result<(), Breach> {
         if second & MASKED != 0 {
             return Err(Breach::Masked);
@@ -77,7 +69,7 @@ impl FrameRules {
         Ok(())
     }
 
-    /// So long is the body of the frame, as a head of so many bytes says.
+    /// Checks the length of the body, which a head of `head` bytes gives.
     pub fn length(&mut self, first: u8, length: u64, head: usize) -> Result<(), Breach> {
         let bytes = well_formed(length, head)?;
         if first & OPCODE == CLOSE {
@@ -93,7 +85,7 @@ impl FrameRules {
         }
     }
 
-    /// A part of its body.
+    /// Checks a part of the body.
     pub fn body(&mut self, first: u8, part: &[u8]) -> Result<(), Breach> {
         if first & OPCODE == CLOSE {
             self.close.extend_from_slice(part);
@@ -106,22 +98,21 @@ impl FrameRules {
         Ok(())
     }
 
-    /// It has ended.
+    /// Checks what can be wrong only at the end of the frame.
     pub fn end(&mut self, first: u8) -> Result<(), Breach> {
         if first & OPCODE == CLOSE {
             return self.judge_close();
         }
-        if first & CONTROL == 0
-            && first & FIN != 0
-            && let Some((_, Some(text))) = self.message.take()
-            && !text.is_whole()
-        {
-            return Err(Breach::NotUtf8);
+        if first & CONTROL != 0 || first & FIN == 0 {
+            return Ok(());
         }
-        Ok(())
+        match self.message.take() {
+            Some((_, Some(text))) if !text.is_whole() => Err(Breach::NotUtf8),
+            Some(_) | None => Ok(()),
+        }
     }
 
-    /// What the last Close said, which kept to the rules.
+    /// Code and reason of the last Close. `None` if it had none.
     pub fn close(&self) -> Option<CloseFrame> {
         let (code, reason) = self.close.split_first_chunk()?;
         Some(CloseFrame { code: u16::from_be_bytes(*code), reason: String::from_utf8_lossy(reason).into() })

@@ -46,8 +46,8 @@ pub fn scan(bytes: &[u8], max: usize, marks: &mut Marks) -> (usize, Behind) {
     }
 }
 
-/// How far the text at the front, whose frame is not whole, is whole characters, where it was by `checked` when there was less of it. `None`:
-/// no rest can make it UTF-8. Of what is no text nothing is said.
+/// Checks the text of an incomplete frame at the front, of which `checked` bytes have been checked before. Returns how far it consists of complete
+/// characters; `None` if no further bytes can make it UTF-8. A frame that is not text is not checked.
 pub fn text_so_far(bytes: &[u8], checked: usize) -> Option<usize> {
     match head(bytes, 0) {
         Head::Data(Kind::Text, head, _) => {

@@ -1,19 +1,19 @@
-//! UTF-8 looked at while it arrives (RFC 6455 §8.1), so that a wrong byte is known before the rest of the message is there.
+//! UTF-8 checked while it arrives (RFC 6455 §8.1), so that a wrong byte is found before the rest of the message is there.
 //!
-//! What a reader would get wrong: a character may be cut anywhere. Its beginning is right as long as some rest can make it whole.
+//! What a reader would get wrong: a part may end in the middle of a character. That is right as long as further bytes can complete it.
 
 use std::str;
 
-/// Text so far, without the text: only a character that has begun is kept.
+/// The check of a text. It keeps only the bytes of a character that is not complete.
 #[derive(Debug, Clone, Default)]
 pub struct Utf8 {
     begun: [u8; 4],
     length: u8,
 }
 
-/// How far the front of these bytes is whole characters; `None` where no rest can make UTF-8 of them.
+/// How many bytes at the front are complete characters. `None` if no further bytes can make this UTF-8.
 pub fn whole_characters(bytes: &[u8]) -> Option<usize> {
-    // Most text is ASCII, which is found out several times as fast.
+    // Most text is ASCII, and that check is several times as fast.
     if bytes.is_ascii() {
         return Some(bytes.len());
     }
@@ -25,13 +25,13 @@ pub fn whole_characters(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Utf8 {
-    /// These bytes come next. Answers with whether all of it can still be UTF-8.
+    /// Adds the next bytes. Returns whether the text can still be UTF-8.
     #[must_use]
     pub fn add(&mut self, mut bytes: &[u8]) -> bool {
         while self.length > 0
             && let [byte, rest @ ..] = bytes
         {
-            // A character that is not whole has three bytes at most.
+            // An incomplete character has at most three bytes.
             self.begun[usize::from(self.length)] = *byte;
             self.length += 1;
             bytes = rest;
@@ -49,7 +49,7 @@ impl Utf8 {
         true
     }
 
-    /// Whether it does not end in the middle of a character.
+    /// Whether the text does not end in the middle of a character.
     pub fn is_whole(&self) -> bool {
         self.length == 0
     }

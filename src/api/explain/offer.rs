@@ -1,9 +1,9 @@
-//! What would help where a server and the offer of permessage-deflate do not fit each other.
+//! Advice for a server that does not take the offer of permessage-deflate as it should.
 
 use wskeeper_core::deflate::{MOST_BITS, Takeover};
 use wskeeper_link::endpoint::Endpoint;
 
-/// What to do about a 400 where it was offered.
+/// Advice for a 400 to an upgrade with the offer.
 pub(super) fn about_offer(config: &Endpoint) -> String {
     let offer = config.compression.offer;
     let asks_least = offer.context == Takeover::Both && offer.window_bits == MOST_BITS;
@@ -15,16 +15,16 @@ pub(super) fn about_offer(config: &Endpoint) -> String {
         )
     };
     format!(
-        "The offer of permessage-deflate may be the reason, for some servers (Node's ws) refuse one that they cannot keep to: {other}. If that does not \
-         help, check the URL, `headers` and `protocols`."
+        "The offer of permessage-deflate may be the reason: some servers, such as Node's ws, answer 400 to an offer that they cannot accept. Try this: {other}. \
+         If that does not help, check the URL, `headers` and `protocols`."
     )
 }
 
-/// What to do about an answer with an extension as nobody asked for.
+/// Advice for an answer with an extension, or with parameters, that wskeeper did not ask for.
 pub(super) fn about_extension(config: &Endpoint) -> String {
     if config.compression.is_offered {
-        "The server does not keep to the offer of permessage-deflate: set `compression = \"off\"`, and report it to the people who run the server.".into()
+        "The server's answer does not match the offer of permessage-deflate: set `compression = \"off\"`, and tell the operators of the server.".into()
     } else {
-        "The server uses an extension that was not offered, or a proxy before it that offers one does: that is for the people who run it to mend.".into()
+        "The server, or a proxy in front of it, uses an extension that was not offered. Only its operators can mend that.".into()
     }
 }

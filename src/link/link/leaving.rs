@@ -19,15 +19,8 @@ use super::{
     faulty::Faulty,
     frames::{Frames, Watcher},
 };
+use wskeeper_core::frame::{BINARY, CLOSE, CONTROL, FIN, OPCODE, PING, PONG, TEXT};
 
-/// Opcodes (RFC 6455 §5.2), in the low bits of a frame's first byte.
-const OPCODE: u8 = 0x0f;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xa;
-const FIN: u8 = 0x80;
-/// Set in the first byte of control frames.
-const CONTROL: u8 = 0x08;
 const MASK: usize = 4;
 /// Of a Close, the mask and the code.
 const CLOSE_START: usize = MASK + 2;
@@ -144,7 +137,7 @@ impl Outgoing {
 
 impl Watcher for Outgoing {
     fn begins(&mut self, first: u8) {
-        if matches!(first & OPCODE, 1 | 2) {
+        if matches!(first & OPCODE, TEXT | BINARY) {
             self.begun += 1;
             self.is_compressed = first & COMPRESSED != 0;
         }

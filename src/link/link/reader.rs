@@ -25,15 +25,18 @@ use super::{
     leaving::Leaving,
     pooled::PooledStream,
 };
-use wskeeper_core::{breach::Breach, close::CloseFrame as Said, rules::FrameRules};
+use wskeeper_core::{
+    breach::Breach,
+    close::CloseFrame as Said,
+    frame::{CLOSE, OPCODE},
+    rules::FrameRules,
+};
 
 /// What it reads at once where messages come in fragments. Not below 1 KiB: `BytesMut` remembers no smaller size when it has to begin a
 /// new one, and then each message costs some allocations.
 const BUFFER: usize = 1 << 10;
 /// The same where only the end is left to read.
 const LAST_BUFFER: usize = 64;
-const OPCODE: u8 = 0x0F;
-const CLOSE: u8 = 0x8;
 /// What may wait in it of its own answers, where there is no room in the stream.
 const ANSWERS_MAX: usize = 4 << 10;
 

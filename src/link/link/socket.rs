@@ -33,7 +33,7 @@ use wskeeper_core::{
     chaos::Fault,
     close::{BAD_GATEWAY, CloseFrame},
     deflate::Agreement,
-    frame::{CONTINUATION, FIN, opcode},
+    frame::{self, CONTINUATION, FIN, opcode},
     link::Frame,
     outbox,
     run::Run,
@@ -46,8 +46,8 @@ const SMALL: u64 = 16 << 10;
 const DISCARD_READS: usize = 2;
 
 /// First bytes of control frames (RFC 6455 §5.2).
-const PING: u8 = FIN | 0x9;
-const PONG: u8 = FIN | 0xA;
+const PING: u8 = FIN | frame::PING;
+const PONG: u8 = FIN | frame::PONG;
 
 /// What is left of a message.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
-//! What the links of an endpoint may make of attempts together (`reconnect.budget`), and what of it is used, which a store keeps where one is open.
+//! The attempts that all links of an endpoint may make (`reconnect.budget`), and how many are used. If a store is open, it keeps the count.
 //!
-//! What a reader would get wrong: no attempt waits for the disk. What is used is written at once, and then ten times a second at most; so
-//! after a kill the disk may be so much behind.
+//! What a reader would get wrong: no attempt waits for the disk. A change is written at once, but at most ten times a second. So after a kill
+//! the count on disk may lack the attempts of the last 100 ms.
 
 use std::{
     sync::Arc,
@@ -26,19 +26,19 @@ use wskeeper_core::{
     session::{Kept, Value},
 };
 
-/// The least time between two writes.
+/// Shortest time between two writes.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The same once the store has refused one.
+/// The same after the store has refused a write.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// Behind the lock that the core has none of.
+/// The allowance of an endpoint, behind a lock, for its links.
 #[derive(Debug)]
 pub(super) struct EndpointAllowance {
     endpoint: Arc<str>,
     spool: Arc<Spool>,
     calendar: Calendar,
     counted: Mutex<Counted>,
-    /// More has been used.
+    /// There is something to write.
     news: Notify,
 }
 
@@ -49,7 +49,7 @@ struct Counted {
     is_over: bool,
 }
 
-/// Attempts that are counted, and who writes down how many.
+/// An allowance, and the task that writes its count.
 #[derive(Debug)]
 pub(super) struct Counting {
     shared: Arc<EndpointAllowance>,
@@ -77,7 +77,7 @@ impl SharedAllowance for EndpointAllowance {
 }
 
 impl EndpointAllowance {
-    /// Goes on with what an earlier life has used.
+    /// Adds the attempts of an earlier run of the daemon.
     fn recall(&self, kept: &Kept) {
         let (at, wall) = (now(), self.calendar.now());
         let moment = |date: SystemTime| match date.duration_since(wall) {
@@ -91,7 +91,7 @@ impl EndpointAllowance {
         self.news.notify_one();
     }
 
-    /// Hands over what is used; `None`: nothing is written any more.
+    /// Gives the count to the store. `None`: nothing is written any more.
     fn hand_over(&self) -> Option<oneshot::Receiver<Result<u64, WriteError>>> {
         let mut counted = self.counted.lock();
         if counted.is_over {
@@ -101,19 +101,19 @@ impl EndpointAllowance {
         let used = counted.allowance.used(at);
         let kept = Box::new(kept(used.iter().map(|(end, count)| (self.calendar.date(*end, at), *count))));
         let (tell, told) = oneshot::channel();
-        // Under the lock, so that what is forgotten is forgotten after it. Who asked may have gone.
+        // Under the lock, so that a later removal reaches the store after this. The receiver may be gone.
         let op = Op::Remember { of: (Arc::clone(&self.endpoint), COMMON), kept };
         self.spool.submit(op, Box::new(move |outcome| drop(tell.send(outcome))));
         Some(told)
     }
 
-    /// Writes what is used, as long as it is counted.
+    /// Writes each change of the count.
     async fn write(self: Arc<Self>) {
         let mut is_refused = false;
         loop {
             self.news.notified().await;
             if !self.spool.is_open() {
-                // It is told once there is one.
+                // `recall_attempts` wakes this when a store opens.
                 continue;
             }
             let Some(told) = self.hand_over() else { return };
@@ -138,12 +138,12 @@ impl EndpointAllowance {
 }
 
 impl EndpointRuntime {
-    /// What attempts of its links take from, where they are counted.
+    /// The allowance that its links take attempts from, if there is a budget.
     pub(super) fn allowance(&self) -> Option<Arc<dyn SharedAllowance>> {
         self.shared_allowance().map(|shared| shared as Arc<dyn SharedAllowance>)
     }
 
-    /// What is used, and until when no attempt may begin.
+    /// Attempts that are used, and when the next may begin. `None` without a budget.
     pub(super) fn attempts(&self) -> Option<BudgetView> {
         let (shared, at) = (self.shared_allowance()?, now());
         let Standing { limit: Limit { attempts, per }, used, until } = shared.counted.lock().allowance.standing(at);
@@ -156,7 +156,7 @@ impl EndpointRuntime {
         })
     }
 
-    /// Whether a link may dial because an operator says so.
+    /// Whether the budget lets an operator have a link dial.
     pub(super) fn may_dial(&self, verb: &Verb) -> Result<(), CommandError> {
         let what = match verb {
             Verb::Reconnect => For::Down,
@@ -173,7 +173,7 @@ impl EndpointRuntime {
         }
     }
 
-    /// Follows the endpoint's budget: what has been used counts on. Without one it is forgotten.
+    /// Changes the budget. Used attempts keep counting; without a budget they are forgotten.
     pub(super) fn follow_budget(&self, limit: Option<Limit>) {
         let mut counting = self.counting.lock();
         match (limit, counting.as_deref()) {
@@ -203,18 +203,18 @@ impl EndpointRuntime {
         self.recall_attempts();
     }
 
-    /// Counts what an earlier life of the daemon has left, where the store has it.
+    /// Adds the count of an earlier run of the daemon, if the store has one.
     pub(super) fn recall_attempts(&self) {
         let Some(shared) = self.shared_allowance() else { return };
         if let Some(kept) = self.sinks.spool.take_variables(&self.name, COMMON) {
             shared.recall(&kept);
         } else {
-            // A store that has been opened meanwhile has none of it.
+            // A store that has been opened meanwhile does not have the count.
             shared.news.notify_one();
         }
     }
 
-    /// The daemon ends in order: hands over what is used, before the store is closed.
+    /// Gives the last count to the store, before the store closes.
     pub(super) fn finish_budget(&self) {
         if let Some(shared) = self.shared_allowance() {
             drop(shared.hand_over());
@@ -227,7 +227,7 @@ impl EndpointRuntime {
     }
 }
 
-/// As it stands in the store: attempts by the dates on which their slots end, in milliseconds since 1970.
+/// The form in the store: the number of attempts by the end of their slot, in milliseconds since 1970.
 fn kept(used: impl Iterator<Item = (SystemTime, u32)>) -> Kept {
     let millis = |end: SystemTime| end.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     used.map(|(end, count)| (millis(end).to_string().into(), Value::from(count))).collect()

@@ -1,6 +1,6 @@
-//! The store is opened: who has it opened, and what goes from it to endpoints and links that are there already.
+//! Opening the store: when it is opened, and what endpoints and links that already run get from it.
 //!
-//! What a reader would get wrong: that may be long after they began. A store that could not be opened is tried again by each reload.
+//! What a reader would get wrong: they may have run for long. If the store could not be opened, each reload tries again.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use super::{Orphans, subscriptions, supervisor::Supervisor};
 use crate::{endpoint::Endpoint, link::Order, store::Store};
 
 impl Supervisor {
-    /// Whether the store is to be open for this: a budget of attempts has none made.
+    /// Whether this endpoint needs the store. A budget of attempts uses the store only if its folder exists.
     pub(super) fn wants_store(&self, endpoint: &Endpoint) -> bool {
         let has_place = || self.store.lock().as_ref().is_some_and(|store| Store::has_place(&store.dir));
         endpoint.needs_store() || endpoint.attempts.limit().is_some() && has_place()
     }
 
-    /// Opens the store where it is `needed`, or an earlier life has left one, and hands out what it has for endpoints that are there already.
+    /// Opens the store if it is `needed` or an earlier run has left one, and gives its contents to endpoints that already run.
     pub(super) async fn open_store(&self, needed: bool) {
         let policy = self.store.lock().clone();
         if needed || policy.as_ref().is_some_and(|store| Store::exists(&store.dir)) {

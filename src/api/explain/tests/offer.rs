@@ -39,8 +39,8 @@ fn an_extension_as_nobody_asked_for_is_told_as_that_and_not_as_a_wrong_url() {
     let no_token = "the server's 101 is not valid: its Upgrade header does not say websocket";
     let auto = "compression = \"auto\"";
     hold([
-        ("does not keep to the offer", failed(twice, auto), failed(no_token, auto)),
-        ("does not keep to the offer", failed(unasked, auto), failed(unasked, "")),
+        ("does not match the offer", failed(twice, auto), failed(no_token, auto)),
+        ("does not match the offer", failed(unasked, auto), failed(unasked, "")),
         ("an extension that was not offered", failed(unasked, ""), failed(no_token, "")),
         ("does not speak WebSocket", failed(no_token, auto), failed(unasked, "")),
     ]);

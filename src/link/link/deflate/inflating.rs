@@ -21,18 +21,13 @@ use crate::endpoint::compression::Compression;
 use wskeeper_core::{
     breach::Breach,
     deflate::Agreement,
-    frame::{self, FIN, MASKED},
+    frame::{self, BINARY, CONTROL, FIN, MASKED, OPCODE, RESERVED, TEXT},
     rules::well_formed,
     utf8::Utf8,
 };
 
 /// Bytes read at once where some may be compressed.
 const READ: usize = 16 << 10;
-const OPCODE: u8 = 0x0F;
-const TEXT: u8 = 0x1;
-const CONTROL: u8 = 0x08;
-/// RSV2 and RSV3.
-const RESERVED: u8 = 0x30;
 /// The longest head of a frame without a mask.
 const HEAD: usize = 10;
 
@@ -363,7 +358,7 @@ impl Coming {
 
     /// Whether a frame is of a compressed message, by its first byte; all others pass as they come.
     fn is_compressed(&self, first: u8) -> bool {
-        let begins = is_message(first) && first & (COMPRESSED | RESERVED) == COMPRESSED;
+        let begins = is_message(first) && first & RESERVED == COMPRESSED;
         begins || (self.message.is_some() && first & !FIN == frame::CONTINUATION)
     }
 
@@ -428,7 +423,7 @@ impl Coming {
 
 /// Whether a message begins with this frame.
 fn is_message(first: u8) -> bool {
-    matches!(first & OPCODE, 1 | 2)
+    matches!(first & OPCODE, TEXT | BINARY)
 }
 
 /// The length of a frame's body, once its head is whole.
