@@ -454,6 +454,9 @@ pub(crate) struct Echo {
     /// Choose this subprotocol if the client offers it, and refuse with 400 if it does not
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Option<String>,
+    /// Agree to permessage-deflate with clients that offer it, with the windows and contexts that they ask for
+    #[arg(long)]
+    pub(crate) compression: bool,
     /// Print nothing but the address that it listens on: `ws://HOST:PORT/`
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -16,6 +16,8 @@ pub enum Breach {
     ReservedOpcode(u8),
     /// A masked frame: a server must not mask (§5.1).
     Masked,
+    /// A frame without a mask: a client must mask (§5.1).
+    Unmasked,
     /// The length has a shorter form (§5.2).
     LongForm,
     /// The first bit of a length in eight bytes is not 0 (§5.2).
@@ -61,6 +63,7 @@ impl Breach {
             Self::ReservedBits
             | Self::ReservedOpcode(_)
             | Self::Masked
+            | Self::Unmasked
             | Self::LongForm
             | Self::FirstBit
             | Self::FragmentedControl
@@ -82,6 +85,7 @@ impl fmt::Display for Breach {
             Self::ReservedBits => "a frame with a reserved bit set, which no agreed extension uses there",
             Self::ReservedOpcode(opcode) => return write!(f, "a frame with opcode {opcode}, which is reserved"),
             Self::Masked => "a masked frame, which only a client may send",
+            Self::Unmasked => "a frame without a mask, which only a server may send",
             Self::LongForm => "a frame whose length is not in its shortest form",
             Self::FirstBit => "a frame whose length has its highest bit set",
             Self::FragmentedControl => "a control frame (ping, pong or Close) that is not final",

@@ -1,6 +1,6 @@
-//! What is offered of permessage-deflate (RFC 7692 §7.1), and what may be agreed on.
+//! What is offered of permessage-deflate (RFC 7692 §7.1), by a client of ours or to a server of ours, and what may be agreed on.
 //!
-//! An answer is judged strictly: an extension that was not offered or stands there twice, a parameter that is unknown, stands there
+//! An offer that is not as it may be is declined, and the next one is looked at. An answer is judged strictly: an extension that was not offered or stands there twice, a parameter that is unknown, stands there
 //! twice or has another value than it may have is none that this end could keep to. What a reader would get wrong: that the client is not to
 //! keep its context may be demanded by a server, and done by a client that was not asked; the same of the server must be answered.
 
@@ -25,13 +25,13 @@ pub enum Takeover {
     /// Nobody: nothing is kept between messages.
     #[default]
     Neither,
-    /// The server; its window is kept here.
+    /// The other end; its window is kept here.
     Peer,
     /// This end, too.
     Both,
 }
 
-/// What is asked for.
+/// What this end asks a server for, or lets a client have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proposal {
     /// Who keeps a context.
@@ -47,6 +47,24 @@ pub struct Agreement {
     client_forgets: bool,
     server_bits: Option<u8>,
     client_bits: Option<u8>,
+}
+
+/// How messages of one direction are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneWay {
+    /// They may refer to those before.
+    pub keeps_context: bool,
+    /// The window that they are compressed with, at most.
+    pub window_bits: u8,
+}
+
+/// Both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BothWays {
+    /// What this end sends.
+    pub ours: OneWay,
+    /// What the other end sends.
+    pub theirs: OneWay,
 }
 
 /// Why an answer is none.
@@ -89,7 +107,7 @@ impl Proposal {
                 if parts.next() != Some(NAME) {
                     return Err(NOT_OFFERED);
                 }
-                if agreed.replace(read(parts)?).is_some() {
+                if agreed.replace(read(parts, Side::Answer)?).is_some() {
                     return Err("it uses permessage-deflate twice");
                 }
             }
@@ -111,26 +129,49 @@ impl Proposal {
         Ok(agreed)
     }
 
-    /// Whether messages of ours may refer to those before.
-    pub fn keeps_ours(self, agreed: Agreement) -> bool {
-        self.context == Takeover::Both && !agreed.client_forgets
+    /// What an answer means for the client that has judged it.
+    pub fn as_client(self, agreed: Agreement) -> BothWays {
+        let ours = OneWay {
+            keeps_context: self.context == Takeover::Both && !agreed.client_forgets,
+            window_bits: agreed.client_bits.unwrap_or(MOST_BITS).min(self.window_bits),
+        };
+        BothWays { ours, theirs: agreed.servers() }
     }
 
-    /// The window that ours are compressed with.
-    pub fn our_bits(self, agreed: Agreement) -> u8 {
-        agreed.client_bits.unwrap_or(MOST_BITS).min(self.window_bits)
+    /// What a server answers to the values of `Sec-WebSocket-Extensions` in a request: to the first offer that is as it may be. `None`:
+    /// there is none.
+    pub fn answer<'a>(self, values: impl IntoIterator<Item = &'a [u8]>) -> Option<Agreement> {
+        let values = values.into_iter().filter_map(|value| str::from_utf8(value).ok());
+        let mut offers = values.flat_map(|value| value.split(',')).filter_map(|offer| {
+            let mut parts = offer.split(';').map(trimmed);
+            let is_ours = parts.next() == Some(NAME);
+            is_ours.then(|| read(parts, Side::Offer).ok()).flatten()
+        });
+        offers.next().map(|offer| self.lets_have(offer))
+    }
+
+    fn lets_have(self, offer: Agreement) -> Agreement {
+        let at_most = |bits: Option<u8>| bits.unwrap_or(MOST_BITS).min(self.window_bits);
+        Agreement {
+            server_forgets: offer.server_forgets || self.context != Takeover::Both,
+            client_forgets: offer.client_forgets || self.context == Takeover::Neither,
+            server_bits: Some(at_most(offer.server_bits))
+                .filter(|bits| offer.server_bits.is_some() || *bits < MOST_BITS),
+            // It may be limited only where the client says that it can be.
+            client_bits: offer.client_bits.map(|bits| at_most(Some(bits))).filter(|bits| *bits < MOST_BITS),
+        }
     }
 }
 
 impl Agreement {
-    /// Whether messages of the server's may refer to those before.
-    pub const fn keeps_theirs(self) -> bool {
-        !self.server_forgets
+    /// What it means for the server that has answered it.
+    pub fn as_server(self) -> BothWays {
+        let theirs = OneWay { keeps_context: !self.client_forgets, window_bits: self.client_bits.unwrap_or(MOST_BITS) };
+        BothWays { ours: self.servers(), theirs }
     }
 
-    /// The window that the server's are compressed with, at most.
-    pub fn their_bits(self) -> u8 {
-        self.server_bits.unwrap_or(MOST_BITS)
+    fn servers(self) -> OneWay {
+        OneWay { keeps_context: !self.server_forgets, window_bits: self.server_bits.unwrap_or(MOST_BITS) }
     }
 }
 
@@ -155,7 +196,14 @@ impl fmt::Display for Agreement {
 const PARAMETER: Unfit = "it uses permessage-deflate with a parameter that is unknown, or not as it may be";
 const TWICE: Unfit = "it uses permessage-deflate with a parameter twice";
 
-fn read<'a>(parameters: impl Iterator<Item = &'a str>) -> Result<Agreement, Unfit> {
+/// Where parameters stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Offer,
+    Answer,
+}
+
+fn read<'a>(parameters: impl Iterator<Item = &'a str>, side: Side) -> Result<Agreement, Unfit> {
     let mut agreed = Agreement::default();
     for parameter in parameters {
         let (name, value) = match parameter.split_once('=') {
@@ -166,6 +214,8 @@ fn read<'a>(parameters: impl Iterator<Item = &'a str>) -> Result<Agreement, Unfi
             (SERVER_FORGETS, None) => std::mem::replace(&mut agreed.server_forgets, true),
             (CLIENT_FORGETS, None) => std::mem::replace(&mut agreed.client_forgets, true),
             (SERVER_BITS, Some(value)) => agreed.server_bits.replace(bits(value)?).is_some(),
+            // In an offer it says that the client lets the server choose.
+            (CLIENT_BITS, None) if side == Side::Offer => agreed.client_bits.replace(MOST_BITS).is_some(),
             (CLIENT_BITS, Some(value)) => agreed.client_bits.replace(bits(value)?).is_some(),
             (_, Some(_) | None) => return Err(PARAMETER),
         };

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr, reason = "what a test skips is said aloud")]
 
 mod bodies;
+mod compressed;
 mod house;
 mod inboxes;
 mod readers;

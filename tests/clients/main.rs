@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "what tests share is as public as a library's items")]
 #![allow(clippy::print_stderr, reason = "a skipped test and a failed one say why")]
 
+mod compression;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::super::problem::Problem;
+use wskeeper_core::deflate::Agreement;
 
 /// The subprotocol of the envelope.
 pub(super) const ENVELOPE: &str = "wskeeper.v1.json";
@@ -36,8 +37,8 @@ impl Asked {
         self.offers.iter().map(String::as_str).find(|offer| !offer.is_empty() && has(offer))
     }
 
-    /// The answer, with this subprotocol.
-    pub(super) fn answer(&self, protocol: Option<&str>) -> Response {
+    /// The answer, with this subprotocol and this extension.
+    pub(super) fn answer(&self, protocol: Option<&str>, compression: Option<Agreement>) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
@@ -46,6 +47,9 @@ impl Asked {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept.clone());
         if let Some(protocol) = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        if let Some(agreed) = compression.and_then(|agreed| HeaderValue::try_from(agreed.to_string()).ok()) {
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed);
         }
         response
     }

@@ -21,6 +21,7 @@ use axum::{
     response::Response,
 };
 use futures_util::{SinkExt, StreamExt};
+use http::{HeaderValue, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -48,9 +49,9 @@ use super::{
     problem::Problem,
     query::Params,
 };
-use wskeeper_core::{close::MAX_REASON_BYTES, phase::ReadyState};
+use wskeeper_core::{close::MAX_REASON_BYTES, deflate::Agreement, phase::ReadyState};
 use wskeeper_link::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, compression::Compression},
     link::ServedStream,
     pool::{Pool, local::Consumer},
 };
@@ -92,8 +93,9 @@ pub(super) async fn upgrade(
     if Params::read_some(query.as_deref(), &["transparent"]).with("transparent", "true or false", flag)? == Some(true) {
         let opened = transparent::open(&shared, &name, query.as_deref()).await?;
         let protocol = asked.first_of(|offer| offer == &*opened.protocol);
-        let response = asked.answer(protocol);
-        serve(&shared, (opened.terms, opened.source, Some(opened.claim)), pass, &mut request);
+        let compression = agreed(&shared, &request);
+        let response = asked.answer(protocol, compression);
+        serve(&shared, (opened.terms, opened.source, Some(opened.claim)), compression, pass, &mut request);
         return Ok(response);
     }
     let params = Params::read(query.as_deref(), &[&Wish::OWN[..], &["link", "transparent"]].concat())?;
@@ -105,18 +107,26 @@ pub(super) async fn upgrade(
         return Err(super::links::no_link(&name, &index.to_string()));
     }
     let protocol = if envelope { Some(ENVELOPE) } else { echoed(&shared.pool, &view.config, link, &asked) };
-    let response = asked.answer(protocol);
+    let compression = agreed(&shared, &request);
+    let response = asked.answer(protocol, compression);
     let terms =
         Terms { endpoint: Arc::clone(&view.config.name), link, generation: None, envelope, binary: wish.binary };
     let stream = wish.reading.stream.clone();
     let events = Consumer::of(&shared.pool, &name, wish.reading)
         .ok_or_else(|| consumer::none(&shared.pool, &name, stream.as_deref()))?;
-    serve(&shared, (terms, Source::Inbox(events), None), pass, &mut request);
+    serve(&shared, (terms, Source::Inbox(events), None), compression, pass, &mut request);
     Ok(response)
 }
 
 fn flag(word: &str) -> Option<bool> {
     word.parse().ok()
+}
+
+/// What is agreed to of the compression that the client offers: neither end keeps its context, so that an idle client costs nothing.
+fn agreed(shared: &Shared, request: &Request) -> Option<Agreement> {
+    let offers = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+    let is_on = shared.config.get().api.compression;
+    is_on.then(|| Compression::default().offer.answer(offers.iter().map(HeaderValue::as_bytes))).flatten()
 }
 
 /// The subprotocol that a plain client is answered with: the first of its own that a link has agreed on with its server or, as long as none
@@ -139,7 +149,13 @@ fn echoed<'a>(pool: &Pool, endpoint: &Endpoint, link: Option<u32>, asked: &'a As
 }
 
 /// Serves a client from when its connection is its own.
-fn serve(shared: &Shared, (terms, source, claim): (Terms, Source, Option<Claim>), pass: Pass, request: &mut Request) {
+fn serve(
+    shared: &Shared,
+    (terms, source, claim): (Terms, Source, Option<Claim>),
+    compression: Option<Agreement>,
+    pass: Pass,
+    request: &mut Request,
+) {
     let sends = sends(shared.pool.clone(), terms.envelope);
     let holding = Holding::new(shared.pool.clone(), Arc::clone(&terms.endpoint));
     let (stop, budget) = (shared.stop.clone(), Arc::clone(shared.pool.budget()));
@@ -151,7 +167,8 @@ fn serve(shared: &Shared, (terms, source, claim): (Terms, Source, Option<Claim>)
         let _place = place;
         // A client that goes away during its own handshake has asked for nothing.
         if let Ok(upgraded) = upgraded.await {
-            let stream = ServedStream::new(TokioIo::new(upgraded));
+            let compression = compression.map(|agreed| (Compression::default(), agreed));
+            let stream = ServedStream::new(TokioIo::new(upgraded), compression);
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, limits).await;
             Session::new(socket, terms, (source, claim), (sends, holding), &budget).serve(stop, pass).await;
         }
@@ -205,9 +222,12 @@ async fn close(mut socket: Socket, end: End) {
                 let frame = CloseFrame { code: CloseCode::from(1013), reason };
                 let _ = socket.send(Message::Close(Some(frame))).await;
                 // What has arrived of a message goes with the reader that gathered it.
-                return hang_up(&mut socket.into_inner()).await;
+                let mut stream = socket.into_inner();
+                stream.look_away();
+                return hang_up(&mut stream).await;
             }
         }
+        socket.get_mut().look_away();
         hang_up(socket.get_mut()).await
     };
     // A client that has gone has nothing to be told.

@@ -40,6 +40,7 @@ use wskeeper_core::{
     budget::{Budget, Lease, Rank},
     message::Payload,
     receipt::State as ReceiptState,
+    run::Run,
 };
 use wskeeper_link::{
     clock::Moment,
@@ -91,7 +92,7 @@ pub(super) struct Session {
     holding: Holding,
     /// Messages that came together and have not been pushed, for want of room.
     rest: Option<Body>,
-    /// Something has been fed that may not have left.
+    /// Something has been given that may not have left.
     owes: bool,
     heard: Instant,
     ping: Pin<Box<Sleep>>,
@@ -198,13 +199,13 @@ impl Session {
         while self.poll_room(cx)?.is_ready()
             && let Some(answer) = self.holding.next_answer()
         {
-            self.feed(Message::text(answer.to_string()))?;
+            self.tell(answer.to_string());
         }
         while self.poll_room(cx)?.is_ready()
             && let Poll::Ready(outcome) = self.sends.poll_next(cx)
         {
             match &outcome.end {
-                _ if self.terms.envelope => self.feed(Message::text(sends::envelope(outcome).to_string()))?,
+                _ if self.terms.envelope => self.tell(sends::envelope(outcome).to_string()),
                 Ok(_) => {}
                 // Its end is told by the connection itself, unless that lives on beside another.
                 Err(problem) if problem.is_other_connection() && self.terms.generation.is_some() => {
@@ -261,12 +262,11 @@ impl Session {
             Poll::Ready(Told::Lagged(lag)) => (convert::lag(events.endpoint(), lag), true),
             Poll::Pending => return Ok(Poll::Pending),
         };
-        self.feed(Message::text(json!(event).to_string()))?;
+        self.tell(json!(event).to_string());
         if is_last { Err(behind()) } else { Ok(Poll::Ready(1)) }
     }
 
-    /// Passes on the next messages as they came, past tungstenite, which holds nothing of a message here: what it writes by itself
-    /// are whole control frames.
+    /// Passes on the next messages as they came.
     fn tell_messages(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, End> {
         let arrived = match &mut self.source {
             Source::Inbox(events) => match events.poll_next_messages(cx) {
@@ -287,10 +287,8 @@ impl Session {
         if !has_room_for(&mut self.leaving, frames_length(&arrived)) {
             return Ok(self.wait_for_room());
         }
-        let frames = arrived.run.frames();
-        let count = 1 + frames.len() / AS_ONE;
-        self.owes = true;
-        self.socket.get_mut().give(frames);
+        let count = 1 + arrived.run.frames().len() / AS_ONE;
+        self.give(&arrived.run);
         Ok(Poll::Ready(count))
     }
 
@@ -319,14 +317,15 @@ impl Session {
                     return Err(End::Gone);
                 }
                 if self.poll_room(cx)?.is_ready() {
-                    self.feed(Message::Ping(Bytes::new()))?;
+                    self.owes = true;
+                    self.socket.start_send_unpin(Message::Ping(Bytes::new())).map_err(|_| End::Gone)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether one more message may be fed.
+    /// Whether one more message may be given.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
         if self.socket.poll_ready_unpin(cx).map_err(|_| End::Gone)?.is_pending() {
             return Ok(Poll::Pending);
@@ -334,10 +333,15 @@ impl Session {
         Ok(self.socket.get_mut().poll_room(cx).map_err(|_| End::Gone)?)
     }
 
-    /// Writes, now or with the flush that follows; a client that takes nothing is cut off below, after `api.write_timeout`.
-    fn feed(&mut self, message: Message) -> Result<(), End> {
+    fn tell(&mut self, text: String) {
+        self.give(&(&Payload::checked_text(text)).into());
+    }
+
+    /// Written with the flush that follows, past tungstenite, which holds nothing of a message here. A client that takes nothing is cut off
+    /// below, after `api.write_timeout`.
+    fn give(&mut self, run: &Run) {
         self.owes = true;
-        self.socket.start_send_unpin(message).map_err(|_| End::Gone)
+        self.socket.get_mut().give(run);
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
+use http::HeaderValue;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
@@ -22,7 +23,7 @@ use tokio_tungstenite::{
     tungstenite::{
         self, Message,
         handshake::server::{ErrorResponse, Request, Response},
-        protocol::{CloseFrame, frame::coding::CloseCode},
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
     },
 };
 
@@ -30,14 +31,28 @@ use super::{
     Closing, Faults, Refusal, Shared,
     fact::{Fact, What},
 };
-use wskeeper_link::clock::Moment;
+use wskeeper_core::{
+    deflate::{Agreement, MOST_BITS, Proposal, Takeover},
+    message::Payload,
+};
+use wskeeper_link::{clock::Moment, endpoint::compression::Compression, link::ServedStream};
 
 /// A client that does not finish its upgrade, or its closing handshake, is let go after this.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a stalled connection looks whether the client has gone.
 const LOOK: Duration = Duration::from_millis(250);
+/// All that a client may offer is agreed to.
+const COMPRESSION: Compression = Compression {
+    is_offered: true,
+    level: 3,
+    threshold: 0,
+    offer: Proposal { context: Takeover::Both, window_bits: MOST_BITS },
+};
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<ServedStream<TcpStream>>;
+
+/// What a client agreed on: a subprotocol, and how messages are compressed.
+type Chosen = (Option<String>, Option<Agreement>);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(peer: Arc<Shared>, stream: TcpStream, from: SocketAddr) {
@@ -46,12 +61,12 @@ pub(super) async fn serve(peer: Arc<Shared>, stream: TcpStream, from: SocketAddr
     // Small frames are the point of an echo peer; a failure to set it costs latency only.
     let _ = stream.set_nodelay(true);
     let refusal = peer.faults.refuse.and_then(|refusing| refusing.at(peer.started.elapsed()));
-    let (mut socket, protocol) = match timeout(PATIENCE, upgrade(stream, &peer.faults, refusal)).await {
+    let (mut socket, (protocol, compression)) = match timeout(PATIENCE, upgrade(stream, &peer.faults, refusal)).await {
         Ok(Ok(upgraded)) => upgraded,
         Ok(Err(what)) => return tell(what),
         Err(_) => return tell(What::Failed("the upgrade was not complete within 10 s".into())),
     };
-    tell(What::Opened { from, protocol });
+    tell(What::Opened { from, protocol, compression });
     let mut echoed = 0;
     let code = converse(&peer, &mut socket, &mut echoed, &tell).await;
     tell(What::Ended { code, echoed });
@@ -84,7 +99,7 @@ async fn converse(peer: &Shared, socket: &mut Socket, echoed: &mut u64, tell: &i
         () = until(stall_at) => {
             tell(What::Stalled);
             tokio::select! {
-                () = gone(socket) => return 1006,
+                () = gone(socket.get_mut().below()) => return 1006,
                 () = until(drop_at) => {}
             }
         }
@@ -95,13 +110,9 @@ async fn converse(peer: &Shared, socket: &mut Socket, echoed: &mut u64, tell: &i
 }
 
 #[allow(clippy::result_large_err, reason = "the size of the error is tungstenite's")]
-async fn upgrade(
-    stream: TcpStream,
-    faults: &Faults,
-    refusal: Option<Refusal>,
-) -> Result<(Socket, Option<String>), What> {
+async fn upgrade(stream: TcpStream, faults: &Faults, refusal: Option<Refusal>) -> Result<(Socket, Chosen), What> {
     let mut refused = None;
-    let mut chosen = None;
+    let (mut chosen, mut agreed) = (None, None);
     let answer = |request: &Request, mut response: Response| {
         if let Some(refusal) = refusal {
             refused = Some(refusal);
@@ -118,10 +129,21 @@ async fn upgrade(
                 chosen = Some(wanted.clone());
             }
         }
+        if faults.compression {
+            let offers = request.headers().get_all("Sec-WebSocket-Extensions");
+            agreed = COMPRESSION.offer.answer(offers.iter().map(HeaderValue::as_bytes));
+        }
+        if let Some(Ok(value)) = agreed.map(|agreed| agreed.to_string().parse()) {
+            response.headers_mut().insert("Sec-WebSocket-Extensions", value);
+        }
         Ok(response)
     };
     match accept_hdr_async(stream, answer).await {
-        Ok(socket) => Ok((socket, chosen)),
+        Ok(socket) => {
+            // It was given nothing behind the request, and has read no more.
+            let stream = ServedStream::new(socket.into_inner(), agreed.map(|agreed| (COMPRESSION, agreed)));
+            Ok((WebSocketStream::from_raw_socket(stream, Role::Server, None).await, (chosen, agreed)))
+        }
         Err(error) => Err(match refused {
             Some(Refusal { status, retry_after }) => What::Refused { status, retry_after },
             None => What::Failed(error.to_string()),
@@ -143,8 +165,8 @@ fn refuse(refusal: Refusal, body: &str) -> ErrorResponse {
     let mut response = ErrorResponse::new(Some(body.to_owned()));
     *response.status_mut() = http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_REQUEST);
     let headers = response.headers_mut();
-    headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+    headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(http::header::CONTENT_LENGTH, body.len().into());
     if let Some(seconds) = refusal.retry_after {
         headers.insert(http::header::RETRY_AFTER, seconds.into());
@@ -156,19 +178,27 @@ fn refuse(refusal: Refusal, body: &str) -> ErrorResponse {
 async fn echo(socket: &mut Socket, delay: Duration, echoed: &mut u64) -> u16 {
     let mut code = 1006;
     while let Some(Ok(message)) = socket.next().await {
-        match message {
-            Message::Text(_) | Message::Binary(_) => {
-                if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
-                }
-                if socket.send(message).await.is_err() {
-                    break;
-                }
-                *echoed += 1;
+        let payload = match message {
+            Message::Text(text) => Payload::checked_text(text),
+            Message::Binary(bytes) => Payload::binary(bytes),
+            Message::Close(frame) => {
+                code = close_code(frame.as_ref());
+                // tungstenite has answered it, and says that all is over when the answer has come as far as the stream.
+                let _ = socket.flush().await;
+                let _ = socket.get_mut().flush().await;
+                continue;
             }
-            Message::Close(frame) => code = close_code(frame.as_ref()),
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
+        // There is room: what was given before has left.
+        socket.get_mut().give(&(&payload).into());
+        if socket.flush().await.is_err() {
+            break;
+        }
+        *echoed += 1;
     }
     code
 }
@@ -207,13 +237,14 @@ fn close_code(frame: Option<&CloseFrame>) -> u16 {
 
 /// Reads bytes and forgets them, until the client has gone.
 async fn discard(socket: &mut Socket) {
+    let stream = socket.get_mut().below();
     let mut bytes = vec![0; 4096];
-    while let Ok(1..) = socket.get_mut().read(&mut bytes).await {}
+    while let Ok(1..) = stream.read(&mut bytes).await {}
 }
 
 /// Waits until the client has gone, without reading.
-async fn gone(socket: &Socket) {
-    while let Ok(ready) = socket.get_ref().ready(Interest::READABLE | Interest::ERROR).await {
+async fn gone(stream: &TcpStream) {
+    while let Ok(ready) = stream.ready(Interest::READABLE | Interest::ERROR).await {
         if ready.is_read_closed() || ready.is_error() {
             return;
         }
@@ -222,8 +253,9 @@ async fn gone(socket: &Socket) {
 }
 
 /// Makes the end of the stream a TCP RST.
-fn reset(socket: &Socket) {
-    let _ = SockRef::from(socket.get_ref()).set_linger(Some(Duration::ZERO));
+fn reset(socket: &mut Socket) {
+    let stream: &TcpStream = socket.get_mut().below();
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// The next moment after `now` that lies a multiple of `every` after `start`.

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr};
 
+use wskeeper_core::deflate::Agreement;
+
 /// One thing that happened to one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
@@ -20,6 +22,8 @@ pub enum What {
         from: SocketAddr,
         /// The subprotocol chosen.
         protocol: Option<String>,
+        /// What was agreed on for compression.
+        compression: Option<Agreement>,
     },
     /// The upgrade was answered with this status.
     Refused {
@@ -54,8 +58,16 @@ impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{} ", self.connection)?;
         match &self.what {
-            What::Opened { from, protocol: Some(protocol) } => write!(f, "open from {from}, subprotocol {protocol}"),
-            What::Opened { from, protocol: None } => write!(f, "open from {from}"),
+            What::Opened { from, protocol, compression } => {
+                write!(f, "open from {from}")?;
+                if let Some(protocol) = protocol {
+                    write!(f, ", subprotocol {protocol}")?;
+                }
+                if let Some(agreed) = compression {
+                    write!(f, ", {agreed}")?;
+                }
+                Ok(())
+            }
             What::Refused { status, retry_after: Some(seconds) } => {
                 write!(f, "refused with {status}, Retry-After {seconds} s")
             }

@@ -40,6 +40,8 @@ pub struct Faults {
     pub delay: Duration,
     /// The only subprotocol it speaks.
     pub subprotocol: Option<String>,
+    /// It agrees to permessage-deflate where that is offered.
+    pub compression: bool,
 }
 
 /// A close that the peer begins.

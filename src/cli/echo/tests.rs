@@ -62,7 +62,7 @@ async fn a_close_is_answered_and_told() {
     let frame = CloseFrame { code: CloseCode::Library(4000), reason: "enough".into() };
     socket.close(Some(frame.clone())).await.unwrap();
     assert_eq!(next(&mut socket).await.unwrap(), Message::Close(Some(frame)));
-    assert!(matches!(told.recv().await.unwrap().what, What::Opened { protocol: None, .. }));
+    assert!(matches!(told.recv().await.unwrap().what, What::Opened { protocol: None, compression: None, .. }));
     assert_eq!(told.recv().await.unwrap().what, What::Ended { code: 4000, echoed: 0 });
 }
 

@@ -33,5 +33,6 @@ fn faults(args: args::Echo) -> Faults {
         half_open: args.half_open,
         delay: args.delay,
         subprotocol: args.subprotocol,
+        compression: args.compression,
     }
 }

@@ -103,6 +103,10 @@ section! {
         ///
         /// It may resume by its cursor.
         write_timeout: Duration = Duration::from_mins(5), some_time(), Restart;
+        /// Compression of messages to and from clients of the local WebSocket that offer it (permessage-deflate, RFC 7692): "auto" or "off".
+        ///
+        /// Each client costs processor time for each message ([compression](compression.md#local-clients)).
+        compression: bool = false, Word(&[("off", false), ("auto", true)]), Live;
         /// Quiet event streams carry a comment this often, so that proxies leave them open.
         keepalive: Duration = Duration::from_secs(15), some_time(), Live;
     }

@@ -1,8 +1,8 @@
-//! permessage-deflate (RFC 7692) on a link: below what reads frames on the way in, and where a message is given to the transport on
-//! the way out.
+//! permessage-deflate (RFC 7692) on a connection of a link or of a local client: below what reads frames on the way in, and where a
+//! message is given to the transport on the way out.
 //!
-//! What a reader would get wrong: nothing of zlib belongs to a link. Compressors and inflaters are the thread's, and a link has an inflater
-//! in the middle of a message only. Where a side keeps its context, that is its last bytes, given to whichever is borrowed next.
+//! What a reader would get wrong: nothing of zlib belongs to a connection. Compressors and inflaters are the thread's, and a connection has
+//! an inflater in the middle of a message only. Where a side keeps its context, that is its last bytes, given to whichever is borrowed next.
 
 mod compressing;
 mod inflater;

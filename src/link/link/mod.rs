@@ -65,7 +65,7 @@ use wskeeper_core::{
     subscriptions::Reached,
 };
 
-pub use arrival::lacked_room;
+pub use arrival::{breach_in, lacked_room};
 pub(crate) use aside::Aside;
 pub(crate) use carrier::SharedCarriers;
 pub(crate) use dial::{Dialer, Source};

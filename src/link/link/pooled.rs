@@ -108,6 +108,11 @@ impl<S> PooledStream<S> {
         self.drained && self.ahead.is_empty()
     }
 
+    /// What lies below, to be looked at.
+    pub(super) fn below(&self) -> &S {
+        &self.stream
+    }
+
     /// What lies below.
     pub(super) fn stream(&mut self) -> &mut S {
         &mut self.stream

@@ -1,8 +1,8 @@
-//! The stream under a local client's WebSocket, from the server's side: whole messages are taken from it before the WebSocket sees them,
-//! and frames are given to it past the WebSocket.
+//! The stream under the WebSocket of a client of ours, from the server's side: whole messages are taken from it before the WebSocket sees
+//! them, and messages are given to it past the WebSocket, compressed where that was agreed on.
 //!
 //! What a reader would get wrong: as under a link's own, the WebSocket is given one frame at a time, so that between two messages it
-//! holds nothing.
+//! holds nothing. What it writes by itself are whole control frames, which wait for the end of a message that is being compressed.
 
 use std::{
     io,
@@ -10,34 +10,67 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{frames::Frames, pooled::PooledStream};
-use wskeeper_core::{body::Body, outbox::FRAGMENT_MAX};
+use super::{
+    deflate::{COMPRESSED, Inflating},
+    frames::Frames,
+    pooled::PooledStream,
+};
+use crate::endpoint::compression::Compression;
+use wskeeper_core::{
+    body::Body,
+    deflate::Agreement,
+    frame::{CONTINUATION, FIN, Head, opcode},
+    outbox::FRAGMENT_MAX,
+    run::Run,
+};
 
 /// A byte stream whose large buffers are lent by the thread. What is written must be flushed.
 #[derive(Debug)]
 pub struct ServedStream<S> {
-    pooled: PooledStream<S>,
+    pooled: PooledStream<Inflating<S>>,
     /// Of what was handed out.
     frames: Frames,
+    /// What is left of messages that are being compressed. In a box: on most connections none are.
+    rest: Option<Box<Rest>>,
+}
+
+/// Messages, the first of which has been compressed up to there.
+#[derive(Debug)]
+struct Rest {
+    run: Run,
+    at: usize,
 }
 
 impl<S> ServedStream<S> {
     /// Nothing is held until something is read or written.
-    pub fn new(stream: S) -> Self {
-        Self { pooled: PooledStream::new(stream), frames: Frames::default() }
+    pub fn new(stream: S, compression: Option<(Compression, Agreement)>) -> Self {
+        let stream = match compression {
+            None => Inflating::plain(stream),
+            Some(agreed) => Inflating::served(stream, agreed),
+        };
+        Self { pooled: PooledStream::new(stream), frames: Frames::default(), rest: None }
     }
 
-    /// Bytes that have arrived and belong to what was taken or handed out.
+    /// Bytes that have arrived and belong to what was taken or handed out; of compressed messages, those that they consist of.
     pub fn taken(&self) -> u64 {
         self.pooled.read() - self.pooled.ahead().len() as u64
     }
 
-    /// Bytes that have arrived.
-    pub fn read(&self) -> u64 {
-        self.pooled.read()
+    /// Bytes that have arrived, as `taken` counts them, and those that are held to inflate more.
+    pub fn arrived(&self) -> u64 {
+        self.pooled.read() + self.pooled.below().held()
+    }
+
+    /// Nothing is inflated any more: what comes is of no use.
+    pub fn look_away(&mut self) {
+        self.pooled.stream().look_away();
+    }
+
+    /// What lies below.
+    pub fn below(&mut self) -> &mut S {
+        self.pooled.stream().below()
     }
 }
 
@@ -54,20 +87,58 @@ impl<S: AsyncRead + Unpin> ServedStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> ServedStream<S> {
-    /// Whether frames may be given. Where it is not ready, a flush makes room.
+    /// Whether messages may be given. Where it is not ready, a flush makes room.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pooled.poll_room(cx)
+        loop {
+            ready!(self.pooled.poll_room(cx))?;
+            if self.rest.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.pooled.poll_way(cx))?;
+            self.rest = self.rest.take().and_then(|mut rest| self.give_part(&mut rest).then_some(rest));
+        }
     }
 
-    /// Takes whole frames, after `poll_room`, to be written as they are with the next flush.
-    pub fn give(&mut self, frames: Bytes) {
-        self.pooled.give(frames);
+    /// Takes messages, after `poll_room`, to be written with the next flush.
+    pub fn give(&mut self, run: &Run) {
+        if self.pooled.stream().compressing().is_none() {
+            self.pooled.give(run.frames());
+        } else {
+            self.rest = Some(Box::new(Rest { run: run.clone(), at: 0 }));
+        }
+    }
+
+    /// Gives the next fragment of the first message, or all of it where it is not compressed: whether anything is left.
+    fn give_part(&mut self, Rest { run, at }: &mut Rest) -> bool {
+        let Some(compressing) = self.pooled.stream().compressing() else { return false };
+        let Some((kind, message)) = run.messages().next() else { return false };
+        let end = message.len().min(*at + FRAGMENT_MAX);
+        let fin = if end == message.len() { FIN } else { 0 };
+        let compressed = match *at {
+            0 => compressing.first(message, end),
+            at => Some(compressing.next(message, at..end)),
+        };
+        let is_whole = fin != 0 || compressed.is_none();
+        match compressed {
+            Some(compressed) if *at == 0 => self.pooled.put_plain(fin | COMPRESSED | opcode(kind), &compressed),
+            Some(compressed) => self.pooled.put_plain(fin | CONTINUATION, &compressed),
+            None => {
+                self.pooled.gather(Head::new(FIN | opcode(kind), message.len(), None).bytes());
+                self.pooled.give(run.payload(0).bytes().clone());
+            }
+        }
+        *at = if is_whole { 0 } else { end };
+        let has_more = run.count() > 1;
+        if is_whole && has_more {
+            let _ = run.split_to(1);
+        }
+        !is_whole || has_more
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ServedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { pooled, frames } = &mut *self;
+        let Self { pooled, frames, .. } = &mut *self;
         ready!(pooled.poll_fill(cx))?;
         let before = buffer.filled().len();
         pooled.serve(frames.next_part(), buffer);
@@ -78,10 +149,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for ServedStream<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for ServedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.rest.is_some() {
+            ready!(self.poll_room(cx))?;
+        }
         Pin::new(&mut self.pooled).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_room(cx))?;
         Pin::new(&mut self.pooled).poll_flush(cx)
     }
 
@@ -183,7 +258,7 @@ mod tests {
 
     fn ours(pieces: VecDeque<Vec<u8>>) -> Vec<String> {
         let mut cx = Context::from_waker(noop_waker_ref());
-        let (mut websocket, mut all) = (websocket(ServedStream::new(Pieces(pieces, false))), Vec::new());
+        let (mut websocket, mut all) = (websocket(ServedStream::new(Pieces(pieces, false), None)), Vec::new());
         loop {
             match websocket.get_mut().poll_messages(&mut cx, MAX) {
                 Poll::Ready(Ok(Some(body))) => {

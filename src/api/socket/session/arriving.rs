@@ -20,6 +20,7 @@ use super::{
     Session,
 };
 use wskeeper_core::{body::Body, message::Payload};
+use wskeeper_link::link::breach_in;
 
 /// What has arrived counts in the budget from here on.
 const SMALL: u64 = 16 << 10;
@@ -52,7 +53,7 @@ impl Session {
                     return Ok(Poll::Ready(()));
                 }
                 Poll::Ready(Ok(None)) => {}
-                Poll::Ready(Err(_)) => return Err(End::Gone),
+                Poll::Ready(Err(error)) => return Err(fault(&error.into())),
                 Poll::Pending => return Ok(Poll::Pending),
             }
         }
@@ -81,7 +82,7 @@ impl Session {
 
     /// What waits here has its share of the budget, or the client is told to come again later.
     fn count_arriving(&mut self) -> Result<(), End> {
-        let begun = self.socket.get_ref().read() - self.arrived;
+        let begun = self.socket.get_ref().arrived() - self.arrived;
         let waiting = begun + (self.sends.ahead_bytes() + self.rest.as_ref().map_or(0, Body::len)) as u64;
         let waiting = if waiting > SMALL { waiting } else { 0 };
         if waiting == self.arriving.bytes() || self.arriving.resize(waiting) { Ok(()) } else { Err(End::NoRoom) }
@@ -133,10 +134,12 @@ fn fault(error: &Error) -> End {
         Error::Protocol(fault) if *fault != ProtocolError::ResetWithoutClosingHandshake => {
             End::Farewell(1002, fault.to_string())
         }
+        Error::Io(error) => {
+            breach_in(error).map_or(End::Gone, |breach| End::Farewell(breach.code(), breach.to_string()))
+        }
         Error::Protocol(_)
         | Error::ConnectionClosed
         | Error::AlreadyClosed
-        | Error::Io(_)
         | Error::Tls(_)
         | Error::WriteBufferFull(_)
         | Error::AttackAttempt

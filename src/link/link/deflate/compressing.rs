@@ -9,7 +9,7 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, compress_bound};
 
 use super::{History, TAIL};
 use crate::endpoint::compression::Compression;
-use wskeeper_core::deflate::{Agreement, LEAST_BITS};
+use wskeeper_core::deflate::{LEAST_BITS, OneWay};
 
 /// Compressors that a thread keeps: endpoints may differ in what they compress with.
 const SPARE: usize = 4;
@@ -45,13 +45,12 @@ impl fmt::Debug for Compressing {
 
 impl Compressing {
     /// As it was agreed on. With a window that zlib does not have, nothing is compressed.
-    pub(in super::super) fn new(settings: Compression, agreed: Agreement) -> Self {
-        let window_bits = settings.offer.our_bits(agreed);
+    pub(super) fn new(settings: Compression, OneWay { keeps_context, window_bits }: OneWay) -> Self {
         Self {
             window_bits,
             level: settings.level,
             threshold: if window_bits < LEAST_BITS { u32::MAX } else { settings.threshold },
-            keeps: settings.offer.keeps_ours(agreed),
+            keeps: keeps_context,
             history: History::default(),
         }
     }

@@ -1,7 +1,8 @@
-//! A stream that hands out plain frames of what a server sends: a compressed message as one frame, or a longer one in pieces.
+//! A stream that hands out plain frames of what the other end sends: a compressed message as one frame, or a longer one in pieces.
 //!
 //! What a reader would get wrong: this judges only what would not be seen behind it. A frame that is not of a compressed message passes as it is, byte
-//! by byte, whatever is wrong with it; and what goes the other way does not concern it.
+//! by byte, whatever is wrong with it; and what goes the other way does not concern it. What a client sends is masked (RFC 6455 §5.3), so what is
+//! inflated of it is handed out with a mask of zeros.
 
 use std::{
     cell::RefCell,
@@ -20,7 +21,7 @@ use super::{
 use crate::endpoint::compression::Compression;
 use wskeeper_core::{
     breach::Breach,
-    deflate::Agreement,
+    deflate::{Agreement, BothWays, OneWay},
     frame::{self, BINARY, CONTROL, FIN, MASKED, OPCODE, RESERVED, TEXT},
     rules::well_formed,
     utf8::Utf8,
@@ -28,8 +29,12 @@ use wskeeper_core::{
 
 /// Bytes read at once where some may be compressed.
 const READ: usize = 16 << 10;
-/// The longest head of a frame without a mask.
-const HEAD: usize = 10;
+/// The longest head of a frame.
+const HEAD: usize = 14;
+/// The mask of what is handed out, where there must be one.
+const NO_MASK: [u8; 4] = [0; 4];
+/// Bytes that are unmasked at once.
+const UNMASKED: usize = 2 << 10;
 
 thread_local! {
     static RAW: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -46,9 +51,10 @@ pub(in super::super) struct Inflating<S> {
 /// What is kept of it while nothing is under way is small: ten thousand links may have it.
 #[derive(Debug)]
 pub(super) struct Both {
-    /// The server's messages may refer to those before, so far back.
-    keeps: bool,
-    window_bits: u8,
+    /// The other end's messages may refer to those before, so far back.
+    theirs: OneWay,
+    /// The other end is a client.
+    is_masked: bool,
     history: History,
     /// Where something has begun to arrive, and is not done with.
     coming: Option<Box<Coming>>,
@@ -65,6 +71,8 @@ struct Coming {
     at: At,
     /// The head of the frame, as far as it is here.
     head: ([u8; HEAD], usize),
+    /// The mask of what comes next of its body, where the other end masks.
+    key: Option<[u8; 4]>,
     /// A message that is not compressed has more fragments to come.
     is_plain_open: bool,
     /// The compressed message under way.
@@ -129,18 +137,17 @@ impl<S> Inflating<S> {
         Self { stream, deflate: None }
     }
 
-    /// A stream of which somebody has read `early` already.
+    /// That of a client, of which somebody has read `early` already.
     pub(in super::super) fn new(stream: S, (settings, agreed): (Compression, Agreement), early: &[u8]) -> Self {
-        let mut both = Both {
-            keeps: agreed.keeps_theirs(),
-            window_bits: agreed.their_bits(),
-            history: History::default(),
-            coming: None,
-            going: Compressing::new(settings, agreed),
-            read: early.len() as u64,
-        };
+        let mut both = Both::new(settings, settings.offer.as_client(agreed), false);
+        both.read = early.len() as u64;
         both.coming().raw = early.into();
         Self { stream, deflate: Some(Box::new(both)) }
+    }
+
+    /// That of a server, whose frames come from a client.
+    pub(in super::super) fn served(stream: S, (settings, agreed): (Compression, Agreement)) -> Self {
+        Self { stream, deflate: Some(Box::new(Both::new(settings, agreed.as_server(), true))) }
     }
 
     /// What lies below.
@@ -183,14 +190,20 @@ impl<S> Inflating<S> {
 }
 
 impl Both {
+    fn new(settings: Compression, BothWays { ours, theirs }: BothWays, is_masked: bool) -> Self {
+        let going = Compressing::new(settings, ours);
+        Self { theirs, is_masked, history: History::default(), coming: None, going, read: 0 }
+    }
+
     fn coming(&mut self) -> &mut Coming {
         self.coming.get_or_insert_with(|| {
             Box::new(Coming {
-                keeps: self.keeps,
-                window: 1 << self.window_bits,
+                keeps: self.theirs.keeps_context,
+                window: 1 << self.theirs.window_bits,
                 history: mem::take(&mut self.history),
                 at: At::Head,
                 head: ([0; HEAD], 0),
+                key: self.is_masked.then_some(NO_MASK),
                 is_plain_open: false,
                 message: None,
                 raw: BytesMut::new(),
@@ -301,7 +314,7 @@ impl Coming {
                 if !self.is_compressed(head[0]) {
                     self.put(&[*byte], out);
                 }
-                if let Some(body) = body_length(&head[..length]) {
+                if let Some(body) = body_length(&head[..length], self.key.is_some()) {
                     self.begin(body)?;
                 }
                 Ok(Some(1))
@@ -329,8 +342,7 @@ impl Coming {
                     return Ok(None);
                 }
                 self.hand_out_full(out)?;
-                let Some(Message { inflater, .. }) = self.message.as_mut() else { return Ok(None) };
-                let read = inflater.read(&raw[..most], &self.history)?;
+                let Some(read) = self.inflate(&raw[..most])? else { return Ok(None) };
                 self.at = At::Compressed(left - read as u64, is_last);
                 Ok(Some(read))
             }
@@ -347,11 +359,25 @@ impl Coming {
         }
     }
 
+    /// Inflates of these, which are masked where they are a client's: how many.
+    fn inflate(&mut self, raw: &[u8]) -> Result<Option<usize>, Breach> {
+        let Some(Message { inflater, .. }) = self.message.as_mut() else { return Ok(None) };
+        let Some(key) = &mut self.key else { return inflater.read(raw, &self.history).map(Some) };
+        let (mut plain, most) = ([0; UNMASKED], raw.len().min(UNMASKED));
+        plain[..most].copy_from_slice(&raw[..most]);
+        frame::mask(&mut plain[..most], *key);
+        let read = inflater.read(&plain[..most], &self.history)?;
+        key.rotate_left(read % NO_MASK.len());
+        Ok(Some(read))
+    }
+
     /// What can be wrong with the first bytes of a frame, where what is handed out would not show it.
     fn judge(&self, head: &[u8]) -> Result<(), Breach> {
         match head {
             [first] if is_message(*first) && (self.message.is_some() || self.is_plain_open) => Err(Breach::Interrupted),
-            [_, second] if second & MASKED != 0 => Err(Breach::Masked),
+            [_, second] if (second & MASKED != 0) != self.key.is_some() => {
+                Err(if self.key.is_some() { Breach::Unmasked } else { Breach::Masked })
+            }
             _ => Ok(()),
         }
     }
@@ -373,7 +399,10 @@ impl Coming {
             self.at = At::Passing(body);
             return Ok(());
         }
-        well_formed(body, length)?;
+        if let (Some(key), Some(masked)) = (&mut self.key, head[..length].last_chunk()) {
+            *key = *masked;
+        }
+        well_formed(body, length - self.key.map_or(0, |key| key.len()))?;
         if is_message(first) {
             let opcode = first & OPCODE;
             let text = (opcode == TEXT).then(|| (Utf8::default(), 0));
@@ -416,7 +445,7 @@ impl Coming {
     }
 
     fn hand_out_frame(&mut self, first: u8, payload: &[u8], out: &mut ReadBuf<'_>) {
-        self.put(frame::Head::new(first, payload.len(), None).bytes(), out);
+        self.put(frame::Head::new(first, payload.len(), self.key.map(|_| NO_MASK)).bytes(), out);
         self.put(payload, out);
     }
 }
@@ -426,14 +455,15 @@ fn is_message(first: u8) -> bool {
     matches!(first & OPCODE, TEXT | BINARY)
 }
 
-/// The length of a frame's body, once its head is whole.
-fn body_length(head: &[u8]) -> Option<u64> {
+/// The length of a frame's body, once its head is whole; with its mask, where there is to be one.
+fn body_length(head: &[u8], is_masked: bool) -> Option<u64> {
     let [_, second, rest @ ..] = head else { return None };
-    match second & !MASKED {
-        126 => rest.first_chunk().map(|length| u16::from_be_bytes(*length).into()),
-        127 => rest.first_chunk().map(|length| u64::from_be_bytes(*length)),
-        length => Some(length.into()),
-    }
+    let (body, rest) = match second & !MASKED {
+        126 => rest.split_first_chunk().map(|(length, rest)| (u16::from_be_bytes(*length).into(), rest))?,
+        127 => rest.split_first_chunk().map(|(length, rest)| (u64::from_be_bytes(*length), rest))?,
+        length => (length.into(), rest),
+    };
+    (!is_masked || rest.len() == NO_MASK.len()).then_some(body)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Inflating<S> {

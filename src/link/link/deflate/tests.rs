@@ -32,6 +32,7 @@ use wskeeper_core::{
 };
 
 mod properties;
+mod served;
 
 /// Gives its bytes piece by piece, and then its end; takes what is written as far as it has room.
 #[derive(Debug)]
@@ -95,8 +96,10 @@ const FORGOTTEN: &str = "permessage-deflate; server_no_context_takeover; client_
 
 /// What is handed out of these, `most` bytes at a time, and what ends it where that is no end in order.
 fn handed_out(answer: &str, pieces: Vec<Vec<u8>>, most: usize) -> (Vec<u8>, Option<Breach>) {
-    let (settings, agreed) = agreed(answer);
-    let mut stream = Inflating::new(Peer::giving(pieces), (settings, agreed), &[]);
+    handed_out_by(Inflating::new(Peer::giving(pieces), agreed(answer), &[]), most)
+}
+
+fn handed_out_by(mut stream: Inflating<Peer>, most: usize) -> (Vec<u8>, Option<Breach>) {
     let (mut out, mut room) = (Vec::new(), vec![0; most]);
     let mut cx = Context::from_waker(noop_waker_ref());
     loop {

@@ -1,4 +1,4 @@
-//! Frames of ours, masked while they are put behind what waits (RFC 6455 §5.3).
+//! Frames of ours, put behind what waits: those of a client masked (RFC 6455 §5.3), those of a server as they are.
 //!
 //! What a reader would get wrong: a frame is put whole, however much waits by then. Who asks for room first keeps that small.
 
@@ -25,6 +25,12 @@ impl<S> PooledStream<S> {
         let start = self.gathered.len();
         self.gathered.extend_from_slice(payload);
         mask(&mut self.gathered[start..], key);
+    }
+
+    /// The same without a mask, which is a server's frame.
+    pub(in super::super) fn put_plain(&mut self, first: u8, payload: &[u8]) {
+        self.gather(Head::new(first, payload.len(), None).bytes());
+        self.gathered.extend_from_slice(payload);
     }
 }
 

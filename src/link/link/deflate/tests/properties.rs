@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn plain() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn plain() -> impl Strategy<Value = Vec<u8>> {
     let word = prop::sample::select(vec![&b"{\"price\":"[..], b"12.5", b",\"size\":", b"7}", b"\xFF\x00", b"z"]);
     prop_oneof![
         4 => prop::collection::vec(word, 0..200).prop_map(|words| words.concat()),
@@ -14,7 +14,7 @@ fn plain() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+pub(super) fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     let (mut pieces, mut rest) = (Vec::new(), bytes);
     for at in cuts {
         let (piece, behind) = rest.split_at((*at).min(rest.len()));
@@ -25,7 +25,7 @@ fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     pieces
 }
 
-fn cuts() -> impl Strategy<Value = Vec<usize>> {
+pub(super) fn cuts() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![1..5_usize, 1..3000_usize], 0..12)
 }
 
@@ -110,7 +110,7 @@ proptest! {
         most in prop::sample::select(vec![1_usize, 7, 1000, 1 << 17]),
     ) {
         let (settings, agreed) = agreed(if keeps { KEPT } else { FORGOTTEN });
-        let mut ours = Compressing::new(Compression { threshold: 0, ..settings }, agreed);
+        let mut ours = Compressing::new(Compression { threshold: 0, ..settings }, settings.offer.as_client(agreed).ours);
         let mut wire = Vec::new();
         for (plain, fragments) in &given {
             let compressed = if keeps { ours.first(plain, plain.len()) } else { Some(by_miniz(plain)) };
