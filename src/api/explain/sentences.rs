@@ -34,7 +34,7 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: SystemTim
         .into(),
         Reason::Backoff => match view.attempt {
             0 => "It waits before it dials again.".into(),
-            1 => "It waits before it dials again; the last attempt made no connection that lasted.".into(),
+            1 => "It waits before it dials again, because the last attempt made no connection that lasted.".into(),
             attempts => format!(
                 "It waits before it dials again; {} attempts in a row made no connection that lasted.",
                 words::grouped(attempts.into())
@@ -46,7 +46,7 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: SystemTim
         }
         Reason::Immediate => "A rule of outcomes says to dial again at once.".into(),
         Reason::Slow => "A rule of outcomes says to wait long.".into(),
-        Reason::Refresh => "The peer refused the credentials; they are read anew for one more try.".into(),
+        Reason::Refresh => "The peer refused the credentials. They are read again for one more try.".into(),
         Reason::NextUrl => "The next URL of the endpoint is tried.".into(),
         Reason::Operator => match view.phase {
             Phase::Paused => "An operator or a local program stopped it.",
@@ -64,7 +64,9 @@ pub(super) fn why(view: &LinkView, is_held: bool, policy: &Policy, at: SystemTim
         }
         .into(),
         Reason::StayClosed => "The peer closed it, and the configuration says to stay closed then.".into(),
-        Reason::Unauthorized => "The peer refused the credentials, and again after they were read anew.".into(),
+        Reason::Unauthorized => {
+            "The peer refused the credentials, and refused them again after they were read again.".into()
+        }
         Reason::Refused => "The peer refused in the same way too many times in a row.".into(),
         Reason::Panicked => "Its task panicked too often: a bug in wskeeper.".into(),
         Reason::Rotate => "Its old connection is closed; the new one is open already.".into(),
@@ -216,11 +218,11 @@ fn followed(then: Action) -> &'static str {
         Action::Now => "one try at once, then exponential backoff",
         Action::Slow => "a long wait",
         Action::Park => "the link is parked and probed slowly",
-        Action::Refresh => "one try with credentials read anew, then the link is parked and probed slowly",
+        Action::Refresh => "one try with credentials that are read again, then the link is parked and probed slowly",
         Action::NextUrl => "the next URL, and backoff when all have been tried",
         Action::StayClosed => "the link stays closed",
         Action::Within(..) => "a random wait, so that links do not come back all at once",
-        Action::RetryAfter => "the wait that the server asks for, else exponential backoff",
+        Action::RetryAfter => "the wait that the server asks for, otherwise exponential backoff",
     }
 }
 

@@ -395,7 +395,7 @@ fn what_never_opened_failed_and_did_not_end() {
     assert!(ended(remote(1013)).starts_with("It ended not cleanly, with 1013"));
     let why = |attempt| sentences::why(&LinkView { attempt, ..status(503) }, false, &config("").link, now());
     assert_eq!(why(0), "It waits before it dials again.");
-    assert!(why(1).ends_with("; the last attempt made no connection that lasted."));
+    assert!(why(1).ends_with(", because the last attempt made no connection that lasted."));
     assert!(why(7).ends_with("; 7 attempts in a row made no connection that lasted."));
 }
 

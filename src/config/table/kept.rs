@@ -11,14 +11,14 @@ use crate::config::{ConfiguredEndpoint, check::MAX_SIZE};
 
 table! {
     INBOX of ConfiguredEndpoint, "inbox." at (inbox), rules none, {
-        /// "memory", or "disk": what is kept is written to storage.dir too, and consumers go on by cursor after a restart of the daemon.
-        /// All inboxes together get half of storage.max_bytes there.
+        /// "memory", or "disk": messages are written to storage.dir as well, and consumers continue with their cursors after a restart of the daemon.
+        /// All inboxes together get half of storage.max_bytes.
         ///
-        /// [Inboxes](delivery.md#inboxes) says what it promises.
+        /// [Inboxes](delivery.md#inboxes) explains what this promises.
         durability (inbox.durable): DURABILITY, Live;
-        /// Messages kept for consumers that are behind.
+        /// At most this many messages are kept, for consumers that read later.
         max_messages: count(1..=100_000_000), Live;
-        /// Their bytes.
+        /// At most this many bytes are kept.
         max_bytes: size(1..=MAX_SIZE), Live;
         /// A larger message that arrives fails the connection with 1009.
         max_message: size(1..=1 << 30), Rotate;

@@ -33,68 +33,68 @@ const BYTES: Optional<Whole<u64>> = Optional(size(1..=MAX_SIZE));
 
 table! {
     OUTBOX of ConfiguredEndpoint, "outbox." at (link.outbox), rules check::outbox, {
-        /// What follows the loss of a link for what was written on it: "at_most_once" never sends it again, and its receipt says
-        /// `unknown`; "at_least_once" keeps each message until the peer has proved that it read it, and else sends it again, in order,
-        /// on the next connection. docs/delivery.md says what each promises.
+        /// What happens to a message that was written when the link is lost. "at_most_once" never sends it again, and its receipt says
+        /// `unknown`. "at_least_once" keeps each message until the peer has proved that it read it, and otherwise sends it again, in order,
+        /// on the next connection. [Delivery](delivery.md) says what each promises.
         delivery: DELIVERY, Live;
-        /// "memory", or "disk": a message is accepted when it is on disk in storage.dir, and survives kill -9 and a power cut.
+        /// "memory", or "disk": a message is accepted when it is on disk in storage.dir, and it survives kill -9 and a power cut.
         durability (link.outbox.durable): DURABILITY, Live;
-        /// Pings that ask the peer for its proof are at least so far apart. For peers that count control frames; those that are not urgent
-        /// are 10 ms apart in any case.
+        /// Shortest time between pings that ask for confirmations, for peers that count control frames. Pings that are not urgent
+        /// are always at least 10 ms apart.
         confirm_interval (link.confirm_interval): any_time(), Live;
-        /// Messages that a link holds, not yet sent.
+        /// At most this many messages wait on a link.
         max_messages: count(1..=100_000_000), Live;
-        /// Their bytes: the limit of bufferedAmount.
+        /// At most this many bytes wait on a link: the limit of bufferedAmount.
         max_bytes: size(1..=MAX_SIZE), Live;
         /// A larger message is refused.
         ///
-        /// At most `max_bytes`, and by default no more than that.
+        /// At most `max_bytes`, which also limits the default.
         max_message: size(1..=1 << 30), Live;
-        /// A message not sent within this expires. Without it none does.
+        /// A message that is not sent within this time expires. Without it, messages do not expire.
         /// > #: ttl = "1min"
         ttl: Optional(some_time()), Live;
-        /// No room: "reject", "drop_oldest", "drop_newest", or "wait" (the caller waits, up to its timeout).
+        /// If the outbox is full: "reject", "drop_oldest", "drop_newest", or "wait" (the caller waits, up to its timeout).
         on_full: ON_FULL, Live;
-        /// Not ready: "hold", "reject" or "drop".
+        /// If the link is not ready: "hold" the message, "reject" or "drop" it.
         when_down: WHEN_DOWN, Live;
-        /// Keeps only the newest message of a key while it queues.
+        /// Of the messages with the same key that wait, keep only the newest.
         conflate: FLAG, Live;
-        /// Lets the peer's application confirm messages instead of a pong: JSON pointers (RFC 6901) to the string or number that a message
-        /// and its acknowledgement share. A message without one is confirmed by a pong.
+        /// An acknowledgement of the peer's application confirms a message, instead of a pong: JSON pointers (RFC 6901) to the string or number that a message
+        /// and its acknowledgement share. A message without such a value is confirmed by a pong.
         ///
-        /// A section: `outgoing` and `incoming`.
+        /// A section with `outgoing` and `incoming`.
         /// > #: [endpoints.trades.outbox.ack]
         /// > #: outgoing = "/id"
         /// > #: incoming = "/ack"
         ack: Over(check::ack), Live;
-        /// With `ack`, an acknowledgement that has not come after this will not come.
+        /// With `ack`, how long wskeeper waits for an acknowledgement.
         ///
-        /// `"30s"` with `ack`. At least once the connection is closed and the message sent again, at most once it ends `unknown`.
+        /// `"30s"` if there is `ack`. After it, with "at_least_once", the connection is closed and the message is sent again; with "at_most_once" the message ends `unknown`.
         /// > #: ack_timeout = "30s"
         ack_timeout as "outbox.ack" by check::ACK_TIMEOUT, Live;
-        /// Messages a second that leave on a link, at most. Pings (ours, and answers to the peer's), sessions and subscriptions count and go ahead; data waits in
-        /// the outbox for its turn. For servers that end a connection which sends faster.
+        /// At most this many messages a second leave on a link, for servers that end a connection which sends faster. Pings, pongs, sessions and subscriptions
+        /// count and go first. Data waits in the outbox for its turn.
         ///
-        /// [Pacing](delivery.md#pacing) says how.
+        /// [Pacing](delivery.md#pacing) explains how.
         /// > #: rate = 5
         rate (link.outbox.pacing.rate): RATE, Live;
-        /// So many at once, after a silence: as many as in a second unless given. Data leaves the last of them to what goes ahead.
+        /// At most this many at once after a silence; by default as many as in a second. The last of them is not for data, but for what goes first.
         /// > #: burst = 5
         burst (link.outbox.pacing.burst): BURST, Live;
-        /// The same in application bytes a second. A message larger than `burst_bytes` leaves from a full bucket, and what follows waits for longer.
+        /// The same limit in application bytes a second. A message larger than `burst_bytes` leaves when the whole burst is free, and the next ones wait longer.
         /// > #: rate_bytes = "1MiB"
         rate_bytes (link.outbox.pacing.rate_bytes): BYTES, Live;
-        /// So many bytes at once; as many as in a second unless given.
+        /// At most this many bytes at once; by default as many as in a second.
         /// > #: burst_bytes = "1MiB"
         burst_bytes (link.outbox.pacing.burst_bytes): BYTES, Live;
-        /// The same for all links of the endpoint together, which take turns: for limits of an account or an address.
+        /// The same limits for all links of the endpoint together, which take turns: for limits of an account or an address.
         total: section OUTBOX_TOTAL;
     }
 }
 
 table! {
     OUTBOX_TOTAL of ConfiguredEndpoint, "outbox.total." at (pacing), rules check::total_pacing, {
-        /// Messages a second of all links of the endpoint, at most.
+        /// At most this many messages a second on all links of the endpoint.
         /// > #: rate = 50
         rate: RATE, Live;
         /// So many at once; as many as in a second unless given.

@@ -15,31 +15,31 @@ use wskeeper_core::requests::Stamp;
 
 table! {
     REQUESTS of ConfiguredEndpoint, "requests." at (link.requests), rules requests, {
-        /// Where the id of a request stands: a JSON pointer (RFC 6901) to a string or number. docs/requests.md teaches it.
+        /// Where the id of a request is: a JSON pointer (RFC 6901) to a string or number. [Requests](requests.md) shows how.
         ///
-        /// With `reply`, makes `POST …/requests` answer with the reply. A request that has no such member gets one.
+        /// With `id` and `reply`, `POST …/requests` answers with the reply. A request without an id gets one.
         /// > #: id = "/id"
         id: Optional(By(pointer)), Live;
-        /// Where the same id stands in its reply.
+        /// Where the same id is in the reply.
         /// > #: reply = "/id"
         reply: Optional(By(pointer)), Live;
-        /// A reply that matches says that the request failed, and its caller gets it with status 502.
+        /// A reply that matches means that the request failed. The caller gets it with status 502.
         ///
         /// A [matcher](sessions.md), without variables.
         /// > #: error = { has = ["/error"] }
         error by ERROR, Live;
-        /// Which id a request gets, so that programs that know nothing of each other share one connection: a number that rises ("seq"), a
-        /// random one ("uuid"), or its caller's ("keep"). The caller's own stands in the reply that it gets.
+        /// Which id a request gets, so that programs can share a connection without using the same ids: a rising number ("seq"), a
+        /// random id ("uuid"), or the caller's own ("keep"). The reply that the caller gets has the caller's own id in any case.
         ///
-        /// A number is text where the caller's id is.
+        /// If the caller's id is text, the number is text too.
         stamp: Word(&[("seq", Stamp::Seq), ("uuid", Stamp::Uuid), ("keep", Stamp::Keep)]), Live;
-        /// So many requests at most wait for a reply at once on a connection, with those that timers of the session wait for; the others wait
-        /// for their turn, and what stands behind them.
+        /// At most this many requests wait for a reply on a connection at the same time, those of the session's timers included. Further requests wait for their
+        /// turn, and so do messages behind them.
         /// > #: in_flight = 1
         in_flight: Optional(count(1..=1_000_000)), Live;
         /// Consumers do not see replies.
         hide: FLAG, Live;
-        /// A request whose connection is lost is asked again on the next one, within its timeout; else it is lost (503).
+        /// If the connection is lost, send the request again on the next one, within its timeout. Otherwise the caller gets 503 (`lost`).
         retry: FLAG, Live;
     }
 }
