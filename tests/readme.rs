@@ -10,28 +10,21 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "support/terminal.rs"]
+mod terminal;
+
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Read},
     net::TcpListener,
-    os::unix::{fs::symlink, process::CommandExt},
+    os::unix::fs::symlink,
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    thread,
-    time::Duration,
+    process::{Command, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
-use parking_lot::Mutex;
+use nix::sys::signal::Signal;
 use regex_lite::Regex;
 use tempfile::TempDir;
-
-/// Between two tries to reach what a block has started.
-const PAUSE: Duration = Duration::from_millis(20);
+use terminal::{Terminal, patiently};
 
 /// Commands that go on until Ctrl-C.
 const GO_ON: [&str; 5] = ["wskeeper echo", "wskeeper run", "--watch", "curl -N", "wskeeper tail"];
@@ -43,26 +36,6 @@ enum Step {
     Type(String, Option<String>),
     /// End a command that goes on, by this signal.
     End(String, Signal),
-}
-
-/// A block that goes on, and what it has printed.
-struct Terminal {
-    block: String,
-    child: Child,
-    printed: Arc<Mutex<String>>,
-}
-
-impl Terminal {
-    fn end(&mut self, signal: Signal) {
-        let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), signal);
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        self.end(Signal::SIGKILL);
-    }
 }
 
 /// The document's steps, but for those that build.
@@ -130,7 +103,7 @@ impl Reader {
         command.env("PATH", programs).env("HOME", self.folder.path());
         // In place of the default address, which another daemon may have.
         command.env("WSKEEPER__API__LISTEN", &self.api).env("WSKEEPER_API", format!("http://{}", self.api));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::null());
         command
     }
 
@@ -178,39 +151,18 @@ impl Reader {
 
     /// A block that goes on, until it has printed what it should, or anything.
     fn opens(&mut self, block: &str, expected: &str) {
-        let mut child = self.shell(block).spawn().unwrap();
-        let printed = Arc::new(Mutex::new(String::new()));
-        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        for stream in [Box::new(stdout) as Box<dyn Read + Send>, Box::new(stderr)] {
-            let printed = Arc::clone(&printed);
-            thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    printed.lock().push_str(&(line + "\n"));
-                }
-            });
-        }
-        self.terminals.push(Terminal { block: block.to_owned(), child, printed: Arc::clone(&printed) });
+        let terminal = Terminal::open(self.shell(block), block);
         let is_seen = patiently(|| {
-            let printed = printed.lock();
+            let printed = terminal.printed();
             !printed.is_empty() && printed.contains(expected)
         });
-        assert!(is_seen, "{block} does not print {expected:?}: {}", printed.lock());
+        assert!(is_seen, "{block} does not print {expected:?}: {}", terminal.printed());
         if block.contains("wskeeper run") {
-            let is_up = patiently(|| self.shell("wskeeper status").status().unwrap().success());
-            assert!(is_up, "the daemon does not answer: {}", printed.lock());
+            let is_up = patiently(|| self.shell("wskeeper status").output().unwrap().status.success());
+            assert!(is_up, "the daemon does not answer: {}", terminal.printed());
         }
+        self.terminals.push(terminal);
     }
-}
-
-/// Whether it comes true while a reader would still wait.
-fn patiently(mut is_so: impl FnMut() -> bool) -> bool {
-    (0..1500).any(|_| {
-        is_so() || {
-            #[allow(clippy::disallowed_methods, reason = "no runtime here; the loop waits for a condition")]
-            thread::sleep(PAUSE);
-            false
-        }
-    })
 }
 
 fn has_curl() -> bool {
@@ -240,7 +192,7 @@ fn the_tutorial_goes_as_it_says() {
     let mut reader = Reader::new();
     reader.follow(&text);
     let tail = reader.terminals.iter().find(|terminal| terminal.block.contains("wskeeper tail")).unwrap();
-    let printed = tail.printed.lock();
+    let printed = tail.printed();
     assert!(printed.contains("hello\n") && printed.contains("while you were away\n"), "{printed}");
 }
 

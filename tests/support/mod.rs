@@ -12,6 +12,7 @@ pub mod disk;
 pub mod peer;
 pub mod raw;
 pub mod sse;
+pub mod terminal;
 pub mod tls;
 
 use std::{fmt::Debug, future::Future, net::TcpListener, time::Duration};
