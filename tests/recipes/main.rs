@@ -34,6 +34,10 @@ recipes! {
     each_message_is_once_in_jetstream follows "feed-to-nats.md";
     each_message_is_at_least_once_in_kafka follows "feed-to-kafka.md";
     each_order_is_confirmed_whatever_is_killed follows "durable-orders.md";
+    a_charge_point_answers_on_the_connection_that_asked follows "ocpp.md";
+    a_house_is_caught_up_with_after_each_connection follows "home-assistant.md";
+    slash_commands_wait_for_the_program_on_disk follows "slack.md";
+    a_bot_of_discord_resumes_over_a_restart follows "discord.md";
     a_report_of_cron_waits_for_its_server follows "cron.md";
     each_user_has_a_link_that_outlives_the_daemon follows "one-link-a-user.md";
     five_lines_replace_a_loop_in_python follows "from-python-loop.md";
