@@ -52,6 +52,7 @@ const PLAIN: &[&str] = &[
     "docs/recipes/home-assistant.md",
     "docs/recipes/ocpp.md",
     "docs/recipes/one-link-a-user.md",
+    "docs/recipes/sidecar.md",
     "docs/recipes/slack.md",
     "docs/requests.md",
     "docs/security.md",

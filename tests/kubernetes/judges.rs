@@ -7,15 +7,17 @@ use std::{
     env,
     ffi::OsStr,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 use serde_json::Value;
-use tempfile::Builder;
+use tempfile::{Builder, TempDir};
 
 use super::{
-    manifests::{MONITORED, Manifests, items, root},
+    manifests::{MONITORED, Manifests, RECIPE, items, root},
+    page::{Step, steps},
     rules,
 };
 
@@ -59,7 +61,13 @@ impl Tools {
     /// What `kubectl apply -k` would send.
     pub fn render(&self, overlay: &str) -> Manifests {
         let place = if overlay == MONITORED { "tests/kubernetes" } else { "deploy/kubernetes/overlays" };
-        let folder = root().join(place).join(overlay);
+        let (folder, _beside) = match overlay {
+            RECIPE => {
+                let beside = recipe();
+                (beside.path().join("program"), Some(beside))
+            }
+            other => (root().join(place).join(other), None),
+        };
         let rendered = output(Command::new(&self.kustomize).arg("build").arg(folder));
         assert!(rendered.status.success(), "{overlay}: {}", String::from_utf8_lossy(&rendered.stderr));
         Manifests::parse(&String::from_utf8(rendered.stdout).unwrap())
@@ -127,6 +135,20 @@ impl Tools {
         }
         found
     }
+}
+
+/// A folder with the files of `docs/recipes/sidecar.md` in `program`, beside this repository.
+pub fn recipe() -> TempDir {
+    let folder = Builder::new().prefix("recipe").tempdir().unwrap();
+    let program = folder.path().join("program");
+    fs::create_dir(&program).unwrap();
+    symlink(root(), folder.path().join("wskeeper")).unwrap();
+    for step in steps(&fs::read_to_string(root().join("docs/recipes/sidecar.md")).unwrap()) {
+        if let Step::Write { name, text } = step {
+            fs::write(program.join(name), text).unwrap();
+        }
+    }
+    folder
 }
 
 fn output(command: &mut Command) -> Output {

@@ -12,6 +12,9 @@ mod edits;
 mod image;
 mod judges;
 mod manifests;
+#[allow(dead_code, reason = "of a recipe's page only its files are read here")]
+#[path = "../recipes/page.rs"]
+mod page;
 mod pod;
 mod rules;
 mod running;
@@ -83,7 +86,7 @@ fn every_weakened_manifest_is_found_out() {
 #[test]
 fn the_daemon_itself_takes_the_configuration_of_every_overlay() {
     let Some(tools) = Tools::found() else { return };
-    for overlay in OVERLAYS {
+    for overlay in JUDGED {
         let folder = tools.render(overlay).config_folder();
         let checked = Command::new(env!("CARGO_BIN_EXE_wskeeper")).arg("check").arg(folder.path()).output().unwrap();
         assert!(checked.status.success(), "{overlay}: {}", String::from_utf8_lossy(&checked.stderr));

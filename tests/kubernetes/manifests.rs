@@ -14,8 +14,11 @@ pub const OVERLAYS: [&str; 3] = ["stateless", "durable", "sidecar"];
 /// An overlay with the component `monitoring`, which is off unless somebody takes it in.
 pub const MONITORED: &str = "monitored";
 
+/// The files of the recipe for a sidecar.
+pub const RECIPE: &str = "recipe";
+
 /// All that is judged.
-pub const JUDGED: [&str; 4] = [OVERLAYS[0], OVERLAYS[1], OVERLAYS[2], MONITORED];
+pub const JUDGED: [&str; 5] = [OVERLAYS[0], OVERLAYS[1], OVERLAYS[2], MONITORED, RECIPE];
 
 /// Kinds that own the pod.
 const WORKLOADS: [&str; 2] = ["Deployment", "StatefulSet"];

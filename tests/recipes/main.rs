@@ -38,6 +38,7 @@ recipes! {
     a_house_is_caught_up_with_after_each_connection follows "home-assistant.md";
     slash_commands_wait_for_the_program_on_disk follows "slack.md";
     a_bot_of_discord_resumes_over_a_restart follows "discord.md";
+    a_program_reads_beside_its_sidecar follows "sidecar.md";
     a_report_of_cron_waits_for_its_server follows "cron.md";
     each_user_has_a_link_that_outlives_the_daemon follows "one-link-a-user.md";
     five_lines_replace_a_loop_in_python follows "from-python-loop.md";
