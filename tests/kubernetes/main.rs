@@ -113,10 +113,13 @@ fn the_prometheus_rule_holds_the_rules_of_the_dashboards() {
 }
 
 #[test]
-fn the_dockerfile_satisfies_its_judges() {
+fn each_dockerfile_satisfies_its_judges() {
     let Some(tools) = Tools::found() else { return };
-    let faults = tools.judge_dockerfile(&manifests::root().join("deploy/docker/Dockerfile"), false);
-    assert!(faults.is_empty(), "{faults:#?}");
+    let recipe = judges::recipe();
+    for dockerfile in [manifests::root().join("deploy/docker/Dockerfile"), recipe.path().join("program/Dockerfile")] {
+        let faults = tools.judge_dockerfile(&dockerfile, false);
+        assert!(faults.is_empty(), "{}: {faults:#?}", dockerfile.display());
+    }
 }
 
 #[test]
