@@ -58,7 +58,7 @@ pub(super) async fn inject(
     let request = json::read(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not {{\"fault\": \"drop\"}}: {error}")))?;
     let view = shared.pool.inject(&name, number(&name, &index)?, fault(&request)?).await?;
-    Ok(answer(StatusCode::OK, &convert::link(&view, shared.config.source(&name))))
+    Ok(answer(StatusCode::OK, &convert::link(&view, &shared.config)))
 }
 
 fn fault(request: &ChaosRequest) -> Result<Fault, Problem> {

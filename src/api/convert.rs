@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::wire;
 use crate::{
-    config::{LinkChange, ReloadPlan},
+    config::{InForce, LinkChange, ReloadPlan},
     push::{PushView, Writing},
 };
 use wskeeper_core::{
@@ -95,11 +95,11 @@ pub(super) fn budget(view: BudgetView) -> wire::BudgetState {
 }
 
 /// `source` says where its endpoint is from.
-pub(super) fn link(view: &LinkView, source: &str) -> wire::Link {
+pub(super) fn link(view: &LinkView, config: &InForce) -> wire::Link {
     wire::Link {
         endpoint: view.endpoint.to_string(),
         index: view.index,
-        source: source.into(),
+        source: config.source(&view.endpoint).into(),
         phase: view.phase.to_string(),
         ready_state: view.ready_state.number(),
         generation: view.generation,
@@ -111,6 +111,9 @@ pub(super) fn link(view: &LinkView, source: &str) -> wire::Link {
             .map(|carrier| wire::Http2Connection { connection: carrier.number.get(), links: carrier.links }),
         buffered_amount: view.buffered_amount,
         queued_messages: view.queued_messages,
+        outbox_limit: config
+            .outbox(&view.endpoint)
+            .map(|outbox| wire::OutboxLimit { messages: outbox.max_messages as u64, bytes: outbox.max_bytes }),
         since: wire::time(view.since),
         attempt: view.attempt,
         next_attempt_at: view.next_attempt_at.map(wire::time),

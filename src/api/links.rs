@@ -101,7 +101,7 @@ fn page(
 ) -> wire::List<wire::Link> {
     let page = shared.pool.links(wanted, phase, after, limit);
     let next = page.items.last().filter(|_| page.more).map(|last| format!("{}/{}", last.endpoint, last.index));
-    let link = |view: &LinkView| convert::link(view, shared.config.source(&view.endpoint));
+    let link = |view: &LinkView| convert::link(view, &shared.config);
     wire::List { items: page.items.iter().map(link).collect(), next }
 }
 
@@ -112,7 +112,7 @@ fn page(
     responses((status = 200, description = "As it is now.", body = wire::Link), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn link(State(shared): State<Arc<Shared>>, Path((name, index)): Path<(String, String)>) -> Answer {
     let view = shared.pool.link(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
-    Ok(answer(StatusCode::OK, &convert::link(&view, shared.config.source(&name))))
+    Ok(answer(StatusCode::OK, &convert::link(&view, &shared.config)))
 }
 
 /// `GET /v1/links/{name}/{index}/history`
@@ -192,7 +192,7 @@ pub(super) async fn rotate(State(shared): State<Arc<Shared>>, Path((name, index)
 
 async fn command(shared: &Shared, name: &str, index: &str, verb: Verb) -> Answer {
     let view = shared.pool.command(name, number(name, index)?, verb).await?;
-    Ok(answer(StatusCode::OK, &convert::link(&view, shared.config.source(name))))
+    Ok(answer(StatusCode::OK, &convert::link(&view, &shared.config)))
 }
 
 fn close_frame(body: &[u8]) -> Result<Option<CloseFrame>, Problem> {

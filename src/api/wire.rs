@@ -25,7 +25,7 @@ use wskeeper_core::clock;
 pub use daemon::{Access, Daemon, LastReload};
 pub use dynamic::{EndpointPut, EndpointRemoved};
 pub use endpoint::{BudgetState, Endpoint, EndpointConfig, Totals};
-pub use explain::{AnswerHeader, Attempt, Explanation, Outage, Rejection, Ruling, Standing};
+pub use explain::{AnswerHeader, Attempt, Explanation, Outage, Rejection, Ruling, SessionStep, Standing};
 pub use frame::Frame;
 pub use kept::{Count, DeadLetter, Orphans, Store};
 pub use push::Push;
@@ -73,6 +73,9 @@ pub struct Link {
     pub buffered_amount: u64,
     /// Messages accepted and not yet handed to the network.
     pub queued_messages: u64,
+    /// What its outbox holds at most; `null` while its endpoint comes or goes.
+    #[serde(default)]
+    pub outbox_limit: Option<OutboxLimit>,
     /// When it came into its phase.
     pub since: String,
     /// Attempts since it was last stable.
@@ -108,6 +111,16 @@ pub struct Link {
     /// While it is ready at another URL than the first of its `urls`.
     #[serde(default)]
     pub away: Option<Away>,
+}
+
+/// What the outbox of a link holds at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub struct OutboxLimit {
+    /// `outbox.max_messages`
+    pub messages: u64,
+    /// `outbox.max_bytes`: the limit of `bufferedAmount`.
+    pub bytes: u64,
 }
 
 /// Where a link would rather be, and what is known of that.

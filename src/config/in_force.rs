@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::RwLock;
 
 use super::{Config, ConfiguredEndpoint, Definition};
+use wskeeper_core::outbox;
 use wskeeper_link::endpoint::Endpoint;
 
 /// An endpoint that came by the API.
@@ -70,6 +71,13 @@ impl InForce {
     /// Where an endpoint is from: the `file`; or the API, which keeps it in `memory` or on `disk`.
     pub fn source(&self, name: &str) -> &'static str {
         self.0.dynamic.read().get(name).map_or("file", |dynamic| source(dynamic.is_kept))
+    }
+
+    /// The outbox of an endpoint, of the file or dynamic.
+    pub fn outbox(&self, name: &str) -> Option<Arc<outbox::Policy>> {
+        let of = |endpoint: &ConfiguredEndpoint| Arc::clone(&endpoint.link.outbox);
+        let fixed = self.0.file.read().endpoints.get(name).map(of);
+        fixed.or_else(|| self.0.dynamic.read().get(name)?.at_work.as_ref().map(of))
     }
 
     /// All of them.

@@ -30,7 +30,8 @@ use super::{
     problem::{Problem, answer},
     wire,
 };
-use crate::observe::visible;
+use crate::{config::InForce, observe::visible};
+use wskeeper_core::session::{Place, Waits};
 use wskeeper_link::{
     endpoint::Endpoint,
     pool::{AttemptEnd, AttemptView, Explained, LinkView, RejectionView, StandingView},
@@ -48,12 +49,12 @@ pub(super) async fn explain(
 ) -> Result<Response, Problem> {
     let explained = shared.pool.explain(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
     let pushes = shared.pushes.of(&name).iter().map(convert::push).collect();
-    let explanation = explanation(&explained, shared.config.source(&name), &|endpoint| grant.sees(endpoint));
+    let explanation = explanation(&explained, &shared.config, &|endpoint| grant.sees(endpoint));
     let rejection = explained.rejection.as_deref().filter(|_| grant.is_admin()).map(rejection);
     Ok(answer(StatusCode::OK, &wire::Explanation { rejection, pushes, ..explanation }))
 }
 
-fn explanation(explained: &Explained, source: &str, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
+fn explanation(explained: &Explained, in_force: &InForce, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
     let Explained {
         view,
         config,
@@ -72,7 +73,8 @@ fn explanation(explained: &Explained, source: &str, sees: &dyn Fn(&str) -> bool)
     } = explained;
     let is_held = standing.as_ref().is_some_and(|standing| standing.down_since.is_some());
     wire::Explanation {
-        link: convert::link(view, source),
+        link: convert::link(view, in_force),
+        session: view.waits.map(step),
         proxy: config.proxy.shown_for(&view.url),
         cookies: cookies.map(|cookies| u32::try_from(cookies).unwrap_or(u32::MAX)),
         budget: budget.map(convert::budget),
@@ -112,6 +114,18 @@ fn as_it_failed(explained: &Explained) -> Cow<'_, LinkView> {
     let failed = attempts.iter().rev().find(|attempt| attempt.end.is_some());
     let url = failed.map_or_else(|| "the URL that failed".into(), |attempt| config.shown_url(attempt.url));
     Cow::Owned(LinkView { url, ..view.clone() })
+}
+
+/// Where its session waits.
+fn step(Waits { place, of, act }: Waits) -> wire::SessionStep {
+    let list = match place {
+        Place::Dial(_) => "dial",
+        Place::Open(_) => "open",
+        Place::On(_) => "on",
+        Place::Every(_) => "every",
+        Place::Leave(_) => "leave",
+    };
+    wire::SessionStep { list: list.into(), at: place.at() as u64, of: of.into(), act: act.into() }
 }
 
 fn place(standing: &StandingView, sees: &dyn Fn(&str) -> bool) -> wire::Standing {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{advice::advice, explanation, sentences};
-use crate::config::parse_toml;
+use crate::config::{InForce, parse_toml};
 use wskeeper_core::{
     close::{Cause, Closed},
     outcome::Row,
@@ -402,7 +402,9 @@ fn what_never_opened_failed_and_did_not_end() {
 #[test]
 fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
     let text = "[endpoints.e]\nurls = [\"wss://a.example/\", \"wss://b.example/\"]";
-    let both = parse_toml(text, "test.toml").unwrap().config.endpoints["e"].held.clone();
+    let config = parse_toml(text, "test.toml").unwrap().config;
+    let both = config.endpoints["e"].held.clone();
+    let in_force = InForce::new(config.into());
     let failed = AttemptEnd::Failed { cause: Cause::Connect, status: None, detail: "".into() };
     let attempt =
         |url, end| AttemptView { at: SystemTime::UNIX_EPOCH, attempt: 1, url, end, timings: None, then: None };
@@ -424,7 +426,7 @@ fn advice_names_the_url_that_failed_and_not_the_one_that_is_next() {
             budget: None,
             at: now(),
         };
-        explanation(&explained, "file", &|_| true).advice.join(" ")
+        explanation(&explained, &in_force, &|_| true).advice.join(" ")
     };
     assert!(said(vec![attempt(0, Some(failed)), attempt(1, None)]).contains("the server of wss://a.example/ runs"));
     assert!(said(Vec::new()).contains("the server of the URL that failed runs"));

@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct Daemon {
     /// Its version.
     pub version: String,
+    /// Where its documentation is: `homepage`, else `repository`, of the `Cargo.toml` that it was built from.
+    #[serde(default)]
+    pub documentation: Option<String>,
+    /// The name of its machine.
+    #[serde(default)]
+    pub host: String,
     /// `running`, or `draining`: it takes no new messages, sends what it can, and stops.
     pub state: String,
     /// What time it is there.

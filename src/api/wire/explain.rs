@@ -22,6 +22,9 @@ pub struct Explanation {
     pub budget: Option<super::BudgetState>,
     /// Why it is in its phase: a sentence.
     pub why: String,
+    /// Where its session waits; `null` unless it does, before its attempt connects or while it is `opening`.
+    #[serde(default)]
+    pub session: Option<SessionStep>,
     /// How the last connection or attempt ended: a sentence.
     pub ended: Option<String>,
     /// Since when there is no connection, and how the last one was lost; `null` while there is one.
@@ -57,6 +60,20 @@ pub struct Explanation {
     /// The streams of its endpoint, by name.
     #[serde(default)]
     pub streams: Vec<super::StreamCounts>,
+}
+
+/// A step of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub struct SessionStep {
+    /// Its list: `dial` or `open`.
+    pub list: String,
+    /// Its place there, from 0. For `subscribe`, which is no step of `open` but comes after them: keys so far.
+    pub at: u64,
+    /// How many steps the list has; keys, for `subscribe`.
+    pub of: u64,
+    /// What it does: `send`, `expect`, `set`, `forget`, `wait`, `http`, or `subscribe`.
+    pub act: String,
 }
 
 /// A time without a connection.
