@@ -18,6 +18,11 @@ fn people_look_and_operate_by_pointer_and_by_keyboard() {
 }
 
 #[test]
+fn people_send_follow_retry_and_reload() {
+    drive("work.mjs");
+}
+
+#[test]
 fn the_page_runs_no_text_of_a_peer_and_shows_nothing_without_a_token() {
     drive("trust.mjs");
 }

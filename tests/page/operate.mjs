@@ -37,6 +37,7 @@ open = [{ send = "me" }, { expect = { text = "no: ", fail = "unauthorized" } }]
   await row(page, 'orders/0').getByText('parked').first().waitFor();
   await page.goto(`${daemon.url}#/link/orders/0`);
   await page.locator('.sentences').getByText('the peer said: no: me is not known').waitFor();
+  await page.getByText('The last one failed at step 2 (open).').waitFor();
 });
 
 test('the pool is searched, filtered and sorted, and the address says how', async (t) => {
@@ -63,6 +64,8 @@ test('the pool is searched, filtered and sorted, and the address says how', asyn
   await page.getByRole('button', { name: /^ready/ }).click();
 
   const heading = page.getByRole('columnheader', { name: 'Link', exact: true });
+  await heading.getByRole('button').click();
+  await until('by name', async () => (await heading.getAttribute('aria-sort')) === 'ascending');
   await heading.getByRole('button').click();
   await until('the reverse', async () => (await names(page)).join() === 'orders/1,orders/0,feed/0');
   assert.equal(await heading.getAttribute('aria-sort'), 'descending');

@@ -40,7 +40,8 @@ async function pictures(t, daemon, size) {
         if (name === 'links' && screen === 'desk') await until('rates', async () => (await page.locator('.rows .row .in').allTextContents()).some((text) => text !== '–'));
         if (name === 'link') await until('a curve', async () => (await page.locator('.plot .line.n1').getAttribute('d')).split('L').length > 4);
         await fits(page, `${at} at ${size} links, ${screen}`);
-        await picture(page, `${size}-${name}-${screen}-${dark ? 'dark' : 'light'}`);
+        const isForDocuments = size === 300 && name === 'links' && screen === 'desk' && !dark;
+        await picture(page, `${size}-${name}-${screen}-${dark ? 'dark' : 'light'}`, isForDocuments && 'status-page');
         await page.context().close();
       }
     }

@@ -151,6 +151,7 @@ export async function browser(t) {
 /** A page of this daemon, watched. `faults` of it must stay empty; a refused request may be allowed for. */
 export async function open(t, chrome, daemon, { size = 'desk', dark = false, at = '#/links', may = () => false } = {}) {
   const context = await chrome.newContext({ viewport: SIZES[size], colorScheme: dark ? 'dark' : 'light', hasTouch: size === 'phone' });
+  if (process.env.WSKEEPER_PAGE) await fromFolder(context, daemon, process.env.WSKEEPER_PAGE);
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   page.faults = [];
@@ -170,6 +171,16 @@ export async function open(t, chrome, daemon, { size = 'desk', dark = false, at 
   return page;
 }
 
+/** The page's files from a folder in place of those in the binary: to work on them without a build. */
+async function fromFolder(context, daemon, folder) {
+  const { headers } = await fetch(daemon.url);
+  const kinds = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 'image/svg+xml' };
+  const answer = (name) => (route) => route.fulfill({ body: readFileSync(join(folder, name)), contentType: kinds[name.split('.').pop()],
+    headers: { 'Content-Security-Policy': headers.get('content-security-policy') } });
+  await context.route(daemon.url, answer('index.html'));
+  await context.route(`${daemon.url}page/*`, (route) => answer(route.request().url().split('/').pop())(route));
+}
+
 /** Fails where axe finds anything. */
 export async function accessible(page, what) {
   // Through the debugger: the page's own policy lets no foreign script in.
@@ -179,11 +190,16 @@ export async function accessible(page, what) {
   assert.deepEqual(told, [], what);
 }
 
-/** Keeps a picture for people. */
-export async function picture(page, name) {
+/** Keeps a picture for people; where pictures of the documents are asked for, that of `document` too. */
+export async function picture(page, name, document) {
   const folder = process.env.WSKEEPER_ARTIFACTS;
   mkdirSync(folder, { recursive: true });
   await page.screenshot({ path: join(folder, `${name}.png`) });
+  if (!document || !process.env.WSKEEPER_WRITE_DOCS) return;
+  const pictures = new URL('../../docs/pictures/', import.meta.url).pathname;
+  mkdirSync(pictures, { recursive: true });
+  // The upper part, small enough for a page.
+  await page.screenshot({ path: join(pictures, `${document}.png`), clip: { x: 0, y: 0, width: page.viewportSize().width, height: 540 } });
 }
 
 /** Fails where the page is wider than its window, or a short text is cut off. */

@@ -118,6 +118,13 @@ test('a daemon with tokens shows the page to all and its data to none without on
   await row(page, 'a/0').click();
   await page.getByText('operating links needs the scope admin').waitFor();
   assert.ok(await page.getByRole('button', { name: 'Pause' }).isDisabled());
+  await page.getByRole('link', { name: 'Send', exact: true }).click();
+  await page.getByText('This token may not send here').waitFor();
+  assert.ok(await page.getByRole('button', { name: 'Send to a/0' }).isDisabled());
+  await page.getByRole('link', { name: 'Configuration' }).click();
+  await page.getByText('a reload needs the scope admin').waitFor();
+  assert.ok(await page.getByRole('button', { name: 'Reload …' }).isDisabled());
+  await page.goto(`${daemon.url}#/link/a/0`);
   assert.deepEqual(await page.evaluate(() => Object.values(localStorage).filter((value) => value.includes('secret'))), []);
   assert.ok(!(await page.context().cookies()).length && !page.url().includes('secret'));
 

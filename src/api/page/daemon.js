@@ -6,9 +6,10 @@ const KEY = 'wskeeper.token';
 
 /** An answer that is not what was asked for; `detail` says what to do. */
 export class Problem extends Error {
-  constructor(status, title, detail) {
+  /** `faults` of a configuration; `receipt`: what became of a message that was accepted all the same. */
+  constructor(status, title, detail, { faults = [], receipt = null } = {}) {
     super(detail || title);
-    Object.assign(this, { status, title, detail });
+    Object.assign(this, { status, title, detail, faults, receipt });
   }
 }
 
@@ -32,6 +33,18 @@ export async function post(path, body) {
   return (await ask(path, { method: 'POST', signal: AbortSignal.timeout(PATIENCE), ...sent })).json();
 }
 
+/** `POST` of a message: text, or bytes. A repeat with the same `key` sends nothing and has the first one's receipt. */
+export async function send(path, body, key) {
+  const headers = { 'Content-Type': typeof body === 'string' ? 'text/plain' : 'application/octet-stream', 'Idempotency-Key': key };
+  return (await ask(path, { method: 'POST', signal: AbortSignal.timeout(PATIENCE), body, headers })).json();
+}
+
+/** `DELETE`: the JSON of the answer, where it has one. */
+export async function remove(path) {
+  const answer = await ask(path, { method: 'DELETE', signal: AbortSignal.timeout(PATIENCE) });
+  return answer.status === 204 ? null : answer.json();
+}
+
 /** The answer, whose body may go on for ever. */
 export async function ask(path, options = {}) {
   const headers = { ...options.headers };
@@ -46,8 +59,11 @@ export async function ask(path, options = {}) {
   heard.at = Date.now();
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw new Problem(answer.status, problem.title ?? `HTTP ${answer.status}`, problem.detail ?? '');
+  throw new Problem(answer.status, problem.title ?? `HTTP ${answer.status}`, problem.detail ?? '', problem);
 }
+
+/** An endpoint's path. */
+export const endpointPath = (endpoint) => `v1/endpoints/${encodeURIComponent(endpoint)}`;
 
 /** A link's path. */
 export const linkPath = (endpoint, index) => `v1/links/${encodeURIComponent(endpoint)}/${index}`;

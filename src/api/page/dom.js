@@ -36,6 +36,12 @@ export function shape(phase) {
   return svg('svg', { class: `shape ${phase}`, 'aria-hidden': 'true', width: 16, height: 16 }, svg('use', { href: `#shape-${phase}` }));
 }
 
+/** A bar of a share; words beside it say the same. */
+export function bar(full) {
+  return svg('svg', { class: 'bar-of', viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+    svg('rect', { class: full >= 0.8 ? 'parked' : 'ready', x: 0, y: 0, width: 100 * full, height: 4 }));
+}
+
 /** A phase by shape and word. */
 export function badge(phase) {
   return el('span', { class: `badge ${phase}` }, shape(phase), el('span', {}, phase));
@@ -54,11 +60,11 @@ export function visible(text) {
   });
 }
 
-/** Says something in passing. */
+/** Says something in passing; nothing ends what was said before. */
 export function toast(text) {
   const place = document.getElementById('toast');
   write(place, text);
-  place.classList.add('shown');
+  place.classList.toggle('shown', text !== '');
   clearTimeout(place.timer);
   place.timer = setTimeout(() => {
     place.classList.remove('shown');

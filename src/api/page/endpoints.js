@@ -2,6 +2,7 @@
 
 import { el, svg, write } from './dom.js';
 import { Grid } from './grid.js';
+import { needing } from './trouble.js';
 import { PHASES, bytes, count, ofApi, rate } from './words.js';
 
 const ORDER = 1000;
@@ -9,7 +10,7 @@ const ORDER = 1000;
 const ready = (sum) => (sum.phases.ready ?? 0) / sum.links;
 const SORTS = {
   name: (a, b) => (a.name < b.name ? -1 : 1),
-  ready: (a, b) => ready(a) - ready(b),
+  ready: (a, b) => needing(b) / b.links - needing(a) / a.links || ready(a) - ready(b),
   links: (a, b) => b.links - a.links,
   queue: (a, b) => b.queued - a.queued,
   in: (a, b) => (b.in ?? -1) - (a.in ?? -1),

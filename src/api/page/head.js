@@ -3,6 +3,7 @@
 
 import { heard, token } from './daemon.js';
 import { el, toast, write } from './dom.js';
+import { needing } from './trouble.js';
 import { bytes, clock, count, duration, many } from './words.js';
 
 const THEMES = { auto: 'Colours: system', light: 'Colours: light', dark: 'Colours: dark' };
@@ -39,14 +40,30 @@ function showTheme() {
 }
 
 /** Brings it all up to date. */
-export function show(keeper, pool, sums) {
+export function show(keeper, pool, sums, title) {
+  const host = keeper.daemon?.host ?? '';
+  const bad = pool.whole ? needing(sums.all) : 0;
+  const now = [`${bad ? `(${count(bad)}) ` : ''}${title}`, host, 'wskeeper'].filter(Boolean).join(' · ');
+  if (document.title !== now) document.title = now;
+  write(at('host'), host);
+  showDocs(keeper.daemon?.documentation ?? '');
   document.body.dataset.state = keeper.state;
   write(at('state-text'), WORDS[keeper.state]);
   write(at('count-links'), pool.whole ? count(sums.all.links) : '');
   write(at('count-endpoints'), pool.whole ? count(sums.endpoints.size) : '');
+  const letters = keeper.store?.deadLetters;
+  write(at('count-letters'), letters ? count(letters) : '');
   write(at('token'), token.get() ? `Token ${TOKEN[keeper.state] ?? '…'}` : 'Token');
   showBanner(keeper, pool);
   showFacts(keeper, sums);
+}
+
+/** The package’s own copy is named until a daemon says where its documentation is. */
+function showDocs(address) {
+  const place = at('docs');
+  if (place.written === address || !/^https?:/.test(address)) return;
+  place.written = address;
+  place.replaceChildren(el('a', { href: address }, 'Documentation'));
 }
 
 function showBanner(keeper, pool) {
@@ -74,7 +91,7 @@ function matter(keeper, pool) {
   }
   if (keeper.daemon && !keeper.daemon.lastReload.ok) {
     const since = clock(keeper.daemon.lastReload.appliedAt);
-    return ['The last reload was refused.', `The configuration of ${since} stays in force; the daemon’s log names the faults.`, ''];
+    return ['The last reload was refused.', `The configuration of ${since} stays in force. “Plan”, under Configuration, names the faults, and so does the daemon’s log.`, ''];
   }
   if (keeper.state === 'polling') {
     return ['Not live.', 'This token is for some endpoints only and has no event stream; links are asked for every two seconds.', ''];

@@ -50,10 +50,19 @@ export class Keeper {
     return this.state === 'live' || this.state === 'polling';
   }
 
-  /** Whether the caller may operate links, as far as is known. */
+  /** Whether the caller may operate links of an endpoint, or of some, as far as is known. */
   mayOperate(endpoint) {
+    return this.#may('admin', endpoint);
+  }
+
+  /** Whether the caller may send to an endpoint, as far as is known. */
+  maySend(endpoint) {
+    return this.#may('send', endpoint);
+  }
+
+  #may(scope, endpoint) {
     const access = this.daemon?.access;
-    return !access || (access.scopes.includes('admin') && (access.endpoints?.includes(endpoint) ?? true));
+    return !access || (access.scopes.includes(scope) && (endpoint === undefined || (access.endpoints?.includes(endpoint) ?? true)));
   }
 
   /** Whoever waits, waits no longer. */

@@ -2,13 +2,17 @@
 // The daemon explains; the page adds the times that pass.
 // What a reader would get wrong: plots begin when this page first looks; the daemon keeps counters, no curves.
 
-import { get, linkPath } from './daemon.js';
-import { el, peer, shape, visible, write } from './dom.js';
+import { subscribed } from './about.js';
+import { endpointPath, get, linkPath } from './daemon.js';
+import { bar, el, peer, shape, visible, write } from './dom.js';
 import { upcoming } from './links.js';
+import { address, head } from './place.js';
 import { Plot, Series } from './plot.js';
+import { steps } from './steps.js';
 import { timeline } from './timeline.js';
 import { Verbs } from './verbs.js';
-import { bytes, clock, count, duration, millis, rate, requests } from './words.js';
+import { fill } from './trouble.js';
+import { bytes, clock, count, duration, millis, rate, requests, share } from './words.js';
 
 const PERIOD = 1000;
 /** Links whose curves are kept while others are looked at. */
@@ -22,6 +26,7 @@ export function open(context) {
 class Page {
   #context;
   #path;
+  #endpoint;
   #key;
   #verbs;
   #curves;
@@ -30,6 +35,9 @@ class Page {
   #seen = '';
   #gone = null;
   #explained = null;
+  #config = null;
+  #unready = '';
+  #configured = null;
   #drawn = '';
 
   constructor(context) {
@@ -40,7 +48,8 @@ class Page {
     this.#path = linkPath(endpoint ?? '', encodeURIComponent(index ?? ''));
     this.#curves = curvesOf(this.#key);
     this.#verbs = new Verbs(context, endpoint, index);
-    this.#build(endpoint);
+    this.#endpoint = endpoint ?? '';
+    this.#build(endpoint, index);
     this.#look();
     this.#timer = setInterval(() => this.#look(), PERIOD);
   }
@@ -49,7 +58,7 @@ class Page {
     clearInterval(this.#timer);
   }
 
-  #build(endpoint) {
+  #build(endpoint, index) {
     const { rtt, queue, sent, received } = this.#curves;
     this.#plots = [
       new Plot('Round trip', millis, [{ word: '', series: rtt }], 'not measured yet'),
@@ -59,16 +68,16 @@ class Page {
     this.headline = el('p', { class: 'headline' });
     this.sentences = el('div', { class: 'sentences' });
     this.facts = el('dl', { class: 'facts' });
+    this.session = el('div');
+    this.above = el('div', { class: 'sentences' });
     this.history = el('section', { 'aria-labelledby': 'history' }, el('h2', { id: 'history' }, 'What happened'));
     this.list = el('div');
     this.history.append(this.list);
     this.#context.main.append(
-      el('p', { class: 'back' }, el('a', { href: '#/links' }, '← all links'), ' · ',
-        el('a', { href: `#/links?endpoint=${encodeURIComponent(endpoint ?? '')}` }, `links of ${endpoint}`)),
-      el('div', { class: 'title' }, el('h1', {}, this.#key), this.#verbs.element),
-      this.headline, this.sentences,
+      ...head('', endpoint ?? '', index ?? '', this.#verbs.element),
+      this.headline, this.sentences, this.above,
       el('section', { 'aria-label': 'Plots', class: 'plots' }, ...this.#plots.map(({ element }) => element)),
-      el('div', { class: 'two' }, el('section', { 'aria-labelledby': 'facts-title' }, el('h2', { id: 'facts-title' }, 'Now'), this.facts), this.history));
+      el('div', { class: 'two' }, el('section', { 'aria-labelledby': 'facts-title' }, el('h2', { id: 'facts-title' }, 'Now'), this.facts, this.session), this.history));
   }
 
   /** Asks for the link, and for its history where something has happened. */
@@ -88,13 +97,19 @@ class Page {
       this.#curves.received.add(now, row.rates.in);
       this.#curves.sent.add(now, row.rates.out);
       const seen = [link.since, link.generation, link.attempt, link.lastClose?.at, link.rotation?.stage, link.rotation?.attempt].join();
-      // Requests, readers and pushes come and go without an event.
-      const { requests: asks, streams, pushes } = this.#explained ?? {};
-      const explains = seen !== this.#seen || asks || streams?.length || pushes?.length;
+      // Requests, readers, pushes, keys and steps of a session come and go without an event.
+      const { requests: asks, streams, pushes, subscriptions, session } = this.#explained ?? {};
+      const explains = seen !== this.#seen || asks || streams?.length || pushes?.length || subscriptions || session || link.phase === 'opening';
       if (explains) this.#explained = await get(`${this.#path}/explain`);
+      const applied = keeper.daemon?.lastReload.appliedAt ?? '';
+      if (this.#configured !== applied) {
+        this.#config = (await get(endpointPath(this.#endpoint))).config;
+        this.#configured = applied;
+      }
       if (seen !== this.#seen) {
         const { items } = await get(`${this.#path}/history`);
         this.#seen = seen;
+        this.#unready = items.findLast(({ event }) => event === 'session_unready')?.detail ?? '';
         this.list.replaceChildren(items.length ? timeline(items) : el('p', {}, 'Nothing yet.'));
       }
     } catch (problem) {
@@ -115,13 +130,17 @@ class Page {
     this.#verbs.show(link);
     const now = keeper.now();
     for (const plot of this.#plots) plot.draw(Date.now());
-    const text = JSON.stringify([link, Math.floor(now / 1000), this.#seen, this.#explained]);
+    const text = JSON.stringify([link, Math.floor(now / 1000), this.#seen, this.#explained, this.#configured]);
     if (text === this.#drawn) return;
     this.#drawn = text;
     this.headline.replaceChildren(el('span', { class: `badge ${link.phase}` }, shape(link.phase), el('span', {}, link.phase)),
       ` for ${duration(now - Date.parse(link.since))}, since ${clock(link.since)}`);
     this.sentences.replaceChildren(...sentences(link, this.#explained, now));
     this.facts.replaceChildren(...facts(link, this.#explained, now));
+    if (this.#config) this.session.replaceChildren(...steps(link, this.#explained, this.#config, this.#unready, now));
+    // A session that is not done is what one came for.
+    const place = link.phase === 'ready' ? this.facts.parentElement : this.above;
+    if (this.session.parentElement !== place) place.append(this.session);
   }
 }
 
@@ -192,6 +211,15 @@ function away({ home, returns, answersSince, returnsAt, failure }, now) {
   return `${peer(home)} is to be probed`;
 }
 
+/** The queue, and how much of its outbox that is. */
+function queued(link) {
+  const { queuedMessages, bufferedAmount, outboxLimit, pacedUntil } = link;
+  const of = (most) => (outboxLimit ? ` of ${most}` : '');
+  const text = `${count(queuedMessages)}${of(count(outboxLimit?.messages ?? 0))} messages, ${bytes(bufferedAmount)}${of(bytes(outboxLimit?.bytes ?? 0))}`;
+  const full = fill(link);
+  return el('div', { class: 'queued' }, `${text}${full ? ` (${share(full)})` : ''}${pacedUntil && queuedMessages ? ', paced' : ''}`, full === null ? null : bar(full));
+}
+
 function facts(link, explained, now) {
   const ago = (iso) => (iso ? `${duration(now - Date.parse(iso))} ago` : 'never');
   const traffic = (messages, size) => `${count(messages)} messages, ${bytes(size)}`;
@@ -207,9 +235,11 @@ function facts(link, explained, now) {
     Extensions: link.extensions ? peer(link.extensions) : 'none',
     'Round trip': link.phase === 'ready' ? millis(link.rttMs) : '–',
     'Last heard': ago(link.lastInboundAt),
-    Queued: traffic(link.queuedMessages, link.bufferedAmount) + (link.pacedUntil && link.queuedMessages ? ', paced' : ''),
+    Queued: queued(link),
+    ...(explained?.unconfirmedMessages ? { Unconfirmed: `${count(explained.unconfirmedMessages)} messages; they count in the outbox` } : {}),
     Received: traffic(link.receivedMessages, link.receivedBytes),
     Sent: traffic(link.sentMessages, link.sentBytes),
+    ...(explained?.subscriptions ? { Keys: el('a', { href: address('subscriptions', link.endpoint, link.index) }, subscribed(explained.subscriptions)) } : {}),
     ...(explained?.requests ? { Requests: requests(explained.requests) } : {}),
   };
   return Object.entries(rows).map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)));

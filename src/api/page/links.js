@@ -2,24 +2,24 @@
 // What a reader would get wrong: rows in sight follow each event, but their order is made anew at most every so often, or
 // ten thousand links that move would be ten thousand sorts.
 
-import { get } from './daemon.js';
-import { el, shape, visible, write } from './dom.js';
+import { about } from './about.js';
+import { bar, el, shape, visible, write } from './dom.js';
 import { Grid } from './grid.js';
-import { PHASES, bytes, count, duration, ending, many, millis, ofApi, rate, reason, requests } from './words.js';
+import { head } from './place.js';
+import { fill, health, needing, trouble, urgency } from './trouble.js';
+import { PHASES, count, duration, ending, many, millis, ofApi, rate, reason, share } from './words.js';
 
 const ORDER = 500;
-/** How often it is looked how an endpoint stands. */
-const LOOK = 2000;
-/** Streams in sight. */
-const STREAMS = 20;
 
 const text = (read) => (a, b) => (read(a) < read(b) ? -1 : read(a) > read(b) ? 1 : 0);
 const number = (read) => (a, b) => (read(b) ?? -1) - (read(a) ?? -1);
 
-/** Ways to sort; numbers begin with the largest, words with the first. */
+/** What comes first unless somebody wants another order. */
+const TROUBLE = 'phase';
+/** Ways to sort; numbers begin with the largest, words with the first. By phase, trouble comes first. */
 const SORTS = {
   name: () => 0,
-  phase: number((row) => -PHASES.indexOf(row.link.phase)),
+  phase: (a, b) => urgency(a.link) - urgency(b.link),
   reason: text((row) => row.link.phaseReason),
   since: text((row) => row.link.since),
   next: text((row) => row.link.nextAttemptAt ?? '~'),
@@ -43,7 +43,7 @@ class Links {
   #chips = new Map();
   #made = { version: -1, at: 0, whole: false };
   #timer = 0;
-  #looks = 0;
+  #about = null;
   #scrolled = () => this.#context.change();
 
   constructor(context) {
@@ -56,7 +56,7 @@ class Links {
 
   end() {
     clearTimeout(this.#timer);
-    clearInterval(this.#looks);
+    this.#about?.end();
     removeEventListener('scroll', this.#scrolled);
     this.#grid.end();
   }
@@ -70,8 +70,8 @@ class Links {
   }
 
   get #sort() {
-    const [id, way] = (this.#query.get('sort') ?? 'name').split('-');
-    return { id: SORTS[id] ? id : 'name', isDown: way === 'down' };
+    const [id, way] = (this.#query.get('sort') ?? TROUBLE).split('-');
+    return { id: SORTS[id] ? id : TROUBLE, isDown: way === 'down' };
   }
 
   #build() {
@@ -83,7 +83,7 @@ class Links {
       { id: 'reason', title: 'Why', sorts: true, fill: (cell, { link }) => write(cell, reason(link.phaseReason)) },
       { id: 'next', title: 'Next try', kind: 'number', sorts: true, fill: (cell, { link }) => write(cell, upcoming(link, keeper.now())) },
       { id: 'rtt', title: 'RTT', kind: 'number', sorts: true, fill: (cell, { link }) => write(cell, link.phase === 'ready' ? millis(link.rttMs) : '–') },
-      { id: 'queue', title: 'Queued', kind: 'number', sorts: true, fill: (cell, { link }) => write(cell, link.queuedMessages ? `${count(link.queuedMessages)} · ${bytes(link.bufferedAmount)}` : '0') },
+      { id: 'queue', title: 'Queued', kind: 'number', sorts: true, fill: fillQueue },
       { id: 'in', title: 'In/s', kind: 'number', sorts: true, fill: (cell, { rates }) => write(cell, rate(rates.in)) },
       { id: 'out', title: 'Out/s', kind: 'number', sorts: true, fill: (cell, { rates }) => write(cell, rate(rates.out)) },
       { id: 'close', title: 'Last close', sorts: true, fill: (cell, { link }) => write(cell, closing(link.lastClose)) },
@@ -100,10 +100,13 @@ class Links {
     this.order = el('select', { 'aria-label': 'Sort by', class: 'order', change: () => this.#set('sort', this.order.value) },
       ...columns.map(({ id, title }) => el('option', { value: id }, `Sort: ${title}`)));
     this.found = el('p', { class: 'found', role: 'status' });
+    this.says = el('p', { role: 'status' });
+    this.bad = el('button', { type: 'button', class: 'chip', 'aria-pressed': 'false', click: () => this.#set('only', this.#query.get('only') ? '' : 'trouble') }, 'Show only these');
+    this.health = el('div', { class: 'health' }, this.says, this.bad);
     const chips = el('div', { class: 'chips', role: 'group', 'aria-label': 'Show only these phases' }, ...[...PHASES].reverse().map((phase) => this.#chip(phase)));
-    const about = this.#endpoint ? this.#about() : null;
-    this.#context.main.append(el('h1', { class: this.#endpoint ? '' : 'unseen' }, this.#endpoint ?? 'Links'),
-      ...(about ? [about] : []),
+    this.#about = this.#endpoint ? about(this.#context, this.#endpoint) : null;
+    this.#context.main.append(...(this.#about ? [...head('', this.#endpoint), this.#about.element] : [el('h1', { class: 'unseen' }, 'Links')]),
+      this.health,
       el('div', { class: 'bar' }, this.search, this.order, chips, this.found),
       this.#grid.element);
     this.#mark();
@@ -119,29 +122,6 @@ class Links {
     chip.number = number;
     this.#chips.set(phase, chip);
     return chip;
-  }
-
-  /** What the configuration says of the endpoint, in short. */
-  #about() {
-    const facts = el('dl', { class: 'about' });
-    const fact = (name, value) => el('div', {}, el('dt', {}, name), el('dd', {}, value));
-    const look = () => get(`v1/endpoints/${encodeURIComponent(this.#endpoint)}`).then(({ source, config, totals, requests: asked, streams }) => {
-      facts.replaceChildren(
-        fact(config.urls.length > 1 ? 'URLs' : 'URL', config.urls.join(' · ')),
-        fact('Heartbeat', heartbeat(config.heartbeat)),
-        fact('Reconnect', `first within ${duration(config.reconnect.firstMs)}, at most ${duration(config.reconnect.maxMs)}`),
-        fact('Outbox', `${count(config.outbox.maxMessages)} messages, ${bytes(config.outbox.maxBytes)}, ${config.outbox.delivery.replaceAll('_', ' ')}, ${config.outbox.durability}`),
-        fact('Consumers', count(totals.consumers)),
-        ...source === 'file' ? [] : [fact('Made by', `the API, kept ${source === 'disk' ? 'on disk' : 'in memory'}`)],
-        ...totals.subscriptions ? [fact('Subscriptions', subscribed(totals.subscriptions))] : [],
-        ...asked ? [fact('Requests', requests(asked))] : [],
-        ...streams.length ? [fact('Streams', el('ul', {}, ...inSight(streams).map((text) => el('li', {}, text))))] : []);
-    }, (problem) => facts.children.length || facts.replaceChildren(fact('Configuration', problem.message)));
-    look();
-    this.#looks = setInterval(() => {
-      if (!document.hidden && this.#context.keeper.isLive()) look();
-    }, LOOK);
-    return el('div', {}, el('p', { class: 'back' }, el('a', { href: '#/links' }, '← all links')), facts);
   }
 
   /** Changes the address without a step in the history, and the table with it. */
@@ -160,12 +140,19 @@ class Links {
     const { id, isDown } = this.#sort;
     this.#grid.setSort(id, isDown);
     this.order.value = id;
+    this.bad.setAttribute('aria-pressed', this.#query.get('only') === 'trouble');
     for (const [phase, chip] of this.#chips) chip.setAttribute('aria-pressed', this.#phases.has(phase));
   }
 
   show(sums) {
     const { pool } = this.#context;
-    const { phases } = (this.#endpoint ? sums.endpoints.get(this.#endpoint) : sums.all) ?? { phases: {} };
+    const sum = (this.#endpoint ? sums.endpoints.get(this.#endpoint) : sums.all) ?? { links: 0, phases: {}, troubles: {}, asleep: 0 };
+    const { phases } = sum;
+    const bad = needing(sum);
+    this.health.hidden = !pool.whole || !sum.links;
+    this.health.toggleAttribute('data-bad', bad > 0);
+    if (!this.health.hidden) write(this.says, health(sum));
+    this.bad.hidden = !bad && this.#query.get('only') !== 'trouble';
     for (const [phase, chip] of this.#chips) {
       write(chip.number, count(phases[phase] ?? 0));
       chip.toggleAttribute('data-none', !phases[phase]);
@@ -198,9 +185,11 @@ class Links {
   #rows(pool) {
     const words = (this.#query.get('q') ?? '').toLowerCase().split(/\s+/).filter(Boolean);
     const phases = this.#phases;
+    const isBadOnly = this.#query.get('only') === 'trouble';
     const endpoint = this.#endpoint;
     return [...pool.rows.values()].filter((row) => (!endpoint || row.link.endpoint === endpoint)
       && (!phases.size || phases.has(row.link.phase))
+      && (!isBadOnly || trouble(row.link))
       && words.every((word) => row.haystack.includes(word)));
   }
 }
@@ -216,6 +205,15 @@ function fillPhase(cell, { link }) {
   cell.replaceChildren(el('span', { class: `badge ${link.phase}` }, shape(link.phase), el('span', {}, link.phase)));
 }
 
+/** The queue, and how much of its outbox that is. */
+function fillQueue(cell, { link }) {
+  const full = link.queuedMessages ? fill(link) : 0;
+  const text = `${count(link.queuedMessages)}${full ? ` · ${share(full)}` : ''}`;
+  if (cell.written === text) return;
+  cell.written = text;
+  cell.replaceChildren(text, ...(full ? [bar(full)] : []));
+}
+
 /** How it ended last, and what the daemon says of it. */
 function closing(close) {
   return close?.detail ? `${ending(close)} · ${visible(close.detail)}` : ending(close);
@@ -226,24 +224,4 @@ export function upcoming(link, now) {
   if (!link.nextAttemptAt) return '';
   const ms = Date.parse(link.nextAttemptAt) - now;
   return ms < 500 ? 'now' : `in ${duration(ms)}`;
-}
-
-/** What watches the peer, in short. */
-function heartbeat({ ping, idleMs, timeoutMs }) {
-  if (ping) return `ping after ${duration(idleMs)}, lost ${duration(timeoutMs)} later`;
-  return timeoutMs === null ? 'no ping, TCP watches' : `no ping, lost after ${duration(idleMs + timeoutMs)} of silence`;
-}
-
-/** What is read, what needs a look before all. */
-function inSight(streams) {
-  const ordered = [...streams].sort((a, b) => b.lost - a.lost || b.behind - a.behind || b.readers - a.readers);
-  const told = ordered.slice(0, STREAMS).map(({ name, cursor, bytes: size, readers, behind, lost }) => [
-    `${name}: ${many(readers, 'reader')}`, behind && `${count(behind)} behind`, lost && `${count(lost)} lost`, bytes(size), `cursor ${cursor}`,
-  ].filter(Boolean).join(', '));
-  return streams.length > STREAMS ? [...told, `and ${many(streams.length - STREAMS, 'more stream')}`] : told;
-}
-
-/** How many keys are in which state. */
-function subscribed({ pending, active, refused }) {
-  return [`${count(active)} active`, pending && `${count(pending)} pending`, refused && `${count(refused)} refused`].filter(Boolean).join(', ');
 }

@@ -2,16 +2,23 @@
 // What a reader would get wrong: nothing draws when it changes. A change asks for the next frame, and a second's tick for
 // the times that pass.
 
+import * as configuration from './configuration.js';
 import * as endpoints from './endpoints.js';
 import * as events from './events.js';
 import { toast } from './dom.js';
 import * as head from './head.js';
 import { Keeper } from './keeper.js';
+import * as letters from './letters.js';
 import * as link from './link.js';
 import * as links from './links.js';
 import { Pool } from './pool.js';
+import * as send from './send.js';
+import * as subscriptions from './subscriptions.js';
+import * as tail from './tail.js';
 
-const VIEWS = { links, endpoints, events, link };
+const VIEWS = { links, endpoints, events, letters, configuration, link, send, tail, subscriptions };
+/** The place in the head of views that have none of their own. */
+const UNDER = { link: 'links', send: 'links', tail: 'links', subscriptions: 'links' };
 /** Sums over many links are not made anew each frame, but when all links have come. */
 const SUMS = 250;
 const MANY = 1000;
@@ -22,7 +29,7 @@ let asked = false;
 let timer = 0;
 let denied = false;
 let view = null;
-let sums = { version: -1, at: 0, whole: false, all: { links: 0, phases: {} }, endpoints: new Map() };
+let sums = { version: -1, at: 0, whole: false, all: { links: 0, phases: {}, troubles: {}, asleep: 0 }, endpoints: new Map() };
 
 function draw() {
   asked = false;
@@ -32,7 +39,7 @@ function draw() {
     if (due) sums = { version: pool.version, at: now, whole: pool.whole, ...pool.sums() };
     else later(SUMS - (now - sums.at));
   }
-  head.show(keeper, pool, sums);
+  head.show(keeper, pool, sums, view.title);
   view.show(sums);
   if (keeper.state === 'denied' && !denied) head.askToken(keeper);
   denied = keeper.state === 'denied';
@@ -53,20 +60,19 @@ function change() {
 
 const keeper = new Keeper(pool, change);
 
-/** `#/links?…`, `#/endpoints`, `#/events`, `#/link/NAME/INDEX` */
+/** `#/links?…`, `#/endpoints`, `#/events`, `#/link/NAME/INDEX`, and `#/send/NAME`, `#/tail/NAME`, of a link `…/NAME/INDEX` */
 function route() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const [name, ...rest] = path.split('/').map(decode);
   const next = VIEWS[name] ? name : 'links';
   view?.end?.();
   main.replaceChildren();
-  view = VIEWS[next].open({ main, pool, keeper, change, rest, query: new URLSearchParams(query) });
+  view = VIEWS[next].open({ main, pool, keeper, change, later, rest, query: new URLSearchParams(query) });
   for (const anchor of document.querySelectorAll('.head nav a')) {
-    const mine = anchor.getAttribute('href') === `#/${next === 'link' ? 'links' : next}`;
-    if (mine) anchor.setAttribute('aria-current', next === 'link' ? 'true' : 'page');
+    const mine = anchor.getAttribute('href') === `#/${UNDER[next] ?? next}`;
+    if (mine) anchor.setAttribute('aria-current', UNDER[next] ? 'true' : 'page');
     else anchor.removeAttribute('aria-current');
   }
-  document.title = `${view.title} · wskeeper`;
   change();
 }
 

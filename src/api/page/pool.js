@@ -2,6 +2,8 @@
 // Two sources meet here. Events are live and small; sweeps are whole and late. A sweep that was asked for before an event
 // came must not undo it: `since` says which of the two is newer.
 
+import { isAsleep, trouble } from './trouble.js';
+
 const EVENTS = 500;
 
 /** What is known of one link. */
@@ -143,12 +145,15 @@ function measure(row, link, at) {
 }
 
 function sum(name) {
-  return { key: name, name, links: 0, phases: {}, queued: 0, buffered: 0, in: null, out: null, inBytes: null, outBytes: null };
+  return { key: name, name, links: 0, phases: {}, troubles: {}, asleep: 0, queued: 0, buffered: 0, in: null, out: null, inBytes: null, outBytes: null };
 }
 
 function add(sum, link, rates) {
   sum.links += 1;
   sum.phases[link.phase] = (sum.phases[link.phase] ?? 0) + 1;
+  const why = trouble(link);
+  if (why) sum.troubles[why] = (sum.troubles[why] ?? 0) + 1;
+  if (isAsleep(link)) sum.asleep += 1;
   sum.queued += link.queuedMessages;
   sum.buffered += link.bufferedAmount;
   for (const name of ['in', 'out', 'inBytes', 'outBytes']) {

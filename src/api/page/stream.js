@@ -3,15 +3,16 @@
 
 import { ask, heard } from './daemon.js';
 
-/** Follows `path` from `cursor`; hands over each batch of events that came together. Throws when the stream is over. */
-export async function follow(path, cursor, { signal, silence, opened, take }) {
+/** Follows `path` from `cursor`; hands over each batch of events that came together. Throws when the stream is over.
+    `pace`, given what was read, says when to read on: the daemon passes over what a slow reader has no time for. */
+export async function follow(path, cursor, { signal, silence, opened, take, pace }) {
   const over = new AbortController();
   const stop = () => over.abort();
   signal.addEventListener('abort', stop);
   let last = performance.now();
   const watch = setInterval(() => performance.now() - last > silence() && stop(), 500);
   try {
-    const answer = await ask(`${path}?from=${cursor}`, { signal: over.signal, headers: { Accept: 'text/event-stream' } });
+    const answer = await ask(`${path}${path.includes('?') ? '&' : '?'}from=${cursor}`, { signal: over.signal, headers: { Accept: 'text/event-stream' } });
     opened();
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new Parser();
@@ -22,6 +23,7 @@ export async function follow(path, cursor, { signal, silence, opened, take }) {
       last = performance.now();
       const events = parser.push(value);
       if (events.length) take(events);
+      await pace?.(value.length);
     }
   } catch (error) {
     if (error.name === 'AbortError' && !signal.aborted) throw new Error('The stream has fallen silent.');
@@ -35,11 +37,18 @@ export async function follow(path, cursor, { signal, silence, opened, take }) {
 
 /** Cuts the text into events, wherever the network cut it; comments and what is no JSON are passed over. */
 export class Parser {
-  #rest = '';
+  /** What has come of an event that is not whole yet: in pieces, because a large one comes in many. */
+  #pieces = [];
+  #last = '';
 
   push(text) {
-    const blocks = (this.#rest + text).split('\n\n');
-    this.#rest = blocks.pop();
+    const isOver = text.includes('\n\n') || (this.#last.endsWith('\n') && text.startsWith('\n'));
+    this.#pieces.push(text);
+    this.#last = text || this.#last;
+    if (!isOver) return [];
+    const blocks = this.#pieces.join('').split('\n\n');
+    this.#last = blocks.pop();
+    this.#pieces = [this.#last];
     return blocks.map(read).filter(Boolean);
   }
 }

@@ -2,7 +2,8 @@
 // What a reader would get wrong: the page hides nothing from a token that may not; the daemon decides, and its answer is shown.
 
 import { linkPath, post } from './daemon.js';
-import { el, toast } from './dom.js';
+import { ask, field } from './dialog.js';
+import { el } from './dom.js';
 
 const VERBS = {
   reconnect: { word: 'Reconnect', does: 'closes the connection, if there is one, and dials again at once. What is queued stays queued.' },
@@ -43,39 +44,21 @@ export class Verbs {
     const { endpoint, index } = this.#key;
     const name = `${endpoint}/${index}`;
     const word = VERBS[verb].word.replace(' …', '');
-    const fault = el('p', { class: 'fault', role: 'alert' });
-    const yes = el('button', { type: 'submit', class: 'first' }, `${word} ${name}`);
-    const code = el('input', { id: 'close-code', inputmode: 'numeric', placeholder: 'none', pattern: '1000|[34][0-9]{3}', title: '1000, or 3000 to 4999' });
-    const why = el('input', { id: 'close-reason', maxlength: 123 });
-    const form = el('form', { novalidate: true },
-      el('h2', { id: 'verb-title' }, `${word} ${name}?`),
-      el('p', {}, `“${word}” ${VERBS[verb].does}`),
-      ...(verb === 'close' ? [el('label', { for: 'close-code' }, 'Code (1000, or 3000 to 4999)'), code,
-        el('label', { for: 'close-reason' }, 'Reason (at most 123 bytes; the peer sees it)'), why] : []),
-      fault,
-      el('div', { class: 'actions' }, el('button', { type: 'button', click: () => dialog.close() }, 'Cancel'), yes));
-    const dialog = el('dialog', { 'aria-labelledby': 'verb-title' }, form);
-    const body = () => (verb === 'close' ? { code: code.value ? Number(code.value) : null, reason: why.value || null } : undefined);
-    form.addEventListener('submit', async (event) => {
-      event.preventDefault();
-      yes.disabled = true;
-      try {
+    const code = field('Code (1000, or 3000 to 4999)', { inputmode: 'numeric', placeholder: 'none', pattern: '1000|[34][0-9]{3}', title: '1000, or 3000 to 4999' });
+    const why = field('Reason (at most 123 bytes; the peer sees it)', { maxlength: 123 });
+    const closing = verb === 'close';
+    ask({
+      title: `${word} ${name}?`,
+      says: [`“${word}” ${VERBS[verb].does}`],
+      fields: closing ? [code, why] : [],
+      yes: `${word} ${name}`,
+      act: async () => {
+        const body = closing ? { code: code.input.value ? Number(code.input.value) : null, reason: why.input.value || null } : undefined;
         const askedAt = performance.now();
-        const link = await post(`${linkPath(endpoint, index)}/${verb}`, body());
+        const link = await post(`${linkPath(endpoint, index)}/${verb}`, body);
         this.#context.pool.takeLink(link, askedAt, performance.now());
-        toast(`${word}: ${name} is ${link.phase} now.`);
-        dialog.close();
-      } catch (problem) {
-        fault.textContent = `${problem.title ?? 'Not done'}: ${problem.message}`;
-        yes.disabled = false;
-      }
+        return `${word}: ${name} is ${link.phase} now.`;
+      },
     });
-    const opener = document.activeElement;
-    dialog.addEventListener('close', () => {
-      dialog.remove();
-      opener?.focus();
-    });
-    document.body.append(dialog);
-    dialog.showModal();
   }
 }

@@ -26,6 +26,12 @@ export function bytes(number) {
   return `${unit && value < 10 ? value.toFixed(1) : Math.round(value)} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`;
 }
 
+/** `80 %` of a whole; what is not nothing is never shown as nothing. */
+export const share = (part) => (part > 0 && part < 0.01 ? '< 1 %' : `${Math.round(100 * part)} %`);
+
+/** Bytes in hex, with something between them. */
+export const hex = (some, between = '') => [...some].map((byte) => byte.toString(16).padStart(2, '0')).join(between);
+
 /** Messages a second; `null`: not known yet. */
 export function rate(number) {
   if (number === null || number === undefined) return '–';
@@ -60,6 +66,9 @@ export function clock(iso) {
   const time = clockForm.format(at);
   return at.toDateString() === new Date().toDateString() ? time : `${dayForm.format(at)} ${time}`;
 }
+
+/** The same to the millisecond, for what happens a moment apart. */
+export const exact = (iso) => `${clock(iso)}.${String(new Date(iso).getMilliseconds()).padStart(3, '0')}`;
 
 /** `phaseReason` in a cell: a word, and nothing where there is nothing to say. */
 export const reason = (word) => (word === 'underway' ? '' : visible(word).replaceAll('_', ' '));
