@@ -35,7 +35,7 @@ pub fn bomb(blocks: usize) -> Vec<u8> {
 
 /// The rows, in the order of the RFC.
 pub fn rows() -> Vec<Row> {
-    [bits(), messages(), broken()].concat().into_iter().map(Row::deflate).collect()
+    [bits(), messages(), broken(), beyond()].concat().into_iter().map(Row::deflate).collect()
 }
 
 fn bits() -> Vec<Row> {
@@ -86,6 +86,15 @@ fn messages() -> Vec<Row> {
     vec![
         row("7692 7.2.2/inflate", "a text", &[&frame(0xC1, &HELLO)]).text("Hello"),
         row("7692 7.2.2/inflate", "a binary message of nothing", &[&frame(0xC2, &[0])]).binary(""),
+        row(
+            "7692 7.2.2/inflate",
+            "texts of no byte, as Erlang's zlib makes empty ones",
+            &[&frame(0xC1, b""), &frame(0xC1, b"")],
+        )
+        .text("")
+        .text(""),
+        row("7692 6.2/fragments", "a binary message of three without a byte", &[&[0x42, 0], &[0x00, 0], &[0x80, 0]])
+            .binary(""),
         row("7692 7.2.2/inflate", "40,000 bytes", &[&frame(0xC2, &message(&most))]).binary(&most),
         row("7692 6.2/fragments", "a text in two", &[&frame(0x41, &HELLO[..3]), &frame(0x80, &HELLO[3..])])
             .text("Hello"),
@@ -134,11 +143,51 @@ fn broken() -> Vec<Row> {
         row("7692 7.2.2/corrupt", "a message that stops too soon", &[&frame(0xC1, &HELLO[..3])]).fails(1007, "stops"),
         row("7692 7.2.2/corrupt", "fragments that stop too soon", &[&frame(0x41, &HELLO[..3]), &[0x80, 0]])
             .fails(1007, "stops"),
-        row("7692 7.2.2/corrupt", "a message of no byte, which has no block", &[&frame(0xC1, b"")])
+        row("7692 7.2.2/corrupt", "a block that is stored and stops too soon", &[&frame(0xC1, &stored(b"Hello")[..7])])
             .fails(1007, "stops"),
+        row("7692 7.2.2/corrupt", "a block without a byte of what it stores", &[&frame(0xC1, &stored(b"Hello")[..5])])
+            .fails(1007, "stops"),
+        row(
+            "7692 7.2.2/corrupt",
+            "the end of a flush twice",
+            &[&frame(0xC1, &[&HELLO[..], &[0x00, 0x00, 0xFF, 0xFF, 0x00]].concat())],
+        )
+        .text("Hello"),
+        row(
+            "7692 7.2.2/corrupt",
+            "a flush that was not left out",
+            &[&frame(0xC1, &[&HELLO[..], &[0x00, 0x00, 0xFF, 0xFF]].concat())],
+        )
+        .fails(1007, "stops"),
+        row("7692 7.2.2/corrupt", "a block of the type that is reserved", &[&frame(0xC1, &[0x06, 0x00])])
+            .fails(1007, "corrupt"),
+        row(
+            "7692 7.2.2/corrupt",
+            "a length that is not repeated as it must",
+            &[&frame(0xC1, &[0x00, 0x05, 0x00, 0xFA, 0xFE, b'H'])],
+        )
+        .fails(1007, "corrupt"),
+        row("7692 7.2.2/corrupt", "a reference to what never was", &[&frame(0xC1, &AGAIN)]).fails(1007, "corrupt"),
+        row(
+            "7692 7.2.2/corrupt",
+            "garbage behind a final block",
+            &[&frame(0xC1, &[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, b'x', b'y', b'z'])],
+        )
+        .fails(1007, "corrupt"),
+        row(
+            "7692 7.2.2/corrupt",
+            "a fragment of garbage behind a message",
+            &[&frame(0x41, &HELLO), &frame(0x80, b"garbage")],
+        )
+        .fails(1007, "corrupt"),
         row("7692 7.2.2/corrupt", "garbage behind a message", &[&frame(0xC1, &[&HELLO[..], b"garbage"].concat())])
             .fails(1007, "corrupt"),
         row("7692 7.2.2/corrupt", "half a message, and no more", &[&[0xC1, 7], &HELLO[..3]]).lost(),
+    ]
+}
+
+fn beyond() -> Vec<Row> {
+    vec![
         row("8.1/utf-8", "a compressed text that is no UTF-8", &[&frame(0xC1, &message(&[b'a', 0xC3, 0x28]))])
             .fails(1007, "UTF-8"),
         row("8.1/utf-8", "one that ends in a character", &[&frame(0xC1, &message(&[b'a', 0xE2, 0x82]))])

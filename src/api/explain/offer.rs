@@ -5,15 +5,7 @@ use wskeeper_link::endpoint::Endpoint;
 
 /// Advice for a 400 to an upgrade with the offer.
 pub(super) fn about_offer(config: &Endpoint) -> String {
-    let offer = config.compression.offer;
-    let asks_least = offer.context == Takeover::Both && offer.window_bits == MOST_BITS;
-    let other = if asks_least {
-        "set `compression = \"off\"`".to_owned()
-    } else {
-        format!(
-            "set `compression_context = \"both\"` and `compression_window_bits = {MOST_BITS}`, which asks for least, or `compression = \"off\"`"
-        )
-    };
+    let other = asking_less(config);
     format!(
         "The offer of permessage-deflate may be the reason: some servers, such as Node's ws, answer 400 to an offer that they cannot accept. Try this: {other}. \
          If that does not help, check the URL, `headers` and `protocols`."
@@ -23,8 +15,23 @@ pub(super) fn about_offer(config: &Endpoint) -> String {
 /// Advice for an answer with an extension, or with parameters, that wskeeper did not ask for.
 pub(super) fn about_extension(config: &Endpoint) -> String {
     if config.compression.is_offered {
-        "The server's answer does not match the offer of permessage-deflate: set `compression = \"off\"`, and tell the operators of the server.".into()
+        let other = asking_less(config);
+        format!(
+            "The server's answer does not match the offer of permessage-deflate. Some servers, such as nats-server, do not look at all that is asked for. Try this: {other}. \
+             Tell the operators of the server."
+        )
     } else {
         "The server, or a proxy in front of it, uses an extension that was not offered. Only its operators can mend that.".into()
     }
+}
+
+/// What to set where a server does not take the offer.
+fn asking_less(config: &Endpoint) -> String {
+    let offer = config.compression.offer;
+    if offer.context == Takeover::Both && offer.window_bits == MOST_BITS {
+        return "set `compression = \"off\"`".into();
+    }
+    format!(
+        "set `compression_context = \"both\"` and `compression_window_bits = {MOST_BITS}`, which asks for least, or `compression = \"off\"`"
+    )
 }

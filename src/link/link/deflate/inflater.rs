@@ -33,7 +33,7 @@ pub(super) struct Inflater {
     piece: Box<[u8]>,
     filled: usize,
     finals: u8,
-    /// It has read nothing since a final block.
+    /// It has read nothing yet, or nothing since a final block. Some servers make no byte of an empty message, such as those by Erlang's zlib.
     rests: bool,
     /// So many bytes of [`END`] have been read.
     ended: usize,
@@ -51,10 +51,10 @@ impl Inflater {
             piece: vec![0; PIECE].into(),
             filled: 0,
             finals: 0,
-            rests: false,
+            rests: true,
             ended: 0,
         });
-        (this.filled, this.finals, this.rests, this.ended) = (0, 0, false, 0);
+        (this.filled, this.finals, this.rests, this.ended) = (0, 0, true, 0);
         this.begin(history.bytes());
         this
     }

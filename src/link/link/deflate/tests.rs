@@ -209,6 +209,23 @@ fn the_examples_of_the_rfc_are_read() {
     assert_eq!(messages(frames(&handed_out(KEPT, vec![frame(0xC2, &[0])], 99).0)), [b""]);
 }
 
+/// As Erlang's zlib has it, and so servers on Cowboy do: a flush behind a flush makes no byte.
+#[test]
+fn a_message_of_no_byte_is_empty_and_leaves_the_context_as_it_is() {
+    let said = [
+        frame(0xC1, &[0xca, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]),
+        frame(0xC1, b""),
+        frame(0x42, b""),
+        frame(0x00, b""),
+        frame(0x80, b""),
+        frame(0xC1, &[0xca, 0x00, 0x11, 0x00, 0x00]),
+    ];
+    for most in [1, 99] {
+        let (out, fault) = handed_out(KEPT, vec![said.concat()], most);
+        assert_eq!((messages(frames(&out)), fault), (["hello", "", "", "hello"].map(Into::into).into(), None));
+    }
+}
+
 #[test]
 fn what_is_not_compressed_passes_as_it_is_whatever_is_wrong_with_it() {
     let odd: [&[u8]; 6] = [
@@ -230,7 +247,7 @@ fn a_message_that_is_no_deflate_is_refused_by_1007_and_one_that_is_no_message_by
     let whole = by_miniz(plain.as_bytes());
     let fault = |message: &[u8]| handed_out(FORGOTTEN, vec![frame(0xC1, message)], 1 << 16).1.map(|fault| fault.code());
     assert_eq!(fault(&whole), None);
-    for cut in 0..whole.len() {
+    for cut in 1..whole.len() {
         assert_eq!(fault(&whole[..cut]), Some(1007), "cut at {cut} of {}", whole.len());
     }
     assert_eq!(fault(&[&whole[..], b"garbage"].concat()), Some(1007));
