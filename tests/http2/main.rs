@@ -11,6 +11,7 @@
 mod support;
 
 mod balancers;
+mod compression;
 mod ends;
 mod fallback;
 mod identity;

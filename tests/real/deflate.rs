@@ -1,15 +1,24 @@
-//! Compressed messages of every kind come back byte for byte from servers of others, whatever window and context they choose.
+//! Compressed messages of every kind and length come back byte for byte from servers of others, whatever window and context they choose.
+//!
+//! What a reader would get wrong: the window and the context of an endpoint are what is asked for; the server may choose less.
+
+mod brokers;
+mod pieces;
+
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    one,
+    QUICK, one,
     support::{
+        compressed::{Asked, Echoed, LARGE, SIZES, messages},
         daemon::Daemon,
         peer::{Peer, Recipe, Script},
+        tls::Authority,
     },
 };
 
-/// Below the threshold, one piece, some of them, fragments both ways, the largest that the defaults allow.
-const SIZES: [usize; 7] = [0, 255, 256, 16_384, 40_000, 100_001, 1 << 20];
+const ALL_BITS: [u8; 7] = [9, 10, 11, 12, 13, 14, 15];
+const CONTEXTS: [&str; 3] = ["none", "peer", "both"];
 
 const fn python(words: &'static [&'static str]) -> Recipe {
     Recipe::Script(Script { file: "deflate.py", needs: "websockets", words })
@@ -19,45 +28,98 @@ const fn node(words: &'static [&'static str]) -> Recipe {
     Recipe::Script(Script { file: "deflate.js", needs: "ws", words })
 }
 
-#[tokio::test]
-async fn what_python_compresses_comes_back_whatever_was_agreed_on() {
-    for (words, bits) in [(&["9"][..], 9), (&["12"], 15), (&["15"], 12), (&["15"], 15)] {
-        what_is_compressed_comes_back(python(words), bits).await;
-    }
+const fn cowboy(words: &'static [&'static str]) -> Recipe {
+    Recipe::Script(Script { file: "cowboy.sh", needs: "rabbitmq-server", words })
+}
+
+/// Every window with every context, and the levels in turn.
+fn every_window_and_context() -> impl Iterator<Item = Asked> {
+    ALL_BITS.into_iter().flat_map(|bits| {
+        CONTEXTS.into_iter().zip(0..).map(move |(context, number)| {
+            // One of three is tried with large messages: those have other levels, too.
+            let level = 1 + (4 * (bits - 9) + number) % 9;
+            Asked { bits, context, level }
+        })
+    })
 }
 
 #[tokio::test]
-async fn what_node_compresses_comes_back_whatever_was_agreed_on() {
-    // It refuses the upgrade where its own window is not as small as what is asked for.
-    for (words, bits) in [(&["9"][..], 9), (&["9"], 12), (&["12"], 15), (&["15"], 15)] {
-        what_is_compressed_comes_back(node(words), bits).await;
+async fn what_python_compresses_comes_back_whatever_is_asked_for() {
+    comes_back_from(python(&["15"]), &ALL_BITS, true).await;
+}
+
+#[tokio::test]
+async fn what_node_compresses_comes_back_whatever_is_asked_for() {
+    comes_back_from(node(&["any"]), &ALL_BITS, true).await;
+}
+
+#[tokio::test]
+async fn what_is_compressed_comes_back_with_less_than_was_asked_for() {
+    // Node refuses the upgrade where its own window is not as small as what is asked for.
+    for peer in [
+        python(&["9"]),
+        python(&["12", "forgetful"]),
+        node(&["9"]),
+        cowboy(&["11", "kept"]),
+        cowboy(&["15", "forgotten"]),
+    ] {
+        comes_back_from(peer, &[12, 15], false).await;
     }
 }
 
-async fn what_is_compressed_comes_back(recipe: Recipe, bits: u8) {
+/// Twice each, so that there is something to refer to; a large one in one context of each window.
+async fn comes_back_from(recipe: Recipe, bits: &[u8], has_large_one: bool) {
     let Some(peer) = Peer::start(recipe).await else { return };
-    for context in ["none", "peer", "both"] {
-        let keys =
-            format!("compression = \"auto\"\ncompression_window_bits = {bits}\ncompression_context = \"{context}\"");
-        let daemon = Daemon::start(&one(peer.port, "/", &keys)).await;
-        daemon.api.ready_after("e/0", 0).await;
-        let agreed = daemon.api.link("e/0").await["extensions"].to_string();
-        assert!(agreed.contains("permessage-deflate"), "{agreed}");
-        assert_eq!(agreed.contains("server_no_context_takeover"), context == "none", "{agreed}");
-        let mut events = daemon.api.events("e", "from=latest&types=message").await;
-        // Twice, so that there is something to refer to.
-        for size in SIZES.into_iter().chain(SIZES) {
-            let text =
-                "{\"price\":12.5,\"size\":7,\"side\":\"sell\"} €".chars().cycle().take(size / 2).collect::<String>();
-            daemon.api.send_text("e", &text).await.expect(202);
-            let (data, binary) = events.next_of("message").await.payload();
-            assert!(!binary && data == text.as_bytes(), "text of {} bytes, {agreed}", text.len());
-            let noise = noise(size);
-            daemon.api.send_binary("e", noise.clone()).await.expect(202);
-            let (data, binary) = events.next_of("message").await.payload();
-            assert!(binary && data == noise, "noise of {size} bytes, {agreed}");
+    let all: Vec<_> = every_window_and_context().filter(|asked| bits.contains(&asked.bits)).collect();
+    let url = format!("ws://127.0.0.1:{}/", peer.port);
+    let sections: String = all.iter().map(|asked| asked.section(&url, "")).collect();
+    let daemon = Daemon::start(&format!("{QUICK}{sections}")).await;
+    for asked in all {
+        let mut echoed = Echoed::by(&daemon, &asked.name()).await;
+        assert!(asked.context != "none" || echoed.agreed.contains("server_no_context_takeover"), "{}", echoed.agreed);
+        for message in SIZES.into_iter().chain(SIZES).flat_map(messages) {
+            echoed.comes_back(message).await;
         }
-        assert_eq!(daemon.api.link("e/0").await["generation"], 1, "nothing disturbed the connection");
+        if has_large_one && CONTEXTS[usize::from(asked.bits) % 3] == asked.context {
+            echoed.comes_back(messages(LARGE)[usize::from(asked.bits) % 4].clone()).await;
+        }
+        let link = daemon.api.link(&format!("{}/0", asked.name())).await;
+        assert_eq!(link["generation"], 1, "nothing disturbed the connection: {link}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_comes_back_through_nginx() {
+    let authority = Authority::new();
+    for recipe in [python(&["12"]), node(&["9"])] {
+        let Some(peer) = Peer::start(recipe).await else { return };
+        let Some(nginx) = authority.nginx("localhost", false, peer.port).await else { return };
+        let url = format!("wss://localhost:{}/", nginx.port);
+        let asked = Asked { bits: 15, context: "both", level: 3 };
+        let trust = authority.trust(&asked.name());
+        let daemon = Daemon::start(&format!("{QUICK}{}{trust}", asked.section(&url, ""))).await;
+        let mut echoed = Echoed::by(&daemon, &asked.name()).await;
+        let [line, _, noise, _] = messages(LARGE);
+        for message in SIZES.into_iter().flat_map(messages).chain([line, noise]) {
+            echoed.comes_back(message).await;
+        }
+    }
+}
+
+/// Erlang's zlib makes no byte of nothing where it has just flushed, so Cowboy's empty messages have none.
+#[tokio::test]
+async fn empty_messages_come_back_in_whatever_form_a_server_sends_them() {
+    for recipe in [python(&["15"]), node(&["15"]), cowboy(&["15", "kept"]), cowboy(&["15", "forgotten"])] {
+        let Some(peer) = Peer::start(recipe).await else { return };
+        let asked = Asked { bits: 15, context: "both", level: 3 };
+        let section = asked.section(&format!("ws://127.0.0.1:{}/", peer.port), "");
+        let daemon = Daemon::start(&format!("{QUICK}{section}")).await;
+        let mut echoed = Echoed::by(&daemon, &asked.name()).await;
+        let hello = "hello ".repeat(100);
+        for text in ["", &hello, "", "", &hello, ""] {
+            echoed.comes_back(Message::text(text)).await;
+            echoed.comes_back(Message::binary(text.to_owned())).await;
+        }
     }
 }
 
@@ -85,13 +147,4 @@ async fn a_server_that_does_not_compress_is_used_without() {
     let daemon = Daemon::start(&one(peer.port, "/", "compression = \"auto\"")).await;
     daemon.api.ready_after("e/0", 0).await;
     assert_eq!(daemon.api.link("e/0").await["extensions"], "");
-}
-
-fn noise(size: usize) -> Vec<u8> {
-    let mut state = size as u64;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_be_bytes()[0]
-    };
-    std::iter::repeat_with(next).take(size).collect()
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 fn nats() -> Recipe {
-    Recipe::Nats { user: "keeper".into(), password: "pass 1".into() }
+    Recipe::Nats { user: "keeper".into(), password: "pass 1".into(), pings: "500ms" }
 }
 
 fn mosquitto() -> Recipe {

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod chance;
+pub mod compressed;
 pub mod daemon;
 pub mod deflate;
 pub mod disk;

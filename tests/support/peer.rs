@@ -48,6 +48,8 @@ pub enum Recipe {
         user: String,
         /// The password.
         password: String,
+        /// How often it asks whether its clients are there, which they must answer.
+        pings: &'static str,
     },
     /// A script beside the tests, which starts a server of a package.
     Script(Script),
@@ -169,7 +171,7 @@ impl Recipe {
             Self::GuardedMosquitto { user, password } => {
                 command.arg("-c").arg(guarded_mosquitto(port, folder, user, password))
             }
-            Self::Nats { user, password } => command.arg("-c").arg(nats(port, folder, user, password)),
+            Self::Nats { user, password, pings } => command.arg("-c").arg(nats(port, folder, (user, password), pings)),
             Self::Nginx { upstream, cert, key, clients } => {
                 fs::write(folder.join("cert.pem"), cert).unwrap();
                 fs::write(folder.join("key.pem"), key).unwrap();
@@ -297,11 +299,12 @@ fn guarded_mosquitto(port: u16, folder: &Path, user: &str, password: &str) -> Pa
 }
 
 /// The configuration file of a nats-server that knows one user.
-fn nats(port: u16, folder: &Path, user: &str, password: &str) -> PathBuf {
+fn nats(port: u16, folder: &Path, (user, password): (&str, &str), pings: &str) -> PathBuf {
     let config = folder.join("nats.conf");
     let text = format!(
-        "host: 127.0.0.1\nport: -1\nwebsocket {{ host: 127.0.0.1, port: {port}, no_tls: true }}\n\
-         authorization {{ user: {user:?}, password: {password:?} }}\nping_interval: \"500ms\"\ndebug: true\ntrace: true\n"
+        "host: 127.0.0.1\nport: -1\nwebsocket {{ host: 127.0.0.1, port: {port}, no_tls: true, compression: true }}\n\
+         max_payload: 32MB\nmax_pending: 128MB\nmax_traced_msg_len: 100\n\
+         authorization {{ user: {user:?}, password: {password:?} }}\nping_interval: {pings:?}\ndebug: true\ntrace: true\n"
     );
     fs::write(&config, text).unwrap();
     config

@@ -147,7 +147,7 @@ async fn a_charge_point_survives_the_death_of_its_central_system() {
 
 #[tokio::test]
 async fn nats_survives_the_death_of_its_server() {
-    let nats = Recipe::Nats { user: "keeper".into(), password: "pass 1".into() };
+    let nats = Recipe::Nats { user: "keeper".into(), password: "pass 1".into(), pings: "500ms" };
     survives(nats, |port| format!("ws://127.0.0.1:{port}"), "", "nats.js").await;
 }
 

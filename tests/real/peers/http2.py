@@ -3,7 +3,8 @@
 Settings: `leaky` gives no credit back for a connection, only for its streams; `flagless` does not say that it opens WebSockets, `window=N` is what it takes of a stream, `streams=N` how many at once, `deaf` reads nothing
 once a stream is open.
 
-It knows nothing of WebSockets but frames: it echoes, answers pings and Close, and tells on its standard output what happens to streams.
+It knows nothing of WebSockets but frames: it echoes, answers pings and Close, and tells on its standard output what happens to streams. On the path
+`/deflate/PARAMETERS` it agrees to permessage-deflate with these, and compresses what it echoes, in fragments with a ping between each two.
 """
 
 import itertools
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import zlib
 
 import h2.config
 import h2.connection
@@ -35,12 +37,17 @@ def tell(*words):
 
 
 def frame(opcode, payload):
+    return begun(0x80 | opcode, payload)
+
+
+def begun(first, payload):
+    """A frame with this first byte."""
     length = len(payload)
     if length < 126:
-        return bytes([0x80 | opcode, length]) + payload
+        return bytes([first, length]) + payload
     if length < 65536:
-        return bytes([0x80 | opcode, 126]) + struct.pack(">H", length) + payload
-    return bytes([0x80 | opcode, 127]) + struct.pack(">Q", length) + payload
+        return bytes([first, 126]) + struct.pack(">H", length) + payload
+    return bytes([first, 127]) + struct.pack(">Q", length) + payload
 
 
 def frames(buffer):
@@ -62,11 +69,45 @@ def frames(buffer):
         yield first, masked.to_bytes(length, "big")
 
 
+class Deflate:
+    """permessage-deflate as it was agreed on, by Python's zlib."""
+
+    TAIL = b"\x00\x00\xff\xff"
+
+    def __init__(self, parameters):
+        self.parameters = dict(parameter.partition("=")[::2] for parameter in parameters.split(";") if parameter)
+        self.compressor = self.inflater = None
+
+    def answer(self):
+        return "; ".join(["permessage-deflate"] + ["=".join(filter(None, item)) for item in self.parameters.items()])
+
+    def window(self, side):
+        return -int(self.parameters.get(f"{side}_max_window_bits") or 15)
+
+    def fragments(self, kind, plain):
+        if self.compressor is None or "server_no_context_takeover" in self.parameters:
+            self.compressor = zlib.compressobj(wbits=self.window("server"))
+        # At least two, and the last one is mostly empty.
+        parts = [plain[at : at + 50_000] for at in range(0, len(plain) + 1, 50_000)] + [b""]
+        for number, part in enumerate(parts):
+            packed = self.compressor.compress(part) + self.compressor.flush(zlib.Z_SYNC_FLUSH)
+            is_last = number == len(parts) - 1
+            if is_last:
+                packed = packed.removesuffix(self.TAIL)
+            first = (0x40 | kind if number == 0 else 0) | (0x80 if is_last else 0)
+            yield first, packed
+
+    def inflated(self, packed):
+        if self.inflater is None or "client_no_context_takeover" in self.parameters:
+            self.inflater = zlib.decompressobj(wbits=self.window("client"))
+        return self.inflater.decompress(packed + self.TAIL)
+
+
 class Connection:
     def __init__(self, stream, client):
         self.stream, self.client, self.number, self.lock = stream, client, 0, threading.Lock()
         self.paths, self.buffers, self.waiting, self.message = {}, {}, {}, {}
-        self.is_deaf, self.mute = False, set()
+        self.is_deaf, self.mute, self.deflates = False, set(), {}
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8", validate_outbound_headers=False)
         self.h2 = h2.connection.H2Connection(config)
         settings = {
@@ -187,6 +228,9 @@ class Connection:
                 self.flush()
         if what == "protocol":
             answer += [("sec-websocket-protocol", word)]
+        if what == "deflate":
+            self.deflates[stream] = Deflate(word)
+            answer += [("sec-websocket-extensions", self.deflates[stream].answer())]
         if what == "extension":
             answer += [("sec-websocket-extensions", "permessage-deflate")]
         self.h2.send_headers(stream, answer, end_stream=what == "closed")
@@ -228,12 +272,14 @@ class Connection:
                 self.send(stream, frame(8, payload))
             self.end(stream)
         elif opcode in (0, 1, 2):
-            kind, whole = self.message.pop(stream, (opcode, b""))
+            kind, whole = self.message.pop(stream, (first & 0x4F, b""))
             whole += payload
             if not first & 0x80:
                 self.message[stream] = (kind, whole)
                 return
-            if path == "/echo" and whole == b"goaway":
+            if stream in self.deflates:
+                self.echo_deflated(stream, kind, whole)
+            elif path == "/echo" and whole == b"goaway":
                 self.go_away(max(self.paths))
                 tell("goaway", self.number)
             elif path == "/echo" and whole == b"withdraw":
@@ -251,6 +297,15 @@ class Connection:
             else:
                 tell("message", self.number, stream, len(whole))
                 self.send(stream, frame(kind, whole))
+
+    def echo_deflated(self, stream, kind, whole):
+        deflate = self.deflates[stream]
+        whole = deflate.inflated(whole) if kind & 0x40 else whole
+        tell("deflated", self.number, stream, kind >> 6, len(whole))
+        for first, packed in deflate.fragments(kind & 0xF, whole):
+            self.send(stream, begun(first, packed))
+            if not first & 0x80:
+                self.send(stream, frame(9, b"between"))
 
     def send(self, stream, data):
         self.waiting.setdefault(stream, bytearray()).extend(data)

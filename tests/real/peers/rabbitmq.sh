@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# RabbitMQ with STOMP over WebSocket, as root and without its service: PORT FOLDER. It knows `keeper` with the password "pass 1", and `watcher`.
+# RabbitMQ with STOMP over WebSocket, as root and without its service: PORT FOLDER [MQTT]. It knows `keeper` with the password "pass 1", and `watcher`.
+# With a port for MQTT over WebSocket it speaks that too, and has smaller windows for STOMP and no context of its own.
 set -euo pipefail
-port=$1 folder=$2
+port=$1 folder=$2 mqtt=${3-}
 mkdir -p "$folder"
 if [[ ! -e $folder/ports ]]; then
     # Two more ports: of Erlang's name server, which would listen on all addresses, and of the node.
@@ -27,6 +28,13 @@ cat >"$folder/definitions.json" <<JSON
                  {"user": "watcher", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}]}
 JSON
 echo '[rabbitmq_web_stomp].' >"$folder/plugins"
+if [[ $mqtt ]]; then
+    echo '[rabbitmq_web_stomp,rabbitmq_web_mqtt].' >"$folder/plugins"
+    printf 'mqtt.listeners.tcp = none\nweb_mqtt.tcp.listener = 127.0.0.1:%s\n' "$mqtt" >>"$folder/rabbitmq.conf"
+    deflate='#{server_max_window_bits => 10, client_max_window_bits => 11, server_context_takeover => no_takeover}'
+    echo "[{rabbitmq_web_stomp, [{cowboy_ws_opts, [{compress, true}, {deflate_opts, $deflate}]}]}]." >"$folder/advanced.config"
+    export RABBITMQ_ADVANCED_CONFIG_FILE=$folder/advanced.config
+fi
 export HOME=$folder ERL_CRASH_DUMP_BYTES=0 ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$names
 export RABBITMQ_NODENAME="keeper$port@localhost" RABBITMQ_DIST_PORT=$node RABBITMQ_CONF_ENV_FILE=/dev/null
 export RABBITMQ_MNESIA_BASE=$folder/mnesia RABBITMQ_LOG_BASE=$folder/logs RABBITMQ_PID_FILE=$folder/pid
