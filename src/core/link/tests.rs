@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod again;
+mod back;
 mod bound;
 mod home;
 mod lazy;
