@@ -1,5 +1,5 @@
-//! The README and the tutorial as a stranger types them: each block of commands in a shell of its own, in a folder that has been
-//! built, with no state but what the blocks before have written there.
+//! The README and the tutorial as a stranger types them: each block of commands in a shell of its own, in a folder of their own,
+//! with no state but what the blocks before have written there.
 //!
 //! The test's binary stands for `wskeeper`, and free ports for 7700 and 9001: somebody may use those. The programs in Python and
 //! JavaScript run too, if `tests/run` has installed their libraries.
@@ -29,6 +29,9 @@ use terminal::{Terminal, patiently};
 /// Commands that go on until Ctrl-C.
 const GO_ON: [&str; 5] = ["wskeeper echo", "wskeeper run", "--watch", "curl -N", "wskeeper tail"];
 
+/// Blocks that build or install. `tests/systemd/released` types the latter.
+const ELSEWHERE: [&str; 4] = ["cargo ", "tests/run", "tar -xf", "wskeeper demo"];
+
 /// What a document has a reader do next.
 #[derive(Debug)]
 enum Step {
@@ -38,7 +41,7 @@ enum Step {
     End(String, Signal),
 }
 
-/// The document's steps, but for those that build.
+/// The document's steps, but for those that are done elsewhere.
 fn steps(text: &str) -> Vec<Step> {
     let mark = Regex::new(r"(?ms)^```sh\n(.*?)^```$|^<!-- (expect|end|kill): ([^\n]*) -->$").unwrap();
     let mut steps: Vec<Step> = Vec::new();
@@ -51,7 +54,7 @@ fn steps(text: &str) -> Vec<Step> {
                 Some(Step::Type(_, expected @ None)) => *expected = Some(text),
                 other => panic!("what should print {text:?}? {other:?}"),
             },
-            _ if found[1].contains("cargo ") || found[1].contains("tests/run") => {}
+            _ if ELSEWHERE.iter().any(|command| found[1].contains(command)) => {}
             _ => steps.push(Step::Type(found[1].to_owned(), None)),
         }
     }
@@ -87,10 +90,8 @@ struct Reader {
 impl Reader {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for place in ["target/release", "bin"] {
-            fs::create_dir_all(folder.path().join(place)).unwrap();
-            symlink(env!("CARGO_BIN_EXE_wskeeper"), folder.path().join(place).join("wskeeper")).unwrap();
-        }
+        fs::create_dir(folder.path().join("bin")).unwrap();
+        symlink(env!("CARGO_BIN_EXE_wskeeper"), folder.path().join("bin/wskeeper")).unwrap();
         let [api, peer] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         Self { folder, api, peer, terminals: Vec::new() }
     }
@@ -194,6 +195,16 @@ fn the_tutorial_goes_as_it_says() {
     let tail = reader.terminals.iter().find(|terminal| terminal.block.contains("wskeeper tail")).unwrap();
     let printed = tail.printed();
     assert!(printed.contains("hello\n") && printed.contains("while you were away\n"), "{printed}");
+}
+
+/// There is one way from a released file to a command that runs.
+#[test]
+fn the_readme_installs_as_the_install_page_does() {
+    let installs = |name: &str| -> Vec<String> {
+        blocks_of("sh", &document(name)).into_iter().filter(|block| block.contains("tar -xf")).collect()
+    };
+    assert_eq!(installs("README.md").len(), 1);
+    assert_eq!(installs("README.md"), installs("docs/install.md"));
 }
 
 /// A translation has other words, and the same commands, programs and marks.
