@@ -1,8 +1,17 @@
 //! Whatever stands in a configuration, loading it gives a `Config` or faults, and never a panic.
 
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use wskeeper::config::{parse_json, parse_toml, parse_yaml};
+use wskeeper::config::parse_toml;
 use wskeeper_link::endpoint::url::Target;
+
+#[path = "fuzz/configuration.rs"]
+mod configuration;
+#[path = "fuzz/replay.rs"]
+mod replay;
+#[path = "fuzz/sessions.rs"]
+mod sessions_of_any_server;
+
+use replay::{kept, near};
 
 const WHOLE: &str = include_str!("../config/wskeeper.toml");
 
@@ -11,11 +20,8 @@ const REGRESSIONS: FileFailurePersistence =
     FileFailurePersistence::Direct(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/config.txt"));
 
 fn look(text: &str) {
-    for result in [parse_toml(text, "f.toml"), parse_yaml(text, "f.yaml"), parse_json(text, "f.json")] {
-        match result {
-            Ok(loaded) => drop(format!("{loaded:?}")),
-            Err(faults) => assert!(faults.len() > 0 && !faults.to_string().is_empty()),
-        }
+    for language in 0..3 {
+        configuration::read(text, language);
     }
 }
 
@@ -43,6 +49,16 @@ fn the_sessions_that_are_mutated_are_valid() {
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: Some(Box::new(REGRESSIONS)), ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_configuration_near_those_that_are_kept_is_read_or_refused(input in near("config")) {
+        configuration::config(&input);
+    }
+
+    #[test]
+    fn a_session_holds_whatever_a_server_says(input in near("session")) {
+        sessions_of_any_server::session(&input);
+    }
 
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,400}") {
@@ -93,6 +109,16 @@ proptest! {
             prop_assert!(!target.shown.contains('?') && target.port != 0);
             prop_assert!(target.request_target().starts_with('/'));
         }
+    }
+}
+
+#[test]
+fn what_is_kept_of_the_inputs_holds() {
+    for input in kept("config") {
+        configuration::config(&input);
+    }
+    for input in kept("session") {
+        sessions_of_any_server::session(&input);
     }
 }
 

@@ -36,4 +36,7 @@ pub mod pool;
 pub mod store;
 
 #[cfg(test)]
+#[path = "../../tests/fuzz/replay.rs"]
+mod replay;
+#[cfg(test)]
 mod written;

@@ -84,6 +84,8 @@ const IMPURE: &[&str] = &[
 /// Crates that the core may name beside `std`.
 const CORE_CRATES: [&str; 4] = ["backoff", "bytes", "regex", "serde_json"];
 const MAX_LINES: usize = 500;
+/// What stands before that which only tests have, those of `tests/fuzz` among them.
+const FOR_TESTS: [&str; 2] = ["#[cfg(test)]", "#[cfg(any(test, feature = \"fuzzing\"))]"];
 
 #[test]
 fn a_room_names_rooms_of_lower_layers_only() {
@@ -267,13 +269,14 @@ fn early_readers(path: &Path, text: &str) -> Vec<String> {
     early.map(|(number, line)| format!("{}:{}: {}", path.display(), number + 1, line.trim())).collect()
 }
 
-/// The files of modules that only tests compile: `#[cfg(test)]` and then `mod name;`.
+/// The files of modules that only tests compile: one of `FOR_TESTS` and then `mod name;`.
 fn modules_for_tests(files: &[(PathBuf, String)]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (path, text) in files {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
-        for pair in lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]") {
-            let Some(name) = pair[1].strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) else { continue };
+        for pair in lines.windows(2).filter(|pair| FOR_TESTS.contains(&pair[0])) {
+            let name = pair[1].trim_start_matches("pub ").strip_prefix("mod ");
+            let Some(name) = name.and_then(|rest| rest.strip_suffix(';')) else { continue };
             let folder = if path.ends_with("mod.rs") || path.ends_with("lib.rs") {
                 path.parent().unwrap().to_path_buf()
             } else {

@@ -13,6 +13,8 @@ use syn::{
     Visibility,
 };
 
+use super::FOR_TESTS;
+
 #[test]
 fn what_is_public_is_meant_to_be() {
     for package in ["src/link", "src/core"] {
@@ -42,7 +44,7 @@ fn what_is_public_is_meant_to_be() {
 fn the_list_has_what_a_program_could_name() {
     let mut surface = Surface::default();
     let text = "pub use a::{b, c as d}; pub struct S { pub x: u8, y: u8 } impl S { pub fn f(&self) {} fn g() {} } impl Clone for S {}
-                enum E { A } impl Clone for E {} pub enum V { A(u8), B { c: u8 } } pub trait T { fn t(); } trait H {} impl H for S {} #[cfg(test)] pub fn test() {}
+                enum E { A } impl Clone for E {} pub enum V { A(u8), B { c: u8 } } pub trait T { fn t(); } trait H {} impl H for S {} #[cfg(test)] pub fn test() {} #[cfg(any(test, feature = \"fuzzing\"))] pub mod fuzzing { pub fn target() {} }
                 pub(crate) fn near() {} #[derive(Debug)] pub struct P(pub u8, u8); impl From<u8> for P {}";
     surface.items(syn::parse_file(text).unwrap().items, Path::new(""), "m");
     let named: Vec<String> = surface.lines();
@@ -259,7 +261,7 @@ fn is_public(visibility: &Visibility) -> bool {
 }
 
 fn is_for_tests(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| shown(attribute) == "#[cfg(test)]")
+    attributes.iter().any(|attribute| FOR_TESTS.contains(&&*shown(attribute)))
 }
 
 fn derived(attributes: &[Attribute]) -> String {

@@ -39,7 +39,7 @@ impl<S> Faulty<S> {
     }
 
     /// The stream itself.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn inner(&self) -> &S {
         &self.stream
     }

@@ -13,6 +13,9 @@ mod errands;
 mod farewell;
 mod faulty;
 mod frames;
+#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod json;
 mod leaving;
 mod memory;

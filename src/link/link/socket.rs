@@ -472,7 +472,7 @@ impl<S: Wire> Socket<S> {
     }
 
     /// What lies below everything.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn wire(&mut self) -> &S {
         self.faulty().inner()
     }

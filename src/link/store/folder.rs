@@ -18,9 +18,9 @@ use std::{
 
 use super::{OpenError, WriteError, anchor};
 
-const LOCK: &str = "wskeeper.lock";
+pub(super) const LOCK: &str = "wskeeper.lock";
 const STORE: &str = "store.sqlite";
-const SEAL: &str = "inbox.sealed";
+pub(super) const SEAL: &str = "inbox.sealed";
 
 /// Where the store of a folder is.
 pub(super) fn store_in(dir: &Path) -> PathBuf {

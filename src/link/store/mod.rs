@@ -47,6 +47,9 @@ mod cursors;
 mod engine;
 mod fault;
 mod folder;
+#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod inbox;
 mod index;
 mod journal;

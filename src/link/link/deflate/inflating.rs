@@ -334,6 +334,10 @@ impl Coming {
             }
             At::Compressed(0, is_last) => {
                 self.at = if is_last { At::End } else { At::Head };
+                // Whatever is wrong behind a frame is the second thing that is wrong.
+                if let (false, Some(message)) = (is_last, &mut self.message) {
+                    message.look()?;
+                }
                 Ok(Some(0))
             }
             At::Compressed(left, is_last) => {

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{inflater::PIECE, *};
 use crate::{
     endpoint::compression::Compression,
-    link::{Wire, arrival::Arrival, socket::Socket},
+    link::{Wire, arrival::Arrival, fuzzing, socket::Socket},
 };
 use wskeeper_core::{
     breach::Breach,
@@ -96,23 +96,7 @@ const FORGOTTEN: &str = "permessage-deflate; server_no_context_takeover; client_
 
 /// What is handed out of these, `most` bytes at a time, and what ends it where that is no end in order.
 fn handed_out(answer: &str, pieces: Vec<Vec<u8>>, most: usize) -> (Vec<u8>, Option<Breach>) {
-    handed_out_by(Inflating::new(Peer::giving(pieces), agreed(answer), &[]), most)
-}
-
-fn handed_out_by(mut stream: Inflating<Peer>, most: usize) -> (Vec<u8>, Option<Breach>) {
-    let (mut out, mut room) = (Vec::new(), vec![0; most]);
-    let mut cx = Context::from_waker(noop_waker_ref());
-    loop {
-        let mut buffer = ReadBuf::new(&mut room);
-        match Pin::new(&mut stream).poll_read(&mut cx, &mut buffer) {
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return (out, None),
-            Poll::Ready(Ok(())) => out.extend(buffer.filled()),
-            Poll::Ready(Err(error)) => {
-                return (out, Some(error.get_ref().unwrap().downcast_ref::<Breach>().unwrap().clone()));
-            }
-            Poll::Pending => panic!("the peer always has something to say"),
-        }
-    }
+    fuzzing::handed_out(Inflating::new(Peer::giving(pieces), agreed(answer), &[]), most)
 }
 
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -259,6 +243,8 @@ fn a_message_that_is_no_deflate_is_refused_by_1007_and_one_that_is_no_message_by
     for next in [0x81, 0xC1, 0x02] {
         assert_eq!(of([frame(0x41, &whole), frame(next, b"x")].concat()), Some(1002), "{next:x}");
     }
+    let no_text = frame(0x41, &by_miniz(&[0xC3, 0x28]));
+    assert_eq!(of([no_text, frame(0x81, b"x")].concat()), Some(1007), "it was no text before another came");
     assert_eq!(of(vec![0x01, 1, b'a', 0xC1, 1, b'b']), Some(1002), "a message that is not compressed has begun");
     assert_eq!(of(vec![0xC1, 0x81, 1, 2, 3, 4, 5]), Some(1002), "a server does not mask");
     assert_eq!(of([&[0xC1, 126, 0, 7][..], &whole].concat()), Some(1002), "7 has a shorter form");

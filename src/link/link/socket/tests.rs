@@ -3,182 +3,19 @@
 //! What a reader would get wrong: nothing is compared after a violation or a Close, for what comes then is not processed. And a violation is
 //! found here before tungstenite finds it, which looks at whole frames, and takes lengths in any form.
 
-use std::{collections::VecDeque, io, pin::pin};
+use std::{collections::VecDeque, io};
 
-use futures_util::{FutureExt as _, Sink as _, Stream as _, task::noop_waker_ref};
+use futures_util::task::noop_waker_ref;
 use proptest::prelude::*;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::protocol::{Role, WebSocketConfig},
-};
 
 use super::*;
-use wskeeper_core::{breach::Breach, close, message::Payload, run::Run};
+use crate::link::fuzzing::{
+    Script,
+    frames::{self, Told, unmasked as frames_of},
+};
+use wskeeper_core::{message::Payload, run::Run};
 
 mod early;
-
-/// Gives its bytes piece by piece, with pauses or without, and then its end, of which an error is told once.
-#[derive(Debug, Clone)]
-struct Script {
-    pieces: VecDeque<Vec<u8>>,
-    end: Option<io::ErrorKind>,
-    pauses: bool,
-    is_awake: bool,
-    written: Vec<u8>,
-}
-
-impl AsyncRead for Script {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { pieces, end, pauses, is_awake, .. } = &mut *self;
-        *is_awake = !*is_awake;
-        if *pauses && *is_awake {
-            return Poll::Pending;
-        }
-        match pieces.front_mut() {
-            Some(piece) => {
-                let part: Vec<u8> = piece.drain(..piece.len().min(buffer.remaining())).collect();
-                if piece.is_empty() {
-                    pieces.pop_front();
-                }
-                buffer.put_slice(&part);
-                Poll::Ready(Ok(()))
-            }
-            None => Poll::Ready(end.take().map_or(Ok(()), |kind| Err(kind.into()))),
-        }
-    }
-}
-
-impl AsyncWrite for Script {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.written.extend(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Wire for Script {
-    fn abort(&self) {}
-}
-
-/// What one of the two has told.
-#[derive(Debug, PartialEq, Eq)]
-enum Told {
-    Message(Payload),
-    Ping(Bytes),
-    Pong(Bytes),
-    Close(Option<CloseFrame>),
-    /// The code that says so; 1002 and `true` where a length is in a form that tungstenite lets pass.
-    Violation(u16, bool),
-    Ended(Box<str>),
-}
-
-impl Told {
-    fn is_last(&self) -> bool {
-        match self {
-            Self::Message(_) | Self::Ping(_) | Self::Pong(_) => false,
-            Self::Close(frame) => frame.as_ref().is_some_and(|frame| frame.code == BAD_GATEWAY),
-            Self::Violation(..) | Self::Ended(_) => true,
-        }
-    }
-
-    fn of(arrival: Arrival) -> Vec<Self> {
-        match arrival {
-            Arrival::Messages(run) => {
-                let frames: Vec<u8> = run.payloads().flat_map(|payload| Run::from(&payload).frames()).collect();
-                assert_eq!(run.frames(), frames, "they are frames as a local client takes them");
-                run.payloads().map(Self::Message).collect()
-            }
-            Arrival::Pong(payload) => vec![Self::Pong(payload)],
-            Arrival::Pinged(payload) => vec![Self::Ping(payload)],
-            Arrival::Close(frame) => vec![Self::Close(frame)],
-            Arrival::Nothing => vec![],
-            Arrival::Violation { code, detail, .. } => {
-                vec![Self::Violation(code, *detail == *Breach::LongForm.to_string())]
-            }
-            Arrival::Ended(detail) => vec![Self::Ended(detail)],
-        }
-    }
-
-    /// What tungstenite says, without our words for it.
-    fn of_oracle(read: Option<Result<Message, Error>>) -> Self {
-        match read {
-            None => Self::Ended("".into()),
-            Some(Ok(Message::Text(text))) => Self::Message(Payload::checked_text(text)),
-            Some(Ok(Message::Binary(bytes))) => Self::Message(Payload::binary(bytes)),
-            Some(Ok(Message::Ping(payload))) => Self::Ping(payload),
-            Some(Ok(Message::Pong(payload))) => Self::Pong(payload),
-            // What it puts in place of a code that may not be sent.
-            Some(Ok(Message::Close(Some(frame)))) if frame.reason.as_str() == "Protocol violation" => {
-                Self::Violation(close::PROTOCOL_ERROR, false)
-            }
-            Some(Ok(Message::Close(frame))) => Self::Close(
-                frame.map(|frame| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }),
-            ),
-            Some(Ok(Message::Frame(_))) => panic!("tungstenite reads messages"),
-            Some(Err(error)) => Self::of(Arrival::of_error(&error)).remove(0),
-        }
-    }
-}
-
-/// Behind a Close nothing is of interest, how it ends least of all.
-fn without_what_follows_a_close(mut told: Vec<Told>) -> Vec<Told> {
-    if let Some(close) = told.iter().position(|told| matches!(told, Told::Close(_))) {
-        told.truncate(close + 1);
-    }
-    told
-}
-
-/// All that a socket tells, and the frames that it has written, unmasked.
-fn ours(script: Script, early: &[u8], max: usize) -> (Vec<Told>, Vec<(u8, Vec<u8>)>) {
-    let mut cx = Context::from_waker(noop_waker_ref());
-    let mut socket = Socket::open(script, early, max, None);
-    let mut told = Vec::new();
-    while !told.last().is_some_and(Told::is_last) {
-        if let Poll::Ready(arrival) = socket.poll_arrival(&mut cx) {
-            told.extend(Told::of(arrival));
-        }
-        assert!(socket.poll_flush(&mut cx).is_ready());
-    }
-    let written = socket.faulty().inner().written.clone();
-    (without_what_follows_a_close(told), frames(&written))
-}
-
-fn oracle(script: Script, max: usize) -> (Vec<Told>, Vec<(u8, Vec<u8>)>) {
-    let mut cx = Context::from_waker(noop_waker_ref());
-    let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
-    let ws = pin!(WebSocketStream::from_raw_socket(script, Role::Client, Some(config)));
-    let mut ws = ws.now_or_never().expect("it has nothing to wait for");
-    let mut told = Vec::new();
-    while !told.last().is_some_and(Told::is_last) {
-        if let Poll::Ready(read) = Pin::new(&mut ws).poll_next(&mut cx) {
-            told.push(Told::of_oracle(read));
-        }
-        // After the end there is nothing to flush to.
-        let _ = Pin::new(&mut ws).poll_flush(&mut cx);
-    }
-    (without_what_follows_a_close(told), frames(&ws.get_ref().written))
-}
-
-/// Control frames of a client, which are all short.
-fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    let mut frames = Vec::new();
-    while let [first, length, m0, m1, m2, m3, rest @ ..] = bytes {
-        let (payload, behind) = rest.split_at(usize::from(length & 0x7F));
-        let mask = [m0, m1, m2, m3];
-        frames.push((*first, payload.iter().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()));
-        bytes = behind;
-    }
-    frames
-}
 
 /// A frame whose length takes so many bytes more than one, 2 or 8, where it needs fewer.
 fn frame(first: u8, payload: &[u8], at_least: usize) -> Vec<u8> {
@@ -311,27 +148,7 @@ proptest! {
         max in prop_oneof![Just(100_usize), Just(70_000), Just(1 << 20)],
         end in prop_oneof![3 => Just(None), 1 => Just(Some(io::ErrorKind::ConnectionReset))],
     ) {
-        let script = |bytes: &[u8]| Script { pieces: pieces(bytes, &cuts), end, pauses, is_awake: false, written: Vec::new() };
-        let early = early.min(bytes.len());
-        let (told, written) = ours(script(&bytes[early..]), &bytes[..early], max);
-        let (expected, answers) = oracle(script(&bytes), max);
-        let Some(Told::Violation(code, is_long_form)) = told.last() else {
-            prop_assert_eq!(&told, &expected);
-            // 1014 is answered in kind, which tungstenite alone does not.
-            if !matches!(told.last(), Some(Told::Close(_))) {
-                prop_assert_eq!(written, answers);
-            }
-            return Ok(());
-        };
-        let (before, then) = expected.split_at((told.len() - 1).min(expected.len()));
-        prop_assert_eq!(&told[..told.len() - 1], before);
-        match then.first() {
-            _ if *is_long_form => {}
-            // The frame is not whole, or too long for anybody.
-            Some(Told::Ended(_) | Told::Violation(close::TOO_BIG, _)) => {}
-            Some(Told::Violation(theirs, _)) => prop_assert_eq!(code, theirs),
-            other => prop_assert!(false, "{:?} where tungstenite has {:?}", told.last(), other),
-        }
+        frames::agree(&bytes, early, max, |bytes| Script { pieces: pieces(bytes, &cuts), end, pauses, ..Script::default() });
     }
 }
 
@@ -345,7 +162,7 @@ fn what_has_arrived_of_a_message_that_is_not_whole_is_known_whatever_came_before
         [frame(0x01, b"a", 0), frame(0x80, b"b", 0)].concat(),
     ] {
         let pieces = VecDeque::from([[&before, part].concat()]);
-        let script = Script { pieces, end: None, pauses: true, is_awake: false, written: Vec::new() };
+        let script = Script { pieces, pauses: true, ..Script::default() };
         let mut socket = Socket::open(script, &[], 1 << 20, None);
         for _ in 0..9 {
             let _ = socket.poll_arrival(&mut cx).map(Told::of);
@@ -360,7 +177,7 @@ fn of_messages_pings_and_pongs_alone_tungstenite_knows_nothing_and_of_the_rest_u
     let plain = [frame(0x81, b"whole", 0), frame(0x89, b"ping", 0), frame(0x8A, b"", 0)].concat();
     let last = [&plain, &frame(0x01, b"a", 0)[..], &frame(0x80, b"b", 0), &plain].concat();
     let pieces = VecDeque::from([plain.repeat(3), last]);
-    let script = Script { pieces, end: None, pauses: true, is_awake: false, written: Vec::new() };
+    let script = Script { pieces, pauses: true, ..Script::default() };
     let mut socket = Socket::open(script, &[], 1 << 20, None);
     let mut readers = Vec::new();
     for _ in 0..25 {
@@ -371,7 +188,7 @@ fn of_messages_pings_and_pongs_alone_tungstenite_knows_nothing_and_of_the_rest_u
         readers.push(socket.reader.is_some());
     }
     assert!(!readers[10] && readers[24] && readers.is_sorted(), "{readers:?}");
-    let written = frames(&socket.faulty().inner().written);
+    let written = frames_of(&socket.wire().written);
     let pongs = written.iter().filter(|(first, payload)| *first == 0x8A && payload == b"ping").count();
     assert_eq!((pongs, written.len()), (5, 55));
 }
@@ -382,14 +199,13 @@ type Unmasked = (u8, Vec<u8>);
 /// All that a socket writes of what it is given, as frames without their masks.
 fn given(given: impl IntoIterator<Item = Frame>) -> (Vec<Unmasked>, Vec<[u8; 4]>) {
     let mut cx = Context::from_waker(noop_waker_ref());
-    let script = Script { pieces: VecDeque::new(), end: None, pauses: false, is_awake: false, written: Vec::new() };
-    let mut socket = Socket::open(script, &[], 1 << 20, None);
+    let mut socket = Socket::open(Script::default(), &[], 1 << 20, None);
     for frame in given {
         assert!(socket.poll_room(&mut cx).is_ready());
         socket.give(frame);
     }
     assert!(socket.poll_flush(&mut cx).is_ready());
-    let written = socket.faulty().inner().written.clone();
+    let written = socket.wire().written.clone();
     let (mut frames, mut keys, mut rest) = (Vec::new(), Vec::new(), &written[..]);
     while let [first, length, behind @ ..] = rest {
         assert!(length & 0x80 != 0, "a client masks");

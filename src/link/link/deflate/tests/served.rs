@@ -1,6 +1,5 @@
 //! The server's side: frames that clients mask, and messages that leave past the WebSocket.
 
-use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt as _;
@@ -10,11 +9,7 @@ use super::{
     *,
 };
 use crate::link::served::ServedStream;
-use wskeeper_core::{
-    frame::mask,
-    message::Kind,
-    run::{Marks, Run},
-};
+use wskeeper_core::{frame::mask, message::Kind};
 
 fn masked(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     let mut frame = Head::new(first, payload.len(), Some(key)).bytes().to_vec();
@@ -25,18 +20,7 @@ fn masked(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
 }
 
 fn served(answer: &str, pieces: Vec<Vec<u8>>, most: usize) -> (Vec<u8>, Option<Breach>) {
-    handed_out_by(Inflating::served(Peer::giving(pieces), agreed(answer)), most)
-}
-
-/// Messages that came together.
-fn run(payloads: &[Payload]) -> Run {
-    let (mut bytes, mut marks) = (BytesMut::new(), Marks::default());
-    for payload in payloads {
-        bytes.extend_from_slice(&Run::from(payload).frames());
-        marks.push(bytes.len() - payload.len(), payload.len(), payload.kind());
-    }
-    let room = bytes.capacity();
-    marks.take(bytes.freeze(), room)
+    fuzzing::handed_out(Inflating::served(Peer::giving(pieces), agreed(answer)), most)
 }
 
 #[test]
@@ -108,7 +92,7 @@ proptest! {
         for plain in &given {
             let payloads: Vec<_> = plain.iter().map(|plain| Payload::binary(plain.clone())).collect();
             while stream.poll_room(&mut cx).is_pending() {}
-            stream.give(&run(&payloads));
+            stream.give(&fuzzing::together(&payloads));
             prop_assert!(stream.write_all(&frame(0x8A, b"pong")).now_or_never().is_some());
         }
         prop_assert!(stream.flush().now_or_never().is_some());
@@ -151,5 +135,5 @@ fn a_text_leaves_as_a_text() {
     let sent = frames(&stream.below().written);
     let [(0xC1, compressed)] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!(Miniz::new().inflated(compressed), "so it goes. ".repeat(99).as_bytes());
-    assert_eq!(run(&[Payload::from("x")]).messages().next(), Some((Kind::Text, &b"x"[..])));
+    assert_eq!(fuzzing::together(&[Payload::from("x")]).messages().next(), Some((Kind::Text, &b"x"[..])));
 }

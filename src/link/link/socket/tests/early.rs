@@ -8,9 +8,9 @@ fn told_of(before: &[u8], bytes: &[u8]) -> Vec<Told> {
     let mut told = Vec::new();
     let pieces = [before.to_vec()].into_iter().chain(bytes.iter().map(|byte| vec![*byte]));
     let pieces = pieces.filter(|piece| !piece.is_empty()).collect();
-    let script = Script { pieces, end: None, pauses: true, is_awake: false, written: Vec::new() };
+    let script = Script { pieces, pauses: true, ..Script::default() };
     let mut socket = Socket::open(script, &[], 1 << 20, None);
-    while !socket.faulty().inner().pieces.is_empty() {
+    while !socket.wire().pieces.is_empty() {
         if let Poll::Ready(arrival) = socket.poll_arrival(&mut cx) {
             told.extend(Told::of(arrival));
         }
