@@ -15,18 +15,24 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use super::{Shared, body, browser, openapi, page, problem::Problem, tokens::Ruling, wire};
+use super::{Shared, body, browser, openapi, page, problem::Problem, socket, tokens::Ruling, wire};
 use crate::config::{Api, Scope};
 use wskeeper_link::endpoint::Secret;
 
 /// Without tokens, everyone may do everything.
 static ALL: LazyLock<Arc<[Scope]>> = LazyLock::new(|| [Scope::Read, Scope::Send, Scope::Admin].into());
+
+/// A subprotocol that begins so is no subprotocol: a token follows, in base64url without padding. It is never answered.
+pub(super) const TOKEN_PROTOCOL: &str = "wskeeper.token.";
 
 /// What a call needs of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,9 +204,14 @@ pub(super) async fn admit(
     Ok(grant)
 }
 
-/// The token that a request brings: as such, or as the password of Basic authentication, which is all that a URL can say (RFC 7617).
+/// The token that a request brings: as such, as the password of Basic authentication, which is all that a URL can say (RFC 7617), or
+/// in a subprotocol, which is all that a page can say for a WebSocket.
 fn token(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let (scheme, given) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let Some(authorization) = headers.get(header::AUTHORIZATION) else {
+        let given = socket::offered(headers).find_map(|offer| offer.strip_prefix(TOKEN_PROTOCOL))?;
+        return String::from_utf8(URL_SAFE_NO_PAD.decode(given).ok()?).ok().map(Cow::Owned);
+    };
+    let (scheme, given) = authorization.to_str().ok()?.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(given.trim().into());
     }

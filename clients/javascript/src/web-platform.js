@@ -1,6 +1,6 @@
 // How a page, a worker or Deno reaches the daemon: by `fetch` and the global WebSocket, or one that the program brings.
 //
-// A reader may not expect that a page cannot bring a token: a browser's WebSocket sends no headers, and the daemon looks nowhere else.
+// A reader may not expect the token among the subprotocols: a browser's WebSocket sends no other header that a page can choose.
 
 /** The requests of one object to its daemon. */
 function connect({ base, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch }) {
@@ -23,10 +23,9 @@ function connect({ base, WebSocket = globalThis.WebSocket, fetch = globalThis.fe
 
 /** A connection by a WebSocket of the platform, with the members of `NodeWebSocket`. */
 export function fromWebSocket(WebSocket, url, { protocol, token, timeout = 10_000 }) {
-  const socket = construct(WebSocket, url, protocol, token);
+  const socket = new WebSocket(url, token ? [protocol, `wskeeper.token.${base64url(token)}`] : [protocol]);
   let isOver = false;
-  const refused = token ? 'the daemon refused the WebSocket; a browser cannot send it a token' : 'the daemon refused the WebSocket';
-  let why = refused;
+  let why = 'the daemon refused the WebSocket';
   const end = (closed) => {
     clearTimeout(timer);
     if (!isOver) connection.onclose?.(closed);
@@ -60,15 +59,10 @@ export function fromWebSocket(WebSocket, url, { protocol, token, timeout = 10_00
   return connection;
 }
 
-/** Headers are the second argument's or the third's, and a browser has neither: there a token is not sent at all. */
-function construct(WebSocket, url, protocol, token) {
-  if (!token) return new WebSocket(url, [protocol]);
-  const headers = { Authorization: `Bearer ${token}` };
-  const { Bun, Deno, process } = globalThis;
-  const isServer = Bun || Deno || process?.versions?.node;
-  if (isServer && WebSocket === globalThis.WebSocket) return new WebSocket(url, { protocols: [protocol], headers });
-  // As the package `ws` has it.
-  return new WebSocket(url, [protocol], { headers });
+/** Without padding (RFC 4648 section 5). */
+function base64url(text) {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
+  return btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
 
 export const webPlatform = { connect, defaultBase: () => 'http://127.0.0.1:7700' };

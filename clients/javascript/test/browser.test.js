@@ -65,6 +65,17 @@ test("the assertions are the standard's: Chromium's own WebSocket passes them", 
   assert.ok(results.length > 30, `${results.length} tests`);
 });
 
+test('a page brings its token, and a wrong one is told', async (t) => {
+  const origin = await serve(t);
+  const peer = await Peer.echo(t);
+  process.env.WSKEEPER_JS_PAGE_TOKEN = '~~~???-secret';
+  const token = '[[api.tokens]]\nname = "page"\ntoken = "${env:WSKEEPER_JS_PAGE_TOKEN}"\nscopes = ["read", "send"]\n';
+  const daemon = await Daemon.start(t, `[endpoints.e]\nurl = "${peer.url}"\n${token}`, `allowed_origins = ["${origin}"]`);
+  const page = await open(t, origin);
+  const seen = await within('the page', page.evaluate(withToken, [daemon.base, process.env.WSKEEPER_JS_PAGE_TOKEN]));
+  assert.deepEqual(seen, { wrong: 401, state: 'confirmed', protocol: 'wskeeper.v1.plain', data: 'plain' });
+});
+
 test('a stream in Chromium that reads nothing for a while misses nothing', async (t) => {
   const COUNT = 5000;
   const origin = await serve(t);
@@ -79,6 +90,26 @@ test('a stream in Chromium that reads nothing for a while misses nothing', async
   await until('the reader to pause', async () => (await daemon.get('/v1/endpoints/e')).totals.consumers === 1);
   assert.deepEqual(await within('all messages', page.evaluate(readStream, COUNT)), { count: COUNT, wrong: 0, closeCode: 1005 });
 });
+
+/** In the page. */
+async function withToken([base, secret]) {
+  const { KeptWebSocket } = await import('/src/index.js');
+  const next = (socket, type) => new Promise((resolve) => socket.addEventListener(type, resolve, { once: true }));
+  const refused = new KeptWebSocket('e', { base, token: 'wrong' });
+  const wrong = (await next(refused, 'problem')).problem.status;
+  refused.close();
+  const socket = new KeptWebSocket('e', { base, token: secret });
+  const { state } = await socket.sendWithReceipt('one', { wait: 'confirmed' });
+  socket.close();
+  // Without the client, as docs/security.md has it.
+  const bytes = String.fromCharCode(...new TextEncoder().encode(secret));
+  const encoded = btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  const own = new WebSocket(`${base.replace('http', 'ws')}/v1/endpoints/e/ws`, ['wskeeper.v1.plain', `wskeeper.token.${encoded}`]);
+  await next(own, 'open');
+  own.send('plain');
+  const { data } = await next(own, 'message');
+  return { wrong, state, protocol: own.protocol, data };
+}
 
 /** In the page. */
 async function openStream(base) {

@@ -4,11 +4,13 @@ use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::super::problem::Problem;
+use super::super::{access::TOKEN_PROTOCOL, problem::Problem};
 use wskeeper_core::deflate::Agreement;
 
 /// The subprotocol of the envelope.
 pub(super) const ENVELOPE: &str = "wskeeper.v1.json";
+/// That of messages as they are. A browser closes a WebSocket that offered some and is answered with none.
+const PLAIN: &str = "wskeeper.v1.plain";
 
 /// What a client asks for by its handshake.
 pub(super) struct Asked {
@@ -22,8 +24,7 @@ impl Asked {
     pub(super) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let accept = HeaderValue::try_from(derive_accept_key(key(headers)?.as_bytes()));
         let accept = accept.map_err(|error| Problem::bad_request(error.to_string()))?;
-        let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-        let offers = offers.flat_map(|list| list.split(',')).map(|word| word.trim().to_owned()).collect();
+        let offers = offered(headers).filter(|offer| !offer.starts_with(TOKEN_PROTOCOL)).map(str::to_owned).collect();
         Ok(Self { accept, offers })
     }
 
@@ -37,7 +38,7 @@ impl Asked {
         self.offers.iter().map(String::as_str).find(|offer| !offer.is_empty() && has(offer))
     }
 
-    /// The answer, with this subprotocol and this extension.
+    /// The answer, with this subprotocol, or the one that says nothing, and this extension.
     pub(super) fn answer(&self, protocol: Option<&str>, compression: Option<Agreement>) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -45,6 +46,7 @@ impl Asked {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+        let protocol = protocol.or_else(|| self.first_of(|offer| offer == PLAIN));
         if let Some(protocol) = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
@@ -53,6 +55,12 @@ impl Asked {
         }
         response
     }
+}
+
+/// The subprotocols that a client offers (RFC 6455 §4.1).
+pub(in super::super) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 
 /// The client's key, if this is an opening handshake (RFC 6455 §4.2.1).

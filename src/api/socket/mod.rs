@@ -33,7 +33,6 @@ use tokio_tungstenite::{
     },
 };
 
-pub(super) use self::claims::Claims;
 use self::{
     claims::Claim,
     handshake::{Asked, ENVELOPE},
@@ -41,6 +40,7 @@ use self::{
     sends::sends,
     session::{Session, Source, Terms},
 };
+pub(super) use self::{claims::Claims, handshake::offered};
 use super::{
     Shared,
     access::Pass,
