@@ -1,6 +1,9 @@
 // Receipts, requests, subscriptions and what a lost daemon does to them.
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { KeptWebSocket, ReceiptError, RequestError, SubscriptionError, fileCursor } from '../src/node.js';
 import { Daemon, Peer, closed, next, opened, until, within } from './support.js';
@@ -327,4 +330,16 @@ test('close() waits until the daemon has accepted what was sent, and says if it 
   assert.equal((await lost).state, 'unsent');
   assert.equal((await pending).state, 'unsent');
   assert.equal((await rejected(other.sendWithReceipt('too late'))).name, 'InvalidStateError');
+});
+
+test('a file that cannot hold a cursor is refused', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'wskeeper-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'cursor');
+  for (const text of ['x', '-5', `${2n ** 64n}`, '9'.repeat(5000)]) {
+    await writeFile(path, text);
+    await assert.rejects(fileCursor(path).load(), /has no cursor in it/);
+  }
+  await writeFile(path, `${2n ** 64n - 1n}\n`);
+  assert.equal(await fileCursor(path).load(), `${2n ** 64n - 1n}`);
 });

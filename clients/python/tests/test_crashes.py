@@ -175,9 +175,12 @@ def test_a_cursor_file_is_replaced_whole(tmp_path: Path) -> None:
         assert found is None or found >= 10**15
     assert store.load() == 10**15 + 199
     assert os.listdir(tmp_path) == ["cursor"]
-    (tmp_path / "cursor").write_text("")
-    with pytest.raises(WskeeperError, match="does not hold a cursor"):
-        store.load()
+    for text in ("", "x", "-5", str(2**64), "9" * 5000):
+        (tmp_path / "cursor").write_text(text)
+        with pytest.raises(WskeeperError, match="does not hold a cursor"):
+            store.load()
+    (tmp_path / "cursor").write_text(str(2**64 - 1))
+    assert store.load() == 2**64 - 1
 
 
 def test_a_cursor_is_saved_when_its_message_is_done(kept: Kept, own: Own, feed: Peer, tmp_path: Path) -> None:

@@ -10,6 +10,11 @@ from typing import Protocol
 from ._errors import WskeeperError
 
 
+# A cursor is an unsigned number of 64 bits.
+_NEWEST = 2**64 - 1
+_MOST_DIGITS = 20
+
+
 class CursorStore(Protocol):
     """Where a cursor is kept. Both methods are called in a thread, one call at a time."""
 
@@ -39,7 +44,8 @@ class FileCursor:
             return None
         except ValueError:
             text = ""
-        if not text.isdigit():
+        # `isdigit` first: `int` has a limit of digits of its own.
+        if not text.isdigit() or len(text) > _MOST_DIGITS or int(text) > _NEWEST:
             raise WskeeperError(f"{self._path} does not hold a cursor; remove it to begin without one")
         return int(text)
 

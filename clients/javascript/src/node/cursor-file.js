@@ -2,6 +2,9 @@
 
 import { open, readFile, rename } from 'node:fs/promises';
 
+/** A cursor is an unsigned number of 64 bits. */
+const NEWEST = 2n ** 64n - 1n;
+
 /** A cursor in the file at this path; the folder has to exist. With `sync`, it survives a power cut. */
 export function fileCursor(path, { sync = false } = {}) {
   return {
@@ -10,7 +13,7 @@ export function fileCursor(path, { sync = false } = {}) {
         if (error.code === 'ENOENT') return '';
         throw error;
       });
-      if (!/^\d*\s*$/.test(text)) throw new Error(`${path} has no cursor in it`);
+      if (!/^\d{0,20}\s*$/.test(text) || BigInt(text.trim()) > NEWEST) throw new Error(`${path} has no cursor in it`);
       return text.trim();
     },
     async save(cursor) {
