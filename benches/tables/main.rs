@@ -29,6 +29,7 @@ mod results;
 mod roles;
 mod scale;
 mod setup;
+mod short;
 mod sse;
 mod storm;
 mod tls;
@@ -136,7 +137,7 @@ impl Asked {
                 "--publish" => asked.publish = true,
                 "--only" => {
                     let list = args.next().ok_or(USAGE)?;
-                    asked.tables = list.split(',').map(str::to_owned).collect();
+                    asked.tables = list.split(',').filter(|table| !table.is_empty()).map(str::to_owned).collect();
                 }
                 "--seed" => asked.seed = args.next().ok_or(USAGE)?.parse()?,
                 _ => return Err(USAGE.into()),

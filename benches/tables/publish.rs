@@ -1,6 +1,7 @@
-//! From samples to what people read: tables in the terminal and in `docs/performance.md`, a picture of each, and JSON.
+//! From samples to what people read: tables in the terminal and in `docs/performance.md`, a picture of each, our goals in
+//! `benches/goals.md`, and JSON.
 //!
-//! The document is written by hand but for what stands between its two marks. Each table says of itself when it was measured:
+//! The document is written by hand, except what stands between its two pairs of marks. Each table says of itself when it was measured:
 //! one may be newer than its neighbours, and none is compared with another.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
@@ -8,15 +9,18 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 use super::{
     TABLES, plot,
     results::{Column, Goal, Table, number},
+    short,
 };
 use crate::support::{Result, workspace};
 
-const BEGIN: &str = "<!-- Written by `benches/run --publish`: begin -->";
-const END: &str = "<!-- Written by `benches/run --publish`: end -->";
+/// What stands between the marks of this name is written here.
+fn marks(name: &str) -> [String; 2] {
+    ["begin", "end"].map(|end| format!("<!-- Written by `benches/run --publish`, {name}: {end} -->"))
+}
 
 /// Prints a table with its verdicts.
 pub(crate) fn show(table: &Table) {
-    println!("\n## {}\n\n{}", table.title, markdown(table));
+    println!("\n## {}\n\n{}\n{}", table.title, markdown(table), goals(&[table]));
 }
 
 /// Keeps the samples, in place of those of the last run.
@@ -33,8 +37,8 @@ pub(crate) fn publish() -> Result<()> {
     let tables: Vec<&Table> = TABLES.iter().filter_map(|id| all.get(*id)).collect();
     let (document, pictures) = (place("docs/performance.md"), place("docs/performance"));
     fs::create_dir_all(&pictures)?;
-    let mut written = format!("{BEGIN}\n{}", overview(&tables));
-    for table in tables {
+    let mut written = String::new();
+    for table in &tables {
         if table.run.quick {
             println!("{}: measured with --quick, in short rounds", table.id);
         }
@@ -50,15 +54,30 @@ pub(crate) fn publish() -> Result<()> {
             run.machine,
         );
     }
-    written += END;
     let text = fs::read_to_string(&document)?;
-    let (before, rest) = text.split_once(BEGIN).ok_or("docs/performance.md has lost its first mark")?;
-    let (_, after) = rest.split_once(END).ok_or("docs/performance.md has lost its second mark")?;
-    fs::write(&document, format!("{before}{written}{after}"))?;
-    fs::copy(place(SAMPLES), place(PUBLISHED))?;
-    println!("\nwritten: docs/performance.md, docs/performance/*.svg, benches/samples.json");
+    let text = with(&text, "in short", &short::in_short(&all))?;
+    fs::write(&document, with(&text, "tables", &written)?)?;
+    fs::write(place("benches/goals.md"), format!("{GOALS}{}", goals(&tables)))?;
+    fs::write(place(PUBLISHED), serde_json::to_string(&all)? + "\n")?;
+    println!("\nwritten: docs/performance.md, docs/performance/*.svg, benches/goals.md, benches/samples.json");
     Ok(())
 }
+
+/// The text with something else between the marks of this name.
+fn with(text: &str, name: &str, written: &str) -> Result<String> {
+    let [begin, end] = marks(name);
+    let lost = || format!("docs/performance.md has lost {begin:?} or {end:?}");
+    let (before, rest) = text.split_once(&begin).ok_or_else(lost)?;
+    let (_, after) = rest.split_once(&end).ok_or_else(lost)?;
+    Ok(format!("{before}{begin}\n{written}{end}{after}"))
+}
+
+const GOALS: &str = "# Goals of the benches
+
+What we want to reach, as ratios within one run, and what was measured. `benches/run --publish` writes this page;
+[docs/performance.md](../docs/performance.md) has the tables and says what limits each figure.
+
+";
 
 const SAMPLES: &str = "target/bench-results/samples.json";
 const PUBLISHED: &str = "benches/samples.json";
@@ -74,24 +93,19 @@ fn place(path: &str) -> PathBuf {
     workspace().join(path)
 }
 
-/// Every goal, and whether it is met.
-fn overview(tables: &[&Table]) -> String {
+/// Every goal, and whether it is met; of tables without goals nothing.
+fn goals(tables: &[&Table]) -> String {
     let mut out = String::from("| | figure | goal | measured | |\n|---|---|---|--:|---|\n");
     for table in tables {
         for Goal { figure, asked, measured, is_met } in &table.goals {
-            let _ = writeln!(
-                out,
-                "| {} | {figure} | {asked} | {} | {} |",
-                table.title,
-                number(*measured),
-                verdict(*is_met)
-            );
+            let verdict = if *is_met { "met" } else { "**missed**" };
+            let _ = writeln!(out, "| {} | {figure} | {asked} | {} | {verdict} |", table.title, number(*measured));
         }
     }
     out
 }
 
-/// Medians, and whether goals are met.
+/// Medians.
 fn markdown(table: &Table) -> String {
     let mut out = String::new();
     let heads: Vec<_> = table.columns.iter().map(Column::head).collect();
@@ -103,15 +117,5 @@ fn markdown(table: &Table) -> String {
         });
         let _ = writeln!(out, "| {} | {} |", row.contestant, cells.collect::<Vec<_>>().join(" | "));
     }
-    if !table.goals.is_empty() {
-        let _ = writeln!(out, "\n| figure | goal | measured | |\n|---|---|--:|---|");
-        for Goal { figure, asked, measured, is_met } in &table.goals {
-            let _ = writeln!(out, "| {figure} | {asked} | {} | {} |", number(*measured), verdict(*is_met));
-        }
-    }
     out
-}
-
-const fn verdict(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "**missed**" }
 }
