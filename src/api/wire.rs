@@ -82,7 +82,7 @@ pub struct Link {
     pub attempt: u32,
     /// When it will dial or probe by itself.
     pub next_attempt_at: Option<String>,
-    /// Why it is in its phase.
+    /// Why it is in its phase: [the reasons](troubleshooting.md#what-the-reason-of-a-phase-means).
     pub phase_reason: String,
     /// The last round-trip time measured.
     pub rtt_ms: Option<f64>,
@@ -179,11 +179,11 @@ pub struct Rotation {
 pub struct LastClose {
     /// From the Close frame received; 1005 it had none, 1006 there was no Close frame.
     pub code: u16,
-    /// From the same frame, else empty.
+    /// From the same frame; empty if there was none.
     pub reason: String,
     /// The closing handshake completed.
     pub was_clean: bool,
-    /// What ended it.
+    /// What ended it: [the causes](troubleshooting.md#what-last-close-means).
     pub cause: String,
     /// The code of the Close frame that was sent.
     pub sent_code: Option<u16>,
@@ -266,7 +266,7 @@ pub struct Event {
     /// `close`: the closing handshake completed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub was_clean: Option<bool>,
-    /// `close`, `error`: what ended it.
+    /// `close`, `error`: [what ended it](troubleshooting.md#what-last-close-means).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// `close`: what the session calls it, where a session ended it.
@@ -278,7 +278,7 @@ pub struct Event {
     /// `phase`: the phase now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// `phase`: why.
+    /// `phase`: [why](troubleshooting.md#what-the-reason-of-a-phase-means).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase_reason: Option<String>,
     /// `gap`: `link` (it was down), `lag` (this consumer was too slow), `restart` (the cursor is of an earlier run); in a push also `refused` (its receiver refused it).

@@ -244,7 +244,7 @@ pub const fn may_be_sent(code: u16) -> bool {
 pub struct Closed {
     /// From the first Close frame received; 1005 it had none, 1006 there was no Close frame.
     pub code: u16,
-    /// From the same frame, else empty.
+    /// From the same frame; empty if there was none.
     pub reason: Box<str>,
     /// The closing handshake completed before TCP ended (RFC 6455 §7.1.4).
     pub was_clean: bool,

@@ -93,6 +93,14 @@ fn every_failure_has_its_advice_and_none_shows_a_secret() {
 }
 
 #[test]
+fn every_word_for_why_is_explained_in_the_documents() {
+    let page = include_str!("../../../docs/troubleshooting.md");
+    let words = Reason::ALL.map(Reason::as_str).into_iter().chain(Cause::ALL.map(Cause::as_str));
+    let missing: Vec<&str> = words.filter(|word| !page.contains(&format!("`{word}`"))).collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md does not explain {missing:?}");
+}
+
+#[test]
 fn advice_names_the_setting_with_its_value() {
     assert!(told(Cause::TooBig, 1006, None, "inbox = { max_message = \"2MiB\" }").contains("now 2.0 MiB"));
     let no_room = detailed(Cause::TooBig, "there is no room in memory for the rest of a message");

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Daemon {
     /// Its version.
     pub version: String,
-    /// Where its documentation is: `homepage`, else `repository`, of the `Cargo.toml` that it was built from.
+    /// Where its documentation is: `homepage`, or if there is none `repository`, of the `Cargo.toml` that it was built from.
     #[serde(default)]
     pub documentation: Option<String>,
     /// The name of its machine.

@@ -75,7 +75,7 @@ pub struct Store {
     pub dead_letters: u64,
     /// Bytes of durable inboxes.
     pub inbox_bytes: u64,
-    /// Why the last write of a durable inbox was refused: it is kept in memory meanwhile, and after a restart its consumers are
-    /// told of a gap.
+    /// Why the last write of a durable inbox was refused: it is kept in memory meanwhile, and after a restart its consumers
+    /// get a gap.
     pub inbox_failure: Option<String>,
 }

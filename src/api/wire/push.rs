@@ -41,6 +41,6 @@ pub struct Push {
     pub retries: u64,
     /// Messages that its receiver has refused for good, and that were left out.
     pub skipped: u64,
-    /// Gaps that its receiver was told of.
+    /// Gaps that were sent to its receiver.
     pub gaps: u64,
 }

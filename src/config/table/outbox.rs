@@ -78,7 +78,7 @@ table! {
         /// [Pacing](delivery.md#pacing) explains how.
         /// > #: rate = 5
         rate (link.outbox.pacing.rate): RATE, Live;
-        /// At most this many at once after a silence; by default as many as in a second. The last of them is not for data, but for what goes first.
+        /// At most this many at once after a silence; by default as many as in a second. Data may not use the last of them: it is for pings, pongs, sessions and subscriptions.
         /// > #: burst = 5
         burst (link.outbox.pacing.burst): BURST, Live;
         /// The same limit in application bytes a second. A message larger than `burst_bytes` leaves when the whole burst is free, and the next ones wait longer.

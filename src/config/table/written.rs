@@ -71,7 +71,7 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
                 ("match", reference, "All that is not `null` must match."),
                 ("then", text(), "`backoff`, `now`, `slow`, `park`, `refresh`, `next_url`, `stay_closed`"),
                 ("after", u32::schema(), "From this many such ends in a row on."),
-                ("forget", json!({ "type": "array", "items": text() }), "Variables of the session that are let go of."),
+                ("forget", json!({ "type": "array", "items": text() }), "Variables of the session that are deleted."),
             ],
         ),
         row(

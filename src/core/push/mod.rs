@@ -100,7 +100,7 @@ pub struct Counts {
     pub retries: u64,
     /// Items that the receiver has refused and that were left out.
     pub skipped: u64,
-    /// Gaps that the receiver was told of.
+    /// Gaps that were sent to the receiver.
     pub gaps: u64,
     /// Cursors that could not be kept.
     pub unkept: u64,
