@@ -291,6 +291,9 @@ fn last_close(close: &LastClose, now: SystemTime) -> String {
 }
 
 fn next(link: &Link, now: SystemTime) -> String {
+    if link.phase_reason == Reason::Asleep.as_str() {
+        return "when used".to_owned();
+    }
     let Some(at) = link.next_attempt_at.as_deref().and_then(moment) else {
         return String::new();
     };

@@ -35,6 +35,15 @@ fn what_came_by_the_api_is_marked() {
 }
 
 #[test]
+fn a_lazy_link_that_sleeps_is_told_from_one_that_an_operator_paused() {
+    let asleep = Link { phase_reason: "asleep".into(), ..link("reports", 0, "paused") };
+    let all = [asleep, Link { phase_reason: "operator".into(), ..link("trades", 0, "paused") }];
+    let lines = links(&all, now(), usize::MAX, &plain());
+    let told: Vec<bool> = lines.iter().map(|line| line.contains("when used")).collect();
+    assert_eq!(told, [false, true, false], "{lines:?}");
+}
+
+#[test]
 fn a_link_row_says_what_a_person_asks_first() {
     let mut waiting = link("trades", 1, "waiting");
     waiting.queued_messages = 12;
