@@ -8,13 +8,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt::Write,
     io,
-    os::{
-        linux::net::SocketAddrExt,
-        unix::{
-            ffi::OsStrExt,
-            net::{SocketAddr, UnixDatagram as StdDatagram},
-        },
-    },
+    os::unix::{ffi::OsStrExt, net::UnixDatagram as StdDatagram},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -129,11 +123,22 @@ impl Notify {
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let socket = StdDatagram::unbound()?;
     match name.as_bytes().strip_prefix(b"@") {
-        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+        Some(name) => connect_abstract(&socket, name)?,
         None => socket.connect(name)?,
     }
     socket.set_nonblocking(true)?;
     UnixDatagram::from_std(socket)
+}
+
+#[cfg(target_os = "linux")]
+fn connect_abstract(socket: &StdDatagram, name: &[u8]) -> io::Result<()> {
+    use std::os::{linux::net::SocketAddrExt as _, unix::net::SocketAddr};
+    socket.connect_addr(&SocketAddr::from_abstract_name(name)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn connect_abstract(_: &StdDatagram, _: &[u8]) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "abstract sockets are Linux's"))
 }
 
 /// `None` also where the variables are meant for another process, whose environment this one has inherited.
@@ -216,7 +221,9 @@ mod tests {
     }
 
     #[tokio::test]
+    #[cfg(target_os = "linux")]
     async fn an_abstract_socket_is_told_and_nothing_is_said_of_readiness_after_the_end_began() {
+        use std::os::{linux::net::SocketAddrExt as _, unix::net::SocketAddr};
         let name = format!("wskeeper-test-{}", uuid::Uuid::new_v4());
         let address = SocketAddr::from_abstract_name(&name).expect("an address");
         let manager = StdDatagram::bind_addr(&address).expect("bound");

@@ -5,21 +5,13 @@
 //! journal takes none that is not sealed.
 
 use std::{
-    fmt, fs,
-    io::{self, IoSlice, Write as _},
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::net::UnixDatagram,
-    },
+    fmt, io,
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
-    io::Errno,
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr},
-};
+use rustix::io::Errno;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -119,7 +111,18 @@ impl Journal {
         Ok(Self { socket, path: path.to_owned() })
     }
 
+    #[cfg(target_os = "linux")]
     fn send_as_file(&self, entry: &[u8]) -> io::Result<()> {
+        use std::{
+            fs,
+            io::{IoSlice, Write as _},
+            os::fd::{AsFd as _, OwnedFd},
+        };
+
+        use rustix::{
+            fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+            net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr},
+        };
         let file = memfd_create("wskeeper-log", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let mut file = fs::File::from(file);
         file.write_all(entry)?;
@@ -134,6 +137,12 @@ impl Journal {
         sendmsg_addr(&self.socket, &address, &[IoSlice::new(&[])], &mut control, SendFlags::NOSIGNAL)?;
         Ok(())
     }
+
+    /// There is no journal elsewhere, and no memory file that can be sealed.
+    #[cfg(not(target_os = "linux"))]
+    fn send_as_file(&self, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl Sink for Journal {
@@ -147,9 +156,12 @@ impl Sink for Journal {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, io::Read as _, mem::MaybeUninit};
+    use std::{collections::BTreeMap, fs, io::Read as _, mem::MaybeUninit, os::fd::OwnedFd};
 
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    use rustix::{
+        fs::SealFlags,
+        net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+    };
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
