@@ -279,7 +279,7 @@ impl Coming {
     /// The same of these bytes: how many of them are done with.
     fn follow(&mut self, raw: &[u8], out: &mut ReadBuf<'_>) -> usize {
         let mut used = 0;
-        while self.fault.is_none() {
+        loop {
             if !self.ready.is_empty() {
                 let part = self.ready.len().min(out.remaining());
                 out.put_slice(&self.ready[..part]);
@@ -288,6 +288,9 @@ impl Coming {
                     break;
                 }
                 self.ready = BytesMut::new();
+            }
+            if self.fault.is_some() {
+                break;
             }
             match self.step(&raw[used..], out) {
                 Ok(Some(more)) => used += more,

@@ -252,6 +252,18 @@ fn a_message_that_is_no_deflate_is_refused_by_1007_and_one_that_is_no_message_by
 }
 
 #[test]
+fn what_came_before_a_fault_is_handed_out_first_however_little_room_there_is() {
+    let mut message = by_miniz(&vec![b'a'; PIECE + 1]);
+    message.extend([0xFF; 9]);
+    let (whole, fault) = handed_out(FORGOTTEN, vec![frame(0xC2, &message)], 1 << 17);
+    assert_eq!((whole.len(), fault.map(|fault| fault.code())), (4 + PIECE, Some(1007)));
+    for most in [1, 3, 1000, PIECE] {
+        let (out, fault) = handed_out(FORGOTTEN, vec![frame(0xC2, &message)], most);
+        assert!(out == whole && fault.is_some(), "{} bytes, {most} at a time", out.len());
+    }
+}
+
+#[test]
 fn a_long_message_comes_in_pieces_and_nothing_is_held_after_it() {
     for length in [PIECE - 1, PIECE, PIECE + 1, 5 * PIECE + 7] {
         let plain: Vec<u8> = (0..251).cycle().take(length).collect();
