@@ -63,6 +63,7 @@ fn listening(passed: Passed) -> Result<Passed, Error> {
         Err(error) => Err(Error::Kind(error)),
     }
 }
+
 #[cfg(target_os = "linux")]
 fn is_listener(socket: &SockRef<'_>) -> io::Result<bool> {
     socket.is_listener()
