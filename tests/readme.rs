@@ -10,12 +10,10 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-#[path = "support/terminal.rs"]
-mod terminal;
+mod support;
 
 use std::{
     env, fs,
-    net::TcpListener,
     os::unix::fs::symlink,
     path::PathBuf,
     process::{Command, Stdio},
@@ -23,8 +21,11 @@ use std::{
 
 use nix::sys::signal::Signal;
 use regex_lite::Regex;
+use support::{
+    free_port,
+    terminal::{Terminal, patiently},
+};
 use tempfile::TempDir;
-use terminal::{Terminal, patiently};
 
 /// Commands that go on until Ctrl-C.
 const GO_ON: [&str; 5] = ["wskeeper echo", "wskeeper run", "--watch", "curl -N", "wskeeper tail"];
@@ -73,10 +74,6 @@ fn document(name: &str) -> String {
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
 }
 
 /// Somebody with a folder of their own, who types.
