@@ -96,10 +96,7 @@ impl Inflater {
         let (read, status) = self.step(input)?;
         self.rests &= read == 0;
         if status == Status::StreamEnd {
-            self.finals += 1;
-            if self.finals > FINALS_MAX {
-                return Err(FINALS);
-            }
+            self.count_final()?;
             // What stands behind a final block is the next one of the same message (RFC 7692 §7.2.3.4).
             let mut before = History::default();
             before.add(history.bytes(), 1 << MOST_BITS);
@@ -121,9 +118,16 @@ impl Inflater {
         self.ended += read;
         match status {
             Status::StreamEnd if self.ended == END.len() => Ok(true),
+            // A final block of the message itself, which had no room for its last bytes until now.
+            Status::StreamEnd if self.ended == 0 => self.count_final().map(|()| true),
             Status::Ok | Status::BufError if self.is_full() => Ok(false),
             Status::Ok | Status::BufError | Status::StreamEnd => Err(TRUNCATED),
         }
+    }
+
+    fn count_final(&mut self) -> Result<(), Breach> {
+        self.finals += 1;
+        if self.finals > FINALS_MAX { Err(FINALS) } else { Ok(()) }
     }
 
     fn step(&mut self, input: &[u8]) -> Result<(usize, Status), Breach> {

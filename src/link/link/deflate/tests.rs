@@ -139,13 +139,18 @@ fn messages(frames: Vec<(u8, Vec<u8>)>) -> Vec<Vec<u8>> {
 
 /// As another hand compresses it.
 fn by_miniz(plain: &[u8]) -> Vec<u8> {
+    let mut out = flushed_by_miniz(plain, TDEFLFlush::Sync);
+    assert!(out.ends_with(&TAIL));
+    out.truncate(out.len() - TAIL.len());
+    out
+}
+
+fn flushed_by_miniz(plain: &[u8], flush: TDEFLFlush) -> Vec<u8> {
     let mut compressor = CompressorOxide::new(create_comp_flags_from_zip_params(6, -15, 0));
     let mut out = vec![0; plain.len() + 1024];
-    let (_, read, written) = miniz_compress(&mut compressor, plain, &mut out, TDEFLFlush::Sync);
+    let (_, read, written) = miniz_compress(&mut compressor, plain, &mut out, flush);
     assert_eq!(read, plain.len());
     out.truncate(written);
-    assert!(out.ends_with(&TAIL));
-    out.truncate(written - TAIL.len());
     out
 }
 
@@ -249,6 +254,17 @@ fn a_message_that_is_no_deflate_is_refused_by_1007_and_one_that_is_no_message_by
     assert_eq!(of(vec![0xC1, 0x81, 1, 2, 3, 4, 5]), Some(1002), "a server does not mask");
     assert_eq!(of([&[0xC1, 126, 0, 7][..], &whole].concat()), Some(1002), "7 has a shorter form");
     assert_eq!(of(vec![0xC1, 127, 0x80, 0, 0, 0, 0, 0, 0, 1]), Some(1002));
+}
+
+#[test]
+fn a_message_that_ends_with_a_final_block_is_whole_however_long_it_is() {
+    for length in (PIECE - 2..PIECE + 300).chain([2 * PIECE + 9]) {
+        let plain = vec![b'a'; length];
+        let said = frame(0xC2, &flushed_by_miniz(&plain, TDEFLFlush::Finish));
+        let (out, fault) = handed_out(FORGOTTEN, vec![said], 1 << 17);
+        assert_eq!(fault, None, "{length}");
+        assert_eq!(messages(frames(&out)), [plain]);
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ use wskeeper_core::{
 
 /// A message that is longer than this when it is inflated is handed out in frames of this length.
 const PIECE: usize = 16 << 10;
+/// A byte of DEFLATE may stand for so many, some of which the inflater holds back while there is no room.
+const MATCH: usize = 258;
 /// Bytes that a message of an input is made longer to, at most.
 const LONGEST: usize = 34 << 10;
 /// Frames or messages of an input, at most.
@@ -309,7 +311,7 @@ fn open_differs(ours: &Said, theirs: &Said) -> bool {
     }
     let (open, other) = (&open.0, &other.0);
     // Where it goes wrong, one may have come further than the other.
-    let is_less = other.starts_with(open) && (theirs.end != End::Clean || other.len() - open.len() <= PIECE);
+    let is_less = other.starts_with(open) && (theirs.end != End::Clean || other.len() - open.len() <= PIECE + MATCH);
     let is_more = theirs.end != End::Clean && open.starts_with(other);
     open.len() % PIECE != 0 || !(is_less || is_more) || (ours.open.is_some() && kind != other_kind)
 }
