@@ -27,6 +27,8 @@ use tokio::time::Instant;
 mod support;
 
 const ENDPOINTS: u32 = 50;
+/// Receipts are kept for five minutes.
+const WARM_UP: Duration = Duration::from_mins(6);
 const ROUND: Duration = Duration::from_secs(1);
 /// Resident memory may end this much above where it began: allocators keep pages of their own.
 const TOLERANCE: f64 = 1.05;
@@ -36,21 +38,20 @@ const ROWS_MAX: u64 = 120;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (mut minutes, mut links, mut warm_up) = (20, 5_000, 6);
+    let (mut minutes, mut links) = (20, 5_000);
     for pair in args.chunks(2) {
         match pair {
             [name, value] if name == "--minutes" => minutes = value.parse()?,
             [name, value] if name == "--links" => links = value.parse()?,
-            [name, value] if name == "--warm-up" => warm_up = value.parse()?,
-            _ => return Err("usage: soak [--minutes N] [--links N] [--warm-up MINUTES]".into()),
+            _ => return Err("usage: soak [--minutes N] [--links N]".into()),
         }
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    soak(Duration::from_mins(minutes), Duration::from_mins(warm_up), (links / ENDPOINTS).max(1))
+    soak(Duration::from_mins(minutes), (links / ENDPOINTS).max(1))
 }
 
-fn soak(lasting: Duration, warm_up: Duration, links_each: u32) -> Result<()> {
+fn soak(lasting: Duration, links_each: u32) -> Result<()> {
     let peer_port = free_port()?;
     let _peer = Running::peer_with(peer_port, &["--drop-every", "20s"])?;
     let endpoint = |number: u32| {
@@ -66,7 +67,7 @@ fn soak(lasting: Duration, warm_up: Duration, links_each: u32) -> Result<()> {
     daemon.sample()?.row("ready");
     let reader = Reader::of(api)?;
     let round = AtomicU64::new(0).into();
-    daemon.load(links_each, warm_up, &round, |_| Ok(()))?;
+    daemon.load(links_each, WARM_UP, &round, |_| Ok(()))?;
     let first = daemon.quiet_sample()?;
     first.row("warm, quiet");
     let each = (lasting.as_secs() / 60 / ROWS_MAX).max(1);
