@@ -336,7 +336,10 @@ impl Session {
 
     fn settle(&mut self, now: Instant, step: Step) {
         let was_leaving = matches!(self.stage, Stage::Leaving(_));
-        if let Err(failure) = step {
+        // An end is decided once, whatever is asked of the session behind it.
+        if let Err(failure) = step
+            && !matches!(self.stage, Stage::Ended)
+        {
             self.stage = Stage::Ended;
             self.retry_after = failure.retry_after;
             self.drop_messages();

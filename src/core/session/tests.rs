@@ -313,6 +313,18 @@ fn a_timer_sends_and_a_missing_answer_ends_the_connection() {
 }
 
 #[test]
+fn an_end_is_decided_once_whatever_is_asked_behind_it() {
+    let mut bench = Bench::begin(&gateway(), None);
+    bench.hear(r#"{"op":10,"beat":"never"}"#);
+    bench.hear(r#"{"t":"READY","sid":"x","s":1}"#);
+    for _ in 0..2 {
+        bench.act(Session::take_over);
+    }
+    let ends = bench.said.iter().filter(|verdict| matches!(verdict, Verdict::End(_)));
+    assert_eq!(ends.count(), 1, "{:?}", bench.said);
+}
+
+#[test]
 fn timers_run_on_the_current_connection_alone() {
     let mut bench = Bench::begin(&gateway(), None);
     bench.hear(r#"{"op":10,"beat":1000}"#);
