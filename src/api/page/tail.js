@@ -33,8 +33,8 @@ class Tail {
   #cursor = null;
   #match = '';
   #stream = new AbortController();
-  /** `following`, `paused`, `hidden`, `lost`, `refused`, `ended` */
-  #state = 'following';
+  /** `opening` (until it knows from where), `following`, `paused`, `hidden`, `lost`, `refused`, `ended` */
+  #state = 'opening';
   #why = '';
   #timer = 0;
   #slot = { at: 0, read: 0 };
@@ -112,7 +112,7 @@ class Tail {
 
   /** Follows from where it was, until it is stopped or refused. */
   async #go() {
-    this.#stop('following');
+    this.#stop(this.#cursor === null ? 'opening' : 'following');
     const run = this.#run;
     while (run === this.#run) {
       try {
@@ -133,6 +133,11 @@ class Tail {
     // The cursor of now: so that a pause before the first message misses none either.
     if (this.#cursor === null) this.#cursor = (await get(endpointPath(this.#endpoint))).totals.inboxCursor;
     if (run !== this.#run) return;
+    // Whoever reads "Following" may send at once: what comes from now on is seen.
+    if (this.#state === 'opening') {
+      this.#state = 'following';
+      this.#draw();
+    }
     this.#stream = new AbortController();
     const query = new URLSearchParams({ types: 'message,gap', binaryType: 'hex' });
     if (this.#match) query.set('match', this.#match);
@@ -204,6 +209,8 @@ class Tail {
     switch (this.#state) {
       case 'paused':
         return `Paused${this.#why ? ` ${this.#why}` : ''}. “Resume” goes on from here, as far as the inbox still has what came meanwhile.`;
+      case 'opening':
+        return 'Asking the daemon where to begin.';
       case 'lost':
         return `Not following: ${this.#why} It tries again.`;
       case 'refused':
