@@ -1,5 +1,7 @@
 //! Whatever stands in a configuration, loading it gives a `Config` or faults, and never a panic.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use wskeeper::config::parse_toml;
 use wskeeper_link::endpoint::url::Target;

@@ -8,7 +8,7 @@
 //! prints, `<!-- end: COMMAND -->` and `<!-- kill: COMMAND -->` say that the reader ends a command that goes on.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 

@@ -2,6 +2,9 @@
 
 use wskeeper::config::{Faults, Loaded, parse_json, parse_toml, parse_yaml};
 
+/// Reads a text, which is in the file of this name.
+type Parse = fn(&str, &str) -> Result<Loaded, Faults>;
+
 /// The first byte says in which language, the others are the text.
 pub(crate) fn config(data: &[u8]) {
     let Some((language, text)) = data.split_first() else { return };
@@ -10,7 +13,7 @@ pub(crate) fn config(data: &[u8]) {
 
 /// Reads the text in the first, second or third language.
 pub(crate) fn read(text: &str, language: usize) {
-    let (name, parse): (&str, fn(&str, &str) -> Result<Loaded, Faults>) =
+    let (name, parse): (&str, Parse) =
         [("f.toml", parse_toml as _), ("f.yaml", parse_yaml as _), ("f.json", parse_json as _)][language];
     match parse(text, name) {
         Ok(loaded) => drop(format!("{loaded:?}")),

@@ -32,8 +32,8 @@ fn token_protocol(token: impl AsRef<[u8]>) -> String {
 async fn shake(bench: &Bench, headers: &[String]) -> (u16, String) {
     let mut stream = bench.dial().await;
     let head = "GET /v1/endpoints/feed/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    stream.write_all(format!("{head}{headers}\r\n").as_bytes()).await.unwrap();
+    let headers = headers.join("\r\n");
+    stream.write_all(format!("{head}{headers}\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     while !answer.contains("\r\n\r\n") {
         let byte = stream.read_u8().await.unwrap();
