@@ -60,9 +60,11 @@ links = 2
   await page.goto(`${daemon.url}#/link/zebra/0`);
   await page.getByText('8 of 10 messages').waitFor();
 
+  // Away from the link first: of one that is gone its page would ask, and be told 404.
+  await page.goto(`${daemon.url}#/links`);
+  await row(page, 'zebra/0').waitFor();
   daemon.configure(`${QUICK}\n[endpoints.apple]\nurl = "${url}"\nlinks = 2\n`);
   assert.equal((await fetch(`${daemon.url}v1/reload`, { method: 'POST' })).status, 200);
-  await page.goto(`${daemon.url}#/links`);
   await page.getByText('All 2 links are ready.').waitFor();
   await until('a quiet title', async () => (await page.title()) === `Links · ${host} · wskeeper`);
 });
