@@ -9,7 +9,6 @@ from typing import Protocol
 
 from ._errors import WskeeperError
 
-
 # A cursor is an unsigned number of 64 bits.
 _NEWEST = 2**64 - 1
 _MOST_DIGITS = 20
