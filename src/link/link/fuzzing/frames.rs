@@ -74,7 +74,7 @@ pub(in super::super) enum Told {
     Ping(Bytes),
     Pong(Bytes),
     Close(Option<CloseFrame>),
-    /// The code that says so; 1002 and `true` where a length is in a form that tungstenite lets pass.
+    /// The code that says so; 1002 and `true` where a length is in a form that tungstenite lets pass, also that of a control frame.
     Violation(u16, bool),
     Ended(Box<str>),
 }
@@ -100,7 +100,8 @@ impl Told {
             Arrival::Close(frame) => vec![Self::Close(frame)],
             Arrival::Nothing => vec![],
             Arrival::Violation { code, detail, .. } => {
-                vec![Self::Violation(code, *detail == *Breach::LongForm.to_string())]
+                let long = [Breach::LongForm, Breach::LongControl].map(|breach| breach.to_string());
+                vec![Self::Violation(code, long.iter().any(|words| **words == *detail))]
             }
             Arrival::Ended(detail) => vec![Self::Ended(detail)],
         }
