@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from world import PATIENCE, Daemon, Echo, Feed, until
@@ -183,22 +184,49 @@ def test_close_in_another_thread_ends_all_waits(own: Own) -> None:
     assert len(ends) == len(calls)
 
 
+@contextmanager
+def held(lock: threading.Condition) -> Iterator[None]:
+    """Another thread has the lock, as that of the connections may at the moment of a fork."""
+    has, give = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            has.set()
+            give.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    has.wait()
+    try:
+        yield
+    finally:
+        give.set()
+        holder.join()
+
+
 def test_a_fork_has_no_part_in_it(daemon: Daemon) -> None:
     with SyncKeptWebSocket("echo", api=daemon.api) as ws:
         ws.send("before").result(PATIENCE)
-        assert ws.recv(PATIENCE) == "before"
-        child = os.fork()
-        if not child:
-            calls: list[Callable[[], object]] = [ws.recv, ws.close, ws.drain]
-            calls += [lambda: ws.send("x"), lambda: list(ws), lambda: ws.subscribe("x")]
-            refused = 0
-            for call in calls:
-                try:
-                    call()
-                except Closed:
-                    refused += 1
-            os._exit(refused)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 6
+        ws.send("again").result(PATIENCE)
+        messages = iter(ws)
+        assert next(messages) == "before"
+        calls: list[Callable[[], object]] = [ws.recv, ws.recv_event, ws.close, ws.drain, ws.open]
+        calls += [lambda: ws.send("x"), lambda: ws.request("x"), lambda: ws.subscribe("x"), lambda: ws.unsubscribe("x")]
+        calls += [lambda: next(messages), lambda: list(ws), lambda: list(ws.events())]
+        with held(ws._changed):
+            child = os.fork()
+            if not child:
+                signal.alarm(int(PATIENCE))
+                refused = 0
+                for call in calls:
+                    try:
+                        call()
+                    except Closed:
+                        refused += 1
+                ws.__exit__(None, None, None)
+                os._exit(refused)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == len(calls)
+        assert next(messages) == "again"
         ws.send("after").result(PATIENCE)
         assert ws.recv(PATIENCE) == "after"
 

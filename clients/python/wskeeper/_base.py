@@ -132,8 +132,11 @@ class Base:
         """The keys that this object holds, as the daemon last said."""
         return dict(self._driver.sending.subscriptions)
 
+    def _is_of_this_process(self) -> bool:
+        return os.getpid() == self._process
+
     def _check_process(self) -> None:
-        if os.getpid() != self._process:
+        if not self._is_of_this_process():
             raise Closed("this KeptWebSocket is of the parent process; open one of your own after a fork")
 
     def _send(

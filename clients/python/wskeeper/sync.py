@@ -2,6 +2,8 @@
 
 What a reader would get wrong: the connections live in a thread of their own, with an event loop. So a program that
 computes, sleeps or stands in a debugger loses nothing and answers pings.
+A fork copies the lock as it is, and not the thread that would release it. So whatever takes `_changed` first looks
+whether it runs in the process that made the object.
 """
 
 from __future__ import annotations
@@ -119,6 +121,8 @@ class KeptWebSocket(Base):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._is_of_this_process():
+            return
         is_in_time = kind is None or issubclass(kind, Exception)
         self._close(self._timeouts[1] if is_in_time else 0.0, is_done=kind is None)
 
@@ -186,6 +190,7 @@ class KeptWebSocket(Base):
 
     def events(self) -> Iterator[Event]:
         """Iterates over events: `Message`, `Gap` and, if `types` has them, `LinkEvent`."""
+        self._check_process()
         reader = next(self._readers)
         try:
             while True:
@@ -198,10 +203,11 @@ class KeptWebSocket(Base):
                 yield event
         finally:
             # Whoever leaves by `break` comes back for more, or closes. Whoever leaves by an exception may do neither.
-            with self._changed:
-                mark = self._marks.pop(reader, None)
-                if mark is not None:
-                    self._left.append(mark)
+            if self._is_of_this_process():
+                with self._changed:
+                    mark = self._marks.pop(reader, None)
+                    if mark is not None:
+                        self._left.append(mark)
 
     def _take(self, reader: int, until: float | None) -> Event:
         self._check_process()
@@ -354,6 +360,8 @@ class KeptWebSocket(Base):
 
     def _count(self, operation: Operation, future: Future[Any], loop: asyncio.AbstractEventLoop) -> None:
         """Something is answered, or its caller does not want it any more."""
+        if not self._is_of_this_process():
+            return
         with self._changed:
             self._unanswered -= 1
             self._unanswered_bytes -= operation.size
