@@ -133,10 +133,10 @@ impl Inflater {
     fn step(&mut self, input: &[u8]) -> Result<(usize, Status), Breach> {
         let (before, made) = (self.inflate.total_in(), self.inflate.total_out());
         let status = self.inflate.decompress(input, &mut self.piece[self.filled..], InflateFlush::NoFlush);
-        let status = status.map_err(|_| CORRUPT)?;
         // Neither is more than what it was given.
         let small = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        // What was made before bytes that are corrupt counts too.
         self.filled += small(self.inflate.total_out() - made);
-        Ok((small(self.inflate.total_in() - before), status))
+        Ok((small(self.inflate.total_in() - before), status.map_err(|_| CORRUPT)?))
     }
 }

@@ -298,8 +298,9 @@ impl Coming {
                 Err(fault) => self.fault = Some(fault),
             }
         }
-        if self.fault.is_none() {
-            self.fault = self.message.as_mut().and_then(|message| message.look().err());
+        // What is wrong with a text that was inflated was wrong before what came behind it, however much of both came together.
+        if let Some(Err(fault)) = self.message.as_mut().map(Message::look) {
+            self.fault = Some(fault);
         }
         used
     }
