@@ -120,13 +120,19 @@ outbox = { when_down = "reject" }
   await looked(t, daemon, 'send', '#/send/orders/0', 'a pong proves');
 });
 
-test('the tail shows text, hex and JSON, filters, pauses and goes on by its cursor', async (t) => {
+/** A page that follows the endpoint `feed`, and its peer's end of the connection. */
+async function tailing(t) {
   let socket;
   const url = await peer(t, (connected) => (socket = connected));
   const daemon = await Daemon.start(t, `${QUICK}\n[endpoints.feed]\nurl = "${url}"\n`);
   await daemon.linkUntil('feed/0', (link) => link.phase === 'ready');
   const page = await open(t, chrome.it, daemon, { at: '#/tail/feed' });
   await page.getByText('Following.').waitFor();
+  return { socket, daemon, page };
+}
+
+test('the tail shows text, hex and JSON, filters, pauses and goes on by its cursor', async (t) => {
+  const { socket, daemon, page } = await tailing(t);
   const lines = page.locator('.tape .peer');
   socket.send('{"s":"BTC","id":12345678901234567890}');
   socket.send('<img src=x onerror=globalThis.hit=1>\u202e');
@@ -169,12 +175,7 @@ test('the tail shows text, hex and JSON, filters, pauses and goes on by its curs
 });
 
 test('a feed of a hundred thousand messages a second does not freeze the tab, which says what it passed over', async (t) => {
-  let socket;
-  const url = await peer(t, (connected) => (socket = connected));
-  const daemon = await Daemon.start(t, `${QUICK}\n[endpoints.feed]\nurl = "${url}"\n`);
-  await daemon.linkUntil('feed/0', (link) => link.phase === 'ready');
-  const page = await open(t, chrome.it, daemon, { at: '#/tail/feed' });
-  await page.getByText('Following.').waitFor();
+  const { socket, daemon, page } = await tailing(t);
   let flows = true;
   const flood = () => {
     for (let sent = 0; flows && sent < 2000; sent += 1) socket.send('{"s":"BTCUSDT","p":"61000.5","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}');

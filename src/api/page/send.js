@@ -3,7 +3,7 @@
 
 import { endpointPath, get, send } from './daemon.js';
 import { field, refusal } from './dialog.js';
-import { el, visible } from './dom.js';
+import { el, visible, write } from './dom.js';
 import { head, named } from './place.js';
 import { Receipts, excerptOf } from './receipt.js';
 import { outbox } from './about.js';
@@ -90,10 +90,10 @@ class Sending {
     const may = keeper.maySend(this.#endpoint);
     this.button.disabled = !may || !keeper.isLive();
     const note = may ? '' : 'This token may not send here: that needs the scope send.';
-    if (this.note.textContent !== note) this.note.textContent = note;
+    write(this.note, note);
     const generation = pool.rows.get(this.#name)?.link.generation;
     const word = generation ? `This connection only (number ${generation})` : 'This connection only';
-    if (this.boundWord.textContent !== word) this.boundWord.textContent = word;
+    write(this.boundWord, word);
   }
 
   async #send() {

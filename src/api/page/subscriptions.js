@@ -9,6 +9,8 @@ import { address, head, named } from './place.js';
 import { clock, count, many } from './words.js';
 
 const LOOK = 3000;
+/** Looking takes at most this part of the time: a hundred thousand keys are not asked for every three seconds. */
+const SHARE = 10;
 /** Keys that are asked for at once; a list of more is read in parts. */
 const PART = 10_000;
 /** What needs a look first. */
@@ -65,6 +67,7 @@ class Subscriptions {
   }
 
   async #look() {
+    const began = performance.now();
     if (!document.hidden && this.#context.keeper.isLive() || !this.#keys) {
       try {
         this.#keys = await all(`${endpointPath(this.#endpoint)}/subscriptions?limit=${PART}`);
@@ -73,7 +76,7 @@ class Subscriptions {
         write(this.found, refusal(problem));
       }
     }
-    if (this.#timer !== null) this.#timer = setTimeout(() => this.#look(), LOOK);
+    if (this.#timer !== null) this.#timer = setTimeout(() => this.#look(), Math.max(LOOK, SHARE * (performance.now() - began)));
   }
 
   #list() {
