@@ -1,7 +1,8 @@
 //! A connection of a link as a library expects its own: how a program comes by it, and what it is told of its end.
 //!
 //! What a reader would get wrong: a program gets a connection from its first message on, and one that no other program has spoken on.
-//! Where the current one is not like that, the link makes a new one before the program's own opens.
+//! Where the current one is not like that, the link makes a new one before the program's own opens. It makes one: where others go on to
+//! send through the API, a third would be no better.
 
 use std::sync::Arc;
 
@@ -59,7 +60,8 @@ pub(super) async fn open(shared: &Shared, name: &str, query: Option<&str>) -> Re
         if view.phase == Phase::Ready {
             let follower = Follower::of(&shared.pool, name, link, view.generation);
             let follower = follower.ok_or_else(|| links::no_endpoint(name))?;
-            if !claim.is_exclusive() || claim.is_unused(view.generation) && follower.is_whole() {
+            let is_fresh = || claim.is_unused(view.generation) && follower.is_whole();
+            if !claim.is_exclusive() || is_fresh() && (replaced > 0 || !view.traffic.has_spoken) {
                 claim.begin(view.generation);
                 let (endpoint, generation) = (Arc::clone(&endpoint.name), Some(view.generation));
                 let terms =

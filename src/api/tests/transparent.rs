@@ -115,6 +115,18 @@ async fn chosen(bench: &Bench, path: &str, offers: &str) -> Option<String> {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_anybody_has_sent_is_not_the_next_programs() {
+    let peer = Peer::start().await;
+    let bench = bench(&peer, "").await;
+    ready(&bench).await;
+    assert_eq!(bench.call("POST", "/v1/endpoints/feed/messages?wait=confirmed", "login as alice").await.0, 200);
+    let mut client = bench.socket(PATH, None).await;
+    assert_eq!(text(&mut client).await, "hello 2");
+    say(&mut client, "mine").await;
+    assert_eq!(text(&mut client).await, "mine");
+}
+
+#[tokio::test]
 async fn a_client_is_answered_with_the_subprotocol_that_the_endpoint_has() {
     let peer = Peer::start().await;
     let bench = bench(&peer, "").await;

@@ -19,6 +19,8 @@ pub(super) struct Counters {
     sent_bytes: AtomicU64,
     /// A ping has left, and nothing has come since.
     pinged: AtomicBool,
+    /// A message has left on the current connection.
+    spoken: AtomicBool,
     ended_after_ping: AtomicU32,
     /// Pings without a pong, and when the first of them left, in milliseconds since 1970.
     unanswered: AtomicU32,
@@ -39,6 +41,7 @@ impl Counters {
             let bytes = sent.iter().map(|sent| sent.bytes).sum();
             let messages = sent.iter().map(|sent| sent.messages as usize).sum();
             add((&self.sent_messages, messages), (&self.sent_bytes, bytes));
+            self.spoken.store(true, Ordering::Relaxed);
         } else if let Event::PingSent = event {
             self.pinged.store(true, Ordering::Relaxed);
             if self.unanswered.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -50,6 +53,7 @@ impl Counters {
             self.ended_after_ping.store(0, Ordering::Relaxed);
             self.forget_pings();
         } else if let Event::Opened { .. } = event {
+            self.spoken.store(false, Ordering::Relaxed);
             self.forget_pings();
         } else if let Event::Closed { closed, .. } = event {
             let is_after_ping = self.pinged.swap(false, Ordering::Relaxed)
@@ -74,6 +78,7 @@ impl Counters {
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             sent_messages: self.sent_messages.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            has_spoken: self.spoken.load(Ordering::Relaxed),
             ended_after_ping: self.ended_after_ping.load(Ordering::Relaxed),
             unanswered_pings,
             unanswered_since: (unanswered_pings > 0).then(|| clock::since_epoch(since)),

@@ -137,6 +137,8 @@ pub struct Traffic {
     pub sent_messages: u64,
     /// Their bytes.
     pub sent_bytes: u64,
+    /// A message of some program has left on the current connection. A session's own do not count.
+    pub has_spoken: bool,
     /// Connections in a row that the peer ended after a ping, before it had answered or sent anything.
     pub ended_after_ping: u32,
     /// Pings since the last pong, or since the connection began.
