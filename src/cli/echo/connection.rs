@@ -32,10 +32,15 @@ use super::{
     fact::{Fact, What},
 };
 use wskeeper_core::{
+    close::MAX_REASON_BYTES,
     deflate::{Agreement, MOST_BITS, Proposal, Takeover},
     message::Payload,
 };
-use wskeeper_link::{clock::Moment, endpoint::compression::Compression, link::ServedStream};
+use wskeeper_link::{
+    clock::Moment,
+    endpoint::compression::Compression,
+    link::{ServedStream, violation_in},
+};
 
 /// A client that does not finish its upgrade, or its closing handshake, is let go after this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -177,7 +182,16 @@ fn refuse(refusal: Refusal, body: &str) -> ErrorResponse {
 /// Echoes text and binary; tungstenite answers pings and Close frames as it reads on.
 async fn echo(socket: &mut Socket, delay: Duration, echoed: &mut u64) -> u16 {
     let mut code = 1006;
-    while let Some(Ok(message)) = socket.next().await {
+    while let Some(message) = socket.next().await {
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => {
+                if let Some((code, why)) = violation_in(&error) {
+                    let _ = timeout(PATIENCE, say_why(socket, code, why)).await;
+                }
+                break;
+            }
+        };
         let payload = match message {
             Message::Text(text) => Payload::checked_text(text),
             Message::Binary(bytes) => Payload::binary(bytes),
@@ -201,6 +215,14 @@ async fn echo(socket: &mut Socket, delay: Duration, echoed: &mut u64) -> u16 {
         *echoed += 1;
     }
     code
+}
+
+/// Fails the connection (RFC 6455 §7.1.7). What the client still sends is read: unread, it would make a reset, which overtakes the Close frame.
+async fn say_why(socket: &mut Socket, code: u16, mut why: String) {
+    why.truncate(why.floor_char_boundary(MAX_REASON_BYTES));
+    let _ = socket.close(Some(CloseFrame { code: CloseCode::from(code), reason: why.into() })).await;
+    let _ = socket.get_mut().shutdown().await;
+    discard(socket).await;
 }
 
 async fn close(socket: &mut Socket, closing: &Closing) -> u16 {

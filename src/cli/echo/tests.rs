@@ -67,6 +67,37 @@ async fn a_close_is_answered_and_told() {
 }
 
 #[tokio::test]
+async fn a_client_that_breaks_a_rule_is_told_by_a_close() {
+    let bad_text = [0x81, 0x81, 0, 0, 0, 0, 0xFF];
+    let unmasked = [0x81, 0x01, b'x'];
+    let reserved = [0xA1, 0x81, 0, 0, 0, 0, b'x'];
+    let corrupt = [0xC1, 0x82, 0, 0, 0, 0, 0xFF, 0xFF];
+    for compression in [false, true] {
+        let (peer, _told) = start(Faults { compression, ..Faults::default() }).await;
+        let corrupt = (&corrupt[..], if compression { 1007 } else { 1002 });
+        for (sent, code) in [(&bad_text[..], 1007), (&unmasked, 1002), (&reserved, 1002), corrupt] {
+            let mut stream = TcpStream::connect(peer.address()).await.unwrap();
+            let head = format!(
+                "GET / HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+                peer.address()
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(sent).await.unwrap();
+            let mut said = Vec::new();
+            stream.shutdown().await.unwrap();
+            timeout(SOON, stream.read_to_end(&mut said)).await.expect("in time").unwrap();
+            let told = said.get(2..4).map(|code| u16::from_be_bytes([code[0], code[1]]));
+            assert_eq!((said.first(), told), (Some(&0x88), Some(code)), "{sent:x?} {compression}: {said:x?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_drop_is_a_reset() {
     let (peer, _told) = start(Faults { drop_every: Some(Duration::from_millis(50)), ..Faults::default() }).await;
     let mut socket = join(&peer).await.unwrap();

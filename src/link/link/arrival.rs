@@ -24,7 +24,7 @@ pub fn lacked_room(detail: &str) -> bool {
 }
 
 /// The rule that was broken, where reading failed by that.
-pub fn breach_in(error: &io::Error) -> Option<&Breach> {
+pub(super) fn breach_in(error: &io::Error) -> Option<&Breach> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 

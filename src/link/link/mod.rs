@@ -68,7 +68,7 @@ use wskeeper_core::{
     subscriptions::Reached,
 };
 
-pub use arrival::{breach_in, lacked_room};
+pub use arrival::lacked_room;
 pub(crate) use aside::Aside;
 pub(crate) use carrier::SharedCarriers;
 pub(crate) use dial::{Dialer, Source};
@@ -82,7 +82,7 @@ pub use once::{Connected, Duplex, connect, reach};
 pub(crate) use orders::{Inbound, Inflow, Orders, orders};
 pub(crate) use pledge::{Judge, Pledge, Ruling};
 pub use provider::{Done, Nobody, Provider};
-pub use served::ServedStream;
+pub use served::{ServedStream, violation_in};
 pub(crate) use tap::Tap;
 pub use tap::{Direction, FrameKind, Looker, Sight, Tapped};
 pub use tls::{TlsTrouble, lacks_certificate};

@@ -11,8 +11,13 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::{
+    Error,
+    error::{CapacityError, ProtocolError},
+};
 
 use super::{
+    arrival::breach_in,
     deflate::{COMPRESSED, Inflating},
     frames::Frames,
     pooled::PooledStream,
@@ -20,6 +25,7 @@ use super::{
 use crate::endpoint::compression::Compression;
 use wskeeper_core::{
     body::Body,
+    close,
     deflate::Agreement,
     frame::{CONTINUATION, FIN, Head, opcode},
     outbox::FRAGMENT_MAX,
@@ -162,6 +168,31 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ServedStream<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.pooled).poll_shutdown(cx)
+    }
+}
+
+/// What a Close frame says to a client whose WebSocket has failed by this: a code and a reason. `None`: it has gone.
+pub fn violation_in(error: &Error) -> Option<(u16, String)> {
+    match error {
+        // RFC 6455 §5.2: the first bit of 64 is none of the length's.
+        Error::Capacity(CapacityError::MessageTooLong { size, .. }) if isize::try_from(*size).is_err() => {
+            Some((close::PROTOCOL_ERROR, "the length of a frame has its first bit set".into()))
+        }
+        Error::Capacity(_) => Some((close::TOO_BIG, "the message is too large".into())),
+        Error::Utf8(_) => Some((close::INVALID_DATA, "text must be UTF-8".into())),
+        Error::Protocol(fault) if *fault != ProtocolError::ResetWithoutClosingHandshake => {
+            Some((close::PROTOCOL_ERROR, fault.to_string()))
+        }
+        Error::Io(error) => breach_in(error).map(|breach| (breach.code(), breach.to_string())),
+        Error::Protocol(_)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => None,
     }
 }
 

@@ -7,10 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::{
-    Error, Message,
-    error::{CapacityError, ProtocolError},
-};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{
     super::{
@@ -19,8 +16,8 @@ use super::{
     },
     Session,
 };
-use wskeeper_core::{body::Body, message::Payload};
-use wskeeper_link::link::breach_in;
+use wskeeper_core::{body::Body, close::TOO_BIG, message::Payload};
+use wskeeper_link::link::violation_in;
 
 /// What has arrived counts in the budget from here on.
 const SMALL: u64 = 16 << 10;
@@ -124,27 +121,9 @@ impl Session {
 
 /// What a client is told of its own fault, unless the connection is simply gone.
 fn fault(error: &Error) -> End {
-    match error {
-        // RFC 6455 §5.2: the first bit of 64 is none of the length's.
-        Error::Capacity(CapacityError::MessageTooLong { size, .. }) if isize::try_from(*size).is_err() => {
-            End::Farewell(1002, "the length of a frame has its first bit set".into())
-        }
-        Error::Capacity(_) => End::Farewell(1009, "the message is larger than outbox.max_message allows".into()),
-        Error::Utf8(_) => End::Farewell(1007, "text must be UTF-8".into()),
-        Error::Protocol(fault) if *fault != ProtocolError::ResetWithoutClosingHandshake => {
-            End::Farewell(1002, fault.to_string())
-        }
-        Error::Io(error) => {
-            breach_in(error).map_or(End::Gone, |breach| End::Farewell(breach.code(), breach.to_string()))
-        }
-        Error::Protocol(_)
-        | Error::ConnectionClosed
-        | Error::AlreadyClosed
-        | Error::Tls(_)
-        | Error::WriteBufferFull(_)
-        | Error::AttackAttempt
-        | Error::Url(_)
-        | Error::Http(_)
-        | Error::HttpFormat(_) => End::Gone,
+    match violation_in(error) {
+        Some((code @ TOO_BIG, _)) => End::Farewell(code, "the message is larger than outbox.max_message allows".into()),
+        Some((code, why)) => End::Farewell(code, why),
+        None => End::Gone,
     }
 }
