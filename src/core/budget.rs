@@ -2,8 +2,9 @@
 //!
 //! Shares have ranks, and what can go gives way to what was promised. Inbox history is evicted, the largest holders first,
 //! when an accepted message finds no room; and it never gets the last quarter, so that most find room at once. What is
-//! arriving (bodies, frames that are being put together) gets at most a quarter, and so does what slow readers have not taken. A
-//! share is a guard, so no path through a queue can forget to give bytes back.
+//! arriving (bodies, frames that are being put together) gets at most a quarter, and so does what slow readers have not taken. What
+//! peers have begun to send has its part of history's three quarters, by endpoint ([`Account`]). A share is a guard, so no path through a
+//! queue can forget to give bytes back.
 
 use std::{
     fmt,
@@ -13,6 +14,10 @@ use std::{
     },
 };
 
+pub use account::{Account, Hold};
+
+mod account;
+
 /// How many bytes the process may hold, and holds.
 #[derive(Debug)]
 pub struct Budget {
@@ -21,6 +26,8 @@ pub struct Budget {
     arriving: AtomicU64,
     leaving: AtomicU64,
     history: AtomicU64,
+    /// Of history, what cannot give way.
+    gathering: AtomicU64,
     holders: Box<dyn Holders>,
 }
 
@@ -73,8 +80,8 @@ impl Budget {
 
     /// A budget of `limit` bytes, in which the history of these gives way.
     pub fn with_holders(limit: u64, holders: Box<dyn Holders>) -> Arc<Self> {
-        let [used, arriving, leaving, history] = [0; 4].map(AtomicU64::new);
-        Arc::new(Self { limit, used, arriving, leaving, history, holders })
+        let [used, arriving, leaving, history, gathering] = [0; 5].map(AtomicU64::new);
+        Arc::new(Self { limit, used, arriving, leaving, history, gathering, holders })
     }
 
     /// Bytes held now.
@@ -84,7 +91,7 @@ impl Budget {
 
     /// Of these, bytes that can be evicted.
     pub fn history(&self) -> u64 {
-        self.history.load(Ordering::Relaxed)
+        self.history.load(Ordering::Relaxed).saturating_sub(self.gathering.load(Ordering::Relaxed))
     }
 
     /// Bytes that may be held.
@@ -139,15 +146,38 @@ impl Budget {
         false
     }
 
-    /// What of the budget history may have now.
-    fn room_for_history(&self) -> u64 {
-        let others = self.used().saturating_sub(self.history());
-        (self.limit - self.limit / 4).min(self.limit.saturating_sub(others))
+    /// What history may have at most.
+    fn most_history(&self) -> u64 {
+        self.limit - self.limit / 4
     }
 
-    /// What of it each holder is owed whatever the others do.
-    fn fair_share(&self) -> u64 {
-        self.room_for_history() / (self.holders.all().len().max(1) as u64)
+    /// What each holder is owed whatever the others do, where so many bytes cannot give way.
+    fn fair_share(&self, gathering: u64) -> u64 {
+        let others = self.used().saturating_sub(self.history.load(Ordering::Relaxed));
+        let room = self.most_history().min(self.limit.saturating_sub(others)).saturating_sub(gathering);
+        room / (self.holders.all().len().max(1) as u64)
+    }
+
+    /// Takes what counts as history, without having any of it go.
+    fn take_as_history(&self, bytes: u64) -> bool {
+        if !take(&self.history, bytes, self.most_history()) {
+            return false;
+        }
+        let has_room = self.take(bytes);
+        if !has_room {
+            self.history.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    /// Has those go that hold more than a fair share, for so many bytes that count as gathering already.
+    #[cold]
+    fn make_room_in_history(&self, bytes: u64) {
+        let fair = self.fair_share(self.gathering.load(Ordering::Relaxed));
+        let (history, used) = (self.history.load(Ordering::Relaxed), self.used());
+        let beyond = |sum: u64, most: u64| sum.saturating_add(bytes).saturating_sub(most);
+        let lacking = beyond(history, self.most_history()).max(beyond(used, self.limit));
+        self.evict(lacking.max(self.limit / 256), fair, false);
     }
 
     /// Has the largest holders let go of `bytes` together, as long as they hold more than `floor`.
@@ -231,20 +261,8 @@ impl Lease {
     /// Has this many from now on; if there is no room for more, what it has stays.
     pub fn resize(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let limit = self.budget.limit;
-        let (most, is_evicting) = match self.rank {
-            // One that is alone may be larger: else it could never pass.
-            Rank::Arriving | Rank::Leaving if self.sum().load(Ordering::Relaxed) == self.bytes => (limit, true),
-            Rank::Arriving | Rank::Leaving => (limit / 4, true),
-            Rank::History => (limit - limit / 4, false),
-        };
         if more > 0 {
-            if !take(self.sum(), more, most) {
-                return false;
-            }
-            let has_room = self.budget.take(more) || (is_evicting && self.budget.take_from_history(more));
-            if !has_room {
-                self.sum().fetch_sub(more, Ordering::Relaxed);
+            if !self.take(more) {
                 return false;
             }
             self.bytes = bytes;
@@ -252,6 +270,24 @@ impl Lease {
             self.give_back(self.bytes - bytes);
         }
         true
+    }
+
+    fn take(&self, more: u64) -> bool {
+        let (budget, limit) = (&self.budget, self.budget.limit);
+        let most = match self.rank {
+            Rank::History => return budget.take_as_history(more),
+            // One that is alone may be larger: else it could never pass.
+            Rank::Arriving | Rank::Leaving if self.sum().load(Ordering::Relaxed) == self.bytes => limit,
+            Rank::Arriving | Rank::Leaving => limit / 4,
+        };
+        if !take(self.sum(), more, most) {
+            return false;
+        }
+        let has_room = budget.take(more) || budget.take_from_history(more);
+        if !has_room {
+            self.sum().fetch_sub(more, Ordering::Relaxed);
+        }
+        has_room
     }
 
     /// The same, whether there is room or not.
@@ -267,7 +303,7 @@ impl Lease {
     /// Where so many bytes of history are no more than a fair share, has others go that hold more than theirs.
     #[cold]
     pub fn claim(&self, bytes: u64) {
-        let fair = self.budget.fair_share();
+        let fair = self.budget.fair_share(self.budget.gathering.load(Ordering::Relaxed));
         if bytes <= fair {
             let lacking = bytes.saturating_sub(self.bytes);
             self.budget.evict(lacking.max(self.budget.limit / 256), fair, false);
@@ -296,145 +332,4 @@ impl Drop for Lease {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_types, reason = "the core knows no lock; its tests take the one at hand")]
-mod tests {
-    use std::sync::Mutex;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug, Default)]
-    struct Heaps(Mutex<Vec<Weak<dyn Holder>>>);
-
-    impl Holders for Heaps {
-        fn add(&self, holder: Weak<dyn Holder>) {
-            self.0.lock().unwrap().push(holder);
-        }
-
-        fn all(&self) -> Vec<Arc<dyn Holder>> {
-            self.0.lock().unwrap().iter().filter_map(Weak::upgrade).collect()
-        }
-    }
-
-    fn of(limit: u64) -> Arc<Budget> {
-        Budget::with_holders(limit, Box::<Heaps>::default())
-    }
-
-    /// Holds history in one piece.
-    #[derive(Debug)]
-    struct Heap(Mutex<Lease>);
-
-    impl Heap {
-        fn of(budget: &Arc<Budget>, bytes: u64) -> Arc<Self> {
-            let mut lease = budget.lease(Rank::History);
-            assert!(lease.resize(bytes));
-            let heap = Arc::new(Self(Mutex::new(lease)));
-            let holder: Weak<dyn Holder> = Arc::<Self>::downgrade(&heap);
-            budget.register(holder);
-            heap
-        }
-
-        fn bytes(&self) -> u64 {
-            self.0.lock().unwrap().bytes()
-        }
-    }
-
-    impl Holder for Heap {
-        fn held(&self, _may_wait: bool) -> Option<u64> {
-            Some(self.0.try_lock().ok()?.bytes())
-        }
-
-        fn shrink(&self, to: u64, _may_wait: bool) {
-            let mut lease = self.0.lock().unwrap();
-            let less = lease.bytes().min(to);
-            assert!(lease.resize(less));
-        }
-    }
-
-    #[test]
-    fn a_dropped_share_is_given_back_and_the_limit_holds() {
-        let budget = Budget::new(10);
-        let six = budget.reserve(6);
-        assert!(six.is_some());
-        assert!(budget.reserve(5).is_none());
-        assert_eq!(budget.used(), 6);
-        drop(six);
-        assert_eq!(budget.used(), 0);
-        assert!(budget.reserve(10).is_some());
-    }
-
-    #[test]
-    fn history_never_gets_the_last_quarter() {
-        let budget = Budget::new(100);
-        let mut history = budget.lease(Rank::History);
-        assert!(history.resize(75) && !history.resize(76));
-        assert!(budget.reserve(25).is_some());
-    }
-
-    #[test]
-    fn what_arrives_gets_a_quarter_and_history_gives_way_to_it() {
-        let budget = of(100);
-        let heap = Heap::of(&budget, 75);
-        let accepted = budget.reserve(25);
-        let (mut body, mut other) = (budget.lease(Rank::Arriving), budget.lease(Rank::Arriving));
-        assert!(body.resize(15) && other.resize(10) && !body.resize(16));
-        assert_eq!((budget.used(), heap.bytes()), (100, 50));
-        drop(other);
-        assert!(body.resize(30), "one that is alone may be larger");
-        drop((accepted, body));
-        assert_eq!(budget.used(), heap.bytes());
-    }
-
-    #[test]
-    fn what_is_accepted_takes_the_place_of_the_largest_history() {
-        let budget = of(100);
-        let (large, small) = (Heap::of(&budget, 60), Heap::of(&budget, 15));
-        let shares = [25, 20, 20].map(|bytes| budget.reserve(bytes));
-        assert!(shares.iter().all(Option::is_some));
-        assert_eq!((large.bytes(), small.bytes(), budget.used()), (20, 15, 100));
-        assert!(budget.reserve(35).is_some());
-        assert_eq!((large.bytes(), small.bytes()), (0, 0));
-        assert!(budget.reserve(36).is_none(), "what was accepted stays");
-    }
-
-    #[test]
-    fn a_holder_has_its_fair_share_from_those_who_hold_more() {
-        let budget = of(1024);
-        let (greedy, modest) = (Heap::of(&budget, 700), Heap::of(&budget, 68));
-        let late = Heap::of(&budget, 0);
-        let mut lease = late.0.lock().unwrap();
-        assert!(!lease.resize(100));
-        lease.claim(100);
-        assert!(lease.resize(100));
-        assert!(!lease.resize(257));
-        lease.claim(257);
-        assert!(!lease.resize(257), "that is more than a third of three quarters");
-        drop(lease);
-        assert_eq!((greedy.bytes(), modest.bytes(), late.bytes()), (600, 68, 100));
-    }
-
-    #[test]
-    fn what_cannot_be_refused_counts_all_the_same() {
-        let budget = Budget::new(10);
-        let (beyond, mut history) = (budget.reserve_beyond(12), budget.lease(Rank::History));
-        history.resize_beyond(7);
-        assert_eq!(budget.used(), 19);
-        drop((beyond, history));
-        assert_eq!((budget.used(), budget.history()), (0, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn the_largest_go_down_to_one_level_and_no_further_than_needed(
-            mut held in prop::collection::vec(0_u64..1000, 1..20),
-            bytes in 1_u64..5000,
-        ) {
-            held.sort_unstable_by_key(|bytes| std::cmp::Reverse(*bytes));
-            let level = level(held.iter().copied(), bytes);
-            let let_go = |level: u64| held.iter().map(|held| held.saturating_sub(level)).sum::<u64>();
-            prop_assert!(let_go(level) >= bytes || level == 0);
-            prop_assert!(let_go(level + 1) < bytes);
-        }
-    }
-}
+mod tests;

@@ -67,6 +67,13 @@ pub struct BothWays {
     pub theirs: OneWay,
 }
 
+impl OneWay {
+    /// Bytes of the window that is kept between messages.
+    pub fn window(self) -> u64 {
+        u64::from(self.keeps_context) << self.window_bits
+    }
+}
+
 /// Why an answer is none.
 pub type Unfit = &'static str;
 
@@ -74,6 +81,22 @@ pub type Unfit = &'static str;
 pub const NOT_OFFERED: Unfit = "it uses an extension that was not offered";
 
 impl Proposal {
+    /// The same without contexts.
+    #[must_use]
+    pub fn without_context(self) -> Self {
+        Self { context: Takeover::Neither, ..self }
+    }
+
+    /// Bytes of the windows that a client which proposes this may come to keep.
+    pub fn windows(self) -> u64 {
+        let kept: u64 = match self.context {
+            Takeover::Neither => 0,
+            Takeover::Peer => 1,
+            Takeover::Both => 2,
+        };
+        kept << self.window_bits
+    }
+
     /// As it stands in the request.
     pub fn text(self) -> String {
         let bits = Some(self.window_bits).filter(|bits| *bits < MOST_BITS);

@@ -1,7 +1,9 @@
 //! `compression` and the keys that begin with it: what goes with them.
 
-use super::section::Section;
-use crate::config::ConfiguredEndpoint;
+use bytesize::ByteSize;
+
+use super::section::{Report, Section};
+use crate::config::{Config, ConfiguredEndpoint};
 use wskeeper_link::endpoint::compression::Compression;
 
 /// Rules over the keys of compression.
@@ -14,6 +16,31 @@ pub(super) fn rules(section: &Section<'_>, endpoint: &ConfiguredEndpoint) {
     for key in ["compression_level", "compression_threshold", "compression_window_bits", "compression_context"] {
         if section.has(key) {
             section.warn(key, "is of no use without `compression`: nothing is compressed");
+        }
+    }
+}
+
+/// An endpoint's links keep windows as far as there is room, and the others are held without.
+pub(super) fn warn_of_windows(report: &Report, config: &Config) {
+    let windows = |endpoint: &ConfiguredEndpoint| -> u64 {
+        let Compression { is_offered, offer, .. } = endpoint.compression;
+        if is_offered { offer.windows().saturating_mul(endpoint.max_links().into()) } else { 0 }
+    };
+    let memory = config.limits.memory;
+    let all = config.endpoints.values().map(windows).fold(0, u64::saturating_add);
+    for (name, endpoint) in &config.endpoints {
+        let own = windows(endpoint);
+        let room = (memory - memory / 4).saturating_sub(all - own) / 2;
+        if own > room {
+            report.warn(
+                &format!("endpoints.{name}.compression_context"),
+                &format!(
+                    "its links may keep windows of {} together, and limits.memory has room for {}: links that find none are held \
+                     without a context; raise limits.memory, or lower compression_window_bits",
+                    ByteSize::b(own).display().iec(),
+                    ByteSize::b(room).display().iec(),
+                ),
+            );
         }
     }
 }
@@ -47,5 +74,14 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+    #[test]
+    fn windows_that_find_no_room_are_told_before() {
+        let both = "compression = 'auto'\ncompression_context = 'both'\nlinks";
+        assert_eq!(read(&format!("{both} = 1536")), Ok(Vec::new()));
+        let told = read(&format!("{both} = 1537")).unwrap().join("; ");
+        assert!(told.contains("keep windows of 96.1 MiB together, and limits.memory has room for 96.0 MiB"), "{told}");
+        assert_eq!(read(&format!("compression_window_bits = 9\n{both} = 9000")), Ok(Vec::new()));
+        assert_eq!(read("compression = 'auto'\nlinks = 9000"), Ok(Vec::new()));
     }
 }

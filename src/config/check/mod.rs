@@ -148,6 +148,7 @@ fn warn(report: &Report, config: &Config) {
             ),
         );
     }
+    compression::warn_of_windows(report, config);
 }
 
 /// What is warned of, or wrong, in a file with one secure endpoint that has these keys besides.

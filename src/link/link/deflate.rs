@@ -7,6 +7,7 @@
 mod compressing;
 mod inflater;
 mod inflating;
+mod message;
 
 pub(super) use self::{compressing::Compressing, inflating::Inflating};
 
@@ -36,10 +37,6 @@ impl History {
 
     fn bytes(&self) -> &[u8] {
         self.0.as_deref().map_or(&[], Vec::as_slice)
-    }
-
-    fn held(&self) -> usize {
-        self.0.as_deref().map_or(0, Vec::capacity)
     }
 }
 

@@ -20,9 +20,10 @@ use super::{
     upgrade::{self, Agreed, Chosen, MayFollow, UpgradeFault, Wish},
 };
 use crate::clock::Calendar;
-use crate::endpoint::{Endpoint, file::FileMarks};
+use crate::endpoint::{Endpoint, compression::Compression, file::FileMarks};
 use wskeeper_core::{
     admission::Verdict,
+    budget::{Account, Hold},
     close::Cause,
     event::{Certificates, DialFailure, Established, LinkId, RetryAfter, Steps, Timings},
     link::Round,
@@ -74,6 +75,11 @@ pub(crate) trait Source: Send + Sync {
     /// What this link remembers of servers, if it does or is to begin with it.
     fn memory(&self, _link: u32, begin: bool) -> Option<Arc<Memory>> {
         begin.then(Arc::default)
+    }
+
+    /// Where what its links keep of messages counts, if it does.
+    fn account(&self) -> Option<Arc<Account>> {
+        None
     }
 
     /// Who does what its sessions ask for.
@@ -136,7 +142,7 @@ impl Dial for Dialer {
                 (permit, Some(began.elapsed()))
             };
             let timings = Timings { admission: waited, ..Timings::default() };
-            let aside = source.aside();
+            let (aside, compression) = (source.aside(), endpoint.compression);
             let attempt = Attempt {
                 id,
                 redirects: endpoint.redirects,
@@ -160,6 +166,8 @@ impl Dial for Dialer {
                 kept,
                 made: None,
                 refused,
+                compression,
+                windows: None,
             };
             Box::pin(attempt.run(url)).await
         })
@@ -255,6 +263,10 @@ struct Attempt {
     made: Option<Made>,
     /// Values that were made before had been refused.
     refused: Option<std::time::Instant>,
+    /// What is offered: without contexts where there is no room for their windows.
+    compression: Compression,
+    /// The room of the windows that are offered.
+    windows: Option<Box<Hold>>,
 }
 
 impl Attempt {
@@ -329,12 +341,28 @@ impl Attempt {
         admitted: Admitted,
     ) -> Result<Result<Dialled<Transport>, UpgradeFault>, Setback> {
         self.remember(self.endpoint.remembers());
+        self.have_room_for_windows();
         if self.endpoint.http2.is_for(&ask.goal.target) && !self.is_challenged(ask) {
             // In a box: few go this way.
             return Box::pin(self.carried(ask, admitted)).await;
         }
         let (reached, permit) = self.reach(ask, admitted, None).await?;
         self.upgraded(ask, reached, permit).await
+    }
+
+    /// A server that keeps its context makes this end keep a window, as long as the connection lasts: none is offered without room for it.
+    fn have_room_for_windows(&mut self) {
+        let windows = if self.compression.is_offered { self.compression.offer.windows() } else { 0 };
+        if windows == 0 || self.windows.is_some() {
+            return;
+        }
+        let Some(account) = self.source.account() else { return };
+        let mut hold = account.hold();
+        if hold.resize(windows) {
+            self.windows = Some(Box::new(hold));
+        } else {
+            self.compression.offer = self.compression.offer.without_context();
+        }
     }
 
     /// TCP and TLS, through the proxy where there is one. `offer` is what TLS offers in place of what is set.
@@ -397,11 +425,12 @@ impl Attempt {
         let patience = self.endpoint.link.connect_timeout.saturating_sub(took) / 2;
         let answers = self.answers == AnswersGiven::default() && ask.credentials().is_some();
         let next = MayFollow { redirects: self.redirects > 0, answers };
-        ask.wish(&self.endpoint, self.source.calendar(), (next, patience), self.memory.as_deref())
+        let compression = Some(self.compression.offer).filter(|_| self.compression.is_offered);
+        ask.wish(&self.endpoint, self.source.calendar(), (next, patience), (self.memory.as_deref(), compression))
     }
 
     fn dialled(
-        &self,
+        &mut self,
         ask: &Ask,
         (stream, early): (Transport, Vec<u8>),
         (address, certificates): (Option<SocketAddr>, Certificates),
@@ -416,8 +445,9 @@ impl Attempt {
             certificates,
             timings: Steps::default(),
         });
-        let compression = compression.map(|_| self.endpoint.compression);
-        Dialled { stream, early, established, session: None, ends: None, compression }
+        let compression = compression.map(|agreed| (self.compression, agreed));
+        let windows = self.windows.take();
+        Dialled { stream, early, established, session: None, ends: None, compression, windows }
     }
 
     async fn connect(&mut self, admitted: Admitted, goal: &Goal) -> Result<Won, Setback> {

@@ -55,8 +55,9 @@ use wskeeper_core::{
     admission::{Dismissal, Request, Verdict},
     allowance::SharedAllowance,
     bucket::SharedBucket,
-    budget::Lease,
+    budget::Hold,
     chaos::Fault,
+    deflate::Agreement,
     event::{DialFailure, Established, Event, LinkId},
     link::{Input, Link, Policy, To, Verb},
     message::{Message, MessageId},
@@ -227,7 +228,7 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// Whether somebody listens to the link now.
     fn is_listened(&self) -> bool;
     /// An empty share of the process's memory, for what arrives.
-    fn lease(&self) -> Lease;
+    fn hold(&self) -> Hold;
     /// Where to tell of frames, while somebody looks at them. Asked for each frame.
     fn watched(&self) -> Option<(&LinkId, &Tap)>;
 }
@@ -297,7 +298,9 @@ pub(crate) struct Dialled<S> {
     /// When the first of the values ends that it was made with.
     pub ends: Option<Instant>,
     /// How messages are compressed, where that was agreed on.
-    pub compression: Option<Compression>,
+    pub compression: Option<(Compression, Agreement)>,
+    /// The room that was had for the windows of it.
+    pub windows: Option<Box<Hold>>,
 }
 
 /// Lets attempts begin. The pool's limits stand behind it.

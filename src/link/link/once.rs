@@ -58,7 +58,7 @@ pub async fn connect(endpoint: &Arc<Endpoint>, provider: Arc<dyn Provider>) -> R
     let source = Fixed { endpoint: Arc::new(Endpoint { compression, ..Endpoint::clone(endpoint) }), provider };
     let dialer = Dialer::new(id, Arc::new(source), Arc::new(Alone));
     let dialled = dialer.dial(To::default(), None, Box::new(|_| {})).await?;
-    let super::Dialled { stream, early, established, session, ends: _, compression: _ } = dialled;
+    let super::Dialled { stream, early, established, session, ends: _, compression: _, windows: _ } = dialled;
     Ok(Connected { stream: Box::new(stream), early, established, session })
 }
 

@@ -29,7 +29,7 @@ use super::{
 use crate::endpoint::compression::Compression;
 use wskeeper_core::{
     body::Body,
-    budget::Lease,
+    budget::Hold,
     chaos::Fault,
     close::{BAD_GATEWAY, CloseFrame},
     deflate::Agreement,
@@ -40,8 +40,8 @@ use wskeeper_core::{
     scan::{CONTROL_HEAD, Control},
 };
 
-/// What has arrived of a message counts in the process's budget from here on.
-const SMALL: u64 = 16 << 10;
+mod room;
+
 /// Reads of one turn whose bytes are thrown away.
 const DISCARD_READS: usize = 2;
 
@@ -85,8 +85,8 @@ pub(super) struct Socket<S> {
     noted: Option<Box<Answer>>,
     /// Up to here what has been read belongs to frames that are done with.
     whole_until: u64,
-    /// The share of the process's memory that a message has which is not whole, where that is much.
-    arriving: Option<Box<Lease>>,
+    /// What is held of the process's memory: the windows of compression, and a message that is not whole, where that is much.
+    arriving: Option<Box<Hold>>,
     /// What is done outside for the session of this connection; it ends with it.
     pub(super) errands: Errands,
 }
@@ -368,28 +368,9 @@ impl<S: Wire> Socket<S> {
 
     fn is_done(&mut self) {
         self.whole_until = self.stream.read() - self.stream.ahead().len() as u64;
-        self.arriving = None;
-    }
-
-    /// Bytes that have arrived of a message that is not whole, with what is held to read and write compressed ones, where they are many.
-    pub(super) fn arriving(&mut self) -> Option<u64> {
-        let begun = self.stream.read().saturating_sub(self.whole_until) + self.stream.stream().held();
-        (begun > SMALL && !self.discarding).then_some(begun)
-    }
-
-    /// Gives so many bytes their share of the process's memory, as history has it: a `lease` where there is none yet. Where there is no
-    /// room, nothing that comes is processed any more.
-    pub(super) fn hold(&mut self, bytes: u64, lease: impl FnOnce() -> Lease) -> Option<Arrival> {
-        let share = self.arriving.get_or_insert_with(|| Box::new(lease()));
-        if share.resize(bytes) {
-            return None;
+        if self.arriving.is_some() {
+            self.hold_windows_alone();
         }
-        share.claim(bytes);
-        if share.resize(bytes) {
-            return None;
-        }
-        self.discarding = true;
-        Some(Arrival::without_room())
     }
 
     /// tungstenite answers 1014 as a code that may not be sent, which it may (RFC 6455 §7.4.2: it is registered). Its answer waits in

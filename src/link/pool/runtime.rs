@@ -36,7 +36,7 @@ use crate::{
     link::{Aside, Memory, Order, Provider, SharedCarriers, Source},
     observer::EndpointObserver,
 };
-use wskeeper_core::phase::Phase;
+use wskeeper_core::{budget::Account, phase::Phase};
 
 /// An endpoint at work.
 #[derive(Debug)]
@@ -115,6 +115,10 @@ impl Source for EndpointRuntime {
 
     fn carriers(&self) -> Arc<SharedCarriers> {
         Arc::clone(self.sinks.carriers.get_or_init(Arc::default))
+    }
+
+    fn account(&self) -> Option<Arc<Account>> {
+        Some(Arc::clone(&self.sinks.account))
     }
 
     fn note(&self, marks: FileMarks) {

@@ -39,7 +39,7 @@ use crate::{
     observer::{LinkObserver, Observer},
 };
 use wskeeper_core::{
-    budget::Budget,
+    budget::Account,
     close::Closed,
     event::{Certificates, Event, LinkId},
     link::Input,
@@ -72,7 +72,8 @@ pub(super) struct Sinks {
     pub(super) rejections: Arc<Rejections>,
     pub(super) tap: Arc<Tap>,
     pub(super) observer: Arc<dyn Observer>,
-    pub(super) budget: Arc<Budget>,
+    /// What its links hold of messages that are not whole.
+    pub(super) account: Arc<Account>,
     pub(super) calendar: Calendar,
     pub(super) parked: Arc<Noted>,
     pub(super) homes: Homes,

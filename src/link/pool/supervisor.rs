@@ -41,6 +41,7 @@ use crate::{
     store::{self, Record},
 };
 use wskeeper_core::{
+    budget::Account,
     event::LinkId,
     link::{Input, Link},
     message::Message,
@@ -196,7 +197,7 @@ impl Supervisor {
             rejections: Arc::clone(&self.parts.rejections),
             tap: Arc::new(Tap::new(self.parts.calendar.clone())),
             observer: Arc::clone(&self.parts.observer),
-            budget: Arc::clone(&self.parts.budget),
+            account: Account::new(&self.parts.budget),
             calendar: self.parts.calendar.clone(),
             parked: Arc::clone(&self.parts.parked),
             listeners: Mutex::default(),

@@ -55,9 +55,9 @@ impl Compressing {
         }
     }
 
-    /// Bytes of memory that it holds between messages.
-    pub(super) fn held(&self) -> usize {
-        self.history.held()
+    /// Bytes that it keeps between messages, at most.
+    pub(super) fn window(&self) -> u64 {
+        OneWay { keeps_context: self.keeps, window_bits: self.window_bits }.window()
     }
 
     /// The first fragment of a message, where it is worth it.

@@ -14,17 +14,13 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{
-    COMPRESSED, Compressing, History,
-    inflater::{HELD, Inflater},
-};
+use super::{COMPRESSED, Compressing, History, inflater::HELD, message::Message};
 use crate::endpoint::compression::Compression;
 use wskeeper_core::{
     breach::Breach,
     deflate::{Agreement, BothWays, OneWay},
     frame::{self, BINARY, CONTROL, FIN, MASKED, OPCODE, RESERVED, TEXT},
     rules::well_formed,
-    utf8::Utf8,
 };
 
 /// Bytes read at once where some may be compressed.
@@ -82,35 +78,6 @@ struct Coming {
     /// To be handed out before all else.
     ready: BytesMut,
     fault: Option<Breach>,
-}
-
-/// A compressed message under way.
-struct Message {
-    /// The first byte of the next frame of it that is handed out, without `FIN`.
-    first: u8,
-    inflater: Inflater,
-    /// Of a text: up to here the piece has been looked at.
-    text: Option<(Utf8, usize)>,
-}
-
-impl Message {
-    /// Looks at what has been inflated of a text and not been looked at. Who reads it would, but is not given a piece before it is full.
-    fn look(&mut self) -> Result<(), Breach> {
-        let Some((text, looked_at)) = &mut self.text else { return Ok(()) };
-        let piece = self.inflater.piece();
-        let fits = text.add(&piece[*looked_at..]);
-        *looked_at = piece.len();
-        if fits { Ok(()) } else { Err(Breach::NotUtf8) }
-    }
-
-    /// The piece has been handed out.
-    fn empty(&mut self) {
-        self.inflater.empty();
-        self.first = frame::CONTINUATION;
-        if let Some((_, looked_at)) = &mut self.text {
-            *looked_at = 0;
-        }
-    }
 }
 
 enum At {
@@ -178,14 +145,18 @@ impl<S> Inflating<S> {
         self.deflate.as_ref().is_none_or(|both| both.coming.is_none())
     }
 
-    /// Bytes of memory that it holds.
+    /// Bytes of the windows that are kept between messages, once they are full.
+    pub(in super::super) fn windows(&self) -> u64 {
+        self.deflate.as_deref().map_or(0, |both| both.theirs.window() + both.going.window())
+    }
+
+    /// Bytes of memory that a message needs that is not whole, the windows apart.
     pub(in super::super) fn held(&self) -> u64 {
-        let Some(both) = self.deflate.as_deref() else { return 0 };
-        let coming = both.coming.as_deref().map_or(0, |coming| {
-            let message = if coming.message.is_some() { HELD } else { 0 };
-            message + coming.history.held() + coming.raw.len() + coming.ready.len()
-        });
-        (coming + both.history.held() + both.going.held()) as u64
+        let coming = self.deflate.as_deref().and_then(|both| both.coming.as_deref());
+        coming.map_or(0, |coming| {
+            let inflater = if coming.message.is_some() { HELD } else { 0 };
+            (inflater + coming.raw.len() + coming.ready.len()) as u64
+        })
     }
 }
 
@@ -413,8 +384,7 @@ impl Coming {
         well_formed(body, length - self.key.map_or(0, |key| key.len()))?;
         if is_message(first) {
             let opcode = first & OPCODE;
-            let text = (opcode == TEXT).then(|| (Utf8::default(), 0));
-            self.message = Some(Message { first: opcode, inflater: Inflater::borrow(&self.history), text });
+            self.message = Some(Message::begin(opcode, &self.history));
         }
         self.at = At::Compressed(body, is_last);
         Ok(())

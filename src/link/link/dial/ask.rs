@@ -25,6 +25,7 @@ use crate::{
 use http::{HeaderName, header};
 use wskeeper_core::{
     close::Cause,
+    deflate::Proposal,
     session::{Kept, Start},
 };
 
@@ -223,7 +224,7 @@ impl Ask {
         endpoint: &Endpoint,
         calendar: Calendar,
         (next, patience): (MayFollow, Duration),
-        memory: Option<&'a Memory>,
+        (memory, compression): (Option<&'a Memory>, Option<Proposal>),
     ) -> Wish<'a> {
         Wish {
             target: &self.goal.target,
@@ -233,7 +234,7 @@ impl Ask {
             jar: memory.map(|memory| &memory.jar).filter(|_| endpoint.cookies),
             protocols: &self.protocols,
             protocols_optional: endpoint.protocols_optional,
-            compression: Some(endpoint.compression.offer).filter(|_| endpoint.compression.is_offered),
+            compression,
             retry_after_max: endpoint.link.retry_after_max,
             next,
             patience,

@@ -82,9 +82,10 @@ impl<D: Dial> Driver<D> {
         }
         match attempt {
             Poll::Pending => return moved,
-            Poll::Ready(Ok(Dialled { stream, early, established, session, ends, compression })) => {
-                let agreed = compression.zip(established.compression);
-                *self.line(lane) = Line::Open(Socket::open(stream, &early, self.link.max_inbound(), agreed));
+            Poll::Ready(Ok(Dialled { stream, early, established, session, ends, compression, windows })) => {
+                let mut socket = Socket::open(stream, &early, self.link.max_inbound(), compression);
+                socket.keep(windows);
+                *self.line(lane) = Line::Open(socket);
                 if let Some(start) = session {
                     self.feed_line(now, lane, ConnectionInput::Session(start));
                 }
@@ -216,7 +217,7 @@ impl<D: Dial> Driver<D> {
         let Some(bytes) = socket.arriving() else { return };
         let host = Arc::clone(&self.host);
         if let Line::Open(socket) = self.line(lane)
-            && let Some(refusal) = socket.hold(bytes, || host.lease())
+            && let Some(refusal) = socket.hold(bytes, || host.hold())
         {
             self.follow(now, lane, refusal);
         }

@@ -23,7 +23,7 @@ use crate::link::{
     orders, run,
 };
 use wskeeper_core::{
-    budget::{Budget, Lease, Rank, Share},
+    budget::{Account, Budget, Hold, Share},
     close::{Cause, Closed},
     event::{Certificates, DialFailure, Established, Event, LinkId, Steps, Timings},
     link::{Input, Link, Policy, Verb},
@@ -104,8 +104,8 @@ impl Host for Recorder {
         false
     }
 
-    fn lease(&self) -> Lease {
-        Budget::new(u64::MAX).lease(Rank::History)
+    fn hold(&self) -> Hold {
+        Account::new(&Budget::new(u64::MAX)).hold()
     }
 
     fn watched(&self) -> Option<(&LinkId, &Tap)> {
@@ -168,6 +168,7 @@ impl Dial for Cable {
                         session,
                         ends: None,
                         compression: None,
+                        windows: None,
                     })
                 }
                 Answer::Hang(step) => {

@@ -16,7 +16,7 @@ use crate::{
     pool::{dead::DeadLetter, recorder},
 };
 use wskeeper_core::{
-    budget::{Lease, Rank},
+    budget::Hold,
     close::{Cause, Closed},
     event::{Event, LinkId},
     link::{Input, Link},
@@ -177,8 +177,8 @@ impl Host for Slot {
         self.sinks.listeners.lock().has(self.id.index)
     }
 
-    fn lease(&self) -> Lease {
-        self.sinks.budget.lease(Rank::History)
+    fn hold(&self) -> Hold {
+        self.sinks.account.hold()
     }
 
     fn watched(&self) -> Option<(&LinkId, &Tap)> {
