@@ -51,7 +51,7 @@ pub enum Item {
         detail: Box<str>,
     },
     /// A connection or an attempt ended.
-    Close(Box<Closed>),
+    Close(Arc<Closed>),
     /// The link's phase changed.
     Phase {
         /// Now.

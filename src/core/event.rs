@@ -247,7 +247,7 @@ pub enum Event {
         /// Its number.
         generation: u64,
         /// How.
-        closed: Box<Closed>,
+        closed: Arc<Closed>,
         /// How long it was open.
         age: Duration,
     },

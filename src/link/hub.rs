@@ -19,15 +19,13 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use self::{
-    stored::Stored,
-    streams::{Documents, Sorted},
-};
+use self::streams::{Documents, Sorted};
 
 pub use self::streams::{ReaderView, StreamView};
 pub(crate) use self::{
     inboxes::Inboxes,
     listening::{Listened, Listening},
+    stored::Stored,
     streams::Streams,
 };
 pub use wskeeper_core::entry::{Arrived, Entry, Item, Stretch};
@@ -151,9 +149,9 @@ impl Hub {
         state.ring.set_policy(policy, others(links));
     }
 
-    /// Adds an entry and wakes subscribers. Never waits. A closed hub takes nothing.
-    pub(crate) fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, item: Item) {
-        self.add(|cursor| Entry { cursor, at, link: link.clone(), generation, item }.into());
+    /// Adds what is no message and wakes subscribers. Never waits. A closed hub takes nothing.
+    pub(crate) fn publish(&self, fact: Stored) {
+        self.add(|_| fact);
     }
 
     /// Adds messages that arrived together, as [`Hub::publish`] adds an entry.

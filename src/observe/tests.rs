@@ -317,7 +317,7 @@ fn closed(code: u16, was_clean: bool, cause: Cause) -> Event {
         label: None,
         detail: "".into(),
     };
-    Event::Closed { generation: 1, closed: Box::new(closed), age: Duration::from_secs(90) }
+    Event::Closed { generation: 1, closed: Arc::new(closed), age: Duration::from_secs(90) }
 }
 
 fn dial_failed(cause: Cause) -> Event {

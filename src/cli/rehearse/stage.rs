@@ -242,7 +242,7 @@ impl<'a, 'o> Stage<'a, 'o> {
                     self.tell_steps(now, &opening.steps)?;
                     self.told.clear();
                 }
-                Command::Tell(Event::Closed { closed, .. }) => self.verdict.ended = Some(*closed),
+                Command::Tell(Event::Closed { closed, .. }) => self.verdict.ended = Some(Arc::unwrap_or_clone(closed)),
                 Command::Tell(Event::DialFailed(failure)) => self.verdict.ended = Some(failure.closed()),
                 Command::Tell(Event::Keepalive { answered }) => self.teller.keepalive(now, answered)?,
                 Command::Hangup(_) | Command::GiveUp(_) => self.hangs_up = true,

@@ -164,7 +164,7 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) generation: u64,
-    pub(super) closed: Closed,
+    pub(super) closed: Arc<Closed>,
     pub(super) age: Duration,
     /// It came without a closing handshake before it.
     pub(super) was_open: bool,
@@ -467,7 +467,7 @@ impl Connection {
         let was_open = self.is_open();
         let _ = self.close(now, Ending { owed: None, cause: Cause::Reset, label: None, detail }, shared);
         let Stage::Closing(closing) = &self.stage else { return None };
-        let closed = closing.closed();
+        let closed = Arc::new(closing.closed());
         let code = closing.received.as_ref().map(|_| closed.code);
         let age = now.saturating_duration_since(closing.open.since);
         let retry_after = self.session().and_then(Session::retry_after);

@@ -133,7 +133,7 @@ impl Link {
 
     fn on_dial_failed(&mut self, now: Instant, failure: Box<DialFailure>, out: &mut Commands) {
         let (closed, retry_after, rejection) = (failure.closed(), failure.retry_after, failure.rejection.clone());
-        self.last_close = Some(Arc::new((closed, now)));
+        self.last_close = Some(Arc::new((closed.into(), now)));
         out.push(Command::Tell(Event::DialFailed(failure)));
         self.follow(now, (retry_after, rejection.as_deref()), false, out);
     }
@@ -308,7 +308,7 @@ impl Link {
         self.tell_phase_as(now, Phase::Closing, then.reason(), None, out);
         out.push(Command::Hangup(Lane::Current));
         let failure = DialFailure { timings, ..DialFailure::of(cause, "given up before it was open") };
-        self.last_close = Some(Arc::new((failure.closed(), now)));
+        self.last_close = Some(Arc::new((failure.closed().into(), now)));
         out.push(Command::Tell(Event::DialFailed(Box::new(failure))));
     }
 
@@ -360,7 +360,7 @@ impl Link {
         if was_open {
             self.tell_phase(now, then.reason(), None, out);
         }
-        out.push(Command::Tell(Event::Closed { generation, closed: Box::new(closed.clone()), age }));
+        out.push(Command::Tell(Event::Closed { generation, closed: Arc::clone(&closed), age }));
         self.last_close = Some(Arc::new((closed, now)));
         if then != Then::Outcome {
             let first = self.first_for(then.reason());

@@ -147,7 +147,7 @@ pub struct Link {
     pace: Pace,
     attempt: u32,
     generation: u64,
-    last_close: Option<Arc<(Closed, Instant)>>,
+    last_close: Option<Arc<(Arc<Closed>, Instant)>>,
     rotation: Option<Box<Rotation>>,
     lazy: Option<Box<Lazy>>,
 }
@@ -369,7 +369,7 @@ impl Link {
     }
 
     /// How the last connection or attempt ended, and when.
-    pub fn last_close(&self) -> Option<&Arc<(Closed, Instant)>> {
+    pub fn last_close(&self) -> Option<&Arc<(Arc<Closed>, Instant)>> {
         self.last_close.as_ref()
     }
 

@@ -398,7 +398,7 @@ impl Link {
 
     fn on_ended_beside(&mut self, now: Instant, ended: Ended, is_new: bool, out: &mut Commands) {
         let Ended { generation, closed, age, retry_after, .. } = ended;
-        out.push(Command::Tell(Event::Closed { generation, closed: Box::new(closed.clone()), age }));
+        out.push(Command::Tell(Event::Closed { generation, closed: Arc::clone(&closed), age }));
         if !self.rotation.as_deref().is_some_and(|rotation| rotation.wanted) || !self.state.is_ready() {
             self.rotation = None;
         } else if is_new {

@@ -18,8 +18,9 @@ use wskeeper_core::{
 };
 
 /// An entry, whole or in brief, or messages.
-#[derive(Debug)]
-pub(super) enum Stored {
+#[derive(Debug, Clone)]
+pub(crate) enum Stored {
+    /// Hubs share it: its number here is the place in the ring, not its own.
     Whole(Arc<Entry>),
     Brief(Brief),
     Arrived(Arc<Arrived>),
@@ -33,8 +34,8 @@ const WHOLE: u64 = BRIEF + 16 + size_of::<Entry>() as u64;
 const ARRIVED: u64 = BRIEF + 16 + size_of::<Arrived>() as u64;
 
 /// An entry of a few words.
-#[derive(Debug)]
-pub(super) struct Brief {
+#[derive(Debug, Clone)]
+pub(crate) struct Brief {
     endpoint: Arc<str>,
     index: u32,
     what: What,
@@ -111,7 +112,8 @@ impl Stored {
     /// The entry of this number.
     pub(super) fn entry(&self, cursor: u64) -> Arc<Entry> {
         let Brief { endpoint, index, what, generation, at } = match self {
-            Self::Whole(entry) => return Arc::clone(entry),
+            Self::Whole(entry) if entry.cursor == cursor => return Arc::clone(entry),
+            Self::Whole(entry) => return Arc::new(Entry { cursor, ..Entry::clone(entry) }),
             Self::Arrived(arrived) => return Arc::new(arrived.entry(cursor)),
             Self::Brief(brief) => brief,
         };

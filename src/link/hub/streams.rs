@@ -15,7 +15,7 @@ use wskeeper_core::{
     session::{Document, Filter, Sorter},
 };
 
-use super::{Hub, Item};
+use super::{Hub, Stored};
 use crate::endpoint::{Endpoint, Stream};
 
 /// A stream as it is now.
@@ -113,9 +113,9 @@ impl Streams {
     }
 
     /// Adds what is no message to each of them: a reader of any wants to know that the link was down.
-    pub(crate) fn publish(&self, link: &LinkId, generation: u64, at: SystemTime, item: &Item) {
+    pub(crate) fn publish(&self, fact: &Stored) {
         for hub in self.current().iter().flat_map(|current| &current.hubs) {
-            hub.publish(link, generation, at, item.clone());
+            hub.publish(fact.clone());
         }
     }
 

@@ -120,7 +120,7 @@ mod tests {
 
     fn close() -> Item {
         let (reason, detail) = ("".into(), "".into());
-        Item::Close(Box::new(Closed {
+        Item::Close(Arc::new(Closed {
             code: 1006,
             reason,
             was_clean: false,

@@ -24,6 +24,8 @@ use wskeeper_core::{
 
 /// Transitions remembered of each link.
 const HISTORY: usize = 32;
+/// A link that has come up once, and has been idle since, has no more than these.
+const FEW: usize = 8;
 
 /// The last transitions of a link.
 #[derive(Debug, Default)]
@@ -70,7 +72,7 @@ pub(super) enum What {
     SessionReady(Millis),
     /// It has not been; the step that it had come to.
     SessionUnready(Option<Box<(Place, &'static str)>>),
-    Closed(Box<(Closed, Millis)>),
+    Closed(Box<(Arc<Closed>, Millis)>),
     /// What a timer of the session waited for.
     KeepaliveMissed,
     /// A pong is no proof.
@@ -113,8 +115,8 @@ impl Recorder {
             self.0.pop_front();
         }
         if self.0.len() == self.0.capacity() {
-            // Not by doubling: most links are idle, and have little to tell.
-            self.0.reserve_exact(2);
+            // Most links are idle, and have little to tell; the others soon have all that is remembered.
+            self.0.reserve_exact(if self.0.len() < FEW { 2 } else { self.0.len().min(HISTORY - self.0.len()) });
         }
         self.0.push_back(Entry {
             at: u64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or_default(),
@@ -212,7 +214,7 @@ pub(super) fn transition(event: &Event) -> Option<Transition> {
         Event::Rotated { from, to } => (What::Rotated { from: number(*from) }, Some(*to)),
         Event::Opened { generation, established } => (What::Open(Arc::clone(established)), Some(*generation)),
         Event::Closed { generation, closed, age } => {
-            (What::Closed(Box::new((Closed::clone(closed), (*age).into()))), Some(*generation))
+            (What::Closed(Box::new((Arc::clone(closed), (*age).into()))), Some(*generation))
         }
         Event::SessionReady { generation, opening } => (What::SessionReady(opening.took.into()), Some(*generation)),
         Event::SessionFailed { generation, opening } => {
@@ -323,7 +325,8 @@ impl Entry {
             }
             What::KeepaliveMissed => "what a timer of the session waits for did not come in time".to_owned(),
             What::Closed(closed) => {
-                let (Closed { code, reason, cause, label, detail, .. }, age) = &**closed;
+                let (closed, age) = &**closed;
+                let Closed { code, reason, cause, label, detail, .. } = &**closed;
                 let label = label.as_ref().map(|label| format!(" {label}")).unwrap_or_default();
                 let text = format!("closed after {}: {code} {reason} ({cause}{label}) {detail}", seconds(*age));
                 text.trim_end().to_owned()

@@ -55,7 +55,7 @@ struct Passing {
 }
 
 /// How the last connection or attempt ended, as the link keeps it, and when by the wall clock.
-type End = (Arc<(Closed, Instant)>, SystemTime);
+type End = (Arc<(Arc<Closed>, Instant)>, SystemTime);
 
 /// Where it is connected to.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Shown {
             ruling: self.ruling,
             rtt: self.rtt,
             pongs_refused: self.pongs_refused,
-            last_close: self.last_close.as_deref().map(|(last, at)| Box::new((last.0.clone(), *at))),
+            last_close: self.last_close.as_deref().map(|(last, at)| Box::new((Closed::clone(&last.0), *at))),
             last_inbound_at: self.last_inbound_at,
             traffic,
             rotation: self.passing.as_ref().and_then(|passing| passing.rotation.clone().map(Box::new)),

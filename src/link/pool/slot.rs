@@ -143,7 +143,7 @@ struct Gap {
     /// When the last connection was lost, or when an earlier life of the daemon heard the link last.
     from: SystemTime,
     /// How it was lost.
-    lost: Option<Closed>,
+    lost: Option<Arc<Closed>>,
 }
 
 impl Slot {
@@ -278,7 +278,7 @@ impl Slot {
         let seen = self.seen();
         let view = self.view_of(&seen);
         let outage = match (seen.gap.as_deref(), view.generation) {
-            (Some(Gap { from, lost: Some(closed) }), _) => Some((*from, Some(Box::new(closed.clone())))),
+            (Some(Gap { from, lost: Some(closed) }), _) => Some((*from, Some(Arc::clone(closed)))),
             (Some(_) | None, 0) => Some((seen.made, None)),
             (Some(_) | None, _) => None,
         };

@@ -93,6 +93,8 @@ fn add((messages, count): (&AtomicU64, usize), (bytes, len): (&AtomicU64, usize)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use wskeeper_core::close::Closed;
 
@@ -107,7 +109,7 @@ mod tests {
             label: None,
             detail: "".into(),
         };
-        Event::Closed { generation: 1, closed: Box::new(closed), age: Duration::ZERO }
+        Event::Closed { generation: 1, closed: Arc::new(closed), age: Duration::ZERO }
     }
 
     #[test]

@@ -240,7 +240,7 @@ pub struct Explained {
     /// Its endpoint's configuration.
     pub config: Arc<Endpoint>,
     /// Since when there is no connection, and how the one before ended, where there was one; `None` while there is one.
-    pub outage: Option<(SystemTime, Option<Box<Closed>>)>,
+    pub outage: Option<(SystemTime, Option<Arc<Closed>>)>,
     /// Where it stands in line.
     pub standing: Option<StandingView>,
     /// The last attempts, oldest first.

@@ -170,7 +170,7 @@ fn item(kind: u8, fields: &[&[u8]]) -> Option<Item> {
             Item::Error { cause: Cause::from_word(str::from_utf8(cause).ok()?)?, detail: boxed(detail)? }
         }
         (CLOSE, [code, reason, clean, cause, sent, status, detail, label @ ..]) if label.len() <= 1 => {
-            Item::Close(Box::new(Closed {
+            Item::Close(Arc::new(Closed {
                 code: number(code)?.try_into().ok()?,
                 reason: boxed(reason)?,
                 was_clean: number(clean)? != 0,
@@ -222,8 +222,8 @@ mod tests {
             Item::Message(Payload::binary(vec![0, 255, 7])),
             Item::Message("".into()),
             Item::Error { cause: Cause::Tls, detail: "unknown authority".into() },
-            Item::Close(Box::new(closed(None))),
-            Item::Close(Box::new(closed(Some(4000)))),
+            Item::Close(Arc::new(closed(None))),
+            Item::Close(Arc::new(closed(Some(4000)))),
             Item::Phase { phase: Phase::Parked, reason: Reason::Unauthorized },
             Item::LinkGap { from: UNIX_EPOCH + Duration::from_millis(5), to: UNIX_EPOCH + Duration::from_millis(9) },
         ]

@@ -80,6 +80,7 @@ const HARMLESS: &str = "bye␍␊INFO forged ␛[31m\u{fffd}31m␡\u{fffd} code=
 fn bye(text: &str) -> Event {
     let mut ending = closed(4000, true, Cause::Remote);
     if let Event::Closed { closed, .. } = &mut ending {
+        let closed = Arc::make_mut(closed);
         (closed.reason, closed.detail) = (text.into(), text.into());
     }
     ending

@@ -3,7 +3,7 @@
 use wskeeper_core::session::MAX_JSON;
 
 use super::*;
-use crate::hub::{From, Next, Reader};
+use crate::hub::{Entry, From, Item, Next, Reader};
 
 fn link() -> LinkId {
     LinkId { endpoint: "test".into(), index: 0 }
@@ -92,12 +92,9 @@ fn a_message_is_in_each_stream_that_it_meets_in_its_order_and_with_numbers_that_
         .collect();
     assert_eq!(cursors, [1, 2, 3]);
     assert_eq!(texts(&mut bench.read("one", From::After(2))), [all[4].clone()]);
-    bench.streams.publish(
-        &link(),
-        1,
-        SystemTime::UNIX_EPOCH,
-        &Item::Open { protocol: "".into(), extensions: "".into() },
-    );
+    let item = Item::Open { protocol: "".into(), extensions: "".into() };
+    let at = SystemTime::UNIX_EPOCH;
+    bench.streams.publish(&Entry { cursor: 0, at, link: link(), generation: 1, item }.into());
     assert!(texts(&mut bench.read("two", From::After(2)))[0].starts_with("Open"));
 }
 

@@ -23,7 +23,7 @@ pub enum Heard {
     /// Messages that arrived together.
     Messages(Arc<Arrived>),
     /// Its end.
-    Closed(Box<Closed>),
+    Closed(Arc<Closed>),
     /// Some of its messages were let go before they were read.
     Lagged,
     /// The endpoint is gone, or the pool ends.
@@ -73,7 +73,7 @@ impl Follower {
                 }
                 Stretch::Entry(entry) if self.is_mine(entry.link.index, entry.generation) => {
                     if let Item::Close(closed) = &entry.item {
-                        return Poll::Ready(Heard::Closed(closed.clone()));
+                        return Poll::Ready(Heard::Closed(Arc::clone(closed)));
                     }
                 }
                 Stretch::Arrived(_) | Stretch::Entry(_) => {}

@@ -10,7 +10,7 @@ use std::{
 
 use super::{Gap, Slot, limits, signed, standing};
 use crate::{
-    hub::Item,
+    hub::{Entry, Item, Stored},
     link::{Host, Now, Tap},
     observer::Attempt,
     pool::{dead::DeadLetter, recorder},
@@ -189,9 +189,10 @@ impl Host for Slot {
 impl Slot {
     /// Publishes what consumers read; `generation` is the connection it belongs to.
     fn publish(&self, generation: u64, at: SystemTime, item: Item) {
-        self.sinks.log.publish(&self.id, generation, at, item.clone());
-        self.sinks.streams.publish(&self.id, generation, at, &item);
-        self.sinks.inbox.publish(&self.id, generation, at, item);
+        let fact = Stored::from(Entry { cursor: 0, at, link: self.id.clone(), generation, item });
+        self.sinks.log.publish(fact.clone());
+        self.sinks.streams.publish(&fact);
+        self.sinks.inbox.publish(fact);
     }
 
     /// Publishes the events that consumers read.
@@ -208,23 +209,23 @@ impl Slot {
             self.publish_end(*generation, at, closed, closed.cause.is_failure());
             // An old connection that has been replaced is no loss.
             if link.ready_state() != ReadyState::Open {
-                let lost = || Box::new(Gap { from: at, lost: Some(Closed::clone(closed)) });
+                let lost = || Box::new(Gap { from: at, lost: Some(Arc::clone(closed)) });
                 self.seen().gap.get_or_insert_with(lost);
             }
         } else if let Event::DialFailed(failure) = event {
             // A connection that was never open is failed, whoever ended it.
-            self.publish_end(link.generation(), at, &failure.closed(), true);
+            self.publish_end(link.generation(), at, &Arc::new(failure.closed()), true);
         } else if let Event::Phase { to, reason, .. } = event {
             self.publish(link.generation(), at, Item::Phase { phase: *to, reason: *reason });
         }
     }
 
     /// `error` before `close` where the connection was failed (WHATWG §4).
-    fn publish_end(&self, generation: u64, at: SystemTime, closed: &Closed, failed: bool) {
+    fn publish_end(&self, generation: u64, at: SystemTime, closed: &Arc<Closed>, failed: bool) {
         if failed {
             let item = Item::Error { cause: closed.cause, detail: closed.detail.clone() };
             self.publish(generation, at, item);
         }
-        self.publish(generation, at, Item::Close(Box::new(closed.clone())));
+        self.publish(generation, at, Item::Close(Arc::clone(closed)));
     }
 }
