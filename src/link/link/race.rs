@@ -71,6 +71,17 @@ pub(super) async fn race(
     patience: Patience,
 ) -> Result<Won, Lost> {
     let began = Instant::now();
+    let lost = |detail| Lost { detail, took: began.elapsed() };
+    if others.is_empty() {
+        // Most names have one address, and there is nobody to race with.
+        let (tcp, permit) =
+            connect(Ask::Have(first), admission, link, patience).await.map_err(|(address, error)| {
+                let mut detail = String::new();
+                note(&mut detail, address, &error);
+                lost(detail)
+            })?;
+        return Ok(Won { tcp, permit, took: began.elapsed() });
+    }
     let mut rest = others.into_iter();
     let mut running = FuturesUnordered::new();
     running.push(connect(Ask::Have(first), admission, link, patience));
@@ -92,7 +103,7 @@ pub(super) async fn race(
             running.push(connect(Ask::Need(address), admission, link, patience));
             next_at = Instant::now().later(STAGGER);
         } else if running.is_empty() {
-            return Err(Lost { detail, took: began.elapsed() });
+            return Err(lost(detail));
         }
     }
 }

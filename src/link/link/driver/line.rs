@@ -66,7 +66,7 @@ impl<D: Dial> Driver<D> {
         while let Line::Dialing(dialing) = self.line(lane)
             && let Some(step) = dialing.step(now.at)
         {
-            (moved, self.again) = (true, true);
+            moved = true;
             match step {
                 Progress::Queued => self.feed_line(now, lane, ConnectionInput::Queued),
                 Progress::Admitted => self.feed_line(now, lane, ConnectionInput::Admitted),

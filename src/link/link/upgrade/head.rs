@@ -180,6 +180,12 @@ pub(in crate::link) async fn read<S: AsyncRead + Unpin>(
 ) -> Result<(Response<()>, Vec<u8>), UpgradeFault> {
     let (mut came, mut gone) = (Vec::new(), 0);
     loop {
+        came.reserve_exact(READ);
+        match stream.read_buf(&mut came).await {
+            Ok(0) => return Err(UpgradeFault::Ended),
+            Ok(_) => {}
+            Err(error) => return Err(UpgradeFault::from_io(&error)),
+        }
         while let Some((response, length)) = parse(&came)? {
             came.drain(..length);
             // What is left lives as long as the connection; most often that is nothing.
@@ -193,12 +199,6 @@ pub(in crate::link) async fn read<S: AsyncRead + Unpin>(
         }
         if gone + came.len() >= MOST_BYTES {
             return Err(UpgradeFault::TooLarge);
-        }
-        came.reserve_exact(READ);
-        match stream.read_buf(&mut came).await {
-            Ok(0) => return Err(UpgradeFault::Ended),
-            Ok(_) => {}
-            Err(error) => return Err(UpgradeFault::from_io(&error)),
         }
     }
 }
