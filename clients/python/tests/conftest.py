@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from world import FACES, Daemon, Echo, Face, Feed
 # A machine under load is no fault.
 settings.register_profile("kept", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kept")
+
+# The background of a shell has it ignored, and the programs of these tests would ignore it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ENDPOINTS = """
 [endpoints.echo]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import random
@@ -13,11 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from world import PATIENCE, Daemon, Echo, Feed, until
 
-from wskeeper import BufferFull, Closed, KeptWebSocket, ReceiptError, WskeeperError
+from wskeeper import BufferFull, Closed, KeptWebSocket, ReceiptError, WskeeperError, sync
 from wskeeper.sync import KeptWebSocket as SyncKeptWebSocket
 
 Own = Callable[..., Daemon]
@@ -185,7 +187,7 @@ def test_close_in_another_thread_ends_all_waits(own: Own) -> None:
 
 
 @contextmanager
-def held(lock: threading.Condition) -> Iterator[None]:
+def held(lock: threading.RLock) -> Iterator[None]:
     """Another thread has the lock, as that of the connections may at the moment of a fork."""
     has, give = threading.Event(), threading.Event()
 
@@ -213,7 +215,7 @@ def test_a_fork_has_no_part_in_it(daemon: Daemon) -> None:
         calls: list[Callable[[], object]] = [ws.recv, ws.recv_event, ws.close, ws.drain, ws.open]
         calls += [lambda: ws.send("x"), lambda: ws.request("x"), lambda: ws.subscribe("x"), lambda: ws.unsubscribe("x")]
         calls += [lambda: next(messages), lambda: list(ws), lambda: list(ws.events())]
-        with held(ws._changed):
+        with held(ws._changes.lock):
             child = os.fork()
             if not child:
                 signal.alarm(int(PATIENCE))
@@ -259,17 +261,39 @@ ws.recv()
 """
 
 
+@pytest.mark.parametrize("time_of_it", range(4))
 @pytest.mark.parametrize("program", [SYNC, ASYNC, FORGETFUL], ids=["sync", "asyncio", "without close"])
-def test_ctrl_c_ends_a_program_that_reads(daemon: Daemon, program: str) -> None:
+def test_ctrl_c_ends_a_program_that_reads(daemon: Daemon, program: str, time_of_it: int) -> None:
     command = [sys.executable, "-c", program, daemon.api]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "reads\n"
+        # At once, and when it waits.
+        time.sleep(time_of_it / 100)
         child.send_signal(signal.SIGINT)
         began = time.monotonic()
-        _, said = child.communicate(timeout=PATIENCE)
+        try:
+            _, said = child.communicate(timeout=PATIENCE)
+        finally:
+            child.kill()
         assert time.monotonic() - began < 5
         assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_no_thread_waits_without_a_limit_or_by_a_condition() -> None:
+    """A signal that comes just before such a wait begins does not end it, and one within a condition breaks it."""
+    tree = ast.parse(Path(sync.__file__).read_text())
+    awaited = {ast.unparse(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
+    waits = ("acquire", "get", "join", "result", "exception", "wait")
+    endless = [
+        ast.unparse(call)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+        if call.func.attr in waits and not call.args and not call.keywords
+    ]
+    # A lock that is new, and a future that is done.
+    assert set(endless) - awaited == {"lock.acquire()", "super().exception()"}
+    assert not [node for node in ast.walk(tree) if ast.unparse(node) in ("threading.Condition", "threading.Event")]
 
 
 def test_a_failure_that_nobody_looks_at_is_logged(daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,7 @@
 
 What a reader would get wrong: the connections live in a thread of their own, with an event loop. So a program that
 computes, sleeps or stands in a debugger loses nothing and answers pings.
-A fork copies the lock as it is, and not the thread that would release it. So whatever takes `_changed` first looks
+A fork copies the lock as it is, and not the thread that would release it. So whatever takes it first looks
 whether it runs in the process that made the object.
 """
 
@@ -29,6 +29,10 @@ T = TypeVar("T")
 
 log = logging.getLogger("wskeeper")
 
+LOOK = 0.5
+"""Seconds after which whoever waits looks up. In CPython a signal that comes just before a wait begins does not end it:
+Ctrl-C would not end a program that waits without a limit."""
+
 AHEAD = 256
 """Items that wait in the program's hands; fewer than a quarter, and more are fetched."""
 
@@ -40,17 +44,64 @@ class _Told(Future[T]):
 
     def result(self, timeout: float | None = None) -> T:
         self._is_seen = True
-        return super().result(timeout)
+        _look_up_until_done(self, timeout)
+        return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         self._is_seen = True
-        return super().exception(timeout)
+        _look_up_until_done(self, timeout)
+        return super().exception(0)
 
     def __del__(self) -> None:
         if not self._is_seen and self.done() and not self.cancelled():
             error = super().exception()
             if error is not None:
                 log.error("a failure that nobody looked at: %s", error)
+
+
+class _Changes:
+    """What both threads look at, and how one tells the other.
+
+    `threading.Condition` would do, but is written in Python: Ctrl-C in the middle of it leaves its lock taken, or
+    releases it twice. A lock that is written in C is taken by `with`, or is not.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._waiting: deque[threading.Lock] = deque()
+
+    def watch(self) -> Callable[[float | None], bool]:
+        """Gives what waits for the next change, for so many seconds at most, or less.
+
+        Called with the lock; what it gives, without.
+        """
+        changed = _taken_lock()
+        self._waiting.append(changed)
+        return lambda left: _take_for(changed, LOOK if left is None else min(left, LOOK))
+
+    def tell(self) -> None:
+        """Something has changed. Called with the lock."""
+        while self._waiting:
+            self._waiting.popleft().release()
+
+
+def _taken_lock() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def _take_for(lock: threading.Lock, seconds: float) -> bool:
+    return lock.acquire(timeout=max(seconds, 0))
+
+
+def _look_up_until_done(future: Future[Any], timeout: float | None) -> None:
+    done = _taken_lock()
+    future.add_done_callback(lambda _: done.release())
+    until = None if timeout is None else time.monotonic() + timeout
+    while not _take_for(done, LOOK if until is None else min(LOOK, until - time.monotonic())):
+        if until is not None and time.monotonic() >= until:
+            return
 
 
 class KeptWebSocket(Base):
@@ -68,7 +119,7 @@ class KeptWebSocket(Base):
     """
 
     def _prepare(self) -> None:
-        self._changed = threading.Condition()
+        self._changes = _Changes()
         self._ready: deque[tuple[Event, Mark]] = deque()
         self._finished: list[Mark] = []
         self._left: list[Mark] = []
@@ -89,7 +140,7 @@ class KeptWebSocket(Base):
         Raises `ProblemError` if it refuses, `Unreachable` if it is not there within `open_timeout`.
         """
         self._check_process()
-        with self._changed:
+        with self._changes.lock:
             if self._driver.is_closed:
                 raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
             if self._thread is not None:
@@ -136,21 +187,22 @@ class KeptWebSocket(Base):
         self._close(self._timeouts[1] if timeout is None else timeout, is_done=True)
 
     def _close(self, timeout: float, *, is_done: bool) -> None:
-        with self._changed:
+        with self._changes.lock:
             thread, loop = self._thread, self._loop
             if thread is None or loop is None or not thread.is_alive():
                 self._driver.is_closed = True
-                self._changed.notify_all()
+                self._changes.tell()
                 return
             if thread is threading.current_thread():
                 raise WskeeperError("a callback cannot close the object that calls it")
         try:
             self._wait_for(self._end(timeout, is_done))
         finally:
-            with self._changed:
-                self._changed.notify_all()
+            with self._changes.lock:
+                self._changes.tell()
             loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        while thread.is_alive():
+            thread.join(LOOK)
 
     async def _end(self, timeout: float, is_done: bool) -> None:
         self._hand_over(is_done)
@@ -162,7 +214,9 @@ class KeptWebSocket(Base):
         if loop is None or loop.is_closed():
             work.close()
             raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
-        return asyncio.run_coroutine_threadsafe(work, loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        _look_up_until_done(future, None)
+        return future.result(0)
 
     # Reading
 
@@ -204,29 +258,32 @@ class KeptWebSocket(Base):
         finally:
             # Whoever leaves by `break` comes back for more, or closes. Whoever leaves by an exception may do neither.
             if self._is_of_this_process():
-                with self._changed:
+                with self._changes.lock:
                     mark = self._marks.pop(reader, None)
                     if mark is not None:
                         self._left.append(mark)
 
     def _take(self, reader: int, until: float | None) -> Event:
         self._check_process()
-        with self._changed:
+        with self._changes.lock:
             self._finish(reader)
             self._finished += self._left
             self._left.clear()
-            while not self._ready:
+        while True:
+            with self._changes.lock:
+                if self._ready:
+                    event, self._marks[reader] = self._ready.popleft()
+                    if len(self._ready) < AHEAD // 4 or len(self._finished) >= AHEAD:
+                        self._call()
+                    return event
                 if self._driver.is_closed:
                     raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
                 self._call()
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError("no message came in time")
-                self._changed.wait(left)
-            event, self._marks[reader] = self._ready.popleft()
-            if len(self._ready) < AHEAD // 4 or len(self._finished) >= AHEAD:
-                self._call()
-            return event
+                wait_for_change = self._changes.watch()
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError("no message came in time")
+            wait_for_change(left)
 
     def _finish(self, reader: int) -> None:
         mark = self._marks.pop(reader, None)
@@ -258,14 +315,14 @@ class KeptWebSocket(Base):
                 await self._wants.wait()
 
     def _give(self) -> None:
-        with self._changed:
+        with self._changes.lock:
             while len(self._ready) < AHEAD and (taken := self._driver.take()) is not None:
                 self._ready.append(taken)
-            self._changed.notify_all()
+            self._changes.tell()
 
     def _hand_over(self, is_done: bool) -> None:
         """Tells the core what the program is done with."""
-        with self._changed:
+        with self._changes.lock:
             self._is_called = False
             finished, self._finished = self._finished, []
             if is_done:
@@ -326,8 +383,12 @@ class KeptWebSocket(Base):
     def drain(self) -> None:
         """Waits until `send` has room for a message and does not block."""
         self._check_process()
-        with self._changed:
-            self._changed.wait_for(lambda: self._has_room() or self._driver.is_closed)
+        while True:
+            with self._changes.lock:
+                if self._has_room() or self._driver.is_closed:
+                    return
+                wait_for_change = self._changes.watch()
+            wait_for_change(None)
 
     def _has_room(self) -> bool:
         count, size = self._send_limits
@@ -336,20 +397,23 @@ class KeptWebSocket(Base):
     def _submit(self, operation: Operation, future: Future[Any], timeout: float | None = None) -> None:
         self._check_process()
         is_bounded = operation.kind in ("send", "request")
-        with self._changed:
-            loop = self._loop
-            if loop is None:
-                raise Closed("open the KeptWebSocket first: `with`, or `ws.open()`")
-            if is_bounded and not self._has_room() and threading.current_thread() is self._thread:
-                raise BufferFull("a callback cannot wait for room")
-            while is_bounded and not self._has_room() and not self._driver.is_closed:
-                self._changed.wait()
-            if self._driver.is_closed:
-                raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
-            self._unanswered += 1
-            self._unanswered_bytes += operation.size
-            # With the lock: messages of one thread, and of several, leave in the order of their calls.
-            loop.call_soon_threadsafe(self._begin, operation, timeout)
+        while True:
+            with self._changes.lock:
+                loop = self._loop
+                if loop is None:
+                    raise Closed("open the KeptWebSocket first: `with`, or `ws.open()`")
+                if self._driver.is_closed:
+                    raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
+                if not is_bounded or self._has_room():
+                    self._unanswered += 1
+                    self._unanswered_bytes += operation.size
+                    # With the lock: messages of one thread, and of several, leave in the order of their calls.
+                    loop.call_soon_threadsafe(self._begin, operation, timeout)
+                    break
+                if threading.current_thread() is self._thread:
+                    raise BufferFull("a callback cannot wait for room")
+                wait_for_change = self._changes.watch()
+            wait_for_change(None)
         future.add_done_callback(lambda ended: self._count(operation, ended, loop))
 
     def _begin(self, operation: Operation, timeout: float | None) -> None:
@@ -362,10 +426,10 @@ class KeptWebSocket(Base):
         """Something is answered, or its caller does not want it any more."""
         if not self._is_of_this_process():
             return
-        with self._changed:
+        with self._changes.lock:
             self._unanswered -= 1
             self._unanswered_bytes -= operation.size
-            self._changed.notify_all()
+            self._changes.tell()
         if future.cancelled() and not loop.is_closed():
             loop.call_soon_threadsafe(self._driver.withdraw, operation, Closed("cancelled"))
 
