@@ -157,17 +157,24 @@ pub(crate) fn find(program: &str) -> Option<String> {
     all.into_iter().find(|path| fs::metadata(path).is_ok())
 }
 
-/// A script of `benches/contestants`, which reads its modules from what is installed.
-pub(crate) fn node_script(name: &str) -> String {
-    workspace().join("benches/contestants").join(name).to_string_lossy().into_owned()
+/// A script of `benches/contestants` by Node, if it and its modules are installed.
+pub(crate) fn node(script: &str) -> Option<Command> {
+    let modules = installed().join("node/node_modules");
+    let mut command = pinned(&find("node").filter(|_| modules.exists())?);
+    command.arg(scripts().join(script)).env("NODE_PATH", modules);
+    Some(command)
 }
 
-pub(crate) fn node_modules() -> String {
-    installed().join("node/node_modules").to_string_lossy().into_owned()
+/// The same by Python.
+pub(crate) fn python(script: &str) -> Option<Command> {
+    let program = installed().join("python/bin/python");
+    let mut command = program.exists().then(|| pinned(&program.to_string_lossy()))?;
+    command.arg(scripts().join(script));
+    Some(command)
 }
 
-pub(crate) fn has_node_modules() -> bool {
-    fs::metadata(node_modules()).is_ok()
+fn scripts() -> PathBuf {
+    workspace().join("benches/contestants")
 }
 
 /// Waits until something is so; a contestant that takes longer is stuck.

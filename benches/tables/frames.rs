@@ -4,10 +4,13 @@
 //! strict: what it talks to are real WebSocket programs, and the numbers of messages and bytes are checked.
 
 /// Opcodes.
+pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
+/// The bit beside an opcode that says that the message is compressed (RFC 7692 §6).
+pub(crate) const COMPRESSED: u8 = 0x40;
 
 /// The key with which the harness masks as a client. A fixed one will do: nobody attacks it.
 pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -17,6 +20,7 @@ pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 pub(crate) struct Head {
     pub(crate) opcode: u8,
     pub(crate) is_last: bool,
+    pub(crate) is_compressed: bool,
     pub(crate) is_masked: bool,
     /// Bytes before the payload.
     header: usize,
@@ -38,7 +42,8 @@ impl Head {
         };
         let is_masked = second & 0x80 != 0;
         let header = 2 + extended + if is_masked { 4 } else { 0 };
-        Some(Self { opcode: first & 0x0f, is_last: first & 0x80 != 0, is_masked, header, length })
+        let (is_last, is_compressed) = (first & 0x80 != 0, first & COMPRESSED != 0);
+        Some(Self { opcode: first & 0x0f, is_last, is_compressed, is_masked, header, length })
     }
 }
 

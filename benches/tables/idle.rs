@@ -19,6 +19,7 @@ use crate::support::Result;
 const LINKS: usize = 10_000;
 const LINKS_QUICK: usize = 2_000;
 const SETTLE: Duration = Duration::from_secs(1);
+const COMPRESSING: &str = "wskeeper, compression on";
 const BARE: &str = "tungstenite, 4 KiB";
 const BARE_TLS: &str = "tungstenite + rustls, 4 KiB";
 const GOAL_LINK_KB: f64 = 3.0;
@@ -33,7 +34,7 @@ pub(crate) async fn idle(setup: &mut Setup) -> Result<Table> {
     let how = format!("{links} idle ws links; resident memory of the contestant, with the links and without.");
     let columns = [("a link", "kB"), ("all", "MB"), ("without links", "MB")];
     let mut table = Table::new("idle", "Idle links: resident memory", &how, &setup.run(), &columns);
-    let start: [Start; 4] = [keeper, bare, ingest::gorilla, ingest::node];
+    let start: [Start; 5] = [keeper, compressing, bare, ingest::gorilla, ingest::node];
     for _ in 0..setup.rounds {
         for turn in setup.shuffled(start.len()) {
             let mut resident = [0.0; 2];
@@ -51,7 +52,8 @@ pub(crate) async fn idle(setup: &mut Setup) -> Result<Table> {
             }
         }
     }
-    table.order(&[KEEPER, BARE]);
+    table.order(&[KEEPER, COMPRESSING, BARE]);
+    table.at_most(0, COMPRESSING, 1.05, KEEPER);
     if let (Some(link), Some(empty)) = (table.median(KEEPER, 0), table.median(KEEPER, 2)) {
         table.judge("a link", &format!("≤ {GOAL_LINK_KB} kB"), link, link <= GOAL_LINK_KB);
         table.judge("the daemon without links", &format!("≤ {GOAL_EMPTY_MB} MB"), empty, empty <= GOAL_EMPTY_MB);
@@ -93,11 +95,19 @@ fn note(table: &mut Table, name: &str, links: usize, [empty, all]: [f64; 2]) {
 }
 
 fn keeper(peer: u16, links: usize) -> Result<Option<Contestant>> {
-    let config = match links {
+    Contestant::keeper(KEEPER, &hold(peer, links, "")).map(Some)
+}
+
+fn compressing(peer: u16, links: usize) -> Result<Option<Contestant>> {
+    Contestant::keeper(COMPRESSING, &hold(peer, links, "compression = \"auto\"\n")).map(Some)
+}
+
+/// An endpoint of so many links, and more keys of it; or none.
+fn hold(peer: u16, links: usize, more: &str) -> String {
+    match links {
         0 => String::new(),
-        _ => format!("[endpoints.hold]\nurl = \"ws://127.0.0.1:{peer}/\"\nlinks = {links}\n"),
-    };
-    Contestant::keeper(KEEPER, &config).map(Some)
+        _ => format!("[endpoints.hold]\nurl = \"ws://127.0.0.1:{peer}/\"\nlinks = {links}\n{more}"),
+    }
 }
 
 fn bare(peer: u16, links: usize) -> Result<Option<Contestant>> {

@@ -9,9 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{
-    contestant::{
-        Contestant, find, folder, has_node_modules, installed, node_modules, node_script, pinned, present, until,
-    },
+    contestant::{self, Contestant, folder, installed, pinned, present, until},
     frames,
     load::Caller,
     peer::{Kind, Peer},
@@ -232,9 +230,7 @@ pub(crate) fn gorilla(peer: u16, connections: usize) -> Result<Option<Contestant
 
 /// A reader by Node.
 pub(crate) fn node(peer: u16, connections: usize) -> Result<Option<Contestant>> {
-    let Some(program) = find("node").filter(|_| has_node_modules()) else { return Ok(None) };
-    let mut command = pinned(&program);
-    command.arg(node_script("count.cjs")).args([peer.to_string(), connections.to_string()]);
-    command.env("NODE_PATH", node_modules());
+    let Some(mut command) = contestant::node("count.cjs") else { return Ok(None) };
+    command.args([peer.to_string(), connections.to_string()]);
     Contestant::start("Node ws", command, 0).map(Some)
 }

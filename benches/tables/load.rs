@@ -54,6 +54,11 @@ impl Caller {
         tokio::time::timeout(PATIENCE, self.take(burst.messages, burst.payload)).await?
     }
 
+    /// Writes these bytes, and waits for no answer.
+    pub(crate) async fn give(&self, bytes: &[u8]) -> Result<()> {
+        Ok(self.wire.write(bytes).await?)
+    }
+
     /// Waits until so many messages with so many bytes have come.
     pub(crate) async fn take(&self, messages: u64, bytes: u64) -> Result<()> {
         match self.read(messages).await? {

@@ -12,6 +12,7 @@ mod support;
 
 mod contestant;
 mod counts;
+mod deflate;
 mod endpoints;
 mod fanout;
 mod feed;
@@ -20,6 +21,8 @@ mod http;
 mod idle;
 mod ingest;
 mod load;
+mod market;
+mod packed;
 mod peer;
 mod plot;
 mod proxies;
@@ -43,7 +46,7 @@ use tokio::task::LocalSet;
 
 const USAGE: &str = "usage: benches/run [--quick] [--only TABLE,…] [--seed N] [--publish]";
 /// In the order of the document.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "relay",
     "pipeline",
     "latency",
@@ -51,6 +54,7 @@ const TABLES: [&str; 16] = [
     "ingest",
     "ingest-tls",
     "ingest-16k",
+    "deflate",
     "fanout",
     "sse",
     "http",
@@ -95,6 +99,7 @@ async fn measure(table: &str, setup: &mut Setup) -> Result<Table> {
         "ingest" => ingest::ingest(setup).await,
         "ingest-tls" => ingest::over_tls(setup).await,
         "ingest-16k" => ingest::long(setup).await,
+        "deflate" => deflate::deflate(setup).await,
         "feed" => feed::feed(setup).await,
         "counts" => counts::counts(setup).await,
         "fanout" => fanout::fanout(setup).await,

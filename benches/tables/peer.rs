@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    frames::{self, CLOSE, PING, PONG},
+    frames::{self, CLOSE, CONTINUATION, Head, PING, PONG},
     wire::Wire,
 };
 use crate::support::Result;
@@ -52,7 +52,18 @@ struct State {
     open: RefCell<Vec<Rc<Conn>>>,
     serving: RefCell<Vec<AbortHandle>>,
     received: Cell<u64>,
+    /// Bytes of their payloads, as they were on the wire.
+    payload: Cell<u64>,
+    /// Messages of one connection, while somebody wants to see them.
+    kept: RefCell<Option<Vec<Raw>>>,
     changed: Notify,
+}
+
+/// A message as it was on the wire.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) is_compressed: bool,
+    pub(crate) payload: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -69,6 +80,8 @@ impl Peer {
             open: RefCell::default(),
             serving: RefCell::default(),
             received: Cell::new(0),
+            payload: Cell::new(0),
+            kept: RefCell::default(),
             changed: Notify::new(),
         };
         let address = SocketAddr::from(([127, 0, 0, 1], crate::support::free_port()?));
@@ -84,6 +97,21 @@ impl Peer {
     /// Messages ever received.
     pub(crate) fn received(&self) -> u64 {
         self.state.received.get()
+    }
+
+    /// Bytes of payloads ever received, as they were on the wire.
+    pub(crate) fn payload(&self) -> u64 {
+        self.state.payload.get()
+    }
+
+    /// Keeps what comes from now on, for [`Self::kept`].
+    pub(crate) fn keep(&self) {
+        self.state.kept.replace(Some(Vec::new()));
+    }
+
+    /// What was kept, and no more is.
+    pub(crate) fn kept(&self) -> Vec<Raw> {
+        self.state.kept.take().unwrap_or_default()
     }
 
     /// Waits until so many connections are open.
@@ -122,6 +150,16 @@ impl Peer {
     /// Sends `count` messages on every connection, and waits until all have been taken.
     pub(crate) async fn flood(&self, message: &[u8], count: usize) -> Result<()> {
         let conns = self.state.open.borrow().clone();
+        self.flood_these(&conns, message, count).await
+    }
+
+    /// The same on one connection: the first that was opened is 0.
+    pub(crate) async fn flood_one(&self, conn: usize, message: &[u8], count: usize) -> Result<()> {
+        let conn = self.state.open.borrow().get(conn).cloned().ok_or("no such connection")?;
+        self.flood_these(&[conn], message, count).await
+    }
+
+    async fn flood_these(&self, conns: &[Rc<Conn>], message: &[u8], count: usize) -> Result<()> {
         let before: Vec<u64> = conns.iter().map(|conn| conn.pongs.get()).collect();
         let a_chunk = (CHUNK / message.len()).clamp(1, count);
         let chunk: Rc<[u8]> = message.repeat(a_chunk).into();
@@ -153,6 +191,16 @@ impl Drop for Peer {
 }
 
 impl State {
+    fn note(&self, head: Head, bytes: &[u8]) {
+        self.payload.set(self.payload.get() + bytes.len() as u64);
+        let mut kept = self.kept.borrow_mut();
+        let Some(kept) = kept.as_mut() else { return };
+        match kept.last_mut() {
+            Some(begun) if head.opcode == CONTINUATION => begun.payload.extend_from_slice(bytes),
+            _ => kept.push(Raw { is_compressed: head.is_compressed, payload: bytes.into() }),
+        }
+    }
+
     async fn wait(&self, done: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -197,6 +245,7 @@ async fn converse(conn: &Rc<Conn>, state: &State) -> io::Result<()> {
                 }
                 opcode => {
                     messages += u64::from(head.is_last);
+                    state.note(head, payload);
                     if state.kind == Kind::Echo {
                         frames::append(&mut out, opcode, head.is_last, payload, false);
                     }

@@ -2,9 +2,7 @@
 
 use std::{fs, process::Command};
 
-use super::contestant::{
-    Contestant, find, folder, has_node_modules, installed, node_modules, node_script, pinned, port,
-};
+use super::contestant::{self, Contestant, find, folder, installed, pinned, port};
 use crate::support::Result;
 
 /// Starts a relay in front of a peer, unless it is not installed.
@@ -57,10 +55,9 @@ fn websocat(peer: u16) -> Result<Option<Contestant>> {
 
 fn node(peer: u16) -> Result<Option<Contestant>> {
     let port = port()?;
-    let script = node_script("relay.cjs");
-    started("Node ws", find("node").filter(|_| has_node_modules()), port, |command| {
-        command.arg(script).args([port.to_string(), peer.to_string()]).env("NODE_PATH", node_modules());
-    })
+    let Some(mut command) = contestant::node("relay.cjs") else { return Ok(None) };
+    command.args([port.to_string(), peer.to_string()]);
+    Contestant::start("Node ws", command, port).map(Some)
 }
 
 fn started(

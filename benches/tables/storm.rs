@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    contestant::{Contestant, find, has_node_modules, node_modules, node_script, pinned, present},
+    contestant::{Contestant, node, present},
     peer::{Kind, Peer},
     relay::KEEPER,
     results::Table,
@@ -92,9 +92,7 @@ fn retry(peer: u16, links: usize) -> Result<Option<Contestant>> {
 }
 
 fn partysocket(peer: u16, links: usize) -> Result<Option<Contestant>> {
-    let Some(program) = find("node").filter(|_| has_node_modules()) else { return Ok(None) };
-    let mut command = pinned(&program);
-    command.arg(node_script("storm.cjs")).args([peer.to_string(), links.to_string()]);
-    command.env("NODE_PATH", node_modules());
+    let Some(mut command) = node("storm.cjs") else { return Ok(None) };
+    command.args([peer.to_string(), links.to_string()]);
     Contestant::start("partysocket", command, 0).map(Some)
 }

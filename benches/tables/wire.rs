@@ -12,6 +12,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::frames::{self, Head};
+use wskeeper_core::deflate::{MOST_BITS, Proposal, Takeover};
 
 const SCRATCH: usize = 256 << 10;
 const HEAD_MAX: usize = 8 << 10;
@@ -100,17 +101,22 @@ impl Wire {
     }
 }
 
+/// What the harness agrees to where permessage-deflate is offered: whatever is asked for.
+const AGREES: Proposal = Proposal { context: Takeover::Both, window_bits: MOST_BITS };
+
 /// The answer to a request for an upgrade.
 pub(crate) fn answer(request: &str) -> io::Result<String> {
-    let key = request
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find_map(|(name, value)| name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim()))
-        .ok_or_else(|| io::Error::other("not a request for an upgrade"))?;
+    let values = |wanted: &'static str| {
+        let fields = request.lines().filter_map(|line| line.split_once(':'));
+        fields.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    let key = values("sec-websocket-key").next().ok_or_else(|| io::Error::other("not a request for an upgrade"))?;
     let accept = derive_accept_key(key.as_bytes());
+    let agreed = AGREES.answer(values("sec-websocket-extensions").map(str::as_bytes));
+    let agreed = agreed.map(|agreed| format!("Sec-WebSocket-Extensions: {agreed}\r\n")).unwrap_or_default();
     Ok(format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{agreed}\r\n"
     ))
 }
 
