@@ -95,11 +95,11 @@ fn comment<S>(out: &mut String, key: &Key<S>) {
 }
 
 /// Not one of those that have a place elsewhere.
-fn is_described<S>(key: &Key<S>) -> bool {
+pub(super) fn is_described<S>(key: &Key<S>) -> bool {
     !key.text.is_empty() || matches!(key.holds, Holds::Section(_))
 }
 
-fn default_of<S>(key: &Key<S>, default: &S) -> Option<String> {
+pub(super) fn default_of<S>(key: &Key<S>, default: &S) -> Option<String> {
     match &key.holds {
         Holds::Value(value) => value.describe(default).toml,
         Holds::Section(_) => None,
@@ -161,7 +161,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_default()
 }
 
-fn compare(file: &str, wanted: &str) {
+pub(super) fn compare(file: &str, wanted: &str) {
     let found = read(file);
     if env::var_os("WSKEEPER_WRITE_DOCS").is_some() {
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(file), wanted).unwrap();

@@ -12,6 +12,8 @@ mod documents;
 pub(crate) mod endpoint;
 mod kept;
 pub(crate) mod kinds;
+#[cfg(test)]
+mod manual;
 mod outbox;
 mod requests;
 mod session;
