@@ -42,8 +42,8 @@ pub(super) fn about_end(view: &LinkView, closed: &Closed, config: &Endpoint) -> 
             return about_attempt(view, closed, config);
         }
         Cause::TooBig if lacked_room(&closed.detail) => {
-            "The messages that the peers of this endpoint have begun hold as much of limits.memory as one endpoint may hold now: raise it, or \
-             lower inbox.max_message or the number of links."
+            "The messages that the peers of this endpoint have begun hold what one endpoint may hold of limits.memory: raise it, or lower \
+             inbox.max_message or the number of links."
                 .into()
         }
         Cause::TooBig => format!(

@@ -38,7 +38,10 @@ const BEFORE: &[(&str, &[&str])] = &[
 const BEHIND: &[(&str, &[&str])] = &[
     (
         "FILES",
-        &["`/etc/wskeeper/` is the configuration of the packaged service.", "`/var/lib/wskeeper/` is its store, where `storage.dir` is not set."],
+        &[
+            "`/etc/wskeeper/` is the configuration of the packaged service.",
+            "`/var/lib/wskeeper/` is its store, where `storage.dir` is not set.",
+        ],
     ),
     ("SEE ALSO", &["`wskeeper`(1), `wskeeper-run`(1), `wskeeper-check`(1)"]),
 ];
@@ -51,7 +54,9 @@ fn the_manual_page_is_what_the_table_says() {
     page.control("SH", ["KEYS OF THE DAEMON"]);
     keys(&mut page, &[&DAEMON], &Config::default());
     page.control("SH", ["KEYS OF AN ENDPOINT"]);
-    page.text([roman("They stand in [endpoints.NAME]. In [defaults] they lie under all endpoints, all but url and urls.")]);
+    page.text([roman(
+        "They stand in [endpoints.NAME]. In [defaults] they lie under all endpoints, all but url and urls.",
+    )]);
     keys(&mut page, &[&OWN, &ENDPOINT], &ConfiguredEndpoint::default());
     sections(&mut page, BEHIND);
     compare("deploy/man/wskeeper.toml.5", &page.to_roff());
