@@ -120,19 +120,20 @@ outbox = { when_down = "reject" }
   await looked(t, daemon, 'send', '#/send/orders/0', 'a pong proves');
 });
 
-/** A page that follows the endpoint `feed`, and its peer's end of the connection. */
+/** A page that follows the endpoint `feed`, and its peer's ends of the connections, the last one last. */
 async function tailing(t) {
-  let socket;
-  const url = await peer(t, (connected) => (socket = connected));
+  const sockets = [];
+  const url = await peer(t, (connected) => sockets.push(connected));
   const daemon = await Daemon.start(t, `${QUICK}\n[endpoints.feed]\nurl = "${url}"\n`);
   await daemon.linkUntil('feed/0', (link) => link.phase === 'ready');
   const page = await open(t, chrome.it, daemon, { at: '#/tail/feed' });
   await page.getByText('Following.').waitFor();
-  return { socket, daemon, page };
+  return { sockets, daemon, page };
 }
 
 test('the tail shows text, hex and JSON, filters, pauses and goes on by its cursor', async (t) => {
-  const { socket, daemon, page } = await tailing(t);
+  const { sockets, daemon, page } = await tailing(t);
+  const [socket] = sockets;
   const lines = page.locator('.tape .peer');
   socket.send('{"s":"BTC","id":12345678901234567890}');
   socket.send('<img src=x onerror=globalThis.hit=1>\u202e');
@@ -167,15 +168,15 @@ test('the tail shows text, hex and JSON, filters, pauses and goes on by its curs
   socket.terminate();
   await page.locator('.tape .gap').getByText('down for').waitFor();
   await looked(t, daemon, 'tail', '#/tail/feed', 'Following', async (view) => {
-    await until('the next connection', () => socket.readyState === 1);
-    socket.send(`{"long":"${'x'.repeat(2000)}","rtl":"\u05d0\u05d1\u05d2"}`);
+    await until('the next connection', () => sockets.at(-1).readyState === 1);
+    sockets.at(-1).send(`{"long":"${'x'.repeat(2000)}","rtl":"\u05d0\u05d1\u05d2"}`);
     await view.locator('.tape summary').first().click();
     await view.locator('.tape pre').first().waitFor();
   });
 });
 
 test('a feed of a hundred thousand messages a second does not freeze the tab, which says what it passed over', async (t) => {
-  const { socket, daemon, page } = await tailing(t);
+  const { sockets: [socket], daemon, page } = await tailing(t);
   let flows = true;
   const flood = () => {
     for (let sent = 0; flows && sent < 2000; sent += 1) socket.send('{"s":"BTCUSDT","p":"61000.5","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}');
