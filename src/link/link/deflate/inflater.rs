@@ -111,6 +111,16 @@ impl Inflater {
 
     /// Behind the last byte of the message: whether that is all of it. Where it is not, the piece is full.
     pub(super) fn finish(&mut self) -> Result<bool, Breach> {
+        let filled = self.filled;
+        let is_all = self.end();
+        if is_all.is_err() {
+            // A block that stops too soon takes the end for what it stores, and the other end has not said that.
+            self.filled = filled;
+        }
+        is_all
+    }
+
+    fn end(&mut self) -> Result<bool, Breach> {
         if self.rests {
             return Ok(true);
         }
