@@ -175,7 +175,14 @@ fn lines_of_a_pipe_go_in_and_messages_come_out_and_the_end_of_it_ends_the_link()
     let input = (0..5000).map(|number| format!("line {number}\n")).collect::<Vec<_>>().concat();
     let (code, out, said) = run(&[&url, "--exit-on-eof"], input.as_bytes());
     assert_eq!(code, Some(0), "{said}");
-    assert!(String::from_utf8(out).unwrap() == input, "{said}");
+    let out = String::from_utf8(out).unwrap();
+    let differ = out.lines().zip(input.lines()).position(|(came, sent)| came != sent);
+    assert!(
+        out == input,
+        "{} of {} lines, which differ from {differ:?} on; {said}",
+        out.lines().count(),
+        input.lines().count()
+    );
     assert!(said.contains("-- connected to ws://127.0.0.1:") && said.contains("(1000)"), "{said}");
     assert_eq!(how.recv_timeout(LIMIT).unwrap(), Some(CloseCode::Normal));
     let (code, _, said) = run(&[&url, "--exit-on-eof", "--quiet"], b"x\n");

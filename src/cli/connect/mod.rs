@@ -124,6 +124,8 @@ pub(super) async fn run(args: args::Connect, output: &Output) -> Result<(), Fail
         finished = closing => finished?,
         () = stopped(&mut stops, 2) => return Err(Failure::Failed("stopped by a second signal".into())),
     }
+    // The process ends with this, and would take with it what its thread has not written.
+    let _ = timeout(GRACE, status.told()).await;
     verdict(&status, sender.unsent.get(), output)
 }
 

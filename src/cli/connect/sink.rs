@@ -10,8 +10,16 @@ use tokio::sync::{mpsc, oneshot};
 /// The way to the thread.
 #[derive(Debug)]
 pub(super) struct Sink<T> {
-    to: mpsc::Sender<T>,
+    to: mpsc::Sender<Given<T>>,
     ended: oneshot::Receiver<io::Result<()>>,
+}
+
+/// What the thread is given.
+#[derive(Debug)]
+enum Given<T> {
+    Piece(T),
+    /// Somebody waits until what came before it is written.
+    Mark(oneshot::Sender<()>),
 }
 
 impl<T: Send + 'static> Sink<T> {
@@ -22,9 +30,12 @@ impl<T: Send + 'static> Sink<T> {
         thread::Builder::new().spawn(move || {
             let mut written = Ok(());
             while written.is_ok()
-                && let Some(piece) = given.blocking_recv()
+                && let Some(given) = given.blocking_recv()
             {
-                written = write(piece);
+                match given {
+                    Given::Piece(piece) => written = write(piece),
+                    Given::Mark(reached) => drop(reached),
+                }
             }
             let _ = end.send(written);
         })?;
@@ -33,12 +44,20 @@ impl<T: Send + 'static> Sink<T> {
 
     /// Waits for room; whether it will be written. It will not once something could not be.
     pub(super) async fn put(&self, piece: T) -> bool {
-        self.to.send(piece).await.is_ok()
+        self.to.send(Given::Piece(piece)).await.is_ok()
     }
 
     /// Writes it, if there is room now.
     pub(super) fn offer(&self, piece: T) {
-        let _ = self.to.try_send(piece);
+        let _ = self.to.try_send(Given::Piece(piece));
+    }
+
+    /// Waits until what it was given so far is written, or cannot be.
+    pub(super) async fn flush(&self) {
+        let (reached, told) = oneshot::channel();
+        if self.to.send(Given::Mark(reached)).await.is_ok() {
+            let _ = told.await;
+        }
     }
 
     /// Waits until everything is written.

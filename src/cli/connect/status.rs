@@ -70,6 +70,11 @@ impl Status {
         self.lines.offer((format!("-- {}", visible(text.as_ref())), paint));
     }
 
+    /// Waits until everything that was told is on stderr.
+    pub(super) async fn told(&self) {
+        self.lines.flush().await;
+    }
+
     /// Waits until the link rests.
     pub(super) async fn rested(&self) {
         let _ = self.rests.subscribe().wait_for(|rests| *rests).await;
