@@ -75,7 +75,7 @@ const QUESTIONS: [Question; 10] = [
         beside: &["Node ws"],
     },
     Question {
-        asked: "10,000 links ready again after their server was away for five seconds",
+        asked: "10,000 links ready again after their server was away for six seconds",
         table: "storm",
         column: "all ready after",
         ours: "wskeeper",
