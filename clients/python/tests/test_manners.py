@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -292,8 +293,23 @@ def test_no_thread_waits_without_a_limit_or_by_a_condition() -> None:
         if call.func.attr in waits and not call.args and not call.keywords
     ]
     # A lock that is new, and a future that is done.
-    assert set(endless) - awaited == {"lock.acquire()", "super().exception()"}
+    assert set(endless) - awaited == {"changed.acquire()", "super().exception()"}
     assert not [node for node in ast.walk(tree) if ast.unparse(node) in ("threading.Condition", "threading.Event")]
+
+
+def test_who_waits_and_looks_up_leaves_nothing_behind(own: Own) -> None:
+    daemon = own('[endpoints.e]\nurl = "ws://127.0.0.1:9/"\n')
+    with SyncKeptWebSocket("e", api=daemon.api) as ws:
+        receipt = ws.send("x", wait="confirmed")
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                ws.recv(0.001)
+            with pytest.raises(FutureTimeout):
+                receipt.result(0.001)
+        assert not ws._changes._waiting
+        # One of the object's own, which counts what is unanswered.
+        assert len(receipt._done_callbacks) <= 2  # type: ignore[attr-defined]
+        ws.close(0)
 
 
 def test_a_failure_that_nobody_looks_at_is_logged(daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:

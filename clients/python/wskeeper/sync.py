@@ -9,6 +9,7 @@ whether it runs in the process that made the object.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import threading
@@ -42,15 +43,22 @@ class _Told(Future[T]):
 
     _is_seen = False
 
+    _changes: _Changes | None = None
+
     def result(self, timeout: float | None = None) -> T:
-        self._is_seen = True
-        _look_up_until_done(self, timeout)
+        self._wait(timeout)
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        self._is_seen = True
-        _look_up_until_done(self, timeout)
+        self._wait(timeout)
         return super().exception(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        self._is_seen = True
+        if self._changes is None:
+            # Once, however often it is asked for: a callback cannot be taken back.
+            self._changes = _Changes.of(self)
+        self._changes.until(lambda: self.done() or None, timeout)
 
     def __del__(self) -> None:
         if not self._is_seen and self.done() and not self.cancelled():
@@ -70,38 +78,40 @@ class _Changes:
         self.lock = threading.RLock()
         self._waiting: deque[threading.Lock] = deque()
 
-    def watch(self) -> Callable[[float | None], bool]:
-        """Gives what waits for the next change, for so many seconds at most, or less.
+    @classmethod
+    def of(cls, future: Future[Any]) -> _Changes:
+        """Those of a future: it is done, once."""
+        changes = cls()
 
-        Called with the lock; what it gives, without.
-        """
-        changed = _taken_lock()
-        self._waiting.append(changed)
-        return lambda left: _take_for(changed, LOOK if left is None else min(left, LOOK))
+        def tell(_: object) -> None:
+            with changes.lock:
+                changes.tell()
+
+        future.add_done_callback(tell)
+        return changes
 
     def tell(self) -> None:
         """Something has changed. Called with the lock."""
         while self._waiting:
             self._waiting.popleft().release()
 
-
-def _taken_lock() -> threading.Lock:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-def _take_for(lock: threading.Lock, seconds: float) -> bool:
-    return lock.acquire(timeout=max(seconds, 0))
-
-
-def _look_up_until_done(future: Future[Any], timeout: float | None) -> None:
-    done = _taken_lock()
-    future.add_done_callback(lambda _: done.release())
-    until = None if timeout is None else time.monotonic() + timeout
-    while not _take_for(done, LOOK if until is None else min(LOOK, until - time.monotonic())):
-        if until is not None and time.monotonic() >= until:
-            return
+    def until(self, look: Callable[[], T | None], timeout: float | None = None) -> T | None:
+        """Looks, with the lock, until there is something to give. `None`: there was not in time."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self.lock:
+                if (found := look()) is not None:
+                    return found
+                left = LOOK if until is None else min(LOOK, until - time.monotonic())
+                if left <= 0:
+                    return None
+                changed = threading.Lock()
+                changed.acquire()
+                self._waiting.append(changed)
+            if not changed.acquire(timeout=left):
+                # Nobody has told it, or somebody is about to.
+                with self.lock, contextlib.suppress(ValueError):
+                    self._waiting.remove(changed)
 
 
 class KeptWebSocket(Base):
@@ -215,7 +225,7 @@ class KeptWebSocket(Base):
             work.close()
             raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
         future = asyncio.run_coroutine_threadsafe(work, loop)
-        _look_up_until_done(future, None)
+        _Changes.of(future).until(lambda: future.done() or None)
         return future.result(0)
 
     # Reading
@@ -269,21 +279,23 @@ class KeptWebSocket(Base):
             self._finish(reader)
             self._finished += self._left
             self._left.clear()
-        while True:
-            with self._changes.lock:
-                if self._ready:
-                    event, self._marks[reader] = self._ready.popleft()
-                    if len(self._ready) < AHEAD // 4 or len(self._finished) >= AHEAD:
-                        self._call()
-                    return event
-                if self._driver.is_closed:
-                    raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
-                self._call()
-                wait_for_change = self._changes.watch()
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left <= 0:
-                raise TimeoutError("no message came in time")
-            wait_for_change(left)
+        left = None if until is None else until - time.monotonic()
+        taken = self._changes.until(lambda: self._next(reader), left)
+        if taken is None:
+            raise TimeoutError("no message came in time")
+        return taken[0]
+
+    def _next(self, reader: int) -> tuple[Event] | None:
+        """Called with the lock."""
+        if not self._ready:
+            if self._driver.is_closed:
+                raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
+            self._call()
+            return None
+        event, self._marks[reader] = self._ready.popleft()
+        if len(self._ready) < AHEAD // 4 or len(self._finished) >= AHEAD:
+            self._call()
+        return (event,)
 
     def _finish(self, reader: int) -> None:
         mark = self._marks.pop(reader, None)
@@ -383,12 +395,7 @@ class KeptWebSocket(Base):
     def drain(self) -> None:
         """Waits until `send` has room for a message and does not block."""
         self._check_process()
-        while True:
-            with self._changes.lock:
-                if self._has_room() or self._driver.is_closed:
-                    return
-                wait_for_change = self._changes.watch()
-            wait_for_change(None)
+        self._changes.until(lambda: self._has_room() or self._driver.is_closed or None)
 
     def _has_room(self) -> bool:
         count, size = self._send_limits
@@ -396,25 +403,24 @@ class KeptWebSocket(Base):
 
     def _submit(self, operation: Operation, future: Future[Any], timeout: float | None = None) -> None:
         self._check_process()
-        is_bounded = operation.kind in ("send", "request")
-        while True:
-            with self._changes.lock:
-                loop = self._loop
-                if loop is None:
-                    raise Closed("open the KeptWebSocket first: `with`, or `ws.open()`")
-                if self._driver.is_closed:
-                    raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
-                if not is_bounded or self._has_room():
-                    self._unanswered += 1
-                    self._unanswered_bytes += operation.size
-                    # With the lock: messages of one thread, and of several, leave in the order of their calls.
-                    loop.call_soon_threadsafe(self._begin, operation, timeout)
-                    break
-                if threading.current_thread() is self._thread:
-                    raise BufferFull("a callback cannot wait for room")
-                wait_for_change = self._changes.watch()
-            wait_for_change(None)
+        loop = self._changes.until(lambda: self._start(operation, timeout))
         future.add_done_callback(lambda ended: self._count(operation, ended, loop))
+
+    def _start(self, operation: Operation, timeout: float | None) -> asyncio.AbstractEventLoop | None:
+        """Has the other thread begin with it, where there is room. Called with the lock."""
+        if self._loop is None:
+            raise Closed("open the KeptWebSocket first: `with`, or `ws.open()`")
+        if self._driver.is_closed:
+            raise Closed(f"the KeptWebSocket of {self._endpoint!r} is closed")
+        if operation.kind in ("send", "request") and not self._has_room():
+            if threading.current_thread() is self._thread:
+                raise BufferFull("a callback cannot wait for room")
+            return None
+        self._unanswered += 1
+        self._unanswered_bytes += operation.size
+        # With the lock: messages of one thread, and of several, leave in the order of their calls.
+        self._loop.call_soon_threadsafe(self._begin, operation, timeout)
+        return self._loop
 
     def _begin(self, operation: Operation, timeout: float | None) -> None:
         try:
@@ -422,7 +428,7 @@ class KeptWebSocket(Base):
         except WskeeperError:
             operation.settle_once(operation.lost("unsent", "the object is closed"))
 
-    def _count(self, operation: Operation, future: Future[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def _count(self, operation: Operation, future: Future[Any], loop: asyncio.AbstractEventLoop | None) -> None:
         """Something is answered, or its caller does not want it any more."""
         if not self._is_of_this_process():
             return
@@ -430,7 +436,7 @@ class KeptWebSocket(Base):
             self._unanswered -= 1
             self._unanswered_bytes -= operation.size
             self._changes.tell()
-        if future.cancelled() and not loop.is_closed():
+        if future.cancelled() and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._driver.withdraw, operation, Closed("cancelled"))
 
     @staticmethod
