@@ -146,21 +146,16 @@ impl Budget {
         false
     }
 
-    /// What history may have at most.
-    fn most_history(&self) -> u64 {
-        self.limit - self.limit / 4
-    }
-
     /// What each holder is owed whatever the others do, where so many bytes cannot give way.
     fn fair_share(&self, gathering: u64) -> u64 {
         let others = self.used().saturating_sub(self.history.load(Ordering::Relaxed));
-        let room = self.most_history().min(self.limit.saturating_sub(others)).saturating_sub(gathering);
+        let room = most_history(self.limit).min(self.limit.saturating_sub(others)).saturating_sub(gathering);
         room / (self.holders.all().len().max(1) as u64)
     }
 
     /// Takes what counts as history, without having any of it go.
     fn take_as_history(&self, bytes: u64) -> bool {
-        if !take(&self.history, bytes, self.most_history()) {
+        if !take(&self.history, bytes, most_history(self.limit)) {
             return false;
         }
         let has_room = self.take(bytes);
@@ -176,7 +171,7 @@ impl Budget {
         let fair = self.fair_share(self.gathering.load(Ordering::Relaxed));
         let (history, used) = (self.history.load(Ordering::Relaxed), self.used());
         let beyond = |sum: u64, most: u64| sum.saturating_add(bytes).saturating_sub(most);
-        let lacking = beyond(history, self.most_history()).max(beyond(used, self.limit));
+        let lacking = beyond(history, most_history(self.limit)).max(beyond(used, self.limit));
         self.evict(lacking.max(self.limit / 256), fair, false);
     }
 
@@ -191,6 +186,11 @@ impl Budget {
             holder.shrink(level, may_wait);
         }
     }
+}
+
+/// What history may have of so many bytes: the last quarter is for what is accepted.
+pub const fn most_history(limit: u64) -> u64 {
+    limit - limit / 4
 }
 
 /// Takes `bytes` where the sum stays within the limit.

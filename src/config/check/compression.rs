@@ -4,6 +4,7 @@ use bytesize::ByteSize;
 
 use super::section::{Report, Section};
 use crate::config::{Config, ConfiguredEndpoint};
+use wskeeper_core::budget::most_history;
 use wskeeper_link::endpoint::compression::Compression;
 
 /// Rules over the keys of compression.
@@ -30,7 +31,8 @@ pub(super) fn warn_of_windows(report: &Report, config: &Config) {
     let all = config.endpoints.values().map(windows).fold(0, u64::saturating_add);
     for (name, endpoint) in &config.endpoints {
         let own = windows(endpoint);
-        let room = (memory - memory / 4).saturating_sub(all - own) / 2;
+        // As `Account` divides it.
+        let room = most_history(memory).saturating_sub(all - own) / 2;
         if own > room {
             report.warn(
                 &format!("endpoints.{name}.compression_context"),
@@ -75,6 +77,7 @@ mod tests {
             assert!(read(bad).is_err(), "{bad}");
         }
     }
+
     #[test]
     fn windows_that_find_no_room_are_told_before() {
         let told = |keys: &str| {

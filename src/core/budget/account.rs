@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{Budget, take};
+use super::{Budget, most_history, take};
 
 /// What the links of one endpoint hold together.
 #[derive(Debug)]
@@ -37,10 +37,10 @@ impl Account {
     /// `more` bytes for one that has `own`.
     fn take(&self, own: u64, more: u64) -> bool {
         let budget = &self.budget;
-        let free = budget.most_history().saturating_sub(self.held());
+        let free = most_history(budget.limit).saturating_sub(self.held());
         let is_alone = budget.gathering.load(Ordering::Relaxed) == own;
         // One that is alone may be larger: else it could never pass. The others may be as large as what is free before it grows.
-        let most = if is_alone { budget.most_history() } else { free };
+        let most = if is_alone { most_history(budget.limit) } else { free };
         if !take(&budget.gathering, more, most) {
             return false;
         }
