@@ -9,8 +9,8 @@ import { address, head, named } from './place.js';
 import { clock, count, many } from './words.js';
 
 const LOOK = 3000;
-/** Looking takes at most this part of the time: a hundred thousand keys are not asked for every three seconds. */
-const SHARE = 10;
+/** A pause lasts at least so many times as long as the look before it: a hundred thousand keys are not asked for every three seconds. */
+const PAUSE = 10;
 /** Keys that are asked for at once; a list of more is read in parts. */
 const PART = 10_000;
 /** What needs a look first. */
@@ -76,7 +76,7 @@ class Subscriptions {
         write(this.found, refusal(problem));
       }
     }
-    if (this.#timer !== null) this.#timer = setTimeout(() => this.#look(), Math.max(LOOK, SHARE * (performance.now() - began)));
+    if (this.#timer !== null) this.#timer = setTimeout(() => this.#look(), Math.max(LOOK, PAUSE * (performance.now() - began)));
   }
 
   #list() {

@@ -99,11 +99,22 @@ pub(super) fn is_described<S>(key: &Key<S>) -> bool {
     !key.text.is_empty() || matches!(key.holds, Holds::Section(_))
 }
 
-pub(super) fn default_of<S>(key: &Key<S>, default: &S) -> Option<String> {
+fn default_of<S>(key: &Key<S>, default: &S) -> Option<String> {
     match &key.holds {
         Holds::Value(value) => value.describe(default).toml,
         Holds::Section(_) => None,
     }
+}
+
+/// All that is said of a key.
+pub(super) fn about<S>(key: &Key<S>) -> String {
+    let text = key.text();
+    [&*text.line, &*text.more].concat().join(" ")
+}
+
+/// Its default, for people.
+pub(super) fn default_told<S>(key: &Key<S>, default: &S) -> String {
+    default_of(key, default).map_or_else(|| "none".to_owned(), |written| format!("`{written}`"))
 }
 
 /// The reference with the tables of all sections within a table.
@@ -126,13 +137,7 @@ fn rows<S>(table: &Table<S>, default: &S) -> String {
     for key in table.keys.iter().filter(|key| is_described(key)) {
         let (about, default, reload) = match &key.holds {
             Holds::Section(_) => (format!("section, [below](#{})", key.path.replace('.', "")), String::new(), ""),
-            Holds::Value(_) => {
-                let text = key.text();
-                let about = [&*text.line, &*text.more].concat().join(" ");
-                let default =
-                    default_of(key, default).map_or_else(|| "none".to_owned(), |written| format!("`{written}`"));
-                (quoted(&about), default, key.reload.word())
-            }
+            Holds::Value(_) => (quoted(&about(key)), default_told(key, default), key.reload.word()),
         };
         writeln!(rows, "| `{}` | {default} | {about} | {reload} |", key.name()).unwrap();
     }

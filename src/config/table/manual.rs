@@ -8,7 +8,7 @@ use roff::{Inline, Roff, bold, roman};
 use super::{
     Holds, Table,
     daemon::DAEMON,
-    documents::{compare, default_of, is_described},
+    documents::{about, compare, default_told, is_described},
     endpoint::{ENDPOINT, OWN},
 };
 use crate::config::{Config, ConfiguredEndpoint};
@@ -21,11 +21,11 @@ const BEFORE: &[(&str, &[&str])] = &[
         &[
             "`wskeeper run --config FILE` reads its configuration from a file in TOML, YAML or JSON, or from all such files of a folder in the order of their names. \
              The Debian and RPM packages use the folder `/etc/wskeeper`.",
-            "Durations are texts with a unit (`\"500ms\"`, `\"20s\"`, `\"10min\"`, `\"1h\"`). Sizes are too (`\"64KiB\"`, `\"8MiB\"`); a plain number is bytes.",
+            "Durations are texts with a unit (`\"500ms\"`, `\"20s\"`, `\"10min\"`, `\"1h\"`). So are sizes (`\"64KiB\"`, `\"8MiB\"`); a plain number is bytes.",
             "Any key can be set by the environment as well: `WSKEEPER__LIMITS__DRAIN=30s`, `WSKEEPER__ENDPOINTS__TRADES__LINKS=2`.",
             "`wskeeper check FILE` finds faults and names their lines. `wskeeper plan` says what a reload would do, and `wskeeper reload` does it. \
-             Behind each key stands how a reload changes it: \"live\" at once; \"rotate\" by new connections, made before the old ones end; \
-             \"others come or go\" by links that are added or removed; \"restart\" by nothing less than a restart.",
+             Each key says how a reload applies a new value: \"live\" at once; \"rotate\" by new connections, made before the old ones end; \
+             \"others come or go\" by adding or removing links; \"restart\" only by a restart.",
         ],
     ),
     (
@@ -40,7 +40,7 @@ const BEHIND: &[(&str, &[&str])] = &[
         "FILES",
         &[
             "`/etc/wskeeper/` is the configuration of the packaged service.",
-            "`/var/lib/wskeeper/` is its store, where `storage.dir` is not set.",
+            "`/var/lib/wskeeper/` is the folder that the packaged service may write to: use it for `storage.dir`.",
         ],
     ),
     ("SEE ALSO", &["`wskeeper`(1), `wskeeper-run`(1), `wskeeper-check`(1)"]),
@@ -55,7 +55,7 @@ fn the_manual_page_is_what_the_table_says() {
     keys(&mut page, &[&DAEMON], &Config::default());
     page.control("SH", ["KEYS OF AN ENDPOINT"]);
     page.text([roman(
-        "They stand in [endpoints.NAME]. In [defaults] they lie under all endpoints, all but url and urls.",
+        "These keys stand in [endpoints.NAME]. [defaults] takes all of them but url and urls, for every endpoint that does not set them itself.",
     )]);
     keys(&mut page, &[&OWN, &ENDPOINT], &ConfiguredEndpoint::default());
     sections(&mut page, BEHIND);
@@ -91,20 +91,18 @@ fn verbatim<'a>(page: &mut Roff, lines: impl IntoIterator<Item = &'a str>) {
 fn keys<S>(page: &mut Roff, tables: &[&Table<S>], default: &S) {
     let described = || tables.iter().flat_map(|table| table.keys).filter(|key| is_described(key));
     for key in described().filter(|key| matches!(key.holds, Holds::Value(_))) {
-        let text = key.text();
         page.control("TP", []);
         page.text([bold(key.path)]);
-        page.text(inlines(&[&*text.line, &*text.more].concat().join(" ")));
-        let default = default_of(key, default).map_or_else(|| "none".to_owned(), |written| format!("`{written}`"));
+        page.text(inlines(&about(key)));
         page.control("br", []);
-        page.text(inlines(&format!("Default: {default}. Reload: {}.", key.reload.word())));
+        page.text(inlines(&format!("Default: {}. Reload: {}.", default_told(key, default), key.reload.word())));
     }
     for key in described() {
         let Holds::Section(table) = &key.holds else { continue };
         page.control("SS", [format!("[{}]", key.path).as_str()]);
-        let text = key.text();
-        if !text.line.is_empty() {
-            page.text(inlines(&[&*text.line, &*text.more].concat().join(" ")));
+        let about = about(key);
+        if !about.is_empty() {
+            page.text(inlines(&about));
         }
         keys(page, &[table], default);
     }

@@ -120,6 +120,7 @@ impl Inflater {
         is_all
     }
 
+    /// The same, with what it makes of its end.
     fn end(&mut self) -> Result<bool, Breach> {
         if self.rests {
             return Ok(true);
