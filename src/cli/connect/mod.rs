@@ -124,9 +124,10 @@ pub(super) async fn run(args: args::Connect, output: &Output) -> Result<(), Fail
         finished = closing => finished?,
         () = stopped(&mut stops, 2) => return Err(Failure::Failed("stopped by a second signal".into())),
     }
+    let verdict = verdict(&status, sender.unsent.get());
     // The process ends with this, and would take with it what its thread has not written.
     let _ = timeout(GRACE, status.told()).await;
-    verdict(&status, sender.unsent.get(), output)
+    verdict
 }
 
 /// Counts the signals that ask for an end, from now on.
@@ -183,7 +184,7 @@ fn endpoint(args: &args::Connect, output: &Output) -> Result<Endpoint, Failure> 
 }
 
 /// What of the messages is to be told, and the exit code.
-fn verdict(status: &Status, unsent: u64, output: &Output) -> Result<(), Failure> {
+fn verdict(status: &Status, unsent: u64) -> Result<(), Failure> {
     let counts = [
         (unsent + status.unsent.load(Relaxed), "not sent"),
         (status.unknown.load(Relaxed), "sent when the link was lost, so read by the peer or not"),
@@ -196,7 +197,7 @@ fn verdict(status: &Status, unsent: u64, output: &Output) -> Result<(), Failure>
     if told.is_empty() {
         return Ok(());
     }
-    output.note(format_args!("-- {}", told.join(", ")), Paint::Red);
+    status.fault(told.join(", "), Paint::Red);
     Err(Failure::Told)
 }
 
