@@ -6,13 +6,13 @@
 use std::{
     borrow::Cow,
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
 };
 
 use config::{ConfigError, File, FileFormat, Map, Source as _, Value, ValueKind};
 
 use super::{fault::Fault, place};
+use wskeeper_core::hash;
 use wskeeper_link::endpoint::file;
 
 /// The largest configuration file that is read, in bytes.
@@ -80,14 +80,10 @@ impl Sources {
 
     /// The same for the same content: of a few files that their owner writes, not of what an adversary makes.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = DefaultHasher::new();
-        for (path, _, text) in &self.files {
-            (path, text).hash(&mut hasher);
-        }
-        for fault in &self.faults {
-            fault.to_string().hash(&mut hasher);
-        }
-        Fingerprint(hasher.finish())
+        let files = self.files.iter().flat_map(|(path, _, text)| [path.to_string_lossy(), text.into()]);
+        let faults = self.faults.iter().map(|fault| fault.to_string().into());
+        let texts: Vec<Cow<'_, str>> = files.chain(faults).collect();
+        Fingerprint(hash::stable(texts.iter().map(|text| &**text)))
     }
 
     /// One tree of all files. Faults that are there already are of what could not be read.

@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a clock, draws a random number, touches a socket or waits: time comes in as `now`, chance as a seed.
 //! So each rule can be tested without a network and a whole pool can be simulated in milliseconds. The core names `std`,
-//! `bytes`, and in one file each the crates `backoff`, `regex` and `serde_json`; `tests/architecture` holds it to that.
+//! `bytes`, and in one file each the crates `backoff`, `regex`, `serde_json` and `siphasher`; `tests/architecture` holds it to that.
 
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing and ignores the rest"))]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, reason = "a peer's number may be any: see `clock`"))]
@@ -25,6 +25,7 @@ pub mod entry;
 pub mod event;
 pub mod failback;
 pub mod frame;
+pub mod hash;
 pub mod heartbeat;
 pub mod inbox;
 pub mod link;

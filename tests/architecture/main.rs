@@ -82,7 +82,7 @@ const IMPURE: &[&str] = &[
     "Mutex",
 ];
 /// Crates that the core may name beside `std`.
-const CORE_CRATES: [&str; 4] = ["backoff", "bytes", "regex", "serde_json"];
+const CORE_CRATES: [&str; 5] = ["backoff", "bytes", "regex", "serde_json", "siphasher"];
 const MAX_LINES: usize = 500;
 /// What stands before that which only tests have, those of `tests/fuzz` among them.
 const FOR_TESTS: [&str; 2] = ["#[cfg(test)]", "#[cfg(any(test, feature = \"fuzzing\"))]"];

@@ -4,12 +4,12 @@
 //! far as their addresses are known here.
 
 use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 pub use ipnet::IpNet;
+use wskeeper_core::hash;
 
 /// `prefer`, `resolve`, `source_address`, `deny`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,10 +93,8 @@ impl Network {
 
 /// What stands for a unix socket where connections are counted by their addresses: one that no packet is sent to (RFC 6666), for each path.
 pub(crate) fn stand_in(socket: &str) -> SocketAddr {
-    let mut hasher = DefaultHasher::new();
-    socket.hash(&mut hasher);
     let prefix = u128::from(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0));
-    SocketAddr::new(Ipv6Addr::from(prefix | u128::from(hasher.finish())).into(), 0)
+    SocketAddr::new(Ipv6Addr::from(prefix | u128::from(hash::stable([socket]))).into(), 0)
 }
 
 /// One of each in turn, beginning with the first.

@@ -4,6 +4,7 @@ mod acceptance;
 mod extremes;
 mod failover;
 mod journal;
+mod links;
 
 use std::{
     collections::BTreeMap,
@@ -88,23 +89,6 @@ async fn rests(pool: &Pool, phase: Phase, reason: Reason) -> LinkView {
 
 fn send(endpoint: &str) -> Send {
     Send::new(endpoint, Payload::binary("tick"))
-}
-
-#[tokio::test]
-async fn links_that_are_as_good_as_each_other_take_turns() {
-    let text = "[endpoints.many]\nurl = 'ws://127.0.0.1:9/'\nlinks = 3";
-    let settings = written::settings(text);
-    let pool = Pool::start(settings, Arc::new(Silent), 1).await;
-    for link in 0..3 {
-        pool.command("many", link, Verb::Pause).await.expect("the link obeys");
-    }
-    let mut taken = [0; 3];
-    for _ in 0..9 {
-        // Without bytes, so that no message makes its link the worse choice.
-        let receipt = pool.send(Send { payload: Payload::binary(""), ..send("many") }).await.expect("it is accepted");
-        taken[receipt.link as usize] += 1;
-    }
-    assert_eq!(taken, [3; 3]);
 }
 
 #[tokio::test]

@@ -1,16 +1,13 @@
 //! Which link takes a message, and in whose name a refusal is told and counted.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use crate::{
     endpoint::Endpoint,
     observer,
     pool::{Refused, Send, endpoints::Endpoints, runtime::EndpointRuntime, slot::Slot},
 };
-use wskeeper_core::{outbox::Refusal, receipt::Receipt};
+use wskeeper_core::{hash, outbox::Refusal, receipt::Receipt};
 
 /// The endpoint; the link that is asked for, the key, the connection that they are bound to.
 type To<'a> = (&'a str, Option<u32>, Option<&'a str>, Option<u64>);
@@ -129,18 +126,11 @@ fn choose(runtime: &EndpointRuntime, link: Option<u32>, key: Option<&str>) -> Re
     let slot = match (link, key) {
         (Some(index), _) => runtime.slot(index),
         // By the links that are always there: those that come and go must not change which one a key's messages take.
-        (None, Some(key)) => key_hash(key)
+        (None, Some(key)) => hash::stable([key])
             .checked_rem(u64::from(runtime.config().links))
             .and_then(|place| u32::try_from(place).ok())
             .and_then(|place| runtime.slot(place)),
         (None, None) => runtime.best_slot(),
     };
     slot.ok_or_else(|| Refused::NoLink { endpoint: runtime.name.to_string(), links: runtime.links() })
-}
-
-/// The same for the same key in every run: `DefaultHasher::new` has fixed keys.
-fn key_hash(key: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
 }
