@@ -48,22 +48,22 @@ pub(super) struct Line {
     key: Option<Box<str>>,
     /// Not sent after this, such as `20s`.
     ttl: Option<String>,
-    /// This link; none: the pool chooses.
+    /// The link. By default the pool chooses.
     link: Option<u32>,
     /// On the connection of this number only.
     generation: Option<u64>,
-    /// A repeat within 10 minutes has the first one's receipt.
+    /// A repeat within 10 minutes gets the receipt of the first.
     #[cfg_attr(test, schema(value_type = Option<String>))]
     idempotency_key: Option<Box<str>>,
 }
 
-/// `POST /v1/endpoints/{name}/messages:batch`: NDJSON in, a receipt or a problem a line out, in order.
+/// `POST /v1/endpoints/{name}/messages:batch`: Takes NDJSON, and answers with a receipt or a problem for each line, in order.
 #[cfg_attr(test, utoipa::path(post, path = "/v1/endpoints/{name}/messages:batch", tag = "messages", operation_id = "batch",
     params(("name" = String, Path, description = "The endpoint."),
-        ("generation" = Option<u64>, Query, description = "On the connection of this number only, where a line says no other; so `If-Match`."),
-        ("on_full" = Option<String>, Query, description = "A line refused with 429: `next` goes on behind it (default), `stop` tries none of the lines behind it.")),
-    request_body(content = Line, description = "A JSON string or an object a line.", content_type = "application/x-ndjson"),
-    responses((status = 200, description = "A receipt or a problem a line, in order.", body = super::wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
+        ("generation" = Option<u64>, Query, description = "Only on the connection with this number, unless a line names another; `If-Match` means the same."),
+        ("on_full" = Option<String>, Query, description = "After a line that is refused with 429: `next` continues with the next line (default), `stop` tries no further lines.")),
+    request_body(content = Line, description = "A JSON string or an object on each line.", content_type = "application/x-ndjson"),
+    responses((status = 200, description = "A receipt or a problem on each line, in order.", body = super::wire::Receipt, content_type = "application/x-ndjson"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn batch(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,

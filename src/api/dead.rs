@@ -25,10 +25,10 @@ use wskeeper_link::pool::DeadLetter;
 
 /// `GET /v1/dead-letters`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/dead-letters", tag = "messages", operation_id = "deadLetters",
-    params(("endpoint" = Option<String>, Query, description = "Those of this endpoint."),
-        ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
-        ("after" = Option<String>, Query, description = "Those after this id, as `next` says.")),
-    responses((status = 200, description = "In order of acceptance, without their data.", body = wire::List<wire::DeadLetter>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    params(("endpoint" = Option<String>, Query, description = "Only those of this endpoint."),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "At most this many items. Default: 1000."),
+        ("after" = Option<String>, Query, description = "Items after this id: `next` of the previous page.")),
+    responses((status = 200, description = "In order of acceptance, without data.", body = wire::List<wire::DeadLetter>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn letters(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
@@ -46,7 +46,7 @@ pub(super) async fn letters(
 /// `GET /v1/dead-letters/{id}`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/dead-letters/{id}", tag = "messages", operation_id = "deadLetter",
     params(("id" = String, Path, description = "As its receipt says."),
-        ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`.")),
+        ("binaryType" = Option<String>, Query, description = "`base64` (default) or `hex`.")),
     responses((status = 200, description = "With its data.", body = wire::DeadLetter), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn letter(
     State(shared): State<Arc<Shared>>,
@@ -61,7 +61,7 @@ pub(super) async fn letter(
     Ok(answer(StatusCode::OK, &wire::DeadLetter { data, ..convert::dead_letter(&letter) }))
 }
 
-/// Sends a dead letter again, as a new message to the same endpoint and with the same key; accepted, the letter is gone.
+/// Sends a dead letter again, as a new message to the same endpoint and with the same key; the letter is deleted once that is accepted.
 #[cfg_attr(test, utoipa::path(post, path = "/v1/dead-letters/{id}/retry", tag = "messages", operation_id = "retryDeadLetter",
     params(("id" = String, Path, description = "As its receipt says.")),
     responses((status = 202, description = "Accepted; the receipt of the new message.", body = wire::Receipt), (status = "default", description = "A problem (RFC 9457); the letter is still there.", content_type = "application/problem+json", body = wire::Problem))))]
@@ -83,7 +83,7 @@ pub(super) async fn retry(
 /// `DELETE /v1/dead-letters/{id}`
 #[cfg_attr(test, utoipa::path(delete, path = "/v1/dead-letters/{id}", tag = "messages", operation_id = "dropDeadLetter",
     params(("id" = String, Path, description = "As its receipt says.")),
-    responses((status = 204, description = "It is gone."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 204, description = "The letter is deleted."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn discard(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,

@@ -127,7 +127,7 @@ pub struct Done {
     pub tag: String,
     /// What becomes of its links.
     pub changes: Vec<LinkChange>,
-    /// What about it may not be meant.
+    /// Settings that may be mistakes.
     pub warnings: Vec<String>,
 }
 
@@ -181,14 +181,14 @@ pub enum Denied {
 /// `PUT /v1/endpoints/{name}`
 #[cfg_attr(test, utoipa::path(put, path = "/v1/endpoints/{name}", tag = "endpoints", operation_id = "put_endpoint",
     params(("name" = String, Path, description = "Its name. Those of the file cannot be changed here."),
-        ("keep" = Option<String>, Query, description = "`memory` or `disk`; unless given, as `api.dynamic` says."),
-        ("dry_run" = Option<bool>, Query, description = "`true` judges it and says what would become of its links, and does nothing."),
-        ("If-Match" = Option<String>, Header, description = "Only where it has this ETag; `*`: only where it is there."),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only where it is not there.")),
+        ("keep" = Option<String>, Query, description = "`memory` or `disk`. Default: as `api.dynamic` says."),
+        ("dry_run" = Option<bool>, Query, description = "`true`: check it and say what would happen to its links, but change nothing."),
+        ("If-Match" = Option<String>, Header, description = "Only if it has this ETag; `*`: only if it exists."),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if it does not exist.")),
     request_body(description = "Its keys, as under `[endpoints.NAME]` in the file.",
         content((Object = "application/json"), (String = "application/toml"))),
-    responses((status = 201, description = "It was made.", body = wire::EndpointPut),
-        (status = 200, description = "It was there, and is so now; or nothing was to be done.", body = wire::EndpointPut), (status = "default", description = "A problem (RFC 9457); `errors` has each fault with the JSON pointer of its key.", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 201, description = "It was created.", body = wire::EndpointPut),
+        (status = 200, description = "It existed and is changed now, or nothing had to change.", body = wire::EndpointPut), (status = "default", description = "A problem (RFC 9457); `errors` has each fault with the JSON pointer of its key.", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -226,9 +226,9 @@ pub(super) async fn put(
 /// `DELETE /v1/endpoints/{name}`
 #[cfg_attr(test, utoipa::path(delete, path = "/v1/endpoints/{name}", tag = "endpoints", operation_id = "remove_endpoint",
     params(("name" = String, Path, description = "The endpoint. Those of the file cannot be removed here."),
-        ("drain" = Option<String>, Query, description = "How long its outbox may take to empty, such as `5s`; `limits.drain` unless given."),
-        ("If-Match" = Option<String>, Header, description = "Only where it has this ETag.")),
-    responses((status = 200, description = "It has gone, and its links have ended.", body = wire::EndpointRemoved), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+        ("drain" = Option<String>, Query, description = "How long its outbox may take to empty, such as `5s`. Default: `limits.drain`."),
+        ("If-Match" = Option<String>, Header, description = "Only if it has this ETag.")),
+    responses((status = 200, description = "It is removed, and its links have ended.", body = wire::EndpointRemoved), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn remove(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,

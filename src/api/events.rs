@@ -32,12 +32,12 @@ const PIECE: usize = 16 << 10;
 /// `GET /v1/endpoints/{name}/events`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/events", tag = "events", operation_id = "events",
     params(("name" = String, Path, description = "The endpoint."),
-        ("from" = Option<String>, Query, description = "`latest` (unless given), `oldest`, or the last cursor seen."),
-        ("types" = Option<String>, Query, description = "Only these, with commas between; a gap of the reader's own is always told."),
+        ("from" = Option<String>, Query, description = "`latest` (default), `oldest`, or the last cursor seen."),
+        ("types" = Option<String>, Query, description = "Only these types, separated by commas. The reader's own gaps are always sent."),
         ("stream" = Option<String>, Query, description = "This stream of the endpoint instead of its whole inbox; its cursors are its own."),
-        ("match" = Option<Vec<String>>, Query, description = "Only messages that have this value at this place: a JSON pointer, `=` and a value, as in `/s=BTCUSDT`. Of several all must hold."),
-        ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`."),
-        ("on_lag" = Option<String>, Query, description = "`gap` (unless given) or `close`: what happens to a reader that falls behind."),
+        ("match" = Option<Vec<String>>, Query, description = "Only messages that have this value at this place: a JSON pointer, `=` and a value, as in `/s=BTCUSDT`. If it is given several times, all must match."),
+        ("binaryType" = Option<String>, Query, description = "`base64` (default) or `hex`."),
+        ("on_lag" = Option<String>, Query, description = "What happens to a reader that falls behind: `gap` (default) or `close`."),
         ("Last-Event-ID" = Option<String>, Header, description = "The last cursor seen; counts before `from`.")),
     responses((status = 200, description = "Server-sent events; `data` is this JSON, `id` its cursor.", body = super::wire::Event, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn endpoint(
@@ -56,10 +56,10 @@ pub(super) async fn endpoint(
 
 /// `GET /v1/events`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "poolEvents",
-    params(("from" = Option<String>, Query, description = "`latest` (unless given), `oldest`, or the last cursor seen."),
-        ("types" = Option<String>, Query, description = "Only these, with commas between; a gap of the reader's own is always told."),
-        ("binaryType" = Option<String>, Query, description = "`base64` (unless given) or `hex`."),
-        ("on_lag" = Option<String>, Query, description = "`gap` (unless given) or `close`: what happens to a reader that falls behind."),
+    params(("from" = Option<String>, Query, description = "`latest` (default), `oldest`, or the last cursor seen."),
+        ("types" = Option<String>, Query, description = "Only these types, separated by commas. The reader's own gaps are always sent."),
+        ("binaryType" = Option<String>, Query, description = "`base64` (default) or `hex`."),
+        ("on_lag" = Option<String>, Query, description = "What happens to a reader that falls behind: `gap` (default) or `close`."),
         ("Last-Event-ID" = Option<String>, Header, description = "The last cursor seen; counts before `from`.")),
     responses((status = 200, description = "The same for the whole pool, without messages.", body = super::wire::Event, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn pool(

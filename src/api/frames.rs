@@ -30,8 +30,8 @@ const HELLO: &[u8] = b": wskeeper\n\n";
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/frames", tag = "events", operation_id = "frames",
     params(("name" = String, Path, description = "The endpoint."),
         ("link" = Option<u32>, Query, description = "Only this link's frames."),
-        ("payloads" = Option<bool>, Query, description = "`true` shows the first 4 KiB of each payload; it takes the scope `admin`.")),
-    responses((status = 200, description = "Server-sent events `frame`, and `gap` where the reader was too slow; `data` is this JSON.", body = wire::Frame, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+        ("payloads" = Option<bool>, Query, description = "`true` shows the first 4 KiB of each payload; needs the scope `admin`.")),
+    responses((status = 200, description = "Server-sent events `frame`, and `gap` if the reader was too slow; `data` is this JSON.", body = wire::Frame, content_type = "text/event-stream"), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn frames(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,

@@ -30,8 +30,8 @@ type Answer = Result<Response, Problem>;
 
 /// `GET /v1/endpoints`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints", tag = "endpoints", operation_id = "endpoints",
-    params(("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
-        ("after" = Option<String>, Query, description = "Those after this name, as `next` says.")),
+    params(("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "At most this many items. Default: 1000."),
+        ("after" = Option<String>, Query, description = "Items after this name: `next` of the previous page.")),
     responses((status = 200, description = "By name.", body = wire::List<wire::Endpoint>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn endpoints(
     State(shared): State<Arc<Shared>>,
@@ -56,7 +56,7 @@ pub(super) async fn endpoints(
 /// `GET /v1/endpoints/{name}`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}", tag = "endpoints", operation_id = "endpoint",
     params(("name" = String, Path, description = "The endpoint.")),
-    responses((status = 200, description = "Its configuration in force without what is secret, its links, and sums. One that came by the API has an `ETag`.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 200, description = "Its configuration in force without secrets, its links, and sums. An endpoint of the API has an `ETag`.", body = wire::Endpoint), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
     let links = Some(page(&shared, &|endpoint| endpoint == name, None, None, LIMIT));
@@ -73,10 +73,10 @@ pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path
 
 /// `GET /v1/links`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/links", tag = "links", operation_id = "links",
-    params(("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
-        ("after" = Option<String>, Query, description = "Those after this link, as `next` says."),
-        ("endpoint" = Option<String>, Query, description = "Those of this endpoint."),
-        ("phase" = Option<String>, Query, description = "Those in this phase.")),
+    params(("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "At most this many items. Default: 1000."),
+        ("after" = Option<String>, Query, description = "Items after this link: `next` of the previous page."),
+        ("endpoint" = Option<String>, Query, description = "Only those of this endpoint."),
+        ("phase" = Option<String>, Query, description = "Only those in this phase.")),
     responses((status = 200, description = "By endpoint and index.", body = wire::List<wire::Link>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn links(
     State(shared): State<Arc<Shared>>,

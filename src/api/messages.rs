@@ -47,12 +47,12 @@ const KEY_MAX: usize = 512;
         ("type" = Option<String>, Query, description = "`text` or `binary`, whatever the content type."),
         ("key" = Option<String>, Query, description = "Ordering and conflation key."),
         ("ttl" = Option<String>, Query, description = "Not sent after this, such as `20s`."),
-        ("link" = Option<u32>, Query, description = "This link; none: the pool chooses."),
-        ("generation" = Option<u64>, Query, description = "On the connection of this number only: 409 where another is current."),
+        ("link" = Option<u32>, Query, description = "The link. By default the pool chooses."),
+        ("generation" = Option<u64>, Query, description = "Only on the connection with this number; 409 if another is current."),
         ("If-Match" = Option<String>, Header, description = "The same as `generation`, in double quotes."),
         ("wait" = Option<String>, Query, description = "`queued`, `stored`, `written` or `confirmed`."),
-        ("timeout" = Option<String>, Query, description = "How long to wait for it, and for room; `30s` unless given."),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeat within 10 minutes has the first one's receipt.")),
+        ("timeout" = Option<String>, Query, description = "How long to wait for it, and for room in the outbox. Default: `30s`."),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeat within 10 minutes gets the receipt of the first.")),
     request_body(description = "The message as it is: text (`text/*`, any JSON, a form), or binary.",
         content((String = "text/plain"), (Object = "application/json"), ("application/octet-stream"))),
     responses((status = 202, description = "Accepted.", body = super::wire::Receipt),
@@ -156,7 +156,7 @@ pub(super) fn patience(timeout: Option<Duration>) -> Result<Duration, Problem> {
 /// `GET /v1/messages/{id}`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/messages/{id}", tag = "messages", operation_id = "receipt",
     params(("id" = String, Path, description = "As the receipt says.")),
-    responses((status = 200, description = "What became of it.", body = super::wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
+    responses((status = 200, description = "What happened to it.", body = super::wire::Receipt), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = super::wire::Problem))))]
 pub(super) async fn receipt(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,

@@ -34,9 +34,9 @@ const HOLDER_MAX: usize = 128;
 /// `GET /v1/endpoints/{name}/subscriptions`
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/subscriptions", tag = "subscriptions", operation_id = "subscriptions",
     params(("name" = String, Path, description = "The endpoint."),
-        ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "Items at most; 1000 unless given."),
-        ("after" = Option<String>, Query, description = "Those after this one, as `next` says.")),
-    responses((status = 200, description = "In the order in which they are asked for.", body = wire::List<wire::Subscription>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "At most this many items. Default: 1000."),
+        ("after" = Option<String>, Query, description = "Items after this one: `next` of the previous page.")),
+    responses((status = 200, description = "In the order in which they are requested.", body = wire::List<wire::Subscription>), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn all(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -52,7 +52,7 @@ pub(super) async fn all(
 #[cfg_attr(test, utoipa::path(get, path = "/v1/endpoints/{name}/subscriptions/{key}", tag = "subscriptions", operation_id = "subscription",
     params(("name" = String, Path, description = "The endpoint."),
         ("key" = String, Path, description = "The key, percent-encoded.")),
-    responses((status = 200, description = "Its state, why, and what would help.", body = wire::Subscription), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 200, description = "Its state, the reason, and what would help.", body = wire::Subscription), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Path((name, key)): Path<(String, String)>,
@@ -97,13 +97,13 @@ fn advice(pool: &Pool, endpoint: &str, view: &SubscriptionView) -> Option<String
 #[cfg_attr(test, utoipa::path(put, path = "/v1/endpoints/{name}/subscriptions/{key}", tag = "subscriptions", operation_id = "subscribe",
     params(("name" = String, Path, description = "The endpoint."),
         ("key" = String, Path, description = "The key, percent-encoded."),
-        ("holder" = Option<String>, Query, description = "Who holds it; those that name none are one."),
-        ("lease" = Option<String>, Query, description = "It is released unless the call is repeated within this, such as `60s`."),
+        ("holder" = Option<String>, Query, description = "The holder. All callers that name none count as one."),
+        ("lease" = Option<String>, Query, description = "The key is released unless the call is repeated within this time, such as `60s`."),
         ("type" = Option<String>, Query, description = "`text` or `binary`, whatever the content type.")),
-    request_body(description = "The message that asks for it; none where the configuration makes one.",
+    request_body(description = "The message that subscribes. Empty if the configuration has a template for it.",
         content((Option<String> = "text/plain"), (Object = "application/json"), ("application/octet-stream"))),
-    responses((status = 201, description = "It is new.", body = wire::Subscription),
-        (status = 200, description = "It was there, and is held by this one too.", body = wire::Subscription), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 201, description = "The key is new.", body = wire::Subscription),
+        (status = 200, description = "The key existed; this holder has it too now.", body = wire::Subscription), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
     Path((name, key)): Path<(String, String)>,
@@ -129,11 +129,11 @@ pub(super) async fn put(
 #[cfg_attr(test, utoipa::path(delete, path = "/v1/endpoints/{name}/subscriptions/{key}", tag = "subscriptions", operation_id = "unsubscribe",
     params(("name" = String, Path, description = "The endpoint."),
         ("key" = String, Path, description = "The key, percent-encoded."),
-        ("holder" = Option<String>, Query, description = "Who releases it; those that name none are one."),
+        ("holder" = Option<String>, Query, description = "The holder that releases it. All callers that name none count as one."),
         ("type" = Option<String>, Query, description = "`text` or `binary`, whatever the content type.")),
-    request_body(description = "The message that says so to the peer, sent where no other holds the key; none where the configuration makes one, or nothing is to be said.",
+    request_body(description = "The message that unsubscribes, sent if nobody else holds the key. Empty if the configuration has a template, or if nothing is to be sent.",
         content((Option<String> = "text/plain"), (Object = "application/json"), ("application/octet-stream"))),
-    responses((status = 204, description = "This one holds it no more."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 204, description = "This holder has released it."), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn release(
     State(shared): State<Arc<Shared>>,
     Path((name, key)): Path<(String, String)>,

@@ -38,7 +38,7 @@ pub use traffic::{RequestCounts, StreamCounts};
 pub struct List<T> {
     /// In order.
     pub items: Vec<T>,
-    /// What to give as `?after=` for the next part; `null` at the end.
+    /// The value of `?after=` for the next page; `null` on the last.
     pub next: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub struct Link {
     pub endpoint: String,
     /// From 0.
     pub index: u32,
-    /// Where its endpoint is from: the `file`; or the API, which keeps it in `memory` or on `disk`.
+    /// Where its endpoint comes from: the `file`; or the API, which keeps it in `memory` or on `disk`.
     #[serde(default)]
     pub source: String,
     /// `waiting`, `connecting`, `opening`, `ready`, `closing`, `parked`, `paused`
@@ -138,7 +138,7 @@ pub struct Away {
     pub returns_at: Option<String>,
     /// When it is probed next.
     pub next_probe_at: Option<String>,
-    /// Why the last probe came to nothing.
+    /// Why the last probe failed.
     pub failure: Option<String>,
 }
 
@@ -168,7 +168,7 @@ pub struct Rotation {
     pub next_attempt_at: Option<String>,
     /// The number of the connection beside the current one.
     pub generation: Option<u64>,
-    /// Why the last attempt came to nothing.
+    /// Why the last attempt failed.
     pub failure: Option<String>,
 }
 
@@ -371,7 +371,7 @@ pub struct Plan {
     pub live: Vec<String>,
     /// Keys that are not followed before a restart.
     pub restart: Vec<String>,
-    /// What about the new configuration may not be meant.
+    /// Settings of the new configuration that may be mistakes.
     pub warnings: Vec<String>,
 }
 
@@ -406,7 +406,7 @@ pub struct Problem {
     pub status: u16,
     /// What happened and what to do.
     pub detail: String,
-    /// What became of the message, where one was accepted.
+    /// What happened to the message, if one was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }

@@ -50,19 +50,19 @@ mod value;
 New here?
   wskeeper connect wss://…       one link that is held, from this terminal
   wskeeper demo                  a daemon, a peer that misbehaves, traffic
-  wskeeper check wskeeper.toml   is this configuration right? every fault with
+  wskeeper check wskeeper.toml   check a configuration: lists every fault with
                                  its place
   wskeeper run --config wskeeper.toml
   wskeeper status --watch        what the links are doing, each second
 
-Verbs that talk to a daemon find it by --api or WSKEEPER_API, else at its usual addresses.
+Verbs that talk to a daemon find it by --api or WSKEEPER_API, otherwise at its usual addresses.
 
 Exit codes: 0 fine, 1 failed, 2 wrong usage.",
     propagate_version = true,
     max_term_width = 80
 )]
 pub(crate) struct Cli {
-    /// Before the verb, it means the same as behind it.
+    /// Before the verb it means the same as after it.
     #[arg(long = "api", id = "early_api", hide = true, value_name = "URL")]
     pub(crate) api: Option<String>,
     /// As `api`.
@@ -78,7 +78,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Which daemon")]
 pub(crate) struct Remote {
     /// Address of the daemon's local API: `http://HOST:PORT`, `https://HOST` or `unix:/path/to/api.sock` (or `WSKEEPER_API`
-    /// holds it). Unless told, the first that answers of the installed service's sockets and `http://127.0.0.1:7700`
+    /// holds it). By default the first that answers: the installed service's sockets, then `http://127.0.0.1:7700`
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
     /// File with the API token, where the daemon asks for one (or `WSKEEPER_TOKEN_FILE` names it, or `WSKEEPER_TOKEN` holds the
@@ -92,7 +92,7 @@ pub(crate) struct Remote {
 pub(crate) enum Verb {
     /// Run the daemon
     Run(Run),
-    /// See the daemon at work: no file and no network needed
+    /// See the daemon at work, without a file and without a network
     Demo(Demo),
     /// Hold one link from this terminal: lines in, messages out, no daemon
     Connect(Connect),
@@ -104,7 +104,7 @@ pub(crate) enum Verb {
     Rehearse(Rehearse),
     /// Show what the links are doing
     Status(Status),
-    /// Say why a link is where it is, and what comes next
+    /// Say why a link is in its state, and what happens next
     Explain(LinkArg),
     /// Send messages to an endpoint
     Send(Send),
@@ -112,9 +112,9 @@ pub(crate) enum Verb {
     Request(Request),
     /// Print what arrives from an endpoint
     Tail(Tail),
-    /// Have an endpoint's links subscribed to something, over all reconnects
+    /// Subscribe an endpoint's links to keys, and keep it so over reconnects
     Subscribe(Subscribe),
-    /// Let go of what was subscribed to
+    /// Unsubscribe an endpoint's links from keys
     Unsubscribe(Unsubscribe),
     /// List what an endpoint's links are subscribed to
     Subscriptions(Subscriptions),
@@ -126,19 +126,19 @@ pub(crate) enum Verb {
     Rotate(LinkArg),
     /// Close a link's connection and keep it closed until `resume`
     Pause(LinkArg),
-    /// Let a paused or parked link dial again, now
+    /// Let a paused or parked link dial again now
     Resume(LinkArg),
     /// Break a link's connection on purpose, where the daemon allows it
     Chaos(Chaos),
     /// Say what a reload would do, without doing it
     Plan(Plan),
-    /// Let the daemon read its configuration again
+    /// Make the daemon read its configuration again
     Reload(Plan),
-    /// Endpoints: list them, and make or remove some while the daemon runs
+    /// List endpoints; add or remove some while the daemon runs
     Endpoints(Endpoints),
-    /// Dead letters: messages that their peers refused
+    /// List, resend or drop dead letters: messages that their peers refused
     Dead(Dead),
-    /// Orphans: stored messages whose link is not in the configuration any more
+    /// List, move or discard orphans: stored messages of links that the configuration no longer has
     Orphans(Orphans),
     /// Serve WebSocket as an echo peer that misbehaves on demand
     Echo(Echo),
@@ -180,8 +180,8 @@ pub(crate) struct Demo {
 /// `check`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The environment counts, as it does for `run`: WSKEEPER__SECTION__KEY overrides a key. Secrets are not evaluated. What may \
-not be meant is told on stderr as a warning, and the exit code stays 0.
+The environment counts, as it does for `run`: WSKEEPER__SECTION__KEY overrides a key. Secrets are not read. What may \
+be a mistake is a warning on stderr, and the exit code stays 0.
 
   wskeeper check /etc/wskeeper/wskeeper.toml && systemctl reload wskeeper")]
 pub(crate) struct Check {
@@ -192,13 +192,13 @@ pub(crate) struct Check {
 /// `presets`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A preset is a set of keys that lies under those of an endpoint: `preset = \"nats\"`. It brings no URL and no secret. Its \
-comments say which values it needs, what ends with a connection, and where its facts are documented. docs/sessions.md teaches \
-the language; docs/presets has a page of each.
+A preset gives an endpoint its login, heartbeat and outcomes: `preset = \"nats\"`. Keys of the endpoint override it. It has no URL and no \
+secret. Its comments say which values it needs, what is lost with a connection, and where the service documents it. docs/sessions.md \
+teaches the language; docs/presets has a page for each.
 
   wskeeper presets
   wskeeper presets nats
-  wskeeper presets mqtt > mine.toml     to begin a session of your own")]
+  wskeeper presets mqtt > mine.toml     a start for a session of your own")]
 pub(crate) struct Presets {
     /// Print this one as TOML
     pub(crate) name: Option<String>,
@@ -208,19 +208,19 @@ pub(crate) struct Presets {
 #[derive(Debug, Args)]
 #[command(after_help = "  ●  ready     ◐  connecting, opening or closing
   ○  waiting for its next attempt     ◌  paused
-  ✕  parked: refused for good, it seems; probed slowly
+  ✕  parked: the peer refuses in a way that retries do not change; tried rarely
 
-Links in trouble come first. On a terminal the table fits its width, and with --watch its height too.
+Links in trouble come first. On a terminal the table fits the width, and with --watch the height too.
 
   wskeeper status --watch
   wskeeper status --phase parked,waiting
   wskeeper status --endpoint trades --links
   wskeeper status --json | jq '.links[] | select(.phase != \"ready\")'")]
 pub(crate) struct Status {
-    /// Draw again each second, on a terminal in place; Ctrl-C ends it with code 0
+    /// Redraw every second, in place on a terminal; Ctrl-C ends it with code 0
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) watch: bool,
-    /// One JSON object: `daemon`, `store`, `endpoints` and `links`, as the API gives them
+    /// Print one JSON object: `daemon`, `store`, `endpoints` and `links`, as in the API
     #[arg(long)]
     pub(crate) json: bool,
     /// Only this endpoint
@@ -255,7 +255,7 @@ pub(crate) struct Close {
     /// The link: NAME/INDEX, as in `trades/0`; a NAME alone means NAME/0
     #[arg(value_name = "LINK", value_parser = link)]
     pub(crate) link: LinkName,
-    /// Close code: 1000, or 3000 to 4999; none sends a Close frame without a code
+    /// Close code: 1000, or 3000 to 4999. Without it the Close frame has no code
     #[arg(long)]
     pub(crate) code: Option<u16>,
     /// Close reason: at most 123 bytes of UTF-8
@@ -266,7 +266,7 @@ pub(crate) struct Close {
     pub(crate) remote: Remote,
 }
 
-/// How far a message must come before `send` goes on.
+/// The state that a message must reach before `send` continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wait {
     /// Accepted into the outbox
@@ -306,9 +306,9 @@ why; the exit code is 1 if any was refused or failed. With --binary, stdin is on
 pub(crate) struct Send {
     /// The endpoint's name
     pub(crate) endpoint: String,
-    /// The message; `-` or nothing: stdin
+    /// The message. With `-`, or without it, messages are read from stdin
     pub(crate) text: Option<String>,
-    /// Wait until each message has come this far
+    /// Wait until each message has reached this state
     #[arg(long, value_enum, value_name = "STATE")]
     pub(crate) wait: Option<Wait>,
     /// How long to wait for it
@@ -326,16 +326,16 @@ pub(crate) struct Send {
     /// Send on this link of the endpoint instead of the least loaded one
     #[arg(long, value_name = "INDEX")]
     pub(crate) link: Option<u32>,
-    /// Send on the connection of this number only: refused where another is current
+    /// Send only on the connection with this number; refused if another is current
     #[arg(long, value_name = "NUMBER")]
     pub(crate) generation: Option<u64>,
-    /// With lines of stdin: a full outbox refuses the line, instead of holding up those that follow
+    /// With lines of stdin: where the outbox is full, refuse the line instead of waiting for room
     #[arg(long)]
     pub(crate) no_retry: bool,
-    /// Print each receipt as a line of JSON; for lines of stdin each refusal too
+    /// Print each receipt as a line of JSON, and for lines of stdin each refusal too
     #[arg(long)]
     pub(crate) json: bool,
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,
     /// Which daemon.
@@ -347,7 +347,7 @@ pub(crate) struct Send {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Text messages are printed as lines on stdout; everything else (links going down and up, gaps) as dim lines on stderr, so \
-that a pipe carries data only. Survives a restart of the daemon: it goes on where it was, or says what is missing. Ctrl-C \
+that a pipe carries data only. It survives a restart of the daemon: it continues where it was, or says what is missing. Ctrl-C \
 ends it with code 0.
 
   wskeeper tail trades | jq .price
@@ -358,10 +358,10 @@ ends it with code 0.
 pub(crate) struct Tail {
     /// The endpoint's name
     pub(crate) endpoint: String,
-    /// Where to begin: `latest`, `oldest`, or after a cursor
+    /// Where to start: `latest`, `oldest`, or after a cursor
     #[arg(long, default_value = "latest", value_name = "latest|oldest|CURSOR", value_parser = from)]
     pub(crate) from: String,
-    /// Every event as a line of JSON on stdout
+    /// Print every event as a line of JSON on stdout
     #[arg(long)]
     pub(crate) json: bool,
     /// Only these events: open, message, error, close, phase, gap
@@ -370,16 +370,16 @@ pub(crate) struct Tail {
     /// Only this stream of the endpoint, which has cursors of its own
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: Option<String>,
-    /// Only messages with this value at this place, as in `/s=BTCUSDT`; of several all must hold
+    /// Only messages with this value at this place, as in `/s=BTCUSDT`; if given several times, all must match
     #[arg(long = "match", value_name = "POINTER=VALUE")]
     pub(crate) matches: Vec<String>,
     /// End after this many messages
     #[arg(long, value_name = "COUNT")]
     pub(crate) count: Option<u64>,
-    /// Show the frames on the wire instead, both ways: when, which, how large; for people, not for pipes that must see all
+    /// Show the frames on the wire instead, both ways: time, kind, size. For people: a slow reader misses some
     #[arg(long, conflicts_with_all = ["from", "types", "stream", "matches"])]
     pub(crate) frames: bool,
-    /// With --frames: their payloads too, up to 4 KiB each; the API asks for an admin token
+    /// With --frames: show payloads too, up to 4 KiB each; needs an admin token
     #[arg(long, requires = "frames")]
     pub(crate) payloads: bool,
     /// With --frames: only those of this link
@@ -394,7 +394,7 @@ pub(crate) struct Tail {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Links whose configuration did not change keep their connections: they are counted, the others listed with the keys that \
-changed. `plan` says before what `reload` says after. A configuration with faults changes nothing: the faults are printed \
+changed. `plan` prints before a reload what `reload` prints after it. A configuration with faults changes nothing: the faults are printed \
 and the exit code is 1.
 
   wskeeper plan && wskeeper reload")]
@@ -413,39 +413,39 @@ pub(crate) struct Plan {
 Without options it is a well-behaved echo peer. Faults can be combined; docs/echo.md says what each does on the wire.
 
   wskeeper echo --listen 127.0.0.1:9001
-  wskeeper echo --drop-every 10s      all connections are reset each 10 s
+  wskeeper echo --drop-every 10s      resets all connections every 10 s
   wskeeper echo --close-code 1012 --close-after 5s
   wskeeper echo --refuse 503:2 --refuse-for 5s --refuse-every 20s
-  wskeeper echo --half-open           takes the upgrade, then never says a word")]
+  wskeeper echo --half-open           accepts the upgrade, then never answers")]
 pub(crate) struct Echo {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "HOST:PORT")]
     pub(crate) listen: String,
-    /// Reset all connections (TCP RST) each time this much time has passed
+    /// Reset all connections (TCP RST) at this interval
     #[arg(long, value_name = "DURATION", value_parser = period)]
     pub(crate) drop_every: Option<Duration>,
-    /// Stop reading and answering this long after the upgrade, and keep the connection
+    /// This long after the upgrade, stop reading and answering but keep the connection
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) stall: Option<Duration>,
     /// Close with this code; 1005 sends a Close frame without a code, 1006 ends TCP without a Close frame
     #[arg(long, value_name = "CODE")]
     pub(crate) close_code: Option<u16>,
-    /// How long after the upgrade it closes
+    /// With --close-code: close this long after the upgrade
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1s", requires = "close_code")]
     pub(crate) close_after: Duration,
     /// Reason sent with the close code
     #[arg(long, default_value = "", requires = "close_code", hide_default_value = true)]
     pub(crate) close_reason: String,
-    /// Answer the upgrade with this HTTP status, and Retry-After in seconds where given
+    /// Answer the upgrade with this HTTP status, and with Retry-After (seconds) if given
     #[arg(long, value_name = "STATUS[:RETRY_AFTER]")]
     pub(crate) refuse: Option<echo::Refusal>,
     /// Refuse only for this long: from the start, or from the start of each --refuse-every
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "refuse")]
     pub(crate) refuse_for: Option<Duration>,
-    /// Begin to refuse again each time this much time has passed
+    /// Start to refuse again at this interval
     #[arg(long, value_name = "DURATION", value_parser = period, requires = "refuse_for")]
     pub(crate) refuse_every: Option<Duration>,
-    /// Take the upgrade, then read and never answer: the kernel acknowledges, the peer is silent
+    /// Accept the upgrade, then read and never answer: TCP is acknowledged, the peer is silent
     #[arg(long)]
     pub(crate) half_open: bool,
     /// Wait this long before each echo
@@ -454,10 +454,10 @@ pub(crate) struct Echo {
     /// Choose this subprotocol if the client offers it, and refuse with 400 if it does not
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Option<String>,
-    /// Agree to permessage-deflate with clients that offer it, with the windows and contexts that they ask for
+    /// Accept permessage-deflate from clients that offer it, with the windows and contexts that they ask for
     #[arg(long)]
     pub(crate) compression: bool,
-    /// Print nothing but the address that it listens on: `ws://HOST:PORT/`
+    /// Print only the address that it listens on: `ws://HOST:PORT/`
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }

@@ -65,7 +65,7 @@ pub struct Judged {
     pub endpoint: ConfiguredEndpoint,
     /// What was put.
     pub definition: Definition,
-    /// What about it may not be meant.
+    /// Settings that may be mistakes.
     pub warnings: Vec<String>,
     /// Keys whose texts seem to be secrets in clear.
     pub in_clear: Vec<String>,

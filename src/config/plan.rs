@@ -23,7 +23,7 @@ pub enum ReloadAction {
     Rotate,
     /// Its connection is closed, and a new one dialled: `rotation.enabled = false`.
     Reconnect,
-    /// It is new.
+    /// The key is new.
     Added,
     /// It ends.
     Removed,
@@ -88,7 +88,7 @@ pub struct ReloadPlan {
     pub live: Vec<&'static str>,
     /// Keys that are not followed before a restart.
     pub restart: Vec<&'static str>,
-    /// What about the new configuration may not be meant.
+    /// Settings of the new configuration that may be mistakes.
     pub warnings: Vec<String>,
 }
 

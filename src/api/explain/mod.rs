@@ -41,7 +41,7 @@ use wskeeper_link::{
 #[cfg_attr(test, utoipa::path(get, path = "/v1/links/{name}/{index}/explain", tag = "links", operation_id = "explain",
     params(("name" = String, Path, description = "The endpoint."),
         ("index" = u32, Path, description = "The link's number, from 0.")),
-    responses((status = 200, description = "Facts, and the same as sentences.", body = wire::Explanation), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
+    responses((status = 200, description = "Facts, and sentences that say the same.", body = wire::Explanation), (status = "default", description = "A problem (RFC 9457).", content_type = "application/problem+json", body = wire::Problem))))]
 pub(super) async fn explain(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,

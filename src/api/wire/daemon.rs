@@ -19,7 +19,7 @@ pub struct Daemon {
     pub host: String,
     /// `running`, or `draining`: it takes no new messages, sends what it can, and stops.
     pub state: String,
-    /// What time it is there.
+    /// The time of its clock.
     pub at: String,
     /// Since its API began to answer.
     pub uptime_seconds: u64,
@@ -46,8 +46,8 @@ pub struct LastReload {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Access {
-    /// Of `read`, `send`, `admin`.
+    /// Some of `read`, `send`, `admin`.
     pub scopes: Vec<String>,
-    /// The endpoints that it is kept to; `null`: all.
+    /// The endpoints that it may use; `null`: all.
     pub endpoints: Option<Vec<String>>,
 }

@@ -17,7 +17,7 @@ pub struct EndpointPut {
     pub etag: String,
     /// Link by link, as a reload tells.
     pub changes: Vec<Change>,
-    /// What about it may not be meant.
+    /// Settings that may be mistakes.
     pub warnings: Vec<String>,
 }
 

@@ -16,21 +16,21 @@ use crate::config::Shown;
 pub struct Endpoint {
     /// The name.
     pub name: String,
-    /// Where it is from: the `file`; or the API, which keeps it in `memory` or on `disk`.
+    /// Where it comes from: the `file`; or the API, which keeps it in `memory` or on `disk`.
     pub source: String,
     /// What is in force, defaults included.
     pub config: EndpointConfig,
     /// Sums over its links.
     pub totals: Totals,
-    /// The first 1000 of them, and where `GET /v1/links` goes on; in a list of endpoints there is no such key.
+    /// The first 1000 of them, and `next` for `GET /v1/links`; not in a list of endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<List<Link>>,
-    /// Where its messages go by themselves; in a list of endpoints there is no such key.
+    /// Receivers that its messages are pushed to; not in a list of endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushes: Option<Vec<super::Push>>,
     /// Its requests that have not ended; `null` where it has none, and in a list of endpoints.
     pub requests: Option<RequestCounts>,
-    /// Its streams, by name; in a list of endpoints there is no such key.
+    /// Its streams, by name; not in a list of endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<Vec<StreamCounts>>,
 }
@@ -87,11 +87,11 @@ pub struct Totals {
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct BudgetState {
-    /// So many may begin.
+    /// How many may begin.
     pub attempts: u32,
-    /// Within any time as long as this.
+    /// The window in which they are counted.
     pub per_ms: u64,
-    /// So many have begun and count.
+    /// How many have begun and count.
     pub used: u32,
     /// The store keeps the count; else a restart forgets it.
     pub kept: bool,

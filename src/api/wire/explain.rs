@@ -48,7 +48,7 @@ pub struct Explanation {
     /// Its keys by state; `null` where the endpoint has no subscriptions.
     #[serde(default)]
     pub subscriptions: Option<super::SubscriptionCounts>,
-    /// Where the endpoint's messages go by themselves.
+    /// Receivers that the endpoint's messages are pushed to.
     #[serde(default)]
     pub pushes: Vec<super::Push>,
     /// Its requests that have not ended; `null` where the endpoint has no requests.
@@ -178,6 +178,6 @@ pub struct Attempt {
     pub detail: Option<String>,
     /// How long its steps took; a step that is missing was not reached or not needed.
     pub timings: Option<Timings>,
-    /// How long the wait after it was to be.
+    /// How long the wait after it should be.
     pub then_waits_ms: Option<f64>,
 }

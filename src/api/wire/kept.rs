@@ -50,7 +50,7 @@ pub struct Orphans {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Count {
-    /// Messages moved or discarded.
+    /// How many messages were moved or discarded.
     pub messages: u64,
 }
 

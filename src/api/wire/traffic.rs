@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RequestCounts {
-    /// To be sent.
+    /// Not sent yet.
     pub waiting: u64,
     /// Sent, and not answered.
     pub asked: u64,
-    /// So many may be so at once, with what timers of the session wait for; `null`: any number.
+    /// At most this many at once, including those of the session's timers; `null`: no limit.
     pub in_flight: Option<u32>,
 }
 

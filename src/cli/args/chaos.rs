@@ -38,17 +38,17 @@ pub(crate) struct Chaos {
 pub(crate) enum Fault {
     /// The TCP connection is reset
     Drop,
-    /// Nothing is read and nothing written for a while
+    /// Nothing is read or written for a while
     Stall {
         /// For how long, at most 1h
         #[arg(long = "for", value_name = "DURATION", value_parser = duration, default_value = "10s")]
         lasting: Duration,
     },
-    /// What is written vanishes and nothing arrives, until the heartbeat finds out
+    /// What is written is lost and nothing arrives, until the heartbeat notices
     HalfOpen,
-    /// The peer seems to have sent a Close frame
+    /// The link behaves as if the peer had sent a Close frame
     Close {
-        /// Its code: 1000 to 1003, 1007 to 1014, 3000 to 4999; none: a frame without a body
+        /// Its code: 1000 to 1003, 1007 to 1014, 3000 to 4999. Without it the frame has no body
         #[arg(long)]
         code: Option<u16>,
         /// Its reason: at most 123 bytes of UTF-8

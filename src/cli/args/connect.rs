@@ -41,31 +41,31 @@ pub(crate) struct Connect {
     /// With --preset: a value that it needs, or a reference to one, as in `token=${env:TOKEN}`
     #[arg(long = "value", value_name = "NAME=VALUE", requires = "preset", value_parser = pair)]
     pub(crate) values: Vec<(String, String)>,
-    /// Ask for this key on every connection, as `subscriptions` of the preset or of --set say; several one after another
+    /// Subscribe to this key on every connection, as `subscriptions` of the preset or of --set say; may be given several times
     #[arg(long = "subscribe", value_name = "KEY")]
     pub(crate) subscribe: Vec<String>,
     /// A header of the upgrade request; its value may hold `${env:NAME}` or `${file:PATH}`
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
-    /// A subprotocol to offer; several in order of preference
+    /// A subprotocol to offer; may be given several times, in order of preference
     #[arg(long = "protocol", value_name = "NAME")]
     pub(crate) protocols: Vec<String>,
     /// Any key of an endpoint as the configuration has it, as in `outbox.ttl=10s`
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) keys: Vec<(String, String)>,
-    /// Every event as a line of JSON on stdout, with its cursor: open, message, error, close, phase, gap
+    /// Print every event as a line of JSON on stdout, with its cursor: open, message, error, close, phase, gap
     #[arg(long)]
     pub(crate) json: bool,
-    /// Bytes instead of lines, both ways
+    /// Pass bytes instead of lines, both ways
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) binary: bool,
     /// End after this many messages
     #[arg(long, value_name = "COUNT")]
     pub(crate) count: Option<u64>,
-    /// End after the end of stdin, once the peer has read all of it
+    /// End once stdin has ended and the peer has read all of it
     #[arg(long, short = 'E')]
     pub(crate) exit_on_eof: bool,
-    /// Say nothing of the link on stderr
+    /// Print nothing about the link on stderr
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }

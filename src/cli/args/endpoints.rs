@@ -28,11 +28,11 @@ pub(crate) struct Endpoints {
 /// What can be done with endpoints.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EndpointsVerb {
-    /// List all, with where each is from
+    /// List all, and where each comes from
     List(EndpointsList),
-    /// Show one as it is in force, as JSON
+    /// Print one as it is in force, as JSON
     Show(EndpointsShow),
-    /// Make one, or change it
+    /// Create one, or change it
     Put(EndpointsPut),
     /// Remove one
     Remove(EndpointsRemove),
@@ -41,7 +41,7 @@ pub(crate) enum EndpointsVerb {
 /// `endpoints list`
 #[derive(Debug, Args)]
 pub(crate) struct EndpointsList {
-    /// One JSON object a line, as the API gives them
+    /// Print one JSON object a line, as in the API
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -61,13 +61,13 @@ pub(crate) struct EndpointsPut {
     /// Its keys, as under [endpoints.NAME] in the configuration: TOML, or JSON where the name ends in .json; `-`: stdin, in TOML
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Judge it and say what would become of its links, and do nothing
+    /// Check it and print what would happen to its links; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Where it is kept, if not as api.dynamic says
+    /// Where it is kept; by default as api.dynamic says
     #[arg(long, value_enum, value_name = "WHERE")]
     pub(crate) keep: Option<Keep>,
-    /// Only where there is none of this name
+    /// Only if there is no endpoint of this name
     #[arg(long)]
     pub(crate) new: bool,
     /// Print the daemon's answer as JSON
@@ -78,9 +78,9 @@ pub(crate) struct EndpointsPut {
 /// Where an endpoint is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Keep {
-    /// Until the daemon ends
+    /// Until the daemon stops
     Memory,
-    /// Over restarts
+    /// Across restarts
     Disk,
 }
 
@@ -89,7 +89,7 @@ pub(crate) enum Keep {
 pub(crate) struct EndpointsRemove {
     /// The endpoint's name
     pub(crate) endpoint: String,
-    /// How long its outbox may take to empty; limits.drain unless given
+    /// How long its outbox may take to empty; by default limits.drain
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) drain: Option<Duration>,
 }

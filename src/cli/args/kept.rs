@@ -33,9 +33,9 @@ pub(crate) enum DeadVerb {
     List(DeadList),
     /// Show one with its payload
     Show(DeadShow),
-    /// Send some again: each as a new message, and accepted, the letter is gone
+    /// Send some again, each as a new message. A letter is removed once its message is accepted
     Retry(DeadRetry),
-    /// Drop some for good
+    /// Drop some
     Drop(DeadDrop),
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct DeadList {
     /// Only those of this endpoint
     #[arg(long, short, value_name = "NAME")]
     pub(crate) endpoint: Option<String>,
-    /// One JSON object a line, as the API gives them
+    /// Print one JSON object a line, as in the API
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -61,10 +61,10 @@ pub(crate) struct DeadShow {
     /// The message's id
     #[arg(value_name = "ID")]
     pub(crate) id: String,
-    /// Only the payload, byte for byte
+    /// Print only the payload, byte for byte
     #[arg(long)]
     pub(crate) raw: bool,
-    /// The API's JSON; binary data in base64
+    /// Print the API's JSON; binary data in base64
     #[arg(long, conflicts_with = "raw")]
     pub(crate) json: bool,
 }
@@ -94,7 +94,7 @@ pub(crate) struct Letters {
     /// The messages' ids
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     pub(crate) ids: Vec<String>,
-    /// Every dead letter of this endpoint; nobody asks whether you are sure
+    /// Every dead letter of this endpoint, without asking for confirmation
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) all: Option<String>,
 }
@@ -121,18 +121,18 @@ pub(crate) struct Orphans {
 /// What can be done with orphans.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OrphansVerb {
-    /// List them by the link that they were for
+    /// List them by the link that they were queued for
     List(OrphansList),
-    /// Give those of one link to another, behind what that one holds
+    /// Move those of one link to another; they queue behind what that one holds
     Move(OrphansMove),
-    /// Discard those of a link for good; their receipts say `dropped`
+    /// Discard those of a link; their receipts say `dropped`
     Discard(OrphansDiscard),
 }
 
 /// `orphans list`
 #[derive(Debug, Args)]
 pub(crate) struct OrphansList {
-    /// One JSON object a line, as the API gives them
+    /// Print one JSON object a line, as in the API
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -143,7 +143,7 @@ pub(crate) struct OrphansMove {
     /// The link that is gone: NAME/INDEX
     #[arg(value_name = "FROM", value_parser = link)]
     pub(crate) from: LinkName,
-    /// The link that is to send them: NAME/INDEX
+    /// The link that will send them: NAME/INDEX
     #[arg(value_name = "TO", value_parser = link)]
     pub(crate) to: LinkName,
 }

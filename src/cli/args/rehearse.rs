@@ -47,7 +47,7 @@ pub(crate) struct Rehearse {
     /// With --preset: a value that it needs, or a reference to one, as in `token=${env:TOKEN}`
     #[arg(long = "value", value_name = "NAME=VALUE", requires = "preset", value_parser = pair)]
     pub(crate) values: Vec<(String, String)>,
-    /// Ask for this key, too, beside those of the configuration; several one after another
+    /// Subscribe to this key as well as those of the configuration; may be given several times
     #[arg(long = "subscribe", value_name = "KEY")]
     pub(crate) subscribe: Vec<String>,
     /// Play this transcript instead of connecting; `-`: stdin
@@ -56,13 +56,13 @@ pub(crate) struct Rehearse {
     /// Write a transcript of the run
     #[arg(long, value_name = "FILE", conflicts_with = "transcript")]
     pub(crate) record: Option<PathBuf>,
-    /// Go on for this long once it is ready, to see its rules and timers
+    /// Continue for this long once it is ready, to see its rules and timers
     #[arg(long = "for", value_name = "DURATION", value_parser = duration, default_value = "0s", hide_default_value = true)]
     pub(crate) lasting: Duration,
-    /// Give up where it is not ready after this long
+    /// Give up if it is not ready after this long
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1min")]
     pub(crate) timeout: Duration,
-    /// Print each fact as a line of JSON
+    /// Print each step as a line of JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

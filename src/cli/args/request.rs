@@ -16,15 +16,15 @@ wrong on stderr. The endpoint needs `requests` in its configuration.
 pub(crate) struct Request {
     /// The endpoint's name
     pub(crate) endpoint: String,
-    /// The request; `-` or nothing: stdin
+    /// The request. With `-`, or without it, it is read from stdin
     pub(crate) text: Option<String>,
     /// How long to wait for the reply
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Duration,
-    /// Ask on this link of the endpoint instead of the least loaded one
+    /// Send on this link of the endpoint instead of the least loaded one
     #[arg(long, value_name = "INDEX")]
     pub(crate) link: Option<u32>,
-    /// Ask on the connection of this number only: refused where another is current
+    /// Send only on the connection with this number; refused if another is current
     #[arg(long, value_name = "NUMBER")]
     pub(crate) generation: Option<u64>,
     /// Which daemon.

@@ -18,10 +18,10 @@ held by a name: the same --holder releases it with `unsubscribe`.
   wskeeper subscribe trades btcusdt@trade --holder ticker --lease 60s
   wskeeper subscribe trades orders --message '{\"subscribe\":\"orders\"}'")]
 pub(crate) struct Subscribe {
-    /// What, and who.
+    /// Keys and holder.
     #[command(flatten)]
     pub(crate) held: HeldKeys,
-    /// Release it unless this is said again within this time
+    /// Release it unless this is repeated within this time
     #[arg(long, value_name = "DURATION", value_parser = period)]
     pub(crate) lease: Option<Duration>,
     /// Print each as a line of JSON
@@ -34,13 +34,13 @@ pub(crate) struct Subscribe {
 pub(crate) struct HeldKeys {
     /// The endpoint's name
     pub(crate) endpoint: String,
-    /// What the links are subscribed to
+    /// The keys, as the service names them
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
-    /// Who holds it; without it, all that name none are one holder
+    /// Who holds the keys; all callers that name no holder count as one
     #[arg(long, value_name = "NAME")]
     pub(crate) holder: Option<String>,
-    /// The message that says so to the peer, where the configuration makes none
+    /// The message that subscribes at the peer, if the configuration has no template for it
     #[arg(long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
     /// Which daemon.
@@ -55,7 +55,7 @@ The peer is told when the last who holds a key releases it.
 
   wskeeper unsubscribe trades btcusdt@trade --holder ticker")]
 pub(crate) struct Unsubscribe {
-    /// What, and who.
+    /// Keys and holder.
     #[command(flatten)]
     pub(crate) held: HeldKeys,
 }
@@ -65,9 +65,9 @@ pub(crate) struct Unsubscribe {
 pub(crate) struct Subscriptions {
     /// The endpoint's name
     pub(crate) endpoint: String,
-    /// This one alone, and what would help where it is not active
+    /// Only this key, and what would help if it is not active
     pub(crate) key: Option<String>,
-    /// One JSON object a line, as the API gives them
+    /// Print one JSON object a line, as in the API
     #[arg(long)]
     pub(crate) json: bool,
     /// Which daemon.
