@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Daemon, QUICK, WebSocketServer, accessible, atEnd, browser, echo, fits, open, picture, row, until } from './stage.mjs';
+import { Daemon, QUICK, WebSocketServer, accessible, atEnd, browser, echo, fits, inEach, open, picture, row, until } from './stage.mjs';
 
 const chrome = {};
 test.before(async (t) => (chrome.it = await browser(t)));
@@ -188,38 +188,33 @@ test('the colours follow the system until they are chosen, and the choice stays'
 test('every view is accessible in light and dark, and fits every screen down to a phone', async (t) => {
   const daemon = await three(t);
   await daemon.linkUntil('orders/1', (link) => link.phase === 'ready');
-  for (const dark of [false, true]) {
-    for (const size of ['desk', 'small', 'tablet', 'phone']) {
-      for (const [at, shown] of [['#/links', 'orders/1'], ['#/links?endpoint=orders', 'orders/1'], ['#/endpoints', 'orders'], ['#/events', 'orders/1'], ['#/link/feed/0', 'attempt failed']]) {
-        const what = `${at} ${size} ${dark ? 'dark' : 'light'}`;
-        const page = await open(t, chrome.it, daemon, { size, dark, at });
-        await page.locator('main').getByText(shown).first().waitFor();
-        await page.getByText('Live', { exact: true }).waitFor();
-        await accessible(page, what);
-        await fits(page, what);
-        if (at === '#/link/feed/0' || size === 'tablet') await picture(page, `view-${at.replace(/\W+/g, '-')}-${size}-${dark ? 'dark' : 'light'}`);
-        await page.context().close();
-      }
-    }
+  for (const [at, shown] of [['#/links', 'orders/1'], ['#/links?endpoint=orders', 'orders/1'], ['#/endpoints', 'orders'], ['#/events', 'orders/1'], ['#/link/feed/0', 'attempt failed']]) {
+    const page = await open(t, chrome.it, daemon, { at });
+    await page.locator('main').getByText(shown).first().waitFor();
+    await page.getByText('Live', { exact: true }).waitFor();
+    await inEach(page, ['desk', 'small', 'tablet', 'phone'], async (screen, colours) => {
+      const what = `${at} ${screen} ${colours}`;
+      await accessible(page, what);
+      await fits(page, what);
+      if (at === '#/link/feed/0' || screen === 'tablet') await picture(page, `view-${at.replace(/\W+/g, '-')}-${screen}-${colours}`);
+    });
+    await page.context().close();
   }
 });
 
 test('every dialog is accessible in light and dark, and fits a phone', async (t) => {
   const daemon = await three(t);
-  for (const dark of [false, true]) {
-    for (const size of ['desk', 'phone']) {
-      const page = await open(t, chrome.it, daemon, { size, dark, at: '#/link/feed/0' });
-      await page.locator('.timeline li').first().waitFor();
-      for (const [button, dialog] of [['Reconnect', 'reconnect'], ['Pause', 'pause'], ['Close …', 'close'], ['Token', 'token']]) {
-        await page.getByRole('button', { name: button, exact: true }).click();
-        await page.getByRole('dialog').waitFor();
-        await accessible(page, dialog);
-        await fits(page, dialog);
-        await picture(page, `dialog-${dialog}-${size}-${dark ? 'dark' : 'light'}`);
-        await page.getByRole('button', { name: 'Cancel' }).click();
-        await page.getByRole('dialog').waitFor({ state: 'detached' });
-      }
-      await page.context().close();
-    }
+  const page = await open(t, chrome.it, daemon, { at: '#/link/feed/0' });
+  await page.locator('.timeline li').first().waitFor();
+  for (const [button, dialog] of [['Reconnect', 'reconnect'], ['Pause', 'pause'], ['Close …', 'close'], ['Token', 'token']]) {
+    await page.getByRole('button', { name: button, exact: true }).click();
+    await page.getByRole('dialog').waitFor();
+    await inEach(page, ['desk', 'phone'], async (screen, colours) => {
+      await accessible(page, dialog);
+      await fits(page, dialog);
+      await picture(page, `dialog-${dialog}-${screen}-${colours}`);
+    });
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
   }
 });

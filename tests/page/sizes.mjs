@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Daemon, accessible, atEnd, browser, echo, fits, open, picture, row, until } from './stage.mjs';
+import { Daemon, accessible, atEnd, browser, echo, fits, inEach, open, picture, row, until } from './stage.mjs';
 
 const chrome = {};
 test.before(async (t) => (chrome.it = await browser(t)));
@@ -28,23 +28,20 @@ async function pool(t, { ready, away, refused }) {
 async function pictures(t, daemon, size) {
   const views = { links: '#/links', endpoints: '#/endpoints', events: '#/events', link: '#/link/trades/0' };
   if (size > 3) views.trouble = '#/links?phase=parked,waiting&sort=phase';
-  for (const dark of [false, true]) {
-    for (const [name, at] of Object.entries(views)) {
-      for (const screen of ['desk', 'phone']) {
-        if (screen === 'phone' && name === 'trouble') continue;
-        const page = await open(t, chrome.it, daemon, { size: screen, dark, at });
-        await page.getByText('Live', { exact: true }).waitFor();
-        await page.locator('.rows .row, .timeline li').first().waitFor();
-        await page.locator('#count-links:not(:empty)').waitFor();
-        // Rates need two samples: in a large pool those are some seconds apart.
-        if (name === 'links' && screen === 'desk') await until('rates', async () => (await page.locator('.rows .row .in').allTextContents()).some((text) => text !== '–'));
-        if (name === 'link') await until('a curve', async () => (await page.locator('.plot .line.n1').getAttribute('d')).split('L').length > 4);
-        await fits(page, `${at} at ${size} links, ${screen}`);
-        const isForDocuments = size === 300 && name === 'links' && screen === 'desk' && !dark;
-        await picture(page, `${size}-${name}-${screen}-${dark ? 'dark' : 'light'}`, isForDocuments && 'status-page');
-        await page.context().close();
-      }
-    }
+  for (const [name, at] of Object.entries(views)) {
+    const page = await open(t, chrome.it, daemon, { at });
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.locator('.rows .row, .timeline li').first().waitFor();
+    await page.locator('#count-links:not(:empty)').waitFor();
+    // Rates need two samples: in a large pool those are some seconds apart.
+    if (name === 'links') await until('rates', async () => (await page.locator('.rows .row .in').allTextContents()).some((text) => text !== '–'));
+    if (name === 'link') await until('a curve', async () => (await page.locator('.plot .line.n1').getAttribute('d')).split('L').length > 4);
+    await inEach(page, name === 'trouble' ? ['desk'] : ['desk', 'phone'], async (screen, colours) => {
+      await fits(page, `${at} at ${size} links, ${screen}`);
+      const isForDocuments = size === 300 && name === 'links' && screen === 'desk' && colours === 'light';
+      await picture(page, `${size}-${name}-${screen}-${colours}`, isForDocuments && 'status-page');
+    });
+    await page.context().close();
   }
 }
 

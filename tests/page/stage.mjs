@@ -15,7 +15,7 @@ export const { WebSocketServer } = packages('ws');
 const AXE = readFileSync(packages.resolve('axe-core/axe.min.js'), 'utf8');
 
 export const PATIENCE = 30_000;
-export const SIZES = { desk: { width: 1280, height: 800 }, small: { width: 1000, height: 700 }, tablet: { width: 768, height: 1024 }, phone: { width: 360, height: 740 } };
+const SIZES = { desk: { width: 1280, height: 800 }, small: { width: 1000, height: 700 }, tablet: { width: 768, height: 1024 }, phone: { width: 360, height: 740 } };
 /** Links that come back soon. */
 export const QUICK = `
 [defaults]
@@ -169,6 +169,17 @@ export async function open(t, chrome, daemon, { size = 'desk', dark = false, at 
   });
   await page.goto(daemon.url + at);
   return page;
+}
+
+/** Does something with a page on each of these screens, light and dark. The page stays loaded, as when a window is made smaller. */
+export async function inEach(page, screens, what) {
+  for (const screen of screens) {
+    for (const colours of ['light', 'dark']) {
+      await page.setViewportSize(SIZES[screen]);
+      await page.emulateMedia({ colorScheme: colours });
+      await what(screen, colours);
+    }
+  }
 }
 
 /** The page's files from a folder in place of those in the binary: to work on them without a build. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Daemon, QUICK, SIZES, WebSocketServer, accessible, atEnd, browser, echo, fits, open, picture, row, until } from './stage.mjs';
+import { Daemon, QUICK, WebSocketServer, accessible, atEnd, browser, echo, fits, inEach, open, picture, row, until } from './stage.mjs';
 
 const chrome = {};
 test.before(async (t) => (chrome.it = await browser(t)));
@@ -25,13 +25,11 @@ async function looked(t, daemon, name, at, shown, before = async () => {}) {
   await page.locator('main').getByText(shown).first().waitFor();
   await page.getByText('Live', { exact: true }).waitFor();
   await before(page);
-  for (const [size, dark] of [['desk', false], ['desk', true], ['phone', true], ['phone', false]]) {
-    await page.setViewportSize(SIZES[size]);
-    await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' });
-    await accessible(page, `${name} ${size}`);
-    await fits(page, `${name} ${size}`);
-    await picture(page, `${name}-${size}-${dark ? 'dark' : 'light'}`);
-  }
+  await inEach(page, ['desk', 'phone'], async (screen, colours) => {
+    await accessible(page, `${name} ${screen}`);
+    await fits(page, `${name} ${screen}`);
+    await picture(page, `${name}-${screen}-${colours}`);
+  });
   await page.context().close();
 }
 
