@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from world import PATIENCE, Daemon, Echo, Feed, until
 
-from wskeeper import BufferFull, Closed, KeptWebSocket, ReceiptError, WskeeperError, sync
+from wskeeper import BufferFull, Closed, KeptWebSocket, Message, ReceiptError, WskeeperError, sync
 from wskeeper.sync import KeptWebSocket as SyncKeptWebSocket
 
 Own = Callable[..., Daemon]
@@ -160,6 +160,28 @@ def test_threads_share_an_object(daemon: Daemon) -> None:
             one.join(PATIENCE)
         assert Counter(seen) == Counter(f"{name}:{number}" for name in range(threads) for number in range(each))
         until(lambda: not ws.buffered_amount)
+
+
+def test_a_slow_program_holds_few_large_messages(own: Own, echo: Echo) -> None:
+    room = 'inbox = { max_bytes = "64MiB" }\noutbox = { max_bytes = "64MiB" }\n'
+    daemon = own(f'[endpoints.e]\nurl = "{echo.url}"\n{room}')
+    held: list[int] = []
+    text, count = "x" * (1 << 18), 60
+    with SyncKeptWebSocket("e", api=daemon.api, from_="oldest", max_send_bytes=1 << 26) as ws:
+        give = ws._give
+
+        def watched() -> None:
+            give()
+            held.append(sum(len(event.data) for event, _ in ws._ready if isinstance(event, Message)))
+
+        ws._give = watched  # type: ignore[method-assign]
+        for number in range(count):
+            ws.send(f"{number} {text}")
+        assert ws.recv(PATIENCE) == f"0 {text}"
+        until(lambda: max(held) >= sync.AHEAD_SIZE)
+        for number in range(1, count):
+            assert ws.recv(PATIENCE) == f"{number} {text}"
+    assert max(held) <= sync.AHEAD_SIZE + len(text) + 10
 
 
 def test_close_in_another_thread_ends_all_waits(own: Own) -> None:

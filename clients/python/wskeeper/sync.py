@@ -24,7 +24,7 @@ from ._base import Base
 from ._core.operations import Operation, Payload
 from ._core.reading import Mark
 from ._errors import BufferFull, Closed, WskeeperError
-from ._types import Data, Event, Gap, Receipt, Subscription, Wait
+from ._types import Data, Event, Gap, Message, Receipt, Subscription, Wait
 
 T = TypeVar("T")
 
@@ -36,6 +36,13 @@ Ctrl-C would not end a program that waits without a limit."""
 
 AHEAD = 256
 """Items that wait in the program's hands; fewer than a quarter, and more are fetched."""
+
+AHEAD_SIZE = 4 << 20
+"""Their characters and bytes, above which none is fetched."""
+
+
+def _size(event: Event) -> int:
+    return len(event.data) if isinstance(event, Message) else 0
 
 
 class _Told(Future[T]):
@@ -131,6 +138,7 @@ class KeptWebSocket(Base):
     def _prepare(self) -> None:
         self._changes = _Changes()
         self._ready: deque[tuple[Event, Mark]] = deque()
+        self._ready_size = 0
         self._finished: list[Mark] = []
         self._left: list[Mark] = []
         self._marks: dict[int, Mark] = {}
@@ -293,6 +301,7 @@ class KeptWebSocket(Base):
             self._call()
             return None
         event, self._marks[reader] = self._ready.popleft()
+        self._ready_size -= _size(event)
         if len(self._ready) < AHEAD // 4 or len(self._finished) >= AHEAD:
             self._call()
         return (event,)
@@ -319,7 +328,7 @@ class KeptWebSocket(Base):
         """Hands items over as long as this side has room. Runs in the thread of the connections."""
         self._driver.start_reading()
         while True:
-            if len(self._ready) < AHEAD:
+            if self._has_space():
                 await self._driver.arrival()
                 self._give()
             else:
@@ -328,9 +337,13 @@ class KeptWebSocket(Base):
 
     def _give(self) -> None:
         with self._changes.lock:
-            while len(self._ready) < AHEAD and (taken := self._driver.take()) is not None:
+            while self._has_space() and (taken := self._driver.take()) is not None:
                 self._ready.append(taken)
+                self._ready_size += _size(taken[0])
             self._changes.tell()
+
+    def _has_space(self) -> bool:
+        return len(self._ready) < AHEAD and self._ready_size < AHEAD_SIZE
 
     def _hand_over(self, is_done: bool) -> None:
         """Tells the core what the program is done with."""
