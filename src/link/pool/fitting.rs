@@ -9,11 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    runtime::{EndpointRuntime, LinkTask},
-    slot::Slot,
-    supervisor::Supervisor,
-};
+use super::{runtime::EndpointRuntime, slot::Slot, supervisor::Supervisor};
 use crate::endpoint::Endpoint;
 use wskeeper_core::clock::Clock;
 
@@ -61,13 +57,12 @@ impl Supervisor {
         let surplus = runtime.slots().into_iter().filter(|slot| !wanted.contains(&slot.id.index));
         // Who has chosen it before it was to be closed has had the time to give it the message.
         let over: Vec<Arc<Slot>> = surplus.filter(|slot| slot.set_leaves(true) && is_empty(slot)).collect();
-        let is_over = |task: &mut LinkTask| over.iter().any(|slot| Arc::ptr_eq(slot, &task.slot));
-        let tasks: Vec<LinkTask> = runtime.tasks().extract_if(.., is_over).collect();
+        let tasks = runtime.part_with(|slot| over.iter().any(|other| other.id == slot.id));
         if !tasks.is_empty() {
             let (this, ended) = (Arc::clone(self), Arc::clone(runtime));
             runtime.ending().extend(over.iter().map(|slot| slot.id.index));
             tokio::spawn(async move {
-                this.end_removed(tasks, config.link.close_timeout).await;
+                this.disown(tasks, config.link.close_timeout).await;
                 for slot in over {
                     ended.sinks.variables.forget(slot.id.index);
                     ended.ending().remove(&slot.id.index);
@@ -89,7 +84,7 @@ impl Supervisor {
             match runtime.slot(*index) {
                 Some(slot) => drop(slot.set_leaves(false)),
                 None if runtime.ending().contains(index) => {}
-                None => self.add_link(runtime, config, *index),
+                None => self.own(runtime, config, *index),
             }
         }
     }

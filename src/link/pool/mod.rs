@@ -44,6 +44,7 @@ pub mod local;
 mod noted;
 mod opening;
 mod operator;
+mod owned;
 mod parts;
 mod probes;
 mod receipts;

@@ -18,13 +18,14 @@ use std::{
 use parking_lot::{Mutex, MutexGuard, RwLock};
 #[cfg(test)]
 use tokio::sync::watch;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     allowance::Counting,
     bucket::EndpointBucket,
     inbox_writer::InboxWriter,
     listeners::Listeners,
+    owned::LinkTask,
     slot::{BEST, Sinks, Slot},
     view::{EndpointView, Totals},
 };
@@ -48,6 +49,7 @@ pub(super) struct EndpointRuntime {
     /// When an earlier life of the daemon heard its links last, as far as a durable inbox tells.
     pub(super) heard_until: BTreeMap<u32, SystemTime>,
     config: RwLock<Arc<Endpoint>>,
+    /// Those of its links that are here, in the order of their numbers.
     tasks: Mutex<Vec<LinkTask>>,
     /// The numbers of links that are on their way out, and in `tasks` no more.
     ending: Mutex<BTreeSet<u32>>,
@@ -71,13 +73,6 @@ pub(super) struct EndpointRuntime {
     /// So many attempts to come are to panic.
     #[cfg(test)]
     pub(super) faults: std::sync::atomic::AtomicU32,
-}
-
-/// A link's task. The links of an endpoint stand in the order of their index.
-#[derive(Debug)]
-pub(super) struct LinkTask {
-    pub(super) slot: Arc<Slot>,
-    pub(super) handle: JoinHandle<()>,
 }
 
 impl Sinks {
@@ -228,25 +223,6 @@ impl EndpointRuntime {
         self.inbox_writer().as_ref().map_or(0, |inbox_writer| inbox_writer.behind(&self.sinks.inbox))
     }
 
-    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
-        self.tasks().iter().map(|task| Arc::clone(&task.slot)).collect()
-    }
-
-    pub(super) fn slot(&self, index: u32) -> Option<Arc<Slot>> {
-        let tasks = self.tasks();
-        let is_it = |task: &&LinkTask| task.slot.id.index == index;
-        // Where links come and go with keys, the numbers may have holes.
-        let task = tasks.get(index as usize).filter(is_it).or_else(|| tasks.iter().find(is_it));
-        task.map(|task| Arc::clone(&task.slot))
-    }
-
-    /// A link's task begins.
-    pub(super) fn add_task(&self, task: LinkTask) {
-        let mut tasks = self.tasks();
-        let at = tasks.partition_point(|other| other.slot.id.index < task.slot.id.index);
-        tasks.insert(at, task);
-    }
-
     /// Its links follow its configuration, and what they share; they `renew` their connections where it asks for new ones.
     pub(super) async fn retune(&self, renew: bool) {
         let config = self.config();
@@ -256,11 +232,6 @@ impl EndpointRuntime {
             // A task that has ended was told to: nothing is left to retune.
             let _ = slot.orders.send(Box::new(order)).await;
         }
-    }
-
-    /// How many links there are.
-    pub(super) fn links(&self) -> u32 {
-        u32::try_from(self.tasks().len()).unwrap_or(u32::MAX)
     }
 
     /// One of those whose standing is the best: they take turns. Behind the first that is as good as any can be, none is looked at.

@@ -25,8 +25,9 @@ use super::{
     durable_inboxes::{self, seal},
     durable_variables::DurableVariables,
     homes::Homes,
+    owned::{self, GRACE},
     parts::{self, PoolParts},
-    runtime::{EndpointRuntime, LinkTask},
+    runtime::EndpointRuntime,
     send,
     slot::{Sinks, Slot},
     spool::Reclaimed,
@@ -37,25 +38,20 @@ use crate::clock::Moment;
 use crate::{
     endpoint::Endpoint,
     hub::{Hub, Streams},
-    link::{self, Dialer, Inbound, Order, Tap},
+    link::{self, Dialer, Inbound, Tap},
     store::{self, Record},
 };
 use wskeeper_core::{
     budget::Account,
-    event::LinkId,
     link::{Input, Link},
     message::Message,
     phase::Reason,
     receipt::{EndReason, State},
 };
 
-/// Orders that may wait for a link's task: as many as it takes in one round.
-const ORDERS: usize = 128;
 /// Panics forgiven within [`PANIC_WINDOW`].
 const PANIC_BUDGET: u32 = 3;
 const PANIC_WINDOW: Duration = Duration::from_mins(10);
-/// What a task gets to end beyond the time that its link has for closing.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// Who starts, changes and ends links.
 #[derive(Debug)]
@@ -230,28 +226,12 @@ impl Supervisor {
         runtime.sinks.variables.follow(names, &runtime.name, &self.parts.spool, &runtime.observer);
     }
 
-    pub(super) fn add_link(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, endpoint: &Arc<Endpoint>, index: u32) {
-        let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
-        let (orders, inbound) = link::orders(ORDERS);
-        let observer = self.parts.observer.link(&endpoint.name, index);
-        let slot = Slot::new(id, endpoint, orders, observer, Arc::clone(&runtime.sinks));
-        if let Some(at) = runtime.heard_until.get(&index) {
-            slot.was_heard_until(*at);
-        }
-        let handle = tokio::spawn(Arc::clone(self).keep(Arc::clone(runtime), Arc::clone(&slot), inbound));
-        runtime.add_task(LinkTask { slot, handle });
-        // What changed meanwhile found no link.
-        let Some(slot) = runtime.slot(index) else { return };
-        runtime.tell_listened(&[&*slot]);
-        runtime.sinks.subscriptions.begin(index, |changes| slot.answer(Input::Subscriptions(changes)));
-    }
-
     /// Runs a link's task, and runs it again when it panics. Not an `async fn`: that would hold all that it is given twice.
     #[allow(
         clippy::manual_async_fn,
         reason = "an async fn holds its arguments twice, and there may be ten thousand of them"
     )]
-    fn keep(
+    pub(super) fn keep(
         self: Arc<Self>,
         runtime: Arc<EndpointRuntime>,
         slot: Arc<Slot>,
@@ -340,26 +320,14 @@ impl Supervisor {
 
     /// Ends an endpoint that has no name any more, in the turn of that name.
     pub(super) async fn end_endpoint(&self, runtime: &EndpointRuntime) {
-        let tasks = std::mem::take(&mut *runtime.tasks());
-        self.end_removed(tasks, runtime.config().link.close_timeout).await;
+        let tasks = runtime.part_with(|_| true);
+        self.disown(tasks, runtime.config().link.close_timeout).await;
         runtime.sinks.close();
         subscriptions::end(runtime);
         durable_inboxes::forget_inbox(&self.parts.spool, runtime).await;
         runtime.sinks.variables.follow(Box::default(), &runtime.name, &self.parts.spool, &runtime.observer);
         runtime.follow_budget(None);
         self.step();
-    }
-
-    /// Ends links that the configuration has no more. What the store holds for them waits for an operator's word.
-    pub(super) async fn end_removed(&self, tasks: Vec<LinkTask>, within: Duration) {
-        let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
-        end(tasks, within, EndReason::Removed).await;
-        for id in ids {
-            let messages = self.parts.spool.reclaim(&id, EndReason::Removed).await.waiting.len();
-            if messages > 0 {
-                tracing::warn!(link = %id, messages, "the link is gone; its stored messages are kept");
-            }
-        }
     }
 
     async fn change_endpoint(self: &Arc<Self>, runtime: &Arc<EndpointRuntime>, new: &Arc<Endpoint>, follow: Follow) {
@@ -373,8 +341,7 @@ impl Supervisor {
         durable_inboxes::follow_inbox(&self.parts.spool, runtime, old.inbox.durable, new.inbox.durable).await;
         subscriptions::configure(runtime, new, old.keeps_keys());
         // Of those that come and go with keys, the others are closed once they hold no message.
-        let is_gone = |task: &mut LinkTask| task.slot.id.index >= new.max_links();
-        let surplus: Vec<LinkTask> = runtime.tasks().extract_if(.., is_gone).collect();
+        let surplus = runtime.part_with(|slot| slot.id.index >= new.max_links());
         let renew = match follow {
             Follow::Renew => Some(true),
             Follow::Live => Some(false),
@@ -384,7 +351,7 @@ impl Supervisor {
             runtime.retune(renew).await;
         }
         self.follow_variables(runtime, new);
-        self.end_removed(surplus, old.link.close_timeout).await;
+        self.disown(surplus, old.link.close_timeout).await;
         (new.max_links()..old.max_links()).for_each(|index| runtime.sinks.variables.forget(index));
         self.add_links(runtime, new, &self.wanted(runtime, new));
     }
@@ -426,9 +393,9 @@ impl Supervisor {
                 left.push(Left { endpoint: Arc::clone(&runtime.name), messages, kept });
             }
         }
-        let tasks: Vec<_> = runtimes.iter().flat_map(|runtime| std::mem::take(&mut *runtime.tasks())).collect();
+        let tasks: Vec<_> = runtimes.iter().flat_map(|runtime| runtime.part_with(|_| true)).collect();
         let within = deadline.saturating_duration_since(Instant::now());
-        end(tasks, within, EndReason::Shutdown).await;
+        owned::end(tasks, within, EndReason::Shutdown).await;
         for left in left.iter_mut().filter(|left| left.kept) {
             // The last pong may have confirmed some. A disk that hangs or fails leaves the count as it was.
             let held = tokio::time::timeout_at(deadline.later(GRACE), self.parts.spool.held(&left.endpoint)).await;
@@ -445,20 +412,5 @@ impl Supervisor {
         let sealed = seal(&runtimes, deadline.later(GRACE)).await;
         let _ = tokio::time::timeout_at(deadline.later(GRACE), self.parts.spool.close(sealed)).await;
         left
-    }
-}
-
-/// Stops tasks and waits for their ends; one that does not end in time is aborted.
-async fn end(tasks: Vec<LinkTask>, within: Duration, end_reason: EndReason) {
-    let deadline = Instant::now().later(within.saturating_add(GRACE));
-    for task in &tasks {
-        // A task that has ended needs no order, and one that takes none is aborted below.
-        let _ =
-            tokio::time::timeout_at(deadline, task.slot.orders.send(Box::new(Order::Stop(within, end_reason)))).await;
-    }
-    for mut task in tasks {
-        if tokio::time::timeout_at(deadline, &mut task.handle).await.is_err() {
-            task.handle.abort();
-        }
     }
 }
