@@ -32,6 +32,7 @@ pub mod link;
 pub mod message;
 pub mod outbox;
 pub mod outcome;
+pub mod ownership;
 pub mod phase;
 pub mod push;
 pub mod receipt;
