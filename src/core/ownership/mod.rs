@@ -25,6 +25,8 @@ mod lookout;
 mod members;
 mod placement;
 mod review;
+#[cfg(test)]
+mod simulation;
 mod tenure;
 #[cfg(test)]
 mod tests;
