@@ -20,7 +20,7 @@ pub(crate) use rehearse::Rehearse;
 pub(crate) use request::Request;
 pub(crate) use subscriptions::{HeldKeys, Subscribe, Subscriptions, Unsubscribe};
 pub(crate) use value::LinkName;
-use value::{duration, from, link, period, phase};
+use value::{duration, from, link, period, phase, visible};
 
 use super::echo;
 use wskeeper_core::phase::Phase;
@@ -301,6 +301,7 @@ why; the exit code is 1 if any was refused or failed. With --binary, stdin is on
   wskeeper send trades '{\"op\":\"subscribe\"}'
   tail -f orders.ndjson | wskeeper send trades
   wskeeper send trades --wait confirmed --timeout 5s hello
+  wskeeper send orders --idempotency-key order-17 '{\"buy\":1}'
   wskeeper send firmware --binary < image.bin")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Send {
@@ -329,6 +330,9 @@ pub(crate) struct Send {
     /// Send only on the connection with this number; refused if another is current
     #[arg(long, value_name = "NUMBER")]
     pub(crate) generation: Option<u64>,
+    /// With one message: if this is repeated with the same key within 10 minutes, it is not sent twice
+    #[arg(long, value_name = "KEY", value_parser = visible)]
+    pub(crate) idempotency_key: Option<String>,
     /// With lines of stdin: where the outbox is full, refuse the line instead of waiting for room
     #[arg(long)]
     pub(crate) no_retry: bool,

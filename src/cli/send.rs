@@ -30,13 +30,17 @@ pub(super) async fn run(args: args::Send, client: Client, output: &Output) -> Re
             tokio::io::stdin().read_to_end(&mut bytes).await?;
             one(&args, Bytes::from(bytes), client, output).await
         }
+        Some(_) | None if args.idempotency_key.is_some() => Err(Failure::Usage(
+            "--idempotency-key is for one message: give it as TEXT, or on stdin with --binary".into(),
+        )),
         Some(_) | None => bulk::run(&args, client, output).await,
     }
 }
 
 async fn one(args: &args::Send, body: Bytes, mut client: Client, output: &Output) -> Result<(), Failure> {
     let kind = if args.binary { "application/octet-stream" } else { "text/plain; charset=utf-8" };
-    let call = Call { path: &path(args), body: Some((kind, body)), headers: Vec::new() };
+    let headers = args.idempotency_key.iter().map(|key| ("Idempotency-Key", key.clone())).collect();
+    let call = Call { path: &path(args), body: Some((kind, body)), headers };
     let (status, body) = client.exchange(Method::POST, call).await?;
     if status == StatusCode::GATEWAY_TIMEOUT {
         let wanted = args.wait.map_or("its state", args::Wait::as_str);

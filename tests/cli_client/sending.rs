@@ -46,6 +46,22 @@ fn send_hands_on_what_it_is_told_and_shows_the_receipt() {
 }
 
 #[test]
+fn an_idempotency_key_is_of_one_message() {
+    let api = Api::start(|_, _| receipt("queued"));
+    let output = api.run(&["send", "orders", "--idempotency-key", "order 17", "buy"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(api.asked.lock()[0].headers["idempotency-key"], "order 17");
+    for (rest, said) in
+        [(&["one\u{e9}", "buy"][..], "visible ASCII"), (&["one"], "--idempotency-key is for one message")]
+    {
+        let output = api.run(&[&["send", "orders", "--idempotency-key"], rest].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+    assert_eq!(api.lines().len(), 1);
+}
+
+#[test]
 fn lines_of_stdin_go_out_together_in_order_and_a_full_outbox_is_waited_for() {
     let api = Api::start(|asked, before| {
         let full = before == 0;

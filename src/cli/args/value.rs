@@ -44,6 +44,12 @@ pub(super) fn period(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What a header can hold; the daemon says how long it may be.
+pub(super) fn visible(text: &str) -> Result<String, String> {
+    let is_fine = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_fine { Ok(text.into()) } else { Err("use visible ASCII characters".into()) }
+}
+
 /// A link's phase by its word.
 pub(super) fn phase(text: &str) -> Result<Phase, String> {
     let words: Vec<&str> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
