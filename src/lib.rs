@@ -45,7 +45,7 @@
 //! cli      L6  the verbs of the command line
 //! app      L5  composition root: what is built in which order, drained in which
 //! api      L4  HTTP, SSE, WebSocket, health, access, problem details
-//! push     L3  messages that go to servers and programs by themselves
+//! push     L3  messages that go to servers, programs and brokers by themselves
 //! observe  L2  an Event becomes a log line and a metric
 //! provider L3  what sessions and attempts get from outside: HTTP calls, values
 //! process  L2  being a daemon: signals, logging, systemd

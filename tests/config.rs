@@ -190,6 +190,7 @@ fn keys_written(text: &str) -> Vec<String> {
                 "values",
                 ".streams[].match",
                 ".push[].match",
+                ".bridges[].match",
                 ".match.header",
             ]
             .iter()
@@ -210,8 +211,12 @@ fn normal(section: &str) -> String {
             Some(&"outcomes") if parts.len() > 3 => parts[2] = "outcomes[]",
             Some(&"streams") if parts.len() > 3 => parts[2] = "streams[]",
             Some(&"push") if parts.len() > 3 => parts[2] = "push[]",
+            Some(&"bridges") if parts.len() > 3 => parts[2] = "bridges[]",
             Some(_) | None => {}
         }
+    }
+    if parts[0] == "brokers" && parts.len() > 1 {
+        parts[1] = "*";
     }
     parts.join(".")
 }
@@ -232,7 +237,7 @@ fn the_annotated_file_has_every_key_and_no_other() {
     let all = config::keys();
     let strange: Vec<_> = written
         .iter()
-        .filter(|key| !all.contains(key) && *key != "endpoints.*" && !key.ends_with("[].match"))
+        .filter(|key| !all.contains(key) && *key != "endpoints.*" && *key != "brokers.*" && !key.ends_with("[].match"))
         .collect();
     assert!(strange.is_empty(), "config/wskeeper.toml explains what does not exist: {strange:?}");
 }

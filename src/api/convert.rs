@@ -283,6 +283,52 @@ pub(super) fn push(view: &PushView) -> wire::Push {
     }
 }
 
+pub(super) fn bridge(view: &PushView) -> wire::Bridge {
+    let wire::Push {
+        name,
+        to,
+        state,
+        cursor,
+        behind,
+        durable,
+        attempt,
+        next_attempt_at,
+        failing_since,
+        delivered_at,
+        last_error,
+        last_error_at,
+        not_kept,
+        delivered,
+        failed,
+        retries,
+        skipped,
+        gaps,
+    } = push(view);
+    wire::Bridge {
+        name,
+        broker: view.broker.as_deref().unwrap_or_default().to_owned(),
+        direction: "out".to_owned(),
+        subject: to,
+        state,
+        connected_since: view.connected_since.map(wire::time),
+        cursor,
+        behind,
+        durable,
+        attempt,
+        next_attempt_at,
+        failing_since,
+        delivered_at,
+        last_error,
+        last_error_at,
+        not_kept,
+        delivered,
+        failed,
+        retries,
+        skipped,
+        gaps,
+    }
+}
+
 pub(super) fn change(change: LinkChange) -> wire::Change {
     wire::Change {
         link: format!("{}/{}", change.endpoint, change.index),

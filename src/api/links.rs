@@ -60,11 +60,12 @@ pub(super) async fn endpoints(
 pub(super) async fn endpoint(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let view = shared.pool.endpoint(&name).ok_or_else(|| no_endpoint(&name))?;
     let links = Some(page(&shared, &|endpoint| endpoint == name, None, None, LIMIT));
-    let pushes = Some(shared.pushes.of(&name).iter().map(convert::push).collect());
+    let pushes = Some(shared.pushes.of(&name, false).iter().map(convert::push).collect());
+    let bridges = Some(shared.pushes.of(&name, true).iter().map(convert::bridge).collect());
     let requests = shared.pool.requests(&name, None).map(|requests| convert::requests(requests, &view.config));
     let streams = Some(shared.pool.streams(&name).iter().map(convert::stream).collect());
     let shown = convert::endpoint(&view, &shared.config);
-    let mut response = answer(StatusCode::OK, &wire::Endpoint { links, pushes, requests, streams, ..shown });
+    let mut response = answer(StatusCode::OK, &wire::Endpoint { links, pushes, bridges, requests, streams, ..shown });
     if let Some(dynamic) = shared.config.dynamic(&name) {
         dynamic::tagged(&mut response, &format!("\"{}\"", dynamic.definition.tag()));
     }

@@ -4,6 +4,7 @@
 //! with its unit in the key. A value that does not exist now is `null`, so that a reader need not ask whether a key is there;
 //! only an [`Event`] leaves out the keys that its type does not have.
 
+mod bridge;
 mod daemon;
 mod dynamic;
 mod endpoint;
@@ -22,6 +23,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use wskeeper_core::clock;
 
+pub use bridge::Bridge;
 pub use daemon::{Access, Daemon, LastReload};
 pub use dynamic::{EndpointPut, EndpointRemoved};
 pub use endpoint::{BudgetState, Endpoint, EndpointConfig, Totals};

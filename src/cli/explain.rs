@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     api::wire::{
-        Attempt, BudgetState, DeadLetter, Explanation, HistoryEntry, Http2Connection, Link, List, Orphans, Outage,
-        Push, Rejection, Store, StreamCounts, SubscriptionCounts, Timings,
+        Attempt, Bridge, BudgetState, DeadLetter, Explanation, HistoryEntry, Http2Connection, Link, List, Orphans,
+        Outage, Push, Rejection, Store, StreamCounts, SubscriptionCounts, Timings,
     },
     observe::visible,
 };
@@ -45,6 +45,7 @@ pub(super) async fn run(link: &LinkName, mut client: Client, output: &Output) ->
     output.line(output.paint(&headline(&facts.link, now), tint))?;
     let about = sentences(&facts, now).into_iter().chain(subscribed(&facts)).chain(asked(&facts));
     let about = about.chain(streams(&facts)).chain(facts.pushes.iter().map(|push| pushed(push, now)));
+    let about = about.chain(facts.bridges.iter().map(|bridge| bridged(bridge, now)));
     for sentence in about.chain(keeping(link, &mut client).await?) {
         output.folded(&format!("  {sentence}"), 4)?;
     }
@@ -133,23 +134,50 @@ fn subscribed(facts: &Explanation) -> Option<String> {
 
 /// How a push of its endpoint goes.
 fn pushed(push: &Push, now: SystemTime) -> String {
-    let Push { name, to, delivered, behind, .. } = push;
-    let word = if *behind == 1 { "entry" } else { "entries" };
+    let Push {
+        name, to, state, delivered, behind, skipped, failing_since, last_error, next_attempt_at, not_kept, ..
+    } = push;
+    let head = format!("Push {name} to {}: {} taken", visible(to), words::grouped(*delivered));
+    let failing = (failing_since, "its receiver has taken nothing", last_error);
+    handed_over(head, (*behind, *skipped, state), failing, (next_attempt_at, not_kept), now)
+}
+
+/// How a bridge of its endpoint goes.
+fn bridged(bridge: &Bridge, now: SystemTime) -> String {
+    let Bridge { name, broker, subject, state, delivered, behind, skipped, failing_since, last_error, .. } = bridge;
+    let connected = match bridge.connected_since.as_deref().and_then(moment) {
+        Some(since) => format!("connected for {}", words::between(since, now)),
+        None => "not connected".to_owned(),
+    };
+    let (subject, delivered) = (visible(subject), words::grouped(*delivered));
+    let head = format!("Bridge {name} to {subject} of broker {broker}, {connected}: {delivered} taken");
+    let failing = (failing_since, "its broker has taken nothing", last_error);
+    handed_over(head, (*behind, *skipped, state), failing, (&bridge.next_attempt_at, &bridge.not_kept), now)
+}
+
+/// The rest of that sentence.
+fn handed_over(
+    head: String,
+    (behind, skipped, state): (u64, u64, &str),
+    (failing_since, failing, last_error): (&Option<String>, &str, &Option<String>),
+    (next_attempt_at, not_kept): (&Option<String>, &Option<String>),
+    now: SystemTime,
+) -> String {
+    let word = if behind == 1 { "entry" } else { "entries" };
     let time = |at: &Option<String>| at.as_deref().and_then(moment);
-    let failing = time(&push.failing_since).map(|since| {
-        let why = push.last_error.as_deref().map(visible).unwrap_or_default();
-        format!("; its receiver has taken nothing for {}: {why}", words::between(since, now))
+    let failing = time(failing_since).map(|since| {
+        let why = last_error.as_deref().map(visible).unwrap_or_default();
+        format!("; {failing} for {}: {why}", words::between(since, now))
     });
-    let left = time(&push.next_attempt_at).and_then(|at| at.duration_since(now).ok());
+    let left = time(next_attempt_at).and_then(|at| at.duration_since(now).ok());
     let parts = [
-        Some(format!("Push {name} to {}: {} taken", visible(to), words::grouped(*delivered))),
-        (*behind > 0).then(|| format!(", {} {word} behind", words::grouped(*behind))),
-        (push.skipped > 0).then(|| format!(", {} skipped", words::grouped(push.skipped))),
+        Some(head),
+        (behind > 0).then(|| format!(", {} {word} behind", words::grouped(behind))),
+        (skipped > 0).then(|| format!(", {} skipped", words::grouped(skipped))),
         failing,
-        (push.state == "stopped")
-            .then(|| "; it has stopped, until a reload changes it or the daemon starts again".into()),
+        (state == "stopped").then(|| "; it has stopped, until a reload changes it or the daemon starts again".into()),
         left.map(|left| format!("; it tries again in {}", words::span(left))),
-        push.not_kept.as_deref().map(|why| format!("; its cursor is not on disk: {}", visible(why))),
+        not_kept.as_deref().map(|why| format!("; its cursor is not on disk: {}", visible(why))),
     ];
     parts.into_iter().flatten().chain([".".to_owned()]).collect()
 }

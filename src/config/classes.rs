@@ -7,7 +7,7 @@ use super::{
     table::{Key, Table, daemon::DAEMON, endpoint},
 };
 
-const VALUES: [&str; 32] = [
+const VALUES: [&str; 34] = [
     "true",
     "false",
     "2",
@@ -31,6 +31,8 @@ const VALUES: [&str; 32] = [
     "[{ match = { code = 4000 }, then = \"park\" }]",
     "[{ name = \"t\", match = { \"/s\" = \"a\" } }]",
     "[{ name = \"t\", url = \"http://h/\" }]",
+    "{ b = { nats = [\"nats://h\"] } }",
+    "[{ name = \"t\", broker = \"b\", publish = \"a\" }]",
     "\"go ${key}\"",
     "{ text = \"a\" }",
     "[{ send = \"a\" }]",
@@ -66,6 +68,7 @@ fn around(path: &str) -> &'static str {
         | "subscriptions.links.min"
         | "subscriptions.links.max"
         | "subscriptions.links.close_after" => "endpoints.a.subscriptions.add = \"go ${key}\"\n",
+        "bridges" => "brokers.b.nats = [\"nats://h\"]\n",
         "idle_timeout" => "endpoints.a.start = \"lazy\"\n",
         "min_ready" => "endpoints.a.links = 2\n",
         _ => "",

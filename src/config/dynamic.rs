@@ -13,6 +13,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::{
     ConfiguredEndpoint, Fault, Faults,
+    broker::Broker,
     check::{
         endpoint,
         section::{Report, Section, join},
@@ -38,6 +39,8 @@ pub struct Base {
     pub(super) defaults: ConfiguredEndpoint,
     /// `[values]`
     pub(super) shared: BTreeMap<String, Written>,
+    /// `[brokers.NAME]`
+    pub(super) brokers: BTreeMap<Arc<str>, Arc<Broker>>,
     /// What they may name.
     pub(super) reach: Reach,
 }
@@ -113,7 +116,8 @@ pub fn judge(base: &Base, name: &Arc<str>, text: &str, form: Form) -> Result<Jud
     if let Some(faults) = Faults::new(faults) {
         return Err(faults);
     }
-    let report = Report { reach: Some(base.reach.clone()), ..Report::default() };
+    let brokers = base.brokers.clone().into();
+    let report = Report { reach: Some(base.reach.clone()), brokers, ..Report::default() };
     // Before anything that is named is looked at.
     base.reach.look(&report, &tree, "", &|_| false);
     if !endpoint::is_name(name) {

@@ -11,6 +11,7 @@ use std::{
 use wskeeper_link::endpoint::Endpoint;
 
 use super::{
+    bridge::Bridge,
     push::Push,
     session,
     table::{
@@ -30,6 +31,8 @@ pub struct ConfiguredEndpoint {
     pub transparent_shared: bool,
     /// Where its messages go by themselves.
     pub push: Vec<Push>,
+    /// Brokers that messages go to and come from.
+    pub bridges: Vec<Bridge>,
 }
 
 impl ConfiguredEndpoint {

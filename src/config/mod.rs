@@ -31,6 +31,8 @@ pub use table::{
     daemon::{Api, Limits, Log, Metrics, Storage},
 };
 
+pub mod bridge;
+pub mod broker;
 mod check;
 #[cfg(test)]
 mod classes;
@@ -139,6 +141,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[tracing]`
     pub tracing: Tracing,
+    /// `[brokers.NAME]`
+    pub brokers: BTreeMap<Arc<str>, Arc<broker::Broker>>,
     /// `[endpoints.NAME]`, each with `[defaults]` under it.
     pub endpoints: BTreeMap<Arc<str>, ConfiguredEndpoint>,
     /// What lies under endpoints that come by the API.

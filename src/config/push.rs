@@ -9,6 +9,8 @@ use http::HeaderName;
 use wskeeper_core::{push::Policy, session::Filter};
 use wskeeper_link::endpoint::{Template, proxy::Proxy};
 
+use super::bridge::ToBroker;
+
 /// One push.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Push {
@@ -35,6 +37,8 @@ pub enum PushTo {
     Http(Box<PushHttp>),
     /// A program, by its standard input.
     Command(Vec<Template>),
+    /// A broker: the push is a bridge.
+    Broker(Box<ToBroker>),
 }
 
 /// A server that receives.
@@ -50,6 +54,16 @@ pub struct PushHttp {
     pub tls_of_endpoint: bool,
     /// The proxy on the way; that of the endpoint is for its links.
     pub proxy: Proxy,
+}
+
+impl Push {
+    /// What it is to people.
+    pub(crate) fn what(&self) -> &'static str {
+        match self.to {
+            PushTo::Http(_) | PushTo::Command(_) => "push",
+            PushTo::Broker(_) => "bridge",
+        }
+    }
 }
 
 /// The key that a secret stands for: base64 behind `whsec_`, else its text.

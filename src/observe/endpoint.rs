@@ -104,7 +104,14 @@ impl EndpointMetrics {
 
     /// Each push with its name.
     pub(super) fn pushes(&self, mut each: impl FnMut(&str, &PushNumbers)) {
-        self.pushes.lock().iter().for_each(|push| each(&push.name, push));
+        let pushes = self.pushes.lock();
+        pushes.iter().filter(|push| push.connected.is_none()).for_each(|push| each(&push.name, push));
+    }
+
+    /// Each bridge with its name.
+    pub(super) fn bridges(&self, mut each: impl FnMut(&str, &PushNumbers)) {
+        let pushes = self.pushes.lock();
+        pushes.iter().filter(|push| push.connected.is_some()).for_each(|push| each(&push.name, push));
     }
 
     /// Those of each of its series.

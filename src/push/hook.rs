@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use tokio::time::{Instant, timeout, timeout_at};
-use wskeeper_core::{confidences::confidences, push::Verdict, session::of_peer};
+use wskeeper_core::{confidences::confidences, push::Verdict};
 use wskeeper_link::{
     clock::Moment,
     endpoint::{Endpoint, Secret, Template, Tls, template::SecretError, url::Target},
@@ -16,7 +16,7 @@ use wskeeper_link::{
     pool::Pool,
 };
 
-use super::{outlet::Carried, parcel::Parcel, sign::sign};
+use super::{outlet::Carried, parcel::Parcel, sign::sign, words::words};
 use crate::{
     client::{Answer, Connection, Error, shown},
     config::push::PushHttp,
@@ -25,8 +25,6 @@ use crate::{
 /// Of an answer's body so much is read, within this.
 const MAX_BODY: usize = 64 << 10;
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
-/// Of what a server says about its refusal so many characters are shown.
-const MAX_WORDS: usize = 200;
 
 /// A server that receives.
 #[derive(Debug)]
@@ -117,6 +115,7 @@ impl Hook {
         let verdict = verdict(status, asked);
         let why = (verdict != Verdict::Taken).then(|| {
             let said = words(&body.unwrap_or_default(), hidden);
+            let said = if said.is_empty() { said } else { format!(" and said: {said}") };
             let redirects = if status.is_redirection() { "; redirects are not followed" } else { "" };
             format!("{server} answered with status {}{redirects}{said}", status.as_u16())
         });
@@ -133,13 +132,6 @@ fn verdict(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
         400..=499 => Verdict::Refused,
         _ => Verdict::Failed { retry_after },
     }
-}
-
-/// What a server says, without what it was told in confidence.
-fn words(body: &Bytes, hidden: &[String]) -> String {
-    let said = of_peer(body, hidden.iter().map(String::as_str).collect());
-    let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_WORDS).collect();
-    if said.is_empty() { said } else { format!(" and said: {said}") }
 }
 
 impl Evaluated {
@@ -213,12 +205,5 @@ mod tests {
         assert!([301, 302, 307, 401, 403, 404, 408, 409, 429, 500, 503].into_iter().all(|status| of(status) == failed));
         assert!([400, 411, 413, 415, 422, 431].into_iter().all(|status| of(status) == Verdict::Refused));
         assert_eq!(of(410), Verdict::Gone);
-    }
-
-    #[test]
-    fn of_what_a_server_says_there_is_one_short_line() {
-        assert_eq!(words(&Bytes::from_static(b"<p>\r\n no\x1b[1m </p>"), &[]), " and said: <p> no [1m </p>");
-        assert!(words(&Bytes::from(vec![b'x'; 1000]), &[]).chars().count() <= " and said: ".len() + MAX_WORDS);
-        assert_eq!(words(&Bytes::new(), &[]), "");
     }
 }

@@ -5,13 +5,16 @@
 //!
 //! What a reader would get wrong: a push is no part of a pool's endpoint. A change of one restarts its task and touches no link.
 
+mod bridge;
 mod hook;
+mod nats;
 mod outlet;
 mod parcel;
 mod program;
 mod sign;
 mod task;
 mod view;
+mod words;
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +36,7 @@ use wskeeper_link::{
 
 use self::{task::Pushing, view::Board};
 use crate::{
-    config::{ConfiguredEndpoint, push::Push},
+    config::{ConfiguredEndpoint, bridge::Bridge, push::Push},
     observe::{Families, PushNumbers},
 };
 
@@ -120,11 +123,12 @@ impl Pushes {
         join_all(all.into_values().map(|running| running.end(deadline))).await;
     }
 
-    /// Those of an endpoint, by name.
-    pub fn of(&self, endpoint: &str) -> Vec<PushView> {
+    /// Those of an endpoint, by name: pushes, or bridges.
+    pub fn of(&self, endpoint: &str, bridges: bool) -> Vec<PushView> {
         let running = self.0.running.lock();
         let own = running.iter().filter(|((of, _), _)| **of == *endpoint);
-        own.map(|(of, running)| self.view(of, running)).collect()
+        let views = own.map(|(of, running)| self.view(of, running));
+        views.filter(|view| view.broker.is_some() == bridges).collect()
     }
 
     /// Brings what `/metrics` shows of them up to date.
@@ -222,8 +226,10 @@ fn wanted<'a>(
     (name, endpoint): (&'a Arc<str>, &'a ConfiguredEndpoint),
 ) -> impl Iterator<Item = (Whose, (Push, bool))> + use<'a> {
     let durable = endpoint.inbox.durable;
+    let bridges = endpoint.bridges.iter().map(|Bridge::Out(push)| push);
     endpoint
         .push
         .iter()
+        .chain(bridges)
         .map(move |push| ((Arc::clone(name), Arc::clone(&push.name)), (push.clone(), durable && push.stream.is_none())))
 }

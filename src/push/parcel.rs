@@ -33,8 +33,16 @@ pub(super) struct Parcel {
     pub(super) tries: u32,
 }
 
+/// Whose push it is, and how what it hands over is written.
+#[derive(Debug, Clone)]
+pub(super) struct ParcelTerms {
+    pub(super) body: PushBody,
+    pub(super) whose: Whose,
+    pub(super) writing: Writing,
+}
+
 impl Parcel {
-    pub(super) fn of(batch: &Batch<'_, Arc<Entry>>, body: PushBody, whose: &Whose, writing: Writing) -> Self {
+    pub(super) fn of(batch: &Batch<'_, Arc<Entry>>, ParcelTerms { body, whose, writing }: &ParcelTerms) -> Self {
         let (first, last) = batch.items().unwrap_or_else(|| batch.span());
         let span = if first == last { first.to_string() } else { format!("{first}-{last}") };
         // The signature has a full stop between its parts.
@@ -49,7 +57,7 @@ impl Parcel {
             tries: batch.tries,
         };
         match body {
-            PushBody::Events => empty.with_events(batch.parts, &whose.0, writing),
+            PushBody::Events => empty.with_events(batch.parts, &whose.0, *writing),
             PushBody::Message => empty.with_message(batch.parts),
         }
     }
@@ -59,10 +67,7 @@ impl Parcel {
         for part in parts {
             match part {
                 Part::Item { item, .. } => body.extend_from_slice(&(writing.entry)(item)),
-                Part::Gap(gap) => {
-                    let &Gap { kind, missed, from, to } = gap;
-                    body.extend_from_slice(&(writing.gap)(endpoint, Lag { missed, from, to }, kind.as_str()));
-                }
+                Part::Gap(gap) => body.extend_from_slice(&gap_event(gap, endpoint, writing)),
             }
             body.push(b'\n');
             self.ends.push(body.len());
@@ -94,6 +99,12 @@ impl Parcel {
         }
         self
     }
+}
+
+/// A gap as an event.
+pub(super) fn gap_event(gap: &Gap, endpoint: &str, writing: Writing) -> Vec<u8> {
+    let &Gap { kind, missed, from, to } = gap;
+    (writing.gap)(endpoint, Lag { missed, from, to }, kind.as_str())
 }
 
 /// As in the header: `lag; missed=12; from=100; to=111`.

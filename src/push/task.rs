@@ -26,9 +26,10 @@ use wskeeper_link::{
 
 use super::{
     Begin, Whose, Writing,
+    bridge::Publisher,
     hook::Hook,
-    outlet::{Carried, Fate, Outlet},
-    parcel::Parcel,
+    outlet::{Carried, Consignment, Fate, Outlet},
+    parcel::ParcelTerms,
     program::Program,
     view::Board,
 };
@@ -117,6 +118,10 @@ impl Pushing {
             }
             PushTo::Command(arguments) => {
                 Outlet::Program(Box::new(Program::new(arguments.clone(), push.timeout, whose.clone())))
+            }
+            PushTo::Broker(to) => {
+                let publisher = Publisher::new((**to).clone(), push.timeout, pool.clone(), whose.clone(), writing);
+                Outlet::Broker(Box::new(publisher))
             }
         };
         Some(Self {
@@ -236,8 +241,8 @@ impl Pushing {
         self.attempt = None;
         match self.courier.poll_batch(now()) {
             Some(batch) => {
-                let parcel = Parcel::of(&batch, self.push.body, &self.whose, self.writing);
-                self.attempt = Some(Box::pin(outlet.carry(parcel)));
+                let terms = ParcelTerms { body: self.push.body, whose: self.whose.clone(), writing: self.writing };
+                self.attempt = Some(Box::pin(outlet.carry(Consignment::of(&batch, terms))));
             }
             None => self.outlet = Some(outlet),
         }
@@ -276,21 +281,21 @@ impl Pushing {
             shown.error = Some((why.into(), at));
             shown.failing_since.get_or_insert(at);
         });
-        let (endpoint, push) = &self.whose;
+        let ((endpoint, push), what) = (&self.whose, self.push.what());
         let is_stopped = self.courier.state() == State::Stopped;
         if is_stopped {
-            tracing::error!(%endpoint, %push, why, "a push has stopped: its receiver wants nothing more, or has refused a message");
+            tracing::error!(%endpoint, %push, why, "a {what} has stopped: its receiver wants nothing more, or has refused a message");
         } else if !std::mem::replace(&mut self.is_failing, true) {
-            tracing::warn!(%endpoint, %push, why, "a push is not taken by its receiver; it is tried again");
+            tracing::warn!(%endpoint, %push, why, "a {what} is not taken by its receiver; it is tried again");
         }
     }
 
     fn well(&mut self) {
         self.board.change(|shown| shown.failing_since = None);
         if std::mem::take(&mut self.is_failing) {
-            let (endpoint, push) = &self.whose;
+            let ((endpoint, push), what) = (&self.whose, self.push.what());
             let skipped = self.courier.counts().skipped;
-            tracing::info!(%endpoint, %push, skipped, "the receiver of a push is there again");
+            tracing::info!(%endpoint, %push, skipped, "the receiver of a {what} is there again");
         }
     }
 
@@ -303,12 +308,12 @@ impl Pushing {
             was_well = shown.unkept.is_none();
             shown.unkept.clone_from(&why);
         });
-        let (endpoint, push) = &self.whose;
+        let ((endpoint, push), what) = (&self.whose, self.push.what());
         match why {
             Some(why) if was_well => {
-                tracing::warn!(%endpoint, %push, %why, "the cursor of a push is not on disk: after a restart its receiver gets messages again");
+                tracing::warn!(%endpoint, %push, %why, "the cursor of a {what} is not on disk: after a restart its receiver gets messages again");
             }
-            None if !was_well => tracing::info!(%endpoint, %push, "the cursor of a push is on disk again"),
+            None if !was_well => tracing::info!(%endpoint, %push, "the cursor of a {what} is on disk again"),
             Some(_) | None => {}
         }
     }
@@ -331,6 +336,10 @@ impl Pushing {
             (shown.read, shown.cursor) = (self.consumer.position(), self.courier.cursor());
             (shown.waiting, shown.tries) = (self.courier.waiting_items(), self.courier.tries());
             shown.counts = self.courier.counts();
+            // An attempt has the outlet with it, and says how it went.
+            if let Some(outlet) = &self.outlet {
+                shown.connected_since = outlet.connected_since();
+            }
         });
     }
 

@@ -30,6 +30,7 @@ pub(super) struct Shown {
     pub(super) delivered_at: Option<SystemTime>,
     pub(super) error: Option<(Arc<str>, SystemTime)>,
     pub(super) unkept: Option<Arc<str>>,
+    pub(super) connected_since: Option<SystemTime>,
     pub(super) counts: Counts,
 }
 
@@ -66,6 +67,10 @@ pub struct PushView {
     pub next_at: Option<SystemTime>,
     /// Since when nothing is taken.
     pub failing_since: Option<SystemTime>,
+    /// Its broker, where it is a bridge.
+    pub broker: Option<Arc<str>>,
+    /// Since when that is connected.
+    pub connected_since: Option<SystemTime>,
     /// When the receiver took something last.
     pub delivered_at: Option<SystemTime>,
     /// What went wrong last, and when.
@@ -76,12 +81,24 @@ pub struct PushView {
 
 impl PushView {
     pub(super) fn of(name: &Arc<str>, push: &Push, durable: bool, shown: Shown, unread: usize) -> Self {
-        let to = match &push.to {
-            PushTo::Http(http) => http.url.shown(),
-            PushTo::Command(command) => command.first().map(Template::shown).unwrap_or_default(),
+        let (to, broker) = match &push.to {
+            PushTo::Http(http) => (http.url.shown(), None),
+            PushTo::Command(command) => (command.first().map(Template::shown).unwrap_or_default(), None),
+            PushTo::Broker(to) => (to.address.source().to_owned(), Some(Arc::clone(&to.broker.name))),
         };
         let Shown {
-            state, cursor, waiting, tries, next_at, failing_since, delivered_at, error, unkept, counts, ..
+            state,
+            cursor,
+            waiting,
+            tries,
+            next_at,
+            failing_since,
+            delivered_at,
+            error,
+            unkept,
+            connected_since,
+            counts,
+            read: _,
         } = shown;
         let behind = unread.saturating_add(waiting) as u64;
         Self {
@@ -95,6 +112,8 @@ impl PushView {
             tries,
             next_at,
             failing_since,
+            broker,
+            connected_since,
             delivered_at,
             error,
             counts,
@@ -102,6 +121,12 @@ impl PushView {
     }
 
     pub(super) fn numbers(self) -> PushNumbers {
-        PushNumbers { name: self.name, counts: self.counts, behind: self.behind, failing: self.failing_since.is_some() }
+        PushNumbers {
+            name: self.name,
+            counts: self.counts,
+            behind: self.behind,
+            failing: self.failing_since.is_some(),
+            connected: self.broker.map(|_| self.connected_since.is_some()),
+        }
     }
 }

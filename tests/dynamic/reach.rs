@@ -70,6 +70,7 @@ async fn programs_files_and_sockets_of_the_machine_are_out_of_reach() {
             "cannot run a program",
         ),
         (json!({ "url": url, "session": { "values": { "a": { "command": ["/bin/id"] } } } }), "cannot run a program"),
+        (json!({ "url": url, "bridges": [{ "name": "p", "broker": "b", "publish": "a" }] }), "cannot have bridges"),
         (json!({ "url": url, "tls": { "ca": "/etc/shadow" } }), "may not use this file"),
         (json!({ "url": url, "tls": { "cert": "/etc/passwd", "key": "/etc/shadow" } }), "may not use this file"),
         (json!({ "url": url, "proxy_ca": "ca.pem" }), "may not use this file"),

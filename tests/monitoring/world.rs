@@ -64,7 +64,7 @@ impl World {
             endpoint(
                 "trades",
                 &url(0),
-                "requests = { id = \"/id\", reply = \"/id\" }\nlinks = 3\ncritical = true\nmin_ready = 2\noutbox.total = { rate = 20, burst = 1 }\nreconnect.budget = { attempts = 1000, per = \"1h\" }\n[endpoints.trades.inbox]\nmax_messages = 16\n[[endpoints.trades.push]]\nname = \"pipe\"\ncommand = [\"/bin/cat\"]",
+                "requests = { id = \"/id\", reply = \"/id\" }\nlinks = 3\ncritical = true\nmin_ready = 2\noutbox.total = { rate = 20, burst = 1 }\nreconnect.budget = { attempts = 1000, per = \"1h\" }\n[endpoints.trades.inbox]\nmax_messages = 16\n[[endpoints.trades.push]]\nname = \"pipe\"\ncommand = [\"/bin/cat\"]\n[brokers.away]\nnats = [\"nats://127.0.0.1:1\"]\n[[endpoints.trades.bridges]]\nname = \"md\"\nbroker = \"away\"\npublish = \"md\"",
             ),
             endpoint("flapping", &url(1), SESSION),
             endpoint("silent", &url(2), "[endpoints.silent.heartbeat]\nidle = \"300ms\"\ntimeout = \"300ms\""),

@@ -1,4 +1,4 @@
-//! A server that sends numbered messages when it is told to: as many as the number that it hears, or an empty one.
+//! A server that sends numbered messages when it is told to: as many as the number that it hears, an empty one, or the JSON that it hears.
 
 use std::sync::{
     Arc,
@@ -25,6 +25,11 @@ pub async fn start() -> u16 {
                 while let Some(Ok(heard)) = socket.next().await {
                     if heard.to_text().is_ok_and(|text| text == "empty")
                         && socket.send(Message::text("")).await.is_err()
+                    {
+                        return;
+                    }
+                    if heard.to_text().is_ok_and(|text| text.starts_with('{'))
+                        && socket.send(heard.clone()).await.is_err()
                     {
                         return;
                     }

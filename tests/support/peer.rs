@@ -51,6 +51,8 @@ pub enum Recipe {
         /// How often it asks whether its clients are there, which they must answer.
         pings: &'static str,
     },
+    /// nats-server as a broker, with JetStream in a folder of its own, and these further lines of configuration.
+    Broker(String),
     /// A script beside the tests, which starts a server of a package.
     Script(Script),
     /// nginx with TLS in front of a port; certificate and key are PEM.
@@ -128,7 +130,7 @@ impl fmt::Debug for Recipe {
             Self::Python => "python3 with websockets",
             Self::Node => "node with ws",
             Self::Mosquitto | Self::GuardedMosquitto { .. } => "mosquitto",
-            Self::Nats { .. } => "nats-server",
+            Self::Nats { .. } | Self::Broker(_) => "nats-server",
             Self::Script(script) => script.needs,
             Self::Nginx { .. } | Self::Front { .. } => "nginx",
         })
@@ -142,7 +144,9 @@ impl Recipe {
             Self::Python => Some(base.join("python/bin/python")).filter(|path| path.exists()),
             Self::Node => installed("node").filter(|_| base.join("node/node_modules/ws").exists()),
             Self::Mosquitto | Self::GuardedMosquitto { .. } => installed("mosquitto"),
-            Self::Nats { .. } => Some(base.join("python/bin/nats-server")).filter(|path| path.exists()),
+            Self::Nats { .. } | Self::Broker(_) => {
+                Some(base.join("python/bin/nats-server")).filter(|path| path.exists())
+            }
             Self::Script(script) => script.program(),
             Self::Nginx { .. } | Self::Front { .. } => installed("nginx"),
         }
@@ -172,6 +176,12 @@ impl Recipe {
                 command.arg("-c").arg(guarded_mosquitto(port, folder, user, password))
             }
             Self::Nats { user, password, pings } => command.arg("-c").arg(nats(port, folder, (user, password), pings)),
+            Self::Broker(lines) => {
+                let (config, store) = (folder.join("nats.conf"), folder.join("store"));
+                let text = format!("host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: {store:?} }}\n{lines}\n");
+                fs::write(&config, text).unwrap();
+                command.arg("-c").arg(config)
+            }
             Self::Nginx { upstream, cert, key, clients } => {
                 fs::write(folder.join("cert.pem"), cert).unwrap();
                 fs::write(folder.join("key.pem"), key).unwrap();

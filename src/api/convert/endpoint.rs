@@ -19,6 +19,7 @@ pub(in crate::api) fn endpoint(view: &EndpointView, config: &InForce) -> wire::E
         totals: totals(&view.totals),
         links: None,
         pushes: None,
+        bridges: None,
         requests: None,
         streams: None,
     }

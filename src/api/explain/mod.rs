@@ -48,10 +48,11 @@ pub(super) async fn explain(
     Path((name, index)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let explained = shared.pool.explain(&name, number(&name, &index)?).ok_or_else(|| no_link(&name, &index))?;
-    let pushes = shared.pushes.of(&name).iter().map(convert::push).collect();
+    let pushes = shared.pushes.of(&name, false).iter().map(convert::push).collect();
+    let bridges = shared.pushes.of(&name, true).iter().map(convert::bridge).collect();
     let explanation = explanation(&explained, &shared.config, &|endpoint| grant.sees(endpoint));
     let rejection = explained.rejection.as_deref().filter(|_| grant.is_admin()).map(rejection);
-    Ok(answer(StatusCode::OK, &wire::Explanation { rejection, pushes, ..explanation }))
+    Ok(answer(StatusCode::OK, &wire::Explanation { rejection, pushes, bridges, ..explanation }))
 }
 
 fn explanation(explained: &Explained, in_force: &InForce, sees: &dyn Fn(&str) -> bool) -> wire::Explanation {
@@ -99,6 +100,7 @@ fn explanation(explained: &Explained, in_force: &InForce, sees: &dyn Fn(&str) ->
         rejection: None,
         unconfirmed_messages: *unconfirmed,
         pushes: Vec::new(),
+        bridges: Vec::new(),
         requests: requests.map(|requests| convert::requests(requests, config)),
         requests_why: requests.and_then(|requests| sentences::requests(view, requests, &config.link)),
         streams: streams.iter().map(convert::stream).collect(),

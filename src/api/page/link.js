@@ -98,8 +98,8 @@ class Page {
       this.#curves.sent.add(now, row.rates.out);
       const seen = [link.since, link.generation, link.attempt, link.lastClose?.at, link.rotation?.stage, link.rotation?.attempt].join();
       // Requests, readers, pushes, keys and steps of a session come and go without an event.
-      const { requests: asks, streams, pushes, subscriptions, session } = this.#explained ?? {};
-      const explains = seen !== this.#seen || asks || streams?.length || pushes?.length || subscriptions || session || link.phase === 'opening';
+      const { requests: asks, streams, pushes, bridges, subscriptions, session } = this.#explained ?? {};
+      const explains = seen !== this.#seen || asks || streams?.length || pushes?.length || bridges?.length || subscriptions || session || link.phase === 'opening';
       if (explains) this.#explained = await get(`${this.#path}/explain`);
       const applied = keeper.daemon?.lastReload.appliedAt ?? '';
       if (this.#configured !== applied) {
@@ -155,7 +155,7 @@ function curvesOf(key) {
 /** What the daemon says of it, and how long ago or how soon that is. */
 function sentences(link, explained, now) {
   if (!explained) return [];
-  const { why, ended, outage, rule, next, advice, requestsWhy, pushes = [], rejection } = explained;
+  const { why, ended, outage, rule, next, advice, requestsWhy, pushes = [], bridges = [], rejection } = explained;
   const soon = upcoming(link, now);
   return [
     el('p', {}, visible(why)),
@@ -166,6 +166,7 @@ function sentences(link, explained, now) {
     next && !soon ? el('p', {}, visible(next)) : null,
     requestsWhy ? el('p', {}, visible(requestsWhy)) : null,
     ...pushes.map((push) => el('p', {}, pushed(push, now))),
+    ...bridges.map((bridge) => el('p', {}, bridged(bridge, now))),
     advice.length ? el('h2', {}, 'What would help') : null,
     advice.length ? el('ul', {}, ...advice.map((sentence) => el('li', {}, visible(sentence)))) : null,
     ...(rejection ? rejected(rejection, now) : []),
@@ -180,11 +181,24 @@ function rejected({ at, status, headers, body, isCut }, now) {
 }
 
 /** How a push of its endpoint goes. */
-function pushed({ name, to, state, delivered, behind, skipped, failingSince, lastError, nextAttemptAt, notKept }, now) {
-  const parts = [`Push ${name} to ${visible(to)}: ${count(delivered)} taken`];
+function pushed(push, now) {
+  const { name, to, delivered } = push;
+  return handedOver(`Push ${name} to ${visible(to)}: ${count(delivered)} taken`, 'its receiver', push, now);
+}
+
+/** How a bridge of its endpoint goes. */
+function bridged(bridge, now) {
+  const { name, subject, broker, connectedSince, delivered } = bridge;
+  const connected = connectedSince ? `connected for ${duration(now - Date.parse(connectedSince))}` : 'not connected';
+  return handedOver(`Bridge ${name} to ${visible(subject)} of broker ${broker}, ${connected}: ${count(delivered)} taken`, 'its broker', bridge, now);
+}
+
+/** The rest of that sentence. */
+function handedOver(head, who, { state, behind, skipped, failingSince, lastError, nextAttemptAt, notKept }, now) {
+  const parts = [head];
   if (behind) parts.push(`, ${count(behind)} behind`);
   if (skipped) parts.push(`, ${count(skipped)} skipped`);
-  if (failingSince) parts.push(`; its receiver has taken nothing for ${duration(now - Date.parse(failingSince))}: ${visible(lastError ?? '')}`);
+  if (failingSince) parts.push(`; ${who} has taken nothing for ${duration(now - Date.parse(failingSince))}: ${visible(lastError ?? '')}`);
   if (state === 'stopped') parts.push('; it has stopped');
   if (nextAttemptAt) parts.push(`; it tries again at ${clock(nextAttemptAt)}`);
   if (notKept) parts.push(`; its cursor is not on disk: ${visible(notKept)}`);

@@ -10,15 +10,16 @@ use super::PATIENCE;
 use wskeeper_core::{message::Kind, requests::Reply};
 use wskeeper_link::pool::{
     Pool,
-    local::{self, Became},
+    local::{self, Answering, Became},
 };
 
 pub(super) type Request = local::Request<Option<Value>, Problem>;
 pub(super) type Sends = local::Sends<Option<Value>, Problem>;
 
 /// Those of a new connection.
-pub(super) fn sends(pool: Pool, answers: bool) -> Sends {
-    Sends::new(pool, |pool, send, wanted| look_at_wait(pool, &send.endpoint, wanted), PATIENCE, answers)
+pub(super) fn sends(pool: Pool, has_envelope: bool) -> Sends {
+    let answering = if has_envelope { Answering::Each } else { Answering::Refusals };
+    Sends::new(pool, |pool, send, wanted| look_at_wait(pool, &send.endpoint, wanted), PATIENCE, answering)
 }
 
 /// The answer in the envelope.

@@ -28,6 +28,9 @@ pub struct Endpoint {
     /// Receivers that its messages are pushed to; not in a list of endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushes: Option<Vec<super::Push>>,
+    /// Its bridges; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridges: Option<Vec<super::Bridge>>,
     /// Its requests that have not ended; `null` where it has none, and in a list of endpoints.
     pub requests: Option<RequestCounts>,
     /// Its streams, by name; not in a list of endpoints.

@@ -51,6 +51,9 @@ pub struct Explanation {
     /// Receivers that the endpoint's messages are pushed to.
     #[serde(default)]
     pub pushes: Vec<super::Push>,
+    /// Its endpoint's bridges.
+    #[serde(default)]
+    pub bridges: Vec<super::Bridge>,
     /// Its requests that have not ended; `null` where the endpoint has no requests.
     #[serde(default)]
     pub requests: Option<super::RequestCounts>,

@@ -59,6 +59,19 @@ fn a_push_says_where_it_is_and_what_is_wrong() {
 }
 
 #[test]
+fn a_bridge_says_whether_it_is_connected_and_where_it_is() {
+    let subject = "md.${json:/s}".to_owned();
+    let bridge = Bridge { name: "md".into(), broker: "main".into(), subject, delivered: 7, ..Bridge::default() };
+    let since = Some("2026-01-01T00:00:00Z".into());
+    let connected = Bridge { connected_since: since.clone(), skipped: 2, ..bridge.clone() };
+    let told = "Bridge md to md.${json:/s} of broker main, connected for 1m: 7 taken, 2 skipped.";
+    assert_eq!(bridged(&connected, now()), told);
+    let away = Bridge { failing_since: since, last_error: Some("refused".into()), ..bridge };
+    let told = "Bridge md to md.${json:/s} of broker main, not connected: 7 taken; its broker has taken nothing for 1m: refused.";
+    assert_eq!(bridged(&away, now()), told);
+}
+
+#[test]
 fn requests_and_streams_are_told_of_where_there_are_any() {
     let mut facts = waiting();
     assert!(asked(&facts).is_empty() && streams(&facts).is_empty());

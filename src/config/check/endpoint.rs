@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use config::ValueKind;
 
 use super::{
-    compression, digest, http2,
+    bridges, compression, digest, http2,
     item::Item,
     outcomes, proxy, push, request,
     section::{Section, join},
@@ -175,6 +175,7 @@ fn finish(section: &Section<'_>, endpoint: &mut ConfiguredEndpoint, shared: &BTr
     }
     request::look_at_variables(section, endpoint);
     push::look_at_streams(section, endpoint);
+    bridges::look_at_names(section, &endpoint.push, &endpoint.bridges);
     outcomes::look_at_forgotten(section, &endpoint.link.outcomes, endpoint.session.as_deref());
     section.finish();
     endpoint.agree();

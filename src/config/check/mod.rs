@@ -26,6 +26,8 @@ use super::{
 };
 
 pub(super) mod api;
+pub(super) mod bridges;
+pub(super) mod brokers;
 mod compression;
 pub(super) mod digest;
 pub(super) mod endpoint;
@@ -62,7 +64,7 @@ pub(crate) fn check(root: &Value, folder: &Path, faults: Vec<Fault>) -> Result<(
 pub fn keys() -> Vec<String> {
     let report = Report::default();
     let mut faults = Vec::new();
-    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[[endpoints.x.streams]]\n[[endpoints.x.push]]\n[endpoints.x.session.values]\n[values]";
+    let sample = "[[api.tokens]]\n[endpoints.x.headers]\n[tracing.headers]\n[[endpoints.x.outcomes]]\n[[endpoints.x.streams]]\n[[endpoints.x.push]]\n[[endpoints.x.bridges]]\n[brokers.x]\n[endpoints.x.session.values]\n[values]";
     let root = super::source::parse(sample, "sample", config::FileFormat::Toml, &mut faults);
     read(&report, &root);
     report.keys.into_inner().into_iter().collect()
@@ -72,6 +74,7 @@ fn read(report: &Report, root: &Value) -> Config {
     let root = Section::root(report, root);
     let mut values = BTreeMap::new();
     session::values(&root, &mut values);
+    brokers::note(&root);
     let defaults = endpoint::defaults(&root.section("defaults"), &values);
     let endpoints = endpoint::endpoints(&root.section("endpoints"), &defaults, &values);
     report.endpoints.borrow_mut().extend(endpoints.keys().cloned());
@@ -82,7 +85,7 @@ fn read(report: &Report, root: &Value) -> Config {
     if config.api.dynamic != DynamicMode::Off {
         endpoint::look_at_defaults(&root.section("defaults"), (&defaults, &values), &listed);
     }
-    config.base = Arc::new(Base { defaults, shared: values, reach: listed });
+    config.base = Arc::new(Base { defaults, shared: values, brokers: config.brokers.clone(), reach: listed });
     warn(report, &config);
     config
 }

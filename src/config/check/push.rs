@@ -7,6 +7,7 @@ use http::HeaderName;
 use super::{MAX_DURATION, item::Item, proxy, request, section::Section, streams};
 use crate::config::{
     ConfiguredEndpoint,
+    bridge::Bridge,
     push::{self, Push, PushBody, PushHttp, PushTo},
 };
 use wskeeper_core::{
@@ -24,6 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 /// Messages in one request of events.
 const BATCH: usize = 100;
+const MOST_ITEMS: u64 = 10_000;
 const MAX_BYTES: u64 = 1 << 20;
 const MOST_BYTES: u64 = 64 << 20;
 
@@ -53,44 +55,56 @@ pub(in crate::config) fn read(section: &Section<'_>, pushes: &mut Vec<Push>) {
     *pushes = list.iter().filter_map(|section| push(section, &mut names)).collect();
 }
 
-/// A push may name a stream that the endpoint has.
+/// A push, or a bridge, may name a stream that the endpoint has.
 pub(super) fn look_at_streams(section: &Section<'_>, endpoint: &ConfiguredEndpoint) {
     let known: Vec<&str> = endpoint.streams.iter().map(|stream| &*stream.name).collect();
-    for push in &endpoint.push {
+    let bridges = endpoint.bridges.iter().map(|bridge| match bridge {
+        Bridge::Out(push) => ("bridges", push),
+    });
+    for (key, push) in endpoint.push.iter().map(|push| ("push", push)).chain(bridges) {
         if let Some(stream) = push.stream.as_deref().filter(|stream| !known.contains(stream)) {
             let hint = match known.as_slice() {
                 [] => "the endpoint has no `streams`".to_owned(),
                 known => super::section::suggestion(stream, known),
             };
-            section.fault("push", format!("{:?} reads a stream that there is not", &*push.name), hint);
+            section.fault(key, format!("{:?} reads a stream that there is not", &*push.name), hint);
         }
     }
 }
 
 fn push(section: &Section<'_>, names: &mut BTreeSet<String>) -> Option<Push> {
-    let name = section.get("name").and_then(|item| streams::name(&item, names, "push"));
-    if !section.has("name") {
-        section.fault("name", "is missing", "say what it is called: its cursor is kept under that name");
-    }
+    let name = name(section, names, "push");
     let to = to(section);
     let is_command = section.has("command");
     let body = body(section, is_command);
+    let reading = reading(section);
+    let policy = policy_of(section, body.unwrap_or(PushBody::Events));
+    let timeout = timeout(section);
+    section.finish();
+    let (stream, filter) = reading?;
+    Some(Push { name: name?, to: to?, body: body?, stream, filter, policy: policy?, timeout: timeout? })
+}
+
+/// `name`, which no other of these has.
+pub(super) fn name(section: &Section<'_>, names: &mut BTreeSet<String>, what: &str) -> Option<Arc<str>> {
+    if !section.has("name") {
+        section.fault("name", "is missing", "say what it is called: its cursor is kept under that name");
+    }
+    section.get("name").and_then(|item| streams::name(&item, names, what))
+}
+
+/// `stream` and `match`: what is read.
+pub(super) fn reading(section: &Section<'_>) -> Option<(Option<Arc<str>>, Option<Filter>)> {
     let stream = section.get("stream").map(|item| item.text().map(Arc::from));
     let filter = section.section("match").entries().into_iter().map(|(source, item)| streams::wanted(&item, source));
     let filter: Option<Vec<_>> = filter.collect::<Vec<_>>().into_iter().collect();
-    let policy = policy(section, body.unwrap_or(PushBody::Events));
-    let timeout = section.get("timeout").map_or(Some(TIMEOUT), |item| item.duration(LEAST..=MAX_DURATION));
-    section.finish();
     let filter = filter.map(|wanted| (!wanted.is_empty()).then(|| Filter::new(wanted)))?;
-    Some(Push {
-        name: name?,
-        to: to?,
-        body: body?,
-        stream: stream.map_or(Some(None), |stream| stream.map(Some))?,
-        filter,
-        policy: policy?,
-        timeout: timeout?,
-    })
+    Some((stream.map_or(Some(None), |stream| stream.map(Some))?, filter))
+}
+
+/// `timeout`
+pub(super) fn timeout(section: &Section<'_>) -> Option<Duration> {
+    section.get("timeout").map_or(Some(TIMEOUT), |item| item.duration(LEAST..=MAX_DURATION))
 }
 
 /// `url` with its own keys, or `command`.
@@ -197,17 +211,39 @@ fn body(section: &Section<'_>, is_command: bool) -> Option<PushBody> {
     Some(body)
 }
 
-fn policy(section: &Section<'_>, body: PushBody) -> Option<Policy> {
-    let whole = |item: Item<'_>| usize::try_from(item.integer(1..=10_000)?).ok();
-    let batch = section.get("batch").map(whole);
-    if body == PushBody::Message && batch.flatten().is_some_and(|batch| batch > 1) {
+fn policy_of(section: &Section<'_>, body: PushBody) -> Option<Policy> {
+    let is_single = body == PushBody::Message;
+    let policy = policy(section, ("batch", if is_single { 1 } else { BATCH }), !is_single)?;
+    if is_single && policy.max_items > 1 {
         section.fault("batch", "is more than the one message that a body has", "write body = \"events\" for several");
     }
-    let max_items = batch.unwrap_or(Some(if body == PushBody::Message { 1 } else { BATCH }));
+    Some(policy)
+}
+
+/// Batches of at most so many messages as this key says, and delays.
+pub(super) fn policy(
+    section: &Section<'_>,
+    (key, unsaid): (&'static str, usize),
+    tells_gaps_alone: bool,
+) -> Option<Policy> {
+    let whole = |item: Item<'_>| usize::try_from(item.integer(1..=MOST_ITEMS)?).ok();
+    let max_items = section.get(key).map_or(Some(unsaid), whole);
     let max_bytes = section.get("max_bytes").map_or(Some(MAX_BYTES), |item| item.size(1..=MOST_BYTES));
     let words = [("skip", OnRefused::Skip), ("stop", OnRefused::Stop), ("retry", OnRefused::Retry)];
     let on_refused = section.get("on_refused").map_or(Some(OnRefused::Skip), |item| item.word(&words));
-    let retry = section.section("retry");
+    let backoff = delays(&section.section("retry"));
+    Some(Policy {
+        max_items: max_items?,
+        max_bytes: usize::try_from(max_bytes?).unwrap_or(usize::MAX),
+        tells_gaps_alone,
+        on_refused: on_refused?,
+        backoff: backoff?,
+        retry_after_max: RETRY_AFTER_MAX,
+    })
+}
+
+/// `initial` and `max`, between attempts.
+pub(super) fn delays(retry: &Section<'_>) -> Option<backoff::Policy> {
     let defaults = (Duration::from_secs(1), Duration::from_mins(1));
     let span = |key, unsaid| retry.get(key).map_or(Some(unsaid), |item| item.duration(LEAST..=MAX_DURATION));
     let (initial, max) = (span("initial", defaults.0), span("max", defaults.1));
@@ -219,17 +255,10 @@ fn policy(section: &Section<'_>, body: PushBody) -> Option<Policy> {
     }
     retry.finish();
     let (initial, max) = (initial?, max?);
-    Some(Policy {
-        max_items: max_items?,
-        max_bytes: usize::try_from(max_bytes?).unwrap_or(usize::MAX),
-        tells_gaps_alone: body == PushBody::Events,
-        on_refused: on_refused?,
-        backoff: backoff::Policy {
-            first: initial,
-            initial: initial.saturating_mul(2).min(max),
-            max,
-            ..backoff::Policy::default()
-        },
-        retry_after_max: RETRY_AFTER_MAX,
+    Some(backoff::Policy {
+        first: initial,
+        initial: initial.saturating_mul(2).min(max),
+        max,
+        ..backoff::Policy::default()
     })
 }

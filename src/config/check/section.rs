@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,6 +14,7 @@ use config::{Map, Value, ValueKind};
 
 use super::item::Item;
 use crate::config::{
+    broker::Broker,
     environment,
     fault::Fault,
     reach::{self, Reach},
@@ -30,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) keys: RefCell<BTreeSet<String>>,
     /// Names of endpoints, once they are read.
     pub(crate) endpoints: RefCell<Vec<Arc<str>>>,
+    /// Brokers, once they are read.
+    pub(crate) brokers: RefCell<BTreeMap<Arc<str>, Arc<Broker>>>,
     /// What a dynamic endpoint may name; `None`: a file may name everything.
     pub(crate) reach: Option<Reach>,
 }
@@ -61,6 +64,16 @@ impl Report {
         if !may {
             let hint = "write it in [values] of the configuration file, and refer to it by ${value:NAME}";
             self.fault(origin, path, "a dynamic endpoint cannot run a program", hint);
+        }
+        may
+    }
+
+    /// Whether what stands at `path` may name a broker; complains where it may not.
+    pub(crate) fn may_bridge(&self, origin: Option<&str>, path: &str) -> bool {
+        let may = self.reach.is_none() || !reach::is_of_body(origin);
+        if !may {
+            let hint = "write bridges in [defaults] or in an endpoint of the configuration file";
+            self.fault(origin, path, "a dynamic endpoint cannot have bridges of its own", hint);
         }
         may
     }

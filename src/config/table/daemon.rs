@@ -35,6 +35,20 @@ table! {
         /// > [values]
         /// > #: token = "${file:token}"
         values by check::session::SHARED, Rotate;
+        /// Brokers that the bridges of endpoints name. [Bridges](bridges.md) shows how.
+        ///
+        /// `nats` lists the servers of one NATS. Who wskeeper is: `user` and `password`, `token`, or `credentials`, the text of a `.creds` file.
+        /// `tls` has the words of an endpoint's `tls`, without `server_name`. `connect_timeout` (5s) is for one server.
+        /// > #: [brokers.main]
+        /// > #: nats = ["tls://broker.example:4222"]
+        /// > #: user = "wskeeper"
+        /// > #: password = "${file:nats.password}"
+        /// > # In place of both:
+        /// > #: token = "${env:NATS_TOKEN}"
+        /// > #: credentials = "${file:/etc/wskeeper/nats.creds}"
+        /// > #: tls = { ca = "ca.pem" }
+        /// > #: connect_timeout = "5s"
+        brokers: Hidden(check::brokers::read), Live;
     }
 }
 

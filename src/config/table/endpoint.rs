@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use super::{
     kinds::{
-        By, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time, time_of_at_least,
-        time_within,
+        By, DURABILITY, FLAG, Number, Optional, Over, Unshown, Word, any_time, count, size, some_time,
+        time_of_at_least, time_within,
     },
     none, table,
 };
 use crate::config::{
     ConfiguredEndpoint,
     check::{
-        endpoint as check, network, outcomes, proxy as check_proxy, push, request, session as check_session, streams,
-        tls,
+        bridges, endpoint as check, network, outcomes, proxy as check_proxy, push, request, session as check_session,
+        streams, tls,
     },
     table::{
         kept::{INBOX, RECEIPTS},
@@ -35,9 +35,6 @@ use wskeeper_link::endpoint::{http2::Mode, network::Prefer};
 /// Of a budget of attempts, which is counted in parts of it.
 const LEAST_PER: Duration = Duration::from_secs(1);
 const MOST_PER: Duration = Duration::from_hours(366 * 24);
-
-/// Of an outbox or an inbox.
-pub(super) const DURABILITY: Word<bool> = Word(&[("memory", false), ("disk", true)]);
 
 table! {
     /// Keys that each endpoint has for itself.
@@ -257,6 +254,29 @@ table! {
         /// > #: batch = 100
         /// > #: max_bytes = "1MiB"
         push: Over(push::read), Live;
+        /// Brokers that messages go to. [Bridges](bridges.md) shows how.
+        ///
+        /// A bridge has `name`, `broker` (one of [brokers]) and `publish`: the subject to publish under, with values of the message in it. `jetstream` is the
+        /// stream of JetStream that must store the messages; without it, nobody stores them. `gaps` is the subject for what is missing, by default that of
+        /// `publish` with "gap" in place of each value. What it reads, and how: `stream`, `match`, `max_bytes`, `timeout`, `retry` and `on_refused`, as a push has, and
+        /// `max_in_flight` (256): messages that are published and not acknowledged.
+        /// > #: [[endpoints.trades.bridges]]
+        /// > #: name = "md"
+        /// > #: broker = "main"
+        /// > #: publish = "md.${json:/s}"
+        /// > #: jetstream = "MARKET"
+        /// > #: gaps = "md.gap"
+        /// > #: max_in_flight = 256
+        /// > #: max_bytes = "1MiB"
+        /// > #: timeout = "30s"
+        /// > #: on_refused = "skip"
+        /// > #: stream = "btc"
+        /// > #: [endpoints.trades.bridges.match]
+        /// > #: "/type" = "trade"
+        /// > #: [endpoints.trades.bridges.retry]
+        /// > #: initial = "1s"
+        /// > #: max = "1min"
+        bridges: Over(bridges::read), Live;
         receipts: section RECEIPTS;
     }
 }

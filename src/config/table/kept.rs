@@ -3,8 +3,7 @@
 //! What a reader would get wrong: `inbox.max_message` is no limit of what is kept, but of what may arrive.
 
 use super::{
-    endpoint::DURABILITY,
-    kinds::{any_time, count, size},
+    kinds::{DURABILITY, any_time, count, size},
     none, table,
 };
 use crate::config::{ConfiguredEndpoint, check::MAX_SIZE};

@@ -175,6 +175,9 @@ impl Kind for Time {
 /// One of a closed set of words.
 pub(crate) struct Word<T: 'static>(pub(crate) &'static [(&'static str, T)]);
 
+/// Of an outbox or an inbox.
+pub(crate) const DURABILITY: Word<bool> = Word(&[("memory", false), ("disk", true)]);
+
 impl<T: Copy + PartialEq + Sync> Word<T> {
     fn word(&self, value: &T) -> String {
         // Every value of the type has its word.

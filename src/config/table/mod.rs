@@ -19,7 +19,7 @@ mod requests;
 mod session;
 mod shown;
 mod told;
-mod transport;
+pub(crate) mod transport;
 pub(crate) mod value;
 #[cfg(test)]
 pub(crate) mod written;

@@ -4,8 +4,7 @@
 //! that show them.
 
 use super::{
-    endpoint::DURABILITY,
-    kinds::{FLAG, Number, Optional, Over, Whole, Word, any_time, count, size, some_time},
+    kinds::{DURABILITY, FLAG, Number, Optional, Over, Whole, Word, any_time, count, size, some_time},
     table,
 };
 use crate::config::{

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::Shown;
 use crate::config::{
     Listen,
+    bridge::Bridge,
     preset::Preset,
     push::{Push, PushBody, PushTo},
     session::{Names, Part, Said, Steps, Word, Written},
@@ -270,21 +271,20 @@ impl Told for Push {
         let (url, command, headers, is_signed) = match to {
             PushTo::Http(http) => (http.url.told(), Shown::Null, headers(&http.headers), http.secret.is_some()),
             PushTo::Command(command) => (Shown::Null, command.told(), Shown::List(Vec::new()), false),
+            PushTo::Broker(_) => (Shown::Null, Shown::Null, Shown::List(Vec::new()), false),
         };
         let none = Proxy::default();
         let Proxy { choice, headers: proxy_headers, ca, obeys_deny: _ } = match to {
             PushTo::Http(http) => &http.proxy,
-            PushTo::Command(_) => &none,
+            PushTo::Command(_) | PushTo::Broker(_) => &none,
         };
-        let wanted = filter.iter().flat_map(Filter::wanted);
-        let wanted = wanted.map(|(at, value)| (at.source().to_owned(), Shown::Text(value.to_string())));
         let word = PushBody::WORDS.iter().find(|(_, other)| other == body).map_or("", |(word, _)| word);
         Shown::members([
             ("name", Shown::Text(name.to_string())),
             ("url", url),
             ("command", command),
             ("stream", stream.as_ref().map_or(Shown::Null, |stream| Shown::Text(stream.to_string()))),
-            ("match", Shown::Members(wanted.collect())),
+            ("match", wanted(filter.as_ref())),
             ("body", Shown::Text(word.to_owned())),
             ("batch", policy.max_items.told()),
             ("maxBytes", policy.max_bytes.told()),
@@ -301,6 +301,41 @@ impl Told for Push {
     fn schema() -> Json {
         reference("Push")
     }
+}
+
+impl Told for Bridge {
+    fn told(&self) -> Shown {
+        let Self::Out(push) = self;
+        let Push { name, to, body: _, stream, filter, policy, timeout } = push;
+        let to = match to {
+            PushTo::Broker(to) => Some(to),
+            PushTo::Http(_) | PushTo::Command(_) => None,
+        };
+        let text = |text: Option<&str>| text.map_or(Shown::Null, |text| Shown::Text(text.to_owned()));
+        Shown::members([
+            ("name", Shown::Text(name.to_string())),
+            ("broker", text(to.map(|to| &*to.broker.name))),
+            ("publish", text(to.map(|to| to.address.source()))),
+            ("gaps", text(to.map(|to| &*to.gaps))),
+            ("jetstream", text(to.and_then(|to| to.stream.as_deref()))),
+            ("stream", text(stream.as_deref())),
+            ("match", wanted(filter.as_ref())),
+            ("maxInFlight", policy.max_items.told()),
+            ("maxBytes", policy.max_bytes.told()),
+            ("timeoutMs", u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).told()),
+        ])
+    }
+
+    #[cfg(test)]
+    fn schema() -> Json {
+        reference("Bridge")
+    }
+}
+
+/// Places, and the values that messages have there.
+fn wanted(filter: Option<&Filter>) -> Shown {
+    let wanted = filter.into_iter().flat_map(Filter::wanted);
+    Shown::Members(wanted.map(|(at, value)| (at.source().to_owned(), Shown::Text(value.to_string()))).collect())
 }
 
 fn headers(headers: &[(HeaderName, Template)]) -> Shown {

@@ -99,6 +99,7 @@ pub(crate) fn schemas() -> Vec<(String, Json)> {
         ),
     ]);
     schemas.push(push());
+    schemas.push(bridge());
     schemas
 }
 
@@ -127,6 +128,31 @@ fn push() -> (String, Json) {
         ("timeoutMs", u64::schema(), "What the receiver has for one of them."),
     ];
     object("Push", "Where messages go by themselves.", members.into_iter().map(member).collect())
+}
+
+/// A bridge, as a row of `bridges`.
+fn bridge() -> (String, Json) {
+    let text = || json!({ "type": "string" });
+    let perhaps = || json!({ "type": ["string", "null"] });
+    let member = |(name, schema, about): (&str, Json, &str)| (name.to_owned(), schema, about.to_owned());
+    let words = json!({ "type": "object", "additionalProperties": { "type": "string" } });
+    let members = [
+        ("name", text(), "What it is called."),
+        ("broker", perhaps(), "The broker, one of `[brokers]`."),
+        (
+            "publish",
+            perhaps(),
+            "The subject that messages are published under, with references to values of the message.",
+        ),
+        ("gaps", perhaps(), "The subject that gaps are published under."),
+        ("jetstream", perhaps(), "The stream of JetStream that stores them; `null`: nobody does."),
+        ("stream", perhaps(), "The stream of the endpoint that it reads; `null`: the whole inbox."),
+        ("match", words, "Pointers, and the values that messages have there, as JSON; none: every message."),
+        ("maxInFlight", u32::schema(), "Messages that are published and not acknowledged, at most."),
+        ("maxBytes", u64::schema(), "Their bytes."),
+        ("timeoutMs", u64::schema(), "What the broker has to acknowledge them."),
+    ];
+    object("Bridge", "A broker that messages go to by themselves.", members.into_iter().map(member).collect())
 }
 
 /// A section's members: name, schema, description. Schemas of sections within it are added to the list.

@@ -70,6 +70,8 @@ pub enum Verdict {
     },
     /// It will never take this.
     Refused,
+    /// It will never take the first item that is not taken, and was not asked about those behind it.
+    RefusedFirst,
     /// It wants nothing more.
     Gone,
 }
@@ -253,7 +255,8 @@ impl<T> Courier<T> {
             Verdict::Taken => {}
             Verdict::Failed { retry_after } => self.wait(now, retry_after),
             Verdict::Gone => self.stop(),
-            Verdict::Refused => self.refused(now, count - taken),
+            Verdict::Refused => self.refused(now, count - taken, false),
+            Verdict::RefusedFirst => self.refused(now, count - taken, true),
         }
     }
 
@@ -345,17 +348,17 @@ impl<T> Courier<T> {
         self.most = self.most.saturating_mul(2).min(self.policy.max_items.max(1));
     }
 
-    /// The first `count` parts are refused.
-    fn refused(&mut self, now: Instant, count: usize) {
+    /// The first `count` parts are refused, or `only_first` of them.
+    fn refused(&mut self, now: Instant, count: usize, only_first: bool) {
         self.counts.failed += 1;
         let items = self.parts.iter().take(count).filter(|part| matches!(part, Part::Item { .. })).count();
         match (items, self.policy.on_refused) {
             // It waits for an item to go with.
             (0, _) => self.takes_gaps_alone = false,
-            (1, OnRefused::Skip) => self.skip(),
-            (1, OnRefused::Stop) => self.stop(),
-            (1, OnRefused::Retry) => self.wait_uncounted(now, None),
-            _ => self.most = items / 2,
+            (2.., _) if !only_first => self.most = items / 2,
+            (_, OnRefused::Skip) => self.skip(),
+            (_, OnRefused::Stop) => self.stop(),
+            (_, OnRefused::Retry) => self.wait_uncounted(now, None),
         }
     }
 

@@ -79,6 +79,16 @@ fn a_refused_item_is_found_and_left_out_and_the_receiver_told() {
 }
 
 #[test]
+fn an_item_that_the_receiver_names_is_left_out_at_once() {
+    let (mut courier, now) = (courier(8), epoch());
+    (1..=8).for_each(|cursor| courier.take(cursor, 1, cursor));
+    assert_eq!(tried(&mut courier, now).len(), 8);
+    courier.answered(now, 4, Verdict::RefusedFirst);
+    assert_eq!(tried(&mut courier, now), [-5, 6, 7, 8]);
+    assert_eq!((courier.counts().skipped, courier.counts().failed, courier.cursor()), (1, 1, 4));
+}
+
+#[test]
 fn a_gap_that_was_refused_alone_waits_for_an_item() {
     let (mut courier, now) = (courier(8), epoch());
     courier.gap(Gap { kind: GapKind::Lag, missed: Some(3), from: 1, to: 3 });
@@ -171,6 +181,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Verdict::Failed { retry_after: None }),
         1 => Just(Verdict::Failed { retry_after: Some(Duration::from_secs(2)) }),
         2 => Just(Verdict::Refused),
+        2 => Just(Verdict::RefusedFirst),
     ];
     prop_oneof![
         4 => (1..20_u8).prop_map(Step::Arrive),

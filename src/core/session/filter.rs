@@ -27,6 +27,11 @@ impl Document {
     pub fn read(bytes: &[u8], max: usize) -> Self {
         Self((bytes.len() <= max).then(|| json::parse(bytes)).flatten())
     }
+
+    /// What is at the first place that a pointer leads to.
+    pub(super) fn first(&self, at: &Pointer) -> Option<Value> {
+        at.first(self.0.as_ref()?)
+    }
 }
 
 impl Filter {

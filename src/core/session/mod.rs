@@ -27,6 +27,7 @@
 //! What a reader would get wrong: an alternative of an `expect` that matches takes nothing from the rules. They look at the same message,
 //! for the first event of a gateway may be its answer to a login as well.
 
+mod address;
 mod errand;
 mod expression;
 mod filter;
@@ -44,6 +45,7 @@ pub(crate) mod tests;
 mod trace;
 mod variables;
 
+pub use address::{Address, AddressFault, Unaddressed};
 pub use errand::{Answer, Ask, Brought, Call, CallTls, Errand, Expected, Request};
 pub use expression::Expression;
 pub use filter::{Document, Filter, MAX_JSON, Sorter};

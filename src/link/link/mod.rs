@@ -79,7 +79,7 @@ pub(crate) use driver::run;
 pub(crate) use farewell::farewell;
 pub use memory::DigestTrouble;
 pub(crate) use memory::Memory;
-pub use once::{Connected, Duplex, connect, reach};
+pub use once::{Connected, Duplex, connect, reach, reach_in_clear, secure};
 pub(crate) use orders::{Inbound, Inflow, Orders, orders};
 pub(crate) use pledge::{Judge, Pledge, Ruling};
 pub use provider::{Done, Nobody, Provider};

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use super::{
     Admit, Aside, BoxFuture, Dial as _, Dialer, Permit, PreparePermit, Provider, Source, To, Transport, resolve,
@@ -68,26 +71,15 @@ pub async fn reach(target: &Target, endpoint: &Endpoint, tls: &Tls) -> Result<Bo
     let (network, aside) = (&endpoint.network, Aside::default());
     let via = way_to(target, &endpoint.proxy).await?;
     let (host, port) = via.as_ref().map_or((target.host.as_str(), target.port), |via| (via.host.as_str(), via.port));
-    let connected = async {
-        let is_exempt = endpoint.proxy.is_exempt(via.as_ref());
-        let addresses = resolve::dialled(network, (host, port), is_exempt, &aside).await?;
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses {
-            match resolve::connect(address, network.source).await {
-                Ok(tcp) => return Ok(tcp),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
+    let is_exempt = endpoint.proxy.is_exempt(via.as_ref());
+    let connected = dialled(network, (host, port), is_exempt, &aside);
     let named = |what: &dyn std::fmt::Display| match &via {
         Some(via) => format!("the proxy {} {what}", via.shown),
         None => what.to_string(),
     };
-    let tcp = connected.await.map_err(|error: io::Error| {
-        if via.is_some() { named(&format!("is not reached: {error}")) } else { error.to_string() }
-    })?;
-    let _ = tcp.set_nodelay(true);
+    let tcp = connected
+        .await
+        .map_err(|error| if via.is_some() { named(&format!("is not reached: {error}")) } else { error.to_string() })?;
     let under = match &via {
         None => Under::Tcp(tcp),
         Some(via) => {
@@ -106,6 +98,34 @@ pub async fn reach(target: &Target, endpoint: &Endpoint, tls: &Tls) -> Result<Bo
     let tls = Tls { server_name: None, pins, alpn: None, hides_name: false, ..tls.clone() };
     let secured = tls::secure(under, (&target.host, None), &tls, &aside).await.map_err(|fault| fault.to_string())?;
     Ok(Box::new(secured.stream))
+}
+
+/// Connects to a server that speaks in clear first, straight. The error is for people.
+pub async fn reach_in_clear(host: &str, port: u16) -> Result<TcpStream, String> {
+    dialled(&Network::default(), (host, port), false, &Aside::default()).await.map_err(|error| error.to_string())
+}
+
+/// Goes over to TLS with a server that has spoken in clear, and to which no protocol is offered unless one is set. The error is for people.
+pub async fn secure(tcp: TcpStream, host: &str, tls: &Tls) -> Result<Box<dyn Duplex>, String> {
+    let tls = Tls { alpn: Some(tls.alpn.clone().unwrap_or_default()), ..tls.clone() };
+    let secured = tls::secure(Under::Tcp(tcp), (host, None), &tls, &Aside::default()).await;
+    Ok(Box::new(secured.map_err(|fault| fault.to_string())?.stream))
+}
+
+/// The first of a host's addresses that can be connected to.
+async fn dialled(network: &Network, to: (&str, u16), is_exempt: bool, aside: &Aside) -> io::Result<TcpStream> {
+    let addresses = resolve::dialled(network, to, is_exempt, aside).await?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match resolve::connect(address, network.source).await {
+            Ok(tcp) => {
+                let _ = tcp.set_nodelay(true);
+                return Ok(tcp);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// The server's address, where a proxy is given it or it is known here.

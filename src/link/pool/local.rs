@@ -11,5 +11,5 @@ mod sends;
 pub use self::{
     consumer::{Consumer, EventType, Lag, Told, Wish},
     follower::{Follower, Heard},
-    sends::{Became, Outcome, Request, Sends},
+    sends::{Answering, Became, Outcome, Request, Sends},
 };

@@ -62,8 +62,10 @@ fn everything(per_link: bool) -> String {
         counts: Counts { delivered: 1, delivered_bytes: 1, failed: 1, retries: 1, skipped: 1, gaps: 1, unkept: 1 },
         behind: 1,
         failing: true,
+        connected: None,
     };
-    world.families.show_pushes(&BTreeMap::from([("trades".into(), vec![push])]));
+    let bridge = PushNumbers { name: "md".into(), connected: Some(true), ..push.clone() };
+    world.families.show_pushes(&BTreeMap::from([("trades".into(), vec![push, bridge])]));
     let took = Duration::from_secs(1);
     for event in [
         phase(Phase::Ready, Phase::Waiting),

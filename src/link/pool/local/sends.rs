@@ -46,6 +46,17 @@ pub struct Request<R, E> {
     pub send: Result<(Send, ReceiptState), E>,
 }
 
+/// What the holder of [`Sends`] is told, and what a refusal means for those behind the refused one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answering {
+    /// Each is answered, and a refusal concerns nobody else.
+    Each,
+    /// Each is answered up to a refused one. What stands behind that is not sent, nor told of.
+    InOrder,
+    /// Only a refusal is told. What stands behind the refused one is not sent, nor told of.
+    Refusals,
+}
+
 /// What became of it.
 #[derive(Debug)]
 pub struct Outcome<R, E> {
@@ -94,9 +105,7 @@ pub struct Sends<R, E> {
     objection: Objection<E>,
     /// How long the state that was asked for is waited for.
     patience: Duration,
-    /// Each is answered, and a refusal concerns nobody else. Else only a refusal is told, and what stands behind the refused
-    /// one is refused with it.
-    answers: bool,
+    answering: Answering,
     /// With the moment at which each request came.
     ahead: VecDeque<(Request<R, E>, Option<Instant>)>,
     ahead_bytes: usize,
@@ -107,11 +116,10 @@ pub struct Sends<R, E> {
 }
 
 impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
-    /// Nothing is sent yet. With `answers`, each is answered, and a refusal concerns nobody else; without, only a refusal is told, and what
-    /// stands behind the refused one is refused with it. A state is waited for with this `patience`.
-    pub fn new(pool: Pool, objection: Objection<E>, patience: Duration, answers: bool) -> Self {
+    /// Nothing is sent yet. A state is waited for with this `patience`.
+    pub fn new(pool: Pool, objection: Objection<E>, patience: Duration, answering: Answering) -> Self {
         let (ahead, settling) = (VecDeque::new(), FuturesUnordered::new());
-        Self { pool, objection, patience, answers, ahead, ahead_bytes: 0, asks: 0, sending: None, settling }
+        Self { pool, objection, patience, answering, ahead, ahead_bytes: 0, asks: 0, sending: None, settling }
     }
 
     /// Where they are sent.
@@ -198,7 +206,10 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
                 self.settling.push(settle((self.pool.clone(), self.patience), receipt, reference, wanted));
                 None
             }
-            (Ok(receipt), None) => self.answers.then_some(Outcome { reference, end: Ok(Became::Receipt(receipt)) }),
+            (Ok(receipt), None) => {
+                let is_told = self.answering != Answering::Refusals;
+                is_told.then_some(Outcome { reference, end: Ok(Became::Receipt(receipt)) })
+            }
             (Err(refused), request) => {
                 self.asks -= usize::from(request.is_some());
                 Some(Outcome { reference, end: Err(refused.into()) })
@@ -238,17 +249,17 @@ impl<R: std::marker::Send + 'static, E: From<Refused> + 'static> Sends<R, E> {
             }
         }
         if !sends.is_empty() {
-            self.sending = Some(Sending::new(self.pool.clone(), sends, asked, self.answers));
+            self.sending = Some(Sending::new(self.pool.clone(), sends, asked, self.answering));
         }
         None
     }
 }
 
 impl<R> Sending<R> {
-    fn new(pool: Pool, sends: Vec<Send>, asked: VecDeque<Asked<R>>, answers: bool) -> Self {
+    fn new(pool: Pool, sends: Vec<Send>, asked: VecDeque<Asked<R>>, answering: Answering) -> Self {
         let accepted = Arc::<Mutex<VecDeque<Accepted>>>::default();
         let told = Arc::clone(&accepted);
-        let stop = if answers { Stop::Never } else { Stop::WhenRefused };
+        let stop = if answering == Answering::Each { Stop::Never } else { Stop::WhenRefused };
         let accepting: Pin<Box<dyn Future<Output = ()> + std::marker::Send>> =
             Box::pin(async move { pool.send_all(sends, stop, |outcome| told.lock().push_back(outcome)).await });
         Self { accepting: accepting.fuse(), accepted, asked }
@@ -336,10 +347,10 @@ mod tests {
         }
     }
 
-    async fn sends(outbox: &str, answers: bool) -> Sends<(), Refused> {
+    async fn sends(outbox: &str, answering: Answering) -> Sends<(), Refused> {
         let text = format!("[endpoints.e]\nurl = \"ws://127.0.0.1:1/\"\n{outbox}");
         let pool = Pool::start(written::settings(&text), Arc::new(Silent), 1).await;
-        Sends::new(pool, not_durable, PATIENCE, answers)
+        Sends::new(pool, not_durable, PATIENCE, answering)
     }
 
     fn request(bytes: usize, wanted: ReceiptState) -> Request<(), Refused> {
@@ -349,10 +360,10 @@ mod tests {
 
     #[tokio::test]
     async fn messages_that_wait_for_their_turn_are_bounded_in_number_and_in_bytes() {
-        let mut many = sends(ROOMY, true).await;
+        let mut many = sends(ROOMY, Answering::Each).await;
         (0..AHEAD).for_each(|_| many.push(request(1, ReceiptState::Queued)));
         assert!(!many.has_room());
-        let mut large = sends(ROOMY, true).await;
+        let mut large = sends(ROOMY, Answering::Each).await;
         large.push(request(AHEAD_BYTES, ReceiptState::Queued));
         assert!(!large.has_room());
         assert!(large.next().await.end.is_ok());
@@ -361,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn receipts_that_wait_for_a_state_are_bounded() {
-        let mut sends = sends(ROOMY, true).await;
+        let mut sends = sends(ROOMY, Answering::Each).await;
         let mut pushed = 0;
         while sends.has_room() {
             sends.push(request(1, ReceiptState::Written));
@@ -378,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn requests_that_have_not_ended_are_bounded_and_end_in_time() {
         let keys = "requests = { id = \"/id\", reply = \"/id\" }";
-        let mut sends = sends(keys, true).await;
+        let mut sends = sends(keys, Answering::Each).await;
         let timeout = Duration::from_millis(300);
         let mut pushed = 0;
         while sends.has_room() {
@@ -396,7 +407,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_accepted_message_is_told_of_while_the_one_behind_it_waits_for_room() {
-        let mut sends = sends("outbox = { max_messages = 1, on_full = \"wait\" }", true).await;
+        let mut sends = sends("outbox = { max_messages = 1, on_full = \"wait\" }", Answering::Each).await;
         (0..2).for_each(|_| sends.push(request(1, ReceiptState::Queued)));
         assert!(sends.next().await.end.is_ok());
         assert!(!sends.is_accepted());
@@ -408,7 +419,7 @@ mod tests {
         for (outbox, refused) in
             [("outbox.max_message = 10", request(11, ReceiptState::Queued)), (ROOMY, request(1, ReceiptState::Stored))]
         {
-            let mut sends = sends(outbox, false).await;
+            let mut sends = sends(outbox, Answering::Refusals).await;
             sends.push(request(1, ReceiptState::Queued));
             sends.push(refused);
             (0..3).for_each(|_| sends.push(request(1, ReceiptState::Queued)));
@@ -420,8 +431,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn in_order_each_is_told_of_up_to_a_refused_one() {
+        let mut sends = sends("outbox.max_message = 10", Answering::InOrder).await;
+        for bytes in [1, 1, 11, 1] {
+            sends.push(request(bytes, ReceiptState::Queued));
+        }
+        let told = [sends.next().await, sends.next().await, sends.next().await].map(|outcome| outcome.end.is_ok());
+        assert_eq!(told, [true, true, false]);
+        sends.forget();
+        sends.all_accepted().await;
+        assert_eq!(sends.pool.link("e", 0).expect("it is configured").queued_messages, 2);
+    }
+
+    #[tokio::test]
     async fn with_answers_a_refusal_concerns_no_other_message() {
-        let mut sends = sends("outbox.max_message = 10", true).await;
+        let mut sends = sends("outbox.max_message = 10", Answering::Each).await;
         for bytes in [1, 11, 1] {
             sends.push(request(bytes, ReceiptState::Queued));
         }
@@ -434,7 +458,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_refused_takes_no_room_from_what_comes() {
-        let mut sends = sends(ROOMY, true).await;
+        let mut sends = sends(ROOMY, Answering::Each).await;
         for _ in 0..3 {
             sends.push(request(1, ReceiptState::Queued));
             sends.push(request(AHEAD_BYTES, ReceiptState::Stored));
