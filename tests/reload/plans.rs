@@ -107,6 +107,8 @@ async fn what_a_plan_says_before_a_reload_says_after_and_it_is_what_became_of_th
         .flat_map(|(name, endpoint)| (0..endpoint.links).map(move |index| (format!("{name}/{index}"), 1)))
         .collect();
     generations(&daemon, &wanted).await;
+    // The last generation of links that went while their endpoint stayed.
+    let mut past = BTreeMap::new();
     for round in 1..=15 {
         let next = drawn(&chance, &world);
         daemon.configure(&sections(&next, peer.port, round));
@@ -121,14 +123,33 @@ async fn what_a_plan_says_before_a_reload_says_after_and_it_is_what_became_of_th
             match change["action"].as_str().unwrap() {
                 "unchanged" | "applied live" => {}
                 "rotate" => *wanted.get_mut(&link).unwrap() += 1,
-                "added" => drop(wanted.insert(link, 1)),
+                "added" => drop(wanted.insert(link.clone(), past.remove(&link).unwrap_or(0) + 1)),
+                "removed" if change["why"][0] == "links" => drop(past.extend(wanted.remove_entry(&link))),
                 "removed" => drop(wanted.remove(&link)),
                 other => panic!("{other}"),
             }
         }
+        past.retain(|link, _| next.contains_key(&link[..1]));
         generations(&daemon, &wanted).await;
         world = next;
     }
+}
+
+#[tokio::test]
+async fn a_message_for_a_connection_of_a_link_that_went_is_refused_once_the_link_is_back() {
+    let peer = Peer::listen().await;
+    let with = |links| sections(&World::from([("a", Endpoint { links, path: 0, idle: 20 })]), peer.port, 0);
+    let daemon = Daemon::start(&with(2)).await;
+    assert_eq!(daemon.api.ready_after("a/1", 0).await["generation"], 1);
+    let send = || daemon.api.post("/v1/endpoints/a/messages?link=1&generation=1", &[], "x");
+    send().await.expect(202);
+    for links in [1, 2] {
+        daemon.configure(&with(links));
+        reload(&daemon).await;
+    }
+    assert_eq!(daemon.api.ready_after("a/1", 1).await["generation"], 2);
+    let problem: Value = send().await.expect(409).json();
+    assert_eq!(problem["type"], "urn:wskeeper:problem:other-connection", "{problem}");
 }
 
 #[tokio::test]

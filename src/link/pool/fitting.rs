@@ -62,7 +62,7 @@ impl Supervisor {
             let (this, ended) = (Arc::clone(self), Arc::clone(runtime));
             runtime.ending().extend(over.iter().map(|slot| slot.id.index));
             tokio::spawn(async move {
-                this.disown(tasks, config.link.close_timeout).await;
+                this.disown(&ended, tasks, config.link.close_timeout).await;
                 for slot in over {
                     ended.sinks.variables.forget(slot.id.index);
                     ended.ending().remove(&slot.id.index);

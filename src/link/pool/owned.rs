@@ -1,7 +1,7 @@
 //! Links of an endpoint that are here: they come by `own`, go by `disown`, and are found by their numbers.
 //!
 //! What a reader would get wrong: the numbers may have holes. How many links the endpoint has, and which of them a key takes, is what its
-//! configuration says.
+//! configuration says. And a link that comes back is the same link: it goes on with the numbers of connections that it had.
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,7 +67,8 @@ impl Supervisor {
         let id = LinkId { endpoint: Arc::clone(&endpoint.name), index };
         let (orders, inbound) = link::orders(ORDERS);
         let observer = self.parts().observer.link(&endpoint.name, index);
-        let slot = Slot::new(id, endpoint, orders, observer, Arc::clone(&runtime.sinks));
+        let newest = runtime.left().remove(&index).unwrap_or_default();
+        let slot = Slot::new(id, endpoint, orders, observer, Arc::clone(&runtime.sinks), newest);
         if let Some(at) = runtime.heard_until.get(&index) {
             slot.was_heard_until(*at);
         }
@@ -81,9 +82,11 @@ impl Supervisor {
 
     /// Ends links that their endpoint has parted with. What the store holds for them waits: for an operator's word, or for a link that
     /// comes back.
-    pub(super) async fn disown(&self, tasks: Vec<LinkTask>, within: Duration) {
-        let ids: Vec<_> = tasks.iter().map(|task| task.slot.id.clone()).collect();
+    pub(super) async fn disown(&self, runtime: &EndpointRuntime, tasks: Vec<LinkTask>, within: Duration) {
+        let slots: Vec<_> = tasks.iter().map(|task| Arc::clone(&task.slot)).collect();
         end(tasks, within, EndReason::Removed).await;
+        runtime.left().extend(slots.iter().map(|slot| (slot.id.index, slot.newest())));
+        let ids: Vec<_> = slots.into_iter().map(|slot| slot.id.clone()).collect();
         for id in ids {
             let messages = self.parts().spool.reclaim(&id, EndReason::Removed).await.waiting.len();
             if messages > 0 {

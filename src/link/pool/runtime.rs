@@ -53,6 +53,8 @@ pub(super) struct EndpointRuntime {
     tasks: Mutex<Vec<LinkTask>>,
     /// The numbers of links that are on their way out, and in `tasks` no more.
     ending: Mutex<BTreeSet<u32>>,
+    /// The highest number of a connection of links that were here and are not, by their own numbers.
+    left: Mutex<BTreeMap<u32, u64>>,
     /// Whose turn it is among links that are as good as each other.
     turn: AtomicUsize,
     /// Where messages of its links are paced together.
@@ -165,6 +167,7 @@ impl EndpointRuntime {
             config: RwLock::new(config),
             tasks: Mutex::new(Vec::new()),
             ending: Mutex::default(),
+            left: Mutex::default(),
             turn: AtomicUsize::new(0),
             bucket,
             counting: Mutex::default(),
@@ -200,6 +203,10 @@ impl EndpointRuntime {
 
     pub(super) fn ending(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.ending.lock()
+    }
+
+    pub(super) fn left(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+        self.left.lock()
     }
 
     pub(super) fn listeners(&self) -> MutexGuard<'_, Listeners> {

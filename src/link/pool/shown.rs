@@ -67,14 +67,14 @@ enum Terms {
 }
 
 impl Shown {
-    /// A link that has shown nothing yet, and will dial this URL.
-    pub(super) fn beginning(url: Arc<str>, since: SystemTime) -> Self {
+    /// A link that has shown nothing yet, and will dial this URL. Its next connection has the next number.
+    pub(super) fn beginning(url: Arc<str>, since: SystemTime, generation: u64) -> Self {
         Self {
             phase: Phase::Waiting,
             ready_state: ReadyState::Closed,
             reason: Reason::Starting,
             attempt: 0,
-            generation: 0,
+            generation,
             buffered_amount: 0,
             queued_messages: 0,
             terms: Terms::Wanted(url),
@@ -178,6 +178,11 @@ impl Shown {
     /// Its home, by the index of the URL, where it is ready elsewhere.
     pub(super) fn away(&self) -> Option<usize> {
         self.passing.as_ref().and_then(|passing| passing.away)
+    }
+
+    /// Whether it has had a connection here.
+    pub(super) fn was_open(&self) -> bool {
+        self.agreed().is_some()
     }
 
     /// The number of its connection.

@@ -147,15 +147,17 @@ struct Gap {
 }
 
 impl Slot {
+    /// One that goes on behind the number of its `newest` connection; 0: it has had none.
     pub(super) fn new(
         id: LinkId,
         config: &Endpoint,
         orders: Orders,
         observer: Arc<dyn LinkObserver>,
         sinks: Arc<Sinks>,
+        newest: u64,
     ) -> Arc<Self> {
         let made = sinks.calendar.now();
-        let shown = Shown::beginning(config.shown_url(sinks.homes.first(&config.link, id.index)), made);
+        let shown = Shown::beginning(config.shown_url(sinks.homes.first(&config.link, id.index)), made, newest);
         observer.link_added(shown.phase());
         let seen = Seen {
             rest: Rest::beginning(),
@@ -277,10 +279,10 @@ impl Slot {
         let surplus = self.sinks.subscriptions.surplus();
         let seen = self.seen();
         let view = self.view_of(&seen);
-        let outage = match (seen.gap.as_deref(), view.generation) {
+        let outage = match (seen.gap.as_deref(), seen.shown.was_open()) {
             (Some(Gap { from, lost: Some(closed) }), _) => Some((*from, Some(Arc::clone(closed)))),
-            (Some(_) | None, 0) => Some((seen.made, None)),
-            (Some(_) | None, _) => None,
+            (Some(_) | None, false) => Some((seen.made, None)),
+            (Some(_) | None, true) => None,
         };
         let at = self.sinks.calendar.now();
         let (attempts, unconfirmed) = (seen.recorder.attempts(), seen.unconfirmed);

@@ -321,7 +321,7 @@ impl Supervisor {
     /// Ends an endpoint that has no name any more, in the turn of that name.
     pub(super) async fn end_endpoint(&self, runtime: &EndpointRuntime) {
         let tasks = runtime.part_with(|_| true);
-        self.disown(tasks, runtime.config().link.close_timeout).await;
+        self.disown(runtime, tasks, runtime.config().link.close_timeout).await;
         runtime.sinks.close();
         subscriptions::end(runtime);
         durable_inboxes::forget_inbox(&self.parts.spool, runtime).await;
@@ -351,7 +351,7 @@ impl Supervisor {
             runtime.retune(renew).await;
         }
         self.follow_variables(runtime, new);
-        self.disown(surplus, old.link.close_timeout).await;
+        self.disown(runtime, surplus, old.link.close_timeout).await;
         (new.max_links()..old.max_links()).for_each(|index| runtime.sinks.variables.forget(index));
         self.add_links(runtime, new, &self.wanted(runtime, new));
     }

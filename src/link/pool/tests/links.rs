@@ -36,7 +36,7 @@ async fn a_key_has_the_link_that_it_has_always_had() {
 async fn take_out(pool: &Pool, index: u32) {
     let runtime = pool.inner.parts.endpoints.get("many").expect("it is configured");
     let tasks = runtime.part_with(|slot| slot.id.index == index);
-    pool.inner.supervisor.disown(tasks, PATIENCE).await;
+    pool.inner.supervisor.disown(&runtime, tasks, PATIENCE).await;
 }
 
 fn bring_back(pool: &Pool, index: u32) {
