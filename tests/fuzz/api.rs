@@ -18,7 +18,9 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    runtime, time,
+    runtime,
+    signal::unix::{SignalKind, signal},
+    time,
 };
 use wskeeper::{
     app,
@@ -91,6 +93,8 @@ pub(crate) fn api(data: &[u8]) {
     let panics = PANICS.load(Ordering::Relaxed);
     let runtime = runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
+        // Rust's `main` has a write to a closed socket fail; libFuzzer's lets it end the process.
+        let _heard = signal(SignalKind::pipe()).expect("a handler");
         let (lever, signals) = Signals::by_hand();
         let options =
             app::Options { config: Arc::clone(&CONFIG), reload_from: None, socket: None, notify: Notify::none() };
