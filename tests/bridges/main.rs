@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(unreachable_pub, dead_code, reason = "what tests share is as public as a library's items")]
 #![allow(clippy::print_stderr, reason = "a failed test says why")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing and ignores the rest")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -132,10 +132,7 @@ async fn a_killed_daemon_with_a_durable_inbox_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn a_broker_that_is_absent_at_the_start_delays_nothing_and_gets_everything_later() {
-    let mut nats = match Peer::start(Recipe::Broker(String::new())).await {
-        Some(nats) => nats,
-        None => return,
-    };
+    let Some(mut nats) = Peer::start(Recipe::Broker(String::new())).await else { return };
     drop(stream(nats.port).await);
     nats.kill();
     let daemon = Daemon::start(&endpoint(feed::start().await, nats.port, &bridge("md", MARKET))).await;

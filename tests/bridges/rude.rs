@@ -34,7 +34,7 @@ async fn rude((first, then): (&'static str, &'static str)) -> u16 {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut heard = [0; 1 << 16];
+                let mut heard = vec![0; 1 << 16];
                 let _ = stream.write_all(first.as_bytes()).await;
                 while stream.read(&mut heard).await.is_ok_and(|read| read > 0) {
                     let _ = stream.write_all(then.as_bytes()).await;
@@ -67,7 +67,8 @@ async fn a_broker_that_never_ends_a_line_gets_no_more_memory_for_it() {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move { while stream.write_all(&[b'x'; 1 << 16]).await.is_ok() {} });
+            let line = vec![b'x'; 1 << 16];
+            tokio::spawn(async move { while stream.write_all(&line).await.is_ok() {} });
         }
     });
     let more = bridge("md", "publish = \"md\"");

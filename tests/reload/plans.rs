@@ -124,7 +124,7 @@ async fn what_a_plan_says_before_a_reload_says_after_and_it_is_what_became_of_th
                 "unchanged" | "applied live" => {}
                 "rotate" => *wanted.get_mut(&link).unwrap() += 1,
                 "added" => drop(wanted.insert(link.clone(), past.remove(&link).unwrap_or(0) + 1)),
-                "removed" if change["why"][0] == "links" => drop(past.extend(wanted.remove_entry(&link))),
+                "removed" if change["why"][0] == "links" => past.extend(wanted.remove_entry(&link)),
                 "removed" => drop(wanted.remove(&link)),
                 other => panic!("{other}"),
             }

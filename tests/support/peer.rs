@@ -177,8 +177,8 @@ impl Recipe {
             }
             Self::Nats { user, password, pings } => command.arg("-c").arg(nats(port, folder, (user, password), pings)),
             Self::Broker(lines) => {
-                let (config, store) = (folder.join("nats.conf"), folder.join("store"));
-                let text = format!("host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: {store:?} }}\n{lines}\n");
+                let (config, store) = (folder.join("nats.conf"), folder.join("store").display().to_string());
+                let text = format!("host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: \"{store}\" }}\n{lines}\n");
                 fs::write(&config, text).unwrap();
                 command.arg("-c").arg(config)
             }

@@ -33,7 +33,7 @@ fn what_came_after_a_refused_message_is_given_back_with_it() {
     let [one, two, three] = [10, 10, 10].map(|bytes| intake.take(bytes));
     intake.end(now, two, SendEnd::Refused);
     let until = intake.waits_until().unwrap();
-    let delay = until.duration_since(now) - MARGIN;
+    let delay = until.duration_since(now).saturating_sub(MARGIN);
     assert_eq!(settles(&mut intake, now), [Settle::GiveBack(two, delay), Settle::GiveBack(three, delay)]);
     assert_eq!((intake.in_hand(), intake.room(now), intake.poll_timeout(now)), (1, 0, Some(until)));
     assert!(intake.room(until) > 0);
