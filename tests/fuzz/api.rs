@@ -112,14 +112,7 @@ pub(crate) fn api(data: &[u8]) {
 
 /// What the daemon answers to this, on a connection of its own.
 async fn said(sent: &[u8], seed: u8) -> Vec<u8> {
-    let path = FOLDER.join("api.sock");
-    let mut connection = loop {
-        match UnixStream::connect(&path).await {
-            Ok(connection) => break connection,
-            // It is not up yet.
-            Err(_) => time::sleep(Duration::from_millis(1)).await,
-        }
-    };
+    let mut connection = time::timeout(PATIENCE, up()).await.expect("the daemon is up in time");
     let mut answers = Vec::new();
     let (mut reads, mut writes) = connection.split();
     let talk = async {
@@ -138,6 +131,16 @@ async fn said(sent: &[u8], seed: u8) -> Vec<u8> {
     // It may hang up with a reset, and some answers have no end.
     let _ = time::timeout(PATIENCE, talk).await;
     answers
+}
+
+/// A connection, once the daemon listens.
+async fn up() -> UnixStream {
+    loop {
+        match UnixStream::connect(FOLDER.join("api.sock")).await {
+            Ok(connection) => return connection,
+            Err(_) => time::sleep(Duration::from_millis(1)).await,
+        }
+    }
 }
 
 fn judge(sent: &[u8], answers: &[u8]) {
